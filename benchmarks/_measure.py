@@ -1,0 +1,38 @@
+"""Measuring in one run: medians of interleaved repetitions, told as ratios."""
+
+import gc
+import statistics
+import time
+from collections.abc import Callable, Mapping
+
+
+def median_seconds(
+    functions: Mapping[str, Callable[[], object]], *, repeats: int = 15, warm_up: int = 2
+) -> dict[str, float]:
+    """The median wall time of each function, in seconds.
+
+    The functions take turns, so that a machine that slows down slows all of them; the first `warm_up` rounds are not
+    counted, and the garbage collector rests while the clock runs.
+    """
+    seconds: dict[str, list[float]] = {name: [] for name in functions}
+    for repeat in range(warm_up + repeats):
+        for name, function in functions.items():
+            gc.collect()
+            gc.disable()
+            try:
+                start = time.perf_counter()
+                function()
+                elapsed = time.perf_counter() - start
+            finally:
+                gc.enable()
+            if repeat >= warm_up:
+                seconds[name].append(elapsed)
+    return {name: statistics.median(times) for name, times in seconds.items()}
+
+
+def print_ratio(what: str, ratio: float, target: float | None = None, unit: str = "") -> None:
+    """One line of a report: what was measured, the ratio, and the target where there is one."""
+    line = f"{what:<72} {ratio:8.3f}{unit}"
+    if target is not None:
+        line += f"   (at most {target:g}{unit}: {'met' if ratio <= target else 'MISSED'})"
+    print(line)

@@ -1,0 +1,1 @@
+"""Neuron records, and scalars derived from a model's activations."""

@@ -1,0 +1,1 @@
+"""Making a neuron dataset from a model and text."""

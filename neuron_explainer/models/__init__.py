@@ -1,0 +1,1 @@
+"""Transformers that can be recorded and intervened on, and everything that loads them."""

@@ -1,0 +1,1 @@
+"""Bytes from the network, the disk cache and local files."""

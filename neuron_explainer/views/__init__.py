@@ -1,0 +1,1 @@
+"""Plain functions from a record or a result to HTML, a plotly figure or a DataFrame."""

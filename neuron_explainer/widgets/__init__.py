@@ -1,0 +1,1 @@
+"""ipywidgets over the views: state and events."""
