@@ -1,4 +1,4 @@
-"""The vocabulary of places: what a transformer computes on its way, where its weights are, and what its parts are called.
+"""The vocabulary of places: what a transformer computes on its way, where its weights are, what its parts are called.
 
 Nothing here imports torch. The values are the strings that stand in saved files; they follow OpenAI's Transformer
 Debugger, whose datasets and saved requests this library reads.
