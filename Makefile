@@ -10,7 +10,7 @@ export OMP_NUM_THREADS ?= 2
 
 .PHONY: explore test lint format unit browser notebooks bench clean
 
-# The CPU build of torch that constraints.txt names is enough for the embedded model and for the tests.
+# constraints.txt pins what the tests were run with; a GPU is used where torch finds one, and is not needed.
 $(VENV)/.explore: setup.cfg pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed: make PYTHON=python3.12 …")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
