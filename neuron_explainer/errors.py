@@ -46,3 +46,70 @@ class MisconfiguredError(InvalidRequestError, AssertionError):
 
     Also an AssertionError, because the interface this library follows asserted here.
     """
+
+
+class InvalidIndexError(MisconfiguredError):
+    """An index, trace or ablation is malformed or contradicts itself."""
+
+
+class IndexOutOfRangeError(InvalidIndexError, IndexError):
+    """An index names a layer or position that the model or the prompt does not have."""
+
+
+class CheckpointError(NeuronExplainerError, ValueError):
+    """A checkpoint cannot become a model. `file` and `tensor` say where the trouble is, where that is known."""
+
+    def __init__(self, message: str, *, file: object = None, tensor: str | None = None) -> None:
+        self.file = None if file is None else str(file)
+        self.tensor = tensor
+        super().__init__(message)
+
+
+class CheckpointNotFoundError(CheckpointError, FileNotFoundError):
+    """A checkpoint, or a file that it needs, is not where it was looked for."""
+
+    def __str__(self) -> str:  # an OSError would show its arguments as a tuple
+        return str(self.args[0])
+
+
+class MalformedCheckpointError(CheckpointError):
+    """A checkpoint's file is cut off, or its header says what cannot be."""
+
+
+class MissingTensorError(CheckpointError):
+    """A tensor that the model needs is not in the checkpoint."""
+
+
+class UnexpectedTensorError(CheckpointError):
+    """The checkpoint holds a tensor that the model has no use for, so the two may not belong together."""
+
+
+class TensorShapeError(CheckpointError):
+    """A tensor of the checkpoint does not have the shape that the model's configuration asks for."""
+
+
+class NonFiniteTensorError(CheckpointError):
+    """A tensor holds NaN or infinity, in the checkpoint or after conversion to the requested dtype."""
+
+
+class UnsupportedCheckpointError(CheckpointError):
+    """The checkpoint is of a kind, architecture or data type that this library does not read."""
+
+
+class TokenizerError(NeuronExplainerError, ValueError):
+    """A tokenizer cannot be read, is of a kind that is not supported, or does not belong to its model."""
+
+
+class TokenizerMismatchError(TokenizerError):
+    """The tokenizer's vocabulary and the model's are not the same."""
+
+
+class NotOneTokenError(TokenizerError):
+    """A text was to be exactly one token. `pieces` are the tokens that it is instead."""
+
+    def __init__(self, text: str, pieces: list[str], hint: str = "") -> None:
+        self.text = text
+        self.pieces = pieces
+        shown = " + ".join(repr(piece) for piece in pieces) or "no tokens at all"
+        message = f"{text!r} is not one token of this model but {len(pieces)}: {shown}."
+        super().__init__(f"{message} {hint}" if hint else message)
