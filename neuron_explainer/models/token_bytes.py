@@ -1,0 +1,103 @@
+"""What bytes a token of a vocabulary stands for.
+
+Vocabularies spell bytes in two ways. Byte-level BPE (GPT-2, Llama 3, Qwen, SmolLM) writes each byte as one printable
+character. SentencePiece (Llama 2, Mistral, Gemma) writes text as it is, with a mark for a space, and has a token
+`<0xNN>` for each byte.
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import tokenizers
+
+SPACE_MARK = "▁"
+_BYTE_TOKEN = re.compile(r"<0x([0-9A-Fa-f]{2})>")
+
+
+def _byte_level_characters() -> dict[int, str]:
+    """The character that byte-level BPE writes for each byte.
+
+    Printable Latin-1 bytes are their own characters; the others, in order, take the characters from U+0100 on.
+    """
+    printable = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
+    others = [byte for byte in range(256) if byte not in printable]
+    return {byte: chr(byte) for byte in printable} | {byte: chr(256 + rank) for rank, byte in enumerate(others)}
+
+
+CHARACTER_BY_BYTE = _byte_level_characters()
+BYTE_BY_CHARACTER = {character: byte for byte, character in CHARACTER_BY_BYTE.items()}
+
+
+@dataclass(frozen=True)
+class TokenSpelling:
+    """How one tokenizer's vocabulary spells bytes."""
+
+    backend: tokenizers.Tokenizer
+    added_text_by_id: dict[int, str]
+    """Tokens that were added beside the vocabulary; they are spelled as they are."""
+    byte_level: bool
+    byte_tokens: bool
+    space_mark: str | None
+    n_added_spaces: int
+    """How many spaces encoding puts before a text, and decoding takes away again."""
+
+    @classmethod
+    def of(cls, backend: tokenizers.Tokenizer) -> "TokenSpelling":
+        """Read the spelling off a tokenizer's decoder."""
+        byte_level = byte_tokens = False
+        space_mark: str | None = None
+        n_added_spaces = 0
+        for part in _decoder_parts(backend):
+            kind = part["type"]
+            byte_level |= kind == "ByteLevel"
+            byte_tokens |= kind == "ByteFallback"
+            if kind == "Replace" and part["content"] == " ":
+                space_mark = part["pattern"].get("String")
+            elif kind == "Strip" and part["content"] == " ":
+                n_added_spaces = part["start"]
+            elif kind == "Metaspace":
+                space_mark = part["replacement"]
+                scheme = part.get("prepend_scheme", "always" if part.get("add_prefix_space", True) else "never")
+                n_added_spaces = 0 if scheme == "never" else 1
+        added = {token_id: token.content for token_id, token in backend.get_added_tokens_decoder().items()}
+        return cls(backend, added, byte_level, byte_tokens, space_mark, n_added_spaces)
+
+    @property
+    def adds_leading_space(self) -> bool:
+        """Whether encoding puts a space before every text."""
+        return self.n_added_spaces > 0
+
+    def bytes_of(self, token_id: int, token: str) -> bytes:
+        """The bytes that `token`, whose id is `token_id`, stands for."""
+        if token_id in self.added_text_by_id:
+            return self.added_text_by_id[token_id].encode()
+        if self.byte_level:
+            byte_values = [BYTE_BY_CHARACTER.get(character) for character in token]
+            if None in byte_values:  # not spelled by bytes after all
+                return token.encode()
+            return bytes(byte for byte in byte_values if byte is not None)
+        if self.byte_tokens and (match := _BYTE_TOKEN.fullmatch(token)):
+            return bytes([int(match[1], 16)])
+        if self.space_mark is not None:
+            return token.replace(self.space_mark, " ").encode()
+        return self.backend.decode([token_id], skip_special_tokens=False).encode()
+
+    def without_added_space(self, text: str) -> str:
+        """A decoded text without the spaces that encoding put before it."""
+        for _ in range(self.n_added_spaces):
+            text = text.removeprefix(" ")
+        return text
+
+
+def _decoder_parts(backend: tokenizers.Tokenizer) -> Iterator[dict[str, Any]]:
+    """The steps of a tokenizer's decoder, as in its JSON."""
+    if backend.decoder is None:
+        return
+    pending = [json.loads(backend.decoder.__getstate__())]
+    while pending:
+        part = pending.pop(0)
+        pending[:0] = part.get("decoders", [])
+        yield part
