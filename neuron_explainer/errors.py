@@ -113,3 +113,96 @@ class NotOneTokenError(TokenizerError):
         shown = " + ".join(repr(piece) for piece in pieces) or "no tokens at all"
         message = f"{text!r} is not one token of this model but {len(pieces)}: {shown}."
         super().__init__(f"{message} {hint}" if hint else message)
+
+
+class MalformedRecordError(NeuronExplainerError, ValueError):
+    """Bytes that should be a neuron record are not one, or a record's parts contradict each other.
+
+    `source` is the file or URL, None for a record that was made in memory; `problem` says what is wrong.
+    """
+
+    def __init__(self, problem: str, source: str | None = None) -> None:
+        self.problem = problem
+        self.source = source
+        super().__init__(problem if source is None else f"{source} is no neuron record: {problem}")
+
+
+class MalformedDatasetError(NeuronExplainerError, ValueError):
+    """A packed neuron dataset's file contradicts its layout. `source` is the file, `problem` what is wrong."""
+
+    def __init__(self, problem: str, source: str) -> None:
+        self.problem = problem
+        self.source = source
+        super().__init__(f"{source} is no sound part of a packed neuron dataset: {problem}")
+
+
+class UnsupportedLocationError(InvalidRequestError):
+    """A location is neither an http(s) address nor a local path."""
+
+
+class MissingFileError(NeuronExplainerError, FileNotFoundError):
+    """There is nothing at a location: no such file, or the server answered 404 or 410."""
+
+    def __init__(self, location: str, answer: str = "there is no such file") -> None:
+        self.location = location
+        self.filename = location
+        super().__init__(f"{location}: {answer}")
+
+
+class DownloadError(NeuronExplainerError, OSError):
+    """An address could not be read: unreachable, cut short, or answered with an error.
+
+    It does not say that the thing is not there; that is a MissingFileError. `status_code` is the HTTP status where the
+    server answered at all.
+    """
+
+    def __init__(self, location: str, problem: str, status_code: int | None = None) -> None:
+        self.location = location
+        self.problem = problem
+        self.status_code = status_code
+        super().__init__(f"{location}: {problem}")
+
+
+class TooLargeError(NeuronExplainerError, OSError):
+    """A file or an answer is larger than what was allowed for it."""
+
+    def __init__(self, location: str, limit: int) -> None:
+        self.location = location
+        self.limit = limit
+        super().__init__(f"{location} is larger than the {limit:,} bytes that are read at most")
+
+
+class NeuronNotFoundError(NeuronExplainerError, FileNotFoundError, IndexError):
+    """A dataset was reached and has no such neuron.
+
+    Carries `status_code` 404 and `detail`, as the web framework's exception did in the interface this library follows.
+    """
+
+    status_code = 404
+
+    def __init__(self, detail: str) -> None:
+        self.detail = detail
+        super().__init__(detail)
+
+
+class UnknownDatasetError(UnknownNameError, AssertionError):
+    """No neuron dataset is registered under this name and derived scalar type, or at this path."""
+
+
+class NotRecordedError(NeuronExplainerError, KeyError):
+    """A tensor was asked of a recording that does not hold it."""
+
+    def __str__(self) -> str:  # KeyError would show the repr of its message
+        return str(self.args[0])
+
+
+class InterventionNeverFiredError(NeuronExplainerError, RuntimeError):
+    """The context of an intervention ended without the intervention having been applied once."""
+
+
+class InterventionResultError(NeuronExplainerError, ValueError, TypeError):
+    """What an intervention returned cannot take the place of the tensor it was given."""
+
+
+class PromptError(InvalidRequestError):
+    """A prompt that no model can run: empty, too long, or with token ids outside of the vocabulary."""
