@@ -206,3 +206,23 @@ class InterventionResultError(NeuronExplainerError, ValueError, TypeError):
 
 class PromptError(InvalidRequestError):
     """A prompt that no model can run: empty, too long, or with token ids outside of the vocabulary."""
+
+
+class MissingPackageError(NeuronExplainerError, ImportError):
+    """A package that only some uses need is not installed; the message names the extra that brings it."""
+
+    def __init__(self, package: str, extra: str, why: str) -> None:
+        self.package = package
+        super().__init__(
+            f"{why}, and reading that needs the package {package!r}, which is not installed. "
+            f"Install it with: pip install 'neuron-explainer-jupyter[{extra}]'.",
+            name=package,
+        )
+
+
+class AutoencoderFormatError(InvalidRequestError):
+    """An autoencoder's file lacks a tensor, has one that does not fit, or asks for what cannot be done with it."""
+
+
+class AutoencoderMismatchError(MisconfiguredError):
+    """An autoencoder is of another model, place or layer than the one it is to be used with."""
