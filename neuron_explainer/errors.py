@@ -226,3 +226,46 @@ class AutoencoderFormatError(InvalidRequestError):
 
 class AutoencoderMismatchError(MisconfiguredError):
     """An autoencoder is of another model, place or layer than the one it is to be used with."""
+
+
+class CollateError(NeuronExplainerError):
+    """Base class of what can go wrong while a dataset is made; what was saved before stays and can be resumed."""
+
+
+class NonFiniteActivationError(CollateError, ArithmeticError):
+    """A model gave an activation that is infinite or not a number."""
+
+    def __init__(self, *, layer: int, component: int, sequence_index: int, entry: int, value: float) -> None:
+        self.layer = layer
+        self.component = component
+        self.sequence_index = sequence_index
+        self.entry = entry
+        super().__init__(
+            f"The activation of component {component} of layer {layer} is {value} at entry {entry} of sequence "
+            f"{sequence_index}. Statistics of such values mean nothing: try a wider dtype (dtype=torch.float32), or "
+            "leave the text out."
+        )
+
+
+class BadDocumentError(CollateError, ValueError):
+    """A text of the corpus cannot be read. Progress up to it is kept: mend or remove it and run again."""
+
+    def __init__(self, where: str, what: str) -> None:
+        self.where = where
+        super().__init__(f"{where}: {what}. Mend or remove it and run the same command again: it goes on from here.")
+
+
+class CorpusChangedError(CollateError, ValueError):
+    """A run was resumed with other texts than those it began with."""
+
+
+class DatasetExistsError(CollateError, FileExistsError):
+    """There is a dataset, or an unfinished run, made with other settings in the folder asked for."""
+
+
+class OutOfSpaceError(CollateError, OSError):
+    """A file could not be written because the disk is full; the files written before are intact."""
+
+
+class WorkerLostError(CollateError, RuntimeError):
+    """Workers were lost again and again, so that the run was given up."""
