@@ -1,0 +1,48 @@
+"""Files that are either wholly there or not at all."""
+
+import contextlib
+import os
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+TEMPORARY_SUFFIX = ".partial"
+
+
+@contextlib.contextmanager
+def replaced_atomically(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Gives a temporary path beside `path`; when the block ends well, what was written there becomes `path`.
+
+    A reader sees the old file or the new one, never a part: the bytes are on the disk before the name changes. When
+    the block fails, `path` is as it was and the temporary file is gone. A process that is killed leaves at most a file
+    whose name ends in `.partial`. Missing folders are made.
+    """
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.parent / f".{target.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}{TEMPORARY_SUFFIX}"
+    try:
+        yield temporary
+        _flush_to_disk(temporary)
+        os.replace(temporary, target)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    _flush_to_disk(target.parent)
+
+
+def write_bytes_atomically(path: str | os.PathLike[str], content: bytes) -> None:
+    """Write `content` to `path` by `replaced_atomically`."""
+    with replaced_atomically(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def _flush_to_disk(path: Path) -> None:
+    """Ask the system to keep what it holds of a file, or of a folder's names, on the disk."""
+    is_folder = path.is_dir()
+    if is_folder and os.name == "nt":  # Windows opens no folders
+        return
+    descriptor = os.open(path, os.O_RDONLY if is_folder else os.O_RDWR)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
