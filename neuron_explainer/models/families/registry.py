@@ -1,0 +1,40 @@
+"""Which families there are."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from neuron_explainer.errors import InvalidRequestError, UnsupportedCheckpointError, nearest_first
+from neuron_explainer.models.families.family import Family
+from neuron_explainer.models.families.gpt2 import GPT2Family
+
+FAMILY_BY_MODEL_TYPE: dict[str, Family] = {family.model_type: family for family in (GPT2Family(),)}
+"""The adapters, by the `model_type` of Hugging Face configs."""
+
+
+def family_of(hf_config: Mapping[str, Any]) -> Family:
+    """The family of a Hugging Face config.
+
+    Raises:
+        UnsupportedCheckpointError: its `model_type` is missing or has no adapter.
+    """
+    model_type = hf_config.get("model_type")
+    if model_type not in FAMILY_BY_MODEL_TYPE:
+        choices = ", ".join(nearest_first(str(model_type), FAMILY_BY_MODEL_TYPE))
+        raise UnsupportedCheckpointError(
+            f"There is no adapter for models of type {model_type!r}. There is: {choices}. "
+            "docs/adding_a_family.md says how to add one."
+        )
+    return FAMILY_BY_MODEL_TYPE[model_type]
+
+
+def register_family(family: Family, *, replace: bool = False) -> None:
+    """Add an adapter for a `model_type`.
+
+    Raises:
+        InvalidRequestError: there is one already and `replace` is not set.
+    """
+    if family.model_type in FAMILY_BY_MODEL_TYPE and not replace:
+        raise InvalidRequestError(
+            f"There is an adapter for {family.model_type!r} already; pass replace=True to replace it."
+        )
+    FAMILY_BY_MODEL_TYPE[family.model_type] = family

@@ -1,0 +1,88 @@
+"""The weights of attention, however a family lays them out."""
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from neuron_explainer.models.layers.parameters import unfilled
+from neuron_explainer.models.model_component_registry import AttnSubNode
+from neuron_explainer.models.transformer_config import TransformerConfig
+
+_ORDER = (AttnSubNode.Q, AttnSubNode.K, AttnSubNode.V)
+
+
+class AttentionWeights(nn.Module):
+    """Linear maps from the normalised residual stream to queries, keys and values, and from the heads back.
+
+    Matrices are (outputs, inputs), as `torch.nn.functional.linear` takes them. With a fused layout the three maps are
+    one parameter, `qkv_weight`; else `query_weight`, `key_weight` and `value_weight`.
+    """
+
+    def __init__(self, config: TransformerConfig) -> None:
+        super().__init__()
+        self.n_heads = config.n_heads
+        self.d_head = config.d_head
+        self.qkv_layout = config.qkv_layout
+        self.n_heads_by_part = (config.n_heads, config.n_key_value_heads, config.n_key_value_heads)
+        self._sizes = [heads * config.d_head for heads in self.n_heads_by_part]
+        self._has_bias = config.qkv_bias
+        if self.qkv_layout == "separate":
+            for part, size in zip(("query", "key", "value"), self._sizes, strict=True):
+                setattr(self, f"{part}_weight", unfilled(size, config.d_model))
+                setattr(self, f"{part}_bias", unfilled(size) if config.qkv_bias else None)
+        else:
+            self.qkv_weight = unfilled(sum(self._sizes), config.d_model)
+            self.qkv_bias = unfilled(sum(self._sizes)) if config.qkv_bias else None
+        self.output_weight = unfilled(config.d_model, config.n_heads * config.d_head)
+        self.output_bias = unfilled(config.d_model) if config.attention_output_bias else None
+
+    def part(self, which: AttnSubNode) -> tuple[Float[Tensor, "outputs d_model"], Float[Tensor, "outputs"] | None]:
+        """The weight and bias of queries, keys or values alone: views, but a copy where heads are interleaved."""
+        index = _ORDER.index(which)
+        if self.qkv_layout == "separate":
+            name = ("query", "key", "value")[index]
+            return getattr(self, f"{name}_weight"), getattr(self, f"{name}_bias")
+        if self.qkv_layout == "fused":
+            start, size = sum(self._sizes[:index]), self._sizes[index]
+            bias = None if self.qkv_bias is None else self.qkv_bias[start : start + size]
+            return self.qkv_weight[start : start + size], bias
+        weight = self.qkv_weight.unflatten(0, (self.n_heads, 3, self.d_head))[:, index].flatten(0, 1)
+        if self.qkv_bias is None:
+            return weight, None
+        return weight, self.qkv_bias.view(self.n_heads, 3, self.d_head)[:, index].flatten()
+
+    def project_part(
+        self, which: AttnSubNode, normed: Float[Tensor, "batch tokens d_model"]
+    ) -> Float[Tensor, "batch tokens some_heads d_head"]:
+        """Queries, keys or values alone, before rotation and scaling."""
+        return nn.functional.linear(normed, *self.part(which)).unflatten(-1, (-1, self.d_head))
+
+    def project(
+        self, normed: Float[Tensor, "batch tokens d_model"]
+    ) -> tuple[
+        Float[Tensor, "batch tokens heads d_head"],
+        Float[Tensor, "batch tokens key_heads d_head"],
+        Float[Tensor, "batch tokens key_heads d_head"],
+    ]:
+        """Queries, keys and values, before rotation and scaling: views of one product where the layout is fused."""
+        if self.qkv_layout == "separate":
+            queries, keys, values = (self.project_part(part, normed) for part in _ORDER)
+            return queries, keys, values
+        fused = nn.functional.linear(normed, self.qkv_weight, self.qkv_bias)
+        if self.qkv_layout == "fused_by_head":
+            queries, keys, values = fused.unflatten(-1, (self.n_heads, 3, self.d_head)).unbind(-2)
+            return queries, keys, values
+        queries, keys, values = (part.unflatten(-1, (-1, self.d_head)) for part in fused.split(self._sizes, dim=-1))
+        return queries, keys, values
+
+    def output(self, summed: Float[Tensor, "batch tokens heads d_head"]) -> Float[Tensor, "batch tokens d_model"]:
+        """What the heads write together, bias included, from their weighted sums of values."""
+        return nn.functional.linear(summed.flatten(2), self.output_weight, self.output_bias)
+
+    def by_head(self, which: AttnSubNode) -> Float[Tensor, "heads d_model d_head"]:
+        """A head's map from the residual stream to its queries, keys or values; shared ones repeated for each head."""
+        weight = self.part(which)[0].unflatten(0, (-1, self.d_head)).transpose(1, 2)
+        return weight if len(weight) == self.n_heads else weight.repeat_interleave(self.n_heads // len(weight), dim=0)
+
+    def output_by_head(self) -> Float[Tensor, "heads d_head d_model"]:
+        """A head's map from its weighted sum of values to the residual stream: a view."""
+        return self.output_weight.unflatten(1, (self.n_heads, self.d_head)).permute(1, 2, 0)

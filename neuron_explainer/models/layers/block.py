@@ -1,0 +1,144 @@
+"""One layer: attention and MLP, each reading the residual stream through a norm and writing to it."""
+
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from neuron_explainer.models.hooks import NO_TAPS, Taps, at_place
+from neuron_explainer.models.layers.attention import Attention
+from neuron_explainer.models.layers.mlp import MLP
+from neuron_explainer.models.layers.norms import build_norm
+from neuron_explainer.models.layers.rotary import RotaryEmbedding
+from neuron_explainer.models.layers.span import Span
+from neuron_explainer.models.model_component_registry import ActivationLocationType, AttnSubNode
+from neuron_explainer.models.transformer_config import TransformerConfig
+
+_PLACE = ActivationLocationType
+
+
+class Block(nn.Module):
+    """A layer, runnable as a whole (`forward`) or piece by piece.
+
+    The pieces are pure functions, without recordings and interventions, for whoever recomputes a part of the pass: they
+    give what would be recorded, and let gradients through to whatever their arguments depend on.
+    """
+
+    def __init__(self, config: TransformerConfig, layer: int, rotary: RotaryEmbedding | None) -> None:
+        super().__init__()
+        self.layer = layer
+        self.parallel_residual = config.parallel_residual
+        self.attention_norm = build_norm(config, config.d_model)
+        self.attention = Attention(config, layer, rotary)
+        self.attention_post_norm = build_norm(config, config.d_model) if config.post_norms else None
+        self.mlp_norm = build_norm(config, config.d_model)
+        self.mlp = MLP(config)
+        self.mlp_post_norm = build_norm(config, config.d_model) if config.post_norms else None
+
+    @property
+    def attention_reads_from(self) -> tuple[ActivationLocationType, int | None]:
+        """The place, and its layer, of the residual stream that attention reads: the end of the previous layer."""
+        return (_PLACE.RESID_POST_MLP, self.layer - 1) if self.layer else (_PLACE.RESID_POST_EMBEDDING, None)
+
+    @property
+    def mlp_reads_from(self) -> tuple[ActivationLocationType, int | None]:
+        """The place, and its layer, of the residual stream that the MLP reads: after attention, or beside it."""
+        return self.attention_reads_from if self.parallel_residual else (_PLACE.RESID_POST_ATTN, self.layer)
+
+    def forward(
+        self, resid: Float[Tensor, "batch tokens d_model"], span: Span, taps: Taps = NO_TAPS
+    ) -> Float[Tensor, "batch tokens d_model"]:
+        """The residual stream after the layer, with everything on the way as places of a forward pass."""
+        normed = self.attention_norm.tapped(
+            resid, taps, _PLACE.ATTN_INPUT_LAYER_NORM_SCALE, _PLACE.RESID_POST_MLP_LAYER_NORM
+        )
+        delta = self.attention(normed, span, taps)
+        if self.attention_post_norm is not None:
+            delta = self.attention_post_norm(delta)
+        after_attention = at_place(taps, _PLACE.RESID_POST_ATTN, resid + at_place(taps, _PLACE.RESID_DELTA_ATTN, delta))
+        normed = self.mlp_norm.tapped(
+            resid if self.parallel_residual else after_attention,
+            taps,
+            _PLACE.MLP_INPUT_LAYER_NORM_SCALE,
+            _PLACE.RESID_POST_ATTN_LAYER_NORM,
+        )
+        delta = self.mlp(normed, taps)
+        if self.mlp_post_norm is not None:
+            delta = self.mlp_post_norm(delta)
+        return at_place(taps, _PLACE.RESID_POST_MLP, after_attention + at_place(taps, _PLACE.RESID_DELTA_MLP, delta))
+
+    def attention_input(
+        self, resid: Float[Tensor, "*axes d_model"], detach_scale: bool = False
+    ) -> Float[Tensor, "*axes d_model"]:
+        """What attention reads, from the residual stream at `attention_reads_from`."""
+        return self.attention_norm(resid, detach_scale)
+
+    def mlp_input(
+        self, resid: Float[Tensor, "*axes d_model"], detach_scale: bool = False
+    ) -> Float[Tensor, "*axes d_model"]:
+        """What the MLP reads, from the residual stream at `mlp_reads_from`."""
+        return self.mlp_norm(resid, detach_scale)
+
+    def queries(
+        self, normed: Float[Tensor, "batch tokens d_model"], position_ids: Int[Tensor, "rows tokens"] | None = None
+    ) -> Float[Tensor, "batch tokens heads d_head"]:
+        """ATTN_QUERY: normalised, turned and scaled as recorded. Positions are 0, 1, … unless given."""
+        raw = self.attention.project_part(AttnSubNode.Q, normed)
+        return self.attention.placed_queries(raw, _span_of(normed, position_ids)) * self.attention.root_scale
+
+    def keys(
+        self, normed: Float[Tensor, "batch tokens d_model"], position_ids: Int[Tensor, "rows tokens"] | None = None
+    ) -> Float[Tensor, "batch tokens heads d_head"]:
+        """ATTN_KEY: normalised, turned, scaled and repeated as recorded. Positions are 0, 1, … unless given."""
+        raw = self.attention.project_part(AttnSubNode.K, normed)
+        placed = self.attention.placed_keys(raw, _span_of(normed, position_ids))
+        return self.attention.repeated(placed) * self.attention.root_scale
+
+    def values(self, normed: Float[Tensor, "batch tokens d_model"]) -> Float[Tensor, "batch tokens heads d_head"]:
+        """ATTN_VALUE: repeated as recorded."""
+        return self.attention.repeated(self.attention.project_part(AttnSubNode.V, normed))
+
+    def qk_logits(
+        self,
+        queries: Float[Tensor, "batch tokens heads d_head"],
+        keys: Float[Tensor, "batch tokens heads d_head"],
+    ) -> Float[Tensor, "batch tokens attended_to heads"]:
+        """ATTN_QK_LOGITS from queries and keys as recorded: soft-capped where the family does so, masked with -inf."""
+        span = Span(queries.shape[1], queries.device)
+        return self.attention.logits(queries, keys, span).permute(0, 2, 3, 1)
+
+    def mlp_pre_act(self, normed: Float[Tensor, "*axes d_model"]) -> Float[Tensor, "*axes neurons"]:
+        """MLP_PRE_ACT: the gate where the MLP is gated."""
+        return self.mlp.pre_act(normed)
+
+    def mlp_post_act(self, normed: Float[Tensor, "*axes d_model"]) -> Float[Tensor, "*axes neurons"]:
+        """MLP_POST_ACT: act(gate) * up where the MLP is gated."""
+        return self.mlp.post_act(normed)
+
+    def attention_write_factor(
+        self, summed: Float[Tensor, "batch tokens heads d_head"]
+    ) -> Float[Tensor, "batch tokens d_model"] | None:
+        """What each channel of attention's output is multiplied by before it is added to the residual stream.
+
+        Families that normalise what attention writes (gemma2) divide it by a scale; with that held constant, a head's
+        direct effect is its output times this factor. None: it is added as it is.
+        """
+        if self.attention_post_norm is None:
+            return None
+        norm = self.attention_post_norm
+        return (norm.effective_gain / norm.scale(self.attention.output(summed)).detach()).to(summed.dtype)
+
+    def mlp_write_factor(
+        self, post_act: Float[Tensor, "batch tokens neurons"]
+    ) -> Float[Tensor, "batch tokens d_model"] | None:
+        """What each channel of the MLP's output is multiplied by before it is added; see `attention_write_factor`."""
+        if self.mlp_post_norm is None:
+            return None
+        norm = self.mlp_post_norm
+        return (norm.effective_gain / norm.scale(self.mlp.output(post_act)).detach()).to(post_act.dtype)
+
+
+def _span_of(normed: Tensor, position_ids: Int[Tensor, "rows tokens"] | None) -> Span:
+    span = Span(normed.shape[1], normed.device)
+    if position_ids is not None:
+        span.position_ids = position_ids
+        span.n_keys = int(position_ids.max()) + 1
+    return span

@@ -1,0 +1,67 @@
+"""The MLP: neurons that read a normalised residual stream and write to it."""
+
+from collections.abc import Callable
+from functools import partial
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from neuron_explainer.errors import UnknownNameError
+from neuron_explainer.models.hooks import NO_TAPS, Taps, at_place
+from neuron_explainer.models.layers.parameters import unfilled
+from neuron_explainer.models.model_component_registry import ActivationLocationType
+from neuron_explainer.models.transformer_config import TransformerConfig
+
+_tanh_gelu = partial(nn.functional.gelu, approximate="tanh")
+
+ACTIVATION_FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "gelu": nn.functional.gelu,
+    "gelu_new": _tanh_gelu,
+    "gelu_fast": _tanh_gelu,
+    "gelu_pytorch_tanh": _tanh_gelu,
+    "relu": nn.functional.relu,
+    "silu": nn.functional.silu,
+    "swish": nn.functional.silu,
+}
+"""By the names that Hugging Face configs use."""
+
+
+class MLP(nn.Module):
+    """act(input) @ W_out, or, gated, (act(gate) * up) @ W_out; pre-activation means the input, or the gate."""
+
+    def __init__(self, config: TransformerConfig) -> None:
+        super().__init__()
+        if config.activation_function not in ACTIVATION_FUNCTIONS:
+            raise UnknownNameError("activation function", config.activation_function, ACTIVATION_FUNCTIONS)
+        self.activation_function = ACTIVATION_FUNCTIONS[config.activation_function]
+        neurons, model = config.d_mlp, config.d_model
+        has_bias = config.mlp_bias
+        self.input_weight = unfilled(neurons, model)
+        self.input_bias = unfilled(neurons) if has_bias else None
+        self.up_weight = unfilled(neurons, model) if config.gated_mlp else None
+        self.up_bias = unfilled(neurons) if config.gated_mlp and has_bias else None
+        self.output_weight = unfilled(model, neurons)
+        self.output_bias = unfilled(model) if has_bias else None
+
+    def pre_act(self, normed: Float[Tensor, "*axes d_model"]) -> Float[Tensor, "*axes neurons"]:
+        """Each neuron's input, or gate, before the nonlinearity."""
+        return nn.functional.linear(normed, self.input_weight, self.input_bias)
+
+    def post_act(
+        self, normed: Float[Tensor, "*axes d_model"], pre_act: Float[Tensor, "*axes neurons"] | None = None
+    ) -> Float[Tensor, "*axes neurons"]:
+        """Each neuron's activation; `pre_act` is recomputed where it is not given."""
+        activated = self.activation_function(self.pre_act(normed) if pre_act is None else pre_act)
+        if self.up_weight is None:
+            return activated
+        return activated * nn.functional.linear(normed, self.up_weight, self.up_bias)
+
+    def output(self, post_act: Float[Tensor, "*axes neurons"]) -> Float[Tensor, "*axes d_model"]:
+        """What the neurons write together, bias included."""
+        return nn.functional.linear(post_act, self.output_weight, self.output_bias)
+
+    def forward(self, normed: Float[Tensor, "*axes d_model"], taps: Taps = NO_TAPS) -> Float[Tensor, "*axes d_model"]:
+        """What the MLP writes, with the pre- and post-activations as places of a forward pass."""
+        pre_act = at_place(taps, ActivationLocationType.MLP_PRE_ACT, self.pre_act(normed))
+        post_act = at_place(taps, ActivationLocationType.MLP_POST_ACT, self.post_act(normed, pre_act))
+        return self.output(post_act)

@@ -1,0 +1,114 @@
+"""Normalisation of the residual stream: LayerNorm and RMSNorm, with the scale as a tensor of its own."""
+
+from abc import ABC, abstractmethod
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from neuron_explainer.models.hooks import Taps, at_place
+from neuron_explainer.models.layers.parameters import unfilled
+from neuron_explainer.models.model_component_registry import ActivationLocationType
+from neuron_explainer.models.transformer_config import TransformerConfig
+
+
+class Norm(nn.Module, ABC):
+    """(x - centre) / scale * gain + bias, over the last axis.
+
+    The scale is held in float32 at least, so that recording it changes nothing in models of lower precision.
+    """
+
+    def __init__(self, size: int, epsilon: float, gain_offset: float = 0.0, has_bias: bool = False) -> None:
+        super().__init__()
+        self.size = size
+        self.epsilon = epsilon
+        self.gain_offset = gain_offset
+        self.gain = unfilled(size)
+        self.bias = unfilled(size) if has_bias else None
+
+    @abstractmethod
+    def scale(self, resid: Float[Tensor, "*axes channels"]) -> Float[Tensor, "*axes 1"]:
+        """What the input is divided by, epsilon included."""
+
+    @abstractmethod
+    def apply_scale(
+        self, resid: Float[Tensor, "*axes channels"], scale: Float[Tensor, "*axes 1"]
+    ) -> Float[Tensor, "*axes channels"]:
+        """The norm with a scale that is given, gain and bias included: linear (affine) in `resid`."""
+
+    @abstractmethod
+    def fused(self, resid: Float[Tensor, "*axes channels"]) -> Float[Tensor, "*axes channels"]:
+        """The norm as fast as PyTorch can."""
+
+    @property
+    def effective_gain(self) -> Float[Tensor, "channels"]:
+        """What the normalised input is multiplied by: the stored gain plus the family's offset."""
+        return self.gain + self.gain_offset if self.gain_offset else self.gain
+
+    def forward(
+        self, resid: Float[Tensor, "*axes channels"], detach_scale: bool = False
+    ) -> Float[Tensor, "*axes channels"]:
+        """The normalised input; with `detach_scale` no gradient flows through the scale."""
+        return self.apply_scale(resid, self.scale(resid).detach()) if detach_scale else self.fused(resid)
+
+    def tapped(
+        self,
+        resid: Float[Tensor, "*axes channels"],
+        taps: Taps,
+        scale_place: ActivationLocationType,
+        normed_place: ActivationLocationType,
+    ) -> Float[Tensor, "*axes channels"]:
+        """The normalised input, with scale and result as places of a forward pass."""
+        scale_tap = taps.get(scale_place)
+        normed = self.fused(resid) if scale_tap is None else self.apply_scale(resid, scale_tap(self.scale(resid)))
+        return at_place(taps, normed_place, normed)
+
+
+def _at_least_float32(tensor: Tensor) -> Tensor:
+    return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
+
+
+class LayerNorm(Norm):
+    """Centred on the mean, scaled by the standard deviation sqrt(var + epsilon)."""
+
+    def scale(self, resid: Float[Tensor, "*axes channels"]) -> Float[Tensor, "*axes 1"]:
+        """sqrt(var + epsilon), the variance being the biased one."""
+        return (_at_least_float32(resid).var(-1, correction=0, keepdim=True) + self.epsilon).sqrt()
+
+    def apply_scale(
+        self, resid: Float[Tensor, "*axes channels"], scale: Float[Tensor, "*axes 1"]
+    ) -> Float[Tensor, "*axes channels"]:
+        """(x - mean) / scale * gain + bias."""
+        precise = _at_least_float32(resid)
+        normed = (precise - precise.mean(-1, keepdim=True)) / scale * self.effective_gain
+        return (normed if self.bias is None else normed + self.bias).to(resid.dtype)
+
+    def fused(self, resid: Float[Tensor, "*axes channels"]) -> Float[Tensor, "*axes channels"]:
+        """PyTorch's own LayerNorm."""
+        return nn.functional.layer_norm(resid, (self.size,), self.effective_gain, self.bias, self.epsilon)
+
+
+class RMSNorm(Norm):
+    """Not centred, scaled by the root mean square sqrt(mean(x²) + epsilon)."""
+
+    def scale(self, resid: Float[Tensor, "*axes channels"]) -> Float[Tensor, "*axes 1"]:
+        """sqrt(mean(x²) + epsilon)."""
+        return (_at_least_float32(resid).square().mean(-1, keepdim=True) + self.epsilon).sqrt()
+
+    def apply_scale(
+        self, resid: Float[Tensor, "*axes channels"], scale: Float[Tensor, "*axes 1"]
+    ) -> Float[Tensor, "*axes channels"]:
+        """X / scale * gain."""
+        normed = _at_least_float32(resid) / scale * self.effective_gain
+        return (normed if self.bias is None else normed + self.bias).to(resid.dtype)
+
+    def fused(self, resid: Float[Tensor, "*axes channels"]) -> Float[Tensor, "*axes channels"]:
+        """The same: PyTorch composes its own RMSNorm of these steps too."""
+        return self.apply_scale(resid, self.scale(resid))
+
+
+def build_norm(config: TransformerConfig, size: int) -> Norm:
+    """A norm of the config's kind over `size` channels."""
+    if config.norm_kind == "layer_norm":
+        return LayerNorm(size, config.norm_epsilon, config.norm_gain_offset, has_bias=True)
+    return RMSNorm(size, config.norm_epsilon, config.norm_gain_offset)

@@ -1,0 +1,67 @@
+"""Which positions a forward pass covers, and what each of them may attend to."""
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from neuron_explainer.models.key_value_cache import KeyValueCache
+from neuron_explainer.models.layers.rotary import RotaryEmbedding
+
+
+class Span:
+    """The tokens of one pass: from position 0 on, or, with a cache, after those that the cache holds.
+
+    Attributes:
+        position_ids: positions, shape (rows, tokens); one row serves the batch where all its prompts stand at the same.
+        n_keys: how many tokens can be attended to, earlier ones included.
+    """
+
+    def __init__(self, n_tokens: int, device: torch.device, cache: KeyValueCache | None = None) -> None:
+        self.n_tokens = n_tokens
+        self.cache = cache
+        starts = [0] if cache is None or not cache.lengths else cache.lengths
+        if len(set(starts)) == 1:
+            starts = starts[:1]
+        self.starts = starts
+        self.n_keys = max(starts) + n_tokens
+        if len(starts) == 1:
+            self.position_ids: Int[Tensor, "rows tokens"] = torch.arange(starts[0], self.n_keys, device=device)[None]
+        else:
+            self.position_ids = torch.tensor(starts, device=device)[:, None] + torch.arange(n_tokens, device=device)
+        self._masks: dict[tuple[int | None, torch.dtype], Tensor] = {}
+        self._rotations: dict[tuple[int, torch.dtype], tuple[Tensor, Tensor]] = {}
+
+    @property
+    def is_whole_prompt(self) -> bool:
+        """Whether there are no earlier tokens, so that the plain causal mask is the right one."""
+        return self.n_keys == self.n_tokens
+
+    def window_that_matters(self, window: int | None) -> int | None:
+        """The sliding window, or None where everything before fits into it."""
+        return None if window is None or window >= self.n_keys else window
+
+    def sees_everything(self, window: int | None) -> bool:
+        """Whether no mask is needed at all: one new token a prompt, all at the same position."""
+        return self.n_tokens == 1 and len(self.starts) == 1 and self.window_that_matters(window) is None
+
+    def mask(self, window: int | None, dtype: torch.dtype) -> Float[Tensor, "rows 1 tokens keys"]:
+        """0 where a token may attend, -inf where not; to be added to attention logits."""
+        key = (self.window_that_matters(window), dtype)
+        if key not in self._masks:
+            own = self.position_ids[:, None, :, None]
+            others = torch.arange(self.n_keys, device=own.device)
+            hidden = others > own
+            if key[0] is not None:
+                hidden |= others <= own - key[0]
+            mask = torch.zeros(hidden.shape, dtype=dtype, device=own.device)
+            self._masks[key] = mask.masked_fill_(hidden, float("-inf"))
+        return self._masks[key]
+
+    def rotation(
+        self, rotary: RotaryEmbedding, dtype: torch.dtype
+    ) -> tuple[Float[Tensor, "rows tokens 1 channels"], Float[Tensor, "rows tokens 1 channels"]]:
+        """Cosines and sines of this span's positions, looked up once for all layers."""
+        key = (id(rotary), dtype)
+        if key not in self._rotations:
+            self._rotations[key] = rotary.at(self.position_ids, self.n_keys, dtype)
+        return self._rotations[key]

@@ -1,0 +1,130 @@
+"""What a transformer of any supported family is made of: sizes, and the choices in which families differ."""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from neuron_explainer.errors import MisconfiguredError
+from neuron_explainer.models.model_component_registry import Dimension
+
+NormKind = Literal["layer_norm", "rms_norm"]
+QkvLayout = Literal["fused", "fused_by_head", "separate"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RotaryConfig:
+    """Rotary position embedding: pairs of channels turned by an angle that grows with the position.
+
+    Attributes:
+        n_channels: how many of a head's channels, from the first on, are turned; channel i pairs with i + n_channels/2.
+        base: the angles' base ("theta"): pair i turns by position * base^(-2i / n_channels).
+        scaling: how the angles are stretched for long contexts: None, by a constant `factor` ("linear"), or by Llama
+            3's rule ("llama3": long wavelengths by `factor`, short ones not, a smooth step between).
+        factor: the stretch.
+        low_frequency_factor, high_frequency_factor, original_context_length: Llama 3's three other constants.
+    """
+
+    n_channels: int
+    base: float = 10000.0
+    scaling: Literal["linear", "llama3"] | None = None
+    factor: float = 1.0
+    low_frequency_factor: float = 1.0
+    high_frequency_factor: float = 4.0
+    original_context_length: int = 8192
+
+
+@dataclass(frozen=True, kw_only=True)
+class TransformerConfig:
+    """One description for all families; see `neuron_explainer.models.families` for how each one fills it.
+
+    Attributes:
+        model_type: the family's name in Hugging Face configs, such as "gpt2".
+        n_layers, n_heads, n_key_value_heads, d_model, d_head, d_mlp, vocab_size, max_context_length: sizes. `d_mlp` is
+            the number of neurons in a layer.
+        norm_kind: how the residual stream is normalised.
+        norm_epsilon: what is added to the variance (or mean square).
+        norm_gain_offset: what is added to the stored gains (1 in gemma2, whose gains are stored less one).
+        activation_function: the neurons' nonlinearity, a key of `layers.mlp.ACTIVATION_FUNCTIONS`.
+        gated_mlp: whether a neuron is act(gate) * up rather than act(input).
+        parallel_residual: whether the MLP reads the residual stream before attention's write, not after it.
+        learned_positions: whether a position embedding is added to the token embedding.
+        rotary: the rotary embedding of queries and keys, None for none.
+        attention_scale_by_layer: what multiplies query · key, 1/sqrt(d_head) in most families. Recorded queries and
+            keys each carry its square root.
+        sliding_window_by_layer: how many tokens, itself included, a token may attend to; None = all before it.
+        query_key_norm: whether each head's queries and keys are RMS-normalised before the rotary embedding.
+        post_norms: whether what attention and the MLP write is normalised before it is added (gemma2).
+        attention_softcap, logits_softcap: c in c*tanh(x/c), applied to attention logits and to logits.
+        embedding_scale: what multiplies the token embedding.
+        qkv_bias, attention_output_bias, mlp_bias, unembedding_bias: which linear maps have a bias.
+        qkv_layout: how the query, key and value weights lie: one matrix with all queries, then all keys, then all
+            values ("fused"), one matrix with query, key, value of head after head ("fused_by_head"), or three.
+        tied_unembedding: whether the unembedding is the token embedding.
+    """
+
+    model_type: str
+    n_layers: int
+    n_heads: int
+    n_key_value_heads: int
+    d_model: int
+    d_head: int
+    d_mlp: int
+    vocab_size: int
+    max_context_length: int
+    norm_kind: NormKind
+    norm_epsilon: float
+    activation_function: str
+    norm_gain_offset: float = 0.0
+    gated_mlp: bool = False
+    parallel_residual: bool = False
+    learned_positions: bool = False
+    rotary: RotaryConfig | None = None
+    attention_scale_by_layer: tuple[float, ...] = ()
+    sliding_window_by_layer: tuple[int | None, ...] = ()
+    query_key_norm: bool = False
+    post_norms: bool = False
+    attention_softcap: float | None = None
+    logits_softcap: float | None = None
+    embedding_scale: float = 1.0
+    qkv_bias: bool = True
+    attention_output_bias: bool = True
+    mlp_bias: bool = True
+    unembedding_bias: bool = False
+    qkv_layout: QkvLayout = "separate"
+    tied_unembedding: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("n_layers", "n_heads", "n_key_value_heads", "d_model", "d_head", "d_mlp", "vocab_size"):
+            if getattr(self, name) < 1:
+                raise MisconfiguredError(f"{name} is {getattr(self, name)}; a transformer has at least one.")
+        if self.n_heads % self.n_key_value_heads:
+            raise MisconfiguredError(
+                f"{self.n_heads} heads cannot share {self.n_key_value_heads} key/value heads evenly."
+            )
+        if not self.attention_scale_by_layer:
+            object.__setattr__(self, "attention_scale_by_layer", (1 / math.sqrt(self.d_head),) * self.n_layers)
+        if not self.sliding_window_by_layer:
+            object.__setattr__(self, "sliding_window_by_layer", (None,) * self.n_layers)
+        for name in ("attention_scale_by_layer", "sliding_window_by_layer"):
+            if len(getattr(self, name)) != self.n_layers:
+                raise MisconfiguredError(
+                    f"{name} has {len(getattr(self, name))} entries for {self.n_layers} layers; give one a layer."
+                )
+
+    @property
+    def heads_per_key_value_head(self) -> int:
+        """How many heads share one key and value head."""
+        return self.n_heads // self.n_key_value_heads
+
+    def size_of(self, dimension: Dimension) -> int | None:
+        """The length of an axis; None where the prompt or an autoencoder decides it, not the model."""
+        return {
+            Dimension.ATTN_HEADS: self.n_heads,
+            Dimension.QUERY_AND_KEY_CHANNELS: self.d_head,
+            Dimension.VALUE_CHANNELS: self.d_head,
+            Dimension.MLP_ACTS: self.d_mlp,
+            Dimension.RESIDUAL_STREAM_CHANNELS: self.d_model,
+            Dimension.VOCAB_SIZE: self.vocab_size,
+            Dimension.MAX_CONTEXT_LENGTH: self.max_context_length,
+            Dimension.SINGLETON: 1,
+        }.get(dimension)
