@@ -1,0 +1,133 @@
+"""Autoencoders from files: OpenAI's state dicts (`.pt`) and SAELens' folders, by path or URL. Nothing is unpickled but
+tensors, numbers and strings."""
+
+import os
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from neuron_explainer.errors import AutoencoderFormatError, MissingFileError
+from neuron_explainer.models.autoencoder import Autoencoder
+from neuron_explainer.models.autoencoder_places import AutoencoderOrigin
+from neuron_explainer.models.input_scaling import InputScaling
+from neuron_explainer.models.latent_activations import Identity, LatentActivation, ReLU, TopK
+from neuron_explainer.models.saelens import is_saelens_folder, load_saelens_autoencoder
+
+_REQUIRED = ("encoder.weight", "pre_bias", "latent_bias")
+_DECODER = "decoder.weight"
+_TIED_DECODER = "decoder.linear.weight"
+_STATISTICS = ("stats_last_nonzero", "latents_activation_frequency", "latents_mean_square")
+_ACTIVATION = "activation"
+_ACTIVATION_STATE = "activation_state_dict"
+
+
+def load_autoencoder(
+    source: str | os.PathLike[str], device: torch.device | str = "cpu", dtype: torch.dtype | None = None
+) -> tuple[Autoencoder, AutoencoderOrigin]:
+    """The autoencoder in a `.pt` file (a path or URL) or a SAELens folder, and what the file says of itself.
+
+    Raises:
+        MissingFileError: there is nothing at that place.
+        AutoencoderFormatError: it is no autoencoder, is damaged, or holds more than tensors, numbers and strings.
+    """
+    location = os.fspath(source)
+    if not _is_url(location) and is_saelens_folder(location):
+        return load_saelens_autoencoder(location, device, dtype)
+    state_dict = _read_state_dict(location)
+    autoencoder = autoencoder_from_state_dict(state_dict, location)
+    activation = state_dict.get(_ACTIVATION)
+    origin = AutoencoderOrigin(architecture=activation if isinstance(activation, str) else None)
+    return autoencoder.to(device, dtype), origin
+
+
+def autoencoder_from_state_dict(state_dict: Mapping[str, Any], source: str = "the state dict") -> Autoencoder:
+    """An autoencoder from a state dict as OpenAI saves them.
+
+    Its entries are `encoder.weight` (latents, inputs), `decoder.weight` (inputs, latents), `pre_bias`, `latent_bias`,
+    maybe `stats_last_nonzero`, and `activation` ("ReLU" if not said, "Identity", or "TopK" with an
+    `activation_state_dict` of k and postact_fn). The TopK ones were trained on inputs with LayerNorm applied, which is
+    applied here too.
+
+    Args:
+        state_dict: the entries.
+        source: what error messages call it.
+
+    Raises:
+        AutoencoderFormatError: an entry is missing, unknown, misshapen or not finite.
+    """
+    known = {*_REQUIRED, _DECODER, _TIED_DECODER, *_STATISTICS, _ACTIVATION, _ACTIVATION_STATE}
+    unknown = [str(key) for key in state_dict if key not in known]
+    if unknown:
+        raise AutoencoderFormatError(f"{source}: an autoencoder's state dict has no {unknown}; it has {sorted(known)}.")
+    has_decoder = _DECODER in state_dict
+    for name in (*_REQUIRED, _DECODER if has_decoder else _TIED_DECODER):
+        if not isinstance(state_dict.get(name), Tensor):
+            wanted = name if name != _TIED_DECODER else _DECODER
+            raise AutoencoderFormatError(f"{source}: the tensor {wanted!r} is missing; there is {sorted(state_dict)}.")
+        if not state_dict[name].is_floating_point() or state_dict[name].ndim != (2 if "weight" in name else 1):
+            raise AutoencoderFormatError(
+                f"{source}: {name!r} is {state_dict[name].dtype} of shape {tuple(state_dict[name].shape)}; a "
+                f"floating-point {'matrix' if 'weight' in name else 'vector'} is needed."
+            )
+    activation = _activation(state_dict, source)
+    is_normalized = isinstance(activation, TopK)
+    last_nonzero = state_dict.get(_STATISTICS[0])
+    try:
+        return Autoencoder(
+            encoder_weight=state_dict["encoder.weight"],
+            decoder_weight=state_dict[_DECODER] if has_decoder else state_dict[_TIED_DECODER].T,
+            pre_bias=state_dict["pre_bias"],
+            latent_bias=state_dict["latent_bias"],
+            activation=activation,
+            input_scaling=InputScaling.LAYER_NORM if is_normalized else InputScaling.NONE,
+            last_nonzero=last_nonzero if isinstance(last_nonzero, Tensor) else None,
+            applied=("each token's input is layer-normed, as for all TopK state dicts",) if is_normalized else (),
+        )
+    except AutoencoderFormatError as error:
+        raise AutoencoderFormatError(f"{source}: {error}") from None
+
+
+def _activation(state_dict: Mapping[str, Any], source: str) -> LatentActivation:
+    name = state_dict.get(_ACTIVATION, "ReLU")
+    if name == "ReLU":
+        return ReLU()
+    if name == "Identity":
+        return Identity()
+    if name != "TopK":
+        raise AutoencoderFormatError(f"{source}: the activation {name!r} is not known; ReLU, Identity and TopK are.")
+    settings = state_dict.get(_ACTIVATION_STATE)
+    if not isinstance(settings, Mapping) or "k" not in settings:
+        raise AutoencoderFormatError(
+            f"{source}: TopK needs {_ACTIVATION_STATE!r} with its k; there is {settings!r:.100}."
+        )
+    after = settings.get("postact_fn", "ReLU")
+    if after not in ("ReLU", "Identity"):
+        raise AutoencoderFormatError(f"{source}: postact_fn {after!r} is not known; ReLU and Identity are.")
+    k = settings["k"]
+    return TopK(int(k) if isinstance(k, Tensor) and k.numel() == 1 else k, relu=after == "ReLU")
+
+
+def _is_url(location: str) -> bool:
+    return location.startswith(("https://", "http://"))
+
+
+def _read_state_dict(location: str) -> Mapping[str, Any]:
+    path = Path(location)
+    if not path.is_file():
+        raise MissingFileError(location)
+    try:
+        loaded = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise AutoencoderFormatError(
+            f"{location} holds more than tensors, numbers and strings, and is not read, because reading that could run "
+            f"its code: {str(error).splitlines()[0]:.200}"
+        ) from None
+    except (RuntimeError, EOFError, ValueError, OSError) as error:
+        raise AutoencoderFormatError(f"{location} is damaged or no PyTorch file: {error!s:.200}") from error
+    if not isinstance(loaded, Mapping):
+        raise AutoencoderFormatError(f"{location} holds a {type(loaded).__name__}, not a state dict.")
+    return loaded
