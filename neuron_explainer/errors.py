@@ -269,3 +269,15 @@ class OutOfSpaceError(CollateError, OSError):
 
 class WorkerLostError(CollateError, RuntimeError):
     """Workers were lost again and again, so that the run was given up."""
+
+
+class NothingToDifferentiateError(MisconfiguredError):
+    """Gradients were asked for, and neither a loss nor a trace says of what."""
+
+
+class MissingSettingError(MisconfiguredError):
+    """A derived scalar is about something that the configuration does not name. `field` is DstConfig's field."""
+
+    def __init__(self, field: str, what: str) -> None:
+        self.field = field
+        super().__init__(f"This needs {what}, and DstConfig's {field} is not set.")
