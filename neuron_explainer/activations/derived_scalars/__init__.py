@@ -7,5 +7,16 @@ __getattr__, __dir__, __all__ = lazy_exports(
     __name__,
     {
         "DerivedScalarType": f"{_HERE}.derived_scalar_types",
+        "DerivedScalarIndex": f"{_HERE}.indexing",
+        "ActivationIndex": f"{_HERE}.indexing",
+        "NodeIndex": f"{_HERE}.indexing",
+        "AttnSubNodeIndex": f"{_HERE}.indexing",
+        "TraceConfig": f"{_HERE}.indexing",
+        "AttentionTraceType": f"{_HERE}.indexing",
+        "PreOrPostAct": f"{_HERE}.indexing",
+        "AblationSpec": f"{_HERE}.indexing",
+        "DstConfig": f"{_HERE}.config",
+        "DerivedScalarStore": f"{_HERE}.derived_scalar_store",
+        "load_autoencoders": f"{_HERE}.autoencoder_sources",
     },
 )

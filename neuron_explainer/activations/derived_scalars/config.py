@@ -1,0 +1,245 @@
+"""What to derive from: the model, the autoencoders, and where a backward pass starts."""
+
+from dataclasses import dataclass
+from typing import TypeVar
+
+import torch
+
+from neuron_explainer.activations.derived_scalars.derived_scalar_types import DerivedScalarType
+from neuron_explainer.activations.derived_scalars.indexing import ActivationIndex, NodeIndex, TraceConfig
+from neuron_explainer.errors import MisconfiguredError
+from neuron_explainer.models.autoencoder_context import (
+    AutoencoderConfig,
+    AutoencoderContext,
+    MultiAutoencoderContext,
+)
+from neuron_explainer.models.inference_engine_type_registry import InferenceEngineType
+from neuron_explainer.models.model_component_registry import NodeType, PassType
+from neuron_explainer.models.model_context import ModelContext, StandardModelContext, get_default_device
+from neuron_explainer.models.transformer import Transformer
+
+ContextT = TypeVar("ContextT", ModelContext, AutoencoderContext)
+
+
+@dataclass(frozen=True)
+class DstConfig:
+    """Everything that deriving scalars may need to know. Which fields are used depends on the derived scalar type;
+    for raw activations the model is enough.
+
+    Attributes:
+        derive_gradients: derive each raw activation's gradient too, as PassType.BACKWARD.
+        model_name: a registered model, loaded when it is first needed. With a `model_context` it must be that one's
+            name, and has no other use.
+        inference_engine_type: what runs the model that `model_name` names.
+        layer_indices: derive for these layers only; all of them if None.
+        autoencoder_config: autoencoders to load when they are first needed. With an `autoencoder_context` it must be
+            that one's config, and has no other use.
+        model_context: a model; takes precedence over `model_name`.
+        autoencoder_context: autoencoders; take precedence over `multi_autoencoder_context` and `autoencoder_config`.
+        multi_autoencoder_context: autoencoders of several places; take precedence over `autoencoder_config`.
+        trace_config: where the backward pass starts, if not at a loss of the logits.
+        node_index_for_attention_write: an attention head in a layer, whose write some types project on.
+        device_for_raw_activations: the device, where there is neither a model nor an autoencoder to tell it.
+        activation_index_for_fake_grad: the component whose read direction VOCAB_TOKEN_WRITE_TO_INPUT_DIRECTION takes.
+        node_index_for_attribution: the node whose edges the edge attributions are of.
+        detach_layer_norm_scale_for_attribution: hold the LayerNorm scale just before the downstream node constant.
+
+    Raises:
+        MisconfiguredError: fields contradict each other: names or configs that are not those of the contexts,
+            devices that differ, a trace without a layer or from a gradient, autoencoders of another model.
+    """
+
+    derive_gradients: bool = False
+    model_name: str | None = None
+    inference_engine_type: InferenceEngineType = InferenceEngineType.STANDARD
+    layer_indices: list[int] | None = None
+    autoencoder_config: AutoencoderConfig | None = None
+    model_context: ModelContext | None = None
+    autoencoder_context: AutoencoderContext | None = None
+    multi_autoencoder_context: MultiAutoencoderContext | None = None
+    trace_config: TraceConfig | None = None
+    node_index_for_attention_write: NodeIndex | None = None
+    device_for_raw_activations: torch.device | None = None
+    activation_index_for_fake_grad: ActivationIndex | None = None
+    node_index_for_attribution: NodeIndex | None = None
+    detach_layer_norm_scale_for_attribution: bool = False
+
+    def __post_init__(self) -> None:
+        self._check_names()
+        self._check_devices()
+        self._check_layer_indices()
+        self._check_indices()
+        if self.model_context is not None:
+            for autoencoder_context in self._given_autoencoder_contexts():
+                autoencoder_context.check_model(self.model_context)
+
+    def _check_names(self) -> None:
+        if self.model_context is not None and self.model_name not in (None, self.model_context.model_name):
+            raise MisconfiguredError(
+                f"model_name is {self.model_name!r}, and model_context is {self.model_context.model_name!r}: give one."
+            )
+        given = self.autoencoder_config
+        if self.autoencoder_context is not None and given not in (None, self.autoencoder_context.autoencoder_config):
+            raise MisconfiguredError(
+                f"autoencoder_config is not the config of autoencoder_context: {given} is not "
+                f"{self.autoencoder_context.autoencoder_config}. Give one of them."
+            )
+
+    def _check_devices(self) -> None:
+        devices: dict[str, torch.device] = {}
+        if self.model_context is not None:
+            devices["model_context"] = torch.device(self.model_context.device)
+        if self.autoencoder_context is not None:
+            devices["autoencoder_context"] = torch.device(self.autoencoder_context.device)
+        if self.multi_autoencoder_context is not None:
+            for node_type, context in self.multi_autoencoder_context.autoencoder_context_by_node_type.items():
+                devices[f"multi_autoencoder_context ({NodeType(node_type).value})"] = torch.device(context.device)
+        if self.device_for_raw_activations is not None:
+            devices["device_for_raw_activations"] = torch.device(self.device_for_raw_activations)
+        if len(set(devices.values())) > 1:
+            listed = ", ".join(f"{setting}: {device}" for setting, device in devices.items())
+            raise MisconfiguredError(f"Everything must be on one device; here is {listed}.")
+
+    def _check_layer_indices(self) -> None:
+        if self.layer_indices is None:
+            return
+        n_layers = None if self.model_context is None else self.model_context.n_layers
+        for layer_index in self.layer_indices:
+            if (
+                not isinstance(layer_index, int)
+                or layer_index < 0
+                or (n_layers is not None and layer_index >= n_layers)
+            ):
+                raise MisconfiguredError(
+                    f"layer_indices holds {layer_index!r}; layers count from 0"
+                    + (f" to {n_layers - 1}." if n_layers is not None else ".")
+                )
+        if not self.layer_indices or len(set(self.layer_indices)) != len(self.layer_indices):
+            raise MisconfiguredError(
+                "layer_indices must name each layer once, and at least one, or be None for all; it is "
+                f"{self.layer_indices}."
+            )
+
+    def _check_indices(self) -> None:
+        head = self.node_index_for_attention_write
+        if head is not None and (head.node_type is not NodeType.ATTENTION_HEAD or head.layer_index is None):
+            raise MisconfiguredError(
+                f"node_index_for_attention_write must be an attention head in a layer, not {head}."
+            )
+        trace = self.trace_config
+        while trace is not None:
+            if trace.node_type is not NodeType.VOCAB_TOKEN and trace.layer_index is None:
+                raise MisconfiguredError(f"trace_config needs the layer of its {trace.node_type.value}: {trace}.")
+            if trace.pass_type is not PassType.FORWARD:
+                raise MisconfiguredError(f"A backward pass starts at an activation, not at a gradient: {trace}.")
+            trace = trace.downstream_trace_config
+
+    def _given_autoencoder_contexts(self) -> list[AutoencoderContext]:
+        if self.autoencoder_context is not None:
+            return [self.autoencoder_context]
+        if self.multi_autoencoder_context is not None:
+            return list(self.multi_autoencoder_context.autoencoder_context_by_node_type.values())
+        return []
+
+    def get_device(self) -> torch.device:
+        """The device of the model, or else the autoencoders', or else `device_for_raw_activations`, or the default."""
+        if self.model_context is not None:
+            return torch.device(self.model_context.device)
+        for autoencoder_context in self._given_autoencoder_contexts():
+            return autoencoder_context.device
+        if self.device_for_raw_activations is not None:
+            return torch.device(self.device_for_raw_activations)
+        return get_default_device()
+
+    def get_model_context(self) -> ModelContext:
+        """The model: `model_context`, or the one that `model_name` names, loaded once for this config.
+
+        Raises:
+            MisconfiguredError: neither is given, or the autoencoders are of another model.
+        """
+        if self.model_context is not None:
+            return self.model_context
+        if self.model_name is None:
+            raise MisconfiguredError("This needs a model: give DstConfig a model_context, or a model_name.")
+        made = self._made("_made_model_context", ModelContext)
+        if made is None:
+            made = ModelContext.from_model_type(
+                self.model_name, device=self.get_device(), inference_engine_type=self.inference_engine_type
+            )
+            for autoencoder_context in self._given_autoencoder_contexts():
+                autoencoder_context.check_model(made)
+            object.__setattr__(self, "_made_model_context", made)
+        return made
+
+    def get_autoencoder_context(self, node_type: NodeType | None = None) -> AutoencoderContext | None:
+        """The autoencoders, or None if the config has none.
+
+        A context made from `autoencoder_config` is made once for this config.
+
+        Args:
+            node_type: the kind of latent they are to have; None or AUTOENCODER_LATENT for whichever there is.
+
+        Raises:
+            MisconfiguredError: the autoencoders are of another kind, or there are several and the kind is not given.
+        """
+        context = self.autoencoder_context
+        if context is None and self.multi_autoencoder_context is not None:
+            context = self.multi_autoencoder_context.get_autoencoder_context(node_type)
+            if context is None:
+                kinds = [
+                    NodeType(kind).value for kind in self.multi_autoencoder_context.autoencoder_context_by_node_type
+                ]
+                raise MisconfiguredError(
+                    f"Which autoencoder? There are those of {kinds}, and {node_type} was asked for."
+                )
+        if context is None and self.autoencoder_config is not None:
+            context = self._made("_made_autoencoder_context", AutoencoderContext)
+            if context is None:
+                context = AutoencoderContext(self.autoencoder_config, device=self.get_device())
+                if self.model_context is not None:
+                    context.check_model(self.model_context)
+                object.__setattr__(self, "_made_autoencoder_context", context)
+        if context is None:
+            return None
+        if node_type not in (None, NodeType.AUTOENCODER_LATENT, context.autoencoder_node_type):
+            raise MisconfiguredError(
+                f"The autoencoders' latents are of type {context.autoencoder_node_type.value} ({context!r}), and "
+                f"{node_type} was asked for."
+            )
+        return context
+
+    def _made(self, attribute: str, kind: type[ContextT]) -> ContextT | None:
+        made = self.__dict__.get(attribute)
+        return made if isinstance(made, kind) else None
+
+    def requires_grad_for_type(self, dst: DerivedScalarType) -> bool:
+        """Whether deriving `dst` with this config needs the model's backward pass."""
+        pass_types = [PassType.FORWARD, PassType.BACKWARD] if self.derive_gradients else [PassType.FORWARD]
+        return any(dst.requires_grad_for_pass_type(pass_type) for pass_type in pass_types)
+
+    def get_n_layers(self) -> int:
+        """How many layers the model has.
+
+        Raises:
+            MisconfiguredError: the config has no model.
+        """
+        return self.get_model_context().n_layers
+
+    def get_autoencoder_dst(self, node_type: NodeType | None = None) -> DerivedScalarType | None:
+        """The place the autoencoders were trained on; None if the config has none."""
+        autoencoder_context = self.get_autoencoder_context(node_type)
+        return None if autoencoder_context is None else autoencoder_context.dst
+
+    def get_or_create_model(self) -> Transformer:
+        """The transformer that runs.
+
+        Raises:
+            MisconfiguredError: the config has no model, or one that another engine runs.
+        """
+        model_context = self.get_model_context()
+        if not isinstance(model_context, StandardModelContext):
+            raise MisconfiguredError(
+                f"A transformer of our own is needed, and {model_context.model_name} is run by a "
+                f"{type(model_context).__name__}; use a StandardModelContext (ne.load_model gives one)."
+            )
+        return model_context.get_or_create_model()
