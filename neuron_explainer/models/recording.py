@@ -23,8 +23,8 @@ class Recording(Mapping[PlaceAndLayer, Tensor]):
 
     `recording[place, layer]` is a tensor of shape (batch, *place.shape); `recording[place]` serves where the place
     has no layers. A recording is filled by each forward pass within its context, the last one wins, and stays readable
-    after the context has ended. At the positions of padding it holds what the model computes there: finite numbers that no
-    real token depends on (the padding comes after them), to be left out by whoever sums over tokens.
+    after the context has ended. At the positions of padding it holds what the model computes there: finite numbers that
+    no real token depends on (the padding comes after them), to be left out by whoever sums over tokens.
 
     Tensors are the pass's own, not copies, except where keeping one would keep a larger tensor alive (values that are a
     part of the fused query, key and value). With `gradients` they are attached to the autograd graph.

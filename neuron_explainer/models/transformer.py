@@ -230,7 +230,8 @@ class Transformer(nn.Module):
         """RESID_POST_EMBEDDING: token embeddings, and position embeddings where there are (0, 1, … unless given)."""
         resid = nn.functional.embedding(tokens, self.embedding)
         if self.config.embedding_scale != 1.0:
-            resid = resid * torch.tensor(self.config.embedding_scale, dtype=resid.dtype, device=resid.device)
+            # rounded to float32 first, as the scale of the released models is
+            resid = resid * torch.tensor(self.config.embedding_scale, dtype=torch.float32).to(resid.dtype)
         if self.position_embedding is None:
             return resid
         if position_ids is None:

@@ -41,11 +41,13 @@ class Family(ABC):
     Attributes:
         model_type: the name in Hugging Face configs.
         base_prefix: what begins the names of all tensors but the unembedding; checkpoints of the base model lack it.
+        unembedding_name: the unembedding's tensor, where it is not the embedding.
         ignored: patterns of tensors that checkpoints may hold and no model needs (masks, rotary tables).
     """
 
     model_type: str
     base_prefix: str
+    unembedding_name: str = "lm_head.weight"
     ignored: tuple[str, ...] = ()
 
     @abstractmethod
@@ -89,7 +91,7 @@ class Family(ABC):
 
     def is_ignored(self, name: str, config: TransformerConfig) -> bool:
         """Whether a checkpoint's tensor may be there though no parameter comes from it."""
-        if config.tied_unembedding and name == "lm_head.weight":
+        if config.tied_unembedding and name == self.unembedding_name:
             return True
         return any(re.fullmatch(pattern, name) for pattern in self.ignored)
 

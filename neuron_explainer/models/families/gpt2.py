@@ -50,7 +50,7 @@ class GPT2Family(Family):
             "final_norm.bias": TensorSource("transformer.ln_f.bias"),
         }
         if not config.tied_unembedding:
-            sources["unembedding"] = TensorSource("lm_head.weight")
+            sources["unembedding"] = TensorSource(self.unembedding_name)
         return sources
 
     def layer_sources(self, config: TransformerConfig, layer: int) -> dict[str, TensorSource]:

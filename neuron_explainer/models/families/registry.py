@@ -5,9 +5,25 @@ from typing import Any
 
 from neuron_explainer.errors import InvalidRequestError, UnsupportedCheckpointError, nearest_first
 from neuron_explainer.models.families.family import Family
+from neuron_explainer.models.families.gemma2 import Gemma2Family
 from neuron_explainer.models.families.gpt2 import GPT2Family
+from neuron_explainer.models.families.gpt_neox import GPTNeoXFamily
+from neuron_explainer.models.families.llama import LlamaFamily
+from neuron_explainer.models.families.mistral import MistralFamily
+from neuron_explainer.models.families.qwen import Qwen2Family, Qwen3Family
 
-FAMILY_BY_MODEL_TYPE: dict[str, Family] = {family.model_type: family for family in (GPT2Family(),)}
+FAMILY_BY_MODEL_TYPE: dict[str, Family] = {
+    family.model_type: family
+    for family in (
+        GPT2Family(),
+        GPTNeoXFamily(),
+        LlamaFamily(),
+        MistralFamily(),
+        Qwen2Family(),
+        Qwen3Family(),
+        Gemma2Family(),
+    )
+}
 """The adapters, by the `model_type` of Hugging Face configs."""
 
 

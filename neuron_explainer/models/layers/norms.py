@@ -43,7 +43,7 @@ class Norm(nn.Module, ABC):
     @property
     def effective_gain(self) -> Float[Tensor, "channels"]:
         """What the normalised input is multiplied by: the stored gain plus the family's offset."""
-        return self.gain + self.gain_offset if self.gain_offset else self.gain
+        return _at_least_float32(self.gain) + self.gain_offset if self.gain_offset else self.gain
 
     def forward(
         self, resid: Float[Tensor, "*axes channels"], detach_scale: bool = False

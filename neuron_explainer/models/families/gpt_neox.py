@@ -1,0 +1,76 @@
+"""GPT-NeoX (Pythia): partial rotary embedding, LayerNorm, attention and MLP side by side."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from neuron_explainer.models.families.family import Family, TensorSource, required
+from neuron_explainer.models.families.rope import rotary_config
+from neuron_explainer.models.transformer_config import TransformerConfig
+
+_LAYER_TENSORS = {
+    "attention_norm.gain": "input_layernorm.weight",
+    "attention_norm.bias": "input_layernorm.bias",
+    "attention.qkv_weight": "attention.query_key_value.weight",
+    "attention.qkv_bias": "attention.query_key_value.bias",
+    "attention.output_weight": "attention.dense.weight",
+    "attention.output_bias": "attention.dense.bias",
+    "mlp_norm.gain": "post_attention_layernorm.weight",
+    "mlp_norm.bias": "post_attention_layernorm.bias",
+    "mlp.input_weight": "mlp.dense_h_to_4h.weight",
+    "mlp.input_bias": "mlp.dense_h_to_4h.bias",
+    "mlp.output_weight": "mlp.dense_4h_to_h.weight",
+    "mlp.output_bias": "mlp.dense_4h_to_h.bias",
+}
+
+
+class GPTNeoXFamily(Family):
+    """Black et al. 2022, Biderman et al. 2023."""
+
+    model_type = "gpt_neox"
+    base_prefix = "gpt_neox."
+    ignored = (r"(gpt_neox\.)?layers\.\d+\.attention\.(bias|masked_bias|rotary_emb\.inv_freq)",)
+
+    def config(self, hf_config: Mapping[str, Any]) -> TransformerConfig:
+        """See the base class."""
+        d_model, n_heads = required(hf_config, "hidden_size"), required(hf_config, "num_attention_heads")
+        attention_bias = hf_config.get("attention_bias", True)
+        return TransformerConfig(
+            model_type=self.model_type,
+            n_layers=required(hf_config, "num_hidden_layers"),
+            n_heads=n_heads,
+            n_key_value_heads=n_heads,
+            d_model=d_model,
+            d_head=d_model // n_heads,
+            d_mlp=required(hf_config, "intermediate_size"),
+            vocab_size=required(hf_config, "vocab_size"),
+            max_context_length=required(hf_config, "max_position_embeddings"),
+            norm_kind="layer_norm",
+            norm_epsilon=hf_config.get("layer_norm_eps", 1e-5),
+            activation_function=hf_config.get("hidden_act", "gelu"),
+            parallel_residual=hf_config.get("use_parallel_residual", True),
+            rotary=rotary_config(hf_config, d_model // n_heads, share_turned=0.25),
+            qkv_bias=attention_bias,
+            attention_output_bias=attention_bias,
+            qkv_layout="fused_by_head",
+            tied_unembedding=hf_config.get("tie_word_embeddings", False),
+        )
+
+    def outer_sources(self, config: TransformerConfig) -> dict[str, TensorSource]:
+        """See the base class."""
+        sources = {
+            "embedding": TensorSource("gpt_neox.embed_in.weight"),
+            "final_norm.gain": TensorSource("gpt_neox.final_layer_norm.weight"),
+            "final_norm.bias": TensorSource("gpt_neox.final_layer_norm.bias"),
+        }
+        if not config.tied_unembedding:
+            sources["unembedding"] = TensorSource(self.unembedding_name)
+        return sources
+
+    def layer_sources(self, config: TransformerConfig, layer: int) -> dict[str, TensorSource]:
+        """See the base class."""
+        without = set() if config.qkv_bias else {"attention.qkv_bias", "attention.output_bias"}
+        return {
+            name: TensorSource(f"gpt_neox.layers.{layer}.{hf_name}")
+            for name, hf_name in _LAYER_TENSORS.items()
+            if name not in without
+        }

@@ -1,0 +1,111 @@
+"""Llama and what is built like it: RMSNorm, rotary embedding, grouped-query attention, gated MLP.
+
+SmolLM2 and TinyLlama are of this type; other families derive from it and say only how they differ.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from neuron_explainer.models.families.family import Family, TensorSource, refuse, required
+from neuron_explainer.models.families.rope import rotary_config
+from neuron_explainer.models.transformer_config import TransformerConfig
+
+_LAYER_MATRICES = {
+    "attention.query": "self_attn.q_proj",
+    "attention.key": "self_attn.k_proj",
+    "attention.value": "self_attn.v_proj",
+    "attention.output": "self_attn.o_proj",
+    "mlp.input": "mlp.gate_proj",
+    "mlp.up": "mlp.up_proj",
+    "mlp.output": "mlp.down_proj",
+}
+
+
+class LlamaFamily(Family):
+    """Touvron et al. 2023 and after.
+
+    Attributes:
+        norms: which tensor of a layer is the gain of which norm, besides those of queries and keys.
+        ties_by_default: whether the unembedding is the embedding where the config does not say.
+    """
+
+    model_type = "llama"
+    base_prefix = "model."
+    ignored = (r"(model\.)?layers\.\d+\.self_attn\.rotary_emb\.inv_freq", r"(model\.)?rotary_emb\.inv_freq")
+    norms: Mapping[str, str] = {
+        "attention_norm.gain": "input_layernorm.weight",
+        "mlp_norm.gain": "post_attention_layernorm.weight",
+    }
+    ties_by_default = False
+
+    def config(self, hf_config: Mapping[str, Any]) -> TransformerConfig:
+        """See the base class."""
+        d_model, n_heads = required(hf_config, "hidden_size"), required(hf_config, "num_attention_heads")
+        d_head = hf_config.get("head_dim") or d_model // n_heads
+        common = {
+            "model_type": self.model_type,
+            "n_layers": required(hf_config, "num_hidden_layers"),
+            "n_heads": n_heads,
+            "n_key_value_heads": hf_config.get("num_key_value_heads") or n_heads,
+            "d_model": d_model,
+            "d_head": d_head,
+            "d_mlp": required(hf_config, "intermediate_size"),
+            "vocab_size": required(hf_config, "vocab_size"),
+            "max_context_length": required(hf_config, "max_position_embeddings"),
+            "norm_kind": "rms_norm",
+            "norm_epsilon": hf_config.get("rms_norm_eps", 1e-6),
+            "activation_function": hf_config.get("hidden_act") or "silu",
+            "gated_mlp": True,
+            "rotary": rotary_config(hf_config, d_head),
+            "qkv_bias": bool(hf_config.get("attention_bias", False)),
+            "attention_output_bias": bool(hf_config.get("attention_bias", False)),
+            "mlp_bias": False,
+            "tied_unembedding": hf_config.get("tie_word_embeddings", self.ties_by_default),
+        }
+        return TransformerConfig(**{**common, **self.differences(hf_config)})
+
+    def differences(self, hf_config: Mapping[str, Any]) -> dict[str, Any]:
+        """The entries of `TransformerConfig` in which the family differs from what its relatives share."""
+        refuse(hf_config, "pretraining_tp", 1)
+        return {"mlp_bias": bool(hf_config.get("mlp_bias", False))}
+
+    def outer_sources(self, config: TransformerConfig) -> dict[str, TensorSource]:
+        """See the base class."""
+        sources = {
+            "embedding": TensorSource("model.embed_tokens.weight"),
+            "final_norm.gain": TensorSource("model.norm.weight"),
+        }
+        if not config.tied_unembedding:
+            sources["unembedding"] = TensorSource(self.unembedding_name)
+        return sources
+
+    def layer_sources(self, config: TransformerConfig, layer: int) -> dict[str, TensorSource]:
+        """See the base class."""
+        names = dict(self.norms)
+        if config.query_key_norm:
+            names["attention.query_norm.gain"] = "self_attn.q_norm.weight"
+            names["attention.key_norm.gain"] = "self_attn.k_norm.weight"
+        for ours, theirs in _LAYER_MATRICES.items():
+            names[f"{ours}_weight"] = f"{theirs}.weight"
+            if _has_bias(ours, config):
+                names[f"{ours}_bias"] = f"{theirs}.bias"
+        return {ours: TensorSource(f"model.layers.{layer}.{theirs}") for ours, theirs in names.items()}
+
+
+def _has_bias(matrix: str, config: TransformerConfig) -> bool:
+    if matrix.startswith("mlp."):
+        return config.mlp_bias
+    return config.attention_output_bias if matrix == "attention.output" else config.qkv_bias
+
+
+def windows_by_layer(hf_config: Mapping[str, Any], slides_by_default: list[bool]) -> tuple[int | None, ...]:
+    """Each layer's sliding window, from `sliding_window` and, where the config lists them, `layer_types`.
+
+    Args:
+        hf_config: the config's entries.
+        slides_by_default: which layers have the window where the config does not say.
+    """
+    window = hf_config.get("sliding_window")
+    types = hf_config.get("layer_types")
+    slides = slides_by_default if types is None else [kind == "sliding_attention" for kind in types]
+    return tuple(window if each else None for each in slides)

@@ -1,0 +1,36 @@
+"""Qwen 2 and 3: as Llama, with biases on queries, keys and values, or with norms on queries and keys."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from neuron_explainer.models.families.family import required
+from neuron_explainer.models.families.llama import LlamaFamily, windows_by_layer
+
+
+def _windows(hf_config: Mapping[str, Any]) -> tuple[int | None, ...]:
+    """Qwen's rule: the layers from `max_window_layers` on have a window, if the config uses windows at all."""
+    n_layers = required(hf_config, "num_hidden_layers")
+    if not hf_config.get("use_sliding_window", False):
+        return (None,) * n_layers
+    first = hf_config.get("max_window_layers", 28)
+    return windows_by_layer({"sliding_window": 4096, **hf_config}, [layer >= first for layer in range(n_layers)])
+
+
+class Qwen2Family(LlamaFamily):
+    """Qwen 2 and 2.5."""
+
+    model_type = "qwen2"
+
+    def differences(self, hf_config: Mapping[str, Any]) -> dict[str, Any]:
+        """See the base class."""
+        return {"sliding_window_by_layer": _windows(hf_config), "qkv_bias": True, "attention_output_bias": False}
+
+
+class Qwen3Family(LlamaFamily):
+    """Qwen 3: each head's queries and keys are normalised; a head's width is stated, 128 unless said otherwise."""
+
+    model_type = "qwen3"
+
+    def differences(self, hf_config: Mapping[str, Any]) -> dict[str, Any]:
+        """See the base class."""
+        return {"sliding_window_by_layer": _windows(hf_config), "query_key_norm": True}
