@@ -145,7 +145,6 @@ class MissingFileError(NeuronExplainerError, FileNotFoundError):
 
     def __init__(self, location: str, answer: str = "there is no such file") -> None:
         self.location = location
-        self.filename = location
         super().__init__(f"{location}: {answer}")
 
 

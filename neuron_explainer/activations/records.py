@@ -5,6 +5,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
+
 from neuron_explainer.activations.attention_utils import attended_window
 from neuron_explainer.errors import InvalidRequestError, MalformedRecordError
 
@@ -27,6 +29,9 @@ class NeuronId:
     def __post_init__(self) -> None:
         for name in ("layer_index", "neuron_index"):
             value = getattr(self, name)
+            if isinstance(value, np.integer):
+                value = int(value)
+                object.__setattr__(self, name, value)
             if type(value) is not int or value < 0:
                 raise MalformedRecordError(f"{name} must be a whole number from 0 on, not {value!r}")
 
