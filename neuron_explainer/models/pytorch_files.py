@@ -1,0 +1,39 @@
+"""Files that PyTorch saved, read without running anything that they contain."""
+
+import os
+import pickle
+from typing import Any
+
+import torch
+
+from neuron_explainer.errors import MalformedCheckpointError, UnsupportedCheckpointError
+from neuron_explainer.storage.locations import shown
+from neuron_explainer.storage.reading import fetch_file
+
+MOST_BYTES = 64 * 2**30
+"""How large a file of weights may be."""
+
+
+def read_pytorch_file(location: str | os.PathLike[str]) -> Any:
+    """What a `.pt` file holds, on the CPU: tensors, numbers, strings and containers of them.
+
+    Args:
+        location: a path, or an address, which is downloaded to the disk cache.
+
+    Raises:
+        UnsupportedCheckpointError: it holds more than that, and reading it could run its code.
+        MalformedCheckpointError: it is damaged or no PyTorch file.
+        MissingFileError: there is nothing.
+        DownloadError: the address could not be read.
+    """
+    path = fetch_file(location, MOST_BYTES)
+    name = shown(location)
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise UnsupportedCheckpointError(
+            f"{name} holds more than tensors, numbers and strings. It is not read, because that could run its code.",
+            file=name,
+        ) from error
+    except (RuntimeError, EOFError, ValueError, OSError) as error:
+        raise MalformedCheckpointError(f"{name} is damaged or no PyTorch file: {error!s:.200}", file=name) from error

@@ -1,0 +1,164 @@
+"""Reading numbers from a file into a tensor: once, piece by piece, checked on the way.
+
+A checkpoint can be as large as the memory that is there. So a tensor's bytes go from the file straight into the tensor
+that the model keeps; where the type or the device differs, through a small buffer. A memory map is not used: its
+pages would count beside the tensors that are copied from it.
+"""
+
+import math
+import sys
+from collections.abc import Callable, Iterator
+from typing import BinaryIO
+
+import torch
+from torch import Tensor
+
+from neuron_explainer.errors import MalformedCheckpointError, NonFiniteTensorError
+
+ELEMENTS_PER_PIECE = 1 << 16
+"""How many numbers are read, converted and checked at a time: few enough to stay in the processor's cache."""
+
+
+def stream_elements(
+    file: BinaryIO,
+    offset: int,
+    stored_dtype: torch.dtype,
+    shape: tuple[int, ...],
+    *,
+    dtype: torch.dtype,
+    device: torch.device,
+    name: str,
+) -> Tensor:
+    """Read a tensor that is stored as plain little-endian numbers, row by row.
+
+    Args:
+        file: open for reading, unbuffered.
+        offset: where in the file the tensor's bytes start.
+        stored_dtype: the type of the numbers in the file.
+        shape: the tensor's shape.
+        dtype: the type wanted.
+        device: where the result is to be.
+        name: the tensor's name, for errors.
+
+    Raises:
+        MalformedCheckpointError: the file ends before the tensor does.
+        NonFiniteTensorError: a number is NaN or infinite, as stored or in `dtype`.
+    """
+    file.seek(offset)
+
+    def read_piece(start: int, stop: int, place: Tensor | None) -> Tensor:
+        piece = torch.empty(stop - start, dtype=stored_dtype) if place is None else place
+        _read_exactly(file, piece, name)
+        return piece
+
+    return fill_in_pieces(
+        shape, read_piece, stored_dtype=stored_dtype, dtype=dtype, device=device, file=file.name, name=name
+    )
+
+
+def fill_in_pieces(
+    shape: tuple[int, ...],
+    read_piece: Callable[[int, int, Tensor | None], Tensor],
+    *,
+    stored_dtype: torch.dtype,
+    dtype: torch.dtype,
+    device: torch.device,
+    file: str,
+    name: str,
+    elements_per_piece: int = ELEMENTS_PER_PIECE,
+) -> Tensor:
+    """Build a tensor from consecutive pieces of it, each converted and checked as it comes.
+
+    Args:
+        shape: the tensor's shape.
+        read_piece: called with the first and one past the last element, and the place where they can be put right
+            away (a flat tensor) or None; returns the flat piece.
+        stored_dtype: the type of what `read_piece` returns.
+        dtype: the type wanted.
+        device: where the result is to be.
+        file: the file's name, for errors.
+        name: the tensor's name, for errors.
+        elements_per_piece: how many elements a piece has at most.
+
+    Raises:
+        NonFiniteTensorError: a number is NaN or infinite, as stored or in `dtype`.
+    """
+    result = torch.empty(shape, dtype=dtype, device=device)
+    flat = result.view(-1)
+    in_place = device.type == "cpu" and dtype == stored_dtype and sys.byteorder == "little"
+    for start, stop in _pieces(math.prod(shape), elements_per_piece):
+        place = flat[start:stop]
+        piece = read_piece(start, stop, place if in_place else None)
+        # Converted before it goes to another device: fewer bytes travel, and the check needs no wait for that device.
+        piece = piece.to(dtype)
+        if not _is_finite(piece):
+            _raise_non_finite(piece, start, shape, file=file, name=name)
+        if piece.data_ptr() != place.data_ptr():
+            place.copy_(piece)
+    return result
+
+
+def check_finite(tensor: Tensor, *, file: str, name: str) -> None:
+    """Refuse a tensor with NaN or infinity in it.
+
+    It costs one pass over the numbers and no memory of their size: a sum is finite only if all its terms are, and only
+    where it is not (which may be an overflow) are the numbers looked at one by one.
+
+    Raises:
+        NonFiniteTensorError: a number is NaN or infinite.
+    """
+    if tensor.is_contiguous():
+        flat = tensor.detach().view(-1)
+        for start, stop in _pieces(flat.numel(), ELEMENTS_PER_PIECE):
+            if not _is_finite(flat[start:stop]):
+                _raise_non_finite(flat[start:stop], start, tuple(tensor.shape), file=file, name=name)
+    elif not bool(torch.isfinite(tensor).all()):
+        _raise_non_finite(tensor.detach().reshape(-1), 0, tuple(tensor.shape), file=file, name=name)
+
+
+def _is_finite(piece: Tensor) -> bool:
+    accumulator = torch.float64 if piece.dtype == torch.float64 else torch.float32
+    return bool(torch.isfinite(piece.sum(dtype=accumulator))) or bool(torch.isfinite(piece).all())
+
+
+def _raise_non_finite(piece: Tensor, start: int, shape: tuple[int, ...], *, file: str, name: str) -> None:
+    bad = (~torch.isfinite(piece)).nonzero().view(-1)
+    index = _unravel(start + int(bad[0]), shape)
+    raise NonFiniteTensorError(
+        f"{file}: tensor {name!r} is {float(piece[bad[0]])} at {list(index)} in {piece.dtype}, and weights must be "
+        "finite. If the stored number is merely too large for this dtype, load the model with a wider one "
+        "(dtype='float32').",
+        file=file,
+        tensor=name,
+    )
+
+
+def _unravel(position: int, shape: tuple[int, ...]) -> tuple[int, ...]:
+    index: list[int] = []
+    for size in reversed(shape):
+        position, place = divmod(position, size)
+        index.append(place)
+    return tuple(reversed(index))
+
+
+def _pieces(n_elements: int, per_piece: int) -> Iterator[tuple[int, int]]:
+    for start in range(0, n_elements, per_piece):
+        yield start, min(start + per_piece, n_elements)
+
+
+def _read_exactly(file: BinaryIO, destination: Tensor, name: str) -> None:
+    """Fill a flat CPU tensor with the file's next bytes."""
+    view = memoryview(destination.view(torch.uint8).numpy().data)
+    position = 0
+    while position < len(view):
+        count = file.readinto(view[position:])  # type: ignore[attr-defined]
+        if not count:
+            raise MalformedCheckpointError(
+                f"{file.name} is cut off: it ends {len(view) - position} bytes before a piece of tensor {name!r} does. "
+                "Copy or download it again.",
+                file=file.name,
+                tensor=name,
+            )
+        position += count
+    if sys.byteorder == "big":
+        destination.copy_(torch.from_numpy(destination.numpy().byteswap()))

@@ -1,0 +1,265 @@
+"""Transformer Debugger's checkpoints: a `config.json` and a folder of pieces, one `.pt` file a tensor.
+
+They hold GPT-2 with queries, keys and values apart and matrices as (outputs, inputs); here they take the names and the
+form that Hugging Face's GPT-2 has.
+"""
+
+import json
+import re
+from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from neuron_explainer.errors import (
+    CheckpointNotFoundError,
+    MalformedCheckpointError,
+    MissingFileError,
+    MissingTensorError,
+    TensorShapeError,
+    TokenizerError,
+    UnexpectedTensorError,
+    UnsupportedCheckpointError,
+)
+from neuron_explainer.models.checkpoint import Checkpoint
+from neuron_explainer.models.pytorch_files import read_pytorch_file
+from neuron_explainer.models.raw_tensors import check_finite
+from neuron_explainer.models.tokenizer import TOKENIZER_FILE_NAME, ModelTokenizer
+from neuron_explainer.storage.locations import is_url, joined, shown
+from neuron_explainer.storage.reading import read_bytes
+
+_FOLDER_OF_PIECES = "model_pieces"
+_CONFIG_KEYS = ("ctx_window", "d_model", "n_layers", "n_heads")
+
+_PIECE_OUTSIDE_LAYERS = {
+    "transformer.wte.weight": "tok_embed.weight",
+    "transformer.wpe.weight": "pos_embed.weight",
+    "transformer.ln_f.weight": "final_ln.weight",
+    "transformer.ln_f.bias": "final_ln.bias",
+    "lm_head.weight": "unembed.weight",
+}
+_PIECES_WITHIN_LAYER = {
+    "ln_1": ("ln_1",),
+    "attn.c_attn": ("attn.q_proj", "attn.k_proj", "attn.v_proj"),
+    "attn.c_proj": ("attn.out_proj",),
+    "ln_2": ("ln_2",),
+    "mlp.c_fc": ("mlp.in_layer",),
+    "mlp.c_proj": ("mlp.out_layer",),
+}
+_IN_LAYER = re.compile(r"transformer\.h\.(\d+)\.(.+)\.(weight|bias)")
+
+
+def open_tdb_checkpoint(
+    root: str, config: Mapping[str, Any], gpt2_tokenizer: Callable[[], ModelTokenizer]
+) -> Checkpoint:
+    """Describe the checkpoint at `root`, a folder or an address; no weight is read yet.
+
+    Args:
+        root: where `config.json` and `model_pieces` are.
+        config: what `config.json` says.
+        gpt2_tokenizer: gives GPT-2's tokenizer, which such a checkpoint only names.
+
+    Raises:
+        CheckpointError: the config is incomplete, or asks for what GPT-2 does not have.
+    """
+    missing = [key for key in _CONFIG_KEYS if not isinstance(config.get(key), int)]
+    if missing:
+        raise MalformedCheckpointError(
+            f"{shown(root)}: the config has no whole number for {', '.join(missing)}; it has {sorted(config)}.",
+            file=joined(shown(root), "config.json"),
+        )
+    if config.get("m_attn", 1) != 1:
+        raise UnsupportedCheckpointError(
+            f"{shown(root)}: m_attn is {config['m_attn']}; only 1 (attention as wide as the residual stream) is read.",
+            file=joined(shown(root), "config.json"),
+        )
+    hf_config = {
+        "model_type": "gpt2",
+        "n_layer": config["n_layers"],
+        "n_head": config["n_heads"],
+        "n_embd": config["d_model"],
+        "n_inner": int(config["d_model"] * config.get("m_mlp", 4)),
+        "n_positions": config["ctx_window"],
+        "vocab_size": 0,
+        "activation_function": "gelu_new",
+        "layer_norm_epsilon": 1e-5,
+        "tie_word_embeddings": False,
+    }
+    reader = TdbReader(root, hf_config)
+    hf_config["vocab_size"] = reader.shape("transformer.wte.weight")[0]
+
+    def read_tokenizer() -> ModelTokenizer:
+        if not is_url(root) and (Path(root) / TOKENIZER_FILE_NAME).is_file():
+            return ModelTokenizer.from_file(root)
+        if config.get("enc", "gpt2") != "gpt2":
+            raise TokenizerError(
+                f"{shown(root)} names the tokenizer {config['enc']!r}, which is not known; pass `tokenizer=` one."
+            )
+        return gpt2_tokenizer()
+
+    return Checkpoint(hf_config, reader, read_tokenizer)
+
+
+def read_tdb_config(root: str) -> dict[str, Any]:
+    """What `config.json` at `root`, a folder or an address, says.
+
+    Raises:
+        CheckpointNotFoundError: there is none.
+        MalformedCheckpointError: it is no JSON object.
+        DownloadError: the address could not be read.
+    """
+    location = joined(root, "config.json")
+    try:
+        config = json.loads(read_bytes(location))
+    except MissingFileError as error:
+        raise CheckpointNotFoundError(
+            f"There is no {shown(location)}. At an address, Transformer Debugger's checkpoints are read: a config.json "
+            f"and a folder {_FOLDER_OF_PIECES}.",
+            file=shown(location),
+        ) from error
+    except ValueError as error:
+        raise MalformedCheckpointError(f"{shown(location)} is no JSON.", file=shown(location)) from error
+    if not isinstance(config, dict):
+        raise MalformedCheckpointError(f"{shown(location)} is no JSON object.", file=shown(location))
+    return config
+
+
+def is_tdb_config(config: Mapping[str, Any]) -> bool:
+    """Whether a config is Transformer Debugger's, rather than Hugging Face's."""
+    return "model_type" not in config and all(key in config for key in _CONFIG_KEYS)
+
+
+class TdbReader:
+    """The pieces' tensors under Hugging Face's names; a `TensorReader`.
+
+    An address cannot be listed and a piece must be read to know its shape; so names and shapes are those that the
+    config asks for, and each piece is held to them when it is read.
+    """
+
+    def __init__(self, root: str, hf_config: Mapping[str, Any]) -> None:
+        self._root = root
+        self._embedding: Tensor | None = None
+        self._shapes = _shapes(hf_config, self._read_embedding().shape[0])
+        pieces = {piece for name in self._shapes for piece in pieces_of(name)}
+        if not is_url(root):
+            extra = sorted({file.stem for file in (Path(root) / _FOLDER_OF_PIECES).glob("*.pt")} - pieces)
+            if extra:
+                raise UnexpectedTensorError(
+                    f"{root} holds pieces that a model of its config has no place for: {', '.join(extra[:5])}.",
+                    file=self._location(extra[0]),
+                    tensor=extra[0],
+                )
+
+    def names(self) -> Collection[str]:
+        """All tensors that the config asks for."""
+        return self._shapes.keys()
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """The shape that the config asks for."""
+        return self._shapes[name]
+
+    def where(self, name: str | None = None) -> str:
+        """The file of a tensor's (first) piece; without a name, the folder or address of all."""
+        return shown(self._root) if name is None else shown(self._location(pieces_of(name)[0]))
+
+    def stored_name(self, name: str) -> str:
+        """The piece, or the pieces, that the tensor is made of."""
+        return " + ".join(pieces_of(name))
+
+    def read(self, name: str, *, dtype: torch.dtype, device: torch.device) -> Float[Tensor, "..."]:
+        """A tensor in Hugging Face's form, put together of its pieces.
+
+        Raises:
+            CheckpointError: a piece is missing, cannot be read, has another shape than the config asks for, or is not
+                finite.
+        """
+        if name == "transformer.wte.weight":
+            whole, self._embedding = self._read_embedding(), None
+            check_finite(whole, file=self.where(name), name=self.stored_name(name))
+            return whole.to(dtype=dtype, device=device)
+        shape = self._shapes[name]
+        pieces = pieces_of(name)
+        is_matrix = len(shape) == 2 and name.startswith("transformer.h.")
+        expected = tuple(reversed(shape)) if is_matrix else shape
+        expected = (expected[0] // len(pieces), *expected[1:])
+        tensors = []
+        for piece in pieces:
+            tensor = self._read_piece(piece)
+            if tuple(tensor.shape) != expected:
+                raise TensorShapeError(
+                    f"{shown(self._location(piece))} has shape {tuple(tensor.shape)}; the config asks for {expected}.",
+                    file=shown(self._location(piece)),
+                    tensor=piece,
+                )
+            tensor = tensor.to(dtype=dtype)
+            check_finite(tensor, file=shown(self._location(piece)), name=piece)
+            tensors.append(tensor.to(device))
+        whole = tensors[0] if len(tensors) == 1 else torch.cat(tensors)
+        return whole.T if is_matrix else whole
+
+    def _read_embedding(self) -> Tensor:
+        """The embedding, which alone says how large the vocabulary is; kept until it is asked for."""
+        if self._embedding is None:
+            self._embedding = self._read_piece("tok_embed.weight")
+        if self._embedding.ndim != 2:
+            raise TensorShapeError(
+                f"{shown(self._location('tok_embed.weight'))} has shape {tuple(self._embedding.shape)}; no matrix.",
+                file=shown(self._location("tok_embed.weight")),
+                tensor="tok_embed.weight",
+            )
+        return self._embedding
+
+    def _location(self, piece: str) -> str:
+        return joined(self._root, _FOLDER_OF_PIECES, f"{piece}.pt")
+
+    def _read_piece(self, piece: str) -> Tensor:
+        location = self._location(piece)
+        try:
+            tensor = read_pytorch_file(location)
+        except MissingFileError as error:
+            raise MissingTensorError(
+                f"There is no {shown(location)}, which the config asks for.", file=shown(location), tensor=piece
+            ) from error
+        if not isinstance(tensor, Tensor) or not tensor.is_floating_point():
+            found = tensor.dtype if isinstance(tensor, Tensor) else type(tensor).__name__
+            raise MalformedCheckpointError(
+                f"{shown(location)} holds {found}, and a floating-point tensor is needed.",
+                file=shown(location),
+                tensor=piece,
+            )
+        return tensor.detach()
+
+
+def pieces_of(name: str) -> tuple[str, ...]:
+    """The pieces that a tensor of Hugging Face's GPT-2 is made of, in order."""
+    if match := _IN_LAYER.fullmatch(name):
+        layer, part, kind = match.groups()
+        return tuple(f"xf_layers.{layer}.{piece}.{kind}" for piece in _PIECES_WITHIN_LAYER[part])
+    return (_PIECE_OUTSIDE_LAYERS[name],)
+
+
+def _shapes(hf_config: Mapping[str, Any], vocab_size: int) -> dict[str, tuple[int, ...]]:
+    model, neurons = hf_config["n_embd"], hf_config["n_inner"]
+    shapes: dict[str, tuple[int, ...]] = {
+        "transformer.wte.weight": (vocab_size, model),
+        "transformer.wpe.weight": (hf_config["n_positions"], model),
+        "transformer.ln_f.weight": (model,),
+        "transformer.ln_f.bias": (model,),
+        "lm_head.weight": (vocab_size, model),
+    }
+    matrices = {
+        "attn.c_attn": (model, 3 * model),
+        "attn.c_proj": (model, model),
+        "mlp.c_fc": (model, neurons),
+        "mlp.c_proj": (neurons, model),
+    }
+    for layer in range(hf_config["n_layer"]):
+        prefix = f"transformer.h.{layer}."
+        for norm in ("ln_1", "ln_2"):
+            shapes |= {f"{prefix}{norm}.weight": (model,), f"{prefix}{norm}.bias": (model,)}
+        for part, (n_inputs, n_outputs) in matrices.items():
+            shapes |= {f"{prefix}{part}.weight": (n_inputs, n_outputs), f"{prefix}{part}.bias": (n_outputs,)}
+    return shapes
