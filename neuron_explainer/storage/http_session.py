@@ -9,7 +9,7 @@ import requests
 import urllib3
 from requests.adapters import HTTPAdapter
 
-RETRIED_STATUS_CODES = (429, 500, 502, 503, 504)
+RETRIED_STATUS_CODES = (429, *range(500, 600))
 _POOLED_CONNECTIONS = 32
 
 
