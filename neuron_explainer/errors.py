@@ -280,3 +280,16 @@ class MissingSettingError(MisconfiguredError):
     def __init__(self, field: str, what: str) -> None:
         self.field = field
         super().__init__(f"This needs {what}, and DstConfig's {field} is not set.")
+
+
+class MalformedStoreError(NeuronExplainerError, ValueError):
+    """A file of derived scalars is none, or is damaged. `source` is the file, `problem` what is wrong."""
+
+    def __init__(self, source: str, problem: str) -> None:
+        self.source = source
+        self.problem = problem
+        super().__init__(f"{source} holds no derived scalars that can be read: {problem}.")
+
+
+class NotDerivedError(UnknownNameError):
+    """A result was asked for that was not derived; `choices` lists what was."""
