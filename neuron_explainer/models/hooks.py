@@ -1,12 +1,13 @@
 """Recording and intervening: which tensors of a forward pass are kept or replaced, by place and layer.
 
-At one place the order is: interventions in order of entry, then gradients' interventions are attached, then recording,
-then the interventions that asked to come after it. What is neither recorded nor intervened on costs nothing.
+At one place the order is: interventions in order of entry, then recording, then the interventions that asked to come
+after it. Interventions on gradients act on the gradient of what is recorded, in order of entry too. What is neither recorded nor intervened on costs nothing.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from types import MappingProxyType
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -36,7 +37,7 @@ class Intervention:
         self.pass_type = pass_type
         self.after_recording = after_recording
         self.n_fired = 0
-        self.handles: list[torch.utils.hooks.RemovableHandle] = []
+        self.has_ended = False
 
     def apply(self, key: PlaceAndLayer, tensor: Tensor) -> Tensor:
         """The function's result for a tensor, which it may change in place.
@@ -100,10 +101,10 @@ class Tap:
         if self.needs_gradient and not tensor.requires_grad:
             # The graph starts here: nothing below this place needs one.
             tensor = tensor.detach().requires_grad_()
-        for intervention in self.backward:
-            self._attach(intervention, tensor)
         for recording in self.recordings:
             recording.store(self.key, tensor)
+        for intervention in reversed(self.backward):
+            tensor = self._attach(intervention, tensor)
         owned = not self.recordings
         for intervention in self.after:
             tensor, owned = self._intervene(intervention, tensor, owned)
@@ -116,13 +117,29 @@ class Tap:
         result = intervention.apply(self.key, tensor)
         return result, result.data_ptr() == tensor.data_ptr()
 
-    def _attach(self, intervention: Intervention, tensor: Tensor) -> None:
-        def replace_gradient(gradient: Tensor) -> Tensor:
-            return intervention.apply(self.key, gradient.clone())
+    def _attach(self, intervention: Intervention, tensor: Tensor) -> Tensor:
+        def replaced(gradient: Tensor) -> Tensor:
+            return gradient if intervention.has_ended else intervention.apply(self.key, gradient.clone())
 
-        intervention.handles.append(tensor.register_hook(replace_gradient))
         for recording in self.witnesses:
             recording.note_hooked(tensor)
+        return _GradientReplaced.apply(tensor, replaced)
+
+
+class _GradientReplaced(torch.autograd.Function):
+    """The identity, whose gradient a function replaces.
+
+    (A tensor's own hook would not do: whether `torch.autograd.grad` shows its effect depends on what else is asked for.)
+    """
+
+    @staticmethod
+    def forward(context: Any, tensor: Tensor, replaced: Callable[[Tensor], Tensor]) -> Tensor:
+        context.replaced = replaced
+        return tensor.view_as(tensor)
+
+    @staticmethod
+    def backward(context: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        return context.replaced(gradients[0]), None
 
 
 class Plan:
@@ -186,8 +203,7 @@ class Hooks:
             self._entries = [other for other in self._entries if other is not entry]
             self.plan = Plan(self._entries, self.n_layers)
             if isinstance(entry, Intervention):
-                for handle in entry.handles:
-                    handle.remove()
+                entry.has_ended = True
 
 
 def resolve_places(places: Iterable[PlaceRequest] | ActivationLocationType, n_layers: int) -> frozenset[PlaceAndLayer]:
