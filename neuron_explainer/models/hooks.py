@@ -1,7 +1,8 @@
 """Recording and intervening: which tensors of a forward pass are kept or replaced, by place and layer.
 
 At one place the order is: interventions in order of entry, then recording, then the interventions that asked to come
-after it. Interventions on gradients act on the gradient of what is recorded, in order of entry too. What is neither recorded nor intervened on costs nothing.
+after it. Interventions on gradients act on the gradient of what is recorded, in order of entry too. What is
+neither recorded nor intervened on costs nothing.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -129,7 +130,7 @@ class Tap:
 class _GradientReplaced(torch.autograd.Function):
     """The identity, whose gradient a function replaces.
 
-    (A tensor's own hook would not do: whether `torch.autograd.grad` shows its effect depends on what else is asked for.)
+    (A tensor's own hook would not do: whether `torch.autograd.grad` shows its effect depends on what else is asked.)
     """
 
     @staticmethod
