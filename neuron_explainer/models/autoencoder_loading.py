@@ -1,21 +1,20 @@
-"""Autoencoders from files: OpenAI's state dicts (`.pt`) and SAELens' folders, by path or URL. Nothing is unpickled but
-tensors, numbers and strings."""
+"""Autoencoders from files: OpenAI's state dicts (`.pt`), by path or URL, and SAELens' folders."""
 
 import os
-import pickle
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from neuron_explainer.errors import AutoencoderFormatError, MissingFileError
+from neuron_explainer.errors import AutoencoderFormatError
 from neuron_explainer.models.autoencoder import Autoencoder
 from neuron_explainer.models.autoencoder_places import AutoencoderOrigin
 from neuron_explainer.models.input_scaling import InputScaling
 from neuron_explainer.models.latent_activations import Identity, LatentActivation, ReLU, TopK
+from neuron_explainer.models.pytorch_files import read_pytorch_file
 from neuron_explainer.models.saelens import is_saelens_folder, load_saelens_autoencoder
+from neuron_explainer.storage.locations import is_url, shown
 
 _REQUIRED = ("encoder.weight", "pre_bias", "latent_bias")
 _DECODER = "decoder.weight"
@@ -32,13 +31,17 @@ def load_autoencoder(
 
     Raises:
         MissingFileError: there is nothing at that place.
-        AutoencoderFormatError: it is no autoencoder, is damaged, or holds more than tensors, numbers and strings.
+        DownloadError: the URL could not be read.
+        MalformedCheckpointError: the file is damaged or no PyTorch file.
+        UnsupportedCheckpointError: it holds more than tensors, numbers and strings, which reading could run.
+        AutoencoderFormatError: it is no autoencoder.
     """
-    location = os.fspath(source)
-    if not _is_url(location) and is_saelens_folder(location):
-        return load_saelens_autoencoder(location, device, dtype)
-    state_dict = _read_state_dict(location)
-    autoencoder = autoencoder_from_state_dict(state_dict, location)
+    if not is_url(source) and is_saelens_folder(source):
+        return load_saelens_autoencoder(source, device, dtype)
+    state_dict = read_pytorch_file(source)
+    if not isinstance(state_dict, Mapping):
+        raise AutoencoderFormatError(f"{shown(source)} holds a {type(state_dict).__name__}, not a state dict.")
+    autoencoder = autoencoder_from_state_dict(state_dict, shown(source))
     activation = state_dict.get(_ACTIVATION)
     origin = AutoencoderOrigin(architecture=activation if isinstance(activation, str) else None)
     return autoencoder.to(device, dtype), origin
@@ -109,25 +112,3 @@ def _activation(state_dict: Mapping[str, Any], source: str) -> LatentActivation:
         raise AutoencoderFormatError(f"{source}: postact_fn {after!r} is not known; ReLU and Identity are.")
     k = settings["k"]
     return TopK(int(k) if isinstance(k, Tensor) and k.numel() == 1 else k, relu=after == "ReLU")
-
-
-def _is_url(location: str) -> bool:
-    return location.startswith(("https://", "http://"))
-
-
-def _read_state_dict(location: str) -> Mapping[str, Any]:
-    path = Path(location)
-    if not path.is_file():
-        raise MissingFileError(location)
-    try:
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise AutoencoderFormatError(
-            f"{location} holds more than tensors, numbers and strings, and is not read, because reading that could run "
-            f"its code: {str(error).splitlines()[0]:.200}"
-        ) from None
-    except (RuntimeError, EOFError, ValueError, OSError) as error:
-        raise AutoencoderFormatError(f"{location} is damaged or no PyTorch file: {error!s:.200}") from error
-    if not isinstance(loaded, Mapping):
-        raise AutoencoderFormatError(f"{location} holds a {type(loaded).__name__}, not a state dict.")
-    return loaded

@@ -1,7 +1,6 @@
 """What to derive from: the model, the autoencoders, and where a backward pass starts."""
 
 from dataclasses import dataclass
-from typing import TypeVar
 
 import torch
 
@@ -17,8 +16,6 @@ from neuron_explainer.models.inference_engine_type_registry import InferenceEngi
 from neuron_explainer.models.model_component_registry import NodeType, PassType
 from neuron_explainer.models.model_context import ModelContext, StandardModelContext, get_default_device
 from neuron_explainer.models.transformer import Transformer
-
-ContextT = TypeVar("ContextT", ModelContext, AutoencoderContext)
 
 
 @dataclass(frozen=True)
@@ -161,7 +158,7 @@ class DstConfig:
             return self.model_context
         if self.model_name is None:
             raise MisconfiguredError("This needs a model: give DstConfig a model_context, or a model_name.")
-        made = self._made("_made_model_context", ModelContext)
+        made: ModelContext | None = self.__dict__.get("_made_model_context")
         if made is None:
             made = ModelContext.from_model_type(
                 self.model_name, device=self.get_device(), inference_engine_type=self.inference_engine_type
@@ -193,7 +190,7 @@ class DstConfig:
                     f"Which autoencoder? There are those of {kinds}, and {node_type} was asked for."
                 )
         if context is None and self.autoencoder_config is not None:
-            context = self._made("_made_autoencoder_context", AutoencoderContext)
+            context = self.__dict__.get("_made_autoencoder_context")
             if context is None:
                 context = AutoencoderContext(self.autoencoder_config, device=self.get_device())
                 if self.model_context is not None:
@@ -207,10 +204,6 @@ class DstConfig:
                 f"{node_type} was asked for."
             )
         return context
-
-    def _made(self, attribute: str, kind: type[ContextT]) -> ContextT | None:
-        made = self.__dict__.get(attribute)
-        return made if isinstance(made, kind) else None
 
     def requires_grad_for_type(self, dst: DerivedScalarType) -> bool:
         """Whether deriving `dst` with this config needs the model's backward pass."""
