@@ -1,1 +1,33 @@
-"""Making a neuron dataset from a model and text."""
+"""Making a neuron dataset from a model and text.
+
+The package can be called: `neuron_explainer.collate(model, texts, out)` is `neuron_explainer.collate.api.collate`.
+"""
+
+import sys
+from types import ModuleType
+from typing import Any
+
+from neuron_explainer._lazy import lazy_exports
+
+_MODULE_BY_NAME = {
+    "collate": "neuron_explainer.collate.api",
+    "CollateSettings": "neuron_explainer.collate.settings",
+    "convert": "neuron_explainer.collate.convert",
+    "live_record": "neuron_explainer.collate.live",
+    "verify": "neuron_explainer.collate.verify",
+}
+
+__getattr__, __dir__, __all__ = lazy_exports(__name__, _MODULE_BY_NAME)
+
+
+class _CallablePackage(ModuleType):
+    """A package that is a function as well."""
+
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        """See `neuron_explainer.collate.api.collate`."""
+        from neuron_explainer.collate.api import collate
+
+        return collate(*args, **options)
+
+
+sys.modules[__name__].__class__ = _CallablePackage

@@ -13,7 +13,7 @@ class Entries(StrEnum):
     TOKENS = "tokens"
     TOKEN_PAIRS = "token_pairs"
 
-    def count(self, n_tokens: int) -> int:
+    def of_tokens(self, n_tokens: int) -> int:
         """How many entries a sequence of `n_tokens` has."""
         return n_tokens if self is Entries.TOKENS else n_tokens * (n_tokens + 1) // 2
 
@@ -23,14 +23,14 @@ class Entries(StrEnum):
 
     def counted(
         self, n_tokens: Int64[Tensor, " sequences"], width: int, skip_first_token: bool
-    ) -> Bool[Tensor, "sequences {self.count(width)}"]:
+    ) -> Bool[Tensor, "sequences {self.of_tokens(width)}"]:
         """Which entries of sequences padded to `width` tokens count.
 
         Not the padding; and, where a token was put before every sequence, neither that token nor any pair that attends
         to it: a model's activations there are extreme and say nothing about text.
         """
         device = n_tokens.device
-        counted = torch.arange(self.count(width), device=device) < self.counts(n_tokens)[:, None]
+        counted = torch.arange(self.of_tokens(width), device=device) < self.counts(n_tokens)[:, None]
         if skip_first_token:
             if self is Entries.TOKENS:
                 counted[:, 0] = False

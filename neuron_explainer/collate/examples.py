@@ -1,4 +1,4 @@
-"""The examples kept for every component: the best of a ranking, with their activations, in memory that does not grow."""
+"""The examples kept for every component: the best of a ranking, with activations, in memory that does not grow."""
 
 from dataclasses import dataclass
 

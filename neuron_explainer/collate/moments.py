@@ -14,7 +14,7 @@ from torch import Tensor
 
 @dataclass
 class Moments:
-    """How many values each component had, their mean, and the sums of the powers 2, 3, 4 of their deviations from it."""
+    """How many values each component had, their mean, and the sums of powers 2, 3, 4 of the deviations from it."""
 
     count: Float64[Tensor, " components"]
     mean: Float64[Tensor, " components"]
