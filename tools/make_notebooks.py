@@ -11,7 +11,6 @@ from pathlib import Path
 
 import nbformat
 from nbclient import NotebookClient
-
 from notebook_cells import build_notebook, notebook_names
 
 ROOT = Path(__file__).resolve().parent.parent

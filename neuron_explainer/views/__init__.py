@@ -1,1 +1,16 @@
 """Plain functions from a record or a result to HTML, a plotly figure or a DataFrame."""
+
+from neuron_explainer._lazy import lazy_exports
+
+_MODULE_BY_NAME = {
+    "ColourScale": "neuron_explainer.views.colour",
+    "html_document": "neuron_explainer.views.document",
+    "pair_view": "neuron_explainer.views.pair_view",
+    "plot_example": "neuron_explainer.views.plots",
+    "plot_histogram": "neuron_explainer.views.plots",
+    "record_document": "neuron_explainer.views.record_page",
+    "record_to_html": "neuron_explainer.views.record_page",
+    "token_heatmap": "neuron_explainer.views.heatmap",
+}
+
+__getattr__, __dir__, __all__ = lazy_exports(__name__, _MODULE_BY_NAME)

@@ -1,4 +1,4 @@
-# ruff: noqa: D100, E402
+# ruff: noqa: E402
 # The first cell of every notebook.
 # %% tags=["colab"]
 # On Google Colab this cell installs neuron_explainer; anywhere else it does nothing.

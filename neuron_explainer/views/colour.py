@@ -1,0 +1,113 @@
+"""The colours of values: one signed scale, orange above zero and blue below, that colour-blind readers can read.
+
+Lightness falls with magnitude, and equally on both sides, so that magnitude can be read without hue; the two hues stay
+apart under each kind of colour blindness. Colours are laid out in OKLCH (Björn Ottosson, "A perceptual color space for
+image processing", 2020: https://bottosson.github.io/posts/oklab/). Text on a colour is black or white, whichever
+contrasts more: always at least 4.5 to 1.
+"""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+
+N_LEVELS = 32
+"""How many steps there are from zero to the deepest colour, on each side."""
+
+NOT_FINITE_BACKGROUND = "#d5d5d5"
+_POSITIVE_HUE, _NEGATIVE_HUE = 58.0, 250.0  # degrees
+_LIGHTNESS_RANGE = (1.0, 0.62)  # at zero, at the limit
+_CHROMA_AT_LIMIT = 0.16
+
+
+@dataclass(frozen=True)
+class ColourScale:
+    """The colours of values from `low` to `high`.
+
+    The scale is symmetric: its deepest colours are at ± `limit`, the larger magnitude of the two. Zero is white.
+    """
+
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, values: Iterable[float]) -> "ColourScale":
+        """The scale of these values, zero included; values that are infinite or NaN are passed over."""
+        low = high = 0.0
+        for value in values:
+            if math.isfinite(value):
+                low, high = min(low, value), max(high, value)
+        return cls(low, high)
+
+    @property
+    def limit(self) -> float:
+        """The magnitude that has the deepest colours."""
+        return max(-self.low, self.high, 0.0)
+
+    def level(self, value: float) -> int:
+        """The step of the scale that a finite value is on, from -N_LEVELS to N_LEVELS; 0 all over if `limit` is 0."""
+        if self.limit == 0:
+            return 0
+        return round(max(-1.0, min(1.0, value / self.limit)) * N_LEVELS)
+
+    def background(self, value: float) -> str:
+        """The colour of a value, as `#rrggbb`; grey where it is infinite or NaN."""
+        return background_of_level(self.level(value)) if math.isfinite(value) else NOT_FINITE_BACKGROUND
+
+    def style(self, value: float) -> str:
+        """CSS declarations that colour an element and its text; empty at zero, where nothing need be said."""
+        background = self.background(value)
+        if background == "#ffffff":
+            return ""
+        text = text_colour(background)
+        return f"background-color:{background}" + (f";color:{text}" if text != "#000000" else "")
+
+
+@lru_cache(maxsize=2 * N_LEVELS + 1)
+def background_of_level(level: int) -> str:
+    """The colour of a step of the scale, from -N_LEVELS to N_LEVELS, as `#rrggbb`."""
+    share = abs(level) / N_LEVELS
+    lightness = _LIGHTNESS_RANGE[0] + share * (_LIGHTNESS_RANGE[1] - _LIGHTNESS_RANGE[0])
+    hue = math.radians(_POSITIVE_HUE if level > 0 else _NEGATIVE_HUE)
+    chroma = _CHROMA_AT_LIMIT * share**0.75  # pale colours keep enough hue to be told apart
+    return _hex_of_oklab(lightness, chroma * math.cos(hue), chroma * math.sin(hue))
+
+
+def _hex_of_oklab(lightness: float, a: float, b: float) -> str:
+    """OKLab to sRGB by Ottosson's matrices; what lies outside of sRGB is clipped."""
+    long = (lightness + 0.3963377774 * a + 0.2158037573 * b) ** 3
+    middle = (lightness - 0.1055613458 * a - 0.0638541728 * b) ** 3
+    short = (lightness - 0.0894841775 * a - 1.2914855480 * b) ** 3
+    linear = (
+        4.0767416621 * long - 3.3077115913 * middle + 0.2309699292 * short,
+        -1.2684380046 * long + 2.6097574011 * middle - 0.3413193965 * short,
+        -0.0041960863 * long - 0.7034186147 * middle + 1.7076147010 * short,
+    )
+    return "#" + "".join(f"{round(255 * _encoded(channel)):02x}" for channel in linear)
+
+
+def _encoded(linear: float) -> float:
+    """A linear channel, clipped to 0 … 1, with sRGB's transfer function (IEC 61966-2-1)."""
+    clipped = max(0.0, min(1.0, linear))
+    return 12.92 * clipped if clipped <= 0.0031308 else 1.055 * clipped ** (1 / 2.4) - 0.055
+
+
+def relative_luminance(colour: str) -> float:
+    """The relative luminance of `#rrggbb`, 0 for black to 1 for white (WCAG 2.2)."""
+    channels = [int(colour[start : start + 2], 16) / 255 for start in (1, 3, 5)]
+    red, green, blue = (
+        channel / 12.92 if channel <= 0.04045 else ((channel + 0.055) / 1.055) ** 2.4 for channel in channels
+    )
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def contrast(one: str, other: str) -> float:
+    """The contrast of two colours, 1 to 21 (WCAG 2.2)."""
+    lighter, darker = sorted((relative_luminance(one), relative_luminance(other)), reverse=True)
+    return (lighter + 0.05) / (darker + 0.05)
+
+
+@lru_cache(maxsize=256)
+def text_colour(background: str) -> str:
+    """Black or white, whichever contrasts more with the background."""
+    return max(("#000000", "#ffffff"), key=lambda text: contrast(text, background))

@@ -1,0 +1,94 @@
+"""plotly figures of records, for notebooks; they need no network and no renderer but the front end's own."""
+
+import numpy as np
+import plotly.graph_objects as go
+
+from neuron_explainer.activations.activations import ActivationRecord, NeuronRecord
+from neuron_explainer.activations.attention_utils import unflatten
+from neuron_explainer.errors import InvalidRequestError
+from neuron_explainer.views.colour import N_LEVELS, ColourScale, background_of_level
+from neuron_explainer.views.record_page import component_name
+from neuron_explainer.views.statistics import histogram_of
+from neuron_explainer.views.token_text import escaped, token_label
+
+_TEMPLATE = "plotly_white"
+_COLOUR_SCALE = [
+    [(level + N_LEVELS) / (2 * N_LEVELS), background_of_level(level)] for level in range(-N_LEVELS, N_LEVELS + 1)
+]
+
+
+def plot_histogram(record: NeuronRecord) -> go.Figure:
+    """How often which activation was met, on a logarithmic axis, with lines at the quantile boundaries.
+
+    A record that holds no histogram is counted over its random examples; the axis says which it is.
+
+    Raises:
+        InvalidRequestError: the record has neither a histogram nor random examples.
+    """
+    shown = histogram_of(record)
+    if shown is None:
+        raise InvalidRequestError(f"{record!r} has no histogram and no random examples to count.")
+    edges = np.asarray(shown.histogram.edges)
+    middles, widths = (edges[:-1] + edges[1:]) / 2, np.diff(edges)
+    scale = ColourScale.of(edges.tolist())
+    bars = go.Bar(
+        x=middles,
+        y=shown.histogram.counts,
+        width=widths,
+        marker={
+            "color": [scale.background(value) for value in middles.tolist()],
+            "line": {"color": "#59636e", "width": 1},
+        },
+        customdata=np.stack([edges[:-1], edges[1:]], axis=1),
+        hovertemplate="%{customdata[0]:.4g} to %{customdata[1]:.4g}: %{y:,}<extra></extra>",
+    )
+    figure = go.Figure(bars)
+    for boundary in record.quantile_boundaries or ():
+        figure.add_vline(x=boundary, line={"dash": "dot", "color": "#59636e", "width": 1})
+    return figure.update_layout(
+        template=_TEMPLATE,
+        title=component_name(record),
+        xaxis_title="activation",
+        yaxis={"title": shown.counted, "type": "log"},
+        bargap=0,
+        height=340,
+    )
+
+
+def plot_example(example: ActivationRecord) -> go.Figure:
+    """One example: a bar for each token, or a matrix of who attends to whom where its values are of token pairs.
+
+    Raises:
+        InvalidRequestError: the example has no tokens.
+    """
+    if not example.tokens:
+        raise InvalidRequestError("The example has no tokens.")
+    labels = [escaped(token_label(token)) for token in example.tokens]  # plotly reads its labels as HTML
+    places = list(range(len(labels)))
+    ticks = {"tickmode": "array", "tickvals": places, "ticktext": labels}
+    scale = ColourScale.of(example.activations)
+    if example.is_by_token_pair:
+        limit = scale.limit or 1.0
+        heatmap = go.Heatmap(
+            z=unflatten(example.activations, len(labels)),
+            colorscale=_COLOUR_SCALE,
+            zmin=-limit,
+            zmax=limit,
+            hoverongaps=False,
+            hovertemplate="%{y} attends to %{x}: %{z:.4g}<extra></extra>",
+        )
+        figure = go.Figure(heatmap)
+        figure.update_layout(yaxis={"autorange": "reversed", "title": "attends", **ticks}, height=620)
+        return figure.update_layout(template=_TEMPLATE, xaxis={"title": "is attended to", **ticks})
+    bars = go.Bar(
+        x=places,
+        y=example.activations,
+        customdata=labels,
+        marker={
+            "color": [scale.background(value) for value in example.activations],
+            "line": {"color": "#59636e", "width": 1},
+        },
+        hovertemplate="%{customdata} · position %{x}: %{y:.4g}<extra></extra>",
+    )
+    figure = go.Figure(bars)
+    return figure.update_layout(template=_TEMPLATE, xaxis=ticks, yaxis_title="activation", bargap=0, height=340)

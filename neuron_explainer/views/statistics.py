@@ -1,0 +1,95 @@
+"""A record's numbers: its statistics, and the histogram of its activation."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from neuron_explainer.activations.activations import Histogram, NeuronRecord
+from neuron_explainer.views.colour import ColourScale
+from neuron_explainer.views.document import LINE, MUTED
+from neuron_explainer.views.heatmap import format_value
+from neuron_explainer.views.token_text import escaped
+
+N_BINS_OF_EXAMPLES = 30
+_HEIGHT = 72  # pixels of the tallest bar
+
+
+def statistics_of(record: NeuronRecord) -> dict[str, float]:
+    """The statistics that a record has, by name; those that are not known are left out."""
+    statistics = {
+        "largest": record.max_activation,
+        "mean": record.mean,
+        "standard deviation": None if record.variance is None or record.variance < 0 else math.sqrt(record.variance),
+        "skewness": record.skewness,
+        "kurtosis": record.kurtosis,
+        "share above 0": record.activation_frequency,
+    }
+    return {name: value for name, value in statistics.items() if value is not None}
+
+
+def statistics_strip(record: NeuronRecord) -> str:
+    """The statistics in a row, as HTML."""
+    unit = "token pairs" if record.is_by_token_pair else "tokens"
+    cells = []
+    for name, value in statistics_of(record).items():
+        shown = f"{value:.2%} of {unit}" if name == "share above 0" else format_value(value)
+        hover = f' title="{_EXPLANATIONS[name]}"' if name in _EXPLANATIONS else ""
+        cells.append(
+            f'<div{hover} style="padding:0 18px 4px 0"><span style="color:{MUTED};font-size:12px">{name}</span><br>'
+            f'<span style="font-weight:600">{shown}</span></div>'
+        )
+    return f'<div class="ne-statistics" style="display:flex;flex-wrap:wrap;margin:6px 0">{"".join(cells)}</div>'
+
+
+_EXPLANATIONS = {
+    "largest": "the largest activation of the top examples",
+    "kurtosis": "3 for a normal distribution; the larger, the rarer and stronger its bursts",
+}
+
+
+@dataclass(frozen=True)
+class ShownHistogram:
+    """A histogram, and what its counts are of."""
+
+    histogram: Histogram
+    counted: str
+
+
+def histogram_of(record: NeuronRecord) -> ShownHistogram | None:
+    """The histogram of a record; where it holds none, that of its random examples; None where there are none either."""
+    unit = "token pairs" if record.is_by_token_pair else "tokens"
+    if record.histogram is not None:
+        return ShownHistogram(record.histogram, f"{unit} of the corpus")
+    values = [value for example in record.random_sample for value in example.activations]
+    if not values:
+        return None
+    counts, edges = np.histogram(np.asarray(values, dtype=np.float64), bins=N_BINS_OF_EXAMPLES)
+    histogram = Histogram(edges=[float(edge) for edge in edges], counts=[int(count) for count in counts])
+    return ShownHistogram(histogram, f"{unit} of the {len(record.random_sample)} random examples")
+
+
+def histogram_bars(record: NeuronRecord, scale: ColourScale) -> str:
+    """The histogram as bars on a logarithmic scale, coloured as the activations are; empty where there is none."""
+    shown = histogram_of(record)
+    if shown is None or not any(shown.histogram.counts):
+        return ""
+    edges, counts = shown.histogram.edges, shown.histogram.counts
+    tallest = math.log1p(max(counts))
+    bars = []
+    for low, high, count in zip(edges, edges[1:], counts, strict=False):
+        height = max(1, round(_HEIGHT * math.log1p(count) / tallest)) if count else 0
+        hover = f"{format_value(low)} to {format_value(high)}: {count:,} {shown.counted}"
+        bars.append(
+            f'<div title="{escaped(hover)}" style="flex:1 1 0;height:{height}px;min-width:2px;box-sizing:border-box;'
+            f"background-color:{scale.background((low + high) / 2)};"
+            f'border:{f"1px solid {MUTED}" if count else "0"}"></div>'
+        )
+    return (
+        f'<div class="ne-histogram" style="max-width:520px;margin:6px 0 10px">'
+        f'<div style="display:flex;align-items:flex-end;height:{_HEIGHT}px;border-bottom:1px solid {LINE}">'
+        f"{''.join(bars)}</div>"
+        f'<div style="display:flex;justify-content:space-between;color:{MUTED};font-size:12px">'
+        f"<span>{format_value(edges[0])}</span><span>{sum(counts):,} {shown.counted}, logarithmic height</span>"
+        f"<span>{format_value(edges[-1])}</span></div></div>"
+    )
