@@ -72,7 +72,8 @@ class DatasetInfo(msgspec.Struct, frozen=True, kw_only=True):
 class PackedExamples:
     """The examples of one kind, of every component.
 
-    The leading axes are (components, examples), or (components, buckets, examples) for quantile examples.
+    The leading axes are (components, examples), or (components, buckets, examples) for quantile examples. Integers may
+    also be int16, which keeps small datasets small.
 
     Attributes:
         sequence: int32; which of the layer's sequences the example is from; -1: there is no such example.
@@ -82,15 +83,15 @@ class PackedExamples:
             did in the window, one a token or one a token pair of the window; what lies beyond its end is not read.
     """
 
-    sequence: NDArray[np.int32]
-    start: NDArray[np.int32]
-    length: NDArray[np.int32]
+    sequence: NDArray[np.int16] | NDArray[np.int32]
+    start: NDArray[np.int16] | NDArray[np.int32]
+    length: NDArray[np.int16] | NDArray[np.int32]
     activations: NDArray[np.float16] | NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class PackedLayer:
-    """The arrays of one layer.
+    """The arrays of one layer. Where int32 stands int16 will do as well, and where int64 stands int32.
 
     Attributes:
         sequences: int32 (sequences, context); token ids, what lies beyond a sequence's length is not read.
@@ -105,15 +106,15 @@ class PackedLayer:
         histogram_edges: float32 (components, bins + 1), or None; it comes with `histogram_counts`.
     """
 
-    sequences: NDArray[np.int32]
-    sequence_lengths: NDArray[np.int32]
+    sequences: NDArray[np.int16] | NDArray[np.int32]
+    sequence_lengths: NDArray[np.int16] | NDArray[np.int32]
     top: PackedExamples
     random: PackedExamples
     moments: NDArray[np.float64]
     quantile: PackedExamples | None = None
     quantile_boundaries: NDArray[np.float32] | None = None
     activation_frequency: NDArray[np.float64] | None = None
-    histogram_counts: NDArray[np.int64] | None = None
+    histogram_counts: NDArray[np.int32] | NDArray[np.int64] | None = None
     histogram_edges: NDArray[np.float32] | None = None
 
     def tensors(self) -> dict[str, NDArray[Any]]:
@@ -165,6 +166,8 @@ def layout_problem(tensors: dict[str, TensorDescription], info: DatasetInfo) -> 
 
 
 _GROUPS = ("top", "random", "quantile")
+_INTEGERS = "int16 int32"
+_COUNTS = "int32 int64"
 _Expected = dict[str, tuple[str, tuple[int | None, ...]]]
 
 
@@ -180,27 +183,27 @@ def _expected(tensors: dict[str, TensorDescription], info: DatasetInfo) -> _Expe
 
     components = info.n_components
     expected: _Expected = {
-        "sequences": ("int32", (None, info.context_length)),
-        "sequence_lengths": ("int32", shape("sequences")[:1]),
+        "sequences": (_INTEGERS, (None, info.context_length)),
+        "sequence_lengths": (_INTEGERS, shape("sequences")[:1]),
         "moments": ("float64", (components, len(MOMENTS))),
     }
     for group in _groups_in(tensors):
         examples = shape(f"{group}_sequence")
         buckets = (None,) if group == "quantile" else ()
         expected |= {
-            f"{group}_sequence": ("int32", (components, *buckets, None)),
-            f"{group}_start": ("int32", examples),
-            f"{group}_length": ("int32", examples),
+            f"{group}_sequence": (_INTEGERS, (components, *buckets, None)),
+            f"{group}_start": (_INTEGERS, examples),
+            f"{group}_length": (_INTEGERS, examples),
             f"{group}_activations": ("float16 float32", (*examples, None)),
         }
     if "quantile_sequence" in tensors or "quantile_boundaries" in tensors:
         expected["quantile_boundaries"] = ("float32", (components, None))
-        expected.setdefault("quantile_sequence", ("int32", (components, None, None)))
+        expected.setdefault("quantile_sequence", (_INTEGERS, (components, None, None)))
     if "activation_frequency" in tensors:
         expected["activation_frequency"] = ("float64", (components,))
     if "histogram_counts" in tensors or "histogram_edges" in tensors:
         bins = shape("histogram_counts")[-1:] or (0,)
-        expected["histogram_counts"] = ("int64", (components, None))
+        expected["histogram_counts"] = (_COUNTS, (components, None))
         expected["histogram_edges"] = ("float32", (components, bins[0] + 1))
     return expected
 
@@ -211,7 +214,9 @@ def _fits(shape: tuple[int, ...], expected: tuple[int | None, ...]) -> bool:
     )
 
 
-def example_problem(examples: PackedExamples, sequence_lengths: NDArray[np.int32], info: DatasetInfo) -> str | None:
+def example_problem(
+    examples: PackedExamples, sequence_lengths: NDArray[np.int16] | NDArray[np.int32], info: DatasetInfo
+) -> str | None:
     """What is wrong with where examples say they are from, for any leading axes; None if nothing is."""
     present = examples.sequence != -1
     sequence, start, length = (

@@ -111,6 +111,8 @@ class Histogram:
         if len(self.edges) != len(self.counts) + 1:
             raise MalformedRecordError(f"{len(self.counts)} counts need one more edge than {len(self.edges)}")
         _check_finite(self.edges)
+        if not all(0 <= count < 2**63 for count in self.counts):
+            raise MalformedRecordError("a histogram's counts must be whole numbers from 0 to 2^63 - 1")
 
 
 @dataclass(frozen=True)
