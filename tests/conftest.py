@@ -7,3 +7,5 @@ install_import_hook(
     ["neuron_explainer.models", "neuron_explainer.activations.derived_scalars", "neuron_explainer.collate"],
     "beartype.beartype",
 )
+
+from models_for_tests import smollm2  # noqa: E402, F401  (after the hook, so that what it imports is checked too)

@@ -1,12 +1,13 @@
 """What every kind of checkpoint offers: named tensors, whose shapes are known before they are read."""
 
 from collections.abc import Collection
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
 
+@runtime_checkable
 class TensorReader(Protocol):
     """A checkpoint's tensors, under the names that Hugging Face's checkpoints of the family give them."""
 
