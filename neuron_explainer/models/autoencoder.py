@@ -4,7 +4,7 @@ lat = act(W_enc (x - pre_bias) + latent_bias); recon = W_dec lat + pre_bias.
 """
 
 from dataclasses import dataclass, field, replace
-from typing import Any, Self
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Shaped
@@ -165,7 +165,7 @@ class Autoencoder:
         """What each token's decoded latents are multiplied with to undo the input scaling; 1 where there is none."""
         return self.input_scaling.of(self._checked(inputs)).multiplier
 
-    def without_dead_latents(self, dead_after: int) -> Self:
+    def without_dead_latents(self, dead_after: int) -> "Autoencoder":
         """Only the latents that were active within the last `dead_after` training steps.
 
         Raises:
@@ -193,7 +193,7 @@ class Autoencoder:
             applied=(*self.applied, f"{int((~alive).sum())} dead latents are omitted"),
         )
 
-    def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Self:
+    def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> "Autoencoder":
         """The same autoencoder on another device, or with weights of another floating-point dtype."""
 
         def move(tensor: Tensor) -> Tensor:

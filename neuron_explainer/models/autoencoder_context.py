@@ -5,7 +5,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -105,7 +105,7 @@ class AutoencoderContext:
         device: torch.device | str | None = None,
         base_model_name: str | None = None,
         name: str | None = None,
-    ) -> Self:
+    ) -> "AutoencoderContext":
         """A context of autoencoders that are in memory already; on their own device unless another is given.
 
         Raises:
@@ -234,7 +234,7 @@ class MultiAutoencoderContext:
                 )
 
     @classmethod
-    def from_context_list(cls, autoencoder_contexts: Sequence[AutoencoderContext]) -> Self:
+    def from_context_list(cls, autoencoder_contexts: Sequence[AutoencoderContext]) -> "MultiAutoencoderContext":
         """The contexts, each under the kind of its latents.
 
         Raises:

@@ -7,13 +7,15 @@ the function for the latents that remain when some are left out.
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import ClassVar, Protocol, Self
+from typing import ClassVar, Protocol, TypeVar
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
 from neuron_explainer.errors import AutoencoderFormatError
+
+ActivationT = TypeVar("ActivationT")
 
 
 class LatentActivation(Protocol):
@@ -27,21 +29,21 @@ class LatentActivation(Protocol):
         """The latents; `latents` says which slice of them the pre-activations are of."""
         ...
 
-    def keep(self, mask: Bool[Tensor, " all_latents"]) -> Self:
+    def keep(self: ActivationT, mask: Bool[Tensor, " all_latents"]) -> ActivationT:
         """The same function for the latents that `mask` keeps."""
         ...
 
-    def moved(self, move: Callable[[Tensor], Tensor]) -> Self:
+    def moved(self: ActivationT, move: Callable[[Tensor], Tensor]) -> ActivationT:
         """The same function with its tensors moved or cast by `move`."""
         ...
 
 
 @dataclass(frozen=True)
 class _WithoutTensors:
-    def keep(self, mask: Bool[Tensor, " all_latents"]) -> Self:
+    def keep(self: ActivationT, mask: Bool[Tensor, " all_latents"]) -> ActivationT:
         return self
 
-    def moved(self, move: Callable[[Tensor], Tensor]) -> Self:
+    def moved(self: ActivationT, move: Callable[[Tensor], Tensor]) -> ActivationT:
         return self
 
 
@@ -120,10 +122,10 @@ class JumpReLU:
         """max(p, 0) above the thresholds."""
         return pre_activations.relu() * (pre_activations > self.threshold[latents])
 
-    def keep(self, mask: Bool[Tensor, " all_latents"]) -> Self:
+    def keep(self, mask: Bool[Tensor, " all_latents"]) -> "JumpReLU":
         """The thresholds of the latents that `mask` keeps."""
         return replace(self, threshold=self.threshold[mask])
 
-    def moved(self, move: Callable[[Tensor], Tensor]) -> Self:
+    def moved(self, move: Callable[[Tensor], Tensor]) -> "JumpReLU":
         """The thresholds moved or cast by `move`."""
         return replace(self, threshold=move(self.threshold))

@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import torch
 from jaxtyping import Float
@@ -251,7 +251,7 @@ class DerivedScalarStore:
         frame = pandas.DataFrame(rows, columns=columns)
         return frame.astype({"layer": "Int64", "token_index": "Int64", "attended_to_index": "Int64"})
 
-    def sum_over(self, dimension: Dimension) -> Self:
+    def sum_over(self, dimension: Dimension) -> "DerivedScalarStore":
         """The same with one axis summed, to length 1, wherever it is; other scalars stay as they are.
 
         Raises:
@@ -270,7 +270,7 @@ class DerivedScalarStore:
             raise InvalidRequestError(f"Nothing here has the axis {dimension.value}; there are {', '.join(there)}.")
         return self._with(summed, self.summed | {dimension})
 
-    def to(self, device: torch.device | str) -> Self:
+    def to(self, device: torch.device | str) -> "DerivedScalarStore":
         """The same on another device."""
         moved = {
             key: {layer_index: tensor.to(device) for layer_index, tensor in by_layer.items()}
@@ -282,7 +282,7 @@ class DerivedScalarStore:
         self,
         tensors: Mapping[tuple[DerivedScalarType, PassType], Mapping[int | None, Tensor]],
         summed: Iterable[Dimension],
-    ) -> Self:
+    ) -> "DerivedScalarStore":
         return type(self)(
             tensors, self.tokens, self.token_ids, self._loss, self._traced_activation, self.model_name, summed
         )
@@ -300,7 +300,7 @@ class DerivedScalarStore:
         write_store(path, self._tensors, metadata)
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str], device: torch.device | str = "cpu") -> Self:
+    def load(cls, path: str | os.PathLike[str], device: torch.device | str = "cpu") -> "DerivedScalarStore":
         """What `save` wrote.
 
         Raises:

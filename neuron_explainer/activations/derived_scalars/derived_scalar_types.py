@@ -4,7 +4,6 @@ Nothing here imports torch. The functions that compute them are in the modules b
 """
 
 from enum import StrEnum, auto
-from typing import Self
 
 from neuron_explainer.errors import InvalidRequestError
 from neuron_explainer.models.model_component_registry import (
@@ -98,7 +97,7 @@ class DerivedScalarType(StrEnum):
         location: LocationWithinLayer | None = None,
         node_type: NodeType | None = None,
         needs_gradient: bool = False,
-    ) -> Self:
+    ) -> "DerivedScalarType":
         """The member with that value and those properties."""
         member = str.__new__(cls, value)
         member._value_ = value

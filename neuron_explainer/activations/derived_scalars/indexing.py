@@ -5,9 +5,10 @@ All are frozen and hashable, are checked when they are made, and have one JSON f
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Self
+from typing import Any
 
 from neuron_explainer.activations.derived_scalars.derived_scalar_types import DerivedScalarType
 from neuron_explainer.activations.derived_scalars.index_base import (
@@ -163,7 +164,7 @@ class DerivedScalarIndex(_Index):
         return tuple(self.dst.shape_spec_per_token_sequence)
 
     @classmethod
-    def from_activation_index(cls, index: ActivationIndex) -> Self:
+    def from_activation_index(cls, index: ActivationIndex) -> "DerivedScalarIndex":
         """The same numbers, as those of the derived scalar that is the raw activation."""
         dst = DerivedScalarType.from_activation_location_type(index.activation_location_type)
         return cls(dst, index.layer_index, index.tensor_indices, index.pass_type)
@@ -201,14 +202,12 @@ class NodeIndex(_Index):
         return DIMENSIONS_BY_NODE_TYPE[self.node_type]
 
     @classmethod
-    def from_json(cls, data: Any) -> Self:
-        """The node that `data` describes: an AttnSubNodeIndex if it says `q_k_or_v`."""
-        if cls is NodeIndex and isinstance(data, dict) and "q_k_or_v" in data:
-            return AttnSubNodeIndex.from_json(data)  # type: ignore[return-value]  # a subclass, where Self is NodeIndex
-        return super().from_json(data)
+    def _class_for(cls, data: Mapping[str, Any]) -> "type[NodeIndex]":
+        """An AttnSubNodeIndex if the JSON object says `q_k_or_v`."""
+        return AttnSubNodeIndex if "q_k_or_v" in data else cls
 
     @classmethod
-    def from_activation_index(cls, index: ActivationIndex) -> Self:
+    def from_activation_index(cls, index: ActivationIndex) -> "NodeIndex":
         """The component whose activation `index` names (a neuron for MLP_POST_ACT, a head for ATTN_QK_PROBS, …)."""
         place = index.activation_location_type
         return cls(place.node_type, index.layer_index, index.tensor_indices, index.pass_type)
@@ -333,7 +332,7 @@ class TraceConfig(JsonForm):
         detach_layer_norm_scale: bool = False,
         attention_trace_type: AttentionTraceType | None = None,
         downstream_trace_config: "TraceConfig | None" = None,
-    ) -> Self:
+    ) -> "TraceConfig":
         """The trace of the activation that `activation_index` names; a head's goes through Q and K unless said.
 
         Raises:
@@ -382,6 +381,7 @@ class AblationSpec(JsonForm):
             raise InvalidIndexError(f"AblationSpec: index must be an ActivationIndex, not {self.index!r}.")
         if isinstance(self.value, bool) or not isinstance(self.value, int | float) or not math.isfinite(self.value):
             raise InvalidIndexError(f"AblationSpec: value must be a finite number, not {self.value!r}.")
+        object.__setattr__(self, "value", float(self.value))
 
     @classmethod
     def _value_from_json(cls, field: str, value: Any) -> Any:
