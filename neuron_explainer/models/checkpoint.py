@@ -10,9 +10,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from neuron_explainer.errors import CheckpointError
+from neuron_explainer.models.families.registry import family_of
 from neuron_explainer.models.tensor_reader import TensorReader
 from neuron_explainer.models.tokenizer import ModelTokenizer
 from neuron_explainer.models.transformer import Transformer
+from neuron_explainer.models.transformer_config import TransformerConfig
 
 
 @dataclass(frozen=True)
@@ -21,12 +23,14 @@ class Checkpoint:
 
     Attributes:
         hf_config: the configuration, as a Hugging Face `config.json` says it.
-        tensors: the weights, under Hugging Face's names.
+        config: what that means for this library's transformer.
+        open_tensors: finds the weights, under Hugging Face's names; they may be fetched for that, but are not read.
         read_tokenizer: reads the tokenizer that comes with the checkpoint.
     """
 
     hf_config: Mapping[str, Any]
-    tensors: TensorReader
+    config: TransformerConfig
+    open_tensors: Callable[[], TensorReader]
     read_tokenizer: Callable[[], ModelTokenizer]
 
     def create_transformer(self, *, dtype: torch.dtype, device: torch.device) -> Transformer:
@@ -39,9 +43,42 @@ class Checkpoint:
             CheckpointError: tensors are missing, unexpected, misshapen, unreadable or not finite; the error names the
                 file and the tensor.
         """
-        with _naming_the_file(self.tensors):
-            Transformer.from_hf_config_and_tensors(self.hf_config, _Shapes(self.tensors))
-            return Transformer.from_hf_config_and_tensors(self.hf_config, _Numbers(self.tensors, dtype, device))
+        reader = self.open_tensors()
+        try:
+            Transformer.from_hf_config_and_tensors(self.hf_config, _Shapes(reader))
+            return Transformer.from_hf_config_and_tensors(self.hf_config, _Numbers(reader, dtype, device))
+        except CheckpointError as error:
+            if error.file is not None:
+                raise
+            file = reader.where(error.tensor)
+            stored_name = error.tensor if error.tensor is None else reader.stored_name(error.tensor)
+            alias = "" if stored_name == error.tensor else f" ({error.tensor!r} is {stored_name!r} in the file.)"
+            raise type(error)(f"{file}: {error}{alias}", file=file, tensor=stored_name) from error
+
+
+def described(hf_config: Mapping[str, Any], file: object) -> TransformerConfig:
+    """What a Hugging Face config means for this library's transformer.
+
+    Args:
+        hf_config: the configuration.
+        file: where it was found, for errors.
+
+    Raises:
+        CheckpointError: its family is not supported, or the family's adapter cannot use it.
+    """
+    with naming_the_file(file):
+        return family_of(hf_config).config(hf_config)
+
+
+@contextmanager
+def naming_the_file(file: object) -> Iterator[None]:
+    """Let a checkpoint's error that names no file name this one."""
+    try:
+        yield
+    except CheckpointError as error:
+        if error.file is not None:
+            raise
+        raise type(error)(f"{file}: {error}", file=file, tensor=error.tensor) from error
 
 
 class _Tensors(Mapping[str, Tensor]):
@@ -76,17 +113,3 @@ class _Numbers(_Tensors):
 
     def __getitem__(self, name: str) -> Float[Tensor, "..."]:
         return self._reader.read(name, dtype=self._dtype, device=self._device)
-
-
-@contextmanager
-def _naming_the_file(reader: TensorReader) -> Iterator[None]:
-    """Let errors that know a tensor alone say which file is meant, and how the file itself calls the tensor."""
-    try:
-        yield
-    except CheckpointError as error:
-        if error.file is not None:
-            raise
-        file = reader.where(error.tensor)
-        stored_name = error.tensor if error.tensor is None else reader.stored_name(error.tensor)
-        alias = "" if stored_name == error.tensor else f" (In the file, {error.tensor!r} is called {stored_name!r}.)"
-        raise type(error)(f"{file}: {error}{alias}", file=file, tensor=stored_name) from error

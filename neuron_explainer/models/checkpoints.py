@@ -15,7 +15,6 @@ from neuron_explainer.errors import (
 )
 from neuron_explainer.models.checkpoint import Checkpoint
 from neuron_explainer.models.devices import as_device, as_dtype
-from neuron_explainer.models.families.registry import family_of
 from neuron_explainer.models.gguf_checkpoint import open_gguf_checkpoint
 from neuron_explainer.models.huggingface_checkpoint import (
     CONFIG_FILE_NAME,
@@ -117,19 +116,18 @@ def open_model(
         if revision is not None or token is not None:
             raise InvalidRequestError("A model in memory has no revision and needs no token; leave them out.")
         hf_config, transformer = transformer_from_module(source, config, device=device, dtype=dtype)
-        model_name = name or hf_config.get("_name_or_path") or type(source).__name__
+        model_name = name or getattr(getattr(source, "config", None), "_name_or_path", "") or type(source).__name__
         return StandardModelContext(model_name, transformer, given_tokenizer, end_token_ids=_end_token_ids(hf_config))
     if not isinstance(source, str | PathLike):
         raise InvalidRequestError(
             f"A {type(source).__name__} is no model; give a name, a path, an address, a hub id or a transformers model."
         )
     checkpoint = _open_checkpoint(source, config, _HubAccess(revision, token))
-    model_name = name or (shown(source) if isinstance(source, str) else Path(source).name)
     wanted_device, wanted_dtype = as_device(device), as_dtype(dtype)
     return StandardModelContext(
-        model_name,
+        name or _name_of(source),
         tokenizer=given_tokenizer or checkpoint.read_tokenizer(),
-        config=family_of(checkpoint.hf_config).config(checkpoint.hf_config),
+        config=checkpoint.config,
         device=wanted_device,
         create=lambda: checkpoint.create_transformer(dtype=wanted_dtype, device=wanted_device),
         end_token_ids=_end_token_ids(checkpoint.hf_config),
@@ -182,6 +180,16 @@ def _open_tdb(root: str, config: Mapping[str, Any], access: _HubAccess) -> Check
         return ModelTokenizer.from_file(file)
 
     return open_tdb_checkpoint(root, config, gpt2_tokenizer)
+
+
+def _name_of(source: str | PathLike[str]) -> str:
+    """What a model is called that was asked for so; of a path the last part, for where it lies is nobody's business."""
+    if isinstance(source, str) and (source in MODEL_REGISTRY or is_url(source)):
+        return shown(source)
+    path = Path(source).expanduser()
+    if not path.exists():
+        return str(source)
+    return path.resolve().stem if path.is_file() else path.resolve().name
 
 
 def _hub_model(hub_id: str, access: _HubAccess) -> Any:

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from neuron_explainer.errors import MalformedCheckpointError, UnsupportedCheckpointError
-from neuron_explainer.models.checkpoint import Checkpoint
+from neuron_explainer.models.checkpoint import Checkpoint, described
 from neuron_explainer.models.gguf_file import GgufFile
 from neuron_explainer.models.gguf_tokenizer import tokenizer_from_gguf
 
@@ -50,7 +50,7 @@ def open_gguf_checkpoint(path: Path, config: Mapping[str, Any] | None = None) ->
     file = GgufFile.open(path)
     reader = GgufReader(file)
     hf_config = config_from_gguf(file) if config is None else config
-    return Checkpoint(hf_config, reader, lambda: tokenizer_from_gguf(file))
+    return Checkpoint(hf_config, described(hf_config, path), lambda: reader, lambda: tokenizer_from_gguf(file))
 
 
 class GgufReader:

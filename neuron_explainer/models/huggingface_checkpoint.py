@@ -17,7 +17,7 @@ from neuron_explainer.errors import (
     MissingTensorError,
     TokenizerError,
 )
-from neuron_explainer.models.checkpoint import Checkpoint
+from neuron_explainer.models.checkpoint import Checkpoint, described
 from neuron_explainer.models.safetensors_files import SafetensorsReader
 from neuron_explainer.models.tokenizer import TOKENIZER_FILE_NAME, ModelTokenizer
 
@@ -59,7 +59,7 @@ class Folder(FileSource):
 
 
 def open_huggingface_checkpoint(source: FileSource, config: Mapping[str, Any] | None = None) -> Checkpoint:
-    """Describe the checkpoint in a folder or on the hub; headers are read, weights are not.
+    """Describe the checkpoint in a folder or on the hub; weights are neither fetched nor read yet.
 
     Args:
         source: where the files are.
@@ -69,6 +69,9 @@ def open_huggingface_checkpoint(source: FileSource, config: Mapping[str, Any] | 
         CheckpointError: a file is missing or malformed.
     """
     hf_config = read_config(source) if config is None else config
+    transformer_config = described(
+        hf_config, f"{CONFIG_FILE_NAME} of {source}" if config is None else "The given config"
+    )
 
     def read_tokenizer() -> ModelTokenizer:
         file = source.find(TOKENIZER_FILE_NAME)
@@ -79,7 +82,10 @@ def open_huggingface_checkpoint(source: FileSource, config: Mapping[str, Any] | 
             )
         return ModelTokenizer.from_file(file)
 
-    return Checkpoint(hf_config, SafetensorsReader(_weight_files(source)), read_tokenizer)
+    def open_tensors() -> SafetensorsReader:
+        return SafetensorsReader(_weight_files(source))
+
+    return Checkpoint(hf_config, transformer_config, open_tensors, read_tokenizer)
 
 
 def read_config(source: FileSource) -> dict[str, Any]:

@@ -5,7 +5,8 @@ from typing import Any
 
 import torch
 
-from neuron_explainer.errors import CheckpointError, UnsupportedCheckpointError
+from neuron_explainer.errors import UnsupportedCheckpointError
+from neuron_explainer.models.checkpoint import naming_the_file
 from neuron_explainer.models.devices import as_device, as_dtype
 from neuron_explainer.models.raw_tensors import check_finite
 from neuron_explainer.models.transformer import Transformer
@@ -52,15 +53,13 @@ def transformer_from_module(
                 f"{name}: {key} is on the meta device, that is, it has no numbers.", tensor=key
             )
         check_finite(tensor, file=f"{name} in memory", name=key)
-    try:
+    with naming_the_file(f"{name} in memory"):
         transformer = Transformer.from_hf_config_and_tensors(
             hf_config,
             tensors,
             device=None if device is None else as_device(device),
             dtype=None if dtype is None else as_dtype(dtype),
         )
-    except CheckpointError as error:
-        raise type(error)(f"{name} in memory: {error}", file=f"{name} in memory", tensor=error.tensor) from error
     return hf_config, transformer
 
 

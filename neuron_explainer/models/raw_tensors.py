@@ -18,8 +18,8 @@ from neuron_explainer.errors import MalformedCheckpointError, NonFiniteTensorErr
 ELEMENTS_PER_PIECE = 30_000
 """How many numbers are read, converted and checked at a time.
 
-They stay in the processor's cache from one step to the next; and they are fewer than those (2^15) for which PyTorch wakes
-several threads, whose waiting for each other would cost far more than the step itself.
+They stay in the processor's cache from one step to the next; and they are fewer than those (2^15) for which PyTorch
+wakes several threads, whose waiting for each other would cost far more than the step itself.
 """
 
 

@@ -24,7 +24,7 @@ from neuron_explainer.errors import (
     UnexpectedTensorError,
     UnsupportedCheckpointError,
 )
-from neuron_explainer.models.checkpoint import Checkpoint
+from neuron_explainer.models.checkpoint import Checkpoint, described
 from neuron_explainer.models.pytorch_files import read_pytorch_file
 from neuron_explainer.models.raw_tensors import check_finite
 from neuron_explainer.models.tokenizer import TOKENIZER_FILE_NAME, ModelTokenizer
@@ -83,13 +83,11 @@ def open_tdb_checkpoint(
         "n_embd": config["d_model"],
         "n_inner": int(config["d_model"] * config.get("m_mlp", 4)),
         "n_positions": config["ctx_window"],
-        "vocab_size": 0,
+        "vocab_size": _read_embedding(root).shape[0],
         "activation_function": "gelu_new",
         "layer_norm_epsilon": 1e-5,
         "tie_word_embeddings": False,
     }
-    reader = TdbReader(root, hf_config)
-    hf_config["vocab_size"] = reader.shape("transformer.wte.weight")[0]
 
     def read_tokenizer() -> ModelTokenizer:
         if not is_url(root) and (Path(root) / TOKENIZER_FILE_NAME).is_file():
@@ -100,7 +98,7 @@ def open_tdb_checkpoint(
             )
         return gpt2_tokenizer()
 
-    return Checkpoint(hf_config, reader, read_tokenizer)
+    return Checkpoint(hf_config, described(hf_config, root), lambda: TdbReader(root, hf_config), read_tokenizer)
 
 
 def read_tdb_config(root: str) -> dict[str, Any]:
@@ -141,15 +139,14 @@ class TdbReader:
 
     def __init__(self, root: str, hf_config: Mapping[str, Any]) -> None:
         self._root = root
-        self._embedding: Tensor | None = None
-        self._shapes = _shapes(hf_config, self._read_embedding().shape[0])
+        self._shapes = _shapes(hf_config)
         pieces = {piece for name in self._shapes for piece in pieces_of(name)}
         if not is_url(root):
             extra = sorted({file.stem for file in (Path(root) / _FOLDER_OF_PIECES).glob("*.pt")} - pieces)
             if extra:
                 raise UnexpectedTensorError(
                     f"{root} holds pieces that a model of its config has no place for: {', '.join(extra[:5])}.",
-                    file=self._location(extra[0]),
+                    file=_location(root, extra[0]),
                     tensor=extra[0],
                 )
 
@@ -163,7 +160,7 @@ class TdbReader:
 
     def where(self, name: str | None = None) -> str:
         """The file of a tensor's (first) piece; without a name, the folder or address of all."""
-        return shown(self._root) if name is None else shown(self._location(pieces_of(name)[0]))
+        return shown(self._root) if name is None else shown(_location(self._root, pieces_of(name)[0]))
 
     def stored_name(self, name: str) -> str:
         """The piece, or the pieces, that the tensor is made of."""
@@ -176,10 +173,6 @@ class TdbReader:
             CheckpointError: a piece is missing, cannot be read, has another shape than the config asks for, or is not
                 finite.
         """
-        if name == "transformer.wte.weight":
-            whole, self._embedding = self._read_embedding(), None
-            check_finite(whole, file=self.where(name), name=self.stored_name(name))
-            return whole.to(dtype=dtype, device=device)
         shape = self._shapes[name]
         pieces = pieces_of(name)
         is_matrix = len(shape) == 2 and name.startswith("transformer.h.")
@@ -187,50 +180,47 @@ class TdbReader:
         expected = (expected[0] // len(pieces), *expected[1:])
         tensors = []
         for piece in pieces:
-            tensor = self._read_piece(piece)
+            tensor, file = _read_piece(self._root, piece), shown(_location(self._root, piece))
             if tuple(tensor.shape) != expected:
                 raise TensorShapeError(
-                    f"{shown(self._location(piece))} has shape {tuple(tensor.shape)}; the config asks for {expected}.",
-                    file=shown(self._location(piece)),
-                    tensor=piece,
+                    f"{file} has shape {tuple(tensor.shape)}; the config asks for {expected}.", file=file, tensor=piece
                 )
             tensor = tensor.to(dtype=dtype)
-            check_finite(tensor, file=shown(self._location(piece)), name=piece)
+            check_finite(tensor, file=file, name=piece)
             tensors.append(tensor.to(device))
         whole = tensors[0] if len(tensors) == 1 else torch.cat(tensors)
         return whole.T if is_matrix else whole
 
-    def _read_embedding(self) -> Tensor:
-        """The embedding, which alone says how large the vocabulary is; kept until it is asked for."""
-        if self._embedding is None:
-            self._embedding = self._read_piece("tok_embed.weight")
-        if self._embedding.ndim != 2:
-            raise TensorShapeError(
-                f"{shown(self._location('tok_embed.weight'))} has shape {tuple(self._embedding.shape)}; no matrix.",
-                file=shown(self._location("tok_embed.weight")),
-                tensor="tok_embed.weight",
-            )
-        return self._embedding
 
-    def _location(self, piece: str) -> str:
-        return joined(self._root, _FOLDER_OF_PIECES, f"{piece}.pt")
+def _location(root: str, piece: str) -> str:
+    return joined(root, _FOLDER_OF_PIECES, f"{piece}.pt")
 
-    def _read_piece(self, piece: str) -> Tensor:
-        location = self._location(piece)
-        try:
-            tensor = read_pytorch_file(location)
-        except MissingFileError as error:
-            raise MissingTensorError(
-                f"There is no {shown(location)}, which the config asks for.", file=shown(location), tensor=piece
-            ) from error
-        if not isinstance(tensor, Tensor) or not tensor.is_floating_point():
-            found = tensor.dtype if isinstance(tensor, Tensor) else type(tensor).__name__
-            raise MalformedCheckpointError(
-                f"{shown(location)} holds {found}, and a floating-point tensor is needed.",
-                file=shown(location),
-                tensor=piece,
-            )
-        return tensor.detach()
+
+def _read_piece(root: str, piece: str) -> Float[Tensor, "..."]:
+    location = _location(root, piece)
+    file = shown(location)
+    try:
+        tensor = read_pytorch_file(location)
+    except MissingFileError as error:
+        raise MissingTensorError(f"There is no {file}, which the config asks for.", file=file, tensor=piece) from error
+    if not isinstance(tensor, Tensor) or not tensor.is_floating_point():
+        found = tensor.dtype if isinstance(tensor, Tensor) else type(tensor).__name__
+        raise MalformedCheckpointError(
+            f"{file} holds {found}, and a floating-point tensor is needed.", file=file, tensor=piece
+        )
+    return tensor.detach()
+
+
+def _read_embedding(root: str) -> Float[Tensor, "vocab d_model"]:
+    """The embedding, which alone says how large the vocabulary is."""
+    piece = _PIECE_OUTSIDE_LAYERS["transformer.wte.weight"]
+    embedding = _read_piece(root, piece)
+    if embedding.ndim != 2:
+        file = shown(_location(root, piece))
+        raise TensorShapeError(
+            f"{file} has shape {tuple(embedding.shape)}, and an embedding is a matrix.", file=file, tensor=piece
+        )
+    return embedding
 
 
 def pieces_of(name: str) -> tuple[str, ...]:
@@ -241,8 +231,8 @@ def pieces_of(name: str) -> tuple[str, ...]:
     return (_PIECE_OUTSIDE_LAYERS[name],)
 
 
-def _shapes(hf_config: Mapping[str, Any], vocab_size: int) -> dict[str, tuple[int, ...]]:
-    model, neurons = hf_config["n_embd"], hf_config["n_inner"]
+def _shapes(hf_config: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
+    model, neurons, vocab_size = hf_config["n_embd"], hf_config["n_inner"], hf_config["vocab_size"]
     shapes: dict[str, tuple[int, ...]] = {
         "transformer.wte.weight": (vocab_size, model),
         "transformer.wpe.weight": (hf_config["n_positions"], model),
