@@ -1,8 +1,8 @@
 """Small random models of every family, as `transformers` builds them, and as this library does."""
 
 import functools
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from typing import Any
 from unittest import mock
 
 import torch
@@ -87,7 +87,10 @@ def hf_model(name: str, dtype: torch.dtype = torch.float32) -> transformers.PreT
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(torch.randn_like(parameter) * 0.2)
-    return model.eval().to(dtype).requires_grad_(False)
+    model = model.eval().to(dtype).requires_grad_(False)
+    if dtype == torch.float64:
+        model.forward = _in_float64_throughout(model.forward)
+    return model
 
 
 def our_model(name: str, dtype: torch.dtype = torch.float32) -> Transformer:
@@ -104,14 +107,15 @@ def _exact_rms_norm(norm: torch.nn.Module, hidden: torch.Tensor) -> torch.Tensor
     return hidden * torch.rsqrt(hidden.square().mean(-1, keepdim=True) + norm.eps) * (1.0 + norm.weight)
 
 
-@contextmanager
-def exactly(dtype: torch.dtype) -> Iterator[None]:
-    """Let `transformers` compute in float64 throughout, where it would round norms and softmax to float32."""
-    if dtype != torch.float64:
-        yield
-        return
-    with (
-        mock.patch.object(torch, "float32", torch.float64),
-        mock.patch.object(modeling_gemma2.Gemma2RMSNorm, "forward", _exact_rms_norm),
-    ):
-        yield
+def _in_float64_throughout(forward: Callable[..., Any]) -> Callable[..., Any]:
+    """A forward pass of `transformers` without its rounding of norms and softmax to float32."""
+
+    @functools.wraps(forward)
+    def exact(*arguments: Any, **keywords: Any) -> Any:
+        with (
+            mock.patch.object(torch, "float32", torch.float64),
+            mock.patch.object(modeling_gemma2.Gemma2RMSNorm, "forward", _exact_rms_norm),
+        ):
+            return forward(*arguments, **keywords)
+
+    return exact
