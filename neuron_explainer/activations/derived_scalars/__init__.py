@@ -18,5 +18,10 @@ __getattr__, __dir__, __all__ = lazy_exports(
         "DstConfig": f"{_HERE}.config",
         "DerivedScalarStore": f"{_HERE}.derived_scalar_store",
         "load_autoencoders": f"{_HERE}.autoencoder_sources",
+        "derive": f"{_HERE}.derive",
+        "derive_batch": f"{_HERE}.derive",
+        "BatchDeriver": f"{_HERE}.derive",
+        "LossFnConfig": f"{_HERE}.loss",
+        "LossFnName": f"{_HERE}.loss",
     },
 )

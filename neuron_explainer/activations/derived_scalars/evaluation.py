@@ -1,0 +1,80 @@
+"""Derived scalars computed from what a pass has left behind, each intermediate result once."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, cast
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from neuron_explainer.activations.derived_scalars.derived_scalar_types import DerivedScalarType
+from neuron_explainer.activations.derived_scalars.scalar_deriver import DERIVERS, Need, Recorded
+from neuron_explainer.activations.derived_scalars.setting import Setting, autoencoder_kind
+from neuron_explainer.models.model_component_registry import Dimension, PassType
+
+
+class Evaluation:
+    """The tensors of one pass, and what has been computed from them so far.
+
+    Attributes:
+        setting: the request they are computed for.
+        lengths: how many real tokens each prompt has, on the model's device.
+        n_prompts, n_tokens: the batch's sizes, padding included.
+    """
+
+    def __init__(
+        self, setting: Setting, recorded: Mapping[Recorded, Tensor], lengths: Int[Tensor, " batch"], n_tokens: int
+    ) -> None:
+        self.setting = setting
+        self.lengths = lengths
+        self.n_prompts = len(lengths)
+        self.n_tokens = n_tokens
+        self._recorded = recorded
+        self._scalars: dict[tuple[DerivedScalarType, PassType, int | None], Tensor] = {}
+        self._intermediate: dict[tuple[Need, int | None], Any] = {}
+
+    def recorded(self, recorded: Recorded) -> Tensor:
+        """A recorded activation or gradient; a gradient where the scalar differentiated does not reach is zero."""
+        if recorded in self._recorded or recorded.pass_type is PassType.FORWARD:
+            return self._recorded[recorded]
+        return self._zeros(recorded.place.shape)
+
+    def scalar(self, dst: DerivedScalarType, pass_type: PassType, layer: int | None) -> Tensor:
+        """A derived scalar of one layer, (batch, *axes); zeros where it can be nothing else."""
+        key = (dst, pass_type, layer)
+        if key not in self._scalars:
+            deriver = DERIVERS[dst, pass_type]
+            applies = deriver.applies(self.setting, layer)
+            self._scalars[key] = (
+                deriver.compute(self, layer) if applies else self._zeros(dst.shape_spec_per_token_sequence, dst, layer)
+            )
+        return self._scalars[key]
+
+    def once(self, need: Need, layer: int | None, compute: Callable[[], Any]) -> Any:
+        """An intermediate result of one layer, or (None) of the whole pass, computed when first asked for."""
+        key = (need, layer)
+        if key not in self._intermediate:
+            self._intermediate[key] = compute()
+        return self._intermediate[key]
+
+    def forget_layer(self, layer: int) -> None:
+        """Let go of one layer's results, which nothing needs any more."""
+        self._scalars = {key: value for key, value in self._scalars.items() if key[2] != layer}
+        self._intermediate = {key: value for key, value in self._intermediate.items() if key[1] != layer}
+
+    def _zeros(
+        self, dimensions: tuple[Dimension, ...], dst: DerivedScalarType | None = None, layer: int | None = None
+    ) -> Tensor:
+        sizes = []
+        for dimension in dimensions:
+            if dimension is Dimension.SEQUENCE_TOKEN_PAIRS:
+                size: int | None = self.n_tokens * (self.n_tokens + 1) // 2
+            elif dimension.is_sequence_token_dimension:
+                size = self.n_tokens
+            elif dimension is Dimension.AUTOENCODER_LATENTS and dst is not None:
+                size = self.setting.autoencoder(autoencoder_kind(dst), layer).n_latents
+            else:
+                size = self.setting.model.config.size_of(dimension)
+            sizes.append(cast("int", size))
+        model = self.setting.model
+        return torch.zeros(self.n_prompts, *sizes, dtype=model.dtype, device=model.device)

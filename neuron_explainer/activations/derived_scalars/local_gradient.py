@@ -1,0 +1,37 @@
+"""The gradient of the traced activation with respect to the residual stream just before it, without a backward pass."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from jaxtyping import Float
+from torch import Tensor
+
+from neuron_explainer.activations.derived_scalars.evaluation import Evaluation
+from neuron_explainer.activations.derived_scalars.scalar_deriver import Need, Recorded
+from neuron_explainer.activations.derived_scalars.setting import Setting
+from neuron_explainer.activations.derived_scalars.traces import gradient_of_trace, residuals_needed
+
+
+@dataclass(frozen=True)
+class LocalResidualGradient(Need):
+    """Found by recomputing the traced activation from the recorded residual stream, and differentiating that alone."""
+
+    def recordings(self, setting: Setting, layer: int | None) -> Iterator[Recorded]:
+        """The residual stream that the activation is recomputed from."""
+        for place in residuals_needed(setting, setting.trace):
+            yield Recorded(*place)
+
+    def value(self, evaluation: Evaluation, layer: int | None) -> Float[Tensor, "batch tokens d_model"]:
+        """The gradient, computed once."""
+        gradient: Tensor = evaluation.once(self, None, lambda: self._computed(evaluation))
+        return gradient
+
+    def _computed(self, evaluation: Evaluation) -> Tensor:
+        setting = evaluation.setting
+        _, gradient = gradient_of_trace(
+            setting, setting.trace, evaluation.lengths, lambda place: evaluation.recorded(Recorded(*place))
+        )
+        return gradient
+
+
+local_residual_gradient = LocalResidualGradient()

@@ -1,0 +1,74 @@
+"""Prompts: read, checked against the model and the request, and padded to a batch."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Int
+from torch import Tensor
+
+from neuron_explainer.activations.derived_scalars.plan import Plan
+from neuron_explainer.errors import PromptError
+from neuron_explainer.models.model_component_registry import Dimension
+from neuron_explainer.models.model_context import ModelContext
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A prompt's tokens, as ids and as text."""
+
+    token_ids: list[int]
+    token_strings: list[str]
+
+
+def read_prompt(model_context: ModelContext, prompt: str | Sequence[int] | Tensor) -> Prompt:
+    """The tokens of a text or of token ids.
+
+    Raises:
+        PromptError: there are none, too many, or some that the model does not have.
+    """
+    if isinstance(prompt, str):
+        token_ids = model_context.encode(prompt)
+    else:
+        numbers = prompt.tolist() if isinstance(prompt, Tensor) else list(prompt)
+        if not all(isinstance(number, int) for number in numbers):
+            raise PromptError(f"A prompt is a text, or a flat sequence of token ids; this is {prompt!r:.200}.")
+        token_ids = numbers
+    shown = f"The prompt {prompt!r:.80}" if isinstance(prompt, str) else "The prompt"
+    if not token_ids:
+        raise PromptError(f"{shown} has no tokens; give at least one.")
+    longest = model_context.max_context_length
+    if len(token_ids) > longest:
+        raise PromptError(f"{shown} has {len(token_ids)} tokens; {model_context.model_name} reads at most {longest}.")
+    for token_id in token_ids:
+        if not 0 <= token_id < model_context.vocab_size:
+            raise PromptError(
+                f"There is no token {token_id}; {model_context.model_name} has 0 to {model_context.vocab_size - 1}."
+            )
+    return Prompt(token_ids, model_context.decode_token_list(token_ids))
+
+
+def check_positions(plan: Plan, n_tokens: int) -> None:
+    """Refuse indices of tokens that the shortest prompt does not have.
+
+    Raises:
+        IndexOutOfRangeError: a trace, node or ablation is at a token that is not there.
+    """
+    n_layers = plan.setting.model.config.n_layers
+    sizes = {Dimension.SEQUENCE_TOKENS: n_tokens, Dimension.ATTENDED_TO_SEQUENCE_TOKENS: n_tokens}
+    for setting in {id(request.setting): request.setting for request in plan.requests}.values():
+        for index in (setting.config.trace_config, setting.config.node_index_for_attribution, *setting.ablations):
+            if index is not None:
+                index.check_against(n_layers, sizes)
+
+
+def padded(
+    prompts: Sequence[Prompt],
+) -> tuple[Int[Tensor, "batch tokens"], Bool[Tensor, "batch tokens"] | None]:
+    """The prompts' ids as one matrix, padded on the right, and True for what is no padding (None if nothing is)."""
+    lengths = [len(prompt.token_ids) for prompt in prompts]
+    longest = max(lengths)
+    tokens = torch.tensor([prompt.token_ids + [0] * (longest - len(prompt.token_ids)) for prompt in prompts])
+    if min(lengths) == longest:
+        return tokens, None
+    return tokens, torch.arange(longest) < torch.tensor(lengths)[:, None]

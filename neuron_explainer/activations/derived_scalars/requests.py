@@ -1,0 +1,209 @@
+"""What a call asks for, resolved against its model and refused, where it cannot be had, before anything runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from neuron_explainer.activations.derived_scalars import catalogue  # noqa: F401  # fills the table of derivers
+from neuron_explainer.activations.derived_scalars.config import DstConfig
+from neuron_explainer.activations.derived_scalars.derived_scalar_types import DerivedScalarType
+from neuron_explainer.activations.derived_scalars.losses import prepare_loss
+from neuron_explainer.activations.derived_scalars.online import error_place
+from neuron_explainer.activations.derived_scalars.scalar_deriver import DERIVERS
+from neuron_explainer.activations.derived_scalars.setting import Setting, autoencoder_kind, kind_of_place
+from neuron_explainer.activations.derived_scalars.traces import check_trace
+from neuron_explainer.errors import (
+    AutoencoderMismatchError,
+    InvalidRequestError,
+    MisconfiguredError,
+    MissingSettingError,
+    NothingToDifferentiateError,
+    UnknownNameError,
+)
+from neuron_explainer.models.model_component_registry import Dimension, PassType
+
+if TYPE_CHECKING:
+    from neuron_explainer.activations.derived_scalars.indexing import AblationSpec
+    from neuron_explainer.activations.derived_scalars.loss import LossFnConfig, LossFunction
+
+_DST = DerivedScalarType
+
+DstOrPair = DerivedScalarType | tuple[DerivedScalarType, DstConfig]
+
+_OF_THE_NODE = frozenset(
+    {_DST.SINGLE_NODE_WRITE, _DST.SINGLE_NODE_WRITE_TO_FINAL_RESIDUAL_GRAD, _DST.GRAD_OF_SINGLE_SUBNODE_ATTRIBUTION}
+)
+_OF_THE_TRACED_LATENT = frozenset(
+    {
+        _DST.AUTOENCODER_LATENT_GRAD_WRT_RESIDUAL_INPUT,
+        _DST.AUTOENCODER_LATENT_GRAD_WRT_MLP_POST_ACT_INPUT,
+        _DST.ATTN_WRITE_TO_LATENT,
+        _DST.ATTN_WRITE_TO_LATENT_SUMMED_OVER_HEADS,
+        _DST.FLATTENED_ATTN_WRITE_TO_LATENT_SUMMED_OVER_HEADS,
+        _DST.ATTN_WRITE_TO_LATENT_PER_SEQUENCE_TOKEN,
+    }
+)
+_OF_ALL_LATENTS_OF_ONE_LAYER = frozenset(
+    {
+        _DST.FLATTENED_ATTN_WRITE_TO_LATENT_SUMMED_OVER_HEADS_BATCHED,
+        _DST.ATTN_WRITE_TO_LATENT_PER_SEQUENCE_TOKEN_BATCHED,
+    }
+)
+
+
+@dataclass(frozen=True)
+class Request:
+    """One derived scalar, its values or its gradient, in some layers (None: in none)."""
+
+    setting: Setting
+    dst: DerivedScalarType
+    pass_type: PassType
+    layers: tuple[int | None, ...]
+
+
+def parse_requests(
+    dsts: DstOrPair | Iterable[DstOrPair],
+    config: DstConfig | None,
+    loss: LossFnConfig | LossFunction | None,
+    ablations: Sequence[AblationSpec],
+) -> list[Request]:
+    """What a call asks for.
+
+    Args:
+        dsts: one type, several, or (type, config) pairs.
+        config: the configuration of the types that bring none of their own.
+        loss: what the backward pass starts from, if not a trace.
+        ablations: what is overwritten.
+
+    Raises:
+        MisconfiguredError: a type lacks what it is about, or configurations do not go together.
+        InvalidRequestError: something is not there: a type, a layer, a component.
+    """
+    pairs = list(_pairs(dsts, config))
+    if not pairs:
+        raise InvalidRequestError("Nothing was asked for: give at least one DerivedScalarType.")
+    model_context = pairs[0][1].get_model_context()
+    model = pairs[0][1].get_or_create_model()
+    prepared = prepare_loss(loss, model_context.encode_token_str, model.device)
+    settings: dict[int, Setting] = {}
+    requests: dict[tuple[DerivedScalarType, PassType], Request] = {}
+    for dst, own_config in pairs:
+        if id(own_config) not in settings:
+            if own_config.get_or_create_model() is not model:
+                raise MisconfiguredError("All configurations of one call must be of the same model.")
+            layers = own_config.layer_indices
+            setting = Setting(
+                own_config,
+                model,
+                tuple(range(model.config.n_layers)) if layers is None else tuple(sorted(layers)),
+                prepared,
+                tuple(ablations),
+            )
+            _check_setting(setting)
+            settings[id(own_config)] = setting
+        for request in _requests_of(settings[id(own_config)], dst):
+            key = request.dst, request.pass_type
+            if key in requests and requests[key].setting is not request.setting:
+                raise MisconfiguredError(f"{dst.value} was asked for with two configurations; derive one at a time.")
+            requests[key] = request
+    return list(requests.values())
+
+
+def _pairs(
+    dsts: DstOrPair | Iterable[DstOrPair], config: DstConfig | None
+) -> Iterator[tuple[DerivedScalarType, DstConfig]]:
+    if isinstance(dsts, str) or (isinstance(dsts, tuple) and len(dsts) == 2 and isinstance(dsts[1], DstConfig)):
+        dsts = [dsts]  # type: ignore[list-item]  # a tuple of that form is a pair
+    for entry in dsts:
+        dst, own_config = entry if isinstance(entry, tuple) else (entry, config)
+        if own_config is None:
+            raise MissingSettingError("model_context", f"a model to derive {dst} from; give a config")
+        try:
+            yield _DST(dst), own_config
+        except ValueError:
+            raise UnknownNameError("derived scalar type", str(dst), _DST) from None
+
+
+def _requests_of(setting: Setting, dst: DerivedScalarType) -> Iterator[Request]:
+    pass_types = [PassType.FORWARD]
+    if setting.config.derive_gradients and (dst, PassType.BACKWARD) in DERIVERS:
+        pass_types.append(PassType.BACKWARD)
+    for pass_type in pass_types:
+        if dst.requires_grad_for_pass_type(pass_type):
+            _ = setting.start  # refused here if there is none
+        yield Request(setting, dst, pass_type, _layers_of(setting, dst))
+
+
+def _layers_of(setting: Setting, dst: DerivedScalarType) -> tuple[int | None, ...]:
+    if dst.has_no_layers:
+        return (None,)
+    if dst in _OF_THE_NODE:
+        return (setting.node_layer,)
+    if dst in _OF_THE_TRACED_LATENT:
+        if not setting.trace.node_type.is_autoencoder_latent:
+            raise MisconfiguredError(
+                f"{dst.value} is about a latent, and trace_config traces a {setting.trace.node_type.value}."
+            )
+        _check_place(setting, dst)
+        return (setting.trace.layer_index,)
+    if dst in _OF_ALL_LATENTS_OF_ONE_LAYER and len(setting.layers) != 1:
+        raise MisconfiguredError(
+            f"{dst.value} is about all latents of one layer; layer_indices must name that one, not {list(setting.layers)}."
+        )
+    if "AUTOENCODER" not in dst.name and dst not in _OF_ALL_LATENTS_OF_ONE_LAYER:
+        return setting.layers
+    _check_place(setting, dst)
+    context = setting.autoencoder_context(autoencoder_kind(dst))
+    if setting.config.layer_indices is None:
+        return tuple(layer for layer in setting.layers if layer in context.layer_indices)
+    for layer in setting.layers:
+        context.get_autoencoder(layer)  # refused here if there is none
+    return setting.layers
+
+
+def _check_place(setting: Setting, dst: DerivedScalarType) -> None:
+    """Refuse types that are about autoencoders of another place than those given."""
+    node_type = setting.trace.node_type if dst in _OF_THE_TRACED_LATENT else autoencoder_kind(dst)
+    context = setting.autoencoder_context(node_type)
+    needed: str | None = None
+    if dst.name.startswith("ONLINE") and "AUTOENCODER_ERROR" in dst.name:
+        name = dst.name[: dst.name.index("_ERROR") + len("_ERROR")]
+        if error_place(context).name != name:
+            needed = f"those whose error is {name.lower()}"
+    elif dst is _DST.AUTOENCODER_LATENT_GRAD_WRT_MLP_POST_ACT_INPUT:
+        needed = None if context.dst is _DST.MLP_POST_ACT else "MLP_POST_ACT"
+    elif dst in _OF_THE_TRACED_LATENT | _OF_ALL_LATENTS_OF_ONE_LAYER:
+        is_residual = context.dst.shape_spec_per_token_sequence[1:] == (Dimension.RESIDUAL_STREAM_CHANNELS,)
+        needed = None if is_residual else "a place with the residual stream's channels"
+    if needed is not None:
+        raise AutoencoderMismatchError(f"{dst.value} needs autoencoders of {needed}; these are of {context.dst.value}.")
+
+
+def _check_setting(setting: Setting) -> None:
+    """Refuse layers, components and ablations that the model does not have."""
+    config, model_config = setting.config, setting.model.config
+    n_layers = model_config.n_layers
+    for layer in setting.layers:
+        if not 0 <= layer < n_layers:
+            raise InvalidRequestError(f"layer_indices holds {layer}; the model has layers 0 to {n_layers - 1}.")
+
+    sizes = {dimension: size for dimension in Dimension if (size := model_config.size_of(dimension)) is not None}
+    for index in (config.trace_config, config.node_index_for_attribution, config.activation_index_for_fake_grad):
+        if index is not None:
+            index.check_against(n_layers, sizes)
+    if config.trace_config is not None:
+        check_trace(config.trace_config)
+    for ablation in setting.ablations:
+        ablation.check_against(n_layers, sizes)
+        index = ablation.index
+        if index.activation_location_type.is_online_autoencoder_place:
+            setting.autoencoder(kind_of_place(index.activation_location_type), index.layer_index)
+        elif index.pass_type is PassType.BACKWARD and not setting.has_gradient(
+            index.activation_location_type, index.layer_index
+        ):
+            raise NothingToDifferentiateError(
+                f"The gradient at {index.activation_location_type.value} of layer {index.layer_index} cannot be "
+                "overwritten: the backward pass starts before it."
+            )

@@ -1,0 +1,141 @@
+"""A traced activation, recomputed from the residual stream just before its component, and its gradient there."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from neuron_explainer.activations.derived_scalars import recompute
+from neuron_explainer.activations.derived_scalars.indexing import AttentionTraceType, PreOrPostAct
+from neuron_explainer.activations.derived_scalars.setting import Setting, known_layer
+from neuron_explainer.errors import InvalidRequestError, NothingToDifferentiateError
+from neuron_explainer.models.model_component_registry import NodeType
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from neuron_explainer.activations.derived_scalars.indexing import TraceConfig
+    from neuron_explainer.models.recording import PlaceAndLayer
+
+
+def residuals_needed(setting: Setting, trace: TraceConfig) -> list[PlaceAndLayer]:
+    """The places of the residual stream that a traced activation and, for V, what it is projected on, start from."""
+    places = [setting.start_of(trace).residual]
+    if trace.attention_trace_type is AttentionTraceType.V:
+        downstream = trace.downstream_trace_config
+        places += [setting.end] if downstream is None else residuals_needed(setting, downstream)
+    return places
+
+
+def traced_activation(
+    setting: Setting,
+    trace: TraceConfig,
+    resid: Float[Tensor, "batch tokens d_model"],
+    lengths: Int[Tensor, " batch"],
+    residual_at: Callable[[PlaceAndLayer], Tensor],
+) -> Float[Tensor, " batch"]:
+    """The traced activation of each prompt, as a function of the residual stream before its component.
+
+    Args:
+        setting: the request.
+        trace: which activation; a whole axis of tokens means the sum over them.
+        resid: the residual stream at `setting.start_of(trace).residual`.
+        lengths: how many real tokens each prompt has.
+        residual_at: the recorded residual stream at the other places of `residuals_needed`.
+    """
+    if trace.node_type is NodeType.ATTENTION_HEAD:
+        return _head(setting, trace, resid, lengths, residual_at)
+    token, component = trace.tensor_indices
+    which = slice(component, component + 1)
+    detach, act = trace.detach_layer_norm_scale, trace.pre_or_post_act
+    upto = slice(None) if token is None else slice(token + 1)
+    if trace.node_type is NodeType.VOCAB_TOKEN:
+        values = setting.model.unembed(setting.model.final_norm(resid[:, upto], detach))[..., which]
+    elif trace.node_type is NodeType.MLP_NEURON:
+        values = recompute.neurons(setting.block(trace.layer_index), resid[:, upto], detach, act)[..., which]
+    else:
+        layer = known_layer(trace.layer_index)
+        values = recompute.latents(setting, trace.node_type, layer, resid[:, upto], detach, act, which)
+    if token is not None:
+        return values[:, -1, 0]
+    is_real = torch.arange(resid.shape[1], device=resid.device) < lengths[:, None]
+    return values[..., 0].masked_fill(~is_real, 0).sum(dim=1)
+
+
+def _head(
+    setting: Setting,
+    trace: TraceConfig,
+    resid: Tensor,
+    lengths: Tensor,
+    residual_at: Callable[[PlaceAndLayer], Tensor],
+) -> Tensor:
+    token, attended_to, head = trace.tensor_indices
+    block, detach, through = setting.block(trace.layer_index), trace.detach_layer_norm_scale, trace.attention_trace_type
+    resid = resid[:, : token + 1]
+    if through is not AttentionTraceType.V:
+        logits = recompute.attention_logits(
+            block,
+            resid,
+            detach,
+            through_queries=through is not AttentionTraceType.K,
+            through_keys=through is not AttentionTraceType.Q,
+        )[:, token, :, head]
+        of_pair = logits if trace.pre_or_post_act is PreOrPostAct.PRE else logits.softmax(dim=-1)
+        return of_pair[:, attended_to]
+    direction = _value_direction(setting, trace, lengths, residual_at)[:, token]
+    with torch.no_grad():
+        logits = recompute.attention_logits(block, resid, detach, through_queries=False, through_keys=False)
+        prob = logits[:, token, :, head].softmax(dim=-1)[:, attended_to]
+        if block.attention_post_norm is not None:
+            factor = block.attention_write_factor(recompute.weighted_sum_of_values(block, resid, detach))
+            direction = direction * factor[:, token]
+    values = recompute.values(block, resid, detach)[:, attended_to, head]
+    write = values @ block.attention.output_by_head()[head]
+    return prob * (write * direction).sum(dim=-1)
+
+
+def _value_direction(
+    setting: Setting, trace: TraceConfig, lengths: Tensor, residual_at: Callable[[PlaceAndLayer], Tensor]
+) -> Float[Tensor, "batch tokens d_model"]:
+    """What a head's write is projected on: the residual gradient of the downstream activation, or of the loss."""
+    if trace.downstream_trace_config is not None:
+        _, direction = gradient_of_trace(setting, trace.downstream_trace_config, lengths, residual_at)
+        return direction
+    if setting.loss is None:
+        raise NothingToDifferentiateError(
+            "A trace through a head's value (V) is projected on what lies downstream: give a downstream_trace_config "
+            "or a loss."
+        )
+    resid = residual_at(setting.end).detach().requires_grad_()
+    with torch.enable_grad():
+        loss = setting.loss.of_residual(setting.model, resid, lengths, detach_scale=True)
+        (direction,) = torch.autograd.grad(loss.sum(), resid)
+    return direction
+
+
+def gradient_of_trace(
+    setting: Setting, trace: TraceConfig, lengths: Int[Tensor, " batch"], residual_at: Callable[[PlaceAndLayer], Tensor]
+) -> tuple[Float[Tensor, " batch"], Float[Tensor, "batch tokens d_model"]]:
+    """The traced activation of each prompt, and its gradient with respect to the residual stream just before it."""
+    resid = residual_at(setting.start_of(trace).residual).detach().requires_grad_()
+    with torch.enable_grad():
+        values = traced_activation(setting, trace, resid, lengths, residual_at)
+        (direction,) = torch.autograd.grad(values.sum(), resid)
+    return values.detach(), direction
+
+
+def check_trace(trace: TraceConfig) -> None:
+    """Refuse a trace of a pair of tokens of which the later is attended to, or of a head at a whole axis of tokens."""
+    if trace.node_type is NodeType.ATTENTION_HEAD:
+        token, attended_to, _ = trace.tensor_indices
+        if not isinstance(token, int) or not isinstance(attended_to, int):
+            raise InvalidRequestError("A head is traced at one pair of tokens; give both, not a whole axis.")
+        if attended_to > token:
+            raise InvalidRequestError(
+                f"Token {token} cannot attend to the later token {attended_to}; tensor_indices are (from, to, head)."
+            )
+    if trace.downstream_trace_config is not None:
+        check_trace(trace.downstream_trace_config)
