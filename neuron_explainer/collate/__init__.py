@@ -12,9 +12,9 @@ from neuron_explainer._lazy import lazy_exports
 _MODULE_BY_NAME = {
     "collate": "neuron_explainer.collate.api",
     "CollateSettings": "neuron_explainer.collate.settings",
-    "convert": "neuron_explainer.collate.convert",
+    "convert": "neuron_explainer.collate.conversion",
     "live_record": "neuron_explainer.collate.live",
-    "verify": "neuron_explainer.collate.verify",
+    "verify": "neuron_explainer.collate.verification",
 }
 
 __getattr__, __dir__, __all__ = lazy_exports(__name__, _MODULE_BY_NAME)

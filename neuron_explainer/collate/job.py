@@ -11,7 +11,7 @@ from neuron_explainer.activations.derived_scalars.config import DstConfig
 from neuron_explainer.collate.engine import Job
 from neuron_explainer.collate.progress import Progress
 from neuron_explainer.collate.provenance import model_identity, versions
-from neuron_explainer.collate.scalar_source import entries_of, layers_of, scalar_source
+from neuron_explainer.collate.scalar_source import ScalarSource, entries_of, layers_of
 from neuron_explainer.collate.settings import CollateSettings
 from neuron_explainer.collate.texts import n_characters, read_texts
 from neuron_explainer.errors import InvalidRequestError
@@ -90,7 +90,7 @@ def job_of(
         texts=corpus,
         encode=lambda text: model_context.encode(text, add_special_tokens=False),
         bos_token=beginning_token(model_context) if settings.prepend_bos else None,
-        run_model=scalar_source(model_context, settings.dst, layers, subject.config, subject.loss),
+        run_model=ScalarSource(model_context, settings.dst, layers, subject.config, subject.loss),
         device=model_context.get_or_create_model().device,
         folder=folder,
         identity={

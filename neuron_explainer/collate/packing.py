@@ -60,7 +60,7 @@ def packed_layer(collation: Collation, layer: int, *, activation_dtype: str = "a
         quantile_boundaries=boundaries,
         moments=_numpy(state.moments.statistics()),
         activation_frequency=_numpy(state.active.double() / state.moments.count),
-        histogram_counts=_numpy(state.histogram.counts),
+        histogram_counts=_narrowed(_numpy(state.histogram.counts), np.int32),
         histogram_edges=_numpy(state.histogram.edges().to(torch.float32)),
     )
 
@@ -139,23 +139,28 @@ def _activation_dtype(asked: str, groups: list[_Group]) -> type[np.float16] | ty
 def _packed(group: _Group, numbers: NDArray[np.int64], dtype: type[np.float16] | type[np.float32]) -> PackedExamples:
     rows = np.where(group.sequence >= 0, np.searchsorted(numbers, group.sequence), -1)
     return PackedExamples(
-        sequence=rows.astype(np.int32),
-        start=group.start.astype(np.int32),
-        length=group.length.astype(np.int32),
+        sequence=_narrowed(rows.astype(np.int32)),
+        start=_narrowed(group.start.astype(np.int32)),
+        length=_narrowed(group.length.astype(np.int32)),
         activations=group.activations.astype(dtype),  # type: ignore[arg-type]
     )
 
 
 def _sequences(
     table: SequenceTable, numbers: NDArray[np.int64], context_length: int
-) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+) -> tuple[NDArray[Any], NDArray[Any]]:
     tokens = np.zeros((len(numbers), context_length), dtype=np.int32)
     lengths = np.zeros(len(numbers), dtype=np.int32)
     for row, number in enumerate(numbers.tolist()):
         sequence = table[number]
         tokens[row, : len(sequence)] = sequence
         lengths[row] = len(sequence)
-    return tokens, lengths
+    return _narrowed(tokens), _narrowed(lengths)
+
+
+def _narrowed(array: NDArray[Any], narrow: type[np.signedinteger[Any]] = np.int16) -> NDArray[Any]:
+    """The same integers in half the space, where all of them fit."""
+    return array.astype(narrow) if array.max(initial=0) <= np.iinfo(narrow).max else array
 
 
 def _numpy(tensor: Tensor) -> NDArray[Any]:

@@ -1,10 +1,14 @@
 """Where activations come from: a model, and the derived scalar that is asked of it."""
 
+import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
+from neuron_explainer.activations.derived_scalars.config import DstConfig
+from neuron_explainer.activations.derived_scalars.derive import BatchDeriver
 from neuron_explainer.activations.derived_scalars.derived_scalar_types import DerivedScalarType
 from neuron_explainer.collate.entries import Entries, flattened_lower_triangle
 from neuron_explainer.errors import InvalidRequestError
@@ -57,36 +61,41 @@ def layers_of(dst: DerivedScalarType, asked: Sequence[int] | None, n_layers: int
     return sorted(asked)
 
 
-class RawActivations:
-    """What one place of the forward pass holds, recorded straight from the model."""
+class ScalarSource:
+    """A derived scalar of a model's batches, by layer, on the model's device; see `collation.RunModel`."""
 
-    def __init__(self, model_context: ModelContext, dst: DerivedScalarType, layers: Sequence[int]) -> None:
-        self._model = model_context.get_or_create_model()
-        self._place = dst.to_activation_location_type()
-        self._layers = list(layers)
-        self._has_layers = not dst.has_no_layers
+    def __init__(
+        self,
+        model_context: ModelContext,
+        dst: DerivedScalarType,
+        layers: Sequence[int],
+        config: DstConfig | None = None,
+        loss: Any = None,
+    ) -> None:
+        """Plan what has to be recorded.
+
+        Args:
+            model_context: the model.
+            dst: the scalar; see `entries_of`.
+            layers: as `layers_of` gives them.
+            config: autoencoders, and whatever else the scalar needs.
+            loss: what gradients are of, for scalars that need them.
+
+        Raises:
+            InvalidRequestError: the scalar needs something that is not given.
+        """
+        self._dst = dst
         self._is_plane = Dimension.ATTENDED_TO_SEQUENCE_TOKENS in dst.shape_spec_per_token_sequence
+        if not dst.has_no_layers:
+            config = dataclasses.replace(config or DstConfig(), layer_indices=list(layers))
+        self._deriver = BatchDeriver(model_context, [dst], config, loss=loss)
 
     def __call__(
         self, tokens: Int64[Tensor, "sequences tokens"], mask: Bool[Tensor, "sequences tokens"]
     ) -> dict[int, Float[Tensor, "sequences entries components"]]:
-        """The activations of a batch, by layer; see `collation.RunModel`."""
-        asked = [(self._place, self._layers if self._has_layers else None)]
-        with self._model.record(asked) as recording:
-            self._model(tokens.to(self._model.device), attention_mask=mask, logits_at=None)
-        activations = {layer: recording[self._place, layer if self._has_layers else None] for layer in self._layers}
-        recording.clear()
-        if self._is_plane:
-            return {layer: flattened_lower_triangle(values) for layer, values in activations.items()}
-        return activations
-
-
-def scalar_source(
-    model_context: ModelContext,
-    dst: DerivedScalarType,
-    layers: Sequence[int],
-    config: object = None,
-    loss: object = None,
-) -> RawActivations:
-    """What runs the model over a batch and gives the scalar's values, by layer."""
-    return RawActivations(model_context, dst, layers)
+        """Run the model over a batch; the tokens and their mask are on the CPU."""
+        by_layer = self._deriver.run(tokens, mask)[self._dst]
+        return {
+            layer or 0: flattened_lower_triangle(values) if self._is_plane else values
+            for layer, values in by_layer.items()
+        }
