@@ -5,8 +5,23 @@ from typing import Any
 
 from neuron_explainer.activations.activations import ActivationRecord, NeuronId, NeuronRecord
 from neuron_explainer.activations.attention_utils import n_pairs
+from neuron_explainer.activations.packed import DatasetInfo
 
 TEXT = ["The", " quick", " brown", " fox", " jumps", " over", " the", " lazy", " dog", "."]
+
+# A small packed dataset
+TOKENS = ["a", "b", "c", "d", "e", "f", "g"]
+INFO = DatasetInfo(
+    model="m",
+    derived_scalar_type="mlp_post_act",
+    short_name="small",
+    user_visible_name="Small",
+    n_layers=4,
+    layer_indices=[1, 2],
+    n_components=2,
+    context_length=5,
+    provenance={"seed": 1},
+)
 
 
 def example(n_tokens: int, first: float = 0.5, window: int | None = None, by_pair: bool = False) -> ActivationRecord:

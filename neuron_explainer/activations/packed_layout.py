@@ -142,6 +142,7 @@ TensorDescription = tuple[str, tuple[int, ...]]
 """A tensor's dtype, as numpy names it, and its shape."""
 
 _MOST_EXAMPLES = 100_000
+_MOST_SEQUENCES = 100_000_000
 
 
 def layout_problem(tensors: dict[str, TensorDescription], info: DatasetInfo) -> str | None:
@@ -155,6 +156,8 @@ def layout_problem(tensors: dict[str, TensorDescription], info: DatasetInfo) -> 
         if not _fits(found_shape, shape):
             wanted = ", ".join("any" if size is None else str(size) for size in shape)
             return f"its {name!r} is {found_shape}, not ({wanted})"
+    if tensors["sequences"][1][0] > _MOST_SEQUENCES:
+        return f"it has over {_MOST_SEQUENCES:,} sequences"
     for group in _GROUPS:
         examples = tensors.get(f"{group}_sequence", ("", ()))[1]
         if math.prod(examples[1:]) > _MOST_EXAMPLES:

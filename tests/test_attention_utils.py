@@ -1,0 +1,104 @@
+"""Token pairs and the flattened lower triangle, against a plain loop over all pairs."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from neuron_explainer.activations.attention_utils import (
+    attended_window,
+    flatten,
+    index_to_pair,
+    n_pairs,
+    pair_to_index,
+    pairs,
+    row_lengths,
+    unflatten,
+)
+from neuron_explainer.errors import InvalidRequestError
+
+SIZES = st.integers(1, 12).flatmap(lambda n: st.tuples(st.just(n), st.integers(1, n)))
+
+
+def pairs_by_loop(n_tokens: int, window: int) -> list[tuple[int, int]]:
+    return [(i, j) for i in range(n_tokens) for j in range(n_tokens) if i - window < j <= i]
+
+
+def test_the_layouts_by_hand():
+    assert pairs_by_loop(3, 3) == [(0, 0), (1, 0), (1, 1), (2, 0), (2, 1), (2, 2)]
+    assert [index_to_pair(place) for place in range(6)] == pairs_by_loop(3, 3)
+    # four tokens, each attending to itself and the one before
+    windowed = [(0, 0), (1, 0), (1, 1), (2, 1), (2, 2), (3, 2), (3, 3)]
+    assert [index_to_pair(place, 2) for place in range(7)] == windowed
+    assert row_lengths(5, 3) == [1, 2, 3, 3, 3]
+    assert row_lengths(3) == [1, 2, 3]
+    assert pair_to_index(9, 4) == 9 * 10 // 2 + 4
+
+
+@pytest.mark.parametrize(
+    ("n_tokens", "n_activations", "window"),
+    [(10, 55, 10), (12, 50, 5), (9, 35, 5), (8, 30, 5), (50, 240, 5), (1, 1, 1), (2, 2, 1), (0, 0, 0)],
+)
+def test_the_window_is_read_off_the_counts(n_tokens, n_activations, window):
+    assert attended_window(n_tokens, n_activations) == window
+
+
+@pytest.mark.parametrize(("n_tokens", "n_activations"), [(15, 17), (10, 56), (10, 53), (3, 0), (1, 0), (0, 1), (5, -1)])
+def test_counts_that_fit_no_packing(n_tokens, n_activations):
+    with pytest.raises(InvalidRequestError, match=f"{n_tokens} tokens and {n_activations} activations"):
+        attended_window(n_tokens, n_activations)
+
+
+@given(SIZES)
+def test_there_and_back(size):
+    n_tokens, window = size
+    expected = pairs_by_loop(n_tokens, window)
+    assert n_pairs(n_tokens, window) == len(expected) == sum(row_lengths(n_tokens, window))
+    assert attended_window(n_tokens, len(expected)) == window
+    assert [index_to_pair(place, window) for place in range(len(expected))] == expected
+    assert [pair_to_index(*pair, window) for pair in expected] == list(range(len(expected)))
+    assert list(zip(*map(np.ndarray.tolist, pairs(n_tokens, window)), strict=True)) == expected
+    values = np.arange(1.0, len(expected) + 1)
+    matrix = unflatten(values, n_tokens)
+    for i in range(n_tokens):
+        for j in range(n_tokens):
+            wanted = values[expected.index((i, j))] if (i, j) in expected else np.nan
+            np.testing.assert_equal(matrix[i, j], wanted)
+    np.testing.assert_array_equal(flatten(matrix, window), values)
+
+
+@given(st.integers(1, 60), st.integers(-2, 2000))
+def test_exactly_the_counts_that_some_window_gives_are_taken(n_tokens, n_activations):
+    windows = {n_pairs(n_tokens, window): window for window in range(1, n_tokens + 1)}
+    if n_activations in windows:
+        assert attended_window(n_tokens, n_activations) == windows[n_activations]
+    else:
+        with pytest.raises(InvalidRequestError):
+            attended_window(n_tokens, n_activations)
+
+
+def test_large_counts_are_exact():
+    n_tokens = 3_000_000_000
+    assert attended_window(n_tokens, n_pairs(n_tokens) - 3) == n_tokens - 2
+    assert index_to_pair(n_pairs(n_tokens) - 1) == (n_tokens - 1, n_tokens - 1)
+    assert index_to_pair(n_pairs(n_tokens)) == (n_tokens, 0)
+
+
+@pytest.mark.parametrize(
+    ("attended_from", "attended_to", "window"), [(1, 2, None), (1, -1, None), (5, 3, 2), (-1, -1, None)]
+)
+def test_pairs_that_do_not_attend(attended_from, attended_to, window):
+    with pytest.raises(InvalidRequestError):
+        pair_to_index(attended_from, attended_to, window)
+
+
+def test_what_is_no_square_matrix_or_place():
+    for matrix in (np.zeros((2, 3)), np.zeros(4)):
+        with pytest.raises(InvalidRequestError, match="tokens, tokens"):
+            flatten(matrix)
+    with pytest.raises(InvalidRequestError, match="at least one"):
+        flatten(np.zeros((2, 2)), window=0)
+    with pytest.raises(InvalidRequestError):
+        index_to_pair(-1)
+    with pytest.raises(InvalidRequestError):
+        unflatten([1.0, 2.0], 3)
