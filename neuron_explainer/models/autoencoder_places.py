@@ -1,7 +1,7 @@
 """What an autoencoder says of itself, and whether that fits where it is to be used."""
 
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from neuron_explainer.errors import AutoencoderMismatchError
 from neuron_explainer.models.model_component_registry import Dimension, NodeType
@@ -31,6 +31,7 @@ DIMENSIONS_BY_PLACE: dict[str, tuple[Dimension, ...]] = {
 _OTHER_NAMES = {"gpt2": "gpt2-small"}
 
 
+@runtime_checkable
 class ModelSizes(Protocol):
     """What is asked of a model here: its name and its sizes."""
 

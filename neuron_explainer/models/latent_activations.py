@@ -7,7 +7,7 @@ the function for the latents that remain when some are left out.
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import ClassVar, Protocol, TypeVar
+from typing import ClassVar, Protocol, TypeVar, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float
@@ -18,6 +18,7 @@ from neuron_explainer.errors import AutoencoderFormatError
 ActivationT = TypeVar("ActivationT")
 
 
+@runtime_checkable
 class LatentActivation(Protocol):
     """What an autoencoder needs of its activation function."""
 

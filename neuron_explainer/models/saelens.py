@@ -16,6 +16,11 @@ from torch import Tensor
 from neuron_explainer.errors import AutoencoderFormatError
 from neuron_explainer.models.autoencoder import Autoencoder
 from neuron_explainer.models.autoencoder_places import AutoencoderOrigin
+from neuron_explainer.models.autoencoder_variants import (
+    MatchingPursuitAutoencoder,
+    PredictionAttention,
+    TemporalAutoencoder,
+)
 from neuron_explainer.models.input_scaling import InputScaling
 from neuron_explainer.models.latent_activations import JumpReLU, LatentActivation, ReLU, TopK
 from neuron_explainer.models.saelens_config import CONFIG_FILE, SaelensConfig, read_saelens_config
@@ -239,6 +244,63 @@ def _gated(config: SaelensConfig, weights: Weights, applied: list[str]) -> Autoe
     return linear_autoencoder(config, weights, applied, JumpReLU(threshold), "b_mag", scale)
 
 
+def _matching_pursuit(config: SaelensConfig, weights: Weights, applied: list[str]) -> Autoencoder:
+    rows = take(weights, config, "W_dec", config.n_latents, config.n_inputs)
+    bias = take(weights, config, "b_dec", config.n_inputs)
+    settings = config.settings
+    return MatchingPursuitAutoencoder(
+        encoder_weight=rows,
+        decoder_weight=rows.T,
+        pre_bias=bias if config.subtracts_output_bias else torch.zeros_like(bias),
+        latent_bias=torch.zeros_like(rows[:, 0]),
+        input_scaling=_input_scaling(config, applied),
+        applied=tuple(applied),
+        residual_threshold=float(settings.get("residual_threshold", 1e-2)),
+        max_iterations=settings.get("max_iterations"),
+        stop_on_duplicate_support=bool(settings.get("stop_on_duplicate_support", True)),
+    )
+
+
+def _temporal(config: SaelensConfig, weights: Weights, applied: list[str]) -> Autoencoder:
+    inputs, latents, settings = config.n_inputs, config.n_latents, config.settings
+    rows = take(weights, config, "W_dec", latents, inputs)
+    bias = take(weights, config, "b_dec", inputs)
+    is_tied = bool(settings.get("tied_weights", True))
+    k = settings.get("kval_topk") if settings.get("sae_diff_type", "topk") == "topk" else None
+    narrow = latents // int(settings.get("bottleneck_factor", 64))
+
+    def attention(number: int) -> PredictionAttention:
+        def weight(name: str, outputs: int) -> tuple[Tensor, Tensor]:
+            prefix = f"attn_layers.{number}.{name}"
+            return (
+                take(weights, config, f"{prefix}.weight", outputs, latents),
+                take(weights, config, f"{prefix}.bias", outputs),
+            )
+
+        return PredictionAttention(
+            int(settings.get("n_heads", 8)),
+            *weight("q_target", narrow),
+            *weight("k_ctx", narrow),
+            *weight("v_ctx", latents),
+            *weight("c_proj", latents),
+        )
+
+    return TemporalAutoencoder(
+        encoder_weight=rows if is_tied else take(weights, config, "W_enc", inputs, latents).T,
+        decoder_weight=rows.T,
+        pre_bias=bias if config.subtracts_output_bias else torch.zeros_like(bias),
+        latent_bias=torch.zeros_like(rows[:, 0]),
+        activation=ReLU() if k is None else TopK(k),
+        output_bias=bias if config.subtracts_output_bias or not is_tied else torch.zeros_like(bias),
+        input_scaling=_input_scaling(config, applied),
+        applied=tuple(applied),
+        attention_layers=tuple(attention(number) for number in range(int(settings.get("n_attn_layers", 1)))),
+        input_factor=float(settings.get("activation_normalization_factor", 1.0))
+        if config.input_normalization == "constant_scalar_rescale"
+        else 1.0,
+    )
+
+
 _READERS: dict[str, Callable[[SaelensConfig, Weights, list[str]], Autoencoder]] = {
     "standard": _standard,
     "topk": _top_k,
@@ -247,4 +309,6 @@ _READERS: dict[str, Callable[[SaelensConfig, Weights, list[str]], Autoencoder]] 
     "batchtopk": _batch_top_k,
     "matryoshka_batchtopk": _batch_top_k,
     "gated": _gated,
+    "matching_pursuit": _matching_pursuit,
+    "temporal": _temporal,
 }
