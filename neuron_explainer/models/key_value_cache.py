@@ -37,9 +37,11 @@ class KeyValueCache:
         layer: int,
         position_ids: Int[Tensor, "rows tokens"],
         starts: list[int],
-        keys: Float[Tensor, "batch tokens heads d_head"],
-        values: Float[Tensor, "batch tokens heads d_head"],
-    ) -> tuple[Float[Tensor, "batch slots heads d_head"], Float[Tensor, "batch slots heads d_head"]]:
+        keys: Float[Tensor, "batch tokens key_heads d_head"],
+        values: Float[Tensor, "batch tokens value_heads d_head"],
+    ) -> tuple[
+        Float[Tensor, "batch slots stored_key_heads d_head"], Float[Tensor, "batch slots stored_value_heads d_head"]
+    ]:
         """Add the new tokens' keys and values at one layer; returns all so far, as views."""
         extended = []
         for store, new in ((self._keys, keys), (self._values, values)):

@@ -1,5 +1,7 @@
 """Checks of what a model is asked to run over, made before anything runs."""
 
+from collections.abc import Sequence
+
 import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
@@ -46,3 +48,21 @@ def lengths_of_prompts(attention_mask: Bool[Tensor, "batch tokens"], shape: torc
     if int(lengths.min()) < 1:
         raise PromptError("A prompt has at least one token; the attention mask leaves one of them none.")
     return lengths
+
+
+def padded(
+    prompts: Sequence[Sequence[int]], pad_token: int = 0
+) -> tuple[Int[Tensor, "batch tokens"], Bool[Tensor, "batch tokens"] | None]:
+    """Prompts as one matrix, padded on the right, and the mask of real tokens (None where all are equally long).
+
+    Raises:
+        PromptError: there are none, or one is empty.
+    """
+    lengths = [len(prompt) for prompt in prompts]
+    if not lengths or min(lengths) < 1:
+        raise PromptError(f"Each prompt has at least one token; these have {lengths or 'no prompts at all'}.")
+    longest = max(lengths)
+    tokens = torch.tensor([[*prompt, *[pad_token] * (longest - len(prompt))] for prompt in prompts])
+    if min(lengths) == longest:
+        return tokens, None
+    return tokens, torch.arange(longest) < torch.tensor(lengths)[:, None]
