@@ -2,7 +2,12 @@
 
 from neuron_explainer.activations.derived_scalars import (  # noqa: F401
     attention,
+    attention_to_latents,
     autoencoder,
+    in_edges,
     mlp,
+    node,
+    out_edges,
     residual,
+    vocabulary,
 )

@@ -9,8 +9,10 @@ tensors on the model's device.
 from __future__ import annotations
 
 import dataclasses
+import sys
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -200,3 +202,14 @@ def _cut(tensor: Tensor, number: int, dst: DerivedScalarType, n_tokens: int) -> 
     )
     own = tensor[(number, *kept)]
     return own if own.numel() * own.element_size() == own.untyped_storage().nbytes() else own.clone()
+
+
+class _CallableModule(ModuleType):
+    """This module, which is the package's attribute `derive` too, and so is to do what the function does."""
+
+    def __call__(self, *args: Any, **options: Any) -> DerivedScalarStore:
+        """See the function `derive`."""
+        return derive(*args, **options)
+
+
+sys.modules[__name__].__class__ = _CallableModule

@@ -1,4 +1,4 @@
-"""What a backward pass from the logits starts from: a loss of the last token's logits, or any function of the logits."""
+"""What a backward pass from the logits starts from: a loss of the last token's logits, or any function of them."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""Derived scalars of MLP neurons: what each writes to the residual stream, and how it bears on the scalar differentiated.
+"""Derived scalars of MLP neurons: what each writes to the residual stream, and how that bears on a loss or trace.
 
 A neuron writes its row of W_out times its activation. Where a family normalises what the MLP writes, the row is taken
 after that norm, its scale held constant.

@@ -41,7 +41,8 @@ class Plan:
         self.setting = differentiated[0] if differentiated else requests[0].setting
         if any(setting.config.trace_config != self.setting.config.trace_config for setting in differentiated):
             raise MisconfiguredError(
-                "One call differentiates one thing; these configurations trace different activations. Derive one at a time."
+                "One call differentiates one thing, and these configurations trace different activations: derive them "
+                "one at a time."
             )
         self.activations = {
             (recorded.place, recorded.layer) for recorded in self.last_use if recorded.pass_type is PassType.FORWARD

@@ -150,7 +150,8 @@ def _layers_of(setting: Setting, dst: DerivedScalarType) -> tuple[int | None, ..
         return (setting.trace.layer_index,)
     if dst in _OF_ALL_LATENTS_OF_ONE_LAYER and len(setting.layers) != 1:
         raise MisconfiguredError(
-            f"{dst.value} is about all latents of one layer; layer_indices must name that one, not {list(setting.layers)}."
+            f"{dst.value} is about all latents of one layer: layer_indices must name that one, not "
+            f"{list(setting.layers)}."
         )
     if "AUTOENCODER" not in dst.name and dst not in _OF_ALL_LATENTS_OF_ONE_LAYER:
         return setting.layers

@@ -92,7 +92,8 @@ def _head(
         if block.attention_post_norm is not None:
             factor = block.attention_write_factor(recompute.weighted_sum_of_values(block, resid, detach))
             direction = direction * factor[:, token]
-    values = recompute.values(block, resid, detach)[:, attended_to, head]
+    # Only the value passes gradient: the scale of the LayerNorm before it is held constant, whatever the trace says.
+    values = recompute.values(block, resid, detach_scale=True)[:, attended_to, head]
     write = values @ block.attention.output_by_head()[head]
     return prob * (write * direction).sum(dim=-1)
 
