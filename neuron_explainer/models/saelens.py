@@ -121,7 +121,9 @@ def _input_scaling(config: SaelensConfig, applied: list[str]) -> InputScaling:
 
 def _fold_input_scale(config: SaelensConfig, weights: Weights, applied: list[str]) -> None:
     """Fold a scale or whitening of the inputs, which SAELens keeps beside an unfinished training's weights."""
-    if config.input_normalization in ("none", "layer_norm", "constant_norm_rescale", "constant_scalar_rescale"):
+    if config.input_normalization in ("none", "layer_norm", "constant_norm_rescale"):
+        return
+    if config.input_normalization == "constant_scalar_rescale" and config.architecture == "temporal":
         return
     if config.input_normalization == "expected_average_only_in":
         scale = _scaling_factor(config)
