@@ -23,7 +23,8 @@ def empty_state(n_components: int, layer: int = 3, seed: int = 7) -> LayerState:
         seed=seed,
         n_top=N_TOP,
         n_sample=N_SAMPLE,
-        width=WIDTH,
+        top_width=WIDTH,
+        sample_width=WIDTH,
         n_cells=N_CELLS,
     )
 
@@ -150,7 +151,14 @@ def test_one_component_alone_gets_the_sample_it_has_among_others() -> None:
     sequences = corpus(5, 30, 4, ties=False)
     together = state_of(sequences, [list(range(30))]).sample.in_order().sequence_index()[2]
     alone = LayerState.empty(
-        layer=3, component=torch.tensor([2]), seed=7, n_top=1, n_sample=N_SAMPLE, width=WIDTH, n_cells=N_CELLS
+        layer=3,
+        component=torch.tensor([2]),
+        seed=7,
+        n_top=1,
+        n_sample=N_SAMPLE,
+        top_width=WIDTH,
+        sample_width=WIDTH,
+        n_cells=N_CELLS,
     )
     activations, counted, lengths, numbers = batch_of(sequences, list(range(30)))
     alone.update(activations[:, :, 2:3], counted, lengths, numbers)

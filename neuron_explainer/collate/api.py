@@ -44,6 +44,7 @@ def collate(
     quantiles: int = 4,
     examples_per_quantile: int = 5,
     example_tokens: int | None = None,
+    random_example_tokens: int | None = None,
     histogram_bins: int = 50,
     seed: int = 0,
     batch_tokens: int = 4096,
@@ -90,6 +91,7 @@ def collate(
         quantiles, examples_per_quantile: how many groups by peak, and how many examples in each; `quantiles=0`: none.
         example_tokens: how many tokens around its peak an example shows; None: 64, or the whole sequence for scalars by
             token pair.
+        random_example_tokens: the same for random examples and those of the groups; None: as many.
         histogram_bins: how many cells the histograms have.
         seed: of the random samples.
         batch_tokens: how many tokens are run at a time, padding included.
@@ -135,6 +137,7 @@ def collate(
         quantiles=quantiles,
         examples_per_quantile=examples_per_quantile,
         example_tokens=example_tokens,
+        random_example_tokens=random_example_tokens,
         histogram_bins=histogram_bins,
         seed=seed,
         batch_tokens=batch_tokens,

@@ -81,7 +81,8 @@ class Collation:
             seed=settings.seed,
             n_top=settings.top_k,
             n_sample=settings.sample_size,
-            width=self.entries.of_tokens(example_tokens(settings, self.entries)),
+            top_width=self.entries.of_tokens(example_tokens(settings, self.entries)),
+            sample_width=self.entries.of_tokens(random_example_tokens(settings, self.entries)),
             n_cells=settings.histogram_bins,
         )
 
@@ -122,7 +123,13 @@ class Collation:
 
 
 def example_tokens(settings: CollateSettings, entries: Entries) -> int:
-    """How many tokens of its sequence an example shows at most."""
+    """How many tokens of its sequence a top example shows at most."""
     if entries is Entries.TOKEN_PAIRS:
         return settings.context_length
     return min(settings.example_tokens or DEFAULT_EXAMPLE_TOKENS, settings.context_length)
+
+
+def random_example_tokens(settings: CollateSettings, entries: Entries) -> int:
+    """How many tokens of its sequence a random example shows at most."""
+    as_many = example_tokens(settings, entries)
+    return as_many if entries is Entries.TOKEN_PAIRS else min(settings.random_example_tokens or as_many, as_many)

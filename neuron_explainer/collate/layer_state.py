@@ -54,7 +54,8 @@ class LayerState:
         seed: int,
         n_top: int,
         n_sample: int,
-        width: int,
+        top_width: int,
+        sample_width: int,
         n_cells: int,
     ) -> "LayerState":
         """No sequences yet.
@@ -64,7 +65,7 @@ class LayerState:
             component: the components' numbers, on the device that the activations will be on.
             seed: of the random samples.
             n_top, n_sample: how many examples are kept for each component.
-            width: how many of an example's activations are kept at most.
+            top_width, sample_width: how many of an example's activations are kept at most.
             n_cells: how many cells the histograms have.
         """
         device, n_components = component.device, len(component)
@@ -75,8 +76,8 @@ class LayerState:
             moments=Moments.empty(n_components, device),
             histogram=Histogram.empty(n_components, n_cells, device),
             active=torch.zeros(n_components, dtype=torch.int64, device=device),
-            top=KeptExamples.empty(n_components, n_top, width, device),
-            sample=KeptExamples.empty(n_components, n_sample, width, device),
+            top=KeptExamples.empty(n_components, n_top, top_width, device),
+            sample=KeptExamples.empty(n_components, n_sample, sample_width, device),
         )
 
     def update(

@@ -27,6 +27,7 @@ class CollateSettings:
         examples_per_quantile: how many examples each group has.
         example_tokens: how many tokens around its peak an example shows; None: 64 for scalars by token, the whole
             sequence for those by token pair (which show nothing less).
+        random_example_tokens: the same for random examples and those of the groups; None: as many.
         histogram_bins: how many cells the histograms have.
         seed: of the random samples.
         batch_tokens: how many tokens, padding included, are run through the model at a time.
@@ -44,6 +45,7 @@ class CollateSettings:
     quantiles: int = 4
     examples_per_quantile: int = 5
     example_tokens: int | None = None
+    random_example_tokens: int | None = None
     histogram_bins: int = 50
     seed: int = 0
     batch_tokens: int = 4096
@@ -59,6 +61,7 @@ class CollateSettings:
             "quantiles": 0,
             "examples_per_quantile": 1,
             "example_tokens": 1,
+            "random_example_tokens": 1,
             "histogram_bins": 4,
             "seed": 0,
             "batch_tokens": 1,
