@@ -116,7 +116,8 @@ def open_model(
         if revision is not None or token is not None:
             raise InvalidRequestError("A model in memory has no revision and needs no token; leave them out.")
         hf_config, transformer = transformer_from_module(source, config, device=device, dtype=dtype)
-        model_name = name or getattr(getattr(source, "config", None), "_name_or_path", "") or type(source).__name__
+        came_from = getattr(getattr(source, "config", None), "_name_or_path", "")
+        model_name = name or (_name_of(came_from) if came_from else type(source).__name__)
         return StandardModelContext(model_name, transformer, given_tokenizer, end_token_ids=_end_token_ids(hf_config))
     if not isinstance(source, str | PathLike):
         raise InvalidRequestError(

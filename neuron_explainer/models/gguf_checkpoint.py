@@ -92,8 +92,9 @@ class GgufReader:
         tensor = self._file.read(self._gguf_name_by_name[name], dtype=dtype, device=device)
         part = name.split(".")[-2]
         if part in ("q_proj", "k_proj"):
-            heads_key = "llama.attention.head_count" + ("_kv" if part == "k_proj" else "")
-            n_heads = self._file.metadata.get(heads_key, _required(self._file, "llama.attention.head_count"))
+            n_heads = _size(self._file, "llama.attention.head_count")
+            if part == "k_proj":
+                n_heads = _size(self._file, "llama.attention.head_count_kv", n_heads)
             return rotary_halves_from_pairs(tensor, n_heads)
         return tensor
 
@@ -129,10 +130,10 @@ def config_from_gguf(file: GgufFile) -> dict[str, Any]:
         MalformedCheckpointError: a size that every llama file states is missing.
         UnsupportedCheckpointError: its rotary embedding is stretched in a way that is not supported.
     """
-    n_heads = _required(file, "llama.attention.head_count")
-    d_model = _required(file, "llama.embedding_length")
-    d_head = file.metadata.get("llama.attention.key_length", d_model // n_heads)
-    n_rotary_channels = file.metadata.get("llama.rope.dimension_count", d_head)
+    n_heads = _size(file, "llama.attention.head_count")
+    d_model = _size(file, "llama.embedding_length")
+    d_head = _size(file, "llama.attention.key_length", d_model // n_heads)
+    n_rotary_channels = _size(file, "llama.rope.dimension_count", d_head)
     if n_rotary_channels != d_head:
         raise UnsupportedCheckpointError(
             f"{file.path} turns {n_rotary_channels} of each head's {d_head} channels by position; llama turns all.",
@@ -144,15 +145,15 @@ def config_from_gguf(file: GgufFile) -> dict[str, Any]:
         )
     return {
         "model_type": "llama",
-        "num_hidden_layers": _required(file, "llama.block_count"),
+        "num_hidden_layers": _size(file, "llama.block_count"),
         "num_attention_heads": n_heads,
-        "num_key_value_heads": file.metadata.get("llama.attention.head_count_kv", n_heads),
+        "num_key_value_heads": _size(file, "llama.attention.head_count_kv", n_heads),
         "hidden_size": d_model,
         "head_dim": d_head,
-        "intermediate_size": _required(file, "llama.feed_forward_length"),
-        "max_position_embeddings": _required(file, "llama.context_length"),
-        "rms_norm_eps": _required(file, "llama.attention.layer_norm_rms_epsilon"),
-        "rope_theta": file.metadata.get("llama.rope.freq_base", 10000.0),
+        "intermediate_size": _size(file, "llama.feed_forward_length"),
+        "max_position_embeddings": _size(file, "llama.context_length"),
+        "rms_norm_eps": _number(file, "llama.attention.layer_norm_rms_epsilon"),
+        "rope_theta": _number(file, "llama.rope.freq_base", 10000.0),
         "rope_scaling": _rope_scaling(file, d_head),
         "hidden_act": "silu",
         "vocab_size": _embedding_shape(file)[0],
@@ -166,7 +167,7 @@ def config_from_gguf(file: GgufFile) -> dict[str, Any]:
 def _rope_scaling(file: GgufFile, d_head: int) -> dict[str, Any] | None:
     kind = file.metadata.get("llama.rope.scaling.type", "none")
     if kind == "linear":
-        return {"rope_type": "linear", "factor": _required(file, "llama.rope.scaling.factor")}
+        return {"rope_type": "linear", "factor": _number(file, "llama.rope.scaling.factor")}
     if kind != "none":
         raise UnsupportedCheckpointError(
             f"{file.path}: its rotary embedding follows the rule {kind!r}; supported are 'linear' and Llama 3's.",
@@ -189,7 +190,7 @@ def _llama_3_scaling(file: GgufFile, d_head: int) -> dict[str, Any]:
         "high_freq_factor": 4.0,
         "original_max_position_embeddings": 8192,
     }
-    expected = llama_3_stretch(scaling, base=file.metadata.get("llama.rope.freq_base", 10000.0), n_channels=d_head)
+    expected = llama_3_stretch(scaling, base=_number(file, "llama.rope.freq_base", 10000.0), n_channels=d_head)
     if stored.shape != expected.shape or not torch.allclose(stored, expected, rtol=1e-3):
         raise UnsupportedCheckpointError(
             f"{file.path}: tensor {_ROTARY_FACTORS!r} stretches the rotary embedding in another way than Llama 3 does, "
@@ -220,9 +221,22 @@ def _embedding_shape(file: GgufFile) -> tuple[int, ...]:
     return file.tensors["token_embd.weight"].shape
 
 
-def _required(file: GgufFile, key: str) -> Any:
-    if key not in file.metadata:
-        raise MalformedCheckpointError(
-            f"{file.path} does not state {key!r}, which every llama file does.", file=file.path
-        )
-    return file.metadata[key]
+def _size(file: GgufFile, key: str, default: int | None = None) -> int:
+    value = _required(file, key, default)
+    if not isinstance(value, int) or value < 1:
+        raise MalformedCheckpointError(f"{file.path}: {key} is {value!r}; it must be 1 or more.", file=file.path)
+    return value
+
+
+def _number(file: GgufFile, key: str, default: float | None = None) -> float:
+    value = _required(file, key, default)
+    if not isinstance(value, int | float) or not 0 < value < math.inf:
+        raise MalformedCheckpointError(f"{file.path}: {key} is {value!r}; it must be above 0.", file=file.path)
+    return value
+
+
+def _required(file: GgufFile, key: str, default: Any = None) -> Any:
+    value = file.metadata.get(key, default)
+    if value is None:
+        raise MalformedCheckpointError(f"{file.path} does not state {key!r}; every llama file does.", file=file.path)
+    return value

@@ -47,12 +47,7 @@ def tokenizer_from_gguf(file: GgufFile) -> ModelTokenizer:
     tokens = _entry(file, "tokenizer.ggml.tokens", list)
     if len(set(tokens)) != len(tokens):
         raise TokenizerError(f"{file.path}: its vocabulary has the same token twice.")
-    try:
-        tokenizer = _byte_level_bpe(file, tokens) if kind == "gpt2" else _sentencepiece_bpe(file, tokens)
-    except TokenizerError:
-        raise
-    except Exception as error:  # the tokenizers package raises bare Exceptions
-        raise TokenizerError(f"{file.path}: its vocabulary and merges do not fit together: {error}") from error
+    tokenizer = _byte_level_bpe(file, tokens) if kind == "gpt2" else _sentencepiece_bpe(file, tokens)
     _add_special_tokens(tokenizer, file, tokens)
     _add_sentence_marks(tokenizer, file, tokens, first_token_by_default=kind == "llama")
     return ModelTokenizer(tokenizer, origin=str(file.path))
@@ -60,14 +55,18 @@ def tokenizer_from_gguf(file: GgufFile) -> ModelTokenizer:
 
 def _byte_level_bpe(file: GgufFile, tokens: list[str]) -> Tokenizer:
     # A merge is written as its two parts with a space between; a part may itself begin with a space.
+    id_by_token = {token: token_id for token_id, token in enumerate(tokens)}
     merges = []
     for merge in _entry(file, "tokenizer.ggml.merges", list):
         cut = merge.find(" ", 1)
-        merges.append((merge[:cut], merge[cut + 1 :]))
+        left, right = merge[:cut], merge[cut + 1 :]
+        if cut < 0 or not {left, right, left + right} <= id_by_token.keys():
+            raise TokenizerError(f"{file.path}: its vocabulary lacks what the merge {merge!r} joins or makes.")
+        merges.append((left, right))
     name = file.metadata.get("tokenizer.ggml.pre", "gpt-2")
     tokenizer = Tokenizer(
         BPE(
-            vocab={token: token_id for token_id, token in enumerate(tokens)},
+            vocab=id_by_token,
             merges=merges,
             # Llama 3's vocabulary has whole words that its merges never reach; they are taken as they are.
             ignore_merges=name in _LIKE_LLAMA_3,
@@ -103,6 +102,10 @@ def _sentencepiece_bpe(file: GgufFile, tokens: list[str]) -> Tokenizer:
     id_by_token = {token: token_id for token_id, token in enumerate(tokens)}
     scores = _entry(file, "tokenizer.ggml.scores", list)
     unknown = file.metadata.get("tokenizer.ggml.unknown_token_id", 0)
+    if len(scores) != len(tokens) or not 0 <= unknown < len(tokens):
+        raise TokenizerError(
+            f"{file.path}: {len(scores)} scores and unknown token {unknown} do not fit its {len(tokens)} tokens."
+        )
     tokenizer = Tokenizer(
         BPE(
             vocab=id_by_token,
