@@ -10,10 +10,10 @@ import sys
 import msgspec
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from neuron_records import INFO, TOKENS
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file, save, save_file
 
 from neuron_explainer.activations.activations import (
     ActivationRecord,
@@ -288,18 +288,13 @@ def test_no_dataset_at_all(tmp_path):
         PackedDataset.open(tmp_path)
 
 
-def valid_file(tmp_path_factory) -> bytes:
-    path = tmp_path_factory.mktemp("valid") / "x.safetensors"
-    save_file(layer_by_token().tensors(), path)
-    return path.read_bytes()
+VALID_FILE = save(layer_by_token().tensors())
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
-def test_any_damage_is_read_or_refused(tmp_path_factory, data):
-    folder = tmp_path_factory.mktemp("damaged")
-    write_packed_dataset_info(folder, INFO, TOKENS)
-    content = bytearray(valid_file(tmp_path_factory))
+def test_any_damage_is_read_or_refused(folder, data):
+    content = bytearray(VALID_FILE)
     (header_length,) = struct.unpack("<Q", content[:8])
     for _ in range(data.draw(st.integers(1, 3))):
         place = data.draw(st.integers(0, len(content) - 1) | st.integers(0, header_length))

@@ -182,7 +182,7 @@ class PackedDataset:
             raise NeuronNotFoundError(
                 f"{self.path} has the indices 0 to {n_components - 1} in layer {layer}, not {index}."
             )
-        return self._layer(layer).record(index, self.token_strings)
+        return self._layer(layer).record(index)
 
     def has_layer(self, layer: int) -> bool:
         """Whether the layer is covered and its file is there."""
@@ -197,7 +197,7 @@ class PackedDataset:
         version = (status.st_ino, status.st_mtime_ns, status.st_size)
         known = self._layers.get(layer)
         if known is None or known[0] != version:  # another file may have taken the name
-            known = (version, PackedLayerFile(path, layer, self.info))
+            known = (version, PackedLayerFile(path, layer, self.info, self.token_strings))
             self._layers[layer] = known
         return known[1]
 

@@ -1,127 +1,112 @@
 """One layer's file of a packed dataset, open for reading records from it by slices."""
 
+import math
+from collections.abc import Sequence
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from safetensors import SafetensorError, safe_open
-
-from neuron_explainer.activations.packed_layout import DatasetInfo, PackedExamples, example_problem, layout_problem
+from neuron_explainer.activations.packed_layout import DatasetInfo, layout_problem
 from neuron_explainer.activations.records import ActivationRecord, Histogram, NeuronId, NeuronRecord
 from neuron_explainer.errors import MalformedDatasetError, MalformedRecordError
+from neuron_explainer.storage.tensor_views import tensor_views
 
 _MOST_RECORD_BYTES = 256 * 2**20
-_DTYPE_BY_SAFETENSORS_NAME = {
-    "I16": "int16",
-    "I32": "int32",
-    "I64": "int64",
-    "F16": "float16",
-    "F32": "float32",
-    "F64": "float64",
-}
 
 
 class PackedLayerFile:
-    """One layer's file, memory-mapped, its names, dtypes and shapes checked."""
+    """One layer's file, memory-mapped, its names, dtypes and shapes checked; its values are, record by record."""
 
-    def __init__(self, path: Path, layer: int, info: DatasetInfo) -> None:
+    def __init__(self, path: Path, layer: int, info: DatasetInfo, token_strings: Sequence[str]) -> None:
         self.path = path
         self.layer = layer
         self.info = info
+        self.token_strings = token_strings
         try:
-            self._file = safe_open(path, framework="numpy")
-            self._slices = {name: self._file.get_slice(name) for name in self._file.keys()}  # noqa: SIM118
-            self._described = {
-                name: (_DTYPE_BY_SAFETENSORS_NAME.get(part.get_dtype(), part.get_dtype()), tuple(part.get_shape()))
-                for name, part in self._slices.items()
-            }
-            problem = layout_problem(self._described, info) or self._size_problem()
-            if problem is None:
-                self._sequence_lengths = self._slices["sequence_lengths"][:]
-        except (SafetensorError, OSError, ValueError) as error:
-            problem = str(error)
+            self._tensors = tensor_views(path)
+        except ValueError as error:
+            raise self._malformed(str(error)) from None
+        described = {name: (array.dtype.name, array.shape) for name, array in self._tensors.items()}
+        problem = layout_problem(described, info)
+        if problem is None:
+            record_bytes = sum(array[:1].nbytes for array in self._tensors.values())
+            if record_bytes > _MOST_RECORD_BYTES:
+                problem = f"one record takes {record_bytes:,} bytes"
         if problem is not None:
-            raise MalformedDatasetError(problem, str(path))
+            raise self._malformed(problem)
+        self._sequences = self._tensors["sequences"]
+        self._lengths = self._tensors["sequence_lengths"]
 
-    def _size_problem(self) -> str | None:
-        sizes = (
-            float(np.prod(shape[1:], dtype=np.float64)) * np.dtype(dtype).itemsize
-            for name, (dtype, shape) in self._described.items()
-            if name in self._slices and dtype in _DTYPE_BY_SAFETENSORS_NAME.values()
-        )
-        total = sum(sizes)
-        return f"one record takes {total:,.0f} bytes" if total > _MOST_RECORD_BYTES else None
-
-    def record(self, index: int, token_strings: list[str]) -> NeuronRecord:
-        """The record of one component, whose index is one; the tokens by id are the dataset's.
+    def record(self, index: int) -> NeuronRecord:
+        """The record of one component, whose index is one.
 
         Raises:
             MalformedDatasetError: what the file says of it is not sound.
         """
-        mean, variance, skewness, kurtosis = (_known(value) for value in self._row("moments", index))
-        quantile = self._examples("quantile", index, token_strings) if "quantile_sequence" in self._slices else None
-        frequency = self._row("activation_frequency", index) if "activation_frequency" in self._slices else None
-        histogram = None
         try:
-            if "histogram_counts" in self._slices:
-                histogram = Histogram(
-                    edges=self._row("histogram_edges", index).tolist(),
-                    counts=self._row("histogram_counts", index).tolist(),
-                )
-            return NeuronRecord(
-                neuron_id=NeuronId(self.layer, index),
-                random_sample=self._examples("random", index, token_strings)[0],
-                random_sample_by_quantile=quantile,
-                quantile_boundaries=None if quantile is None else self._row("quantile_boundaries", index).tolist(),
-                mean=mean,
-                variance=variance,
-                skewness=skewness,
-                kurtosis=kurtosis,
-                most_positive_activation_records=self._examples("top", index, token_strings)[0],
-                activation_frequency=None if frequency is None else _known(frequency),
-                histogram=histogram,
-                source=str(self.path),
-            )
+            return self._record(index)
         except MalformedRecordError as error:
-            raise MalformedDatasetError(f"component {index}: {error.problem}", str(self.path)) from None
+            raise self._malformed(f"component {index}: {error.problem}") from None
+
+    def _record(self, index: int) -> NeuronRecord:
+        mean, variance, skewness, kurtosis = map(_known, self._tensors["moments"][index].tolist())
+        boundaries = self._row("quantile_boundaries", index)
+        frequency = self._row("activation_frequency", index)
+        counts = self._row("histogram_counts", index)
+        return NeuronRecord(
+            neuron_id=NeuronId(self.layer, index),
+            random_sample=self._examples("random", index),
+            random_sample_by_quantile=None if boundaries is None else self._buckets(index),
+            quantile_boundaries=boundaries,
+            mean=mean,
+            variance=variance,
+            skewness=skewness,
+            kurtosis=kurtosis,
+            most_positive_activation_records=self._examples("top", index),
+            activation_frequency=None if frequency is None else _known(frequency),
+            histogram=None if counts is None else Histogram(self._row("histogram_edges", index), counts),
+            source=str(self.path),
+        )
 
     def _row(self, name: str, index: int) -> Any:
-        return self._slices[name][index : index + 1][0]
+        """A component's numbers, as Python has them; None where the file has no such tensor."""
+        array = self._tensors.get(name)
+        return None if array is None else array[index].tolist()
 
-    def _examples(self, group: str, index: int, token_strings: list[str]) -> list[list[ActivationRecord]]:
-        """The examples of one kind, one list a bucket; top and random ones are one bucket."""
-        examples = PackedExamples(
-            *(self._row(f"{group}_{part}", index) for part in ("sequence", "start", "length", "activations"))
+    def _buckets(self, index: int) -> list[list[ActivationRecord]]:
+        n_buckets = self._tensors["quantile_sequence"].shape[1]
+        return [self._examples("quantile", (index, bucket)) for bucket in range(n_buckets)]
+
+    def _examples(self, group: str, at: int | tuple[int, int]) -> list[ActivationRecord]:
+        """The examples of one kind of a component, or of one bucket of it."""
+        sequences, starts, lengths = (
+            self._tensors[f"{group}_{part}"][at].tolist() for part in ("sequence", "start", "length")
         )
-        problem = example_problem(examples, self._sequence_lengths, self.info)
-        if problem is not None:
-            raise MalformedDatasetError(f"component {index}, {group}: {problem}", str(self.path))
-        if group != "quantile":
-            examples = PackedExamples(
-                examples.sequence[None], examples.start[None], examples.length[None], examples.activations[None]
-            )
+        activations = self._tensors[f"{group}_activations"][at]
         return [
-            [
-                self._example(int(sequence), int(start), int(length), activations, token_strings)
-                for sequence, start, length, activations in zip(*bucket, strict=True)
-                if sequence != -1
-            ]
-            for bucket in zip(examples.sequence, examples.start, examples.length, examples.activations, strict=True)
+            self._example(sequence, start, length, activations[place])
+            for place, (sequence, start, length) in enumerate(zip(sequences, starts, lengths, strict=True))
+            if sequence != -1
         ]
 
-    def _example(
-        self, sequence: int, start: int, length: int, activations: Any, token_strings: list[str]
-    ) -> ActivationRecord:
-        ids = self._slices["sequences"][sequence : sequence + 1, start : start + length][0].tolist()
-        if ids and (min(ids) < 0 or max(ids) >= len(token_strings)):
-            raise MalformedDatasetError(
-                f"sequence {sequence} holds a token id that is not one of the {len(token_strings)}", str(self.path)
-            )
-        return ActivationRecord(
-            tokens=[token_strings[token] for token in ids],
-            activations=activations[: self.info.n_activations(length)].tolist(),
-        )
+    def _example(self, sequence: int, start: int, length: int, activations: Any) -> ActivationRecord:
+        if not 0 <= sequence < len(self._lengths):
+            raise MalformedRecordError(f"an example is from sequence {sequence}, of {len(self._lengths)}")
+        end, sequence_length = start + length, int(self._lengths[sequence])
+        if start < 0 or length < 1 or end > sequence_length or sequence_length > self.info.context_length:
+            raise MalformedRecordError(f"tokens {start} to {end} of a sequence of {sequence_length} are no window")
+        n_activations = self.info.n_activations(length)
+        if n_activations > len(activations):
+            raise MalformedRecordError(f"an example of {length} tokens has {len(activations)} activations")
+        ids = self._sequences[sequence, start:end].tolist()
+        if min(ids) < 0 or max(ids) >= len(self.token_strings):
+            raise MalformedRecordError(f"sequence {sequence} holds an unknown token id, of {len(self.token_strings)}")
+        tokens = list(itemgetter(*ids)(self.token_strings)) if length > 1 else [self.token_strings[ids[0]]]
+        return ActivationRecord(tokens, activations[:n_activations].tolist())
+
+    def _malformed(self, problem: str) -> MalformedDatasetError:
+        return MalformedDatasetError(problem, str(self.path))
 
 
-def _known(value: Any) -> float | None:
-    return float(value) if np.isfinite(value) else None
+def _known(value: float) -> float | None:
+    return value if math.isfinite(value) else None
