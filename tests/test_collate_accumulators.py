@@ -1,5 +1,7 @@
 """The accumulators against brute force: everything kept, then sorted and counted."""
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -59,7 +61,7 @@ def state_of(sequences: list[torch.Tensor], batches: list[list[int]]) -> LayerSt
 
 def cut(numbers: list[int], borders: list[int]) -> list[list[int]]:
     edges = [0, *sorted({border % (len(numbers) + 1) for border in borders}), len(numbers)]
-    return [numbers[start:end] for start, end in zip(edges, edges[1:], strict=False) if start < end]
+    return [numbers[start:end] for start, end in itertools.pairwise(edges) if start < end]
 
 
 def assert_same(left: LayerState, right: LayerState) -> None:

@@ -13,8 +13,12 @@ from neuron_explainer.collate.entries import Entries
 from neuron_explainer.collate.job import Subject, job_of, model_of
 from neuron_explainer.collate.packing import packed_layer
 from neuron_explainer.collate.progress import Progress
+from neuron_explainer.collate.scalar_source import entries_of
 from neuron_explainer.collate.settings import CollateSettings
 from neuron_explainer.errors import InvalidRequestError
+
+_LONGEST = 1024
+_LONGEST_BY_PAIR = 128
 
 
 def live_record(
@@ -53,11 +57,8 @@ def live_record(
     """
     dst = derived_scalar_type_of(dst)
     model_context = model_of(model)
-    longest = (
-        128
-        if len(dst.shape_spec_per_token_sequence) != 2 or "PAIR" in dst.shape_spec_per_token_sequence[0].name
-        else 1024
-    )
+    by_pair = entries_of(dst) is Entries.TOKEN_PAIRS
+    longest = _LONGEST_BY_PAIR if by_pair else _LONGEST
     length = context_length or min(model_context.max_context_length, longest)
     settings = CollateSettings(
         dst=dst,
@@ -93,7 +94,7 @@ def live_record(
             strict=True,
         ):
             if row >= 0:
-                n_activations = n_pairs(n_tokens) if job.entries is Entries.TOKEN_PAIRS else n_tokens
+                n_activations = n_pairs(n_tokens) if by_pair else n_tokens
                 tokens = packed.sequences[row, start : start + n_tokens].tolist()
                 shown.append(
                     ActivationRecord([spelled[token] for token in tokens], activations[:n_activations].tolist())
@@ -101,7 +102,8 @@ def live_record(
         return shown
 
     mean, variance, skewness, kurtosis = (None if value != value else value for value in packed.moments[0].tolist())
-    assert packed.histogram_edges is not None and packed.histogram_counts is not None
+    assert packed.histogram_edges is not None
+    assert packed.histogram_counts is not None
     assert packed.activation_frequency is not None
     return NeuronRecord(
         neuron_id=NeuronId(layer, neuron),
