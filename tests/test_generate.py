@@ -24,20 +24,20 @@ def test_greedy_generation_agrees_with_transformers(name: str) -> None:
     theirs = hf_model(name).generate(
         prompt,
         attention_mask=torch.ones_like(prompt),
-        max_new_tokens=12,
+        max_new_tokens=6,
         do_sample=False,
         eos_token_id=None,
         pad_token_id=0,
     )
-    assert generate(our_model(name), prompt.tolist(), max_new_tokens=12) == theirs[:, 9:].tolist()
+    assert generate(our_model(name), prompt.tolist(), max_new_tokens=6) == theirs[:, 9:].tolist()
 
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_the_cache_and_padding_change_nothing(name: str) -> None:
     model = our_model(name, torch.float64)
-    alone = [generate(model, [prompt], max_new_tokens=9)[0] for prompt in RAGGED]
-    assert generate(model, RAGGED, max_new_tokens=9) == alone
-    assert generate(model, RAGGED, max_new_tokens=9, use_cache=False) == alone
+    alone = [generate(model, [prompt], max_new_tokens=5)[0] for prompt in RAGGED]
+    assert generate(model, RAGGED, max_new_tokens=5) == alone
+    assert generate(model, RAGGED, max_new_tokens=5, use_cache=False) == alone
 
 
 @pytest.mark.parametrize("name", FAMILIES)
@@ -73,11 +73,11 @@ def test_an_intervention_takes_part_in_every_step() -> None:
         return resid + direction
 
     with model.intervene(P.RESID_POST_MLP, 1, steer) as intervention:
-        cached = generate(model, RAGGED, max_new_tokens=8)
-        assert intervention.n_fired == 8
-        whole = generate(model, RAGGED, max_new_tokens=8, use_cache=False)
+        cached = generate(model, RAGGED, max_new_tokens=4)
+        assert intervention.n_fired == 4
+        whole = generate(model, RAGGED, max_new_tokens=4, use_cache=False)
     assert cached == whole
-    assert cached != generate(model, RAGGED, max_new_tokens=8)
+    assert cached != generate(model, RAGGED, max_new_tokens=4)
 
 
 @pytest.mark.parametrize("place", [P.ATTN_KEY, P.ATTN_VALUE])
@@ -89,8 +89,8 @@ def test_intervening_on_one_heads_keys_or_values_is_remembered_by_the_cache(plac
         return heads
 
     with model.intervene(place, 1, change_head):
-        cached = generate(model, RAGGED, max_new_tokens=8)
-        assert cached == generate(model, RAGGED, max_new_tokens=8, use_cache=False)
+        cached = generate(model, RAGGED, max_new_tokens=4)
+        assert cached == generate(model, RAGGED, max_new_tokens=4, use_cache=False)
 
 
 def test_an_intervention_may_begin_after_the_prompt() -> None:
@@ -105,13 +105,13 @@ def test_an_intervention_may_begin_after_the_prompt() -> None:
 
 def test_generation_stops_at_a_stop_token_and_streams() -> None:
     model = our_model("gpt2")
-    free = generate(model, RAGGED, max_new_tokens=10)
+    free = generate(model, RAGGED, max_new_tokens=6)
     stop = free[0][3]
-    stopped = generate(model, RAGGED, max_new_tokens=10, stop_tokens=[stop])
+    stopped = generate(model, RAGGED, max_new_tokens=6, stop_tokens=[stop])
     for ours, unstopped in zip(stopped, free, strict=True):
-        end = unstopped.index(stop) + 1 if stop in unstopped else 10
+        end = unstopped.index(stop) + 1 if stop in unstopped else 6
         assert ours == unstopped[:end]
-    steps = list(stream(model, RAGGED, max_new_tokens=10, stop_tokens=[stop]))
+    steps = list(stream(model, RAGGED, max_new_tokens=6, stop_tokens=[stop]))
     assert [[step[row] for step in steps if step[row] is not None] for row in range(3)] == stopped
 
 
@@ -119,10 +119,10 @@ def test_a_seed_repeats_and_leaves_the_global_generator_alone() -> None:
     model = our_model("gpt2")
     before = torch.get_rng_state()
     sampling = Sampling(temperature=3.0, seed=7)
-    first = generate(model, RAGGED, sampling=sampling)
-    assert first == generate(model, RAGGED, sampling=sampling)
-    assert first != generate(model, RAGGED, sampling=Sampling(temperature=3.0, seed=8))
-    generate(model, RAGGED, sampling=Sampling(temperature=3.0))
+    first = generate(model, RAGGED, sampling=sampling, max_new_tokens=5)
+    assert first == generate(model, RAGGED, sampling=sampling, max_new_tokens=5)
+    assert first != generate(model, RAGGED, sampling=Sampling(temperature=3.0, seed=8), max_new_tokens=5)
+    generate(model, RAGGED, sampling=Sampling(temperature=3.0), max_new_tokens=2)
     assert torch.equal(before, torch.get_rng_state())
 
 

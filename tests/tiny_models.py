@@ -79,9 +79,13 @@ HF_CONFIGS: dict[str, transformers.PreTrainedConfig] = {
 }
 
 
-@functools.cache
 def hf_model(name: str, dtype: torch.dtype = torch.float32) -> transformers.PreTrainedModel:
     """A `transformers` model with random weights, biases and gains, whose attention patterns can be asked for."""
+    return _hf_model(name, dtype)
+
+
+@functools.cache
+def _hf_model(name: str, dtype: torch.dtype) -> transformers.PreTrainedModel:
     torch.manual_seed(0)
     model = transformers.AutoModelForCausalLM.from_config(HF_CONFIGS[name], attn_implementation="eager")
     with torch.no_grad():

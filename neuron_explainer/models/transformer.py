@@ -23,7 +23,7 @@ from neuron_explainer.models.prompts import check_tokens, lengths_of_prompts
 from neuron_explainer.models.recording import Recording
 from neuron_explainer.models.transformer_config import TransformerConfig
 
-LogitsAt = Literal["all", "last"] | Int[Tensor, "batch"] | None
+LogitsAt = Literal["all", "last"] | Int[Tensor, "prompts"] | None
 
 _PLACE = ActivationLocationType
 _FINAL_NORM_PLACES = frozenset({_PLACE.RESID_FINAL_LAYER_NORM_SCALE, _PLACE.RESID_POST_FINAL_LAYER_NORM})
