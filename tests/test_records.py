@@ -289,7 +289,7 @@ def test_looking_at_a_record_imports_no_torch(tmp_path):
         "import sys, neuron_explainer as ne\n"
         f"record = ne.load_neuron({str(tmp_path)!r}, 3, 7)\n"
         "assert record._repr_html_()\n"
-        "print([name for name in ('torch', 'pandas', 'ipywidgets', 'plotly', 'IPython') if name in sys.modules])"
+        "print([name for name in ('torch', 'pandas', 'requests', 'pydantic', 'ipywidgets', 'plotly', 'IPython') if name in sys.modules])"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"

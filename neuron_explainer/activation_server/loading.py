@@ -1,19 +1,15 @@
 """Loading for notebooks: by name, without `await`, one neuron or many at once.
 
-Nothing here uses an event loop, so a cell may call it whether one runs or not, and no queued cell is lost.
+Nothing here uses an event loop, so a cell may call it whether one runs or not, and no queued cell is lost. What only
+many at once need (pydantic, threads) is imported there: looking at one record should not wait for it.
 """
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, overload
+from typing import TYPE_CHECKING, TypeAlias, overload
 
-from neuron_explainer.activation_server.load_neurons import (
-    NodeIdAndDatasets,
-    load_neuron_from_first_dataset,
-    resolve_neuron_dataset,
-)
+from neuron_explainer.activation_server.dataset_paths import resolve_neuron_dataset
 from neuron_explainer.activation_server.neuron_datasets import derived_scalar_type_of
 from neuron_explainer.activations import activations
 from neuron_explainer.activations.activations import NeuronId, NeuronRecord
@@ -23,10 +19,12 @@ from neuron_explainer.errors import InvalidRequestError, NeuronExplainerError
 if TYPE_CHECKING:
     import pandas as pd
 
+    from neuron_explainer.activation_server.load_neurons import NodeIdAndDatasets
+
 DatasetName = str | os.PathLike[str]
 """A registered short name, an http(s) address or a local folder."""
 
-NeuronName = NeuronId | tuple[int, int] | NodeIdAndDatasets
+NeuronName: TypeAlias = "NeuronId | tuple[int, int] | NodeIdAndDatasets"
 """A neuron by its id, by (layer, index), or with the datasets to look for it in."""
 
 _MOST_AT_ONCE = 32
@@ -156,6 +154,8 @@ def load_neurons(
         resolve_neuron_dataset(name, scalar_type)  # a wrong name is wrong for all: say so at once
     if not asked:
         return LoadedNeurons([])
+    from concurrent.futures import ThreadPoolExecutor
+
     with ThreadPoolExecutor(min(_MOST_AT_ONCE, len(asked)), thread_name_prefix="load_neurons") as pool:
         results = pool.map(_loaded, asked)
         try:
@@ -171,7 +171,9 @@ def _with_progress_bar(results: Iterable[LoadedNeuron], total: int) -> Iterable[
     return tqdm(results, total=total, desc="Loading neurons", unit="neuron")
 
 
-def _with_datasets(neuron: NeuronName, dataset: DatasetName | None, dst: DerivedScalarType) -> NodeIdAndDatasets:
+def _with_datasets(neuron: NeuronName, dataset: DatasetName | None, dst: DerivedScalarType) -> "NodeIdAndDatasets":
+    from neuron_explainer.activation_server.load_neurons import NodeIdAndDatasets
+
     if isinstance(neuron, NodeIdAndDatasets):
         return neuron
     if dataset is None:
@@ -192,7 +194,9 @@ def _with_datasets(neuron: NeuronName, dataset: DatasetName | None, dst: Derived
     )
 
 
-def _loaded(asked: NodeIdAndDatasets) -> LoadedNeuron:
+def _loaded(asked: "NodeIdAndDatasets") -> LoadedNeuron:
+    from neuron_explainer.activation_server.load_neurons import load_neuron_from_first_dataset
+
     neuron_id = NeuronId(asked.layer_index, asked.activation_index)
     try:
         return LoadedNeuron(neuron_id, record=load_neuron_from_first_dataset(asked)[1])

@@ -4,7 +4,6 @@ A dataset is an http(s) address or a local folder. It holds one JSON file a neur
 local folder, the packed layout; reading tells the two apart.
 """
 
-import asyncio
 import operator
 import os
 from functools import partial
@@ -22,7 +21,7 @@ from neuron_explainer.activations.records import (
 )
 from neuron_explainer.errors import InvalidRequestError, MissingFileError, NeuronNotFoundError
 from neuron_explainer.storage.atomic import write_bytes_atomically
-from neuron_explainer.storage.http_session import DEFAULT_SETTINGS, HttpSettings
+from neuron_explainer.storage.http_settings import DEFAULT_SETTINGS, HttpSettings
 from neuron_explainer.storage.locations import is_url, joined, shown
 from neuron_explainer.storage.reading import MOST_RECORD_BYTES, exists, read_decoded
 
@@ -97,6 +96,8 @@ async def load_neuron_async(
     settings: HttpSettings = DEFAULT_SETTINGS,
 ) -> NeuronRecord:
     """As `load_neuron`; the event loop goes on while it waits."""
+    import asyncio
+
     load = partial(load_neuron, use_cache=use_cache, revalidate=revalidate, settings=settings)
     return await asyncio.to_thread(load, dataset_path, layer_index, neuron_index)
 

@@ -5,7 +5,7 @@ from neuron_explainer._lazy import lazy_exports
 _MODULE_BY_NAME = {
     "CachedFile": "neuron_explainer.storage.disk_cache",
     "DiskCache": "neuron_explainer.storage.disk_cache",
-    "HttpSettings": "neuron_explainer.storage.http_session",
+    "HttpSettings": "neuron_explainer.storage.http_settings",
     "cache_folder": "neuron_explainer.storage.disk_cache",
     "clear_cache": "neuron_explainer.storage.disk_cache",
     "exists": "neuron_explainer.storage.reading",

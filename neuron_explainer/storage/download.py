@@ -11,7 +11,8 @@ import requests
 import urllib3
 
 from neuron_explainer.errors import DownloadError, MissingFileError, TooLargeError
-from neuron_explainer.storage.http_session import DEFAULT_SETTINGS, HttpSettings, http_session
+from neuron_explainer.storage.http_session import http_session
+from neuron_explainer.storage.http_settings import DEFAULT_SETTINGS, HttpSettings
 from neuron_explainer.storage.locations import shown
 
 _PIECE_BYTES = 64 * 1024

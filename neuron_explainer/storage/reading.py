@@ -1,4 +1,7 @@
-"""Reading: from an address through the disk cache, or from a local file."""
+"""Reading: from an address through the disk cache, or from a local file.
+
+The modules that speak HTTP are imported when an address is first asked for: they take as long as all else together.
+"""
 
 import io
 import logging
@@ -10,8 +13,7 @@ from typing import TypeVar
 
 from neuron_explainer.errors import DownloadError, MissingFileError
 from neuron_explainer.storage.disk_cache import CachedFile, DiskCache, default_cache
-from neuron_explainer.storage.download import download, exists_at
-from neuron_explainer.storage.http_session import DEFAULT_SETTINGS, HttpSettings
+from neuron_explainer.storage.http_settings import DEFAULT_SETTINGS, HttpSettings
 from neuron_explainer.storage.local import read_local_bytes
 from neuron_explainer.storage.locations import is_url
 
@@ -86,6 +88,8 @@ def _download_and_decode(
     cached: CachedFile | None,
     settings: HttpSettings,
 ) -> T:
+    from neuron_explainer.storage.download import download
+
     body = io.BytesIO()
     try:
         answer = download(url, body, most_bytes, known_etag=_etag(cached), settings=settings)
@@ -161,6 +165,8 @@ def _download_to_cache(
     cached: CachedFile | None,
     settings: HttpSettings,
 ) -> Path:
+    from neuron_explainer.storage.download import download
+
     try:
         answer = download(url, file, most_bytes, known_etag=_etag(cached), settings=settings)
     except DownloadError as error:
@@ -187,4 +193,6 @@ def exists(
     cache = default_cache() if use_cache else None
     if cache is not None and cache.find(str(location)) is not None:
         return True
+    from neuron_explainer.storage.download import exists_at
+
     return exists_at(str(location), settings)

@@ -1,0 +1,47 @@
+"""From a dataset's name to its path, and back."""
+
+import os
+from pathlib import Path
+
+from neuron_explainer.activation_server.neuron_datasets import (
+    NEURON_DATASET_METADATA_REGISTRY,
+    get_neuron_dataset_metadata_by_short_name_and_dst,
+)
+from neuron_explainer.activations.derived_scalars.derived_scalar_types import DerivedScalarType
+from neuron_explainer.errors import UnknownDatasetError
+from neuron_explainer.storage.locations import is_url
+
+
+def resolve_neuron_dataset(dataset: str | os.PathLike[str], dst: DerivedScalarType) -> str:
+    """The path of a dataset that is named by its address, its short name or its local folder.
+
+    A registered short name goes before a local folder of the same name; `./name` is always the folder.
+
+    Raises:
+        UnknownDatasetError: it is no address, no short name with this derived scalar type, and no folder.
+        UnsupportedLocationError: it is an address of another kind than http(s).
+    """
+    if is_url(dataset):
+        return os.fspath(dataset)
+    is_short_name = any(short_name == dataset for short_name, _ in NEURON_DATASET_METADATA_REGISTRY)
+    if not is_short_name and Path(dataset).is_dir():
+        return os.fspath(dataset)
+    return get_neuron_dataset_metadata_by_short_name_and_dst(os.fspath(dataset), dst).neuron_dataset_path
+
+
+def convert_dataset_path_to_short_name(dataset_path: str) -> str:
+    """The short name of the registered dataset at an address or local folder, with or without a slash at its end.
+
+    Raises:
+        UnknownDatasetError: none is registered there.
+    """
+    short_name_by_path = {
+        metadata.neuron_dataset_path.rstrip("/"): metadata.short_name
+        for metadata in NEURON_DATASET_METADATA_REGISTRY.values()
+    }
+    short_name = short_name_by_path.get(dataset_path.rstrip("/"))
+    if short_name is None:
+        raise UnknownDatasetError(
+            "registered neuron dataset at", dataset_path, short_name_by_path, "register_dataset adds one of your own."
+        )
+    return short_name
