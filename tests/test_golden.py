@@ -83,13 +83,16 @@ def test_every_case_agrees_with_the_reference(golden, capsys):
             keys_by_case.setdefault(key.split("|")[0], []).append(key)
         for case in cases(folder):
             config = config_of(case, model_context, autoencoders)
-            loss = LossFnConfig(**case["loss"]) if case.get("loss") else None
+            loss = LossFnConfig.from_json(case["loss"]) if case.get("loss") else None
             ablations = [AblationSpec.from_json(ablation) for ablation in case.get("ablations", [])]
             dsts = [DerivedScalarType(value) for value in case["dsts"]]
             derived_types.update(dsts)
             store = derive(case["prompt"], dsts, config, loss=loss, ablations=ablations)
             assert store.token_ids == case["tokens"]
-            for attribute, name in (("loss", "loss_value"), ("traced_activation", "activation_value_for_backward_pass")):
+            for attribute, name in (
+                ("loss", "loss_value"),
+                ("traced_activation", "activation_value_for_backward_pass"),
+            ):
                 if case.get(name) is not None:
                     actual = getattr(store, attribute)
                     if actual is None or actual != pytest.approx(case[name], rel=1e-4, abs=1e-5):

@@ -26,6 +26,7 @@ from neuron_explainer.activations.derived_scalars.evaluation import Evaluation
 from neuron_explainer.activations.derived_scalars.indexing import PreOrPostAct
 from neuron_explainer.activations.derived_scalars.latents import AutoencoderOf, OfflineInputOf
 from neuron_explainer.activations.derived_scalars.needs import BLOCK, PostNorm
+from neuron_explainer.activations.derived_scalars.positions import component_of, position_or_all
 from neuron_explainer.activations.derived_scalars.scalar_deriver import Activation, Need, Recorded, Scalar, derives
 from neuron_explainer.activations.derived_scalars.setting import Setting
 from neuron_explainer.models.autoencoder import Autoencoder
@@ -54,7 +55,7 @@ class TracedLatentGradient(Need):
 
     def _computed(self, evaluation: Evaluation, layer: int | None) -> Tensor:
         trace = evaluation.setting.trace
-        token, latent = trace.tensor_indices
+        token, latent = position_or_all(trace.tensor_indices[0]), component_of(trace)
         which = slice(latent, latent + 1)
         autoencoder = evaluation.setting.autoencoder(trace.node_type, layer)
         recorded: Tensor = OfflineInputOf(trace.node_type).value(evaluation, layer)
@@ -107,8 +108,7 @@ def pre_activation_tangents(
 ) -> Float[Tensor, "*rows latents"]:
     """The derivative of each latent's pre-activation along a direction among the inputs, one for each row."""
     if autoencoder.scales_inputs:
-        _, tangents = torch.func.jvp(autoencoder.pre_activations, (inputs,), (writes,))
-        return tangents
+        return torch.func.jvp(autoencoder.pre_activations, (inputs,), (writes,))[1]
     return torch.nn.functional.linear(writes.to(autoencoder.dtype), autoencoder.encoder_weight)
 
 

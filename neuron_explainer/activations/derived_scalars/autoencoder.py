@@ -75,29 +75,31 @@ for _prefix, _kind in {
 }.items():
     _offline: Shared = shared(inputs=OfflineInputOf(_kind), autoencoder=AutoencoderOf(_kind))(encode)
     _online, _writes, _before = OnlineLatents(_kind), LatentWritesOf(_kind), before_start_in_autoencoder(_kind)
-    derives(_DST[f"{_prefix}AUTOENCODER_LATENT"], latents=_offline)(latents_as_they_are)
-    derives(_DST[f"{_prefix}AUTOENCODER_WRITE_NORM"], latents=_offline, writes=_writes)(latent_write_norm)
+    derives(DerivedScalarType[f"{_prefix}AUTOENCODER_LATENT"], latents=_offline)(latents_as_they_are)
+    derives(DerivedScalarType[f"{_prefix}AUTOENCODER_WRITE_NORM"], latents=_offline, writes=_writes)(latent_write_norm)
     _name = f"ONLINE_{_prefix}AUTOENCODER"
-    derives(_DST[f"{_name}_LATENT"], latents=_online)(latents_as_they_are)
-    derives(_DST[f"{_name}_LATENT"], pass_type=_BACKWARD, latents=OnlineLatents(_kind, _BACKWARD))(latents_as_they_are)
-    derives(_DST[f"{_name}_WRITE"], latents=_online, writes=_writes)(latent_write)
-    derives(_DST[f"{_name}_WRITE_NORM"], latents=_online, writes=_writes)(latent_write_norm)
+    derives(DerivedScalarType[f"{_name}_LATENT"], latents=_online)(latents_as_they_are)
+    derives(DerivedScalarType[f"{_name}_LATENT"], pass_type=_BACKWARD, latents=OnlineLatents(_kind, _BACKWARD))(
+        latents_as_they_are
+    )
+    derives(DerivedScalarType[f"{_name}_WRITE"], latents=_online, writes=_writes)(latent_write)
+    derives(DerivedScalarType[f"{_name}_WRITE_NORM"], latents=_online, writes=_writes)(latent_write_norm)
     for _pass_type in PassType:  # the reference repeats the values as the BACKWARD pass
         derives(
-            _DST[f"{_name}_ACT_TIMES_GRAD"],
+            DerivedScalarType[f"{_name}_ACT_TIMES_GRAD"],
             pass_type=_pass_type,
             where=_before,
             latents=_online,
             other=OnlineLatents(_kind, _BACKWARD),
         )(product)
     derives(
-        _DST[f"{_name}_WRITE_TO_FINAL_RESIDUAL_GRAD"],
+        DerivedScalarType[f"{_name}_WRITE_TO_FINAL_RESIDUAL_GRAD"],
         where=_before,
         latents=_online,
         other=DirectionAmongLatents(_kind, FinalResidualGradient()),
     )(product)
     derives(
-        _DST[f"{_name}_WRITE_TO_FINAL_ACTIVATION_RESIDUAL_GRAD"],
+        DerivedScalarType[f"{_name}_WRITE_TO_FINAL_ACTIVATION_RESIDUAL_GRAD"],
         where=_before,
         latents=_online,
         other=DirectionAmongLatents(_kind, local_residual_gradient),

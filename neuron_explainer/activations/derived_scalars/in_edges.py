@@ -19,6 +19,7 @@ from neuron_explainer.activations.derived_scalars.evaluation import Evaluation
 from neuron_explainer.activations.derived_scalars.indexing import PreOrPostAct
 from neuron_explainer.activations.derived_scalars.latents import OnlineLatents
 from neuron_explainer.activations.derived_scalars.node import NodeWrite
+from neuron_explainer.activations.derived_scalars.positions import one_position
 from neuron_explainer.activations.derived_scalars.scalar_deriver import (
     Activation,
     Given,
@@ -100,7 +101,7 @@ class TangentAlongWrite(Need):
                 (resid,),
                 (write,),
             )[1]
-        token = setting.node.tensor_indices[0]
+        token = one_position(setting.node.tensor_indices[0])
         here = slice(token, token + 1)
         position = torch.full((1, 1), token, device=resid.device)
         functions = {
@@ -192,12 +193,12 @@ def times_gradient(tangent: Tensor, act_gradient: Tensor) -> Tensor:
 _part: Part
 for _dst, _part in (("ATTN_QUERY_IN_EDGE", "queries"), ("ATTN_KEY_IN_EDGE", "keys")):
     derives(
-        _DST[f"{_dst}_ACTIVATION"],
+        DerivedScalarType[f"{_dst}_ACTIVATION"],
         tangent=_probs_through(_part, True),
         where=downstream_of_node(_part, with_gradient=False),
     )(tangent_as_it_is)
     derives(
-        _DST[f"{_dst}_ATTRIBUTION"],
+        DerivedScalarType[f"{_dst}_ATTRIBUTION"],
         tangent=_probs_through(_part, None),
         act_gradient=gradient(_PLACE.ATTN_QK_PROBS),
         where=downstream_of_node(_part, with_gradient=True),

@@ -62,8 +62,8 @@ class _AboutWrites(Need):
         dst = setting.autoencoder_context(self.node_type).dst
         if dst is _DST.MLP_PRE_ACT:
             raise InvalidRequestError(
-                "Latents of MLP_PRE_ACT write to the residual stream through a nonlinearity, so that one latent's write "
-                "is not its own to say. Ask for the latents themselves."
+                "Latents of MLP_PRE_ACT write to the residual stream through a nonlinearity, so that no latent has a "
+                "write of its own. Ask for the latents themselves."
             )
         return _LOCATION_OF_INNER_PLACE.get(dst)
 

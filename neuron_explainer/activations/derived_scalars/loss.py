@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from neuron_explainer.activations.derived_scalars.index_base import JsonForm
 from neuron_explainer.errors import MisconfiguredError
 
 if TYPE_CHECKING:
@@ -28,11 +29,11 @@ class LossFnName(StrEnum):
 
 
 @dataclass(frozen=True)
-class LossFnConfig:
+class LossFnConfig(JsonForm):
     """A loss by name, with the tokens that it is about.
 
     Attributes:
-        name: which loss.
+        name: which loss; its value will do as well.
         target_tokens: tokens, each as text that is exactly one token of the model (mind leading spaces).
         distractor_tokens: what LOGIT_DIFF holds against the targets; for the others, none.
 

@@ -10,10 +10,11 @@ from torch import Tensor
 from neuron_explainer.activations.derived_scalars import recompute
 from neuron_explainer.activations.derived_scalars.derived_scalar_types import DerivedScalarType
 from neuron_explainer.activations.derived_scalars.evaluation import Evaluation
-from neuron_explainer.activations.derived_scalars.indexing import AttnSubNodeIndex, PreOrPostAct
+from neuron_explainer.activations.derived_scalars.indexing import AttnSubNodeIndex, NodeIndex, PreOrPostAct
 from neuron_explainer.activations.derived_scalars.latent_writes import LatentWritesOf
 from neuron_explainer.activations.derived_scalars.latents import OnlineLatents
 from neuron_explainer.activations.derived_scalars.needs import FinalResidualGradient, PostNormOf
+from neuron_explainer.activations.derived_scalars.positions import component_of, one_position, pair_of
 from neuron_explainer.activations.derived_scalars.residual import projection
 from neuron_explainer.activations.derived_scalars.scalar_deriver import Activation, Need, Recorded, Scalar, derives
 from neuron_explainer.activations.derived_scalars.setting import Setting
@@ -63,11 +64,11 @@ class NodeWrite(Need):
     def _computed(self, evaluation: Evaluation) -> Tensor:
         setting, node = evaluation.setting, evaluation.setting.node
         block, layer = setting.block(node.layer_index), setting.node_layer
-        token, component = node.tensor_indices[0], node.tensor_indices[-1]
+        token, component = one_position(node.tensor_indices[0]), component_of(node)
         values = [part.value(evaluation, layer) for part in self._parts(setting)]
         if node.node_type is NodeType.ATTENTION_HEAD:
             probs, head_values, post_norm = values
-            attended_to = node.tensor_indices[1]
+            attended_to = one_position(node.tensor_indices[1])
             weighted = probs[:, token, attended_to, component, None] * head_values[:, attended_to, component]
             vector = weighted @ block.attention.output_by_head()[component]
         elif node.node_type is NodeType.MLP_NEURON:
@@ -131,10 +132,10 @@ def _attribution(
     """Act * act' at the node of each prompt, as a function of the residual stream before the node."""
     node, block = setting.node, setting.block(setting.node_layer)
     detach = setting.config.detach_layer_norm_scale_for_attribution
-    token, component = node.tensor_indices[0], node.tensor_indices[-1]
+    token, component = one_position(node.tensor_indices[0]), component_of(node)
     resid = resid[:, : token + 1]
     if isinstance(node, AttnSubNodeIndex):
-        attended_to = node.tensor_indices[1]
+        attended_to = one_position(node.tensor_indices[1])
         logits = recompute.attention_logits(
             block,
             resid,
@@ -155,22 +156,19 @@ def _attribution(
     return acts[:, token, 0] * act_gradient[:, token, component]
 
 
-def check_node(setting: Setting) -> None:
+def check_node(node: NodeIndex) -> None:
     """Refuse nodes that are no single component at single tokens.
 
     Raises:
         InvalidRequestError: the node is of another kind, at a whole axis, or attends to a later token.
     """
-    node = setting.node
     is_known = node.node_type.is_autoencoder_latent or node.node_type in (NodeType.ATTENTION_HEAD, NodeType.MLP_NEURON)
     if not is_known or node.node_type is NodeType.AUTOENCODER_LATENT_BY_TOKEN_PAIR:
         raise InvalidRequestError(f"Edges lead from or to a head, a neuron or a latent, not a {node.node_type.value}.")
     if not node.is_one_number:
         raise InvalidRequestError(f"Edges lead from or to one component at one token; {node} names a whole axis.")
-    if node.node_type is NodeType.ATTENTION_HEAD and node.tensor_indices[1] > node.tensor_indices[0]:
-        raise InvalidRequestError(
-            f"Token {node.tensor_indices[0]} cannot attend to the later {node.tensor_indices[1]}."
-        )
+    if node.node_type is NodeType.ATTENTION_HEAD:
+        pair_of(node)
 
 
 @derives(_DST.SINGLE_NODE_WRITE, write=NodeWrite())

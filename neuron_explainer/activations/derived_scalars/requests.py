@@ -10,6 +10,7 @@ from neuron_explainer.activations.derived_scalars import catalogue  # noqa: F401
 from neuron_explainer.activations.derived_scalars.config import DstConfig
 from neuron_explainer.activations.derived_scalars.derived_scalar_types import DerivedScalarType
 from neuron_explainer.activations.derived_scalars.losses import prepare_loss
+from neuron_explainer.activations.derived_scalars.node import check_node
 from neuron_explainer.activations.derived_scalars.online import error_place
 from neuron_explainer.activations.derived_scalars.scalar_deriver import DERIVERS
 from neuron_explainer.activations.derived_scalars.setting import Setting, autoencoder_kind, kind_of_place
@@ -115,15 +116,14 @@ def _pairs(
     dsts: DstOrPair | Iterable[DstOrPair], config: DstConfig | None
 ) -> Iterator[tuple[DerivedScalarType, DstConfig]]:
     if isinstance(dsts, str) or (isinstance(dsts, tuple) and len(dsts) == 2 and isinstance(dsts[1], DstConfig)):
-        dsts = [dsts]  # type: ignore[list-item]  # a tuple of that form is a pair
+        dsts = [dsts]
     for entry in dsts:
         dst, own_config = entry if isinstance(entry, tuple) else (entry, config)
         if own_config is None:
             raise MissingSettingError("model_context", f"a model to derive {dst} from; give a config")
-        try:
-            yield _DST(dst), own_config
-        except ValueError:
-            raise UnknownNameError("derived scalar type", str(dst), _DST) from None
+        if dst not in set(_DST):
+            raise UnknownNameError("derived scalar type", str(dst), _DST)
+        yield DerivedScalarType[dst.upper()], own_config
 
 
 def _requests_of(setting: Setting, dst: DerivedScalarType) -> Iterator[Request]:
@@ -196,6 +196,8 @@ def _check_setting(setting: Setting) -> None:
             index.check_against(n_layers, sizes)
     if config.trace_config is not None:
         check_trace(config.trace_config)
+    if config.node_index_for_attribution is not None:
+        check_node(config.node_index_for_attribution)
     for ablation in setting.ablations:
         ablation.check_against(n_layers, sizes)
         index = ablation.index

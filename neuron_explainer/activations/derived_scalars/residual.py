@@ -26,8 +26,10 @@ def raw_activation(activation: Tensor) -> Tensor:
 
 for _place in _PLACE:
     if _place.name in _DST.__members__ and not _place.is_online_autoencoder_place:
-        derives(_DST[_place.name], activation=Activation(_place))(raw_activation)
-        derives(_DST[_place.name], pass_type=PassType.BACKWARD, activation=gradient(_place))(raw_activation)
+        derives(DerivedScalarType[_place.name], activation=Activation(_place))(raw_activation)
+        derives(DerivedScalarType[_place.name], pass_type=PassType.BACKWARD, activation=gradient(_place))(
+            raw_activation
+        )
 derives(_DST.LOGITS, activation=LogitsNeed())(raw_activation)
 derives(_DST.PREVIOUS_LAYER_RESID_POST_MLP, activation=ResidualBefore())(raw_activation)
 derives(

@@ -10,8 +10,9 @@ from torch import Tensor
 
 from neuron_explainer.activations.derived_scalars import recompute
 from neuron_explainer.activations.derived_scalars.indexing import AttentionTraceType, PreOrPostAct
+from neuron_explainer.activations.derived_scalars.positions import component_of, pair_of, position_or_all
 from neuron_explainer.activations.derived_scalars.setting import Setting, known_layer
-from neuron_explainer.errors import InvalidRequestError, NothingToDifferentiateError
+from neuron_explainer.errors import NothingToDifferentiateError
 from neuron_explainer.models.model_component_registry import NodeType
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def traced_activation(
     """
     if trace.node_type is NodeType.ATTENTION_HEAD:
         return _head(setting, trace, resid, lengths, residual_at)
-    token, component = trace.tensor_indices
+    token, component = position_or_all(trace.tensor_indices[0]), component_of(trace)
     which = slice(component, component + 1)
     detach, act = trace.detach_layer_norm_scale, trace.pre_or_post_act
     upto = slice(None) if token is None else slice(token + 1)
@@ -72,7 +73,7 @@ def _head(
     lengths: Tensor,
     residual_at: Callable[[PlaceAndLayer], Tensor],
 ) -> Tensor:
-    token, attended_to, head = trace.tensor_indices
+    (token, attended_to), head = pair_of(trace), component_of(trace)
     block, detach, through = setting.block(trace.layer_index), trace.detach_layer_norm_scale, trace.attention_trace_type
     resid = resid[:, : token + 1]
     if through is not AttentionTraceType.V:
@@ -90,8 +91,9 @@ def _head(
         logits = recompute.attention_logits(block, resid, detach, through_queries=False, through_keys=False)
         prob = logits[:, token, :, head].softmax(dim=-1)[:, attended_to]
         if block.attention_post_norm is not None:
-            factor = block.attention_write_factor(recompute.weighted_sum_of_values(block, resid, detach))
-            direction = direction * factor[:, token]
+            summed = recompute.weighted_sum_of_values(block, resid, detach)
+            norm = block.attention_post_norm
+            direction = direction * (norm.effective_gain / norm.scale(block.attention.output(summed)))[:, token]
     # Only the value passes gradient: the scale of the LayerNorm before it is held constant, whatever the trace says.
     values = recompute.values(block, resid, detach_scale=True)[:, attended_to, head]
     write = values @ block.attention.output_by_head()[head]
@@ -129,14 +131,12 @@ def gradient_of_trace(
 
 
 def check_trace(trace: TraceConfig) -> None:
-    """Refuse a trace of a pair of tokens of which the later is attended to, or of a head at a whole axis of tokens."""
+    """Refuse a trace of a head at a whole axis of tokens, or at a pair of which the later token is attended to.
+
+    Raises:
+        InvalidRequestError: it is one of these.
+    """
     if trace.node_type is NodeType.ATTENTION_HEAD:
-        token, attended_to, _ = trace.tensor_indices
-        if not isinstance(token, int) or not isinstance(attended_to, int):
-            raise InvalidRequestError("A head is traced at one pair of tokens; give both, not a whole axis.")
-        if attended_to > token:
-            raise InvalidRequestError(
-                f"Token {token} cannot attend to the later token {attended_to}; tensor_indices are (from, to, head)."
-            )
+        pair_of(trace)
     if trace.downstream_trace_config is not None:
         check_trace(trace.downstream_trace_config)
