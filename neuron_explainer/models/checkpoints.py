@@ -166,7 +166,7 @@ def _open_folder(path: Path, config: Mapping[str, Any] | None, access: _HubAcces
     found = read_config(folder) if config is None else config
     if is_tdb_config(found):
         return _open_tdb(str(path), found, access)
-    return open_huggingface_checkpoint(folder, found)
+    return open_huggingface_checkpoint(folder, config)
 
 
 def _open_tdb(root: str, config: Mapping[str, Any], access: _HubAccess) -> Checkpoint:

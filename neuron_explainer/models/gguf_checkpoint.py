@@ -139,7 +139,7 @@ def config_from_gguf(file: GgufFile) -> dict[str, Any]:
             f"{file.path} turns {n_rotary_channels} of each head's {d_head} channels by position; llama turns all.",
             file=file.path,
         )
-    if _required(file, "llama.block_count") and file.metadata.get("llama.expert_count", 0):
+    if file.metadata.get("llama.expert_count", 0):
         raise UnsupportedCheckpointError(
             f"{file.path} is a mixture of experts, which is not supported.", file=file.path
         )
@@ -216,9 +216,10 @@ def llama_3_stretch(scaling: dict[str, Any], *, base: float, n_channels: int) ->
 
 
 def _embedding_shape(file: GgufFile) -> tuple[int, ...]:
-    if "token_embd.weight" not in file.tensors:
-        raise MalformedCheckpointError(f"{file.path} has no tensor 'token_embd.weight'.", file=file.path)
-    return file.tensors["token_embd.weight"].shape
+    embedding = file.tensors.get("token_embd.weight")
+    if embedding is None or len(embedding.shape) != 2:
+        raise MalformedCheckpointError(f"{file.path} has no matrix 'token_embd.weight'.", file=file.path)
+    return embedding.shape
 
 
 def _size(file: GgufFile, key: str, default: int | None = None) -> int:

@@ -4,6 +4,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from torch import Tensor
@@ -42,12 +43,14 @@ class Family(ABC):
         model_type: the name in Hugging Face configs.
         base_prefix: what begins the names of all tensors but the unembedding; checkpoints of the base model lack it.
         unembedding_name: the unembedding's tensor, where it is not the embedding.
+        aliases: other names that checkpoints have for a tensor, by its name here.
         ignored: patterns of tensors that checkpoints may hold and no model needs (masks, rotary tables).
     """
 
     model_type: str
     base_prefix: str
     unembedding_name: str = "lm_head.weight"
+    aliases: Mapping[str, tuple[str, ...]] = MappingProxyType({})
     ignored: tuple[str, ...] = ()
 
     @abstractmethod
@@ -75,12 +78,12 @@ class Family(ABC):
         return sources
 
     def find(self, name: str, available: Collection[str]) -> str:
-        """The name under which a checkpoint holds a source: its own, or without the base model's prefix.
+        """The name under which a checkpoint holds a source: its own, without the base model's prefix, or an alias.
 
         Raises:
-            MissingTensorError: it holds it under neither.
+            MissingTensorError: it holds it under none of these.
         """
-        for candidate in (name, name.removeprefix(self.base_prefix)):
+        for candidate in (name, name.removeprefix(self.base_prefix), *self.aliases.get(name, ())):
             if candidate in available:
                 return candidate
         raise MissingTensorError(
@@ -91,7 +94,8 @@ class Family(ABC):
 
     def is_ignored(self, name: str, config: TransformerConfig) -> bool:
         """Whether a checkpoint's tensor may be there though no parameter comes from it."""
-        if config.tied_unembedding and name == self.unembedding_name:
+        unembedding = (self.unembedding_name, *self.aliases.get(self.unembedding_name, ()))
+        if config.tied_unembedding and name in unembedding:
             return True
         return any(re.fullmatch(pattern, name) for pattern in self.ignored)
 

@@ -1,6 +1,7 @@
 """GPT-NeoX (Pythia): partial rotary embedding, LayerNorm, attention and MLP side by side."""
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from neuron_explainer.models.families.family import Family, TensorSource, required
@@ -28,6 +29,7 @@ class GPTNeoXFamily(Family):
 
     model_type = "gpt_neox"
     base_prefix = "gpt_neox."
+    aliases: Mapping[str, tuple[str, ...]] = MappingProxyType({"lm_head.weight": ("embed_out.weight",)})
     ignored = (r"(gpt_neox\.)?layers\.\d+\.attention\.(bias|masked_bias|rotary_emb\.inv_freq)",)
 
     def config(self, hf_config: Mapping[str, Any]) -> TransformerConfig:
