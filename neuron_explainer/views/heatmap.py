@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from neuron_explainer.errors import InvalidRequestError
 from neuron_explainer.views.colour import ColourScale, background_of_level
 from neuron_explainer.views.document import MONO, MUTED, card
-from neuron_explainer.views.token_text import escaped, token_html, token_label
+from neuron_explainer.views.token_text import counted, escaped, token_html, token_label
 
 DEFAULT_WIDTH = 64
 """How many tokens a view shows of a long text, unless told otherwise."""
@@ -131,8 +131,7 @@ def windowed_text(token_elements: Sequence[str], window: Window, tokens: Sequenc
 def _left_out(count: int, where: str) -> str:
     if not count:
         return ""
-    tokens = "1 token" if count == 1 else f"{count:,} tokens"
-    return f'<span title="{tokens} {where} this are not shown" style="color:{MUTED}">⋯</span>'
+    return f'<span title="{counted(count, "token")} {where} this not shown" style="color:{MUTED}">⋯</span>'
 
 
 def legend(scale: ColourScale, n_swatches: int = 24) -> str:

@@ -83,10 +83,14 @@ def record_document(
 
 def component_name(record: NeuronRecord, dst: DerivedScalarType | None = None) -> str:
     """What a record is of, for people: "Layer 2, neuron 480"."""
-    kind = _KIND_BY_NODE_TYPE.get(dst.node_type, "component") if dst is not None else None
-    if kind is None:
-        kind = "component" if record.is_by_token_pair else "neuron"
+    unnamed = "component" if record.is_by_token_pair else "neuron"
+    kind = unnamed if dst is None else component_kind(dst)
     return f"Layer {record.neuron_id.layer_index}, {kind} {record.neuron_id.neuron_index}"
+
+
+def component_kind(dst: DerivedScalarType) -> str:
+    """What one component is called, of which there are activations: "neuron", "attention head", "latent", …"""
+    return _KIND_BY_NODE_TYPE.get(dst.node_type, "component")
 
 
 def _heading(record: NeuronRecord, dst: DerivedScalarType | None, dataset: str | None) -> str:

@@ -9,7 +9,7 @@ from neuron_explainer.activations.activations import Histogram, NeuronRecord
 from neuron_explainer.views.colour import ColourScale
 from neuron_explainer.views.document import LINE, MUTED
 from neuron_explainer.views.heatmap import format_value
-from neuron_explainer.views.token_text import escaped
+from neuron_explainer.views.token_text import counted, escaped
 
 N_BINS_OF_EXAMPLES = 30
 _HEIGHT = 72  # pixels of the tallest bar
@@ -66,7 +66,7 @@ def histogram_of(record: NeuronRecord) -> ShownHistogram | None:
         return None
     counts, edges = np.histogram(np.asarray(values, dtype=np.float64), bins=N_BINS_OF_EXAMPLES)
     histogram = Histogram(edges=[float(edge) for edge in edges], counts=[int(count) for count in counts])
-    return ShownHistogram(histogram, f"{unit} of the {len(record.random_sample)} random examples")
+    return ShownHistogram(histogram, f"{unit} of {counted(len(record.random_sample), 'random example')}")
 
 
 def histogram_bars(record: NeuronRecord, scale: ColourScale) -> str:

@@ -8,7 +8,7 @@ import html
 import unicodedata
 from functools import lru_cache
 
-SPACE, NEWLINE, TAB, CARRIAGE_RETURN = "·", "↵", "⇥", "␍"
+SPACE, NEWLINE, TAB, CARRIAGE_RETURN = "·", "↵", "⇥", "\\r"
 _MARK_BY_CHARACTER = {" ": SPACE, "\n": NEWLINE, "\t": TAB, "\r": CARRIAGE_RETURN}
 _EMPTY = "∅"
 _CIRCLE_FOR_COMBINING_MARKS = "◌"
@@ -21,6 +21,11 @@ _VARIATION_SELECTORS = range(0xFE00, 0xFE10)
 def escaped(text: str) -> str:
     """`text` for HTML, good in an element and in a quoted attribute."""
     return html.escape(text, quote=True)
+
+
+def counted(number: int, noun: str) -> str:
+    """ "1 token", "2,048 tokens"."""
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")
 
 
 @lru_cache(maxsize=8192)

@@ -7,10 +7,12 @@ from typing import Any
 
 import ipywidgets as widgets
 
+from neuron_explainer.views.record_page import component_kind
 from neuron_explainer.widgets.sources import Request, Size, Source
 
 _MOST_EXAMPLES = 40
 _UNKNOWN_LAST = 10**7  # of a dataset that does not say how large it is
+_LABEL_BY_KIND = {"neuron": "Neuron", "attention head": "Head", "latent": "Latent"}
 _NARROW, _WIDE = widgets.Layout(width="170px"), widgets.Layout(width="330px")
 
 
@@ -95,6 +97,7 @@ class NeuronControls(widgets.HBox):
     def _take_size(self, request: Request) -> None:
         """Bound layer and neuron by what the dataset has; what lies beyond is brought within."""
         self._size = self._source.size(request.dataset, request.dst)
+        self.neuron.description = _LABEL_BY_KIND.get(component_kind(request.dst), "Component")
         self.layer.max = max(self._size.layers) if self._size.layers else _UNKNOWN_LAST
         self.neuron.max = self._size.n_components - 1 if self._size.n_components else _UNKNOWN_LAST
         self.random.disabled = not (self._size.layers and self._size.n_components)

@@ -2,10 +2,11 @@
 
 from neuron_explainer.activations.activations import NeuronRecord
 from neuron_explainer.views.colour import ColourScale
-from neuron_explainer.views.document import INK, MUTED, SANS
+from neuron_explainer.views.document import INK, SANS
 from neuron_explainer.views.heatmap import token_heatmap
 from neuron_explainer.views.pair_view import pair_view
-from neuron_explainer.views.token_text import escaped
+from neuron_explainer.views.record_page import component_kind
+from neuron_explainer.views.token_text import counted, escaped
 from neuron_explainer.widgets.sources import Request, Size
 
 _ERROR_GROUND, _ERROR_INK = "#fff1f0", "#a40e26"
@@ -31,9 +32,9 @@ def place_message(request: Request, size: Size) -> str:
     """Where what is on view lies in its dataset."""
     known = []
     if size.layers:
-        known.append(f"layers {size.layers[0]} to {size.layers[-1]}")
+        known.append(f"{counted(len(size.layers), 'layer')}")
     if size.n_components:
-        known.append(f"{size.n_components:,} in each layer")
+        known.append(f"{counted(size.n_components, component_kind(request.dst))} in each")
     return _status(f"{request}" + (f" · {', '.join(known)}" if known else ""))
 
 
@@ -43,7 +44,8 @@ def hint_message(text: str) -> str:
 
 
 def _status(text: str) -> str:
-    return f'<div role="status" style="color:{MUTED};background-color:#ffffff;padding:0 6px">{escaped(text)}</div>'
+    # the page's own colours: this stands on the page's ground, light or dark
+    return f'<div role="status" style="color:inherit;padding:0 6px">{escaped(text)}</div>'
 
 
 def text_view(record: NeuronRecord, scale_with: NeuronRecord | None) -> str:

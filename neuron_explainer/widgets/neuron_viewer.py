@@ -76,15 +76,15 @@ class NeuronViewer(widgets.VBox):
         self._record: NeuronRecord | None = None
         self._error: Exception | None = None
         self._on_view: Request | None = None
-        self._controls = NeuronControls(self._source, first, examples, self._chosen, self._render)
-        self._own_text = OwnText(self._compute_pressed)
-        self._status, self._view = widgets.HTML(), widgets.HTML()
+        self.controls = NeuronControls(self._source, first, examples, self._chosen, self._render)
+        self.own_text = OwnText(self._compute_pressed)
+        self.status, self._view = widgets.HTML(), widgets.HTML(layout=widgets.Layout(width="100%"))
         scrolled = widgets.Box([self._view], layout=widgets.Layout(max_height="860px", overflow="auto"))
-        super().__init__([self._controls, self._status, self._own_text, scrolled])
+        super().__init__([self.controls, self.status, self.own_text, scrolled])
         self.add_class("ne-viewer")
         self._snapshot = SnapshotDisplay(self)
         if self._has_model_alone and not self._first_texts:
-            self._status.value = hint_message("Write a text and press Compute.")
+            self.status.value = hint_message("Write a text and press Compute.")
         else:
             self.show()
 
@@ -118,7 +118,7 @@ class NeuronViewer(widgets.VBox):
             UnknownDatasetError: there is no such dataset, or it has nothing of this type.
             InvalidRequestError: the dataset is known not to have this layer or neuron.
         """
-        asked = self._controls.choice
+        asked = self.controls.choice
         name = asked.dataset if dataset is None else dataset
         types = self._source.types(name)
         wanted = derived_scalar_type_of(dst) if dst is not None else asked.dst
@@ -128,7 +128,7 @@ class NeuronViewer(widgets.VBox):
             name, wanted, asked.layer if layer is None else layer, asked.neuron if neuron is None else neuron
         )
         self._source.size(name, wanted).check(request)
-        self._controls.choose(request)
+        self.controls.choose(request)
         self._loading.run(self._with_texts(request))
 
     def wait(self, timeout: float | None = None) -> bool:
@@ -141,7 +141,7 @@ class NeuronViewer(widgets.VBox):
 
     def to_html(self) -> str:
         """What is on view as static HTML, as it is left in a saved notebook."""
-        return self._view.value + self._own_text.view.value
+        return self._view.value + self.own_text.view.value
 
     def save_html(self, path: str | os.PathLike[str]) -> Path:
         """Write what is on view to a file of its own, which needs no notebook and no network.
@@ -156,7 +156,7 @@ class NeuronViewer(widgets.VBox):
             raise InvalidRequestError("Nothing is on view yet, so there is nothing to save.")
         request = self._on_view
         document = record_document(
-            self._record, dst=request.dst, dataset=request.dataset, examples=self._controls.examples.value
+            self._record, dst=request.dst, dataset=request.dataset, examples=self.controls.examples.value
         )
         write_bytes_atomically(path, document.encode())
         return Path(path)
@@ -173,13 +173,13 @@ class NeuronViewer(widgets.VBox):
         request = self._with_texts(request)
         if self._has_model_alone and not request.texts:
             return  # the hint stands
-        self._status.value = loading_message(request)
+        self.status.value = loading_message(request)
         self._loading.submit(request, _TYPING_PAUSE if is_typed else 0.0)
 
     def _with_texts(self, request: Request) -> Request:
         if not self._has_model_alone:
             return request
-        return replace(request, texts=self._own_text.texts or self._first_texts)
+        return replace(request, texts=self.own_text.texts or self._first_texts)
 
     def _loaded(self, request: Request, result: NeuronRecord | Exception) -> None:
         """Put a record on view, or an error beside what is."""
@@ -192,16 +192,16 @@ class NeuronViewer(widgets.VBox):
             self._fail(result)
             return
         self._error = None
-        self._status.value = place_message(request, self._controls.size)
+        self.status.value = place_message(request, self.controls.size)
         can_compute = self._source.computes_texts(request.dataset)
-        self._own_text.layout.display = "" if can_compute else "none"
-        if can_compute and self._own_text.view.value:  # the text stays, so its values are to be this neuron's
+        self.own_text.layout.display = "" if can_compute else "none"
+        if can_compute and self.own_text.view.value:  # the text stays, so its values are to be this neuron's
             self._compute_own_text(request)
         else:
-            self._own_text.view.value = ""
+            self.own_text.view.value = ""
 
     def _put_on_view(self, request: Request, record: NeuronRecord) -> None:
-        page = record_to_html(record, dst=request.dst, dataset=request.dataset, examples=self._controls.examples.value)
+        page = record_to_html(record, dst=request.dst, dataset=request.dataset, examples=self.controls.examples.value)
         self._record, self._on_view = record, request
         self._view.value = page
         self._snapshot.update(self.to_html())
@@ -212,23 +212,23 @@ class NeuronViewer(widgets.VBox):
 
     def _fail(self, error: Exception) -> None:
         self._error = error
-        self._status.value = error_message(error, self._on_view)
+        self.status.value = error_message(error, self._on_view)
 
     # A text of one's own
 
     def _compute_pressed(self) -> None:
         if self._has_model_alone:
-            self._chosen(self._controls.choice, False)
+            self._chosen(self.controls.choice, False)
         elif self._on_view is not None:
             self._compute_own_text(self._on_view)
 
     def _compute_own_text(self, place: Request) -> None:
-        request = replace(place, texts=self._own_text.texts)
+        request = replace(place, texts=self.own_text.texts)
         if not request.texts:
-            self._own_text.view.value = ""
-            self._status.value = hint_message("Write a text and press Compute.")
+            self.own_text.view.value = ""
+            self.status.value = hint_message("Write a text and press Compute.")
             return
-        self._status.value = loading_message(request)
+        self.status.value = loading_message(request)
         self._computing.submit(request)
 
     def _compute(self, request: Request) -> NeuronRecord:
@@ -240,6 +240,6 @@ class NeuronViewer(widgets.VBox):
             self._fail(result)
             return
         self._error = None
-        self._own_text.view.value = text_view(result, self._record)
-        self._status.value = place_message(request, self._controls.size)
+        self.own_text.view.value = text_view(result, self._record)
+        self.status.value = place_message(request, self.controls.size)
         self._snapshot.update(self.to_html())

@@ -15,6 +15,7 @@ from neuron_explainer.activation_server.neuron_datasets import (
 from neuron_explainer.activations.activations import NeuronRecord
 from neuron_explainer.activations.derived_scalars.derived_scalar_types import DerivedScalarType
 from neuron_explainer.errors import InvalidRequestError
+from neuron_explainer.views.record_page import component_kind
 
 if TYPE_CHECKING:
     from neuron_explainer.models.model_context import ModelContext
@@ -31,7 +32,7 @@ class Request:
     texts: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        return f"layer {self.layer}, {self.neuron} of {self.dataset} ({self.dst.value})"
+        return f"layer {self.layer}, {component_kind(self.dst)} {self.neuron} of {self.dataset}"
 
 
 @dataclass(frozen=True)

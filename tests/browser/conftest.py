@@ -1,0 +1,83 @@
+"""Fixtures of the browser tests. They want a pytest process of their own: `pytest tests/browser`."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import nbformat
+import pytest
+from lab_in_chromium import JupyterServer, NotebookPage, chromium, chromium_path, jupyter_server, open_in_lab
+from playwright.sync_api import Browser
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--viewer-picture", type=Path, help="write the picture of the viewer that the README shows here")
+    parser.addoption("--screenshots", type=Path, help="keep a screenshot of every page, as its test leaves it, here")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    here = Path(__file__).parent
+    for item in items:
+        if here in item.path.parents:
+            item.add_marker(pytest.mark.browser)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    if chromium_path() is None:
+        pytest.skip("Chromium is not installed; `make test` installs it where apt and root are there")
+    with chromium() as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory, browser: Browser) -> Iterator[JupyterServer]:
+    with jupyter_server(tmp_path_factory.mktemp("jupyter")) as started:
+        yield started
+
+
+@pytest.fixture
+def open_notebook(
+    browser: Browser, server: JupyterServer, request: pytest.FixtureRequest
+) -> Iterator[Callable[..., NotebookPage]]:
+    """`open_notebook(path, with_kernel=True)` → NotebookPage. No page may have asked anything of the network."""
+    opened: list[NotebookPage] = []
+
+    def open_one(notebook: Path, **options: object) -> NotebookPage:
+        opened.append(open_in_lab(browser, server, notebook, **options))
+        return opened[-1]
+
+    yield open_one
+    folder = request.config.getoption("--screenshots")
+    for number, page in enumerate(opened):
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+            page.screenshot(folder / f"{request.node.name}-{number}.png")
+        page.close()
+    server.stop_kernels()
+    assert [page.refused for page in opened] == [[] for _ in opened]
+
+
+@pytest.fixture
+def run_notebook(open_notebook: Callable[..., NotebookPage]) -> Callable[..., NotebookPage]:
+    """`run_notebook(path)` → NotebookPage whose cells have all run."""
+
+    def run(notebook: Path, **options: object) -> NotebookPage:
+        opened = open_notebook(notebook, **options)
+        opened.run_all()
+        return opened
+
+    return run
+
+
+@pytest.fixture
+def write_notebook(tmp_path: Path) -> Callable[..., Path]:
+    """`write_notebook(name, *cells)` → the path of a notebook of these code cells."""
+
+    def write(name: str, *cells: str) -> Path:
+        notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+        notebook.metadata["kernelspec"] = {"display_name": "Python 3", "language": "python", "name": "python3"}
+        path = tmp_path / f"{name}.ipynb"
+        nbformat.write(notebook, path)
+        return path
+
+    return write
