@@ -285,11 +285,12 @@ def test_examples_by_token_and_by_pair_do_not_mix():
 
 def test_looking_at_a_record_imports_no_torch(tmp_path):
     save_neuron(tmp_path, neuron_record(3, 7))
+    heavy = ("torch", "pandas", "requests", "pydantic", "ipywidgets", "plotly", "IPython")
     code = (
         "import sys, neuron_explainer as ne\n"
         f"record = ne.load_neuron({str(tmp_path)!r}, 3, 7)\n"
         "assert record._repr_html_()\n"
-        "print([name for name in ('torch', 'pandas', 'requests', 'pydantic', 'ipywidgets', 'plotly', 'IPython') if name in sys.modules])"
+        f"print([name for name in {heavy} if name in sys.modules])"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"

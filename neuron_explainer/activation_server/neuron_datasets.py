@@ -132,6 +132,8 @@ def derived_scalar_type_of(name: "str | DerivedScalarType") -> DerivedScalarType
     Raises:
         UnknownNameError: there is none.
     """
+    if isinstance(name, DerivedScalarType):
+        return name
     dst_by_value = {dst.value: dst for dst in DerivedScalarType}
     if name.lower() not in dst_by_value:
         raise UnknownNameError("derived scalar type", name, dst_by_value)
