@@ -112,7 +112,7 @@ def test_every_case_agrees_with_the_reference(golden, capsys):
                 elif not close(actual, expected[key]):
                     difference = (actual - expected[key]).abs().nan_to_num().max().item()
                     wrong.append(f"{key}: off by up to {difference:.3g}")
-    with capsys.disabled():
-        print(f"\ngolden numbers: {n_compared} (case, type, pass, layer) results compared, {len(wrong)} differ")
+    with capsys.disabled():  # seen in every run of the tests
+        print(f"\ngolden numbers: {n_compared} (case, type, pass, layer) results compared, {len(wrong)} differ")  # noqa: T201
     assert not wrong, "\n".join(wrong)
     assert derived_types == set(DerivedScalarType)

@@ -27,6 +27,7 @@ from neuron_explainer.activations.derived_scalars.indexing import PreOrPostAct
 from neuron_explainer.activations.derived_scalars.latents import AutoencoderOf, OfflineInputOf
 from neuron_explainer.activations.derived_scalars.needs import BLOCK, PostNorm
 from neuron_explainer.activations.derived_scalars.positions import component_of, position_or_all
+from neuron_explainer.activations.derived_scalars.recompute import directional_derivative
 from neuron_explainer.activations.derived_scalars.scalar_deriver import Activation, Need, Recorded, Scalar, derives
 from neuron_explainer.activations.derived_scalars.setting import Setting
 from neuron_explainer.models.autoencoder import Autoencoder
@@ -108,7 +109,7 @@ def pre_activation_tangents(
 ) -> Float[Tensor, "*rows latents"]:
     """The derivative of each latent's pre-activation along a direction among the inputs, one for each row."""
     if autoencoder.scales_inputs:
-        return torch.func.jvp(autoencoder.pre_activations, (inputs,), (writes,))[1]
+        return directional_derivative(autoencoder.pre_activations, inputs, writes)
     return torch.nn.functional.linear(writes.to(autoencoder.dtype), autoencoder.encoder_weight)
 
 

@@ -1,7 +1,7 @@
 """Edges that lead from the node: how everything downstream changes along the node's write.
 
-The write is at one token, so only that token's queries, keys, values and neurons change directly: they are
-differentiated in forward mode, for that token alone. How attention probabilities follow is written out:
+The write is at one token, so only that token's queries, keys, values and neurons change directly: their
+derivatives are computed for that token alone. How attention probabilities follow is written out:
 da = a * (ds - sum of a * ds over the tokens attended to).
 """
 
@@ -96,11 +96,11 @@ class TangentAlongWrite(Need):
         residual, _ = setting.read_by(_reader(self.part), layer)
         resid, write = evaluation.recorded(Recorded(*residual)), NodeWrite().value(evaluation, layer)
         if self.part == "latents":
-            return torch.func.jvp(
+            return recompute.directional_derivative(
                 lambda stream: recompute.latents(setting, _LATENT, layer, stream, holds, PreOrPostAct.POST),
-                (resid,),
-                (write,),
-            )[1]
+                resid,
+                write,
+            )
         token = one_position(setting.node.tensor_indices[0])
         here = slice(token, token + 1)
         position = torch.full((1, 1), token, device=resid.device)
@@ -110,7 +110,7 @@ class TangentAlongWrite(Need):
             "values": lambda stream: block.values(block.attention_input(stream, holds)),
             "neurons": lambda stream: recompute.neurons(block, stream, holds, PreOrPostAct.POST),
         }
-        return torch.func.jvp(functions[self.part], (resid[:, here],), (write[:, here],))[1]
+        return recompute.directional_derivative(functions[self.part], resid[:, here], write[:, here])
 
 
 _TOKEN = Given(lambda setting, layer: setting.node.tensor_indices[0])

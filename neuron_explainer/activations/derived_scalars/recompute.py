@@ -4,6 +4,9 @@ These are the functions that traces and edges differentiate. All take the residu
 `detach_scale`, which holds the scale of the component's LayerNorm constant.
 """
 
+from collections.abc import Callable
+
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -96,3 +99,20 @@ def latents(
     autoencoder = setting.autoencoder(node_type, layer)
     inputs = autoencoder_input(setting, node_type, layer, resid, detach_scale)
     return autoencoder.pre_activations(inputs, which) if act is PreOrPostAct.PRE else autoencoder.encode(inputs, which)
+
+
+def directional_derivative(
+    function: Callable[[Tensor], Tensor], at: Float[Tensor, "..."], along: Float[Tensor, "..."]
+) -> Float[Tensor, "..."]:
+    """The derivative of a function's result along a direction among its arguments.
+
+    By differentiating the backward pass, which is linear in the gradient it starts from: that needs no derivative
+    formulas but those that gradients need anyway.
+    """
+    with torch.enable_grad():
+        argument = at.detach().requires_grad_()
+        result = function(argument)
+        start = torch.zeros_like(result, requires_grad=True)
+        (pulled_back,) = torch.autograd.grad(result, argument, start, create_graph=True)
+        (derivative,) = torch.autograd.grad(pulled_back, start, along)
+    return derivative
