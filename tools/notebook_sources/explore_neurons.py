@@ -1,0 +1,131 @@
+# ruff: noqa: B018, D100, E402, E501
+# %% [markdown]
+# # What does this neuron do?
+#
+# A neuron in a language model is a number that the model computes for every token it reads. To see what the number is
+# about, one reads the passages on which it is largest. This notebook does that for a small model whose neurons come
+# with the package, so nothing is downloaded. Everything it shows is static HTML, which stays when the notebook is closed
+# and is there on GitHub as well; only the viewer's controls need a running kernel.
+
+# %%
+import neuron_explainer as ne
+
+# %% [markdown]
+# ## Which datasets there are
+#
+# A neuron dataset holds a *record* for each neuron (or attention head, or autoencoder latent) of a model. `tiny` is
+# embedded. The others are OpenAI's public records for GPT-2: naming one is enough, its records are read from their public
+# address and kept in a disk cache.
+
+# %%
+ne.datasets().drop(columns="path")
+
+# %% [markdown]
+# ## One neuron
+#
+# A record that is the last line of a cell shows itself. Orange tokens are where the neuron is above zero, blue ones
+# where it is below; hover over a token for its position and value. `·` stands for a space, `↵` for the end of a line.
+# *Top activations* are the passages with the highest peaks of the whole corpus, *quantiles* go down from there, and
+# *random examples* are what it does on most text.
+
+# %%
+record = ne.load_neuron("tiny", layer=2, neuron=0)
+record
+
+# %% [markdown]
+# ## The viewer
+#
+# The same page with controls: choose dataset, layer and neuron, or press *Next* and *Random* (all of it works from the
+# keyboard). What went wrong, if something did, is told under the controls, and the last neuron stays. Write a text of your
+# own and press *Compute* to see what this neuron does on it.
+
+# %%
+viewer = ne.NeuronViewer("tiny", layer=2, neuron=1, examples=6)
+viewer
+
+# %% [markdown]
+# `viewer.record` is the record on view, `viewer.show(layer=1, neuron=7)` goes elsewhere, and `viewer.save_html("neuron.html")`
+# writes a page that needs no notebook.
+
+# %%
+viewer.record
+
+# %% [markdown]
+# ## As a table
+#
+# One row a token. From here on it is pandas.
+
+# %%
+tokens = record.to_dataframe()
+tokens.nlargest(10, "activation")[["kind", "example", "position", "token", "activation"]]
+
+# %% [markdown]
+# ## Many neurons at once
+#
+# Which neurons of a layer are the most selective? The kurtosis of a neuron's activation says how rare and how strong
+# its bursts are (a normal distribution has 3).
+
+# %%
+layer = ne.load_neurons([(2, neuron) for neuron in range(512)], dataset="tiny").to_dataframe()
+selective = layer.sort_values("kurtosis", ascending=False)
+selective.head(8)
+
+# %%
+import plotly.express as px
+
+px.scatter(
+    layer,
+    x="activation_frequency",
+    y="kurtosis",
+    log_x=True,
+    log_y=True,
+    hover_data=["neuron", "max_activation"],
+    title="Layer 2: the rarer, the stronger",
+    labels={"activation_frequency": "share of tokens on which the neuron is above 0"},
+    template="plotly_white",
+    height=420,
+)
+
+# %% [markdown]
+# And the most selective one of them, how often it is how strong:
+
+# %%
+from neuron_explainer.views import plot_example, plot_histogram
+
+most_selective = ne.load_neuron("tiny", layer=2, neuron=int(selective.iloc[0].neuron))
+plot_histogram(most_selective)
+
+# %% [markdown]
+# ## An attention head
+#
+# A head has a value for each *pair* of tokens: how much the one that attends takes from the one attended to. The bar above
+# a token is the most it takes from any token, the bar below it the most that a later token takes from it. Open *all pairs*
+# for the triangle of all of them.
+
+# %%
+head = ne.load_neuron("tiny", layer=1, neuron=2, dst="attn_write_norm")
+head
+
+# %% [markdown]
+# The first example as a figure:
+
+# %%
+plot_example(head.most_positive_activation_records[0])
+
+# %% [markdown]
+# ## On your own text
+#
+# The embedded model is here too, so a record can be made on the spot. `live_record` takes any supported model: a folder,
+# a hub id, or a `transformers` model that is loaded already.
+
+# %%
+model = ne.load_model("tiny")
+ne.live_record(model, layer=2, neuron=int(selective.iloc[0].neuron), texts=["And the LORD spake unto Moses, saying,"])
+
+# %% [markdown]
+# ## Where to go from here
+#
+# - With a network: `ne.NeuronViewer("gpt2-small", layer=5, neuron=131)`, or any other name in the first table.
+# - `make_a_dataset.ipynb`: records like these for a model and texts of your own.
+# - `derive_scalars.ipynb`: why did the model say that?
+# - `look_inside_a_model.ipynb`: what these numbers are computed from.
