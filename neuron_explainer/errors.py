@@ -7,10 +7,24 @@ says what was asked, what was found, and what to do or which choices there are.
 
 import difflib
 from collections.abc import Iterable
+from typing import Any
 
 
 class NeuronExplainerError(Exception):
     """Base class of the library's errors."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # An exception is pickled as its class and its message; these classes are made from more than a message.
+        return _remade, (type(self), self.args, self.__dict__)
+
+
+def _remade(
+    kind: type[NeuronExplainerError], arguments: tuple[Any, ...], state: dict[str, Any]
+) -> NeuronExplainerError:
+    error = kind.__new__(kind)
+    error.args = arguments
+    error.__dict__.update(state)
+    return error
 
 
 def nearest_first(asked: str, choices: Iterable[str]) -> list[str]:

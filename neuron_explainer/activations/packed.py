@@ -4,6 +4,7 @@ See `packed_layout` for the files. Only safetensors and JSON are read, sizes and
 made of them, and a record is read by slices of a memory-mapped file.
 """
 
+import functools
 import os
 from collections.abc import Sequence
 from functools import cached_property
@@ -202,21 +203,18 @@ class PackedDataset:
         return known[1]
 
 
-_OPEN_DATASETS: dict[tuple[str, int, int], PackedDataset] = {}
-_MOST_OPEN_DATASETS = 16
-
-
 def open_packed_dataset(path: str | os.PathLike[str]) -> PackedDataset:
     """As `PackedDataset.open`, but a dataset that was opened before, and has not changed since, is kept open."""
-    status = (Path(path) / INFO_FILE_NAME).stat()
-    key = (os.path.abspath(path), status.st_ino, status.st_mtime_ns)
-    dataset = _OPEN_DATASETS.get(key)
-    if dataset is None:
-        dataset = PackedDataset.open(path)
-        while len(_OPEN_DATASETS) >= _MOST_OPEN_DATASETS:
-            _OPEN_DATASETS.pop(next(iter(_OPEN_DATASETS)), None)
-        _OPEN_DATASETS[key] = dataset
-    return dataset
+    try:
+        status = (Path(path) / INFO_FILE_NAME).stat()
+    except FileNotFoundError:
+        return PackedDataset.open(path)  # which says what is missing
+    return _opened(os.path.abspath(path), status.st_ino, status.st_mtime_ns)
+
+
+@functools.lru_cache(maxsize=16)
+def _opened(path: str, inode: int, changed: int) -> PackedDataset:
+    return PackedDataset.open(path)
 
 
 def _ranges(indices: Sequence[int]) -> str:

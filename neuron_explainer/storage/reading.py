@@ -73,9 +73,8 @@ def read_decoded(
     cached = cache.find(url) if cache is not None else None
     if cache is not None and cached is not None and not revalidate:
         try:
-            return decode(read_local_bytes(cached.path, most_bytes))
+            return _decoded_from_cache(cache, url, cached, decode, most_bytes)
         except (ValueError, MissingFileError):  # refused, or just cleared away: perhaps there is better to be had
-            cache.drop(url)
             cached = None
     return _download_and_decode(url, decode, most_bytes, cache, cached, settings)
 
@@ -98,17 +97,27 @@ def _download_and_decode(
             cache.drop(url)
         raise
     except DownloadError as error:
-        if cached is None:
+        if cache is None or cached is None:
             raise
         _LOG.warning("What is cached is used, for its server could not be asked: %s", error)
-        return decode(read_local_bytes(cached.path, most_bytes))
-    if answer.is_unchanged and cached is not None:
-        return decode(read_local_bytes(cached.path, most_bytes))
+        return _decoded_from_cache(cache, url, cached, decode, most_bytes)
+    if answer.is_unchanged and cache is not None and cached is not None:
+        return _decoded_from_cache(cache, url, cached, decode, most_bytes)
     content = body.getvalue()
     decoded = decode(content)
     if cache is not None:
         _keep(cache, url, content, answer.etag)
     return decoded
+
+
+def _decoded_from_cache(
+    cache: DiskCache, url: str, cached: CachedFile, decode: Callable[[bytes], T], most_bytes: int
+) -> T:
+    try:
+        return decode(read_local_bytes(cached.path, most_bytes))
+    except ValueError:
+        cache.drop(url)
+        raise
 
 
 def _keep(cache: DiskCache, url: str, content: bytes, etag: str | None) -> None:
