@@ -5,9 +5,11 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import nbformat
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.testing.globalipapp import start_ipython
+from nbconvert import HTMLExporter
 from neuron_records import neuron_record
 
 from neuron_explainer.activation_server import neuron_datasets
@@ -312,6 +314,17 @@ def test_a_notebook_gets_the_widget_and_a_static_copy_that_follows_it(load: Fake
     assert replaces
     assert of_which == transient
     assert "one-0-3" in later["text/html"]
+
+
+def test_a_notebook_exported_without_widget_state_shows_the_neuron(load: FakeLoader, displayed: list[Any]) -> None:
+    viewer = NeuronViewer("one", neuron=2, load=load)
+    viewer._ipython_display_()
+    outputs = [nbformat.v4.new_output("display_data", data=data) for data, _, _ in displayed]
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("viewer", outputs=outputs)])
+    page, _ = HTMLExporter().from_notebook_node(notebook)
+    assert page.count("Layer 0, neuron 2") == 1
+    assert "one-0-2" in page
+    assert f'class="ne-{viewer.model_id}"' not in page  # so nothing hides it
 
 
 # Texts of one's own

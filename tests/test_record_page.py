@@ -188,6 +188,9 @@ def test_example_plots_escape_tokens() -> None:
     assert isinstance(matrix.data[0], go.Heatmap)
     assert matrix.data[0].z[1].tolist() == [-2.0, 0.5]
     assert math.isnan(matrix.data[0].z[0][1])
-    assert (matrix.data[0].zmin, matrix.data[0].zmax) == (-2.0, 2.0)
+    assert (matrix.data[0].zmin, matrix.data[0].zmax) == (-2.0, 1.0)
+    colours = [colour for _, colour in matrix.data[0].colorscale]
+    scale = ColourScale(-2.0, 1.0)
+    assert (colours[0], colours[-1]) == (scale.background(-2.0), scale.background(1.0))
     with pytest.raises(InvalidRequestError, match="no tokens"):
         plot_example(ActivationRecord([], []))

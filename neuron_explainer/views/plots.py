@@ -6,15 +6,14 @@ import plotly.graph_objects as go
 from neuron_explainer.activations.activations import ActivationRecord, NeuronRecord
 from neuron_explainer.activations.attention_utils import unflatten
 from neuron_explainer.errors import InvalidRequestError
-from neuron_explainer.views.colour import N_LEVELS, ColourScale, background_of_level
+from neuron_explainer.views.colour import N_LEVELS, ColourScale
+from neuron_explainer.views.document import MUTED
 from neuron_explainer.views.record_page import component_name
 from neuron_explainer.views.statistics import histogram_of
 from neuron_explainer.views.token_text import escaped, token_label
 
 _TEMPLATE = "plotly_white"
-_COLOUR_SCALE = [
-    [(level + N_LEVELS) / (2 * N_LEVELS), background_of_level(level)] for level in range(-N_LEVELS, N_LEVELS + 1)
-]
+_LINE = {"color": MUTED, "width": 1}
 
 
 def plot_histogram(record: NeuronRecord) -> go.Figure:
@@ -37,14 +36,14 @@ def plot_histogram(record: NeuronRecord) -> go.Figure:
         width=widths,
         marker={
             "color": [scale.background(value) for value in middles.tolist()],
-            "line": {"color": "#59636e", "width": 1},
+            "line": _LINE,
         },
         customdata=np.stack([edges[:-1], edges[1:]], axis=1),
         hovertemplate="%{customdata[0]:.4g} to %{customdata[1]:.4g}: %{y:,}<extra></extra>",
     )
     figure = go.Figure(bars)
     for boundary in record.quantile_boundaries or ():
-        figure.add_vline(x=boundary, line={"dash": "dot", "color": "#59636e", "width": 1})
+        figure.add_vline(x=boundary, line={"dash": "dot", **_LINE})
     return figure.update_layout(
         template=_TEMPLATE,
         title=component_name(record),
@@ -68,12 +67,11 @@ def plot_example(example: ActivationRecord) -> go.Figure:
     ticks = {"tickmode": "array", "tickvals": places, "ticktext": labels}
     scale = ColourScale.of(example.activations)
     if example.is_by_token_pair:
-        limit = scale.limit or 1.0
         heatmap = go.Heatmap(
             z=unflatten(example.activations, len(labels)),
-            colorscale=_COLOUR_SCALE,
-            zmin=-limit,
-            zmax=limit,
+            colorscale=_colour_scale(scale),
+            zmin=scale.low,
+            zmax=scale.high if scale.limit else 1.0,
             hoverongaps=False,
             hovertemplate="%{y} attends to %{x}: %{z:.4g}<extra></extra>",
         )
@@ -86,9 +84,15 @@ def plot_example(example: ActivationRecord) -> go.Figure:
         customdata=labels,
         marker={
             "color": [scale.background(value) for value in example.activations],
-            "line": {"color": "#59636e", "width": 1},
+            "line": _LINE,
         },
         hovertemplate="%{customdata} · position %{x}: %{y:.4g}<extra></extra>",
     )
     figure = go.Figure(bars)
     return figure.update_layout(template=_TEMPLATE, xaxis=ticks, yaxis_title="activation", bargap=0, height=340)
+
+
+def _colour_scale(scale: ColourScale) -> list[list[float | str]]:
+    """The colours from the scale's lowest to its highest value, as plotly takes them."""
+    shares = [step / (2 * N_LEVELS) for step in range(2 * N_LEVELS + 1)]
+    return [[share, scale.background(scale.low + share * (scale.high - scale.low))] for share in shares]

@@ -150,5 +150,6 @@ def _quantile_sections(record: NeuronRecord, page: _Page, count: int) -> list[st
     for bucket, examples in enumerate(buckets):
         peaks = [peak for example in examples if (peak := example.max_activation) is not None]
         if peaks:
-            titles[bucket] += f", peaks from {format_value(min(peaks))} to {format_value(max(peaks))}"
+            lowest, highest = format_value(min(peaks)), format_value(max(peaks))
+            titles[bucket] += f", peak {highest}" if len(peaks) == 1 else f", peaks from {lowest} to {highest}"
     return [page.section(titles[bucket], buckets[bucket], count) for bucket in reversed(range(len(buckets)))]

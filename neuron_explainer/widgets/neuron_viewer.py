@@ -43,6 +43,11 @@ class NeuronViewer(widgets.VBox):
         texts: with a model, what it is run on until a text is written in the viewer.
         load: with a dataset, what gives the record of a request; None: `load_neuron`.
 
+    Attributes:
+        controls: the fields and buttons that choose.
+        own_text: the box for a text of one's own, its button and what comes of it; hidden where no model is at hand.
+        status: the line that tells what is loading, on view, or wrong.
+
     Raises:
         UnknownDatasetError: there is no such dataset.
         InvalidRequestError: the dataset is known not to have this layer or neuron, or `examples` is below 1.

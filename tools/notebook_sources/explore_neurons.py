@@ -46,11 +46,7 @@ viewer
 # %% [markdown]
 # `viewer.record` is the record on view, `viewer.show(layer=1, neuron=7)` goes elsewhere, and `viewer.save_html("neuron.html")`
 # writes a page that needs no notebook.
-
-# %%
-viewer.record
-
-# %% [markdown]
+#
 # ## As a table
 #
 # One row a token. From here on it is pandas.

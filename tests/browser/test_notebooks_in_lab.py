@@ -1,0 +1,44 @@
+"""The committed notebooks in JupyterLab: as they come, without a kernel, and the first of them run."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from lab_in_chromium import NotebookPage
+from playwright.sync_api import expect
+
+NOTEBOOKS = Path(__file__).parent.parent.parent / "notebooks"
+NAMES = sorted(path.stem for path in NOTEBOOKS.glob("*.ipynb"))
+_MOST_PICTURE_BYTES = 300_000
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_notebook_as_it_comes(open_notebook: Callable[..., NotebookPage], name: str) -> None:
+    opened = open_notebook(NOTEBOOKS / f"{name}.ipynb", with_kernel=False)
+    expect(opened.panel.locator(".jp-MarkdownOutput h1").first).to_be_visible(timeout=20_000)
+    cards = opened.panel.locator(".ne-card")
+    for place in range(cards.count()):
+        assert cards.nth(place).evaluate("e => getComputedStyle(e).backgroundColor") == "rgb(255, 255, 255)"
+    expect(opened.panel.get_by_text("Error displaying widget")).to_have_count(0)
+
+
+def test_the_first_notebook_and_its_viewer(
+    run_notebook: Callable[..., NotebookPage], request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    opened = run_notebook(NOTEBOOKS / "explore_neurons.ipynb", height=2400)
+    viewer = opened.panel.locator(".ne-viewer")
+    viewer.scroll_into_view_if_needed()
+    heading = viewer.locator(".ne-record > div").first
+    layer, neuron = (viewer.get_by_label(name, exact=True).input_value() for name in ("Layer", "Neuron"))
+    expect(heading).to_have_text(f"Layer {layer}, neuron {neuron}")
+    picture = request.config.getoption("--viewer-picture") or tmp_path / "viewer.png"
+    viewer.screenshot(path=picture)
+    assert picture.stat().st_size <= _MOST_PICTURE_BYTES
+    viewer.get_by_role("button", name="Next").click()
+    expect(heading).to_have_text(f"Layer {layer}, neuron {int(neuron) + 1}", timeout=20_000)
+    viewer.get_by_label("Your text").fill("And the LORD said unto Moses,")
+    viewer.get_by_role("button", name="Compute").click()
+    expect(viewer.locator(".ne-card:not(.ne-record)")).to_contain_text("Moses", timeout=60_000)
+    viewer.get_by_label("Activations").select_option("attn_write_norm")
+    expect(heading).to_contain_text("attention head", timeout=20_000)
+    assert opened.flag() is None
