@@ -1,0 +1,181 @@
+"""Forward passes of GPT-2 small's shape: ours against `transformers`, recording against not recording.
+
+Run as `python benchmarks/bench_models.py`; set OMP_NUM_THREADS to say how many cores. Weights are random. Beside it,
+TransformerLens (where installed) doing the same. On a GPU everything is measured once more in bfloat16.
+"""
+
+import argparse
+import importlib.util
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from _measure import median_seconds, print_ratio
+
+from neuron_explainer.models.model_component_registry import ActivationLocationType
+from neuron_explainer.models.transformer import Transformer
+
+P = ActivationLocationType
+EVERYTHING = [place for place in P if not place.is_online_autoencoder_place]
+ONE_PLACE = [P.MLP_POST_ACT]
+
+
+def loss_of(logits: torch.Tensor) -> torch.Tensor:
+    return logits[0, -1, 10] - logits[0, -1, 20]
+
+
+def recorded(model: Transformer, tokens: torch.Tensor, places: Iterable[P]) -> Any:
+    with model.record(places) as recording:
+        model(tokens)
+    return recording
+
+
+def with_gradients(model: Transformer, tokens: torch.Tensor) -> Any:
+    with model.record(EVERYTHING, gradients=True) as recording:
+        recording.backward(loss_of(model(tokens)))
+    return recording
+
+
+def transformer_lens_model(device: torch.device, dtype: torch.dtype) -> Any:
+    from transformer_lens import HookedTransformer, HookedTransformerConfig
+
+    config = HookedTransformerConfig(
+        n_layers=12,
+        d_model=768,
+        n_ctx=1024,
+        d_head=64,
+        n_heads=12,
+        d_mlp=3072,
+        d_vocab=50257,
+        act_fn="gelu_new",
+        normalization_type="LN",
+        device=str(device),
+        dtype=dtype,
+    )
+    return HookedTransformer(config).eval()
+
+
+def lens_with_gradients(model: Any, tokens: torch.Tensor) -> Any:
+    cache, forward_hooks, backward_hooks = model.get_caching_hooks(incl_bwd=True)
+    with model.hooks(fwd_hooks=forward_hooks, bwd_hooks=backward_hooks):
+        loss_of(model(tokens)).backward()
+    model.zero_grad()
+    return cache
+
+
+def measured(function: Callable[[], object], device: torch.device) -> Callable[[], object]:
+    """On a GPU, time until the work is done, not until it is queued."""
+    if device.type != "cuda":
+        return function
+
+    def waiting() -> object:
+        result = function()
+        torch.cuda.synchronize()
+        return result
+
+    return waiting
+
+
+def speed(n_tokens: int, repeats: int, device: torch.device, dtype: torch.dtype) -> None:
+    config = transformers.GPT2Config()
+    theirs = transformers.GPT2LMHeadModel(config).eval().to(device=device, dtype=dtype)
+    ours = Transformer.from_hf_config_and_tensors(config.to_dict(), theirs.state_dict())
+    tokens = torch.randint(0, 50257, (1, n_tokens), device=device)
+
+    def plain_theirs() -> object:
+        with torch.no_grad():
+            return theirs(tokens, use_cache=False).logits
+
+    functions: dict[str, Callable[[], object]] = {
+        "transformers": plain_theirs,
+        "plain": lambda: ours(tokens),
+        "one place": lambda: recorded(ours, tokens, ONE_PLACE),
+        "everything": lambda: recorded(ours, tokens, EVERYTHING),
+        "gradients": lambda: with_gradients(ours, tokens),
+    }
+    if importlib.util.find_spec("transformer_lens") is not None:
+        lens = transformer_lens_model(device, dtype)
+
+        def lens_plain() -> object:
+            with torch.no_grad():
+                return lens(tokens)
+
+        def lens_everything() -> object:
+            with torch.no_grad():
+                return lens.run_with_cache(tokens)
+
+        functions["TransformerLens plain"] = lens_plain
+        functions["TransformerLens everything"] = lens_everything
+        functions["TransformerLens gradients"] = lambda: lens_with_gradients(lens, tokens)
+    seconds = median_seconds({name: measured(fn, device) for name, fn in functions.items()}, repeats=repeats)
+    kind = f"{n_tokens} tokens, {device.type} {str(dtype).removeprefix('torch.')}"
+    print(f"{kind}: plain forward {seconds['plain'] * 1e3:.1f} ms")
+    plain = seconds["plain"]
+    print_ratio(f"{kind}: plain forward / transformers", plain / seconds["transformers"], 1.05)
+    print_ratio(f"{kind}: recording one place in all layers / plain", seconds["one place"] / plain, 1.05)
+    print_ratio(f"{kind}: recording everything / plain", seconds["everything"] / plain, 1.2)
+    print_ratio(f"{kind}: recording everything and its gradients / plain", seconds["gradients"] / plain, 3.0)
+    for name in ("plain", "everything", "gradients"):
+        if f"TransformerLens {name}" in seconds:
+            print_ratio(f"{kind}: TransformerLens {name} / our plain", seconds[f"TransformerLens {name}"] / plain)
+
+
+def resident_bytes(field: str) -> int:
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(field):
+            return int(line.split()[1]) * 1024
+    raise OSError(f"/proc/self/status has no {field}")
+
+
+def peak_bytes(function: Callable[[], object]) -> int:
+    """The largest resident size while a function runs."""
+    Path("/proc/self/clear_refs").write_text("5")  # starts the high-water mark anew
+    function()
+    return resident_bytes("VmHWM")
+
+
+def memory(n_tokens: int) -> None:
+    """Peak memory on the CPU, beyond what the process took before the model was made."""
+    before = resident_bytes("VmRSS")
+    config = transformers.GPT2Config()
+    theirs = transformers.GPT2LMHeadModel(config).eval()
+    model = Transformer.from_hf_config_and_tensors(config.to_dict(), theirs.state_dict())
+    tokens = torch.randint(0, 50257, (1, n_tokens))
+    sizes: list[int] = []
+
+    def recording_of(place: P) -> Callable[[], object]:
+        def run() -> None:
+            recording = recorded(model, tokens, [place])
+            sizes.append(sum(tensor.numel() * tensor.element_size() for tensor in recording.values()))
+
+        return run
+
+    model(tokens)
+    plain = min(peak_bytes(lambda: model(tokens)) for _ in range(3)) - before
+    print(f"{n_tokens} tokens: plain forward peaks at {plain / 2**20:.0f} MiB, weights included")
+    for place in (P.MLP_POST_ACT, P.ATTN_VALUE, P.ATTN_QK_PROBS, P.RESID_POST_MLP):
+        peak = min(peak_bytes(recording_of(place)) for _ in range(3)) - before
+        print_ratio(
+            f"{n_tokens} tokens: peak memory recording {place.value} / (plain + recorded)",
+            peak / (plain + sizes[-1]),
+            1.1,
+        )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--repeats", type=int, default=15)
+    parser.add_argument("--tokens", type=int, nargs="*", default=[64, 512])
+    options = parser.parse_args()
+    print(f"{torch.get_num_threads()} threads, torch {torch.__version__}, transformers {transformers.__version__}")
+    memory(512)
+    for n_tokens in options.tokens:
+        speed(n_tokens, options.repeats, torch.device("cpu"), torch.float32)
+        if torch.cuda.is_available():
+            speed(n_tokens, options.repeats, torch.device("cuda"), torch.bfloat16)
+
+
+if __name__ == "__main__":
+    main()
