@@ -132,13 +132,15 @@ class NotOneTokenError(TokenizerError):
 class MalformedRecordError(NeuronExplainerError, ValueError):
     """Bytes that should be a neuron record are not one, or a record's parts contradict each other.
 
-    `source` is the file or URL, None for a record that was made in memory; `problem` says what is wrong.
+    `source` is the file or URL, None for a record that was made in memory; `problem` says what is wrong; `kind` is what
+    it should be.
     """
 
-    def __init__(self, problem: str, source: str | None = None) -> None:
+    def __init__(self, problem: str, source: str | None = None, kind: str = "neuron record") -> None:
         self.problem = problem
         self.source = source
-        super().__init__(problem if source is None else f"{source} is no neuron record: {problem}")
+        self.kind = kind
+        super().__init__(problem if source is None else f"{source} is no {kind}: {problem}")
 
 
 class MalformedDatasetError(NeuronExplainerError, ValueError):

@@ -21,6 +21,7 @@ _MODULE_BY_NAME = {
     "resolve_neuron_dataset": "neuron_explainer.activation_server.dataset_paths",
     "LoadedNeuron": _LOADING,
     "LoadedNeurons": _LOADING,
+    "load_explanations": _LOADING,
     "load_neuron": _LOADING,
     "allow_nested_event_loops": _EVENT_LOOP,
     "run_coroutine": _EVENT_LOOP,

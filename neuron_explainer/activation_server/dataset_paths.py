@@ -5,10 +5,11 @@ from pathlib import Path
 
 from neuron_explainer.activation_server.neuron_datasets import (
     NEURON_DATASET_METADATA_REGISTRY,
+    NeuronDatasetMetadata,
     get_neuron_dataset_metadata_by_short_name_and_dst,
 )
 from neuron_explainer.activations.derived_scalars.derived_scalar_types import DerivedScalarType
-from neuron_explainer.errors import UnknownDatasetError
+from neuron_explainer.errors import InvalidRequestError, UnknownDatasetError
 from neuron_explainer.storage.locations import is_url
 
 
@@ -21,12 +22,38 @@ def resolve_neuron_dataset(dataset: str | os.PathLike[str], dst: DerivedScalarTy
         UnknownDatasetError: it is no address, no short name with this derived scalar type, and no folder.
         UnsupportedLocationError: it is an address of another kind than http(s).
     """
-    if is_url(dataset):
-        return os.fspath(dataset)
-    is_short_name = any(short_name == dataset for short_name, _ in NEURON_DATASET_METADATA_REGISTRY)
-    if not is_short_name and Path(dataset).is_dir():
+    if _is_path(dataset):
         return os.fspath(dataset)
     return get_neuron_dataset_metadata_by_short_name_and_dst(os.fspath(dataset), dst).neuron_dataset_path
+
+
+def explanations_path(dataset: str | os.PathLike[str], dst: DerivedScalarType) -> str:
+    """Where the explanations of a registered dataset's components are; an address or a local folder is itself where.
+
+    Raises:
+        UnknownDatasetError: it is no address, no short name with this derived scalar type, and no folder.
+        InvalidRequestError: the registry knows of no explanations for the dataset.
+    """
+    if _is_path(dataset):
+        return os.fspath(dataset)
+    path = get_neuron_dataset_metadata_by_short_name_and_dst(os.fspath(dataset), dst).explanations_path
+    if path is None:
+        known = [f"{each.short_name} ({each.derived_scalar_type.value})" for each in _with_explanations()]
+        raise InvalidRequestError(
+            f"No explanations of {dataset} ({dst.value}) are known. There are some of: {', '.join(known)}."
+        )
+    return path
+
+
+def _with_explanations() -> list[NeuronDatasetMetadata]:
+    return [each for each in NEURON_DATASET_METADATA_REGISTRY.values() if each.explanations_path is not None]
+
+
+def _is_path(dataset: str | os.PathLike[str]) -> bool:
+    if is_url(dataset):
+        return True
+    is_short_name = any(short_name == dataset for short_name, _ in NEURON_DATASET_METADATA_REGISTRY)
+    return not is_short_name and Path(dataset).is_dir()
 
 
 def convert_dataset_path_to_short_name(dataset_path: str) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias, overload
 
-from neuron_explainer.activation_server.dataset_paths import resolve_neuron_dataset
+from neuron_explainer.activation_server.dataset_paths import explanations_path, resolve_neuron_dataset
 from neuron_explainer.activation_server.neuron_datasets import derived_scalar_type_of
 from neuron_explainer.activations import activations
 from neuron_explainer.activations.activations import NeuronId, NeuronRecord
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from neuron_explainer.activation_server.load_neurons import NodeIdAndDatasets
+    from neuron_explainer.activations.explanations import NeuronSimulationResults
 
 DatasetName = str | os.PathLike[str]
 """A registered short name, an http(s) address or a local folder."""
@@ -57,6 +58,36 @@ def load_neuron(
     """
     path = resolve_neuron_dataset(dataset, derived_scalar_type_of(dst))
     return activations.load_neuron(path, layer, neuron, use_cache=use_cache, revalidate=revalidate)
+
+
+def load_explanations(
+    dataset: DatasetName,
+    layer: int,
+    neuron: int,
+    dst: DerivedScalarType | str = DerivedScalarType.MLP_POST_ACT,
+    *,
+    use_cache: bool = True,
+) -> "NeuronSimulationResults":
+    """The explanations of one neuron, with their scores.
+
+    Args:
+        dataset: a short name whose explanations are known, or an address or folder of explanations.
+        layer: from 0.
+        neuron: from 0.
+        dst: which of the datasets of this short name.
+        use_cache: whether the disk cache is used for an address.
+
+    Raises:
+        UnknownDatasetError: there is no dataset of this name.
+        InvalidRequestError: the dataset has no explanations that are known.
+        NeuronNotFoundError: there are none of this neuron.
+        MalformedRecordError: what is there are no explanations.
+        DownloadError: they could not be reached.
+    """
+    from neuron_explainer.activations.explanations import load_explanations as load_explanations_at
+
+    path = explanations_path(dataset, derived_scalar_type_of(dst))
+    return load_explanations_at(path, layer, neuron, use_cache=use_cache)
 
 
 @dataclass(frozen=True)

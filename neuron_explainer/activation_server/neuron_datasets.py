@@ -10,7 +10,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from neuron_explainer.activation_server.public_datasets import PUBLIC_BASE, PUBLIC_DATASETS
+from neuron_explainer.activation_server.public_datasets import PUBLIC_BASE, PUBLIC_DATASETS, PUBLIC_EXPLANATIONS
 from neuron_explainer.activations.derived_scalars.derived_scalar_types import DerivedScalarType
 from neuron_explainer.errors import InvalidRequestError, MissingFileError, UnknownDatasetError, UnknownNameError
 
@@ -31,6 +31,7 @@ class NeuronDatasetMetadata:
         neuron_dataset_path: an http(s) address or a local folder, with or without a slash at its end.
         n_layers: how many layers it has; None: `size()` asks the dataset itself.
         n_components: how many neurons, heads or latents a layer has; None: likewise.
+        explanations_path: where explanations of its components are; None: nowhere that is known.
     """
 
     short_name: str
@@ -39,6 +40,7 @@ class NeuronDatasetMetadata:
     neuron_dataset_path: str
     n_layers: int | None = None
     n_components: int | None = None
+    explanations_path: str | None = None
 
     @property
     def key(self) -> tuple[str, DerivedScalarType]:
@@ -195,7 +197,15 @@ def _shown(short_name: str, dst: DerivedScalarType) -> str:
 def _register_what_there_is() -> None:
     for short_name, dst, visible_name, path, n_layers, n_components in PUBLIC_DATASETS:
         register_neuron_dataset_metadata(
-            NeuronDatasetMetadata(short_name, dst, visible_name, PUBLIC_BASE + path, n_layers, n_components)
+            NeuronDatasetMetadata(
+                short_name,
+                dst,
+                visible_name,
+                PUBLIC_BASE + path,
+                n_layers,
+                n_components,
+                explanations_path=PUBLIC_EXPLANATIONS.get((short_name, dst)),
+            )
         )
     embedded = files("neuron_explainer") / "data" / EMBEDDED_SHORT_NAME
     for dst, visible_name in (

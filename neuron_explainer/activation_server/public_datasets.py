@@ -34,3 +34,9 @@ PUBLIC_DATASETS: list[tuple[str, DerivedScalarType, str, str, int, int]] = [
 ]
 """Short name, derived scalar type, visible name, path under PUBLIC_BASE, number of layers, components a layer."""
 # fmt: on
+
+PUBLIC_EXPLANATIONS = {
+    ("gpt2-xl", _MLP): PUBLIC_BASE + "data/explanations/",
+    ("gpt2-small", _MLP): PUBLIC_BASE + "gpt2_small_data/explanations/",
+}
+"""Where the explanations of a dataset's neurons are, for those that have some."""

@@ -70,7 +70,7 @@ def load_neuron(
     layer, neuron = _index("layer", layer_index), _index("neuron", neuron_index)
     if _is_packed(dataset_path):
         return open_packed_dataset(dataset_path).record(layer, neuron)
-    location = _record_location(dataset_path, layer, neuron)
+    location = record_location(dataset_path, layer, neuron)
     try:
         return read_decoded(
             location,
@@ -120,7 +120,7 @@ def neuron_exists(
     if _is_packed(dataset_path):
         dataset = open_packed_dataset(dataset_path)
         return dataset.has_layer(layer) and neuron < dataset.n_components(layer)
-    return exists(_record_location(dataset_path, layer, neuron), use_cache=use_cache, settings=settings)
+    return exists(record_location(dataset_path, layer, neuron), use_cache=use_cache, settings=settings)
 
 
 def save_neuron(dataset_path: str | os.PathLike[str], record: NeuronRecord) -> Path:
@@ -140,13 +140,20 @@ def save_neuron(dataset_path: str | os.PathLike[str], record: NeuronRecord) -> P
         raise InvalidRequestError(
             f"{os.fspath(dataset_path)} is a packed dataset; a record of its own beside it would not be read."
         )
-    path = Path(_record_location(dataset_path, record.neuron_id.layer_index, record.neuron_id.neuron_index))
+    path = Path(record_location(dataset_path, record.neuron_id.layer_index, record.neuron_id.neuron_index))
     write_bytes_atomically(path, record_to_json(record))
     return path
 
 
-def _record_location(dataset_path: str | os.PathLike[str], layer: int, neuron: int) -> str:
-    return joined(dataset_path, layer, f"{neuron}.json")
+def record_location(
+    dataset_path: str | os.PathLike[str], layer_index: int | str, neuron_index: int | str, suffix: str = "json"
+) -> str:
+    """The file of one neuron in a dataset of a file a neuron.
+
+    Raises:
+        InvalidRequestError: an index is not a whole number from 0 on.
+    """
+    return joined(dataset_path, _index("layer", layer_index), f"{_index('neuron', neuron_index)}.{suffix}")
 
 
 def _is_packed(dataset_path: str | os.PathLike[str]) -> bool:

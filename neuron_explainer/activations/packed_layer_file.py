@@ -1,12 +1,12 @@
 """One layer's file of a packed dataset, open for reading records from it by slices."""
 
-import math
 from collections.abc import Sequence
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
 from neuron_explainer.activations.packed_layout import DatasetInfo, layout_problem
+from neuron_explainer.activations.record_json import known
 from neuron_explainer.activations.records import ActivationRecord, Histogram, NeuronId, NeuronRecord
 from neuron_explainer.errors import MalformedDatasetError, MalformedRecordError
 from neuron_explainer.storage.tensor_views import tensor_views
@@ -49,7 +49,7 @@ class PackedLayerFile:
             raise self._malformed(f"component {index}: {error.problem}") from None
 
     def _record(self, index: int) -> NeuronRecord:
-        mean, variance, skewness, kurtosis = map(_known, self._tensors["moments"][index].tolist())
+        mean, variance, skewness, kurtosis = map(known, self._tensors["moments"][index].tolist())
         boundaries = self._row("quantile_boundaries", index)
         frequency = self._row("activation_frequency", index)
         counts = self._row("histogram_counts", index)
@@ -63,7 +63,7 @@ class PackedLayerFile:
             skewness=skewness,
             kurtosis=kurtosis,
             most_positive_activation_records=self._examples("top", index),
-            activation_frequency=None if frequency is None else _known(frequency),
+            activation_frequency=None if frequency is None else known(frequency),
             histogram=None if counts is None else Histogram(self._row("histogram_edges", index), counts),
             source=str(self.path),
         )
@@ -106,7 +106,3 @@ class PackedLayerFile:
 
     def _malformed(self, problem: str) -> MalformedDatasetError:
         return MalformedDatasetError(problem, str(self.path))
-
-
-def _known(value: float) -> float | None:
-    return value if math.isfinite(value) else None

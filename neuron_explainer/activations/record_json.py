@@ -1,6 +1,6 @@
 """Neuron records as JSON: every spelling that public datasets hold is read, the present one is written."""
 
-import json
+import math
 import re
 from typing import Any
 
@@ -9,12 +9,12 @@ from msgspec import UNSET, UnsetType
 
 from neuron_explainer.activations.records import ActivationRecord, Histogram, NeuronId, NeuronRecord
 from neuron_explainer.errors import MalformedRecordError
+from neuron_explainer.storage.tolerant_json import decode_tolerantly
 
-_STRING_OR_CONSTANT = re.compile(rb'"(?:[^"\\]|\\.)*"|-?Infinity|NaN', re.DOTALL)
 _MAX_INDEX = 2**31 - 1
 
 
-class _NeuronIdFields(msgspec.Struct):
+class NeuronIdFields(msgspec.Struct):
     """A NeuronId as files spell it: older ones say `idx` and `layer`, and write the layer as a string."""
 
     neuron_index: int | str | UnsetType = UNSET
@@ -22,11 +22,22 @@ class _NeuronIdFields(msgspec.Struct):
     idx: int | str | UnsetType = UNSET
     layer: int | str | UnsetType = UNSET
 
+    def checked(self) -> NeuronId:
+        """The NeuronId that is meant.
+
+        Raises:
+            MalformedRecordError: a part is missing, no index, or given twice with different values.
+        """
+        return NeuronId(
+            layer_index=_index("layer", self.layer_index, self.layer),
+            neuron_index=_index("neuron", self.neuron_index, self.idx),
+        )
+
 
 class _RecordFields(msgspec.Struct):
     """A NeuronRecord as files spell it. Fields that are not listed here are skipped over."""
 
-    neuron_id: _NeuronIdFields
+    neuron_id: NeuronIdFields
     dataclass_name: str = "NeuronRecord"
     random_sample: list[ActivationRecord] = []
     random_sample_by_quantile: list[list[ActivationRecord]] | None = None
@@ -54,48 +65,25 @@ def record_from_json(content: bytes, source: str | None = None) -> NeuronRecord:
         MalformedRecordError: the bytes are no record; never another exception, whatever they are.
     """
     try:
-        fields = _decode(content)
+        fields = decode_tolerantly(content, _DECODER)
         if fields.dataclass_name != "NeuronRecord":
             raise MalformedRecordError(f"it is a {fields.dataclass_name[:80]!r}")
         return NeuronRecord(
-            neuron_id=_neuron_id(fields.neuron_id),
+            neuron_id=fields.neuron_id.checked(),
             random_sample=fields.random_sample,
             random_sample_by_quantile=fields.random_sample_by_quantile,
             quantile_boundaries=fields.quantile_boundaries,
-            mean=_known(fields.mean),
-            variance=_known(fields.variance),
-            skewness=_known(fields.skewness),
-            kurtosis=_known(fields.kurtosis),
+            mean=known(fields.mean),
+            variance=known(fields.variance),
+            skewness=known(fields.skewness),
+            kurtosis=known(fields.kurtosis),
             most_positive_activation_records=fields.most_positive_activation_records,
-            activation_frequency=_known(fields.activation_frequency),
+            activation_frequency=known(fields.activation_frequency),
             histogram=fields.histogram,
             source=source,
         )
-    except MalformedRecordError as error:
-        raise MalformedRecordError(error.problem, source) from None
-    except RecursionError:
-        raise MalformedRecordError("it is nested too deeply", source) from None
-    except (msgspec.MsgspecError, ValueError, OverflowError) as error:
-        raise MalformedRecordError(_what_is_wrong(content, error), source) from None
-
-
-def _decode(content: bytes) -> _RecordFields:
-    try:
-        return _DECODER.decode(content)
-    except msgspec.ValidationError:
-        raise
-    except msgspec.DecodeError:
-        # JSON has no NaN, and some files hold one all the same. Only then is the slower parser, which takes it, needed.
-        if not any(match.group()[:1] != b'"' for match in _STRING_OR_CONSTANT.finditer(content)):
-            raise
-        return msgspec.convert(json.loads(content), _RecordFields)
-
-
-def _neuron_id(fields: _NeuronIdFields) -> NeuronId:
-    return NeuronId(
-        layer_index=_index("layer", fields.layer_index, fields.layer),
-        neuron_index=_index("neuron", fields.neuron_index, fields.idx),
-    )
+    except ValueError as error:
+        raise MalformedRecordError(getattr(error, "problem", str(error)), source) from None
 
 
 def _index(kind: str, value: int | str | UnsetType, old_spelling: int | str | UnsetType) -> int:
@@ -114,19 +102,9 @@ def _whole_number(kind: str, index: int | str | UnsetType) -> int:
     return int(digits)
 
 
-def _known(statistic: float | None) -> float | None:
+def known(statistic: float | None) -> float | None:
     """None for a statistic that is not finite: that is how a file says that it is not known."""
-    return statistic if statistic is not None and abs(statistic) < float("inf") else None
-
-
-def _what_is_wrong(content: bytes, error: Exception) -> str:
-    start = content[:200].lstrip()
-    if not start:
-        return "it is empty"
-    if start.startswith(b"<"):
-        return f"it is HTML or XML, not JSON; it begins {start[:60].decode(errors='replace')!r}"
-    problem = str(error)
-    return problem if len(problem) <= 300 else problem[:300] + " …"
+    return statistic if statistic is not None and math.isfinite(statistic) else None
 
 
 def record_to_dict(record: NeuronRecord) -> dict[str, Any]:
