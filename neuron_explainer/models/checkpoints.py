@@ -141,7 +141,7 @@ def _open_checkpoint(source: str | PathLike[str], config: Mapping[str, Any] | No
     A registered name comes first, then what is on this machine. What has no slash is never taken for a hub id.
     """
     if isinstance(source, str):
-        if source in MODEL_REGISTRY:
+        if source in MODEL_REGISTRY or not source:
             return _open_checkpoint(get_registered_model(source).source(), config, access)
         if is_url(source):
             return _open_tdb(source, config or read_tdb_config(source), access)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from neuron_explainer.errors import (
@@ -22,6 +22,8 @@ from neuron_explainer.models.tokenizer import ModelTokenizer
 from neuron_explainer.models.transformer import Transformer
 from neuron_explainer.models.transformer_config import TransformerConfig
 from neuron_explainer.models.weights_by_place import weight_at
+
+TokenIds = Sequence[int] | Int[Tensor, "tokens"]
 
 __all__ = ["ModelContext", "StandardModelContext", "get_default_device"]
 
@@ -144,7 +146,7 @@ class ModelContext(ABC):
         """The token ids of a text; see `ModelTokenizer.encode`."""
         return self.tokenizer.encode(text, add_special_tokens=add_special_tokens)
 
-    def decode(self, token_ids: Sequence[int]) -> str:
+    def decode(self, token_ids: TokenIds) -> str:
         """The text of a sequence of tokens.
 
         Raises:
@@ -152,7 +154,7 @@ class ModelContext(ABC):
         """
         return self.tokenizer.decode(self._checked(token_ids))
 
-    def decode_token_list(self, token_ids: Sequence[int]) -> list[str]:
+    def decode_token_list(self, token_ids: TokenIds) -> list[str]:
         """Each token's own text; a piece of a character is spelled by its bytes, `\\xe2\\x80`.
 
         Raises:
@@ -176,8 +178,8 @@ class ModelContext(ABC):
         """The id of each text's one token."""
         return [self.encode_token_str(text) for text in texts]
 
-    def _checked(self, token_ids: Sequence[int]) -> list[int]:
-        ids = [int(token_id) for token_id in token_ids]
+    def _checked(self, token_ids: TokenIds) -> list[int]:
+        ids = token_ids.tolist() if isinstance(token_ids, Tensor) else list(token_ids)
         for token_id in ids:
             if not 0 <= token_id < self.vocab_size:
                 raise InvalidRequestError(
@@ -215,7 +217,7 @@ class StandardModelContext(ModelContext):
         config: TransformerConfig | None = None,
         device: torch.device | str | None = None,
         create: Callable[[], Transformer] | None = None,
-        end_token_ids: Sequence[int] = (),
+        end_token_ids: TokenIds = (),
     ) -> None:
         """Put a context together of its parts; `load_model` does it for whatever can be loaded.
 

@@ -1,5 +1,6 @@
 """Files that PyTorch saved, read without running anything that they contain."""
 
+import io
 import os
 import pickle
 from typing import Any
@@ -7,8 +8,9 @@ from typing import Any
 import torch
 
 from neuron_explainer.errors import MalformedCheckpointError, UnsupportedCheckpointError
-from neuron_explainer.storage.locations import shown
-from neuron_explainer.storage.reading import fetch_file
+from neuron_explainer.storage.disk_cache import cache_folder
+from neuron_explainer.storage.locations import is_url, shown
+from neuron_explainer.storage.reading import fetch_file, read_bytes
 
 MOST_BYTES = 64 * 2**30
 """How large a file of weights may be."""
@@ -18,7 +20,7 @@ def read_pytorch_file(location: str | os.PathLike[str]) -> Any:
     """What a `.pt` file holds, on the CPU: tensors, numbers, strings and containers of them.
 
     Args:
-        location: a path, or an address, which is downloaded to the disk cache.
+        location: a path, or an address, which is downloaded to the disk cache unless that is off.
 
     Raises:
         UnsupportedCheckpointError: it holds more than that, and reading it could run its code.
@@ -26,10 +28,12 @@ def read_pytorch_file(location: str | os.PathLike[str]) -> Any:
         MissingFileError: there is nothing.
         DownloadError: the address could not be read.
     """
-    path = fetch_file(location, MOST_BYTES)
     name = shown(location)
+    # Without a disk cache there is no place for a downloaded file but memory.
+    in_memory = is_url(location) and cache_folder() is None
+    file = io.BytesIO(read_bytes(location, MOST_BYTES)) if in_memory else fetch_file(location, MOST_BYTES)
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        return torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise UnsupportedCheckpointError(
             f"{name} holds more than tensors, numbers and strings. It is not read, because that could run its code.",
