@@ -9,7 +9,7 @@ from neuron_records import example as made_example
 from neuron_explainer.activations.activations import ActivationRecord
 from neuron_explainer.activations.attention_utils import n_pairs
 from neuron_explainer.views.colour import ColourScale
-from neuron_explainer.views.pair_view import Pair, pair_view, strongest_pairs
+from neuron_explainer.views.token_pairs import Pair, pair_view, strongest_pairs
 from neuron_explainer.views.token_text import token_label
 
 # Rows: " Mary" attends to itself 0.5; " gave" to Mary 3, itself 1; " her" to Mary 2, gave −4, itself 0.25
@@ -82,8 +82,7 @@ def test_long_texts_are_shown_around_the_strongest_pair(window: int | None) -> N
     text = root.find("div", "ne-text")[0]
     assert len(text.find("bdi")) == 20
     assert any(
-        "(70)" in token.attributes["title"] or "position 70 " in token.attributes["title"]
-        for token in text.find("bdi")
+        "(70)" in token.attributes["title"] or "position 70 " in token.attributes["title"] for token in text.find("bdi")
     )
     assert len(root.find("tr")) == 12
     assert f"70 attends to t\xa0{attended_to}" in root.find("span", "ne-pair")[0].text

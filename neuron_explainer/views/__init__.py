@@ -5,7 +5,7 @@ from neuron_explainer._lazy import lazy_exports
 _MODULE_BY_NAME = {
     "ColourScale": "neuron_explainer.views.colour",
     "html_document": "neuron_explainer.views.document",
-    "pair_view": "neuron_explainer.views.pair_view",
+    "pair_view": "neuron_explainer.views.token_pairs",
     "plot_example": "neuron_explainer.views.plots",
     "plot_histogram": "neuron_explainer.views.plots",
     "record_document": "neuron_explainer.views.record_page",

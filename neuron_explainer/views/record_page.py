@@ -10,8 +10,8 @@ from neuron_explainer.models.model_component_registry import NodeType
 from neuron_explainer.views.colour import ColourScale
 from neuron_explainer.views.document import LINE, MUTED, card, html_document
 from neuron_explainer.views.heatmap import DEFAULT_WIDTH, format_value, heatmap_text, legend
-from neuron_explainer.views.pair_view import HOW_TO_READ_BARS, MATRIX_WIDTH, pair_matrix, pair_text
 from neuron_explainer.views.statistics import histogram_bars, statistics_strip
+from neuron_explainer.views.token_pairs import HOW_TO_READ_BARS, MATRIX_WIDTH, pair_matrix, pair_text
 from neuron_explainer.views.token_text import escaped
 
 DEFAULT_EXAMPLES = 8

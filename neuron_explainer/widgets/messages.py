@@ -4,8 +4,8 @@ from neuron_explainer.activations.activations import NeuronRecord
 from neuron_explainer.views.colour import ColourScale
 from neuron_explainer.views.document import INK, SANS
 from neuron_explainer.views.heatmap import token_heatmap
-from neuron_explainer.views.pair_view import pair_view
 from neuron_explainer.views.record_page import component_kind
+from neuron_explainer.views.token_pairs import pair_view
 from neuron_explainer.views.token_text import counted, escaped
 from neuron_explainer.widgets.sources import Request, Size
 

@@ -48,7 +48,8 @@ def strongest_pairs(matrix: NDArray[np.float64], count: int) -> list[Pair]:
         count: how many.
     """
     flat = np.where(np.isnan(matrix), -np.inf, matrix).ravel()
-    order = np.argsort(-flat, kind="stable")[:count]
+    largest = np.argpartition(-flat, min(count, flat.size - 1))[:count] if flat.size else np.arange(0)
+    order = largest[np.lexsort((largest, -flat[largest]))]  # the earlier pair first where values are equal
     places = (divmod(int(place), len(matrix)) for place in order if flat[place] > -np.inf)
     return [
         Pair(attended_from, attended_to, float(matrix[attended_from, attended_to]))
