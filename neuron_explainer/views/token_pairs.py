@@ -155,9 +155,10 @@ def pair_matrix(example: ActivationRecord, scale: ColourScale, width: int | None
                 continue
             hover = f"{_named(tokens, attended_from)} to {_named(tokens, attended_to)}: {format_value(value)}"
             cells.append(f'<td bgcolor="{scale.background(value)}" title="{escaped(hover)}"></td>')
-        label = f'<td class="ne-label" colspan="{window.stop - attended_from}">'
+        label = f'<td class="ne-label" colspan="{window.stop - attended_from}" style="text-align:left">'
         label += f"<bdi>{token_html(tokens[attended_from]).replace('<br>', '')}</bdi></td>"
-        rows.append(f"<tr>{''.join(cells)}{label}</tr>")
+        # Notebook front ends stripe tables in their theme's colours, unless a row has its own
+        rows.append(f'<tr style="background-color:{PAPER}">{"".join(cells)}{label}</tr>')
     shown = (
         "all pairs" if len(window.places) == n_tokens else f"the pairs of tokens {window.start} to {window.stop - 1}"
     )
