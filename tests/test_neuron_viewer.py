@@ -377,6 +377,16 @@ def test_a_model_with_texts_shows_at_once(live: list[Any]) -> None:
     viewer = NeuronViewer(model, 2, 3, HEADS, texts=["one text", "another"])
     assert live == [(model, 2, 3, ["one text", "another"], HEADS)]
     assert viewer.record is not None
+    NeuronViewer(model, texts="one text alone")
+    assert live[-1][3] == ["one text alone"]
+
+
+def test_what_goes_with_a_model_and_what_with_a_dataset(load: FakeLoader) -> None:
+    model: Any = FakeModel()
+    with pytest.raises(InvalidRequestError, match="go with a model"):
+        NeuronViewer("one", texts=["text"], load=load)
+    with pytest.raises(InvalidRequestError, match="with a dataset alone"):
+        NeuronViewer(model, load=load)
 
 
 def test_ones_own_text_on_the_embedded_model(

@@ -50,7 +50,8 @@ class NeuronViewer(widgets.VBox):
 
     Raises:
         UnknownDatasetError: there is no such dataset.
-        InvalidRequestError: the dataset is known not to have this layer or neuron, or `examples` is below 1.
+        InvalidRequestError: the dataset is known not to have this layer or neuron; `examples` is below 1; `texts` come
+            with a dataset, or `load` with a model.
     """
 
     def __init__(
@@ -61,16 +62,22 @@ class NeuronViewer(widgets.VBox):
         dst: DerivedScalarType | str | None = None,
         *,
         examples: int = DEFAULT_EXAMPLES,
-        texts: Sequence[str] = (),
+        texts: str | Sequence[str] = (),
         load: Callable[[Request], NeuronRecord] | None = None,
     ) -> None:
         self._source: Source
         if isinstance(dataset, str | os.PathLike):
+            if texts:
+                raise InvalidRequestError(
+                    "Texts go with a model; a dataset has its own. Write one in the viewer instead."
+                )
             self._source = DatasetSource(dataset, dst, load)
         else:
+            if load is not None:
+                raise InvalidRequestError("A model computes its records, so `load` goes with a dataset alone.")
             self._source = ModelSource(dataset, dst)
         self._has_model_alone = isinstance(self._source, ModelSource)  # then texts come before records
-        self._first_texts = tuple(texts)
+        self._first_texts = (texts,) if isinstance(texts, str) else tuple(texts)
         first = Request(*self._source.first_choice(), layer, neuron)
         self._source.size(first.dataset, first.dst).check(first)
         if examples < 1:

@@ -41,4 +41,12 @@ def test_the_first_notebook_and_its_viewer(
     expect(viewer.locator(".ne-card:not(.ne-record)")).to_contain_text("Moses", timeout=60_000)
     viewer.get_by_label("Activations").select_option("attn_write_norm")
     expect(heading).to_contain_text("attention head", timeout=20_000)
+    # Without a network, a public dataset is an error, and what was on view stays
+    viewer.get_by_label("Dataset").select_option("gpt2-small")
+    alert = viewer.get_by_role("alert")
+    expect(alert).to_contain_text("DownloadError", timeout=60_000)
+    expect(alert).to_contain_text("of tiny")
+    expect(heading).to_contain_text("attention head")
+    viewer.get_by_label("Dataset").select_option("tiny")
+    expect(alert).to_have_count(0, timeout=20_000)
     assert opened.flag() is None
