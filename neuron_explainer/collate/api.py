@@ -102,7 +102,7 @@ def collate(
         loss: what gradients are of, for scalars that need them.
         layout: "packed", or "json" for a file a component in the public datasets' spelling.
         activation_dtype: of the examples in the packed layout; "auto": float16 where it loses nothing that matters.
-        registered_as: the short name to register the dataset under; None: the folder's name.
+        registered_as: the short name to register the packed dataset under; None: the folder's name, if it is free.
         corpus_name: a line about the texts, for people.
         overwrite: replace what is at `out`, and any unfinished run.
         checkpoint_seconds: how often the state is saved.
@@ -113,7 +113,7 @@ def collate(
         ray_address: a Ray cluster to join; None: one on this machine.
 
     Returns:
-        The folder. It opens in the viewer by its path or by its short name.
+        The folder. A packed dataset opens in the viewer by its path, and by its short name.
 
     Raises:
         InvalidRequestError: an argument is out of range, or contradicts another or the model.
@@ -146,7 +146,11 @@ def collate(
     )
     path = Path(out)
     short_name = registered_as or path.absolute().name
-    _check_short_name(short_name, settings.dst, path)
+    may_register = _is_free(short_name, settings.dst, path)
+    if registered_as is not None and not may_register:  # refused before the work rather than after it
+        raise InvalidRequestError(
+            f"{registered_as!r} ({settings.dst.value}) is registered already, at another path. Choose another name."
+        )
     work_folder = path.with_name(path.name + ".collating")
     if overwrite:
         _remove(path, work_folder)
@@ -185,7 +189,7 @@ def collate(
             activation_dtype=activation_dtype,
         )
         shutil.rmtree(work_folder, ignore_errors=True)
-    if layout == "packed":
+    if layout == "packed" and may_register:
         register_dataset(path, short_name, replace=True)
     return path
 
@@ -195,14 +199,10 @@ def token_strings(subject: Subject) -> list[str]:
     return subject.model_context.tokenizer.token_strings
 
 
-def _check_short_name(short_name: str, dst: DerivedScalarType, path: Path) -> None:
-    """Refuse a name that is taken before the work rather than after it."""
+def _is_free(short_name: str, dst: DerivedScalarType, path: Path) -> bool:
+    """Whether a short name is nobody's yet, or this very folder's."""
     known = NEURON_DATASET_METADATA_REGISTRY.get((short_name, dst))
-    if known is not None and known.neuron_dataset_path.rstrip("/") != os.path.abspath(path):
-        raise InvalidRequestError(
-            f"{short_name!r} ({dst.value}) is registered already, at {known.neuron_dataset_path}. Choose another name: "
-            "registered_as=…"
-        )
+    return known is None or known.neuron_dataset_path.rstrip("/") == os.path.abspath(path)
 
 
 def _is_finished(path: Path, job: Job) -> bool:

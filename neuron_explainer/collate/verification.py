@@ -110,7 +110,7 @@ def verify(
         with safe_open(Path(path) / layer_file_name(layer), framework="numpy") as file:
             examples = [example for component in components for example in _examples_of(file, layer, component, info)]
             numbers = sorted({example.sequence for example in examples})
-            activations = dict(_recomputed(file, numbers, components, source, layer))
+            activations = dict(_recomputed(file, numbers, components, source, layer, info.n_components))
         for example in examples:
             column = components.index(example.component)
             expected = activations[example.sequence][example.start :, column][: len(example.activations)]
@@ -142,7 +142,7 @@ def _examples_of(file: Any, layer: int, component: int, info: Any) -> Iterator[_
 
 
 def _recomputed(
-    file: Any, numbers: list[int], components: list[int], source: Any, layer: int
+    file: Any, numbers: list[int], components: list[int], source: Any, layer: int, n_components: int
 ) -> Iterator[tuple[int, NDArray[np.float64]]]:
     """For each sequence its activations, (entries, components)."""
     sequences, lengths = file.get_slice("sequences"), file.get_slice("sequence_lengths")[:]
@@ -152,5 +152,10 @@ def _recomputed(
         width = int(lengths[part].max())
         tokens = np.stack([sequences[row : row + 1][0][:width] for row in part]).astype(np.int64)
         real = torch.arange(width) < torch.from_numpy(lengths[part].astype(np.int64))[:, None]
-        values = source(torch.from_numpy(tokens), real)[layer][:, :, components].double().cpu().numpy()
-        yield from zip(part, values, strict=True)
+        values = source(torch.from_numpy(tokens), real)[layer]
+        if values.shape[2] != n_components:
+            raise InvalidRequestError(
+                f"The model has {values.shape[2]} components in layer {layer}, and the dataset {n_components}: it is "
+                "of another model."
+            )
+        yield from zip(part, values[:, :, components].double().cpu().numpy(), strict=True)
