@@ -73,6 +73,12 @@ def background_of_level(level: int) -> str:
     return _hex_of_oklab(lightness, chroma * math.cos(hue), chroma * math.sin(hue))
 
 
+def plotly_colour_scale() -> list[tuple[float, str]]:
+    """The scale as plotly's heatmaps take it: 0 is the negative limit, 0.5 is zero, 1 the positive limit."""
+    levels = range(-N_LEVELS, N_LEVELS + 1)
+    return [((level + N_LEVELS) / (2 * N_LEVELS), background_of_level(level)) for level in levels]
+
+
 def _hex_of_oklab(lightness: float, a: float, b: float) -> str:
     """OKLab to sRGB by Ottosson's matrices; what lies outside of sRGB is clipped."""
     long = (lightness + 0.3963377774 * a + 0.2158037573 * b) ** 3
