@@ -247,7 +247,7 @@ def test_right_to_left_tokens_keep_their_places() -> None:
 
 
 def test_numbers_for_people() -> None:
-    assert [format_value(value) for value in (0.0, -0.16997, 1234.5678, 1e-9, math.nan)] == [
+    assert [format_value(value) for value in (-0.0, -0.16997, 1234.5678, 1e-9, math.nan)] == [
         "0",
         "−0.17",
         "1235",

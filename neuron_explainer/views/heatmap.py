@@ -52,10 +52,10 @@ def peak_of(values: Sequence[float]) -> int:
 
 
 def format_value(value: float) -> str:
-    """A value for people: four significant digits, a real minus sign."""
+    """A value for people: four significant digits, a real minus sign, and no minus at zero."""
     if math.isnan(value):
         return "not a number"
-    return f"{value:.4g}".replace("-", "−").replace("inf", "∞")
+    return f"{value + 0.0:.4g}".replace("-", "−").replace("inf", "∞")
 
 
 def token_heatmap(
@@ -82,7 +82,7 @@ def token_heatmap(
         InvalidRequestError: there are not as many values as tokens, or `width` is below 1.
     """
     scale = scale if scale is not None else ColourScale.of(values)
-    heading = f'<div style="font-weight:600">{escaped(title)}</div>' if title else ""
+    heading = f"<div><b>{escaped(title)}</b></div>" if title else ""
     return card(heading + legend(scale) + heatmap_text(tokens, values, scale, width))
 
 

@@ -101,7 +101,7 @@ def _heading(record: NeuronRecord, dst: DerivedScalarType | None, dataset: str |
     ]
     under = " · ".join(escaped(text) for text in said if text)
     return (
-        f'<div style="font-size:19px;font-weight:600">{escaped(component_name(record, dst))}</div>'
+        f'<div style="font-size:19px"><b>{escaped(component_name(record, dst))}</b></div>'
         f'<div style="color:{MUTED};font-size:12px">{under}</div>'
     )
 
@@ -122,8 +122,8 @@ class _Page:
         how_many = f"{len(shown)} of {len(records)}" if len(shown) < len(records) else f"{len(records)}"
         rows = (self._example(example, place < n_matrices) for place, example in enumerate(shown))
         return (
-            f'<div style="font-weight:600;margin-top:14px">{escaped(title)} '
-            f'<span style="color:{MUTED};font-weight:400;font-size:12px">{how_many}</span></div>{"".join(rows)}'
+            f'<div style="margin-top:14px"><b>{escaped(title)}</b> '
+            f'<span style="color:{MUTED};font-size:12px">{how_many}</span></div>{"".join(rows)}'
         )
 
     def _example(self, example: ActivationRecord, with_matrix: bool) -> str:

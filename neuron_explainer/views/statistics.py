@@ -37,7 +37,7 @@ def statistics_strip(record: NeuronRecord) -> str:
         hover = f' title="{_EXPLANATIONS[name]}"' if name in _EXPLANATIONS else ""
         cells.append(
             f'<div{hover} style="padding:0 18px 4px 0"><span style="color:{MUTED};font-size:12px">{name}</span><br>'
-            f'<span style="font-weight:600">{shown}</span></div>'
+            f"<b>{shown}</b></div>"
         )
     return f'<div class="ne-statistics" style="display:flex;flex-wrap:wrap;margin:6px 0">{"".join(cells)}</div>'
 
@@ -90,6 +90,6 @@ def histogram_bars(record: NeuronRecord, scale: ColourScale) -> str:
         f'<div style="display:flex;align-items:flex-end;height:{_HEIGHT}px;border-bottom:1px solid {LINE}">'
         f"{''.join(bars)}</div>"
         f'<div style="display:flex;justify-content:space-between;color:{MUTED};font-size:12px">'
-        f"<span>{format_value(edges[0])}</span><span>{sum(counts):,} {shown.counted}, logarithmic height</span>"
+        f"<span>{format_value(edges[0])}</span> <span>{sum(counts):,} {shown.counted}, logarithmic height</span> "
         f"<span>{format_value(edges[-1])}</span></div></div>"
     )

@@ -83,7 +83,7 @@ def pair_view(
         InvalidRequestError: `width` or `matrix_width` is below 1.
     """
     scale = scale if scale is not None else ColourScale.of(example.activations)
-    heading = f'<div style="font-weight:600">{escaped(title)}</div>' if title else ""
+    heading = f"<div><b>{escaped(title)}</b></div>" if title else ""
     help_text = f'<div style="color:{MUTED};font-size:12px">{HOW_TO_READ_BARS}</div>'
     body = pair_text(example, scale, width, n_pairs) + pair_matrix(example, scale, matrix_width, is_open=True)
     return card(heading + legend(scale) + help_text + body)
