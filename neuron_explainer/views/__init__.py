@@ -8,8 +8,10 @@ _MODULE_BY_NAME = {
     "pair_view": "neuron_explainer.views.token_pairs",
     "plot_example": "neuron_explainer.views.plots",
     "plot_histogram": "neuron_explainer.views.plots",
+    "ranked_table": "neuron_explainer.views.derived_scalars",
     "record_document": "neuron_explainer.views.record_page",
     "record_to_html": "neuron_explainer.views.record_page",
+    "store_html": "neuron_explainer.views.derived_scalars",
     "token_heatmap": "neuron_explainer.views.heatmap",
 }
 

@@ -100,6 +100,10 @@ class DerivedScalarStore:
         """What was derived, each once."""
         return list(dict.fromkeys(dst for dst, _ in self._tensors))
 
+    def contents(self) -> list[tuple[DerivedScalarType, PassType, list[int | None]]]:
+        """What was derived: each derived scalar and pass, with its layers."""
+        return [(dst, pass_type, list(by_layer)) for (dst, pass_type), by_layer in self._tensors.items()]
+
     @property
     def device(self) -> torch.device:
         """Where the tensors are."""
