@@ -156,6 +156,25 @@ def test_an_entry_cannot_name_a_file_outside_the_cache(server, cache_path, tmp_p
     assert server.n_requests("/x") == 2
 
 
+def test_an_entry_under_another_addresses_name_is_not_believed(server, cache_path):
+    read_bytes(server.address + "/x", settings=QUICK)
+    (entry,) = entries(cache_path)
+    server.routes["/y"] = ok(b"of y")
+    read_bytes(server.address + "/y", settings=QUICK)
+    (other,) = set(entries(cache_path)) - {entry}
+    other.write_bytes(entry.read_bytes())
+    assert read_bytes(server.address + "/y", settings=QUICK) == b"of y"
+
+
+def test_a_body_takes_its_name_when_it_is_whole(cache_path):
+    cache = DiskCache(cache_path)
+    with cache.unfinished_file() as file:
+        file.write(b"body")
+        inode = os.fstat(file.fileno()).st_ino
+        kept = cache.keep("http://host/x", file, None)
+    assert kept.path.stat().st_ino == inode  # it was renamed, not copied
+
+
 def test_a_cache_that_cannot_be_written_keeps_nobody_from_reading(server, monkeypatch, tmp_path):
     (tmp_path / "file").write_text("this is no folder")
     monkeypatch.setenv("NEURON_EXPLAINER_CACHE", str(tmp_path / "file"))

@@ -64,6 +64,7 @@ def tensor(dtype="I64", shape=(3,), start=0, end=24) -> dict[str, object]:
         file_of({"a": 1}),
         file_of(tensor("BF16", (12,))),
         file_of(tensor("I64", (4,))),
+        file_of(tensor("I64", (2,))),
         file_of(tensor(shape=(-3,))),
         file_of(tensor(shape=(-1, -3))),
         file_of(tensor(shape=(10**30,))),
