@@ -18,9 +18,12 @@ from neuron_explainer.errors import (
     TokenizerMismatchError,
     UnknownNameError,
 )
+from neuron_explainer.models import text_generation
+from neuron_explainer.models.generate import generate
 from neuron_explainer.models.inference_engine_type_registry import InferenceEngineType
 from neuron_explainer.models.model_component_registry import ActivationLocationType, Dimension, WeightLocationType
 from neuron_explainer.models.model_context import ModelContext, StandardModelContext, get_default_device
+from neuron_explainer.models.sampling import Sampling
 from neuron_explainer.models.tokenizer import ModelTokenizer
 
 P, W = ActivationLocationType, WeightLocationType
@@ -155,6 +158,30 @@ def test_tokens(tmp_path: Path) -> None:
     for bad in (-1, 320):
         with pytest.raises(InvalidRequestError, match=f"no token {bad}; .* has ids 0 to 319"):
             context.decode_token_list([bad])
+
+
+def test_generated_text(tmp_path: Path) -> None:
+    context = ne.load_model(save_folder(small_gpt2(), tmp_path), device="cpu")
+    prompt = context.encode("The capital")
+    for seed in range(5):
+        sampling = Sampling(temperature=2.0, seed=seed)
+        (ids,) = generate(context.get_or_create_model(), [prompt], max_new_tokens=18, sampling=sampling)
+        pieces = list(context.stream("The capital", max_new_tokens=18, sampling=sampling))
+        assert "".join(pieces) == context.decode(ids)
+        assert all(pieces)
+        assert context.generate("The capital", max_new_tokens=18, sampling=sampling) == context.decode(ids)
+
+
+def test_a_character_is_streamed_when_it_is_whole_and_the_text_ends_at_its_end_token(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tokenizer = ModelTokenizer(byte_level_tokenizer())
+    snowman = tokenizer.encode("\N{SNOWMAN}")
+    written = [*tokenizer.encode("a"), *snowman, *snowman[:1], 319, *tokenizer.encode("b")]
+    monkeypatch.setattr(text_generation, "stream", lambda *arguments, **options: iter([[token] for token in written]))
+    transformer = ne.load_model(small_gpt2()).get_or_create_model()
+    context = StandardModelContext("x", transformer, tokenizer, end_token_ids=[319])
+    assert list(context.stream("a")) == ["a", "\N{SNOWMAN}", "\\xe2"]
 
 
 @pytest.mark.parametrize(("n_rows", "fits"), [(319, False), (320, True), (832, True), (833, False)])

@@ -1,7 +1,7 @@
 """A model with its name, tokenizer and device: what everything that looks into a model works with."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -18,6 +18,8 @@ from neuron_explainer.errors import (
 from neuron_explainer.models.devices import as_device, get_default_device
 from neuron_explainer.models.inference_engine_type_registry import InferenceEngineType
 from neuron_explainer.models.model_component_registry import Dimension, WeightLocationType
+from neuron_explainer.models.sampling import Sampling
+from neuron_explainer.models.text_generation import stream_text
 from neuron_explainer.models.tokenizer import ModelTokenizer
 from neuron_explainer.models.transformer import Transformer
 from neuron_explainer.models.transformer_config import TransformerConfig
@@ -285,6 +287,35 @@ class StandardModelContext(ModelContext):
                 )
             self._transformer = self._create()
         return self._transformer
+
+    def to_tokens(self, text: str) -> Int[Tensor, "1 tokens"]:
+        """The token ids of a text as the model takes them, a batch of one, where the model is."""
+        return torch.tensor([self.encode(text)], device=self.device)
+
+    def generate(self, prompt: str, *, max_new_tokens: int = 20, sampling: Sampling | None = None) -> str:
+        """The text with which the model goes on after a prompt; interventions that are active take part.
+
+        Args:
+            prompt: the text so far.
+            max_new_tokens: how many tokens are written at most; a token that ends a text (`end_token_ids`) ends it.
+            sampling: how tokens are chosen; None takes the most likely one.
+
+        Raises:
+            PromptError: the prompt is empty, or too long to write that much after it.
+            InvalidRequestError: `max_new_tokens` is not positive.
+        """
+        return "".join(self.stream(prompt, max_new_tokens=max_new_tokens, sampling=sampling))
+
+    def stream(self, prompt: str, *, max_new_tokens: int = 20, sampling: Sampling | None = None) -> Iterator[str]:
+        """As `generate`, piece by piece as it is written; a piece is one or more whole characters."""
+        return stream_text(
+            self.get_or_create_model(),
+            self.tokenizer,
+            prompt,
+            max_new_tokens=max_new_tokens,
+            sampling=sampling,
+            stop_tokens=self.end_token_ids,
+        )
 
     def free(self) -> None:
         """Let the weights go; a GPU's memory is given back to the system.

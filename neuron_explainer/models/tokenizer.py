@@ -116,6 +116,11 @@ class ModelTokenizer:
             raise InvalidRequestError(f"There is no token {token_id}: ids go from 0 to {self.n_tokens - 1}.")
         return self._spelling.bytes_of(token_id, token)
 
+    def spelled_bytes(self, token_id: int) -> bytes:
+        """The same, but for an id that no token has the bytes of `unused_token`."""
+        has_token = token_id >= 0 and self.backend.id_to_token(token_id) is not None
+        return self.token_bytes(token_id) if has_token else unused_token(token_id).encode()
+
     def encode(self, text: str, *, add_special_tokens: bool = True) -> list[int]:
         """The token ids of a text.
 
@@ -131,10 +136,7 @@ class ModelTokenizer:
 
         Bytes that are no valid UTF-8 even together are spelled `\\xNN`, as in `decode_token_list`.
         """
-        text = b"".join(
-            self.token_bytes(token_id) if self._has_token(token_id) else unused_token(token_id).encode()
-            for token_id in token_ids
-        ).decode("utf-8", "backslashreplace")
+        text = b"".join(map(self.spelled_bytes, token_ids)).decode("utf-8", "backslashreplace")
         return self._spelling.without_added_space(text)
 
     def decode_token_list(self, token_ids: Sequence[int]) -> list[str]:
@@ -166,9 +168,6 @@ class ModelTokenizer:
 
     def _is_one_token(self, text: str) -> bool:
         return len(self._ids_by_string.get(text, [])) == 1
-
-    def _has_token(self, token_id: int) -> bool:
-        return token_id >= 0 and self.backend.id_to_token(token_id) is not None
 
 
 def unused_token(token_id: int) -> str:
