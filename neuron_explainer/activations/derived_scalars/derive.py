@@ -92,7 +92,7 @@ def derive_batch(
     read = [read_prompt(model_context, prompt) for prompt in prompts]
     if not read:
         return []
-    check_positions(plan, min(len(prompt.token_ids) for prompt in read))
+    check_positions(plan.settings, min(len(prompt.token_ids) for prompt in read))
     tokens, attention_mask = padded(read)
     result, tensors = _run(plan, tokens, attention_mask)
     return [
@@ -160,16 +160,13 @@ def _run(
         lengths = attention_mask.sum(dim=1).to(device, non_blocking=True)
     result = run_pass(plan, tokens, lengths, attention_mask)
     recorded = result.recorded
-    evaluations = {
-        id(request.setting): Evaluation(request.setting, recorded, lengths, tokens.shape[1])
-        for request in plan.requests
-    }
+    evaluations = {setting: Evaluation(setting, recorded, lengths, tokens.shape[1]) for setting in plan.settings}
     tensors: TensorsByKey = {(request.dst, request.pass_type): {} for request in plan.requests}
     with torch.no_grad():
         for step, layer in enumerate(plan.steps):
             for request in plan.requests:
                 if layer in request.layers:
-                    evaluation = evaluations[id(request.setting)]
+                    evaluation = evaluations[request.setting]
                     tensors[request.dst, request.pass_type][layer] = evaluation.scalar(
                         request.dst, request.pass_type, layer
                     )

@@ -34,7 +34,7 @@ class LossFnConfig(JsonForm):
 
     Attributes:
         name: which loss; its value will do as well.
-        target_tokens: tokens, each as text that is exactly one token of the model (mind leading spaces).
+        target_tokens: tokens, each as text that is exactly one token of the model (mind leading spaces), or as id.
         distractor_tokens: what LOGIT_DIFF holds against the targets; for the others, none.
 
     Raises:
@@ -42,8 +42,8 @@ class LossFnConfig(JsonForm):
     """
 
     name: LossFnName
-    target_tokens: Sequence[str] = field(default=())
-    distractor_tokens: Sequence[str] | None = None
+    target_tokens: Sequence[str | int] = field(default=())
+    distractor_tokens: Sequence[str | int] | None = None
 
     def __post_init__(self) -> None:
         try:

@@ -48,10 +48,10 @@ class NamedLoss(Loss):
 
     last_token_only = True
 
-    def __init__(self, config: LossFnConfig, encode_token: Callable[[str], int], device: torch.device) -> None:
+    def __init__(self, config: LossFnConfig, token_id: Callable[[str | int], int], device: torch.device) -> None:
         self.name = config.name
         self._targets, self._distractors = (
-            torch.tensor([encode_token(token) for token in tokens or ()], dtype=torch.long, device=device)
+            torch.tensor([token_id(token) for token in tokens or ()], dtype=torch.long, device=device)
             for tokens in (config.target_tokens, config.distractor_tokens)
         )
 
@@ -92,9 +92,14 @@ class LossOfFunction(Loss):
 
 
 def prepare_loss(
-    loss: LossFnConfig | Callable[[Tensor], Tensor] | None, encode_token: Callable[[str], int], device: torch.device
+    loss: LossFnConfig | Callable[[Tensor], Tensor] | None, token_id: Callable[[str | int], int], device: torch.device
 ) -> Loss | None:
     """A loss ready for a model.
+
+    Args:
+        loss: what was asked for.
+        token_id: the model's id of a token that is given as text or as id.
+        device: where the model is.
 
     Raises:
         NotOneTokenError: a target or distractor is not exactly one token.
@@ -103,7 +108,7 @@ def prepare_loss(
     if loss is None:
         return None
     if isinstance(loss, LossFnConfig):
-        return NamedLoss(loss, encode_token, device)
+        return NamedLoss(loss, token_id, device)
     if callable(loss):
         return LossOfFunction(loss)
     raise MisconfiguredError(f"loss must be a LossFnConfig or a function of the logits, not {loss!r}.")

@@ -19,6 +19,7 @@ class Plan:
 
     Attributes:
         requests: what was asked for.
+        settings: the requests' settings, each once.
         setting: what the pass runs with: the setting of the request whose gradients are needed, or of the first one.
         activations: places to record.
         gradients: places whose gradient is to be recorded; none if no backward pass is needed.
@@ -28,6 +29,7 @@ class Plan:
 
     def __init__(self, requests: Sequence[Request]) -> None:
         self.requests = requests
+        self.settings = tuple(dict.fromkeys(request.setting for request in requests))
         self.steps: list[int | None] = [None, *range(requests[0].setting.model.config.n_layers)]
         self.last_use: dict[Recorded, int] = {}
         differentiated: list[Setting] = []

@@ -1,16 +1,16 @@
 """Prompts: read, checked against the model and the request, and padded to a batch."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
-from neuron_explainer.activations.derived_scalars.plan import Plan
-from neuron_explainer.errors import PromptError
+from neuron_explainer.activations.derived_scalars.setting import Setting
+from neuron_explainer.errors import InvalidRequestError, PromptError
 from neuron_explainer.models.model_component_registry import Dimension
-from neuron_explainer.models.model_context import ModelContext
+from neuron_explainer.models.model_context import ModelContext, StandardModelContext
 
 
 @dataclass(frozen=True)
@@ -45,21 +45,38 @@ def read_prompt(model_context: ModelContext, prompt: str | Sequence[int] | Tenso
             raise PromptError(
                 f"There is no token {token_id}; {model_context.model_name} has 0 to {model_context.vocab_size - 1}."
             )
-    return Prompt(token_ids, model_context.decode_token_list(token_ids))
+    has_tokenizer = not isinstance(model_context, StandardModelContext) or model_context.has_tokenizer
+    strings = model_context.decode_token_list(token_ids) if has_tokenizer else [f"<{number}>" for number in token_ids]
+    return Prompt(token_ids, strings)
 
 
-def check_positions(plan: Plan, n_tokens: int) -> None:
+def token_id_of(model_context: ModelContext, token: str | int) -> int:
+    """The id of a token that is given as text, or as id.
+
+    Raises:
+        NotOneTokenError: the text is not exactly one token.
+        InvalidRequestError: the model has no token of that id.
+    """
+    if isinstance(token, str):
+        return model_context.encode_token_str(token)
+    if not 0 <= token < model_context.vocab_size:
+        raise InvalidRequestError(
+            f"There is no token {token}; {model_context.model_name} has 0 to {model_context.vocab_size - 1}."
+        )
+    return token
+
+
+def check_positions(settings: Iterable[Setting], n_tokens: int) -> None:
     """Refuse indices of tokens that the shortest prompt does not have.
 
     Raises:
         IndexOutOfRangeError: a trace, node or ablation is at a token that is not there.
     """
-    n_layers = plan.setting.model.config.n_layers
     sizes = {Dimension.SEQUENCE_TOKENS: n_tokens, Dimension.ATTENDED_TO_SEQUENCE_TOKENS: n_tokens}
-    for setting in {id(request.setting): request.setting for request in plan.requests}.values():
+    for setting in settings:
         for index in (setting.config.trace_config, setting.config.node_index_for_attribution, *setting.ablations):
             if index is not None:
-                index.check_against(n_layers, sizes)
+                index.check_against(setting.model.config.n_layers, sizes)
 
 
 def padded(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from neuron_explainer.activations.derived_scalars import catalogue  # noqa: F401  # fills the table of derivers
@@ -12,6 +13,7 @@ from neuron_explainer.activations.derived_scalars.derived_scalar_types import De
 from neuron_explainer.activations.derived_scalars.losses import prepare_loss
 from neuron_explainer.activations.derived_scalars.node import check_node
 from neuron_explainer.activations.derived_scalars.online import error_place
+from neuron_explainer.activations.derived_scalars.prompts import token_id_of
 from neuron_explainer.activations.derived_scalars.scalar_deriver import DERIVERS
 from neuron_explainer.activations.derived_scalars.setting import Setting, autoencoder_kind, kind_of_place
 from neuron_explainer.activations.derived_scalars.traces import check_trace
@@ -87,7 +89,7 @@ def parse_requests(
         raise InvalidRequestError("Nothing was asked for: give at least one DerivedScalarType.")
     model_context = pairs[0][1].get_model_context()
     model = pairs[0][1].get_or_create_model()
-    prepared = prepare_loss(loss, model_context.encode_token_str, model.device)
+    prepared = prepare_loss(loss, partial(token_id_of, model_context), model.device)
     settings: dict[int, Setting] = {}
     requests: dict[tuple[DerivedScalarType, PassType], Request] = {}
     for dst, own_config in pairs:

@@ -1,0 +1,132 @@
+"""Deriving scalars at GPT-2 small's shape, against a plain forward pass of the same model in the same run.
+
+Run as `python benchmarks/bench_derive.py`; set OMP_NUM_THREADS to say how many cores. Weights are random. On a GPU the
+same in bfloat16.
+"""
+
+import argparse
+import subprocess
+import sys
+
+import torch
+import transformers
+from _measure import median_seconds, print_ratio
+
+from neuron_explainer.activations.derived_scalars import DerivedScalarType, DstConfig, LossFnConfig, LossFnName, derive
+from neuron_explainer.models.model_context import StandardModelContext
+from neuron_explainer.models.transformer import Transformer
+
+D = DerivedScalarType
+NODE_TABLE = [
+    D.RESID_POST_EMBEDDING_NORM,
+    D.TOKEN_ATTRIBUTION,
+    D.RESID_POST_EMBEDDING_PROJ_TO_FINAL_RESIDUAL_GRAD,
+    D.ALWAYS_ONE,
+    D.MLP_WRITE_NORM,
+    D.MLP_ACT_TIMES_GRAD,
+    D.MLP_WRITE_TO_FINAL_RESIDUAL_GRAD,
+    D.MLP_POST_ACT,
+    D.UNFLATTENED_ATTN_WRITE_NORM,
+    D.UNFLATTENED_ATTN_ACT_TIMES_GRAD,
+    D.UNFLATTENED_ATTN_WRITE_TO_FINAL_RESIDUAL_GRAD,
+    D.ATTN_QK_PROBS,
+    D.LOGITS,
+]
+RANKED = [
+    D.MLP_ACT_TIMES_GRAD,
+    D.MLP_WRITE_TO_FINAL_RESIDUAL_GRAD,
+    D.UNFLATTENED_ATTN_ACT_TIMES_GRAD,
+    D.UNFLATTENED_ATTN_WRITE_TO_FINAL_RESIDUAL_GRAD,
+]
+LOSS = LossFnConfig(LossFnName.LOGIT_DIFF, [10], [20])
+FORWARD_ONLY = [D.MLP_POST_ACT, D.MLP_WRITE_NORM, D.RESID_POST_MLP_NORM, D.ATTN_WRITE_NORM_PER_SEQUENCE_TOKEN]
+
+
+def model_context(device, dtype):
+    model = Transformer.with_random_weights(
+        Transformer.from_hf_config_and_tensors(
+            (config := transformers.GPT2Config()).to_dict(), transformers.GPT2LMHeadModel(config).state_dict()
+        ).config,
+        device=device,
+        dtype=dtype,
+    )
+    return StandardModelContext("gpt2-small shape, random weights", model)
+
+
+def speed(n_tokens, repeats, device, dtype):
+    context = model_context(device, dtype)
+    model, config = context.get_or_create_model(), DstConfig(model_context=context)
+    prompt = torch.randint(0, 50257, (n_tokens,)).tolist()
+    tokens = torch.tensor([prompt])
+    store = derive(prompt, NODE_TABLE, config, loss=LOSS)
+
+    def waiting(function):
+        def run():
+            result = function()
+            if device.type == "cuda":
+                torch.cuda.synchronize()
+            return result
+
+        return run
+
+    functions = {
+        "plain": lambda: model(tokens),
+        "node table": lambda: derive(prompt, NODE_TABLE, config, loss=LOSS),
+        **{dst.value: lambda dst=dst: derive(prompt, dst, config) for dst in FORWARD_ONLY},
+        "top 10": lambda: store.topk(10, dsts=RANKED),
+        "top and bottom 10": lambda: (store.topk(10, dsts=RANKED), store.topk(10, largest=False, dsts=RANKED)),
+    }
+    seconds = median_seconds({name: waiting(function) for name, function in functions.items()}, repeats=repeats)
+    kind = f"{n_tokens} tokens, {device.type} {str(dtype).removeprefix('torch.')}"
+    plain = seconds["plain"]
+    print(f"{kind}: plain forward {plain * 1e3:.1f} ms")
+    print_ratio(f"{kind}: the node table's 13 types / plain", seconds["node table"] / plain, 3.0 if n_tokens <= 64 else 3.5)
+    for dst in FORWARD_ONLY:
+        print_ratio(f"{kind}: {dst.value} / plain", seconds[dst.value] / plain, 1.1)
+    print_ratio(f"{kind}: top 10 of everything / deriving it", seconds["top 10"] / seconds["node table"], 0.05)
+    print_ratio(f"{kind}: top and bottom 10 / deriving", seconds["top and bottom 10"] / seconds["node table"])
+
+
+def peak_memory(n_tokens):
+    """Peak resident memory of deriving the node table, above the bare libraries, in a process of its own."""
+    context = model_context(torch.device("cpu"), torch.float32)
+    model, config = context.get_or_create_model(), DstConfig(model_context=context)
+    weights = sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
+    derive([1, 2, 3], NODE_TABLE, config, loss=LOSS)
+    with open("/proc/self/clear_refs", "w") as file:
+        file.write("5")  # the high-water mark starts anew
+    before = resident("VmRSS") - weights
+    store = derive(torch.randint(0, 50257, (n_tokens,)).tolist(), NODE_TABLE, config, loss=LOSS)
+    peak = resident("VmHWM") - before
+    results = sum(tensor.numel() * tensor.element_size() for dst in NODE_TABLE for tensor in store.activations(dst).values())
+    print(
+        f"{n_tokens} tokens: results {results / 2**20:.0f} MiB, weights {weights / 2**20:.0f} MiB, peak {peak / 2**20:.0f} MiB"
+    )
+    print_ratio(f"{n_tokens} tokens: peak memory / (results + weights)", peak / (results + weights), 2.5)
+    print_ratio(f"{n_tokens} tokens: (peak - weights) / results", (peak - weights) / results, 2.5)
+
+
+def resident(field):
+    with open("/proc/self/status") as file:
+        return next(int(line.split()[1]) * 1024 for line in file if line.startswith(field))
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--repeats", type=int, default=15)
+    parser.add_argument("--tokens", type=int, nargs="*", default=[64, 512])
+    parser.add_argument("--memory-only", action="store_true")
+    options = parser.parse_args()
+    if options.memory_only:
+        peak_memory(512)
+        return
+    print(f"{torch.get_num_threads()} threads, torch {torch.__version__}")
+    for n_tokens in options.tokens:
+        speed(n_tokens, options.repeats, torch.device("cpu"), torch.float32)
+        if torch.cuda.is_available():
+            speed(n_tokens, options.repeats, torch.device("cuda"), torch.bfloat16)
+    subprocess.run([sys.executable, __file__, "--memory-only"], check=True)
+
+
+if __name__ == "__main__":
+    main()
