@@ -2,13 +2,12 @@
 
 import argparse
 import logging
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from neuron_explainer.errors import NeuronExplainerError
+from neuron_explainer.errors import InvalidRequestError, NeuronExplainerError
 
 _CACHE = "cache"
 
@@ -71,8 +70,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.pop("quiet", False):
         options["progress"] = False
     texts = [Path(path) for path in options.pop("texts")]
-    out = folder_meant(options.pop("out"))
     try:
+        out = folder_meant(options.pop("out"))
         made = collate(options.pop("model"), texts[0] if len(texts) == 1 else texts, out, **options)
     except NeuronExplainerError as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)  # noqa: T201  (this is a command)
@@ -93,10 +92,19 @@ def folder_meant(out: str) -> Path:
 
 
 def cached_dataset_folder(name: str) -> Path:
-    """Where a dataset of one's own is kept that is in no particular place: a folder in the user's cache."""
-    from neuron_explainer.storage.disk_cache import cache_folder
+    """Where a dataset of one's own is kept that is in no particular place: a folder in the user's cache.
 
-    return Path(os.fspath(cache_folder())) / "datasets" / name
+    Raises:
+        InvalidRequestError: the cache is switched off.
+    """
+    from neuron_explainer.storage.disk_cache import CACHE_VARIABLE, cache_folder
+
+    folder = cache_folder()
+    if folder is None:
+        raise InvalidRequestError(
+            f"There is no cache to put {name!r} in: {CACHE_VARIABLE} switches it off. Name a folder."
+        )
+    return folder / "datasets" / name
 
 
 if __name__ == "__main__":
