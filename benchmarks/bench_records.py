@@ -32,8 +32,8 @@ from neuron_explainer.activations.record_json import record_from_json, record_to
 LATENCY_SECONDS = 0.02
 
 
-def made_up_record(n_examples: int = 95, n_tokens: int = 64, neuron: int = 0) -> NeuronRecord:
-    """A record like the public ones: with 95 examples of 64 tokens its file has about 200 KB."""
+def made_up_record(n_examples: int = 107, n_tokens: int = 64, neuron: int = 0) -> NeuronRecord:
+    """A record like the public ones: with 107 examples of 64 tokens its file has about 200 KB."""
     chance = random.Random(neuron)
 
     def example() -> ActivationRecord:
