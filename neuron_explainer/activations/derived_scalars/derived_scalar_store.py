@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 _MOST_ROWS = 1_000_000  # of a DataFrame of everything: some 100 MB
 
 
+def _layer_order(layer_index: int | None) -> int:
+    return -1 if layer_index is None else layer_index
+
+
 class DerivedScalarStore:
     """What was derived from one prompt. The tensors are detached, without a batch axis, and hold no graph.
 
@@ -51,7 +55,7 @@ class DerivedScalarStore:
         summed: Iterable[Dimension] = (),
     ) -> None:
         self._tensors = {
-            key: {layer_index: tensor.detach() for layer_index, tensor in by_layer.items()}
+            key: {layer_index: by_layer[layer_index].detach() for layer_index in sorted(by_layer, key=_layer_order)}
             for key, by_layer in tensors.items()
         }
         self.tokens = list(tokens)
