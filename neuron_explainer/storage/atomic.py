@@ -10,29 +10,32 @@ TEMPORARY_SUFFIX = ".partial"
 
 
 @contextlib.contextmanager
-def replaced_atomically(path: str | os.PathLike[str]) -> Iterator[Path]:
+def replaced_atomically(path: str | os.PathLike[str], *, durable: bool = True) -> Iterator[Path]:
     """Gives a temporary path beside `path`; when the block ends well, what was written there becomes `path`.
 
-    A reader sees the old file or the new one, never a part: the bytes are on the disk before the name changes. When
+    A reader sees the old file or the new one, never a part, and the bytes are on the disk before the name changes. When
     the block fails, `path` is as it was and the temporary file is gone. A process that is killed leaves at most a file
-    whose name ends in `.partial`. Missing folders are made.
+    whose name ends in `.partial`. Missing folders are made. Not `durable`, a power cut may still cost the new file: for
+    what is checked when it is read, and can be had again.
     """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.parent / f".{target.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}{TEMPORARY_SUFFIX}"
     try:
         yield temporary
-        _flush_to_disk(temporary)
+        if durable:
+            _flush_to_disk(temporary)
         os.replace(temporary, target)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    _flush_to_disk(target.parent)
+    if durable:
+        _flush_to_disk(target.parent)
 
 
-def write_bytes_atomically(path: str | os.PathLike[str], content: bytes) -> None:
+def write_bytes_atomically(path: str | os.PathLike[str], content: bytes, *, durable: bool = True) -> None:
     """Write `content` to `path` by `replaced_atomically`."""
-    with replaced_atomically(path) as temporary:
+    with replaced_atomically(path, durable=durable) as temporary:
         temporary.write_bytes(content)
 
 

@@ -92,7 +92,6 @@ class DiskCache:
     def keep(self, url: str, file: BufferedRandom, etag: str | None) -> CachedFile:
         """Make what was downloaded into an `unfinished_file` the cached body of an address, and close the file."""
         file.flush()
-        os.fsync(file.fileno())
         file.seek(0)
         digest = hashlib.file_digest(file, "sha256").hexdigest()
         n_bytes = file.seek(0, os.SEEK_END)
@@ -125,7 +124,8 @@ class DiskCache:
         return self._root / "bodies" / digest[:2] / digest
 
     def _write_entry(self, entry: _Entry) -> None:
-        write_bytes_atomically(self._entry_path(entry.url), msgspec.json.encode(entry))
+        # What a power cut leaves is checked when it is read: no need to wait for the disk.
+        write_bytes_atomically(self._entry_path(entry.url), msgspec.json.encode(entry), durable=False)
 
     def _body_problem(self, body: Path, entry: _Entry) -> str | None:
         try:

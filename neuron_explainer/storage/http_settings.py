@@ -16,11 +16,11 @@ class HttpSettings:
         total_timeout: seconds that the body of one answer may take.
     """
 
-    retries: int = 4
+    retries: int = 3
     pause: float = 0.25
     longest_pause: float = 30.0
-    connect_timeout: float = 10.0
-    read_timeout: float = 30.0
+    connect_timeout: float = 5.0
+    read_timeout: float = 20.0
     total_timeout: float = 900.0
 
 
