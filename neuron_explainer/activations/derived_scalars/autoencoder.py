@@ -19,7 +19,8 @@ from neuron_explainer.activations.derived_scalars.latents import (
     OfflineInputOf,
     OnlineError,
     OnlineLatents,
-    before_start_in_autoencoder,
+    latents_have_gradient,
+    latents_write_before_start,
 )
 from neuron_explainer.activations.derived_scalars.local_gradient import local_residual_gradient
 from neuron_explainer.activations.derived_scalars.mlp import among_neurons, neuron_write_norms
@@ -74,7 +75,7 @@ for _prefix, _kind in {
     "ATTENTION_": NodeType.ATTENTION_AUTOENCODER_LATENT,
 }.items():
     _offline: Shared = shared(inputs=OfflineInputOf(_kind), autoencoder=AutoencoderOf(_kind))(encode)
-    _online, _writes, _before = OnlineLatents(_kind), LatentWritesOf(_kind), before_start_in_autoencoder(_kind)
+    _online, _writes = OnlineLatents(_kind), LatentWritesOf(_kind)
     derives(DerivedScalarType[f"{_prefix}AUTOENCODER_LATENT"], latents=_offline)(latents_as_they_are)
     derives(DerivedScalarType[f"{_prefix}AUTOENCODER_WRITE_NORM"], latents=_offline, writes=_writes)(latent_write_norm)
     _name = f"ONLINE_{_prefix}AUTOENCODER"
@@ -88,19 +89,19 @@ for _prefix, _kind in {
         derives(
             DerivedScalarType[f"{_name}_ACT_TIMES_GRAD"],
             pass_type=_pass_type,
-            where=_before,
+            where=latents_have_gradient(_kind),
             latents=_online,
             other=OnlineLatents(_kind, _BACKWARD),
         )(product)
     derives(
         DerivedScalarType[f"{_name}_WRITE_TO_FINAL_RESIDUAL_GRAD"],
-        where=_before,
+        where=latents_write_before_start(_kind),
         latents=_online,
         other=DirectionAmongLatents(_kind, FinalResidualGradient()),
     )(product)
     derives(
         DerivedScalarType[f"{_name}_WRITE_TO_FINAL_ACTIVATION_RESIDUAL_GRAD"],
-        where=_before,
+        where=latents_write_before_start(_kind),
         latents=_online,
         other=DirectionAmongLatents(_kind, local_residual_gradient),
     )(product)

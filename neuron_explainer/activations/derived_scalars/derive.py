@@ -26,6 +26,7 @@ from neuron_explainer.activations.derived_scalars.passes import PassResult, run_
 from neuron_explainer.activations.derived_scalars.plan import Plan
 from neuron_explainer.activations.derived_scalars.prompts import check_positions, padded, read_prompt
 from neuron_explainer.activations.derived_scalars.requests import DstOrPair, parse_requests
+from neuron_explainer.errors import PromptError
 from neuron_explainer.models.model_component_registry import Dimension, PassType
 
 if TYPE_CHECKING:
@@ -87,6 +88,8 @@ def derive_batch(
     Returns:
         The results of each prompt, padding cut away.
     """
+    if isinstance(prompts, str):
+        raise PromptError(f"derive_batch takes several prompts; for the one text {prompts!r:.80} use derive.")
     plan = Plan(parse_requests(dsts, config, loss, ablations))
     model_context = plan.setting.config.get_model_context()
     read = [read_prompt(model_context, prompt) for prompt in prompts]
@@ -158,9 +161,19 @@ def _run(
         lengths = torch.full((len(tokens),), tokens.shape[1], device=device)
     else:
         lengths = attention_mask.sum(dim=1).to(device, non_blocking=True)
-    result = run_pass(plan, tokens, lengths, attention_mask)
+    with torch.inference_mode(mode=False):
+        result = run_pass(plan, tokens, lengths, attention_mask)
     recorded = result.recorded
-    evaluations = {setting: Evaluation(setting, recorded, lengths, tokens.shape[1]) for setting in plan.settings}
+    evaluations = {
+        setting: Evaluation(
+            setting,
+            recorded,
+            lengths,
+            tokens.shape[1],
+            result.trace_gradient if setting.config.trace_config == plan.setting.config.trace_config else None,
+        )
+        for setting in plan.settings
+    }
     tensors: TensorsByKey = {(request.dst, request.pass_type): {} for request in plan.requests}
     with torch.no_grad():
         for step, layer in enumerate(plan.steps):

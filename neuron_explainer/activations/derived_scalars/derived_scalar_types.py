@@ -260,6 +260,11 @@ class DerivedScalarType(StrEnum):
         return pass_type is PassType.BACKWARD or self.needs_gradient
 
     @property
+    def needs_trace_gradient(self) -> bool:
+        """Whether the traced activation is differentiated locally, with respect to the residual stream before it."""
+        return "_FINAL_ACTIVATION_RESIDUAL_GRAD" in self.name
+
+    @property
     def has_no_layers(self) -> bool:
         """Whether there is one result for the model (layer None) and not one a layer."""
         return self in _TYPES_WITHOUT_LAYERS

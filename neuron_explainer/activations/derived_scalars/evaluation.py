@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from neuron_explainer.activations.derived_scalars.derived_scalar_types import DerivedScalarType
@@ -20,15 +20,23 @@ class Evaluation:
         setting: the request they are computed for.
         lengths: how many real tokens each prompt has, on the model's device.
         n_prompts, n_tokens: the batch's sizes, padding included.
+        trace_gradient: the gradient of the traced activation with respect to the residual stream just before it, where
+            the pass has it already.
     """
 
     def __init__(
-        self, setting: Setting, recorded: Mapping[Recorded, Tensor], lengths: Int[Tensor, " batch"], n_tokens: int
+        self,
+        setting: Setting,
+        recorded: Mapping[Recorded, Tensor],
+        lengths: Int[Tensor, " batch"],
+        n_tokens: int,
+        trace_gradient: Float[Tensor, "batch tokens d_model"] | None = None,
     ) -> None:
         self.setting = setting
         self.lengths = lengths
         self.n_prompts = len(lengths)
         self.n_tokens = n_tokens
+        self.trace_gradient = trace_gradient
         self._recorded = recorded
         self._scalars: dict[tuple[DerivedScalarType, PassType, int | None], Tensor] = {}
         self._intermediate: dict[tuple[Need, int | None], Any] = {}

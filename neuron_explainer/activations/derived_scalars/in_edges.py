@@ -55,10 +55,11 @@ def downstream_of_node(part: Part, *, with_gradient: bool) -> Where:
     """Whether a component reads what the node has written to, and (if its gradient is a factor) has a gradient."""
 
     def where(setting: Setting, layer: int | None) -> bool:
-        reader = _reader(part)
-        _, position = setting.read_by(reader, known_layer(layer))
-        reads_node = setting.node_write_position < position
-        return reads_node and not (with_gradient and position >= setting.start.position and not setting.start.is_loss)
+        _, position = setting.read_by(_reader(part), known_layer(layer))
+        is_reached = setting.is_upstream(setting.node.node_type, setting.node_layer, position)
+        if not with_gradient:
+            return is_reached
+        return is_reached and (setting.start.is_loss or position < setting.start.position)
 
     return where
 

@@ -9,7 +9,6 @@ from torch import Tensor
 from neuron_explainer.activations.derived_scalars.derived_scalar_types import DerivedScalarType
 from neuron_explainer.activations.derived_scalars.evaluation import Evaluation
 from neuron_explainer.activations.derived_scalars.online import error_place, latent_place
-from neuron_explainer.activations.derived_scalars.residual_order import position_in
 from neuron_explainer.activations.derived_scalars.scalar_deriver import Need, Recorded, Scalar, Where
 from neuron_explainer.activations.derived_scalars.setting import Setting
 from neuron_explainer.models.autoencoder import Autoencoder
@@ -18,13 +17,14 @@ from neuron_explainer.models.model_component_registry import NodeType, PassType
 _FORWARD, _BACKWARD = PassType.FORWARD, PassType.BACKWARD
 
 
-def before_start_in_autoencoder(node_type: NodeType) -> Where:
-    """Whether a layer's autoencoder of a kind lies before the start of the backward pass."""
+def latents_have_gradient(node_type: NodeType) -> Where:
+    """Whether a layer's latents of a kind come before the start of the backward pass."""
+    return lambda setting, layer: setting.has_latent_gradient(node_type, layer)
 
-    def where(setting: Setting, layer: int | None) -> bool:
-        return layer is not None and position_in(setting.location_of(node_type), layer) < setting.start.position
 
-    return where
+def latents_write_before_start(node_type: NodeType) -> Where:
+    """Whether a layer's latents of a kind write before the start of the backward pass."""
+    return lambda setting, layer: setting.is_upstream(node_type, layer, setting.start.position)
 
 
 @dataclass(frozen=True)

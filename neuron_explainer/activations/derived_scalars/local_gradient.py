@@ -23,6 +23,8 @@ class LocalResidualGradient(Need):
 
     def value(self, evaluation: Evaluation, layer: int | None) -> Float[Tensor, "batch tokens d_model"]:
         """The gradient, computed once."""
+        if evaluation.trace_gradient is not None:
+            return evaluation.trace_gradient
         gradient: Tensor = evaluation.once(self, None, lambda: self._computed(evaluation))
         return gradient
 

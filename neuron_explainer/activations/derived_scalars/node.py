@@ -182,5 +182,5 @@ derives(
     _DST.SINGLE_NODE_WRITE_TO_FINAL_RESIDUAL_GRAD,
     activation=Scalar(_DST.SINGLE_NODE_WRITE),
     direction=FinalResidualGradient(),
-    where=lambda setting, layer: setting.node_write_position < setting.start.position,
+    where=lambda setting, layer: setting.is_upstream(setting.node.node_type, layer, setting.start.position),
 )(projection)

@@ -5,23 +5,21 @@ from neuron_explainer.activations.derived_scalars.derived_scalar_types import De
 from neuron_explainer.activations.derived_scalars.latent_writes import DirectionAmongLatents
 from neuron_explainer.activations.derived_scalars.latents import OnlineLatents
 from neuron_explainer.activations.derived_scalars.node import NodeGradient
-from neuron_explainer.activations.derived_scalars.residual_order import position_in
 from neuron_explainer.activations.derived_scalars.scalar_deriver import Activation, Where, derives
 from neuron_explainer.activations.derived_scalars.setting import Setting
-from neuron_explainer.models.model_component_registry import ActivationLocationType, LocationWithinLayer, NodeType
+from neuron_explainer.models.model_component_registry import ActivationLocationType, NodeType
 
 _DST = DerivedScalarType
 _PLACE = ActivationLocationType
 _LATENT = NodeType.AUTOENCODER_LATENT
 
 
-def upstream_of_node(location: LocationWithinLayer | None) -> Where:
-    """Whether what writes at a location (None: where the latents are) is upstream of what the node reads."""
+def upstream_of_node(writer: NodeType) -> Where:
+    """Whether what a layer's nodes of a kind write is upstream of what the node reads."""
 
     def where(setting: Setting, layer: int | None) -> bool:
-        writer = setting.location_of(_LATENT) if location is None else location
         _, reader_position = setting.node_read
-        return layer is not None and position_in(writer, layer) < reader_position
+        return setting.is_upstream(writer, layer, reader_position)
 
     return where
 
@@ -31,21 +29,21 @@ derives(
     probs=Activation(_PLACE.ATTN_QK_PROBS),
     values=Activation(_PLACE.ATTN_VALUE),
     direction=attention.among_values(NodeGradient()),
-    where=upstream_of_node(LocationWithinLayer.ATTN),
+    where=upstream_of_node(NodeType.ATTENTION_HEAD),
 )(attention.write_to_direction)
 
 derives(
     _DST.MLP_OUT_EDGE_ATTRIBUTION,
     post_act=Activation(_PLACE.MLP_POST_ACT),
     direction=mlp.among_neurons(NodeGradient()),
-    where=upstream_of_node(LocationWithinLayer.MLP),
+    where=upstream_of_node(NodeType.MLP_NEURON),
 )(mlp.write_to_direction)
 
 derives(
     _DST.ONLINE_AUTOENCODER_OUT_EDGE_ATTRIBUTION,
     latents=OnlineLatents(_LATENT),
     other=DirectionAmongLatents(_LATENT, NodeGradient()),
-    where=upstream_of_node(None),
+    where=upstream_of_node(_LATENT),
 )(autoencoder.product)
 
 derives(

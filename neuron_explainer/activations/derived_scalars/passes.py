@@ -14,7 +14,7 @@ from neuron_explainer.activations.derived_scalars.online import error_place, lat
 from neuron_explainer.activations.derived_scalars.plan import Plan
 from neuron_explainer.activations.derived_scalars.scalar_deriver import Recorded
 from neuron_explainer.activations.derived_scalars.setting import Setting, kind_of_place
-from neuron_explainer.activations.derived_scalars.traces import gradient_of_trace
+from neuron_explainer.activations.derived_scalars.traces import gradient_of_trace, value_of_trace
 from neuron_explainer.models.model_component_registry import PassType
 
 
@@ -26,11 +26,13 @@ class PassResult:
         recorded: activations and gradients.
         loss: each prompt's loss, if one was given.
         traced: each prompt's traced activation, if one is traced.
+        trace_gradient: the gradient of that with respect to the residual stream just before it, if it was needed.
     """
 
     recorded: dict[Recorded, Tensor]
     loss: Float[Tensor, " batch"] | None
     traced: Float[Tensor, " batch"] | None
+    trace_gradient: Float[Tensor, "batch tokens d_model"] | None
 
 
 def run_pass(
@@ -56,7 +58,8 @@ def run_pass(
             loss = None if setting.loss is None else _loss_of(setting.loss, logits, lengths)
             traced, direction = None, None
             if plan.traced_residuals:
-                traced, direction = gradient_of_trace(setting, setting.trace, lengths, lambda place: recording[place])
+                trace_of = gradient_of_trace if plan.needs_trace_gradient else value_of_trace
+                traced, direction = trace_of(setting, setting.trace, lengths, lambda place: recording[place])
             if graph is not None and direction is not None:
                 graph.backward((graph[setting.start.residual] * direction).sum())
             elif graph is not None and loss is not None:
@@ -64,7 +67,7 @@ def run_pass(
     recorded = {Recorded(*key): recording[key] for key in plan.activations}
     if graph is not None:
         recorded |= {Recorded(*key, PassType.BACKWARD): graph.gradient(*key) for key in plan.gradients}
-    return PassResult(recorded, None if loss is None else loss.detach(), traced)
+    return PassResult(recorded, None if loss is None else loss.detach(), traced, direction)
 
 
 def _overwrite(setting: Setting, ablation: AblationSpec) -> AbstractContextManager[object]:

@@ -63,6 +63,11 @@ class Plan:
             )
 
     @property
+    def needs_trace_gradient(self) -> bool:
+        """Whether the traced activation is differentiated, by the model's backward pass or locally."""
+        return self.has_backward_pass or any(request.dst.needs_trace_gradient for request in self.requests)
+
+    @property
     def needs_all_logits(self) -> bool:
         """Whether the pass has to compute the logits of all tokens."""
         place = ActivationLocationType.LOGITS

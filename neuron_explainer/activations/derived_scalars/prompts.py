@@ -1,5 +1,6 @@
 """Prompts: read, checked against the model and the request, and padded to a batch."""
 
+import operator
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -30,10 +31,14 @@ def read_prompt(model_context: ModelContext, prompt: str | Sequence[int] | Tenso
     if isinstance(prompt, str):
         token_ids = model_context.encode(prompt)
     else:
-        numbers = prompt.tolist() if isinstance(prompt, Tensor) else list(prompt)
-        if not all(isinstance(number, int) for number in numbers):
-            raise PromptError(f"A prompt is a text, or a flat sequence of token ids; this is {prompt!r:.200}.")
-        token_ids = numbers
+        try:
+            token_ids = [
+                operator.index(number) for number in (prompt.tolist() if isinstance(prompt, Tensor) else prompt)
+            ]
+        except TypeError:
+            raise PromptError(
+                f"A prompt is a text, or a flat sequence of token ids; this is {prompt!r:.200}."
+            ) from None
     shown = f"The prompt {prompt!r:.80}" if isinstance(prompt, str) else "The prompt"
     if not token_ids:
         raise PromptError(f"{shown} has no tokens; give at least one.")

@@ -10,6 +10,12 @@ from typing import TYPE_CHECKING
 from neuron_explainer.activations.derived_scalars import catalogue  # noqa: F401  # fills the table of derivers
 from neuron_explainer.activations.derived_scalars.config import DstConfig
 from neuron_explainer.activations.derived_scalars.derived_scalar_types import DerivedScalarType
+from neuron_explainer.activations.derived_scalars.indexing import (
+    AblationSpec,
+    ActivationIndex,
+    NodeIndex,
+    TraceConfig,
+)
 from neuron_explainer.activations.derived_scalars.losses import prepare_loss
 from neuron_explainer.activations.derived_scalars.node import check_node
 from neuron_explainer.activations.derived_scalars.online import error_place
@@ -28,7 +34,6 @@ from neuron_explainer.errors import (
 from neuron_explainer.models.model_component_registry import Dimension, PassType
 
 if TYPE_CHECKING:
-    from neuron_explainer.activations.derived_scalars.indexing import AblationSpec
     from neuron_explainer.activations.derived_scalars.loss import LossFnConfig, LossFunction
 
 _DST = DerivedScalarType
@@ -186,29 +191,54 @@ def _check_place(setting: Setting, dst: DerivedScalarType) -> None:
 
 def _check_setting(setting: Setting) -> None:
     """Refuse layers, components and ablations that the model does not have."""
-    config, model_config = setting.config, setting.model.config
-    n_layers = model_config.n_layers
+    config, n_layers = setting.config, setting.model.config.n_layers
     for layer in setting.layers:
         if not 0 <= layer < n_layers:
             raise InvalidRequestError(f"layer_indices holds {layer}; the model has layers 0 to {n_layers - 1}.")
-
-    sizes = {dimension: size for dimension in Dimension if (size := model_config.size_of(dimension)) is not None}
-    for index in (config.trace_config, config.node_index_for_attribution, config.activation_index_for_fake_grad):
+    named: list[NodeIndex | ActivationIndex | None] = [trace.node_index for trace in _traces(config)]
+    named += [config.node_index_for_attribution, config.activation_index_for_fake_grad]
+    named += [ablation.index for ablation in setting.ablations]
+    for index in named:
         if index is not None:
-            index.check_against(n_layers, sizes)
+            index.check_against(n_layers, partial(_size_of, setting, index))
     if config.trace_config is not None:
         check_trace(config.trace_config)
     if config.node_index_for_attribution is not None:
         check_node(config.node_index_for_attribution)
     for ablation in setting.ablations:
-        ablation.check_against(n_layers, sizes)
-        index = ablation.index
-        if index.activation_location_type.is_online_autoencoder_place:
-            setting.autoencoder(kind_of_place(index.activation_location_type), index.layer_index)
-        elif index.pass_type is PassType.BACKWARD and not setting.has_gradient(
-            index.activation_location_type, index.layer_index
-        ):
-            raise NothingToDifferentiateError(
-                f"The gradient at {index.activation_location_type.value} of layer {index.layer_index} cannot be "
-                "overwritten: the backward pass starts before it."
+        _check_ablation(setting, ablation.index)
+
+
+def _traces(config: DstConfig) -> Iterator[TraceConfig]:
+    """The trace, the one downstream of it, and so on."""
+    trace = config.trace_config
+    while trace is not None:
+        yield trace
+        trace = trace.downstream_trace_config
+
+
+def _size_of(setting: Setting, index: NodeIndex | ActivationIndex, dimension: Dimension) -> int | None:
+    """How long an axis is that an index is about; None where the prompt decides it."""
+    if dimension is not Dimension.AUTOENCODER_LATENTS:
+        return setting.model.config.size_of(dimension)
+    node_type = index.node_type if isinstance(index, NodeIndex) else kind_of_place(index.activation_location_type)
+    return setting.autoencoder(node_type, index.layer_index).n_latents
+
+
+def _check_ablation(setting: Setting, index: ActivationIndex) -> None:
+    """Refuse what cannot be overwritten: places of autoencoders that are not there, gradients that are not computed."""
+    place = index.activation_location_type
+    located = place, index.layer_index
+    if place.is_online_autoencoder_place:
+        kind = kind_of_place(place)
+        setting.autoencoder(kind, index.layer_index)
+        if "ERROR" in place.name and error_place(setting.autoencoder_context(kind)) is not place:
+            raise AutoencoderMismatchError(
+                f"{place.value} is not a place of autoencoders of {setting.autoencoder_context(kind).dst.value}."
             )
+        located = setting.autoencoder_place(kind, index.layer_index)
+    if index.pass_type is PassType.BACKWARD and not setting.has_gradient(*located):
+        raise NothingToDifferentiateError(
+            f"The gradient at {place.value} of layer {index.layer_index} cannot be overwritten: the backward pass "
+            "starts before it."
+        )

@@ -153,6 +153,20 @@ class Setting:
             and ActivationLocationType.LOGITS not in touched
         )
 
+    def has_latent_gradient(self, node_type: NodeType, layer: int | None) -> bool:
+        """Whether a layer's latents come before the start of the backward pass."""
+        return self.has_gradient(*self.autoencoder_place(node_type, layer))
+
+    def is_upstream(self, node_type: NodeType, layer: int | None, position: int) -> bool:
+        """Whether what a layer's nodes of a kind write is upstream of the residual stream at a position.
+
+        Autoencoders of the residual stream itself come after what is recorded there and before what reads it, so their
+        latents are upstream of their own place.
+        """
+        location = self.location_of(node_type)
+        own = position_in(location, known_layer(layer))
+        return own < position or (own == position and location in _RESIDUAL_LOCATIONS)
+
     # The node that edges lead from or to
 
     @property
@@ -175,11 +189,6 @@ class Setting:
     def node_read(self) -> tuple[PlaceAndLayer, int]:
         """The place of the residual stream that the node reads, and its position."""
         return self.read_by(self.node.node_type, self.node_layer)
-
-    @property
-    def node_write_position(self) -> int:
-        """The position at which the node writes to the residual stream."""
-        return position_in(self.location_of(self.node.node_type), self.node_layer)
 
     # Autoencoders
 

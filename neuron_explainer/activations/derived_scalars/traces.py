@@ -130,6 +130,15 @@ def gradient_of_trace(
     return values.detach(), direction
 
 
+def value_of_trace(
+    setting: Setting, trace: TraceConfig, lengths: Int[Tensor, " batch"], residual_at: Callable[[PlaceAndLayer], Tensor]
+) -> tuple[Float[Tensor, " batch"], None]:
+    """The traced activation of each prompt, and no gradient."""
+    resid = residual_at(setting.start_of(trace).residual)
+    with torch.no_grad():
+        return traced_activation(setting, trace, resid, lengths, residual_at), None
+
+
 def check_trace(trace: TraceConfig) -> None:
     """Refuse a trace of a head at a whole axis of tokens, or at a pair of which the later token is attended to.
 
