@@ -20,7 +20,7 @@ from neuron_explainer.views.record_page import component_name, record_document, 
 from neuron_explainer.views.statistics import histogram_of, statistics_of
 from neuron_explainer.views.token_text import token_label
 
-HISTOGRAM = Histogram(edges=[-1.0, 0.0, 1.0, 21.0], counts=[10, 1000, 0])
+HISTOGRAM = Histogram(edges=[-2.0, -1.0, 0.0, 1.0, 21.0, 30.0, 40.0], counts=[0, 10, 0, 1000, 0, 0])
 
 
 def _bars(root: Element) -> list[Element]:
@@ -84,11 +84,11 @@ def test_the_histogram_is_the_records() -> None:
     bars = _bars(root)
     assert [bar.attributes["title"] for bar in bars] == [
         "−1 to 0: 10 tokens of the corpus",
-        "0 to 1: 1,000 tokens of the corpus",
-        "1 to 21: 0 tokens of the corpus",
-    ]
+        "0 to 1: 0 tokens of the corpus",
+        "1 to 21: 1,000 tokens of the corpus",
+    ]  # and no empty bins at the ends
     heights = [int(bar.style["height"].removesuffix("px")) for bar in bars]
-    assert heights == [round(72 * math.log(11) / math.log(1001)), 72, 0]
+    assert heights == [round(72 * math.log(11) / math.log(1001)), 0, 72]
     assert "1,010 tokens of the corpus" in root.text
 
 
@@ -172,7 +172,7 @@ def test_looking_at_a_record_imports_neither_torch_nor_widgets_nor_plotly() -> N
 
 def test_the_histogram_plot_is_the_records() -> None:
     figure = plot_histogram(replace(neuron_record(), histogram=HISTOGRAM))
-    assert list(figure.data[0].y) == [10, 1000, 0]
+    assert list(figure.data[0].y) == [10, 0, 1000]
     assert list(figure.data[0].x) == [-0.5, 0.5, 11.0]
     assert list(figure.data[0].width) == [1.0, 1.0, 20.0]
     assert [line.x0 for line in figure.layout.shapes] == [0.25, 1.5]

@@ -138,7 +138,7 @@ class _Page:
         peak = "" if highest is None else format_value(highest)
         return (
             f'<div class="ne-example" style="display:flex;gap:14px;border-top:1px solid {LINE};padding:6px 0">'
-            f'<div title="the largest activation of this example" style="color:{MUTED};font-size:12px;min-width:52px;'
+            f'<div title="the largest activation of this example" style="color:{MUTED};font-size:12px;min-width:66px;'
             f'text-align:right;padding-top:3px">{peak}</div><div style="flex:1 1 0;min-width:0">{text}</div></div>'
         )
 

@@ -57,16 +57,28 @@ class ShownHistogram:
 
 
 def histogram_of(record: NeuronRecord) -> ShownHistogram | None:
-    """The histogram of a record; where it holds none, that of its random examples; None where there are none either."""
+    """The histogram of a record, without empty bins at its ends; where it holds none, that of its random examples.
+
+    None where there are none either.
+    """
     unit = "token pairs" if record.is_by_token_pair else "tokens"
     if record.histogram is not None:
-        return ShownHistogram(record.histogram, f"{unit} of the corpus")
+        return ShownHistogram(_without_empty_ends(record.histogram), f"{unit} of the corpus")
     values = [value for example in record.random_sample for value in example.activations]
     if not values:
         return None
     counts, edges = np.histogram(np.asarray(values, dtype=np.float64), bins=N_BINS_OF_EXAMPLES)
     histogram = Histogram(edges=[float(edge) for edge in edges], counts=[int(count) for count in counts])
     return ShownHistogram(histogram, f"{unit} of {counted(len(record.random_sample), 'random example')}")
+
+
+def _without_empty_ends(histogram: Histogram) -> Histogram:
+    """The histogram from its first to its last bin that counted anything."""
+    filled = [place for place, count in enumerate(histogram.counts) if count]
+    if not filled:
+        return histogram
+    first, last = filled[0], filled[-1]
+    return Histogram(edges=histogram.edges[first : last + 2], counts=histogram.counts[first : last + 1])
 
 
 def histogram_bars(record: NeuronRecord, scale: ColourScale) -> str:

@@ -27,9 +27,12 @@ ne.datasets().drop(columns="path")
 # where it is below; hover over a token for its position and value. `·` stands for a space, `↵` for the end of a line.
 # *Top activations* are the passages with the highest peaks of the whole corpus, *quantiles* go down from there, and
 # *random examples* are what it does on most text.
+#
+# The model read Jane Austen, the King James Bible, the Python documentation and WordNet. This neuron has learnt who
+# speaks in a novel: it fires on the *Mr.* or *Mrs.* that follows a quotation and *said*.
 
 # %%
-record = ne.load_neuron("tiny", layer=2, neuron=0)
+record = ne.load_neuron("tiny", layer=1, neuron=355)
 record
 
 # %% [markdown]
@@ -40,11 +43,11 @@ record
 # own and press *Compute* to see what this neuron does on it.
 
 # %%
-viewer = ne.NeuronViewer("tiny", layer=2, neuron=1, examples=6)
+viewer = ne.NeuronViewer("tiny", layer=1, neuron=216, examples=6)
 viewer
 
 # %% [markdown]
-# `viewer.record` is the record on view, `viewer.show(layer=1, neuron=7)` goes elsewhere, and `viewer.save_html("neuron.html")`
+# `viewer.record` is the record on view, `viewer.show(layer=2, neuron=95)` goes elsewhere, and `viewer.save_html("neuron.html")`
 # writes a page that needs no notebook.
 #
 # ## As a table
@@ -62,7 +65,7 @@ tokens.nlargest(10, "activation")[["kind", "example", "position", "token", "acti
 # its bursts are (a normal distribution has 3).
 
 # %%
-layer = ne.load_neurons([(2, neuron) for neuron in range(512)], dataset="tiny").to_dataframe()
+layer = ne.load_neurons([(1, neuron) for neuron in range(512)], dataset="tiny").to_dataframe()
 selective = layer.sort_values("kurtosis", ascending=False)
 selective.head(8)
 
@@ -76,7 +79,7 @@ px.scatter(
     log_x=True,
     log_y=True,
     hover_data=["neuron", "max_activation"],
-    title="Layer 2: the rarer, the stronger",
+    title="Layer 1: the rarer, the stronger",
     labels={"activation_frequency": "share of tokens on which the neuron is above 0"},
     template="plotly_white",
     height=420,
@@ -88,7 +91,7 @@ px.scatter(
 # %%
 from neuron_explainer.views import plot_example, plot_histogram
 
-most_selective = ne.load_neuron("tiny", layer=2, neuron=int(selective.iloc[0].neuron))
+most_selective = ne.load_neuron("tiny", layer=1, neuron=int(selective.iloc[0].neuron))
 plot_histogram(most_selective)
 
 # %% [markdown]
@@ -97,26 +100,29 @@ plot_histogram(most_selective)
 # A head has a value for each *pair* of tokens: how much the one that attends takes from the one attended to. The bar above
 # a token is the most it takes from any token, the bar below it the most that a later token takes from it. Open *all pairs*
 # for the triangle of all of them.
+#
+# At the end of a verse this head looks back to the verse's number, over everything in between: the next number is due.
 
 # %%
-head = ne.load_neuron("tiny", layer=1, neuron=2, dst="attn_write_norm")
+head = ne.load_neuron("tiny", layer=2, neuron=2, dst="attn_write_norm")
 head
 
 # %% [markdown]
-# The first example as a figure:
+# The second example as a figure:
 
 # %%
-plot_example(head.most_positive_activation_records[0])
+plot_example(head.most_positive_activation_records[1])
 
 # %% [markdown]
 # ## On your own text
 #
 # The embedded model is here too, so a record can be made on the spot. `live_record` takes any supported model: a folder,
-# a hub id, or a `transformers` model that is loaded already.
+# a hub id, or a `transformers` model that is loaded already. Here is the first neuron again, on sentences of ours:
 
 # %%
 model = ne.load_model("tiny")
-ne.live_record(model, layer=2, neuron=int(selective.iloc[0].neuron), texts=["And the LORD spake unto Moses, saying,"])
+texts = ['"I am quite sure of it," said Mr. Knightley.', "Mr. Knightley was quite sure of it."]
+ne.live_record(model, layer=1, neuron=355, texts=texts)
 
 # %% [markdown]
 # ## Where to go from here
