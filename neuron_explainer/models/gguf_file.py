@@ -7,7 +7,6 @@ multiple of the alignment on, the data. Reading stops at the data, so opening a 
 
 import math
 import mmap
-import struct
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,12 +22,9 @@ from neuron_explainer.errors import (
     MissingPackageError,
     UnsupportedCheckpointError,
 )
+from neuron_explainer.models.gguf_cursor import GgufCursor
 from neuron_explainer.models.raw_tensors import ELEMENTS_PER_PIECE, fill_in_pieces, stream_elements
 
-_SCALAR_FORMATS = {
-    0: "<B", 1: "<b", 2: "<H", 3: "<h", 4: "<I", 5: "<i", 6: "<f", 7: "<?", 10: "<Q", 11: "<q", 12: "<d"
-}  # fmt: skip
-_FLOAT32, _STRING, _ARRAY = 6, 8, 9
 _PLAIN_DTYPES = {0: torch.float32, 1: torch.float16, 28: torch.float64, 30: torch.bfloat16}
 """The tensor types that are plain numbers; all others are quantised (or whole numbers, which no weight is)."""
 _DEFAULT_ALIGNMENT = 32
@@ -64,7 +60,7 @@ class GgufFile:
         if n_bytes == 0:
             raise MalformedCheckpointError(f"{path} is empty.", file=path)
         with path.open("rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as content:
-            cursor = _Cursor(path, content)
+            cursor = GgufCursor(path, content)
             n_tensors, n_entries = _read_preamble(cursor)
             metadata = {}
             for _ in range(n_entries):
@@ -159,59 +155,7 @@ class GgufFile:
             )
 
 
-@dataclass
-class _Cursor:
-    """A place in the file's bytes, which moves on as values are read."""
-
-    path: Path
-    content: mmap.mmap
-    position: int = 0
-
-    def take(self, n_bytes: int) -> bytes:
-        piece = self.content[self.position : self.position + n_bytes]
-        if len(piece) != n_bytes:
-            raise MalformedCheckpointError(
-                f"{self.path} is cut off or no GGUF file: it ends at byte {len(self.content)}, in the middle of its "
-                f"description, where {n_bytes} bytes from byte {self.position} on were expected.",
-                file=self.path,
-            )
-        self.position += n_bytes
-        return piece
-
-    def scalar(self, layout: str) -> Any:
-        return struct.unpack(layout, self.take(struct.calcsize(layout)))[0]
-
-    def string(self) -> str:
-        start = self.position
-        try:
-            return self.take(self.scalar("<Q")).decode()
-        except UnicodeDecodeError as error:
-            raise MalformedCheckpointError(
-                f"{self.path}: the text at byte {start} is no UTF-8.", file=self.path
-            ) from error
-
-    def value(self, type_number: int) -> Any:
-        if type_number == _STRING:
-            return self.string()
-        if type_number == _ARRAY:
-            item_type, length = self.scalar("<I"), self.scalar("<Q")
-            if length > len(self.content):
-                raise MalformedCheckpointError(f"{self.path} claims a list of {length} entries.", file=self.path)
-            if item_type in _SCALAR_FORMATS:
-                layout = np.dtype(_SCALAR_FORMATS[item_type])
-                return np.frombuffer(self.take(length * layout.itemsize), dtype=layout).tolist()
-            return [self.value(item_type) for _ in range(length)]
-        if type_number not in _SCALAR_FORMATS:
-            raise MalformedCheckpointError(
-                f"{self.path}: byte {self.position - 4} names a value's type {type_number}, which GGUF does not have.",
-                file=self.path,
-            )
-        value = self.scalar(_SCALAR_FORMATS[type_number])
-        # The shortest number that the 32 bits stand for: 1e-05, not 9.999999747378752e-06.
-        return float(str(np.float32(value))) if type_number == _FLOAT32 else value
-
-
-def _read_preamble(cursor: _Cursor) -> tuple[int, int]:
+def _read_preamble(cursor: GgufCursor) -> tuple[int, int]:
     """How many tensors and how many metadata entries the file has."""
     if cursor.take(4) != b"GGUF":
         raise MalformedCheckpointError(
@@ -227,7 +171,7 @@ def _read_preamble(cursor: _Cursor) -> tuple[int, int]:
     return cursor.scalar("<Q"), cursor.scalar("<Q")
 
 
-def _tensor_entry(cursor: _Cursor, name: str) -> GgufTensor:
+def _tensor_entry(cursor: GgufCursor, name: str) -> GgufTensor:
     """A tensor as listed; its offset is still counted from where the data begin."""
     n_dimensions = cursor.scalar("<I")
     if n_dimensions > _MOST_DIMENSIONS:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import BinaryIO
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from neuron_explainer.errors import MalformedCheckpointError, NonFiniteTensorError
@@ -32,7 +33,7 @@ def stream_elements(
     dtype: torch.dtype,
     device: torch.device,
     name: str,
-) -> Tensor:
+) -> Float[Tensor, "..."]:
     """Read a tensor that is stored as plain little-endian numbers, row by row.
 
     Args:
@@ -70,7 +71,7 @@ def fill_in_pieces(
     file: str,
     name: str,
     elements_per_piece: int = ELEMENTS_PER_PIECE,
-) -> Tensor:
+) -> Float[Tensor, "..."]:
     """Build a tensor from consecutive pieces of it, each converted and checked as it comes.
 
     Args:
@@ -102,7 +103,7 @@ def fill_in_pieces(
     return result
 
 
-def check_finite(tensor: Tensor, *, file: str, name: str) -> None:
+def check_finite(tensor: Float[Tensor, "..."], *, file: str, name: str) -> None:
     """Refuse a tensor with NaN or infinity in it.
 
     It costs one pass over the numbers and no memory of their size: a sum is finite only if all its terms are, and only
@@ -120,12 +121,14 @@ def check_finite(tensor: Tensor, *, file: str, name: str) -> None:
         _raise_non_finite(tensor.detach().reshape(-1), 0, tuple(tensor.shape), file=file, name=name)
 
 
-def _is_finite(piece: Tensor) -> bool:
+def _is_finite(piece: Float[Tensor, "..."]) -> bool:
     accumulator = torch.float64 if piece.dtype == torch.float64 else torch.float32
     return bool(torch.isfinite(piece.sum(dtype=accumulator))) or bool(torch.isfinite(piece).all())
 
 
-def _raise_non_finite(piece: Tensor, start: int, shape: tuple[int, ...], *, file: str, name: str) -> None:
+def _raise_non_finite(
+    piece: Float[Tensor, "elements"], start: int, shape: tuple[int, ...], *, file: str, name: str
+) -> None:
     bad = (~torch.isfinite(piece)).nonzero().view(-1)
     index = _unravel(start + int(bad[0]), shape)
     raise NonFiniteTensorError(
@@ -150,7 +153,7 @@ def _pieces(n_elements: int, per_piece: int) -> Iterator[tuple[int, int]]:
         yield start, min(start + per_piece, n_elements)
 
 
-def _read_exactly(file: BinaryIO, destination: Tensor, name: str) -> None:
+def _read_exactly(file: BinaryIO, destination: Float[Tensor, "elements"], name: str) -> None:
     """Fill a flat CPU tensor with the file's next bytes."""
     view = memoryview(destination.view(torch.uint8).numpy().data)
     position = 0

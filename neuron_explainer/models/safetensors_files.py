@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from neuron_explainer.errors import MalformedCheckpointError, UnsupportedCheckpointError
@@ -73,7 +74,7 @@ class SafetensorsReader:
         """The name itself."""
         return name
 
-    def read(self, name: str, *, dtype: torch.dtype, device: torch.device) -> Tensor:
+    def read(self, name: str, *, dtype: torch.dtype, device: torch.device) -> Float[Tensor, "..."]:
         """A tensor's numbers, streamed from its file.
 
         Raises:

@@ -4,6 +4,7 @@ from collections.abc import Collection
 from typing import Protocol, runtime_checkable
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 
@@ -23,7 +24,7 @@ class TensorReader(Protocol):
     def stored_name(self, name: str) -> str:
         """The name that the file itself gives the tensor."""
 
-    def read(self, name: str, *, dtype: torch.dtype, device: torch.device) -> Tensor:
+    def read(self, name: str, *, dtype: torch.dtype, device: torch.device) -> Float[Tensor, "..."]:
         """A tensor's numbers, all finite.
 
         Raises:
