@@ -112,7 +112,8 @@ def _answered(url: str, headers: dict[str, str], settings: HttpSettings) -> Iter
         raise DownloadError(shown(url), "it redirects in circles") from None
     except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError, UnicodeError) as error:
         problem = f"it could not be reached ({type(error).__name__}): {_without_address(error)}"
-        raise DownloadError(shown(url), problem) from None
+        hint = "Without a network, what was downloaded before and what is on this machine still loads."
+        raise DownloadError(shown(url), f"{problem}. {hint}") from None
     with response:
         yield response
 
