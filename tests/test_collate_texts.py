@@ -171,9 +171,17 @@ def test_batches_pad_little() -> None:
     assert pool.batches(20)[1].sequence_index.tolist() == [1, 3]
 
 
-def test_texts_that_have_become_fewer_are_noticed() -> None:
-    with pytest.raises(CorpusChangedError, match="only 1"):
-        list(pools(stream([[1]]), numbers, CollateSettings(), start=Cursor(texts=3)))
+def test_texts_that_have_changed_are_noticed() -> None:
+    before = stream([[1], [2, 3], [4]])
+    list(pools(before, numbers, CollateSettings()))
+    expected = before.n_texts, before.digest
+    for changed in ([[1]], [[1], [2, 3]], [[1], [2, 9], [4]], [[2, 3], [1], [4]], [[1], [2], [3, 4]]):
+        spelled = (Text(" ".join(map(str, tokens)), "") for tokens in changed)
+        with pytest.raises(CorpusChangedError, match="first 3 texts"):
+            list(pools(CorpusReader(spelled, expected), numbers, CollateSettings(), start=Cursor(texts=1)))
+    longer = (Text(text, "") for text in ("1", "2 3", "4", "5"))
+    (pool,) = pools(CorpusReader(longer, expected), numbers, CollateSettings(), start=Cursor(texts=1, sequences=1))
+    assert pool.sequences == [[2, 3], [4], [5]]
 
 
 @pytest.mark.parametrize(

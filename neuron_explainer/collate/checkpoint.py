@@ -38,6 +38,11 @@ class Position:
     digest: str
     is_complete: bool = False
 
+    @property
+    def read(self) -> tuple[int, str]:
+        """What a reader of the same texts must find: how many texts, and their digest."""
+        return self.n_texts, self.digest
+
 
 @dataclass(frozen=True)
 class Checkpoint:

@@ -15,7 +15,7 @@ from neuron_explainer.collate.progress import Progress
 from neuron_explainer.collate.settings import CollateSettings
 from neuron_explainer.collate.texts import Text
 from neuron_explainer.collate.windows import CorpusReader, Cursor, Pool, pools
-from neuron_explainer.errors import CorpusChangedError, InvalidRequestError, OutOfSpaceError
+from neuron_explainer.errors import InvalidRequestError, OutOfSpaceError
 
 
 @dataclass
@@ -93,9 +93,9 @@ class _LocalRun:
     def __init__(self, job: Job) -> None:
         self.job = job
         self.collation = job.empty_collation()
-        self.reader = CorpusReader(job.texts())
         checkpoint = load_checkpoint(job.folder, job.identity) if job.folder is not None else None
         self.position = self.saved = checkpoint.position if checkpoint else None
+        self.reader = CorpusReader(job.texts(), self.position.read if self.position else None)
         if checkpoint is not None:
             self.collation.restore(checkpoint.tensors, job.device)
             job.progress.resume(checkpoint.position.pool_start.tokens)
@@ -111,19 +111,12 @@ class _LocalRun:
     def to_the_end(self) -> None:
         if self.position is not None and self.position.is_complete:
             return
-        resumed_at = self.position
-        start = resumed_at.pool_start if resumed_at else Cursor()
+        start = self.position.pool_start if self.position else Cursor()
+        done = self.position.batches_done if self.position else 0
         end = start
         for pool in self.job.pools(self.reader, start):
-            done = 0
-            if resumed_at is not None:
-                done = resumed_at.batches_done
-                self._check_same_texts(resumed_at)
-                resumed_at = None
             self._through(pool, done)
-            end = pool.end
-        if resumed_at is not None and (resumed_at.batches_done or resumed_at.n_texts > self.reader.n_texts):
-            self._check_same_texts(resumed_at)
+            end, done = pool.end, 0
         if end.sequences == 0:
             raise InvalidRequestError("The texts hold not a single token: there is nothing to collate.")
         self.position = Position(end, 0, self.reader.n_texts, self.reader.digest, is_complete=True)
@@ -142,14 +135,6 @@ class _LocalRun:
             self.job.progress.advance(int(batch.lengths.sum()), self.reader.n_characters)
             if time.monotonic() - self._saved_at >= self.job.checkpoint_seconds:
                 self._save()
-
-    def _check_same_texts(self, resumed_at: Position) -> None:
-        """Whether the texts up to the end of the pool that is resumed are those of before."""
-        if (self.reader.n_texts, self.reader.digest) != (resumed_at.n_texts, resumed_at.digest):
-            raise CorpusChangedError(
-                f"The first {resumed_at.n_texts} texts are not those that the run began with. Resume it with the same "
-                "texts in the same order, or start anew with overwrite=True."
-            )
 
     def save_what_is_done(self) -> None:
         """Save, unless nothing was done since the last time, or a batch was being taken in when the run stopped."""

@@ -82,23 +82,40 @@ class Pool:
 
 
 class CorpusReader:
-    """Reads texts one by one, and keeps count and a digest of what was read."""
+    """Reads texts one by one, keeps count and a digest of what was read, and compares it with what was read before."""
 
-    def __init__(self, texts: Iterator[Text]) -> None:
+    def __init__(self, texts: Iterator[Text], expected_digest: tuple[int, str] | None = None) -> None:
+        """Begin before the first text; `expected_digest` is the digest that an earlier run had after so many texts."""
         self._texts = texts
+        self._expected = expected_digest
         self._hash = hashlib.sha256()
         self.n_texts = 0
         self.n_characters = 0
 
     def next(self) -> Text | None:
-        """The next text; None after the last."""
+        """The next text; None after the last.
+
+        Raises:
+            CorpusChangedError: the texts are not those of the earlier run.
+        """
         text = next(self._texts, None)
         if text is not None:
             content = text.content.encode()
             self._hash.update(len(content).to_bytes(8, "little") + content)
             self.n_texts += 1
             self.n_characters += len(text.content)
+        if self._expected is not None:
+            self._compare(*self._expected, ended=text is None)
         return text
+
+    def _compare(self, n_texts: int, digest: str, ended: bool) -> None:
+        if self.n_texts == n_texts and self.digest == digest:
+            self._expected = None
+        elif self.n_texts >= n_texts or ended:
+            raise CorpusChangedError(
+                f"The first {n_texts} texts are not those that the run began with. Resume it with the same texts in "
+                "the same order, or start anew with overwrite=True."
+            )
 
     @property
     def digest(self) -> str:
@@ -123,15 +140,11 @@ def pools(
         start: where an earlier run had come to, always the start or end of a pool.
 
     Raises:
-        CorpusChangedError: the texts end before `start`.
+        CorpusChangedError: the texts are not those that the reader expects.
     """
     place = start or Cursor()
     for _ in range(place.texts):
-        if reader.next() is None:
-            raise CorpusChangedError(
-                f"The run was at text {place.texts}, but now there are only {reader.n_texts}. Resume it with the texts "
-                "it began with, or start anew with overwrite=True."
-            )
+        reader.next()
     prefix = [] if bos_token is None else [bos_token]
     budget = _BATCHES_IN_POOL * max(settings.batch_tokens, settings.context_length)
     pool_start, gathered, n_gathered = place, [], 0

@@ -1,0 +1,110 @@
+"""The same pass on Ray: workers hold the model, the texts are divided among them, partial results merge in a tree.
+
+The driver reads the texts and makes the sequences, so that they have the numbers, and the batches, that a local run
+gives them. What a run on Ray finds is what a local one finds, but for the rounding of moments in float64.
+"""
+
+import os
+import time
+from typing import Any
+
+import torch
+
+from neuron_explainer.collate.checkpoint import Position, load_checkpoint, save_checkpoint
+from neuron_explainer.collate.collation import Collation
+from neuron_explainer.collate.engine import Corpus, Job
+from neuron_explainer.collate.job import Subject
+from neuron_explainer.collate.ray_crew import Crew, Shards
+from neuron_explainer.collate.ray_worker import Lesson, collation_of
+from neuron_explainer.collate.windows import CorpusReader, Cursor
+from neuron_explainer.errors import CorpusChangedError, InvalidRequestError, MissingPackageError
+
+_BATCHES_IN_SHARD = 64
+
+
+def run_on_ray(
+    job: Job,
+    subject: Subject,
+    *,
+    n_workers: int | None = None,
+    address: str | None = None,
+    shard_tokens: int | None = None,
+) -> tuple[Collation, Corpus]:
+    """Go through all texts on Ray, from the last checkpoint on if there is one.
+
+    Args:
+        job: what is to be done.
+        subject: the model, which every worker gets a copy of.
+        n_workers: how many workers; None: one for each GPU of the cluster, or for each CPU where there are none.
+        address: a cluster's address; None: the cluster that is connected to, or one started here for this run.
+        shard_tokens: how many tokens a worker is given at a time; None: 64 batches.
+
+    Raises:
+        MissingPackageError: Ray is not installed.
+        WorkerLostError: the workers that were given a shard died again and again.
+        CorpusChangedError: the texts are not those that an earlier part of the run saw.
+    """
+    try:
+        import ray
+    except ImportError:
+        raise MissingPackageError("ray", "ray", 'engine="ray" runs on Ray') from None
+    started_here = not ray.is_initialized()
+    if started_here:
+        _connect(ray, address, n_workers)
+    try:
+        crew = Crew(ray, Lesson.of(job, subject), _crew_size(ray, n_workers))
+        return _through_all_texts(job, crew, shard_tokens or _BATCHES_IN_SHARD * job.settings.batch_tokens)
+    finally:
+        if started_here:
+            ray.shutdown()
+
+
+def _connect(ray: Any, address: str | None, n_workers: int | None) -> None:
+    if address is not None:
+        ray.init(address=address, log_to_driver=False)
+        return
+    n_cpus = max(n_workers or 1, os.cpu_count() or 1)
+    ray.init(address="local", num_cpus=n_cpus, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+
+
+def _crew_size(ray: Any, asked: int | None) -> int:
+    if asked is not None and asked < 1:
+        raise InvalidRequestError(f"n_workers is {asked}; it must be 1 or more.")
+    resources = ray.cluster_resources()
+    return asked or int(resources.get("GPU", 0)) or int(resources.get("CPU", 1))
+
+
+def _through_all_texts(job: Job, crew: Crew, shard_tokens: int) -> tuple[Collation, Corpus]:
+    checkpoint = load_checkpoint(job.folder, job.identity) if job.folder is not None else None
+    collation = job.empty_collation()
+    position = Position(Cursor(), 0, 0, "")
+    if checkpoint is not None:
+        collation.restore(checkpoint.tensors, torch.device("cpu"))
+        position = checkpoint.position
+        job.progress.resume(position.pool_start.tokens)
+    if not position.is_complete:
+        if position.batches_done:
+            raise CorpusChangedError(
+                "The unfinished run there was a local one, in the middle of a shard: finish it with engine='local', or "
+                "start anew with overwrite=True."
+            )
+        reader = CorpusReader(job.texts(), position.read if checkpoint else None)
+        pools = job.pools(reader, position.pool_start)
+        shards = Shards(pools, shard_tokens, position.pool_start)
+
+        def advance(n_tokens: int) -> None:
+            job.progress.advance(n_tokens, reader.n_characters)
+
+        while found := crew.run(shards, time.monotonic() + job.checkpoint_seconds, advance):
+            collation = collation.merge(collation_of(crew.lesson, found))
+            position = Position(shards.end, 0, reader.n_texts, reader.digest)
+            if job.folder is not None:
+                save_checkpoint(job.folder, job.identity, position, collation.tensors())
+        position = Position(shards.end, 0, reader.n_texts, reader.digest, is_complete=True)
+        if shards.end.sequences == 0:
+            raise InvalidRequestError("The texts hold not a single token: there is nothing to collate.")
+        collation.prune()
+        if job.folder is not None:
+            save_checkpoint(job.folder, job.identity, position, collation.tensors())
+    end = position.pool_start
+    return collation, Corpus(position.n_texts, end.tokens, end.sequences, position.digest)
