@@ -78,7 +78,7 @@ def measured(function: Callable[[], object], device: torch.device) -> Callable[[
     return waiting
 
 
-def speed(n_tokens: int, repeats: int, device: torch.device, dtype: torch.dtype) -> None:
+def speed(n_tokens: int, repeats: int, device: torch.device, dtype: torch.dtype, with_lens: bool) -> None:
     config = transformers.GPT2Config()
     theirs = transformers.GPT2LMHeadModel(config).eval().to(device=device, dtype=dtype)
     ours = Transformer.from_hf_config_and_tensors(config.to_dict(), theirs.state_dict())
@@ -95,7 +95,7 @@ def speed(n_tokens: int, repeats: int, device: torch.device, dtype: torch.dtype)
         "everything": lambda: recorded(ours, tokens, EVERYTHING),
         "gradients": lambda: with_gradients(ours, tokens),
     }
-    if importlib.util.find_spec("transformer_lens") is not None:
+    if with_lens:
         lens = transformer_lens_model(device, dtype)
 
         def lens_plain() -> object:
@@ -168,13 +168,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=15)
     parser.add_argument("--tokens", type=int, nargs="*", default=[64, 512])
+    parser.add_argument("--without-transformer-lens", action="store_true")
     options = parser.parse_args()
     print(f"{torch.get_num_threads()} threads, torch {torch.__version__}, transformers {transformers.__version__}")
+    with_lens = not options.without_transformer_lens and importlib.util.find_spec("transformer_lens") is not None
     memory(512)
     for n_tokens in options.tokens:
-        speed(n_tokens, options.repeats, torch.device("cpu"), torch.float32)
+        speed(n_tokens, options.repeats, torch.device("cpu"), torch.float32, with_lens)
         if torch.cuda.is_available():
-            speed(n_tokens, options.repeats, torch.device("cuda"), torch.bfloat16)
+            speed(n_tokens, options.repeats, torch.device("cuda"), torch.bfloat16, with_lens)
 
 
 if __name__ == "__main__":
