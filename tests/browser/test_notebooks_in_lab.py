@@ -24,7 +24,7 @@ def test_a_notebook_as_it_comes(open_notebook: Callable[..., NotebookPage], name
 
 def _picture(opened: NotebookPage, path: Path, margin: int = 7) -> None:
     """A picture of the viewer with a margin around it."""
-    box = opened.panel.locator(".ne-viewer").bounding_box()
+    box = opened.panel.locator(".ne-viewer").first.bounding_box()
     assert box is not None
     clip = {"x": box["x"] - margin, "y": box["y"] - margin}
     clip |= {"width": box["width"] + 2 * margin, "height": box["height"] + 2 * margin}
@@ -36,7 +36,7 @@ def test_the_first_notebook_and_its_viewer(
     run_notebook: Callable[..., NotebookPage], request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
     opened = run_notebook(NOTEBOOKS / "explore_neurons.ipynb", height=2400)
-    viewer = opened.panel.locator(".ne-viewer")
+    viewer = opened.panel.locator(".ne-viewer").first
     viewer.scroll_into_view_if_needed()
     heading = viewer.locator(".ne-record > div").first
     layer, neuron = (viewer.get_by_label(name, exact=True).input_value() for name in ("Layer", "Neuron"))

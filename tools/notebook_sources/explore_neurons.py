@@ -18,7 +18,7 @@ import neuron_explainer as ne
 # address and kept in a disk cache.
 
 # %%
-ne.datasets().drop(columns="path")
+ne.datasets().drop(columns=["layout", "path"])
 
 # %% [markdown]
 # ## One neuron
@@ -29,7 +29,7 @@ ne.datasets().drop(columns="path")
 # *random examples* are what it does on most text.
 #
 # The model read Jane Austen, the King James Bible, the Python documentation and WordNet. This neuron has learnt who
-# speaks in a novel: it fires on the *Mr.* or *Mrs.* that follows a quotation and *said*.
+# speaks in a novel: it fires on *Mr.* and *Mrs.*, most of all where they follow a quotation and *said*.
 
 # %%
 record = ne.load_neuron("tiny", layer=1, neuron=355)
@@ -104,14 +104,14 @@ plot_histogram(most_selective)
 # At the end of a verse this head looks back to the verse's number, over everything in between: the next number is due.
 
 # %%
-head = ne.load_neuron("tiny", layer=2, neuron=2, dst="attn_write_norm")
-head
+heads = ne.NeuronViewer("tiny", layer=2, neuron=2, dst="attn_write_norm", examples=4)
+heads
 
 # %% [markdown]
 # The second example as a figure:
 
 # %%
-plot_example(head.most_positive_activation_records[1])
+plot_example(heads.record.most_positive_activation_records[1])
 
 # %% [markdown]
 # ## On your own text
