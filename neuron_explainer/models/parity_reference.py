@@ -54,8 +54,7 @@ class ObservedModules:
             (_PLACE.RESID_POST_FINAL_LAYER_NORM, None): self._outputs[final],
         }
         for block in self.model.blocks:
-            if isinstance(block, Block):
-                found.update({(place, block.layer): tensor for place, tensor in self._layer(block).items()})
+            found.update({(place, block.layer): tensor for place, tensor in self._layer(block).items()})
         return found
 
     def _layer(self, block: Block) -> dict[ActivationLocationType, Tensor]:

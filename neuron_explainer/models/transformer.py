@@ -1,8 +1,8 @@
 """One instrumented transformer for every supported family."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -49,7 +49,8 @@ class Transformer(nn.Module):
         self.position_embedding = (
             unfilled(config.max_context_length, config.d_model) if config.learned_positions else None
         )
-        self.blocks: nn.ModuleList = nn.ModuleList(Block(config, layer, rotary) for layer in range(config.n_layers))
+        blocks = nn.ModuleList(Block(config, layer, rotary) for layer in range(config.n_layers))
+        self.blocks = cast(Sequence[Block], blocks)
         self.final_norm = build_norm(config, config.d_model)
         self.unembedding = None if config.tied_unembedding else unfilled(config.vocab_size, config.d_model)
         self.unembedding_bias = unfilled(config.vocab_size) if config.unembedding_bias else None
