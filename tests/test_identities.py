@@ -27,6 +27,7 @@ from neuron_explainer.activations.derived_scalars.indexing import (
 )
 from neuron_explainer.models.autoencoder import Autoencoder
 from neuron_explainer.models.autoencoder_context import AutoencoderContext
+from neuron_explainer.models.input_scaling import InputScaling
 from neuron_explainer.models.latent_activations import Identity, ReLU, TopK
 from neuron_explainer.models.model_component_registry import (
     ActivationLocationType as Place,
@@ -83,8 +84,10 @@ def close(actual: Tensor | float, expected: Tensor | float, tolerance: float = 1
     torch.testing.assert_close(actual, expected, rtol=tolerance, atol=tolerance)
 
 
-def autoencoders(family: str, dst: Dst, activation: object = None) -> AutoencoderContext:
-    """Random autoencoders of every layer; about half of the latents are active, and some thirty a token."""
+def autoencoders(
+    family: str, dst: Dst, activation: object = None, input_scaling: InputScaling = InputScaling.NONE
+) -> AutoencoderContext:
+    """Random autoencoders of every layer; with ReLU, about half of the latents are active."""
     width = context(family).n_neurons if dst is Dst.MLP_POST_ACT else 32
     generator = torch.Generator().manual_seed(7)
 
@@ -100,6 +103,7 @@ def autoencoders(family: str, dst: Dst, activation: object = None) -> Autoencode
                 random(width) * 0.1,
                 random(64) * 0.1,
                 activation or ReLU(),  # type: ignore[arg-type]
+                input_scaling=input_scaling,
             )
             for layer in range(LAYERS)
         },
@@ -359,10 +363,47 @@ def test_online_latents_are_the_offline_ones_and_leave_the_logits_alone(
 
 
 @pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize(
+    "dst",
+    [
+        Dst.RESID_POST_MLP,
+        Dst.RESID_POST_ATTN,
+        Dst.PREVIOUS_LAYER_RESID_POST_MLP,
+        Dst.ATTN_WEIGHTED_SUM_OF_VALUES,
+        Dst.MLP_PRE_ACT,
+    ],
+)
+def test_autoencoders_of_other_places_run_online_too(family: str, dst: Dst) -> None:
+    width = context(family).n_neurons if dst is Dst.MLP_PRE_ACT else 32
+    generator = torch.Generator().manual_seed(3)
+    weights = [torch.randn(*shape, generator=generator, dtype=torch.float64) for shape in ((20, width), (width, 20))]
+    biases = torch.zeros(width, dtype=torch.float64), torch.zeros(20, dtype=torch.float64)
+    autoencoder = Autoencoder(*weights, *biases, input_scaling=InputScaling.LAYER_NORM)
+    autoencoder_context = AutoencoderContext.from_autoencoders(dst, {1: autoencoder})
+    store = derived(
+        family,
+        Dst.LOGITS,
+        Dst.AUTOENCODER_LATENT,
+        Dst.ONLINE_AUTOENCODER_LATENT,
+        dst,
+        autoencoder_context=autoencoder_context,
+        layer_indices=[1],
+    )
+    close(store.activations(Dst.LOGITS)[None], derived(family, Dst.LOGITS).activations(Dst.LOGITS)[None])
+    expected = autoencoder.encode(store.activations(dst)[1].flatten(1))
+    close(store.activations(Dst.AUTOENCODER_LATENT)[1], expected)
+    close(store.activations(Dst.ONLINE_AUTOENCODER_LATENT)[1], expected)
+    assert (expected > 0).any()
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("input_scaling", [InputScaling.NONE, InputScaling.LAYER_NORM])
 @pytest.mark.parametrize("dst", [Dst.MLP_POST_ACT, Dst.RESID_DELTA_MLP, Dst.RESID_DELTA_ATTN])
-def test_latents_and_errors_and_biases_share_a_direct_effect_out(family: str, dst: Dst) -> None:
+def test_latents_and_errors_and_biases_share_a_direct_effect_out(
+    family: str, dst: Dst, input_scaling: InputScaling
+) -> None:
     """recon + error = x: the latents' writes to g, the error's, and the pre_bias' are the place's own."""
-    autoencoder_context = autoencoders(family, dst)
+    autoencoder_context = autoencoders(family, dst, input_scaling=input_scaling)
     of_attention = dst is Dst.RESID_DELTA_ATTN
     error_type = {
         Dst.MLP_POST_ACT: Dst.ONLINE_MLP_AUTOENCODER_ERROR,
@@ -371,11 +412,13 @@ def test_latents_and_errors_and_biases_share_a_direct_effect_out(family: str, ds
     }[dst]
     writes = Dst.ONLINE_AUTOENCODER_WRITE_TO_FINAL_RESIDUAL_GRAD
     whole = Dst.ATTN_LAYER_WRITE_TO_FINAL_RESIDUAL_GRAD if of_attention else Dst.MLP_LAYER_WRITE_TO_FINAL_RESIDUAL_GRAD
-    store = derived(family, writes, whole, error_type, autoencoder_context=autoencoder_context)
+    store = derived(family, writes, whole, error_type, dst, autoencoder_context=autoencoder_context)
     gradients = derived(family, Dst.RESID_POST_MLP, derive_gradients=True)
     g = gradients.activations(Dst.RESID_POST_MLP, PassType.BACKWARD)[LAYERS - 1]
     for layer in range(LAYERS):
-        rest = store.activations(error_type)[layer] + autoencoder_context.get_autoencoder(layer).pre_bias
+        scaling = input_scaling.of(store.activations(dst)[layer])
+        biases = autoencoder_context.get_autoencoder(layer).pre_bias * scaling.multiplier + scaling.shift
+        rest = store.activations(error_type)[layer] + biases
         bias = torch.zeros(32, dtype=torch.float64)
         if dst is Dst.MLP_POST_ACT:
             rest = rest @ context(family).get_weight(WeightLocationType.MLP_TO_RESIDUAL, layer)
