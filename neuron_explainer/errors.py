@@ -250,16 +250,20 @@ class CollateError(NeuronExplainerError):
 class NonFiniteActivationError(CollateError, ArithmeticError):
     """A model gave an activation that is infinite or not a number."""
 
-    def __init__(self, *, layer: int, component: int, sequence_index: int, entry: int, value: float) -> None:
+    def __init__(self, layer: int, component: int, sequence_index: int, entry: int, value: float) -> None:
         self.layer = layer
         self.component = component
         self.sequence_index = sequence_index
         self.entry = entry
+        self.value = value
         super().__init__(
             f"The activation of component {component} of layer {layer} is {value} at entry {entry} of sequence "
             f"{sequence_index}. Statistics of such values mean nothing: try a wider dtype (dtype=torch.float32), or "
             "leave the text out."
         )
+
+    def __reduce__(self) -> tuple[type, tuple[int, int, int, int, float]]:  # it comes from other processes, too
+        return type(self), (self.layer, self.component, self.sequence_index, self.entry, self.value)
 
 
 class BadDocumentError(CollateError, ValueError):
