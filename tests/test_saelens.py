@@ -18,6 +18,7 @@ from neuron_explainer.errors import (  # noqa: E402
 )
 from neuron_explainer.models.autoencoder_context import AutoencoderConfig, AutoencoderContext  # noqa: E402
 from neuron_explainer.models.autoencoder_loading import load_autoencoder  # noqa: E402
+from neuron_explainer.models.model_component_registry import Dimension  # noqa: E402
 from neuron_explainer.models.saelens_config import place_of_hook, read_saelens_config  # noqa: E402
 from neuron_explainer.models.transcoder import load_transcoder  # noqa: E402
 
@@ -285,8 +286,35 @@ def test_a_folder_used_as_another_place_or_layer_is_refused(tmp_path: Path) -> N
         load(DerivedScalarType.RESID_DELTA_MLP, 3)
     with pytest.raises(AutoencoderMismatchError, match="is of layer 3"):
         load(DerivedScalarType.MLP_POST_ACT, 4)
-    with pytest.raises(AutoencoderMismatchError, match="trained on gpt2-small"):
-        load(DerivedScalarType.MLP_POST_ACT, 3, "pythia-70m")
+
+
+class Model:
+    """As much of a model as is asked for its sizes."""
+
+    def __init__(self, model_name: str, d_mlp: int = D_IN, n_layers: int = 6) -> None:
+        self.model_name, self.n_layers, self._d_mlp = model_name, n_layers, d_mlp
+
+    def get_dim_size(self, dimension: Dimension) -> int:
+        assert dimension is Dimension.MLP_ACTS
+        return self._d_mlp
+
+
+def test_folders_are_held_against_the_model_before_their_weights_are_read(tmp_path: Path) -> None:
+    saved("standard", tmp_path)
+    (tmp_path / "sae_weights.safetensors").unlink()
+    of_mapping = AutoencoderContext(AutoencoderConfig(DerivedScalarType.MLP_POST_ACT, {3: tmp_path}))
+    of_mapping.check_model(Model("openai-community/gpt2"))
+    for context in (of_mapping, load_autoencoders(tmp_path)):
+        with pytest.raises(AutoencoderMismatchError, match="trained on gpt2-small, and the model is pythia-70m"):
+            context.check_model(Model("pythia-70m"))
+        with pytest.raises(AutoencoderMismatchError, match="12 inputs, and mlp_post_act of gpt2-small has 13"):
+            context.check_model(Model("gpt2-small", d_mlp=13))
+        with pytest.raises(AutoencoderMismatchError, match=r"layers \[3\]"):
+            context.check_model(Model("gpt2-small", n_layers=3))
+    load_autoencoders(tmp_path, base_model_name="mine").check_model(Model("folder/mine"))
+    elsewhere = AutoencoderContext(AutoencoderConfig(DerivedScalarType.MLP_POST_ACT, {4: tmp_path}))
+    with pytest.raises(AutoencoderMismatchError, match="used as one of layer 4"):
+        elsewhere.check_model(Model("gpt2-small"))
 
 
 def change(folder: Path, **settings: Any) -> None:

@@ -16,10 +16,13 @@ from neuron_explainer.models.autoencoder_places import (
     DIMENSIONS_BY_PLACE,
     NODE_TYPE_BY_PLACE,
     ModelSizes,
-    check_autoencoder,
+    check_place,
     same_base_model,
 )
 from neuron_explainer.models.model_component_registry import NodeType
+from neuron_explainer.models.saelens import is_saelens_folder
+from neuron_explainer.models.saelens_config import read_saelens_config
+from neuron_explainer.storage.locations import is_url, shown
 
 if TYPE_CHECKING:
     from neuron_explainer.activations.derived_scalars.derived_scalar_types import DerivedScalarType
@@ -39,7 +42,8 @@ class AutoencoderConfig:
             RESID_DELTA_ATTN, …).
         autoencoder_path_by_layer_index: for each layer that has one, the path or URL of its `.pt` file, or its SAELens
             folder.
-        base_model_name: the model they were trained on, where it is known; then another model is refused.
+        base_model_name: the model they were trained on, where it is known; then another model is refused. It has
+            precedence over what a SAELens folder says.
         name: what people call them.
 
     Raises:
@@ -176,35 +180,47 @@ class AutoencoderContext:
     def _load(self, layer_index: int) -> Autoencoder:
         path = self.autoencoder_config.autoencoder_path_by_layer_index[layer_index]
         autoencoder, origin = load_autoencoder(path, self.device, self.dtype)
-        check_autoencoder(origin, self.dst.value, layer_index, self.autoencoder_config.base_model_name, os.fspath(path))
+        check_place(origin, self.dst.value, layer_index, shown(path))
         return autoencoder.without_dead_latents(self.dead_after) if self.omit_dead_latents else autoencoder
 
     def check_model(self, model_context: ModelSizes) -> None:
         """Check that the autoencoders can be of this model, without loading any that is not loaded yet.
 
+        What SAELens' folders say of their base model, place, layer and width is read for it.
+
         Raises:
             AutoencoderMismatchError: they are of another base model, of layers that it does not have, or of a place
                 that is of another width in it.
         """
-        base = self.autoencoder_config.base_model_name
-        if base is not None and not same_base_model(base, model_context.model_name):
-            raise AutoencoderMismatchError(
-                f"These autoencoders were trained on {base}, and the model is {model_context.model_name}. If that is "
-                "the same model under another name, give AutoencoderConfig its name as base_model_name."
-            )
+        self._check_base_model(self.autoencoder_config.base_model_name, model_context)
         beyond = [layer_index for layer_index in self.layer_indices if layer_index >= model_context.n_layers]
         if beyond:
             raise AutoencoderMismatchError(
                 f"There are autoencoders for the layers {beyond}, and {model_context.model_name} has "
                 f"{model_context.n_layers} layers."
             )
+        widths = {layer: autoencoder.n_inputs for layer, autoencoder in self._autoencoder_by_layer_index.items()}
+        for layer_index, path in self.autoencoder_config.autoencoder_path_by_layer_index.items():
+            if layer_index not in widths and not is_url(path) and is_saelens_folder(path):
+                said = read_saelens_config(path)
+                check_place(said.origin, self.dst.value, layer_index, shown(path))
+                if self.autoencoder_config.base_model_name is None:
+                    self._check_base_model(said.origin.base_model_name, model_context)
+                widths[layer_index] = said.n_inputs
         width = self._width_in(model_context)
-        for layer_index, autoencoder in self._autoencoder_by_layer_index.items():
-            if autoencoder.n_inputs != width:
+        for layer_index, n_inputs in widths.items():
+            if n_inputs != width:
                 raise AutoencoderMismatchError(
-                    f"The autoencoder of layer {layer_index} has {autoencoder.n_inputs} inputs, and "
-                    f"{self.dst.value} of {model_context.model_name} has {width} numbers a token."
+                    f"The autoencoder of layer {layer_index} has {n_inputs} inputs, and {self.dst.value} of "
+                    f"{model_context.model_name} has {width} numbers a token."
                 )
+
+    def _check_base_model(self, base: str | None, model_context: ModelSizes) -> None:
+        if base is not None and not same_base_model(base, model_context.model_name):
+            raise AutoencoderMismatchError(
+                f"These autoencoders were trained on {base}, and the model is {model_context.model_name}. If that is "
+                "the same model under another name, give that name as base_model_name."
+            )
 
     def _width_in(self, model_context: ModelSizes) -> int:
         return math.prod(model_context.get_dim_size(dimension) for dimension in DIMENSIONS_BY_PLACE[self.dst.value])

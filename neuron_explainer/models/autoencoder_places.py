@@ -79,16 +79,11 @@ def same_base_model(one: str, other: str) -> bool:
     return plain(one) == plain(other)
 
 
-def check_autoencoder(
-    origin: AutoencoderOrigin, place: str, layer_index: int, base_model_name: str | None, path: str
-) -> None:
-    """Raises AutoencoderMismatchError where the file says something else than what it is used as."""
+def check_place(origin: AutoencoderOrigin, place: str, layer_index: int, path: str) -> None:
+    """Raises AutoencoderMismatchError where a file names another place or layer than it is used for."""
     if origin.place is not None and origin.place != place:
         raise AutoencoderMismatchError(f"{path} is an autoencoder of {origin.place}, and is used as one of {place}.")
     if origin.layer_index is not None and origin.layer_index != layer_index:
         raise AutoencoderMismatchError(
             f"{path} is of layer {origin.layer_index}, and is used as one of layer {layer_index}."
         )
-    named = origin.base_model_name
-    if named is not None and base_model_name is not None and not same_base_model(named, base_model_name):
-        raise AutoencoderMismatchError(f"{path} was trained on {named}, and is used as one of {base_model_name}.")

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -43,6 +44,7 @@ def autoencoder_config(
     source: PathLike | Sequence[PathLike] | Mapping[int, PathLike],
     dst: DerivedScalarType | None = None,
     layers: Iterable[int] | None = None,
+    base_model_name: str | None = None,
 ) -> AutoencoderConfig:
     """Where autoencoders are, from what people have of them; nothing is loaded.
 
@@ -51,6 +53,7 @@ def autoencoder_config(
             or URL with `{layer}` in it; or a path or URL for each layer.
         dst: the place they were trained on; SAELens' folders and the names say it themselves.
         layers: the layers; needed for a path or URL with `{layer}`, else all that there are.
+        base_model_name: the model they were trained on; what the source says if None.
 
     Raises:
         UnknownNameError: `source` is no name, and no path that is there.
@@ -58,6 +61,15 @@ def autoencoder_config(
         InvalidRequestError: `dst` or `layers` is needed and not given, or contradicts the source.
     """
     wanted = None if layers is None else sorted(layers)
+    config = _config(source, dst, wanted)
+    return config if base_model_name is None else replace(config, base_model_name=base_model_name)
+
+
+def _config(
+    source: PathLike | Sequence[PathLike] | Mapping[int, PathLike],
+    dst: DerivedScalarType | None,
+    wanted: list[int] | None,
+) -> AutoencoderConfig:
     if isinstance(source, Mapping):
         return AutoencoderConfig(_needed(dst, source), _of_layers(dict(source), wanted, source))
     if isinstance(source, Sequence) and not isinstance(source, str):
@@ -92,6 +104,7 @@ def load_autoencoders(
     device: torch.device | str | None = None,
     omit_dead_latents: bool = False,
     dtype: torch.dtype | None = None,
+    base_model_name: str | None = None,
 ) -> AutoencoderContext:
     """Autoencoders by name, path, URL or SAELens folder. Each layer's is loaded when it is first used.
 
@@ -103,6 +116,7 @@ def load_autoencoders(
         device: where they go, without a model the CPU if not given.
         omit_dead_latents: leave out latents that had long not been active when training ended.
         dtype: the weights' floating-point type; that of the files if None.
+        base_model_name: the model they were trained on, if it goes by another name than the source gives it.
 
     Raises:
         AutoencoderMismatchError: they are of another model than `model`.
@@ -110,7 +124,7 @@ def load_autoencoders(
     """
     if device is None and model is not None:
         device = model.device
-    config = autoencoder_config(source, dst, layers)
+    config = autoencoder_config(source, dst, layers, base_model_name)
     context = AutoencoderContext(config, device, omit_dead_latents=omit_dead_latents, dtype=dtype)
     if model is not None:
         context.check_model(model)
