@@ -13,6 +13,7 @@ from neuron_explainer.collate.layer_state import LayerState
 from neuron_explainer.collate.sequence_table import SequenceTable
 from neuron_explainer.collate.settings import DEFAULT_EXAMPLE_TOKENS, CollateSettings
 from neuron_explainer.collate.windows import Batch
+from neuron_explainer.errors import InvalidRequestError
 
 Activations = dict[int, Float[Tensor, "sequences entries components"]]
 RunModel = Callable[[Int64[Tensor, "sequences tokens"], Bool[Tensor, "sequences tokens"]], Activations]
@@ -56,7 +57,7 @@ class Collation:
             activations = activations_by_layer.pop(layer)
             device = activations.device
             if self.components is not None:
-                activations = activations[:, :, self.components[layer]]
+                activations = activations[:, :, self._covered(layer, activations.shape[2])]
             if layer not in self.layers:
                 self.layers[layer] = self._empty(layer, activations.shape[2], device)
             self.layers[layer].update(
@@ -65,6 +66,15 @@ class Collation:
         self.sequences.add(batch)
         if self.sequences.is_full:
             self.prune()
+
+    def _covered(self, layer: int, n_components: int) -> list[int]:
+        assert self.components is not None
+        covered = self.components[layer]
+        if max(covered) >= n_components:
+            raise InvalidRequestError(
+                f"There is no component {max(covered)} in layer {layer}: there are 0 to {n_components - 1}."
+            )
+        return covered
 
     def prune(self) -> None:
         """Let go of sequences that are in no example."""

@@ -64,7 +64,14 @@ def _connect(ray: Any, address: str | None, n_workers: int | None) -> None:
         ray.init(address=address, log_to_driver=False)
         return
     n_cpus = max(n_workers or 1, os.cpu_count() or 1)
-    ray.init(address="local", num_cpus=n_cpus, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    ray.init(
+        address="local",
+        num_cpus=n_cpus,
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level="ERROR",
+        _node_ip_address="127.0.0.1",  # nothing outside of this machine has to reach it
+    )
 
 
 def _crew_size(ray: Any, asked: int | None) -> int:
