@@ -1,7 +1,9 @@
 """A model's context: sizes, weights by place, tokens, and the model's life and death."""
 
+import concurrent.futures
 import functools
 import gc
+import time
 import weakref
 from pathlib import Path
 
@@ -25,6 +27,7 @@ from neuron_explainer.models.model_component_registry import ActivationLocationT
 from neuron_explainer.models.model_context import ModelContext, StandardModelContext, get_default_device
 from neuron_explainer.models.sampling import Sampling
 from neuron_explainer.models.tokenizer import ModelTokenizer
+from neuron_explainer.models.transformer import Transformer
 
 P, W = ActivationLocationType, WeightLocationType
 
@@ -214,6 +217,21 @@ def test_the_model_is_created_when_it_is_needed_and_once(tmp_path: Path) -> None
     gc.collect()
     assert watched() is None
     assert torch.equal(context.get_or_create_model()(torch.tensor([[1, 2, 3]])), logits)
+
+
+def test_threads_that_ask_at_once_get_the_same_model() -> None:
+    transformer = ne.load_model(small_gpt2()).get_or_create_model()
+    created = []
+
+    def create() -> Transformer:
+        time.sleep(0.05)
+        created.append(transformer)
+        return transformer
+
+    context = StandardModelContext("x", config=transformer.config, device="cpu", create=create)
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        assert set(pool.map(lambda _: context.get_or_create_model(), range(4))) == {transformer}
+    assert len(created) == 1
 
 
 def test_a_model_from_memory_is_gone_when_it_is_freed() -> None:

@@ -1,5 +1,6 @@
 """A model with its name, tokenizer and device: what everything that looks into a model works with."""
 
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -246,6 +247,7 @@ class StandardModelContext(ModelContext):
         self._tokenizer = tokenizer
         self._transformer = transformer
         self._create = create
+        self._creating = threading.Lock()  # widgets and workers may ask from several threads
         self.end_token_ids = tuple(end_token_ids)
 
     def __repr__(self) -> str:
@@ -280,13 +282,15 @@ class StandardModelContext(ModelContext):
             InvalidRequestError: it was freed, and it was made from a model in memory, so it cannot be created again.
             CheckpointError: its weights cannot be loaded.
         """
-        if self._transformer is None:
-            if self._create is None:
-                raise InvalidRequestError(
-                    f"{self.model_name} was freed, and it came from a model in memory; call load_model with that again."
-                )
-            self._transformer = self._create()
-        return self._transformer
+        with self._creating:
+            if self._transformer is None:
+                if self._create is None:
+                    raise InvalidRequestError(
+                        f"{self.model_name} was freed, and it came from a model in memory; call load_model with that "
+                        "again."
+                    )
+                self._transformer = self._create()
+            return self._transformer
 
     def to_tokens(self, text: str) -> Int[Tensor, "1 tokens"]:
         """The token ids of a text as the model takes them, a batch of one, where the model is."""

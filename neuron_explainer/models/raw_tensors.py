@@ -123,7 +123,7 @@ def check_finite(tensor: Float[Tensor, "..."], *, file: str, name: str) -> None:
 
 def _is_finite(piece: Float[Tensor, "..."]) -> bool:
     accumulator = torch.float64 if piece.dtype == torch.float64 else torch.float32
-    return bool(torch.isfinite(piece.sum(dtype=accumulator))) or bool(torch.isfinite(piece).all())
+    return math.isfinite(piece.sum(dtype=accumulator).item()) or bool(torch.isfinite(piece).all())
 
 
 def _raise_non_finite(
