@@ -38,8 +38,10 @@ def derived(family, dsts, *, prompt=PROMPT, loss=logit_difference, ablations=(),
     return derive(prompt, dsts, settings, loss=loss, ablations=ablations)
 
 
-def autoencoders(family, dst: DerivedScalarType, n_latents=24, activation: LatentActivation | None = None, **options):
-    """Random autoencoders of all layers, about half of whose latents are active."""
+def autoencoders(
+    family, dst: DerivedScalarType, n_latents=24, activation: LatentActivation | None = None, bias=0.0, **options
+):
+    """Random autoencoders of all layers, about half of whose latents are active, or more with a positive bias."""
     config = context(family).config
     width = 1
     for dimension in dst.shape_spec_per_token_sequence[1:]:
@@ -56,7 +58,7 @@ def autoencoders(family, dst: DerivedScalarType, n_latents=24, activation: Laten
                 random(n_latents, width),
                 random(width, n_latents) * 0.1,
                 random(width) * 0.1,
-                random(n_latents) * 0.1,
+                random(n_latents) * 0.1 + bias,
                 activation or ReLU(),
                 **options,
             )
