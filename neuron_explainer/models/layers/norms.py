@@ -85,7 +85,8 @@ class LayerNorm(Norm):
 
     def fused(self, resid: Float[Tensor, "*axes channels"]) -> Float[Tensor, "*axes channels"]:
         """PyTorch's own LayerNorm."""
-        return nn.functional.layer_norm(resid, (self.size,), self.effective_gain, self.bias, self.epsilon)
+        gain = self.effective_gain.to(resid.dtype)
+        return nn.functional.layer_norm(resid, (self.size,), gain, self.bias, self.epsilon)
 
 
 class RMSNorm(Norm):
@@ -103,8 +104,10 @@ class RMSNorm(Norm):
         return (normed if self.bias is None else normed + self.bias).to(resid.dtype)
 
     def fused(self, resid: Float[Tensor, "*axes channels"]) -> Float[Tensor, "*axes channels"]:
-        """The same: PyTorch composes its own RMSNorm of these steps too."""
-        return self.apply_scale(resid, self.scale(resid))
+        """PyTorch's own RMSNorm, where there is one that suits: it would round a gain with an offset."""
+        if self.gain_offset or not hasattr(nn.functional, "rms_norm"):
+            return self.apply_scale(resid, self.scale(resid))
+        return nn.functional.rms_norm(resid, (self.size,), self.gain, self.epsilon)
 
 
 def build_norm(config: TransformerConfig, size: int) -> Norm:
