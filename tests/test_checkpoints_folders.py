@@ -280,5 +280,7 @@ def test_a_config_in_place_of_the_folders(folder: Path) -> None:
     tokens = some_tokens()
     plain = ne.load_model(folder, device="cpu", config=config).get_or_create_model()(tokens)
     torch.testing.assert_close(plain, logits_of(small_gpt2(), tokens), atol=1e-4, rtol=1e-4)
+    as_object = ne.load_model(folder, device="cpu", config=small_gpt2().config).get_or_create_model()(tokens)
+    assert torch.equal(as_object, plain)
     scaled = config | {"scale_attn_by_inverse_layer_idx": True}
     assert not torch.allclose(ne.load_model(folder, device="cpu", config=scaled).get_or_create_model()(tokens), plain)

@@ -104,6 +104,8 @@ def test_models_in_memory_that_cannot_be_used() -> None:
         ne.load_model(small_gpt2(), config=small_gpt2().config.to_dict() | {"n_positions": 31})
     with pytest.raises(InvalidRequestError, match="no revision"):
         ne.load_model(small_gpt2(), revision="main")
+    with pytest.raises(UnsupportedCheckpointError, match="The given config has no transformers config"):
+        ne.load_model(small_gpt2(), config="gpt2")
     with pytest.raises(InvalidRequestError, match="A list is no model"):
         ne.load_model([small_gpt2()])
 
@@ -128,6 +130,8 @@ def test_paths_that_are_not_there(tmp_path: Path) -> None:
 def test_what_is_on_this_machine_comes_before_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save_folder(small_gpt2(), tmp_path / "owner" / "name")
     monkeypatch.chdir(tmp_path)
+    with pytest.raises(InvalidRequestError, match=r"owner/name is not there; leave revision='main' out"):
+        ne.load_model("owner/name", device="cpu", revision="main")
     assert ne.load_model("owner/name", device="cpu").model_name == "name"
     monkeypatch.chdir(tmp_path / "owner")
     assert ne.load_model("name", device="cpu", name="mine").model_name == "mine"

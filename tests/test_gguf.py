@@ -5,6 +5,7 @@ The files are written by the `gguf` package, and what they mean is told by `tran
 
 import functools
 import math
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ import neuron_explainer as ne
 from neuron_explainer.errors import (
     CheckpointError,
     MalformedCheckpointError,
+    MissingPackageError,
     MissingTensorError,
     NonFiniteTensorError,
     TokenizerError,
@@ -185,6 +187,17 @@ def test_what_does_not_fit_is_named(tmp_path: Path) -> None:
     path.write_bytes(b"PK\x03\x04" + bytes(64))
     with pytest.raises(MalformedCheckpointError, match="no GGUF file"):
         ne.load_model(path, device="cpu")
+
+
+def test_the_gguf_package_is_needed_for_quantised_weights_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = write_llama(tmp_path / "plain.gguf", llama(), kind=KINDS.F16)
+    quantised = write_llama(tmp_path / "quantised.gguf", llama(), kind=KINDS.Q8_0)
+    monkeypatch.setitem(sys.modules, "gguf", None)  # as if it were not installed
+    assert ne.load_model(plain, device="cpu").n_layers == 2
+    with pytest.raises(MissingPackageError, match=r"quantised\.gguf holds quantised weights.*jupyter\[gguf\]"):
+        ne.load_model(quantised, device="cpu")
 
 
 def test_a_vocabulary_of_another_model(tmp_path: Path) -> None:

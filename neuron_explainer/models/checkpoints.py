@@ -22,7 +22,7 @@ from neuron_explainer.models.huggingface_checkpoint import (
     open_huggingface_checkpoint,
     read_config,
 )
-from neuron_explainer.models.in_memory import transformer_from_module
+from neuron_explainer.models.in_memory import config_of, transformer_from_module
 from neuron_explainer.models.model_context import StandardModelContext
 from neuron_explainer.models.model_registry import MODEL_REGISTRY, get_registered_model
 from neuron_explainer.models.tdb_checkpoint import is_tdb_config, open_tdb_checkpoint, read_tdb_config
@@ -48,7 +48,7 @@ def load_model(
     revision: str | None = None,
     token: str | bool | None = None,
     tokenizer: Any = None,
-    config: Mapping[str, Any] | None = None,
+    config: Any = None,
     name: str | None = None,
 ) -> StandardModelContext:
     """Load a model, so that it can be looked into.
@@ -75,7 +75,8 @@ def load_model(
         tokenizer: in place of the one that comes with the model: a fast tokenizer of transformers, a
             `tokenizers.Tokenizer`, or the path of a tokenizer.json. Nothing is fetched for it then. A model in memory
             comes with none.
-        config: in place of the model's config.json; its `model_type` names the family.
+        config: in place of the model's config.json: a dict like it, or a transformers config; its `model_type` names
+            the family.
         name: what to call the model; else it is called as it was asked for.
 
     Raises:
@@ -107,11 +108,13 @@ def open_model(
     revision: str | None = None,
     token: str | bool | None = None,
     tokenizer: Any = None,
-    config: Mapping[str, Any] | None = None,
+    config: Any = None,
     name: str | None = None,
 ) -> StandardModelContext:
     """The same as `load_model`, but weights are read when they are first needed."""
     given_tokenizer = None if tokenizer is None else ModelTokenizer.of(tokenizer)
+    if config is not None and not isinstance(config, Mapping):
+        config = config_of(config, "The given config")
     if isinstance(source, torch.nn.Module):
         if revision is not None or token is not None:
             raise InvalidRequestError("A model in memory has no revision and needs no token; leave them out.")
@@ -144,8 +147,11 @@ def _open_checkpoint(source: str | PathLike[str], config: Mapping[str, Any] | No
         if source in MODEL_REGISTRY or not source:
             return _open_checkpoint(get_registered_model(source).source(), config, access)
         if is_url(source):
+            _refuse_revision(source, access)
             return _open_tdb(source, config or read_tdb_config(source), access)
     path = Path(source).expanduser()
+    if path.exists():
+        _refuse_revision(path, access)
     if path.is_dir():
         return _open_folder(path, config, access)
     if path.is_file():
@@ -159,6 +165,14 @@ def _open_checkpoint(source: str | PathLike[str], config: Mapping[str, Any] | No
     if isinstance(source, str) and not _looks_like_path(source):
         get_registered_model(source)  # raises, with the names that there are
     raise CheckpointNotFoundError(f"There is no {path}.", file=path)
+
+
+def _refuse_revision(source: object, access: _HubAccess) -> None:
+    if access.revision is not None:
+        raise InvalidRequestError(
+            f"A revision is a version on the Hugging Face hub, and {source} is not there; leave revision="
+            f"{access.revision!r} out."
+        )
 
 
 def _open_folder(path: Path, config: Mapping[str, Any] | None, access: _HubAccess) -> Checkpoint:

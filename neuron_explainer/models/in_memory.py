@@ -34,7 +34,9 @@ def transformer_from_module(
         CheckpointError: the family is not supported, weights are missing, unexpected or not finite, or they are
             quantised or spread over several devices.
     """
-    hf_config = config if config is not None else _config_of(module)
+    hf_config = (
+        config if config is not None else config_of(getattr(module, "config", None), f"A {type(module).__name__}")
+    )
     name = type(module).__name__
     tensors = {key: tensor for key, tensor in module.state_dict().items() if tensor.is_floating_point()}
     if not tensors:
@@ -63,12 +65,21 @@ def transformer_from_module(
     return hf_config, transformer
 
 
-def _config_of(module: torch.nn.Module) -> Mapping[str, Any]:
-    to_dict = getattr(getattr(module, "config", None), "to_dict", None)
+def config_of(config: Any, whose: str) -> Mapping[str, Any]:
+    """A transformers config as the dict that its `config.json` would be.
+
+    Args:
+        config: the config.
+        whose: what it is the config of, for an error.
+
+    Raises:
+        UnsupportedCheckpointError: it is no such config.
+    """
+    to_dict = getattr(config, "to_dict", None)
     if to_dict is None:
         raise UnsupportedCheckpointError(
-            f"A {type(module).__name__} has no transformers config, so what its weights mean is not known. Give a "
-            "model of transformers, or pass `config=` (a dict like a config.json)."
+            f"{whose} has no transformers config, so what its weights mean is not known. Give a model of transformers, "
+            "or pass `config=`: a dict like a config.json, or a transformers config."
         )
-    config: Mapping[str, Any] = to_dict()
-    return config
+    entries: Mapping[str, Any] = to_dict()
+    return entries
