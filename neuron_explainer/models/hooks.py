@@ -5,75 +5,21 @@ after it. Interventions on gradients act on the gradient of what is recorded, in
 neither recorded nor intervened on costs nothing.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from types import MappingProxyType
-from typing import Any
 
-import torch
 from torch import Tensor
 
-from neuron_explainer.errors import InterventionNeverFiredError, InterventionResultError, InvalidRequestError
+from neuron_explainer.errors import InvalidRequestError
+from neuron_explainer.models.intervention import GradientReplaced, Intervention
 from neuron_explainer.models.model_component_registry import ActivationLocationType, PassType
-from neuron_explainer.models.recording import PlaceAndLayer, Recording, name_of
+from neuron_explainer.models.recording import PlaceAndLayer, Recording
 
 PlaceRequest = ActivationLocationType | tuple[ActivationLocationType, int | Iterable[int] | None]
 Taps = Mapping[ActivationLocationType, "Tap"]
 
 NO_TAPS: Taps = MappingProxyType({})
-
-
-class Intervention:
-    """A function that replaces the tensor at a place. `n_fired` counts how often it was applied."""
-
-    def __init__(
-        self,
-        places: frozenset[PlaceAndLayer],
-        fn: Callable[[Tensor], Tensor],
-        pass_type: PassType,
-        after_recording: bool,
-    ) -> None:
-        self.places = places
-        self.fn = fn
-        self.pass_type = pass_type
-        self.after_recording = after_recording
-        self.n_fired = 0
-        self.has_ended = False
-
-    def apply(self, key: PlaceAndLayer, tensor: Tensor) -> Tensor:
-        """The function's result for a tensor, which it may change in place.
-
-        Raises:
-            InterventionResultError: the result is no tensor of the same shape, dtype and device.
-        """
-        expected = (tuple(tensor.shape), tensor.dtype, tensor.device)
-        result = self.fn(tensor)
-        self.n_fired += 1
-        if not isinstance(result, Tensor):
-            raise InterventionResultError(
-                f"The intervention at {name_of(*key)} returned {type(result).__name__}; it must return the tensor that "
-                "takes the given one's place, also if it changed that one in place."
-            )
-        found = (tuple(result.shape), result.dtype, result.device)
-        if found != expected:
-            raise InterventionResultError(
-                f"The intervention at {name_of(*key)} was given shape {expected[0]}, {expected[1]} on {expected[2]} "
-                f"and returned shape {found[0]}, {found[1]} on {found[2]}; the two must be alike."
-            )
-        return result
-
-    def raise_if_never_fired(self) -> None:
-        """Called when its context ends: an intervention that did nothing is a mistake, not a result."""
-        if self.n_fired:
-            return
-        where = ", ".join(sorted(name_of(*key) for key in self.places))
-        reason = (
-            "no backward pass reached it: call recording.backward within its context"
-            if self.pass_type == PassType.BACKWARD
-            else "no forward pass came by it within its context: logits_at=None computes no logits, and the places of "
-            "online autoencoders exist only while one runs"
-        )
-        raise InterventionNeverFiredError(f"The intervention at {where} was never applied; {reason}.")
 
 
 class Tap:
@@ -124,23 +70,7 @@ class Tap:
 
         for recording in self.witnesses:
             recording.note_hooked(tensor)
-        return _GradientReplaced.apply(tensor, replaced)
-
-
-class _GradientReplaced(torch.autograd.Function):
-    """The identity, whose gradient a function replaces.
-
-    (A tensor's own hook would not do: whether `torch.autograd.grad` shows its effect depends on what else is asked.)
-    """
-
-    @staticmethod
-    def forward(context: Any, tensor: Tensor, replaced: Callable[[Tensor], Tensor]) -> Tensor:
-        context.replaced = replaced
-        return tensor.view_as(tensor)
-
-    @staticmethod
-    def backward(context: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        return context.replaced(gradients[0]), None
+        return GradientReplaced.apply(tensor, replaced)
 
 
 class Plan:

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from neuron_explainer.errors import InvalidRequestError
 from neuron_explainer.models.families.registry import family_of
-from neuron_explainer.models.hooks import Hooks, Intervention, PlaceRequest, Plan, at_place, resolve_places
+from neuron_explainer.models.hooks import Hooks, PlaceRequest, Plan, at_place, resolve_places
+from neuron_explainer.models.intervention import Intervention
 from neuron_explainer.models.key_value_cache import KeyValueCache
 from neuron_explainer.models.layers.block import Block
 from neuron_explainer.models.layers.norms import build_norm
