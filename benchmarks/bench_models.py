@@ -6,6 +6,7 @@ TransformerLens (where installed) doing the same. On a GPU everything is measure
 
 import argparse
 import importlib.util
+import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -78,7 +79,7 @@ def measured(function: Callable[[], object], device: torch.device) -> Callable[[
     return waiting
 
 
-def speed(n_tokens: int, repeats: int, device: torch.device, dtype: torch.dtype, with_lens: bool) -> None:
+def speed(n_tokens: int, device: torch.device, dtype: torch.dtype, options: argparse.Namespace) -> None:
     config = transformers.GPT2Config()
     theirs = transformers.GPT2LMHeadModel(config).eval().to(device=device, dtype=dtype)
     ours = Transformer.from_hf_config_and_tensors(config.to_dict(), theirs.state_dict())
@@ -95,7 +96,7 @@ def speed(n_tokens: int, repeats: int, device: torch.device, dtype: torch.dtype,
         "everything": lambda: recorded(ours, tokens, EVERYTHING),
         "gradients": lambda: with_gradients(ours, tokens),
     }
-    if with_lens:
+    if options.with_lens:
         lens = transformer_lens_model(device, dtype)
 
         def lens_plain() -> object:
@@ -109,7 +110,9 @@ def speed(n_tokens: int, repeats: int, device: torch.device, dtype: torch.dtype,
         functions["TransformerLens plain"] = lens_plain
         functions["TransformerLens everything"] = lens_everything
         functions["TransformerLens gradients"] = lambda: lens_with_gradients(lens, tokens)
-    seconds = median_seconds({name: measured(fn, device) for name, fn in functions.items()}, repeats=repeats)
+    seconds = median_seconds(
+        {name: measured(fn, device) for name, fn in functions.items()}, repeats=options.repeats, clock=options.clock
+    )
     kind = f"{n_tokens} tokens, {device.type} {str(dtype).removeprefix('torch.')}"
     print(f"{kind}: plain forward {seconds['plain'] * 1e3:.1f} ms")
     plain = seconds["plain"]
@@ -169,14 +172,19 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=15)
     parser.add_argument("--tokens", type=int, nargs="*", default=[64, 512])
     parser.add_argument("--without-transformer-lens", action="store_true")
+    parser.add_argument(
+        "--processor-time", action="store_true", help="count the processor's seconds: for a busy machine"
+    )
     options = parser.parse_args()
     print(f"{torch.get_num_threads()} threads, torch {torch.__version__}, transformers {transformers.__version__}")
-    with_lens = not options.without_transformer_lens and importlib.util.find_spec("transformer_lens") is not None
+    is_installed = importlib.util.find_spec("transformer_lens") is not None
+    options.with_lens = is_installed and not options.without_transformer_lens
+    options.clock = time.process_time if options.processor_time else time.perf_counter
     memory(512)
     for n_tokens in options.tokens:
-        speed(n_tokens, options.repeats, torch.device("cpu"), torch.float32, with_lens)
+        speed(n_tokens, torch.device("cpu"), torch.float32, options)
         if torch.cuda.is_available():
-            speed(n_tokens, options.repeats, torch.device("cuda"), torch.bfloat16, with_lens)
+            speed(n_tokens, torch.device("cuda"), torch.bfloat16, options)
 
 
 if __name__ == "__main__":
