@@ -96,6 +96,17 @@ def test_the_dtype_that_is_asked_for(saved: Path, dtype: str) -> None:
         ne.load_model(saved, device="cpu", dtype="int8")
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_device_that_is_asked_for(saved: Path, dtype: torch.dtype) -> None:
+    context = ne.load_model(saved, device="cuda", dtype=dtype)
+    there, here = context.get_or_create_model(), ne.load_model(saved, device="cpu", dtype=dtype).get_or_create_model()
+    assert context.device == there.device == torch.device("cuda", torch.cuda.current_device())
+    for name, parameter in here.named_parameters():
+        assert torch.equal(there.get_parameter(name).cpu(), parameter)
+    context.free()
+
+
 @pytest.mark.parametrize("stored_dtype", [torch.float64, torch.float16, torch.bfloat16])
 def test_the_dtype_that_is_stored(folder: Path, stored_dtype: torch.dtype) -> None:
     def cast(tensors: dict[str, torch.Tensor]) -> None:
