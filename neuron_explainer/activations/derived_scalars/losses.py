@@ -91,9 +91,7 @@ class LossOfFunction(Loss):
         return torch.stack(results)
 
 
-def prepare_loss(
-    loss: LossFnConfig | Callable[[Tensor], Tensor] | None, token_id: Callable[[str | int], int], device: torch.device
-) -> Loss | None:
+def prepare_loss(loss: object, token_id: Callable[[str | int], int], device: torch.device) -> Loss | None:
     """A loss ready for a model.
 
     Args:

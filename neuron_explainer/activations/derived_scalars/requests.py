@@ -38,7 +38,8 @@ if TYPE_CHECKING:
 
 _DST = DerivedScalarType
 
-DstOrPair = DerivedScalarType | tuple[DerivedScalarType, DstConfig]
+DstOrPair = DerivedScalarType | str | tuple[DerivedScalarType | str, DstConfig]
+"""A type (or its value), alone or with a configuration of its own."""
 
 _OF_THE_NODE = frozenset(
     {_DST.SINGLE_NODE_WRITE, _DST.SINGLE_NODE_WRITE_TO_FINAL_RESIDUAL_GRAD, _DST.GRAD_OF_SINGLE_SUBNODE_ATTRIBUTION}
@@ -202,7 +203,7 @@ def _check_setting(setting: Setting) -> None:
         if index is not None:
             index.check_against(n_layers, partial(_size_of, setting, index))
     if config.trace_config is not None:
-        check_trace(config.trace_config)
+        check_trace(config.trace_config, has_loss=setting.loss is not None)
     if config.node_index_for_attribution is not None:
         check_node(config.node_index_for_attribution)
     for ablation in setting.ablations:

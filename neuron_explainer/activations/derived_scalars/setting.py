@@ -76,7 +76,7 @@ class Setting:
 
     def block(self, layer: int | None) -> Block:
         """A layer of the model."""
-        return self.model.blocks[known_layer(layer)]  # type: ignore[return-value]  # a ModuleList tells no types
+        return self.model.blocks[known_layer(layer)]
 
     # Where gradients come from
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import torch
 from jaxtyping import Float, Int
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from neuron_explainer.activations.derived_scalars.indexing import TraceConfig
+    from neuron_explainer.activations.derived_scalars.losses import Loss
     from neuron_explainer.models.recording import PlaceAndLayer
 
 
@@ -107,15 +108,11 @@ def _value_direction(
     if trace.downstream_trace_config is not None:
         _, direction = gradient_of_trace(setting, trace.downstream_trace_config, lengths, residual_at)
         return direction
-    if setting.loss is None:
-        raise NothingToDifferentiateError(
-            "A trace through a head's value (V) is projected on what lies downstream: give a downstream_trace_config "
-            "or a loss."
-        )
+    loss = cast("Loss", setting.loss)  # checked before the pass
     resid = residual_at(setting.end).detach().requires_grad_()
     with torch.enable_grad():
-        loss = setting.loss.of_residual(setting.model, resid, lengths, detach_scale=True)
-        (direction,) = torch.autograd.grad(loss.sum(), resid)
+        losses = loss.of_residual(setting.model, resid, lengths, detach_scale=True)
+        (direction,) = torch.autograd.grad(losses.sum(), resid)
     return direction
 
 
@@ -139,13 +136,19 @@ def value_of_trace(
         return traced_activation(setting, trace, resid, lengths, residual_at), None
 
 
-def check_trace(trace: TraceConfig) -> None:
-    """Refuse a trace of a head at a whole axis of tokens, or at a pair of which the later token is attended to.
+def check_trace(trace: TraceConfig, has_loss: bool) -> None:
+    """Refuse traces that name no single pair of tokens, or a value's that are directed at nothing.
 
     Raises:
-        InvalidRequestError: it is one of these.
+        InvalidRequestError: a head is traced at a whole axis of tokens, or at a pair of which the later is attended to.
+        NothingToDifferentiateError: a head's value is traced, with neither a downstream activation nor a loss.
     """
     if trace.node_type is NodeType.ATTENTION_HEAD:
         pair_of(trace)
     if trace.downstream_trace_config is not None:
-        check_trace(trace.downstream_trace_config)
+        check_trace(trace.downstream_trace_config, has_loss)
+    elif trace.attention_trace_type is AttentionTraceType.V and not has_loss:
+        raise NothingToDifferentiateError(
+            "A trace through a head's value (V) is projected on what lies downstream: give a downstream_trace_config "
+            "or a loss."
+        )
