@@ -213,7 +213,13 @@ def test_asking_for_what_was_not_recorded_says_what_was() -> None:
         model(random_tokens(1, 4))
     with pytest.raises(NotRecordedError, match=r"layer 2 was not asked for\. Recorded: mlp\.post_act of layer 1"):
         recording[P.MLP_POST_ACT, 2]
-    assert isinstance(recording[P.MLP_POST_ACT, 1], torch.Tensor)
+    with (
+        pytest.raises(
+            NotRecordedError, match=r"Recorded: attn\.v of layers 0, 2, logits, mlp\.post_act of layers 0 to 2\."
+        ),
+        model.record([P.LOGITS, P.MLP_POST_ACT, (P.ATTN_VALUE, [0, 2])]) as several,
+    ):
+        several[P.RESID_POST_EMBEDDING]
     assert repr(recording) == "Recording(1 tensors: mlp.post_act)"
 
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from neuron_explainer.errors import InterventionNeverFiredError, InterventionResultError
 from neuron_explainer.models.model_component_registry import PassType
-from neuron_explainer.models.recording import PlaceAndLayer, name_of
+from neuron_explainer.models.recording import PlaceAndLayer, name_of, names_of
 
 
 class Intervention:
@@ -54,14 +54,13 @@ class Intervention:
         """Called when its context ends: an intervention that did nothing is a mistake, not a result."""
         if self.n_fired:
             return
-        where = ", ".join(sorted(name_of(*key) for key in self.places))
         reason = (
             "no backward pass reached it: call recording.backward within its context"
             if self.pass_type == PassType.BACKWARD
             else "no forward pass came by it within its context: logits_at=None computes no logits, and the places of "
             "online autoencoders exist only while one runs"
         )
-        raise InterventionNeverFiredError(f"The intervention at {where} was never applied; {reason}.")
+        raise InterventionNeverFiredError(f"The intervention at {names_of(self.places)} was never applied; {reason}.")
 
 
 class GradientReplaced(torch.autograd.Function):

@@ -1,6 +1,6 @@
 """What was recorded in a forward pass, and the gradients with respect to it."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import torch
 from torch import Tensor
@@ -16,6 +16,23 @@ _LARGEST_STORAGE_PER_RECORDED_BYTE = 1.5
 def name_of(place: ActivationLocationType, layer: int | None) -> str:
     """How messages call a place: "mlp.post_act of layer 3"."""
     return place.value if layer is None else f"{place.value} of layer {layer}"
+
+
+def names_of(places: Iterable[PlaceAndLayer]) -> str:
+    """How messages call several places: "logits, mlp.post_act of layers 0 to 11"."""
+    layers_by_place: dict[ActivationLocationType, list[int]] = {}
+    for place, layer in places:
+        layers_by_place.setdefault(place, []).extend([] if layer is None else [layer])
+    names = []
+    for place in sorted(layers_by_place):
+        layers = sorted(layers_by_place[place])
+        if len(layers) < 2:
+            names.append(name_of(place, layers[0] if layers else None))
+        elif len(layers) == layers[-1] - layers[0] + 1:
+            names.append(f"{place.value} of layers {layers[0]} to {layers[-1]}")
+        else:
+            names.append(f"{place.value} of layers {', '.join(map(str, layers))}")
+    return ", ".join(names) or "nothing"
 
 
 class Recording(Mapping[PlaceAndLayer, Tensor]):
@@ -127,7 +144,7 @@ class Recording(Mapping[PlaceAndLayer, Tensor]):
     def _checked(self, key: ActivationLocationType | PlaceAndLayer) -> PlaceAndLayer:
         place_and_layer = key if isinstance(key, tuple) else (key, None)
         if place_and_layer not in self.asked:
-            asked = ", ".join(sorted({name_of(*each) for each in self.asked})) or "nothing"
+            asked = names_of(self.asked)
             raise NotRecordedError(f"{name_of(*place_and_layer)} was not asked for. Recorded: {asked}.")
         return place_and_layer
 
