@@ -3,9 +3,11 @@
 Small random models in float64, so that what should be 0 is 1e-9; and SmolLM2's real weights for one type of each kind.
 """
 
+import contextlib
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
+import jaxtyping
 import pytest
 import tokenizers
 import torch
@@ -221,9 +223,20 @@ def test_norms_and_flattened_forms_say_the_same(family: str) -> None:
 
 def slope(value_at: Callable[[float], float], at: float, step: float = 1e-4) -> float:
     """The derivative by central differences, of fourth order."""
-    near = value_at(at + step) - value_at(at - step)
-    far = value_at(at + 2 * step) - value_at(at - 2 * step)
+    with annotations_unchecked():
+        near = value_at(at + step) - value_at(at - step)
+        far = value_at(at + 2 * step) - value_at(at - 2 * step)
     return (8 * near - far) / (12 * step)
+
+
+@contextlib.contextmanager
+def annotations_unchecked() -> Iterator[None]:
+    """Checking them takes a hundred times as long as these small models do, and has been done once for each family."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    try:
+        yield
+    finally:
+        jaxtyping.config.update("jaxtyping_disable", False)
 
 
 def loss_with(family: str, index: ActivationIndex, value: float, **config: object) -> float:
@@ -499,8 +512,9 @@ def test_an_edge_is_the_same_seen_from_either_end(family: str, upstream: str, do
     options["autoencoder_context"] = autoencoders(family, Dst.MLP_POST_ACT, Identity())
     down, in_edge, token = DOWNSTREAM[downstream]
     up = UPSTREAM[upstream](token)
-    seen_from_above = derived(family, in_edge, node_index_for_attribution=up, **options)
-    seen_from_below = derived(family, OUT_EDGES[upstream], node_index_for_attribution=down, **options)
+    with annotations_unchecked() if detach else contextlib.nullcontext():
+        seen_from_above = derived(family, in_edge, node_index_for_attribution=up, **options)
+        seen_from_below = derived(family, OUT_EDGES[upstream], node_index_for_attribution=down, **options)
     from_above = seen_from_above.activations(in_edge)[1][down.slices]
     from_below = seen_from_below.activations(OUT_EDGES[upstream])[0][up.slices]
     assert abs(float(from_above)) > 1e-9
