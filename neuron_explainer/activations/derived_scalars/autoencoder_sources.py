@@ -113,7 +113,7 @@ def load_autoencoders(
         dst: the place they were trained on, where the source does not say it.
         layers: for which layers; all that there are if None.
         model: the model they are for: they are checked against it, and go to its device.
-        device: where they go, without a model the CPU if not given.
+        device: where they go, if not to the model's; `get_default_device()` if neither is given.
         omit_dead_latents: leave out latents that had long not been active when training ended.
         dtype: the weights' floating-point type; that of the files if None.
         base_model_name: the model they were trained on, if it goes by another name than the source gives it.

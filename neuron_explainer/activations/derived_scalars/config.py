@@ -12,6 +12,7 @@ from neuron_explainer.models.autoencoder_context import (
     AutoencoderContext,
     MultiAutoencoderContext,
 )
+from neuron_explainer.models.devices import as_device
 from neuron_explainer.models.inference_engine_type_registry import InferenceEngineType
 from neuron_explainer.models.model_component_registry import NodeType, PassType
 from neuron_explainer.models.model_context import ModelContext, StandardModelContext, get_default_device
@@ -85,14 +86,14 @@ class DstConfig:
     def _check_devices(self) -> None:
         devices: dict[str, torch.device] = {}
         if self.model_context is not None:
-            devices["model_context"] = torch.device(self.model_context.device)
+            devices["model_context"] = as_device(self.model_context.device)
         if self.autoencoder_context is not None:
-            devices["autoencoder_context"] = torch.device(self.autoencoder_context.device)
+            devices["autoencoder_context"] = as_device(self.autoencoder_context.device)
         if self.multi_autoencoder_context is not None:
             for node_type, context in self.multi_autoencoder_context.autoencoder_context_by_node_type.items():
-                devices[f"multi_autoencoder_context ({NodeType(node_type).value})"] = torch.device(context.device)
+                devices[f"multi_autoencoder_context ({NodeType(node_type).value})"] = as_device(context.device)
         if self.device_for_raw_activations is not None:
-            devices["device_for_raw_activations"] = torch.device(self.device_for_raw_activations)
+            devices["device_for_raw_activations"] = as_device(self.device_for_raw_activations)
         if len(set(devices.values())) > 1:
             listed = ", ".join(f"{setting}: {device}" for setting, device in devices.items())
             raise MisconfiguredError(f"Everything must be on one device; here is {listed}.")
@@ -141,11 +142,11 @@ class DstConfig:
     def get_device(self) -> torch.device:
         """The device of the model, or else the autoencoders', or else `device_for_raw_activations`, or the default."""
         if self.model_context is not None:
-            return torch.device(self.model_context.device)
+            return as_device(self.model_context.device)
         for autoencoder_context in self._given_autoencoder_contexts():
             return autoencoder_context.device
         if self.device_for_raw_activations is not None:
-            return torch.device(self.device_for_raw_activations)
+            return as_device(self.device_for_raw_activations)
         return get_default_device()
 
     def get_model_context(self) -> ModelContext:

@@ -73,7 +73,7 @@ class PostNorm:
 
     def of_direction(self, direction: Float[Tensor, "batch tokens d_model"]) -> Float[Tensor, "batch tokens d_model"]:
         """The direction among raw writes whose dot product is that of `direction` with what is added."""
-        return direction * (self.gain * self.inverse_scale).to(direction.dtype)
+        return direction * (self.gain * self.inverse_scale)
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,9 @@ class PostNormOf(Need):
             return None
         component: Attention | MLP = getattr(evaluation.setting.block(layer), self._name)
         source: Any = self._source.value(evaluation, layer)
-        return PostNorm(norm.effective_gain, 1 / norm.scale(component.output(source)))
+        # Norms are computed in float32 at least; what this one multiplies is of the model's dtype.
+        inverse_scale = 1 / norm.scale(component.output(source))
+        return PostNorm(norm.effective_gain.to(source.dtype), inverse_scale.to(source.dtype))
 
     @property
     def _name(self) -> str:

@@ -94,7 +94,8 @@ def _head(
         if block.attention_post_norm is not None:
             summed = recompute.weighted_sum_of_values(block, resid, detach)
             norm = block.attention_post_norm
-            direction = direction * (norm.effective_gain / norm.scale(block.attention.output(summed)))[:, token]
+            factor = norm.effective_gain / norm.scale(block.attention.output(summed))
+            direction = direction * factor[:, token].to(direction.dtype)
     # Only the value passes gradient: the scale of the LayerNorm before it is held constant, whatever the trace says.
     values = recompute.values(block, resid, detach_scale=True)[:, attended_to, head]
     write = values @ block.attention.output_by_head()[head]
