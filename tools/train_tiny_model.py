@@ -310,6 +310,7 @@ def main() -> None:
     tokenizer.save(str(arguments.output / "tokenizer.json"), pretty=False)
     weights = {name: tensor.half() for name, tensor in model.huggingface_state().items()}
     save_file(weights, arguments.output / "model.safetensors", metadata={"format": "pt"})
+    (arguments.output / "model.safetensors").chmod(0o644)
     shutil.copyfile(arguments.corpora / "sample.jsonl.gz", arguments.output / "sample.jsonl.gz")
     print(json.dumps(facts, indent=2))
 
