@@ -19,6 +19,7 @@ from neuron_explainer.models.autoencoder_places import (
     check_place,
     same_base_model,
 )
+from neuron_explainer.models.devices import as_device
 from neuron_explainer.models.model_component_registry import NodeType
 from neuron_explainer.models.saelens import is_saelens_folder
 from neuron_explainer.models.saelens_config import read_saelens_config
@@ -79,7 +80,7 @@ class AutoencoderContext:
 
     Args:
         autoencoder_config: their place and where they are.
-        device: where they are to be; the CPU if not given.
+        device: where they are to be; `get_default_device()` if not given, as for models.
         omit_dead_latents: leave out latents that had not been active for `dead_after` training steps.
         dead_after: that number of steps.
         dtype: the floating-point type of the weights; that of the file if not given.
@@ -94,7 +95,7 @@ class AutoencoderContext:
         dtype: torch.dtype | None = None,
     ) -> None:
         self.autoencoder_config = autoencoder_config
-        self.device = torch.device("cpu" if device is None else device)
+        self.device = as_device(device)
         self.omit_dead_latents = omit_dead_latents
         self.dead_after = dead_after
         self.dtype = dtype

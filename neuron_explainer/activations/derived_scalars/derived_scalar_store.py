@@ -139,7 +139,12 @@ class DerivedScalarStore:
         Raises:
             NotDerivedError: the scalar, or its layer, was not derived.
             IndexOutOfRangeError: a position is not there.
+            InvalidRequestError: `index` is no DerivedScalarIndex.
         """
+        if not isinstance(index, DerivedScalarIndex):
+            raise InvalidRequestError(
+                f"store[…] takes a DerivedScalarIndex, not {index!r}; store.activations(dst) gives a scalar by layer."
+            )
         by_layer = self.activations(index.dst, index.pass_type)
         if index.layer_index not in by_layer:
             raise NotDerivedError(
