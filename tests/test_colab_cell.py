@@ -94,7 +94,9 @@ def test_on_colab_the_cell_installs_the_wheel_and_leaves_the_rest_alone(wheel: P
         "own = next(pathlib.Path(p) for p in sys.path if p.endswith('site-packages') and 'colab' in p)\n"
         "print(json.dumps({'file': ne.__file__, 'versions': {n: m.version(n) for n in names},\n"
         "    'own': sorted(p.name for p in own.iterdir()), 'torch': 'torch' in sys.modules,\n"
-        "    'datasets': len(ne.datasets())}))\n"
+        "    'datasets': len(ne.datasets()),\n"
+        "    'largest': ne.load_neuron('tiny', 1, 216).max_activation,\n"
+        "    'weights': sum(1 for _ in (pathlib.Path(ne.__file__).parent / 'data').rglob('*.safetensors'))}))\n"
     )
     finished = colab(_with_address(wheel) + "\n" + tell, COLAB_RELEASE_TAG="release-colab")
     assert finished.returncode == 0, finished.stderr
@@ -102,6 +104,9 @@ def test_on_colab_the_cell_installs_the_wheel_and_leaves_the_rest_alone(wheel: P
     assert "colab/lib" in told["file"]
     assert told["versions"] == {name: version(name) for name in LEFT_ALONE}
     assert told["datasets"] >= 10
+    # the embedded model and its datasets came along: one file of weights, and four layers of each dataset
+    assert told["largest"] > 1
+    assert told["weights"] == 1 + 4 + 4
     assert not told["torch"]
     assert [
         name for name in told["own"] if name.split("-")[0] not in ("neuron_explainer", "neuron_explainer_jupyter")

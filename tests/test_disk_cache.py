@@ -16,6 +16,7 @@ from loopback_server import in_turn, loopback_server, ok, status
 import neuron_explainer as ne
 from neuron_explainer.errors import DownloadError, MissingFileError
 from neuron_explainer.storage import DiskCache, HttpSettings, cache_folder, fetch_file, read_bytes, read_decoded
+from neuron_explainer.storage.atomic import replaced_atomically
 
 QUICK = HttpSettings(retries=1, pause=0.01, longest_pause=0.1, connect_timeout=2, read_timeout=1)
 
@@ -293,3 +294,12 @@ def test_what_a_killed_process_left_is_removed_in_time(cache_path, server):
     (unfinished / "new").write_bytes(b"x")
     read_bytes(server.address + "/x", settings=QUICK)
     assert [path.name for path in unfinished.iterdir()] == ["new"]
+
+
+def test_what_is_written_atomically_has_the_usual_mode(tmp_path):
+    """A writer that makes its file for its owner alone, as safetensors does, shuts nobody else out."""
+    (tmp_path / "usual").touch()
+    with replaced_atomically(tmp_path / "written") as temporary:
+        temporary.unlink()
+        os.close(os.open(temporary, os.O_CREAT | os.O_WRONLY, 0o600))
+    assert (tmp_path / "written").stat().st_mode == (tmp_path / "usual").stat().st_mode

@@ -22,7 +22,10 @@ def replaced_atomically(path: str | os.PathLike[str], *, durable: bool = True) -
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.parent / f".{target.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}{TEMPORARY_SUFFIX}"
     try:
+        temporary.touch()
+        usual_mode = temporary.stat().st_mode
         yield temporary
+        temporary.chmod(usual_mode)  # some writers make files that their owner alone can read
         if durable:
             _flush_to_disk(temporary)
         os.replace(temporary, target)
