@@ -272,9 +272,9 @@ mean = acts.mean(0)
 decoder = torch.nn.functional.normalize(torch.randn(N_LATENTS, acts.shape[1]), dim=1)
 encoder, latent_bias = decoder.clone().requires_grad_(), torch.zeros(N_LATENTS, requires_grad=True)
 decoder.requires_grad_()
-optimizer, top_k = torch.optim.Adam([encoder, decoder, latent_bias], lr=2e-3), TopK(K)
-for _ in range(300):
-    batch = acts[torch.randint(len(acts), (512,))]
+optimizer, top_k = torch.optim.Adam([encoder, decoder, latent_bias], lr=3e-3), TopK(K)
+for _ in range(200):
+    batch = acts[torch.randint(len(acts), (256,))]
     latents = top_k((batch - mean) @ encoder.T + latent_bias)
     error = (latents @ decoder + mean - batch).square().sum(-1).mean()
     optimizer.zero_grad()
