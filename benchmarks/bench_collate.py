@@ -152,7 +152,7 @@ def main() -> None:
         compare("embedded model", ne.load_model("tiny"), settings, 0.5, arguments.repeats, with_lens)
     if arguments.only in (None, "smollm2"):
         context = ne.load_model("smollm2-135m", dtype="bfloat16")
-        settings = CollateSettings(max_tokens=8 * 2048, batch_tokens=2048)
+        settings = CollateSettings(max_tokens=4 * 2048, batch_tokens=2048)
         compare("SmolLM2-135M, bfloat16", context, settings, 0.7, max(1, arguments.repeats // 2), False)
     if arguments.only in (None, "memory"):
         memory()

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from neuron_explainer.collate.entries import Entries
 from neuron_explainer.collate.histogram import Histogram
 from neuron_explainer.collate.layer_state import LayerState
-from neuron_explainer.collate.moments import Moments
+from neuron_explainer.collate.moments import Moments, PowerSums
 from neuron_explainer.collate.ranking import EMPTY_RANK, rank_of_chance, rank_of_score, sequence_index_of_rank
 from neuron_explainer.errors import NonFiniteActivationError
 
@@ -195,10 +195,10 @@ def test_moments_keep_their_digits_at_any_scale(scale: float, centre: float) -> 
     values = (torch.rand(64, 100, 3, generator=generator) ** 4 * scale + centre).to(torch.float32)
     state = Moments.empty(3, torch.device("cpu"))
     for part in values.split(8):
-        weights = torch.ones(len(part), 1, 100)
-        lowest, highest = part.amin(dim=(0, 1)), part.amax(dim=(0, 1))
-        first = torch.where(state.count > 0, state.mean, part.mean(dim=(0, 1)).double())
-        state = state.merge(Moments.of_blocks(part, weights, lowest, highest, first))
+        centre = state.mean if state.count.any() else part.mean(dim=(0, 1)).double()
+        sums = PowerSums(centre, part.amin(dim=(0, 1)), part.amax(dim=(0, 1)), torch.float32)
+        sums.add(part, torch.ones(len(part), 1, 100), 100 * len(part), torch.empty(2, *part.shape))
+        state = state.merge(sums.moments())
     exact = values.double().flatten(0, 1)
     deviation = exact - exact.mean(dim=0)
     variance = (deviation**2).mean(dim=0)

@@ -44,19 +44,21 @@ class KeptExamples:
     def offer(
         self,
         rank: Int64[Tensor, "components sequences"],
+        peaks: Float32[Tensor, "components sequences"],
         activations: Float[Tensor, "sequences entries components"],
-        counted: Bool[Tensor, "sequences entries"],
+        counted: Bool[Tensor, "sequences entries"] | None,
         lengths: Int64[Tensor, " sequences"],
     ) -> None:
         """Let a batch's sequences compete for the slots.
 
         Args:
             rank: each sequence's rank for each component.
+            peaks: each sequence's largest activation that counts.
             activations: where the examples' activations are taken from.
-            counted: the entries that may be an example's peak.
+            counted: the entries that may be an example's peak; None: all, and there is no padding.
             lengths: how many entries each sequence has; those beyond are padding.
         """
-        n_slots, width = self.activations.shape[1:]
+        n_slots = self.rank.shape[1]
         if n_slots == 0:
             return
         worst = self.rank.amin(dim=1, keepdim=True)
@@ -70,10 +72,11 @@ class KeptExamples:
         real = rank[rows][new_row, sequence] != EMPTY_RANK
         component, slot, sequence = rows[free_row][real], free_slot[real], sequence[real]
         self.rank[component, slot] = rank[component, sequence]
+        self.peak[component, slot] = peaks[component, sequence]
         step = max(1, _ELEMENTS_AT_ONCE // activations.shape[1])
         for begin in range(0, len(component), step):
             part = slice(begin, begin + step)
-            self._copy_in(component[part], slot[part], sequence[part], activations, counted, lengths, width)
+            self._copy_in(component[part], slot[part], sequence[part], activations, counted, lengths)
 
     def _copy_in(
         self,
@@ -81,24 +84,26 @@ class KeptExamples:
         slot: Int64[Tensor, " examples"],
         sequence: Int64[Tensor, " examples"],
         activations: Float[Tensor, "sequences entries components"],
-        counted: Bool[Tensor, "sequences entries"],
+        counted: Bool[Tensor, "sequences entries"] | None,
         lengths: Int64[Tensor, " sequences"],
-        width: int,
     ) -> None:
-        values = activations[sequence, :, component].to(torch.float32)
-        n_entries = values.shape[1]
-        candidates = values.masked_fill(~counted[sequence], -torch.inf)
-        peak = candidates.amax(dim=1)
-        entry = torch.arange(n_entries, device=values.device)
-        peak_entry = torch.where(candidates == peak[:, None], entry, n_entries).amin(dim=1)  # the first of equals
+        values = activations[sequence, :, component]
+        n_entries, width = values.shape[1], self.activations.shape[2]
         length = lengths[sequence]
-        start = window_start(peak_entry, length, width)
+        if width >= n_entries:
+            start = torch.zeros_like(length)
+            window = values
+        else:
+            candidates = values if counted is None else values.masked_fill(~counted[sequence], -torch.inf)
+            start = window_start(candidates.argmax(dim=1), length, width)  # of equals argmax gives the first
+            offsets = torch.arange(width, device=values.device)
+            window = values.gather(1, (start[:, None] + offsets).clamp_max_(n_entries - 1))
         kept = (length - start).clamp_max(width)
-        offsets = torch.arange(min(width, n_entries), device=values.device)
-        window = values.gather(1, (start[:, None] + offsets).clamp_max(n_entries - 1))
-        self.activations[component, slot, : len(offsets)] = window.masked_fill(offsets >= kept[:, None], 0.0)
-        self.activations[component, slot, len(offsets) :] = 0.0
-        self.peak[component, slot] = peak
+        shown = window.shape[1]
+        if counted is not None:  # what lies beyond a sequence's end may be anything
+            window = window.masked_fill(torch.arange(shown, device=values.device) >= kept[:, None], 0.0)
+        self.activations[component, slot, :shown] = window.to(torch.float32)
+        self.activations[component, slot, shown:] = 0.0
         self.start[component, slot] = start.to(torch.int32)
         self.length[component, slot] = kept.to(torch.int32)
 

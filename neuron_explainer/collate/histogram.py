@@ -56,11 +56,11 @@ class Histogram:
     def add(self, values: Float32[Tensor, "entries components"]) -> None:
         """Count values, for which `make_room` was called before."""
         n_components, n_cells = self.counts.shape
-        # Row offsets and first cells are taken off after flooring: both are integers that float32 holds exactly.
-        cells = (values * torch.exp2(-self.exponent.to(torch.float32))).floor_().sub_(self.first_cell.to(torch.float32))
-        row_start = torch.arange(n_components, dtype=torch.int32, device=values.device) * n_cells
-        flat = (cells.to(torch.int32) + row_start).view(-1)
-        self.counts += torch.bincount(flat, minlength=n_components * n_cells).view(n_components, n_cells)
+        # Cell numbers are floored before anything is taken off them, so that rounding cannot move a value.
+        cells = (values * torch.exp2(-self.exponent.to(torch.float32))).floor_().to(torch.int32)
+        row_start = torch.arange(n_components, device=values.device) * n_cells
+        cells += (row_start - self.first_cell).to(torch.int32)
+        self.counts += torch.bincount(cells.view(-1), minlength=self.counts.numel()).view_as(self.counts)
 
     def merge(self, other: "Histogram") -> "Histogram":
         """The histogram of both together."""

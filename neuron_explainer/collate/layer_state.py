@@ -1,5 +1,6 @@
 """Everything that is accumulated about the components of one layer."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, fields
 
 import torch
@@ -8,7 +9,7 @@ from torch import Tensor
 
 from neuron_explainer.collate.examples import KeptExamples
 from neuron_explainer.collate.histogram import Histogram
-from neuron_explainer.collate.moments import Moments
+from neuron_explainer.collate.moments import Moments, PowerSums
 from neuron_explainer.collate.ranking import rank_of_chance, rank_of_score
 from neuron_explainer.errors import NonFiniteActivationError
 
@@ -99,65 +100,54 @@ class LayerState:
             NonFiniteActivationError: a counted activation is infinite or not a number. The state is unchanged for the
                 examples, but must not be used further.
         """
-        peaks = self._update_statistics(activations, counted, sequence_index)
-        self.top.offer(rank_of_score(peaks, sequence_index), activations, counted, lengths)
+        n_counted = int(counted.sum())
+        not_all = None if n_counted == counted.numel() else counted
+        peaks = self._update_statistics(activations, not_all, sequence_index)
+        self.top.offer(rank_of_score(peaks, sequence_index), peaks, activations, not_all, lengths)
         if self.sample.rank.shape[1]:
             chance = rank_of_chance(self.seed, self.layer, self.component, sequence_index)
-            self.sample.offer(chance, activations, counted, lengths)
+            self.sample.offer(chance, peaks, activations, not_all, lengths)
 
     def _update_statistics(
         self,
         activations: Float[Tensor, "sequences entries components"],
-        counted: Bool[Tensor, "sequences entries"],
+        counted: Bool[Tensor, "sequences entries"] | None,
         sequence_index: Int64[Tensor, " sequences"],
     ) -> Float32[Tensor, "components sequences"]:
-        """Moments, histogram, frequency; returns every sequence's largest activation for every component."""
-        n_sequences, n_entries, n_components = activations.shape
-        budget = _ELEMENTS_IN_CACHE if activations.device.type == "cpu" else _ELEMENTS_ON_ACCELERATOR
-        step = max(1, budget // (n_entries * n_components))
-        # One look at the mask for the whole batch: on an accelerator each look is a wait.
-        all_counted = counted.all(dim=1).tolist()
-        peaks = []
-        for begin in range(0, n_sequences, step):
-            part = slice(begin, begin + step)
-            values, mask = activations[part], counted[part]
-            values = values if values.dtype == torch.float64 else values.to(torch.float32)
-            full = all(all_counted[part])
-            if not full:
-                # Whatever does not count is replaced by a value of the same sequence that does.
-                first = mask.to(torch.uint8).argmax(dim=1)
-                stand_in = values[torch.arange(len(values), device=values.device), first]
-                values = torch.where(mask[:, :, None], values, stand_in[:, None, :])
-            highest = values.amax(dim=1)
-            self._add(values, mask, full, highest, sequence_index[part])
-            peaks.append(highest.to(torch.float32))
-        return torch.cat(peaks).T.contiguous()
+        """Moments, histogram, frequency; returns every sequence's largest activation for every component.
 
-    def _add(
-        self,
-        values: Float[Tensor, "sequences entries components"],
-        mask: Bool[Tensor, "sequences entries"],
-        full: bool,
-        highest_by_sequence: Float[Tensor, "sequences components"],
-        sequence_index: Int64[Tensor, " sequences"],
-    ) -> None:
-        lowest, highest = values.amin(dim=(0, 1)), highest_by_sequence.amax(dim=0)
-        if not bool((lowest - lowest + highest - highest == 0).all()):
+        Where all entries count, `counted` is None.
+        """
+        values = activations if counted is None else _with_stand_ins(activations, counted)
+        peaks = values.amax(dim=1)
+        lowest, highest = values.amin(dim=1).amin(dim=0).to(torch.float32), peaks.amax(dim=0).to(torch.float32)
+        if not bool((lowest.isfinite() & highest.isfinite()).all()):
             self._refuse_non_finite(values, sequence_index)
-        self.histogram.make_room(lowest.to(torch.float32), highest.to(torch.float32))
-        self.histogram.add((values.flatten(0, 1) if full else values[mask]).to(torch.float32))
-        blocks, weights = _blocks(values, mask)
-        centre = torch.where(self.moments.count > 0, self.moments.mean, blocks.mean(dim=(0, 1)).double())
-        self.moments = self.moments.merge(Moments.of_blocks(blocks, weights, lowest, highest, centre))
-        above_zero = torch.gt(blocks, 0).to(blocks.dtype)
-        self.active += torch.bmm(weights, above_zero).sum((0, 1), dtype=torch.float64).to(torch.int64)
+        self.histogram.make_room(lowest, highest)
+        dtype = torch.float64 if values.dtype == torch.float64 else torch.float32
+        known = bool(self.moments.count.any())
+        centre = self.moments.mean if known else values.mean(dim=(0, 1), dtype=dtype).double()
+        sums = PowerSums(centre, lowest, highest, dtype)
+        scratch = torch.empty(0, dtype=dtype, device=values.device)
+        for chunk, mask in _chunks(values, counted):
+            block = chunk.to(dtype)
+            if scratch.shape[1:] != block.shape:
+                scratch = block.new_empty(2, *block.shape)
+            n_rows, width, _ = block.shape
+            weights = block.new_ones(n_rows, 1, width) if mask is None else mask.to(dtype)[:, None, :]
+            sums.add(block, weights, n_rows * width if mask is None else int(mask.sum()), scratch)
+            above_zero = torch.gt(block, 0, out=scratch[0])
+            self.active += torch.bmm(weights, above_zero).sum((0, 1), dtype=torch.float64).to(torch.int64)
+            self.histogram.add((block.flatten(0, 1) if mask is None else block[mask]).to(torch.float32))
+        self.moments = self.moments.merge(sums.moments())
+        return peaks.to(torch.float32).T.contiguous()
 
     def _refuse_non_finite(
         self,
         values: Float[Tensor, "sequences entries components"],
         sequence_index: Int64[Tensor, " sequences"],
     ) -> None:
-        sequence, entry, component = (~values.isfinite()).nonzero()[0].tolist()
+        sequence, entry, component = (~values.to(torch.float32).isfinite()).nonzero()[0].tolist()
         raise NonFiniteActivationError(
             layer=self.layer,
             component=int(self.component[component]),
@@ -206,17 +196,24 @@ class LayerState:
         )
 
 
-def _blocks(
-    values: Float[Tensor, "sequences entries components"], mask: Bool[Tensor, "sequences entries"]
-) -> tuple[Float[Tensor, "blocks block_entries components"], Float[Tensor, "blocks 1 block_entries"]]:
-    """The values and their weights in pieces short enough to be summed in float32."""
+def _with_stand_ins(
+    values: Float[Tensor, "sequences entries components"], counted: Bool[Tensor, "sequences entries"]
+) -> Float[Tensor, "sequences entries components"]:
+    """The values, those that do not count replaced by one of the same sequence that does: extremes stay as they are."""
+    first = counted.to(torch.uint8).argmax(dim=1)
+    stand_in = values[torch.arange(len(values), device=values.device), first]
+    return torch.where(counted[:, :, None], values, stand_in[:, None, :])
+
+
+def _chunks(
+    values: Float[Tensor, "sequences entries components"], counted: Bool[Tensor, "sequences entries"] | None
+) -> Iterator[tuple[Float[Tensor, "rows block components"], Bool[Tensor, "rows block"] | None]]:
+    """The values in pieces that fit in a cache, each row of a piece short enough to be summed in float32."""
     n_sequences, n_entries, n_components = values.shape
-    weights = mask.to(values.dtype)
-    if n_entries > _ENTRIES_IN_FLOAT32:
-        padding = -n_entries % _ENTRIES_IN_FLOAT32
-        if padding:
-            values = torch.cat([values, values[:, -1:].expand(-1, padding, -1)], dim=1)
-            weights = torch.cat([weights, weights.new_zeros(n_sequences, padding)], dim=1)
-        values = values.reshape(-1, _ENTRIES_IN_FLOAT32, n_components)
-        weights = weights.reshape(-1, _ENTRIES_IN_FLOAT32)
-    return values, weights[:, None, :]
+    budget = _ELEMENTS_IN_CACHE if values.device.type == "cpu" else _ELEMENTS_ON_ACCELERATOR
+    width = min(n_entries, _ENTRIES_IN_FLOAT32)
+    n_rows = max(1, budget // (width * n_components))
+    for first_entry in range(0, n_entries, width):
+        for first_row in range(0, n_sequences, n_rows):
+            part = slice(first_row, first_row + n_rows), slice(first_entry, first_entry + width)
+            yield values[part], None if counted is None else counted[part]

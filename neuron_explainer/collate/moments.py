@@ -27,48 +27,6 @@ class Moments:
         """The moments of no values."""
         return cls(*(torch.zeros(n_components, dtype=torch.float64, device=device) for _ in fields(cls)))
 
-    @classmethod
-    def of_blocks(
-        cls,
-        values: Float[Tensor, "blocks entries components"],
-        weights: Float[Tensor, "blocks 1 entries"],
-        lowest: Float[Tensor, " components"],
-        highest: Float[Tensor, " components"],
-        centre: Float64[Tensor, " components"],
-    ) -> "Moments":
-        """The moments of the values whose weight is 1; those of weight 0 count for nothing but must be finite.
-
-        Args:
-            values: float32 or float64.
-            weights: 1 or 0 for each entry, in the dtype of `values`.
-            lowest, highest: bounds of the values, which keep the powers within a float's range.
-            centre: a number near the mean, or the mean of earlier values.
-
-        Within a block the sums are formed in the dtype of `values`, about `centre` and scaled to at most 1, so that
-        float32 loses nothing that matters; between blocks in float64.
-        """
-        shift = centre.to(values.dtype)
-        reach = torch.maximum(highest - shift, shift - lowest).clamp_min(torch.finfo(values.dtype).tiny)
-        scale = torch.exp2(torch.frexp(reach).exponent.clamp(-120, 120).to(values.dtype))
-        deviation = (values - shift) * (1 / scale)
-        power = deviation.clone()
-        sums = []
-        for exponent in (1, 2, 3, 4):
-            if exponent > 1:
-                power.mul_(deviation)
-            sums.append(torch.bmm(weights, power).sum((0, 1), dtype=torch.float64))
-        count = weights.sum(dtype=torch.float64).expand_as(centre).clone()
-        unit = scale.double()
-        s1, s2, s3, s4 = (total * unit**exponent for exponent, total in enumerate(sums, start=1))
-        offset = s1 / count
-        return cls(
-            count=count,
-            mean=shift.double() + offset,
-            m2=(s2 - count * offset**2).clamp_min(0),
-            m3=s3 - 3 * offset * s2 + 2 * count * offset**3,
-            m4=(s4 - 4 * offset * s3 + 6 * offset**2 * s2 - 3 * count * offset**4).clamp_min(0),
-        )
-
     def merge(self, other: "Moments") -> "Moments":
         """The moments of both together."""
         count = self.count + other.count
@@ -110,4 +68,74 @@ class Moments:
                 self.m4 / count / spread**2,
             ],
             dim=1,
+        )
+
+
+class PowerSums:
+    """Sums of the powers 1 to 4 of values about a centre, from which their moments follow.
+
+    Each block is summed in the values' own dtype, scaled to at most 1, so that float32 loses nothing that matters;
+    blocks are summed in float64.
+    """
+
+    def __init__(
+        self,
+        centre: Float64[Tensor, " components"],
+        lowest: Float[Tensor, " components"],
+        highest: Float[Tensor, " components"],
+        dtype: torch.dtype,
+    ) -> None:
+        """Begin to sum.
+
+        Args:
+            centre: a number near the mean, or the mean of earlier values.
+            lowest, highest: bounds of the values to come, which keep the powers within a float's range.
+            dtype: float32 or float64, in which blocks are summed.
+        """
+        self._shift = centre.to(dtype)
+        bounds = lowest.to(dtype), highest.to(dtype)
+        reach = torch.maximum(bounds[1] - self._shift, self._shift - bounds[0]).clamp_min(torch.finfo(dtype).tiny)
+        self._scale = torch.exp2(torch.frexp(reach).exponent.clamp(-120, 120).to(dtype))
+        self._inverse = 1 / self._scale  # exact: a power of two
+        self._count = 0.0
+        self._sums = torch.zeros(4, len(centre), dtype=torch.float64, device=centre.device)
+
+    def add(
+        self,
+        values: Float[Tensor, "blocks entries components"],
+        weights: Float[Tensor, "blocks 1 entries"],
+        n_counted: int,
+        scratch: Float[Tensor, "2 blocks entries components"],
+    ) -> None:
+        """Add the values whose weight is 1; those of weight 0 count for nothing but must be within the bounds.
+
+        Args:
+            values: in the dtype of the sums.
+            weights: 1 or 0 for each entry.
+            n_counted: how many entries have weight 1.
+            scratch: memory to work in.
+        """
+        deviation, power = scratch
+        torch.sub(values, self._shift, out=deviation).mul_(self._inverse)
+        self._count += n_counted
+        self._sums[0] += torch.bmm(weights, deviation).sum((0, 1), dtype=torch.float64)
+        torch.mul(deviation, deviation, out=power)
+        self._sums[1] += torch.bmm(weights, power).sum((0, 1), dtype=torch.float64)
+        deviation.mul_(power)
+        self._sums[2] += torch.bmm(weights, deviation).sum((0, 1), dtype=torch.float64)
+        power.mul_(power)
+        self._sums[3] += torch.bmm(weights, power).sum((0, 1), dtype=torch.float64)
+
+    def moments(self) -> Moments:
+        """The moments of everything that was added."""
+        unit = self._scale.double()
+        s1, s2, s3, s4 = (total * unit**exponent for exponent, total in enumerate(self._sums, start=1))
+        count = torch.full_like(s1, self._count)
+        offset = s1 / count
+        return Moments(
+            count=count,
+            mean=self._shift.double() + offset,
+            m2=(s2 - count * offset**2).clamp_min(0),
+            m3=s3 - 3 * offset * s2 + 2 * count * offset**3,
+            m4=(s4 - 4 * offset * s3 + 6 * offset**2 * s2 - 3 * count * offset**4).clamp_min(0),
         )
