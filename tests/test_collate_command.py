@@ -1,5 +1,6 @@
 """`python -m neuron_explainer.collate`."""
 
+import inspect
 import json
 from pathlib import Path
 
@@ -49,6 +50,7 @@ def test_the_package_can_be_called_and_looked_into() -> None:
     import neuron_explainer.collate.settings as settings
 
     assert callable(ne.collate)
+    assert "context_length" in inspect.signature(ne.collate).parameters
     assert settings.CollateSettings().top_k == 20
     assert ne.collate.verify is not None  # type: ignore[attr-defined]
     with pytest.raises(AttributeError, match="nonsense"):

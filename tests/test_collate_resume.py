@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 from collate_models import model_context, random_texts
+from safetensors import safe_open
+from torch import Tensor
 
 import neuron_explainer as ne
 from neuron_explainer.errors import (
@@ -102,6 +104,26 @@ def test_stopped_again_and_again(error: BaseException, tmp_path: Path, uninterru
             ne.collate(context, stopping_after(n_texts, error), path, **SETTINGS | {"checkpoint_seconds": 1e9})
         assert not path.exists()
     ne.collate(context, iter(TEXTS), path, **SETTINGS)
+    assert digest(path) == uninterrupted
+
+
+def test_interrupt_lets_the_batch_finish(tmp_path: Path, uninterrupted: dict[str, str]) -> None:
+    context, path = model_context(), tmp_path / "out"
+
+    def interrupting(tensor: Tensor) -> Tensor:
+        os.kill(os.getpid(), signal.SIGINT)
+        return tensor
+
+    place = ne.ActivationLocationType.MLP_POST_ACT
+    calm = SETTINGS | {"checkpoint_seconds": 1e9}
+    for _ in range(3):
+        # The interrupt comes in the middle of a forward pass; the batch is in the checkpoint all the same.
+        with context.get_or_create_model().intervene(place, 0, interrupting), pytest.raises(KeyboardInterrupt):
+            ne.collate(context, TEXTS, path, **calm)
+    with safe_open(tmp_path / "out.collating" / "checkpoint.safetensors", framework="pt") as file:
+        assert json.loads(file.metadata()["collate"])["position"]["batches_done"] == 3
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    ne.collate(context, TEXTS, path, **calm)
     assert digest(path) == uninterrupted
 
 

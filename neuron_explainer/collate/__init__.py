@@ -3,6 +3,7 @@
 The package can be called: `neuron_explainer.collate(model, texts, out)` is `neuron_explainer.collate.api.collate`.
 """
 
+import inspect
 import sys
 from types import ModuleType
 from typing import Any
@@ -28,6 +29,13 @@ class _CallablePackage(ModuleType):
         from neuron_explainer.collate.api import collate
 
         return collate(*args, **options)
+
+    @property
+    def __signature__(self) -> inspect.Signature:
+        """The function's, so that a notebook shows its arguments."""
+        from neuron_explainer.collate.api import collate
+
+        return inspect.signature(collate)
 
 
 sys.modules[__name__].__class__ = _CallablePackage

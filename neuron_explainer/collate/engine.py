@@ -1,9 +1,13 @@
 """The pass over the texts on one machine, with checkpoints."""
 
+import signal
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import torch
@@ -72,7 +76,8 @@ class Corpus:
 def run_locally(job: Job) -> tuple[Collation, Corpus]:
     """Go through all texts, from the last checkpoint on if there is one.
 
-    Whatever stops the run (a bad document, an interrupt, an error), what was done until then is saved first.
+    Whatever stops the run (a bad document, an error, Ctrl-C), what was done until then is saved first. Ctrl-C waits for
+    the batch that is being worked on; a second one does not wait, and goes back to the last checkpoint.
 
     Raises:
         CorpusChangedError: the texts are not those that an earlier part of the run saw.
@@ -80,7 +85,8 @@ def run_locally(job: Job) -> tuple[Collation, Corpus]:
     """
     run = _LocalRun(job)
     try:
-        run.to_the_end()
+        with _patience() as interrupts:
+            run.to_the_end(interrupts)
     except OutOfSpaceError:
         raise
     except BaseException:
@@ -108,14 +114,14 @@ class _LocalRun:
         end = self.position.pool_start
         return Corpus(self.position.n_texts, end.tokens, end.sequences, self.position.digest)
 
-    def to_the_end(self) -> None:
+    def to_the_end(self, interrupts: list[int]) -> None:
         if self.position is not None and self.position.is_complete:
             return
         start = self.position.pool_start if self.position else Cursor()
         done = self.position.batches_done if self.position else 0
         end = start
         for pool in self.job.pools(self.reader, start):
-            self._through(pool, done)
+            self._through(pool, done, interrupts)
             end, done = pool.end, 0
         if end.sequences == 0:
             raise InvalidRequestError("The texts hold not a single token: there is nothing to collate.")
@@ -123,7 +129,7 @@ class _LocalRun:
         self.collation.prune()
         self._save()
 
-    def _through(self, pool: Pool, done: int) -> None:
+    def _through(self, pool: Pool, done: int, interrupts: list[int]) -> None:
         batches = pool.batches(self.job.settings.batch_tokens)
         for number, batch in enumerate(batches):
             if number < done:
@@ -133,6 +139,8 @@ class _LocalRun:
             self._is_whole = True
             self.position = Position(pool.start, number + 1, self.reader.n_texts, self.reader.digest)
             self.job.progress.advance(int(batch.lengths.sum()), self.reader.n_characters)
+            if interrupts:
+                raise KeyboardInterrupt
             if time.monotonic() - self._saved_at >= self.job.checkpoint_seconds:
                 self._save()
 
@@ -146,3 +154,24 @@ class _LocalRun:
             save_checkpoint(self.job.folder, self.job.identity, self.position, self.collation.tensors())
             self.saved = self.position
         self._saved_at = time.monotonic()
+
+
+@contextmanager
+def _patience() -> Iterator[list[int]]:
+    """Gather the first interrupt in a list, for the work to look at, and let further ones through at once."""
+    received: list[int] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        if received:
+            raise KeyboardInterrupt
+        received.append(number)
+
+    in_charge = threading.current_thread() is threading.main_thread()
+    if not in_charge or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield received  # someone else looks after interrupts
+        return
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield received
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
