@@ -1,18 +1,20 @@
 """Deriving scalars at GPT-2 small's shape, against a plain forward pass of the same model in the same run.
 
 Run as `python benchmarks/bench_derive.py`; set OMP_NUM_THREADS to say how many cores. Weights are random. On a GPU the
-same in bfloat16.
+same in bfloat16. `--processor-time` counts the processor's seconds instead (with one thread), on a busy machine.
 """
 
 import argparse
 import subprocess
 import sys
+import time
 
 import torch
 import transformers
 from _measure import median_seconds, print_ratio
 
 from neuron_explainer.activations.derived_scalars import DerivedScalarType, DstConfig, LossFnConfig, LossFnName, derive
+from neuron_explainer.models.families.registry import family_of
 from neuron_explainer.models.model_context import StandardModelContext
 from neuron_explainer.models.transformer import Transformer
 
@@ -43,17 +45,13 @@ FORWARD_ONLY = [D.MLP_POST_ACT, D.MLP_WRITE_NORM, D.RESID_POST_MLP_NORM, D.ATTN_
 
 
 def model_context(device, dtype):
-    model = Transformer.with_random_weights(
-        Transformer.from_hf_config_and_tensors(
-            (config := transformers.GPT2Config()).to_dict(), transformers.GPT2LMHeadModel(config).state_dict()
-        ).config,
-        device=device,
-        dtype=dtype,
-    )
+    hf_config = transformers.GPT2Config().to_dict()
+    config = family_of(hf_config).config(hf_config)
+    model = Transformer.with_random_weights(config, device=device, dtype=dtype)
     return StandardModelContext("gpt2-small shape, random weights", model)
 
 
-def speed(n_tokens, repeats, device, dtype):
+def speed(n_tokens, repeats, clock, device, dtype):
     context = model_context(device, dtype)
     model, config = context.get_or_create_model(), DstConfig(model_context=context)
     prompt = torch.randint(0, 50257, (n_tokens,)).tolist()
@@ -76,11 +74,15 @@ def speed(n_tokens, repeats, device, dtype):
         "top 10": lambda: store.topk(10, dsts=RANKED),
         "top and bottom 10": lambda: (store.topk(10, dsts=RANKED), store.topk(10, largest=False, dsts=RANKED)),
     }
-    seconds = median_seconds({name: waiting(function) for name, function in functions.items()}, repeats=repeats)
+    seconds = median_seconds(
+        {name: waiting(function) for name, function in functions.items()}, repeats=repeats, clock=clock
+    )
     kind = f"{n_tokens} tokens, {device.type} {str(dtype).removeprefix('torch.')}"
     plain = seconds["plain"]
     print(f"{kind}: plain forward {plain * 1e3:.1f} ms")
-    print_ratio(f"{kind}: the node table's 13 types / plain", seconds["node table"] / plain, 3.0 if n_tokens <= 64 else 3.5)
+    print_ratio(
+        f"{kind}: the node table's 13 types / plain", seconds["node table"] / plain, 3.0 if n_tokens <= 64 else 3.5
+    )
     for dst in FORWARD_ONLY:
         print_ratio(f"{kind}: {dst.value} / plain", seconds[dst.value] / plain, 1.1)
     print_ratio(f"{kind}: top 10 of everything / deriving it", seconds["top 10"] / seconds["node table"], 0.05)
@@ -98,10 +100,11 @@ def peak_memory(n_tokens):
     before = resident("VmRSS") - weights
     store = derive(torch.randint(0, 50257, (n_tokens,)).tolist(), NODE_TABLE, config, loss=LOSS)
     peak = resident("VmHWM") - before
-    results = sum(tensor.numel() * tensor.element_size() for dst in NODE_TABLE for tensor in store.activations(dst).values())
-    print(
-        f"{n_tokens} tokens: results {results / 2**20:.0f} MiB, weights {weights / 2**20:.0f} MiB, peak {peak / 2**20:.0f} MiB"
+    results = sum(
+        tensor.numel() * tensor.element_size() for dst in NODE_TABLE for tensor in store.activations(dst).values()
     )
+    mebibytes = {"results": results, "weights": weights, "peak": peak}
+    print(f"{n_tokens} tokens: " + ", ".join(f"{what} {size / 2**20:.0f} MiB" for what, size in mebibytes.items()))
     print_ratio(f"{n_tokens} tokens: peak memory / (results + weights)", peak / (results + weights), 2.5)
     print_ratio(f"{n_tokens} tokens: (peak - weights) / results", (peak - weights) / results, 2.5)
 
@@ -115,16 +118,18 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=15)
     parser.add_argument("--tokens", type=int, nargs="*", default=[64, 512])
+    parser.add_argument("--processor-time", action="store_true")
     parser.add_argument("--memory-only", action="store_true")
     options = parser.parse_args()
     if options.memory_only:
         peak_memory(512)
         return
     print(f"{torch.get_num_threads()} threads, torch {torch.__version__}")
+    clock = time.process_time if options.processor_time else time.perf_counter
     for n_tokens in options.tokens:
-        speed(n_tokens, options.repeats, torch.device("cpu"), torch.float32)
+        speed(n_tokens, options.repeats, clock, torch.device("cpu"), torch.float32)
         if torch.cuda.is_available():
-            speed(n_tokens, options.repeats, torch.device("cuda"), torch.bfloat16)
+            speed(n_tokens, options.repeats, clock, torch.device("cuda"), torch.bfloat16)
     subprocess.run([sys.executable, __file__, "--memory-only"], check=True)
 
 
