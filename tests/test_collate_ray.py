@@ -92,7 +92,7 @@ def test_equal_to_a_local_run_though_a_worker_is_lost(tmp_path: Path, monkeypatc
     )
     job.texts = lambda: iter(())  # the checkpoint holds everything
     again, _ = run_on_ray(job, subject, n_workers=2)
-    ray_path = ne.collate(context, TEXTS, tmp_path / "ray", progress=False, engine="ray", n_workers=2, **SETTINGS)
+    ray_path = ne.collate(context, TEXTS, tmp_path / "ray", progress=False, engine="ray", n_workers=1, **SETTINGS)
     for layer in range(3):
         for component in range(0, 128, 5):
             expected = PackedDataset.open(local).record(layer, component)

@@ -87,6 +87,12 @@ class Crew:
     def _hire(self) -> Any:
         return self._actor.remote(self._lesson)
 
+    def dismiss(self) -> None:
+        """Let all workers go, so that what they held is free for others."""
+        for worker in [*self._idle, *(worker for worker, _, _ in self._busy.values())]:
+            self._ray.kill(worker)
+        self._idle, self._busy = [], {}
+
     def run(self, shards: Shards, until: float, advance: Callable[[int], None]) -> Arrays | None:
         """Give out shards until a moment, or until there are no more.
 

@@ -35,12 +35,13 @@ def run_on_ray(
     Args:
         job: what is to be done.
         subject: the model, which every worker gets a copy of.
-        n_workers: how many workers; None: one for each GPU of the cluster, or for each CPU where there are none.
+        n_workers: how many workers; None: one for each CPU of the cluster, or each GPU if the model is on one.
         address: a cluster's address; None: the cluster that is connected to, or one started here for this run.
         shard_tokens: how many tokens a worker is given at a time; None: 64 batches.
 
     Raises:
         MissingPackageError: Ray is not installed.
+        InvalidRequestError: the cluster has fewer CPUs, or GPUs, than `n_workers`.
         WorkerLostError: the workers that were given a shard died again and again.
         CorpusChangedError: the texts are not those that an earlier part of the run saw.
     """
@@ -52,8 +53,12 @@ def run_on_ray(
     if started_here:
         _connect(ray, address, n_workers)
     try:
-        crew = Crew(ray, Lesson.of(job, subject), _crew_size(ray, n_workers))
-        return _through_all_texts(job, crew, shard_tokens or _BATCHES_IN_SHARD * job.settings.batch_tokens)
+        lesson = Lesson.of(job, subject)
+        crew = Crew(ray, lesson, _crew_size(ray, n_workers, lesson.device_type))
+        try:
+            return _through_all_texts(job, crew, shard_tokens or _BATCHES_IN_SHARD * job.settings.batch_tokens)
+        finally:
+            crew.dismiss()
     finally:
         if started_here:
             ray.shutdown()
@@ -74,11 +79,21 @@ def _connect(ray: Any, address: str | None, n_workers: int | None) -> None:
     )
 
 
-def _crew_size(ray: Any, asked: int | None) -> int:
-    if asked is not None and asked < 1:
-        raise InvalidRequestError(f"n_workers is {asked}; it must be 1 or more.")
-    resources = ray.cluster_resources()
-    return asked or int(resources.get("GPU", 0)) or int(resources.get("CPU", 1))
+def _crew_size(ray: Any, asked: int | None, device_type: str) -> int:
+    """How many workers there are to be.
+
+    Raises:
+        InvalidRequestError: more are asked for than the cluster has CPUs, or GPUs; they would wait for ever.
+    """
+    kind = "GPU" if device_type == "cuda" else "CPU"
+    there = int(ray.cluster_resources().get(kind, 0))
+    if asked is not None and not 1 <= asked <= there:
+        raise InvalidRequestError(
+            f"n_workers is {asked}; this Ray has {there} {kind}s, so it must be from 1 to {there}."
+        )
+    if there == 0:
+        raise InvalidRequestError(f"The model is on a {kind}, and this Ray has none.")
+    return asked or there
 
 
 def _through_all_texts(job: Job, crew: Crew, shard_tokens: int) -> tuple[Collation, Corpus]:
