@@ -239,6 +239,23 @@ def test_other_addresses_are_refused_by_name(location):
         read_bytes(location)
 
 
+@pytest.mark.parametrize(
+    "location", ["http://[half/x?key=secret", "https://host]/x", "http://\ud800/x", "s3://[half?secret"]
+)
+def test_malformed_addresses_are_refused(location):
+    with pytest.raises(UnsupportedLocationError, match=r"malformed|s3: addresses") as caught:
+        read_bytes(location)
+    assert "secret" not in str(caught.value)
+
+
+def test_an_address_that_no_request_can_be_made_of(server):
+    server.routes["/away"] = status(302, Location="http://host:99999/?key=secret")
+    for address in ("http://host:99999/x?key=secret", "http://ho st/x?key=secret", server.address + "/away"):
+        with pytest.raises(DownloadError, match="host or port") as caught:
+            read_bytes(address, settings=QUICK)
+        assert "secret" not in str(caught.value)
+
+
 def test_local_files(tmp_path):
     (tmp_path / "x").write_bytes(BODY)
     assert read_bytes(tmp_path / "x") == BODY

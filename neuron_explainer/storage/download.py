@@ -108,6 +108,9 @@ def _answered(url: str, headers: dict[str, str], settings: HttpSettings) -> Iter
         )
     except requests.exceptions.InvalidSchema as error:
         raise DownloadError(shown(url), f"it redirects to what is no http(s) address: {error}") from None
+    except (requests.exceptions.InvalidURL, urllib3.exceptions.LocationParseError):
+        # its message holds the whole address
+        raise DownloadError(shown(url), "its host or port, or those of what it redirects to, cannot be any") from None
     except requests.exceptions.TooManyRedirects:
         raise DownloadError(shown(url), "it redirects in circles") from None
     except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError, UnicodeError) as error:

@@ -14,7 +14,7 @@ def is_url(location: str | os.PathLike[str]) -> bool:
     """Whether a location is an http(s) address, rather than a local path.
 
     Raises:
-        UnsupportedLocationError: it is an address of another kind, such as file://, s3:// or az://.
+        UnsupportedLocationError: it is an address of another kind, such as file://, s3:// or az://, or a malformed one.
     """
     scheme = _SCHEME.match(location) if isinstance(location, str) else None
     if scheme is None:
@@ -24,7 +24,13 @@ def is_url(location: str | os.PathLike[str]) -> bool:
             f"{shown(str(location))!r} cannot be read: {scheme[1]}: addresses are not supported. "
             "Give an http:// or https:// address, or a local path (./ before a name that holds a colon)."
         )
-    if not urlsplit(str(location)).netloc:
+    try:
+        str(location).encode()
+        host = urlsplit(str(location)).netloc
+    except ValueError as error:
+        problem = getattr(error, "reason", error)  # a UnicodeEncodeError's message begins with the codec
+        raise UnsupportedLocationError(f"{shown(str(location))!r} is a malformed address: {problem}.") from None
+    if not host:
         raise UnsupportedLocationError(f"{shown(str(location))!r} names no host.")
     return True
 
@@ -43,6 +49,9 @@ def shown(location: str | os.PathLike[str]) -> str:
     text = os.fspath(location)
     if "://" not in text:
         return text
-    address = urlsplit(text)
+    try:
+        address = urlsplit(text)
+    except ValueError:  # what is malformed may hold secrets all the same, and nobody knows where
+        return text.partition("://")[0] + "://…"
     host = address.netloc.rpartition("@")[2]
     return urlunsplit(address._replace(netloc=host, query="", fragment=""))
