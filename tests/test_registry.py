@@ -1,6 +1,7 @@
 """The registry of neuron datasets."""
 
 import dataclasses
+from pathlib import Path
 
 import pytest
 from neuron_records import INFO, TOKENS
@@ -166,6 +167,8 @@ def test_registering_a_folder(tmp_path):
     assert ne.datasets()["short_name"].tolist()[-2:] == ["small", "own name"]
     with pytest.raises(MissingFileError, match="no packed neuron dataset"):
         register_dataset(tmp_path / "nowhere")
+    with pytest.raises(InvalidRequestError, match=r"not from https://host/x\. .*register_neuron"):
+        register_dataset("https://host/x?key=secret")
 
 
 def test_a_packed_dataset_tells_its_own_size(tmp_path):
@@ -182,6 +185,7 @@ def test_paths_become_short_names_with_and_without_the_slash():
             )
             == "gpt2-small"
         )
+    assert convert_dataset_path_to_short_name(Path(resolve_neuron_dataset("tiny", MLP))) == "tiny"
     with pytest.raises(AssertionError, match="https://host/x") as caught:
         convert_dataset_path_to_short_name("https://host/x")
     assert isinstance(caught.value, UnknownDatasetError)
@@ -195,8 +199,8 @@ def test_resolving(tmp_path, monkeypatch):
     (tmp_path / "gpt2-xl").mkdir()
     assert resolve_neuron_dataset("gpt2-xl", MLP).startswith(BASE)  # a short name goes before a folder
     assert resolve_neuron_dataset("./gpt2-xl", MLP) == "./gpt2-xl"
-    for unknown in ("gpt2-medium", str(tmp_path / "nowhere")):
-        with pytest.raises(UnknownDatasetError):
+    for unknown, says in (("gpt2-medium", "no neuron"), ("", "no neuron"), (str(tmp_path / "nowhere"), "no folder")):
+        with pytest.raises(UnknownDatasetError, match=says):
             resolve_neuron_dataset(unknown, MLP)
     with pytest.raises(UnsupportedLocationError, match="az:"):
         resolve_neuron_dataset("az://container/x", MLP)
@@ -208,3 +212,5 @@ def test_derived_scalar_types_by_name():
     with pytest.raises(UnknownNameError) as caught:
         neuron_datasets.derived_scalar_type_of("mlp_post")
     assert caught.value.choices[0] == "mlp_post_act"
+    with pytest.raises(UnknownNameError, match="'None'"):
+        neuron_datasets.derived_scalar_type_of(None)

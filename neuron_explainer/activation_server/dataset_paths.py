@@ -24,7 +24,7 @@ def resolve_neuron_dataset(dataset: str | os.PathLike[str], dst: DerivedScalarTy
     """
     if _is_path(dataset):
         return os.fspath(dataset)
-    return get_neuron_dataset_metadata_by_short_name_and_dst(os.fspath(dataset), dst).neuron_dataset_path
+    return _registered(dataset, dst).neuron_dataset_path
 
 
 def explanations_path(dataset: str | os.PathLike[str], dst: DerivedScalarType) -> str:
@@ -36,7 +36,7 @@ def explanations_path(dataset: str | os.PathLike[str], dst: DerivedScalarType) -
     """
     if _is_path(dataset):
         return os.fspath(dataset)
-    path = get_neuron_dataset_metadata_by_short_name_and_dst(os.fspath(dataset), dst).explanations_path
+    path = _registered(dataset, dst).explanations_path
     if path is None:
         known = [f"{each.short_name} ({each.derived_scalar_type.value})" for each in _with_explanations()]
         raise InvalidRequestError(
@@ -53,10 +53,22 @@ def _is_path(dataset: str | os.PathLike[str]) -> bool:
     if is_url(dataset):
         return True
     is_short_name = any(short_name == dataset for short_name, _ in NEURON_DATASET_METADATA_REGISTRY)
-    return not is_short_name and Path(dataset).is_dir()
+    return not is_short_name and dataset != "" and Path(dataset).is_dir()
 
 
-def convert_dataset_path_to_short_name(dataset_path: str) -> str:
+def _registered(dataset: str | os.PathLike[str], dst: DerivedScalarType) -> NeuronDatasetMetadata:
+    """The registered dataset of what `_is_path` found to be no path."""
+    name = os.fspath(dataset)
+    try:
+        return get_neuron_dataset_metadata_by_short_name_and_dst(name, dst)
+    except UnknownDatasetError as error:
+        if os.path.basename(name) == name:
+            raise
+        # it looks like a path: that nothing is there comes before what else there is
+        raise UnknownDatasetError("folder or neuron dataset", error.asked, error.choices) from None
+
+
+def convert_dataset_path_to_short_name(dataset_path: str | os.PathLike[str]) -> str:
     """The short name of the registered dataset at an address or local folder, with or without a slash at its end.
 
     Raises:
@@ -66,9 +78,10 @@ def convert_dataset_path_to_short_name(dataset_path: str) -> str:
         metadata.neuron_dataset_path.rstrip("/"): metadata.short_name
         for metadata in NEURON_DATASET_METADATA_REGISTRY.values()
     }
-    short_name = short_name_by_path.get(dataset_path.rstrip("/"))
+    path = os.fspath(dataset_path)
+    short_name = short_name_by_path.get(path.rstrip("/"))
     if short_name is None:
         raise UnknownDatasetError(
-            "registered neuron dataset at", dataset_path, short_name_by_path, "register_dataset adds one of your own."
+            "registered neuron dataset at", path, short_name_by_path, "register_dataset adds one of your own."
         )
     return short_name

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from neuron_explainer.activation_server.public_datasets import PUBLIC_BASE, PUBLIC_DATASETS, PUBLIC_EXPLANATIONS
 from neuron_explainer.activations.derived_scalars.derived_scalar_types import DerivedScalarType
 from neuron_explainer.errors import InvalidRequestError, MissingFileError, UnknownDatasetError, UnknownNameError
+from neuron_explainer.storage.locations import is_url, shown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -96,6 +97,9 @@ def register_neuron_dataset_metadata(metadata: NeuronDatasetMetadata, *, replace
     NEURON_DATASET_METADATA_REGISTRY[metadata.key] = metadata
 
 
+_OF_JSON = "A dataset of a JSON file a neuron is registered by register_neuron_dataset_metadata."
+
+
 def register_dataset(
     path: str | os.PathLike[str], short_name: str | None = None, *, replace: bool = False
 ) -> NeuronDatasetMetadata:
@@ -109,12 +113,16 @@ def register_dataset(
     Raises:
         MissingFileError: there is no packed dataset in the folder.
         UnknownNameError: it is of a derived scalar type that this library does not know.
-        InvalidRequestError: the name is taken, and `replace` is not set.
+        InvalidRequestError: the name is taken, and `replace` is not set; or `path` is an address, and the packed layout
+            is read from local folders alone.
     """
     from neuron_explainer.activations.packed import PackedDataset, is_packed_dataset
 
+    if is_url(path):
+        raise InvalidRequestError(f"A packed dataset is read from a local folder, not from {shown(path)}. {_OF_JSON}")
     if not is_packed_dataset(path):
-        raise MissingFileError(os.fspath(path), "there is no packed neuron dataset in this folder: no dataset.json")
+        problem = "no packed neuron dataset is here, for there is no dataset.json"
+        raise MissingFileError(os.fspath(path), f"{problem}. {_OF_JSON}")
     info = PackedDataset.open(path).info
     metadata = NeuronDatasetMetadata(
         short_name=short_name or info.short_name,
@@ -137,8 +145,8 @@ def derived_scalar_type_of(name: "str | DerivedScalarType") -> DerivedScalarType
     if isinstance(name, DerivedScalarType):
         return name
     dst_by_value = {dst.value: dst for dst in DerivedScalarType}
-    if name.lower() not in dst_by_value:
-        raise UnknownNameError("derived scalar type", name, dst_by_value)
+    if not isinstance(name, str) or name.lower() not in dst_by_value:
+        raise UnknownNameError("derived scalar type", str(name), dst_by_value)
     return dst_by_value[name.lower()]
 
 
