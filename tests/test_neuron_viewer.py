@@ -1,5 +1,6 @@
 """The viewer without a kernel: its state, its events, and what it leaves in a notebook."""
 
+import shutil
 import threading
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,7 +17,13 @@ from neuron_explainer.activation_server import neuron_datasets
 from neuron_explainer.activation_server.neuron_datasets import NeuronDatasetMetadata, register_neuron_dataset_metadata
 from neuron_explainer.activations.activations import ActivationRecord, NeuronId, NeuronRecord, save_neuron
 from neuron_explainer.activations.derived_scalars.derived_scalar_types import DerivedScalarType
-from neuron_explainer.errors import InvalidRequestError, NeuronNotFoundError, UnknownDatasetError
+from neuron_explainer.errors import (
+    InvalidRequestError,
+    MalformedDatasetError,
+    MissingFileError,
+    NeuronNotFoundError,
+    UnknownDatasetError,
+)
 from neuron_explainer.widgets.latest_only import LatestOnly
 from neuron_explainer.widgets.neuron_viewer import NeuronViewer
 from neuron_explainer.widgets.sources import Request, Size
@@ -146,6 +153,8 @@ def test_show_goes_there_at_once(load: FakeLoader) -> None:
         ({"layer": 2}, InvalidRequestError, "layers 0, 1; not 2"),
         ({"neuron": 10}, InvalidRequestError, "0 to 9"),
         ({"neuron": -1}, InvalidRequestError, "not -1"),
+        ({"layer": "1"}, InvalidRequestError, "whole number"),
+        ({"neuron": 1.5}, InvalidRequestError, "whole number"),
     ],
 )
 def test_what_is_not_there_is_refused(
@@ -164,6 +173,8 @@ def test_an_unknown_keyword_is_refused() -> None:
         NeuronViewer("one", neurn=3)  # type: ignore[call-arg]
     with pytest.raises(InvalidRequestError, match="not 0"):
         NeuronViewer("one", examples=0)
+    with pytest.raises(InvalidRequestError, match="None is neither"):
+        NeuronViewer(None)  # type: ignore[arg-type]
 
 
 # Slow and failed loads
@@ -194,6 +205,31 @@ def test_a_failed_first_load_is_told_too(load: FakeLoader) -> None:
         viewer.save_html("never.html")
     viewer.controls.next.click()
     assert _settled(viewer) == (0, 1)
+
+
+def test_a_dataset_that_cannot_be_read_is_told_and_the_last_neuron_stays(tmp_path: Path) -> None:
+    for name in ("fine", "broken", "gone"):
+        save_neuron(tmp_path / name, neuron_record(1, 4))
+        register_neuron_dataset_metadata(NeuronDatasetMetadata(name, MLP, name, str(tmp_path / name)))
+    viewer = NeuronViewer("fine", 1, 4)
+    page = viewer.to_html()
+    (tmp_path / "broken" / "dataset.json").write_text("{")
+    shutil.rmtree(tmp_path / "gone")
+
+    for name, error, says in (
+        ("broken", MalformedDatasetError, "dataset.json"),
+        ("gone", MissingFileError, "no such folder"),
+    ):
+        viewer.controls.dataset.value = name
+        assert viewer.wait(10)
+        assert isinstance(viewer.error, error)
+        assert says in viewer.status.value
+        assert viewer.to_html() == page
+        viewer.controls.dataset.value = "fine"
+        assert viewer.wait(10)
+        assert viewer.error is None
+    viewer.show(dataset="broken")
+    assert isinstance(viewer.error, MalformedDatasetError)
 
 
 def test_loading_is_told_while_it_lasts(load: FakeLoader) -> None:

@@ -51,7 +51,7 @@ class NeuronViewer(widgets.VBox):
     Raises:
         UnknownDatasetError: there is no such dataset.
         InvalidRequestError: the dataset is known not to have this layer or neuron; `examples` is below 1; `texts` come
-            with a dataset, or `load` with a model.
+            with a dataset, or `load` with a model; `dataset` is neither.
     """
 
     def __init__(
@@ -72,6 +72,8 @@ class NeuronViewer(widgets.VBox):
                     "Texts go with a model; a dataset has its own. Write one in the viewer instead."
                 )
             self._source = DatasetSource(dataset, dst, load)
+        elif not hasattr(dataset, "model_name"):  # asking for its class would import torch
+            raise InvalidRequestError(f"A viewer shows a dataset's neurons or a model's; {dataset!r:.200} is neither.")
         else:
             if load is not None:
                 raise InvalidRequestError("A model computes its records, so `load` goes with a dataset alone.")

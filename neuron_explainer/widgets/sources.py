@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from numbers import Integral
 from typing import TYPE_CHECKING, Protocol
 
 from neuron_explainer.activation_server.neuron_datasets import (
@@ -12,9 +13,10 @@ from neuron_explainer.activation_server.neuron_datasets import (
     get_all_neuron_dataset_metadata,
     get_neuron_dataset_metadata_by_short_name_and_dst,
 )
-from neuron_explainer.activations.activations import NeuronRecord
+from neuron_explainer.activations.activations import NeuronRecord, load_neuron
 from neuron_explainer.activations.derived_scalars.derived_scalar_types import DerivedScalarType
-from neuron_explainer.errors import InvalidRequestError
+from neuron_explainer.errors import InvalidRequestError, NeuronExplainerError
+from neuron_explainer.storage.locations import is_url
 from neuron_explainer.views.record_page import component_kind
 
 if TYPE_CHECKING:
@@ -46,8 +48,11 @@ class Size:
         """Refuse a place that is known not to be there.
 
         Raises:
-            InvalidRequestError: the layer or the component lies outside.
+            InvalidRequestError: the layer or the component lies outside, or is no whole number.
         """
+        for name, index in (("layer", request.layer), ("neuron", request.neuron)):
+            if not isinstance(index, Integral):
+                raise InvalidRequestError(f"A {name} index is a whole number from 0 on, not {index!r}.")
         if request.layer < 0 or (self.layers is not None and request.layer not in self.layers):
             layers = "0 and up" if self.layers is None else ", ".join(map(str, self.layers))
             raise InvalidRequestError(f"{request.dataset} has the layers {layers}; not {request.layer}.")
@@ -142,13 +147,16 @@ class DatasetSource:
         return [metadata.derived_scalar_type for metadata in self._metadata if metadata.short_name == dataset]
 
     def size(self, dataset: str, dst: DerivedScalarType) -> Size:
-        """As the registry or the packed dataset says."""
+        """As the registry or the packed dataset says; not known of one that cannot be read: `load` tells why."""
         metadata = self._find(dataset, dst)
-        n_layers, n_components = metadata.size()
-        if metadata.layout == "packed":
-            from neuron_explainer.activations.packed import open_packed_dataset
+        try:
+            n_layers, n_components = metadata.size()
+            if metadata.layout == "packed":
+                from neuron_explainer.activations.packed import open_packed_dataset
 
-            return Size(sorted(open_packed_dataset(metadata.neuron_dataset_path).info.layer_indices), n_components)
+                return Size(sorted(open_packed_dataset(metadata.neuron_dataset_path).info.layer_indices), n_components)
+        except (NeuronExplainerError, OSError):
+            return Size(None, None)
         return Size(None if n_layers is None else range(n_layers), n_components)
 
     def load(self, request: Request) -> NeuronRecord:
@@ -168,10 +176,8 @@ class DatasetSource:
         return self._model
 
     def _load_recorded(self, request: Request) -> NeuronRecord:
-        from neuron_explainer.activation_server.loading import load_neuron
-
         path = self._find(request.dataset, request.dst).neuron_dataset_path
-        return load_neuron(path, request.layer, request.neuron, request.dst)
+        return load_neuron(path, request.layer, request.neuron)
 
     def _find(self, dataset: str, dst: DerivedScalarType) -> NeuronDatasetMetadata:
         for metadata in self._metadata:
@@ -185,7 +191,7 @@ def _unregistered(path: str, dst: DerivedScalarType | str | None) -> NeuronDatas
     """An entry, for this viewer alone, for an address or a folder."""
     from neuron_explainer.activations.packed import is_packed_dataset, open_packed_dataset
 
-    if "://" not in path and is_packed_dataset(path):
+    if not is_url(path) and is_packed_dataset(path):
         info = open_packed_dataset(path).info
         return NeuronDatasetMetadata(
             path, derived_scalar_type_of(info.derived_scalar_type), info.user_visible_name, path
