@@ -71,6 +71,7 @@ BROKEN = {
         "token pair",
     ),
     "a mean that is text": (with_(mean="1"), "mean"),
+    "a histogram that goes back": (with_(histogram={"edges": [0, 2, 1], "counts": [1, 1]}), "ascend"),
     "a boundary that is NaN": (with_(quantile_boundaries=[float("nan")]), "boundary"),
     "no list": (with_(most_positive_activation_records={}), "most_positive_activation_records"),
     "nested without end": (b'{"x":' * 100_000, "nested"),

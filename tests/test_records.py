@@ -250,6 +250,9 @@ def test_arrays_and_tuples_become_lists():
     record = ActivationRecord(("a", "b"), np.array([1, 2], dtype=np.float16))
     assert record == ActivationRecord(["a", "b"], [1.0, 2.0])
     assert type(record.activations[0]) is float
+    of_numpy = ActivationRecord(np.array(["a", "b"]), list(np.array([1, 2], dtype=np.float32)))
+    assert record_from_json(record_to_json(NeuronRecord(NeuronId(0, 0), [of_numpy]))).random_sample == [record]
+    assert [type(value) for value in ActivationRecord(["a", "b"], [1, True]).activations] == [float, float]
     assert NeuronId(np.int32(1), np.int64(2)) == NeuronId(1, 2)
 
 
@@ -263,6 +266,8 @@ def test_arrays_and_tuples_become_lists():
         (["a"], [math.nan]),
         (["a", "b"], [math.inf, -math.inf]),
         (["a"], ["1.0"]),
+        (["a"], ("one",)),
+        (["a"], np.array([[1.0]])),
         ([1], [1.0]),
         (["\ud800"], [1.0]),
     ],

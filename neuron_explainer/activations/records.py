@@ -1,8 +1,9 @@
 """What is known of one neuron, attention head or latent: examples of text with its activations, and statistics."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -56,17 +57,20 @@ class ActivationRecord:
     activations: list[float]
 
     def __post_init__(self) -> None:
-        if type(self.tokens) is not list:
-            object.__setattr__(self, "tokens", list(self.tokens))
-        if type(self.activations) is not list:  # an array, a tuple, …
-            object.__setattr__(self, "activations", [float(value) for value in self.activations])
+        if type(self.tokens) is not list:  # an array, a tuple, …
+            object.__setattr__(
+                self, "tokens", [str(token) if isinstance(token, str) else token for token in self.tokens]
+            )
+        if type(self.activations) is not list:
+            object.__setattr__(self, "activations", _as_floats(self.activations))
         if len(self.activations) != len(self.tokens):
             try:
                 attended_window(len(self.tokens), len(self.activations))
             except InvalidRequestError as error:
                 raise MalformedRecordError(str(error)) from None
         _check_tokens(self.tokens)
-        _check_finite(self.activations)
+        if type(_sum_of_finite(self.activations)) is not float:  # numpy's numbers, or whole ones
+            object.__setattr__(self, "activations", _as_floats(self.activations))
 
     @property
     def max_activation(self) -> float | None:
@@ -89,15 +93,25 @@ def _check_tokens(tokens: list[str]) -> None:
         raise MalformedRecordError("a token holds half of a surrogate pair, which is no character") from None
 
 
-def _check_finite(activations: list[float]) -> None:
+def _as_floats(values: Iterable[float]) -> list[float]:
     try:
-        if math.isfinite(sum(activations)):  # a sum can also overflow, so a sum that is not finite proves nothing
-            return
+        return [float(value) for value in values]
+    except (TypeError, ValueError) as error:
+        raise MalformedRecordError(f"activations must be numbers: {error}") from None
+
+
+def _sum_of_finite(activations: list[float]) -> float:
+    """The sum; it tells at once of most lists that all is well."""
+    try:
+        total = sum(activations)
+        if math.isfinite(total):  # a sum can also overflow, so a sum that is not finite proves nothing
+            return total
         wrong = next((place for place, value in enumerate(activations) if not math.isfinite(value)), None)
     except (TypeError, OverflowError) as error:
         raise MalformedRecordError(f"activations must be numbers: {error}") from None
     if wrong is not None:
         raise MalformedRecordError(f"activation {wrong} is {activations[wrong]}, and activations must be finite")
+    return total
 
 
 @dataclass(frozen=True)
@@ -110,7 +124,9 @@ class Histogram:
     def __post_init__(self) -> None:
         if len(self.edges) != len(self.counts) + 1:
             raise MalformedRecordError(f"{len(self.counts)} counts need one more edge than {len(self.edges)}")
-        _check_finite(self.edges)
+        _sum_of_finite(self.edges)
+        if any(low > high for low, high in pairwise(self.edges)):
+            raise MalformedRecordError("a histogram's edges must ascend")
         if not all(0 <= count < 2**63 for count in self.counts):
             raise MalformedRecordError("a histogram's counts must be whole numbers from 0 to 2^63 - 1")
 
