@@ -257,6 +257,8 @@ def test_layers_that_are_not_covered_are_not_written(folder):
     [
         {"n_layers": 0},
         {"n_components": 0},
+        {"n_layers": 2**63},
+        {"n_components": 2**31},
         {"context_length": -1},
         {"layer_indices": [4]},
         {"layer_indices": [1, 1]},

@@ -98,7 +98,7 @@ def _info_problem(info: DatasetInfo) -> str | None:
     if info.format_version != FORMAT_VERSION:
         return f"its layout is version {info.format_version}, and this library knows version {FORMAT_VERSION}"
     for name in ("n_layers", "n_components", "context_length"):
-        if getattr(info, name) < 1:
+        if not 1 <= getattr(info, name) < 2**31:
             return f"its {name} is {getattr(info, name)}"
     outside = [layer for layer in info.layer_indices if not 0 <= layer < info.n_layers]
     if outside or len(set(info.layer_indices)) != len(info.layer_indices):
