@@ -230,7 +230,7 @@ class MissingPackageError(NeuronExplainerError, ImportError):
         self.package = package
         super().__init__(
             f"{why}, and reading that needs the package {package!r}, which is not installed. "
-            f"Install it with: pip install 'neuron-explainer-jupyter[{extra}]'.",
+            f"Install it with `pip install {package}`, or this project with its extra [{extra}].",
             name=package,
         )
 

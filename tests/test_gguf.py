@@ -196,7 +196,7 @@ def test_the_gguf_package_is_needed_for_quantised_weights_alone(
     quantised = write_llama(tmp_path / "quantised.gguf", llama(), kind=KINDS.Q8_0)
     monkeypatch.setitem(sys.modules, "gguf", None)  # as if it were not installed
     assert ne.load_model(plain, device="cpu").n_layers == 2
-    with pytest.raises(MissingPackageError, match=r"quantised\.gguf holds quantised weights.*jupyter\[gguf\]"):
+    with pytest.raises(MissingPackageError, match=r"quantised\.gguf holds quantised weights.*pip install gguf`"):
         ne.load_model(quantised, device="cpu")
 
 
