@@ -259,7 +259,9 @@ def test_many_at_once_in_order_with_failures_beside(server, tmp_path):
     assert table["max_activation"].notna().tolist() == [True, True, False, False, True, True, True]
     assert "9:9" in table["error"][2]
     assert "5 of 7 loaded" in repr(results)
-    assert ne.load_neurons([], dataset=full).records == []
+    none = ne.load_neurons([], dataset=full)
+    assert none.records == []
+    assert none.to_dataframe().columns.tolist() == table.columns.tolist()
 
 
 def test_many_at_once_are_asked_for_at_the_same_time(server):

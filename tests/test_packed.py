@@ -112,6 +112,7 @@ def folder(tmp_path):
 def test_what_is_written_is_read(folder):
     dataset = PackedDataset.open(folder)
     assert dataset.info == INFO
+    assert f"layers 1 to 2, 2 components in each, in {folder}>" in repr(dataset)
     assert dataset.token_strings == TOKENS
     assert dataset.n_components(1) == 2
     assert [dataset.record(1, index) for index in range(2)] == EXPECTED

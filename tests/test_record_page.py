@@ -15,9 +15,11 @@ from neuron_explainer.activations.activations import ActivationRecord, Histogram
 from neuron_explainer.activations.derived_scalars.derived_scalar_types import DerivedScalarType
 from neuron_explainer.errors import InvalidRequestError
 from neuron_explainer.views.colour import ColourScale
+from neuron_explainer.views.heatmap import token_heatmap
 from neuron_explainer.views.plots import plot_example, plot_histogram
 from neuron_explainer.views.record_page import component_name, record_document, record_to_html
 from neuron_explainer.views.statistics import histogram_of, statistics_of
+from neuron_explainer.views.token_pairs import pair_view
 from neuron_explainer.views.token_text import token_label
 
 HISTOGRAM = Histogram(edges=[-2.0, -1.0, 0.0, 1.0, 21.0, 30.0, 40.0], counts=[0, 10, 0, 1000, 0, 0])
@@ -146,6 +148,9 @@ def test_nothing_hostile_gets_through() -> None:
 def test_a_notebook_shows_the_page() -> None:
     record = neuron_record()
     assert record._repr_html_() == record_to_html(record)
+    for example in (record.random_sample[0], ActivationRecord(["a", "b"], [1.0, 2.0, 3.0]), ActivationRecord([], [])):
+        view = pair_view(example) if example.is_by_token_pair else token_heatmap(example.tokens, example.activations)
+        assert example._repr_html_() == view
     assert record_document(record).count("<section") == 1
 
 

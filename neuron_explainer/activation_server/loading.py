@@ -127,7 +127,7 @@ class LoadedNeurons(Sequence[LoadedNeuron]):
         import pandas as pd
 
         statistics = ("mean", "variance", "skewness", "kurtosis", "activation_frequency", "max_activation")
-        return pd.DataFrame(
+        rows = [
             {
                 "layer": result.neuron_id.layer_index,
                 "neuron": result.neuron_id.neuron_index,
@@ -135,7 +135,8 @@ class LoadedNeurons(Sequence[LoadedNeuron]):
                 "error": None if result.error is None else f"{type(result.error).__name__}: {result.error}",
             }
             for result in self
-        )
+        ]
+        return pd.DataFrame(rows, columns=["layer", "neuron", *statistics, "error"])
 
     @overload
     def __getitem__(self, index: int) -> LoadedNeuron: ...

@@ -156,6 +156,12 @@ class PackedDataset:
             raise MalformedDatasetError(problem, str(file))
         return cls(folder, info)
 
+    def __repr__(self) -> str:
+        info = self.info
+        what = f"{info.user_visible_name!r}, {info.derived_scalar_type} of {info.model}"
+        layers = f"layers {_ranges(info.layer_indices)}, {info.n_components:,} components in each"
+        return f"<PackedDataset {what}: {layers}, in {self.path}>"
+
     @cached_property
     def token_strings(self) -> list[str]:
         """The token of every id."""

@@ -82,6 +82,12 @@ class ActivationRecord:
         """Whether there are more activations than tokens; the record that it belongs to knows better."""
         return len(self.activations) != len(self.tokens)
 
+    def _repr_html_(self) -> str:
+        from neuron_explainer.views.heatmap import token_heatmap
+        from neuron_explainer.views.token_pairs import pair_view
+
+        return pair_view(self) if self.is_by_token_pair else token_heatmap(self.tokens, self.activations)
+
 
 def _check_tokens(tokens: list[str]) -> None:
     try:
