@@ -192,6 +192,8 @@ def test_the_cache_can_be_switched_off_and_moved(server, monkeypatch, tmp_path):
     with pytest.raises(DownloadError, match="switched off"):
         fetch_file(url, 100, settings=QUICK)
     assert ne.clear_cache() == 0
+    monkeypatch.setenv("NEURON_EXPLAINER_CACHE", "~/mine")
+    assert cache_folder() == Path.home() / "mine"
     monkeypatch.delenv("NEURON_EXPLAINER_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert cache_folder() is not None

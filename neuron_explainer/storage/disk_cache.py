@@ -153,7 +153,7 @@ def cache_folder() -> Path | None:
     setting = os.environ.get(CACHE_VARIABLE, "")
     if setting.strip().lower() == "off":
         return None
-    return Path(setting) if setting else Path(platformdirs.user_cache_dir("neuron_explainer"))
+    return Path(setting).expanduser() if setting else Path(platformdirs.user_cache_dir("neuron_explainer"))
 
 
 _CACHES: dict[Path, DiskCache] = {}

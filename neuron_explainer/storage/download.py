@@ -125,7 +125,8 @@ def _without_address(error: Exception) -> str:
     """The innermost reason: the outer ones repeat the address with its query."""
     reason: object = error
     while isinstance(reason, Exception):
-        inner = getattr(reason, "reason", None) or next(iter(reason.args), None)
+        causes = (argument for argument in reason.args if isinstance(argument, Exception))
+        inner = getattr(reason, "reason", None) or next(causes, None)
         if not isinstance(inner, Exception):
             break
         reason = inner
