@@ -262,3 +262,22 @@ def test_moving_keeps_everything_but_the_device(store: DerivedScalarStore) -> No
 def test_the_repr_is_short(store: DerivedScalarStore) -> None:
     assert repr(store).startswith('<DerivedScalarStore: 3 tokens "A b\\n", loss 1.5; tensors of mlp_act_times_grad (2)')
     assert len(repr(store)) < 250
+
+
+def test_what_was_summed_is_named_as_a_whole(store: DerivedScalarStore) -> None:
+    by_token = store.sum_over(Dimension.MLP_ACTS)
+    values, (index,) = by_token.topk(1, dsts=Dst.MLP_ACT_TIMES_GRAD)
+    assert index == DerivedScalarIndex(Dst.MLP_ACT_TIMES_GRAD, 0, (1, "All"))
+    assert by_token[index].tolist() == values.tolist() == [5.0]
+    assert by_token.name(index) == 'MLP 0:all at " b"'
+    both = by_token.sum_over(Dimension.SEQUENCE_TOKENS).to_dataframe(k=1, dsts=Dst.MLP_ACT_TIMES_GRAD)
+    assert list(both.name) == ["MLP 0:all at all tokens"]
+    assert both.token_index.isna().all()
+    assert both.token.isna().all()
+
+
+def test_what_is_loaded_is_in_the_order_that_it_was_derived_in(store: DerivedScalarStore, tmp_path: Path) -> None:
+    store.save(tmp_path / "scalars")
+    loaded = DerivedScalarStore.load(tmp_path / "scalars")
+    assert loaded.contents() == store.contents()
+    assert repr(loaded) == repr(store)

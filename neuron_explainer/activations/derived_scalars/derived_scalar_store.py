@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from neuron_explainer.activations.derived_scalars.derived_scalar_types import DerivedScalarType
+from neuron_explainer.activations.derived_scalars.index_base import TensorIndex
 from neuron_explainer.activations.derived_scalars.indexing import DerivedScalarIndex
 from neuron_explainer.activations.derived_scalars.naming import component_name, index_name, position_of
 from neuron_explainer.activations.derived_scalars.ranking import top_k
@@ -170,7 +171,7 @@ class DerivedScalarStore:
         so let `dsts` be of one unit.
 
         Args:
-            k: how many; fewer come back if there are fewer.
+            k: how many; fewer come back if there are fewer. An index has "All" for axes that were summed.
             largest: False for the smallest, that is the most negative.
             dsts: among which derived scalars; all that were derived if None.
             layers: among which layers; all if None. None in an iterable stands for scalars without layers.
@@ -189,8 +190,16 @@ class DerivedScalarStore:
         for number, row, column in places:
             dst, layer_index, tensor = selected[number]
             others = [int(entry) for entry in torch.unravel_index(torch.tensor(column), tensor.shape[1:])]
-            indices.append(DerivedScalarIndex(dst, layer_index, (row, *others), pass_type))
+            entries = self._without_summed(dst, (row, *others))
+            indices.append(DerivedScalarIndex(dst, layer_index, entries, pass_type))
         return ranked.values, indices
+
+    def _without_summed(self, dst: DerivedScalarType, entries: Iterable[int]) -> tuple[TensorIndex, ...]:
+        """The positions of a number; where an axis was summed, it is about the whole of it, not about the first."""
+        dimensions = dst.shape_spec_per_token_sequence
+        return tuple(
+            "All" if dimension in self.summed else entry for entry, dimension in zip(entries, dimensions, strict=True)
+        )
 
     def _selected(
         self,

@@ -42,7 +42,8 @@ def write_store(path: str | os.PathLike[str], tensors: Tensors, metadata: Mappin
                 content = content.clone()
             memory.add(content.data_ptr())
             named[f"{dst.value}|{pass_type.value}|{'none' if layer_index is None else layer_index}"] = content
-    header = {"format": _FORMAT, "metadata": json.dumps(metadata)}
+    # safetensors sorts tensors by name; what was asked for first is to come first again
+    header = {"format": _FORMAT, "metadata": json.dumps(metadata), "order": json.dumps(list(named))}
     write_bytes_atomically(path, save(named, metadata=header))
 
 
@@ -62,7 +63,7 @@ def read_store(path: str | os.PathLike[str], device: torch.device | str) -> tupl
             if header.get("format") != _FORMAT:
                 raise MalformedStoreError(os.fspath(path), f"its format is {header.get('format')!r}, not {_FORMAT!r}")
             metadata = json.loads(header["metadata"])
-            for name in file.keys():  # noqa: SIM118 (a safetensors file is no mapping)
+            for name in json.loads(header["order"]):
                 dst, pass_type, layer = name.split("|")
                 by_layer = tensors.setdefault((derived_scalar_type(dst), PassType(pass_type)), {})
                 by_layer[None if layer == "none" else int(layer)] = file.get_tensor(name)
