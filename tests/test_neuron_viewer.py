@@ -426,7 +426,7 @@ def test_what_goes_with_a_model_and_what_with_a_dataset(load: FakeLoader) -> Non
 
 
 def test_ones_own_text_on_the_embedded_model(
-    load: FakeLoader, live: list[Any], monkeypatch: pytest.MonkeyPatch
+    load: FakeLoader, live: list[Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     register_neuron_dataset_metadata(NeuronDatasetMetadata("tiny", MLP, "Tiny", "/nowhere/tiny", 2, 10))
     monkeypatch.setattr("neuron_explainer.models.checkpoints.load_model", lambda name: f"model {name}")
@@ -436,6 +436,7 @@ def test_ones_own_text_on_the_embedded_model(
     assert viewer.wait(10)
     assert live == [("model tiny", 0, 5, ["<b>my</b> text"], MLP)]
     assert "&lt;b&gt;my&lt;/b&gt;" in viewer.own_text.view.value
+    assert viewer.to_html() in viewer.save_html(tmp_path / "saved.html").read_text(encoding="utf-8")
     assert "&lt;b&gt;my&lt;/b&gt;" in viewer.to_html()
     assert _on_view(viewer) == (0, 5)
     viewer.controls.next.click()  # the text stays, its values become the next neuron's

@@ -13,7 +13,8 @@ from neuron_explainer.activations.activations import NeuronRecord
 from neuron_explainer.activations.derived_scalars.derived_scalar_types import DerivedScalarType
 from neuron_explainer.errors import InvalidRequestError
 from neuron_explainer.storage.atomic import write_bytes_atomically
-from neuron_explainer.views.record_page import DEFAULT_EXAMPLES, record_document, record_to_html
+from neuron_explainer.views.document import html_document
+from neuron_explainer.views.record_page import DEFAULT_EXAMPLES, component_name, record_to_html
 from neuron_explainer.widgets.controls import NeuronControls, OwnText
 from neuron_explainer.widgets.latest_only import LatestOnly
 from neuron_explainer.widgets.messages import error_message, hint_message, loading_message, place_message, text_view
@@ -158,7 +159,7 @@ class NeuronViewer(widgets.VBox):
         return self._view.value + self.own_text.view.value
 
     def save_html(self, path: str | os.PathLike[str]) -> Path:
-        """Write what is on view to a file of its own, which needs no notebook and no network.
+        """Write what is on view, one's own text included, to a file that needs no notebook and no network.
 
         Returns:
             The file's path.
@@ -168,10 +169,7 @@ class NeuronViewer(widgets.VBox):
         """
         if self._record is None or self._on_view is None:
             raise InvalidRequestError("Nothing is on view yet, so there is nothing to save.")
-        request = self._on_view
-        document = record_document(
-            self._record, dst=request.dst, dataset=request.dataset, examples=self.controls.examples.value
-        )
+        document = html_document(self.to_html(), component_name(self._record, self._on_view.dst))
         write_bytes_atomically(path, document.encode())
         return Path(path)
 
