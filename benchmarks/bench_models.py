@@ -7,6 +7,7 @@ TransformerLens (where installed) doing the same. On a GPU everything is measure
 import argparse
 import importlib.util
 import time
+import warnings
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -55,7 +56,9 @@ def transformer_lens_model(device: torch.device, dtype: torch.dtype) -> Any:
         device=str(device),
         dtype=dtype,
     )
-    return HookedTransformer(config).eval()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # its successor wraps a downloaded model
+        return HookedTransformer(config).eval()
 
 
 def lens_with_gradients(model: Any, tokens: torch.Tensor) -> Any:
