@@ -1,5 +1,8 @@
 """What cannot be derived is refused with a typed error before the model runs."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 from derived_scalars_for_tests import PROMPT, autoencoders, context, derived, logit_difference
@@ -312,3 +315,43 @@ def test_the_guard_of_these_tests_works():
     with pytest.raises(AssertionError, match="the model ran"):
         derived("gpt2", D.LOGITS)
     assert torch.is_grad_enabled()
+
+
+_OF_THE_WRONG_KIND = """
+import neuron_explainer as ne
+from neuron_explainer.errors import NeuronExplainerError
+from neuron_explainer.activations.derived_scalars.indexing import AblationSpec, ActivationIndex, NodeIndex
+
+model, D = ne.load_model("tiny"), ne.DerivedScalarType
+config = ne.DstConfig(model_context=model)
+node = NodeIndex("mlp_neuron", 0, (0, 0))
+ablation = AblationSpec(ActivationIndex("mlp.post_act", 0, (0, 0)), 0.0)
+model.get_or_create_model().forward = None
+for number, call in enumerate([
+    lambda: ne.derive(b"ab", D.LOGITS, config),
+    lambda: ne.derive([True], D.LOGITS, config),
+    lambda: ne.derive([1], D.LOGITS, model),
+    lambda: ne.derive([1], None, config),
+    lambda: ne.derive([1], [[D.LOGITS]], config),
+    lambda: ne.derive([1], D.LOGITS, config, ablations=ablation),
+    lambda: ne.derive([1], D.LOGITS, config, ablations=[0.0]),
+    lambda: ne.LossFnConfig("probs", [1.5]),
+    lambda: ne.LossFnConfig("probs", [True]),
+    lambda: ne.DstConfig(model_context="tiny"),
+    lambda: ne.DstConfig(model_context=model.get_or_create_model()),
+    lambda: ne.DstConfig(model_context=model, trace_config=node),
+    lambda: ne.DstConfig(model_context=model, layer_indices=1),
+    lambda: ne.DstConfig(model_context=model, layer_indices=[True]),
+]):
+    try:
+        call()
+    except NeuronExplainerError:
+        continue
+    raise SystemExit(f"call {number} was not refused")
+assert ne.LossFnConfig("probs", 5).target_tokens == (5,)
+"""
+
+
+def test_arguments_of_the_wrong_kind_are_refused_where_nothing_checks_annotations():
+    """In a process of its own, for these tests' own check of annotations would refuse them first."""
+    subprocess.run([sys.executable, "-c", _OF_THE_WRONG_KIND], check=True)

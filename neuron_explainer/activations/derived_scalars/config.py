@@ -1,5 +1,6 @@
 """What to derive from: the model, the autoencoders, and where a backward pass starts."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import torch
@@ -17,6 +18,17 @@ from neuron_explainer.models.inference_engine_type_registry import InferenceEngi
 from neuron_explainer.models.model_component_registry import NodeType, PassType
 from neuron_explainer.models.model_context import ModelContext, StandardModelContext, get_default_device
 from neuron_explainer.models.transformer import Transformer
+
+_KIND_BY_SETTING: dict[str, type] = {
+    "model_context": ModelContext,
+    "autoencoder_config": AutoencoderConfig,
+    "autoencoder_context": AutoencoderContext,
+    "multi_autoencoder_context": MultiAutoencoderContext,
+    "trace_config": TraceConfig,
+    "node_index_for_attention_write": NodeIndex,
+    "activation_index_for_fake_grad": ActivationIndex,
+    "node_index_for_attribution": NodeIndex,
+}
 
 
 @dataclass(frozen=True)
@@ -43,8 +55,9 @@ class DstConfig:
         detach_layer_norm_scale_for_attribution: hold the LayerNorm scale just before the downstream node constant.
 
     Raises:
-        MisconfiguredError: fields contradict each other: names or configs that are not those of the contexts,
-            devices that differ, a trace without a layer or from a gradient, autoencoders of another model.
+        MisconfiguredError: a field is of another type than it should be, or fields contradict each other: names or
+            configs that are not those of the contexts, devices that differ, a trace without a layer or from a gradient,
+            autoencoders of another model.
     """
 
     derive_gradients: bool = False
@@ -63,6 +76,7 @@ class DstConfig:
     detach_layer_norm_scale_for_attribution: bool = False
 
     def __post_init__(self) -> None:
+        self._check_kinds()
         self._check_names()
         self._check_devices()
         self._check_layer_indices()
@@ -70,6 +84,12 @@ class DstConfig:
         if self.model_context is not None:
             for autoencoder_context in self._given_autoencoder_contexts():
                 autoencoder_context.check_model(self.model_context)
+
+    def _check_kinds(self) -> None:
+        for setting, kind in _KIND_BY_SETTING.items():
+            value = getattr(self, setting)
+            if value is not None and not isinstance(value, kind):
+                raise MisconfiguredError(f"{setting} must be of type {kind.__name__}, not {type(value).__name__}.")
 
     def _check_names(self) -> None:
         if self.model_context is not None and self.model_name not in (None, self.model_context.model_name):
@@ -101,10 +121,13 @@ class DstConfig:
     def _check_layer_indices(self) -> None:
         if self.layer_indices is None:
             return
+        if not isinstance(self.layer_indices, Collection):
+            raise MisconfiguredError(f"layer_indices must be a list of layers, not {self.layer_indices!r}.")
         n_layers = None if self.model_context is None else self.model_context.n_layers
         for layer_index in self.layer_indices:
             if (
                 not isinstance(layer_index, int)
+                or isinstance(layer_index, bool)
                 or layer_index < 0
                 or (n_layers is not None and layer_index >= n_layers)
             ):

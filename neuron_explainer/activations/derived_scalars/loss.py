@@ -1,8 +1,9 @@
 """What a backward pass from the logits starts from: a loss of the last token's logits, or any function of them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from numbers import Integral
 from typing import TYPE_CHECKING
 
 from neuron_explainer.activations.derived_scalars.index_base import JsonForm
@@ -54,7 +55,11 @@ class LossFnConfig(JsonForm):
             tokens = getattr(self, which)
             if isinstance(tokens, str):
                 raise MisconfiguredError(f"{which} is the text {tokens!r}; give a list of tokens: [{tokens!r}].")
-            object.__setattr__(self, which, tuple(tokens or ()))
+            tokens = tuple(tokens or ()) if tokens is None or isinstance(tokens, Iterable) else (tokens,)
+            for token in tokens:
+                if not isinstance(token, str | Integral) or isinstance(token, bool):
+                    raise MisconfiguredError(f"{which} holds {token!r}; a token is given as its text or as its id.")
+            object.__setattr__(self, which, tuple(token if isinstance(token, str) else int(token) for token in tokens))
         if self.name is LossFnName.ZERO:
             if self.target_tokens or self.distractor_tokens:
                 raise MisconfiguredError("The loss ZERO is about no tokens: give no targets and no distractors.")

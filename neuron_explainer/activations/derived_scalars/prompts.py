@@ -28,17 +28,7 @@ def read_prompt(model_context: ModelContext, prompt: str | Sequence[int] | Tenso
     Raises:
         PromptError: there are none, too many, or some that the model does not have.
     """
-    if isinstance(prompt, str):
-        token_ids = model_context.encode(prompt)
-    else:
-        try:
-            token_ids = [
-                operator.index(number) for number in (prompt.tolist() if isinstance(prompt, Tensor) else prompt)
-            ]
-        except TypeError:
-            raise PromptError(
-                f"A prompt is a text, or a flat sequence of token ids; this is {prompt!r:.200}."
-            ) from None
+    token_ids = model_context.encode(prompt) if isinstance(prompt, str) else _as_token_ids(prompt)
     shown = f"The prompt {prompt!r:.80}" if isinstance(prompt, str) else "The prompt"
     if not token_ids:
         raise PromptError(f"{shown} has no tokens; give at least one.")
@@ -53,6 +43,17 @@ def read_prompt(model_context: ModelContext, prompt: str | Sequence[int] | Tenso
     has_tokenizer = not isinstance(model_context, StandardModelContext) or model_context.has_tokenizer
     strings = model_context.decode_token_list(token_ids) if has_tokenizer else [f"<{number}>" for number in token_ids]
     return Prompt(token_ids, strings)
+
+
+def _as_token_ids(prompt: Sequence[int] | Tensor) -> list[int]:
+    """Token ids as plain ints; bytes and booleans, which are integers to Python, are none."""
+    try:
+        numbers = prompt.tolist() if isinstance(prompt, Tensor) else list(prompt)
+        if isinstance(prompt, bytes | bytearray) or any(isinstance(number, bool) for number in numbers):
+            raise TypeError
+        return [operator.index(number) for number in numbers]
+    except TypeError:
+        raise PromptError(f"A prompt is a text, or a flat sequence of token ids; this is {prompt!r:.200}.") from None
 
 
 def token_id_of(model_context: ModelContext, token: str | int) -> int:

@@ -90,6 +90,8 @@ def parse_requests(
         MisconfiguredError: a type lacks what it is about, or configurations do not go together.
         InvalidRequestError: something is not there: a type, a layer, a component.
     """
+    if not isinstance(ablations, Sequence) or not all(isinstance(ablation, AblationSpec) for ablation in ablations):
+        raise MisconfiguredError(f"ablations must be a list of AblationSpecs, not {ablations!r:.200}.")
     pairs = list(_pairs(dsts, config))
     if not pairs:
         raise InvalidRequestError("Nothing was asked for: give at least one DerivedScalarType.")
@@ -125,11 +127,18 @@ def _pairs(
 ) -> Iterator[tuple[DerivedScalarType, DstConfig]]:
     if isinstance(dsts, str) or (isinstance(dsts, tuple) and len(dsts) == 2 and isinstance(dsts[1], DstConfig)):
         dsts = [dsts]
+    if not isinstance(dsts, Iterable):
+        raise InvalidRequestError(f"What to derive is one DerivedScalarType or several, not {dsts!r}.")
     for entry in dsts:
-        dst, own_config = entry if isinstance(entry, tuple) else (entry, config)
+        dst, own_config = entry if isinstance(entry, tuple) and len(entry) == 2 else (entry, config)
         if own_config is None:
             raise MissingSettingError("model_context", f"a model to derive {dst} from; give a config")
-        if dst not in set(_DST):
+        if not isinstance(own_config, DstConfig):
+            raise MisconfiguredError(
+                f"The configuration must be a DstConfig, not {type(own_config).__name__}; that of a loaded model is "
+                "DstConfig(model_context=model)."
+            )
+        if not isinstance(dst, str) or dst not in set(_DST):
             raise UnknownNameError("derived scalar type", str(dst), _DST)
         yield DerivedScalarType[dst.upper()], own_config
 
