@@ -5,11 +5,13 @@ Run as `python benchmarks/bench_collate.py`; set OMP_NUM_THREADS to say how many
 """
 
 import argparse
+import functools
 import importlib.util
 import itertools
 import multiprocessing
 import resource
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -100,6 +102,7 @@ def transformer_lens_loop(context: StandardModelContext, batches: list[Batch], t
 def compare(
     name: str, context: StandardModelContext, settings: CollateSettings, target: float, repeats: int, with_lens: bool
 ) -> None:
+    """A short pass, repeated: the first batches included, of which nearly every sequence is kept."""
     batches = batches_of(context, settings)
     n_tokens = sum(int(batch.lengths.sum()) for batch in batches)
     functions = {
@@ -113,12 +116,37 @@ def compare(
         f"{name}: {len(batches)} batches of {settings.batch_tokens} tokens, {torch.get_num_threads()} threads; "
         + ", ".join(f"{what} {n_tokens / each:,.0f} tokens/s" for what, each in seconds.items())
     )
-    print_at_least(
-        f"{name}: tokens/s of collating / of the forward pass", seconds["forward"] / seconds["collate"], target
-    )
+    ratio = seconds["forward"] / seconds["collate"]
+    print_at_least(f"{name}: tokens/s of collating / of the forward pass", ratio, target)
     if with_lens:
         ratio = seconds["transformer_lens"] / seconds["collate"]
         print_at_least(f"{name}: tokens/s of collating / of a TransformerLens loop that keeps tops alone", ratio, None)
+
+
+def compare_batch_by_batch(name: str, context: StandardModelContext, settings: CollateSettings, target: float) -> None:
+    """One pass, in which every batch also goes through the model alone; what a batch costs falls as it goes on."""
+    batches = batches_of(context, settings)
+    source = ScalarSource(context, DST, list(range(context.n_layers)))
+    collation = Collation(settings, Entries.TOKENS)
+    seconds: dict[str, list[float]] = {"forward": [], "collate": []}
+    forward(context, batches[:1])()
+    for batch in batches:
+        for what, function in (
+            ("forward", forward(context, [batch])),
+            ("collate", functools.partial(collation.take, batch, source)),
+        ):
+            start = time.perf_counter()
+            function()
+            seconds[what].append(time.perf_counter() - start)
+    half = len(batches) // 2
+    n_tokens = sum(int(batch.lengths.sum()) for batch in batches)
+    print(
+        f"{name}: {len(batches)} batches of {settings.batch_tokens} tokens, {torch.get_num_threads()} threads; "
+        + ", ".join(f"{what} {n_tokens / sum(each):,.0f} tokens/s" for what, each in seconds.items())
+    )
+    whole, second = (sum(seconds["forward"][part:]) / sum(seconds["collate"][part:]) for part in (0, half))
+    print_at_least(f"{name}: tokens/s of collating / of the forward pass, {n_tokens:,} tokens", whole, target)
+    print_at_least(f"{name}: the same, second half of them", second, target)
 
 
 def peak_bytes(n_tokens: int) -> int:
@@ -145,6 +173,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", choices=["tiny", "smollm2", "memory"])
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--tokens", type=int, default=50_000, help="how many SmolLM2 reads")
     arguments = parser.parse_args()
     with_lens = importlib.util.find_spec("transformer_lens") is not None
     if arguments.only in (None, "tiny"):
@@ -152,8 +181,8 @@ def main() -> None:
         compare("embedded model", ne.load_model("tiny"), settings, 0.5, arguments.repeats, with_lens)
     if arguments.only in (None, "smollm2"):
         context = ne.load_model("smollm2-135m", dtype="bfloat16")
-        settings = CollateSettings(max_tokens=4 * 2048, batch_tokens=2048)
-        compare("SmolLM2-135M, bfloat16", context, settings, 0.7, max(1, arguments.repeats // 2), False)
+        settings = CollateSettings(max_tokens=arguments.tokens, batch_tokens=2048)
+        compare_batch_by_batch("SmolLM2-135M, bfloat16", context, settings, 0.7)
     if arguments.only in (None, "memory"):
         memory()
 

@@ -78,7 +78,8 @@ def verify(
     Args:
         path: the dataset's folder.
         n: how many records, drawn at random from all.
-        model: a ModelContext, or whatever `load_model` takes; None: the model that the dataset names.
+        model: a ModelContext, or whatever `load_model` takes; None: the model that the dataset names, in the
+            floating-point type that it was made with.
         config, loss: as they were given to `collate`.
         seed: of the draw.
 
@@ -91,7 +92,8 @@ def verify(
             os.fspath(path), "there is no packed dataset in this folder (the JSON layout keeps no whole sequences)"
         )
     info = PackedDataset.open(path).info
-    model_context = model_of(model if model is not None else info.model)
+    made_with = info.provenance.get("model") or {}
+    model_context = model_of(model) if model is not None else model_of(info.model, dtype=made_with.get("dtype"))
     if info.tokenizer_hash is not None and model_context.tokenizer.fingerprint != info.tokenizer_hash:
         raise InvalidRequestError(
             f"{model_context.model_name}'s tokenizer is not the one that {os.fspath(path)} was made with: its tokens "

@@ -122,8 +122,10 @@ ne.live_record(
 #     --texts neuron_explainer/data/tiny/sample.jsonl.gz --out cache:smollm2-135m
 # ```
 #
-# It prints the folder, which then opens by its path: `ne.NeuronViewer("…/datasets/smollm2-135m")`. With `--engine ray` the
-# same run uses all machines of a Ray cluster.
+# It prints the folder, which then opens by its path: `ne.NeuronViewer("…/datasets/smollm2-135m")`. Late layers have
+# neurons with a plain meaning there, such as 26:694 (Russia), 26:801 (years), 26:449 (musical instruments), 26:613 (*in a
+# … manner*), 24:841 (German) and 24:1072 (from … to …). With `--engine ray` the same run uses all machines of a Ray
+# cluster.
 
 # %%
 folder.cleanup()
