@@ -10,6 +10,8 @@ from neuron_explainer.models.tokenizer import ModelTokenizer
 
 VOCABULARY = 61
 
+torch.set_num_threads(1)  # such small models are slower on several
+
 
 def number_tokenizer() -> ModelTokenizer:
     """One token a word, and the words are the numbers from 0 to 60."""
