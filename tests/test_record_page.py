@@ -1,5 +1,6 @@
 """A neuron's page, its statistics and histogram, and the plots."""
 
+import copy
 import math
 import subprocess
 import sys
@@ -199,3 +200,22 @@ def test_example_plots_escape_tokens() -> None:
     assert (colours[0], colours[-1]) == (scale.background(-2.0), scale.background(1.0))
     with pytest.raises(InvalidRequestError, match="no tokens"):
         plot_example(ActivationRecord([], []))
+
+
+def test_a_plot_leaves_static_html_beside_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[dict[str, str]] = []
+    monkeypatch.setattr("IPython.display.display", lambda bundle, raw: shown.append(bundle))
+    monkeypatch.setattr("plotly.io.renderers.default", "plotly_mimetype")
+    example, by_pair = (neuron_record(by_pair=flag).most_positive_activation_records[0] for flag in (False, True))
+    record = replace(neuron_record(), histogram=HISTOGRAM)
+    for figure, says in (
+        (plot_histogram(record), "1,000 tokens of the corpus"),
+        (plot_example(example), token_label(example.tokens[0])),
+        (plot_example(by_pair), "attends to"),
+    ):
+        figure._ipython_display_()
+        bundle = shown.pop()
+        assert bundle.keys() == {"application/vnd.plotly.v1+json", "text/html"}
+        assert says in bundle["text/html"]
+        assert_harmless(bundle["text/html"])
+        assert copy.deepcopy(figure) == figure

@@ -1,4 +1,7 @@
-"""plotly figures of records, for notebooks; they need no network and no renderer but the front end's own."""
+"""plotly figures of records, for notebooks; they need no network and no renderer but the front end's own.
+
+Each carries static HTML that says the same, for where a notebook is read without plotly.
+"""
 
 import numpy as np
 import plotly.graph_objects as go
@@ -7,9 +10,12 @@ from neuron_explainer.activations.activations import ActivationRecord, NeuronRec
 from neuron_explainer.activations.attention_utils import unflatten
 from neuron_explainer.errors import InvalidRequestError
 from neuron_explainer.views.colour import N_LEVELS, ColourScale
-from neuron_explainer.views.document import MUTED
+from neuron_explainer.views.document import MUTED, card
+from neuron_explainer.views.heatmap import token_heatmap
 from neuron_explainer.views.record_page import component_name
-from neuron_explainer.views.statistics import histogram_of
+from neuron_explainer.views.snapshot_figure import SnapshotFigure
+from neuron_explainer.views.statistics import histogram_bars, histogram_of
+from neuron_explainer.views.token_pairs import pair_view
 from neuron_explainer.views.token_text import escaped, token_label
 
 _TEMPLATE = "plotly_white"
@@ -44,7 +50,7 @@ def plot_histogram(record: NeuronRecord) -> go.Figure:
     figure = go.Figure(bars)
     for boundary in record.quantile_boundaries or ():
         figure.add_vline(x=boundary, line={"dash": "dot", **_LINE})
-    return figure.update_layout(
+    figure.update_layout(
         template=_TEMPLATE,
         title=component_name(record),
         xaxis_title="activation",
@@ -52,6 +58,8 @@ def plot_histogram(record: NeuronRecord) -> go.Figure:
         bargap=0,
         height=340,
     )
+    heading = f"<div><b>{escaped(component_name(record))}</b></div>"
+    return SnapshotFigure(figure, card(heading + histogram_bars(record, scale)))
 
 
 def plot_example(example: ActivationRecord) -> go.Figure:
@@ -77,7 +85,8 @@ def plot_example(example: ActivationRecord) -> go.Figure:
         )
         figure = go.Figure(heatmap)
         figure.update_layout(yaxis={"autorange": "reversed", "title": "attends", **ticks}, height=620)
-        return figure.update_layout(template=_TEMPLATE, xaxis={"title": "is attended to", **ticks})
+        figure.update_layout(template=_TEMPLATE, xaxis={"title": "is attended to", **ticks})
+        return SnapshotFigure(figure, pair_view(example, scale=scale))
     bars = go.Bar(
         x=places,
         y=example.activations,
@@ -89,7 +98,8 @@ def plot_example(example: ActivationRecord) -> go.Figure:
         hovertemplate="%{customdata} · position %{x}: %{y:.4g}<extra></extra>",
     )
     figure = go.Figure(bars)
-    return figure.update_layout(template=_TEMPLATE, xaxis=ticks, yaxis_title="activation", bargap=0, height=340)
+    figure.update_layout(template=_TEMPLATE, xaxis=ticks, yaxis_title="activation", bargap=0, height=340)
+    return SnapshotFigure(figure, token_heatmap(example.tokens, example.activations, scale=scale))
 
 
 def _colour_scale(scale: ColourScale) -> list[list[float | str]]:

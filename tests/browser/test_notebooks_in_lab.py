@@ -63,3 +63,10 @@ def test_the_first_notebook_and_its_viewer(
     viewer.get_by_label("Dataset").select_option("tiny")
     expect(alert).to_have_count(0, timeout=20_000)
     assert opened.flag() is None
+    # Where plotly can draw, its figures are drawn, and the HTML that is kept with them is not shown
+    figure = opened.panel.locator(".jp-Cell", has_text="The second example as a figure").locator(
+        "xpath=following-sibling::*[1]"
+    )
+    figure.scroll_into_view_if_needed()
+    expect(figure.locator(".js-plotly-plot")).to_have_count(1, timeout=20_000)
+    expect(figure.locator(".ne-card")).to_have_count(0)

@@ -4,8 +4,8 @@
 #
 # A neuron in a language model is a number that the model computes for every token it reads. To see what the number is
 # about, one reads the passages on which it is largest. This notebook does that for a small model whose neurons come
-# with the package, so nothing is downloaded. Everything it shows is static HTML, which stays when the notebook is closed
-# and is there on GitHub as well; only the viewer's controls need a running kernel.
+# with the package, so nothing is downloaded. Everything it shows but one scatter plot is static HTML, which stays when
+# the notebook is closed and is there on GitHub as well; only the viewer's controls need a running kernel.
 
 # %%
 import neuron_explainer as ne
