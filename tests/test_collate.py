@@ -23,6 +23,7 @@ from neuron_explainer.collate.windows import windows_of
 from neuron_explainer.errors import (
     DatasetExistsError,
     InvalidRequestError,
+    MalformedDatasetError,
     MissingFileError,
     NonFiniteActivationError,
     UnknownNameError,
@@ -254,6 +255,10 @@ def test_the_layouts_hold_the_same_records(tmp_path: Path) -> None:
         convert(packed, back, "json")
     with pytest.raises(MissingFileError):
         verify(as_json, model=context)
+    (as_json / "2" / "5.json").unlink()
+    with pytest.raises(MalformedDatasetError, match="without gaps"):
+        convert(as_json, tmp_path / "gap", "packed")
+    assert not (tmp_path / "gap").exists()
 
 
 def test_verify_finds_what_is_wrong(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from neuron_explainer.collate.repacking import Packer, Survey
 from neuron_explainer.errors import (
     DatasetExistsError,
     InvalidRequestError,
-    MalformedRecordError,
+    MalformedDatasetError,
     MissingFileError,
     UnknownNameError,
 )
@@ -53,7 +53,8 @@ def convert(
         MissingFileError: there is no dataset at `path`.
         DatasetExistsError: `out` is there already.
         InvalidRequestError: `path` has that layout already, or it is not said what the JSON files are of.
-        MalformedRecordError: a file is no record, or a layer's files have gaps.
+        MalformedRecordError: a file is no record.
+        MalformedDatasetError: the layers differ in their components, or have gaps.
         OutOfSpaceError: the disk is full.
     """
     source, target = Path(path), Path(out)
@@ -97,7 +98,7 @@ def _pack(
     if len(set(sizes.values())) > 1 or any(
         indices != list(range(len(indices))) for indices in indices_by_layer.values()
     ):
-        raise MalformedRecordError(
+        raise MalformedDatasetError(
             f"a packed dataset has the same components, from 0 on without gaps, in every layer; these are {sizes}",
             str(source),
         )
