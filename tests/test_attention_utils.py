@@ -102,3 +102,17 @@ def test_what_is_no_square_matrix_or_place():
         index_to_pair(-1)
     with pytest.raises(InvalidRequestError):
         unflatten([1.0, 2.0], 3)
+
+
+@pytest.mark.parametrize("window", [0, -1])
+def test_a_window_holds_a_token(window):
+    for use in (
+        lambda: n_pairs(3, window),
+        lambda: row_lengths(3, window),
+        lambda: pairs(3, window),
+        lambda: pair_to_index(1, 1, window),
+        lambda: index_to_pair(5, window),
+        lambda: flatten(np.eye(3), window),
+    ):
+        with pytest.raises(InvalidRequestError, match="at least one"):
+            use()

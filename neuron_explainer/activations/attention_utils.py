@@ -15,8 +15,18 @@ from numpy.typing import ArrayLike, NDArray
 from neuron_explainer.errors import InvalidRequestError
 
 
+def _check_window(window: int | None) -> None:
+    if window is not None and window < 1:
+        raise InvalidRequestError(f"An attended-to window holds at least one token, not {window}.")
+
+
 def n_pairs(n_tokens: int, window: int | None = None) -> int:
-    """How many pairs n tokens make, each attending to itself and up to `window` - 1 earlier tokens (None: to all)."""
+    """How many pairs n tokens make, each attending to itself and up to `window` - 1 earlier tokens (None: to all).
+
+    Raises:
+        InvalidRequestError: `window` is below 1.
+    """
+    _check_window(window)
     if window is None or window >= n_tokens:
         return n_tokens * (n_tokens + 1) // 2
     return window * (window + 1) // 2 + (n_tokens - window) * window
@@ -41,7 +51,12 @@ def attended_window(n_tokens: int, n_activations: int) -> int:
 
 
 def row_lengths(n_tokens: int, window: int | None = None) -> list[int]:
-    """How many tokens each token attends to: 1, 2, …, m, m, …"""
+    """How many tokens each token attends to: 1, 2, …, m, m, …
+
+    Raises:
+        InvalidRequestError: `window` is below 1.
+    """
+    _check_window(window)
     longest = n_tokens if window is None else window
     return [min(row + 1, longest) for row in range(n_tokens)]
 
@@ -50,8 +65,9 @@ def pair_to_index(attended_from: int, attended_to: int, window: int | None = Non
     """Where the pair (attended from, attended to) lies in the flattened activations.
 
     Raises:
-        InvalidRequestError: the first token does not attend to the second.
+        InvalidRequestError: the first token does not attend to the second, or `window` is below 1.
     """
+    _check_window(window)
     first = 0 if window is None else max(0, attended_from - window + 1)
     if not (0 <= first <= attended_to <= attended_from):
         raise InvalidRequestError(
@@ -64,8 +80,9 @@ def index_to_pair(index: int, window: int | None = None) -> tuple[int, int]:
     """The pair (attended from, attended to) at a place of the flattened activations.
 
     Raises:
-        InvalidRequestError: `index` is negative.
+        InvalidRequestError: `index` is negative, or `window` is below 1.
     """
+    _check_window(window)
     if index < 0:
         raise InvalidRequestError(f"Place {index} of the flattened pairs: places count from 0.")
     row = (math.isqrt(8 * index + 1) - 1) // 2
@@ -76,7 +93,11 @@ def index_to_pair(index: int, window: int | None = None) -> tuple[int, int]:
 
 
 def pairs(n_tokens: int, window: int | None = None) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The attended-from and the attended-to positions of all pairs, in their flattened order; each (pairs,)."""
+    """The attended-from and the attended-to positions of all pairs, in their flattened order; each (pairs,).
+
+    Raises:
+        InvalidRequestError: `window` is below 1.
+    """
     lengths = np.asarray(row_lengths(n_tokens, window), dtype=np.int64)
     rows = np.arange(n_tokens, dtype=np.int64)
     attended_from = np.repeat(rows, lengths)
@@ -109,6 +130,4 @@ def flatten(matrix: ArrayLike, window: int | None = None) -> NDArray[np.float64]
     square = np.asarray(matrix, dtype=np.float64)
     if square.ndim != 2 or square.shape[0] != square.shape[1]:
         raise InvalidRequestError(f"A matrix of token pairs is (tokens, tokens); this one is {square.shape}.")
-    if window is not None and window < 1:
-        raise InvalidRequestError(f"An attended-to window holds at least one token, not {window}.")
     return square[pairs(len(square), window)]
