@@ -15,8 +15,8 @@ from numpy.typing import ArrayLike, NDArray
 from neuron_explainer.errors import InvalidRequestError
 
 
-def _check_window(window: int | None) -> None:
-    if window is not None and window < 1:
+def _check_window(window: int | None, n_tokens: int = 1) -> None:
+    if window is not None and window < min(1, n_tokens):  # of no tokens, none attends
         raise InvalidRequestError(f"An attended-to window holds at least one token, not {window}.")
 
 
@@ -26,7 +26,7 @@ def n_pairs(n_tokens: int, window: int | None = None) -> int:
     Raises:
         InvalidRequestError: `window` is below 1.
     """
-    _check_window(window)
+    _check_window(window, n_tokens)
     if window is None or window >= n_tokens:
         return n_tokens * (n_tokens + 1) // 2
     return window * (window + 1) // 2 + (n_tokens - window) * window
@@ -56,7 +56,7 @@ def row_lengths(n_tokens: int, window: int | None = None) -> list[int]:
     Raises:
         InvalidRequestError: `window` is below 1.
     """
-    _check_window(window)
+    _check_window(window, n_tokens)
     longest = n_tokens if window is None else window
     return [min(row + 1, longest) for row in range(n_tokens)]
 
