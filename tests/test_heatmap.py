@@ -13,7 +13,7 @@ from neuron_explainer.errors import InvalidRequestError
 from neuron_explainer.views.colour import N_LEVELS, ColourScale, background_of_level, contrast, text_colour
 from neuron_explainer.views.document import INK, MUTED, PAPER, html_document
 from neuron_explainer.views.heatmap import format_value, peak_of, token_heatmap, window_around
-from neuron_explainer.views.token_text import token_html, token_label
+from neuron_explainer.views.token_text import escaped, token_html, token_label
 
 
 def _tokens(html: str) -> list[Element]:
@@ -237,6 +237,12 @@ def test_hostile_tokens_and_titles_are_text() -> None:
 def test_any_text_is_only_text(tokens: list[str]) -> None:
     root = assert_harmless(token_heatmap(tokens, [float(place) for place in range(len(tokens))]))
     assert [token.text for token in root.find("bdi")] == [token_label(token) for token in tokens]
+
+
+def test_names_and_messages_steer_nothing() -> None:
+    assert escaped("\u202e\x00\u2066\r\ud800 <b>") == r"\u202e\x00\u2066\x0d\ud800 &lt;b&gt;"
+    for shown in ("a\tb\nc", "שלום", "👩\u200d💻", "é\u0301"):  # what merely looks unusual stays
+        assert escaped(shown) == shown
 
 
 def test_right_to_left_tokens_keep_their_places() -> None:

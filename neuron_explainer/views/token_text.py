@@ -5,6 +5,7 @@ into HTML.
 """
 
 import html
+import re
 import unicodedata
 from functools import lru_cache
 
@@ -18,9 +19,13 @@ _BLACK_FLAG = "\U0001f3f4"
 _VARIATION_SELECTORS = range(0xFE00, 0xFE10)
 
 
+# What would steer the text around it, or is none: controls but tab and newline, directions, halves of surrogate pairs.
+_STEERING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
 def escaped(text: str) -> str:
-    """`text` for HTML, good in an element and in a quoted attribute."""
-    return html.escape(text, quote=True)
+    """`text` for HTML, good in an element and in a quoted attribute; characters that steer it are written out."""
+    return html.escape(_STEERING.sub(lambda found: _escape(found[0]), text), quote=True)
 
 
 def counted(number: int, noun: str) -> str:
