@@ -295,3 +295,26 @@ def test_a_config_in_place_of_the_folders(folder: Path) -> None:
     assert torch.equal(as_object, plain)
     scaled = config | {"scale_attn_by_inverse_layer_idx": True}
     assert not torch.allclose(ne.load_model(folder, device="cpu", config=scaled).get_or_create_model()(tokens), plain)
+
+
+@pytest.mark.parametrize("name", ["gpt2", "gpt_neox", "llama"])
+@pytest.mark.parametrize(
+    ("entries", "error", "says"),
+    [
+        ({"n_head": 0, "num_attention_heads": 0}, MalformedCheckpointError, "no .* model can have"),
+        ({"n_layer": "two", "num_hidden_layers": "two"}, MalformedCheckpointError, "no .* model can have"),
+        (
+            {"activation_function": "sin", "hidden_act": "sin"},
+            UnsupportedCheckpointError,
+            "'sin' here. There is: .*relu",
+        ),
+    ],
+)
+def test_entries_of_the_config_that_cannot_be(
+    name: str, entries: dict[str, object], error: type[CheckpointError], says: str, tmp_path: Path
+) -> None:
+    config = {**hf_model(name).config.to_dict(), **entries}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(error, match=says) as caught:
+        ne.load_model(tmp_path, device="cpu")
+    assert "config.json" in str(caught.value)

@@ -52,3 +52,12 @@ def test_what_is_no_model_is_refused() -> None:
         ne.check_parity("gpt2", hf_model("gpt2"))
     with pytest.raises(InvalidRequestError, match="give tokens"):
         ne.check_parity(our_model("gpt2"), hf_model("gpt2"), attention_mask=torch.ones(1, 3, dtype=torch.bool))
+
+
+def test_another_model_is_refused() -> None:
+    with pytest.raises(InvalidRequestError, match="transformers model in memory, not str"):
+        ne.check_parity(our_model("gpt2"), "gpt2")
+    with pytest.raises(InvalidRequestError, match="model_type is llama here and gpt2"):
+        ne.check_parity(our_model("llama"), hf_model("gpt2"))
+    with pytest.raises(InvalidRequestError, match="n_key_value_heads is 2 here and 1"):
+        ne.check_parity(our_model("llama"), hf_model("llama_3"))

@@ -9,8 +9,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from neuron_explainer.errors import CheckpointError
+from neuron_explainer.errors import (
+    CheckpointError,
+    MalformedCheckpointError,
+    MisconfiguredError,
+    UnsupportedCheckpointError,
+)
 from neuron_explainer.models.families.registry import family_of
+from neuron_explainer.models.layers.mlp import ACTIVATION_FUNCTIONS
 from neuron_explainer.models.tensor_reader import TensorReader
 from neuron_explainer.models.tokenizer import ModelTokenizer
 from neuron_explainer.models.transformer import Transformer
@@ -64,10 +70,24 @@ def described(hf_config: Mapping[str, Any], file: object) -> TransformerConfig:
         file: where it was found, for errors.
 
     Raises:
-        CheckpointError: its family is not supported, or the family's adapter cannot use it.
+        CheckpointError: its family or activation function is not supported, or an entry has a value that cannot be.
     """
     with naming_the_file(file):
-        return family_of(hf_config).config(hf_config)
+        family = family_of(hf_config)
+        try:
+            config = family.config(hf_config)
+        except CheckpointError:
+            raise
+        except (MisconfiguredError, TypeError, ValueError, AttributeError, KeyError, ZeroDivisionError) as error:
+            raise MalformedCheckpointError(
+                f"An entry has a value that no {family.model_type} model can have: {error}"
+            ) from error
+        if config.activation_function not in ACTIVATION_FUNCTIONS:
+            raise UnsupportedCheckpointError(
+                f"There is no activation function {config.activation_function!r} here. There is: "
+                f"{', '.join(ACTIVATION_FUNCTIONS)}."
+            )
+        return config
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from jaxtyping import Bool, Int
 from torch import Tensor
 
 from neuron_explainer.errors import InvalidRequestError
+from neuron_explainer.models.families.registry import family_of
 from neuron_explainer.models.model_component_registry import ActivationLocationType
 from neuron_explainer.models.parity_reference import ObservedModules
 from neuron_explainer.models.transformer import Transformer
@@ -42,12 +43,13 @@ def check_parity(
         `largest_difference`, and `largest_magnitude`, the largest absolute finite value that the counterpart has there.
 
     Raises:
-        InvalidRequestError: `model` is neither.
+        InvalidRequestError: `model` is neither, or `hf_model` is no such model, or one of another family or size.
         CheckpointError: the counterpart's family is not supported, or it lacks a tensor that the model has.
     """
     import pandas as pd
 
     transformer = _transformer_of(model)
+    _check_counterpart(transformer, hf_model)
     if tokens is None:
         if attention_mask is not None:
             raise InvalidRequestError("An attention mask says which of the given tokens are real: give tokens too.")
@@ -89,6 +91,24 @@ def _random_prompts(model: Transformer) -> tuple[Int[Tensor, "batch tokens"], Bo
     tokens = torch.randint(0, model.config.vocab_size, (2, n_tokens), generator=generator)
     lengths = torch.tensor([[n_tokens], [(n_tokens + 1) // 2]])
     return tokens, torch.arange(n_tokens) < lengths
+
+
+def _check_counterpart(model: Transformer, hf_model: Any) -> None:
+    """Refuse what cannot have the same weights."""
+    to_dict = getattr(getattr(hf_model, "config", None), "to_dict", None)
+    if not isinstance(hf_model, torch.nn.Module) or to_dict is None:
+        raise InvalidRequestError(
+            f"The counterpart must be a transformers model in memory, not {type(hf_model).__name__}; its "
+            "from_pretrained loads one."
+        )
+    hf_config = to_dict()
+    theirs, ours = family_of(hf_config).config(hf_config), model.config
+    for what in ("model_type", "n_layers", "d_model", "n_heads", "n_key_value_heads", "d_head", "d_mlp", "vocab_size"):
+        if getattr(theirs, what) != getattr(ours, what):
+            raise InvalidRequestError(
+                f"The two are not the same model: {what} is {getattr(ours, what)} here and {getattr(theirs, what)} in "
+                "the counterpart."
+            )
 
 
 def _transformer_of(model: Any) -> Transformer:
