@@ -215,6 +215,12 @@ REFUSED = {
         IndexOutOfRangeError,
         "0 to 5",
     ),
+    "a head whose write is meant": (
+        D.LOGITS,
+        {"node_index_for_attention_write": NodeIndex(NodeType.ATTENTION_HEAD, 1, (2, 1, 4))},
+        IndexOutOfRangeError,
+        "0 to 3",
+    ),
     "a neuron for the vocabulary": (
         D.VOCAB_TOKEN_WRITE_TO_INPUT_DIRECTION,
         {"activation_index_for_fake_grad": ActivationIndex(Place.MLP_POST_ACT, 1, (0, 128))},

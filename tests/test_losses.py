@@ -1,5 +1,6 @@
 """What is differentiated: losses by name, any function of the logits, and where they start."""
 
+import itertools
 import math
 
 import pytest
@@ -137,9 +138,10 @@ def test_functions_that_cannot_be_differentiated_are_refused(function, says):
 
 
 def test_losses_work_under_no_grad_and_inference_mode():
+    by_name = LossFnConfig(LossFnName.LOGIT_DIFF, [TARGET], [DISTRACTOR])
     expected = derived("gpt2", D.MLP_ACT_TIMES_GRAD).activations(D.MLP_ACT_TIMES_GRAD)
-    for mode in (torch.no_grad, torch.inference_mode):
+    for mode, options in itertools.product((torch.no_grad, torch.inference_mode), ({}, {"loss": by_name})):
         with mode():
-            store = derived("gpt2", D.MLP_ACT_TIMES_GRAD)
+            store = derived("gpt2", D.MLP_ACT_TIMES_GRAD, **options)
         for layer, tensor in store.activations(D.MLP_ACT_TIMES_GRAD).items():
             close(tensor, expected[layer])

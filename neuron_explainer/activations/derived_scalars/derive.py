@@ -71,6 +71,7 @@ def derive(
     return store
 
 
+@torch.inference_mode(mode=False)  # what is made in inference mode, token ids included, cannot be differentiated
 def derive_batch(
     prompts: Sequence[str | Sequence[int] | Tensor],
     dsts: DstOrPair | Iterable[DstOrPair],
@@ -124,6 +125,7 @@ class BatchDeriver:
         As `derive`, apart from what only the prompts can have wrong.
     """
 
+    @torch.inference_mode(mode=False)
     def __init__(
         self,
         model_context: ModelContext,

@@ -207,6 +207,7 @@ def _check_setting(setting: Setting) -> None:
             raise InvalidRequestError(f"layer_indices holds {layer}; the model has layers 0 to {n_layers - 1}.")
     named: list[NodeIndex | ActivationIndex | None] = [trace.node_index for trace in _traces(config)]
     named += [config.node_index_for_attribution, config.activation_index_for_fake_grad]
+    named += [config.node_index_for_attention_write]
     named += [ablation.index for ablation in setting.ablations]
     for index in named:
         if index is not None:
