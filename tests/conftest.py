@@ -16,10 +16,13 @@ from models_for_tests import smollm2  # noqa: E402, F401  (after the hook, so th
 from neuron_explainer.activation_server.neuron_datasets import NEURON_DATASET_METADATA_REGISTRY  # noqa: E402
 
 
-@pytest.fixture(autouse=True)
-def registry_as_it_was() -> Iterator[None]:
-    """No test leaves a dataset in the registry."""
+def _registry_as_it_was() -> Iterator[None]:
     before = dict(NEURON_DATASET_METADATA_REGISTRY)
     yield
     NEURON_DATASET_METADATA_REGISTRY.clear()
     NEURON_DATASET_METADATA_REGISTRY.update(before)
+
+
+# No test leaves a dataset in the registry, and no fixture that a module's tests share.
+registry_after_each_test = pytest.fixture(autouse=True)(_registry_as_it_was)
+registry_after_each_module = pytest.fixture(autouse=True, scope="module")(_registry_as_it_was)

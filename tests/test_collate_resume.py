@@ -107,6 +107,15 @@ def test_stopped_again_and_again(error: BaseException, tmp_path: Path, uninterru
     assert digest(path) == uninterrupted
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Python's own handler of SIGINT, which a process that was started in the background does not have."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_interrupt_lets_the_batch_finish(tmp_path: Path, uninterrupted: dict[str, str]) -> None:
     context, path = model_context(), tmp_path / "out"
 
