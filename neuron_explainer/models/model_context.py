@@ -133,8 +133,12 @@ class ModelContext(ABC):
             device: where the result is to be; None means where the model is.
 
         Raises:
+            UnknownNameError: `location_type` is no WeightLocationType.
             InvalidRequestError: there is no such layer, weight or axis.
         """
+        if location_type not in list(WeightLocationType):
+            raise UnknownNameError("weight", str(location_type), list(WeightLocationType))
+        location_type = WeightLocationType(location_type)
         weight = self._weight(location_type, layer)
         if normalize_dim is not None:
             if normalize_dim not in location_type.shape:
