@@ -73,8 +73,9 @@ def close(actual, expected):
     return torch.allclose(actual.float(), expected, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.skipif(not MODEL_FOLDERS, reason="NEURON_EXPLAINER_GOLDEN names no folder of golden numbers")
+@pytest.mark.skipif(not FOLDER, reason="NEURON_EXPLAINER_GOLDEN names no folder of golden numbers")
 def test_every_case_agrees_with_the_reference(golden, capsys):
+    assert MODEL_FOLDERS, f"{FOLDER} holds no folder with a cases.json: golden numbers that are asked for must be there"
     n_compared, wrong = 0, []
     derived_types = set()
     for folder, (model_context, autoencoders, expected) in golden.items():
