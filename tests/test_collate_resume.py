@@ -61,8 +61,11 @@ def forked(work: Callable[[], None]) -> int:
         os._exit(status)
 
 
-def slowly() -> Iterator[str]:
-    for text in TEXTS:
+def telling_at(n_texts: int, pipe: int) -> Iterator[str]:
+    """The texts at a walk; when so many have been given, a byte goes through the pipe."""
+    for number, text in enumerate(TEXTS):
+        if number == n_texts:
+            os.write(pipe, b".")
         time.sleep(0.003)
         yield text
 
@@ -72,15 +75,20 @@ def test_killed_at_random_moments(tmp_path: Path, uninterrupted: dict[str, str])
     chance = random.Random(seed)
     path = tmp_path / "out"
     context = model_context()
+    reading, writing = os.pipe()
     n_killed = 0
     for _ in range(8):
-        pid = forked(lambda: ne.collate(context, slowly(), path, **SETTINGS))
-        time.sleep(chance.uniform(0.02, 0.7))
+        n_texts = chance.randrange(50)
+        pid = forked(lambda n=n_texts: ne.collate(context, telling_at(n, writing), path, **SETTINGS))
+        os.read(reading, 1)
+        time.sleep(chance.uniform(0, 0.02))
         os.kill(pid, signal.SIGKILL)
         _, status = os.waitpid(pid, 0)
         n_killed += os.WIFSIGNALED(status)
         if path.exists():
             break
+    os.close(reading)
+    os.close(writing)
     assert n_killed >= 1
     ne.collate(context, TEXTS, path, **SETTINGS)
     assert digest(path) == uninterrupted, f"seed {seed}"

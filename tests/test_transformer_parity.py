@@ -81,6 +81,9 @@ def test_logits_can_be_asked_for_at_some_positions_only() -> None:
     assert model(tokens, logits_at=None) is None
     with pytest.raises(ValueError, match="3 prompts"):
         model(tokens, logits_at=torch.tensor([1, 2]))
+    for outside in (8, -1):
+        with pytest.raises(ValueError, match="from 0 to 7"):
+            model(tokens, logits_at=torch.tensor([1, 2, outside]))
 
 
 def test_what_cannot_be_run_is_refused() -> None:

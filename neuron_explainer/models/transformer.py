@@ -279,6 +279,9 @@ def _at_positions(resid: Tensor, logits_at: LogitsAt, counts: Tensor | None) -> 
         raise InvalidRequestError(
             f"logits_at has shape {tuple(logits_at.shape)}; it must have one position for each of {len(resid)} prompts."
         )
+    # positions on a GPU are not looked at: that would make the pass wait for it
+    if logits_at.device.type == "cpu" and not ((logits_at >= 0) & (logits_at < resid.shape[1])).all():
+        raise InvalidRequestError(f"logits_at is {logits_at.tolist()}; positions are from 0 to {resid.shape[1] - 1}.")
     rows = torch.arange(len(resid), device=resid.device)
     return resid[rows, logits_at.to(resid.device, non_blocking=True)][:, None]
 
