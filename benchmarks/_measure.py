@@ -4,6 +4,7 @@ import gc
 import statistics
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 
 def median_seconds(
@@ -42,3 +43,16 @@ def print_ratio(what: str, ratio: float, target: float | None = None, unit: str 
     if target is not None:
         line += f"   (at most {target:g}{unit}: {'met' if ratio <= target else 'MISSED'})"
     print(line)
+
+
+def resident_bytes(key: str) -> int:
+    """This process's resident memory now (`VmRSS`) or at its peak (`VmHWM`)."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(f"{key}:"):
+            return int(line.split()[1]) * 1024
+    raise RuntimeError(f"/proc/self/status has no {key}: this benchmark needs Linux")
+
+
+def start_peak_anew() -> None:
+    """Let the peak of this process's resident memory be counted from here."""
+    Path("/proc/self/clear_refs").write_text("5")

@@ -11,7 +11,7 @@ import time
 
 import torch
 import transformers
-from _measure import median_seconds, print_ratio
+from _measure import median_seconds, print_ratio, resident_bytes, start_peak_anew
 
 from neuron_explainer.activations.derived_scalars import DerivedScalarType, DstConfig, LossFnConfig, LossFnName, derive
 from neuron_explainer.models.families.registry import family_of
@@ -95,11 +95,10 @@ def peak_memory(n_tokens):
     model, config = context.get_or_create_model(), DstConfig(model_context=context)
     weights = sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
     derive([1, 2, 3], NODE_TABLE, config, loss=LOSS)
-    with open("/proc/self/clear_refs", "w") as file:
-        file.write("5")  # the high-water mark starts anew
-    before = resident("VmRSS") - weights
+    start_peak_anew()
+    before = resident_bytes("VmRSS") - weights
     store = derive(torch.randint(0, 50257, (n_tokens,)).tolist(), NODE_TABLE, config, loss=LOSS)
-    peak = resident("VmHWM") - before
+    peak = resident_bytes("VmHWM") - before
     results = sum(
         tensor.numel() * tensor.element_size() for dst in NODE_TABLE for tensor in store.activations(dst).values()
     )
@@ -107,11 +106,6 @@ def peak_memory(n_tokens):
     print(f"{n_tokens} tokens: " + ", ".join(f"{what} {size / 2**20:.0f} MiB" for what, size in mebibytes.items()))
     print_ratio(f"{n_tokens} tokens: peak memory / (results + weights)", peak / (results + weights), 2.5)
     print_ratio(f"{n_tokens} tokens: (peak - weights) / results", (peak - weights) / results, 2.5)
-
-
-def resident(field):
-    with open("/proc/self/status") as file:
-        return next(int(line.split()[1]) * 1024 for line in file if line.startswith(field))
 
 
 def main():

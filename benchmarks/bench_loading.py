@@ -20,16 +20,10 @@ import time
 from pathlib import Path
 from typing import Any
 
+from _measure import print_ratio, resident_bytes, start_peak_anew
+
 TARGET_PEAK = 1.2
 REPEATS = 3
-
-
-def resident_bytes(key: str) -> int:
-    """This process's resident memory now (`VmRSS`) or at its peak (`VmHWM`)."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith(f"{key}:"):
-            return int(line.split()[1]) * 1024
-    raise RuntimeError(f"/proc/self/status has no {key}: this benchmark needs Linux")
 
 
 def measure(path: str, dtype: str, reader: str) -> dict[str, float]:
@@ -60,7 +54,7 @@ def measure(path: str, dtype: str, reader: str) -> dict[str, float]:
             return transformers.GPT2LMHeadModel.from_pretrained(path, dtype=getattr(torch, dtype))
 
     before = resident_bytes("VmRSS")
-    Path("/proc/self/clear_refs").write_text("5")  # the peak is counted from here
+    start_peak_anew()
     start, cpu_start = time.perf_counter(), time.process_time()
     model = load()
     # transformers maps the file and reads a weight when it is first used: so every weight is used once.
@@ -102,8 +96,6 @@ def write_gpt2(folder: Path, **sizes: int) -> Path:
 
 def report(what: str, result: dict[str, float]) -> None:
     """Two lines: peak memory against its target, and time."""
-    from _measure import print_ratio
-
     print_ratio(f"{what}: peak memory / weights ({result['weight_bytes'] / 1e6:.0f} MB)", result["peak"], TARGET_PEAK)
     print(f"{what}: {result['seconds']:.2f} s, of which {result['cpu_seconds']:.2f} s of a processor")
 

@@ -9,12 +9,11 @@ import importlib.util
 import time
 import warnings
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import Any
 
 import torch
 import transformers
-from _measure import median_seconds, print_ratio
+from _measure import median_seconds, print_ratio, resident_bytes, start_peak_anew
 
 from neuron_explainer.models.model_component_registry import ActivationLocationType
 from neuron_explainer.models.transformer import Transformer
@@ -128,16 +127,9 @@ def speed(n_tokens: int, device: torch.device, dtype: torch.dtype, options: argp
             print_ratio(f"{kind}: TransformerLens {name} / our plain", seconds[f"TransformerLens {name}"] / plain)
 
 
-def resident_bytes(field: str) -> int:
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith(field):
-            return int(line.split()[1]) * 1024
-    raise OSError(f"/proc/self/status has no {field}")
-
-
 def peak_bytes(function: Callable[[], object]) -> int:
     """The largest resident size while a function runs."""
-    Path("/proc/self/clear_refs").write_text("5")  # starts the high-water mark anew
+    start_peak_anew()
     function()
     return resident_bytes("VmHWM")
 
