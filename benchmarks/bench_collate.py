@@ -20,12 +20,12 @@ import torch
 from _measure import median_seconds
 
 import neuron_explainer as ne
-from neuron_explainer.collate.collation import Collation
-from neuron_explainer.collate.entries import Entries
-from neuron_explainer.collate.scalar_source import ScalarSource
-from neuron_explainer.collate.settings import CollateSettings
-from neuron_explainer.collate.texts import read_texts
-from neuron_explainer.collate.windows import Batch, CorpusReader, pools
+from neuron_explainer.collation.corpus.texts import read_texts
+from neuron_explainer.collation.corpus.windows import Batch, CorpusReader, pools
+from neuron_explainer.collation.runs.scalar_source import ScalarSource
+from neuron_explainer.collation.settings import CollateSettings
+from neuron_explainer.collation.statistics.collation import Collation
+from neuron_explainer.collation.statistics.entries import Entries
 from neuron_explainer.models.model_context import StandardModelContext
 
 SAMPLE = Path(ne.__file__).parent / "data" / "tiny" / "sample.jsonl.gz"

@@ -39,7 +39,7 @@ def measure(path: str, dtype: str, reader: str) -> dict[str, float]:
     if reader == "ours":
         # What the load imports is imported before, by a load of something small enough not to count.
         import neuron_explainer as ne
-        import neuron_explainer.models.checkpoints
+        import neuron_explainer.models.checkpoints.load_model
 
         importlib.util.find_spec("gguf") and importlib.import_module("gguf")
 

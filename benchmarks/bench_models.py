@@ -15,8 +15,8 @@ import torch
 import transformers
 from _measure import median_seconds, print_ratio, resident_bytes, start_peak_anew
 
-from neuron_explainer.models.model_component_registry import ActivationLocationType
 from neuron_explainer.models.transformer import Transformer
+from neuron_explainer.vocabulary.places import ActivationLocationType
 
 P = ActivationLocationType
 EVERYTHING = [place for place in P if not place.is_online_autoencoder_place]

@@ -19,7 +19,7 @@ from _measure import median_seconds, print_ratio
 
 import neuron_explainer as ne
 from neuron_explainer.activations.activations import ActivationRecord, NeuronId, NeuronRecord, save_neuron
-from neuron_explainer.activations.packed import (
+from neuron_explainer.activations.packed.dataset import (
     DatasetInfo,
     PackedDataset,
     PackedExamples,

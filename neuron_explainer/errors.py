@@ -6,8 +6,11 @@ says what was asked, what was found, and what to do or which choices there are.
 """
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
+
+N_NEAREST = 5
+"""How many of the names that could be meant an error lists."""
 
 
 class NeuronExplainerError(Exception):
@@ -36,15 +39,24 @@ def nearest_first(asked: str, choices: Iterable[str]) -> list[str]:
     return sorted(choices, key=unlikeness)
 
 
+def choices_sentence(choices: Sequence[str]) -> str:
+    """What an error says of the names that can be chosen: the five nearest (they come first), or all if so few."""
+    if not choices:
+        return "There is nothing to choose from."
+    listed = ", ".join(choices[:N_NEAREST])
+    if len(choices) <= N_NEAREST:
+        return f"Choose one of: {listed}."
+    return f"Did you mean: {listed}? ({len(choices)} in all: the error's `choices`.)"
+
+
 class UnknownNameError(NeuronExplainerError, KeyError):
-    """A name was looked up that is not there. `choices` lists what there is, nearest first."""
+    """A name that does not exist was asked for. `choices` lists the names that do exist, the nearest first."""
 
     def __init__(self, kind: str, asked: str, choices: Iterable[str], hint: str = "") -> None:
         self.kind = kind
         self.asked = asked
         self.choices = nearest_first(asked, choices)
-        listed = ", ".join(self.choices[:40]) + (f", … ({len(self.choices)} in all)" if len(self.choices) > 40 else "")
-        self.message = f"There is no {kind} {asked!r}. There is: {listed or 'nothing'}." + (f" {hint}" if hint else "")
+        self.message = f"Unknown {kind} {asked!r}. {choices_sentence(self.choices)}" + (f" {hint}" if hint else "")
         super().__init__(self.message)
 
     def __str__(self) -> str:  # KeyError would show the repr of its message

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import neuron_explainer as ne
-from neuron_explainer.collate import verify
+from neuron_explainer.collation import verify
 from neuron_explainer.models.model_context import ModelContext
 
 DATA = Path(__file__).resolve().parents[1] / "neuron_explainer" / "data"

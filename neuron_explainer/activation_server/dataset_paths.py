@@ -8,9 +8,9 @@ from neuron_explainer.activation_server.neuron_datasets import (
     NeuronDatasetMetadata,
     get_neuron_dataset_metadata_by_short_name_and_dst,
 )
-from neuron_explainer.activations.derived_scalars.derived_scalar_types import DerivedScalarType
 from neuron_explainer.errors import InvalidRequestError, UnknownDatasetError
 from neuron_explainer.storage.locations import is_url
+from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 
 
 def resolve_neuron_dataset(dataset: str | os.PathLike[str], dst: DerivedScalarType) -> str:

@@ -7,10 +7,10 @@ from neuron_explainer.activation_server.dataset_paths import (
     resolve_neuron_dataset,
 )
 from neuron_explainer.activations.activations import NeuronRecord, load_neuron
-from neuron_explainer.activations.derived_scalars.derived_scalar_types import DerivedScalarType
 from neuron_explainer.errors import NeuronNotFoundError
 from neuron_explainer.pydantic import CamelCaseBaseModel, immutable
-from neuron_explainer.storage.locations import shown
+from neuron_explainer.storage.locations import without_secrets
+from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 
 __all__ = [
     "NodeIdAndDatasets",
@@ -55,7 +55,7 @@ def load_neuron_from_first_dataset(node_id_and_datasets: NodeIdAndDatasets) -> t
             return path, load_neuron(path, asked.layer_index, asked.activation_index)
         except NeuronNotFoundError:
             continue
-    searched = ", ".join(map(shown, paths)) or "no dataset at all"
+    searched = ", ".join(map(without_secrets, paths)) or "no dataset at all"
     raise NeuronNotFoundError(
         f"Could not find {asked.dst.value} {asked.layer_index}:{asked.activation_index} in {searched}"
     )

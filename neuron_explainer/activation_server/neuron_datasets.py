@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from neuron_explainer.activation_server.public_datasets import PUBLIC_BASE, PUBLIC_DATASETS, PUBLIC_EXPLANATIONS
-from neuron_explainer.activations.derived_scalars.derived_scalar_types import DerivedScalarType
-from neuron_explainer.errors import InvalidRequestError, MissingFileError, UnknownDatasetError, UnknownNameError
-from neuron_explainer.storage.locations import is_url, shown
+from neuron_explainer.errors import InvalidRequestError, MissingFileError, UnknownDatasetError
+from neuron_explainer.storage.locations import is_url, without_secrets
+from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
+from neuron_explainer.vocabulary.parsing import derived_scalar_type_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -56,14 +57,14 @@ class NeuronDatasetMetadata:
     def size(self) -> tuple[int | None, int | None]:
         """How many layers, and how many components a layer has; None where that is not known."""
         if None in (self.n_layers, self.n_components) and self._is_packed():
-            from neuron_explainer.activations.packed import open_packed_dataset
+            from neuron_explainer.activations.packed.dataset import open_packed_dataset
 
             info = open_packed_dataset(self.neuron_dataset_path).info
             return info.n_layers, info.n_components
         return self.n_layers, self.n_components
 
     def _is_packed(self) -> bool:
-        from neuron_explainer.activations.packed_layout import INFO_FILE_NAME
+        from neuron_explainer.activations.packed.layout import INFO_FILE_NAME
 
         path = self.neuron_dataset_path
         return "://" not in path and (Path(path) / INFO_FILE_NAME).is_file()
@@ -116,10 +117,12 @@ def register_dataset(
         InvalidRequestError: the name is taken, and `replace` is not set; or `path` is an address, and the packed layout
             is read from local folders alone.
     """
-    from neuron_explainer.activations.packed import PackedDataset, is_packed_dataset
+    from neuron_explainer.activations.packed.dataset import PackedDataset, is_packed_dataset
 
     if is_url(path):
-        raise InvalidRequestError(f"A packed dataset is read from a local folder, not from {shown(path)}. {_OF_JSON}")
+        raise InvalidRequestError(
+            f"A packed dataset is read from a local folder, not from {without_secrets(path)}. {_OF_JSON}"
+        )
     if not is_packed_dataset(path):
         problem = "no packed neuron dataset is here, for there is no dataset.json"
         raise MissingFileError(os.fspath(path), f"{problem}. {_OF_JSON}")
@@ -134,20 +137,6 @@ def register_dataset(
     )
     register_neuron_dataset_metadata(metadata, replace=replace)
     return metadata
-
-
-def derived_scalar_type_of(name: "str | DerivedScalarType") -> DerivedScalarType:
-    """The derived scalar type of this value or member name, such as "mlp_post_act" or "MLP_POST_ACT".
-
-    Raises:
-        UnknownNameError: there is none.
-    """
-    if isinstance(name, DerivedScalarType):
-        return name
-    dst_by_value = {dst.value: dst for dst in DerivedScalarType}
-    if not isinstance(name, str) or name.lower() not in dst_by_value:
-        raise UnknownNameError("derived scalar type", str(name), dst_by_value)
-    return dst_by_value[name.lower()]
 
 
 def get_all_neuron_dataset_metadata() -> list[NeuronDatasetMetadata]:

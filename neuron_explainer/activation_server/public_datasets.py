@@ -1,6 +1,6 @@
 """The public neuron datasets: OpenAI's, of GPT-2."""
 
-from neuron_explainer.activations.derived_scalars.derived_scalar_types import DerivedScalarType
+from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 
 PUBLIC_BASE = "https://openaipublic.blob.core.windows.net/neuron-explainer/"
 

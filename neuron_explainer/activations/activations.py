@@ -9,7 +9,7 @@ import os
 from functools import partial
 from pathlib import Path
 
-from neuron_explainer.activations.packed import is_packed_dataset, open_packed_dataset
+from neuron_explainer.activations.packed.dataset import is_packed_dataset, open_packed_dataset
 from neuron_explainer.activations.record_json import record_from_json, record_to_json
 from neuron_explainer.activations.records import (
     ActivationRecord,
@@ -22,7 +22,7 @@ from neuron_explainer.activations.records import (
 from neuron_explainer.errors import InvalidRequestError, MissingFileError, NeuronNotFoundError
 from neuron_explainer.storage.atomic import write_bytes_atomically
 from neuron_explainer.storage.http_settings import DEFAULT_SETTINGS, HttpSettings
-from neuron_explainer.storage.locations import is_url, joined, shown
+from neuron_explainer.storage.locations import is_url, joined, without_secrets
 from neuron_explainer.storage.reading import MOST_RECORD_BYTES, exists, read_decoded
 
 __all__ = [
@@ -74,7 +74,7 @@ def load_neuron(
     try:
         return read_decoded(
             location,
-            partial(record_from_json, source=shown(location)),
+            partial(record_from_json, source=without_secrets(location)),
             most_bytes=MOST_RECORD_BYTES,
             use_cache=use_cache,
             revalidate=revalidate,
@@ -82,7 +82,7 @@ def load_neuron(
         )
     except MissingFileError as error:
         raise NeuronNotFoundError(
-            f"The dataset {shown(dataset_path)} has no neuron {neuron} in layer {layer}: {error}."
+            f"The dataset {without_secrets(dataset_path)} has no neuron {neuron} in layer {layer}: {error}."
         ) from None
 
 
@@ -135,7 +135,7 @@ def save_neuron(dataset_path: str | os.PathLike[str], record: NeuronRecord) -> P
         InvalidRequestError: the path is an address, or holds a packed dataset.
     """
     if is_url(dataset_path):
-        raise InvalidRequestError(f"Records are written to local folders, not to {shown(dataset_path)}.")
+        raise InvalidRequestError(f"Records are written to local folders, not to {without_secrets(dataset_path)}.")
     if is_packed_dataset(dataset_path):
         raise InvalidRequestError(
             f"{os.fspath(dataset_path)} is a packed dataset; a record of its own beside it would not be read."

@@ -73,12 +73,12 @@ def record_from_json(content: bytes, source: str | None = None) -> NeuronRecord:
             random_sample=fields.random_sample,
             random_sample_by_quantile=fields.random_sample_by_quantile,
             quantile_boundaries=fields.quantile_boundaries,
-            mean=known(fields.mean),
-            variance=known(fields.variance),
-            skewness=known(fields.skewness),
-            kurtosis=known(fields.kurtosis),
+            mean=finite_or_none(fields.mean),
+            variance=finite_or_none(fields.variance),
+            skewness=finite_or_none(fields.skewness),
+            kurtosis=finite_or_none(fields.kurtosis),
             most_positive_activation_records=fields.most_positive_activation_records,
-            activation_frequency=known(fields.activation_frequency),
+            activation_frequency=finite_or_none(fields.activation_frequency),
             histogram=fields.histogram,
             source=source,
         )
@@ -102,7 +102,7 @@ def _whole_number(kind: str, index: int | str | UnsetType) -> int:
     return int(digits)
 
 
-def known(statistic: float | None) -> float | None:
+def finite_or_none(statistic: float | None) -> float | None:
     """None for a statistic that is not finite: that is how a file says that it is not known."""
     return statistic if statistic is not None and math.isfinite(statistic) else None
 

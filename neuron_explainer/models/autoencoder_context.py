@@ -10,23 +10,23 @@ from typing import TYPE_CHECKING
 import torch
 
 from neuron_explainer.errors import AutoencoderMismatchError, MisconfiguredError
-from neuron_explainer.models.autoencoder import Autoencoder
-from neuron_explainer.models.autoencoder_loading import load_autoencoder
-from neuron_explainer.models.autoencoder_places import (
+from neuron_explainer.models.autoencoders.autoencoder import Autoencoder
+from neuron_explainer.models.autoencoders.openai_files import load_autoencoder
+from neuron_explainer.models.autoencoders.places import (
     DIMENSIONS_BY_PLACE,
     NODE_TYPE_BY_PLACE,
     ModelSizes,
     check_place,
     same_base_model,
 )
+from neuron_explainer.models.autoencoders.saelens import is_saelens_folder
+from neuron_explainer.models.autoencoders.saelens_config import read_saelens_config
 from neuron_explainer.models.devices import as_device
-from neuron_explainer.models.model_component_registry import NodeType
-from neuron_explainer.models.saelens import is_saelens_folder
-from neuron_explainer.models.saelens_config import read_saelens_config
-from neuron_explainer.storage.locations import is_url, shown
+from neuron_explainer.storage.locations import is_url, without_secrets
+from neuron_explainer.vocabulary.nodes import NodeType
 
 if TYPE_CHECKING:
-    from neuron_explainer.activations.derived_scalars.derived_scalar_types import DerivedScalarType
+    from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 else:  # the vocabulary of derived scalars stands above this package, which needs only its members' names and values
     DerivedScalarType = StrEnum
 
@@ -181,7 +181,7 @@ class AutoencoderContext:
     def _load(self, layer_index: int) -> Autoencoder:
         path = self.autoencoder_config.autoencoder_path_by_layer_index[layer_index]
         autoencoder, origin = load_autoencoder(path, self.device, self.dtype)
-        check_place(origin, self.dst.value, layer_index, shown(path))
+        check_place(origin, self.dst.value, layer_index, without_secrets(path))
         return autoencoder.without_dead_latents(self.dead_after) if self.omit_dead_latents else autoencoder
 
     def check_model(self, model_context: ModelSizes) -> None:
@@ -204,7 +204,7 @@ class AutoencoderContext:
         for layer_index, path in self.autoencoder_config.autoencoder_path_by_layer_index.items():
             if layer_index not in widths and not is_url(path) and is_saelens_folder(path):
                 said = read_saelens_config(path)
-                check_place(said.origin, self.dst.value, layer_index, shown(path))
+                check_place(said.origin, self.dst.value, layer_index, without_secrets(path))
                 if self.autoencoder_config.base_model_name is None:
                     self._check_base_model(said.origin.base_model_name, model_context)
                 widths[layer_index] = said.n_inputs

@@ -17,14 +17,15 @@ from neuron_explainer.errors import (
     UnknownNameError,
 )
 from neuron_explainer.models.devices import as_device, get_default_device
+from neuron_explainer.models.generation.sampling import Sampling
+from neuron_explainer.models.generation.text_generation import stream_text
 from neuron_explainer.models.inference_engine_type_registry import InferenceEngineType
-from neuron_explainer.models.model_component_registry import Dimension, WeightLocationType
-from neuron_explainer.models.sampling import Sampling
-from neuron_explainer.models.text_generation import stream_text
-from neuron_explainer.models.tokenizer import ModelTokenizer
+from neuron_explainer.models.tokenizers.tokenizer import ModelTokenizer
 from neuron_explainer.models.transformer import Transformer
 from neuron_explainer.models.transformer_config import TransformerConfig
 from neuron_explainer.models.weights_by_place import weight_at
+from neuron_explainer.vocabulary.dimensions import Dimension
+from neuron_explainer.vocabulary.weights import WeightLocationType
 
 TokenIds = Sequence[int] | Int[Tensor, "tokens"]
 
@@ -65,7 +66,7 @@ class ModelContext(ABC):
         Raises:
             UnknownNameError: there is no such model or engine.
         """
-        from neuron_explainer.models.checkpoints import open_model
+        from neuron_explainer.models.checkpoints.load_model import open_model
 
         if inference_engine_type not in list(InferenceEngineType):
             raise UnknownNameError("inference engine", str(inference_engine_type), list(InferenceEngineType))

@@ -9,20 +9,21 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from neuron_explainer.errors import InvalidRequestError
+from neuron_explainer.models.families.fill_parameters import fill_parameters
 from neuron_explainer.models.families.registry import family_of
-from neuron_explainer.models.hooks import Hooks, PlaceRequest, Plan, at_place, resolve_places
-from neuron_explainer.models.intervention import Intervention
-from neuron_explainer.models.key_value_cache import KeyValueCache
+from neuron_explainer.models.hooks.intervention import Intervention
+from neuron_explainer.models.hooks.recording import Recording
+from neuron_explainer.models.hooks.taps import Hooks, PlaceRequest, TapPlan, at_place, resolve_places
 from neuron_explainer.models.layers.block import Block
+from neuron_explainer.models.layers.key_value_cache import KeyValueCache
 from neuron_explainer.models.layers.norms import build_norm
-from neuron_explainer.models.layers.parameters import fill, unfilled
 from neuron_explainer.models.layers.rotary import RotaryEmbedding
 from neuron_explainer.models.layers.span import Span
-from neuron_explainer.models.model_component_registry import ActivationLocationType, PassType
-from neuron_explainer.models.parameters import fill_parameters
-from neuron_explainer.models.prompts import check_tokens, lengths_of_prompts
-from neuron_explainer.models.recording import Recording
+from neuron_explainer.models.layers.token_checks import check_tokens, lengths_of_prompts
+from neuron_explainer.models.layers.unfilled import fill, unfilled
 from neuron_explainer.models.transformer_config import TransformerConfig
+from neuron_explainer.vocabulary.nodes import PassType
+from neuron_explainer.vocabulary.places import ActivationLocationType
 
 LogitsAt = Literal["all", "last"] | Int[Tensor, "prompts"] | None
 
@@ -246,11 +247,11 @@ class Transformer(nn.Module):
         softcap = self.config.logits_softcap
         return logits if softcap is None else (logits / softcap).tanh() * softcap
 
-    def _embedded(self, tokens: Tensor, span: Span, plan: Plan) -> Tensor:
+    def _embedded(self, tokens: Tensor, span: Span, plan: TapPlan) -> Tensor:
         embedded = self.embed(tokens, None if span.is_whole_prompt else span.position_ids)
         return at_place(plan.taps(None), _PLACE.RESID_POST_EMBEDDING, embedded)
 
-    def _read_out(self, resid: Tensor, logits_at: LogitsAt, counts: Tensor | None, plan: Plan) -> Tensor | None:
+    def _read_out(self, resid: Tensor, logits_at: LogitsAt, counts: Tensor | None, plan: TapPlan) -> Tensor | None:
         taps = plan.taps(None)
         norm_is_looked_at = not _FINAL_NORM_PLACES.isdisjoint(taps)
         if not norm_is_looked_at:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from neuron_explainer.errors import MisconfiguredError
-from neuron_explainer.models.model_component_registry import Dimension
+from neuron_explainer.vocabulary.dimensions import Dimension
 
 NormKind = Literal["layer_norm", "rms_norm"]
 QkvLayout = Literal["fused", "fused_by_head", "separate"]

@@ -7,8 +7,9 @@ from torch import Tensor
 
 from neuron_explainer.errors import InvalidRequestError
 from neuron_explainer.models.layers.block import Block
-from neuron_explainer.models.model_component_registry import AttnSubNode, WeightLocationType
 from neuron_explainer.models.transformer import Transformer
+from neuron_explainer.vocabulary.nodes import AttnSubNode
+from neuron_explainer.vocabulary.weights import WeightLocationType
 
 _WEIGHT = WeightLocationType
 

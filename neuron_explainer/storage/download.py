@@ -13,7 +13,7 @@ import urllib3
 from neuron_explainer.errors import DownloadError, MissingFileError, TooLargeError
 from neuron_explainer.storage.http_session import http_session
 from neuron_explainer.storage.http_settings import DEFAULT_SETTINGS, HttpSettings
-from neuron_explainer.storage.locations import shown
+from neuron_explainer.storage.locations import without_secrets
 
 _PIECE_BYTES = 64 * 1024
 
@@ -67,7 +67,7 @@ def download(
             return _download_once(url, sink, most_bytes, known_etag, settings)
         except _BrokenOff as error:
             problem = str(error)
-    raise DownloadError(shown(url), f"the answer broke off, {settings.retries + 1} times over: {problem}")
+    raise DownloadError(without_secrets(url), f"the answer broke off, {settings.retries + 1} times over: {problem}")
 
 
 def exists_at(url: str, settings: HttpSettings = DEFAULT_SETTINGS) -> bool:
@@ -94,7 +94,7 @@ def _download_once(url: str, sink: BinaryIO, most_bytes: int, known_etag: str | 
         for piece in _decompressed(url, response, _pieces(response, settings)):
             n_bytes += len(piece)
             if n_bytes > most_bytes:
-                raise TooLargeError(shown(url), most_bytes)
+                raise TooLargeError(without_secrets(url), most_bytes)
             sink.write(piece)
         return Answer(response.headers.get("ETag"))
 
@@ -107,16 +107,18 @@ def _answered(url: str, headers: dict[str, str], settings: HttpSettings) -> Iter
             url, headers=headers, stream=True, timeout=(settings.connect_timeout, settings.read_timeout)
         )
     except requests.exceptions.InvalidSchema as error:
-        raise DownloadError(shown(url), f"it redirects to what is no http(s) address: {error}") from None
+        raise DownloadError(without_secrets(url), f"it redirects to what is no http(s) address: {error}") from None
     except (requests.exceptions.InvalidURL, urllib3.exceptions.LocationParseError):
         # its message holds the whole address
-        raise DownloadError(shown(url), "its host or port, or those of what it redirects to, cannot be any") from None
+        raise DownloadError(
+            without_secrets(url), "its host or port, or those of what it redirects to, cannot be any"
+        ) from None
     except requests.exceptions.TooManyRedirects:
-        raise DownloadError(shown(url), "it redirects in circles") from None
+        raise DownloadError(without_secrets(url), "it redirects in circles") from None
     except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError, UnicodeError) as error:
         problem = f"it could not be reached ({type(error).__name__}): {_without_address(error)}"
         hint = "Without a network, what was downloaded before and what is on this machine still loads."
-        raise DownloadError(shown(url), f"{problem}. {hint}") from None
+        raise DownloadError(without_secrets(url), f"{problem}. {hint}") from None
     with response:
         yield response
 
@@ -136,9 +138,9 @@ def _without_address(error: Exception) -> str:
 def _check_status(url: str, response: requests.Response) -> None:
     status = response.status_code
     if status in (404, 410):
-        raise MissingFileError(shown(url), f"the server answered {status}, there is nothing here")
+        raise MissingFileError(without_secrets(url), f"the server answered {status}, there is nothing here")
     if status != 200:
-        raise DownloadError(shown(url), f"the server answered {status} {response.reason}", status)
+        raise DownloadError(without_secrets(url), f"the server answered {status} {response.reason}", status)
 
 
 def _pieces(response: requests.Response, settings: HttpSettings) -> Iterator[bytes]:
@@ -160,7 +162,9 @@ def _decompressed(url: str, response: requests.Response, pieces: Iterator[bytes]
         yield from pieces
         return
     if encoding not in ("gzip", "x-gzip", "deflate"):
-        raise DownloadError(shown(url), f"the server sent it compressed as {encoding[:40]!r}, which was not asked for")
+        raise DownloadError(
+            without_secrets(url), f"the server sent it compressed as {encoding[:40]!r}, which was not asked for"
+        )
     decompressor = zlib.decompressobj(wbits=32 + zlib.MAX_WBITS)  # gzip or zlib, as its header says
     try:
         for piece in pieces:

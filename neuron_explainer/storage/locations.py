@@ -21,7 +21,7 @@ def is_url(location: str | os.PathLike[str]) -> bool:
         return False
     if scheme[1].lower() not in ("http", "https"):
         raise UnsupportedLocationError(
-            f"{shown(str(location))!r} cannot be read: {scheme[1]}: addresses are not supported. "
+            f"{without_secrets(str(location))!r} cannot be read: {scheme[1]}: addresses are not supported. "
             "Give an http:// or https:// address, or a local path (./ before a name that holds a colon)."
         )
     try:
@@ -29,9 +29,11 @@ def is_url(location: str | os.PathLike[str]) -> bool:
         host = urlsplit(str(location)).netloc
     except ValueError as error:
         problem = getattr(error, "reason", error)  # a UnicodeEncodeError's message begins with the codec
-        raise UnsupportedLocationError(f"{shown(str(location))!r} is a malformed address: {problem}.") from None
+        raise UnsupportedLocationError(
+            f"{without_secrets(str(location))!r} is a malformed address: {problem}."
+        ) from None
     if not host:
-        raise UnsupportedLocationError(f"{shown(str(location))!r} names no host.")
+        raise UnsupportedLocationError(f"{without_secrets(str(location))!r} names no host.")
     return True
 
 
@@ -44,7 +46,7 @@ def joined(root: str | os.PathLike[str], *parts: str | int) -> str:
     return urlunsplit(address._replace(path="/".join([address.path.rstrip("/"), *tail]), fragment=""))
 
 
-def shown(location: str | os.PathLike[str]) -> str:
+def without_secrets(location: str | os.PathLike[str]) -> str:
     """A location as messages show it: an address without user, password and query, which may hold secrets."""
     text = os.fspath(location)
     if "://" not in text:

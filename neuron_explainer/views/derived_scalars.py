@@ -4,16 +4,17 @@ from collections.abc import Iterable
 
 import plotly.graph_objects as go
 
-from neuron_explainer.activations.derived_scalars.derived_scalar_store import DerivedScalarStore
-from neuron_explainer.activations.derived_scalars.derived_scalar_types import DerivedScalarType
-from neuron_explainer.activations.derived_scalars.naming import component_name, position_of
+from neuron_explainer.activations.derived_scalars.store.component_names import component_name, tokens_and_components
+from neuron_explainer.activations.derived_scalars.store.derived_scalar_store import DerivedScalarStore
 from neuron_explainer.errors import InvalidRequestError, NotDerivedError
-from neuron_explainer.models.model_component_registry import Dimension, PassType
 from neuron_explainer.views import scalar_heatmaps as heatmaps
 from neuron_explainer.views.colour import ColourScale
 from neuron_explainer.views.document import LINE, MUTED, card
 from neuron_explainer.views.heatmap import format_value
 from neuron_explainer.views.token_text import escaped, token_html
+from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
+from neuron_explainer.vocabulary.dimensions import Dimension
+from neuron_explainer.vocabulary.nodes import PassType
 
 __all__ = ["plot", "ranked_table", "store_html"]
 
@@ -105,14 +106,14 @@ def _ranked_rows(
     values, indices = store.topk(k, largest, dsts, layers, pass_type)
     numbers = values.tolist()
     scale = ColourScale.of(numbers)
-    has_pairs = any(position_of(index).attended_to is not None for index in indices)
+    has_pairs = any(tokens_and_components(index).attended_to is not None for index in indices)
     heads = ["component", "from token" if has_pairs else "token", *(["to token"] if has_pairs else []), "value"]
     if len({index.dst for index in indices}) > 1:
         heads.append("derived scalar")
     cell = f'style="padding:2px 14px 2px 0;border-top:1px solid {LINE};text-align:left"'
     rows = []
     for value, index in zip(numbers, indices, strict=True):
-        position = position_of(index)
+        position = tokens_and_components(index)
         cells = [escaped(component_name(index)), _token(store, position.token)]
         if has_pairs:
             cells.append(_token(store, position.attended_to))

@@ -4,15 +4,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from neuron_explainer.activations.activations import ActivationRecord, NeuronRecord
-from neuron_explainer.activations.derived_scalars.derived_scalar_types import DerivedScalarType
 from neuron_explainer.errors import InvalidRequestError
-from neuron_explainer.models.model_component_registry import NodeType
 from neuron_explainer.views.colour import ColourScale
 from neuron_explainer.views.document import LINE, MUTED, card, html_document
 from neuron_explainer.views.heatmap import DEFAULT_WIDTH, format_value, heatmap_text, legend
 from neuron_explainer.views.statistics import histogram_bars, statistics_strip
 from neuron_explainer.views.token_pairs import HOW_TO_READ_BARS, MATRIX_WIDTH, pair_matrix, pair_text
 from neuron_explainer.views.token_text import escaped
+from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
+from neuron_explainer.vocabulary.nodes import NodeType
 
 DEFAULT_EXAMPLES = 8
 _N_PAIRS = 3  # written out beneath an example of token pairs

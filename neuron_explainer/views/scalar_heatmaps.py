@@ -9,13 +9,14 @@ from plotly.subplots import make_subplots
 from torch import Tensor
 
 from neuron_explainer.activations.attention_utils import unflatten
-from neuron_explainer.activations.derived_scalars.derived_scalar_store import DerivedScalarStore
-from neuron_explainer.activations.derived_scalars.derived_scalar_types import DerivedScalarType
 from neuron_explainer.activations.derived_scalars.indexing import DerivedScalarIndex
-from neuron_explainer.activations.derived_scalars.naming import component_name
-from neuron_explainer.models.model_component_registry import Dimension, PassType
+from neuron_explainer.activations.derived_scalars.store.component_names import component_name
+from neuron_explainer.activations.derived_scalars.store.derived_scalar_store import DerivedScalarStore
 from neuron_explainer.views.colour import ColourScale, plotly_colour_scale
 from neuron_explainer.views.token_text import escaped, token_label
+from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
+from neuron_explainer.vocabulary.dimensions import Dimension
+from neuron_explainer.vocabulary.nodes import PassType
 
 Matrix = NDArray[np.float64]
 _TEMPLATE = "plotly_white"

@@ -1,7 +1,5 @@
 """ipywidgets over the views: state and events."""
 
-from neuron_explainer._lazy import lazy_exports
+import lazy_loader
 
-_MODULE_BY_NAME = {"NeuronViewer": "neuron_explainer.widgets.neuron_viewer"}
-
-__getattr__, __dir__, __all__ = lazy_exports(__name__, _MODULE_BY_NAME)
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

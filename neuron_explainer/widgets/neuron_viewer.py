@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 import ipywidgets as widgets
 
-from neuron_explainer.activation_server.neuron_datasets import derived_scalar_type_of
 from neuron_explainer.activations.activations import NeuronRecord
-from neuron_explainer.activations.derived_scalars.derived_scalar_types import DerivedScalarType
 from neuron_explainer.errors import InvalidRequestError
 from neuron_explainer.storage.atomic import write_bytes_atomically
 from neuron_explainer.views.document import html_document
 from neuron_explainer.views.record_page import DEFAULT_EXAMPLES, component_name, record_to_html
+from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
+from neuron_explainer.vocabulary.parsing import derived_scalar_type_of
 from neuron_explainer.widgets.controls import NeuronControls, OwnText
 from neuron_explainer.widgets.latest_only import LatestOnly
 from neuron_explainer.widgets.messages import error_message, hint_message, loading_message, place_message, text_view

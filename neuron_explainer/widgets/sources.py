@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Protocol
 from neuron_explainer.activation_server.neuron_datasets import (
     EMBEDDED_SHORT_NAME,
     NeuronDatasetMetadata,
-    derived_scalar_type_of,
     get_all_neuron_dataset_metadata,
     get_neuron_dataset_metadata_by_short_name_and_dst,
 )
 from neuron_explainer.activations.activations import NeuronRecord, load_neuron
-from neuron_explainer.activations.derived_scalars.derived_scalar_types import DerivedScalarType
 from neuron_explainer.errors import InvalidRequestError, NeuronExplainerError
 from neuron_explainer.storage.locations import is_url
 from neuron_explainer.views.record_page import component_kind
+from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
+from neuron_explainer.vocabulary.parsing import derived_scalar_type_of
 
 if TYPE_CHECKING:
     from neuron_explainer.models.model_context import ModelContext
@@ -152,7 +152,7 @@ class DatasetSource:
         try:
             n_layers, n_components = metadata.size()
             if metadata.layout == "packed":
-                from neuron_explainer.activations.packed import open_packed_dataset
+                from neuron_explainer.activations.packed.dataset import open_packed_dataset
 
                 return Size(sorted(open_packed_dataset(metadata.neuron_dataset_path).info.layer_indices), n_components)
         except (NeuronExplainerError, OSError):
@@ -170,7 +170,7 @@ class DatasetSource:
     def live_model(self) -> "ModelContext":
         """The embedded model."""
         if self._model is None:
-            from neuron_explainer.models.checkpoints import load_model
+            from neuron_explainer.models.checkpoints.load_model import load_model
 
             self._model = load_model(EMBEDDED_SHORT_NAME)
         return self._model
@@ -189,7 +189,7 @@ class DatasetSource:
 
 def _unregistered(path: str, dst: DerivedScalarType | str | None) -> NeuronDatasetMetadata:
     """An entry, for this viewer alone, for an address or a folder."""
-    from neuron_explainer.activations.packed import is_packed_dataset, open_packed_dataset
+    from neuron_explainer.activations.packed.dataset import is_packed_dataset, open_packed_dataset
 
     if not is_url(path) and is_packed_dataset(path):
         info = open_packed_dataset(path).info
@@ -252,6 +252,6 @@ def live_record_of(model: "ModelContext", request: Request) -> NeuronRecord:
     """
     if not any(request.texts):
         raise InvalidRequestError("Write a text first: the model computes activations on it.")
-    from neuron_explainer.collate.live import live_record
+    from neuron_explainer.collation.live import live_record
 
     return live_record(model, request.layer, request.neuron, list(request.texts), dst=request.dst)

@@ -7,7 +7,9 @@ import pytest
 from lab_in_chromium import NotebookPage
 from playwright.sync_api import expect
 
-NOTEBOOKS = Path(__file__).parent.parent.parent / "notebooks"
+from helpers.paths import REPOSITORY
+
+NOTEBOOKS = REPOSITORY / "notebooks"
 NAMES = sorted(path.stem for path in NOTEBOOKS.glob("*.ipynb"))
 _MOST_PICTURE_BYTES = 300_000
 

@@ -22,8 +22,8 @@ from neuron_explainer.activations.derived_scalars import (
     PreOrPostAct,
     TraceConfig,
 )
-from neuron_explainer.models.model_component_registry import Dimension
 from neuron_explainer.views import ranked_table
+from neuron_explainer.vocabulary.dimensions import Dimension
 
 Dst, Place, NodeType, PassType = ne.DerivedScalarType, ne.ActivationLocationType, ne.NodeType, ne.PassType
 pd.set_option("display.precision", 3)
@@ -118,7 +118,7 @@ by_layer
 embedding = float(parts.activations(Dst.RESID_POST_EMBEDDING_PROJ_TO_FINAL_RESIDUAL_GRAD)[None].sum())
 transformer = model.get_or_create_model()
 unembedding, her, him = transformer.unembedding_weight, model.encode_token_str(" her"), model.encode_token_str(" him")
-from neuron_explainer.models.model_component_registry import WeightLocationType
+from neuron_explainer.vocabulary.weights import WeightLocationType
 
 bias = model.get_weight(WeightLocationType.FINAL_LAYER_NORM_BIAS)
 from_bias = float(bias @ (unembedding[her] - unembedding[him]))
@@ -249,9 +249,9 @@ import gzip
 import importlib.resources
 import json
 
-from neuron_explainer.models.autoencoder import Autoencoder
 from neuron_explainer.models.autoencoder_context import AutoencoderContext
-from neuron_explainer.models.latent_activations import TopK
+from neuron_explainer.models.autoencoders.autoencoder import Autoencoder
+from neuron_explainer.models.autoencoders.latent_activations import TopK
 
 LAYER, N_LATENTS, K = 1, 1024, 16
 sample = importlib.resources.files("neuron_explainer") / "data" / "tiny" / "sample.jsonl.gz"

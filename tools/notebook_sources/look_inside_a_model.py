@@ -12,7 +12,7 @@ import pandas as pd
 import torch
 
 import neuron_explainer as ne
-from neuron_explainer.models.model_component_registry import ActivationLocationType as Place
+from neuron_explainer.vocabulary.places import ActivationLocationType as Place
 
 model = ne.load_model("tiny", device="cpu")
 model
@@ -153,7 +153,7 @@ pd.DataFrame(rows).sort_values("effect", ascending=False, ignore_index=True).hea
 # `MLP_TO_RESIDUAL`; which tokens does that make more likely?
 
 # %%
-from neuron_explainer.models.model_component_registry import WeightLocationType as Weight
+from neuron_explainer.vocabulary.weights import WeightLocationType as Weight
 
 top = max(rows, key=lambda row: row["effect"])
 write = model.get_weight(Weight.MLP_TO_RESIDUAL, top["layer"])[top["neuron"]]
@@ -166,7 +166,7 @@ model.decode_token_list((towards - towards.mean()).topk(8).indices)
 # The model writes on. `Sampling` says how tokens are chosen; without it the likeliest is taken.
 
 # %%
-from neuron_explainer.models.sampling import Sampling
+from neuron_explainer.models.generation.sampling import Sampling
 
 print(model.generate(prompt, max_new_tokens=24))
 print("---")

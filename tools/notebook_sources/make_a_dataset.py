@@ -85,7 +85,7 @@ show(layer=2, neuron=177)
 # float16, which has 11 binary digits.
 
 # %%
-from neuron_explainer.collate import verify
+from neuron_explainer.collation import verify
 
 print(verify(path, n=25, model=model))
 
@@ -118,7 +118,7 @@ ne.live_record(
 # like: the same command goes on.
 #
 # ```
-# python -m neuron_explainer.collate --model smollm2-135m --dtype bfloat16 \
+# python -m neuron_explainer.collation --model smollm2-135m --dtype bfloat16 \
 #     --texts neuron_explainer/data/tiny/sample.jsonl.gz --out cache:smollm2-135m
 # ```
 #

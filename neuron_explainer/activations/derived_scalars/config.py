@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import torch
 
-from neuron_explainer.activations.derived_scalars.derived_scalar_types import DerivedScalarType
 from neuron_explainer.activations.derived_scalars.indexing import ActivationIndex, NodeIndex, TraceConfig
 from neuron_explainer.errors import MisconfiguredError
 from neuron_explainer.models.autoencoder_context import (
@@ -15,9 +14,10 @@ from neuron_explainer.models.autoencoder_context import (
 )
 from neuron_explainer.models.devices import as_device
 from neuron_explainer.models.inference_engine_type_registry import InferenceEngineType
-from neuron_explainer.models.model_component_registry import NodeType, PassType
 from neuron_explainer.models.model_context import ModelContext, StandardModelContext, get_default_device
 from neuron_explainer.models.transformer import Transformer
+from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
+from neuron_explainer.vocabulary.nodes import NodeType, PassType
 
 _KIND_BY_SETTING: dict[str, type] = {
     "model_context": ModelContext,

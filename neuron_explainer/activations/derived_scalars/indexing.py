@@ -10,26 +10,22 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from neuron_explainer.activations.derived_scalars.derived_scalar_types import DerivedScalarType
-from neuron_explainer.activations.derived_scalars.index_base import (
+from neuron_explainer.activations.derived_scalars.index_fields import (
     JsonForm,
     SizeOf,
     TensorIndex,
     as_slices,
-    check_positions,
+    check_within_sizes,
     checked_enum,
     checked_layer_index,
     checked_tensor_indices,
     whole_axis,
 )
 from neuron_explainer.errors import InvalidIndexError
-from neuron_explainer.models.model_component_registry import (
-    ActivationLocationType,
-    AttnSubNode,
-    Dimension,
-    NodeType,
-    PassType,
-)
+from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
+from neuron_explainer.vocabulary.dimensions import Dimension
+from neuron_explainer.vocabulary.nodes import AttnSubNode, NodeType, PassType
+from neuron_explainer.vocabulary.places import ActivationLocationType
 
 _TOKENS = Dimension.SEQUENCE_TOKENS
 _PAIR = (_TOKENS, Dimension.ATTENDED_TO_SEQUENCE_TOKENS)
@@ -105,7 +101,7 @@ class _Index(JsonForm):
         Raises:
             IndexOutOfRangeError: the layer or a position is not there.
         """
-        check_positions(repr(self), self.layer_index, self.tensor_indices, self.dimensions, n_layers, size_of)
+        check_within_sizes(repr(self), self.layer_index, self.tensor_indices, self.dimensions, n_layers, size_of)
 
 
 @dataclass(frozen=True)

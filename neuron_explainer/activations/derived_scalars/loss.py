@@ -6,7 +6,7 @@ from enum import StrEnum
 from numbers import Integral
 from typing import TYPE_CHECKING
 
-from neuron_explainer.activations.derived_scalars.index_base import JsonForm
+from neuron_explainer.activations.derived_scalars.index_fields import JsonForm
 from neuron_explainer.errors import MisconfiguredError
 
 if TYPE_CHECKING:

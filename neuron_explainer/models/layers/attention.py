@@ -6,13 +6,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from neuron_explainer.models.hooks import NO_TAPS, Taps, at_place
+from neuron_explainer.models.hooks.taps import NO_TAPS, Taps, at_place
 from neuron_explainer.models.layers.attention_weights import AttentionWeights
 from neuron_explainer.models.layers.norms import RMSNorm
 from neuron_explainer.models.layers.rotary import RotaryEmbedding
 from neuron_explainer.models.layers.span import Span
-from neuron_explainer.models.model_component_registry import ActivationLocationType
 from neuron_explainer.models.transformer_config import TransformerConfig
+from neuron_explainer.vocabulary.places import ActivationLocationType
 
 _PLACE = ActivationLocationType
 _INNER_PLACES = frozenset({_PLACE.ATTN_QK_LOGITS, _PLACE.ATTN_QK_PROBS})

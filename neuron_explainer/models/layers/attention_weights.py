@@ -3,9 +3,9 @@
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from neuron_explainer.models.layers.parameters import unfilled
-from neuron_explainer.models.model_component_registry import AttnSubNode
+from neuron_explainer.models.layers.unfilled import unfilled
 from neuron_explainer.models.transformer_config import TransformerConfig
+from neuron_explainer.vocabulary.nodes import AttnSubNode
 
 _ORDER = (AttnSubNode.Q, AttnSubNode.K, AttnSubNode.V)
 

@@ -3,14 +3,15 @@
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from neuron_explainer.models.hooks import NO_TAPS, Taps, at_place
+from neuron_explainer.models.hooks.taps import NO_TAPS, Taps, at_place
 from neuron_explainer.models.layers.attention import Attention
 from neuron_explainer.models.layers.mlp import MLP
 from neuron_explainer.models.layers.norms import build_norm
 from neuron_explainer.models.layers.rotary import RotaryEmbedding
 from neuron_explainer.models.layers.span import Span
-from neuron_explainer.models.model_component_registry import ActivationLocationType, AttnSubNode
 from neuron_explainer.models.transformer_config import TransformerConfig
+from neuron_explainer.vocabulary.nodes import AttnSubNode
+from neuron_explainer.vocabulary.places import ActivationLocationType
 
 _PLACE = ActivationLocationType
 

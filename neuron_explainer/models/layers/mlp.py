@@ -7,10 +7,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from neuron_explainer.errors import UnknownNameError
-from neuron_explainer.models.hooks import NO_TAPS, Taps, at_place
-from neuron_explainer.models.layers.parameters import unfilled
-from neuron_explainer.models.model_component_registry import ActivationLocationType
+from neuron_explainer.models.hooks.taps import NO_TAPS, Taps, at_place
+from neuron_explainer.models.layers.unfilled import unfilled
 from neuron_explainer.models.transformer_config import TransformerConfig
+from neuron_explainer.vocabulary.places import ActivationLocationType
 
 _tanh_gelu = partial(nn.functional.gelu, approximate="tanh")
 

@@ -6,10 +6,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from neuron_explainer.models.hooks import Taps, at_place
-from neuron_explainer.models.layers.parameters import unfilled
-from neuron_explainer.models.model_component_registry import ActivationLocationType
+from neuron_explainer.models.hooks.taps import Taps, at_place
+from neuron_explainer.models.layers.unfilled import unfilled
 from neuron_explainer.models.transformer_config import TransformerConfig
+from neuron_explainer.vocabulary.places import ActivationLocationType
 
 
 class Norm(nn.Module, ABC):

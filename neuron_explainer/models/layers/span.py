@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from neuron_explainer.models.key_value_cache import KeyValueCache
+from neuron_explainer.models.layers.key_value_cache import KeyValueCache
 from neuron_explainer.models.layers.rotary import RotaryEmbedding
 
 

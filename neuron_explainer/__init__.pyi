@@ -1,0 +1,121 @@
+# The public names, in families. Type checkers read them here, and `lazy_loader` imports each one on first use.
+
+from . import errors
+from ._version import __version__
+
+# Neuron datasets and their records
+from .activation_server.load_by_name import load_explanations, load_neuron, load_neurons
+from .activation_server.neuron_datasets import datasets, register_dataset, register_neuron_dataset_metadata
+from .activations.activations import ActivationRecord, NeuronId, NeuronRecord, save_neuron
+
+# Derived scalars: from a prompt to numbers
+from .activations.derived_scalars.config import DstConfig
+from .activations.derived_scalars.derivation import derive, derive_batch
+from .activations.derived_scalars.indexing import (
+    AblationSpec,
+    ActivationIndex,
+    AttentionTraceType,
+    AttnSubNodeIndex,
+    DerivedScalarIndex,
+    NodeIndex,
+    PreOrPostAct,
+    TraceConfig,
+)
+from .activations.derived_scalars.loss import LossFnConfig, LossFnName
+from .activations.derived_scalars.store.derived_scalar_store import DerivedScalarStore
+
+# One's own neuron datasets
+from .collation.api import collate
+from .collation.conversion import convert
+from .collation.live import live_record
+from .collation.settings import CollateSettings
+from .collation.verification import verify
+
+# Models and autoencoders
+from .models.autoencoder_context import AutoencoderConfig, AutoencoderContext, MultiAutoencoderContext
+from .models.autoencoders.load_autoencoders import load_autoencoders
+from .models.checkpoints.load_model import load_model
+from .models.generation.sampling import Sampling
+from .models.model_context import ModelContext, StandardModelContext
+from .models.model_registry import RegisteredModel, register_model
+from .models.parity.check import check_parity
+from .storage.disk_cache import clear_cache
+
+# Views: static HTML and figures
+from .views.colour import ColourScale
+from .views.heatmap import token_heatmap
+from .views.plots import plot_example, plot_histogram
+from .views.record_page import record_document, record_to_html
+from .views.token_pairs import pair_view
+
+# The vocabulary
+from .vocabulary.derived_scalar_types import DerivedScalarType
+from .vocabulary.dimensions import Dimension
+from .vocabulary.nodes import AttnSubNode, LocationWithinLayer, NodeType, PassType
+from .vocabulary.places import ActivationLocationType
+from .vocabulary.weights import WeightLocationType
+
+# Widgets
+from .widgets.neuron_viewer import NeuronViewer
+
+__all__ = [
+    "AblationSpec",
+    "ActivationIndex",
+    "ActivationLocationType",
+    "ActivationRecord",
+    "AttentionTraceType",
+    "AttnSubNode",
+    "AttnSubNodeIndex",
+    "AutoencoderConfig",
+    "AutoencoderContext",
+    "CollateSettings",
+    "ColourScale",
+    "DerivedScalarIndex",
+    "DerivedScalarStore",
+    "DerivedScalarType",
+    "Dimension",
+    "DstConfig",
+    "LocationWithinLayer",
+    "LossFnConfig",
+    "LossFnName",
+    "ModelContext",
+    "MultiAutoencoderContext",
+    "NeuronId",
+    "NeuronRecord",
+    "NeuronViewer",
+    "NodeIndex",
+    "NodeType",
+    "PassType",
+    "PreOrPostAct",
+    "RegisteredModel",
+    "Sampling",
+    "StandardModelContext",
+    "TraceConfig",
+    "WeightLocationType",
+    "__version__",
+    "check_parity",
+    "clear_cache",
+    "collate",
+    "convert",
+    "datasets",
+    "derive",
+    "derive_batch",
+    "errors",
+    "live_record",
+    "load_autoencoders",
+    "load_explanations",
+    "load_model",
+    "load_neuron",
+    "load_neurons",
+    "pair_view",
+    "plot_example",
+    "plot_histogram",
+    "record_document",
+    "record_to_html",
+    "register_dataset",
+    "register_model",
+    "register_neuron_dataset_metadata",
+    "save_neuron",
+    "token_heatmap",
+    "verify",
+]

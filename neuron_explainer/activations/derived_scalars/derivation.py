@@ -1,0 +1,217 @@
+"""From a request to its numbers: plan what a pass must record, run the model once, compute.
+
+    store = derive("This is a test", [DerivedScalarType.MLP_ACT_TIMES_GRAD], config, loss=LossFnConfig(...))
+
+`derive_batch` does so for many prompts in one padded pass, and `BatchDeriver` for whoever has many batches and wants
+tensors on the model's device.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from neuron_explainer.activations.derived_scalars.config import DstConfig
+from neuron_explainer.activations.derived_scalars.derivers import catalogue as _catalogue  # noqa: F401  # fills the table of derivers
+from neuron_explainer.activations.derived_scalars.engine.capture_plan import CapturePlan
+from neuron_explainer.activations.derived_scalars.engine.evaluation import Evaluation
+from neuron_explainer.activations.derived_scalars.engine.passes import PassResult, run_pass
+from neuron_explainer.activations.derived_scalars.engine.prompts import check_token_positions, read_prompt
+from neuron_explainer.activations.derived_scalars.engine.requests import DstOrPair, parse_requests
+from neuron_explainer.activations.derived_scalars.store.derived_scalar_store import DerivedScalarStore
+from neuron_explainer.errors import PromptError
+from neuron_explainer.models.layers.token_checks import padded
+from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
+from neuron_explainer.vocabulary.dimensions import Dimension
+from neuron_explainer.vocabulary.nodes import PassType
+
+if TYPE_CHECKING:
+    from neuron_explainer.activations.derived_scalars.indexing import AblationSpec
+    from neuron_explainer.activations.derived_scalars.loss import LossFnConfig, LossFunction
+    from neuron_explainer.models.model_context import ModelContext
+
+TensorsByKey = dict[tuple[DerivedScalarType, PassType], dict[int | None, Tensor]]
+
+
+def derive(
+    prompt: str | Sequence[int] | Tensor,
+    dsts: DstOrPair | Iterable[DstOrPair],
+    config: DstConfig | None = None,
+    *,
+    loss: LossFnConfig | LossFunction | None = None,
+    ablations: Sequence[AblationSpec] = (),
+) -> DerivedScalarStore:
+    """Derive scalars from one prompt, with one forward pass and at most one backward pass.
+
+    Args:
+        prompt: a text, or token ids.
+        dsts: one type, several, or (type, config) pairs.
+        config: the model, and whatever else the types need; for types that come without a config of their own.
+        loss: what to differentiate: a LossFnConfig, or a function of the logits (tokens, vocabulary) that gives one
+            number. A `trace_config` takes precedence; a loss is then only what a value trace without a downstream
+            node is directed at.
+        ablations: activations, or gradients, to overwrite while the model runs.
+
+    Returns:
+        The results: for each type a tensor a layer, detached.
+
+    Raises:
+        NothingToDifferentiateError: a type needs a gradient, and there is neither a loss nor a trace.
+        MissingSettingError: the config lacks what a type is about, such as autoencoders or a node.
+        NotOneTokenError: a target or distractor of the loss is not exactly one token.
+        PromptError: the prompt is empty, too long, or has ids outside of the vocabulary.
+        InvalidRequestError: a layer, token or component is out of range. (All of these are InvalidRequestErrors or
+            TokenizerErrors, and are raised before the model runs.)
+    """
+    (store,) = derive_batch([prompt], dsts, config, loss=loss, ablations=ablations)
+    return store
+
+
+@torch.inference_mode(mode=False)  # what is made in inference mode, token ids included, cannot be differentiated
+def derive_batch(
+    prompts: Sequence[str | Sequence[int] | Tensor],
+    dsts: DstOrPair | Iterable[DstOrPair],
+    config: DstConfig | None = None,
+    *,
+    loss: LossFnConfig | LossFunction | None = None,
+    ablations: Sequence[AblationSpec] = (),
+) -> list[DerivedScalarStore]:
+    """Derive scalars from several prompts in one padded pass: the same as `derive` for each, but faster.
+
+    Indices of tokens (of a trace, a node, an ablation) are taken in every prompt.
+
+    Args, Raises: as `derive`.
+
+    Returns:
+        The results of each prompt, padding cut away.
+    """
+    if isinstance(prompts, str):
+        raise PromptError(f"derive_batch takes several prompts; for the one text {prompts!r:.80} use derive.")
+    plan = CapturePlan(parse_requests(dsts, config, loss, ablations))
+    model_context = plan.bound.config.get_model_context()
+    read = [read_prompt(model_context, prompt) for prompt in prompts]
+    if not read:
+        return []
+    check_token_positions(plan.bound_configs, min(len(prompt.token_ids) for prompt in read))
+    tokens, attention_mask = padded([prompt.token_ids for prompt in read])
+    result, tensors = _run(plan, tokens, attention_mask)
+    return [
+        DerivedScalarStore(
+            _of_prompt(tensors, number, len(prompt.token_ids)),
+            prompt.token_strings,
+            token_ids=prompt.token_ids,
+            loss=None if result.loss is None else result.loss[number],
+            traced_activation=None if result.traced is None else result.traced[number],
+            model_name=model_context.model_name,
+        )
+        for number, prompt in enumerate(read)
+    ]
+
+
+class BatchDeriver:
+    """Derived scalars of many batches: what is recorded is planned once, and results stay on the model's device.
+
+    Args:
+        model_context: the model.
+        dsts: one type, several, or (type, config) pairs.
+        config: whatever else the types need; its model is `model_context`.
+        loss, ablations: as for `derive`.
+
+    Raises:
+        As `derive`, apart from what only the prompts can have wrong.
+    """
+
+    @torch.inference_mode(mode=False)
+    def __init__(
+        self,
+        model_context: ModelContext,
+        dsts: DerivedScalarType | Iterable[DerivedScalarType],
+        config: DstConfig | None = None,
+        *,
+        loss: LossFnConfig | LossFunction | None = None,
+        ablations: Sequence[AblationSpec] = (),
+    ) -> None:
+        config = dataclasses.replace(config or DstConfig(), model_context=model_context)
+        self._plan = CapturePlan(parse_requests(dsts, config, loss, ablations))
+
+    def run(
+        self, tokens: Int[Tensor, "batch tokens"], attention_mask: Bool[Tensor, "batch tokens"] | None = None
+    ) -> dict[DerivedScalarType, dict[int | None, Float[Tensor, ...]]]:
+        """Derive from one batch, without making a GPU wait for the CPU.
+
+        Args:
+            tokens: ids, padded on the right.
+            attention_mask: True for real tokens; best on the CPU. None: there is no padding.
+
+        Returns:
+            For each type and layer a tensor, (batch, *axes). What stands at padding has no meaning.
+        """
+        _, tensors = _run(self._plan, tokens, attention_mask)
+        return {dst: by_layer for (dst, pass_type), by_layer in tensors.items() if pass_type is PassType.FORWARD}
+
+
+def _run(
+    plan: CapturePlan, tokens: Int[Tensor, "batch tokens"], attention_mask: Bool[Tensor, "batch tokens"] | None
+) -> tuple[PassResult, TensorsByKey]:
+    """Run the model once, then compute layer by layer, letting go of what is not needed any more."""
+    device = plan.bound.model.device
+    if attention_mask is None:
+        lengths = torch.full((len(tokens),), tokens.shape[1], device=device)
+    else:
+        lengths = attention_mask.sum(dim=1).to(device, non_blocking=True)
+    with torch.inference_mode(mode=False):
+        result = run_pass(plan, tokens, lengths, attention_mask)
+    recorded = result.recorded
+    evaluations = {
+        bound: Evaluation(
+            bound,
+            recorded,
+            lengths,
+            tokens.shape[1],
+            result.trace_gradient if bound.config.trace_config == plan.bound.config.trace_config else None,
+        )
+        for bound in plan.bound_configs
+    }
+    tensors: TensorsByKey = {(request.dst, request.pass_type): {} for request in plan.requests}
+    with torch.no_grad():
+        for step, layer in enumerate(plan.steps):
+            for request in plan.requests:
+                if layer in request.layers:
+                    evaluation = evaluations[request.bound]
+                    tensors[request.dst, request.pass_type][layer] = evaluation.scalar(
+                        request.dst, request.pass_type, layer
+                    )
+            plan.release(recorded, step)
+            if layer is not None:
+                for evaluation in evaluations.values():
+                    evaluation.forget_layer(layer)
+    return result, tensors
+
+
+def _of_prompt(tensors: TensorsByKey, number: int, n_tokens: int) -> TensorsByKey:
+    """One prompt's part of the batch's results, padding cut away."""
+    return {
+        key: {layer: _cut(tensor, number, key[0], n_tokens) for layer, tensor in by_layer.items()}
+        for key, by_layer in tensors.items()
+    }
+
+
+def _cut(tensor: Tensor, number: int, dst: DerivedScalarType, n_tokens: int) -> Tensor:
+    """One prompt's numbers, in memory of their own unless they are all there is in theirs.
+
+    The pairs of the first n tokens are the first of the flattened lower triangle, so padding is at the end there too.
+    """
+    n_pairs = n_tokens * (n_tokens + 1) // 2
+    kept = tuple(
+        slice(n_pairs if dimension is Dimension.SEQUENCE_TOKEN_PAIRS else n_tokens)
+        if dimension.is_sequence_token_dimension
+        else slice(None)
+        for dimension in dst.shape_spec_per_token_sequence
+    )
+    own = tensor[(number, *kept)]
+    return own if own.numel() * own.element_size() == own.untyped_storage().nbytes() else own.clone()

@@ -1,0 +1,240 @@
+"""Derived scalars of attention heads, by pair of tokens (from, to) or by the token attended from.
+
+Head h writes a[from, to, h] * v[to, h] @ W_O[h] to the residual stream of token `from`. Where a family normalises what
+attention writes, that is taken after the norm, its scale held constant. What is wanted of those vectors (their norm,
+their projection) is computed from much smaller ones: the norm of v @ W_O by (to, head), and g @ W_O^T by (from, head).
+"""
+
+from functools import cache
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from neuron_explainer.activations.derived_scalars.derivers.local_gradient import local_residual_gradient
+from neuron_explainer.activations.derived_scalars.derivers.needs import (
+    BLOCK,
+    FinalResidualGradient,
+    PostNorm,
+    PostNormOf,
+    before_start_in_attention,
+)
+from neuron_explainer.activations.derived_scalars.engine.scalar_deriver import (
+    Activation,
+    Need,
+    Scalar,
+    Shared,
+    derives,
+    gradient,
+    shared,
+)
+from neuron_explainer.models.layers.block import Block
+from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
+from neuron_explainer.vocabulary.nodes import LocationWithinLayer, PassType
+from neuron_explainer.vocabulary.places import ActivationLocationType
+
+_DST = DerivedScalarType
+_PROBS = Activation(ActivationLocationType.ATTN_QK_PROBS)
+_PROBS_GRADIENT = gradient(ActivationLocationType.ATTN_QK_PROBS)
+_VALUES = Activation(ActivationLocationType.ATTN_VALUE)
+_SUMMED = Activation(ActivationLocationType.ATTN_WEIGHTED_SUM_OF_VALUES)
+POST_NORM = PostNormOf(LocationWithinLayer.ATTN)
+
+
+def through_output_weights(
+    values: Float[Tensor, "batch tokens heads d_head"], block: Block, post_norm: PostNorm | None
+) -> Float[Tensor, "batch tokens heads d_model"]:
+    """Values @ W_O[head], times the gain of the norm that follows, if one does (not over its scale)."""
+    output_by_head = block.attention.output_by_head()
+    if post_norm is not None:
+        output_by_head = output_by_head * post_norm.gain
+    return torch.einsum("bthc,hcd->bthd", values, output_by_head)
+
+
+@derives(_DST.ATTN_WEIGHTED_VALUE, probs=_PROBS, values=_VALUES)
+def weighted_value(
+    probs: Float[Tensor, "batch tokens to heads"], values: Float[Tensor, "batch to heads d_head"]
+) -> Float[Tensor, "batch tokens to heads d_head"]:
+    """A * v."""
+    return probs.unsqueeze(-1) * values.unsqueeze(1)
+
+
+@shared(values=_VALUES, block=BLOCK, post_norm=POST_NORM)
+def value_writes(
+    values: Float[Tensor, "batch to heads d_head"], block: Block, post_norm: PostNorm | None
+) -> Float[Tensor, "batch to heads d_model"]:
+    """V @ W_O by the token attended to."""
+    return through_output_weights(values, block, post_norm)
+
+
+@shared(probs=_PROBS, post_norm=POST_NORM)
+def write_weights(
+    probs: Float[Tensor, "batch tokens to heads"], post_norm: PostNorm | None
+) -> Float[Tensor, "batch tokens to heads"]:
+    """What each pair's v @ W_O is multiplied by: a, over the scale of the norm that follows, if one does."""
+    return probs if post_norm is None else probs * post_norm.inverse_scale.unsqueeze(-1)
+
+
+@derives(_DST.ATTN_WRITE, weights=write_weights, writes=value_writes)
+def write_of_each_head(
+    weights: Float[Tensor, "batch tokens to heads"], writes: Float[Tensor, "batch to heads d_model"]
+) -> Float[Tensor, "batch tokens to heads d_model"]:
+    """A * v @ W_O."""
+    return weights.unsqueeze(-1) * writes.unsqueeze(1)
+
+
+@derives(_DST.ATTN_WRITE_SUM_HEADS, weights=write_weights, writes=value_writes)
+def write_of_all_heads(
+    weights: Float[Tensor, "batch tokens to heads"], writes: Float[Tensor, "batch to heads d_model"]
+) -> Float[Tensor, "batch tokens to d_model"]:
+    """A * v @ W_O, summed over heads."""
+    return torch.einsum("bfth,bthd->bftd", weights, writes)
+
+
+@shared(values=_VALUES, block=BLOCK, post_norm=POST_NORM)
+def value_write_norms(
+    values: Float[Tensor, "batch to heads d_head"], block: Block, post_norm: PostNorm | None
+) -> Float[Tensor, "batch to heads"]:
+    """The norm of v @ W_O by (to, head)."""
+    return through_output_weights(values, block, post_norm).norm(dim=-1)
+
+
+@derives(_DST.UNFLATTENED_ATTN_WRITE_NORM, weights=write_weights, norms=value_write_norms)
+def write_norm(
+    weights: Float[Tensor, "batch tokens to heads"], norms: Float[Tensor, "batch to heads"]
+) -> Float[Tensor, "batch tokens to heads"]:
+    """A * norm(v @ W_O)."""
+    return weights * norms.unsqueeze(1)
+
+
+@derives(
+    _DST.UNFLATTENED_ATTN_WRITE_NORM,
+    pass_type=PassType.BACKWARD,
+    probs_gradient=_PROBS_GRADIENT,
+    norms=value_write_norms,
+    post_norm=POST_NORM,
+)
+def gradient_of_write_norm(
+    probs_gradient: Float[Tensor, "batch tokens to heads"],
+    norms: Float[Tensor, "batch to heads"],
+    post_norm: PostNorm | None,
+) -> Float[Tensor, "batch tokens to heads"]:
+    """a' / norm(v @ W_O): the gradient with respect to the length of the write."""
+    per_length = probs_gradient / norms.unsqueeze(1)
+    return per_length if post_norm is None else per_length / post_norm.inverse_scale.unsqueeze(-1)
+
+
+@derives(_DST.ATTN_WRITE_NORM_PER_SEQUENCE_TOKEN, summed=_SUMMED, block=BLOCK, post_norm=POST_NORM)
+def write_norm_by_token(
+    summed: Float[Tensor, "batch tokens heads d_head"], block: Block, post_norm: PostNorm | None
+) -> Float[Tensor, "batch tokens heads"]:
+    """norm(z @ W_O)."""
+    norms = through_output_weights(summed, block, post_norm).norm(dim=-1)
+    return norms if post_norm is None else norms * post_norm.inverse_scale
+
+
+@derives(
+    _DST.UNFLATTENED_ATTN_ACT_TIMES_GRAD,
+    probs=_PROBS,
+    probs_gradient=_PROBS_GRADIENT,
+    where=before_start_in_attention,
+)
+def act_times_grad(
+    probs: Float[Tensor, "batch tokens to heads"], probs_gradient: Float[Tensor, "batch tokens to heads"]
+) -> Float[Tensor, "batch tokens to heads"]:
+    """A * a'."""
+    return probs * probs_gradient
+
+
+@derives(
+    _DST.ATTN_ACT_TIMES_GRAD_PER_SEQUENCE_TOKEN,
+    act_times_grad=Scalar(_DST.UNFLATTENED_ATTN_ACT_TIMES_GRAD),
+    where=before_start_in_attention,
+)
+def act_times_grad_by_token(
+    act_times_grad: Float[Tensor, "batch tokens to heads"],
+) -> Float[Tensor, "batch tokens heads"]:
+    """A * a', summed over the tokens attended to."""
+    return act_times_grad.sum(dim=2)
+
+
+def direction_among_values(
+    direction: Float[Tensor, "batch tokens d_model"], block: Block, post_norm: PostNorm | None
+) -> Float[Tensor, "batch tokens heads d_head"]:
+    """What a head's weighted value is projected on so that its write is projected on `direction`: direction @ W_O^T."""
+    if post_norm is not None:
+        direction = post_norm.of_direction(direction)
+    return (direction @ block.attention.output_weight).unflatten(-1, (block.attention.n_heads, -1))
+
+
+@cache
+def among_values(direction: Need) -> Shared:
+    """A direction in the residual stream as the heads' values are written to it; the same object for the same need."""
+    return shared(direction=direction, block=BLOCK, post_norm=POST_NORM)(direction_among_values)
+
+
+@derives(
+    _DST.UNFLATTENED_ATTN_WRITE_TO_FINAL_RESIDUAL_GRAD,
+    probs=_PROBS,
+    values=_VALUES,
+    direction=among_values(FinalResidualGradient()),
+    where=before_start_in_attention,
+)
+@derives(
+    _DST.UNFLATTENED_ATTN_WRITE_TO_FINAL_ACTIVATION_RESIDUAL_GRAD,
+    probs=_PROBS,
+    values=_VALUES,
+    direction=among_values(local_residual_gradient),
+    where=before_start_in_attention,
+)
+def write_to_direction(
+    probs: Float[Tensor, "batch tokens to heads"],
+    values: Float[Tensor, "batch to heads d_head"],
+    direction: Float[Tensor, "batch tokens heads d_head"],
+) -> Float[Tensor, "batch tokens to heads"]:
+    """A * (v · (g[from] @ W_O^T))."""
+    return torch.einsum("bfhc,bthc->bfth", direction, values).mul_(probs)
+
+
+@derives(
+    _DST.ATTN_WRITE_TO_FINAL_RESIDUAL_GRAD_PER_SEQUENCE_TOKEN,
+    summed=_SUMMED,
+    direction=among_values(FinalResidualGradient()),
+    where=before_start_in_attention,
+)
+def write_to_direction_by_token(
+    summed: Float[Tensor, "batch tokens heads d_head"], direction: Float[Tensor, "batch tokens heads d_head"]
+) -> Float[Tensor, "batch tokens heads"]:
+    """Z · (g @ W_O^T)."""
+    return (summed * direction).sum(dim=-1)
+
+
+@derives(_DST.FLATTENED_ATTN_POST_SOFTMAX, by_pair=_PROBS)
+@derives(_DST.FLATTENED_ATTN_POST_SOFTMAX, pass_type=PassType.BACKWARD, by_pair=_PROBS)
+@derives(_DST.ATTN_WRITE_NORM, by_pair=Scalar(_DST.UNFLATTENED_ATTN_WRITE_NORM))
+@derives(_DST.ATTN_WRITE_NORM, pass_type=PassType.BACKWARD, by_pair=Scalar(_DST.UNFLATTENED_ATTN_WRITE_NORM))
+@derives(
+    _DST.ATTN_ACT_TIMES_GRAD,
+    by_pair=Scalar(_DST.UNFLATTENED_ATTN_ACT_TIMES_GRAD),
+    where=before_start_in_attention,
+)
+@derives(
+    _DST.ATTN_WRITE_TO_FINAL_RESIDUAL_GRAD,
+    by_pair=Scalar(_DST.UNFLATTENED_ATTN_WRITE_TO_FINAL_RESIDUAL_GRAD),
+    where=before_start_in_attention,
+)
+@derives(
+    _DST.ATTN_WRITE_TO_FINAL_RESIDUAL_GRAD,
+    pass_type=PassType.BACKWARD,
+    by_pair=Scalar(_DST.UNFLATTENED_ATTN_WRITE_TO_FINAL_RESIDUAL_GRAD),
+    where=before_start_in_attention,
+)
+def lower_triangle(by_pair: Float[Tensor, "batch tokens to last"]) -> Float[Tensor, "batch pairs last"]:
+    """The pairs whose `to` is not after `from`, row by row: pair (from, to) at from (from + 1) / 2 + to.
+
+    For the flattened types the BACKWARD pass repeats the values, as the reference that this library agrees with does;
+    gradients by pair are those of ATTN_QK_PROBS and UNFLATTENED_ATTN_WRITE_NORM.
+    """
+    n_tokens = by_pair.shape[1]
+    rows, columns = torch.tril_indices(n_tokens, n_tokens, device=by_pair.device)
+    return by_pair[:, rows, columns]

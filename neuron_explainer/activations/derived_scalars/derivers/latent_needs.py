@@ -1,0 +1,162 @@
+"""Needs of derived scalars about autoencoders: inputs, latents and errors, online or offline, and their gradients."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from jaxtyping import Float
+from torch import Tensor
+
+from neuron_explainer.activations.derived_scalars.engine.bound_config import BoundConfig
+from neuron_explainer.activations.derived_scalars.engine.evaluation import Evaluation
+from neuron_explainer.activations.derived_scalars.engine.online_autoencoders import error_place, latent_place
+from neuron_explainer.activations.derived_scalars.engine.scalar_deriver import Need, Recorded, Scalar, Where
+from neuron_explainer.models.autoencoders.autoencoder import Autoencoder
+from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
+from neuron_explainer.vocabulary.nodes import NodeType, PassType
+
+_FORWARD, _BACKWARD = PassType.FORWARD, PassType.BACKWARD
+
+
+def latents_have_gradient(node_type: NodeType) -> Where:
+    """Whether a layer's latents of a kind come before the start of the backward pass."""
+    return lambda bound, layer: bound.has_latent_gradient(node_type, layer)
+
+
+def latents_write_before_start(node_type: NodeType) -> Where:
+    """Whether a layer's latents of a kind write before the start of the backward pass."""
+    return lambda bound, layer: bound.is_upstream(node_type, layer, bound.start.position)
+
+
+@dataclass(frozen=True)
+class AutoencoderOf(Need):
+    """A layer's autoencoder."""
+
+    node_type: NodeType
+
+    def recordings(self, bound: BoundConfig, layer: int | None) -> Iterator[Recorded]:
+        """None."""
+        return iter(())
+
+    def value(self, evaluation: Evaluation, layer: int | None) -> Autoencoder:
+        """The autoencoder."""
+        return evaluation.bound.autoencoder(self.node_type, layer)
+
+
+@dataclass(frozen=True)
+class InputOf(Need):
+    """What a layer's autoencoder encodes, as recorded, or (BACKWARD) the gradient with respect to it."""
+
+    node_type: NodeType
+    pass_type: PassType = PassType.FORWARD
+
+    def recordings(self, bound: BoundConfig, layer: int | None) -> Iterator[Recorded]:
+        """Its place."""
+        yield Recorded(*bound.autoencoder_place(self.node_type, layer), self.pass_type)
+
+    def value(self, evaluation: Evaluation, layer: int | None) -> Float[Tensor, "batch tokens inputs"]:
+        """One number an input; heads' channels are put side by side."""
+        (recorded,) = self.recordings(evaluation.bound, layer)
+        return evaluation.recorded(recorded).flatten(2)
+
+
+@dataclass(frozen=True)
+class OfflineInputOf(Need):
+    """What a layer's autoencoder encodes when it does not run within the pass.
+
+    That of an autoencoder of the MLP's write is the neurons' write without the bias.
+    """
+
+    node_type: NodeType
+
+    def recordings(self, bound: BoundConfig, layer: int | None) -> Iterator[Recorded]:
+        """What the input takes."""
+        return self._need(bound).recordings(bound, layer)
+
+    def value(self, evaluation: Evaluation, layer: int | None) -> Float[Tensor, "batch tokens inputs"]:
+        """One number an input."""
+        value: Tensor = self._need(evaluation.bound).value(evaluation, layer)
+        return value
+
+    def _need(self, bound: BoundConfig) -> Need:
+        if bound.autoencoder_context(self.node_type).dst is DerivedScalarType.RESID_DELTA_MLP:
+            return Scalar(DerivedScalarType.RESID_DELTA_MLP_FROM_MLP_POST_ACT)
+        return InputOf(self.node_type)
+
+
+@dataclass(frozen=True)
+class OnlineLatents(Need):
+    """The latents of an autoencoder that runs within the pass, or the gradient through its reconstruction alone."""
+
+    node_type: NodeType
+    pass_type: PassType = PassType.FORWARD
+
+    def recordings(self, bound: BoundConfig, layer: int | None) -> Iterator[Recorded]:
+        """Themselves where the autoencoder has to run; else its input."""
+        if bound.runs_online(self.node_type, layer):
+            yield Recorded(latent_place(bound.autoencoder_context(self.node_type)), layer, self.pass_type)
+        elif self.pass_type is _FORWARD or bound.autoencoder(self.node_type, layer).scales_inputs:
+            yield from InputOf(self.node_type).recordings(bound, layer)
+        if self.pass_type is _BACKWARD and not bound.runs_online(self.node_type, layer):
+            yield from InputOf(self.node_type, _BACKWARD).recordings(bound, layer)
+
+    def value(self, evaluation: Evaluation, layer: int | None) -> Float[Tensor, "batch tokens latents"]:
+        """As recorded; or encoded, or its input's gradient through the decoder."""
+        bound = evaluation.bound
+        if bound.runs_online(self.node_type, layer):
+            (recorded,) = self.recordings(bound, layer)
+            return evaluation.recorded(recorded)
+        latents: Tensor = evaluation.once(self, layer, lambda: self._computed(evaluation, layer))
+        return latents
+
+    def _computed(self, evaluation: Evaluation, layer: int | None) -> Tensor:
+        autoencoder = evaluation.bound.autoencoder(self.node_type, layer)
+        if self.pass_type is _FORWARD:
+            return autoencoder.encode(InputOf(self.node_type).value(evaluation, layer))
+        return direction_among_latents(
+            InputOf(self.node_type, _BACKWARD).value(evaluation, layer),
+            autoencoder,
+            InputOf(self.node_type).value(evaluation, layer) if autoencoder.scales_inputs else None,
+        )
+
+
+@dataclass(frozen=True)
+class OnlineError(Need):
+    """What an online autoencoder leaves unexplained of its input, or the gradient with respect to it."""
+
+    node_type: NodeType
+    pass_type: PassType = PassType.FORWARD
+
+    def recordings(self, bound: BoundConfig, layer: int | None) -> Iterator[Recorded]:
+        """Itself where the autoencoder has to run; else its input."""
+        if bound.runs_online(self.node_type, layer):
+            yield Recorded(error_place(bound.autoencoder_context(self.node_type)), layer, self.pass_type)
+        else:
+            yield from InputOf(self.node_type, self.pass_type).recordings(bound, layer)
+
+    def value(self, evaluation: Evaluation, layer: int | None) -> Float[Tensor, "batch tokens inputs"]:
+        """As recorded; or the input less its reconstruction, whose gradient is the input's."""
+        bound = evaluation.bound
+        if bound.runs_online(self.node_type, layer):
+            (recorded,) = self.recordings(bound, layer)
+            return evaluation.recorded(recorded)
+        inputs = InputOf(self.node_type, self.pass_type).value(evaluation, layer)
+        if self.pass_type is _BACKWARD:
+            return inputs
+        latents = OnlineLatents(self.node_type).value(evaluation, layer)
+        return inputs - bound.autoencoder(self.node_type, layer).decode(latents, inputs).to(inputs.dtype)
+
+
+def direction_among_latents(
+    direction: Float[Tensor, "batch tokens inputs"],
+    autoencoder: Autoencoder,
+    inputs: Float[Tensor, "batch tokens inputs"] | None,
+) -> Float[Tensor, "batch tokens latents"]:
+    """Each latent's part of the reconstruction per unit of activation, projected on a direction among the inputs.
+
+    Args:
+        direction: by input.
+        autoencoder: the autoencoder.
+        inputs: what it encodes; needed if it scales each token's input.
+    """
+    projected = direction.to(autoencoder.dtype) @ autoencoder.decoder_weight
+    return projected if inputs is None else projected * autoencoder.token_multiplier(inputs)

@@ -1,0 +1,112 @@
+"""Losses made ready for one model: token ids instead of texts, and logits computed only where they are looked at."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from neuron_explainer.activations.derived_scalars.loss import LossFnConfig, last_token_loss
+from neuron_explainer.errors import InvalidRequestError, MisconfiguredError
+
+if TYPE_CHECKING:
+    from neuron_explainer.models.transformer import Transformer
+
+
+class BoundLoss(ABC):
+    """A number for each prompt, made of its logits."""
+
+    last_token_only: bool
+    """Whether only the last token's logits are looked at."""
+
+    @abstractmethod
+    def of_logits(
+        self, logits: Float[Tensor, "batch positions vocab"], lengths: Int[Tensor, " batch"]
+    ) -> Float[Tensor, " batch"]:
+        """Each prompt's loss, from the logits of its last token (one position) or of all its tokens."""
+
+    def of_residual(
+        self,
+        model: Transformer,
+        resid: Float[Tensor, "batch tokens d_model"],
+        lengths: Int[Tensor, " batch"],
+        detach_scale: bool,
+    ) -> Float[Tensor, " batch"]:
+        """Each prompt's loss, from the residual stream after the last layer."""
+        if self.last_token_only:
+            rows = torch.arange(len(resid), device=resid.device)
+            resid = resid[rows, lengths - 1][:, None]
+        return self.of_logits(model.unembed(model.final_norm(resid, detach_scale)), lengths)
+
+
+class NamedLoss(BoundLoss):
+    """A LossFnConfig, its tokens looked up in the model's vocabulary."""
+
+    last_token_only = True
+
+    def __init__(self, config: LossFnConfig, token_id: Callable[[str | int], int], device: torch.device) -> None:
+        self.name = config.name
+        self._targets, self._distractors = (
+            torch.tensor([token_id(token) for token in tokens or ()], dtype=torch.long, device=device)
+            for tokens in (config.target_tokens, config.distractor_tokens)
+        )
+
+    def of_logits(
+        self, logits: Float[Tensor, "batch positions vocab"], lengths: Int[Tensor, " batch"]
+    ) -> Float[Tensor, " batch"]:
+        """The loss of the last token's logits."""
+        return last_token_loss(self.name, logits[:, 0], self._targets, self._distractors)
+
+
+class LossOfFunction(BoundLoss):
+    """Any function of one prompt's logits, (tokens, vocabulary), that gives one number."""
+
+    last_token_only = False
+
+    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
+        self._function = function
+
+    def of_logits(
+        self, logits: Float[Tensor, "batch positions vocab"], lengths: Int[Tensor, " batch"]
+    ) -> Float[Tensor, " batch"]:
+        """The function's result for each prompt, padding left out."""
+        is_full = len(logits) == 1
+        counts = [logits.shape[1]] if is_full else lengths.tolist()
+        results = []
+        for prompt, count in zip(logits, counts, strict=True):
+            result = self._function(prompt[:count])
+            if not isinstance(result, Tensor) or result.numel() != 1:
+                found = f"shape {tuple(result.shape)}" if isinstance(result, Tensor) else type(result).__name__
+                raise InvalidRequestError(f"The loss must give one number as a tensor; it gave {found}.")
+            if not result.requires_grad and logits.requires_grad:
+                raise InvalidRequestError(
+                    "The loss does not depend on the logits in a way that can be differentiated: compute it from the "
+                    "tensor that it is given, without .detach(), .item() or NumPy."
+                )
+            results.append(result.reshape(()))
+        return torch.stack(results)
+
+
+def bind_loss(loss: object, token_id: Callable[[str | int], int], device: torch.device) -> BoundLoss | None:
+    """A loss ready for a model.
+
+    Args:
+        loss: what was asked for.
+        token_id: the model's id of a token that is given as text or as id.
+        device: where the model is.
+
+    Raises:
+        NotOneTokenError: a target or distractor is not exactly one token.
+        MisconfiguredError: it is neither a LossFnConfig nor a function.
+    """
+    if loss is None:
+        return None
+    if isinstance(loss, LossFnConfig):
+        return NamedLoss(loss, token_id, device)
+    if callable(loss):
+        return LossOfFunction(loss)
+    raise MisconfiguredError(f"loss must be a LossFnConfig or a function of the logits, not {loss!r}.")

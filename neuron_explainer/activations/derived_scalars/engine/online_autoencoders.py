@@ -1,0 +1,65 @@
+"""Autoencoders that run within the forward pass, where something within them is overwritten."""
+
+from contextlib import AbstractContextManager
+
+from torch import Tensor
+
+from neuron_explainer.activations.derived_scalars.engine.bound_config import BoundConfig
+from neuron_explainer.errors import InvalidRequestError
+from neuron_explainer.models.autoencoder_context import AutoencoderContext
+from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
+from neuron_explainer.vocabulary.nodes import NodeType
+from neuron_explainer.vocabulary.places import ActivationLocationType
+
+_PLACE = ActivationLocationType
+
+_LATENT_PLACE = {
+    NodeType.MLP_AUTOENCODER_LATENT: _PLACE.ONLINE_MLP_AUTOENCODER_LATENT,
+    NodeType.ATTENTION_AUTOENCODER_LATENT: _PLACE.ONLINE_ATTENTION_AUTOENCODER_LATENT,
+}
+_ERROR_PLACE = {
+    DerivedScalarType.MLP_POST_ACT: _PLACE.ONLINE_MLP_AUTOENCODER_ERROR,
+    DerivedScalarType.RESID_DELTA_MLP: _PLACE.ONLINE_RESIDUAL_MLP_AUTOENCODER_ERROR,
+    DerivedScalarType.RESID_DELTA_ATTN: _PLACE.ONLINE_RESIDUAL_ATTENTION_AUTOENCODER_ERROR,
+}
+
+
+def latent_place(context: AutoencoderContext) -> ActivationLocationType:
+    """The place of an online autoencoder's latents, one for each kind of autoencoder."""
+    return _LATENT_PLACE.get(context.autoencoder_node_type, _PLACE.ONLINE_AUTOENCODER_LATENT)
+
+
+def error_place(context: AutoencoderContext) -> ActivationLocationType:
+    """The place of an online autoencoder's error, by the autoencoder's input.
+
+    Raises:
+        InvalidRequestError: errors of autoencoders of this place have no name.
+    """
+    if context.dst not in _ERROR_PLACE:
+        choices = ", ".join(_ERROR_PLACE)
+        raise InvalidRequestError(
+            f"The error of an autoencoder of {context.dst.value} has no place; of {choices} it has."
+        )
+    return _ERROR_PLACE[context.dst]
+
+
+def run_online(bound: BoundConfig, node_type: NodeType, layer: int) -> AbstractContextManager[object]:
+    """Let a layer's autoencoder take part in the pass: its input x is replaced by recon + error.
+
+    The error is x less the reconstruction from a second copy of the latents that stays attached. So nothing changes
+    downstream or upstream, unless latents or errors are overwritten: the first copy is the one that is a place.
+    """
+    model, context = bound.model, bound.autoencoder_context(node_type)
+    autoencoder = context.get_autoencoder(layer)
+    place, place_layer = bound.autoencoder_place(node_type, layer)
+
+    def replace(tensor: Tensor) -> Tensor:
+        inputs = tensor.flatten(2)
+        encoded = autoencoder.encode(inputs)
+        error = inputs - autoencoder.decode(encoded, inputs).to(inputs.dtype)
+        latents = model.at_place(latent_place(context), layer, encoded.view_as(encoded))
+        if context.dst in _ERROR_PLACE:
+            error = model.at_place(error_place(context), layer, error)
+        return (autoencoder.decode(latents, inputs).to(inputs.dtype) + error).view_as(tensor)
+
+    return model.intervene(place, place_layer, replace, after_recording=True)

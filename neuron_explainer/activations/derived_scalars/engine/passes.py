@@ -1,0 +1,109 @@
+"""One forward pass, and at most one backward pass over activations, that record exactly what a plan needs."""
+
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from neuron_explainer.activations.derived_scalars.engine.bound_config import BoundConfig, kind_of_place
+from neuron_explainer.activations.derived_scalars.engine.bound_loss import BoundLoss
+from neuron_explainer.activations.derived_scalars.engine.capture_plan import CapturePlan
+from neuron_explainer.activations.derived_scalars.engine.online_autoencoders import (
+    error_place,
+    latent_place,
+    run_online,
+)
+from neuron_explainer.activations.derived_scalars.engine.scalar_deriver import Recorded
+from neuron_explainer.activations.derived_scalars.engine.traces import gradient_of_trace, value_of_trace
+from neuron_explainer.activations.derived_scalars.indexing import AblationSpec
+from neuron_explainer.vocabulary.nodes import PassType
+
+
+@dataclass(frozen=True)
+class PassResult:
+    """What a pass leaves behind, detached.
+
+    Attributes:
+        recorded: activations and gradients.
+        loss: each prompt's loss, if one was given.
+        traced: each prompt's traced activation, if one is traced.
+        trace_gradient: the gradient of that with respect to the residual stream just before it, if it was needed.
+    """
+
+    recorded: dict[Recorded, Tensor]
+    loss: Float[Tensor, " batch"] | None
+    traced: Float[Tensor, " batch"] | None
+    trace_gradient: Float[Tensor, "batch tokens d_model"] | None
+
+
+def run_pass(
+    plan: CapturePlan,
+    tokens: Int[Tensor, "batch tokens"],
+    lengths: Int[Tensor, " batch"],
+    attention_mask: Bool[Tensor, "batch tokens"] | None,
+) -> PassResult:
+    """Run the model as planned, over prompts that have been checked."""
+    bound, model = plan.bound, plan.bound.model
+    differentiated = set(plan.gradients)
+    if plan.has_backward_pass and not bound.start.is_loss:
+        differentiated.add(bound.start.residual)
+    with ExitStack() as stack:
+        for ablation in bound.ablations:
+            stack.enter_context(_overwrite(bound, ablation))
+        for node_type, layer in bound.online_autoencoders:
+            stack.enter_context(run_online(bound, node_type, layer))
+        graph = stack.enter_context(model.record(differentiated, gradients=True)) if differentiated else None
+        recording = stack.enter_context(model.record(plan.activations | plan.traced_residuals))
+        logits = model(tokens, attention_mask=attention_mask, logits_at=_logits_at(plan, lengths, attention_mask))
+        with torch.set_grad_enabled(graph is not None):
+            loss = None if bound.loss is None else _loss_of(bound.loss, logits, lengths)
+            traced, direction = None, None
+            if plan.traced_residuals:
+                trace_of = gradient_of_trace if plan.needs_trace_gradient else value_of_trace
+                traced, direction = trace_of(bound, bound.trace, lengths, lambda place: recording[place])
+            if graph is not None and direction is not None:
+                graph.backward((graph[bound.start.residual] * direction).sum())
+            elif graph is not None and loss is not None:
+                graph.backward(loss.sum())
+    recorded = {Recorded(*key): recording[key] for key in plan.activations}
+    if graph is not None:
+        recorded |= {Recorded(*key, PassType.BACKWARD): graph.gradient(*key) for key in plan.gradients}
+    return PassResult(recorded, None if loss is None else loss.detach(), traced, direction)
+
+
+def _overwrite(bound: BoundConfig, ablation: AblationSpec) -> AbstractContextManager[object]:
+    """Overwrite the numbers that an ablation names, in every prompt of the batch."""
+    index = ablation.index
+    place = index.activation_location_type
+    if place.is_online_autoencoder_place:
+        context = bound.autoencoder_context(kind_of_place(place))
+        place = error_place(context) if "ERROR" in place.name else latent_place(context)
+    where = (slice(None), *index.slices)
+
+    def overwrite(tensor: Tensor) -> Tensor:
+        tensor[where] = ablation.value
+        return tensor
+
+    return bound.model.intervene(place, index.layer_index, overwrite, pass_type=index.pass_type)
+
+
+def _logits_at(
+    plan: CapturePlan, lengths: Int[Tensor, " batch"], attention_mask: Bool[Tensor, "batch tokens"] | None
+) -> Literal["all", "last"] | Tensor | None:
+    """Where logits are needed: at all tokens, at each prompt's last one for a loss, or nowhere."""
+    if plan.needs_all_logits:
+        return "all"
+    if plan.bound.loss is None:
+        return None
+    return "last" if attention_mask is None else lengths - 1
+
+
+def _loss_of(
+    loss: BoundLoss, logits: Float[Tensor, "batch positions vocab"], lengths: Int[Tensor, " batch"]
+) -> Float[Tensor, " batch"]:
+    if loss.last_token_only and logits.shape[1] > 1:
+        logits = logits[torch.arange(len(logits), device=logits.device), lengths - 1][:, None]
+    return loss.of_logits(logits, lengths)

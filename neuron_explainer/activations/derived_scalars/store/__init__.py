@@ -1,0 +1,1 @@
+"""Results of deriving: tensors with named axes, their names for people, the largest of them, and files."""

@@ -1,0 +1,100 @@
+"""What people call a number of a derived scalar: `MLP 3:17 at " the"`, `head 5:1 from " it" to " cat"`."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from neuron_explainer.activations.attention_utils import index_to_pair
+from neuron_explainer.activations.derived_scalars.index_fields import TensorIndex
+from neuron_explainer.activations.derived_scalars.indexing import DerivedScalarIndex
+from neuron_explainer.vocabulary.dimensions import Dimension
+from neuron_explainer.vocabulary.nodes import LocationWithinLayer, NodeType
+
+_NODE_NAMES: dict[NodeType, str] = {
+    NodeType.ATTENTION_HEAD: "head",
+    NodeType.QK_CHANNEL: "head",
+    NodeType.V_CHANNEL: "head",
+    NodeType.MLP_NEURON: "MLP",
+    NodeType.AUTOENCODER_LATENT: "latent",
+    NodeType.MLP_AUTOENCODER_LATENT: "MLP latent",
+    NodeType.ATTENTION_AUTOENCODER_LATENT: "attention latent",
+    NodeType.AUTOENCODER_LATENT_BY_TOKEN_PAIR: "latent",
+    NodeType.AUTOENCODER_ERROR: "autoencoder error",
+    NodeType.MLP_AUTOENCODER_ERROR: "MLP autoencoder error",
+    NodeType.ATTENTION_AUTOENCODER_ERROR: "attention autoencoder error",
+    NodeType.RESIDUAL_STREAM_CHANNEL: "channel",
+    NodeType.LAYER: "layer",
+    NodeType.TOKEN: "embedding",
+    NodeType.VOCAB_TOKEN: "vocabulary token",
+}
+_LAYER_NAMES: dict[LocationWithinLayer | None, str] = {
+    LocationWithinLayer.ATTN: "attention layer",
+    LocationWithinLayer.MLP: "MLP layer",
+    LocationWithinLayer.RESID_POST_ATTN: "residual stream after attention",
+    LocationWithinLayer.END_OF_LAYER: "residual stream after MLP",
+}
+_TOKEN_AXES = (Dimension.SEQUENCE_TOKENS, Dimension.ATTENDED_TO_SEQUENCE_TOKENS, Dimension.SEQUENCE_TOKEN_PAIRS)
+
+
+@dataclass(frozen=True)
+class TokensAndComponents:
+    """Where one number of a derived scalar is.
+
+    Attributes:
+        token: the token's position, the later one of a pair; None if the index names all of them.
+        attended_to: the other token of a pair.
+        components: the positions on the remaining axes, a component's number among them.
+    """
+
+    token: int | None
+    attended_to: int | None
+    components: tuple[TensorIndex, ...]
+
+
+def tokens_and_components(index: DerivedScalarIndex) -> TokensAndComponents:
+    """An index's tokens, and the rest of it; a flattened pair becomes its two tokens."""
+    token: int | None = None
+    attended_to: int | None = None
+    components: list[TensorIndex] = []
+    for entry, dimension in zip(index.tensor_indices, index.dimensions, strict=True):
+        position = entry if isinstance(entry, int) else None
+        if dimension is Dimension.SEQUENCE_TOKENS:
+            token = position
+        elif dimension is Dimension.ATTENDED_TO_SEQUENCE_TOKENS:
+            attended_to = position
+        elif dimension is Dimension.SEQUENCE_TOKEN_PAIRS:
+            token, attended_to = (None, None) if position is None else index_to_pair(position)
+        else:
+            components.append(entry)
+    return TokensAndComponents(token, attended_to, tuple(components))
+
+
+def component_name(index: DerivedScalarIndex) -> str:
+    """The component without its token: `MLP 3:17`, `head 5:1`, `embedding`."""
+    node_type, dst = index.dst.node_type, index.dst
+    name = _NODE_NAMES[node_type]
+    layer = "" if index.layer_index is None else str(index.layer_index)
+    components = tokens_and_components(index).components
+    if node_type is NodeType.LAYER:
+        return f"{_LAYER_NAMES.get(dst.location_within_layer, name)} {layer}".strip()
+    if node_type is NodeType.TOKEN:
+        return name
+    first, *others = ["all" if not isinstance(component, int) else str(component) for component in components]
+    numbered = f"{name} {layer}:{first}" if layer else f"{name} {first}"
+    return numbered + "".join(f" channel {other}" for other in others)
+
+
+def index_name(index: DerivedScalarIndex, tokens: Sequence[str]) -> str:
+    """The component and its token or tokens, which are quoted as they are: `MLP 3:17 at " the"`."""
+    position = tokens_and_components(index)
+    name = component_name(index)
+    has_pair = any(
+        dimension in (Dimension.ATTENDED_TO_SEQUENCE_TOKENS, Dimension.SEQUENCE_TOKEN_PAIRS)
+        for dimension in index.dimensions
+    )
+    if has_pair:
+        return f"{name} from {_quoted(position.token, tokens)} to {_quoted(position.attended_to, tokens)}"
+    return f"{name} {'of' if index.dst.node_type is NodeType.TOKEN else 'at'} {_quoted(position.token, tokens)}"
+
+
+def _quoted(token: int | None, tokens: Sequence[str]) -> str:
+    return "all tokens" if token is None else f'"{tokens[token]}"'.replace("\n", "\\n").replace("\t", "\\t")

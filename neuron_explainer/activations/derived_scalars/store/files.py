@@ -1,0 +1,65 @@
+"""A DerivedScalarStore on disk: one safetensors file, whose header holds the rest as JSON."""
+
+import json
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from neuron_explainer.errors import MalformedStoreError, MissingFileError
+from neuron_explainer.storage.atomic import write_bytes_atomically
+from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
+from neuron_explainer.vocabulary.nodes import PassType
+from neuron_explainer.vocabulary.parsing import derived_scalar_type_of
+
+_FORMAT = "neuron_explainer derived scalars 1"
+Tensors = Mapping[tuple[DerivedScalarType, PassType], Mapping[int | None, Tensor]]
+
+
+def write_store(path: str | os.PathLike[str], tensors: Tensors, metadata: Mapping[str, Any]) -> None:
+    """Write the tensors, and `metadata` (JSON values), to a file that is either wholly there or as it was."""
+    named: dict[str, Tensor] = {}
+    memory: set[int] = set()
+    for (dst, pass_type), by_layer in tensors.items():
+        for layer_index, tensor in by_layer.items():
+            content = tensor.detach().cpu().contiguous()
+            if content.data_ptr() in memory:  # safetensors refuses tensors that share memory
+                content = content.clone()
+            memory.add(content.data_ptr())
+            named[f"{dst.value}|{pass_type.value}|{'none' if layer_index is None else layer_index}"] = content
+    # safetensors sorts tensors by name; what was asked for first is to come first again
+    header = {"format": _FORMAT, "metadata": json.dumps(metadata), "order": json.dumps(list(named))}
+    write_bytes_atomically(path, save(named, metadata=header))
+
+
+def read_store(path: str | os.PathLike[str], device: torch.device | str) -> tuple[Tensors, dict[str, Any]]:
+    """What `write_store` wrote.
+
+    Raises:
+        MissingFileError: there is no such file.
+        MalformedStoreError: it is no such file, or is damaged.
+    """
+    if not os.path.isfile(path):
+        raise MissingFileError(os.fspath(path))
+    tensors: dict[tuple[DerivedScalarType, PassType], dict[int | None, Tensor]] = {}
+    try:
+        with safe_open(path, framework="pt", device=str(device)) as file:
+            header = file.metadata() or {}
+            if header.get("format") != _FORMAT:
+                raise MalformedStoreError(os.fspath(path), f"its format is {header.get('format')!r}, not {_FORMAT!r}")
+            metadata = json.loads(header["metadata"])
+            for name in json.loads(header["order"]):
+                dst, pass_type, layer = name.split("|")
+                by_layer = tensors.setdefault((derived_scalar_type_of(dst), PassType(pass_type)), {})
+                by_layer[None if layer == "none" else int(layer)] = file.get_tensor(name)
+    except (SafetensorError, ValueError, KeyError, OSError) as error:
+        if isinstance(error, MalformedStoreError):
+            raise
+        raise MalformedStoreError(os.fspath(path), str(error)) from error
+    if not isinstance(metadata, dict):
+        raise MalformedStoreError(os.fspath(path), "its metadata is no JSON object")
+    return tensors, metadata

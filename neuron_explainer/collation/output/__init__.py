@@ -1,0 +1,1 @@
+"""What a finished run writes: packed datasets and JSON datasets."""

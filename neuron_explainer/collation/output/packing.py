@@ -1,0 +1,167 @@
+"""From what was found to the arrays of the packed layout."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from neuron_explainer.activations.packed.layout import PackedExamples, PackedLayer
+from neuron_explainer.collation.statistics.collation import Collation
+from neuron_explainer.collation.statistics.entries import Entries
+from neuron_explainer.collation.statistics.examples import KeptExamples
+from neuron_explainer.collation.statistics.layer_state import LayerState
+from neuron_explainer.collation.statistics.sequence_table import SequenceTable
+
+_LARGEST_FLOAT16 = 65504.0
+_SMALLEST_PEAK_FOR_FLOAT16 = 2.0**-10
+"""Below this the activations around a peak would lose digits to float16's limited range."""
+
+
+@dataclass(frozen=True)
+class _Group:
+    """Examples of one kind: which sequence, where in it, and the activations; leading axes (components, …)."""
+
+    sequence: NDArray[np.int64]
+    start: NDArray[np.int32]
+    length: NDArray[np.int32]
+    activations: NDArray[np.float32]
+
+
+def packed_layer(collation: Collation, layer: int, *, activation_dtype: str = "auto") -> PackedLayer:
+    """One layer of the dataset.
+
+    Args:
+        collation: of all sequences.
+        layer: one of its layers.
+        activation_dtype: "float16", "float32", or "auto": float16 unless it would lose digits, because the layer has
+            activations that it cannot hold or none larger than 2^-10.
+    """
+    state, settings = collation.layers[layer], collation.settings
+    by_pair = collation.entries is Entries.TOKEN_PAIRS
+    top = _group(state.top.in_order(), slice(None), by_pair)
+    sample = state.sample.in_order()
+    random = _group(sample, slice(settings.random_k), by_pair)
+    quantile, boundaries = _quantile_groups(state, sample, collation, by_pair)
+    groups = [top, random] + ([] if quantile is None else [quantile])
+    dtype = _activation_dtype(activation_dtype, groups)
+    numbers = np.unique(np.concatenate([group.sequence.ravel() for group in groups]))
+    numbers = numbers[numbers >= 0]
+    sequences, lengths = _sequences(collation.sequences, numbers, settings.context_length)
+    packed = [_packed(group, numbers, dtype) for group in groups]
+    return PackedLayer(
+        sequences=sequences,
+        sequence_lengths=lengths,
+        top=packed[0],
+        random=packed[1],
+        quantile=None if quantile is None else packed[2],
+        quantile_boundaries=boundaries,
+        moments=_numpy(state.moments.statistics()),
+        activation_frequency=_numpy(state.active.double() / state.moments.count),
+        histogram_counts=_narrowed(_numpy(state.histogram.counts), np.int32),
+        histogram_edges=_numpy(state.histogram.edges().to(torch.float32)),
+    )
+
+
+def _group(examples: KeptExamples, slots: slice, by_pair: bool) -> _Group:
+    length = _numpy(examples.length[:, slots]).astype(np.int64)
+    # Examples by token pair always are whole sequences: n(n + 1)/2 activations are n tokens.
+    n_tokens = ((np.sqrt(8 * length + 1) - 1) / 2).round().astype(np.int64) if by_pair else length
+    longest = int(length.max(initial=1))
+    return _Group(
+        sequence=_numpy(examples.sequence_index()[:, slots]),
+        start=_numpy(examples.start[:, slots]),
+        length=n_tokens.astype(np.int32),
+        activations=_numpy(examples.activations[:, slots, :longest]),
+    )
+
+
+def _quantile_groups(
+    state: LayerState, sample: KeptExamples, collation: Collation, by_pair: bool
+) -> tuple[_Group | None, NDArray[np.float32] | None]:
+    """The random examples after the first `random_k`, in groups of equal size by their peaks, and the groups' borders.
+
+    Border i is the largest peak of group i; the last one is the largest activation of all. When there are too few
+    sequences for full groups, groups have fewer examples each.
+    """
+    settings = collation.settings
+    n_groups, each = settings.quantiles, settings.examples_per_quantile
+    if n_groups == 0:
+        return None, None
+    rest = _group(sample, slice(settings.random_k, None), by_pair)
+    peaks = _numpy(sample.peak[:, settings.random_k :])
+    n_components, n_slots = peaks.shape
+    present = rest.sequence >= 0
+    # Every component has seen the same sequences, so all have equally many.
+    n_present = int(present.sum(axis=1).max(initial=0))
+    order = np.argsort(np.where(present, peaks, np.inf), axis=1, kind="stable")
+    borders = np.linspace(0, n_present, n_groups + 1).round().astype(int)
+    place = np.full((n_groups, each), n_slots)  # the slot of the order each place of a group takes; n_slots: none
+    for number in range(n_groups):
+        members = np.arange(borders[number], borders[number + 1])
+        place[number, : len(members)] = members
+    taken = np.concatenate([order, np.full((n_components, 1), n_slots)], axis=1)[:, place.ravel()]
+    rows = np.arange(n_components)[:, None]
+
+    def pick(array: NDArray[Any], absent: int) -> NDArray[Any]:
+        spare = np.full((n_components, 1, *array.shape[2:]), absent, dtype=array.dtype)
+        return np.concatenate([array, spare], axis=1)[rows, taken].reshape(
+            n_components, n_groups, each, *array.shape[2:]
+        )
+
+    picked_peaks = pick(peaks, 0)
+    absent = pick(rest.sequence, -1) < 0
+    boundaries = np.where(absent, -np.inf, picked_peaks).max(axis=2)
+    # A group without examples ends where the one before it ends.
+    boundaries = np.maximum.accumulate(boundaries, axis=1)
+    boundaries[:, -1] = _numpy(state.histogram.highest)
+    lowest = _numpy(state.histogram.lowest)[:, None]
+    boundaries = np.where(np.isfinite(boundaries), boundaries, lowest).astype(np.float32)
+    group = _Group(
+        sequence=pick(rest.sequence, -1),
+        start=pick(rest.start, 0),
+        length=pick(rest.length, 0),
+        activations=pick(rest.activations, 0),
+    )
+    return group, boundaries
+
+
+def _activation_dtype(asked: str, groups: list[_Group]) -> type[np.float16] | type[np.float32]:
+    if asked != "auto":
+        return np.float16 if asked == "float16" else np.float32
+    largest = max(float(np.abs(group.activations).max(initial=0.0)) for group in groups)
+    fits = largest == 0 or _SMALLEST_PEAK_FOR_FLOAT16 <= largest <= _LARGEST_FLOAT16
+    return np.float16 if fits else np.float32
+
+
+def _packed(group: _Group, numbers: NDArray[np.int64], dtype: type[np.float16] | type[np.float32]) -> PackedExamples:
+    rows = np.where(group.sequence >= 0, np.searchsorted(numbers, group.sequence), -1)
+    return PackedExamples(
+        sequence=_narrowed(rows.astype(np.int32)),
+        start=_narrowed(group.start.astype(np.int32)),
+        length=_narrowed(group.length.astype(np.int32)),
+        activations=group.activations.astype(dtype),  # type: ignore[arg-type]
+    )
+
+
+def _sequences(
+    table: SequenceTable, numbers: NDArray[np.int64], context_length: int
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    tokens = np.zeros((len(numbers), context_length), dtype=np.int32)
+    lengths = np.zeros(len(numbers), dtype=np.int32)
+    for row, number in enumerate(numbers.tolist()):
+        sequence = table[number]
+        tokens[row, : len(sequence)] = sequence
+        lengths[row] = len(sequence)
+    return _narrowed(tokens), _narrowed(lengths)
+
+
+def _narrowed(array: NDArray[Any], narrow: type[np.signedinteger[Any]] = np.int16) -> NDArray[Any]:
+    """The same integers in half the space, where all of them fit."""
+    return array.astype(narrow) if array.max(initial=0) <= np.iinfo(narrow).max else array
+
+
+def _numpy(tensor: Tensor) -> NDArray[Any]:
+    return tensor.cpu().contiguous().numpy()

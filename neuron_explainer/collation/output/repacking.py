@@ -1,0 +1,151 @@
+"""Records, as they are read from JSON, gathered into the arrays of the packed layout."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neuron_explainer.activations.attention_utils import attended_window
+from neuron_explainer.activations.packed.layout import DatasetInfo, PackedExamples, PackedLayer
+from neuron_explainer.activations.records import ActivationRecord, NeuronRecord
+from neuron_explainer.errors import MalformedRecordError
+
+
+@dataclass
+class Survey:
+    """What all records of a dataset have to have in common: tokens by id, and the longest example.
+
+    Attributes:
+        vocabulary: the id of every token that occurs.
+        longest: how many tokens the longest example has.
+        by_pair: whether activations are one a token pair.
+        attended_window: how many tokens a token attends to at most, where examples show that there is such a limit.
+    """
+
+    vocabulary: dict[str, int] = field(default_factory=dict)
+    longest: int = 1
+    by_pair: bool = False
+    attended_window: int | None = None
+
+    def add(self, record: NeuronRecord) -> None:
+        """Take a record into account.
+
+        Raises:
+            MalformedRecordError: its attended-to window is not that of the records before it.
+        """
+        for example in _all_examples(record):
+            n_tokens = len(example.tokens)
+            self.longest = max(self.longest, n_tokens)
+            for token in example.tokens:
+                self.vocabulary.setdefault(token, len(self.vocabulary))
+            if example.is_by_token_pair:
+                self.by_pair = True
+                window = attended_window(n_tokens, len(example.activations))
+                if window < n_tokens:
+                    if self.attended_window not in (None, window):
+                        raise MalformedRecordError(
+                            f"{record.neuron_id} attends to {window} tokens at most, earlier ones to "
+                            f"{self.attended_window}; a packed dataset has one such limit"
+                        )
+                    self.attended_window = window
+
+
+def _all_examples(record: NeuronRecord) -> Iterator[ActivationRecord]:
+    yield from record.most_positive_activation_records
+    yield from record.random_sample
+    for bucket in record.random_sample_by_quantile or []:
+        yield from bucket
+
+
+@dataclass
+class Packer:
+    """Gathers the records of one layer; the same window of tokens is stored once."""
+
+    info: DatasetInfo
+    vocabulary: dict[str, int]
+    activation_dtype: str
+    sequences: dict[tuple[int, ...], int] = field(default_factory=dict)
+
+    def pack(self, records: list[NeuronRecord]) -> PackedLayer:
+        """The layer's arrays."""
+        top = self._examples([[record.most_positive_activation_records] for record in records])
+        random = self._examples([[record.random_sample] for record in records])
+        has_quantiles = any(record.random_sample_by_quantile for record in records)
+        has_histogram = all(record.histogram is not None for record in records)
+        quantile = self._examples([record.random_sample_by_quantile or [] for record in records])
+        sequences = np.zeros((len(self.sequences), self.info.context_length), dtype=np.int32)
+        for tokens, row in self.sequences.items():
+            sequences[row, : len(tokens)] = tokens
+        return PackedLayer(
+            sequences=sequences,
+            sequence_lengths=np.array([len(tokens) for tokens in self.sequences], dtype=np.int32),
+            top=_without_buckets(top),
+            random=_without_buckets(random),
+            quantile=quantile if has_quantiles else None,
+            quantile_boundaries=self._boundaries(records) if has_quantiles else None,
+            moments=np.array(
+                [
+                    [_number(value) for value in (record.mean, record.variance, record.skewness, record.kurtosis)]
+                    for record in records
+                ],
+                dtype=np.float64,
+            ),
+            activation_frequency=np.array([_number(record.activation_frequency) for record in records]),
+            histogram_counts=_stacked([record.histogram.counts for record in records if record.histogram], np.int64)
+            if has_histogram
+            else None,
+            histogram_edges=_stacked([record.histogram.edges for record in records if record.histogram], np.float32)
+            if has_histogram
+            else None,
+        )
+
+    def _boundaries(self, records: list[NeuronRecord]) -> NDArray[np.float32]:
+        lengths = {len(record.quantile_boundaries or []) for record in records}
+        if len(lengths) > 1:
+            raise MalformedRecordError(
+                f"the components of a layer have different numbers of quantiles: {sorted(lengths)}"
+            )
+        return np.array([record.quantile_boundaries or [] for record in records], dtype=np.float32)
+
+    def _examples(self, buckets_by_record: list[list[list[ActivationRecord]]]) -> PackedExamples:
+        n_buckets = max((len(buckets) for buckets in buckets_by_record), default=0)
+        sizes = [len(bucket) for buckets in buckets_by_record for bucket in buckets]
+        widths = [len(one.activations) for buckets in buckets_by_record for bucket in buckets for one in bucket]
+        shape = (len(buckets_by_record), n_buckets, max(sizes, default=0))
+        sequence = np.full(shape, -1, dtype=np.int32)
+        length = np.zeros(shape, dtype=np.int32)
+        dtype = np.float16 if self.activation_dtype == "float16" else np.float32
+        activations = np.zeros((*shape, max(widths, default=1)), dtype=dtype)
+        for component, buckets in enumerate(buckets_by_record):
+            for number, bucket in enumerate(buckets):
+                for place, example in enumerate(bucket):
+                    where = (component, number, place)
+                    tokens = tuple(self.vocabulary[token] for token in example.tokens)
+                    sequence[where] = self.sequences.setdefault(tokens, len(self.sequences))
+                    length[where] = len(tokens)
+                    if len(example.activations) != self.info.n_activations(len(tokens)):
+                        raise MalformedRecordError(
+                            f"component {component} has an example of {len(tokens)} tokens with "
+                            f"{len(example.activations)} activations; the others have "
+                            f"{self.info.n_activations(len(tokens))} for so many"
+                        )
+                    activations[where][: len(example.activations)] = example.activations
+        return PackedExamples(sequence, np.zeros_like(sequence), length, activations)
+
+
+def _without_buckets(examples: PackedExamples) -> PackedExamples:
+    return PackedExamples(
+        examples.sequence[:, 0], examples.start[:, 0], examples.length[:, 0], examples.activations[:, 0]
+    )
+
+
+def _stacked(rows: list[list[Any]], dtype: type[np.generic]) -> NDArray[Any]:
+    if len({len(row) for row in rows}) > 1:
+        raise MalformedRecordError("the components of a layer have histograms of different sizes")
+    return np.array(rows, dtype=dtype)
+
+
+def _number(value: float | None) -> float:
+    return np.nan if value is None else value

@@ -1,0 +1,1 @@
+"""What is accumulated about every component while texts go by."""

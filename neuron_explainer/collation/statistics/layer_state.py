@@ -1,0 +1,219 @@
+"""Everything that is accumulated about the components of one layer."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+
+import torch
+from jaxtyping import Bool, Float, Float32, Int64
+from torch import Tensor
+
+from neuron_explainer.collation.statistics.examples import KeptExamples
+from neuron_explainer.collation.statistics.histogram import RunningHistogram
+from neuron_explainer.collation.statistics.moments import Moments, PowerSums
+from neuron_explainer.collation.statistics.rank_keys import rank_of_chance, rank_of_score
+from neuron_explainer.errors import NonFiniteActivationError
+
+_ELEMENTS_IN_CACHE = 1 << 18
+"""How many activations are worked on at a time on a CPU, so that the ten passes over them stay in its cache."""
+
+_ELEMENTS_ON_ACCELERATOR = 1 << 26
+
+_ENTRIES_IN_FLOAT32 = 256
+"""How many values are summed in float32 before float64 takes over."""
+
+
+@dataclass
+class LayerState:
+    """The statistics and examples of one layer's components, so far.
+
+    Two states of different sequences merge into the state of all of them: exactly, but for the rounding of moments.
+
+    Attributes:
+        layer: part of what the random sample depends on.
+        component: the components' own numbers, likewise (a state may cover some of a layer's components).
+        seed: likewise.
+        active: how many values were above 0.
+        top: the examples with the largest peaks.
+        sample: a random sample of sequences.
+    """
+
+    layer: int
+    component: Int64[Tensor, " components"]
+    seed: int
+    moments: Moments
+    histogram: RunningHistogram
+    active: Int64[Tensor, " components"]
+    top: KeptExamples
+    sample: KeptExamples
+
+    @classmethod
+    def empty(
+        cls,
+        *,
+        layer: int,
+        component: Int64[Tensor, " components"],
+        seed: int,
+        n_top: int,
+        n_sample: int,
+        top_width: int,
+        sample_width: int,
+        n_cells: int,
+    ) -> "LayerState":
+        """No sequences yet.
+
+        Args:
+            layer: the layer's index.
+            component: the components' numbers, on the device that the activations will be on.
+            seed: of the random samples.
+            n_top, n_sample: how many examples are kept for each component.
+            top_width, sample_width: how many of an example's activations are kept at most.
+            n_cells: how many cells the histograms have.
+        """
+        device, n_components = component.device, len(component)
+        return cls(
+            layer=layer,
+            component=component,
+            seed=seed,
+            moments=Moments.empty(n_components, device),
+            histogram=RunningHistogram.empty(n_components, n_cells, device),
+            active=torch.zeros(n_components, dtype=torch.int64, device=device),
+            top=KeptExamples.empty(n_components, n_top, top_width, device),
+            sample=KeptExamples.empty(n_components, n_sample, sample_width, device),
+        )
+
+    def update(
+        self,
+        activations: Float[Tensor, "sequences entries components"],
+        counted: Bool[Tensor, "sequences entries"],
+        lengths: Int64[Tensor, " sequences"],
+        sequence_index: Int64[Tensor, " sequences"],
+    ) -> None:
+        """Take in a batch of sequences.
+
+        Args:
+            activations: in any floating dtype; moments are formed in float64 if it is that, ranks in float32.
+            counted: the entries that count; every sequence has one at least.
+            lengths: how many entries each sequence has; those beyond are padding and may hold anything.
+            sequence_index: the sequences' numbers, none of which this state has seen.
+
+        Raises:
+            NonFiniteActivationError: a counted activation is infinite or not a number. The state is unchanged for the
+                examples, but must not be used further.
+        """
+        n_counted = int(counted.sum())
+        not_all = None if n_counted == counted.numel() else counted
+        peaks = self._update_statistics(activations, not_all, sequence_index)
+        self.top.offer(rank_of_score(peaks, sequence_index), peaks, activations, not_all, lengths)
+        if self.sample.rank.shape[1]:
+            chance = rank_of_chance(self.seed, self.layer, self.component, sequence_index)
+            self.sample.offer(chance, peaks, activations, not_all, lengths)
+
+    def _update_statistics(
+        self,
+        activations: Float[Tensor, "sequences entries components"],
+        counted: Bool[Tensor, "sequences entries"] | None,
+        sequence_index: Int64[Tensor, " sequences"],
+    ) -> Float32[Tensor, "components sequences"]:
+        """Moments, histogram, frequency; returns every sequence's largest activation for every component.
+
+        Where all entries count, `counted` is None.
+        """
+        values = activations if counted is None else _with_stand_ins(activations, counted)
+        peaks = values.amax(dim=1)
+        lowest, highest = values.amin(dim=1).amin(dim=0).to(torch.float32), peaks.amax(dim=0).to(torch.float32)
+        if not bool((lowest.isfinite() & highest.isfinite()).all()):
+            self._refuse_non_finite(values, sequence_index)
+        self.histogram.make_room(lowest, highest)
+        dtype = torch.float64 if values.dtype == torch.float64 else torch.float32
+        known = bool(self.moments.count.any())
+        centre = self.moments.mean if known else values.mean(dim=(0, 1), dtype=dtype).double()
+        sums = PowerSums(centre, lowest, highest, dtype)
+        scratch = torch.empty(0, dtype=dtype, device=values.device)
+        for chunk, mask in _chunks(values, counted):
+            block = chunk.to(dtype)
+            if scratch.shape[1:] != block.shape:
+                scratch = block.new_empty(2, *block.shape)
+            n_rows, width, _ = block.shape
+            weights = block.new_ones(n_rows, 1, width) if mask is None else mask.to(dtype)[:, None, :]
+            sums.add(block, weights, n_rows * width if mask is None else int(mask.sum()), scratch)
+            above_zero = torch.gt(block, 0, out=scratch[0])
+            self.active += torch.bmm(weights, above_zero).sum((0, 1), dtype=torch.float64).to(torch.int64)
+            self.histogram.add((block.flatten(0, 1) if mask is None else block[mask]).to(torch.float32))
+        self.moments = self.moments.merge(sums.moments())
+        return peaks.to(torch.float32).T.contiguous()
+
+    def _refuse_non_finite(
+        self,
+        values: Float[Tensor, "sequences entries components"],
+        sequence_index: Int64[Tensor, " sequences"],
+    ) -> None:
+        sequence, entry, component = (~values.to(torch.float32).isfinite()).nonzero()[0].tolist()
+        raise NonFiniteActivationError(
+            layer=self.layer,
+            component=int(self.component[component]),
+            sequence_index=int(sequence_index[sequence]),
+            entry=entry,
+            value=float(values[sequence, entry, component]),
+        )
+
+    def merge(self, other: "LayerState") -> "LayerState":
+        """The state of both states' sequences; no sequence may be in both."""
+        return LayerState(
+            layer=self.layer,
+            component=self.component,
+            seed=self.seed,
+            moments=self.moments.merge(other.moments),
+            histogram=self.histogram.merge(other.histogram),
+            active=self.active + other.active,
+            top=self.top.merge(other.top),
+            sample=self.sample.merge(other.sample),
+        )
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Everything but layer and seed, by name: what a checkpoint holds."""
+        named = {"component": self.component, "active": self.active}
+        for part in ("moments", "histogram", "top", "sample"):
+            accumulator = getattr(self, part)
+            named |= {f"{part}.{field.name}": getattr(accumulator, field.name) for field in fields(accumulator)}
+        return named
+
+    @classmethod
+    def from_tensors(cls, layer: int, seed: int, named: dict[str, Tensor]) -> "LayerState":
+        """The state whose `tensors` these are."""
+
+        def part(kind: type, name: str) -> object:
+            return kind(**{field.name: named[f"{name}.{field.name}"] for field in fields(kind)})
+
+        return cls(
+            layer=layer,
+            component=named["component"],
+            seed=seed,
+            moments=part(Moments, "moments"),  # type: ignore[arg-type]
+            histogram=part(RunningHistogram, "histogram"),  # type: ignore[arg-type]
+            active=named["active"],
+            top=part(KeptExamples, "top"),  # type: ignore[arg-type]
+            sample=part(KeptExamples, "sample"),  # type: ignore[arg-type]
+        )
+
+
+def _with_stand_ins(
+    values: Float[Tensor, "sequences entries components"], counted: Bool[Tensor, "sequences entries"]
+) -> Float[Tensor, "sequences entries components"]:
+    """The values, those that do not count replaced by one of the same sequence that does: extremes stay as they are."""
+    first = counted.to(torch.uint8).argmax(dim=1)
+    stand_in = values[torch.arange(len(values), device=values.device), first]
+    return torch.where(counted[:, :, None], values, stand_in[:, None, :])
+
+
+def _chunks(
+    values: Float[Tensor, "sequences entries components"], counted: Bool[Tensor, "sequences entries"] | None
+) -> Iterator[tuple[Float[Tensor, "rows block components"], Bool[Tensor, "rows block"] | None]]:
+    """The values in pieces that fit in a cache, each row of a piece short enough to be summed in float32."""
+    n_sequences, n_entries, n_components = values.shape
+    budget = _ELEMENTS_IN_CACHE if values.device.type == "cpu" else _ELEMENTS_ON_ACCELERATOR
+    width = min(n_entries, _ENTRIES_IN_FLOAT32)
+    n_rows = max(1, budget // (width * n_components))
+    for first_entry in range(0, n_entries, width):
+        for first_row in range(0, n_sequences, n_rows):
+            part = slice(first_row, first_row + n_rows), slice(first_entry, first_entry + width)
+            yield values[part], None if counted is None else counted[part]

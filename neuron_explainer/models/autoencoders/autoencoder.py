@@ -1,0 +1,227 @@
+"""A sparse autoencoder of one place in one layer.
+
+lat = act(W_enc (x - pre_bias) + latent_bias); recon = W_dec lat + pre_bias.
+"""
+
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar
+
+import torch
+from jaxtyping import Bool, Float, Shaped
+from torch import Tensor
+
+from neuron_explainer.errors import AutoencoderFormatError, InvalidRequestError
+from neuron_explainer.models.autoencoders.input_scaling import InputScaling
+from neuron_explainer.models.autoencoders.latent_activations import JumpReLU, LatentActivation, ReLU
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Autoencoder:
+    """An autoencoder's weights, and what is computed with them. Weights never require gradients; inputs may.
+
+    Inputs are cast to the weights' dtype. Whatever a file's settings changed in the weights when it was loaded is said
+    in `applied`.
+
+    Attributes:
+        encoder_weight: one row a latent.
+        decoder_weight: one column a latent, as saved.
+        pre_bias: subtracted from the input, and (without an `output_bias`) added to what is decoded.
+        latent_bias: added to the pre-activations.
+        activation: the activation function.
+        output_bias: what is added to what is decoded, where it is not `pre_bias`.
+        input_scaling: what is done to each token's input before, and undone after.
+        last_nonzero: for each latent, how many training steps ago it was last active, where the file says.
+        latent_indices: the latents' numbers in the file, where some were left out.
+        applied: in words, the settings that were applied when it was loaded.
+
+    Raises:
+        AutoencoderFormatError: the shapes do not fit together, or a weight is not finite.
+    """
+
+    # The shapes are checked below, with errors that say what a file gets wrong; a checker of annotations need not.
+    __no_type_check__: ClassVar[bool] = True
+
+    encoder_weight: Float[Tensor, "latents inputs"]
+    decoder_weight: Float[Tensor, "inputs latents"]
+    pre_bias: Float[Tensor, " inputs"]
+    latent_bias: Float[Tensor, " latents"]
+    activation: LatentActivation = field(default_factory=ReLU)
+    output_bias: Float[Tensor, " inputs"] | None = None
+    input_scaling: InputScaling = InputScaling.NONE
+    last_nonzero: Shaped[Tensor, " latents"] | None = None
+    latent_indices: Shaped[Tensor, " latents"] | None = None
+    applied: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        latents, inputs = self.encoder_weight.shape
+        expected = {
+            "decoder_weight": (inputs, latents),
+            "pre_bias": (inputs,),
+            "latent_bias": (latents,),
+            "output_bias": (inputs,),
+            "last_nonzero": (latents,),
+            "latent_indices": (latents,),
+        }
+        if isinstance(self.activation, JumpReLU) and self.activation.threshold.shape != (latents,):
+            raise AutoencoderFormatError(
+                f"There are {latents} latents, and thresholds of shape {tuple(self.activation.threshold.shape)}."
+            )
+        for name, shape in expected.items():
+            tensor = getattr(self, name)
+            if tensor is not None and tuple(tensor.shape) != shape:
+                raise AutoencoderFormatError(
+                    f"encoder_weight is (latents, inputs) = {(latents, inputs)}, so {name} must be {shape}, not "
+                    f"{tuple(tensor.shape)}."
+                )
+        for name in ("encoder_weight", "decoder_weight", "pre_bias", "latent_bias", "output_bias"):
+            tensor = getattr(self, name)
+            if tensor is not None and not bool(torch.isfinite(tensor.detach()).all()):
+                raise AutoencoderFormatError(f"{name} holds numbers that are not finite.")
+            if tensor is not None:
+                object.__setattr__(self, name, tensor.detach())
+
+    @property
+    def n_latents(self) -> int:
+        """How many latents there are."""
+        return self.encoder_weight.shape[0]
+
+    @property
+    def n_inputs(self) -> int:
+        """How many numbers a token has at the place it was trained on."""
+        return self.encoder_weight.shape[1]
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.encoder_weight.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The weights' dtype, which is also the latents'."""
+        return self.encoder_weight.dtype
+
+    @property
+    def scales_inputs(self) -> bool:
+        """Whether each token's input is shifted or scaled, so that decoding needs the inputs."""
+        return self.input_scaling is not InputScaling.NONE
+
+    @property
+    def write_rows(self) -> Float[Tensor, "latents inputs"]:
+        """What each latent adds to the reconstruction per unit: the decoder's columns, as rows (a view).
+
+        Where `scales_inputs`, a token's `token_multiplier` comes on top.
+        """
+        return self.decoder_weight.T
+
+    def pre_activations(
+        self, inputs: Float[Tensor, "*batch inputs"], latents: slice = slice(None)
+    ) -> Float[Tensor, "*batch kept_latents"]:
+        """W_enc (x - pre_bias) + latent_bias, for all latents or a slice of them, after the input scaling if any.
+
+        Raises:
+            InvalidRequestError: the inputs are not those of this autoencoder's place.
+        """
+        centred = self._scaled(self._checked(inputs)) - self.pre_bias
+        return torch.nn.functional.linear(centred, self.encoder_weight[latents], self.latent_bias[latents])
+
+    def encode(
+        self, inputs: Float[Tensor, "*batch inputs"], latents: slice = slice(None)
+    ) -> Float[Tensor, "*batch kept_latents"]:
+        """The latents, or a slice of them; only the slice is computed where the activation allows it.
+
+        Raises:
+            InvalidRequestError: the inputs are not those of this autoencoder's place.
+        """
+        if self.activation.is_elementwise:
+            return self.activation(self.pre_activations(inputs, latents), latents)
+        return self.activation(self.pre_activations(inputs))[..., latents]
+
+    def decode(
+        self, latents: Float[Tensor, "*batch latents"], inputs: Float[Tensor, "*batch inputs"] | None = None
+    ) -> Float[Tensor, "*batch outputs"]:
+        """The reconstruction: W_dec lat + the output bias.
+
+        Args:
+            latents: all of them, scaled as `encode` gives them.
+            inputs: what was encoded; needed where each token's input is scaled, to undo that.
+
+        Raises:
+            InvalidRequestError: the inputs are needed and not given, or are not those of this place.
+        """
+        bias = self.pre_bias if self.output_bias is None else self.output_bias
+        decoded = torch.nn.functional.linear(latents.to(self.dtype), self.decoder_weight, bias)
+        if not self.scales_inputs:
+            return decoded
+        if inputs is None:
+            raise InvalidRequestError(
+                f"This autoencoder scales each token's input ({self.input_scaling.value}), so decode(latents, inputs) "
+                "needs the inputs that were encoded."
+            )
+        scaling = self.input_scaling.of(self._checked(inputs))
+        return decoded * scaling.multiplier + scaling.shift
+
+    def reconstruct(self, inputs: Float[Tensor, "*batch inputs"]) -> Float[Tensor, "*batch outputs"]:
+        """decode(encode(x))."""
+        return self.decode(self.encode(inputs), inputs)
+
+    def token_multiplier(self, inputs: Float[Tensor, "*batch inputs"]) -> Float[Tensor, "*batch 1"]:
+        """What each token's decoded latents are multiplied with to undo the input scaling; 1 where there is none."""
+        return self.input_scaling.of(self._checked(inputs)).multiplier
+
+    def without_dead_latents(self, dead_after: int) -> "Autoencoder":
+        """Only the latents that were active within the last `dead_after` training steps.
+
+        Raises:
+            AutoencoderFormatError: the file does not say when its latents were last active, or all are dead.
+        """
+        if self.last_nonzero is None:
+            raise AutoencoderFormatError(
+                "Dead latents cannot be omitted: this autoencoder has no stats_last_nonzero, which says how long ago "
+                "each latent was active. Keep them all (omit_dead_latents=False)."
+            )
+        alive: Bool[Tensor, " latents"] = self.last_nonzero <= dead_after
+        if not bool(alive.any()):
+            raise AutoencoderFormatError(f"All {self.n_latents} latents have been dead for over {dead_after} steps.")
+        numbers = (
+            torch.arange(self.n_latents, device=self.device) if self.latent_indices is None else self.latent_indices
+        )
+        return replace(
+            self,
+            encoder_weight=self.encoder_weight[alive],
+            decoder_weight=self.decoder_weight[:, alive],
+            latent_bias=self.latent_bias[alive],
+            activation=self.activation.keep(alive),
+            last_nonzero=self.last_nonzero[alive],
+            latent_indices=numbers[alive],
+            applied=(*self.applied, f"{int((~alive).sum())} dead latents are omitted"),
+        )
+
+    def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> "Autoencoder":
+        """The same autoencoder on another device, or with weights of another floating-point dtype."""
+
+        def move(tensor: Tensor) -> Tensor:
+            return tensor.to(device=device, dtype=dtype if tensor.is_floating_point() else None)
+
+        tensors: dict[str, Any] = {name: move(value) for name, value in vars(self).items() if isinstance(value, Tensor)}
+        return replace(self, activation=self.activation.moved(move), **tensors)
+
+    def _checked(self, inputs: Float[Tensor, "*batch inputs"]) -> Float[Tensor, "*batch inputs"]:
+        if inputs.shape[-1] != self.n_inputs:
+            raise InvalidRequestError(
+                f"This autoencoder was trained on {self.n_inputs} numbers a token; the inputs have {inputs.shape[-1]}. "
+                "Is it one of this model and place?"
+            )
+        return inputs.to(self.dtype)
+
+    def _scaled(self, inputs: Float[Tensor, "*batch inputs"]) -> Float[Tensor, "*batch inputs"]:
+        if not self.scales_inputs:
+            return inputs
+        scaling = self.input_scaling.of(inputs)
+        return (inputs - scaling.shift) / scaling.divisor
+
+    def __repr__(self) -> str:
+        applied = f", applied: {'; '.join(self.applied)}" if self.applied else ""
+        return (
+            f"Autoencoder({self.n_inputs} inputs, {self.n_latents} latents, {type(self.activation).__name__}, "
+            f"{self.dtype}, {self.device}{applied})"
+        )

@@ -1,0 +1,202 @@
+"""Autoencoders whose latents are not one linear map and an activation function: matching pursuit, and temporal ones."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from neuron_explainer.errors import AutoencoderFormatError, InvalidRequestError
+from neuron_explainer.models.autoencoders.autoencoder import Autoencoder
+
+_TINY = 1e-6  # added to the length of the predicted part, so that one of length 0 can be divided by
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class MatchingPursuitAutoencoder(Autoencoder):
+    """Latents found one at a time: the one whose direction explains most of what is left, until little is left.
+
+    Its directions are the decoder's columns; `encoder_weight` is their transpose.
+
+    Attributes:
+        residual_threshold: a token is done when what is left has a smaller norm; 0 to never stop for that.
+        max_iterations: how many latents are sought at most; as many as inputs if None.
+        stop_on_duplicate_support: a token is done when a step finds no new latent.
+    """
+
+    residual_threshold: float = 1e-2
+    max_iterations: int | None = None
+    stop_on_duplicate_support: bool = True
+
+    def pre_activations(
+        self, inputs: Float[Tensor, "*batch inputs"], latents: slice = slice(None)
+    ) -> Float[Tensor, "*batch kept_latents"]:
+        """There are none.
+
+        Raises:
+            InvalidRequestError: always.
+        """
+        raise InvalidRequestError(
+            "Matching pursuit finds its latents one after the other; they have no pre-activations."
+        )
+
+    def encode(
+        self, inputs: Float[Tensor, "*batch inputs"], latents: slice = slice(None)
+    ) -> Float[Tensor, "*batch kept_latents"]:
+        """The latents; all are sought, whatever slice is wanted."""
+        remaining = self._scaled(self._checked(inputs)) - self.pre_bias
+        found = torch.zeros(*remaining.shape[:-1], self.n_latents, dtype=self.dtype, device=self.device)
+        done = torch.zeros(remaining.shape[:-1], dtype=torch.bool, device=self.device)
+        before = torch.zeros_like(found, dtype=torch.bool)
+        for _ in range(self.n_inputs if self.max_iterations is None else self.max_iterations):
+            with torch.no_grad():
+                best = (remaining @ self.decoder_weight).relu().max(dim=-1).indices
+            direction = self.write_rows[best]
+            amount = ((remaining * direction).sum(dim=-1).relu() * ~done).unsqueeze(-1)
+            found = found.scatter_add(-1, best.unsqueeze(-1), amount)
+            remaining = remaining - amount * direction
+            if self.stop_on_duplicate_support:
+                done = done | ((found != 0) == before).all(dim=-1)
+                before = found != 0
+            if self.residual_threshold > 0:
+                done = done | (remaining.detach().norm(dim=-1) < self.residual_threshold)
+            if bool(done.all()):
+                break
+        return found[..., latents]
+
+    def without_dead_latents(self, dead_after: int) -> "Autoencoder":
+        """Not supported: which latents are sought depends on all of them.
+
+        Raises:
+            AutoencoderFormatError: always.
+        """
+        raise AutoencoderFormatError("Latents of a matching pursuit autoencoder cannot be left out.")
+
+
+@dataclass(frozen=True, eq=False)
+class PredictionAttention:
+    """One attention layer over latents, which predicts a token's latents from those before it; (outputs, inputs)."""
+
+    n_heads: int
+    query_weight: Float[Tensor, "narrow latents"]
+    query_bias: Float[Tensor, " narrow"]
+    key_weight: Float[Tensor, "narrow latents"]
+    key_bias: Float[Tensor, " narrow"]
+    value_weight: Float[Tensor, "latents latents"]
+    value_bias: Float[Tensor, " latents"]
+    output_weight: Float[Tensor, "latents latents"]
+    output_bias: Float[Tensor, " latents"]
+
+    def predict(
+        self, context: Float[Tensor, "*batch tokens latents"], target: Float[Tensor, "*batch tokens latents"]
+    ) -> Float[Tensor, "*batch tokens latents"]:
+        """What the tokens of `context` up to each token's own say of it."""
+
+        def heads(of: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+            projected = torch.nn.functional.linear(of, weight, bias)
+            return projected.unflatten(-1, (self.n_heads, -1)).transpose(-3, -2)
+
+        attended = torch.nn.functional.scaled_dot_product_attention(
+            heads(target, self.query_weight, self.query_bias),
+            heads(context, self.key_weight, self.key_bias),
+            heads(context, self.value_weight, self.value_bias),
+            is_causal=True,
+        )
+        joined = attended.transpose(-3, -2).flatten(-2)
+        return torch.nn.functional.linear(joined, self.output_weight, self.output_bias)
+
+    def to(self, device: torch.device | str | None, dtype: torch.dtype | None) -> "PredictionAttention":
+        """The same on another device, or of another floating-point type."""
+        tensors: dict[str, Any] = {
+            name: value.to(device=device, dtype=dtype)
+            for name, value in vars(self).items()
+            if isinstance(value, Tensor)
+        }
+        return replace(self, **tensors)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class TemporalAutoencoder(Autoencoder):
+    """Latents of what is new at a token: attention over the latents before it predicts the rest (arXiv:2511.01836).
+
+    Inputs are whole sequences, (…, tokens, inputs). `encode` gives the new part's latents; the reconstruction is the
+    decoded new part plus the predicted one, so that `decode` needs the inputs.
+
+    Attributes:
+        attention_layers: what predicts, one after the other.
+        input_factor: what inputs are multiplied with first, and reconstructions divided by last.
+    """
+
+    attention_layers: tuple[PredictionAttention, ...] = ()
+    input_factor: float = 1.0
+
+    @property
+    def _encoder_scale(self) -> float:
+        return 1 / (4 * self.n_inputs)
+
+    def pre_activations(
+        self, inputs: Float[Tensor, "*batch tokens inputs"], latents: slice = slice(None)
+    ) -> Float[Tensor, "*batch tokens kept_latents"]:
+        """The pre-activations of the new part's latents, or of a slice of them."""
+        new, _ = self._new_and_predicted(inputs)
+        return new * self._encoder_scale @ self.encoder_weight[latents].T
+
+    def decode(
+        self,
+        latents: Float[Tensor, "*batch tokens latents"],
+        inputs: Float[Tensor, "*batch tokens inputs"] | None = None,
+    ) -> Float[Tensor, "*batch tokens inputs"]:
+        """The decoded latents plus what was predicted of `inputs`.
+
+        Raises:
+            InvalidRequestError: the inputs are not given.
+        """
+        if inputs is None:
+            raise InvalidRequestError(
+                "A temporal autoencoder's decode(latents, inputs) needs the inputs, to predict them."
+            )
+        _, predicted = self._new_and_predicted(inputs)
+        bias = self.pre_bias if self.output_bias is None else self.output_bias
+        decoded = (latents.to(self.dtype) + predicted) @ self.write_rows + bias
+        scaling = self.input_scaling.of(self._checked(inputs))
+        return (decoded * scaling.multiplier + scaling.shift) / self.input_factor
+
+    def token_multiplier(self, inputs: Float[Tensor, "*batch inputs"]) -> Float[Tensor, "*batch 1"]:
+        """What each token's decoded latents are multiplied with to undo the input scaling."""
+        return super().token_multiplier(inputs) / self.input_factor
+
+    @property
+    def scales_inputs(self) -> bool:
+        """True: decoding needs the inputs."""
+        return True
+
+    def _new_and_predicted(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        """What no earlier token predicts of the inputs, and the latents of what they do."""
+        checked = self._checked(inputs)
+        scaling = self.input_scaling.of(checked)
+        remaining = (checked * self.input_factor - scaling.shift) / scaling.divisor - self.pre_bias
+        predicted = remaining.new_zeros(*remaining.shape[:-1], self.n_latents)
+        for layer in self.attention_layers:
+            seen = (remaining * self._encoder_scale @ self.encoder_weight.T).relu()
+            earlier = torch.cat([torch.zeros_like(seen[..., :1, :]), seen[..., :-1, :]], dim=-2)
+            guess = layer.predict(earlier, seen).relu()
+            direction = guess @ self.write_rows
+            length = direction.norm(dim=-1, keepdim=True) + _TINY
+            amount = (direction * remaining).sum(dim=-1, keepdim=True) / length**2
+            predicted = predicted + guess * amount
+            remaining = remaining - amount * direction
+        return remaining, predicted
+
+    def without_dead_latents(self, dead_after: int) -> "Autoencoder":
+        """Not supported: what is predicted depends on all of them.
+
+        Raises:
+            AutoencoderFormatError: always.
+        """
+        raise AutoencoderFormatError("Latents of a temporal autoencoder cannot be left out.")
+
+    def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> "Autoencoder":
+        """The same autoencoder on another device, or with weights of another floating-point dtype."""
+        layers = tuple(layer.to(device, dtype) for layer in self.attention_layers)
+        return replace(super().to(device, dtype), attention_layers=layers)  # type: ignore[call-arg]

@@ -1,0 +1,1 @@
+"""Checkpoints: the formats that models are loaded from, and `load_model`."""

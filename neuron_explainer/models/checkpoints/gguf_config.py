@@ -1,0 +1,139 @@
+"""The configuration of a llama GGUF file, in Hugging Face's words."""
+
+import math
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from neuron_explainer.errors import MalformedCheckpointError, UnsupportedCheckpointError
+from neuron_explainer.models.tensor_files.gguf_file import GgufFile
+
+ROTARY_FACTORS = "rope_freqs.weight"
+"""The tensor that says what Llama 3 stretches each pair's wavelength by."""
+
+
+def config_from_gguf(file: GgufFile) -> dict[str, Any]:
+    """The configuration of a llama GGUF file, as Hugging Face's `config.json` would say it.
+
+    Raises:
+        MalformedCheckpointError: a size that every llama file states is missing.
+        UnsupportedCheckpointError: its rotary embedding is stretched in a way that is not supported.
+    """
+    n_heads = size_stated(file, "llama.attention.head_count")
+    d_model = size_stated(file, "llama.embedding_length")
+    d_head = size_stated(file, "llama.attention.key_length", d_model // n_heads)
+    n_rotary_channels = size_stated(file, "llama.rope.dimension_count", d_head)
+    if n_rotary_channels != d_head:
+        raise UnsupportedCheckpointError(
+            f"{file.path} turns {n_rotary_channels} of each head's {d_head} channels by position; llama turns all.",
+            file=file.path,
+        )
+    if file.metadata.get("llama.expert_count", 0):
+        raise UnsupportedCheckpointError(
+            f"{file.path} is a mixture of experts, which is not supported.", file=file.path
+        )
+    return {
+        "model_type": "llama",
+        "num_hidden_layers": size_stated(file, "llama.block_count"),
+        "num_attention_heads": n_heads,
+        "num_key_value_heads": size_stated(file, "llama.attention.head_count_kv", n_heads),
+        "hidden_size": d_model,
+        "head_dim": d_head,
+        "intermediate_size": size_stated(file, "llama.feed_forward_length"),
+        "max_position_embeddings": size_stated(file, "llama.context_length"),
+        "rms_norm_eps": _number(file, "llama.attention.layer_norm_rms_epsilon"),
+        "rope_theta": _number(file, "llama.rope.freq_base", 10000.0),
+        "rope_scaling": _rope_scaling(file, d_head),
+        "hidden_act": "silu",
+        "vocab_size": _embedding_shape(file)[0],
+        "tie_word_embeddings": "output.weight" not in file.tensors,
+        "attention_bias": "blk.0.attn_q.bias" in file.tensors,
+        "mlp_bias": "blk.0.ffn_down.bias" in file.tensors,
+        "eos_token_id": file.metadata.get("tokenizer.ggml.eos_token_id"),
+    }
+
+
+def _rope_scaling(file: GgufFile, d_head: int) -> dict[str, Any] | None:
+    kind = file.metadata.get("llama.rope.scaling.type", "none")
+    if kind == "linear":
+        return {"rope_type": "linear", "factor": _number(file, "llama.rope.scaling.factor")}
+    if kind != "none":
+        raise UnsupportedCheckpointError(
+            f"{file.path}: its rotary embedding follows the rule {kind!r}; supported are 'linear' and Llama 3's.",
+            file=file.path,
+        )
+    return _llama_3_scaling(file, d_head) if ROTARY_FACTORS in file.tensors else None
+
+
+def _llama_3_scaling(file: GgufFile, d_head: int) -> dict[str, Any]:
+    """Llama 3's constants, recognised by the factors that the file holds in their place.
+
+    A file holds what each wavelength is stretched by, not the constants that this was computed from; these are the same
+    in all Llama 3 models but for the factor itself, which the longest wavelength shows.
+    """
+    stored = file.read(ROTARY_FACTORS, dtype=torch.float32, device=torch.device("cpu"))
+    scaling = {
+        "rope_type": "llama3",
+        "factor": round(float(stored.max()), 3),
+        "low_freq_factor": 1.0,
+        "high_freq_factor": 4.0,
+        "original_max_position_embeddings": 8192,
+    }
+    expected = llama_3_stretch(scaling, base=_number(file, "llama.rope.freq_base", 10000.0), n_channels=d_head)
+    if stored.shape != expected.shape or not torch.allclose(stored, expected, rtol=1e-3):
+        raise UnsupportedCheckpointError(
+            f"{file.path}: tensor {ROTARY_FACTORS!r} stretches the rotary embedding in another way than Llama 3 does, "
+            "and no other is supported.",
+            file=file.path,
+            tensor=ROTARY_FACTORS,
+        )
+    return scaling
+
+
+def llama_3_stretch(scaling: dict[str, Any], *, base: float, n_channels: int) -> Float[Tensor, "pairs"]:
+    """What Llama 3's rule stretches each pair's wavelength by.
+
+    Wavelengths above original/low_freq_factor are stretched by `factor`, those below original/high_freq_factor not at
+    all; between, the frequency runs linearly in original/wavelength from the one to the other.
+    """
+    factor, original = scaling["factor"], scaling["original_max_position_embeddings"]
+    low, high = scaling["low_freq_factor"], scaling["high_freq_factor"]
+    exponents = torch.arange(0, n_channels, 2, dtype=torch.float64) / n_channels
+    wavelengths = 2 * math.pi * base**exponents
+    unstretched_share = ((original / wavelengths - low) / (high - low)).clamp(0, 1)
+    return (1 / (unstretched_share + (1 - unstretched_share) / factor)).to(torch.float32)
+
+
+def _embedding_shape(file: GgufFile) -> tuple[int, ...]:
+    embedding = file.tensors.get("token_embd.weight")
+    if embedding is None or len(embedding.shape) != 2:
+        raise MalformedCheckpointError(f"{file.path} has no matrix 'token_embd.weight'.", file=file.path)
+    return embedding.shape
+
+
+def size_stated(file: GgufFile, key: str, default: int | None = None) -> int:
+    """A size that a file states, or the default.
+
+    Raises:
+        MalformedCheckpointError: it states none, and there is no default; or it is no whole number above 0.
+    """
+    value = _required(file, key, default)
+    if not isinstance(value, int) or value < 1:
+        raise MalformedCheckpointError(f"{file.path}: {key} is {value!r}; it must be 1 or more.", file=file.path)
+    return value
+
+
+def _number(file: GgufFile, key: str, default: float | None = None) -> float:
+    value = _required(file, key, default)
+    if not isinstance(value, int | float) or not 0 < value < math.inf:
+        raise MalformedCheckpointError(f"{file.path}: {key} is {value!r}; it must be above 0.", file=file.path)
+    return value
+
+
+def _required(file: GgufFile, key: str, default: Any = None) -> Any:
+    value = file.metadata.get(key, default)
+    if value is None:
+        raise MalformedCheckpointError(f"{file.path} does not state {key!r}; every llama file does.", file=file.path)
+    return value

@@ -1,0 +1,201 @@
+"""The tokenizer that a GGUF file brings: built from its vocabulary, merges and scores."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, normalizers, pre_tokenizers, processors
+from tokenizers.models import BPE
+
+from neuron_explainer.errors import TokenizerError
+from neuron_explainer.models.tensor_files.gguf_file import GgufFile
+from neuron_explainer.models.tokenizers.token_bytes import SPACE_MARK
+from neuron_explainer.models.tokenizers.tokenizer import ModelTokenizer
+
+# llama.cpp's kinds of token
+_UNKNOWN, _CONTROL, _USER_DEFINED = 2, 3, 4
+
+# How text is cut before byte pairs are merged, by the name that llama.cpp writes as `tokenizer.ggml.pre`. Contractions
+# and words are the same everywhere; the ways to cut numbers and line breaks are what differs.
+_CONTRACTIONS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)"
+_WORDS = r"[^\r\n\p{L}\p{N}]?\p{L}+"
+_REST = r" ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+_PATTERN_LLAMA_3 = rf"{_CONTRACTIONS}|{_WORDS}|\p{{N}}{{1,3}}|{_REST}"
+_PATTERN_QWEN_2 = rf"{_CONTRACTIONS}|{_WORDS}|\p{{N}}|{_REST}"
+_LIKE_GPT_2 = ("gpt-2", "gpt2", "phi-2", "olmo", "mpt")
+_SINGLE_DIGITS = ("smollm", "starcoder", "refact", "command-r", "codeshell", "exaone")
+_LIKE_LLAMA_3 = ("llama-bpe", "llama3", "llama-v3", "falcon3")
+_LIKE_QWEN_2 = ("qwen2", "deepseek-r1-qwen")
+SUPPORTED_PRE_TOKENIZERS = (*_LIKE_GPT_2, *_SINGLE_DIGITS, *_LIKE_LLAMA_3, *_LIKE_QWEN_2)
+SUPPORTED_VOCABULARIES = ("gpt2", "llama")
+
+
+def tokenizer_from_gguf(file: GgufFile) -> ModelTokenizer:
+    """Build the tokenizer that a GGUF file describes.
+
+    Two kinds of vocabulary are known: "gpt2", byte-level BPE with its merges, and "llama", SentencePiece's BPE with a
+    score for each piece.
+
+    Raises:
+        TokenizerError: the file has no vocabulary, or one of another kind; the error names the kinds that there are.
+    """
+    kind = file.metadata.get("tokenizer.ggml.model")
+    if kind not in SUPPORTED_VOCABULARIES:
+        raise TokenizerError(
+            f"{file.path}: its tokenizer is of kind {kind!r}; {', '.join(map(repr, SUPPORTED_VOCABULARIES))} are "
+            "supported. Pass `tokenizer=` the model's tokenizer.json."
+        )
+    tokens = _entry(file, "tokenizer.ggml.tokens", list)
+    if len(set(tokens)) != len(tokens):
+        raise TokenizerError(f"{file.path}: its vocabulary has the same token twice.")
+    tokenizer = _byte_level_bpe(file, tokens) if kind == "gpt2" else _sentencepiece_bpe(file, tokens)
+    _add_special_tokens(tokenizer, file, tokens)
+    _add_sentence_marks(tokenizer, file, tokens, first_token_by_default=kind == "llama")
+    return ModelTokenizer(tokenizer, origin=str(file.path))
+
+
+def _byte_level_bpe(file: GgufFile, tokens: list[str]) -> Tokenizer:
+    # A merge is written as its two parts with a space between; a part may itself begin with a space.
+    id_by_token = {token: token_id for token_id, token in enumerate(tokens)}
+    merges = []
+    for merge in _entry(file, "tokenizer.ggml.merges", list):
+        cut = merge.find(" ", 1)
+        left, right = merge[:cut], merge[cut + 1 :]
+        if cut < 0 or not {left, right, left + right} <= id_by_token.keys():
+            raise TokenizerError(f"{file.path}: its vocabulary lacks what the merge {merge!r} joins or makes.")
+        merges.append((left, right))
+    name = file.metadata.get("tokenizer.ggml.pre", "gpt-2")
+    tokenizer = Tokenizer(
+        BPE(
+            vocab=id_by_token,
+            merges=merges,
+            # Llama 3's vocabulary has whole words that its merges never reach; they are taken as they are.
+            ignore_merges=name in _LIKE_LLAMA_3,
+        )
+    )
+    tokenizer.pre_tokenizer = _pre_tokenizer(file, name)
+    tokenizer.decoder = decoders.ByteLevel()
+    return tokenizer
+
+
+def _pre_tokenizer(file: GgufFile, name: str) -> pre_tokenizers.PreTokenizer:
+    if name in _LIKE_GPT_2:
+        return pre_tokenizers.ByteLevel(add_prefix_space=False)
+    if name in _SINGLE_DIGITS:
+        return pre_tokenizers.Sequence(
+            [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+        )
+    if name in _LIKE_LLAMA_3 or name in _LIKE_QWEN_2:
+        pattern = _PATTERN_LLAMA_3 if name in _LIKE_LLAMA_3 else _PATTERN_QWEN_2
+        return pre_tokenizers.Sequence(
+            [
+                pre_tokenizers.Split(Regex(pattern), "isolated"),
+                pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+            ]
+        )
+    raise TokenizerError(
+        f"{file.path}: its tokenizer cuts text by the rule {name!r}; the rules {', '.join(SUPPORTED_PRE_TOKENIZERS)} "
+        "are supported. Pass `tokenizer=` the model's tokenizer.json."
+    )
+
+
+def _sentencepiece_bpe(file: GgufFile, tokens: list[str]) -> Tokenizer:
+    id_by_token = {token: token_id for token_id, token in enumerate(tokens)}
+    scores = _entry(file, "tokenizer.ggml.scores", list)
+    unknown = file.metadata.get("tokenizer.ggml.unknown_token_id", 0)
+    if len(scores) != len(tokens) or not 0 <= unknown < len(tokens):
+        raise TokenizerError(
+            f"{file.path}: {len(scores)} scores and unknown token {unknown} do not fit its {len(tokens)} tokens."
+        )
+    tokenizer = Tokenizer(
+        BPE(
+            vocab=id_by_token,
+            merges=merges_from_scores(tokens, scores),
+            unk_token=tokens[unknown],
+            fuse_unk=True,
+            byte_fallback=True,
+        )
+    )
+    adds_space = file.metadata.get("tokenizer.ggml.add_space_prefix", True)
+    steps: list[normalizers.Normalizer] = [normalizers.Prepend(SPACE_MARK)] if adds_space else []
+    tokenizer.normalizer = normalizers.Sequence([*steps, normalizers.Replace(" ", SPACE_MARK)])
+    tokenizer.decoder = decoders.Sequence(
+        [
+            decoders.Replace(SPACE_MARK, " "),
+            decoders.ByteFallback(),
+            decoders.Fuse(),
+            *([decoders.Strip(" ", 1, 0)] if adds_space else []),
+        ]
+    )
+    return tokenizer
+
+
+def merges_from_scores(tokens: Sequence[str], scores: Sequence[float]) -> list[tuple[str, str]]:
+    """The merges of a SentencePiece BPE vocabulary, first the one to be done first.
+
+    SentencePiece joins whichever two neighbours give the piece of the highest score; so every way to cut a piece into
+    two pieces is a merge, and merges come in the order of their results' scores.
+    """
+    known = dict(zip(tokens, scores, strict=True))
+    id_by_token = {token: token_id for token_id, token in enumerate(tokens)}
+    merges = [
+        (-score, id_by_token[token[:cut]], id_by_token[token[cut:]], token[:cut], token[cut:])
+        for token, score in known.items()
+        for cut in range(1, len(token))
+        if token[:cut] in known and token[cut:] in known
+    ]
+    return [(left, right) for *_, left, right in sorted(merges)]
+
+
+def _add_special_tokens(tokenizer: Tokenizer, file: GgufFile, tokens: list[str]) -> None:
+    """Make control tokens recognised in text, as the names of special tokens are."""
+    types = file.metadata.get("tokenizer.ggml.token_type", [])
+    special = {_UNKNOWN, _CONTROL}
+    tokenizer.add_special_tokens(
+        [
+            AddedToken(token, special=True, normalized=False)
+            for token, kind in zip(tokens, types, strict=False)
+            if kind in special
+        ]
+    )
+    tokenizer.add_tokens(
+        [
+            AddedToken(token, special=False, normalized=False)
+            for token, kind in zip(tokens, types, strict=False)
+            if kind == _USER_DEFINED
+        ]
+    )
+
+
+def _add_sentence_marks(
+    tokenizer: Tokenizer, file: GgufFile, tokens: list[str], *, first_token_by_default: bool
+) -> None:
+    """Put the beginning-of-sequence and end-of-sequence tokens around texts, where the file asks for it."""
+    before = _mark(file, tokens, "bos", default=first_token_by_default)
+    after = _mark(file, tokens, "eos", default=False)
+    marks = [mark for mark in (before, after) if mark is not None]
+    if marks:
+        template = " ".join([*([before[0]] if before else []), "$A", *([after[0]] if after else [])])
+        tokenizer.post_processor = processors.Sequence(
+            [
+                *([tokenizer.post_processor] if tokenizer.post_processor is not None else []),
+                processors.TemplateProcessing(single=template, special_tokens=marks),
+            ]
+        )
+
+
+def _mark(file: GgufFile, tokens: list[str], name: str, *, default: bool) -> tuple[str, int] | None:
+    token_id = file.metadata.get(f"tokenizer.ggml.{name}_token_id")
+    if not file.metadata.get(f"tokenizer.ggml.add_{name}_token", default) or token_id is None:
+        return None
+    if not 0 <= token_id < len(tokens):
+        raise TokenizerError(f"{file.path}: its {name} token is {token_id}, of {len(tokens)} tokens.")
+    return tokens[token_id], token_id
+
+
+def _entry(file: GgufFile, key: str, kind: type) -> Any:
+    value = file.metadata.get(key)
+    if not isinstance(value, kind):
+        raise TokenizerError(
+            f"{file.path} has no {key}, so its tokenizer cannot be built. Pass `tokenizer=` the model's tokenizer.json."
+        )
+    return value

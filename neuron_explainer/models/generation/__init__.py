@@ -1,0 +1,1 @@
+"""Generation: sampling tokens one by one, as ids and as text."""

@@ -1,0 +1,109 @@
+"""Letting a model write, token by token, with whatever interventions are active."""
+
+from collections.abc import Collection, Iterator, Sequence
+
+import torch
+
+from neuron_explainer.errors import InvalidRequestError, PromptError
+from neuron_explainer.models.generation.sampling import Sampling
+from neuron_explainer.models.layers.key_value_cache import KeyValueCache
+from neuron_explainer.models.layers.token_checks import padded
+from neuron_explainer.models.transformer import Transformer
+
+
+def generate(
+    model: Transformer,
+    prompts: Sequence[Sequence[int]],
+    *,
+    max_new_tokens: int = 20,
+    sampling: Sampling | None = None,
+    stop_tokens: Collection[int] = (),
+    use_cache: bool = True,
+) -> list[list[int]]:
+    """The tokens with which a model goes on after some prompts.
+
+    Args:
+        model: runs once over the prompts and once for each new token. Interventions and recordings that are active take
+            part: they see the prompts first and then each new token alone (one position), or, without the cache, the
+            whole text each time.
+        prompts: token ids; lengths may differ.
+        max_new_tokens: how many tokens are written at most.
+        sampling: how tokens are chosen; None takes the most likely one.
+        stop_tokens: ids that end a text, such as the end-of-text token's.
+        use_cache: keep keys and values of earlier tokens instead of computing them again.
+
+    Returns:
+        For each prompt its new tokens; the stop token that ended it, if one did, is the last of them.
+
+    Raises:
+        PromptError: a prompt is empty, has ids outside of the vocabulary, or is too long to write that much after it.
+        InvalidRequestError: `max_new_tokens` is not positive.
+    """
+    texts: list[list[int]] = [[] for _ in prompts]
+    steps = stream(
+        model,
+        prompts,
+        max_new_tokens=max_new_tokens,
+        sampling=sampling,
+        stop_tokens=stop_tokens,
+        use_cache=use_cache,
+    )
+    for step in steps:
+        for text, token in zip(texts, step, strict=True):
+            if token is not None:
+                text.append(token)
+    return texts
+
+
+def stream(
+    model: Transformer,
+    prompts: Sequence[Sequence[int]],
+    *,
+    max_new_tokens: int = 20,
+    sampling: Sampling | None = None,
+    stop_tokens: Collection[int] = (),
+    use_cache: bool = True,
+) -> Iterator[list[int | None]]:
+    """As `generate`, each step as soon as it is there: a token for each prompt, None for those that have ended.
+
+    What is wrong with the request is said at once, before the first step is asked for.
+    """
+    if max_new_tokens < 1:
+        raise InvalidRequestError(f"max_new_tokens is {max_new_tokens}; at least one token must be asked for.")
+    longest = max((len(prompt) for prompt in prompts), default=0)
+    if longest + max_new_tokens - 1 > model.config.max_context_length:
+        raise PromptError(
+            f"A prompt of {longest} tokens and {max_new_tokens} more do not fit into the model's context of "
+            f"{model.config.max_context_length}: shorten the prompt or lower max_new_tokens."
+        )
+    padded(prompts)  # refuses what cannot be run
+    return _steps(model, prompts, max_new_tokens, sampling or Sampling(), frozenset(stop_tokens), use_cache)
+
+
+def _steps(
+    model: Transformer,
+    prompts: Sequence[Sequence[int]],
+    max_new_tokens: int,
+    sampling: Sampling,
+    stop_tokens: frozenset[int],
+    use_cache: bool,
+) -> Iterator[list[int | None]]:
+    generator = sampling.generator(model.device)
+    cache = KeyValueCache() if use_cache else None
+    texts = [list(prompt) for prompt in prompts]
+    has_ended = [False] * len(texts)
+    tokens, attention_mask = padded(texts)
+    for _ in range(max_new_tokens):
+        logits = model(tokens, attention_mask=attention_mask, logits_at="last", cache=cache)
+        chosen = sampling.choose(logits[:, 0], generator).tolist()
+        step = [None if ended else token for ended, token in zip(has_ended, chosen, strict=True)]
+        has_ended = [ended or token in stop_tokens for ended, token in zip(has_ended, chosen, strict=True)]
+        yield step
+        if all(has_ended):
+            return
+        if cache is None:
+            for text, token in zip(texts, chosen, strict=True):
+                text.append(token)
+            tokens, attention_mask = padded(texts)
+        else:
+            tokens, attention_mask = torch.tensor(chosen)[:, None], None

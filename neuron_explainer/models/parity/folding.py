@@ -1,0 +1,87 @@
+"""Folding norms' gains and biases into the weights that read from them: a copy for those who want directions alone."""
+
+import dataclasses
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from neuron_explainer.models.layers.norms import Norm
+from neuron_explainer.models.layers.unfilled import fill
+from neuron_explainer.models.transformer import Transformer
+from neuron_explainer.vocabulary.nodes import AttnSubNode
+
+_PARTS = {AttnSubNode.Q: "query", AttnSubNode.K: "key", AttnSubNode.V: "value"}
+
+
+def with_folded_norms(model: Transformer) -> Transformer:
+    """A copy in which the norms before attention, MLP and unembedding have gain 1 and bias 0.
+
+    What reads from a norm takes over its gain and bias: W (x * gain + bias) + b = (W * gain) x + (W bias + b). The copy
+    computes the same logits; its MLP and attention weights are then what multiplies the normalised residual stream. The
+    recorded outputs of the norms themselves differ. Norms of queries and keys, and those after attention and MLP, are
+    kept: nothing linear reads from them directly.
+
+    Args:
+        model: is not changed. Its weights are not shared with the copy where folding changes them.
+
+    Returns:
+        A model whose query, key and value weights are separate, with biases wherever a norm had one, and with an
+        unembedding of its own.
+    """
+    config = model.config
+    has_bias = config.norm_kind == "layer_norm"
+    folded = Transformer(
+        dataclasses.replace(
+            config,
+            qkv_layout="separate",
+            qkv_bias=config.qkv_bias or has_bias,
+            mlp_bias=config.mlp_bias or has_bias,
+            unembedding_bias=config.unembedding_bias or has_bias,
+            tied_unembedding=False,
+        )
+    )
+    weights: dict[str, Tensor] = {
+        name: parameter for name, parameter in model.named_parameters() if not name.endswith(("qkv_weight", "qkv_bias"))
+    }
+    for layer, block in enumerate(model.blocks):
+        prefix = f"blocks.{layer}."
+        for part, name in _PARTS.items():
+            weight, bias = block.attention.part(part)
+            _fold(weights, f"{prefix}attention.{name}", weight, bias, block.attention_norm)
+        _fold(weights, f"{prefix}mlp.input", block.mlp.input_weight, block.mlp.input_bias, block.mlp_norm)
+        if block.mlp.up_weight is not None:
+            _fold(weights, f"{prefix}mlp.up", block.mlp.up_weight, block.mlp.up_bias, block.mlp_norm)
+        if config.mlp_bias != folded.config.mlp_bias:
+            weights[f"{prefix}mlp.output_bias"] = block.mlp.output_weight.new_zeros(config.d_model)
+        _neutralise(weights, f"{prefix}attention_norm", block.attention_norm)
+        _neutralise(weights, f"{prefix}mlp_norm", block.mlp_norm)
+    _fold(weights, "unembedding", model.unembedding_weight, model.unembedding_bias, model.final_norm)
+    _neutralise(weights, "final_norm", model.final_norm)
+    for name, tensor in weights.items():
+        fill(folded, name, tensor)
+    return folded
+
+
+def _fold(
+    weights: dict[str, Tensor],
+    name: str,
+    weight: Float[Tensor, "outputs inputs"],
+    bias: Float[Tensor, "outputs"] | None,
+    norm: Norm,
+) -> None:
+    """Store the weight and bias of a linear map that takes a norm's gain and bias over."""
+    weight_name, bias_name = (name, f"{name}_bias") if name == "unembedding" else (f"{name}_weight", f"{name}_bias")
+    weights[weight_name] = (weight * norm.effective_gain).to(weight.dtype)
+    if norm.bias is not None:
+        shift = weight @ norm.bias
+        weights[bias_name] = shift if bias is None else bias + shift
+    elif bias is not None:
+        weights[bias_name] = bias
+
+
+def _neutralise(weights: dict[str, Tensor], name: str, norm: Norm) -> None:
+    """Store a gain of 1 and a bias of 0."""
+    weights[f"{name}.gain"] = torch.full_like(norm.gain, 1.0 - norm.gain_offset)
+    if norm.bias is not None:
+        weights[f"{name}.bias"] = torch.zeros_like(norm.bias)

@@ -1,0 +1,1 @@
+"""Bytes to tensors: safetensors, PyTorch and GGUF files."""

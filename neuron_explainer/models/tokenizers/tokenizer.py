@@ -1,0 +1,175 @@
+"""From text to token ids and back, with nothing lost.
+
+A token may be a piece of a character: "日" can be two tokens of one and two bytes. Such a token has no text of its own,
+so it is spelled by its bytes (`\\xe6`), and decoding the pieces together gives the character again.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import tokenizers
+
+from neuron_explainer.errors import InvalidRequestError, NotOneTokenError, TokenizerError
+from neuron_explainer.models.tokenizers.token_bytes import TokenSpelling
+
+TOKENIZER_FILE_NAME = "tokenizer.json"
+
+
+class ModelTokenizer:
+    """A model's tokenizer, over one of the `tokenizers` package.
+
+    Padding and truncation that the tokenizer was saved with are switched off: `encode` gives the whole text's tokens.
+    """
+
+    def __init__(self, tokenizer: tokenizers.Tokenizer, *, origin: str = "memory") -> None:
+        """Take over `tokenizer`; `origin` says in errors where it came from."""
+        tokenizer.no_padding()
+        tokenizer.no_truncation()
+        self.backend = tokenizer
+        self.origin = origin
+        self._spelling = TokenSpelling.of(tokenizer)
+
+    @classmethod
+    def from_file(cls, path: str | PathLike[str]) -> "ModelTokenizer":
+        """Read a `tokenizer.json`, or the one in a folder.
+
+        Raises:
+            TokenizerError: there is none, or it is malformed.
+        """
+        file = Path(path)
+        if file.is_dir():
+            file = file / TOKENIZER_FILE_NAME
+        if not file.is_file():
+            raise TokenizerError(
+                f"There is no {file}. A tokenizer is read from a {TOKENIZER_FILE_NAME}; pass `tokenizer=` the path of "
+                "one, a `tokenizers.Tokenizer`, or a fast tokenizer of `transformers`."
+            )
+        try:
+            return cls(tokenizers.Tokenizer.from_file(str(file)), origin=str(file))
+        except Exception as error:  # the package raises bare Exceptions
+            raise TokenizerError(f"{file} cannot be read as a tokenizer: {error}") from error
+
+    @classmethod
+    def of(cls, given: Any) -> "ModelTokenizer":
+        """The tokenizer that a caller means by `given`.
+
+        Args:
+            given: a ModelTokenizer, a `tokenizers.Tokenizer`, a fast tokenizer of `transformers` (both are copied, so
+                that later changes to their padding or truncation do not reach this one), or the path of a
+                `tokenizer.json` or of its folder.
+
+        Raises:
+            TokenizerError: it is something else; a slow tokenizer of `transformers`, for one.
+        """
+        if isinstance(given, cls):
+            return given
+        if isinstance(given, str | PathLike):
+            return cls.from_file(given)
+        backend = given if isinstance(given, tokenizers.Tokenizer) else getattr(given, "backend_tokenizer", None)
+        if isinstance(backend, tokenizers.Tokenizer):
+            return cls(tokenizers.Tokenizer.from_str(backend.to_str()), origin=f"{type(given).__name__} in memory")
+        slow = hasattr(given, "convert_ids_to_tokens")
+        raise TokenizerError(
+            f"A {type(given).__name__} is no tokenizer that this library can use. "
+            + ("It is a slow tokenizer of transformers; load the fast one (use_fast=True). " if slow else "")
+            + "What works: a fast tokenizer of transformers, a tokenizers.Tokenizer, or the path of a tokenizer.json."
+        )
+
+    @cached_property
+    def n_tokens(self) -> int:
+        """One more than the largest token id."""
+        return max(self.backend.get_vocab(with_added_tokens=True).values(), default=-1) + 1
+
+    @cached_property
+    def token_strings(self) -> list[str]:
+        """Every token as `decode_token_list` spells it, by id; an id that no token has is spelled by `unused_token`."""
+        strings = [unused_token(token_id) for token_id in range(self.n_tokens)]
+        for token_id in self.backend.get_vocab(with_added_tokens=True).values():
+            strings[token_id] = self.token_bytes(token_id).decode("utf-8", "backslashreplace")
+        return strings
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A SHA-256 of all token strings in order: equal for tokenizers whose ids mean the same."""
+        return hashlib.sha256(json.dumps(self.token_strings).encode()).hexdigest()
+
+    @cached_property
+    def _ids_by_string(self) -> Mapping[str, list[int]]:
+        ids: dict[str, list[int]] = {}
+        for token_id, string in enumerate(self.token_strings):
+            ids.setdefault(string, []).append(token_id)
+        return ids
+
+    def token_bytes(self, token_id: int) -> bytes:
+        """The UTF-8 bytes that a token stands for, which may be a part of a character.
+
+        Raises:
+            InvalidRequestError: no token has this id.
+        """
+        token = self.backend.id_to_token(token_id) if token_id >= 0 else None
+        if token is None:
+            raise InvalidRequestError(f"There is no token {token_id}: ids go from 0 to {self.n_tokens - 1}.")
+        return self._spelling.bytes_of(token_id, token)
+
+    def spelled_bytes(self, token_id: int) -> bytes:
+        """The same, but for an id that no token has the bytes of `unused_token`."""
+        has_token = token_id >= 0 and self.backend.id_to_token(token_id) is not None
+        return self.token_bytes(token_id) if has_token else unused_token(token_id).encode()
+
+    def encode(self, text: str, *, add_special_tokens: bool = True) -> list[int]:
+        """The token ids of a text.
+
+        Args:
+            text: any text; the names of special tokens (`<|endoftext|>`) in it become those tokens.
+            add_special_tokens: whether to add what this tokenizer puts around every text (Llama's: a
+                beginning-of-sequence token). Those of GPT-2, Pythia and SmolLM2 add nothing.
+        """
+        return self.backend.encode(text, add_special_tokens=add_special_tokens).ids
+
+    def decode(self, token_ids: Sequence[int]) -> str:
+        """The text of a sequence of tokens, special tokens included.
+
+        Bytes that are no valid UTF-8 even together are spelled `\\xNN`, as in `decode_token_list`.
+        """
+        text = b"".join(map(self.spelled_bytes, token_ids)).decode("utf-8", "backslashreplace")
+        return self._spelling.without_added_space(text)
+
+    def decode_token_list(self, token_ids: Sequence[int]) -> list[str]:
+        """Each token's own text; what is no valid UTF-8 by itself is spelled by its bytes (`\\xe2\\x80`).
+
+        An id that no token has (models pad their vocabularies) is spelled by `unused_token`.
+        """
+        strings = self.token_strings
+        return [strings[token_id] if 0 <= token_id < len(strings) else unused_token(token_id) for token_id in token_ids]
+
+    def encode_token_str(self, text: str) -> int:
+        """The id of the one token that a text is, a leading space included.
+
+        Raises:
+            NotOneTokenError: the text is no token or several; the error shows the pieces.
+        """
+        token_ids = self.encode(text, add_special_tokens=False)
+        if len(token_ids) == 1 and (self.token_strings[token_ids[0]] == text or not self._spelling.adds_leading_space):
+            return token_ids[0]
+        # A vocabulary whose tokenizer puts a space before every text (Llama's SentencePiece) has the token for
+        # " Paris", though encoding " Paris" gives a second space. What a view shows must lead back to its token.
+        same_spelling = self._ids_by_string.get(text, [])
+        if len(same_spelling) == 1:
+            return same_spelling[0]
+        pieces = self.decode_token_list(token_ids)
+        spaced = " " + text
+        hint = f"With a leading space, {spaced!r}, it is." if text[:1] != " " and self._is_one_token(spaced) else ""
+        raise NotOneTokenError(text, pieces, hint)
+
+    def _is_one_token(self, text: str) -> bool:
+        return len(self._ids_by_string.get(text, [])) == 1
+
+
+def unused_token(token_id: int) -> str:
+    """How an id that no token has is spelled."""
+    return f"<no token {token_id}>"

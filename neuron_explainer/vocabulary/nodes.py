@@ -1,0 +1,84 @@
+"""The kinds of component, where they are in a layer, and whether a tensor is an activation or a gradient."""
+
+from enum import StrEnum
+
+from neuron_explainer.vocabulary.dimensions import Dimension
+
+
+class PassType(StrEnum):
+    """Whether a tensor is an activation (FORWARD) or the gradient with respect to it (BACKWARD)."""
+
+    FORWARD = "forward"
+    BACKWARD = "backward"
+
+
+class NodeType(StrEnum):
+    """The kinds of component that have an activation and, most of them, write to the residual stream."""
+
+    ATTENTION_HEAD = "attention_head"
+    QK_CHANNEL = "qk_channel"
+    V_CHANNEL = "v_channel"
+    MLP_NEURON = "mlp_neuron"
+    AUTOENCODER_LATENT = "autoencoder_latent"
+    MLP_AUTOENCODER_LATENT = "mlp_autoencoder_latent"
+    ATTENTION_AUTOENCODER_LATENT = "attention_autoencoder_latent"
+    AUTOENCODER_LATENT_BY_TOKEN_PAIR = "autoencoder_latent_by_token_pair"
+    AUTOENCODER_ERROR = "autoencoder_error"
+    MLP_AUTOENCODER_ERROR = "mlp_autoencoder_error"
+    ATTENTION_AUTOENCODER_ERROR = "attention_autoencoder_error"
+    RESIDUAL_STREAM_CHANNEL = "residual_stream_channel"
+    LAYER = "layer"
+    TOKEN = "token"
+    VOCAB_TOKEN = "vocab_token"
+
+    @property
+    def is_autoencoder_latent(self) -> bool:
+        """Whether the node is an autoencoder's latent, whichever autoencoder it is."""
+        return self in (
+            NodeType.AUTOENCODER_LATENT,
+            NodeType.MLP_AUTOENCODER_LATENT,
+            NodeType.ATTENTION_AUTOENCODER_LATENT,
+            NodeType.AUTOENCODER_LATENT_BY_TOKEN_PAIR,
+        )
+
+
+class AttnSubNode(StrEnum):
+    """Which of a head's three inputs is meant."""
+
+    Q = "attn.q"
+    K = "attn.k"
+    V = "attn.v"
+
+
+class LocationWithinLayer(StrEnum):
+    """Where in a layer a quantity arises, in the order of a sequential layer."""
+
+    END_OF_PREV_LAYER = "end_of_prev_layer"
+    ATTN = "attn"
+    RESID_POST_ATTN = "resid_post_attn"
+    MLP = "mlp"
+    END_OF_LAYER = "end_of_layer"
+
+    def __lt__(self, other: str) -> bool:
+        order = list(LocationWithinLayer)
+        return order.index(self) < order.index(LocationWithinLayer(other))
+
+    def __le__(self, other: str) -> bool:
+        return self == other or self < other
+
+    def __gt__(self, other: str) -> bool:
+        return not self <= other
+
+    def __ge__(self, other: str) -> bool:
+        return not self < other
+
+
+NODE_TYPE_BY_LAST_DIMENSION: dict[Dimension, NodeType] = {
+    Dimension.ATTN_HEADS: NodeType.ATTENTION_HEAD,
+    Dimension.MLP_ACTS: NodeType.MLP_NEURON,
+    Dimension.AUTOENCODER_LATENTS: NodeType.AUTOENCODER_LATENT,
+    Dimension.RESIDUAL_STREAM_CHANNELS: NodeType.RESIDUAL_STREAM_CHANNEL,
+    Dimension.VOCAB_SIZE: NodeType.VOCAB_TOKEN,
+    Dimension.SINGLETON: NodeType.LAYER,
+}
+"""What one entry of an axis belongs to, where nothing else says it."""

@@ -1,0 +1,5 @@
+from .neuron_viewer import NeuronViewer
+
+__all__ = [
+    "NeuronViewer",
+]

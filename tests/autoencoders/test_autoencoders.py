@@ -1,0 +1,420 @@
+"""Autoencoders by hand-computed numbers, OpenAI's state dicts, contexts, and files that are refused."""
+
+import functools
+import http.server
+import pickle
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from neuron_explainer.errors import (
+    AutoencoderFormatError,
+    AutoencoderMismatchError,
+    InvalidRequestError,
+    MalformedCheckpointError,
+    MisconfiguredError,
+    MissingFileError,
+    UnknownNameError,
+    UnsupportedCheckpointError,
+)
+from neuron_explainer.models.autoencoder_context import (
+    AutoencoderConfig,
+    AutoencoderContext,
+    MultiAutoencoderContext,
+)
+from neuron_explainer.models.autoencoders.autoencoder import Autoencoder
+from neuron_explainer.models.autoencoders.input_scaling import InputScaling
+from neuron_explainer.models.autoencoders.latent_activations import Identity, JumpReLU, LatentActivation, ReLU, TopK
+from neuron_explainer.models.autoencoders.load_autoencoders import (
+    autoencoder_config,
+    load_autoencoders,
+    named_autoencoders,
+)
+from neuron_explainer.models.autoencoders.openai_files import autoencoder_from_state_dict, load_autoencoder
+from neuron_explainer.models.autoencoders.places import same_base_model
+from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
+from neuron_explainer.vocabulary.nodes import NodeType
+
+N_INPUTS, N_LATENTS = 4, 6
+
+
+def state_dict(seed: int = 0, **others: Any) -> dict[str, Any]:
+    generator = torch.Generator().manual_seed(seed)
+
+    def random(*shape: int) -> torch.Tensor:
+        return torch.randn(*shape, generator=generator)
+
+    return {
+        "encoder.weight": random(N_LATENTS, N_INPUTS),
+        "decoder.weight": random(N_INPUTS, N_LATENTS),
+        "pre_bias": random(N_INPUTS),
+        "latent_bias": random(N_LATENTS),
+        **others,
+    }
+
+
+def two_by_three(activation: LatentActivation, **others: Any) -> Autoencoder:
+    return Autoencoder(
+        encoder_weight=torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]]),
+        decoder_weight=torch.tensor([[1.0, 0.0, 2.0], [0.0, 1.0, -1.0]]),
+        pre_bias=torch.tensor([1.0, 2.0]),
+        latent_bias=torch.tensor([0.0, 0.5, -4.0]),
+        activation=activation,
+        **others,
+    )
+
+
+X = torch.tensor([[3.0, 1.0], [0.0, 6.0]])
+# x - pre_bias = (2, -1) and (-1, 4); pre-activations (2, -0.5, -3) and (-1, 4.5, -1)
+
+
+@pytest.mark.parametrize(
+    ("activation", "latents"),
+    [
+        (ReLU(), [[2.0, 0.0, 0.0], [0.0, 4.5, 0.0]]),
+        (Identity(), [[2.0, -0.5, -3.0], [-1.0, 4.5, -1.0]]),
+        (TopK(2), [[2.0, 0.0, 0.0], [0.0, 4.5, 0.0]]),
+        (TopK(2, relu=False), [[2.0, -0.5, 0.0], [0.0, 4.5, -1.0]]),
+        (TopK(1, relu=False, by_magnitude=True), [[0.0, 0.0, -3.0], [0.0, 4.5, 0.0]]),
+        (TopK(9, relu=False), [[2.0, -0.5, -3.0], [-1.0, 4.5, -1.0]]),
+        (JumpReLU(torch.tensor([2.0, 4.0, -5.0])), [[0.0, 0.0, 0.0], [0.0, 4.5, 0.0]]),
+    ],
+)
+def test_latents_by_hand(activation: LatentActivation, latents: list[list[float]]) -> None:
+    autoencoder = two_by_three(activation)
+    expected = torch.tensor(latents)
+    if isinstance(activation, TopK) and activation == TopK(2, relu=False):
+        # the second token's -1 stands twice; either of the two is among its two largest
+        assert (autoencoder.encode(X)[1] != 0).sum() == 2
+        torch.testing.assert_close(autoencoder.encode(X)[0], expected[0])
+        return
+    torch.testing.assert_close(autoencoder.encode(X), expected)
+    torch.testing.assert_close(autoencoder.encode(X, slice(1, 3)), expected[:, 1:3])
+
+
+def test_pre_activations_and_reconstruction_by_hand() -> None:
+    autoencoder = two_by_three(ReLU())
+    torch.testing.assert_close(autoencoder.pre_activations(X), torch.tensor([[2.0, -0.5, -3.0], [-1.0, 4.5, -1.0]]))
+    torch.testing.assert_close(autoencoder.pre_activations(X, slice(2, 3)), torch.tensor([[-3.0], [-1.0]]))
+    # decoded: 2 * (1, 0) and 4.5 * (0, 1), plus pre_bias
+    torch.testing.assert_close(autoencoder.reconstruct(X), torch.tensor([[3.0, 2.0], [1.0, 6.5]]))
+    with_output_bias = two_by_three(ReLU(), output_bias=torch.tensor([10.0, 20.0]))
+    torch.testing.assert_close(with_output_bias.reconstruct(X), torch.tensor([[12.0, 20.0], [10.0, 24.5]]))
+    torch.testing.assert_close(autoencoder.write_rows, torch.tensor([[1.0, 0.0], [0.0, 1.0], [2.0, -1.0]]))
+
+
+def test_input_scaling_by_hand() -> None:
+    x = torch.tensor([[1.0, 5.0]])  # mean 3, standard deviation sqrt(8), root mean square sqrt(13)
+    layer_norm = InputScaling.LAYER_NORM.of(x)
+    torch.testing.assert_close(layer_norm.shift, torch.tensor([[3.0]]))
+    torch.testing.assert_close(layer_norm.divisor, torch.tensor([[8**0.5 + 1e-5]]))
+    torch.testing.assert_close(layer_norm.multiplier, torch.tensor([[8**0.5]]))
+    torch.testing.assert_close(InputScaling.UNIT_MEAN_SQUARE.of(x).divisor, torch.tensor([[13**0.5]]))
+    identity = {"encoder_weight": torch.eye(2), "decoder_weight": torch.eye(2)}
+    biases = {"pre_bias": torch.zeros(2), "latent_bias": torch.zeros(2)}
+    for scaling in InputScaling:
+        autoencoder = Autoencoder(**identity, **biases, activation=Identity(), input_scaling=scaling)
+        torch.testing.assert_close(autoencoder.reconstruct(x), x, rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(
+            autoencoder.decode(torch.tensor([[1.0, 0.0]]), x) - autoencoder.decode(torch.zeros(1, 2), x),
+            torch.tensor([[1.0, 0.0]]) * autoencoder.token_multiplier(x),
+        )
+        if scaling is not InputScaling.NONE:
+            with pytest.raises(InvalidRequestError, match="needs the inputs"):
+                autoencoder.decode(autoencoder.encode(x))
+
+
+def test_gradients_reach_the_inputs_and_never_the_weights() -> None:
+    weights = {name: tensor.requires_grad_() for name, tensor in state_dict().items()}
+    autoencoder = autoencoder_from_state_dict(weights)
+    x = torch.randn(3, N_INPUTS, requires_grad=True)
+    autoencoder.reconstruct(x).sum().backward()
+    assert x.grad is not None
+    assert x.grad.abs().sum() > 0
+    assert all(tensor.grad is None for tensor in weights.values())
+
+
+def test_inputs_of_another_width_are_refused() -> None:
+    with pytest.raises(InvalidRequestError, match="trained on 2 numbers a token; the inputs have 3"):
+        two_by_three(ReLU()).encode(torch.zeros(1, 3))
+
+
+def test_a_half_precision_input_is_encoded_in_the_weights_type() -> None:
+    autoencoder = two_by_three(ReLU())
+    assert autoencoder.encode(X.half()).dtype is torch.float32
+    assert autoencoder.to(dtype=torch.float64).encode(X).dtype is torch.float64
+
+
+def test_top_k_state_dicts_of_2024_normalise_their_inputs() -> None:
+    """By OpenAI's formula: (x - mean) / (std + 1e-5), decoded * std + mean."""
+    raw = state_dict(activation="TopK", activation_state_dict={"k": 2, "postact_fn": "ReLU"})
+    autoencoder = autoencoder_from_state_dict(raw)
+    x = torch.randn(5, N_INPUTS, generator=torch.Generator().manual_seed(3))
+    mean, std = x.mean(-1, keepdim=True), x.std(-1, keepdim=True)
+    before = ((x - mean) / (std + 1e-5) - raw["pre_bias"]) @ raw["encoder.weight"].T + raw["latent_bias"]
+    kept = torch.zeros_like(before)
+    for token in range(5):
+        for latent in before[token].argsort(descending=True)[:2]:
+            kept[token, latent] = max(before[token, latent].item(), 0.0)
+    torch.testing.assert_close(autoencoder.encode(x), kept)
+    decoded = (kept @ raw["decoder.weight"].T + raw["pre_bias"]) * std + mean
+    torch.testing.assert_close(autoencoder.reconstruct(x), decoded)
+    assert "layer-normed" in autoencoder.applied[0]
+
+
+def test_state_dicts_say_their_activation() -> None:
+    assert isinstance(autoencoder_from_state_dict(state_dict()).activation, ReLU)
+    assert isinstance(autoencoder_from_state_dict(state_dict(activation="Identity")).activation, Identity)
+    k = torch.tensor(3)
+    settings = {"activation": "TopK", "activation_state_dict": {"k": k, "postact_fn": "Identity"}}
+    assert autoencoder_from_state_dict(state_dict(**settings)).activation == TopK(3, relu=False)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"encoder.weight": None}, "'encoder.weight' is missing"),
+        ({"decoder.weight": None}, "'decoder.weight' is missing"),
+        ({"latent_bias": torch.zeros(5)}, r"latent_bias must be \(6,\), not \(5,\)"),
+        ({"decoder.weight": torch.zeros(6, 4)}, r"decoder_weight must be \(4, 6\)"),
+        ({"encoder.weight": torch.zeros(6)}, "a floating-point matrix is needed"),
+        ({"pre_bias": torch.zeros(4, dtype=torch.int64)}, "a floating-point vector is needed"),
+        ({"pre_bias": torch.tensor([0.0, float("nan"), 0.0, 0.0])}, "pre_bias holds numbers that are not finite"),
+        ({"surprise": torch.zeros(1)}, "has no .'surprise'."),
+        ({"activation": "Sigmoid"}, "the activation 'Sigmoid' is not known"),
+        ({"activation": "TopK"}, "TopK needs 'activation_state_dict'"),
+        ({"activation": "TopK", "activation_state_dict": {"k": 0}}, "k is 0"),
+        ({"activation": "TopK", "activation_state_dict": {"k": 2, "postact_fn": "eval"}}, "postact_fn 'eval'"),
+    ],
+)
+def test_malformed_state_dicts_are_refused(change: dict[str, Any], message: str) -> None:
+    changed = {name: value for name, value in (state_dict() | change).items() if value is not None}
+    with pytest.raises(AutoencoderFormatError, match=message):
+        autoencoder_from_state_dict(changed)
+
+
+def test_a_tied_decoder_is_the_encoder_transposed() -> None:
+    raw = state_dict()
+    encoder = raw["encoder.weight"]
+    raw["decoder.linear.weight"] = raw["encoder.weight"]
+    del raw["decoder.weight"]
+    torch.testing.assert_close(autoencoder_from_state_dict(raw).decoder_weight, encoder.T)
+
+
+def test_dead_latents_are_left_out_and_the_others_keep_their_numbers() -> None:
+    raw = state_dict(stats_last_nonzero=torch.tensor([0, 100, 3, 77, 76, 10**6]))
+    whole = autoencoder_from_state_dict(raw)
+    alive = whole.without_dead_latents(76)
+    assert alive.latent_indices is not None
+    assert alive.latent_indices.tolist() == [0, 2, 4]
+    x = torch.randn(5, N_INPUTS)
+    torch.testing.assert_close(alive.encode(x), whole.encode(x)[:, [0, 2, 4]])
+    assert alive.without_dead_latents(1).latent_indices.tolist() == [0]  # type: ignore[union-attr]
+    with pytest.raises(AutoencoderFormatError, match="no stats_last_nonzero"):
+        autoencoder_from_state_dict(state_dict()).without_dead_latents(76)
+    with pytest.raises(AutoencoderFormatError, match="All 6 latents"):
+        whole.without_dead_latents(-1)
+
+
+# Files
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Path:
+    for layer in (0, 2):
+        statistics = torch.tensor([0, 0, 0, 10**9, 0, 10**9 * layer])
+        torch.save(state_dict(layer, stats_last_nonzero=statistics), tmp_path / f"{layer}.pt")
+    return tmp_path
+
+
+def test_autoencoders_are_loaded_when_asked_for_and_once(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from neuron_explainer.models.autoencoders import openai_files
+
+    read = []
+    original = openai_files.read_pytorch_file
+    monkeypatch.setattr(openai_files, "read_pytorch_file", lambda path: read.append(str(path)) or original(path))
+    context = load_autoencoders(files, DerivedScalarType.MLP_POST_ACT)
+    assert context.layer_indices == (0, 2)
+    assert not read
+    first = context.get_autoencoder(2)
+    assert context.get_autoencoder(2) is first
+    assert read == [str(files / "2.pt")]
+    torch.testing.assert_close(first.encoder_weight, state_dict(2)["encoder.weight"])
+    with pytest.raises(AutoencoderMismatchError, match=r"for layer 1; there is for the layers \[0, 2\]"):
+        context.get_autoencoder(1)
+
+
+def test_dead_latents_are_left_out_of_a_context_when_asked(files: Path) -> None:
+    context = load_autoencoders(files, DerivedScalarType.MLP_POST_ACT, omit_dead_latents=True)
+    assert context.get_autoencoder(0).n_latents == 5
+    assert context.get_autoencoder(2).n_latents == 4
+    with pytest.raises(MisconfiguredError, match="differ in their number"):
+        _ = context.n_latents
+    assert load_autoencoders(files, DerivedScalarType.MLP_POST_ACT).n_latents == 6
+
+
+def test_sources_by_template_mapping_and_layers(files: Path) -> None:
+    dst = DerivedScalarType.RESID_DELTA_ATTN
+    template = f"{files}/{{layer}}.pt"
+    by_template = load_autoencoders(template, dst, layers=[2])
+    assert by_template.layer_indices == (2,)
+    by_mapping = load_autoencoders({7: files / "2.pt"}, dst)
+    torch.testing.assert_close(by_mapping.get_autoencoder(7).pre_bias, by_template.get_autoencoder(2).pre_bias)
+    with pytest.raises(InvalidRequestError, match="say which layers"):
+        load_autoencoders(template, dst)
+    with pytest.raises(InvalidRequestError, match="Give dst"):
+        load_autoencoders(files)
+    with pytest.raises(InvalidRequestError, match=r"no autoencoders for layers \[1\]"):
+        load_autoencoders(files, dst, layers=[0, 1])
+    with pytest.raises(MissingFileError):
+        load_autoencoders(files / "nothing_here", dst)
+
+
+@pytest.mark.parametrize("name", ["ae-mlp-post-act-v1", "ae-mlp-post-act-v4", "ae-resid-delta-mlp-v1"])
+def test_the_public_names(name: str) -> None:
+    config = autoencoder_config(name)
+    version = "" if name.endswith("v1") else "_v4"
+    folder = config.dst.value + version
+    root = "https://openaipublic.blob.core.windows.net/sparse-autoencoder/gpt2-small"
+    assert config.autoencoder_path_by_layer_index[11] == f"{root}/{folder}/autoencoders/11.pt"
+    assert len(config.autoencoder_path_by_layer_index) == 12
+    assert config.base_model_name == "gpt2-small"
+    assert config.name == name
+
+
+def test_names_that_are_not_known_are_answered_with_those_that_are() -> None:
+    assert {"ae-resid-delta-mlp-v4", "ae-resid-delta-attn-v4"} <= set(named_autoencoders())
+    with pytest.raises(UnknownNameError, match="There is: ae-mlp-post-act-v1, ae-mlp-post-act-v4"):
+        autoencoder_config("ae-mlp-post-act-v5")
+    with pytest.raises(InvalidRequestError, match="is of mlp_post_act"):
+        autoencoder_config("ae-mlp-post-act-v4", DerivedScalarType.RESID_DELTA_MLP)
+
+
+@pytest.fixture
+def address(files: Path) -> Iterator[str]:
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *_: object) -> None:
+            pass
+
+    handler = functools.partial(Quiet, directory=str(files))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join(timeout=5)
+
+
+def test_a_url_is_read_through_the_disk_cache(address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NEURON_EXPLAINER_CACHE", str(tmp_path / "cache"))
+    context = load_autoencoders(f"{address}/{{layer}}.pt", DerivedScalarType.MLP_POST_ACT, layers=[2, 5])
+    torch.testing.assert_close(context.get_autoencoder(2).pre_bias, state_dict(2)["pre_bias"])
+    with pytest.raises(MissingFileError):
+        context.get_autoencoder(5)
+
+
+class Hostile:
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (print, ("this must not run",))
+
+
+def test_files_that_would_run_code_are_not_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "0.pt"
+    torch.save(state_dict(activation=Hostile()), path)
+    with pytest.raises(UnsupportedCheckpointError, match="could run its code"):
+        load_autoencoder(path)
+    path.write_bytes(pickle.dumps(Hostile()))
+    with pytest.raises((UnsupportedCheckpointError, MalformedCheckpointError)):
+        load_autoencoder(path)
+    assert "this must not run" not in capsys.readouterr().out
+
+
+def test_damaged_files_are_refused(files: Path) -> None:
+    content = (files / "0.pt").read_bytes()
+    (files / "0.pt").write_bytes(content[: len(content) // 2])
+    with pytest.raises(MalformedCheckpointError):
+        load_autoencoder(files / "0.pt")
+    torch.save([1, 2, 3], files / "0.pt")
+    with pytest.raises(AutoencoderFormatError, match="holds a list"):
+        load_autoencoder(files / "0.pt")
+    with pytest.raises(MissingFileError):
+        load_autoencoder(files / "1.pt")
+
+
+# Contexts
+
+
+def in_memory(dst: DerivedScalarType, layers: tuple[int, ...] = (0, 1)) -> AutoencoderContext:
+    autoencoders = {layer: autoencoder_from_state_dict(state_dict(layer)) for layer in layers}
+    return AutoencoderContext.from_autoencoders(dst, autoencoders)
+
+
+@pytest.mark.parametrize(
+    ("dst", "node_type"),
+    [
+        (DerivedScalarType.MLP_POST_ACT, NodeType.MLP_AUTOENCODER_LATENT),
+        (DerivedScalarType.RESID_DELTA_MLP, NodeType.MLP_AUTOENCODER_LATENT),
+        (DerivedScalarType.RESID_DELTA_ATTN, NodeType.ATTENTION_AUTOENCODER_LATENT),
+        (DerivedScalarType.RESID_POST_MLP, NodeType.AUTOENCODER_LATENT),
+    ],
+)
+def test_contexts_know_the_kind_of_their_latents(dst: DerivedScalarType, node_type: NodeType) -> None:
+    context = in_memory(dst)
+    assert context.autoencoder_node_type is node_type
+    assert context.dst is dst
+    assert context.n_latents == N_LATENTS
+    assert MultiAutoencoderContext.from_context_list([context]).get_autoencoder_context(node_type) is context
+
+
+def test_several_contexts_are_told_apart_by_kind() -> None:
+    mlp, attention = in_memory(DerivedScalarType.MLP_POST_ACT), in_memory(DerivedScalarType.RESID_DELTA_ATTN)
+    both = MultiAutoencoderContext.from_context_list([mlp, attention])
+    assert both.get_autoencoder_context(NodeType.MLP_AUTOENCODER_LATENT) is mlp
+    assert both.get_autoencoder_context(NodeType.ATTENTION_AUTOENCODER_LATENT) is attention
+    assert both.get_autoencoder_context() is None
+    assert both.get_autoencoder_context(NodeType.AUTOENCODER_LATENT) is None
+    assert both == MultiAutoencoderContext(
+        {NodeType.MLP_AUTOENCODER_LATENT: mlp, NodeType.ATTENTION_AUTOENCODER_LATENT: attention}
+    )
+    only = MultiAutoencoderContext.from_context_list([mlp])
+    assert only.get_autoencoder_context() is mlp
+    with pytest.raises(MisconfiguredError, match="same kind"):
+        MultiAutoencoderContext.from_context_list([mlp, in_memory(DerivedScalarType.RESID_DELTA_MLP)])
+    with pytest.raises(MisconfiguredError, match="given for"):
+        MultiAutoencoderContext({NodeType.ATTENTION_AUTOENCODER_LATENT: mlp})
+    with pytest.raises(MisconfiguredError, match="at least one"):
+        MultiAutoencoderContext({})
+
+
+def test_places_without_autoencoders_are_refused() -> None:
+    with pytest.raises(AutoencoderMismatchError, match="none that is supported"):
+        AutoencoderConfig(DerivedScalarType.LOGITS, {})
+
+
+def test_configs_are_equal_and_hash_by_what_they_say() -> None:
+    dst = DerivedScalarType.MLP_POST_ACT
+    one = AutoencoderConfig(dst, {1: "b", 0: Path("a")})
+    other = AutoencoderConfig(dst, {0: Path("a"), 1: "b"})
+    assert one == other
+    assert hash(one) == hash(other)
+    assert one != AutoencoderConfig(dst, {0: Path("a")})
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("gpt2", "gpt2-small", True),
+        ("openai-community/gpt2", "gpt2-small", True),
+        ("HuggingFaceTB/SmolLM2-135M", "smollm2-135m", True),
+        ("/models/SmolLM2-135M.gguf", "smollm2-135m", True),
+        ("gpt2-medium", "gpt2-small", False),
+        ("pythia-70m", "pythia-70m-deduped", False),
+    ],
+)
+def test_names_of_the_same_model(one: str, other: str, same: bool) -> None:
+    assert same_base_model(one, other) is same
+    assert same_base_model(other, one) is same

@@ -1,0 +1,120 @@
+"""The same pass on a local Ray of two workers, one of which is killed on the way."""
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import neuron_explainer as ne
+from helpers.collation_models import model_context, number_tokenizer, random_texts
+from neuron_explainer.activations.packed.dataset import PackedDataset
+from neuron_explainer.collation.corpus.texts import Text
+from neuron_explainer.collation.runs.job import Subject, job_of
+from neuron_explainer.collation.runs.progress import Progress
+from neuron_explainer.collation.runs.ray_pool import WorkerPool
+from neuron_explainer.collation.runs.ray_run import run_on_ray
+from neuron_explainer.collation.settings import CollateSettings
+from neuron_explainer.errors import InvalidRequestError, NonFiniteActivationError
+from neuron_explainer.models.model_context import StandardModelContext
+from neuron_explainer.models.transformer import Transformer
+
+ray = pytest.importorskip("ray")
+
+TEXTS = random_texts(80, seed=5)
+SETTINGS = {"context_length": 12, "top_k": 5, "random_k": 3, "examples_per_quantile": 2, "batch_tokens": 40}
+
+
+@pytest.fixture(scope="module")
+def two_workers() -> Iterator[None]:
+    """One Ray for all tests of this file; it listens on this machine's loopback alone."""
+    for attempt in range(3):
+        try:
+            ray.init(
+                address="local",
+                num_cpus=2,
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level="ERROR",
+                object_store_memory=200 * 2**20,
+                _node_ip_address="127.0.0.1",
+            )
+            break
+        except Exception:  # Ray gives its own processes 30 seconds, which a busy machine may not
+            ray.shutdown()
+            if attempt == 2:
+                raise
+    yield
+    ray.shutdown()
+
+
+def texts_that_kill(hired: list[Any], killed: list[int]) -> Iterator[Text]:
+    """The texts; half-way through, the first worker's process is killed."""
+    for number, text in enumerate(TEXTS):
+        if number == len(TEXTS) // 2 and not killed:
+            killed.append(ray.get(hired[0].__ray_call__.remote(lambda worker: os.getpid())))
+            os.kill(killed[0], signal.SIGKILL)
+        yield Text(text, f"text {number}")
+
+
+@pytest.mark.usefixtures("two_workers")
+def test_equal_to_a_local_run_though_a_worker_is_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hired: list[Any] = []
+    hire = WorkerPool._hire
+
+    def watched(pool: WorkerPool) -> Any:
+        hired.append(hire(pool))
+        return hired[-1]
+
+    monkeypatch.setattr(WorkerPool, "_hire", watched)
+    context = model_context()
+    local = ne.collate(context, TEXTS, tmp_path / "local", progress=False, **SETTINGS)
+    killed: list[int] = []
+    settings = CollateSettings(**SETTINGS)  # type: ignore[arg-type]
+    subject = Subject(context)
+    job = job_of(
+        subject,
+        lambda: texts_that_kill(hired, killed),
+        settings,
+        folder=tmp_path / "work",
+        checkpoint_seconds=1.0,
+        progress=Progress(show=False),
+    )
+    collation, corpus = run_on_ray(job, subject, n_workers=2, shard_tokens=100)
+    assert len(killed) == 1
+    assert len(hired) == 3  # two workers, and the lost one's successor
+    made_with = PackedDataset.open(local).info.provenance["corpus"]
+    assert (corpus.n_texts, corpus.n_tokens, corpus.sha256) == tuple(
+        made_with[name] for name in ("n_texts", "n_tokens", "sha256")
+    )
+    job.texts = lambda: iter(())  # the checkpoint holds everything
+    again, _ = run_on_ray(job, subject, n_workers=2)
+    ray_path = ne.collate(context, TEXTS, tmp_path / "ray", progress=False, engine="ray", n_workers=1, **SETTINGS)
+    for layer in range(3):
+        for component in range(0, 128, 5):
+            expected = PackedDataset.open(local).record(layer, component)
+            found = PackedDataset.open(ray_path).record(layer, component)
+            assert found.most_positive_activation_records == expected.most_positive_activation_records
+            assert found.random_sample == expected.random_sample
+            assert found.random_sample_by_quantile == expected.random_sample_by_quantile
+            assert found.histogram == expected.histogram
+            assert found.kurtosis == pytest.approx(expected.kurtosis, rel=1e-12)
+    reference = collation.layers
+    for layer, state in again.layers.items():
+        assert torch.equal(state.top.rank, reference[layer].top.rank)
+        assert torch.equal(state.active, reference[layer].active)
+
+
+@pytest.mark.usefixtures("two_workers")
+def test_errors_of_workers_reach_the_caller(tmp_path: Path) -> None:
+    config = model_context("gpt2").config
+    model = Transformer.with_random_weights(config)
+    model.blocks[1].mlp.input_weight.data.fill_(torch.inf)  # type: ignore[union-attr]
+    context = StandardModelContext("broken", model, number_tokenizer())
+    with pytest.raises(NonFiniteActivationError, match="layer 1"):
+        ne.collate(context, TEXTS, tmp_path / "a", engine="ray", n_workers=1, progress=False, **SETTINGS)
+    with pytest.raises(InvalidRequestError, match="n_workers"):
+        ne.collate(context, TEXTS, tmp_path / "b", engine="ray", n_workers=0, progress=False, **SETTINGS)

@@ -1,0 +1,203 @@
+"""Texts from every source, and the sequences and batches made of them."""
+
+import gzip
+import itertools
+import json
+from pathlib import Path
+
+import pyarrow
+import pyarrow.parquet
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from neuron_explainer.collation.corpus import texts as texts_module
+from neuron_explainer.collation.corpus.texts import Text, n_characters, read_texts
+from neuron_explainer.collation.corpus.windows import CorpusReader, Cursor, Pool, pools, windows_of
+from neuron_explainer.collation.settings import CollateSettings
+from neuron_explainer.errors import BadDocumentError, CorpusChangedError, InvalidRequestError, MissingFileError
+
+
+def contents(texts: object, field: str = "text") -> list[str]:
+    return [text.content for text in read_texts(texts, field)]
+
+
+def test_strings_lists_and_iterators() -> None:
+    assert contents("One text.\nTwo lines") == ["One text.\nTwo lines"]
+    assert contents(["a", "", "b"]) == ["a", "b"]
+    assert contents(word for word in ("x", "y")) == ["x", "y"]
+    assert contents([{"text": "a", "id": 1}, {"text": "b"}]) == ["a", "b"]
+    assert contents([{"body": "a"}], "body") == ["a"]
+
+
+def test_files(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("first line\nsecond line\n", encoding="utf-8")
+    lines = "".join(json.dumps(item) + "\n" for item in ({"text": "größer"}, "plain string", {"text": "c"}))
+    (tmp_path / "b.jsonl").write_text(lines + "\n", encoding="utf-8")
+    with gzip.open(tmp_path / "c.jsonl.gz", "wt", encoding="utf-8") as file:
+        file.write(lines)
+    pyarrow.parquet.write_table(pyarrow.table({"text": ["p", "q"], "n": [1, 2]}), tmp_path / "d.parquet")
+    (tmp_path / "notes.md").write_text("not read")
+    jsonl = ["größer", "plain string", "c"]
+    assert contents(tmp_path / "a.txt") == ["first line\nsecond line\n"]
+    assert contents(str(tmp_path / "b.jsonl")) == jsonl
+    assert contents(tmp_path / "c.jsonl.gz") == jsonl
+    assert contents(tmp_path) == ["first line\nsecond line\n", *jsonl, *jsonl, "p", "q"]
+    assert contents([tmp_path / "d.parquet", "a string"]) == ["p", "q", "a string"]
+    assert n_characters(tmp_path / "a.txt") == 23
+    assert n_characters(["abc", tmp_path / "a.txt"]) == 26
+    assert n_characters(tmp_path / "d.parquet") is None
+
+
+def test_long_plain_files_are_cut_at_line_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(texts_module, "LONGEST_TEXT", 10)
+    (tmp_path / "long.txt").write_text("12345\n67890\nab\ncdefghijklm\nz")
+    pieces = list(read_texts(tmp_path / "long.txt"))
+    assert [piece.content for piece in pieces] == ["12345\n67890\n", "ab\ncdefghijklm\n", "z"]
+    assert pieces[1].where.endswith("long.txt, from line 3")
+
+
+def test_hugging_face_dataset() -> None:
+    import datasets
+
+    dataset = datasets.Dataset.from_dict({"text": ["a", "b"], "label": [0, 1]})
+    assert contents(dataset) == ["a", "b"]
+    assert contents(dataset.to_iterable_dataset()) == ["a", "b"]
+    with pytest.raises(InvalidRequestError, match=r"'train'"):
+        read_texts(datasets.DatasetDict({"train": dataset}))
+
+
+def test_bad_documents_are_named(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"text": "fine"}\n{"text": 3}\n')
+    stream = read_texts(tmp_path / "a.jsonl")
+    assert next(stream).content == "fine"
+    with pytest.raises(BadDocumentError, match=r"a\.jsonl, line 2: it is a int, not a string"):
+        next(stream)
+    (tmp_path / "b.jsonl").write_text('{"text": "cut o')
+    with pytest.raises(BadDocumentError, match=r"b\.jsonl, line 1: it is no JSON"):
+        contents(tmp_path / "b.jsonl")
+    (tmp_path / "c.txt").write_bytes(b"good\nb\xffd\n")
+    with pytest.raises(BadDocumentError, match=r"c\.txt, line 2: it is not UTF-8 at byte 1"):
+        contents(tmp_path / "c.txt")
+    (tmp_path / "d.jsonl.gz").write_bytes(gzip.compress(b'{"text": "x"}\n' * 100)[:30])
+    with pytest.raises(BadDocumentError, match=r"d\.jsonl\.gz"):
+        contents(tmp_path / "d.jsonl.gz")
+    (tmp_path / "e.parquet").write_bytes(b"PAR1 not really")
+    with pytest.raises(BadDocumentError, match=r"e\.parquet"):
+        contents(tmp_path / "e.parquet")
+    for bad, what in ((None, "NoneType"), (b"bytes", "bytes"), ("half \ud800", "surrogate"), ({"body": "x"}, "'body'")):
+        with pytest.raises(BadDocumentError, match=what):
+            contents(["fine", bad])
+
+
+def test_what_is_no_text_at_all(tmp_path: Path) -> None:
+    with pytest.raises(MissingFileError, match=r"missing\.txt"):
+        contents("missing.txt")
+    with pytest.raises(MissingFileError, match="holds no file"):
+        contents(tmp_path)
+    (tmp_path / "a.pdf").write_text("x")
+    with pytest.raises(InvalidRequestError, match="must end in"):
+        contents(tmp_path / "a.pdf")
+    for wrong in (3, b"bytes", None):
+        with pytest.raises(InvalidRequestError, match="must be text"):
+            read_texts(wrong)
+    pyarrow.parquet.write_table(pyarrow.table({"body": ["p"]}), tmp_path / "d.parquet")
+    with pytest.raises(InvalidRequestError, match=r"no column 'text'.*'body'"):
+        contents(tmp_path / "d.parquet")
+
+
+@given(n_tokens=st.integers(0, 50), size=st.integers(1, 12), stride=st.integers(1, 12), prepend_bos=st.booleans())
+def test_windows_cover_a_text(n_tokens: int, size: int, stride: int, prepend_bos: bool) -> None:
+    settings = CollateSettings(context_length=size + prepend_bos, stride=min(stride, size), prepend_bos=prepend_bos)
+    windows = list(windows_of(range(n_tokens), settings))
+    assert {token for window in windows for token in window} == set(range(n_tokens))
+    for number, window in enumerate(windows):
+        start = number * settings.stride  # type: ignore[operator]
+        assert window == list(range(start, min(start + size, n_tokens)))
+
+
+def numbers(text: str) -> list[int]:
+    """A tokenizer for tests: a text is its numbers."""
+    return [int(word) for word in text.split()]
+
+
+def stream(corpus: list[list[int]]) -> CorpusReader:
+    spelled = [" ".join(map(str, tokens)) for tokens in corpus]
+    return CorpusReader(Text(text, f"text {number}") for number, text in enumerate(spelled))
+
+
+corpora = st.lists(st.lists(st.integers(0, 99), min_size=1, max_size=30), min_size=1, max_size=20)
+
+
+@settings(max_examples=60, deadline=None)
+@given(corpus=corpora, size=st.integers(1, 8), budget=st.integers(1, 30), limit=st.none() | st.integers(1, 200))
+def test_batches_hold_every_sequence_once_and_resume_anywhere(
+    corpus: list[list[int]], size: int, budget: int, limit: int | None
+) -> None:
+    asked = CollateSettings(context_length=size, batch_tokens=budget, max_tokens=limit)
+    whole = list(pools(stream(corpus), numbers, asked, bos_token=None))
+    expected, left = [], limit if limit is not None else 10**9
+    for tokens in corpus:
+        for window in windows_of(tokens, asked):
+            if left > 0:
+                expected.append(window[:left])
+                left -= len(window[:left])
+    seen: dict[int, list[int]] = {}
+    for pool in whole:
+        for batch in pool.batches(budget):
+            assert batch.tokens.numel() <= max(budget, batch.tokens.shape[1])
+            for row, length, index in zip(batch.tokens, batch.lengths, batch.sequence_index, strict=True):
+                assert int(index) not in seen
+                seen[int(index)] = row[: int(length)].tolist()
+    assert [seen[index] for index in range(len(seen))] == expected
+    for pool in whole:
+        again = next(pools(stream(corpus), numbers, asked, start=pool.start))
+        assert (again.start, again.end, again.sequences) == (pool.start, pool.end, pool.sequences)
+    assert whole[-1].end.tokens == sum(map(len, expected))
+    assert all(before.end == after.start for before, after in itertools.pairwise(whole))
+
+
+def test_beginning_token_is_put_before_every_sequence() -> None:
+    asked = CollateSettings(context_length=3, prepend_bos=True)
+    (pool,) = pools(stream([[1, 2, 3], [4]]), numbers, asked, bos_token=77)
+    assert pool.sequences == [[77, 1, 2], [77, 3], [77, 4]]
+    assert pool.end.tokens == 4
+
+
+def test_batches_pad_little() -> None:
+    pool = Pool(Cursor(), Cursor(), [[1] * 10, [2], [3] * 10, [4] * 2])
+    shapes = [tuple(batch.tokens.shape) for batch in pool.batches(20)]
+    assert shapes == [(2, 10), (2, 2)]
+    assert pool.batches(20)[1].sequence_index.tolist() == [1, 3]
+
+
+def test_texts_that_have_changed_are_noticed() -> None:
+    before = stream([[1], [2, 3], [4]])
+    list(pools(before, numbers, CollateSettings()))
+    expected = before.n_texts, before.digest
+    for changed in ([[1]], [[1], [2, 3]], [[1], [2, 9], [4]], [[2, 3], [1], [4]], [[1], [2], [3, 4]]):
+        spelled = (Text(" ".join(map(str, tokens)), "") for tokens in changed)
+        with pytest.raises(CorpusChangedError, match="first 3 texts"):
+            list(pools(CorpusReader(spelled, expected), numbers, CollateSettings(), start=Cursor(texts=1)))
+    longer = (Text(text, "") for text in ("1", "2 3", "4", "5"))
+    (pool,) = pools(CorpusReader(longer, expected), numbers, CollateSettings(), start=Cursor(texts=1, sequences=1))
+    assert pool.sequences == [[2, 3], [4], [5]]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "named"),
+    [
+        ({"context_length": 0}, "context_length"),
+        ({"context_length": 1, "prepend_bos": True}, "context_length"),
+        ({"stride": 200}, "stride"),
+        ({"top_k": 0}, "top_k"),
+        ({"quantiles": 1}, "quantiles"),
+        ({"seed": -1}, "seed"),
+        ({"seed": 2**32}, "seed"),
+        ({"batch_tokens": 0}, "batch_tokens"),
+        ({"layers": (1, 1)}, "layers"),
+    ],
+)
+def test_settings_are_checked_where_they_enter(wrong: dict[str, object], named: str) -> None:
+    with pytest.raises(InvalidRequestError, match=named):
+        CollateSettings(**wrong)  # type: ignore[arg-type]

@@ -1,0 +1,70 @@
+"""One component's record on the spot: what a dataset of the same texts would say of it."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import neuron_explainer as ne
+from helpers.collation_models import model_context, random_texts
+from neuron_explainer.errors import InvalidRequestError
+
+
+def test_is_what_a_dataset_says(tmp_path: Path) -> None:
+    context, texts = model_context(), random_texts(12)
+    path = ne.collate(
+        context,
+        texts,
+        tmp_path / "made",
+        context_length=64,
+        top_k=6,
+        random_k=4,
+        quantiles=0,
+        layers=1,
+        activation_dtype="float32",
+        progress=False,
+    )
+    for neuron in (0, 77):
+        live = ne.live_record(context, 1, neuron, texts, top_k=6, random_k=4)
+        filed = ne.load_neuron(path, 1, neuron)
+        for name in ("mean", "variance", "skewness", "kurtosis"):
+            assert getattr(live, name) == pytest.approx(getattr(filed, name), rel=1e-12)
+            live = dataclasses.replace(live, **{name: getattr(filed, name)})
+        assert live == filed
+
+
+def test_a_few_sentences() -> None:
+    context = model_context()
+    record = ne.live_record(context, 2, 5, ["w1 w2 w3", "w4 w5"])
+    assert record.neuron_id == ne.NeuronId(2, 5)
+    assert sorted("".join(example.tokens) for example in record.most_positive_activation_records) == ["w1w2w3", "w4w5"]
+    store = ne.derive("w1 w2 w3", [ne.DerivedScalarType.MLP_POST_ACT], ne.DstConfig(model_context=context))
+    values = store.activations(ne.DerivedScalarType.MLP_POST_ACT)[2][:, 5]
+    (example,) = (example for example in record.random_sample if len(example.tokens) == 3)
+    assert example.activations == pytest.approx(values.tolist(), rel=1e-6)
+
+
+def test_attention_heads_and_one_string() -> None:
+    context = model_context("llama")
+    record = ne.live_record(context, 0, 3, "w1 w2 w3 w4", dst="attn_write_norm")
+    (example,) = record.most_positive_activation_records
+    assert len(example.activations) == 10
+    store = ne.derive("w1 w2 w3 w4", [ne.DerivedScalarType.ATTN_WRITE_NORM], ne.DstConfig(model_context=context))
+    expected = store.activations(ne.DerivedScalarType.ATTN_WRITE_NORM)[0][:, 3]
+    assert np.allclose(example.activations, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("layer", "neuron", "texts", "named"),
+    [
+        (3, 0, ["w1"], "no layer 3"),
+        (0, 128, ["w1"], "0 to 127"),
+        (0, -1, ["w1"], "no component -1"),
+        (0, 0, [], "not a single token"),
+        (0, 0, [""], "not a single token"),
+    ],
+)
+def test_what_is_not_there_is_named(layer: int, neuron: int, texts: list[str], named: str) -> None:
+    with pytest.raises(InvalidRequestError, match=named):
+        ne.live_record(model_context(), layer, neuron, texts)

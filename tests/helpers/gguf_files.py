@@ -1,0 +1,109 @@
+"""GGUF files of small llamas, written by the `gguf` package as llama.cpp's converter would."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import gguf
+import numpy as np
+from tokenizers import Tokenizer
+from transformers import LlamaForCausalLM
+
+from helpers.checkpoints import byte_level_tokenizer, in_llama_cpp_order
+
+KINDS = gguf.GGMLQuantizationType
+PART_NAMES = {
+    "self_attn.q_proj": "attn_q",
+    "self_attn.k_proj": "attn_k",
+    "self_attn.v_proj": "attn_v",
+    "self_attn.o_proj": "attn_output",
+    "mlp.gate_proj": "ffn_gate",
+    "mlp.up_proj": "ffn_up",
+    "mlp.down_proj": "ffn_down",
+    "input_layernorm": "attn_norm",
+    "post_attention_layernorm": "ffn_norm",
+}
+
+
+def gguf_name(name: str) -> str:
+    outside = {
+        "model.embed_tokens.weight": "token_embd.weight",
+        "model.norm.weight": "output_norm.weight",
+        "lm_head.weight": "output.weight",
+    }
+    if name in outside:
+        return outside[name]
+    _, _, layer, *part, kind = name.split(".")
+    return f"blk.{layer}.{PART_NAMES['.'.join(part)]}.{kind}"
+
+
+def write_llama(
+    path: Path,
+    model: LlamaForCausalLM | None,
+    *,
+    kind: gguf.GGMLQuantizationType = KINDS.F32,
+    architecture: str = "llama",
+    vocabulary: bool = True,
+    extra: dict[str, Any] | None = None,
+    without: tuple[str, ...] = (),
+    tensors: dict[str, np.ndarray] | None = None,
+) -> Path:
+    """Write a llama as llama.cpp's converter would: interleaved queries and keys, norms in float32."""
+    writer = gguf.GGUFWriter(path, architecture)
+    if model is not None:
+        config = model.config
+        writer.add_block_count(config.num_hidden_layers)
+        writer.add_context_length(config.max_position_embeddings)
+        writer.add_embedding_length(config.hidden_size)
+        writer.add_feed_forward_length(config.intermediate_size)
+        writer.add_head_count(config.num_attention_heads)
+        writer.add_head_count_kv(config.num_key_value_heads)
+        writer.add_layer_norm_rms_eps(config.rms_norm_eps)
+        writer.add_rope_freq_base(config.rope_parameters["rope_theta"])
+        writer.add_rope_dimension_count(config.head_dim)
+        if config.head_dim != config.hidden_size // config.num_attention_heads:
+            writer.add_key_length(config.head_dim)
+        writer.add_vocab_size(config.vocab_size)
+    if vocabulary:
+        add_byte_level_vocabulary(writer)
+    for key, value in (extra or {}).items():
+        {str: writer.add_string, float: writer.add_float32, int: writer.add_uint32, bool: writer.add_bool}[type(value)](
+            key, value
+        )
+    for name, weight in (model.state_dict() if model is not None else {}).items():
+        rows = weight.numpy()
+        if "q_proj" in name or "k_proj" in name:
+            heads = model.config.num_attention_heads if "q_proj" in name else model.config.num_key_value_heads
+            rows = in_llama_cpp_order(rows, heads)
+        add_tensor(writer, gguf_name(name), np.ascontiguousarray(rows), KINDS.F32 if rows.ndim == 1 else kind, without)
+    for name, rows in (tensors or {}).items():
+        add_tensor(writer, name, rows, KINDS.F32, ())
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path
+
+
+def add_tensor(
+    writer: gguf.GGUFWriter, name: str, rows: np.ndarray, kind: gguf.GGMLQuantizationType, without: tuple[str, ...]
+) -> None:
+    if name not in without:
+        writer.add_tensor(name, gguf.quantize(rows, kind), raw_dtype=kind)
+
+
+def add_byte_level_vocabulary(writer: gguf.GGUFWriter, pre_tokenizer: str = "gpt-2") -> None:
+    tokenizer = byte_level_tokenizer()
+    tokens = sorted(tokenizer.get_vocab(), key=tokenizer.get_vocab().get)
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre(pre_tokenizer)
+    writer.add_token_list(tokens)
+    special = tokenizer.get_added_tokens_decoder()
+    writer.add_token_types([3 if token_id in special else 1 for token_id in range(len(tokens))])
+    merges = gguf_merges(tokenizer)
+    writer.add_token_merges(merges)
+    writer.add_eos_token_id(len(tokens) - 1)
+
+
+def gguf_merges(tokenizer: Tokenizer) -> list[str]:
+    return [" ".join(merge) for merge in json.loads(tokenizer.to_str())["model"]["merges"]]

@@ -1,0 +1,257 @@
+"""What a recording holds, costs and lets go of."""
+
+import gc
+import weakref
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from helpers.tiny_models import our_model, random_tokens
+from neuron_explainer.errors import InvalidRequestError, NotRecordedError
+from neuron_explainer.models.hooks.taps import resolve_places
+from neuron_explainer.vocabulary.places import ActivationLocationType
+
+P = ActivationLocationType
+MODEL_PLACES = [place for place in P if not place.is_online_autoencoder_place]
+FAMILIES = ["gpt2", "gpt_neox", "llama", "mistral", "gemma2"]
+
+
+class OperationLog(TorchDispatchMode):
+    """The names of the operations that run, in order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: list[str] = []
+
+    def __torch_dispatch__(self, function, types, arguments=(), keywords=None):  # type: ignore[no-untyped-def]
+        self.names.append(str(function))
+        return function(*arguments, **(keywords or {}))
+
+    def count(self, part: str) -> int:
+        return sum(part in name for name in self.names)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_every_place_has_the_shape_that_the_vocabulary_gives_it(name: str) -> None:
+    model = our_model(name)
+    n_tokens = 7
+    with model.record(MODEL_PLACES) as recording:
+        model(random_tokens(2, n_tokens))
+    for place in MODEL_PLACES:
+        expected = tuple(model.config.size_of(dimension) or n_tokens for dimension in place.shape)
+        for layer in [None] if place.has_no_layers else range(model.config.n_layers):
+            assert recording[place, layer].shape == (2, *expected), place
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_the_residual_stream_is_the_sum_of_what_is_written_to_it(name: str) -> None:
+    model = our_model(name, torch.float64)
+    with model.record(MODEL_PLACES) as recording:
+        model(random_tokens(2, 7))
+    resid = recording[P.RESID_POST_EMBEDDING]
+    for layer in range(model.config.n_layers):
+        resid = resid + recording[P.RESID_DELTA_ATTN, layer]
+        torch.testing.assert_close(recording[P.RESID_POST_ATTN, layer], resid)
+        resid = resid + recording[P.RESID_DELTA_MLP, layer]
+        torch.testing.assert_close(recording[P.RESID_POST_MLP, layer], resid)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_recording_changes_no_logit(name: str) -> None:
+    model = our_model(name, torch.float64)
+    tokens = random_tokens(2, 9)
+    plain = model(tokens)
+    for place in MODEL_PLACES:
+        with model.record(place):
+            torch.testing.assert_close(model(tokens), plain, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_attention_internals_fit_together(name: str) -> None:
+    model = our_model(name, torch.float64)
+    with model.record(MODEL_PLACES) as recording:
+        model(random_tokens(1, 8))
+    queries, keys = recording[P.ATTN_QUERY, 1], recording[P.ATTN_KEY, 1]
+    logits, probs = recording[P.ATTN_QK_LOGITS, 1], recording[P.ATTN_QK_PROBS, 1]
+    products = torch.einsum("bfhc,bthc->bfth", queries, keys)
+    softcap = model.config.attention_softcap
+    if softcap is not None:
+        products = softcap * torch.tanh(products / softcap)
+    allowed = torch.ones(8, 8, dtype=torch.bool).tril()
+    window = model.config.sliding_window_by_layer[1]
+    if window is not None:
+        allowed &= ~torch.ones(8, 8, dtype=torch.bool).tril(-window)
+    torch.testing.assert_close(logits[:, allowed], products[:, allowed])
+    assert (logits[:, ~allowed] == -torch.inf).all()
+    torch.testing.assert_close(probs, logits.softmax(2))
+    summed = torch.einsum("bfth,bthc->bfhc", probs, recording[P.ATTN_VALUE, 1])
+    torch.testing.assert_close(recording[P.ATTN_WEIGHTED_SUM_OF_VALUES, 1], summed)
+
+
+def test_shared_keys_and_values_are_repeated_for_their_heads() -> None:
+    model = our_model("llama")
+    with model.record([P.ATTN_KEY, P.ATTN_VALUE]) as recording:
+        model(random_tokens(1, 4))
+    for place in (P.ATTN_KEY, P.ATTN_VALUE):
+        heads = recording[place, 0]
+        assert heads.shape[2] == 4
+        assert torch.equal(heads[:, :, 0], heads[:, :, 1])
+        assert not torch.equal(heads[:, :, 1], heads[:, :, 2])
+
+
+def test_attention_is_fused_wherever_nobody_looks_inside() -> None:
+    model = our_model("gpt2")
+    tokens = random_tokens(1, 6)
+    for places, n_fused in (
+        ([], 3),
+        ([(P.MLP_POST_ACT, None), (P.ATTN_VALUE, None), (P.ATTN_QUERY, None)], 3),
+        ([(P.ATTN_QK_PROBS, 1)], 2),
+        ([(P.ATTN_QK_LOGITS, [0, 2])], 1),
+    ):
+        with OperationLog() as log, model.record(places):
+            model(tokens)
+        assert log.count("scaled_dot_product") == n_fused, places
+        assert log.count("_softmax") == 3 - n_fused
+
+
+def test_layers_above_the_last_one_needed_are_not_run() -> None:
+    model = our_model("gpt2")
+    with OperationLog() as log, model.record([(P.MLP_POST_ACT, 0)]):
+        assert model(random_tokens(1, 6), logits_at=None) is None
+    assert log.count("gelu") == 1
+    with OperationLog() as log:
+        model(random_tokens(1, 6), logits_at=None)
+    assert log.count("gelu") == 0
+    with model.record([P.RESID_POST_FINAL_LAYER_NORM, P.LOGITS]) as recording:
+        assert model(random_tokens(1, 6), logits_at=None) is None
+    assert recording[P.LOGITS].shape == (1, 6, 61)
+
+
+def test_an_intervention_above_what_is_recorded_still_runs() -> None:
+    model = our_model("gpt2")
+    with model.record([(P.MLP_POST_ACT, 0)]), model.intervene(P.MLP_POST_ACT, 2, lambda x: x) as intervention:
+        model(random_tokens(1, 4), logits_at=None)
+    assert intervention.n_fired == 1
+
+
+def test_the_unembedding_runs_at_the_positions_asked_for_alone() -> None:
+    model = our_model("gpt2")
+    with model.record([P.LOGITS, P.RESID_POST_FINAL_LAYER_NORM]) as recording:
+        model(random_tokens(2, 6), logits_at="last")
+    assert recording[P.LOGITS].shape == (2, 1, 61)
+    assert recording[P.RESID_POST_FINAL_LAYER_NORM].shape == (2, 6, 32)
+
+
+def test_nothing_is_copied_but_parts_of_larger_tensors() -> None:
+    model = our_model("gpt2")
+    tokens = random_tokens(1, 6)
+    with OperationLog() as plain:
+        model(tokens)
+    with OperationLog() as log, model.record([P.MLP_POST_ACT, P.RESID_POST_MLP, P.ATTN_WEIGHTED_SUM_OF_VALUES]):
+        model(tokens)
+    assert log.count("clone") == plain.count("clone")
+    assert log.count("copy") == plain.count("copy")
+    with model.record(P.ATTN_VALUE) as recording:
+        model(tokens)
+    values = recording[P.ATTN_VALUE, 0]
+    assert values.untyped_storage().nbytes() == values.numel() * values.element_size()
+
+
+def test_recorded_tensors_are_freed_with_the_recording() -> None:
+    model = our_model("gpt2")
+    with model.record(P.MLP_POST_ACT) as recording:
+        model(random_tokens(1, 4))
+    seen = weakref.ref(recording)
+    del recording
+    gc.collect()
+    assert seen() is None
+
+
+def test_each_pass_fills_the_recording_anew_and_it_outlives_its_context() -> None:
+    model = our_model("gpt2")
+    first, second = random_tokens(1, 4, seed=1), random_tokens(1, 6, seed=2)
+    with model.record(P.RESID_POST_MLP) as recording:
+        model(first)
+        before = recording[P.RESID_POST_MLP, 1]
+        model(second)
+    model(first)
+    assert before.shape[1] == 4
+    assert recording[P.RESID_POST_MLP, 1].shape[1] == 6
+
+
+def test_nested_recordings_each_hold_what_they_asked_for() -> None:
+    model = our_model("gpt2")
+    with model.record([(P.MLP_POST_ACT, 0)]) as outer:
+        with model.record([(P.MLP_POST_ACT, None)]) as inner:
+            model(random_tokens(1, 4))
+        assert torch.equal(outer[P.MLP_POST_ACT, 0], inner[P.MLP_POST_ACT, 0])
+        model(random_tokens(1, 5))
+    assert outer[P.MLP_POST_ACT, 0].shape[1] == 5
+    assert inner[P.MLP_POST_ACT, 0].shape[1] == 4
+    assert set(outer) == {(P.MLP_POST_ACT, 0)}
+    assert inner.layers(P.MLP_POST_ACT) == [0, 1, 2]
+    assert (P.MLP_POST_ACT, 2) in inner
+    assert (P.MLP_POST_ACT, 2) not in outer
+
+
+def test_a_recording_ends_when_its_context_does_even_by_an_exception() -> None:
+    model = our_model("gpt2")
+    with pytest.raises(RuntimeError, match="stop"), model.record(P.MLP_POST_ACT) as recording:
+        raise RuntimeError("stop")
+    model(random_tokens(1, 4))
+    assert len(recording) == 0
+
+
+def test_asking_for_what_was_not_recorded_says_what_was() -> None:
+    model = our_model("gpt2")
+    with model.record([(P.MLP_POST_ACT, 1)]) as recording:
+        with pytest.raises(NotRecordedError, match="run the model"):
+            recording[P.MLP_POST_ACT, 1]
+        model(random_tokens(1, 4))
+    with pytest.raises(NotRecordedError, match=r"layer 2 was not asked for\. Recorded: mlp\.post_act of layer 1"):
+        recording[P.MLP_POST_ACT, 2]
+    with (
+        pytest.raises(
+            NotRecordedError, match=r"Recorded: attn\.v of layers 0, 2, logits, mlp\.post_act of layers 0 to 2\."
+        ),
+        model.record([P.LOGITS, P.MLP_POST_ACT, (P.ATTN_VALUE, [0, 2])]) as several,
+    ):
+        several[P.RESID_POST_EMBEDDING]
+    assert repr(recording) == "Recording(1 tensors: mlp.post_act)"
+
+
+@pytest.mark.parametrize(
+    ("request_", "message"),
+    [
+        ((P.MLP_POST_ACT, 3), "layers are 0 to 2"),
+        ((P.MLP_POST_ACT, -1), "layers are 0 to 2"),
+        ((P.MLP_POST_ACT, [0, 7]), "no layer 7"),
+        ((P.MLP_POST_ACT, True), "no layer True"),
+        ((P.LOGITS, 0), "has no layers"),
+    ],
+)
+def test_places_that_are_not_there_are_refused(request_: object, message: str) -> None:
+    with pytest.raises(InvalidRequestError, match=message):
+        resolve_places([request_], 3)
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    n_layers=st.integers(1, 6),
+    requests=st.lists(st.tuples(st.sampled_from(MODEL_PLACES), st.none() | st.sets(st.integers(0, 5)))),
+)
+def test_requests_resolve_to_exactly_the_places_they_name(n_layers: int, requests: list) -> None:
+    valid = [
+        (place, None if place.has_no_layers or layers is None else {layer % n_layers for layer in layers})
+        for place, layers in requests
+    ]
+    expected = set()
+    for place, layers in valid:
+        if place.has_no_layers:
+            expected.add((place, None))
+        else:
+            expected |= {(place, layer) for layer in (range(n_layers) if layers is None else layers)}
+    assert resolve_places(valid, n_layers) == expected

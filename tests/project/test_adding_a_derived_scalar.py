@@ -1,0 +1,65 @@
+"""The example of docs/adding_a_derived_scalar.md, applied to a copy of the library, derives what it says."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from helpers.paths import REPOSITORY
+
+PACKAGE = Path("neuron_explainer/activations/derived_scalars")
+
+DERIVE_IT = """
+import torch
+import neuron_explainer
+from neuron_explainer.activations.derived_scalars import DerivedScalarType as D, DstConfig, derive
+from neuron_explainer.vocabulary.nodes import PassType
+from neuron_explainer.models.model_context import StandardModelContext
+from neuron_explainer.models.transformer import Transformer
+from neuron_explainer.models.transformer_config import TransformerConfig
+
+sizes = dict(n_layers=2, n_heads=2, n_key_value_heads=2, d_model=8, d_head=4, d_mlp=12, vocab_size=9)
+config = TransformerConfig(
+    model_type="example", max_context_length=8, norm_kind="layer_norm", norm_epsilon=1e-5,
+    activation_function="gelu", learned_positions=True, **sizes,
+)
+model = StandardModelContext("example", Transformer.with_random_weights(config))
+dsts = [D.MLP_PRE_ACT_TIMES_GRAD, D.MLP_PRE_ACT]
+store = derive(
+    [1, 2, 3], dsts, DstConfig(model_context=model, derive_gradients=True), loss=lambda logits: logits[-1, 4]
+)
+for layer, result in store.activations(D.MLP_PRE_ACT_TIMES_GRAD).items():
+    gradient = store.activations(D.MLP_PRE_ACT, PassType.BACKWARD)[layer]
+    assert result.abs().max() > 0
+    torch.testing.assert_close(result, store.activations(D.MLP_PRE_ACT)[layer] * gradient)
+print(neuron_explainer.__file__)
+"""
+
+
+def test_the_example_derives_what_it_says(tmp_path):
+    text = (REPOSITORY / "docs/adding_a_derived_scalar.md").read_text()
+    member, function = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    assert len((member + function).splitlines()) == 10
+    shutil.copytree(
+        REPOSITORY / "neuron_explainer",
+        tmp_path / "neuron_explainer",
+        ignore=shutil.ignore_patterns("__pycache__", "data"),
+    )
+    vocabulary = tmp_path / PACKAGE / "derived_scalar_types.py"
+    source = vocabulary.read_text()
+    beside = next(line for line in source.splitlines(keepends=True) if line.startswith("    MLP_ACT_TIMES_GRAD"))
+    vocabulary.write_text(source.replace(beside, beside + member))
+    module = tmp_path / PACKAGE / "mlp.py"
+    module.write_text(module.read_text() + "\n\n" + function)
+    run = subprocess.run(
+        [sys.executable, "-c", DERIVE_IT],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.startswith(str(tmp_path))  # it was the copy that ran

@@ -1,0 +1,216 @@
+"""The registry of neuron datasets."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+import neuron_explainer as ne
+from helpers.neuron_records import INFO, TOKENS
+from neuron_explainer.activation_server.load_neurons import (
+    convert_dataset_path_to_short_name,
+    resolve_neuron_dataset,
+)
+from neuron_explainer.activation_server.neuron_datasets import (
+    NEURON_DATASET_METADATA_REGISTRY,
+    NeuronDatasetMetadata,
+    get_all_neuron_dataset_metadata,
+    get_neuron_dataset_metadata_by_short_name_and_dst,
+    register_dataset,
+    register_neuron_dataset_metadata,
+)
+from neuron_explainer.activations.packed.dataset import write_packed_dataset_info
+from neuron_explainer.errors import (
+    InvalidRequestError,
+    MissingFileError,
+    UnknownDatasetError,
+    UnknownNameError,
+    UnsupportedLocationError,
+)
+from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
+from neuron_explainer.vocabulary.parsing import derived_scalar_type_of
+
+BASE = "https://openaipublic.blob.core.windows.net/neuron-explainer/"
+MLP = DerivedScalarType.MLP_POST_ACT
+PUBLIC = [
+    ("gpt2-xl", "mlp_post_act", "data/collated-activations/", 48, 6400),
+    ("gpt2-small", "mlp_post_act", "gpt2_small_data/collated-activations/", 12, 3072),
+    ("gpt2-small", "attn_write_norm", "gpt2_small/attn_write_norm/collated-activations-by-token-pair", 12, 12),
+    (
+        "gpt2-small_ae-mlp-post-act-v1",
+        "mlp_autoencoder_latent",
+        "gpt2_small/autoencoder_latent/mlp_post_act_v1/collated-activations",
+        12,
+        32768,
+    ),
+    (
+        "gpt2-small_ae-resid-delta-mlp-v1",
+        "mlp_autoencoder_latent",
+        "gpt2_small/autoencoder_latent/resid_delta_mlp_v1/collated-activations",
+        12,
+        32768,
+    ),
+    (
+        "gpt2-small_ae-mlp-post-act-v4",
+        "mlp_autoencoder_latent",
+        "gpt2_small/autoencoder_latent/mlp_post_act_v4/collated-activations",
+        12,
+        32768,
+    ),
+    (
+        "gpt2-small_ae-resid-delta-mlp-v4",
+        "mlp_autoencoder_latent",
+        "gpt2_small/autoencoder_latent/resid_delta_mlp_v4/collated-activations",
+        12,
+        32768,
+    ),
+    (
+        "gpt2-small_ae-resid-delta-attn-v4",
+        "attention_autoencoder_latent",
+        "gpt2_small/autoencoder_latent/resid_delta_attn_v4/collated-activations",
+        12,
+        10240,
+    ),
+    (
+        "gpt2-small_ae-resid-delta-attn-v4",
+        "flattened_attn_write_to_latent_summed_over_heads",
+        "gpt2_small/autoencoder_latent/resid_delta_attn_v4/collated-activations-by-token-pair",
+        12,
+        10240,
+    ),
+]
+
+
+@pytest.fixture(autouse=True)
+def registry_as_it_was(monkeypatch):
+    copy = dict(NEURON_DATASET_METADATA_REGISTRY)
+    yield
+    NEURON_DATASET_METADATA_REGISTRY.clear()
+    NEURON_DATASET_METADATA_REGISTRY.update(copy)
+
+
+@pytest.mark.parametrize(("short_name", "dst", "path", "n_layers", "n_components"), PUBLIC)
+def test_the_public_datasets(short_name, dst, path, n_layers, n_components):
+    metadata = get_neuron_dataset_metadata_by_short_name_and_dst(short_name, DerivedScalarType(dst))
+    assert metadata.neuron_dataset_path == BASE + path
+    assert metadata.size() == (n_layers, n_components)
+    assert metadata.user_visible_name.startswith("GPT-2 ")
+    assert metadata.layout == "json"
+
+
+def test_the_visible_names_are_all_different_and_the_embedded_dataset_is_there():
+    everything = get_all_neuron_dataset_metadata()
+    assert len({metadata.user_visible_name for metadata in everything}) == len(everything) == 11
+    assert {metadata.derived_scalar_type.value for metadata in everything if metadata.short_name == "tiny"} == {
+        "mlp_post_act",
+        "attn_write_norm",
+    }
+
+
+def test_the_table():
+    table = ne.datasets()
+    public = table[table["path"].str.startswith(BASE)]
+    found = list(
+        public[["short_name", "derived_scalar_type", "path", "n_layers", "n_components"]].itertuples(index=False)
+    )
+    assert [tuple(row) for row in found] == [(name, dst, BASE + path, *sizes) for name, dst, path, *sizes in PUBLIC]
+    assert set(public["layout"]) == {"json"}
+    assert len(table) == 11
+
+
+def test_an_unknown_name_lists_the_choices_nearest_first():
+    with pytest.raises(UnknownDatasetError) as caught:
+        get_neuron_dataset_metadata_by_short_name_and_dst("gpt2-smal", DerivedScalarType.ATTN_WRITE_NORM)
+    error = caught.value
+    assert error.choices[0] == "gpt2-small (attn_write_norm)"
+    assert len(error.choices) == 11
+    assert "gpt2-smal (attn_write_norm)" in str(error)
+    assert isinstance(error, KeyError)
+    assert isinstance(error, UnknownNameError)
+    assert isinstance(error, AssertionError)
+
+
+def test_a_known_name_of_another_type_is_unknown():
+    with pytest.raises(UnknownDatasetError, match=r"gpt2-xl \(attn_write_norm\)"):
+        get_neuron_dataset_metadata_by_short_name_and_dst("gpt2-xl", DerivedScalarType.ATTN_WRITE_NORM)
+
+
+def test_an_undefined_autoencoder_is_named():
+    with pytest.raises(UnknownDatasetError, match="autoencoder's name was not given"):
+        get_neuron_dataset_metadata_by_short_name_and_dst("gpt2-small_undefined", MLP)
+    with pytest.raises(UnknownDatasetError) as caught:
+        get_neuron_dataset_metadata_by_short_name_and_dst("gpt2-medium", MLP)
+    assert "was not given" not in str(caught.value)
+
+
+def test_registering_twice():
+    mine = NeuronDatasetMetadata("mine", MLP, "Mine", "https://host/mine/")
+    register_neuron_dataset_metadata(mine)
+    register_neuron_dataset_metadata(dataclasses.replace(mine, neuron_dataset_path="https://host/mine"))
+    other = dataclasses.replace(mine, neuron_dataset_path="https://host/other")
+    with pytest.raises(InvalidRequestError, match="replace=True") as caught:
+        register_neuron_dataset_metadata(other)
+    assert "https://host/mine" in str(caught.value)
+    assert "https://host/other" in str(caught.value)
+    register_neuron_dataset_metadata(other, replace=True)
+    assert get_neuron_dataset_metadata_by_short_name_and_dst("mine", MLP) == other
+    assert mine.size() == (None, None)
+
+
+def test_registering_a_folder(tmp_path):
+    write_packed_dataset_info(tmp_path, INFO, TOKENS)
+    metadata = register_dataset(tmp_path)
+    assert metadata.key == ("small", MLP)
+    assert metadata.size() == (4, 2)
+    assert metadata.layout == "packed"
+    assert register_dataset(str(tmp_path) + "/", "own name").short_name == "own name"
+    assert ne.datasets()["short_name"].tolist()[-2:] == ["small", "own name"]
+    with pytest.raises(MissingFileError, match="no packed neuron dataset"):
+        register_dataset(tmp_path / "nowhere")
+    with pytest.raises(InvalidRequestError, match=r"not from https://host/x\. .*register_neuron"):
+        register_dataset("https://host/x?key=secret")
+
+
+def test_a_packed_dataset_tells_its_own_size(tmp_path):
+    write_packed_dataset_info(tmp_path, INFO, TOKENS)
+    assert NeuronDatasetMetadata("own", MLP, "Own", str(tmp_path)).size() == (4, 2)
+
+
+def test_paths_become_short_names_with_and_without_the_slash():
+    for slash in ("", "/"):
+        assert convert_dataset_path_to_short_name(BASE + "data/collated-activations" + slash) == "gpt2-xl"
+        assert (
+            convert_dataset_path_to_short_name(
+                BASE + "gpt2_small/attn_write_norm/collated-activations-by-token-pair" + slash
+            )
+            == "gpt2-small"
+        )
+    assert convert_dataset_path_to_short_name(Path(resolve_neuron_dataset("tiny", MLP))) == "tiny"
+    with pytest.raises(AssertionError, match="https://host/x") as caught:
+        convert_dataset_path_to_short_name("https://host/x")
+    assert isinstance(caught.value, UnknownDatasetError)
+
+
+def test_resolving(tmp_path, monkeypatch):
+    assert resolve_neuron_dataset("https://host/x", MLP) == "https://host/x"
+    assert resolve_neuron_dataset("gpt2-xl", MLP) == BASE + "data/collated-activations/"
+    assert resolve_neuron_dataset(tmp_path, MLP) == str(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "gpt2-xl").mkdir()
+    assert resolve_neuron_dataset("gpt2-xl", MLP).startswith(BASE)  # a short name goes before a folder
+    assert resolve_neuron_dataset("./gpt2-xl", MLP) == "./gpt2-xl"
+    for unknown, says in (("gpt2-medium", "no neuron"), ("", "no neuron"), (str(tmp_path / "nowhere"), "no folder")):
+        with pytest.raises(UnknownDatasetError, match=says):
+            resolve_neuron_dataset(unknown, MLP)
+    with pytest.raises(UnsupportedLocationError, match="az:"):
+        resolve_neuron_dataset("az://container/x", MLP)
+
+
+def test_derived_scalar_types_by_name():
+    assert derived_scalar_type_of("MLP_POST_ACT") is MLP
+    assert derived_scalar_type_of(MLP) is MLP
+    with pytest.raises(UnknownNameError) as caught:
+        derived_scalar_type_of("mlp_post")
+    assert caught.value.choices[0] == "mlp_post_act"
+    with pytest.raises(UnknownNameError, match="'None'"):
+        derived_scalar_type_of(None)

@@ -1,0 +1,296 @@
+"""Reading over HTTP from servers that behave and servers that do not, and from local files."""
+
+import gzip
+import os
+import time
+import tracemalloc
+import zlib
+
+import pytest
+
+from helpers.loopback_server import (
+    Handler,
+    LoopbackServer,
+    cut_short,
+    in_turn,
+    loopback_server,
+    ok,
+    reset_at_once,
+    reset_in_the_middle,
+    status,
+)
+from neuron_explainer.errors import DownloadError, MissingFileError, TooLargeError, UnsupportedLocationError
+from neuron_explainer.storage import HttpSettings, exists, is_url, joined, read_bytes, replaced_atomically
+from neuron_explainer.storage.locations import without_secrets
+
+QUICK = HttpSettings(retries=2, pause=0.01, longest_pause=0.1, connect_timeout=2, read_timeout=0.3, total_timeout=1)
+BODY = b'{"some": "json"}' * 1000
+
+
+@pytest.fixture(autouse=True)
+def no_cache(monkeypatch):
+    monkeypatch.setenv("NEURON_EXPLAINER_CACHE", "off")
+
+
+@pytest.fixture
+def server():
+    with loopback_server() as running:
+        yield running
+
+
+def read(server: LoopbackServer, path: str = "/x", **arguments):
+    return read_bytes(server.address + path, settings=QUICK, **arguments)
+
+
+def test_reads_what_the_server_sends(server):
+    server.routes["/x"] = ok(BODY)
+    assert read(server) == BODY
+    assert read(server) == BODY
+    assert server.n_requests("/x") == 2  # the cache is off
+
+
+@pytest.mark.parametrize("code", [404, 410])
+def test_nothing_there_is_a_file_not_found_error_and_is_not_asked_again(server, code):
+    server.routes["/x"] = status(code)
+    with pytest.raises(FileNotFoundError) as caught:
+        read(server)
+    assert isinstance(caught.value, MissingFileError)
+    assert server.address + "/x" in str(caught.value)
+    assert str(code) in str(caught.value)
+    assert server.n_requests("/x") == 1
+
+
+@pytest.mark.parametrize("code", [429, 500, 502, 503, 504, 599])
+def test_a_passing_failure_is_tried_again(server, code):
+    server.routes["/x"] = in_turn(status(code), status(code), ok(BODY))
+    assert read(server) == BODY
+    assert server.n_requests("/x") == 3
+
+
+@pytest.mark.parametrize("code", [429, 500, 503])
+def test_a_lasting_failure_is_told_with_its_status(server, code):
+    server.routes["/x"] = status(code)
+    with pytest.raises(DownloadError, match=str(code)) as caught:
+        read(server)
+    assert caught.value.status_code == code
+    assert not isinstance(caught.value, FileNotFoundError)
+    assert server.n_requests("/x") == 1 + QUICK.retries
+
+
+@pytest.mark.parametrize("code", [204, 206, 304, 400, 401, 403])
+def test_another_status_than_200_is_no_content_and_is_not_tried_again(server, code):
+    server.routes["/x"] = status(code)
+    with pytest.raises(DownloadError, match=str(code)):
+        read(server)
+    assert server.n_requests("/x") == 1
+
+
+def test_retry_after_is_waited_for_up_to_a_bound(server):
+    patient = HttpSettings(retries=1, pause=0, longest_pause=0.25)
+    server.routes["/x"] = in_turn(status(429, Retry_After="3600"), ok(BODY))
+    start = time.monotonic()
+    assert read_bytes(server.address + "/x", settings=patient) == BODY
+    assert 0.25 <= time.monotonic() - start < 5
+
+
+@pytest.mark.parametrize("header", ["soon", "-1", "9" * 5000, "Wed, 21 Oct 2015 07:28:00 GMT", "\u00b2"])
+def test_a_retry_after_that_makes_no_sense_stops_nothing(server, header):
+    server.routes["/x"] = in_turn(status(503, Retry_After=header), ok(BODY))
+    assert read(server) == BODY
+
+
+@pytest.mark.parametrize("broken", [cut_short(BODY), reset_in_the_middle(BODY), reset_at_once])
+def test_an_answer_that_breaks_off_is_tried_again(server, broken):
+    server.routes["/x"] = in_turn(broken, ok(BODY))
+    assert read(server) == BODY
+    assert server.n_requests("/x") == 2
+
+
+@pytest.mark.parametrize("broken", [cut_short(BODY), reset_in_the_middle(BODY), reset_at_once])
+def test_an_answer_that_always_breaks_off_is_an_error(server, broken):
+    server.routes["/x"] = broken
+    with pytest.raises(DownloadError) as caught:
+        read(server)
+    assert "('" not in str(caught.value)  # a reason, not the tuple that urllib3 keeps it in
+    assert server.n_requests("/x") == 1 + QUICK.retries
+
+
+def test_a_chunked_answer_without_its_end_is_an_error(server):
+    def respond(handler: Handler) -> None:
+        handler.send_response(200)
+        handler.send_header("Transfer-Encoding", "chunked")
+        handler.end_headers()
+        handler.wfile.write(b"5\r\nhello\r\n")
+        handler.close_connection = True
+
+    server.routes["/x"] = respond
+    with pytest.raises(DownloadError, match="broke off"):
+        read(server)
+
+
+def test_a_chunked_answer_is_read(server):
+    def respond(handler: Handler) -> None:
+        handler.send_response(200)
+        handler.send_header("Transfer-Encoding", "chunked")
+        handler.end_headers()
+        handler.wfile.write(b"5\r\nhello\r\n6\r\n world\r\n0\r\n\r\n")
+
+    server.routes["/x"] = respond
+    assert read(server) == b"hello world"
+
+
+def test_a_server_that_says_nothing_is_given_up(server):
+    server.routes["/x"] = lambda handler: time.sleep(1)
+    start = time.monotonic()
+    with pytest.raises(DownloadError, match="could not be reached"):
+        read_bytes(server.address + "/x", settings=HttpSettings(retries=0, read_timeout=0.1))
+    assert time.monotonic() - start < 0.9
+
+
+def test_a_server_that_drips_is_given_up(server):
+    def respond(handler: Handler) -> None:
+        handler.send_response(200)
+        handler.send_header("Content-Length", "1000000")
+        handler.end_headers()
+        for _ in range(100):
+            handler.wfile.write(b"x")
+            handler.wfile.flush()
+            time.sleep(0.02)
+
+    server.routes["/x"] = respond
+    start = time.monotonic()
+    with pytest.raises(DownloadError, match="took longer than"):
+        read_bytes(server.address + "/x", settings=HttpSettings(retries=0, total_timeout=0.2))
+    assert time.monotonic() - start < 1.5
+
+
+def test_a_server_that_is_not_there(server):
+    address = server.address
+    server.go_away()
+    with pytest.raises(DownloadError, match="could not be reached") as caught:
+        read_bytes(address + "/x?secret=1", settings=QUICK)
+    assert "secret" not in str(caught.value)
+
+
+def test_too_large_is_refused_before_it_is_all_read(server):
+    server.routes["/x"] = ok(BODY)
+    assert read(server, most_bytes=len(BODY)) == BODY
+    with pytest.raises(TooLargeError, match=f"{len(BODY) - 1:,}"):
+        read(server, most_bytes=len(BODY) - 1)
+
+
+@pytest.mark.parametrize("compress", [gzip.compress, zlib.compress])
+def test_a_compressed_answer_is_decompressed(server, compress):
+    encoding = "gzip" if compress is gzip.compress else "deflate"
+    server.routes["/x"] = ok(compress(BODY), Content_Encoding=encoding)
+    assert read(server) == BODY
+
+
+def test_a_compressed_answer_counts_by_what_it_holds(server):
+    server.routes["/x"] = ok(gzip.compress(bytes(50_000_000)), Content_Encoding="gzip")
+    tracemalloc.start()
+    try:
+        with pytest.raises(TooLargeError):
+            read(server, most_bytes=1_000_000)
+        assert tracemalloc.get_traced_memory()[1] < 10_000_000
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("body", [gzip.compress(BODY)[:-10], b"this is not gzip"])
+def test_a_compressed_answer_that_is_not_whole(server, body):
+    server.routes["/x"] = ok(body, Content_Encoding="gzip")
+    with pytest.raises(DownloadError):
+        read(server)
+
+
+def test_a_compression_that_was_not_asked_for(server):
+    server.routes["/x"] = ok(BODY, Content_Encoding="br")
+    with pytest.raises(DownloadError, match="'br'"):
+        read(server)
+
+
+def test_redirects_are_followed_to_http_alone(server):
+    server.routes["/moved"] = status(302, Location="/x")
+    server.routes["/x"] = ok(BODY)
+    assert read(server, "/moved") == BODY
+    server.routes["/to-file"] = status(302, Location="file:///etc/hostname")
+    with pytest.raises(DownloadError, match="file:"):
+        read(server, "/to-file")
+    server.routes["/circle"] = status(302, Location="/circle")
+    with pytest.raises(DownloadError, match="circle"):
+        read(server, "/circle")
+
+
+def test_exists_asks_without_reading_the_body(server):
+    server.routes["/x"] = ok(BODY)
+    server.routes["/forbidden"] = status(403)
+    assert exists(server.address + "/x", settings=QUICK)
+    assert not exists(server.address + "/y", settings=QUICK)
+    with pytest.raises(DownloadError, match="403"):
+        exists(server.address + "/forbidden", settings=QUICK)
+
+
+@pytest.mark.parametrize(
+    "location",
+    ["file:///etc/passwd", "FILE:/etc/passwd", "s3://bucket/x", "az://x/y", "ftp://x/y", "data:text", "http:x"],
+)
+def test_other_addresses_are_refused_by_name(location):
+    with pytest.raises(UnsupportedLocationError, match=location.split(":")[0]):
+        read_bytes(location)
+
+
+@pytest.mark.parametrize(
+    "location", ["http://[half/x?key=secret", "https://host]/x", "http://\ud800/x", "s3://[half?secret"]
+)
+def test_malformed_addresses_are_refused(location):
+    with pytest.raises(UnsupportedLocationError, match=r"malformed|s3: addresses") as caught:
+        read_bytes(location)
+    assert "secret" not in str(caught.value)
+
+
+def test_an_address_that_no_request_can_be_made_of(server):
+    server.routes["/away"] = status(302, Location="http://host:99999/?key=secret")
+    for address in ("http://host:99999/x?key=secret", "http://ho st/x?key=secret", server.address + "/away"):
+        with pytest.raises(DownloadError, match="host or port") as caught:
+            read_bytes(address, settings=QUICK)
+        assert "secret" not in str(caught.value)
+
+
+def test_local_files(tmp_path):
+    (tmp_path / "x").write_bytes(BODY)
+    assert read_bytes(tmp_path / "x") == BODY
+    assert read_bytes(str(tmp_path / "x"), most_bytes=len(BODY)) == BODY
+    assert exists(tmp_path / "x")
+    assert not exists(tmp_path / "y")
+    with pytest.raises(TooLargeError):
+        read_bytes(tmp_path / "x", most_bytes=len(BODY) - 1)
+    for missing in (tmp_path / "y", tmp_path / "x" / "y", tmp_path):
+        with pytest.raises(MissingFileError, match=str(missing)):
+            read_bytes(missing)
+
+
+def test_addresses_are_joined_before_their_query():
+    assert joined("https://host/root/", 3, "7.json") == "https://host/root/3/7.json"
+    assert joined("https://host/root?signature=abc", 3, "7.json") == "https://host/root/3/7.json?signature=abc"
+    assert joined("/a/b", 3, "7.json") == os.path.join("/a/b", "3", "7.json")
+    assert without_secrets("https://user:secret@host:8/x?signature=abc") == "https://host:8/x"
+    assert is_url("HTTPS://host/x")
+    assert not is_url("C:\\data")
+
+
+def test_a_file_is_replaced_wholly_or_not_at_all(tmp_path):
+    target = tmp_path / "made" / "file"
+    with replaced_atomically(target) as temporary:
+        temporary.write_bytes(b"one")
+    assert target.read_bytes() == b"one"
+
+    def interrupted():
+        with replaced_atomically(target) as temporary:
+            temporary.write_bytes(b"two")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert target.read_bytes() == b"one"
+    assert os.listdir(target.parent) == ["file"]

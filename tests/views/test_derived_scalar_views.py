@@ -1,0 +1,141 @@
+"""Figures and tables of derived scalars: which numbers stand where, what is labelled how, what is refused."""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+
+from neuron_explainer.activations.derived_scalars.store.derived_scalar_store import DerivedScalarStore
+from neuron_explainer.errors import InvalidRequestError, NotDerivedError
+from neuron_explainer.views.colour import plotly_colour_scale
+from neuron_explainer.views.derived_scalars import ranked_table
+from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType as Dst
+from neuron_explainer.vocabulary.nodes import PassType
+
+TOKENS = ["A", " b", "\n", " b", "<b>"]
+T = len(TOKENS)
+LABELS = ["A", "·b", "↵", "·b", "&lt;b&gt;"]
+
+
+@pytest.fixture
+def store() -> DerivedScalarStore:
+    generator = torch.Generator().manual_seed(0)
+    neurons = {layer: torch.randn(T, 6, generator=generator) for layer in range(3)}
+    pairs = torch.randn(T, T, 2, generator=generator)
+    pairs[torch.ones(T, T).triu(1).bool()] = -float("inf")
+    flat = torch.randn(T * (T + 1) // 2, 2, generator=generator)
+    return DerivedScalarStore(
+        {
+            (Dst.MLP_ACT_TIMES_GRAD, PassType.FORWARD): neurons,
+            (Dst.ATTN_QK_LOGITS, PassType.FORWARD): {1: pairs},
+            (Dst.ATTN_WRITE_NORM, PassType.FORWARD): {1: flat},
+            (Dst.TOKEN_ATTRIBUTION, PassType.FORWARD): {None: torch.randn(T, 1, generator=generator)},
+            (Dst.MLP_WRITE, PassType.FORWARD): {0: torch.randn(T, 6, 8, generator=generator)},
+        },
+        TOKENS,
+        loss=0.25,
+        model_name="<small>",
+    )
+
+
+def test_tokens_by_layers_are_sums_over_components(store: DerivedScalarStore) -> None:
+    figure = store.plot(Dst.MLP_ACT_TIMES_GRAD)
+    (trace,) = figure.data
+    expected = np.stack([tensor.sum(-1).numpy() for tensor in store.activations(Dst.MLP_ACT_TIMES_GRAD).values()])
+    np.testing.assert_allclose(trace.z, expected, rtol=1e-5)
+    assert list(figure.layout.xaxis.ticktext) == LABELS
+    assert list(figure.layout.yaxis.ticktext) == ["0", "1", "2"]
+    assert (figure.layout.xaxis.title.text, figure.layout.yaxis.title.text) == ("token", "layer")
+    assert "summed over each layer's components" in figure.layout.title.text
+
+
+def test_colours_are_symmetric_around_zero_and_shared(store: DerivedScalarStore) -> None:
+    (trace,) = store.plot(Dst.MLP_ACT_TIMES_GRAD).data
+    assert trace.zmin == -trace.zmax
+    assert trace.zmax == pytest.approx(np.abs(trace.z).max())
+    assert [tuple(stop) for stop in trace.colorscale] == plotly_colour_scale()
+    assert dict(plotly_colour_scale())[0.5] == "#ffffff"
+
+
+def test_flattened_pairs_are_summed_by_the_token_that_attends(store: DerivedScalarStore) -> None:
+    (trace,) = store.plot(Dst.ATTN_WRITE_NORM).data
+    flat = store.activations(Dst.ATTN_WRITE_NORM)[1].sum(-1)
+    starts = [0, 1, 3, 6, 10, 15]
+    expected = [float(flat[start:end].sum()) for start, end in itertools.pairwise(starts)]
+    np.testing.assert_allclose(trace.z[0], expected, rtol=1e-5)
+
+
+def test_one_layer_shows_its_largest_components_first(store: DerivedScalarStore) -> None:
+    figure = store.plot(Dst.MLP_ACT_TIMES_GRAD, 1, k=2)
+    (trace,) = figure.data
+    tensor = store.activations(Dst.MLP_ACT_TIMES_GRAD)[1]
+    best = tensor.abs().amax(0).argsort(descending=True)[:2].tolist()
+    np.testing.assert_allclose(trace.z, tensor[:, best].T.numpy())
+    assert list(figure.layout.yaxis.ticktext) == [f"MLP 1:{number}" for number in best]
+    (trace,) = store.plot(Dst.MLP_ACT_TIMES_GRAD, 1, component=4).data
+    np.testing.assert_allclose(trace.z, tensor[:, [4]].T.numpy())
+
+
+def test_attention_is_a_matrix_with_masked_pairs_empty(store: DerivedScalarStore) -> None:
+    figure = store.plot(Dst.ATTN_QK_LOGITS, 1, component=1)
+    (trace,) = figure.data
+    lower = np.tril(np.ones((T, T), dtype=bool))
+    expected = store.activations(Dst.ATTN_QK_LOGITS)[1][:, :, 1].numpy()
+    np.testing.assert_allclose(np.asarray(trace.z)[lower], expected[lower])
+    assert np.isnan(np.asarray(trace.z)[~lower]).all()
+    assert (figure.layout.xaxis.title.text, figure.layout.yaxis.title.text) == ("attended to", "attended from")
+    assert figure.layout.yaxis.autorange == "reversed"
+    flattened = store.plot(Dst.ATTN_WRITE_NORM, 1, component=0).data[0].z
+    assert np.asarray(flattened)[3, 1] == pytest.approx(float(store.activations(Dst.ATTN_WRITE_NORM)[1][7, 0]))
+
+
+def test_a_layer_of_heads_is_small_patterns_with_one_scale(store: DerivedScalarStore) -> None:
+    figure = store.plot(Dst.ATTN_QK_LOGITS, 1)
+    assert len(figure.data) == 2
+    assert {trace.zmax for trace in figure.data} == {max(trace.zmax for trace in figure.data)}
+    assert [note.text for note in figure.layout.annotations] == ["head 1:0", "head 1:1"]
+
+
+def test_a_scalar_without_layers_has_one_row(store: DerivedScalarStore) -> None:
+    (trace,) = store.plot(Dst.TOKEN_ATTRIBUTION).data
+    np.testing.assert_allclose(trace.z, store.activations(Dst.TOKEN_ATTRIBUTION)[None].T.numpy())
+
+
+def test_what_cannot_be_shown_is_refused(store: DerivedScalarStore) -> None:
+    with pytest.raises(InvalidRequestError, match="2 axes beside its tokens"):
+        store.plot(Dst.MLP_WRITE, 0)
+    with pytest.raises(NotDerivedError, match="There is: 0, 1, 2"):
+        store.plot(Dst.MLP_ACT_TIMES_GRAD, 3)
+    with pytest.raises(InvalidRequestError, match="Give the layer"):
+        store.plot(Dst.MLP_ACT_TIMES_GRAD, component=1)
+    with pytest.raises(InvalidRequestError, match="components 0 to 5, not 6"):
+        store.plot(Dst.MLP_ACT_TIMES_GRAD, 0, component=6)
+    with pytest.raises(InvalidRequestError, match="k ≥ 1"):
+        store.plot(Dst.MLP_ACT_TIMES_GRAD, 0, k=0)
+
+
+def test_a_ranked_table_has_components_tokens_and_values(store: DerivedScalarStore) -> None:
+    html = ranked_table(store, 4, dsts=[Dst.MLP_ACT_TIMES_GRAD, Dst.ATTN_QK_LOGITS])
+    values, indices = store.topk(4, dsts=[Dst.MLP_ACT_TIMES_GRAD, Dst.ATTN_QK_LOGITS])
+    assert html.count("<tr>") == 5
+    assert f"{values[0]:.4g}" in html
+    assert f"{'MLP' if indices[0].dst is Dst.MLP_ACT_TIMES_GRAD else 'head'} {indices[0].layer_index}:" in html
+
+
+def test_a_store_shows_itself_escaped_and_without_scripts(store: DerivedScalarStore) -> None:
+    html = store._repr_html_()
+    assert "&lt;b&gt;" in html
+    assert "&lt;small&gt;" in html
+    assert "<b>" not in html
+    assert "<script" not in html
+    assert "mlp_act_times_grad" in html
+    assert "0–2" in html
+    assert "loss 0.25" in html
+
+
+def test_a_store_of_masked_numbers_alone_shows_itself() -> None:
+    masked = torch.full((T, T, 1), -float("inf"))
+    store = DerivedScalarStore({(Dst.ATTN_QK_LOGITS, PassType.FORWARD): {0: masked}}, TOKENS)
+    assert "attn_qk_logits" in store._repr_html_()
+    assert np.isnan(np.asarray(store.plot(Dst.ATTN_QK_LOGITS, 0).data[0].z)).all()
