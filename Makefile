@@ -60,7 +60,7 @@ notebooks: $(VENV)/.test
 
 bench: $(VENV)/.test
 	$(PIP) install --quiet --constraint constraints.txt --editable '.[bench]'
-	for script in benchmarks/bench_*.py; do $(BIN)/python $$script || exit 1; done
+	for script in benchmarks/bench_*.py; do $(BIN)/python -m benchmarks.$$(basename $$script .py) || exit 1; done
 
 clean:
 	rm -rf build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,6 +1,6 @@
 """Neuron records: decoding, packed reading, loading many at once, and start-up time.
 
-Run it as `python benchmarks/bench_records.py`; it needs no network and writes to a temporary folder alone.
+Run it as `python -m benchmarks.bench_records`; it needs no network and writes to a temporary folder alone.
 """
 
 import json
@@ -15,9 +15,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from multiprocessing.connection import Connection
 
 import numpy as np
-from _measure import median_seconds, print_ratio
 
 import neuron_explainer as ne
+from benchmarks.measure import median_seconds, print_ratio
 from neuron_explainer.activations.activations import ActivationRecord, NeuronId, NeuronRecord, save_neuron
 from neuron_explainer.activations.packed.dataset import (
     DatasetInfo,
