@@ -24,6 +24,7 @@ def interleaved_seconds(
     counted, and the garbage collector rests while the clock runs.
     """
     seconds: dict[str, list[float]] = {name: [] for name in functions}
+    gc.freeze()  # what is there already need not be looked through before every call
     for repeat in range(warm_up + repeats):
         for name, function in functions.items():
             gc.collect()
@@ -36,6 +37,7 @@ def interleaved_seconds(
                 gc.enable()
             if repeat >= warm_up:
                 seconds[name].append(elapsed)
+    gc.unfreeze()
     return seconds
 
 

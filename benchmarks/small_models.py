@@ -6,13 +6,12 @@ from typing import Any
 import tokenizers
 import torch
 
+from benchmarks.shapes import random_model
 from neuron_explainer import AutoencoderContext, DerivedScalarType, ModelContext, StandardModelContext
 from neuron_explainer.models.autoencoders.autoencoder import Autoencoder
 from neuron_explainer.models.autoencoders.input_scaling import InputScaling
 from neuron_explainer.models.autoencoders.latent_activations import LatentActivation, ReLU
 from neuron_explainer.models.tokenizers.tokenizer import ModelTokenizer
-
-from benchmarks.shapes import random_model
 
 VOCABULARY_SIZE = 61
 N_LATENTS = 24
@@ -103,10 +102,10 @@ SMALL_CONFIGS: dict[str, dict[str, Any]] = {
 """The entries of a Hugging Face config for each family, and for each variant that takes a path of its own."""
 
 
-def number_tokenizer() -> ModelTokenizer:
-    """One token a word, and the words are t0 to t60."""
-    words = {f"t{number}": number for number in range(VOCABULARY_SIZE)}
-    tokenizer = tokenizers.Tokenizer(tokenizers.models.WordLevel(words, unk_token="t0"))
+def number_tokenizer(letter: str = "t") -> ModelTokenizer:
+    """One token a word, and the words are t0 to t60, or those with another letter."""
+    words = {f"{letter}{number}": number for number in range(VOCABULARY_SIZE)}
+    tokenizer = tokenizers.Tokenizer(tokenizers.models.WordLevel(words, unk_token=f"{letter}0"))
     tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
     return ModelTokenizer(tokenizer)
 

@@ -6,6 +6,7 @@ import sys
 import pytest
 import torch
 
+from benchmarks.every_scalar import request_for
 from helpers.derived_scalars import N_LAYERS, PROMPT, autoencoders, context, derived
 from neuron_explainer.activations.derived_scalars.config import DstConfig
 from neuron_explainer.activations.derived_scalars.derivers import catalogue  # noqa: F401  # fills the table
@@ -145,7 +146,7 @@ def test_a_type_says_that_it_needs_a_gradient_exactly_where_its_deriver_does(dst
     needs_latent = "TO_LATENT" in dst.name or "LATENT_GRAD" in dst.name
     config = DstConfig(
         model_context=context("gpt2"),
-        autoencoder_context=autoencoders("gpt2", place_for(dst)),
+        autoencoder_context=autoencoders("gpt2", request_for(dst).place),
         trace_config=TRACE if needs_latent else trace,
         **EVERYTHING,
     )
@@ -156,14 +157,6 @@ def test_a_type_says_that_it_needs_a_gradient_exactly_where_its_deriver_does(dst
     assert dst.requires_grad_for_pass_type(PassType.BACKWARD)
 
 
-def place_for(dst):
-    """A place whose autoencoders the type can be of."""
-    if dst is D.ONLINE_RESIDUAL_MLP_AUTOENCODER_ERROR:
-        return D.RESID_DELTA_MLP
-    attention = ("ATTENTION_AUTOENCODER", "WRITE_TO_LATENT", "RESIDUAL_INPUT")
-    return D.RESID_DELTA_ATTN if any(part in dst.name for part in attention) else D.MLP_POST_ACT
-
-
 @pytest.mark.parametrize("dst", D)
 def test_every_type_has_the_axes_that_it_says(dst):
     """The store refuses tensors of other axes; here is that every type can be had, in the layers one would expect."""
@@ -172,7 +165,7 @@ def test_every_type_has_the_axes_that_it_says(dst):
     store = derived(
         "gpt2",
         dst,
-        autoencoder_context=autoencoders("gpt2", place_for(dst)),
+        autoencoder_context=autoencoders("gpt2", request_for(dst).place),
         trace_config=TRACE if needs_trace else None,
         **{**EVERYTHING, "layer_indices": [2]},
     )
