@@ -9,6 +9,7 @@ import torch
 from benchmarks.every_scalar import request_for
 from helpers.derived_scalars import N_LAYERS, PROMPT, autoencoders, context, derived
 from neuron_explainer.activations.derived_scalars.config import DstConfig
+from neuron_explainer.activations.derived_scalars.derivation import derive
 from neuron_explainer.activations.derived_scalars.derivers import catalogue  # noqa: F401  # fills the table
 from neuron_explainer.activations.derived_scalars.engine.bound_config import BoundConfig
 from neuron_explainer.activations.derived_scalars.engine.scalar_deriver import DERIVERS
@@ -20,6 +21,8 @@ from neuron_explainer.activations.derived_scalars.indexing import (
     TraceConfig,
 )
 from neuron_explainer.errors import InvalidRequestError, NothingToDifferentiateError
+from neuron_explainer.models.model_context import StandardModelContext
+from neuron_explainer.models.transformer import Transformer
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType as D
 from neuron_explainer.vocabulary.dimensions import Dimension
 from neuron_explainer.vocabulary.nodes import AttnSubNode, LocationWithinLayer, NodeType, PassType
@@ -195,3 +198,20 @@ def test_gradients_are_had_of_raw_activations_only_when_asked():
     assert sorted(both.activations(D.MLP_POST_ACT, PassType.BACKWARD)) == list(range(N_LAYERS))
     with pytest.raises(NothingToDifferentiateError):
         derived("gpt2", D.MLP_POST_ACT, loss=None, derive_gradients=True)
+
+
+def test_a_bfloat16_model_gives_bfloat16_results_near_those_of_float64():
+    exact = context("gemma2").get_or_create_model()
+    rounded = Transformer(exact.config)
+    rounded.load_state_dict(
+        {name: weight.to(torch.bfloat16) for name, weight in exact.state_dict().items()}, assign=True
+    )
+    config = DstConfig(model_context=StandardModelContext("rounded", rounded))
+    dsts = [D.MLP_WRITE_NORM, D.UNFLATTENED_ATTN_WRITE_NORM, D.MLP_WRITE_TO_FINAL_RESIDUAL_GRAD]
+    store = derive(PROMPT, dsts, config, loss=lambda logits: logits[-1, 7] - logits[-1, 11])
+    expected = derived("gemma2", dsts)
+    for dst in dsts:
+        actual = store.activations(dst)[0]
+        assert actual.dtype == torch.bfloat16
+        difference = (actual.double() - expected.activations(dst)[0]).norm()
+        assert difference < 0.1 * expected.activations(dst)[0].norm()

@@ -1,17 +1,22 @@
 """Small models as contexts, and random autoencoders for them, that the tests of derived scalars share."""
 
+import contextlib
 import functools
 
+import jaxtyping
 import torch
 
 from benchmarks.small_models import number_tokenizer, random_autoencoders
-from helpers.tiny_models import our_model
+from helpers.tiny_models import HF_CONFIGS, hf_model, our_model
 from neuron_explainer.activations.derived_scalars.config import DstConfig
 from neuron_explainer.activations.derived_scalars.derivation import derive
+from neuron_explainer.activations.derived_scalars.indexing import AblationSpec
 from neuron_explainer.models.model_context import StandardModelContext
+from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType as D
 
 PROMPT = [5, 17, 3, 44, 17, 20]
 N_LAYERS = 3
+FAMILIES = list(HF_CONFIGS)
 TARGET, DISTRACTOR = 7, 11
 
 
@@ -42,3 +47,49 @@ def close(actual, expected, tolerance=1e-9):
         rtol=tolerance,
         atol=tolerance,
     )
+
+
+def loss_with(family, index, value, **config):
+    """The loss when one activation is overwritten."""
+    return derived(family, D.LOGITS, ablations=[AblationSpec(index, value)], **config).loss
+
+
+def slope(value_at, at, step=1e-4):
+    """The derivative of a function of one number, by central differences of fourth order."""
+    with annotations_unchecked():
+        near = value_at(at + step) - value_at(at - step)
+        far = value_at(at + 2 * step) - value_at(at - 2 * step)
+    return (8 * near - far) / (12 * step)
+
+
+@contextlib.contextmanager
+def annotations_unchecked():
+    """Checking shapes takes a hundred times as long as these small models; elsewhere it is done for every family."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    try:
+        yield
+    finally:
+        jaxtyping.config.update("jaxtyping_disable", False)
+
+
+def output_biases(family, layer):
+    """The biases that attention and the MLP add to the residual stream, by the names that `transformers` gives them."""
+    tensors = hf_model(family, torch.float64).state_dict()
+
+    def bias(names):
+        found = [tensors[name] for name in (each.format(layer) for each in names) if name in tensors]
+        return found[0] if found else torch.zeros(context(family).config.d_model, dtype=torch.float64)
+
+    return bias(_ATTENTION_BIASES), bias(_MLP_BIASES)
+
+
+_ATTENTION_BIASES = (
+    "transformer.h.{}.attn.c_proj.bias",
+    "gpt_neox.layers.{}.attention.dense.bias",
+    "model.layers.{}.self_attn.o_proj.bias",
+)
+_MLP_BIASES = (
+    "transformer.h.{}.mlp.c_proj.bias",
+    "gpt_neox.layers.{}.mlp.dense_4h_to_h.bias",
+    "model.layers.{}.mlp.down_proj.bias",
+)
