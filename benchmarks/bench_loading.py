@@ -81,7 +81,7 @@ def measured(path: Path, dtype: str, reader: str = "ours") -> dict[str, float]:
     return {key: statistics.median(run[key] for run in runs) for key in runs[0]}
 
 
-def write_gpt2(folder: Path, **sizes: int) -> Path:
+def write_gpt2(folder: Path, **sizes: Any) -> Path:
     """A GPT-2 with random weights and a tokenizer of its vocabulary's size."""
     import transformers
     from tokenizers import Tokenizer

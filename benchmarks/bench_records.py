@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from multiprocessing.connection import Connection
 
@@ -168,7 +169,7 @@ def measure_start_up(folder: str) -> None:
     def running(code: str) -> None:
         subprocess.run([sys.executable, "-c", code], check=True)
 
-    seconds = median_seconds({name: lambda code=code: running(code) for name, code in codes.items()}, repeats=7)
+    seconds = median_seconds({name: partial(running, code) for name, code in codes.items()}, repeats=7)
     pandas = seconds["pandas"] - seconds["nothing"]
     print_ratio("import and read a record / import pandas", (seconds["read"] - seconds["nothing"]) / pandas)
     print_ratio("import, read and view a record / import pandas", (seconds["view"] - seconds["nothing"]) / pandas)

@@ -3,6 +3,7 @@
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -25,7 +26,7 @@ def texts(n_texts: int) -> list[str]:
 
 def collated(family: str, device: torch.device, dst: ne.DerivedScalarType, out: Path, n_texts: int) -> PackedDataset:
     """A dataset of all layers, in float32."""
-    settings = {"context_length": 16, "top_k": 5, "random_k": 5, "batch_tokens": 256}
+    settings: dict[str, Any] = {"context_length": 16, "top_k": 5, "random_k": 5, "batch_tokens": 256}
     ne.collate(
         small_context(family, device),
         texts(n_texts),
@@ -64,7 +65,7 @@ def _differences(expected: PackedDataset, found: PackedDataset) -> tuple[float, 
                 example.tokens for example in ours.random_sample
             ]:
                 wrong.append(f"{component} of layer {layer}")
-            scale = max(abs(theirs.max_activation), 1e-3)
+            scale = max(abs(theirs.max_activation or 0.0), 1e-3)
             pairs = [
                 *zip(_peaks(theirs), _peaks(ours), strict=True),
                 (theirs.mean, ours.mean),
@@ -74,5 +75,5 @@ def _differences(expected: PackedDataset, found: PackedDataset) -> tuple[float, 
     return worst, wrong, n_components
 
 
-def _peaks(record: ne.NeuronRecord) -> list[float]:
+def _peaks(record: ne.NeuronRecord) -> list[float | None]:
     return [example.max_activation for example in record.most_positive_activation_records]

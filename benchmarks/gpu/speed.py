@@ -3,6 +3,7 @@
 import statistics
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -67,9 +68,7 @@ def measure_speed(
                 {} if theirs is None else {"transformers": their_pass(theirs, tokens)}
             )
             functions |= our_passes(model, tokens)
-            functions["node table"] = lambda prompt=prompt, config=config: ne.derive(
-                prompt, NODE_TABLE, config, loss=NODE_TABLE_LOSS
-            )
+            functions["node table"] = partial(ne.derive, prompt, NODE_TABLE, config, loss=NODE_TABLE_LOSS)
             waiting = {name: until_done(function, device) for name, function in functions.items()}
             yield SpeedRow(shape, n_tokens, interleaved_seconds(waiting, repeats=repeats))
 

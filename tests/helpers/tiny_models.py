@@ -46,7 +46,7 @@ def random_tokens(batch: int, tokens: int, vocab_size: int = 61, seed: int = 0) 
     return torch.randint(0, vocab_size, (batch, tokens), generator=torch.Generator().manual_seed(seed))
 
 
-def _exact_rms_norm(norm: torch.nn.Module, hidden: torch.Tensor) -> torch.Tensor:
+def _exact_rms_norm(norm: Any, hidden: torch.Tensor) -> torch.Tensor:
     return hidden * torch.rsqrt(hidden.square().mean(-1, keepdim=True) + norm.eps) * (1.0 + norm.weight)
 
 

@@ -94,7 +94,7 @@ def test_copies_that_do_not_wait_are_let_pass() -> None:
 
 def test_memory_that_is_kept_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     kept = []
-    monkeypatch.setattr(quietness.ne, "derive", lambda *_, **__: kept.append(bytearray(b"x" * 2**20)))
+    monkeypatch.setattr(ne, "derive", lambda *_, **__: kept.append(bytearray(b"x" * 2**20)))
     (check,) = quietness.check_memory(torch.device("cpu"), n_derives=40)
     assert check.passed is False
 
