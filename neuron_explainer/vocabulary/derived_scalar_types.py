@@ -52,8 +52,9 @@ class DerivedScalarType(DescribedScalar):
 
     The formulas use: e the embedding; q, k, v a head's query, key and value; a attention probabilities from token f to
     token t; z a head's sum of a * v; m neurons' activations; lat latents; W_O, W_out, W_lat the rows that a head, a
-    neuron and a latent write to the residual stream; x' the gradient of the loss, or of the traced activation, with
-    respect to x; g that gradient at the final residual stream, or for a trace at the residual stream just before it.
+    neuron and a latent write to the residual stream; x' the gradient, with respect to x, of the loss or of the trace
+    (the activation that `trace_config` names); g that gradient at the final residual stream, or for a trace at the
+    residual stream just before it.
 
     >>> DerivedScalarType("mlp_write_norm").node_type
     <NodeType.MLP_NEURON: 'mlp_neuron'>
@@ -82,9 +83,9 @@ class DerivedScalarType(DescribedScalar):
     RESID_FINAL_LAYER_NORM_SCALE = auto(), raw(_PLACE.RESID_FINAL_LAYER_NORM_SCALE,
         "What the final norm divides by: sqrt(variance + ε), or the root mean square in an RMSNorm")
     ATTN_QUERY = auto(), raw(_PLACE.ATTN_QUERY,
-        "q: each head's query, already divided by the fourth root of the head's size")
+        "q: each head's query, scaled so that q · k is the attention logit")
     ATTN_KEY = auto(), raw(_PLACE.ATTN_KEY,
-        "k: each head's key, already divided by the fourth root of the head's size")
+        "k: each head's key, scaled so that q · k is the attention logit")
     ATTN_VALUE = auto(), raw(_PLACE.ATTN_VALUE,
         "v: each head's value; heads that share a value repeat it")
     ATTN_QK_LOGITS = auto(), raw(_PLACE.ATTN_QK_LOGITS,
@@ -115,9 +116,10 @@ class DerivedScalarType(DescribedScalar):
     MLP_LAYER_WRITE_NORM = auto(), ScalarRow(axes.ONE, _MLP,
         "The length of what the MLP layer adds to the residual stream")
     RESID_POST_EMBEDDING_PROJ_TO_FINAL_RESIDUAL_GRAD = auto(), ScalarRow(axes.ONE, None,
-        "e · g: the embedding's direct effect on the loss", NodeType.TOKEN, _GRADIENT, _NO_LAYER, Source.DIRECT_EFFECT)
+        "e · g: the embedding's direct effect on the loss or trace", NodeType.TOKEN, _GRADIENT, _NO_LAYER,
+        Source.DIRECT_EFFECT)
     RESID_POST_EMBEDDING_PROJ_TO_FINAL_ACTIVATION_RESIDUAL_GRAD = auto(), ScalarRow(axes.ONE, None,
-        "e · g: the embedding's direct effect on the traced activation", NodeType.TOKEN, _TRACE, _NO_LAYER)
+        "e · g: the embedding's direct effect on the trace, without a backward pass", NodeType.TOKEN, _TRACE, _NO_LAYER)
     RESID_POST_ATTN_PROJ_TO_FINAL_RESIDUAL_GRAD = auto(), ScalarRow(axes.ONE, _MIDDLE,
         "The residual stream after the attention layer, projected on g", None, _GRADIENT, source=Source.LOGIT_LENS)
     RESID_POST_MLP_PROJ_TO_FINAL_RESIDUAL_GRAD = auto(), ScalarRow(axes.ONE, _END,
@@ -142,9 +144,10 @@ class DerivedScalarType(DescribedScalar):
         "m * m': each neuron's activation times its gradient, an estimate of its total effect", None, _GRADIENT,
         source=Source.ACT_TIMES_GRAD)
     MLP_WRITE_TO_FINAL_RESIDUAL_GRAD = auto(), ScalarRow(axes.NEURONS, _MLP,
-        "m * (W_out · g): each neuron's direct effect on the loss", None, _GRADIENT, source=Source.DIRECT_EFFECT)
+        "m * (W_out · g): each neuron's direct effect on the loss or trace", None, _GRADIENT,
+        source=Source.DIRECT_EFFECT)
     MLP_WRITE_TO_FINAL_ACTIVATION_RESIDUAL_GRAD = auto(), ScalarRow(axes.NEURONS, _MLP,
-        "m * (W_out · g): each neuron's direct effect on the traced activation", None, _TRACE)
+        "m * (W_out · g): each neuron's direct effect on the trace, without a backward pass", None, _TRACE)
 
     # Attention heads, by pair of tokens (attended from, attended to) or by token.
     ATTN_WEIGHTED_VALUE = auto(), ScalarRow(axes.PAIRS_HEADS_V, _ATTN,
@@ -168,15 +171,15 @@ class DerivedScalarType(DescribedScalar):
     ATTN_ACT_TIMES_GRAD_PER_SEQUENCE_TOKEN = auto(), ScalarRow(axes.HEADS, _ATTN,
         "a * a', summed over the tokens attended to", None, _GRADIENT, source=Source.ACT_TIMES_GRAD)
     UNFLATTENED_ATTN_WRITE_TO_FINAL_RESIDUAL_GRAD = auto(), ScalarRow(axes.PAIRS_HEADS, _ATTN,
-        "(a[f, t] * v[t] @ W_O) · g[f]: the direct effect on the loss of each head and pair", None, _GRADIENT,
+        "(a[f, t] * v[t] @ W_O) · g[f]: each head's direct effect on the loss or trace, by pair", None, _GRADIENT,
         source=Source.DIRECT_EFFECT)
     UNFLATTENED_ATTN_WRITE_TO_FINAL_ACTIVATION_RESIDUAL_GRAD = auto(), ScalarRow(axes.PAIRS_HEADS, _ATTN,
-        "(a[f, t] * v[t] @ W_O) · g[f]: the direct effect on the traced activation of each head and pair", None, _TRACE)
+        "(a[f, t] * v[t] @ W_O) · g[f]: each head's direct effect on the trace, without a backward pass", None, _TRACE)
     ATTN_WRITE_TO_FINAL_RESIDUAL_GRAD = auto(), ScalarRow(axes.FLAT_PAIRS_HEADS, _ATTN,
         "UNFLATTENED_ATTN_WRITE_TO_FINAL_RESIDUAL_GRAD, with the pairs on one axis", None, _GRADIENT,
         source=Source.DIRECT_EFFECT)
     ATTN_WRITE_TO_FINAL_RESIDUAL_GRAD_PER_SEQUENCE_TOKEN = auto(), ScalarRow(axes.HEADS, _ATTN,
-        "(z @ W_O) · g: each head's direct effect on the loss at each token", None, _GRADIENT,
+        "(z @ W_O) · g: each head's direct effect on the loss or trace at each token", None, _GRADIENT,
         source=Source.DIRECT_EFFECT)
 
     # What attention writes to the latents of an autoencoder.
@@ -228,10 +231,10 @@ class DerivedScalarType(DescribedScalar):
         "lat * lat': each online latent times its gradient, an estimate of its total effect",
         requires=_GRADIENT, source=Source.ACT_TIMES_GRAD)
     ONLINE_AUTOENCODER_WRITE_TO_FINAL_RESIDUAL_GRAD = auto(), online(_ANY_SAE,
-        "lat * (W_lat · g): each online latent's direct effect on the loss",
+        "lat * (W_lat · g): each online latent's direct effect on the loss or trace",
         requires=_GRADIENT, source=Source.DIRECT_EFFECT)
     ONLINE_AUTOENCODER_WRITE_TO_FINAL_ACTIVATION_RESIDUAL_GRAD = auto(), online(_ANY_SAE,
-        "lat * (W_lat · g): each online latent's direct effect on the traced activation", requires=_TRACE)
+        "lat * (W_lat · g): each online latent's direct effect on the trace, without a backward pass", requires=_TRACE)
     ONLINE_MLP_AUTOENCODER_LATENT = auto(), raw(_PLACE.ONLINE_MLP_AUTOENCODER_LATENT,
         "ONLINE_AUTOENCODER_LATENT of the MLP's autoencoder", Source.AUTOENCODER)
     ONLINE_MLP_AUTOENCODER_WRITE = auto(), online(_MLP_SAE,
@@ -269,7 +272,7 @@ class DerivedScalarType(DescribedScalar):
     ONLINE_MLP_AUTOENCODER_ERROR_ACT_TIMES_GRAD = auto(), error(_PLACE.ONLINE_MLP_AUTOENCODER_ERROR,
         "error * error': each neuron's error times its gradient", _GRADIENT)
     ONLINE_MLP_AUTOENCODER_ERROR_WRITE_TO_FINAL_RESIDUAL_GRAD = auto(), error(_PLACE.ONLINE_MLP_AUTOENCODER_ERROR,
-        "error * (W_out · g): the direct effect on the loss of each neuron's error", _GRADIENT)
+        "error * (W_out · g): each neuron's error: its direct effect on the loss or trace", _GRADIENT)
     ONLINE_RESIDUAL_MLP_AUTOENCODER_ERROR = auto(), raw(_PLACE.ONLINE_RESIDUAL_MLP_AUTOENCODER_ERROR,
         "What the MLP layer adds minus its reconstruction by the MLP's autoencoder", Source.AUTOENCODER_ERROR)
     ONLINE_RESIDUAL_ATTENTION_AUTOENCODER_ERROR = auto(), raw(_PLACE.ONLINE_RESIDUAL_ATTENTION_AUTOENCODER_ERROR,
@@ -280,7 +283,7 @@ class DerivedScalarType(DescribedScalar):
     SINGLE_NODE_WRITE = auto(), ScalarRow(axes.CHANNELS, None,
         "The vector that the node writes at its token; 0 at the other tokens", None, _NODE, _OF_NODE)
     SINGLE_NODE_WRITE_TO_FINAL_RESIDUAL_GRAD = auto(), ScalarRow(axes.ONE, None,
-        "SINGLE_NODE_WRITE · g: the node's direct effect on the loss", None, _GRADIENT_AND_NODE, _OF_NODE,
+        "SINGLE_NODE_WRITE · g: the node's direct effect on the loss or trace", None, _GRADIENT_AND_NODE, _OF_NODE,
         Source.DIRECT_EFFECT)
     GRAD_OF_SINGLE_SUBNODE_ATTRIBUTION = auto(), ScalarRow(axes.CHANNELS, None,
         "The gradient of the node's act × grad (its grad held constant) at the residual stream that it reads", None,
@@ -300,7 +303,7 @@ class DerivedScalarType(DescribedScalar):
     ATTN_KEY_IN_EDGE_ATTRIBUTION = auto(), ScalarRow(axes.PAIRS_HEADS, _ATTN,
         "a' times the change of a along the node's write, through each downstream head's key", None, _GRADIENT_AND_NODE)
     ATTN_VALUE_IN_EDGE_ATTRIBUTION = auto(), ScalarRow(axes.PAIRS_HEADS, _ATTN,
-        "z' · a times the change of v along the node's write, for each downstream head", None, _GRADIENT_AND_NODE)
+        "z' · (a times the change of v along the node's write), for each downstream head", None, _GRADIENT_AND_NODE)
     MLP_IN_EDGE_ATTRIBUTION = auto(), ScalarRow(axes.NEURONS, _MLP,
         "m' times the change of m along the node's write, for each downstream neuron", None, _GRADIENT_AND_NODE)
     ONLINE_AUTOENCODER_IN_EDGE_ATTRIBUTION = auto(), online(_ANY_SAE,
@@ -322,16 +325,16 @@ class DerivedScalarType(DescribedScalar):
         (Requirement.COMPONENT,), _NO_LAYER)
     # fmt: on
 
-    def update_from_autoencoder_node_type(self, node_type: NodeType | None) -> "DerivedScalarType":
+    def update_from_autoencoder_node_type(self, node_type: NodeType | str | None) -> "DerivedScalarType":
         """The same scalar of the autoencoder whose latents are `node_type`, to tell two autoencoders apart.
 
         AUTOENCODER_LATENT becomes MLP_AUTOENCODER_LATENT for NodeType.MLP_AUTOENCODER_LATENT, and so on. A type that is
         not about autoencoders, that names its autoencoder already, or that has only one form, stays as it is.
         """
         of_mlp, of_attention = _OF_EACH_AUTOENCODER.get(self, (self, self))
-        if node_type is _MLP_SAE:
+        if node_type == _MLP_SAE:
             return of_mlp
-        return of_attention if node_type is _ATTN_SAE else self
+        return of_attention if node_type == _ATTN_SAE else self
 
 
 _DST = DerivedScalarType

@@ -67,9 +67,9 @@ class DescribedScalar(StrEnum):
         """Whether the traced activation is differentiated locally, with respect to the residual stream before it."""
         return Requirement.TRACE_GRADIENT in self.requires
 
-    def requires_grad_for_pass_type(self, pass_type: PassType) -> bool:
+    def requires_grad_for_pass_type(self, pass_type: PassType | str) -> bool:
         """Whether the model's backward pass is needed: always for gradients, and for values computed from gradients."""
-        return pass_type is PassType.BACKWARD or self.needs_gradient
+        return pass_type == PassType.BACKWARD or self.needs_gradient
 
     @property
     def has_no_layers(self) -> bool:

@@ -19,7 +19,7 @@ class NodeType(StrEnum):
     """Whether the component is a latent, of any autoencoder."""
 
     def __new__(cls, value: str, is_autoencoder_latent: bool = False) -> "NodeType":
-        """The member with that value."""
+        """The member with that value. (The default is for members that are not latents.)"""
         member = str.__new__(cls, value)
         member._value_ = value
         member.is_autoencoder_latent = is_autoencoder_latent

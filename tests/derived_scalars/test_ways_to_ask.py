@@ -51,7 +51,7 @@ def test_a_model_stands_for_a_configuration_of_it(model, expected):
     for config in (None, model, DstConfig(model_context=model), DstConfig()):
         results = BatchDeriver(model, "mlp_write_norm", config).run(torch.tensor([PROMPT]))
         close(results[D.MLP_WRITE_NORM][1][0], expected[1])
-    with pytest.raises(MisconfiguredError, match="another model"):
+    with pytest.raises(MisconfiguredError, match="has another model"):
         BatchDeriver(model, D.MLP_WRITE_NORM, context("llama"))
 
 
@@ -85,3 +85,10 @@ def test_losses_and_traces_by_name():
     trace = TraceConfig(NodeIndex("ATTENTION_HEAD", np.int64(1), (3, 2, 1)), "POST", False, "qk")
     assert trace.to_json()["attention_trace_type"] == "QK"
     assert trace.layer_index == 1
+
+
+def test_strings_stand_for_passes_and_kinds_of_latent():
+    assert D.MLP_POST_ACT.requires_grad_for_pass_type("backward")
+    assert not D.MLP_POST_ACT.requires_grad_for_pass_type("forward")
+    mlp_latent = D.AUTOENCODER_LATENT.update_from_autoencoder_node_type("mlp_autoencoder_latent")
+    assert mlp_latent is D.MLP_AUTOENCODER_LATENT

@@ -20,7 +20,7 @@ from neuron_explainer.models.transformer import Transformer
 from neuron_explainer.vocabulary.checks import checked_layer, whole_number
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 from neuron_explainer.vocabulary.nodes import NodeType, PassType
-from neuron_explainer.vocabulary.parsing import member_of
+from neuron_explainer.vocabulary.parsing import derived_scalar_type_of, member_of
 
 _TYPE_OF_FIELD: dict[str, type] = {
     "model_context": ModelContext,
@@ -204,7 +204,7 @@ class DstConfig:
             object.__setattr__(self, "_made_model_context", made)
         return made
 
-    def get_autoencoder_context(self, node_type: NodeType | None = None) -> AutoencoderContext | None:
+    def get_autoencoder_context(self, node_type: NodeType | str | None = None) -> AutoencoderContext | None:
         """The autoencoders, or None if the config has none.
 
         A context made from `autoencoder_config` is made once for this config.
@@ -215,6 +215,7 @@ class DstConfig:
         Raises:
             MisconfiguredError: the autoencoders are of another kind, or several are given and none is of this kind.
         """
+        node_type = None if node_type is None else member_of(NodeType, node_type, "node type")
         context = self.autoencoder_context
         if context is None and self.multi_autoencoder_context is not None:
             context = self.multi_autoencoder_context.get_autoencoder_context(node_type)
@@ -241,10 +242,10 @@ class DstConfig:
             )
         return context
 
-    def requires_grad_for_type(self, dst: DerivedScalarType) -> bool:
+    def requires_grad_for_type(self, dst: DerivedScalarType | str) -> bool:
         """Whether deriving `dst` with this config needs the model's backward pass."""
         pass_types = [PassType.FORWARD, PassType.BACKWARD] if self.derive_gradients else [PassType.FORWARD]
-        return any(dst.requires_grad_for_pass_type(pass_type) for pass_type in pass_types)
+        return any(derived_scalar_type_of(dst).requires_grad_for_pass_type(pass_type) for pass_type in pass_types)
 
     def get_n_layers(self) -> int:
         """How many layers the model has.
@@ -254,7 +255,7 @@ class DstConfig:
         """
         return self.get_model_context().n_layers
 
-    def get_autoencoder_dst(self, node_type: NodeType | None = None) -> DerivedScalarType | None:
+    def get_autoencoder_dst(self, node_type: NodeType | str | None = None) -> DerivedScalarType | None:
         """The activation that the autoencoders were trained on; None if the config has no autoencoders."""
         autoencoder_context = self.get_autoencoder_context(node_type)
         return None if autoencoder_context is None else autoencoder_context.dst

@@ -158,7 +158,9 @@ class BatchDeriver:
     ) -> None:
         own_config = DstConfig() if config is None else as_config(config)
         if own_config.model_context not in (None, model_context):
-            raise MisconfiguredError("config has another model than the model_context of this BatchDeriver. Give one.")
+            raise MisconfiguredError(
+                "The config has another model than this BatchDeriver's model_context. Leave it out of the config."
+            )
         config = dataclasses.replace(own_config, model_context=model_context)
         self._plan = CapturePlan(parse_requests(dsts, config, loss, ablations))
 

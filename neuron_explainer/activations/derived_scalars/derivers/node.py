@@ -24,7 +24,7 @@ from neuron_explainer.vocabulary.places import ActivationLocationType
 
 _DST = DerivedScalarType
 _PLACE = ActivationLocationType
-_FORWARD, _BACKWARD = PassType.FORWARD, PassType.BACKWARD
+_BACKWARD = PassType.BACKWARD
 _POST = PreOrPostAct.POST
 
 
