@@ -13,6 +13,7 @@ from neuron_explainer.activations.derived_scalars.index_fields import TensorInde
 from neuron_explainer.activations.derived_scalars.indexing import DerivedScalarIndex
 from neuron_explainer.activations.derived_scalars.store.component_names import index_name
 from neuron_explainer.activations.derived_scalars.store.files import read_store, write_store
+from neuron_explainer.activations.derived_scalars.store.selection import DstOrName, Layers, selected, tensors_by_layer
 from neuron_explainer.activations.derived_scalars.store.shapes import Tensors, check_shapes
 from neuron_explainer.activations.derived_scalars.store.tables import table_of
 from neuron_explainer.activations.derived_scalars.store.top_k import top_k
@@ -26,23 +27,7 @@ from neuron_explainer.vocabulary.parsing import derived_scalar_type_of, member_o
 if TYPE_CHECKING:
     import pandas
 
-DstOrName = DerivedScalarType | str
-"""A derived scalar type, its name or its value."""
 _MOST_ROWS = 1_000_000  # a DataFrame of so many rows takes about 100 MB
-
-
-def _as_layers(layers: SupportsIndex | Iterable[SupportsIndex | None]) -> set[int | None]:
-    """One layer or several as plain ints; None stands for scalars without layers."""
-    one = whole_number(layers)
-    if one is not None:
-        return {one}
-    if not isinstance(layers, Iterable):
-        raise InvalidRequestError(f"layers must be a layer or several, not {layers!r}.")
-    numbers = {layer: None if layer is None else whole_number(layer) for layer in layers}
-    for layer, number in numbers.items():
-        if number is None and layer is not None:
-            raise InvalidRequestError(f"layers holds {layer!r}. Give whole numbers; None stands for no layer.")
-    return set(numbers.values())
 
 
 def _layer_order(layer_index: int | None) -> int:
@@ -133,11 +118,7 @@ class DerivedScalarStore:
             NotDerivedError: it was not derived.
             UnknownNameError: the type or the pass does not exist.
         """
-        key = (derived_scalar_type_of(dst), member_of(PassType, pass_type, "pass type"))
-        if key not in self._tensors:
-            choices = [f"{derived.value} ({derived_pass.value})" for derived, derived_pass in self._tensors]
-            raise NotDerivedError("result", f"{key[0].value} ({key[1].value})", choices)
-        return dict(self._tensors[key])
+        return tensors_by_layer(self._tensors, dst, pass_type)
 
     def __getitem__(self, index: DerivedScalarIndex) -> Float[Tensor, "..."]:
         """The numbers that an index names: a tensor with the axes that the index names as a whole.
@@ -169,7 +150,7 @@ class DerivedScalarStore:
         k: SupportsIndex,
         largest: bool = True,
         dsts: DstOrName | Iterable[DstOrName] | None = None,
-        layers: SupportsIndex | Iterable[SupportsIndex | None] | None = None,
+        layers: Layers | None = None,
         pass_type: PassType | str = PassType.FORWARD,
     ) -> tuple[Float[Tensor, " k"], list[DerivedScalarIndex]]:
         """The k largest (or smallest) numbers and their indices, best first.
@@ -195,12 +176,12 @@ class DerivedScalarStore:
         if number_asked is None or number_asked < 1:
             raise InvalidRequestError(f"k must be a whole number of at least 1, not {k!r}.")
         pass_type = member_of(PassType, pass_type, "pass type")
-        selected = self._selected(dsts, layers, pass_type)
-        ranked = top_k([tensor for _, _, tensor in selected], number_asked, largest)
+        chosen = selected(self._tensors, dsts, layers, pass_type)
+        ranked = top_k([tensor for _, _, tensor in chosen], number_asked, largest)
         indices = []
         places = zip(ranked.tensor.tolist(), ranked.row.tolist(), ranked.column.tolist(), strict=True)
         for number, row, column in places:
-            dst, layer_index, tensor = selected[number]
+            dst, layer_index, tensor = chosen[number]
             others = [int(entry) for entry in torch.unravel_index(torch.tensor(column), tensor.shape[1:])]
             entries = self._without_summed(dst, (row, *others))
             indices.append(DerivedScalarIndex(dst, layer_index, entries, pass_type))
@@ -213,30 +194,6 @@ class DerivedScalarStore:
             "All" if dimension in self.summed else entry for entry, dimension in zip(entries, dimensions, strict=True)
         )
 
-    def _selected(
-        self,
-        dsts: DstOrName | Iterable[DstOrName] | None,
-        layers: SupportsIndex | Iterable[SupportsIndex | None] | None,
-        pass_type: PassType | str,
-    ) -> list[tuple[DerivedScalarType, int | None, Tensor]]:
-        pass_type = member_of(PassType, pass_type, "pass type")
-        if dsts is None:
-            dsts = [dst for dst, derived_pass in self._tensors if derived_pass is pass_type]
-        elif isinstance(dsts, str):
-            dsts = [derived_scalar_type_of(dsts)]
-        wanted = None if layers is None else _as_layers(layers)
-        selected = [
-            (derived_scalar_type_of(dst), layer_index, tensor)
-            for dst in dsts
-            for layer_index, tensor in self.activations(dst, pass_type).items()
-            if (wanted is None or layer_index in wanted) and tensor.numel()
-        ]
-        missing = (wanted or set()) - {layer_index for _, layer_index, _ in selected}
-        if missing or not selected:
-            derived = sorted({str(layer_index) for by_layer in self._tensors.values() for layer_index in by_layer})
-            raise NotDerivedError("layer", ", ".join(map(str, missing)) or "any", derived)
-        return selected
-
     def name(self, index: DerivedScalarIndex) -> str:
         """The display name of what an index names, such as `MLP 3:17 at " the"`."""
         return index_name(index, self.tokens)
@@ -246,7 +203,7 @@ class DerivedScalarStore:
         k: SupportsIndex | None = None,
         largest: bool = True,
         dsts: DstOrName | Iterable[DstOrName] | None = None,
-        layers: SupportsIndex | Iterable[SupportsIndex | None] | None = None,
+        layers: Layers | None = None,
         pass_type: PassType | str = PassType.FORWARD,
     ) -> "pandas.DataFrame":
         """The k largest numbers (all, largest first, if k is None) with their names and tokens, as a table.
@@ -259,7 +216,8 @@ class DerivedScalarStore:
             NotDerivedError: one of `dsts`, or of `layers`, was not derived.
         """
         if k is None:
-            k = sum(tensor.numel() for _, _, tensor in self._selected(dsts, layers, pass_type))
+            pass_type = member_of(PassType, pass_type, "pass type")
+            k = sum(tensor.numel() for _, _, tensor in selected(self._tensors, dsts, layers, pass_type))
             if k > _MOST_ROWS:
                 raise InvalidRequestError(
                     f"A table of {k:,} rows exceeds the limit of {_MOST_ROWS:,}. Give k, or fewer dsts or layers."
