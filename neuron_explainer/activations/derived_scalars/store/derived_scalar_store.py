@@ -174,7 +174,7 @@ class DerivedScalarStore:
         """
         number_asked = whole_number(k)
         if number_asked is None or number_asked < 1:
-            raise InvalidRequestError(f"k must be a whole number of at least 1, not {k!r}.")
+            raise InvalidRequestError(f"k must be a whole number with k ≥ 1, not {k!r}.")
         pass_type = member_of(PassType, pass_type, "pass type")
         chosen = selected(self._tensors, dsts, layers, pass_type)
         ranked = top_k([tensor for _, _, tensor in chosen], number_asked, largest)
