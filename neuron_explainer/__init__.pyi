@@ -48,7 +48,8 @@ from .views.plots import plot_example, plot_histogram
 from .views.record_page import record_document, record_to_html
 from .views.token_pairs import pair_view
 
-# The vocabulary
+# The vocabulary; `derived_scalars` shows all derived scalars as a table
+from .vocabulary.derived_scalar_table import derived_scalars
 from .vocabulary.derived_scalar_types import DerivedScalarType
 from .vocabulary.dimensions import Dimension
 from .vocabulary.nodes import AttnSubNode, LocationWithinLayer, NodeType, PassType
@@ -100,6 +101,7 @@ __all__ = [
     "datasets",
     "derive",
     "derive_batch",
+    "derived_scalars",
     "errors",
     "live_record",
     "load_autoencoders",

@@ -130,7 +130,7 @@ def test_autoencoders_of_another_kind_are_refused() -> None:
     several = DstConfig(multi_autoencoder_context=MultiAutoencoderContext.from_context_list([mlp, attention]))
     assert several.get_autoencoder_context(NodeType.ATTENTION_AUTOENCODER_LATENT) is attention
     assert several.get_autoencoder_dst(NodeType.MLP_AUTOENCODER_LATENT) is Dst.MLP_POST_ACT
-    with pytest.raises(AssertionError, match="Which autoencoder"):
+    with pytest.raises(AssertionError, match="Several autoencoders are given"):
         several.get_autoencoder_context()
 
 

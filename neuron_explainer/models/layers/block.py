@@ -7,6 +7,7 @@ from neuron_explainer.models.hooks.taps import NO_TAPS, Taps, at_place
 from neuron_explainer.models.layers.attention import Attention
 from neuron_explainer.models.layers.mlp import MLP
 from neuron_explainer.models.layers.norms import build_norm
+from neuron_explainer.models.layers.post_norm import PostNorm
 from neuron_explainer.models.layers.rotary import RotaryEmbedding
 from neuron_explainer.models.layers.span import Span
 from neuron_explainer.models.transformer_config import TransformerConfig
@@ -114,27 +115,15 @@ class Block(nn.Module):
         """MLP_POST_ACT: act(gate) * up where the MLP is gated."""
         return self.mlp.post_act(normed)
 
-    def attention_write_factor(
-        self, summed: Float[Tensor, "batch tokens heads d_head"]
-    ) -> Float[Tensor, "batch tokens d_model"] | None:
-        """What each channel of attention's output is multiplied by before it is added to the residual stream.
-
-        Families that normalise what attention writes (gemma2) divide it by a scale; with that held constant, a head's
-        direct effect is its output times this factor. None: it is added as it is.
-        """
-        if self.attention_post_norm is None:
-            return None
+    def attention_post_norm_at(self, summed: Float[Tensor, "batch tokens heads d_head"]) -> PostNorm | None:
+        """What multiplies attention's output before it is added to the residual stream; None: it is added as it is."""
         norm = self.attention_post_norm
-        return (norm.effective_gain / norm.scale(self.attention.output(summed)).detach()).to(summed.dtype)
+        return None if norm is None else PostNorm.at(norm, self.attention.output, summed)
 
-    def mlp_write_factor(
-        self, post_act: Float[Tensor, "batch tokens neurons"]
-    ) -> Float[Tensor, "batch tokens d_model"] | None:
-        """What each channel of the MLP's output is multiplied by before it is added; see `attention_write_factor`."""
-        if self.mlp_post_norm is None:
-            return None
+    def mlp_post_norm_at(self, post_act: Float[Tensor, "batch tokens neurons"]) -> PostNorm | None:
+        """What multiplies the MLP's output before it is added to the residual stream; None: it is added as it is."""
         norm = self.mlp_post_norm
-        return (norm.effective_gain / norm.scale(self.mlp.output(post_act)).detach()).to(post_act.dtype)
+        return None if norm is None else PostNorm.at(norm, self.mlp.output, post_act)
 
 
 def _span_of(normed: Tensor, position_ids: Int[Tensor, "rows tokens"] | None) -> Span:
