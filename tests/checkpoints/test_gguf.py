@@ -327,7 +327,7 @@ def test_vocabularies_that_cannot_be_used(tmp_path: Path) -> None:
         writer.add_token_list(["a", "b"])
         writer.add_token_merges(["a b"])
 
-    with pytest.raises(TokenizerError, match="lacks what the merge 'a b' joins or makes"):
+    with pytest.raises(TokenizerError, match="lacks a part or the result of the merge 'a b'"):
         tokenizer_from_gguf(vocabulary_file(tmp_path, impossible_merges))
 
 
