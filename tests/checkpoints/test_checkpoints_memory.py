@@ -163,7 +163,7 @@ def test_a_model_can_be_registered(tmp_path: Path) -> None:
     torch.testing.assert_close(
         context.get_or_create_model()(tokens), logits_of(small_gpt2(), tokens), atol=1e-4, rtol=1e-4
     )
-    with pytest.raises(InvalidRequestError, match=r"already is a model 'mine' \(a small one\)"):
+    with pytest.raises(InvalidRequestError, match=r"name 'mine' is taken \(a small one\)"):
         register_model(mine)
     register_model(mine, replace=True)
     with pytest.raises(InvalidRequestError, match="looks like a hub id"):

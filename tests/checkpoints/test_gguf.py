@@ -185,7 +185,7 @@ def test_what_does_not_fit_is_named(tmp_path: Path) -> None:
     with pytest.raises(UnsupportedCheckpointError, match="version 1"):
         ne.load_model(path, device="cpu")
     path.write_bytes(b"PK\x03\x04" + bytes(64))
-    with pytest.raises(MalformedCheckpointError, match="no GGUF file"):
+    with pytest.raises(MalformedCheckpointError, match="not a GGUF file"):
         ne.load_model(path, device="cpu")
 
 

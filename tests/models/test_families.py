@@ -94,7 +94,7 @@ def test_entries_that_older_configs_leave_out_have_their_family_s_defaults() -> 
 @pytest.mark.parametrize(
     ("entries", "message"),
     [
-        ({"model_type": "lama"}, r"'lama'\. There is: llama, "),
+        ({"model_type": "lama"}, r"'lama' is not supported\. Choose one of: llama, "),
         ({"rope_scaling": {"rope_type": "yarn", "factor": 4.0}}, "'yarn'"),
         ({"rope_scaling": {"rope_type": "llama3", "factor": 4.0}}, "needs 'low_freq_factor'"),
         ({"hidden_size": None}, "no hidden_size"),
