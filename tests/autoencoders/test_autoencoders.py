@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -421,3 +422,30 @@ def test_configs_are_equal_and_hash_by_what_they_say() -> None:
 def test_names_of_the_same_model(one: str, other: str, same: bool) -> None:
     assert same_base_model(one, other) is same
     assert same_base_model(other, one) is same
+
+
+def test_names_and_any_whole_number_are_taken(files: Path) -> None:
+    config = AutoencoderConfig("MLP_Post_Act", {2: "b", 0: "a"})
+    assert config == AutoencoderConfig(DerivedScalarType.MLP_POST_ACT, {0: "a", 2: "b"})
+    assert list(config.autoencoder_path_by_layer_index) == [0, 2]
+    context = load_autoencoders(files, "mlp_post_act", layers=np.array([2]), dtype="float64")
+    assert context.get_autoencoder(torch.tensor(2)) is context.get_autoencoder(2)
+    assert context.get_autoencoder(2).dtype is torch.float64
+    several = MultiAutoencoderContext.from_context_list([context, in_memory(DerivedScalarType.RESID_DELTA_ATTN)])
+    assert several.get_autoencoder_context("MLP_AUTOENCODER_LATENT") is context
+    with pytest.raises(UnknownNameError, match="Unknown derived scalar type 'mlp_post_akt'"):
+        load_autoencoders(files, "mlp_post_akt")
+    with pytest.raises(UnknownNameError, match="Unknown node type"):
+        several.get_autoencoder_context("neuron")
+    with pytest.raises(MisconfiguredError, match="-1 is not a layer"):
+        AutoencoderConfig("mlp_post_act", {-1: "a"})
+    with pytest.raises(InvalidRequestError, match="-1 is not a layer"):
+        load_autoencoders(files, "mlp_post_act", layers=[-1])
+
+
+def test_a_file_that_does_not_say_its_place_is_given_by_layer(files: Path) -> None:
+    with pytest.raises(AutoencoderFormatError, match=r"0\.pt does not say its place and layer\. Give .* a mapping"):
+        load_autoencoders(files / "0.pt", "mlp_post_act")
+    (files / "empty").mkdir()
+    with pytest.raises(MissingFileError, match="the folder is not one of: SAELens folder"):
+        load_autoencoders(files / "empty", "mlp_post_act")

@@ -117,10 +117,10 @@ class Block(nn.Module):
     def attention_write_factor(
         self, summed: Float[Tensor, "batch tokens heads d_head"]
     ) -> Float[Tensor, "batch tokens d_model"] | None:
-        """The factor of each channel of attention's output before it is added to the residual stream.
+        """What each channel of attention's output is multiplied by before it is added to the residual stream.
 
-        Families that normalise the output of attention (gemma2) divide it by a scale. With that scale held constant, a
-        head's direct effect is its output times this factor. None means that the output is added as it is.
+        Families that normalise what attention writes (gemma2) divide it by a scale; with that held constant, a head's
+        direct effect is its output times this factor. None: it is added as it is.
         """
         if self.attention_post_norm is None:
             return None
@@ -130,7 +130,7 @@ class Block(nn.Module):
     def mlp_write_factor(
         self, post_act: Float[Tensor, "batch tokens neurons"]
     ) -> Float[Tensor, "batch tokens d_model"] | None:
-        """The factor of each channel of the MLP's output before it is added; see `attention_write_factor`."""
+        """What each channel of the MLP's output is multiplied by before it is added; see `attention_write_factor`."""
         if self.mlp_post_norm is None:
             return None
         norm = self.mlp_post_norm

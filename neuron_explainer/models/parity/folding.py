@@ -18,7 +18,8 @@ def with_folded_norms(model: Transformer) -> Transformer:
     """A copy in which the norms before attention, MLP and unembedding have gain 1 and bias 0.
 
     The weights that read from a norm take over its gain and bias:
-    W (x * gain + bias) + b = (W * gain) x + (W bias + b). The copy computes the same logits, and its weights apply directly to the normalised residual stream. The recorded
+    W (x * gain + bias) + b = (W * gain) x + (W bias + b).
+    The copy computes the same logits, and its weights apply directly to the normalised residual stream. The recorded
     outputs of the norms differ. Norms of queries and keys, and norms after attention and MLP, are kept: no linear map
     reads from them directly.
 
