@@ -175,8 +175,8 @@ class ModelContext(ABC):
 
         >>> import neuron_explainer as ne
         >>> model = ne.load_model("tiny", device="cpu")
-        >>> model.decode_token_list(model.encode("Once upon"))
-        ['Once', ' upon']
+        >>> model.decode_token_list(model.encode(" upon a time"))
+        [' upon', ' a', ' time']
 
         Raises:
             InvalidRequestError: an id is outside of the vocabulary.

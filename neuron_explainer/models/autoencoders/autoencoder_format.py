@@ -1,4 +1,4 @@
-"""What an autoencoder format is: how a file or folder of its kind is recognised, described and loaded."""
+"""The base class of autoencoder formats: how a file or folder is recognised, described and loaded."""
 
 from abc import ABC, abstractmethod
 

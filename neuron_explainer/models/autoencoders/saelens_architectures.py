@@ -41,7 +41,7 @@ def take(weights: Weights, config: SaelensConfig, name: str, *shape: int) -> Ten
     return tensor
 
 
-def linear_autoencoder(
+def _linear_autoencoder(
     config: SaelensConfig,
     weights: Weights,
     applied: list[str],
@@ -81,26 +81,26 @@ def _standard(config: SaelensConfig, weights: Weights, applied: list[str]) -> Au
             f"{config.folder}: the activation function {config.settings['activation_fn']!r} is not supported; relu "
             "and topk are."
         )
-    return linear_autoencoder(config, weights, applied, ReLU())
+    return _linear_autoencoder(config, weights, applied, ReLU())
 
 
 def _top_k(config: SaelensConfig, weights: Weights, applied: list[str]) -> Autoencoder:
     by_magnitude = config.architecture == "abstopk"
     activation = TopK(config.settings.get("k", 100), relu=not by_magnitude, by_magnitude=by_magnitude)
-    return linear_autoencoder(config, weights, applied, activation)
+    return _linear_autoencoder(config, weights, applied, activation)
 
 
 def _jump_relu(config: SaelensConfig, weights: Weights, applied: list[str]) -> Autoencoder:
     if "log_threshold" in weights and "threshold" not in weights:
         weights["threshold"] = weights["log_threshold"].exp()
-    return linear_autoencoder(config, weights, applied, JumpReLU(take(weights, config, "threshold", config.n_latents)))
+    return _linear_autoencoder(config, weights, applied, JumpReLU(take(weights, config, "threshold", config.n_latents)))
 
 
 def _batch_top_k(config: SaelensConfig, weights: Weights, applied: list[str]) -> Autoencoder:
     threshold = take(weights, config, "topk_threshold")
     applied.append("the top k of a batch is replaced by the threshold that training estimated for it")
     bias = take(weights, config, "b_enc", config.n_latents)
-    return linear_autoencoder(config, weights, applied, JumpReLU(torch.ones_like(bias) * threshold.to(bias.dtype)))
+    return _linear_autoencoder(config, weights, applied, JumpReLU(torch.ones_like(bias) * threshold.to(bias.dtype)))
 
 
 def _gated(config: SaelensConfig, weights: Weights, applied: list[str]) -> Autoencoder:
@@ -109,7 +109,7 @@ def _gated(config: SaelensConfig, weights: Weights, applied: list[str]) -> Autoe
         weights, config, "b_gate", config.n_latents
     )
     applied.append("the gate is written as an equivalent threshold on the magnitude")
-    return linear_autoencoder(config, weights, applied, JumpReLU(threshold), "b_mag", scale)
+    return _linear_autoencoder(config, weights, applied, JumpReLU(threshold), "b_mag", scale)
 
 
 def _matching_pursuit(config: SaelensConfig, weights: Weights, applied: list[str]) -> Autoencoder:

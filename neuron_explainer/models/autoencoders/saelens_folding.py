@@ -17,7 +17,7 @@ _WHITENING_FILE = "activation_whitening.safetensors"
 
 
 def input_scaling(config: SaelensConfig, applied: list[str]) -> InputScaling:
-    """What is done to each token's input while the model runs; noted in `applied`.
+    """The scaling of each token's input while the model runs; it is noted in `applied`.
 
     Raises:
         AutoencoderFormatError: two settings are combined in a way that is not supported.
@@ -69,7 +69,7 @@ def fold_input_scale(config: SaelensConfig, weights: dict[str, Tensor], applied:
 def fold_decoder_norm(weights: dict[str, Tensor], applied: list[str]) -> None:
     """Fold the norms n of the decoder's rows into the encoder: W_enc * n, b_enc * n and W_dec / n.
 
-    A latent is then measured in the length of what it writes.
+    A latent's value is then the length of the vector that it writes.
     """
     norm = weights["W_dec"].norm(dim=-1)
     weights["W_enc"] = weights["W_enc"] * norm

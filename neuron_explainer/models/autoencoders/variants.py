@@ -71,7 +71,9 @@ class MatchingPursuitAutoencoder(Autoencoder):
         Raises:
             AutoencoderFormatError: always.
         """
-        raise AutoencoderFormatError("Latents of a matching pursuit autoencoder cannot be left out.")
+        raise AutoencoderFormatError(
+            "Latents of a matching pursuit autoencoder cannot be left out (omit_dead_latents=False keeps them)."
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -197,7 +199,9 @@ class TemporalAutoencoder(Autoencoder):
         Raises:
             AutoencoderFormatError: always.
         """
-        raise AutoencoderFormatError("Latents of a temporal autoencoder cannot be left out.")
+        raise AutoencoderFormatError(
+            "Latents of a temporal autoencoder cannot be left out (omit_dead_latents=False keeps them)."
+        )
 
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> "Autoencoder":
         """A copy on another device, or with weights of another floating-point dtype."""

@@ -1,4 +1,4 @@
-"""What a checkpoint format is: how a source of its kind is recognised, and how it is opened."""
+"""The base class of checkpoint formats: how a source is recognised, and how it is opened."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -8,13 +8,13 @@ from typing import Any
 
 from neuron_explainer.models.checkpoints.checkpoint import Checkpoint
 
-Source = str | Path
+CheckpointSource = str | Path
 """A path, an address or a hub id. Only a `str` can be an address or a hub id; a `Path` is always on this machine."""
 
 
 @dataclass(frozen=True)
 class LoadOptions:
-    """What the caller of `load_model` gave beside the source.
+    """The arguments of `load_model` that a format may need, besides the source.
 
     Attributes:
         config: replaces the checkpoint's own configuration; in Hugging Face's form, or the format's own.
@@ -39,11 +39,11 @@ class CheckpointFormat(ABC):
     has_revisions: bool = False
 
     @abstractmethod
-    def matches(self, source: Source, options: LoadOptions) -> bool:
+    def matches(self, source: CheckpointSource, options: LoadOptions) -> bool:
         """Whether the source looks like this format. Cheap: no weights are read, nothing is downloaded."""
 
     @abstractmethod
-    def open(self, source: Source, options: LoadOptions) -> Checkpoint:
+    def open(self, source: CheckpointSource, options: LoadOptions) -> Checkpoint:
         """Describe the checkpoint; its weights are read later, one by one.
 
         Raises:

@@ -1,4 +1,4 @@
-"""Where the files of a checkpoint are found by name: a folder here, a model on the hub elsewhere."""
+"""The files of a checkpoint by name: in a folder, or downloaded."""
 
 import json
 from abc import ABC, abstractmethod

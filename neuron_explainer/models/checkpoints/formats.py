@@ -11,7 +11,7 @@ from neuron_explainer.errors import (
     UnsupportedCheckpointError,
 )
 from neuron_explainer.models.checkpoints.checkpoint import Checkpoint
-from neuron_explainer.models.checkpoints.checkpoint_format import CheckpointFormat, LoadOptions, Source
+from neuron_explainer.models.checkpoints.checkpoint_format import CheckpointFormat, CheckpointSource, LoadOptions
 from neuron_explainer.models.checkpoints.gguf import GgufFormat
 from neuron_explainer.models.checkpoints.hugging_face import HuggingFaceFolder, HuggingFaceHub, looks_like_path
 from neuron_explainer.models.checkpoints.tdb import TransformerDebuggerPieces
@@ -41,12 +41,12 @@ def register_checkpoint_format(checkpoint_format: CheckpointFormat, *, replace: 
     add_format(CHECKPOINT_FORMATS, checkpoint_format, replace=replace)
 
 
-def open_checkpoint(source: Source, options: LoadOptions) -> Checkpoint:
+def open_checkpoint(source: CheckpointSource, options: LoadOptions) -> Checkpoint:
     """Describe the checkpoint that a registered name, a path, an address or a hub id stands for.
 
     Args:
-        source: a registered name comes first, then what is on this machine, then the hub.
-        options: what the caller gave beside the source.
+        source: registered names come first, then files on this machine, then the hub.
+        options: the other arguments of `load_model`.
 
     Raises:
         UnknownNameError: the source looks like a name, and no model has it.
@@ -68,7 +68,7 @@ def open_checkpoint(source: Source, options: LoadOptions) -> Checkpoint:
     return checkpoint_format.open(source, options)
 
 
-def _unmatched(source: Source) -> Exception:
+def _unmatched(source: CheckpointSource) -> Exception:
     path = Path(source).expanduser()
     formats = ", ".join(each.name for each in CHECKPOINT_FORMATS)
     if path.exists():

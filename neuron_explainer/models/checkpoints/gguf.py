@@ -11,7 +11,7 @@ from torch import Tensor
 
 from neuron_explainer.errors import UnsupportedCheckpointError
 from neuron_explainer.models.checkpoints.checkpoint import Checkpoint, transformer_config
-from neuron_explainer.models.checkpoints.checkpoint_format import CheckpointFormat, LoadOptions, Source
+from neuron_explainer.models.checkpoints.checkpoint_format import CheckpointFormat, CheckpointSource, LoadOptions
 from neuron_explainer.models.checkpoints.gguf_config import ROTARY_FACTORS, config_from_gguf, size_entry
 from neuron_explainer.models.checkpoints.gguf_tokenizer import tokenizer_from_gguf
 from neuron_explainer.models.tensor_files.gguf_file import GgufFile
@@ -42,12 +42,12 @@ class GgufFormat(CheckpointFormat):
 
     name = "GGUF file"
 
-    def matches(self, source: Source, options: LoadOptions) -> bool:
+    def matches(self, source: CheckpointSource, options: LoadOptions) -> bool:
         """An existing file whose name ends with .gguf."""
         path = Path(source).expanduser()
         return path.suffix.lower() == ".gguf" and path.is_file()
 
-    def open(self, source: Source, options: LoadOptions) -> Checkpoint:
+    def open(self, source: CheckpointSource, options: LoadOptions) -> Checkpoint:
         """See the base class."""
         return open_gguf_checkpoint(Path(source).expanduser(), options.config)
 

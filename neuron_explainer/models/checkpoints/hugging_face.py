@@ -15,7 +15,7 @@ from neuron_explainer.errors import (
     TokenizerError,
 )
 from neuron_explainer.models.checkpoints.checkpoint import Checkpoint, transformer_config
-from neuron_explainer.models.checkpoints.checkpoint_format import CheckpointFormat, LoadOptions, Source
+from neuron_explainer.models.checkpoints.checkpoint_format import CheckpointFormat, CheckpointSource, LoadOptions
 from neuron_explainer.models.checkpoints.file_source import (
     CONFIG_FILE_NAME,
     FileSource,
@@ -35,11 +35,11 @@ class HuggingFaceFolder(CheckpointFormat):
 
     name = "Hugging Face folder"
 
-    def matches(self, source: Source, options: LoadOptions) -> bool:
-        """Any folder: what it lacks is named when it is opened."""
+    def matches(self, source: CheckpointSource, options: LoadOptions) -> bool:
+        """Any folder: missing files are reported when it is opened."""
         return Path(source).expanduser().is_dir()
 
-    def open(self, source: Source, options: LoadOptions) -> Checkpoint:
+    def open(self, source: CheckpointSource, options: LoadOptions) -> Checkpoint:
         """See the base class."""
         return open_hugging_face_checkpoint(Folder(Path(source).expanduser()), options.config)
 
@@ -50,11 +50,11 @@ class HuggingFaceHub(CheckpointFormat):
     name = "Hugging Face hub id (owner/name)"
     has_revisions = True
 
-    def matches(self, source: Source, options: LoadOptions) -> bool:
+    def matches(self, source: CheckpointSource, options: LoadOptions) -> bool:
         """Whether the text has the form of a hub id, and nothing on this machine has that path."""
         return isinstance(source, str) and looks_like_hub_id(source) and not Path(source).exists()
 
-    def open(self, source: Source, options: LoadOptions) -> Checkpoint:
+    def open(self, source: CheckpointSource, options: LoadOptions) -> Checkpoint:
         """See the base class."""
         # Imported here: the hub's client takes a while, and most models that are loaded are on this machine.
         from neuron_explainer.models.checkpoints.hub import HubModel

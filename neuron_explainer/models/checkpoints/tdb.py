@@ -17,7 +17,7 @@ from neuron_explainer.errors import (
     UnsupportedCheckpointError,
 )
 from neuron_explainer.models.checkpoints.checkpoint import Checkpoint, transformer_config
-from neuron_explainer.models.checkpoints.checkpoint_format import CheckpointFormat, LoadOptions, Source
+from neuron_explainer.models.checkpoints.checkpoint_format import CheckpointFormat, CheckpointSource, LoadOptions
 from neuron_explainer.models.checkpoints.file_source import CONFIG_FILE_NAME, Folder, json_object, read_config
 from neuron_explainer.models.checkpoints.tdb_pieces import FOLDER_OF_PIECES, TdbReader, read_embedding
 from neuron_explainer.models.tokenizers.tokenizer import TOKENIZER_FILE_NAME, ModelTokenizer
@@ -33,7 +33,7 @@ class TransformerDebuggerPieces(CheckpointFormat):
 
     name = "folder or address of Transformer Debugger's pieces"
 
-    def matches(self, source: Source, options: LoadOptions) -> bool:
+    def matches(self, source: CheckpointSource, options: LoadOptions) -> bool:
         """Any address, and a folder whose config is Transformer Debugger's."""
         if isinstance(source, str) and is_url(source):
             return True
@@ -45,7 +45,7 @@ class TransformerDebuggerPieces(CheckpointFormat):
         except CheckpointError:  # another format reports what is wrong with the config
             return False
 
-    def open(self, source: Source, options: LoadOptions) -> Checkpoint:
+    def open(self, source: CheckpointSource, options: LoadOptions) -> Checkpoint:
         """See the base class."""
         root = source if isinstance(source, str) and is_url(source) else str(Path(source).expanduser())
         return open_tdb_checkpoint(root, options.config or read_tdb_config(root), options.token)

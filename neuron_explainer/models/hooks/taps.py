@@ -81,7 +81,7 @@ class Tap:
 
 
 class TapPlan:
-    """What a forward pass has to do for the recordings and interventions that are active when it starts."""
+    """The taps of a forward pass: the recordings and interventions that are active when it starts."""
 
     def __init__(self, entries: list[Recording | Intervention], n_layers: int) -> None:
         self.recordings = [entry for entry in entries if isinstance(entry, Recording)]
