@@ -33,7 +33,7 @@ from .collation.verification import verify
 
 # Models and autoencoders
 from .models.autoencoder_context import AutoencoderConfig, AutoencoderContext, MultiAutoencoderContext
-from .models.autoencoders.load_autoencoders import load_autoencoders
+from .models.autoencoders.load_autoencoders import load_autoencoder, load_autoencoders
 from .models.checkpoints.load_model import load_model
 from .models.generation.sampling import Sampling
 from .models.model_context import ModelContext, StandardModelContext
@@ -104,6 +104,7 @@ __all__ = [
     "derived_scalars",
     "errors",
     "live_record",
+    "load_autoencoder",
     "load_autoencoders",
     "load_explanations",
     "load_model",

@@ -1,3 +1,6 @@
+from .autoencoders.formats import register_autoencoder_format
+from .autoencoders.load_autoencoders import load_autoencoder, load_autoencoders
+from .checkpoints.formats import register_checkpoint_format
 from .checkpoints.load_model import load_model
 from .families.registry import register_family
 from .generation.sampling import Sampling
@@ -18,7 +21,11 @@ __all__ = [
     "Transformer",
     "TransformerConfig",
     "get_default_device",
+    "load_autoencoder",
+    "load_autoencoders",
     "load_model",
+    "register_autoencoder_format",
+    "register_checkpoint_format",
     "register_family",
     "register_model",
 ]

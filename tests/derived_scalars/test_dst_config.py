@@ -158,7 +158,7 @@ def test_autoencoders_must_be_of_the_model(model: StandardModelContext) -> None:
     assert DstConfig(model_context=model, autoencoder_context=autoencoders(base="org/Small"))
     with pytest.raises(AutoencoderMismatchError, match="trained on gpt2-medium"):
         DstConfig(model_context=model, autoencoder_context=autoencoders(base="gpt2-medium"))
-    with pytest.raises(AutoencoderMismatchError, match="has 32 numbers a token"):
+    with pytest.raises(AutoencoderMismatchError, match=r"reads .* numbers per token, but resid_delta_mlp of .* has 32"):
         DstConfig(model_context=model, autoencoder_context=autoencoders(Dst.RESID_DELTA_MLP))
     with pytest.raises(AutoencoderMismatchError, match=r"layers \[3\]"):
         DstConfig(model_context=model, autoencoder_context=autoencoders(layers=(1, 3)))
