@@ -1,4 +1,4 @@
-"""The first cell of every notebook, run as on Colab against a wheel of this project; no index is at hand."""
+"""The set-up cell for Colab, run as on Colab against a wheel of this project; no index is at hand."""
 
 import json
 import os
@@ -70,7 +70,7 @@ def colab(tmp_path: Path) -> Run:
 
 
 def _with_address(address: Path | str) -> str:
-    code, replaced = re.subn(r'^INSTALL_FROM = ""$', f"INSTALL_FROM = {str(address)!r}", CELL, flags=re.MULTILINE)
+    code, replaced = re.subn(r'^INSTALL_FROM = ""', f"INSTALL_FROM = {str(address)!r}", CELL, flags=re.MULTILINE)
     assert replaced == 1  # one variable, empty as committed
     return code
 
