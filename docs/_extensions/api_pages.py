@@ -1,0 +1,110 @@
+"""The API reference: a page for each family of public names in `neuron_explainer/__init__.pyi`.
+
+A comment line in that file begins a family; the imports below it are the family's names. A new name there is documented
+by the next build.
+"""
+
+import ast
+import enum
+import inspect
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from generated_files import write_pages
+
+import neuron_explainer
+from neuron_explainer import errors
+
+STUB = Path(neuron_explainer.__file__).with_suffix(".pyi")
+
+
+@dataclass
+class Family:
+    """One family of public names, in the order of the stub file."""
+
+    title: str
+    names: list[str] = field(default_factory=list)
+
+    @property
+    def page(self) -> str:
+        """The page's file name without its suffix."""
+        return re.sub(r"\W+", "_", self.title.lower()).strip("_")
+
+
+def families(stub: Path = STUB) -> list[Family]:
+    """Read the families of a stub file: each comment line at the margin, with the names imported below it."""
+    lines = stub.read_text(encoding="utf-8").splitlines()
+    found: list[Family] = []
+    comments = {number: line[2:] for number, line in enumerate(lines, start=1) if line.startswith("# ")}
+    imports = [node for node in ast.parse("\n".join(lines)).body if isinstance(node, ast.ImportFrom)]
+    for node in sorted([*comments, *imports], key=lambda item: item if isinstance(item, int) else item.lineno):
+        if isinstance(node, int):
+            found.append(Family(comments[node].split(": ")[0]))
+        elif found:
+            found[-1].names += [alias.asname or alias.name for alias in node.names]
+    for family in found:
+        family.names = [name for name in family.names if not name.startswith("_") and name != "errors"]
+    return [family for family in found if family.names]
+
+
+def _directive(name: str) -> str:
+    value: Any = getattr(neuron_explainer, name)
+    if not inspect.isclass(value):
+        return f".. autofunction:: neuron_explainer.{name}"
+    lines = [f".. autoclass:: neuron_explainer.{name}"]
+    if name == "DerivedScalarType":
+        # Its members are a table of their own.
+        lines += ["   :no-members:"]
+    elif issubclass(value, enum.Enum):
+        lines += ["   :undoc-members:"]
+    return "\n".join(lines)
+
+
+def _family_page(family: Family) -> str:
+    listed = "\n".join(f"   {name}" for name in family.names)
+    documented = "\n\n".join(_directive(name) for name in family.names)
+    if "DerivedScalarType" in family.names:
+        documented = documented.replace("   :no-members:", "   :no-members:\n\n   Members: :doc:`/generated/tables/derived_scalars`.")
+    return (
+        f"# {family.title}\n\n"
+        "```{eval-rst}\n.. currentmodule:: neuron_explainer\n\n"
+        f".. autosummary::\n\n{listed}\n\n{documented}\n```\n"
+    )
+
+
+def _errors_page() -> str:
+    return (
+        "# Errors\n\n"
+        "```{eval-rst}\n"
+        ".. automodule:: neuron_explainer.errors\n   :undoc-members:\n   :member-order: bysource\n```\n"
+    )
+
+
+def _index(found: list[Family]) -> str:
+    rows = "\n".join(
+        f"- [{family.title}]({family.page}.md): " + ", ".join(f"`ne.{name}`" for name in family.names)
+        for family in found
+    )
+    pages = "\n".join([*(family.page for family in found), "errors"])
+    return (
+        "# API reference\n\n"
+        "`import neuron_explainer as ne` gives these names. Each one is imported when it is first used, so that looking "
+        "at records does not import torch.\n\n"
+        f"{rows}\n- [Errors](errors.md): `ne.errors`\n\n"
+        f"```{{toctree}}\n:hidden:\n\n{pages}\n```\n"
+    )
+
+
+def _write(app: Any, config: Any) -> None:
+    found = families()
+    assert errors.__doc__
+    pages = {f"{family.page}.md": _family_page(family) for family in found}
+    write_pages("reference", {"index.md": _index(found), "errors.md": _errors_page(), **pages})
+
+
+def setup(app: Any) -> dict[str, bool]:
+    """Register with Sphinx."""
+    app.connect("config-inited", _write)
+    return {"parallel_read_safe": True}
