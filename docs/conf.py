@@ -31,7 +31,9 @@ exclude_patterns = ["_build", "_extensions"]
 
 # The committed notebooks are shown as they are.
 nb_execution_mode = "off"
-nb_number_source_lines = False
+# The only folded cell is the one for Colab.
+nb_code_prompt_show = "Set-up for Google Colab"
+nb_code_prompt_hide = "Set-up for Google Colab"
 
 myst_enable_extensions = ["attrs_block", "colon_fence", "deflist"]
 myst_heading_anchors = 3
@@ -39,21 +41,26 @@ myst_heading_anchors = 3
 myst_dmath_double_inline = False
 suppress_warnings = ["mystnb.unknown_mime_type"]
 
+# Quotation marks in code and formulas stay as they are.
+smartquotes = False
+
 # `name` in a docstring is a link where the name is documented, and code everywhere else.
 default_role = "py:obj"
-autodoc_default_options = {"members": True, "show-inheritance": True, "member-order": "bysource"}
+autodoc_default_options = {"members": True, "member-order": "bysource"}
 autodoc_typehints = "signature"
 autodoc_preserve_defaults = True
 autosummary_generate = False
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
-napoleon_use_admonition_for_examples = False
+napoleon_use_ivar = True
 python_maximum_signature_line_length = 88
 python_use_unqualified_type_names = True
 add_module_names = False
 toc_object_entries_show_parents = "hide"
 
 html_theme = "furo"
+pygments_style = "friendly"
+pygments_dark_style = "github-dark"
 html_title = f"neuron_explainer {__version__}"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from generated_files import write_pages
+from sphinx.domains.python import PyObject
 
 import neuron_explainer
 from neuron_explainer import errors
@@ -56,7 +57,7 @@ def _directive(name: str) -> str:
     lines = [f".. autoclass:: neuron_explainer.{name}"]
     if name == "DerivedScalarType":
         # Its members are a table of their own.
-        lines += ["   :no-members:"]
+        lines += ["   :no-members:", "", "   The members: :doc:`/generated/tables/derived_scalars`."]
     elif issubclass(value, enum.Enum):
         lines += ["   :undoc-members:"]
     return "\n".join(lines)
@@ -65,26 +66,31 @@ def _directive(name: str) -> str:
 def _family_page(family: Family) -> str:
     listed = "\n".join(f"   {name}" for name in family.names)
     documented = "\n\n".join(_directive(name) for name in family.names)
-    if "DerivedScalarType" in family.names:
-        documented = documented.replace("   :no-members:", "   :no-members:\n\n   Members: :doc:`/generated/tables/derived_scalars`.")
     return (
         f"# {family.title}\n\n"
         "```{eval-rst}\n.. currentmodule:: neuron_explainer\n\n"
-        f".. autosummary::\n\n{listed}\n\n{documented}\n```\n"
+        f".. autosummary::\n   :nosignatures:\n\n{listed}\n\n{documented}\n```\n"
     )
 
 
 def _errors_page() -> str:
+    classes = [
+        name
+        for name, value in vars(errors).items()
+        if inspect.isclass(value) and issubclass(value, errors.NeuronExplainerError)
+    ]
+    documented = "\n\n".join(f".. autoexception:: {name}\n   :show-inheritance:" for name in classes)
     return (
-        "# Errors\n\n"
-        "```{eval-rst}\n"
-        ".. automodule:: neuron_explainer.errors\n   :undoc-members:\n   :member-order: bysource\n```\n"
+        "# Errors\n\n```{eval-rst}\n"
+        f".. automodule:: neuron_explainer.errors\n   :no-members:\n\n"
+        f".. currentmodule:: neuron_explainer.errors\n\n{documented}\n```\n"
     )
 
 
 def _index(found: list[Family]) -> str:
     rows = "\n".join(
-        f"- [{family.title}]({family.page}.md): " + ", ".join(f"`ne.{name}`" for name in family.names)
+        f"- [{family.title}]({family.page}.md): "
+        + ", ".join(f"{{py:obj}}`ne.{name} <neuron_explainer.{name}>`" for name in family.names)
         for family in found
     )
     pages = "\n".join([*(family.page for family in found), "errors"])
@@ -99,12 +105,22 @@ def _index(found: list[Family]) -> str:
 
 def _write(app: Any, config: Any) -> None:
     found = families()
-    assert errors.__doc__
     pages = {f"{family.page}.md": _family_page(family) for family in found}
     write_pages("reference", {"index.md": _index(found), "errors.md": _errors_page(), **pages})
 
 
+def _readable_defaults(
+    app: Any, what: str, name: str, value: Any, options: Any, signature: str | None, returns: str | None
+) -> tuple[str | None, str | None]:
+    """Sphinx cannot read `<factory>`, the default of a dataclass field that is made anew for each object."""
+    return signature and signature.replace("<factory>", "..."), returns
+
+
 def setup(app: Any) -> dict[str, bool]:
     """Register with Sphinx."""
+    app.connect("autodoc-process-signature", _readable_defaults)
+    for documented_field in PyObject.doc_field_types:
+        if documented_field.name == "variable":
+            documented_field.label = "Attributes"
     app.connect("config-inited", _write)
     return {"parallel_read_safe": True}
