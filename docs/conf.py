@@ -11,7 +11,7 @@ from neuron_explainer import __version__  # noqa: E402
 
 project = "neuron_explainer"
 author = "The neuron_explainer developers"
-copyright = author  # noqa: A001
+copyright = author
 release = version = __version__
 
 extensions = [

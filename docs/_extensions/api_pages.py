@@ -42,7 +42,7 @@ def families(stub: Path = STUB) -> list[Family]:
     imports = [node for node in ast.parse("\n".join(lines)).body if isinstance(node, ast.ImportFrom)]
     for node in sorted([*comments, *imports], key=lambda item: item if isinstance(item, int) else item.lineno):
         if isinstance(node, int):
-            found.append(Family(comments[node].split(": ")[0]))
+            found.append(Family(re.split("[:;] ", comments[node])[0]))
         elif found:
             found[-1].names += [alias.asname or alias.name for alias in node.names]
     for family in found:
@@ -96,8 +96,8 @@ def _index(found: list[Family]) -> str:
     pages = "\n".join([*(family.page for family in found), "errors"])
     return (
         "# API reference\n\n"
-        "`import neuron_explainer as ne` gives these names. Each one is imported when it is first used, so that looking "
-        "at records does not import torch.\n\n"
+        "`import neuron_explainer as ne` gives these names. Each one is imported when it is first used: looking at "
+        "records does not import torch.\n\n"
         f"{rows}\n- [Errors](errors.md): `ne.errors`\n\n"
         f"```{{toctree}}\n:hidden:\n\n{pages}\n```\n"
     )
