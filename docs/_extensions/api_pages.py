@@ -116,23 +116,35 @@ def _readable_defaults(
     return signature and signature.replace("<factory>", "..."), returns
 
 
-def _separate_lists(app: Any, what: str, name: str, value: Any, options: Any, lines: list[str]) -> None:
-    """Put the blank line before a list that reStructuredText asks for and a reader of the source does not miss."""
+def _indentation(line: str) -> int:
+    return len(line) - len(line.lstrip())
 
-    def indentation(line: str) -> int:
-        return len(line) - len(line.lstrip())
 
+def mark_lists_and_examples(lines: list[str]) -> None:
+    """Add what reStructuredText asks for and a reader of the source does not miss.
+
+    That is a blank line before a list, and `::` before an indented example at the margin.
+    """
     for number in range(len(lines) - 1, 0, -1):
         before, line = lines[number - 1], lines[number]
         is_item, follows_item = (text.lstrip().startswith("- ") for text in (line, before))
-        if is_item and before.strip() and not follows_item and indentation(before) <= indentation(line):
-            lines.insert(number, "")
+        if before.strip():
+            if is_item and not follows_item and _indentation(before) <= _indentation(line):
+                lines.insert(number, "")
+        elif line.strip() and _indentation(line) and not is_item:
+            paragraph = next((text for text in reversed(lines[:number]) if text.strip()), " ")
+            if not _indentation(paragraph):
+                lines[number:number] = ["::", ""]
+
+
+def _process_docstring(app: Any, what: str, name: str, value: Any, options: Any, lines: list[str]) -> None:
+    mark_lists_and_examples(lines)
 
 
 def setup(app: Any) -> dict[str, bool]:
     """Register with Sphinx."""
     app.connect("autodoc-process-signature", _readable_defaults)
-    app.connect("autodoc-process-docstring", _separate_lists, priority=100)  # before napoleon reads the sections
+    app.connect("autodoc-process-docstring", _process_docstring, priority=100)  # before napoleon reads the sections
     for documented_field in PyObject.doc_field_types:
         if documented_field.name == "variable":
             documented_field.label = "Attributes"

@@ -15,7 +15,7 @@ from helpers.paths import REPOSITORY
 DOCS = REPOSITORY / "docs"
 sys.path.insert(0, str(DOCS / "_extensions"))
 
-from api_pages import _separate_lists, families  # noqa: E402
+from api_pages import families, mark_lists_and_examples  # noqa: E402
 from repository_links import included_files, rewrite_links  # noqa: E402
 
 ARCHITECTURE = (DOCS / "architecture.md").read_text()
@@ -69,10 +69,13 @@ def test_a_name_in_the_stub_is_documented_by_its_family(tmp_path: Path) -> None:
     assert (family.title, family.page, family.names) == ("Things", "things", ["b", "c"])
 
 
-def test_lists_in_docstrings_are_separated() -> None:
+def test_lists_and_examples_in_docstrings_are_marked() -> None:
     lines = ["Args:", "    source: one of", "        - a name;", "          or two", "        - a path"]
-    _separate_lists(None, "", "", None, None, lines)
+    mark_lists_and_examples(lines)
     assert lines == ["Args:", "    source: one of", "", "        - a name;", "          or two", "        - a path"]
+    lines = ["An example:", "", "    f(", "        1", "    )", "", "The end."]
+    mark_lists_and_examples(lines)
+    assert lines == ["An example:", "", "::", "", "    f(", "        1", "    )", "", "The end."]
 
 
 @pytest.mark.parametrize("page", ["adding_a_view.md", "adding_a_widget.md"])
