@@ -41,8 +41,8 @@ myst_heading_anchors = 3
 myst_dmath_double_inline = False
 suppress_warnings = ["mystnb.unknown_mime_type"]
 
-# Quotation marks in code and formulas stay as they are.
-smartquotes = False
+# Only dashes are made typographic: quotation marks in formulas stay as they are.
+smartquotes_action = "D"
 
 # `name` in a docstring is a link where the name is documented, and code everywhere else.
 default_role = "py:obj"

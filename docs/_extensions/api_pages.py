@@ -139,6 +139,8 @@ def mark_lists_and_examples(lines: list[str]) -> None:
 
 def _process_docstring(app: Any, what: str, name: str, value: Any, options: Any, lines: list[str]) -> None:
     mark_lists_and_examples(lines)
+    if what in ("attribute", "data", "property"):
+        lines.insert(0, "")  # else napoleon takes what comes before a colon in the first line for a type
 
 
 def setup(app: Any) -> dict[str, bool]:
