@@ -27,7 +27,7 @@ extensions = [
     "repository_links",
 ]
 source_suffix = {".md": "myst-nb", ".ipynb": "myst-nb"}
-exclude_patterns = ["_build", "_extensions"]
+exclude_patterns = ["_build", "_extensions", "generated/static"]
 
 # The committed notebooks are shown as they are.
 nb_execution_mode = "off"
@@ -62,7 +62,7 @@ html_theme = "furo"
 pygments_style = "friendly"
 pygments_dark_style = "github-dark"
 html_title = f"neuron_explainer {__version__}"
-html_static_path = ["_static"]
+html_static_path = ["_static", "generated/static"]
 html_css_files = ["site.css"]
 html_show_sphinx = False
 html_copy_source = False
