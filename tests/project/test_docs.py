@@ -47,6 +47,13 @@ def test_the_tree_of_the_architecture_names_every_folder() -> None:
     assert _folders_of_the_tree() == _folders_of_the_package()
 
 
+def test_the_guide_lists_every_make_target() -> None:
+    targets = re.search(r"^\.PHONY: (.*)$", (REPOSITORY / "Makefile").read_text(), re.MULTILINE)
+    assert targets
+    documented = re.findall(r"^\| `make (\w+)` \|", (REPOSITORY / "CONTRIBUTING.md").read_text(), re.MULTILINE)
+    assert set(targets[1].split()) <= {*documented, "clean"}
+
+
 def test_the_walks_name_files_that_exist() -> None:
     walks = ARCHITECTURE.split("## Three walks")[1].split("\n## ")[0]
     named = re.findall(r"`([\w/]+\.py)`", walks)
