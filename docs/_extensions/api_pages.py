@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from generated_files import write_pages
-from sphinx.domains.python import PyObject
+from sphinx.domains.python import PyClasslike
 
 import neuron_explainer
 from neuron_explainer import errors
@@ -36,15 +36,14 @@ class Family:
 
 def families(stub: Path = STUB) -> list[Family]:
     """Read the families of a stub file: each comment line at the margin, with the names imported below it."""
-    lines = stub.read_text(encoding="utf-8").splitlines()
+    text = stub.read_text(encoding="utf-8")
+    imports = {node.lineno: node for node in ast.parse(text).body if isinstance(node, ast.ImportFrom)}
     found: list[Family] = []
-    comments = {number: line[2:] for number, line in enumerate(lines, start=1) if line.startswith("# ")}
-    imports = [node for node in ast.parse("\n".join(lines)).body if isinstance(node, ast.ImportFrom)]
-    for node in sorted([*comments, *imports], key=lambda item: item if isinstance(item, int) else item.lineno):
-        if isinstance(node, int):
-            found.append(Family(re.split("[:;] ", comments[node])[0]))
-        elif found:
-            found[-1].names += [alias.asname or alias.name for alias in node.names]
+    for number, line in enumerate(text.splitlines(), start=1):
+        if line.startswith("# "):
+            found.append(Family(re.split("[:;] ", line[2:])[0]))
+        elif number in imports and found:
+            found[-1].names += [alias.asname or alias.name for alias in imports[number].names]
     for family in found:
         family.names = [name for name in family.names if not name.startswith("_") and name != "errors"]
     return [family for family in found if family.names]
@@ -147,7 +146,7 @@ def setup(app: Any) -> dict[str, bool]:
     """Register with Sphinx."""
     app.connect("autodoc-process-signature", _readable_defaults)
     app.connect("autodoc-process-docstring", _process_docstring, priority=100)  # before napoleon reads the sections
-    for documented_field in PyObject.doc_field_types:
+    for documented_field in PyClasslike.doc_field_types:
         if documented_field.name == "variable":
             documented_field.label = "Attributes"
     app.connect("config-inited", _write)

@@ -9,8 +9,7 @@ import pytest
 import neuron_explainer as ne
 from helpers.paths import REPOSITORY
 
-ROOT = REPOSITORY
-sys.path.insert(0, str(ROOT / "tools"))
+sys.path.insert(0, str(REPOSITORY / "tools"))
 
 import make_notebooks  # noqa: E402
 from make_notebooks import NotebookError, build_notebook, is_current, notebook_names, same_cells  # noqa: E402
@@ -19,11 +18,11 @@ WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 
 
 def _committed(name: str) -> nbformat.NotebookNode:
-    return nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4)
+    return nbformat.read(REPOSITORY / "notebooks" / f"{name}.ipynb", as_version=4)
 
 
 def test_every_notebook_has_a_source() -> None:
-    assert sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb")) == notebook_names()
+    assert sorted(path.stem for path in (REPOSITORY / "notebooks").glob("*.ipynb")) == notebook_names()
 
 
 @pytest.mark.parametrize("name", notebook_names())
@@ -50,7 +49,7 @@ def test_a_notebook_is_executed_small_and_without_widget_state(name: str) -> Non
     assert not [output for output in outputs if output.output_type == "error"]
     assert not [output for output in outputs if WIDGET_VIEW in output.get("data", {})]
     assert "widgets" not in notebook.metadata
-    assert (ROOT / "notebooks" / f"{name}.ipynb").stat().st_size < 1_500_000
+    assert (REPOSITORY / "notebooks" / f"{name}.ipynb").stat().st_size < 1_500_000
 
 
 @pytest.mark.parametrize("name", notebook_names())
