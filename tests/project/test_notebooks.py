@@ -11,8 +11,8 @@ from helpers.paths import REPOSITORY
 
 sys.path.insert(0, str(REPOSITORY / "tools"))
 
-import make_notebooks  # noqa: E402
-from make_notebooks import NotebookError, build_notebook, is_current, notebook_names, same_cells  # noqa: E402
+import make_notebooks
+from make_notebooks import NotebookError, build_notebook, is_current, notebook_names, same_cells
 
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 
