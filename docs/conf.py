@@ -22,6 +22,7 @@ extensions = [
     "sphinx_copybutton",
     "sphinx_design",
     "api_pages",
+    "command_line_page",
     "table_pages",
     "notebook_pages",
     "repository_links",
