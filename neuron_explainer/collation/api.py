@@ -5,7 +5,7 @@ import inspect
 import os
 import shutil
 from pathlib import Path
-from typing import Any, Unpack, cast, get_args
+from typing import Any, Unpack, cast
 
 from neuron_explainer._deprecation import deprecated_argument
 from neuron_explainer.activation_server.neuron_datasets import NEURON_DATASET_METADATA_REGISTRY, register_dataset
@@ -28,11 +28,12 @@ from neuron_explainer.collation.settings import (
     LayersGiven,
     Layout,
     SettingsChanges,
+    check_choice,
     described_settings,
     refuse_unknown,
 )
 from neuron_explainer.collation.statistics.collation import Collation
-from neuron_explainer.errors import DatasetExistsError, InvalidRequestError, UnknownNameError
+from neuron_explainer.errors import DatasetExistsError, InvalidRequestError
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 
 
@@ -116,7 +117,10 @@ def collate(
     others = cast("dict[str, Any]", changes)
     deprecated_argument("checkpoint_seconds", "save_every_seconds", others)
     save_every_seconds = others.pop("save_every_seconds", save_every_seconds)
-    _check_names(others, layout=layout, activation_dtype=activation_dtype, engine=engine)
+    refuse_unknown("collate", others, [*inspect.signature(collate).parameters, *SettingsChanges.__annotations__])
+    check_choice("layout", layout, Layout)
+    check_choice("activation_dtype", activation_dtype, ActivationDtype)
+    check_choice("engine", engine, Engine)
     if dst is not None:
         others["dst"] = dst
     if layers is not None:
@@ -164,19 +168,6 @@ def collate(
 collate.__doc__ = (collate.__doc__ or "").replace(
     "        {changes}", described_settings(SettingsChanges.__annotations__)
 )
-
-
-def _check_names(others: dict[str, Any], **chosen: str) -> None:
-    """Refuse unknown keywords, and choices that do not exist.
-
-    Raises:
-        TypeError: a keyword is unknown.
-        UnknownNameError: a choice is unknown.
-    """
-    refuse_unknown("collate", others, [*inspect.signature(collate).parameters, *SettingsChanges.__annotations__])
-    for (name, value), choices in zip(chosen.items(), (Layout, ActivationDtype, Engine), strict=True):
-        if value not in get_args(choices):
-            raise UnknownNameError(name, str(value), get_args(choices))
 
 
 def _run(

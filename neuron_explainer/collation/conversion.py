@@ -3,7 +3,6 @@
 import os
 import shutil
 from pathlib import Path
-from typing import get_args
 
 import msgspec
 
@@ -21,20 +20,17 @@ from neuron_explainer.collation.output.writing import (
     move_into_place,
     write_json_dataset,
 )
-from neuron_explainer.collation.settings import Layout
+from neuron_explainer.collation.settings import DEFAULT_CONVERTED_DTYPE, ConvertedDtype, Layout, check_choice
 from neuron_explainer.errors import (
     DatasetExistsError,
     InvalidRequestError,
     MalformedDatasetError,
     MissingFileError,
-    UnknownNameError,
 )
 from neuron_explainer.storage.disk_full import raise_if_disk_full
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 from neuron_explainer.vocabulary.parsing import derived_scalar_type_of
 
-DEFAULT_CONVERTED_DTYPE = "float32"
-_ACTIVATION_DTYPES = ("float32", "float16")
 _UNFINISHED = ".converting"
 
 
@@ -46,7 +42,7 @@ def convert(
     dst: DerivedScalarType | str | None = None,
     model: str | None = None,
     short_name: str | None = None,
-    activation_dtype: str = DEFAULT_CONVERTED_DTYPE,
+    activation_dtype: ConvertedDtype = DEFAULT_CONVERTED_DTYPE,
 ) -> Path:
     """Write a local neuron dataset in the other layout.
 
@@ -76,10 +72,8 @@ def convert(
     is_packed = is_packed_dataset(source)
     if layout is None:
         layout = "json" if is_packed else "packed"
-    if layout not in get_args(Layout):
-        raise UnknownNameError("layout", str(layout), get_args(Layout))
-    if activation_dtype not in _ACTIVATION_DTYPES:
-        raise UnknownNameError("activation_dtype", str(activation_dtype), _ACTIVATION_DTYPES)
+    check_choice("layout", layout, Layout)
+    check_choice("activation_dtype", activation_dtype, ConvertedDtype)
     if not is_vacant(target):
         raise DatasetExistsError(f"{target} exists. Choose another folder.")
     if is_packed == (layout == "packed"):
@@ -104,7 +98,7 @@ def _pack(
     dst: DerivedScalarType | str | None,
     model: str | None,
     short_name: str | None,
-    activation_dtype: str,
+    activation_dtype: ConvertedDtype,
 ) -> None:
     indices_by_layer = _indices_by_layer(source)
     file = source / JSON_INFO_FILE_NAME

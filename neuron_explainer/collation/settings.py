@@ -7,15 +7,16 @@ their documentation.
 import textwrap
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any, Literal, SupportsIndex, TypedDict, Unpack
+from typing import Any, Literal, SupportsIndex, TypedDict, Unpack, get_args
 
-from neuron_explainer.errors import InvalidRequestError, choices_sentence, nearest_first
+from neuron_explainer.errors import InvalidRequestError, UnknownNameError, choices_sentence, nearest_first
 from neuron_explainer.vocabulary.checks import whole_number
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 from neuron_explainer.vocabulary.parsing import derived_scalar_type_of
 
 Layout = Literal["packed", "json"]
 ActivationDtype = Literal["auto", "float16", "float32"]
+ConvertedDtype = Literal["float16", "float32"]
 Engine = Literal["local", "ray"]
 LayersGiven = SupportsIndex | Iterable[SupportsIndex] | None
 """A layer, several layers, or None for all; whole numbers may be Python's, NumPy's or torch's."""
@@ -25,6 +26,8 @@ DEFAULT_ACTIVATION_DTYPE: ActivationDtype = "auto"
 DEFAULT_ENGINE: Engine = "local"
 DEFAULT_SAVE_EVERY_SECONDS = 300.0
 DEFAULT_EXAMPLE_TOKENS = 64
+DEFAULT_VERIFIED_RECORDS = 20
+DEFAULT_CONVERTED_DTYPE: ConvertedDtype = "float32"
 
 _LARGEST_SEED = 2**32 - 1
 
@@ -166,6 +169,12 @@ class CollateSettings:
     def to_json(self) -> dict[str, Any]:
         """The settings as JSON types."""
         return asdict(self) | {"dst": self.dst.value, "layers": None if self.layers is None else list(self.layers)}
+
+
+def check_choice(name: str, value: object, choices: Any) -> None:
+    """Raise an UnknownNameError if an argument's value is not one of a Literal's."""
+    if value not in get_args(choices):
+        raise UnknownNameError(name, str(value), get_args(choices))
 
 
 def refuse_unknown(called: str, given: Mapping[str, Any], known: Iterable[str]) -> None:

@@ -17,13 +17,11 @@ from neuron_explainer.activations.packed.layer_file import PackedLayerFile, Pack
 from neuron_explainer.activations.packed.layout import DatasetInfo, layer_file_name
 from neuron_explainer.collation.runs.preparation import model_of
 from neuron_explainer.collation.runs.scalar_source import ScalarSource
-from neuron_explainer.collation.settings import CollateSettings
+from neuron_explainer.collation.settings import DEFAULT_VERIFIED_RECORDS, CollateSettings
 from neuron_explainer.errors import InvalidRequestError, MissingFileError
 from neuron_explainer.models.model_context import ModelContext
 from neuron_explainer.vocabulary.checks import whole_number
 from neuron_explainer.vocabulary.parsing import derived_scalar_type_of
-
-DEFAULT_VERIFIED_RECORDS = 20
 
 
 @dataclass(frozen=True)

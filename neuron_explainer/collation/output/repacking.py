@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from neuron_explainer.activations.attention_utils import attended_window
 from neuron_explainer.activations.packed.layout import DatasetInfo, PackedExamples, PackedLayer
 from neuron_explainer.activations.records import ActivationRecord, NeuronRecord
+from neuron_explainer.collation.settings import ConvertedDtype
 from neuron_explainer.errors import MalformedRecordError
 
 
@@ -65,7 +66,7 @@ class Packer:
 
     info: DatasetInfo
     vocabulary: dict[str, int]
-    activation_dtype: str
+    activation_dtype: ConvertedDtype
     sequences: dict[tuple[int, ...], int] = field(default_factory=dict)
 
     def pack(self, records: list[NeuronRecord]) -> PackedLayer:
