@@ -115,6 +115,8 @@ def collate(
     >>> ne.load_neuron(path, 1, 355)  # doctest: +SKIP
     """
     others = cast("dict[str, Any]", changes)
+    if save_every_seconds != DEFAULT_SAVE_EVERY_SECONDS:
+        others["save_every_seconds"] = save_every_seconds
     deprecated_argument("checkpoint_seconds", "save_every_seconds", others)
     save_every_seconds = others.pop("save_every_seconds", save_every_seconds)
     refuse_unknown("collate", others, [*inspect.signature(collate).parameters, *SettingsChanges.__annotations__])

@@ -204,7 +204,8 @@ def described_settings(names: Iterable[str]) -> str:
     for name in names:
         is_none = CollateSettings.__dataclass_fields__[name].default is None
         default = f"None: {default_of(name)}" if is_none else f"Default: {default_of(name)}"
-        entry = f"{name}: {meaning_of(name)} {default}."
+        meaning = meaning_of(name)
+        entry = f"{name}: {meaning[0].lower()}{meaning[1:]} {default}."
         entries.append(textwrap.fill(entry, 116, initial_indent=" " * 8, subsequent_indent=" " * 12))
     return "\n".join(entries)
 

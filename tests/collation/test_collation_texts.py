@@ -190,22 +190,3 @@ def test_texts_that_have_changed_are_noticed() -> None:
         CorpusReader(longer, expected), numbers, CollateSettings(), start=CorpusPosition(texts=1, sequences=1)
     )
     assert chunk.sequences == [[2, 3], [4], [5]]
-
-
-@pytest.mark.parametrize(
-    ("wrong", "named"),
-    [
-        ({"context_length": 0}, "context_length"),
-        ({"context_length": 1, "prepend_bos": True}, "context_length"),
-        ({"stride": 200}, "stride"),
-        ({"top_k": 0}, "top_k"),
-        ({"quantiles": 1}, "quantiles"),
-        ({"seed": -1}, "seed"),
-        ({"seed": 2**32}, "seed"),
-        ({"batch_tokens": 0}, "batch_tokens"),
-        ({"layers": (1, 1)}, "layers"),
-    ],
-)
-def test_settings_are_checked_where_they_enter(wrong: dict[str, object], named: str) -> None:
-    with pytest.raises(InvalidRequestError, match=named):
-        CollateSettings(**wrong)  # type: ignore[arg-type]
