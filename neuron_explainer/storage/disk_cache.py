@@ -106,12 +106,17 @@ class DiskCache:
         """Forget what is cached of an address."""
         self._entry_path(url).unlink(missing_ok=True)
 
-    def clear(self) -> int:
-        """Remove everything in the cache, and nothing else in its folder; how many bytes that freed."""
-        freed = 0
+    def n_bytes(self) -> int:
+        """How many bytes the cache takes."""
+        total = 0
         for path in self._root.rglob("*"):
             with contextlib.suppress(FileNotFoundError):  # another process may be clearing, too
-                freed += path.stat().st_size if path.is_file() else 0
+                total += path.stat().st_size if path.is_file() else 0
+        return total
+
+    def clear(self) -> int:
+        """Remove everything in the cache, and nothing else in its folder; how many bytes that freed."""
+        freed = self.n_bytes()
         shutil.rmtree(self._root, ignore_errors=True)
         self._checked.clear()
         return freed

@@ -113,7 +113,7 @@ ne.live_record(
 # like: the same command goes on.
 #
 # ```
-# python -m neuron_explainer.collation --model smollm2-135m --dtype bfloat16 \
+# neuron-explainer collate --model smollm2-135m --dtype bfloat16 \
 #     --texts neuron_explainer/data/tiny/sample.jsonl.gz --out cache:smollm2-135m
 # ```
 #
