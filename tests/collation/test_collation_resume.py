@@ -212,7 +212,7 @@ def test_other_texts_and_other_settings_are_refused(tmp_path: Path) -> None:
     assert path.exists()
 
 
-def test_broken_checkpoint_is_named(tmp_path: Path) -> None:
+def test_damaged_saved_state_is_named(tmp_path: Path) -> None:
     context, path = model_context(), tmp_path / "out"
     with pytest.raises(Stopped):
         ne.collate(context, stopping_after(40, Stopped()), path, **SETTINGS)

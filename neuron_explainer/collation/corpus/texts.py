@@ -28,7 +28,7 @@ def read_texts(texts: object, text_field: str = "text") -> Iterator[Text]:
         text_field: the field of a JSON line, Parquet column or mapping that holds the text.
 
     Raises:
-        InvalidRequestError: `texts` is none of these.
+        InvalidRequestError: `texts` is something else.
         MissingFileError: a file does not exist.
         BadDocumentError: a text cannot be read; raised when its turn comes.
 
