@@ -96,7 +96,7 @@ def test_what_is_no_square_matrix_or_place():
     for matrix in (np.zeros((2, 3)), np.zeros(4)):
         with pytest.raises(InvalidRequestError, match="tokens, tokens"):
             flatten(matrix)
-    with pytest.raises(InvalidRequestError, match="at least one"):
+    with pytest.raises(InvalidRequestError, match="at least 1"):
         flatten(np.zeros((2, 2)), window=0)
     with pytest.raises(InvalidRequestError):
         index_to_pair(-1)
@@ -114,5 +114,5 @@ def test_a_window_holds_a_token(window):
         lambda: index_to_pair(5, window),
         lambda: flatten(np.eye(3), window),
     ):
-        with pytest.raises(InvalidRequestError, match="at least one"):
+        with pytest.raises(InvalidRequestError, match="at least 1"):
             use()

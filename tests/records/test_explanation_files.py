@@ -161,7 +161,7 @@ SEQUENCE = "scored_explanations.0.scored_simulation.scored_sequence_simulations.
 def test_what_is_none(content, problem):
     with pytest.raises(MalformedRecordError, match=problem) as caught:
         explanations_from_json(content, "file")
-    assert str(caught.value).startswith("file is no file of explanations: ")
+    assert str(caught.value).startswith("file is not an explanations file: ")
 
 
 @pytest.mark.parametrize("depth", [200, 400, 600, 800, 900, 950, 980, 1500])

@@ -305,7 +305,7 @@ def test_a_local_dataset_that_is_gone_is_a_failure_of_its_own(tmp_path, monkeypa
     metadata = NeuronDatasetMetadata("gone", MLP, "Gone", str(tmp_path / "gone"))
     monkeypatch.setitem(NEURON_DATASET_METADATA_REGISTRY, metadata.key, metadata)
     save_neuron(tmp_path / "there", neuron_record(3, 7))
-    with pytest.raises(MissingFileError, match="no such folder"):
+    with pytest.raises(MissingFileError, match="folder not found"):
         ne.load_neuron("gone", 3, 7)
-    with pytest.raises(MissingFileError, match="no such folder"):
+    with pytest.raises(MissingFileError, match="folder not found"):
         asyncio.run(load_neuron_from_datasets(asked("gone", str(tmp_path / "there"))))

@@ -149,7 +149,7 @@ def test_what_is_not_there(tmp_path):
     assert "neuron 8 in layer 3" in caught.value.detail
     # A folder that is not there does not lack the neuron: it is not there.
     for function in (load_neuron, neuron_exists):
-        with pytest.raises(MissingFileError, match="no such folder"):
+        with pytest.raises(MissingFileError, match="folder not found"):
             function(tmp_path / "nowhere", 3, 7)
 
 
@@ -189,7 +189,7 @@ def test_splits_are_interleaved_and_of_one_size():
     assert record.train_activation_records(one) == [tops[0]]
     assert record.test_activation_records(one) == [tops[3], randoms[2]]
     assert record.train_activation_records(ActivationRecordSliceParams(0)) == []
-    with pytest.raises(InvalidRequestError, match="0 to 2 a split"):
+    with pytest.raises(InvalidRequestError, match="from 0 to 2"):
         record.train_activation_records(ActivationRecordSliceParams(3))
 
 

@@ -199,7 +199,12 @@ def test_resolving(tmp_path, monkeypatch):
     (tmp_path / "gpt2-xl").mkdir()
     assert resolve_neuron_dataset("gpt2-xl", MLP).startswith(BASE)  # a short name goes before a folder
     assert resolve_neuron_dataset("./gpt2-xl", MLP) == "./gpt2-xl"
-    for unknown, says in (("gpt2-medium", "no neuron"), ("", "no neuron"), (str(tmp_path / "nowhere"), "no folder")):
+    nowhere = str(tmp_path / "nowhere")
+    for unknown, says in (("gpt2-medium", "neuron dataset"), ("", "neuron dataset"), (nowhere, "Unknown folder")):
+        ("gpt2-medium", "neuron dataset"),
+        ("", "neuron dataset"),
+        (str(tmp_path / "nowhere"), "Unknown folder"),
+    ):
         with pytest.raises(UnknownDatasetError, match=says):
             resolve_neuron_dataset(unknown, MLP)
     with pytest.raises(UnsupportedLocationError, match="az:"):
