@@ -75,7 +75,7 @@ class NeuronRecord:
             # One token makes one pair, so an example of one token may be either.
             if by_pair and not example.is_by_token_pair and len(example.tokens) > 1:
                 raise MalformedRecordError(
-                    f"{kind} example {position} has one activation per token, but other examples have one per token pair"
+                    f"{kind} example {position} has one activation per token, but others have one per token pair"
                 )
         for boundary in self.quantile_boundaries or ():
             if not math.isfinite(boundary):

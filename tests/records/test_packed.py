@@ -24,14 +24,9 @@ from neuron_explainer.activations.activations import (
     neuron_exists,
     save_neuron,
 )
-from neuron_explainer.activations.packed.dataset import (
-    PackedDataset,
-    PackedExamples,
-    PackedLayer,
-    is_packed_dataset,
-    write_packed_dataset_info,
-    write_packed_layer,
-)
+from neuron_explainer.activations.packed.dataset import PackedDataset, is_packed_dataset
+from neuron_explainer.activations.packed.layout import PackedExamples, PackedLayer
+from neuron_explainer.activations.packed.writing import write_packed_dataset_info, write_packed_layer
 from neuron_explainer.errors import (
     InvalidRequestError,
     MalformedDatasetError,
@@ -112,7 +107,7 @@ def folder(tmp_path):
 def test_what_is_written_is_read(folder):
     dataset = PackedDataset.open(folder)
     assert dataset.info == INFO
-    assert f"layers 1 to 2, 2 components in each, in {folder}>" in repr(dataset)
+    assert f"layers 1–2, 2 components each, in {folder}>" in repr(dataset)
     assert dataset.token_strings == TOKENS
     assert dataset.n_components(1) == 2
     assert [dataset.record(1, index) for index in range(2)] == EXPECTED
@@ -175,9 +170,7 @@ def test_token_pairs(tmp_path, window, activations):
     assert record.random_sample == []
 
 
-@pytest.mark.parametrize(
-    ("place", "range_"), [((1, 2), "0 to 1"), ((0, 0), "1 to 2"), ((3, 0), "1 to 2"), ((2, 0), "2")]
-)
+@pytest.mark.parametrize(("place", "range_"), [((1, 2), "0–1"), ((0, 0), "1–2"), ((3, 0), "1–2"), ((2, 0), "2")])
 def test_out_of_range_names_the_range(folder, place, range_):
     with pytest.raises(NeuronNotFoundError, match=range_) as caught:
         load_neuron(folder, *place)
@@ -221,7 +214,7 @@ NOT_KEEPING_THE_RULES = {
         "window",
     ),
     "fewer activations than tokens": (top_with(activations=np.zeros((2, 2, 2), np.float16)), "2 activations"),
-    "wider than a sequence": (top_with(activations=np.zeros((2, 2, 6), np.float16)), "wider"),
+    "wider than a sequence": (top_with(activations=np.zeros((2, 2, 6), np.float16)), "more than 5 activations"),
     "an infinite activation": (top_with(activations=np.full((2, 2, 3), np.inf, np.float16)), "finite"),
     "activations of another dtype": (top_with(activations=np.zeros((2, 2, 3))), "float16"),
     "boundaries without examples": (changed(quantile=None), "quantile"),
@@ -249,7 +242,7 @@ def test_what_does_not_keep_the_rules_is_not_read(folder, layer, problem):
 
 
 def test_layers_that_are_not_covered_are_not_written(folder):
-    with pytest.raises(InvalidRequestError, match=r"\[1, 2\]"):
+    with pytest.raises(InvalidRequestError, match="covers the layers 1–2"):
         write_packed_layer(folder, 3, layer_by_token())
 
 

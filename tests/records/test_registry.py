@@ -19,7 +19,7 @@ from neuron_explainer.activation_server.neuron_datasets import (
     register_dataset,
     register_neuron_dataset_metadata,
 )
-from neuron_explainer.activations.packed.dataset import write_packed_dataset_info
+from neuron_explainer.activations.packed.writing import write_packed_dataset_info
 from neuron_explainer.errors import (
     InvalidRequestError,
     MissingFileError,
@@ -201,10 +201,6 @@ def test_resolving(tmp_path, monkeypatch):
     assert resolve_neuron_dataset("./gpt2-xl", MLP) == "./gpt2-xl"
     nowhere = str(tmp_path / "nowhere")
     for unknown, says in (("gpt2-medium", "neuron dataset"), ("", "neuron dataset"), (nowhere, "Unknown folder")):
-        ("gpt2-medium", "neuron dataset"),
-        ("", "neuron dataset"),
-        (str(tmp_path / "nowhere"), "Unknown folder"),
-    ):
         with pytest.raises(UnknownDatasetError, match=says):
             resolve_neuron_dataset(unknown, MLP)
     with pytest.raises(UnsupportedLocationError, match="az:"):

@@ -1,11 +1,12 @@
-"""One layer's file of a packed dataset, open for reading records from it by slices."""
+"""One layer's file of a packed dataset, from which records are read as slices."""
 
 from collections.abc import Sequence
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
-from neuron_explainer.activations.packed.layout import DatasetInfo, layout_problem
+from neuron_explainer.activations.packed.layout import DatasetInfo
+from neuron_explainer.activations.packed.rules import layout_problem
 from neuron_explainer.activations.record_json import finite_or_none
 from neuron_explainer.activations.records import ActivationRecord, Histogram, NeuronId, NeuronRecord
 from neuron_explainer.errors import MalformedDatasetError, MalformedRecordError
@@ -15,7 +16,14 @@ _MOST_RECORD_BYTES = 256 * 2**20
 
 
 class PackedLayerFile:
-    """One layer's file, memory-mapped, its names, dtypes and shapes checked; its values are, record by record."""
+    """One layer's file, memory-mapped.
+
+    Names, dtypes and shapes are checked when it is opened; values are checked with each record.
+
+    Raises:
+        MissingFileError: the file does not exist.
+        MalformedDatasetError: it is not a safetensors file, or breaks a rule of the layout.
+    """
 
     def __init__(self, path: Path, layer: int, info: DatasetInfo, token_strings: Sequence[str]) -> None:
         self.path = path
@@ -31,17 +39,20 @@ class PackedLayerFile:
         if problem is None:
             record_bytes = sum(array[:1].nbytes for array in self._tensors.values())
             if record_bytes > _MOST_RECORD_BYTES:
-                problem = f"one record takes {record_bytes:,} bytes"
+                problem = f"one record takes {record_bytes:,} bytes, over the limit of {_MOST_RECORD_BYTES:,}"
         if problem is not None:
             raise self._malformed(problem)
         self._sequences = self._tensors["sequences"]
         self._lengths = self._tensors["sequence_lengths"]
 
     def record(self, index: int) -> NeuronRecord:
-        """The record of one component, whose index is one.
+        """Read the record of one component.
+
+        Args:
+            index: the component; it must exist.
 
         Raises:
-            MalformedDatasetError: what the file says of it is not sound.
+            MalformedDatasetError: the component's values are invalid.
         """
         try:
             return self._record(index)
@@ -69,7 +80,7 @@ class PackedLayerFile:
         )
 
     def _row(self, name: str, index: int) -> Any:
-        """A component's numbers, as Python has them; None where the file has no such tensor."""
+        """A component's row of a tensor, as Python numbers; None if the file lacks the tensor."""
         array = self._tensors.get(name)
         return None if array is None else array[index].tolist()
 
@@ -78,7 +89,7 @@ class PackedLayerFile:
         return [self._examples("quantile", (index, bucket)) for bucket in range(n_buckets)]
 
     def _examples(self, group: str, at: int | tuple[int, int]) -> list[ActivationRecord]:
-        """The examples of one kind of a component, or of one bucket of it."""
+        """The examples of one kind of a component, or of one of its buckets."""
         sequences, starts, lengths = (
             self._tensors[f"{group}_{part}"][at].tolist() for part in ("sequence", "start", "length")
         )
@@ -91,16 +102,20 @@ class PackedLayerFile:
 
     def _example(self, sequence: int, start: int, length: int, activations: Any) -> ActivationRecord:
         if not 0 <= sequence < len(self._lengths):
-            raise MalformedRecordError(f"an example is from sequence {sequence}, of {len(self._lengths)}")
+            raise MalformedRecordError(f"an example is from sequence {sequence}, but there are {len(self._lengths)}")
         end, sequence_length = start + length, int(self._lengths[sequence])
         if start < 0 or length < 1 or end > sequence_length or sequence_length > self.info.context_length:
-            raise MalformedRecordError(f"tokens {start} to {end} of a sequence of {sequence_length} are no window")
+            raise MalformedRecordError(
+                f"an example's window, tokens {start} to {end}, exceeds its sequence of {sequence_length}"
+            )
         n_activations = self.info.n_activations(length)
         if n_activations > len(activations):
             raise MalformedRecordError(f"an example of {length} tokens has {len(activations)} activations")
         ids = self._sequences[sequence, start:end].tolist()
         if min(ids) < 0 or max(ids) >= len(self.token_strings):
-            raise MalformedRecordError(f"sequence {sequence} holds an unknown token id, of {len(self.token_strings)}")
+            raise MalformedRecordError(
+                f"sequence {sequence} has a token id that is not from 0 to {len(self.token_strings) - 1}"
+            )
         tokens = list(itemgetter(*ids)(self.token_strings)) if length > 1 else [self.token_strings[ids[0]]]
         return ActivationRecord(tokens, activations[:n_activations].tolist())
 
