@@ -123,8 +123,8 @@ def unflatten(activations: ArrayLike, n_tokens: int, fill: float = math.nan) -> 
     Raises:
         InvalidRequestError: the number of activations does not fit `n_tokens`.
 
-    >>> unflatten([1, 2, 3], 2, fill=0).tolist()
-    [[1.0, 0.0], [2.0, 3.0]]
+    >>> unflatten([1, 2, 3], 2).tolist()
+    [[1.0, nan], [2.0, 3.0]]
     """
     flat = np.asarray(activations, dtype=np.float64)
     window = attended_window(n_tokens, len(flat))

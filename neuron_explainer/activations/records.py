@@ -173,7 +173,7 @@ class NeuronRecord:
         counts = [
             f"{len(self.most_positive_activation_records)} top",
             f"{len(self.random_sample)} random",
-            *([f"{sum(map(len, buckets))} in {len(buckets)} quantiles"] if buckets else []),
+            *([f"{sum(map(len, buckets))} quantile"] if buckets else []),
         ]
         by = "token pair" if self.is_by_token_pair else "token"
         highest = "" if self.max_activation is None else f", max {self.max_activation:.4g}"

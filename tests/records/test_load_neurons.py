@@ -84,7 +84,7 @@ def test_a_neuron_that_no_dataset_has(server):
     assert error.status_code == 404
     assert error.detail == str(error) == f"Could not find mlp_post_act 9:7 in {part}, {full}"
     assert isinstance(error, FileNotFoundError)
-    with pytest.raises(NeuronNotFoundError, match="no dataset at all"):
+    with pytest.raises(NeuronNotFoundError, match="an empty list of datasets"):
         asyncio.run(load_neuron_from_datasets(asked()))
 
 

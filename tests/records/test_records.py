@@ -242,7 +242,7 @@ def test_a_table_of_nothing_has_its_columns():
 def test_a_record_says_briefly_what_it_is():
     text = repr(neuron_record(3, 7, by_pair=True))
     assert "3:7" in text
-    assert "20 top, 6 random, 4 in 2 quantiles" in text
+    assert "20 top, 6 random, 4 quantile examples by token pair" in text
     assert "token pair" in text
 
 

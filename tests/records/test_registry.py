@@ -165,9 +165,9 @@ def test_registering_a_folder(tmp_path):
     assert metadata.layout == "packed"
     assert register_dataset(str(tmp_path) + "/", "own name").short_name == "own name"
     assert ne.datasets()["short_name"].tolist()[-2:] == ["small", "own name"]
-    with pytest.raises(MissingFileError, match="no packed neuron dataset"):
+    with pytest.raises(MissingFileError, match="not a packed neuron dataset"):
         register_dataset(tmp_path / "nowhere")
-    with pytest.raises(InvalidRequestError, match=r"not from https://host/x\. .*register_neuron"):
+    with pytest.raises(InvalidRequestError, match=r"https://host/x is an address\. .*register_neuron"):
         register_dataset("https://host/x?key=secret")
 
 
