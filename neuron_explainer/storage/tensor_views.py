@@ -1,8 +1,9 @@
-"""A safetensors file as numpy arrays that are views of the memory-mapped file: a slice touches its own bytes alone.
+"""Reads a safetensors file as NumPy arrays that are views of the memory-mapped file: a slice reads only its own bytes.
 
-The safetensors library copies every slice through several calls; where one record is made of a hundred small slices,
-views are several times as fast. The format is its: eight bytes with the header's length, a JSON header with dtype,
-shape and place of every tensor, the tensors' bytes in little-endian C order.
+The safetensors library copies every slice through several calls. A record consists of about a hundred small slices,
+for which views are several times as fast. The format (https://github.com/huggingface/safetensors): eight bytes with the
+header's length; a JSON header with each tensor's dtype, shape and byte range; the tensors' bytes, little-endian, in C
+order.
 """
 
 import math
@@ -40,11 +41,11 @@ class _Tensor(msgspec.Struct):
 def tensor_views(path: str | os.PathLike[str]) -> dict[str, NDArray[Any]]:
     """The tensors of a safetensors file by name, as read-only views of the file.
 
-    The file must not be changed in place while they live; one that takes its name does not change them.
+    The file must not be changed in place while the views exist. Replacing the file by another one does not affect them.
 
     Raises:
-        MissingFileError: there is no such file.
-        ValueError: it is no safetensors file, holds a dtype that numpy lacks, or is not whole.
+        MissingFileError: the file does not exist.
+        ValueError: it is not a safetensors file, is incomplete, or has a dtype that NumPy lacks.
     """
     try:
         with open(path, "rb") as file:
@@ -59,7 +60,7 @@ def tensor_views(path: str | os.PathLike[str]) -> dict[str, NDArray[Any]]:
         fields.pop("__metadata__", None)
         tensors = {name: msgspec.json.decode(raw, type=_Tensor) for name, raw in fields.items()}
     except (msgspec.MsgspecError, RecursionError, ValueError) as error:
-        raise ValueError(f"its header is not sound: {error}") from None
+        raise ValueError(f"its header is invalid: {error}") from None
     return {name: _view(name, tensor, body) for name, tensor in tensors.items()}
 
 
@@ -74,14 +75,14 @@ def _header(length: bytes, n_bytes: int) -> int:
 
 def _view(name: str, tensor: _Tensor, body: memoryview) -> NDArray[Any]:
     if tensor.dtype not in _DTYPE_BY_NAME:
-        raise ValueError(f"its {name[:80]!r} is of dtype {tensor.dtype[:20]!r}")
+        raise ValueError(f"its tensor {name[:80]!r} has the unsupported dtype {tensor.dtype[:20]!r}")
     dtype = np.dtype(_DTYPE_BY_NAME[tensor.dtype])
     start, end = tensor.data_offsets
     if len(tensor.shape) > 16 or not all(0 <= length <= _MOST_TENSOR_BYTES for length in tensor.shape):
-        raise ValueError(f"its {name[:80]!r} has no shape")
+        raise ValueError(f"its tensor {name[:80]!r} has an invalid shape")
     size = math.prod(tensor.shape)
     if not 0 <= start <= end <= len(body) or end - start != size * dtype.itemsize:
-        raise ValueError(f"its {name[:80]!r} does not lie within the file, or is of another size")
+        raise ValueError(f"the byte range of its tensor {name[:80]!r} exceeds the file or does not fit the shape")
     if size == 0:
         return np.empty(tensor.shape, dtype)
     return np.frombuffer(body, dtype, count=size, offset=start).reshape(tensor.shape)

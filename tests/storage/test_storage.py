@@ -124,7 +124,7 @@ def test_a_chunked_answer_without_its_end_is_an_error(server):
         handler.close_connection = True
 
     server.routes["/x"] = respond
-    with pytest.raises(DownloadError, match="broke off"):
+    with pytest.raises(DownloadError, match="cut off"):
         read(server)
 
 
