@@ -78,7 +78,7 @@ def test_an_error_is_told_and_passes(run_notebook: Callable[..., NotebookPage], 
     _field(opened, "Neuron").fill("3")
     alert = _viewer(opened).get_by_role("alert")
     expect(alert).to_contain_text("NeuronNotFoundError", timeout=20_000)
-    expect(alert).to_contain_text("Still on view: layer 1, neuron 2 of other")
+    expect(alert).to_contain_text("Still showing layer 1, neuron 2 of other")
     _expect_neuron(opened, "other", 1, 2)
     _viewer(opened).get_by_role("button", name="Previous").click()
     _expect_neuron(opened, "other", 1, 2)

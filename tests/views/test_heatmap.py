@@ -12,7 +12,7 @@ from helpers.html_reading import Element, assert_harmless, read_html
 from neuron_explainer.errors import InvalidRequestError
 from neuron_explainer.views.colour import N_LEVELS, ColourScale, background_of_level, contrast, text_colour
 from neuron_explainer.views.document import INK, MUTED, PAPER, html_document
-from neuron_explainer.views.heatmap import format_value, peak_of, token_heatmap, window_around
+from neuron_explainer.views.heatmap import excerpt_around, format_value, peak_of, token_heatmap
 from neuron_explainer.views.token_text import escaped, token_html, token_label
 
 
@@ -106,7 +106,7 @@ def test_negative_values_are_seen_where_no_value_is_positive() -> None:
 def test_all_zero_is_white_and_not_an_error() -> None:
     scale = ColourScale.of([0.0, 0.0])
     assert scale.background(0.0) == "#ffffff"
-    assert "every value is 0" in token_heatmap(["a"], [0.0])
+    assert "all values are 0" in token_heatmap(["a"], [0.0])
 
 
 def test_what_is_not_finite_is_grey() -> None:
@@ -195,20 +195,20 @@ def test_a_long_text_is_shown_around_its_peak() -> None:
     values[150] = 1.0
     html = token_heatmap([f"t{place}" for place in range(200)], values, width=10)
     assert [token.text for token in _tokens(html)] == [f"t{place}" for place in range(145, 155)]
-    assert "145 tokens before this not shown" in html
-    assert "45 tokens after this not shown" in html
+    assert "145 earlier tokens not shown" in html
+    assert "45 later tokens not shown" in html
     assert "not shown" not in token_heatmap(["a", "b"], [0.0, 1.0], width=2)
     assert len(_tokens(token_heatmap(["t"] * 200, values, width=None))) == 200
 
 
 @given(st.integers(1, 60), st.integers(1, 70), st.data())
-def test_windows(n_tokens: int, width: int, data: st.DataObject) -> None:
+def test_excerpts(n_tokens: int, width: int, data: st.DataObject) -> None:
     peak = data.draw(st.integers(0, n_tokens - 1))
-    window = window_around(peak, n_tokens, width)
-    assert window.start <= peak < window.stop
-    assert window.start >= 0
-    assert window.stop <= n_tokens
-    assert len(window.places) == min(width, n_tokens)
+    excerpt = excerpt_around(peak, n_tokens, width)
+    assert excerpt.start <= peak < excerpt.stop
+    assert excerpt.start >= 0
+    assert excerpt.stop <= n_tokens
+    assert len(excerpt.positions) == min(width, n_tokens)
 
 
 def test_peaks_pass_over_what_is_not_finite() -> None:

@@ -9,7 +9,7 @@ from helpers.neuron_records import example as made_example
 from neuron_explainer.activations.activations import ActivationRecord
 from neuron_explainer.activations.attention_utils import n_pairs
 from neuron_explainer.views.colour import ColourScale
-from neuron_explainer.views.token_pairs import Pair, pair_view, strongest_pairs
+from neuron_explainer.views.token_pairs import TokenPair, pair_view, strongest_pairs
 from neuron_explainer.views.token_text import token_label
 
 # Rows: " Mary" attends to itself 0.5; " gave" to Mary 3, itself 1; " her" to Mary 2, gave −4, itself 0.25
@@ -21,8 +21,8 @@ WINDOWED = ActivationRecord(TOKENS, [0.5, 3.0, 1.0, -4.0, 0.25])
 
 def test_the_strongest_pairs() -> None:
     matrix = np.array([[0.5, np.nan], [3.0, -1.0]])
-    assert strongest_pairs(matrix, 2) == [Pair(1, 0, 3.0), Pair(0, 0, 0.5)]
-    assert strongest_pairs(matrix, 9) == [Pair(1, 0, 3.0), Pair(0, 0, 0.5), Pair(1, 1, -1.0)]
+    assert strongest_pairs(matrix, 2) == [TokenPair(1, 0, 3.0), TokenPair(0, 0, 0.5)]
+    assert strongest_pairs(matrix, 9) == [TokenPair(1, 0, 3.0), TokenPair(0, 0, 0.5), TokenPair(1, 1, -1.0)]
     assert strongest_pairs(np.zeros((0, 0)), 3) == []
 
 

@@ -24,9 +24,9 @@ from neuron_explainer.errors import (
     UnknownDatasetError,
 )
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
+from neuron_explainer.widgets.choices import DatasetSize, NeuronChoice
 from neuron_explainer.widgets.latest_only import LatestOnly
 from neuron_explainer.widgets.neuron_viewer import NeuronViewer
-from neuron_explainer.widgets.sources import Request, Size
 
 MLP, HEADS = DerivedScalarType.MLP_POST_ACT, DerivedScalarType.ATTN_WRITE_NORM
 
@@ -44,20 +44,20 @@ class FakeLoader:
     """Gives records at once; or not before `gates[neuron]` is set; or the error in `errors[neuron]`."""
 
     def __init__(self) -> None:
-        self.asked: list[Request] = []
+        self.asked: list[NeuronChoice] = []
         self.gates: dict[int, threading.Event] = {}
         self.errors: dict[int, Exception] = {}
 
-    def __call__(self, request: Request) -> NeuronRecord:
-        self.asked.append(request)
-        if request.neuron in self.gates:
-            assert self.gates[request.neuron].wait(10)
-        if request.neuron in self.errors:
-            raise self.errors[request.neuron]
-        token = f"{request.dataset}-{request.layer}-{request.neuron}"
-        n_activations = 3 if request.dst == HEADS else 2
+    def __call__(self, choice: NeuronChoice) -> NeuronRecord:
+        self.asked.append(choice)
+        if choice.neuron in self.gates:
+            assert self.gates[choice.neuron].wait(10)
+        if choice.neuron in self.errors:
+            raise self.errors[choice.neuron]
+        token = f"{choice.dataset}-{choice.layer}-{choice.neuron}"
+        n_activations = 3 if choice.dst == HEADS else 2
         example = ActivationRecord([token, " said"], [1.0] * n_activations)
-        return NeuronRecord(NeuronId(request.layer, request.neuron), most_positive_activation_records=[example] * 12)
+        return NeuronRecord(NeuronId(choice.layer, choice.neuron), most_positive_activation_records=[example] * 12)
 
 
 @pytest.fixture
@@ -83,7 +83,7 @@ def _settled(viewer: NeuronViewer) -> tuple[int, int]:
 def test_the_first_neuron_is_on_view_when_the_viewer_is_there(load: FakeLoader) -> None:
     viewer = NeuronViewer("one", layer=1, neuron=5, load=load)
     assert _on_view(viewer) == (1, 5)
-    assert load.asked == [Request("one", MLP, 1, 5)]
+    assert load.asked == [NeuronChoice("one", MLP, 1, 5)]
     assert repr(viewer) == "<NeuronViewer of layer 1, neuron 5 of one>"
 
 
@@ -118,12 +118,12 @@ def test_controls_load_what_they_say(load: FakeLoader) -> None:
     assert _settled(viewer) == (1, 7)
     viewer.controls.dst.value = HEADS
     assert _settled(viewer) == (1, 2)  # there are three heads: the last one is nearest
-    assert load.asked[-1] == Request("one", HEADS, 1, 2)
+    assert load.asked[-1] == NeuronChoice("one", HEADS, 1, 2)
     assert "attention head 2" in viewer.to_html()
     assert viewer.controls.neuron.description == "Head"
     viewer.controls.dataset.value = "two"
     assert _settled(viewer) == (1, 2)
-    assert load.asked[-1] == Request("two", MLP, 1, 2)
+    assert load.asked[-1] == NeuronChoice("two", MLP, 1, 2)
 
 
 def test_the_number_of_examples_needs_no_loading(load: FakeLoader) -> None:
@@ -139,9 +139,9 @@ def test_show_goes_there_at_once(load: FakeLoader) -> None:
     viewer.show(neuron=4)
     assert _on_view(viewer) == (0, 4)
     viewer.show(1, 1, dst="attn_write_norm")
-    assert load.asked[-1] == Request("one", HEADS, 1, 1)
+    assert load.asked[-1] == NeuronChoice("one", HEADS, 1, 1)
     viewer.show(dataset="two")
-    assert load.asked[-1] == Request("two", MLP, 1, 1)
+    assert load.asked[-1] == NeuronChoice("two", MLP, 1, 1)
     assert (viewer.controls.dataset.value, viewer.controls.dst.value) == ("two", MLP)
 
 
@@ -150,9 +150,9 @@ def test_show_goes_there_at_once(load: FakeLoader) -> None:
     [
         ({"dataset": "oen"}, UnknownDatasetError, "one"),
         ({"dst": "mlp_pre_act"}, UnknownDatasetError, "mlp_post_act"),
-        ({"layer": 2}, InvalidRequestError, "layers 0, 1; not 2"),
-        ({"neuron": 10}, InvalidRequestError, "0 to 9"),
-        ({"neuron": -1}, InvalidRequestError, "not -1"),
+        ({"layer": 2}, InvalidRequestError, "no layer 2; layers: 0–1"),
+        ({"neuron": 10}, InvalidRequestError, "neurons: 0–9"),
+        ({"neuron": -1}, InvalidRequestError, "no neuron -1"),
         ({"layer": "1"}, InvalidRequestError, "whole number"),
         ({"neuron": 1.5}, InvalidRequestError, "whole number"),
     ],
@@ -173,7 +173,7 @@ def test_an_unknown_keyword_is_refused() -> None:
         NeuronViewer("one", neurn=3)  # type: ignore[call-arg]
     with pytest.raises(InvalidRequestError, match="not 0"):
         NeuronViewer("one", examples=0)
-    with pytest.raises(InvalidRequestError, match="None is neither"):
+    with pytest.raises(InvalidRequestError, match="None is not a dataset"):
         NeuronViewer(None)  # type: ignore[arg-type]
 
 
@@ -189,7 +189,7 @@ def test_a_failed_load_is_told_and_the_last_neuron_stays(load: FakeLoader) -> No
     said = viewer.status.value
     assert "NeuronNotFoundError" in said
     assert "no &lt;neuron&gt; 3" in said
-    assert "Still on view: layer 0, neuron 2 of one" in said
+    assert "Still showing layer 0, neuron 2 of one" in said
     viewer.controls.next.click()
     assert _settled(viewer) == (0, 4)
     assert viewer.error is None
@@ -218,7 +218,7 @@ def test_a_dataset_that_cannot_be_read_is_told_and_the_last_neuron_stays(tmp_pat
 
     for name, error, says in (
         ("broken", MalformedDatasetError, "dataset.json"),
-        ("gone", MissingFileError, "no such folder"),
+        ("gone", MissingFileError, "folder not found"),
     ):
         viewer.controls.dataset.value = name
         assert viewer.wait(10)
@@ -255,7 +255,7 @@ def test_a_slow_answer_does_not_take_the_place_of_a_later_one(load: FakeLoader, 
     assert _settled(viewer) == (0, 2)
     slow.set()
     for thread in threading.enumerate():
-        if thread.daemon and thread is not threading.current_thread() and "_answer" in thread.name:
+        if thread.daemon and thread is not threading.current_thread() and "_run_task" in thread.name:
             thread.join(10)
     assert _on_view(viewer) == (0, 2)
     assert viewer.error is None
@@ -266,7 +266,7 @@ def test_of_what_is_typed_fast_only_the_last_is_loaded(load: FakeLoader) -> None
     for neuron in (1, 3, 5, 7):
         viewer.controls.neuron.value = neuron
     assert _settled(viewer) == (0, 7)
-    assert [request.neuron for request in load.asked] == [0, 7]
+    assert [choice.neuron for choice in load.asked] == [0, 7]
 
 
 def test_the_last_request_alone_counts() -> None:
@@ -293,8 +293,8 @@ def test_the_last_request_alone_counts() -> None:
 
 
 def test_moving_in_a_dataset_of_unknown_size() -> None:
-    size = Size(None, None)
-    at = Request("two", MLP, 0, 0)
+    size = DatasetSize(None, None)
+    at = NeuronChoice("two", MLP, 0, 0)
     assert size.moved(at, -1) == at
     assert size.moved(at, 1).neuron == 1
 
@@ -404,7 +404,7 @@ def test_a_model_in_place_of_a_dataset(live: list[Any]) -> None:
     viewer.controls.next.click()
     assert viewer.wait(10)
     assert live[-1] == (model, 0, 1, ["hello there"], MLP)
-    with pytest.raises(InvalidRequestError, match="0 to 3"):
+    with pytest.raises(InvalidRequestError, match="neurons: 0–3"):
         viewer.show(neuron=4)
 
 
@@ -419,9 +419,9 @@ def test_a_model_with_texts_shows_at_once(live: list[Any]) -> None:
 
 def test_what_goes_with_a_model_and_what_with_a_dataset(load: FakeLoader) -> None:
     model: Any = FakeModel()
-    with pytest.raises(InvalidRequestError, match="go with a model"):
+    with pytest.raises(InvalidRequestError, match="are for a model"):
         NeuronViewer("one", texts=["text"], load=load)
-    with pytest.raises(InvalidRequestError, match="with a dataset alone"):
+    with pytest.raises(InvalidRequestError, match="is for a dataset"):
         NeuronViewer(model, load=load)
 
 
@@ -470,7 +470,7 @@ def test_a_folder_in_place_of_a_name(tmp_path: Path) -> None:
     viewer = NeuronViewer(tmp_path, 1, 2, "mlp_post_act")
     assert viewer.record == neuron_record(1, 2)
     assert viewer.controls.dataset.value == str(tmp_path)
-    with pytest.raises(InvalidRequestError, match="Say what"):
+    with pytest.raises(InvalidRequestError, match="Pass it"):
         NeuronViewer(tmp_path)
     viewer.controls.next.click()
     assert viewer.wait(10)
