@@ -28,7 +28,7 @@ class ColourScale:
     Zero is white.
 
     >>> ColourScale(low=-1.0, high=4.0).background(4.0)
-    '#c96900'
+    '#cb6800'
     """
 
     low: float

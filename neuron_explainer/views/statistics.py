@@ -105,6 +105,6 @@ def histogram_bars(record: NeuronRecord, scale: ColourScale) -> str:
         f"{''.join(bars)}</div>"
         f'<div style="display:flex;justify-content:space-between;color:{MUTED};font-size:12px">'
         f"<span>{format_value(edges[0])}</span> "
-        f"<span>activations on {sum(counts):,} {shown.counted} (log scale)</span> "
+        f"<span>activations on {sum(counts):,} {shown.counted} (counts on a log scale)</span> "
         f"<span>{format_value(edges[-1])}</span></div></div>"
     )
