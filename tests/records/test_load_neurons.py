@@ -6,8 +6,10 @@ import sys
 import threading
 import time
 
+import numpy as np
 import pydantic
 import pytest
+import torch
 
 import neuron_explainer as ne
 from helpers.loopback_server import Handler, in_turn, loopback_server, ok, reset_at_once, status
@@ -65,6 +67,20 @@ def test_the_wire_form_is_camel_case_and_immutable():
     assert NodeIdAndDatasets.model_validate_json(node.model_dump_json(by_alias=True)) == node
     with pytest.raises(pydantic.ValidationError):
         node.layer_index = 4
+
+
+def test_names_in_any_case_and_integers_of_numpy_and_torch(tmp_path):
+    assert asked("x", layer=np.int64(3), neuron=torch.tensor(7)) == asked("x")
+    node = NodeIdAndDatasets(dst="Mlp_Post_Act", layer_index=3, activation_index=7, datasets=["x"])
+    assert node == asked("x")
+    with pytest.raises(UnknownNameError, match="mlp_post_act"):
+        NodeIdAndDatasets(dst="mlp_post", layer_index=3, activation_index=7, datasets=["x"])
+    with pytest.raises(pydantic.ValidationError):
+        asked("x", layer=1.5)
+    save_neuron(tmp_path, neuron_record(3, 7))
+    assert ne.load_neuron(tmp_path, torch.tensor(3), np.int32(7), "MLP_POST_ACT") == neuron_record(3, 7)
+    (loaded,) = ne.load_neurons([(torch.tensor(3), np.uint8(7))], tmp_path, "MLP_POST_ACT", progress=False)
+    assert loaded.record == neuron_record(3, 7)
 
 
 def test_the_first_dataset_that_has_the_neuron(server):

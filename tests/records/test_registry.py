@@ -157,6 +157,16 @@ def test_registering_twice():
     assert mine.size() == (None, None)
 
 
+def test_derived_scalar_types_of_entries_by_name():
+    metadata = NeuronDatasetMetadata("named", "MLP_Post_Act", "Named", "https://host/named")
+    assert metadata.key == ("named", MLP)
+    register_neuron_dataset_metadata(metadata)
+    assert get_neuron_dataset_metadata_by_short_name_and_dst("named", "mlp_post_act") == metadata
+    assert resolve_neuron_dataset("named", "MLP_POST_ACT") == "https://host/named"
+    with pytest.raises(UnknownNameError, match="mlp_post_act"):
+        NeuronDatasetMetadata("named", "mlp_post", "Named", "https://host/named")
+
+
 def test_registering_a_folder(tmp_path):
     write_packed_dataset_info(tmp_path, INFO, TOKENS)
     metadata = register_dataset(tmp_path)

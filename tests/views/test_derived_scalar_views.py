@@ -9,7 +9,7 @@ import torch
 from neuron_explainer.activations.derived_scalars.store.derived_scalar_store import DerivedScalarStore
 from neuron_explainer.errors import InvalidRequestError, NotDerivedError
 from neuron_explainer.views.colour import plotly_colour_scale
-from neuron_explainer.views.derived_scalars import ranked_table
+from neuron_explainer.views.derived_scalars import plot, ranked_table
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType as Dst
 from neuron_explainer.vocabulary.nodes import PassType
 
@@ -100,6 +100,14 @@ def test_a_layer_of_heads_is_small_patterns_with_one_scale(store: DerivedScalarS
 def test_a_scalar_without_layers_has_one_row(store: DerivedScalarStore) -> None:
     (trace,) = store.plot(Dst.TOKEN_ATTRIBUTION).data
     np.testing.assert_allclose(trace.z, store.activations(Dst.TOKEN_ATTRIBUTION)[None].T.numpy())
+
+
+def test_names_and_integers_of_numpy(store: DerivedScalarStore) -> None:
+    figure = store.plot(Dst.MLP_ACT_TIMES_GRAD, 1, component=2)
+    assert plot(store, "MLP_ACT_TIMES_GRAD", np.int64(1), component=2, pass_type="Forward") == figure
+    for layer in ("1", 1.5):
+        with pytest.raises(NotDerivedError, match="derived: 0–2"):
+            plot(store, Dst.MLP_ACT_TIMES_GRAD, layer)  # type: ignore[arg-type]
 
 
 def test_what_cannot_be_shown_is_refused(store: DerivedScalarStore) -> None:

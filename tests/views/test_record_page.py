@@ -13,7 +13,7 @@ from helpers.hostile_tokens import HOSTILE_TOKENS
 from helpers.html_reading import Element, assert_harmless
 from helpers.neuron_records import neuron_record
 from neuron_explainer.activations.activations import ActivationRecord, Histogram, NeuronId, NeuronRecord
-from neuron_explainer.errors import InvalidRequestError
+from neuron_explainer.errors import InvalidRequestError, UnknownNameError
 from neuron_explainer.views.colour import ColourScale
 from neuron_explainer.views.heatmap import token_heatmap
 from neuron_explainer.views.plots import plot_example, plot_histogram
@@ -130,9 +130,18 @@ def test_names(dst: DerivedScalarType | None, name: str) -> None:
     assert record_title(neuron_record(), dst) == name
 
 
+def test_the_derived_scalar_type_by_name() -> None:
+    record = neuron_record()
+    by_member = record_document(record, dst=DerivedScalarType.MLP_POST_ACT)
+    assert record_document(record, dst="MLP_POST_ACT") == by_member
+    with pytest.raises(UnknownNameError, match="mlp_post_act"):
+        record_to_html(record, dst="mlp_post")
+
+
 def test_an_empty_record_has_a_page() -> None:
     text = assert_harmless(record_to_html(NeuronRecord(NeuronId(1, 2)))).text
     assert "Layer 1, neuron 2" in text
+    assert "This record has no examples." in text
     empty = ActivationRecord([], [])
     page = record_to_html(NeuronRecord(NeuronId(1, 2), most_positive_activation_records=[empty]))
     assert "no tokens" in assert_harmless(page).text
