@@ -296,7 +296,7 @@ class NonFiniteActivationError(CollateError, ArithmeticError):
         self.entry = entry
         self.value = value
         super().__init__(
-            f"The activation of component {component} in layer {layer} is {value}, at entry {entry} of sequence "
+            f"The activation of component {component} of layer {layer} is {value} at entry {entry} of sequence "
             f"{sequence_index}. Statistics need finite values: use a wider dtype (dtype=torch.float32), or leave the "
             "text out."
         )

@@ -1,4 +1,4 @@
-"""Whatever bytes a file holds: a record, or a MalformedRecordError that names the file and what is wrong."""
+"""Any bytes give a record, or a MalformedRecordError that names the file and the problem."""
 
 import json
 import sys
@@ -84,7 +84,7 @@ BROKEN = {
 
 
 @pytest.mark.parametrize(("content", "problem"), BROKEN.values(), ids=BROKEN)
-def test_each_kind_of_brokenness_is_named(content, problem, tmp_path):
+def test_the_error_names_the_problem(content, problem, tmp_path):
     path = tmp_path / "0" / "1.json"
     path.parent.mkdir()
     path.write_bytes(content)
@@ -101,7 +101,7 @@ def test_each_kind_of_brokenness_is_named(content, problem, tmp_path):
     assert caught.value.source is None
 
 
-def test_the_ordinary_recursion_limit_is_not_what_saves_us():
+def test_nesting_is_refused_at_any_recursion_limit():
     limit = sys.getrecursionlimit()
     sys.setrecursionlimit(20_000)
     try:

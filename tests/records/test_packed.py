@@ -104,7 +104,7 @@ def folder(tmp_path):
     return tmp_path
 
 
-def test_what_is_written_is_read(folder):
+def test_written_layers_are_read(folder):
     dataset = PackedDataset.open(folder)
     assert dataset.info == INFO
     assert f"layers 1–2, 2 components each, in {folder}>" in repr(dataset)
@@ -115,7 +115,7 @@ def test_what_is_written_is_read(folder):
     assert sorted(os.listdir(folder)) == ["dataset.json", "layer_1.safetensors", "tokens.json"]
 
 
-def test_load_neuron_tells_the_layouts_apart(folder, tmp_path_factory):
+def test_load_neuron_detects_the_layout(folder, tmp_path_factory):
     assert is_packed_dataset(folder)
     assert load_neuron(folder, 1, 0) == EXPECTED[0]
     assert neuron_exists(folder, 1, 1)
@@ -180,7 +180,7 @@ def test_out_of_range_names_the_range(folder, place, range_):
         PackedDataset.open(folder).record(1, -1)
 
 
-def test_a_layer_that_is_written_anew_is_read_anew(folder):
+def test_a_rewritten_layer_is_read_again(folder):
     assert load_neuron(folder, 1, 0).mean == 0.125
     layer = layer_by_token()
     write_packed_layer(folder, 1, dataclasses.replace(layer, moments=layer.moments + 1))
@@ -227,21 +227,21 @@ NOT_KEEPING_THE_RULES = {
 
 
 @pytest.mark.parametrize(("layer", "problem"), NOT_KEEPING_THE_RULES.values(), ids=NOT_KEEPING_THE_RULES)
-def test_what_does_not_keep_the_rules_is_not_written(folder, layer, problem):
+def test_invalid_layers_are_not_written(folder, layer, problem):
     with pytest.raises(InvalidRequestError, match=problem):
         write_packed_layer(folder, 2, layer)
     assert not (folder / "layer_2.safetensors").exists()
 
 
 @pytest.mark.parametrize(("layer", "problem"), NOT_KEEPING_THE_RULES.values(), ids=NOT_KEEPING_THE_RULES)
-def test_what_does_not_keep_the_rules_is_not_read(folder, layer, problem):
+def test_invalid_layers_are_not_read(folder, layer, problem):
     save_file(layer.tensors(), folder / "layer_1.safetensors")
     with pytest.raises(MalformedDatasetError) as caught:
         [load_neuron(folder, 1, index) for index in range(2)]
     assert str(folder) in str(caught.value)
 
 
-def test_layers_that_are_not_covered_are_not_written(folder):
+def test_uncovered_layers_are_not_written(folder):
     with pytest.raises(InvalidRequestError, match="covers the layers 1–2"):
         write_packed_layer(folder, 3, layer_by_token())
 
@@ -273,13 +273,13 @@ def test_an_info_that_contradicts_itself(tmp_path, changes):
 
 @pytest.mark.parametrize("content", [b"", b"{}", b"<html>", b"[" * 100_000, b'{"model": NaN}', b"\xff"])
 @pytest.mark.parametrize("name", ["dataset.json", "tokens.json"])
-def test_json_files_that_are_not_sound(folder, name, content):
+def test_invalid_json_files(folder, name, content):
     (folder / name).write_bytes(content)
     with pytest.raises(MalformedDatasetError, match=name):
         PackedDataset.open(folder).record(1, 0)
 
 
-def test_no_dataset_at_all(tmp_path):
+def test_a_missing_dataset(tmp_path):
     with pytest.raises(MissingFileError, match=r"dataset\.json"):
         PackedDataset.open(tmp_path)
 
@@ -307,7 +307,7 @@ def test_any_damage_is_read_or_refused(folder, data):
 
 
 def test_a_record_that_would_fill_the_memory_is_refused(folder):
-    """A file of many terabytes, nearly all of it a hole, whose header promises huge records."""
+    """A sparse file of many terabytes whose header describes huge records."""
     tensors = layer_by_token().tensors()
     n_examples = 90_000
     for part in ("sequence", "start", "length"):
@@ -338,7 +338,7 @@ def test_a_record_that_would_fill_the_memory_is_refused(folder):
 
 
 def test_reading_is_by_slices(tmp_path):
-    """Of a file of 200 MB, reading one record leaves next to nothing in memory."""
+    """Reading one record from a file of 200 MB needs little memory."""
     n_components, n_examples, width = 20_000, 20, 256
     info = msgspec.structs.replace(INFO, n_components=n_components, context_length=width)
     write_packed_dataset_info(tmp_path, info, TOKENS)

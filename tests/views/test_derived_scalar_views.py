@@ -1,4 +1,4 @@
-"""Figures and tables of derived scalars: which numbers stand where, what is labelled how, what is refused."""
+"""Figures and tables of derived scalars: values, labels, and errors."""
 
 import itertools
 
@@ -110,7 +110,7 @@ def test_names_and_integers_of_numpy(store: DerivedScalarStore) -> None:
             plot(store, Dst.MLP_ACT_TIMES_GRAD, layer)  # type: ignore[arg-type]
 
 
-def test_what_cannot_be_shown_is_refused(store: DerivedScalarStore) -> None:
+def test_plots_that_cannot_be_shown_are_refused(store: DerivedScalarStore) -> None:
     with pytest.raises(InvalidRequestError, match="2 axes besides its tokens"):
         store.plot(Dst.MLP_WRITE, 0)
     with pytest.raises(NotDerivedError, match="has no layer 3; derived: 0–2"):
@@ -142,7 +142,7 @@ def test_a_store_shows_itself_escaped_and_without_scripts(store: DerivedScalarSt
     assert "loss 0.25" in html
 
 
-def test_a_store_of_masked_numbers_alone_shows_itself() -> None:
+def test_a_store_of_masked_values_alone() -> None:
     masked = torch.full((T, T, 1), -float("inf"))
     store = DerivedScalarStore({(Dst.ATTN_QK_LOGITS, PassType.FORWARD): {0: masked}}, TOKENS)
     assert "attn_qk_logits" in store._repr_html_()

@@ -66,7 +66,7 @@ def test_one_scale_for_all_examples() -> None:
     }
 
 
-def test_statistics_are_the_records_and_nothing_is_made_up() -> None:
+def test_only_known_statistics_are_shown() -> None:
     record = replace(neuron_record(), activation_frequency=0.125)
     statistics = statistics_of(record)
     assert statistics.pop("max activation") == record.max_activation
@@ -81,7 +81,7 @@ def test_statistics_are_the_records_and_nothing_is_made_up() -> None:
     assert statistics_of(NeuronRecord(NeuronId(0, 0))) == {}
 
 
-def test_the_histogram_is_the_records() -> None:
+def test_the_records_histogram_is_shown() -> None:
     record = replace(neuron_record(), histogram=HISTOGRAM)
     root = assert_harmless(record_to_html(record))
     bars = _bars(root)
@@ -95,7 +95,7 @@ def test_the_histogram_is_the_records() -> None:
     assert "1,010 tokens in the corpus" in root.text
 
 
-def test_without_a_histogram_the_random_examples_are_counted_and_named() -> None:
+def test_without_a_histogram_the_random_examples_are_counted() -> None:
     record = neuron_record()
     shown = histogram_of(record)
     assert shown is not None
@@ -147,7 +147,7 @@ def test_an_empty_record_has_a_page() -> None:
     assert "no tokens" in assert_harmless(page).text
 
 
-def test_nothing_hostile_gets_through() -> None:
+def test_hostile_text_is_escaped() -> None:
     values = [float(place) for place in range(len(HOSTILE_TOKENS))]
     record = NeuronRecord(NeuronId(0, 0), most_positive_activation_records=[ActivationRecord(HOSTILE_TOKENS, values)])
     root = assert_harmless(record_to_html(record, dataset="<script>window.pwned=1</script>"))
