@@ -10,19 +10,24 @@ from neuron_explainer.activations.records import ActivationRecord, NeuronRecord
 
 
 def record_to_dataframe(record: NeuronRecord) -> pd.DataFrame:
-    """One row a token of every example of a record; one row a token pair where that is what activations are of.
+    """A table with one row per token of every example, or one row per token pair if the activations are of pairs.
 
-    Columns: `layer` and `neuron`; `kind` of the example ("top", "random", "quantile"), its `bucket` (missing where it
-    is of no quantile) and its place in them, `example`; `position` of the token in the example, `token`; for token
-    pairs, where that token is the one attended from, also `attended_position` and `attended_token`; `activation`.
-    `frame.attrs` tells the `source` that the record was read from, `layer`, `neuron`, and whether it is
-    `by_token_pair`.
+    Columns:
+        layer, neuron: the indices of the component.
+        kind: "top", "random" or "quantile".
+        bucket: the quantile's number, from 0; missing for other kinds.
+        example: the example's number within its kind and bucket, from 0.
+        position, token: the token; for a pair, the token that attends.
+        attended_position, attended_token: for a pair only, the token that is attended to.
+        activation: the component's activation.
+
+    `frame.attrs` holds `source` (the file or address of the record), `layer`, `neuron` and `by_token_pair`.
     """
     by_pair = record.is_by_token_pair
     parts = []
-    for kind, bucket, place, example in record.examples():
+    for kind, bucket, number, example in record.examples():
         columns = _pair_columns(example) if by_pair else _token_columns(example)
-        parts.append(pd.DataFrame({"kind": kind, "bucket": bucket, "example": place, **columns}))
+        parts.append(pd.DataFrame({"kind": kind, "bucket": bucket, "example": number, **columns}))
     empty = ActivationRecord(tokens=[], activations=[])
     columns = {"kind": [], "bucket": [], "example": [], **(_pair_columns(empty) if by_pair else _token_columns(empty))}
     frame = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns)

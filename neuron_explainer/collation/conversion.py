@@ -7,12 +7,9 @@ from pathlib import Path
 import msgspec
 
 from neuron_explainer.activations.activations import load_neuron
-from neuron_explainer.activations.packed.dataset import (
-    DatasetInfo,
-    is_packed_dataset,
-    write_packed_dataset_info,
-    write_packed_layer,
-)
+from neuron_explainer.activations.packed.dataset import is_packed_dataset
+from neuron_explainer.activations.packed.layout import DatasetInfo
+from neuron_explainer.activations.packed.writing import write_packed_dataset_info, write_packed_layer
 from neuron_explainer.collation.output.repacking import Packer, Survey
 from neuron_explainer.collation.output.writing import (
     JSON_INFO_FILE_NAME,

@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 
 from numpy.typing import NDArray
 
-from neuron_explainer.activations.packed.layout import DatasetInfo, layout_problem
+from neuron_explainer.activations.packed.layout import DatasetInfo
+from neuron_explainer.activations.packed.rules import layout_problem
 from neuron_explainer.activations.record_json import finite_or_none
 from neuron_explainer.activations.records import ActivationRecord, Histogram, NeuronId, NeuronRecord
 from neuron_explainer.errors import MalformedDatasetError, MalformedRecordError
@@ -86,7 +87,7 @@ class PackedLayerReader:
         )
 
     def _row(self, name: str, index: int) -> Any:
-        """A component's numbers, as Python has them; None where the file has no such tensor."""
+        """A component's row of a tensor, as Python numbers; None if the file lacks the tensor."""
         array = self._tensors.get(name)
         return None if array is None else array[index].tolist()
 
@@ -131,7 +132,9 @@ class PackedLayerReader:
             )
         end, sequence_length = start + length, int(self.sequence_lengths[sequence])
         if start < 0 or length < 1 or end > sequence_length or sequence_length > self.info.context_length:
-            raise MalformedRecordError(f"tokens {start} to {end} do not lie within a sequence of {sequence_length}")
+            raise MalformedRecordError(
+                f"an example's window, tokens {start} to {end}, exceeds its sequence of {sequence_length}"
+            )
         n_activations = self.info.n_activations(length)
         if n_activations > len(activations):
             raise MalformedRecordError(f"an example of {length} tokens has {len(activations)} activations")
@@ -144,7 +147,7 @@ class PackedLayerReader:
         ids = self.sequences[window.sequence, window.start : window.start + window.length].tolist()
         if min(ids) < 0 or max(ids) >= len(self.token_strings):
             raise MalformedRecordError(
-                f"sequence {window.sequence} has a token id outside of the {len(self.token_strings)} known"
+                f"sequence {window.sequence} has a token id that is not from 0 to {len(self.token_strings) - 1}"
             )
         tokens = list(itemgetter(*ids)(self.token_strings)) if len(ids) > 1 else [self.token_strings[ids[0]]]
         return ActivationRecord(tokens, window.activations.tolist())
@@ -170,7 +173,7 @@ class PackedLayerFile(PackedLayerReader):
         if problem is None:
             record_bytes = sum(array[:1].nbytes for array in tensors.values())
             if record_bytes > _MOST_RECORD_BYTES:
-                problem = f"one record takes {record_bytes:,} bytes"
+                problem = f"one record takes {record_bytes:,} bytes, over the limit of {_MOST_RECORD_BYTES:,}"
         if problem is not None:
             raise MalformedDatasetError(problem, str(path))
         super().__init__(tensors, layer, info, token_strings, path)

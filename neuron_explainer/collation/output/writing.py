@@ -8,13 +8,9 @@ from typing import Any
 import msgspec
 
 from neuron_explainer.activations.activations import save_neuron
-from neuron_explainer.activations.packed.dataset import (
-    DatasetInfo,
-    PackedDataset,
-    write_packed_dataset_info,
-    write_packed_layer,
-)
-from neuron_explainer.activations.packed.layout import INFO_FILE_NAME
+from neuron_explainer.activations.packed.dataset import PackedDataset
+from neuron_explainer.activations.packed.layout import INFO_FILE_NAME, DatasetInfo
+from neuron_explainer.activations.packed.writing import write_packed_dataset_info, write_packed_layer
 from neuron_explainer.collation.output.packing import packed_layer
 from neuron_explainer.collation.runs.job import CorpusSummary, Job
 from neuron_explainer.collation.settings import ActivationDtype, Layout
