@@ -1,7 +1,6 @@
 """Neuron records as JSON: reads every spelling that the public datasets use, and writes the present one."""
 
 import math
-from typing import Any
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -103,41 +102,6 @@ def finite_or_none(statistic: float | None) -> float | None:
     return statistic if statistic is not None and math.isfinite(statistic) else None
 
 
-def record_to_dict(record: NeuronRecord) -> dict[str, Any]:
-    """The contents of the record's JSON file, with the field names of the public datasets.
-
-    `activation_frequency` and `histogram`, which the public datasets lack, are added if the record has them.
-    """
-    by_quantile = record.random_sample_by_quantile
-    fields: dict[str, Any] = {
-        "neuron_id": {
-            "neuron_index": record.neuron_id.neuron_index,
-            "layer_index": record.neuron_id.layer_index,
-            "dataclass_name": "NeuronId",
-        },
-        "random_sample": _examples(record.random_sample),
-        "random_sample_by_quantile": None if by_quantile is None else [_examples(bucket) for bucket in by_quantile],
-        "quantile_boundaries": record.quantile_boundaries,
-        "mean": record.mean,
-        "variance": record.variance,
-        "skewness": record.skewness,
-        "kurtosis": record.kurtosis,
-        "most_positive_activation_records": _examples(record.most_positive_activation_records),
-    }
-    if record.activation_frequency is not None:
-        fields["activation_frequency"] = record.activation_frequency
-    if record.histogram is not None:
-        fields["histogram"] = {"edges": record.histogram.edges, "counts": record.histogram.counts}
-    return fields | {"dataclass_name": "NeuronRecord"}
-
-
-def _examples(examples: list[ActivationRecord]) -> list[dict[str, Any]]:
-    return [
-        {"activations": example.activations, "tokens": example.tokens, "dataclass_name": "ActivationRecord"}
-        for example in examples
-    ]
-
-
 def record_to_json(record: NeuronRecord) -> bytes:
     """The bytes of the record's JSON file. `record_from_json` reads an equal record from them."""
-    return msgspec.json.encode(record_to_dict(record))
+    return msgspec.json.encode(record.to_dict())

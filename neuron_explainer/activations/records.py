@@ -146,27 +146,61 @@ class NeuronRecord:
     def to_dict(self) -> dict[str, Any]:
         """The contents of the record's JSON file, with the field names of the public datasets.
 
+        `activation_frequency` and `histogram`, which the public datasets lack, are added if the record has them.
+
         >>> import neuron_explainer as ne
         >>> ne.load_neuron("tiny", 2, 5).to_dict()["neuron_id"]["neuron_index"]
         5
         """
-        from neuron_explainer.activations.record_json import record_to_dict
-
-        return record_to_dict(self)
+        by_quantile = self.random_sample_by_quantile
+        fields: dict[str, Any] = {
+            "neuron_id": {
+                "neuron_index": self.neuron_id.neuron_index,
+                "layer_index": self.neuron_id.layer_index,
+                "dataclass_name": "NeuronId",
+            },
+            "random_sample": _examples(self.random_sample),
+            "random_sample_by_quantile": None if by_quantile is None else [_examples(bucket) for bucket in by_quantile],
+            "quantile_boundaries": self.quantile_boundaries,
+            "mean": self.mean,
+            "variance": self.variance,
+            "skewness": self.skewness,
+            "kurtosis": self.kurtosis,
+            "most_positive_activation_records": _examples(self.most_positive_activation_records),
+        }
+        if self.activation_frequency is not None:
+            fields["activation_frequency"] = self.activation_frequency
+        if self.histogram is not None:
+            fields["histogram"] = {"edges": self.histogram.edges, "counts": self.histogram.counts}
+        return fields | {"dataclass_name": "NeuronRecord"}
 
     def to_dataframe(self) -> "pd.DataFrame":
-        """A table with one row per token (or token pair) of every example.
+        """A table with one row per token of every example, or one row per token pair if the activations are of pairs.
 
-        The columns are those of `record_tables.record_to_dataframe`.
+        Columns:
+            layer, neuron: the indices of the component.
+            kind: "top", "random" or "quantile".
+            bucket: the quantile's number, from 0; missing for other kinds.
+            example: the example's number within its kind and bucket, from 0.
+            position, token: the token; for a pair, the token that attends.
+            attended_position, attended_token: for a pair only, the token that is attended to.
+            activation: the component's activation.
+
+        `frame.attrs` holds `source` (the file or address of the record), `layer`, `neuron` and `by_token_pair`.
 
         >>> import neuron_explainer as ne
         >>> frame = ne.load_neuron("tiny", 2, 5).to_dataframe()
         >>> frame.columns.tolist()
         ['layer', 'neuron', 'kind', 'bucket', 'example', 'position', 'token', 'activation']
         """
-        from neuron_explainer.activations.record_tables import record_to_dataframe
+        from neuron_explainer.activations.record_tables import examples_to_dataframe
 
-        return record_to_dataframe(self)
+        layer, neuron, by_pair = self.neuron_id.layer_index, self.neuron_id.neuron_index, self.is_by_token_pair
+        frame = examples_to_dataframe(self.examples(), by_pair)
+        frame.insert(0, "layer", layer)
+        frame.insert(1, "neuron", neuron)
+        frame.attrs = {"source": self.source, "layer": layer, "neuron": neuron, "by_token_pair": by_pair}
+        return frame
 
     def __repr__(self) -> str:
         buckets = self.random_sample_by_quantile or []
@@ -183,3 +217,10 @@ class NeuronRecord:
         from neuron_explainer.views.record_page import record_to_html
 
         return record_to_html(self)
+
+
+def _examples(examples: list[ActivationRecord]) -> list[dict[str, Any]]:
+    return [
+        {"activations": example.activations, "tokens": example.tokens, "dataclass_name": "ActivationRecord"}
+        for example in examples
+    ]

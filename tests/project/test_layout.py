@@ -35,10 +35,12 @@ DISPLAY_PACKAGES = {"ipywidgets", "plotly", "IPython", "anywidget"}
 # The imports that close a circle and are wanted. Each is made within a function, so nothing fails when modules load.
 BACK_EDGES_WANTED = [
     # A record, or a store of derived scalars, asks its view when it is itself shown or plotted.
+    ("activations.activation_records", "views."),
     ("activations.records", "views."),
     ("activations.derived_scalars.store.derived_scalar_store", "views."),
     # `ModelContext.from_model_type` loads a model: its interface is Transformer Debugger's.
-    ("models.model_context", "models.checkpoints.load_model"),
+    ("models.abstract_model_context", "models.checkpoints.load_model"),
+    ("models.abstract_model_context", "models.model_context"),  # for type checkers alone
 ]
 MOST_MODULES_IN_A_FOLDER = 17
 MOST_LINES_IN_A_MODULE = 400
