@@ -8,7 +8,7 @@ are neither recorded nor intervened on cost nothing.
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from types import MappingProxyType
-from typing import SupportsIndex
+from typing import SupportsIndex, cast
 
 from torch import Tensor
 
@@ -160,7 +160,7 @@ def resolve_places(places: Iterable[PlaceRequest] | PlaceRequest, n_layers: int)
         asked: object = request
         layers: Layers = None
         if isinstance(request, tuple) and len(request) == 2:
-            asked, layers = request
+            asked, layers = cast("tuple[object, Layers]", request)
         place = member_of(ActivationLocationType, asked, "place")
         if place.has_no_layers:
             if layers is not None:
