@@ -182,7 +182,7 @@ class AutoencoderContext:
         number = whole_number(layer_index)
         if number is None or number not in self.layer_indices:
             raise AutoencoderMismatchError(
-                f"Layer {layer_index!r} has no autoencoder of {self.dst}. Choose from {list(self.layer_indices)}."
+                f"{self.dst} has no autoencoder for layer {layer_index!r}. Choose from {list(self.layer_indices)}."
             )
         if number not in self._autoencoder_by_layer_index:
             self._autoencoder_by_layer_index[number] = self._load(number)

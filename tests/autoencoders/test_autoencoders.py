@@ -247,7 +247,7 @@ def test_autoencoders_are_loaded_when_asked_for_and_once(files: Path, monkeypatc
     assert read == [str(files / "2.pt")]
     torch.testing.assert_close(first.encoder_weight, state_dict(2)["encoder.weight"])
     with pytest.raises(
-        AutoencoderMismatchError, match=r"Layer 1 has no autoencoder of mlp_post_act\. Choose from \[0, 2\]"
+        AutoencoderMismatchError, match=r"mlp_post_act has no autoencoder for layer 1\. Choose from \[0, 2\]"
     ):
         context.get_autoencoder(1)
 

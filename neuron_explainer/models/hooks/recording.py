@@ -163,7 +163,8 @@ class Recording(Mapping[PlaceAndLayer, Tensor]):
         self._hooked.append(tensor)
 
     def _checked(self, key: RecordingKey) -> PlaceAndLayer:
-        place_and_layer = _plain_key(*(key if isinstance(key, tuple) else (key, None)))
+        place, layer = key if isinstance(key, tuple) and len(key) == 2 else (key, None)
+        place_and_layer = _plain_key(place, layer)
         if place_and_layer not in self.asked:
             raise NotRecordedError(f"{name_of(*place_and_layer)} was not asked for. Recorded: {names_of(self.asked)}.")
         return place_and_layer

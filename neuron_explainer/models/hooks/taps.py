@@ -8,7 +8,7 @@ are neither recorded nor intervened on cost nothing.
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from types import MappingProxyType
-from typing import SupportsIndex
+from typing import SupportsIndex, cast
 
 from torch import Tensor
 
@@ -157,7 +157,10 @@ def resolve_places(places: Iterable[PlaceRequest] | PlaceRequest, n_layers: int)
     """
     resolved: set[PlaceAndLayer] = set()
     for request in [places] if _is_one_request(places) else places:
-        asked, layers = request if isinstance(request, tuple) else (request, None)
+        asked: object = request
+        layers: Layers = None
+        if isinstance(request, tuple) and len(request) == 2:
+            asked, layers = cast("tuple[object, Layers]", request)
         place = member_of(ActivationLocationType, asked, "place")
         if place.has_no_layers:
             if layers is not None:
@@ -170,7 +173,7 @@ def resolve_places(places: Iterable[PlaceRequest] | PlaceRequest, n_layers: int)
 
 def _is_one_request(places: object) -> bool:
     is_pair = isinstance(places, tuple) and len(places) == 2 and not isinstance(places[1], str | tuple)
-    return isinstance(places, str) or is_pair
+    return isinstance(places, str) or not isinstance(places, Iterable) or is_pair
 
 
 def _checked_layers(layers: Layers, place: ActivationLocationType, n_layers: int) -> Iterable[int]:
