@@ -25,13 +25,15 @@ def checked_index(
     >>> checked_index("layer", "12", digits=True)
     12
     """
-    if digits and isinstance(index, str) and index.isascii() and index.isdigit() and len(index) <= 10:
+    if digits and isinstance(index, str) and index.isascii() and index.isdigit() and len(index) < 20:
         number: int | None = int(index)
     else:
         number = whole_number(index)
-    if number is None or not 0 <= number <= MAX_INDEX:
-        shown = repr(index) if not isinstance(index, int) or abs(index) <= MAX_INDEX else "a number that long"
-        raise error(f"{name} must be a whole number from 0 to {MAX_INDEX}, not {shown:.40}")
+    if number is None or number < 0:
+        is_long = isinstance(index, int) and index < -MAX_INDEX  # Python refuses to print very long ones
+        raise error(f"{name} must be a whole number from 0 on, not {'less than 0' if is_long else repr(index):.40}")
+    if number > MAX_INDEX:
+        raise error(f"{name} is too large: it must be at most {MAX_INDEX}")
     return number
 
 

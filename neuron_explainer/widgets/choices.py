@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from neuron_explainer.activations.neuron_ids import checked_index
 from neuron_explainer.errors import InvalidRequestError, number_ranges
 from neuron_explainer.views.component_kinds import component_kind
-from neuron_explainer.vocabulary.checks import whole_number
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 
 
@@ -44,17 +44,12 @@ class DatasetSize:
         Raises:
             InvalidRequestError: the layer or the neuron is not a whole number from 0 on, or is outside the dataset.
         """
-        layer, neuron = (whole_number(index) for index in (choice.layer, choice.neuron))
-        if layer is None or neuron is None:
-            name, index = ("layer", choice.layer) if layer is None else ("neuron", choice.neuron)
-            raise InvalidRequestError(f"{name} must be a whole number from 0 on, not {index!r}.")
-        if layer < 0 or (self.layers is not None and layer not in self.layers):
-            layers = "0 and up" if self.layers is None else number_ranges(self.layers)
-            raise InvalidRequestError(f"{choice.dataset} has no layer {layer}; layers: {layers}.")
-        if neuron < 0 or (self.n_components is not None and neuron >= self.n_components):
+        layer, neuron = checked_index("layer", choice.layer), checked_index("neuron", choice.neuron)
+        if self.layers is not None and layer not in self.layers:
+            raise InvalidRequestError(f"{choice.dataset} has no layer {layer}; layers: {number_ranges(self.layers)}.")
+        if self.n_components is not None and neuron >= self.n_components:
             kind = component_kind(choice.dst)
-            indices = "0 and up" if self.n_components is None else f"0–{self.n_components - 1}"
-            raise InvalidRequestError(f"{choice.dataset} has no {kind} {neuron}; {kind}s: {indices}.")
+            raise InvalidRequestError(f"{choice.dataset} has no {kind} {neuron}; {kind}s: 0–{self.n_components - 1}.")
         return replace(choice, layer=layer, neuron=neuron)
 
     def moved(self, choice: NeuronChoice, step: int) -> NeuronChoice:

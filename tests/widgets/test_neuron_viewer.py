@@ -105,7 +105,7 @@ def test_integers_of_numpy_and_names_in_any_case(load: FakeLoader) -> None:
         ({"dst": "mlp_pre_act"}, UnknownDatasetError, "mlp_post_act"),
         ({"layer": 2}, InvalidRequestError, "no layer 2; layers: 0–1"),
         ({"neuron": 10}, InvalidRequestError, "neurons: 0–9"),
-        ({"neuron": -1}, InvalidRequestError, "no neuron -1"),
+        ({"neuron": -1}, InvalidRequestError, "not -1"),
         ({"layer": "1"}, InvalidRequestError, "whole number"),
         ({"neuron": 1.5}, InvalidRequestError, "whole number"),
     ],
