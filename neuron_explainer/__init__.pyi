@@ -33,7 +33,8 @@ from .collation.verification import verify
 
 # Models and autoencoders
 from .models.autoencoder_context import AutoencoderConfig, AutoencoderContext, MultiAutoencoderContext
-from .models.autoencoders.load_autoencoders import load_autoencoder, load_autoencoders
+from .models.autoencoders.load_autoencoder import load_autoencoder
+from .models.autoencoders.load_autoencoders import load_autoencoders
 from .models.checkpoints.load_model import load_model
 from .models.generation.sampling import Sampling
 from .models.model_context import ModelContext, StandardModelContext

@@ -1,5 +1,6 @@
 from .autoencoders.formats import register_autoencoder_format
-from .autoencoders.load_autoencoders import load_autoencoder, load_autoencoders
+from .autoencoders.load_autoencoder import load_autoencoder
+from .autoencoders.load_autoencoders import load_autoencoders
 from .checkpoints.formats import register_checkpoint_format
 from .checkpoints.load_model import load_model
 from .families.registry import register_family

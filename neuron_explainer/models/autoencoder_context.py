@@ -10,7 +10,8 @@ import torch
 
 from neuron_explainer.errors import AutoencoderMismatchError, MisconfiguredError
 from neuron_explainer.models.autoencoders.autoencoder import Autoencoder
-from neuron_explainer.models.autoencoders.formats import autoencoder_format_of, load_with_origin
+from neuron_explainer.models.autoencoders.formats import autoencoder_format_of
+from neuron_explainer.models.autoencoders.load_autoencoder import load_autoencoder
 from neuron_explainer.models.autoencoders.origin import NODE_TYPE_BY_DST, ModelSizes, check_origin, same_base_model
 from neuron_explainer.models.devices import as_device, as_dtype
 from neuron_explainer.storage.locations import without_secrets
@@ -190,7 +191,7 @@ class AutoencoderContext:
 
     def _load(self, layer_index: int) -> Autoencoder:
         path = self.autoencoder_config.autoencoder_path_by_layer_index[layer_index]
-        autoencoder, origin = load_with_origin(os.fspath(path), self.device, self.dtype)
+        autoencoder, origin = load_autoencoder(path, self.device, self.dtype)
         check_origin(origin, self.dst, layer_index, without_secrets(path))
         return autoencoder.without_dead_latents(self.dead_after) if self.omit_dead_latents else autoencoder
 

@@ -30,9 +30,9 @@ from neuron_explainer.models.autoencoder_context import (
 from neuron_explainer.models.autoencoders.autoencoder import Autoencoder
 from neuron_explainer.models.autoencoders.input_scaling import InputScaling
 from neuron_explainer.models.autoencoders.latent_activations import Identity, JumpReLU, LatentActivation, ReLU, TopK
+from neuron_explainer.models.autoencoders.load_autoencoder import load_autoencoder
 from neuron_explainer.models.autoencoders.load_autoencoders import (
     autoencoder_config,
-    load_autoencoder,
     load_autoencoders,
 )
 from neuron_explainer.models.autoencoders.named import named_autoencoders

@@ -17,7 +17,8 @@ from neuron_explainer.errors import (  # noqa: E402
     InvalidRequestError,
 )
 from neuron_explainer.models.autoencoder_context import AutoencoderConfig, AutoencoderContext  # noqa: E402
-from neuron_explainer.models.autoencoders.load_autoencoders import load_autoencoder, load_autoencoders  # noqa: E402
+from neuron_explainer.models.autoencoders.load_autoencoder import load_autoencoder  # noqa: E402
+from neuron_explainer.models.autoencoders.load_autoencoders import load_autoencoders  # noqa: E402
 from neuron_explainer.models.autoencoders.saelens_config import (  # noqa: E402
     dst_and_layer_of_hook,
     read_saelens_config,
@@ -57,7 +58,7 @@ def saved(architecture: str, folder: Path, **settings: Any) -> Any:
 
 
 def assert_same(sae: Any, folder: Path, inputs: Tensor = INPUTS) -> None:
-    ours = load_autoencoder(folder)
+    ours, _ = load_autoencoder(folder)
     with torch.no_grad():
         latents = sae.encode(inputs)
         reconstructed = sae(inputs)
@@ -106,7 +107,7 @@ def test_every_architecture_agrees_with_saelens(
 )
 def test_temporal_autoencoders_agree_with_saelens(tmp_path: Path, settings: dict[str, Any]) -> None:
     sae = saved("temporal", tmp_path, n_heads=2, bottleneck_factor=6, **settings)
-    ours = load_autoencoder(tmp_path)
+    ours, _ = load_autoencoder(tmp_path)
     with torch.no_grad():
         torch.testing.assert_close(ours.encode(INPUTS), sae.encode(INPUTS), rtol=1e-4, atol=1e-5)
         torch.testing.assert_close(ours.reconstruct(INPUTS), sae(INPUTS), rtol=1e-4, atol=1e-5)
@@ -131,8 +132,8 @@ def test_batch_top_k_in_training_and_for_use(tmp_path: Path, architecture: str, 
     # what a checkpoint of the training says is the same autoencoder
     training.save_model(tmp_path / "in_training")
     assert json.loads((tmp_path / "in_training/cfg.json").read_text())["architecture"] == architecture
-    reference = load_autoencoder(tmp_path / "for_use")
-    ours = load_autoencoder(tmp_path / "in_training")
+    reference, _ = load_autoencoder(tmp_path / "for_use")
+    ours, _ = load_autoencoder(tmp_path / "in_training")
     torch.testing.assert_close(ours.encode(INPUTS), reference.encode(INPUTS), rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(ours.reconstruct(INPUTS), reference.reconstruct(INPUTS), rtol=1e-5, atol=1e-5)
 
@@ -170,7 +171,7 @@ def test_an_input_scale_beside_unfinished_training_is_folded_in(tmp_path: Path) 
     with pytest.raises(AutoencoderFormatError, match="does not give the factor"):
         load_autoencoder(tmp_path)
     (tmp_path / "activation_scaler.json").write_text('{"scaling_factor": 2.5, "has_whitening": false}')
-    ours = load_autoencoder(tmp_path)
+    ours, _ = load_autoencoder(tmp_path)
     theirs = sae_lens.SAE.load_from_disk(tmp_path)
     theirs.fold_activation_norm_scaling_factor(2.5)
     with torch.no_grad():
@@ -194,7 +195,7 @@ def test_an_input_whitening_is_folded_in(tmp_path: Path, architecture: str, subt
     save_file(whitening, tmp_path / "activation_whitening.safetensors")
     theirs = sae_lens.SAE.load_from_disk(tmp_path)
     theirs.fold_activation_whitening(mean, matrix, matrix.inverse())
-    ours = load_autoencoder(tmp_path)
+    ours, _ = load_autoencoder(tmp_path)
     with torch.no_grad():
         torch.testing.assert_close(ours.encode(INPUTS), theirs.encode(INPUTS), rtol=1e-4, atol=1e-4)
         torch.testing.assert_close(ours.reconstruct(INPUTS), theirs(INPUTS), rtol=1e-4, atol=1e-4)
@@ -206,7 +207,7 @@ def test_centred_training_is_centred_here(tmp_path: Path) -> None:
     sae = saved(
         "standard", tmp_path, hook_name="blocks.2.hook_resid_post", metadata_model_from_pretrained_kwargs=options
     )
-    ours = load_autoencoder(tmp_path)
+    ours, _ = load_autoencoder(tmp_path)
     mean = INPUTS.mean(-1, keepdim=True)
     with torch.no_grad():
         torch.testing.assert_close(ours.encode(INPUTS), sae.encode(INPUTS - mean))

@@ -95,7 +95,7 @@ def test_the_documented_autoencoder_format_describes_and_loads(documented: dict[
     path = tmp_path / "layer_1.safetensors"
     metadata = {"dst": "RESID_DELTA_MLP", "layer": "1", "model": "tiny"}
     save_file(weights, path, metadata=metadata)
-    one = ne.load_autoencoder(path, device="cpu", dtype="float64")
+    one, _ = ne.load_autoencoder(path, device="cpu", dtype="float64")
     torch.testing.assert_close(one.encoder_weight, weights["encoder_weight"].double())
     context = ne.load_autoencoders(path, model=model)
     assert context.dst is ne.DerivedScalarType.RESID_DELTA_MLP

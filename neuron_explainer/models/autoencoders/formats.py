@@ -3,13 +3,9 @@
 `docs/adding_a_loader.md` has a complete example.
 """
 
-import torch
-
 from neuron_explainer.errors import AutoencoderFormatError
-from neuron_explainer.models.autoencoders.autoencoder import Autoencoder
 from neuron_explainer.models.autoencoders.autoencoder_format import AutoencoderFormat
 from neuron_explainer.models.autoencoders.openai_files import OpenAIFile
-from neuron_explainer.models.autoencoders.origin import AutoencoderOrigin
 from neuron_explainer.models.autoencoders.saelens import SaelensFolder
 from neuron_explainer.models.format_registry import add_format
 from neuron_explainer.storage.locations import without_secrets
@@ -53,17 +49,3 @@ def autoencoder_format_of(source: str) -> AutoencoderFormat:
             f"{without_secrets(source)} is not in an autoencoder format that this library reads: {format_names()}."
         )
     return found
-
-
-def load_with_origin(
-    source: str, device: torch.device | str, dtype: torch.dtype | None = None
-) -> tuple[Autoencoder, AutoencoderOrigin]:
-    """The autoencoder at a path or address, and what its file says of it.
-
-    Raises:
-        MissingFileError: the source does not exist.
-        DownloadError: the address could not be read.
-        CheckpointError: the file is damaged, or reading it could run code.
-        AutoencoderFormatError: no format matches, or it is not a valid autoencoder of its format.
-    """
-    return autoencoder_format_of(source).load(source, device, dtype)

@@ -9,16 +9,13 @@ import torch
 
 from neuron_explainer.errors import AutoencoderFormatError, InvalidRequestError, MissingFileError, UnknownNameError
 from neuron_explainer.models.autoencoder_context import AutoencoderConfig, AutoencoderContext
-from neuron_explainer.models.autoencoders.autoencoder import Autoencoder
 from neuron_explainer.models.autoencoders.formats import (
     autoencoder_format_of,
     find_autoencoder_format,
     format_names,
-    load_with_origin,
 )
 from neuron_explainer.models.autoencoders.named import NAMED_AUTOENCODERS, named_autoencoder_config
 from neuron_explainer.models.autoencoders.origin import same_base_model
-from neuron_explainer.models.devices import as_device, as_dtype
 from neuron_explainer.models.model_context import ModelContext
 from neuron_explainer.storage.locations import is_url, without_secrets
 from neuron_explainer.vocabulary.checks import whole_number
@@ -26,32 +23,6 @@ from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 from neuron_explainer.vocabulary.parsing import derived_scalar_type_of
 
 PathLike = str | os.PathLike[str]
-
-
-def load_autoencoder(
-    source: PathLike, *, device: torch.device | str | None = None, dtype: torch.dtype | str | None = None
-) -> Autoencoder:
-    """Load one autoencoder: from a file or an address in OpenAI's form, or a SAELens folder.
-
-    For use with a model and `derive`, `load_autoencoders` gives a context with one autoencoder for each layer.
-
-    Example:
-        autoencoder = ne.load_autoencoder("saes/blocks.3.hook_mlp_out")
-        latents = autoencoder.encode(activations)  # (…, inputs) → (…, latents)
-
-    Args:
-        source: a path or an address.
-        device: where the weights go; None means CUDA if available, else the CPU.
-        dtype: the weights' floating-point dtype; None leaves it as it is in the file.
-
-    Raises:
-        MissingFileError: the source does not exist.
-        DownloadError: the address could not be read.
-        CheckpointError: the file is damaged, or reading it could run code.
-        AutoencoderFormatError: the source is in no known format (the error lists them), or is not a valid autoencoder.
-    """
-    weights_dtype = None if dtype is None else as_dtype(dtype)
-    return load_with_origin(os.fspath(source), as_device(device), weights_dtype)[0]
 
 
 def load_autoencoders(
