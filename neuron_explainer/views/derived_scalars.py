@@ -160,7 +160,7 @@ def store_html(store: DerivedScalarStore) -> str:
         facts.append(f"traced activation {format_value(store.traced_activation)}")
     rows = []
     for dst, pass_type, layers in store.contents():
-        axes = " × ".join(dimension.value.replace("_", " ") for dimension in dst.shape_spec_per_token_sequence)
+        axes = " × ".join(dimension.label for dimension in dst.shape_spec_per_token_sequence)
         values, indices = store.topk(1, dsts=dst, pass_type=pass_type)
         largest = (
             f'{format_value(float(values[0]))} <span style="color:{MUTED}">{escaped(store.name(indices[0]))}</span>'

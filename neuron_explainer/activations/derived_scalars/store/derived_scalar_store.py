@@ -134,9 +134,7 @@ class DerivedScalarStore:
             )
         by_layer = self.activations(index.dst, index.pass_type)
         if index.layer_index not in by_layer:
-            raise NotDerivedError(
-                f"layer of {index.dst.value}", str(index.layer_index), [str(layer_index) for layer_index in by_layer]
-            )
+            raise NotDerivedError.of_layer(index.dst.value, index.layer_index, by_layer)
         tensor = by_layer[index.layer_index]
         for entry, length, dimension in zip(index.tensor_indices, tensor.shape, index.dimensions, strict=True):
             if isinstance(entry, int) and entry >= length:

@@ -53,8 +53,11 @@ def selected(
     ]
     missing = (wanted or set()) - {layer_index for _, layer_index, _ in chosen}
     if missing or not chosen:
-        derived = sorted({str(layer_index) for by_layer in tensors.values() for layer_index in by_layer})
-        raise NotDerivedError("layer", ", ".join(map(str, missing)) or "any", derived)
+        derived = {layer_index for by_layer in tensors.values() for layer_index in by_layer}
+        asked = ", ".join(map(str, sorted(missing, key=str))) or "with values"
+        raise NotDerivedError.of_layer(
+            "the store", asked, sorted(derived, key=lambda layer: -1 if layer is None else layer)
+        )
     return chosen
 
 
