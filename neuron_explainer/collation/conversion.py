@@ -63,7 +63,13 @@ def convert(
         MalformedDatasetError: the layers differ in their components, or components are missing.
         OutOfSpaceError: the disk is full.
 
-    >>> convert("my_dataset", "my_dataset_as_json")  # doctest: +SKIP
+    >>> import tempfile
+    >>> from importlib.resources import files
+    >>> packed = files("neuron_explainer") / "data" / "tiny" / "attn_write_norm"
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     made = convert(packed, f"{folder}/heads_as_json")
+    ...     (made / "2" / "0.json").exists()
+    True
     """
     source, target = Path(path), Path(out)
     is_packed = is_packed_dataset(source)

@@ -57,7 +57,7 @@ def live_record(
 
     >>> record = live_record("tiny", 1, 355, ["In the beginning God created the heaven and the earth."])
     >>> record.neuron_id, len(record.most_positive_activation_records)
-    (NeuronId(1, 355), 1)
+    (NeuronId(layer_index=1, neuron_index=355), 1)
     """
     dst = derived_scalar_type_of(dst)
     model_context = model_of(model)

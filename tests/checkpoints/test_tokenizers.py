@@ -79,7 +79,7 @@ def test_one_token_is_found_and_several_are_shown() -> None:
     assert " + ".join(map(repr, refused.value.pieces)) in str(refused.value)
     with pytest.raises(NotOneTokenError, match="' Mary', with a leading space, is"):
         tokenizer.encode_token_str("Mary")
-    with pytest.raises(NotOneTokenError, match="no tokens at all"):
+    with pytest.raises(NotOneTokenError, match="It has no tokens"):
         tokenizer.encode_token_str("")
 
 

@@ -313,7 +313,7 @@ def test_a_configuration_is_needed():
 def test_autoencoders_of_layers_that_were_not_given_are_refused_if_asked_for():
     whole = autoencoders("gpt2", MLP)
     some = type(whole).from_autoencoders(MLP, {1: whole.get_autoencoder(1)})
-    with pytest.raises(AutoencoderMismatchError, match="layer 2"):
+    with pytest.raises(AutoencoderMismatchError, match="no autoencoder for layer 2"):
         derived("gpt2", D.AUTOENCODER_LATENT, autoencoder_context=some, layer_indices=[1, 2])
 
 
