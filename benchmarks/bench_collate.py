@@ -20,12 +20,13 @@ import torch
 
 import neuron_explainer as ne
 from benchmarks.measure import median_seconds
+from neuron_explainer.collation.corpus.corpus_reader import CorpusReader
 from neuron_explainer.collation.corpus.texts import read_texts
-from neuron_explainer.collation.corpus.windows import Batch, CorpusReader, pools
+from neuron_explainer.collation.corpus.windows import Batch, corpus_chunks
 from neuron_explainer.collation.runs.scalar_source import ScalarSource
 from neuron_explainer.collation.settings import CollateSettings
 from neuron_explainer.collation.statistics.collation import Collation
-from neuron_explainer.collation.statistics.entries import Entries
+from neuron_explainer.collation.statistics.entry_kind import EntryKind
 from neuron_explainer.models.model_context import StandardModelContext
 
 SAMPLE = Path(ne.__file__).parent / "data" / "tiny" / "sample.jsonl.gz"
@@ -39,8 +40,8 @@ def print_at_least(what: str, ratio: float, target: float | None) -> None:
 
 def batches_of(context: StandardModelContext, settings: CollateSettings) -> list[Batch]:
     """The text sample's sequences of full length, in batches."""
-    stream = pools(CorpusReader(read_texts(SAMPLE)), context.encode, settings)
-    batches = itertools.chain.from_iterable(pool.batches(settings.batch_tokens) for pool in stream)
+    stream = corpus_chunks(CorpusReader(read_texts(SAMPLE)), context.encode, settings)
+    batches = itertools.chain.from_iterable(chunk.batches(settings.batch_tokens) for chunk in stream)
     wanted = settings.max_tokens or 0
     full = (batch for batch in batches if bool((batch.lengths == settings.context_length).all()))
     return list(itertools.islice(full, wanted // settings.batch_tokens))
@@ -60,9 +61,9 @@ def collating(context: StandardModelContext, batches: list[Batch], settings: Col
     source = ScalarSource(context, DST, list(range(context.n_layers)))
 
     def run() -> None:
-        collation = Collation(settings, Entries.TOKENS)
+        collation = Collation(settings, EntryKind.TOKENS)
         for batch in batches:
-            collation.take(batch, source)
+            collation.add_batch(batch, source)
 
     return run
 
@@ -127,13 +128,13 @@ def compare_batch_by_batch(name: str, context: StandardModelContext, settings: C
     """One pass, in which every batch also goes through the model alone; what a batch costs falls as it goes on."""
     batches = batches_of(context, settings)
     source = ScalarSource(context, DST, list(range(context.n_layers)))
-    collation = Collation(settings, Entries.TOKENS)
+    collation = Collation(settings, EntryKind.TOKENS)
     seconds: dict[str, list[float]] = {"forward": [], "collate": []}
     forward(context, batches[:1])()
     for batch in batches:
         for what, function in (
             ("forward", forward(context, [batch])),
-            ("collate", functools.partial(collation.take, batch, source)),
+            ("collate", functools.partial(collation.add_batch, batch, source)),
         ):
             start = time.perf_counter()
             function()

@@ -20,14 +20,9 @@ import numpy as np
 import neuron_explainer as ne
 from benchmarks.measure import median_seconds, print_ratio
 from neuron_explainer.activations.activations import ActivationRecord, NeuronId, NeuronRecord, save_neuron
-from neuron_explainer.activations.packed.dataset import (
-    DatasetInfo,
-    PackedDataset,
-    PackedExamples,
-    PackedLayer,
-    write_packed_dataset_info,
-    write_packed_layer,
-)
+from neuron_explainer.activations.packed.dataset import PackedDataset
+from neuron_explainer.activations.packed.layout import DatasetInfo, PackedExamples, PackedLayer
+from neuron_explainer.activations.packed.writing import write_packed_dataset_info, write_packed_layer
 from neuron_explainer.activations.record_json import record_from_json, record_to_json
 
 LATENCY_SECONDS = 0.02

@@ -33,6 +33,7 @@ from .collation.verification import verify
 
 # Models and autoencoders
 from .models.autoencoder_context import AutoencoderConfig, AutoencoderContext, MultiAutoencoderContext
+from .models.autoencoders.load_autoencoder import load_autoencoder
 from .models.autoencoders.load_autoencoders import load_autoencoders
 from .models.checkpoints.load_model import load_model
 from .models.generation.sampling import Sampling
@@ -48,7 +49,8 @@ from .views.plots import plot_example, plot_histogram
 from .views.record_page import record_document, record_to_html
 from .views.token_pairs import pair_view
 
-# The vocabulary
+# The vocabulary; `derived_scalars` shows all derived scalars as a table
+from .vocabulary.derived_scalar_table import derived_scalars
 from .vocabulary.derived_scalar_types import DerivedScalarType
 from .vocabulary.dimensions import Dimension
 from .vocabulary.nodes import AttnSubNode, LocationWithinLayer, NodeType, PassType
@@ -100,8 +102,10 @@ __all__ = [
     "datasets",
     "derive",
     "derive_batch",
+    "derived_scalars",
     "errors",
     "live_record",
+    "load_autoencoder",
     "load_autoencoders",
     "load_explanations",
     "load_model",

@@ -1,8 +1,15 @@
-"""Every error that this library raises on its own account.
+"""All errors that this library raises.
 
-All are `NeuronExplainerError`; each also is the built-in exception that a caller would expect (a `KeyError` for a name
-that is not there, a `ValueError` for a bad value), so code that does not know this module can still catch it. A message
-says what was asked, what was found, and what to do or which choices there are.
+Each is a `NeuronExplainerError` and also the built-in exception that a caller would expect (a `KeyError` for an unknown
+name, a `ValueError` for a bad value), so code that does not know this module can still catch it. A message says what
+was asked, what was found, and what to do or choose.
+
+>>> import neuron_explainer as ne
+>>> try:
+...     ne.load_neuron("tinny", 2, 5)
+... except ne.errors.UnknownDatasetError as error:
+...     print(error.choices[0])
+tiny (mlp_post_act)
 """
 
 import difflib
@@ -10,47 +17,66 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 N_NEAREST = 5
-"""How many of the names that could be meant an error lists."""
+"""How many names a message lists at most."""
 
 
 class NeuronExplainerError(Exception):
     """Base class of the library's errors."""
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # An exception is pickled as its class and its message; these classes are made from more than a message.
-        return _remade, (type(self), self.args, self.__dict__)
+        # Pickle would call the class with the message alone, but many of these constructors take other arguments.
+        return _unpickled, (type(self), self.args, self.__dict__)
 
 
-def _remade(
-    kind: type[NeuronExplainerError], arguments: tuple[Any, ...], state: dict[str, Any]
+def _unpickled(
+    error_class: type[NeuronExplainerError], arguments: tuple[Any, ...], state: dict[str, Any]
 ) -> NeuronExplainerError:
-    error = kind.__new__(kind)
+    error = error_class.__new__(error_class)
     error.args = arguments
     error.__dict__.update(state)
     return error
 
 
 def nearest_first(asked: str, choices: Iterable[str]) -> list[str]:
-    """The choices, those most like `asked` first."""
+    """The choices, most similar to `asked` first."""
 
-    def unlikeness(choice: str) -> tuple[float, str]:
+    def dissimilarity(choice: str) -> tuple[float, str]:
         return -difflib.SequenceMatcher(None, asked.lower(), choice.lower()).ratio(), choice
 
-    return sorted(choices, key=unlikeness)
+    return sorted(choices, key=dissimilarity)
 
 
 def choices_sentence(choices: Sequence[str]) -> str:
-    """What an error says of the names that can be chosen: the five nearest (they come first), or all if so few."""
+    """The sentence of a message that lists the choices: all of them, or the first five (the nearest) of many."""
     if not choices:
-        return "There is nothing to choose from."
+        return "There are no choices."
     listed = ", ".join(choices[:N_NEAREST])
     if len(choices) <= N_NEAREST:
         return f"Choose one of: {listed}."
     return f"Did you mean: {listed}? ({len(choices)} in all: the error's `choices`.)"
 
 
+def number_ranges(numbers: Iterable[int]) -> str:
+    """Whole numbers as text, in ascending order, runs joined.
+
+    >>> number_ranges([0, 1, 2, 3, 7])
+    '0–3, 7'
+    """
+    runs: list[tuple[int, int]] = []
+    for number in sorted(set(numbers)):
+        if runs and number == runs[-1][1] + 1:
+            runs[-1] = (runs[-1][0], number)
+        else:
+            runs.append((number, number))
+    return ", ".join(str(first) if first == last else f"{first}–{last}" for first, last in runs) or "none"
+
+
+def _with_article(noun: str) -> str:
+    return f"{'an' if noun[:1].lower() in 'aeiou' else 'a'} {noun}"
+
+
 class UnknownNameError(NeuronExplainerError, KeyError):
-    """A name that does not exist was asked for. `choices` lists the names that do exist, the nearest first."""
+    """An unknown name was asked for. `choices` lists the known names, the nearest first."""
 
     def __init__(self, kind: str, asked: str, choices: Iterable[str], hint: str = "") -> None:
         self.kind = kind
@@ -59,18 +85,18 @@ class UnknownNameError(NeuronExplainerError, KeyError):
         self.message = f"Unknown {kind} {asked!r}. {choices_sentence(self.choices)}" + (f" {hint}" if hint else "")
         super().__init__(self.message)
 
-    def __str__(self) -> str:  # KeyError would show the repr of its message
+    def __str__(self) -> str:  # KeyError would show the message's repr
         return self.message
 
 
 class InvalidRequestError(NeuronExplainerError, ValueError):
-    """A value that the caller gave is refused where it entered: out of range, contradictory, or of the wrong form."""
+    """An argument is refused: out of range, contradictory, or of the wrong form."""
 
 
 class MisconfiguredError(InvalidRequestError, AssertionError):
-    """A configuration contradicts itself or lacks what was asked of it.
+    """A configuration contradicts itself, or lacks something that the request needs.
 
-    Also an AssertionError, because the interface this library follows asserted here.
+    Also an AssertionError, because the interface that this library follows uses assertions here.
     """
 
 
@@ -83,7 +109,7 @@ class IndexOutOfRangeError(InvalidIndexError, IndexError):
 
 
 class CheckpointError(NeuronExplainerError, ValueError):
-    """A checkpoint cannot become a model. `file` and `tensor` say where the trouble is, where that is known."""
+    """A checkpoint cannot be loaded. `file` and `tensor` name the place of the problem; None if unknown."""
 
     def __init__(self, message: str, *, file: object = None, tensor: str | None = None) -> None:
         self.file = None if file is None else str(file)
@@ -92,76 +118,76 @@ class CheckpointError(NeuronExplainerError, ValueError):
 
 
 class CheckpointNotFoundError(CheckpointError, FileNotFoundError):
-    """A checkpoint, or a file that it needs, is not where it was looked for."""
+    """A checkpoint, or one of its files, was not found."""
 
     def __str__(self) -> str:  # an OSError would show its arguments as a tuple
         return str(self.args[0])
 
 
 class MalformedCheckpointError(CheckpointError):
-    """A checkpoint's file is cut off, or its header says what cannot be."""
+    """A checkpoint's file is cut off, or its header is invalid."""
 
 
 class MissingTensorError(CheckpointError):
-    """A tensor that the model needs is not in the checkpoint."""
+    """The checkpoint lacks a tensor that the model needs."""
 
 
 class UnexpectedTensorError(CheckpointError):
-    """The checkpoint holds a tensor that the model has no use for, so the two may not belong together."""
+    """The checkpoint holds a tensor that the model does not use, so the two may not belong together."""
 
 
 class TensorShapeError(CheckpointError):
-    """A tensor of the checkpoint does not have the shape that the model's configuration asks for."""
+    """A tensor of the checkpoint does not have the shape that the model's config requires."""
 
 
 class NonFiniteTensorError(CheckpointError):
-    """A tensor holds NaN or infinity, in the checkpoint or after conversion to the requested dtype."""
+    """A tensor contains NaN or infinity, in the checkpoint or after conversion to the requested dtype."""
 
 
 class UnsupportedCheckpointError(CheckpointError):
-    """The checkpoint is of a kind, architecture or data type that this library does not read."""
+    """The checkpoint's format, architecture or data type is unsupported."""
 
 
 class TokenizerError(NeuronExplainerError, ValueError):
-    """A tokenizer cannot be read, is of a kind that is not supported, or does not belong to its model."""
+    """A tokenizer cannot be read, is of an unsupported kind, or does not belong to its model."""
 
 
 class TokenizerMismatchError(TokenizerError):
-    """The tokenizer's vocabulary and the model's are not the same."""
+    """The tokenizer's vocabulary differs from the model's."""
 
 
 class NotOneTokenError(TokenizerError):
-    """A text was to be exactly one token. `pieces` are the tokens that it is instead."""
+    """A text that must be exactly one token is not. `pieces` are the tokens that it is split into."""
 
     def __init__(self, text: str, pieces: list[str], hint: str = "") -> None:
         self.text = text
         self.pieces = pieces
-        shown = " + ".join(repr(piece) for piece in pieces) or "no tokens at all"
-        message = f"{text!r} is not one token of this model but {len(pieces)}: {shown}."
+        found = f"It is {len(pieces)} tokens: {' + '.join(map(repr, pieces))}." if pieces else "It has no tokens."
+        message = f"{text!r} is not one token of this model. {found}"
         super().__init__(f"{message} {hint}" if hint else message)
 
 
 class MalformedRecordError(NeuronExplainerError, ValueError):
-    """Bytes that should be a neuron record are not one, or a record's parts contradict each other.
+    """A file is not a valid neuron record (or another `kind` of record), or a record's parts contradict each other.
 
-    `source` is the file or URL, None for a record that was made in memory; `problem` says what is wrong; `kind` is what
-    it should be.
+    `source` is the file or address, None for a record made in memory; `problem` says what is wrong; `kind` is the kind
+    of file that was expected.
     """
 
     def __init__(self, problem: str, source: str | None = None, kind: str = "neuron record") -> None:
         self.problem = problem
         self.source = source
         self.kind = kind
-        super().__init__(problem if source is None else f"{source} is no {kind}: {problem}")
+        super().__init__(problem if source is None else f"{source} is not {_with_article(kind)}: {problem}")
 
 
 class MalformedDatasetError(NeuronExplainerError, ValueError):
-    """A packed neuron dataset's file contradicts its layout. `source` is the file, `problem` what is wrong."""
+    """A file of a packed neuron dataset is invalid. `source` is the file; `problem` says what is wrong."""
 
     def __init__(self, problem: str, source: str) -> None:
         self.problem = problem
         self.source = source
-        super().__init__(f"{source} is no sound part of a packed neuron dataset: {problem}")
+        super().__init__(f"{source} is not a valid packed-dataset file: {problem}")
 
 
 class UnsupportedLocationError(InvalidRequestError):
@@ -169,18 +195,18 @@ class UnsupportedLocationError(InvalidRequestError):
 
 
 class MissingFileError(NeuronExplainerError, FileNotFoundError):
-    """There is nothing at a location: no such file, or the server answered 404 or 410."""
+    """A file was not found: it does not exist, or the server answered 404 or 410. `location` is its path or address."""
 
-    def __init__(self, location: str, answer: str = "there is no such file") -> None:
+    def __init__(self, location: str, answer: str = "file not found") -> None:
         self.location = location
         super().__init__(f"{location}: {answer}")
 
 
 class DownloadError(NeuronExplainerError, OSError):
-    """An address could not be read: unreachable, cut short, or answered with an error.
+    """A download failed: the server could not be reached, broke off, or answered with an error.
 
-    It does not say that the thing is not there; that is a MissingFileError. `status_code` is the HTTP status where the
-    server answered at all.
+    A server that says the file does not exist is a MissingFileError instead. `location` is the address, `problem` says
+    what happened, and `status_code` is the HTTP status; None if the server did not answer.
     """
 
     def __init__(self, location: str, problem: str, status_code: int | None = None) -> None:
@@ -191,18 +217,19 @@ class DownloadError(NeuronExplainerError, OSError):
 
 
 class TooLargeError(NeuronExplainerError, OSError):
-    """A file or an answer is larger than what was allowed for it."""
+    """A file or a server's answer is larger than `limit` bytes."""
 
     def __init__(self, location: str, limit: int) -> None:
         self.location = location
         self.limit = limit
-        super().__init__(f"{location} is larger than the {limit:,} bytes that are read at most")
+        super().__init__(f"{location} exceeds the limit of {limit:,} bytes")
 
 
 class NeuronNotFoundError(NeuronExplainerError, FileNotFoundError, IndexError):
-    """A dataset was reached and has no such neuron.
+    """The dataset does not have the neuron that was asked for.
 
-    Carries `status_code` 404 and `detail`, as the web framework's exception did in the interface this library follows.
+    `status_code` (404) and `detail` (the message) are those of a web framework's HTTP exception, which the interface
+    that this library follows raises here.
     """
 
     status_code = 404
@@ -213,54 +240,54 @@ class NeuronNotFoundError(NeuronExplainerError, FileNotFoundError, IndexError):
 
 
 class UnknownDatasetError(UnknownNameError, AssertionError):
-    """No neuron dataset is registered under this name and derived scalar type, or at this path."""
+    """No neuron dataset is registered under the given name and derived scalar type, or at the given path."""
 
 
 class NotRecordedError(NeuronExplainerError, KeyError):
-    """A tensor was asked of a recording that does not hold it."""
+    """The recording does not hold the tensor that was asked for."""
 
-    def __str__(self) -> str:  # KeyError would show the repr of its message
+    def __str__(self) -> str:  # KeyError would show the message's repr
         return str(self.args[0])
 
 
 class InterventionNeverFiredError(NeuronExplainerError, RuntimeError):
-    """The context of an intervention ended without the intervention having been applied once."""
+    """The context of an intervention ended before the intervention was applied."""
 
 
 class InterventionResultError(NeuronExplainerError, ValueError, TypeError):
-    """What an intervention returned cannot take the place of the tensor it was given."""
+    """An intervention returned something that cannot replace the tensor it was given."""
 
 
 class PromptError(InvalidRequestError):
-    """A prompt that no model can run: empty, too long, or with token ids outside of the vocabulary."""
+    """The model cannot run the prompt: it is empty, too long, or has token ids outside the vocabulary."""
 
 
 class MissingPackageError(NeuronExplainerError, ImportError):
-    """A package that only some uses need is not installed; the message names the extra that brings it."""
+    """An optional package is not installed; the message says how to install it."""
 
     def __init__(self, package: str, extra: str, why: str) -> None:
         self.package = package
         super().__init__(
-            f"{why}, and reading that needs the package {package!r}, which is not installed. "
-            f"Install it with `pip install {package}`, or this project with its extra [{extra}].",
+            f"{why}. This needs the package {package!r}, which is not installed. "
+            f"Run `pip install {package}`, or install neuron_explainer with its extra [{extra}].",
             name=package,
         )
 
 
 class AutoencoderFormatError(InvalidRequestError):
-    """An autoencoder's file lacks a tensor, has one that does not fit, or asks for what cannot be done with it."""
+    """An autoencoder's file lacks a tensor, has a tensor of the wrong shape, or needs an unsupported feature."""
 
 
 class AutoencoderMismatchError(MisconfiguredError):
-    """An autoencoder is of another model, place or layer than the one it is to be used with."""
+    """An autoencoder was trained on another model, place or layer than it is used with."""
 
 
 class CollateError(NeuronExplainerError):
-    """Base class of what can go wrong while a dataset is made; what was saved before stays and can be resumed."""
+    """Base class of errors while a dataset is made. Saved work is kept, and the run can be resumed."""
 
 
 class NonFiniteActivationError(CollateError, ArithmeticError):
-    """A model gave an activation that is infinite or not a number."""
+    """A model computed an activation that is infinite or NaN."""
 
     def __init__(self, layer: int, component: int, sequence_index: int, entry: int, value: float) -> None:
         self.layer = layer
@@ -270,58 +297,72 @@ class NonFiniteActivationError(CollateError, ArithmeticError):
         self.value = value
         super().__init__(
             f"The activation of component {component} of layer {layer} is {value} at entry {entry} of sequence "
-            f"{sequence_index}. Statistics of such values mean nothing: try a wider dtype (dtype=torch.float32), or "
-            "leave the text out."
+            f"{sequence_index}. Statistics need finite values: use a wider dtype (dtype=torch.float32), or leave the "
+            "text out."
         )
 
-    def __reduce__(self) -> tuple[type, tuple[int, int, int, int, float]]:  # it comes from other processes, too
+    def __reduce__(self) -> tuple[type, tuple[int, int, int, int, float]]:  # worker processes send it
         return type(self), (self.layer, self.component, self.sequence_index, self.entry, self.value)
 
 
 class BadDocumentError(CollateError, ValueError):
-    """A text of the corpus cannot be read. Progress up to it is kept: mend or remove it and run again."""
+    """A text of the corpus cannot be read. `where` names it. The work done before it is kept."""
 
     def __init__(self, where: str, what: str) -> None:
         self.where = where
-        super().__init__(f"{where}: {what}. Mend or remove it and run the same command again: it goes on from here.")
+        super().__init__(f"{where}: {what}. Fix or remove the text, then run the same command again to continue.")
 
 
 class CorpusChangedError(CollateError, ValueError):
-    """A run was resumed with other texts than those it began with."""
+    """A run was resumed with texts that differ from those it started with."""
 
 
 class DatasetExistsError(CollateError, FileExistsError):
-    """There is a dataset, or an unfinished run, made with other settings in the folder asked for."""
+    """The output folder already holds a dataset, or an unfinished run, with other settings."""
 
 
 class OutOfSpaceError(CollateError, OSError):
-    """A file could not be written because the disk is full; the files written before are intact."""
+    """The disk is full. Files written before are intact."""
 
 
 class WorkerLostError(CollateError, RuntimeError):
-    """Workers were lost again and again, so that the run was given up."""
+    """Worker processes kept failing, so the run was stopped."""
 
 
 class NothingToDifferentiateError(MisconfiguredError):
-    """Gradients were asked for, and neither a loss nor a trace says of what."""
+    """Gradients were requested without a loss or a trace to differentiate."""
 
 
 class MissingSettingError(MisconfiguredError):
-    """A derived scalar is about something that the configuration does not name. `field` is DstConfig's field."""
+    """A derived scalar needs a setting that the DstConfig lacks. `field` is the name of the setting."""
 
     def __init__(self, field: str, what: str) -> None:
         self.field = field
-        super().__init__(f"This needs {what}, and DstConfig's {field} is not set.")
+        super().__init__(f"This needs {what}. Set DstConfig's `{field}`.")
 
 
 class MalformedStoreError(NeuronExplainerError, ValueError):
-    """A file of derived scalars is none, or is damaged. `source` is the file, `problem` what is wrong."""
+    """A file is not a valid file of derived scalars. `source` is the file; `problem` says what is wrong."""
 
     def __init__(self, source: str, problem: str) -> None:
         self.source = source
         self.problem = problem
-        super().__init__(f"{source} holds no derived scalars that can be read: {problem}.")
+        super().__init__(f"{source} is not a valid file of derived scalars: {problem}.")
 
 
 class NotDerivedError(UnknownNameError):
-    """A result was asked for that was not derived; `choices` lists what was."""
+    """A result was asked for that was not derived. `choices` lists what was derived."""
+
+    @classmethod
+    def of_layer(cls, subject: str, layer: object, derived: Iterable[int | None]) -> "NotDerivedError":
+        """The error for a layer that was not derived.
+
+        >>> print(NotDerivedError.of_layer("mlp_post_act", 9, range(4)))
+        mlp_post_act has no layer 9; derived: 0–3.
+        """
+        layers = list(derived)
+        error = cls(f"layer of {subject}", str(layer), map(str, layers))
+        known = number_ranges(number for number in layers if number is not None)
+        error.message = f"{subject} has no layer {layer}; derived: {known}."
+        error.args = (error.message,)
+        return error

@@ -13,16 +13,16 @@ FIRST_PORT = 8888
 
 
 def free_port() -> int:
-    """The first port from 8888 on that nobody listens at."""
+    """The first port from 8888 on that is free."""
     for port in range(FIRST_PORT, FIRST_PORT + 200):
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", port)) != 0:
                 return port
-    raise SystemExit(f"No port from {FIRST_PORT} to {FIRST_PORT + 199} is free: give one by PORT=…")
+    raise SystemExit(f"No port from {FIRST_PORT} to {FIRST_PORT + 199} is free. Give another one: make explore PORT=…")
 
 
 def lab_arguments(port: int, token: str) -> list[str]:
-    """JupyterLab's arguments: the port is taken or refused, so that the printed address is right."""
+    """JupyterLab's arguments. It must take this port or fail, so that the printed address is right."""
     arguments = [
         "--no-browser",
         "--ServerApp.ip=127.0.0.1",

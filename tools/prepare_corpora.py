@@ -1,4 +1,4 @@
-"""Turn four texts that Debian packages into four cleaned corpora of equal size.
+"""Make four cleaned corpora of equal size from four texts that Debian packages contain.
 
 Usage: python tools/prepare_corpora.py [--output build/corpora]
 
@@ -34,12 +34,12 @@ WORDNET = Path("/usr/share/wordnet")
 
 R_CHARACTER_VECTOR = 16
 R_STRING = 9
-WORDNET_SYNSETS_A_DOCUMENT = 24
+WORDNET_SYNSETS_PER_DOCUMENT = 24
 PYTHON_PIECE_CHARACTERS = 8_000
 
 
 class CorpusError(Exception):
-    """A source is missing or is not what this script can read."""
+    """A source is missing, or in a format that this script cannot read."""
 
 
 # --- Jane Austen -----------------------------------------------------------------------------------------------------
@@ -50,17 +50,17 @@ def read_r_strings(stream: bytes) -> list[str]:
     header = struct.Struct(">2sIIII")
     magic, version, _, _, encoding_length = header.unpack_from(stream)
     if magic != b"X\n" or version != 3:
-        raise CorpusError(f"an R object in XDR format, version 3, was expected; found {stream[:6]!r}")
+        raise CorpusError(f"expected an R object in XDR format, version 3; found {stream[:6]!r}")
     position = header.size + encoding_length
     flags, count = struct.unpack_from(">II", stream, position)
     if flags & 0xFF != R_CHARACTER_VECTOR:
-        raise CorpusError(f"an R character vector was expected; found R type {flags & 0xFF}")
+        raise CorpusError(f"expected an R character vector; found R type {flags & 0xFF}")
     position += 8
     strings = []
     for _ in range(count):
         flags, length = struct.unpack_from(">Ii", stream, position)
         if flags & 0xFF != R_STRING:
-            raise CorpusError(f"an R string was expected at byte {position}; found R type {flags & 0xFF}")
+            raise CorpusError(f"expected an R string at byte {position}; found R type {flags & 0xFF}")
         position += 8
         strings.append(stream[position : position + length].decode() if length > 0 else "")
         position += max(length, 0)
@@ -89,7 +89,7 @@ def unwrap(paragraph: list[str]) -> str:
 
 
 def austen_documents() -> list[str]:
-    """The six novels, a document a chapter, a line a paragraph, an empty line between paragraphs."""
+    """The six novels: one document per chapter, one line per paragraph, an empty line between paragraphs."""
     documents = []
     for lines in read_r_database(AUSTEN_DATABASE):
         chapters: list[list[str]] = []
@@ -115,7 +115,7 @@ def austen_documents() -> list[str]:
 
 
 def bible_documents() -> list[str]:
-    """The King James Bible, a document a chapter: its name, then a line a verse, the verse's number first."""
+    """The King James Bible: one document per chapter, with its name, then one line per verse, number first."""
     program = shutil.which("bible")
     if program is None:
         raise CorpusError("the `bible` command is missing: apt-get install bible-kjv")
@@ -165,7 +165,7 @@ def python_documents() -> list[str]:
 
 
 def wordnet_documents() -> list[str]:
-    """WordNet's glosses as lines "headword: gloss", 24 neighbouring synsets a document."""
+    """WordNet's glosses as lines "headword: gloss", 24 neighbouring synsets per document."""
     documents = []
     for part in ("noun", "verb", "adj", "adv"):
         lines = []
@@ -175,7 +175,7 @@ def wordnet_documents() -> list[str]:
             fields, _, gloss = line.partition(" | ")
             headword = re.sub(r"\((a|p|ip)\)$", "", fields.split()[4]).replace("_", " ")
             lines.append(f"{headword}: {re.sub(r' {2,}', ' ', gloss.strip())}\n")
-        step = WORDNET_SYNSETS_A_DOCUMENT
+        step = WORDNET_SYNSETS_PER_DOCUMENT
         documents += ["".join(lines[start : start + step]) for start in range(0, len(lines), step)]
     return documents
 
@@ -209,7 +209,7 @@ def byte_length(text: str) -> int:
 
 
 def pack_sample(sample: dict[str, list[str]]) -> bytes:
-    """Gzipped JSON lines {"corpus", "text"}, a document each, in the order of the corpora; no time stamp."""
+    """Gzipped JSON lines {"corpus", "text"}, one per document, in the order of the corpora; no time stamp."""
     buffer = io.BytesIO()
     with gzip.GzipFile(fileobj=buffer, mode="wb", compresslevel=9, mtime=0) as stream:
         for name, texts in sample.items():

@@ -5,7 +5,7 @@ Usage: python tools/train_tiny_model.py --minutes 50 [--corpora build/corpora] [
 
 Reads the corpora that tools/prepare_corpora.py writes. Trains a byte-level BPE tokenizer, then the model; all corpora
 are drawn with equal probability. Writes config.json, model.safetensors (fp16, Hugging Face GPT-2 names),
-tokenizer.json, sample.jsonl.gz and training.json into --output. A checkpoint in --work lets a stopped run go on.
+tokenizer.json, sample.jsonl.gz and training.json into --output. A stopped run continues from the state saved in --work.
 """
 
 from __future__ import annotations
@@ -191,11 +191,11 @@ class Optimizer:
             part.zero_grad(set_to_none=True)
 
     def state(self) -> list[dict]:
-        """What a checkpoint keeps."""
+        """What is saved."""
         return [part.state_dict() for part in self.parts]
 
     def load(self, states: list[dict]) -> None:
-        """Go on from a checkpoint."""
+        """Continue from a saved state."""
         for part, state in zip(self.parts, states, strict=True):
             part.load_state_dict(state)
 
@@ -206,21 +206,21 @@ def rate_factor(progress: float, warm_up: float = 0.01, decay_from: float = 0.3)
 
 
 def loss_of(model: nn.Module, windows: Tensor) -> Tensor:
-    """Mean cross-entropy, in nats a token, of each token given those before it."""
+    """Mean cross-entropy, in nats per token, of each token given those before it."""
     logits = model(windows[:, :-1])
     return F.cross_entropy(logits.float().flatten(0, 1), windows[:, 1:].flatten())
 
 
 @torch.no_grad()
 def heldout_loss(model: nn.Module, text: Tensor, context: int) -> float:
-    """Mean loss in nats a token over a text's consecutive windows, in float32."""
+    """Mean loss in nats per token over a text's consecutive windows, in float32."""
     windows = text[: (len(text) - 1) // context * context + 1].unfold(0, context + 1, context)
     losses = [loss_of(model, part).item() * len(part) for part in windows.split(64)]
     return sum(losses) / len(windows)
 
 
 def save_atomically(state: dict, path: Path) -> None:
-    """Write a checkpoint so that no half-written one is ever read."""
+    """Write a saved state so that a half-written one is never read."""
     unfinished = path.with_suffix(".unfinished")
     torch.save(state, unfinished)
     os.replace(unfinished, path)
@@ -231,14 +231,14 @@ def train(
 ) -> dict[str, float]:
     """Train until the minutes or the steps are used up; the learning rate is zero at that point."""
     optimizer = Optimizer(model, arguments.muon_rate, arguments.adam_rate, arguments.weight_decay)
-    checkpoint = arguments.work / "checkpoint.pt"
+    saved_state = arguments.work / "saved_state.pt"
     step, before = 0, 0.0
-    if checkpoint.exists():
-        state = torch.load(checkpoint, weights_only=True)
+    if saved_state.exists():
+        state = torch.load(saved_state, weights_only=True)
         model.load_state_dict(state["model"])
         optimizer.load(state["optimizer"])
         step, before = state["step"], state["seconds"]
-        print(f"goes on from step {step}", flush=True)
+        print(f"continuing from step {step}", flush=True)
     started, saved, mean = time.monotonic(), time.monotonic(), 0.0
     while True:
         seconds = before + time.monotonic() - started
@@ -262,7 +262,7 @@ def train(
             print("held out", " ".join(f"{loss:.3f}" for loss in losses), flush=True)
         if time.monotonic() - saved > 120:
             state = {"model": model.state_dict(), "optimizer": optimizer.state(), "step": step, "seconds": seconds}
-            save_atomically(state, checkpoint)
+            save_atomically(state, saved_state)
             saved = time.monotonic()
     return {"steps": step, "tokens": step * arguments.batch * shape.context, "minutes": round(seconds / 60, 1)}
 
@@ -271,12 +271,12 @@ def main() -> None:
     """Train the tokenizer and the model, and write what the package ships."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--corpora", type=Path, default=Path("build/corpora"))
-    parser.add_argument("--work", type=Path, default=Path("build/tiny"), help="where the checkpoint is kept")
+    parser.add_argument("--work", type=Path, default=Path("build/tiny"), help="where the run's state is saved")
     parser.add_argument("--output", type=Path, default=Path("neuron_explainer/data/tiny"))
     budget = parser.add_mutually_exclusive_group()
     budget.add_argument("--minutes", type=float, default=50.0)
     budget.add_argument("--steps", type=int, default=0)
-    parser.add_argument("--batch", type=int, default=32, help="windows a step, a multiple of the number of corpora")
+    parser.add_argument("--batch", type=int, default=32, help="windows per step, a multiple of the number of corpora")
     parser.add_argument("--muon-rate", type=float, default=0.02)
     parser.add_argument("--adam-rate", type=float, default=6e-3)
     parser.add_argument("--weight-decay", type=float, default=0.1)

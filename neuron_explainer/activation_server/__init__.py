@@ -1,4 +1,4 @@
-"""Where neuron records come from: the registry of datasets, and loading from them."""
+"""The registry of neuron datasets, and loading neurons by a dataset's name. No server runs here."""
 
 import lazy_loader
 

@@ -1,7 +1,8 @@
 from .dataset_paths import convert_dataset_path_to_short_name, resolve_neuron_dataset
 from .event_loop import allow_nested_event_loops, run_coroutine
-from .load_by_name import LoadedNeuron, LoadedNeurons, load_explanations, load_neuron
+from .load_by_name import load_explanations, load_neuron
 from .load_neurons import NodeIdAndDatasets, load_neuron_from_datasets
+from .loaded_neurons import LoadedNeuron, LoadedNeurons
 from .neuron_datasets import (
     NEURON_DATASET_METADATA_REGISTRY,
     NeuronDatasetMetadata,

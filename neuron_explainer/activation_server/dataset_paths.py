@@ -1,4 +1,4 @@
-"""From a dataset's name to its path, and back."""
+"""The path of a neuron dataset by its short name, and the short name by its path."""
 
 import os
 from pathlib import Path
@@ -8,19 +8,26 @@ from neuron_explainer.activation_server.neuron_datasets import (
     NeuronDatasetMetadata,
     get_neuron_dataset_metadata_by_short_name_and_dst,
 )
-from neuron_explainer.errors import InvalidRequestError, UnknownDatasetError
+from neuron_explainer.errors import InvalidRequestError, UnknownDatasetError, choices_sentence
 from neuron_explainer.storage.locations import is_url
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 
 
-def resolve_neuron_dataset(dataset: str | os.PathLike[str], dst: DerivedScalarType) -> str:
-    """The path of a dataset that is named by its address, its short name or its local folder.
+def resolve_neuron_dataset(dataset: str | os.PathLike[str], dst: DerivedScalarType | str) -> str:
+    """The path (address or local folder) of a neuron dataset.
 
-    A registered short name goes before a local folder of the same name; `./name` is always the folder.
+    A registered short name takes precedence over a local folder of the same name; `./name` is always the folder.
+
+    Args:
+        dataset: a registered short name, an http(s) address or a local folder.
+        dst: the derived scalar type, or its name; it selects among the datasets of one short name.
 
     Raises:
-        UnknownDatasetError: it is no address, no short name with this derived scalar type, and no folder.
-        UnsupportedLocationError: it is an address of another kind than http(s).
+        UnknownDatasetError: `dataset` is not an address, a folder, or a short name with this derived scalar type.
+        UnsupportedLocationError: it is an address that is not http(s).
+
+    >>> resolve_neuron_dataset("gpt2-xl", "mlp_post_act")
+    'https://openaipublic.blob.core.windows.net/neuron-explainer/data/collated-activations/'
     """
     if _is_path(dataset):
         return os.fspath(dataset)
@@ -28,19 +35,19 @@ def resolve_neuron_dataset(dataset: str | os.PathLike[str], dst: DerivedScalarTy
 
 
 def explanations_path(dataset: str | os.PathLike[str], dst: DerivedScalarType) -> str:
-    """Where the explanations of a registered dataset's components are; an address or a local folder is itself where.
+    """The path (address or local folder) of explanations: that of a registered dataset, or `dataset` if it is a path.
 
     Raises:
-        UnknownDatasetError: it is no address, no short name with this derived scalar type, and no folder.
-        InvalidRequestError: the registry knows of no explanations for the dataset.
+        UnknownDatasetError: `dataset` is not an address, a folder, or a short name with this derived scalar type.
+        InvalidRequestError: no explanations are registered for the dataset.
     """
     if _is_path(dataset):
         return os.fspath(dataset)
     path = _registered(dataset, dst).explanations_path
     if path is None:
-        known = [f"{each.short_name} ({each.derived_scalar_type.value})" for each in _with_explanations()]
+        choices = [f"{each.short_name} ({each.derived_scalar_type.value})" for each in _with_explanations()]
         raise InvalidRequestError(
-            f"No explanations of {dataset} ({dst.value}) are known. There are some of: {', '.join(known)}."
+            f"No explanations are registered for {dataset} ({dst.value}). {choices_sentence(choices)}"
         )
     return path
 
@@ -56,23 +63,26 @@ def _is_path(dataset: str | os.PathLike[str]) -> bool:
     return not is_short_name and dataset != "" and Path(dataset).is_dir()
 
 
-def _registered(dataset: str | os.PathLike[str], dst: DerivedScalarType) -> NeuronDatasetMetadata:
-    """The registered dataset of what `_is_path` found to be no path."""
+def _registered(dataset: str | os.PathLike[str], dst: DerivedScalarType | str) -> NeuronDatasetMetadata:
+    """The registered dataset of a short name. (`_is_path` found that it is not a path.)"""
     name = os.fspath(dataset)
     try:
         return get_neuron_dataset_metadata_by_short_name_and_dst(name, dst)
     except UnknownDatasetError as error:
         if os.path.basename(name) == name:
             raise
-        # it looks like a path: that nothing is there comes before what else there is
+        # It looks like a path, so the message says first that the folder is missing.
         raise UnknownDatasetError("folder or neuron dataset", error.asked, error.choices) from None
 
 
 def convert_dataset_path_to_short_name(dataset_path: str | os.PathLike[str]) -> str:
-    """The short name of the registered dataset at an address or local folder, with or without a slash at its end.
+    """The short name of the dataset registered at an address or local folder, with or without a slash at its end.
 
     Raises:
-        UnknownDatasetError: none is registered there.
+        UnknownDatasetError: no dataset is registered there.
+
+    >>> convert_dataset_path_to_short_name(resolve_neuron_dataset("tiny", "mlp_post_act"))
+    'tiny'
     """
     short_name_by_path = {
         metadata.neuron_dataset_path.rstrip("/"): metadata.short_name
@@ -82,6 +92,6 @@ def convert_dataset_path_to_short_name(dataset_path: str | os.PathLike[str]) -> 
     short_name = short_name_by_path.get(path.rstrip("/"))
     if short_name is None:
         raise UnknownDatasetError(
-            "registered neuron dataset at", path, short_name_by_path, "register_dataset adds one of your own."
+            "registered neuron dataset at", path, short_name_by_path, "Register your own with register_dataset."
         )
     return short_name

@@ -1,7 +1,10 @@
-"""Coroutines where nobody can await: run to their end, whether or not an event loop runs in this thread.
+"""Run coroutines from code that cannot `await`, whether or not an event loop runs in this thread.
 
-In a notebook an event loop does run, and `asyncio.run` refuses. `run_coroutine` has a loop of its own, in a thread of
-its own, and leaves the notebook's alone.
+A notebook runs an event loop, so `asyncio.run` refuses to start there. `run_coroutine` uses its own loop in its own
+thread, and leaves the notebook's loop alone.
+
+The library itself needs neither: `neuron_explainer.load_neuron` and `load_neurons` use no event loop. nest_asyncio,
+which patches the notebook's loop for the whole process, is applied only by the opt-in `allow_nested_event_loops`.
 """
 
 import asyncio
@@ -26,18 +29,26 @@ _LOCK = threading.Lock()
 
 
 def run_coroutine(coroutine: Coroutine[Any, Any, T]) -> T:
-    """What a coroutine returns, or raises; this thread waits for it.
+    """Run a coroutine to its end, and return its result. This thread waits for it.
 
-    An interrupt (Ctrl-C, or a notebook's stop button) cancels the coroutine.
+    An interrupt (Ctrl-C, or the notebook's stop button) cancels the coroutine.
 
     Raises:
-        InvalidRequestError: it was called from within a coroutine that it runs itself, which would wait for ever.
+        InvalidRequestError: the caller is itself a coroutine that `run_coroutine` runs; it would wait forever.
+        Exception: whatever the coroutine raises.
+
+    >>> async def answer():
+    ...     return 42
+    >>> run_coroutine(answer())
+    42
     """
     with _LOCK:
         loop = _background_loop()
     if _is_running_here(loop):
         coroutine.close()
-        raise InvalidRequestError("run_coroutine was called by a coroutine that it runs: await the inner one instead.")
+        raise InvalidRequestError(
+            "run_coroutine was called inside a coroutine that it runs itself. Use `await` there instead."
+        )
     future = asyncio.run_coroutine_threadsafe(coroutine, loop)
     try:
         return future.result()
@@ -54,14 +65,15 @@ def _is_running_here(loop: asyncio.AbstractEventLoop) -> bool:
 
 
 def allow_nested_event_loops() -> None:
-    """Let the loop that runs in this thread be entered again, by nest_asyncio. Nothing in this library calls this.
+    """Apply nest_asyncio: allow the running event loop to be entered again. An opt-in; this library never calls it.
 
-    It is for one case alone: a coroutine that is bound to the notebook's own loop (it uses a lock, a queue or a session
-    that was made there) and must be run to its end by `loop.run_until_complete` from a cell. Anything else: await it,
-    or use `run_coroutine`.
+    Use it only for a coroutine that is bound to the notebook's own loop (it uses a lock, a queue or a session created
+    there) and that must run to its end in a cell by `loop.run_until_complete`. In all other cases `await` the
+    coroutine, or use `run_coroutine`.
 
-    Beware: while a nested `run_until_complete` waits in a Jupyter kernel, cells that are queued and messages of widgets
-    are lost without a word. There is no way back but to restart the kernel.
+    It is an opt-in because nest_asyncio patches asyncio for the whole process: while a nested `run_until_complete`
+    waits in a Jupyter kernel, queued cells and messages of widgets are lost silently. Only restarting the kernel undoes
+    it.
     """
     import nest_asyncio
 

@@ -1,15 +1,16 @@
-"""Loading for notebooks: by name, without `await`, one neuron or many at once.
+"""Load neurons and explanations by a dataset's name, without `await`: one neuron, or many at once.
 
-Nothing here uses an event loop, so a cell may call it whether one runs or not, and no queued cell is lost. What only
-many at once need (pydantic, threads) is imported there: looking at one record should not wait for it.
+No event loop is used, so a notebook cell may call these functions whether or not a loop runs, and queued cells are not
+lost. pydantic and threads are needed only to load many neurons, and imported only there, so that one record is quick to
+load.
 """
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias, overload
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, TypeAlias
 
 from neuron_explainer.activation_server.dataset_paths import explanations_path, resolve_neuron_dataset
+from neuron_explainer.activation_server.loaded_neurons import LoadedNeuron, LoadedNeurons
 from neuron_explainer.activations import activations
 from neuron_explainer.activations.activations import NeuronId, NeuronRecord
 from neuron_explainer.errors import InvalidRequestError, NeuronExplainerError
@@ -17,16 +18,24 @@ from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 from neuron_explainer.vocabulary.parsing import derived_scalar_type_of
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from neuron_explainer.activation_server.load_neurons import NodeIdAndDatasets
-    from neuron_explainer.activations.explanation_files import NeuronSimulationResults
+    from neuron_explainer.activations.scored_explanations import NeuronSimulationResults
+
+__all__ = [
+    "DatasetName",
+    "LoadedNeuron",
+    "LoadedNeurons",
+    "NeuronName",
+    "load_explanations",
+    "load_neuron",
+    "load_neurons",
+]
 
 DatasetName = str | os.PathLike[str]
 """A registered short name, an http(s) address or a local folder."""
 
 NeuronName: TypeAlias = "NeuronId | tuple[int, int] | NodeIdAndDatasets"
-"""A neuron by its id, by (layer, index), or with the datasets to look for it in."""
+"""A neuron: its id, a pair (layer, index), or an id with the datasets to look for it in."""
 
 _MOST_AT_ONCE = 32
 
@@ -40,21 +49,35 @@ def load_neuron(
     use_cache: bool = True,
     revalidate: bool = False,
 ) -> NeuronRecord:
-    """The record of one neuron, attention head or latent.
+    """Load the record of one neuron, attention head or latent, by the name or path of its dataset.
+
+    `neuron_explainer.activations.load_neuron` does the same by a path only.
 
     Args:
-        dataset: a short name, such as "gpt2-small" or "tiny" (`ne.datasets()` lists them), an address or a folder.
-        layer: from 0.
-        neuron: the neuron, head or latent in the layer, from 0.
-        dst: which of the datasets of this short name; an address or a folder needs none.
-        use_cache: whether the disk cache is used for an address.
-        revalidate: ask the server whether what is cached is still the present version.
+        dataset: a short name, such as "gpt2-small" or "tiny" (`ne.datasets()` lists them), an http(s) address, or a
+            local folder.
+        layer: the layer, from 0. NumPy and torch integers are taken as well.
+        neuron: the neuron, head or latent in the layer, from 0; likewise.
+        dst: the derived scalar type of the activations, or its name in any case; it selects among the datasets of one
+            short name. Not needed for an address or a folder.
+        use_cache: whether downloads are read from and kept in the disk cache.
+        revalidate: ask the server whether the cached file is up to date.
+
+    Returns:
+        The record. In a notebook it is displayed as a page.
 
     Raises:
-        UnknownDatasetError: there is no dataset of this name.
+        UnknownDatasetError: no dataset has this name.
+        UnknownNameError: the derived scalar type is unknown.
         NeuronNotFoundError: the dataset has no such neuron.
-        MalformedRecordError: what is there is no record.
+        MalformedRecordError, MalformedDatasetError: the neuron's file is invalid.
+        MissingFileError: the dataset's folder does not exist.
         DownloadError: the dataset could not be reached.
+        InvalidRequestError: an index is not a whole number from 0 on.
+
+    >>> import neuron_explainer as ne
+    >>> record = ne.load_neuron("tiny", 2, 5)
+    >>> head = ne.load_neuron("tiny", 0, 1, "attn_write_norm")
     """
     path = resolve_neuron_dataset(dataset, derived_scalar_type_of(dst))
     return activations.load_neuron(path, layer, neuron, use_cache=use_cache, revalidate=revalidate)
@@ -68,95 +91,30 @@ def load_explanations(
     *,
     use_cache: bool = True,
 ) -> "NeuronSimulationResults":
-    """The explanations of one neuron, with their scores.
+    """Load the published explanations of one neuron, with their scores.
 
     Args:
-        dataset: a short name whose explanations are known, or an address or folder of explanations.
-        layer: from 0.
-        neuron: from 0.
-        dst: which of the datasets of this short name.
-        use_cache: whether the disk cache is used for an address.
+        dataset: the short name of a dataset with explanations ("gpt2-xl", "gpt2-small"), or an http(s) address or local
+            folder of explanations.
+        layer: the layer, from 0.
+        neuron: the neuron in the layer, from 0.
+        dst: the derived scalar type of the dataset, or its name; it selects among the datasets of one short name.
+        use_cache: whether downloads are read from and kept in the disk cache.
 
     Raises:
-        UnknownDatasetError: there is no dataset of this name.
-        InvalidRequestError: the dataset has no explanations that are known.
-        NeuronNotFoundError: there are none of this neuron.
-        MalformedRecordError: what is there are no explanations.
-        DownloadError: they could not be reached.
+        UnknownDatasetError: no dataset has this name.
+        InvalidRequestError: no explanations are registered for the dataset, or an index is not a whole number from 0
+            on.
+        NeuronNotFoundError: the neuron has no explanations.
+        MalformedRecordError: the file is not a valid explanations file.
+        DownloadError: the address could not be read.
+
+    An example, which needs a network: `ne.load_explanations("gpt2-xl", 5, 131).to_dataframe()`.
     """
     from neuron_explainer.activations.explanation_files import load_explanations as load_explanations_at
 
     path = explanations_path(dataset, derived_scalar_type_of(dst))
     return load_explanations_at(path, layer, neuron, use_cache=use_cache)
-
-
-@dataclass(frozen=True)
-class LoadedNeuron:
-    """What became of one of many neurons that were asked for: a record, or the error that there was in its place."""
-
-    neuron_id: NeuronId
-    record: NeuronRecord | None = None
-    error: Exception | None = None
-
-
-class LoadedNeurons(Sequence[LoadedNeuron]):
-    """What became of many neurons, in the order in which they were asked for."""
-
-    def __init__(self, results: Iterable[LoadedNeuron]) -> None:
-        self._results = list(results)
-
-    @property
-    def records(self) -> list[NeuronRecord]:
-        """The records of those that were loaded, in order."""
-        return [result.record for result in self if result.record is not None]
-
-    @property
-    def failures(self) -> list[LoadedNeuron]:
-        """Those that were not loaded, in order, each with its error."""
-        return [result for result in self if result.error is not None]
-
-    def raise_first_failure(self) -> "LoadedNeurons":
-        """Raise the first failure's error; without one, give these results back."""
-        for failure in self.failures:
-            if failure.error is not None:
-                raise failure.error
-        return self
-
-    def to_dataframe(self) -> "pd.DataFrame":
-        """One row a neuron: layer, neuron, its statistics, max_activation, and the error's text where there is one."""
-        import pandas as pd
-
-        statistics = ("mean", "variance", "skewness", "kurtosis", "activation_frequency", "max_activation")
-        rows = [
-            {
-                "layer": result.neuron_id.layer_index,
-                "neuron": result.neuron_id.neuron_index,
-                **{name: getattr(result.record, name, None) for name in statistics},
-                "error": None if result.error is None else f"{type(result.error).__name__}: {result.error}",
-            }
-            for result in self
-        ]
-        return pd.DataFrame(rows, columns=["layer", "neuron", *statistics, "error"])
-
-    @overload
-    def __getitem__(self, index: int) -> LoadedNeuron: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> "LoadedNeurons": ...
-
-    def __getitem__(self, index: int | slice) -> "LoadedNeuron | LoadedNeurons":
-        return LoadedNeurons(self._results[index]) if isinstance(index, slice) else self._results[index]
-
-    def __len__(self) -> int:
-        return len(self._results)
-
-    def __iter__(self) -> Iterator[LoadedNeuron]:
-        return iter(self._results)
-
-    def __repr__(self) -> str:
-        failed = [f"{failure.neuron_id}: {failure.error}" for failure in self.failures]
-        lines = [f"<LoadedNeurons: {len(self) - len(failed)} of {len(self)} loaded>", *failed[:10]]
-        return "\n  ".join(lines + ([f"… and {len(failed) - 10} more failures"] if len(failed) > 10 else []))
 
 
 def load_neurons(
@@ -166,24 +124,29 @@ def load_neurons(
     *,
     progress: bool = True,
 ) -> LoadedNeurons:
-    """Load many neurons at once.
+    """Load many neurons at once, in threads.
 
     Args:
         neurons: each a NeuronId, a pair (layer, index), or a NodeIdAndDatasets.
-        dataset: where all are from that do not name their datasets themselves.
-        dst: which of the datasets of this short name.
-        progress: whether a progress bar is shown.
+        dataset: the dataset of the neurons that are not a NodeIdAndDatasets: a short name, an address or a folder.
+        dst: the derived scalar type of that dataset, or its name.
+        progress: whether to show a progress bar.
 
     Returns:
-        One result a neuron, in their order: its record, or the error there was. A failure stops no other neuron.
+        One result per neuron, in the order given: a record or an error. A failure does not stop the other neurons.
 
     Raises:
-        UnknownDatasetError: there is no dataset of this name.
-        InvalidRequestError: a neuron names no dataset, and none is given for all; or it is none of the three.
+        UnknownDatasetError: no dataset has this name.
+        InvalidRequestError: a neuron needs `dataset`, and it is None; or a neuron has none of the three forms.
+
+    >>> import neuron_explainer as ne
+    >>> results = ne.load_neurons([(2, 5), (3, 7), (9, 9)], "tiny", progress=False)
+    >>> len(results.records), len(results.failures)
+    (2, 1)
     """
     asked = [_with_datasets(neuron, dataset, derived_scalar_type_of(dst)) for neuron in neurons]
     for name, scalar_type in {(name, each.dst) for each in asked for name in each.datasets}:
-        resolve_neuron_dataset(name, scalar_type)  # a wrong name is wrong for all: say so at once
+        resolve_neuron_dataset(name, scalar_type)  # raises now for an unknown name
     if not asked:
         return LoadedNeurons([])
     from concurrent.futures import ThreadPoolExecutor
@@ -192,7 +155,7 @@ def load_neurons(
         results = pool.map(_loaded, asked)
         try:
             return LoadedNeurons(_with_progress_bar(results, len(asked)) if progress else results)
-        except BaseException:  # the user has stopped the cell: what has not begun shall not begin
+        except BaseException:  # the user stopped the cell, so start no further download
             pool.shutdown(wait=False, cancel_futures=True)
             raise
 
@@ -210,14 +173,16 @@ def _with_datasets(neuron: NeuronName, dataset: DatasetName | None, dst: Derived
         return neuron
     if dataset is None:
         raise InvalidRequestError(
-            f"Neuron {neuron} names no dataset: give load_neurons a `dataset`, or the neuron as NodeIdAndDatasets."
+            f"The dataset of neuron {neuron} is missing. Pass `dataset`, or give the neuron as a NodeIdAndDatasets."
         )
     if not isinstance(neuron, NeuronId):
         try:
             layer, index = neuron
             neuron = NeuronId(layer, index)
         except (TypeError, ValueError) as error:
-            raise InvalidRequestError(f"{neuron!r} is neither a NeuronId nor a pair (layer, index): {error}") from None
+            raise InvalidRequestError(
+                f"{neuron!r} is not a NeuronId, a pair (layer, index) or a NodeIdAndDatasets: {error}"
+            ) from None
     return NodeIdAndDatasets(
         dst=dst,
         layer_index=neuron.layer_index,

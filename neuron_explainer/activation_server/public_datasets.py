@@ -1,4 +1,4 @@
-"""The public neuron datasets: OpenAI's, of GPT-2."""
+"""The public neuron datasets: OpenAI's, for GPT-2."""
 
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 
@@ -32,11 +32,11 @@ PUBLIC_DATASETS: list[tuple[str, DerivedScalarType, str, str, int, int]] = [
      "GPT-2 small - Attention autoencoder (write) v4 by token pair",
      f"{_LATENTS}/resid_delta_attn_v4/collated-activations-by-token-pair", 12, 10240),
 ]
-"""Short name, derived scalar type, visible name, path under PUBLIC_BASE, number of layers, components a layer."""
+"""Short name, derived scalar type, visible name, path under PUBLIC_BASE, layers, components per layer."""
 # fmt: on
 
 PUBLIC_EXPLANATIONS = {
     ("gpt2-xl", _MLP): PUBLIC_BASE + "data/explanations/",
     ("gpt2-small", _MLP): PUBLIC_BASE + "gpt2_small_data/explanations/",
 }
-"""Where the explanations of a dataset's neurons are, for those that have some."""
+"""The addresses of published explanations, by (short name, derived scalar type) of the dataset."""

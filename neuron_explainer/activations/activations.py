@@ -1,14 +1,16 @@
-"""Neuron records, and reading and writing them.
+"""Neuron records, and functions that read and write them by the path of their dataset.
 
-A dataset is an http(s) address or a local folder. It holds one JSON file a neuron, `{layer}/{index}.json`, or, in a
-local folder, the packed layout; reading tells the two apart.
+A dataset is an http(s) address or a local folder. It has one JSON file per neuron, `{layer}/{index}.json`, or, in a
+local folder, the packed layout (see `packed.layout`). Reading detects which.
+
+`neuron_explainer.load_neuron` also takes the short names of registered datasets.
 """
 
-import operator
 import os
 from functools import partial
 from pathlib import Path
 
+from neuron_explainer.activations.neuron_ids import checked_index
 from neuron_explainer.activations.packed.dataset import is_packed_dataset, open_packed_dataset
 from neuron_explainer.activations.record_json import record_from_json, record_to_json
 from neuron_explainer.activations.records import (
@@ -48,26 +50,33 @@ def load_neuron(
     revalidate: bool = False,
     settings: HttpSettings = DEFAULT_SETTINGS,
 ) -> NeuronRecord:
-    """The record of one neuron, attention head or latent of the dataset at a path.
+    """Load the record of one neuron, attention head or latent from the dataset at a path.
+
+    `neuron_explainer.load_neuron` does the same by a registered short name.
 
     Args:
         dataset_path: an http(s) address or a local folder.
-        layer_index: the layer, from 0.
-        neuron_index: the neuron, head or latent in it, from 0.
-        use_cache: whether the disk cache is used for an address.
-        revalidate: ask the server whether what is cached is still the present version.
+        layer_index: the layer, from 0: an int, a NumPy or torch integer, or digits as text.
+        neuron_index: the neuron, head or latent in the layer, from 0; likewise.
+        use_cache: whether downloads are read from and kept in the disk cache.
+        revalidate: ask the server whether the cached file is up to date.
         settings: time-outs and retries.
 
     Raises:
         NeuronNotFoundError: the dataset has no such neuron.
-        MissingFileError: there is no such folder.
-        MalformedRecordError: what is there is no record.
-        MalformedDatasetError: a packed dataset's files are not sound.
+        MissingFileError: the folder does not exist.
+        MalformedRecordError: the file is not a valid record.
+        MalformedDatasetError: a file of a packed dataset is invalid.
         DownloadError: the address could not be read.
-        UnsupportedLocationError: the path is neither an http(s) address nor a local one.
+        TooLargeError: the file is larger than records may be.
+        UnsupportedLocationError: the path is neither an http(s) address nor a local path.
         InvalidRequestError: an index is not a whole number from 0 on.
+
+    >>> from neuron_explainer.activation_server.dataset_paths import resolve_neuron_dataset
+    >>> load_neuron(resolve_neuron_dataset("tiny", "attn_write_norm"), 0, 1)
+    <NeuronRecord 0:1: 20 top, 10 random, 3 quantile examples by token pair, max 4.031>
     """
-    layer, neuron = _index("layer", layer_index), _index("neuron", neuron_index)
+    layer, neuron = _indices(layer_index, neuron_index)
     if _is_packed(dataset_path):
         return open_packed_dataset(dataset_path).record(layer, neuron)
     location = record_location(dataset_path, layer, neuron)
@@ -95,7 +104,13 @@ async def load_neuron_async(
     revalidate: bool = False,
     settings: HttpSettings = DEFAULT_SETTINGS,
 ) -> NeuronRecord:
-    """As `load_neuron`; the event loop goes on while it waits."""
+    """Load a record as `load_neuron` does, in a thread, so that the event loop keeps running.
+
+    An example for a notebook cell: `record = await load_neuron_async("https://host/dataset", 2, 5)`.
+
+    Raises:
+        NeuronNotFoundError, …: as `load_neuron`.
+    """
     import asyncio
 
     load = partial(load_neuron, use_cache=use_cache, revalidate=revalidate, settings=settings)
@@ -110,13 +125,14 @@ def neuron_exists(
     use_cache: bool = True,
     settings: HttpSettings = DEFAULT_SETTINGS,
 ) -> bool:
-    """Whether the dataset at a path has a neuron.
+    """Whether the dataset at a path has a neuron. Of an address, only the answer's status is read.
 
     Raises:
-        DownloadError: the server could not be reached, or said neither yes nor no.
+        MissingFileError: the folder does not exist.
+        DownloadError: the server could not be reached, or answered with an error other than 404 or 410.
         InvalidRequestError: an index is not a whole number from 0 on.
     """
-    layer, neuron = _index("layer", layer_index), _index("neuron", neuron_index)
+    layer, neuron = _indices(layer_index, neuron_index)
     if _is_packed(dataset_path):
         dataset = open_packed_dataset(dataset_path)
         return dataset.has_layer(layer) and neuron < dataset.n_components(layer)
@@ -124,21 +140,30 @@ def neuron_exists(
 
 
 def save_neuron(dataset_path: str | os.PathLike[str], record: NeuronRecord) -> Path:
-    """Write a record into a local dataset, as `{layer}/{index}.json` in the public datasets' spelling.
+    """Write a record into a local dataset, as `{layer}/{index}.json` with the field names of the public datasets.
 
-    The file is there wholly or not at all, and `load_neuron` reads an equal record from it.
+    The file is written whole or not at all. `load_neuron` reads an equal record from it.
+
+    Args:
+        dataset_path: the dataset's folder; created if missing.
+        record: the record.
 
     Returns:
         The file.
 
     Raises:
         InvalidRequestError: the path is an address, or holds a packed dataset.
+
+    An example: `save_neuron("my_dataset", record)`, then `load_neuron("my_dataset", 2, 5)`.
     """
     if is_url(dataset_path):
-        raise InvalidRequestError(f"Records are written to local folders, not to {without_secrets(dataset_path)}.")
+        raise InvalidRequestError(
+            f"{without_secrets(dataset_path)} is an address. Records are written to local folders: give a path."
+        )
     if is_packed_dataset(dataset_path):
         raise InvalidRequestError(
-            f"{os.fspath(dataset_path)} is a packed dataset; a record of its own beside it would not be read."
+            f"{os.fspath(dataset_path)} is a packed dataset, where a record's own file would not be read. "
+            "Choose another folder."
         )
     path = Path(record_location(dataset_path, record.neuron_id.layer_index, record.neuron_id.neuron_index))
     write_bytes_atomically(path, record_to_json(record))
@@ -148,30 +173,23 @@ def save_neuron(dataset_path: str | os.PathLike[str], record: NeuronRecord) -> P
 def record_location(
     dataset_path: str | os.PathLike[str], layer_index: int | str, neuron_index: int | str, suffix: str = "json"
 ) -> str:
-    """The file of one neuron in a dataset of a file a neuron.
+    """The path or address of one neuron's file, in a dataset with one file per neuron.
 
     Raises:
         InvalidRequestError: an index is not a whole number from 0 on.
     """
-    return joined(dataset_path, _index("layer", layer_index), f"{_index('neuron', neuron_index)}.{suffix}")
+    layer, neuron = _indices(layer_index, neuron_index)
+    return joined(dataset_path, layer, f"{neuron}.{suffix}")
 
 
 def _is_packed(dataset_path: str | os.PathLike[str]) -> bool:
     if is_url(dataset_path):
         return False
-    if not Path(dataset_path).is_dir():  # else every neuron would seem to be missing from a dataset that is there
-        raise MissingFileError(os.fspath(dataset_path), "there is no such folder, so no neuron dataset")
+    if not Path(dataset_path).is_dir():  # otherwise the error would name the neuron, and not the folder
+        raise MissingFileError(os.fspath(dataset_path), "folder not found, so no neuron dataset")
     return is_packed_dataset(dataset_path)
 
 
-def _index(kind: str, index: int | str) -> int:
-    """The index as a number. It becomes part of a path, so nothing but a number will do."""
-    if isinstance(index, str) and index.isascii() and index.isdigit() and len(index) < 10:
-        return int(index)  # older code passes digits
-    try:
-        number = operator.index(index)  # type: ignore[arg-type]  # numpy's integers, too
-    except TypeError:
-        number = -1
-    if number < 0 or isinstance(index, bool):
-        raise InvalidRequestError(f"A {kind} index is a whole number from 0 on, not {index!r}.")
-    return number
+def _indices(layer: int | str, neuron: int | str) -> tuple[int, int]:
+    """Both indices as plain ints. They become part of a path, so anything else is refused."""
+    return checked_index("layer", layer, digits=True), checked_index("neuron", neuron, digits=True)

@@ -1,10 +1,13 @@
-"""Token pairs and the flattened lower triangle that holds one number for each of them.
+"""Token pairs, and the flattened lower triangle that holds one number per pair.
 
-A record of an attention head or of a token-pair latent has one activation for each pair (attended from, attended to),
-where a token attends to itself and to earlier ones. The pairs are laid out row by row, the row being the later token,
-attended FROM. In a *square* record every token attends to all before it: pair (i, j) is at i(i+1)/2 + j. In a
-*windowed* one a token attends to itself and the m-1 tokens before it: the rows are 1, 2, …, m, m, … long, and row i
-begins with token max(0, i-m+1).
+A record of an attention head or of a token-pair latent has one activation per pair (attended from, attended to). A
+token attends to itself and to earlier tokens. The pairs are stored row by row; a row is the token that attends
+("attended from"), a column the token that it attends to. In a *square* record each token attends to all earlier ones:
+pair (i, j) is at index i(i+1)/2 + j. In a *windowed* record it attends to itself and the m-1 tokens before it: the rows
+have the lengths 1, 2, …, m, m, …, and row i begins with token max(0, i-m+1).
+
+>>> index_to_pair(4), pair_to_index(2, 1)
+((2, 1), 4)
 """
 
 import math
@@ -16,12 +19,12 @@ from neuron_explainer.errors import InvalidRequestError
 
 
 def _check_window(window: int | None, n_tokens: int = 1) -> None:
-    if window is not None and window < min(1, n_tokens):  # of no tokens, none attends
-        raise InvalidRequestError(f"An attended-to window holds at least one token, not {window}.")
+    if window is not None and window < min(1, n_tokens):  # a text without tokens has a window of 0
+        raise InvalidRequestError(f"The attended-to window must have at least 1 token, not {window}.")
 
 
 def n_pairs(n_tokens: int, window: int | None = None) -> int:
-    """How many pairs n tokens make, each attending to itself and up to `window` - 1 earlier tokens (None: to all).
+    """The number of pairs of a text, if each token attends to itself and up to `window` - 1 earlier tokens (None: all).
 
     Raises:
         InvalidRequestError: `window` is below 1.
@@ -33,25 +36,25 @@ def n_pairs(n_tokens: int, window: int | None = None) -> int:
 
 
 def attended_window(n_tokens: int, n_activations: int) -> int:
-    """How many tokens the last one attends to in a record of this many tokens and pairs; `n_tokens` when it is square.
+    """The window of a record with this many tokens and activations of pairs; `n_tokens` for a square record.
 
     Raises:
         InvalidRequestError: no window gives this many pairs.
     """
     missing = n_pairs(n_tokens) - n_activations
     beyond = (math.isqrt(8 * missing + 1) - 1) // 2 if missing >= 0 else -1
-    # beyond = n_tokens - window rows are cut short, by 1, 2, …, beyond pairs
+    # `beyond` = n_tokens - window rows are cut short, by 1, 2, …, `beyond` pairs
     if beyond < 0 or beyond * (beyond + 1) // 2 != missing or (beyond >= n_tokens and n_tokens > 0):
         raise InvalidRequestError(
-            f"{n_tokens} tokens and {n_activations} activations fit neither one activation a token ({n_tokens}) nor "
-            f"one a token pair ({n_pairs(n_tokens)}; fewer by a triangular number where the attended-to window is "
-            "bounded)"
+            f"{n_tokens} tokens and {n_activations} activations do not fit: there must be one activation per token "
+            f"({n_tokens}) or one per token pair ({n_pairs(n_tokens)}; fewer, by a triangular number, if tokens attend "
+            "to a bounded window)"
         )
     return n_tokens - beyond
 
 
 def row_lengths(n_tokens: int, window: int | None = None) -> list[int]:
-    """How many tokens each token attends to: 1, 2, …, m, m, …
+    """How many tokens each token attends to: 1, 2, …, m, m, …; (tokens,).
 
     Raises:
         InvalidRequestError: `window` is below 1.
@@ -62,7 +65,7 @@ def row_lengths(n_tokens: int, window: int | None = None) -> list[int]:
 
 
 def pair_to_index(attended_from: int, attended_to: int, window: int | None = None) -> int:
-    """Where the pair (attended from, attended to) lies in the flattened activations.
+    """The index of the pair (attended from, attended to) in the flattened activations.
 
     Raises:
         InvalidRequestError: the first token does not attend to the second, or `window` is below 1.
@@ -77,14 +80,14 @@ def pair_to_index(attended_from: int, attended_to: int, window: int | None = Non
 
 
 def index_to_pair(index: int, window: int | None = None) -> tuple[int, int]:
-    """The pair (attended from, attended to) at a place of the flattened activations.
+    """The pair (attended from, attended to) at an index of the flattened activations.
 
     Raises:
         InvalidRequestError: `index` is negative, or `window` is below 1.
     """
     _check_window(window)
     if index < 0:
-        raise InvalidRequestError(f"Place {index} of the flattened pairs: places count from 0.")
+        raise InvalidRequestError(f"An index of flattened pairs must be 0 or more, not {index}.")
     row = (math.isqrt(8 * index + 1) - 1) // 2
     if window is None or row < window:
         return row, index - n_pairs(row)
@@ -93,7 +96,7 @@ def index_to_pair(index: int, window: int | None = None) -> tuple[int, int]:
 
 
 def pairs(n_tokens: int, window: int | None = None) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The attended-from and the attended-to positions of all pairs, in their flattened order; each (pairs,).
+    """The attended-from and the attended-to positions of all pairs, in flattened order; each (pairs,).
 
     Raises:
         InvalidRequestError: `window` is below 1.
@@ -107,12 +110,21 @@ def pairs(n_tokens: int, window: int | None = None) -> tuple[NDArray[np.int64], 
 
 
 def unflatten(activations: ArrayLike, n_tokens: int, fill: float = math.nan) -> NDArray[np.float64]:
-    """The (attended from, attended to) matrix, (tokens, tokens), of flattened activations, square or windowed.
+    """The matrix (attended from, attended to) of flattened activations, square or windowed.
 
-    Pairs that do not attend hold `fill`.
+    Args:
+        activations: the flattened activations; (pairs,).
+        n_tokens: how many tokens the text has.
+        fill: the value of entries that are not pairs.
+
+    Returns:
+        The matrix; (tokens, tokens).
 
     Raises:
-        InvalidRequestError: the number of activations fits no packing of `n_tokens` tokens.
+        InvalidRequestError: the number of activations does not fit `n_tokens`.
+
+    >>> unflatten([1, 2, 3], 2).tolist()
+    [[1.0, nan], [2.0, 3.0]]
     """
     flat = np.asarray(activations, dtype=np.float64)
     window = attended_window(n_tokens, len(flat))
@@ -122,12 +134,12 @@ def unflatten(activations: ArrayLike, n_tokens: int, fill: float = math.nan) -> 
 
 
 def flatten(matrix: ArrayLike, window: int | None = None) -> NDArray[np.float64]:
-    """The flattened activations, (pairs,), of an (attended from, attended to) matrix, (tokens, tokens).
+    """The flattened activations, (pairs,), of a matrix (attended from, attended to), (tokens, tokens).
 
     Raises:
         InvalidRequestError: the matrix is not square, or `window` is below 1.
     """
     square = np.asarray(matrix, dtype=np.float64)
     if square.ndim != 2 or square.shape[0] != square.shape[1]:
-        raise InvalidRequestError(f"A matrix of token pairs is (tokens, tokens); this one is {square.shape}.")
+        raise InvalidRequestError(f"A matrix of token pairs must have the shape (tokens, tokens), not {square.shape}.")
     return square[pairs(len(square), window)]

@@ -1,107 +1,41 @@
-"""Explanations of neurons in words, scored by simulating the neuron from them.
+"""Reads the published explanations of neurons, in the present spelling of their files or an older one.
 
-A dataset of explanations is an http(s) address or a local folder with one file a neuron, `{layer}/{index}.jsonl`, of
+A dataset of explanations is an http(s) address or a local folder with one file per neuron, `{layer}/{index}.jsonl`, of
 one line.
 """
 
 import os
-from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 import msgspec
 
 from neuron_explainer.activations.activations import record_location
 from neuron_explainer.activations.record_json import NeuronIdFields, finite_or_none
-from neuron_explainer.activations.records import NeuronId
+from neuron_explainer.activations.scored_explanations import (
+    NeuronSimulationResults,
+    ScoredExplanation,
+    ScoredSequenceSimulation,
+    Scores,
+    SequenceSimulation,
+)
 from neuron_explainer.errors import MalformedRecordError, MissingFileError, NeuronNotFoundError
 from neuron_explainer.storage.locations import without_secrets
 from neuron_explainer.storage.reading import read_decoded
 from neuron_explainer.storage.tolerant_json import decode_tolerantly
 
-if TYPE_CHECKING:
-    import pandas as pd
+__all__ = [
+    "NeuronSimulationResults",
+    "ScoredExplanation",
+    "ScoredSequenceSimulation",
+    "Scores",
+    "SequenceSimulation",
+    "explanations_from_json",
+    "load_explanations",
+]
 
 T = TypeVar("T")
-_KIND = "file of explanations"
-
-
-@dataclass(frozen=True)
-class SequenceSimulation:
-    """What a simulator, told an explanation, expects the neuron to do on a text.
-
-    Attributes:
-        tokens: the text.
-        expected_activations: one a token; None where the simulator gave none.
-        activation_scale: what they are counted in: the neuron's own units, or the simulator's.
-        distribution_values, distribution_probabilities: for each token the values that the simulator thought possible,
-            and how probable it thought each.
-        uncalibrated_simulation: as it was before it was fitted to the neuron's own units; None if it was not.
-    """
-
-    tokens: list[str]
-    expected_activations: list[float | None]
-    activation_scale: str | None = None
-    distribution_values: list[list[float]] = field(default_factory=list)
-    distribution_probabilities: list[list[float]] = field(default_factory=list)
-    uncalibrated_simulation: "SequenceSimulation | None" = None
-
-
-@dataclass(frozen=True)
-class Scores:
-    """How well a simulation fits what the neuron did; 1 is a perfect fit, None: it could not be computed.
-
-    Attributes:
-        ev_correlation_score: correlation of expected and true activations.
-        rsquared_score: the share of the true activations' variance that is explained.
-        absolute_dev_explained_score: the share of their mean absolute deviation that is explained.
-    """
-
-    ev_correlation_score: float | None = None
-    rsquared_score: float | None = None
-    absolute_dev_explained_score: float | None = None
-
-
-@dataclass(frozen=True)
-class ScoredSequenceSimulation:
-    """A simulation on one text beside the truth: `true_activations`, one a token."""
-
-    sequence_simulation: SequenceSimulation
-    true_activations: list[float]
-    scores: Scores
-
-
-@dataclass(frozen=True)
-class ScoredExplanation:
-    """An explanation, its scores over all texts, and the simulations they are from."""
-
-    explanation: str
-    scores: Scores
-    sequences: list[ScoredSequenceSimulation]
-
-
-@dataclass(frozen=True)
-class NeuronSimulationResults:
-    """The explanations that a neuron has."""
-
-    neuron_id: NeuronId
-    scored_explanations: list[ScoredExplanation]
-    source: str | None = field(default=None, compare=False)
-
-    def to_dataframe(self) -> "pd.DataFrame":
-        """One row an explanation: explanation, the three scores, and the number of texts it was scored on."""
-        import pandas as pd
-
-        scores = ["ev_correlation_score", "rsquared_score", "absolute_dev_explained_score"]
-        rows = [
-            {
-                "explanation": each.explanation,
-                **{name: getattr(each.scores, name) for name in scores},
-                "n_sequences": len(each.sequences),
-            }
-            for each in self.scored_explanations
-        ]
-        return pd.DataFrame(rows, columns=["explanation", *scores, "n_sequences"])
+_KIND = "explanations file"
 
 
 def load_explanations(
@@ -111,17 +45,19 @@ def load_explanations(
     *,
     use_cache: bool = True,
 ) -> NeuronSimulationResults:
-    """The explanations of one neuron.
+    """Load the explanations of one neuron from the dataset of explanations at a path.
+
+    `neuron_explainer.load_explanations` does the same by a registered short name.
 
     Args:
         explanations_path: an http(s) address or a local folder.
         layer_index: the layer, from 0.
-        neuron_index: the neuron in it, from 0.
-        use_cache: whether the disk cache is used for an address.
+        neuron_index: the neuron in the layer, from 0.
+        use_cache: whether downloads are read from and kept in the disk cache.
 
     Raises:
-        NeuronNotFoundError: there are none of this neuron.
-        MalformedRecordError: what is there are no explanations.
+        NeuronNotFoundError: the neuron has no explanations there.
+        MalformedRecordError: the file is not a valid explanations file.
         DownloadError: the address could not be read.
         InvalidRequestError: an index is not a whole number from 0 on.
     """
@@ -131,12 +67,13 @@ def load_explanations(
         return read_decoded(location, decode, use_cache=use_cache)
     except MissingFileError as error:
         raise NeuronNotFoundError(
-            f"{without_secrets(explanations_path)} has no explanations of neuron {neuron_index} in layer {layer_index}: {error}."
+            f"{without_secrets(explanations_path)} has no explanations of neuron {neuron_index} in layer "
+            f"{layer_index}: {error}."
         ) from None
 
 
 class _SimulationFields(msgspec.Struct):
-    """Every field by each name that it has had; what is of no use here is skipped over."""
+    """A simulation as files spell it: each field by every name that it has had. Other fields are skipped."""
 
     tokens: list[str]
     expected_activations: list[float | None]
@@ -153,7 +90,7 @@ class _ScoreFields(msgspec.Struct):
     absolute_dev_explained_score: float | None = None
 
     def checked(self) -> Scores:
-        """The scores, those that are not finite as None."""
+        """The scores, with None for those that are not finite."""
         return Scores(
             finite_or_none(self.ev_correlation_score),
             finite_or_none(self.rsquared_score),
@@ -187,10 +124,15 @@ _DECODER = msgspec.json.Decoder(_ResultsFields)
 
 
 def explanations_from_json(content: bytes, source: str | None = None) -> NeuronSimulationResults:
-    """The explanations that a file holds, in the present spelling or an older one.
+    """Read explanations from the bytes of their file, in the present spelling or an older one.
+
+    Args:
+        content: the file's bytes.
+        source: the file or address they came from, for error messages and for `NeuronSimulationResults.source`.
 
     Raises:
-        MalformedRecordError: the bytes are no explanations; never another exception, whatever they are.
+        MalformedRecordError: the bytes are not valid explanations. No other exception is raised, whatever the bytes
+            are.
     """
     try:
         fields = decode_tolerantly(content, _DECODER)
@@ -218,7 +160,7 @@ def _sequence(fields: _SequenceFields) -> ScoredSequenceSimulation:
     simulation = _simulation(_either(fields.sequence_simulation, fields.simulation, "sequence_simulation"))
     if len(fields.true_activations) != len(simulation.tokens):
         raise MalformedRecordError(
-            f"{len(simulation.tokens)} tokens have {len(fields.true_activations)} true activations"
+            f"a text of {len(simulation.tokens)} tokens has {len(fields.true_activations)} true activations"
         )
     return ScoredSequenceSimulation(simulation, fields.true_activations, fields.checked())
 
@@ -226,7 +168,7 @@ def _sequence(fields: _SequenceFields) -> ScoredSequenceSimulation:
 def _simulation(fields: _SimulationFields) -> SequenceSimulation:
     if len(fields.expected_activations) != len(fields.tokens):
         raise MalformedRecordError(
-            f"{len(fields.tokens)} tokens have {len(fields.expected_activations)} expected activations"
+            f"a text of {len(fields.tokens)} tokens has {len(fields.expected_activations)} expected activations"
         )
     inner = fields.uncalibrated_simulation
     return SequenceSimulation(
@@ -240,7 +182,7 @@ def _simulation(fields: _SimulationFields) -> SequenceSimulation:
 
 
 def _either(present: T | None, old: T | None, name: str) -> T:
-    """A field by its present name or its old one."""
+    """The value of a field under its present name or its old one."""
     value = present if present is not None else old
     if value is None:
         raise MalformedRecordError(f"it lacks {name!r}")

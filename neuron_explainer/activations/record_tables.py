@@ -1,42 +1,34 @@
-"""Neuron records as DataFrames."""
+"""Examples as DataFrames."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from neuron_explainer.activations.activation_records import ActivationRecord
 from neuron_explainer.activations.attention_utils import attended_window, pairs
-from neuron_explainer.activations.records import ActivationRecord, NeuronRecord
 
 
-def record_to_dataframe(record: NeuronRecord) -> pd.DataFrame:
-    """One row a token of every example of a record; one row a token pair where that is what activations are of.
+def examples_to_dataframe(
+    examples: Iterable[tuple[str, int | None, int, ActivationRecord]], by_pair: bool
+) -> pd.DataFrame:
+    """A table with one row per token, or per token pair, of every example; `NeuronRecord.to_dataframe` has the columns.
 
-    Columns: `layer` and `neuron`; `kind` of the example ("top", "random", "quantile"), its `bucket` (missing where it
-    is of no quantile) and its place in them, `example`; `position` of the token in the example, `token`; for token
-    pairs, where that token is the one attended from, also `attended_position` and `attended_token`; `activation`.
-    `frame.attrs` tells the `source` that the record was read from, `layer`, `neuron`, and whether it is
-    `by_token_pair`.
+    Args:
+        examples: each as (kind, bucket, number, example).
+        by_pair: whether the activations are of token pairs.
     """
-    by_pair = record.is_by_token_pair
     parts = []
-    for kind, bucket, place, example in record.examples():
+    for kind, bucket, number, example in examples:
         columns = _pair_columns(example) if by_pair else _token_columns(example)
-        parts.append(pd.DataFrame({"kind": kind, "bucket": bucket, "example": place, **columns}))
+        parts.append(pd.DataFrame({"kind": kind, "bucket": bucket, "example": number, **columns}))
     empty = ActivationRecord(tokens=[], activations=[])
     columns = {"kind": [], "bucket": [], "example": [], **(_pair_columns(empty) if by_pair else _token_columns(empty))}
     frame = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns)
     frame["bucket"] = frame["bucket"].astype("Int64")
     frame["example"] = frame["example"].astype("int64")
     frame["kind"] = pd.Categorical(frame["kind"], categories=["top", "random", "quantile"])
-    frame.insert(0, "layer", record.neuron_id.layer_index)
-    frame.insert(1, "neuron", record.neuron_id.neuron_index)
-    frame.attrs = {
-        "source": record.source,
-        "layer": record.neuron_id.layer_index,
-        "neuron": record.neuron_id.neuron_index,
-        "by_token_pair": by_pair,
-    }
     return frame
 
 

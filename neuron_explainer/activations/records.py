@@ -1,172 +1,59 @@
-"""What is known of one neuron, attention head or latent: examples of text with its activations, and statistics."""
+"""A neuron record: the stored examples and statistics of one neuron, attention head or latent."""
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
-
-from neuron_explainer.activations.attention_utils import attended_window
-from neuron_explainer.errors import InvalidRequestError, MalformedRecordError
+from neuron_explainer.activations.activation_records import ActivationRecord, Histogram
+from neuron_explainer.activations.neuron_ids import NeuronId
+from neuron_explainer.activations.splits import ActivationRecordSliceParams, split_of
+from neuron_explainer.errors import MalformedRecordError
 
 if TYPE_CHECKING:
     import pandas as pd
 
+__all__ = [
+    "ActivationRecord",
+    "ActivationRecordSliceParams",
+    "ExampleKind",
+    "Histogram",
+    "NeuronId",
+    "NeuronRecord",
+]
+
 ExampleKind = Literal["top", "random", "quantile"]
-
-_TOP_SPLITS = ("train", "calibration", "valid", "test")
-_RANDOM_SPLITS = ("calibration", "valid", "test")
-
-
-@dataclass(frozen=True)
-class NeuronId:
-    """Which component it is: the layer, and the neuron, attention head or latent within it; both count from 0."""
-
-    layer_index: int
-    neuron_index: int
-
-    def __post_init__(self) -> None:
-        for name in ("layer_index", "neuron_index"):
-            value = getattr(self, name)
-            if isinstance(value, np.integer):
-                value = int(value)
-                object.__setattr__(self, name, value)
-            if type(value) is not int or value < 0:
-                raise MalformedRecordError(f"{name} must be a whole number from 0 on, not {value!r}")
-
-    def __str__(self) -> str:
-        return f"{self.layer_index}:{self.neuron_index}"
-
-
-@dataclass(frozen=True)
-class ActivationRecord:
-    """A piece of text and what the component did on it.
-
-    Attributes:
-        tokens: the text, token by token.
-        activations: one float a token; or one a token pair, as `attention_utils` lays them out.
-
-    Raises:
-        MalformedRecordError: the numbers of tokens and activations do not fit each other, an activation is not finite,
-            a token is no text.
-    """
-
-    tokens: list[str]
-    activations: list[float]
-
-    def __post_init__(self) -> None:
-        if type(self.tokens) is not list:  # an array, a tuple, …
-            object.__setattr__(
-                self, "tokens", [str(token) if isinstance(token, str) else token for token in self.tokens]
-            )
-        if type(self.activations) is not list:
-            object.__setattr__(self, "activations", _as_floats(self.activations))
-        if len(self.activations) != len(self.tokens):
-            try:
-                attended_window(len(self.tokens), len(self.activations))
-            except InvalidRequestError as error:
-                raise MalformedRecordError(str(error)) from None
-        _check_tokens(self.tokens)
-        if type(_sum_of_finite(self.activations)) is not float:  # numpy's numbers, or whole ones
-            object.__setattr__(self, "activations", _as_floats(self.activations))
-
-    @property
-    def max_activation(self) -> float | None:
-        """The largest activation; None where there is no token."""
-        return max(self.activations, default=None)
-
-    @property
-    def is_by_token_pair(self) -> bool:
-        """Whether there are more activations than tokens; the record that it belongs to knows better."""
-        return len(self.activations) != len(self.tokens)
-
-    def _repr_html_(self) -> str:
-        from neuron_explainer.views.heatmap import token_heatmap
-        from neuron_explainer.views.token_pairs import pair_view
-
-        return pair_view(self) if self.is_by_token_pair else token_heatmap(self.tokens, self.activations)
-
-
-def _check_tokens(tokens: list[str]) -> None:
-    try:
-        "".join(tokens).encode()
-    except TypeError:
-        wrong = next(token for token in tokens if not isinstance(token, str))
-        raise MalformedRecordError(f"a token must be text, not {wrong!r}") from None
-    except UnicodeEncodeError:
-        raise MalformedRecordError("a token holds half of a surrogate pair, which is no character") from None
-
-
-def _as_floats(values: Iterable[float]) -> list[float]:
-    try:
-        return [float(value) for value in values]
-    except (TypeError, ValueError) as error:
-        raise MalformedRecordError(f"activations must be numbers: {error}") from None
-
-
-def _sum_of_finite(activations: list[float]) -> float:
-    """The sum; it tells at once of most lists that all is well."""
-    try:
-        total = sum(activations)
-        if math.isfinite(total):  # a sum can also overflow, so a sum that is not finite proves nothing
-            return total
-        wrong = next((place for place, value in enumerate(activations) if not math.isfinite(value)), None)
-    except (TypeError, OverflowError) as error:
-        raise MalformedRecordError(f"activations must be numbers: {error}") from None
-    if wrong is not None:
-        raise MalformedRecordError(f"activation {wrong} is {activations[wrong]}, and activations must be finite")
-    return total
-
-
-@dataclass(frozen=True)
-class Histogram:
-    """How often which activation was met: `counts[i]` of them lay from `edges[i]` to `edges[i + 1]`."""
-
-    edges: list[float]
-    counts: list[int]
-
-    def __post_init__(self) -> None:
-        if len(self.edges) != len(self.counts) + 1:
-            raise MalformedRecordError(f"{len(self.counts)} counts need one more edge than {len(self.edges)}")
-        _sum_of_finite(self.edges)
-        if any(low > high for low, high in pairwise(self.edges)):
-            raise MalformedRecordError("a histogram's edges must ascend")
-        if not all(0 <= count < 2**63 for count in self.counts):
-            raise MalformedRecordError("a histogram's counts must be whole numbers from 0 to 2^63 - 1")
-
-
-@dataclass(frozen=True)
-class ActivationRecordSliceParams:
-    """How a record's examples are divided into splits.
-
-    Attributes:
-        n_examples_per_split: how many top examples, and how many random ones, go into each split that has some of
-            them; None: as many as there are for all splits to be of one size.
-    """
-
-    n_examples_per_split: int | None = None
 
 
 @dataclass(frozen=True, repr=False)
 class NeuronRecord:
-    """What is known of one neuron, attention head or latent.
+    """The stored examples and statistics of one neuron, attention head or latent.
+
+    Displayed in a notebook as a page: statistics, histogram, top activations, quantiles and random examples.
 
     Attributes:
-        neuron_id: which one it is.
+        neuron_id: the layer and the index of the component.
         random_sample: examples drawn at random from the corpus.
-        random_sample_by_quantile: examples drawn from buckets of its activation, one list a bucket.
-        quantile_boundaries: the activations that divide the buckets.
-        mean, variance, skewness, kurtosis: of its activation over the corpus, None where unknown; the kurtosis of a
-            normal distribution is 3.
+        random_sample_by_quantile: examples drawn from each bucket of the component's activation, one list per bucket,
+            the lowest bucket first; None if unknown.
+        quantile_boundaries: the activations that divide the buckets, ascending; None if unknown.
+        mean, variance, skewness, kurtosis: of the activation over the corpus; None if unknown. The kurtosis of a normal
+            distribution is 3.
         most_positive_activation_records: the examples with the highest activations, the highest first.
-        activation_frequency: the share of the corpus's tokens (or token pairs) on which it is above 0; None if unknown.
-        histogram: of its activation over the corpus; None if unknown.
-        source: the file or address it was read from; None for one made in memory. Not part of what makes two equal.
+        activation_frequency: the share (0 to 1) of the corpus's tokens or token pairs on which the activation is above
+            0; None if unknown.
+        histogram: counts of the activation over the corpus; None if unknown.
+        source: the file or address that the record was read from; None for one made in memory. Records that differ in
+            it alone are equal.
 
     Raises:
-        MalformedRecordError: some examples hold one activation a token and others one a token pair.
+        MalformedRecordError: some examples hold one activation per token and others one per token pair, or a quantile
+            boundary is not finite.
+
+    >>> import neuron_explainer as ne
+    >>> record = ne.load_neuron("tiny", 2, 5)
+    >>> record.most_positive_activation_records[0].max_activation == record.max_activation
+    True
     """
 
     neuron_id: NeuronId
@@ -184,11 +71,11 @@ class NeuronRecord:
 
     def __post_init__(self) -> None:
         by_pair = self.is_by_token_pair
-        for kind, _, place, example in self.examples():
-            # One token makes one pair, so such an example is both.
+        for kind, _, position, example in self.examples():
+            # One token makes one pair, so an example of one token may be either.
             if by_pair and not example.is_by_token_pair and len(example.tokens) > 1:
                 raise MalformedRecordError(
-                    f"{kind} example {place} has one activation a token, others have one a token pair"
+                    f"{kind} example {position} has one activation per token, but others have one per token pair"
                 )
         for boundary in self.quantile_boundaries or ():
             if not math.isfinite(boundary):
@@ -196,71 +83,131 @@ class NeuronRecord:
 
     @property
     def is_by_token_pair(self) -> bool:
-        """Whether activations are one a token pair (an attention head, a token-pair latent), not one a token."""
+        """Whether there is one activation per token pair (attention heads, token-pair latents), not one per token."""
         return any(example.is_by_token_pair for _, _, _, example in self.examples())
 
     @property
     def max_activation(self) -> float | None:
-        """The largest activation of the top examples; None where there are none."""
+        """The largest activation of the top examples; None without top examples."""
         tops = (example.max_activation for example in self.most_positive_activation_records)
         return max((top for top in tops if top is not None), default=None)
 
     def examples(self) -> Iterator[tuple[ExampleKind, int | None, int, ActivationRecord]]:
-        """Every example as (kind, bucket, place, example): the kind is "top", "random" or "quantile".
+        """All examples, each as (kind, bucket, position, example).
 
-        The bucket of a quantile example counts from 0; others have None. The place counts within kind and bucket.
+        The kind is "top", "random" or "quantile". The bucket of a quantile example counts from 0; for other kinds it is
+        None. The position counts from 0 within kind and bucket.
         """
-        for place, example in enumerate(self.most_positive_activation_records):
-            yield "top", None, place, example
-        for place, example in enumerate(self.random_sample):
-            yield "random", None, place, example
+        for position, example in enumerate(self.most_positive_activation_records):
+            yield "top", None, position, example
+        for position, example in enumerate(self.random_sample):
+            yield "random", None, position, example
         for bucket, examples in enumerate(self.random_sample_by_quantile or ()):
-            for place, example in enumerate(examples):
-                yield "quantile", bucket, place, example
+            for position, example in enumerate(examples):
+                yield "quantile", bucket, position, example
 
     def train_activation_records(self, params: ActivationRecordSliceParams | None = None) -> list[ActivationRecord]:
-        """The examples to explain the neuron from: every fourth top example."""
+        """The examples to write an explanation from: every fourth top example.
+
+        Raises:
+            InvalidRequestError: there are too few examples for the split size that `params` asks for.
+        """
         return self._split("train", params)
 
     def calibration_activation_records(
         self, params: ActivationRecordSliceParams | None = None
     ) -> list[ActivationRecord]:
-        """The examples to calibrate a simulation with: every fourth top example and every third random one."""
+        """The examples to calibrate a simulation with: every fourth top example and every third random one.
+
+        Raises:
+            InvalidRequestError: as `train_activation_records`.
+        """
         return self._split("calibration", params)
 
     def valid_activation_records(self, params: ActivationRecordSliceParams | None = None) -> list[ActivationRecord]:
-        """The examples to choose an explanation by: every fourth top example and every third random one."""
+        """The examples to choose an explanation with: every fourth top example and every third random one.
+
+        Raises:
+            InvalidRequestError: as `train_activation_records`.
+        """
         return self._split("valid", params)
 
     def test_activation_records(self, params: ActivationRecordSliceParams | None = None) -> list[ActivationRecord]:
-        """The examples to score an explanation with: every fourth top example and every third random one."""
+        """The examples to score an explanation with: every fourth top example and every third random one.
+
+        Raises:
+            InvalidRequestError: as `train_activation_records`.
+        """
         return self._split("test", params)
 
-    def _split(self, name: str, params: ActivationRecordSliceParams | None) -> list[ActivationRecord]:
-        size = params.n_examples_per_split if params is not None else None
-        chosen = _every_nth(self.most_positive_activation_records, _TOP_SPLITS, name, size, "top")
-        if name in _RANDOM_SPLITS:
-            chosen += _every_nth(self.random_sample, _RANDOM_SPLITS, name, size, "random")
-        return chosen
+    def _split(self, split: str, params: ActivationRecordSliceParams | None) -> list[ActivationRecord]:
+        return split_of(self.most_positive_activation_records, self.random_sample, split, params)
 
     def to_dict(self) -> dict[str, Any]:
-        """The record as its JSON file holds it, in the public datasets' spelling."""
-        from neuron_explainer.activations.record_json import record_to_dict
+        """The contents of the record's JSON file, with the field names of the public datasets.
 
-        return record_to_dict(self)
+        `activation_frequency` and `histogram`, which the public datasets lack, are added if the record has them.
+
+        >>> import neuron_explainer as ne
+        >>> ne.load_neuron("tiny", 2, 5).to_dict()["neuron_id"]["neuron_index"]
+        5
+        """
+        by_quantile = self.random_sample_by_quantile
+        fields: dict[str, Any] = {
+            "neuron_id": {
+                "neuron_index": self.neuron_id.neuron_index,
+                "layer_index": self.neuron_id.layer_index,
+                "dataclass_name": "NeuronId",
+            },
+            "random_sample": _examples(self.random_sample),
+            "random_sample_by_quantile": None if by_quantile is None else [_examples(bucket) for bucket in by_quantile],
+            "quantile_boundaries": self.quantile_boundaries,
+            "mean": self.mean,
+            "variance": self.variance,
+            "skewness": self.skewness,
+            "kurtosis": self.kurtosis,
+            "most_positive_activation_records": _examples(self.most_positive_activation_records),
+        }
+        if self.activation_frequency is not None:
+            fields["activation_frequency"] = self.activation_frequency
+        if self.histogram is not None:
+            fields["histogram"] = {"edges": self.histogram.edges, "counts": self.histogram.counts}
+        return fields | {"dataclass_name": "NeuronRecord"}
 
     def to_dataframe(self) -> "pd.DataFrame":
-        """One row a token, or a token pair, of every example; see `record_tables.record_to_dataframe`."""
-        from neuron_explainer.activations.record_tables import record_to_dataframe
+        """A table with one row per token of every example, or one row per token pair if the activations are of pairs.
 
-        return record_to_dataframe(self)
+        Columns:
+            layer, neuron: the indices of the component.
+            kind: "top", "random" or "quantile".
+            bucket: the quantile's number, from 0; missing for other kinds.
+            example: the example's number within its kind and bucket, from 0.
+            position, token: the token; for a pair, the token that attends.
+            attended_position, attended_token: for a pair only, the token that is attended to.
+            activation: the component's activation.
+
+        `frame.attrs` holds `source` (the file or address of the record), `layer`, `neuron` and `by_token_pair`.
+
+        >>> import neuron_explainer as ne
+        >>> frame = ne.load_neuron("tiny", 2, 5).to_dataframe()
+        >>> frame.columns.tolist()
+        ['layer', 'neuron', 'kind', 'bucket', 'example', 'position', 'token', 'activation']
+        """
+        from neuron_explainer.activations.record_tables import examples_to_dataframe
+
+        layer, neuron, by_pair = self.neuron_id.layer_index, self.neuron_id.neuron_index, self.is_by_token_pair
+        frame = examples_to_dataframe(self.examples(), by_pair)
+        frame.insert(0, "layer", layer)
+        frame.insert(1, "neuron", neuron)
+        frame.attrs = {"source": self.source, "layer": layer, "neuron": neuron, "by_token_pair": by_pair}
+        return frame
 
     def __repr__(self) -> str:
         buckets = self.random_sample_by_quantile or []
         counts = [
             f"{len(self.most_positive_activation_records)} top",
             f"{len(self.random_sample)} random",
-            *([f"{sum(map(len, buckets))} in {len(buckets)} quantiles"] if buckets else []),
+            *([f"{sum(map(len, buckets))} quantile"] if buckets else []),
         ]
         by = "token pair" if self.is_by_token_pair else "token"
         highest = "" if self.max_activation is None else f", max {self.max_activation:.4g}"
@@ -272,16 +219,8 @@ class NeuronRecord:
         return record_to_html(self)
 
 
-def _every_nth(
-    examples: Sequence[ActivationRecord], splits: Sequence[str], split: str, size: int | None, kind: str
-) -> list[ActivationRecord]:
-    """A split's interleaved share of the examples; what does not divide evenly is in no split."""
-    stride = len(splits)
-    if size is None:
-        size = len(examples) // stride
-    if size < 0 or size * stride > len(examples):
-        raise InvalidRequestError(
-            f"{stride} splits of {size} {kind} examples were asked for, and there are {len(examples)}: "
-            f"ask for 0 to {len(examples) // stride} a split."
-        )
-    return list(examples[splits.index(split) : size * stride : stride])
+def _examples(examples: list[ActivationRecord]) -> list[dict[str, Any]]:
+    return [
+        {"activations": example.activations, "tokens": example.tokens, "dataclass_name": "ActivationRecord"}
+        for example in examples
+    ]

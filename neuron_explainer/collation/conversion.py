@@ -1,4 +1,4 @@
-"""From one layout of a neuron dataset to the other."""
+"""Convert a neuron dataset from one layout to the other."""
 
 import os
 import shutil
@@ -7,64 +7,81 @@ from pathlib import Path
 import msgspec
 
 from neuron_explainer.activations.activations import load_neuron
-from neuron_explainer.activations.packed.dataset import (
-    DatasetInfo,
-    is_packed_dataset,
-    write_packed_dataset_info,
-    write_packed_layer,
-)
+from neuron_explainer.activations.packed.dataset import is_packed_dataset
+from neuron_explainer.activations.packed.layout import DatasetInfo
+from neuron_explainer.activations.packed.writing import write_packed_dataset_info, write_packed_layer
 from neuron_explainer.collation.output.repacking import Packer, Survey
-from neuron_explainer.collation.output.writing import JSON_INFO_FILE_NAME, Layout, give_name, write_json_dataset
-from neuron_explainer.collation.runs.saved_state import raise_if_disk_full
+from neuron_explainer.collation.output.writing import (
+    JSON_INFO_FILE_NAME,
+    is_vacant,
+    move_into_place,
+    write_json_dataset,
+)
+from neuron_explainer.collation.settings import DEFAULT_CONVERTED_DTYPE, ConvertedDtype, Layout, check_choice
 from neuron_explainer.errors import (
     DatasetExistsError,
     InvalidRequestError,
     MalformedDatasetError,
     MissingFileError,
-    UnknownNameError,
 )
+from neuron_explainer.storage.disk_full import raise_if_disk_full
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 from neuron_explainer.vocabulary.parsing import derived_scalar_type_of
+
+_UNFINISHED = ".converting"
 
 
 def convert(
     path: str | os.PathLike[str],
     out: str | os.PathLike[str],
-    layout: Layout,
+    layout: Layout | None = None,
     *,
     dst: DerivedScalarType | str | None = None,
     model: str | None = None,
     short_name: str | None = None,
-    activation_dtype: str = "float32",
+    activation_dtype: ConvertedDtype = DEFAULT_CONVERTED_DTYPE,
 ) -> Path:
     """Write a local neuron dataset in the other layout.
 
     Args:
         path: a packed dataset, or a folder of JSON files, `{layer}/{index}.json`, in any of the public spellings.
         out: the folder to make.
-        layout: "packed" or "json".
-        dst, model, short_name: what the JSON files are of; needed for those that `collate` did not make.
-        activation_dtype: of the packed activations, "float32" or "float16".
+        layout: "packed" or "json"; None: the layout that `path` does not have.
+        dst, model, short_name: derived scalar type, model and short name of JSON files; they are needed unless
+            `collate` made the files.
+        activation_dtype: dtype of packed activations, "float32" or "float16".
 
     Returns:
-        The new folder; it is there when it is complete.
+        The new folder. It appears only when it is complete.
 
     Raises:
-        MissingFileError: there is no dataset at `path`.
-        DatasetExistsError: `out` is there already.
-        InvalidRequestError: `path` has that layout already, or it is not said what the JSON files are of.
-        MalformedRecordError: a file is no record.
-        MalformedDatasetError: the layers differ in their components, or have gaps.
+        MissingFileError: `path` has no dataset.
+        DatasetExistsError: `out` exists.
+        InvalidRequestError: `path` already has the layout, or `dst` or `model` is needed and not given.
+        UnknownNameError: `layout`, `dst` or `activation_dtype` is unknown.
+        MalformedRecordError: a file is not a neuron record.
+        MalformedDatasetError: the layers differ in their components, or components are missing.
         OutOfSpaceError: the disk is full.
+
+    >>> import tempfile
+    >>> from importlib.resources import files
+    >>> packed = files("neuron_explainer") / "data" / "tiny" / "attn_write_norm"
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     made = convert(packed, f"{folder}/heads_as_json")
+    ...     (made / "2" / "0.json").exists()
+    True
     """
     source, target = Path(path), Path(out)
-    if layout not in ("packed", "json"):
-        raise UnknownNameError("layout", str(layout), ("packed", "json"))
-    if target.exists() and not (target.is_dir() and not any(target.iterdir())):
-        raise DatasetExistsError(f"{target} is there already: choose another folder.")
-    if is_packed_dataset(source) == (layout == "packed"):
-        raise InvalidRequestError(f"{source} is in the {layout} layout already.")
-    building = target.with_name(target.name + ".converting")
+    is_packed = is_packed_dataset(source)
+    if layout is None:
+        layout = "json" if is_packed else "packed"
+    check_choice("layout", layout, Layout)
+    check_choice("activation_dtype", activation_dtype, ConvertedDtype)
+    if not is_vacant(target):
+        raise DatasetExistsError(f"{target} exists. Choose another folder.")
+    if is_packed == (layout == "packed"):
+        raise InvalidRequestError(f"{source} already has the {layout} layout.")
+    building = target.with_name(target.name + _UNFINISHED)
     shutil.rmtree(building, ignore_errors=True)
     try:
         with raise_if_disk_full(building):
@@ -72,7 +89,7 @@ def convert(
                 write_json_dataset(source, building)
             else:
                 _pack(source, building, dst, model, short_name, activation_dtype)
-            give_name(building, target)
+            move_into_place(building, target)
     finally:
         shutil.rmtree(building, ignore_errors=True)
     return target
@@ -84,43 +101,37 @@ def _pack(
     dst: DerivedScalarType | str | None,
     model: str | None,
     short_name: str | None,
-    activation_dtype: str,
+    activation_dtype: ConvertedDtype,
 ) -> None:
     indices_by_layer = _indices_by_layer(source)
-    described = source / JSON_INFO_FILE_NAME
-    known = msgspec.json.decode(described.read_bytes(), type=DatasetInfo) if described.is_file() else None
-    if known is None and (dst is None or model is None):
+    file = source / JSON_INFO_FILE_NAME
+    known = msgspec.json.decode(file.read_bytes(), type=DatasetInfo) if file.is_file() else None
+    model = model or (known.model if known else None)
+    dst = dst if dst is not None else known.derived_scalar_type if known else None
+    if model is None or dst is None:
         raise InvalidRequestError(
-            f"{source} does not say what it is of: give dst= (such as 'mlp_post_act') and model= (such as "
-            "'gpt2-small')."
+            f"{source} does not name its model and derived scalar type. Give dst= (such as 'mlp_post_act') and model= "
+            "(such as 'gpt2-small')."
         )
-    sizes = {layer: len(indices) for layer, indices in indices_by_layer.items()}
-    if len(set(sizes.values())) > 1 or any(
-        indices != list(range(len(indices))) for indices in indices_by_layer.values()
-    ):
-        raise MalformedDatasetError(
-            f"a packed dataset has the same components, from 0 on without gaps, in every layer; these are {sizes}",
-            str(source),
-        )
-    # Two readings: what all records need (tokens, longest window) comes first, then one layer at a time.
+    dst = derived_scalar_type_of(dst)
+    # The records are read twice: first for what the layout needs to know of all of them, then layer by layer.
     survey = Survey()
     for layer, indices in indices_by_layer.items():
         for index in indices:
             survey.add(load_neuron(source, layer, index))
-    resolved = derived_scalar_type_of(dst if dst is not None else known.derived_scalar_type)  # type: ignore[union-attr]
-    layers = sorted(indices_by_layer)
+    layers = list(indices_by_layer)
     info = DatasetInfo(
-        model=model or known.model,  # type: ignore[union-attr]
-        derived_scalar_type=resolved.value,
-        short_name=short_name or (known.short_name if known else building.name.removesuffix(".converting")),
-        user_visible_name=known.user_visible_name if known else f"{model} - {resolved.value.replace('_', ' ')}",
+        model=model,
+        derived_scalar_type=dst.value,
+        short_name=short_name or (known.short_name if known else building.name.removesuffix(_UNFINISHED)),
+        user_visible_name=known.user_visible_name if known else f"{model} - {dst.value.replace('_', ' ')}",
         n_layers=known.n_layers if known else layers[-1] + 1,
         layer_indices=layers,
-        n_components=next(iter(sizes.values())),
+        n_components=len(indices_by_layer[layers[0]]),
         context_length=survey.longest,
         is_by_token_pair=survey.by_pair,
         attended_window=survey.attended_window,
-        dimensions=[axis.value for axis in resolved.shape_spec_per_token_sequence],
+        dimensions=[axis.value for axis in dst.shape_spec_per_token_sequence],
         corpus=known.corpus if known else "",
         provenance={"converted_from": known.provenance if known else "JSON files"},
     )
@@ -131,13 +142,24 @@ def _pack(
 
 
 def _indices_by_layer(source: Path) -> dict[int, list[int]]:
-    """The components of each layer, by the names of the files."""
+    """The layers in order with their components, by the names of the files.
+
+    Raises:
+        MissingFileError: the folder has no JSON dataset.
+        MalformedDatasetError: the layers differ in their components, or components are missing.
+    """
     found = {
         int(folder.name): sorted(int(file.stem) for file in folder.glob("*.json") if file.stem.isdecimal())
-        for folder in sorted(source.glob("*"))
+        for folder in source.glob("*")
         if folder.is_dir() and folder.name.isdecimal()
     }
     found = {layer: indices for layer, indices in sorted(found.items()) if indices}
     if not found:
-        raise MissingFileError(str(source), "there is no neuron dataset in this folder: no file like 0/0.json")
+        raise MissingFileError(str(source), "the folder has no neuron dataset: neither dataset.json nor 0/0.json found")
+    sizes = {layer: len(indices) for layer, indices in found.items()}
+    if len(set(sizes.values())) > 1 or any(indices != list(range(len(indices))) for indices in found.values()):
+        raise MalformedDatasetError(
+            f"every layer must have the same components, from 0 on without gaps; components per layer: {sizes}",
+            str(source),
+        )
     return found

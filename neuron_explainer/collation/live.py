@@ -1,68 +1,70 @@
-"""One component's record on the spot, without a dataset."""
+"""One component's record, computed at once, without a dataset."""
 
-from typing import Any
+import dataclasses
+from typing import Any, SupportsIndex
 
-from neuron_explainer.activations.attention_utils import n_pairs
 from neuron_explainer.activations.derived_scalars.config import DstConfig
-from neuron_explainer.activations.packed.layout import PackedExamples
-from neuron_explainer.activations.records import ActivationRecord, Histogram, NeuronId, NeuronRecord
+from neuron_explainer.activations.packed.layer_file import PackedLayerReader
+from neuron_explainer.activations.records import NeuronId, NeuronRecord
 from neuron_explainer.collation.output.packing import packed_layer
-from neuron_explainer.collation.runs.job import Subject, job_of, model_of
+from neuron_explainer.collation.output.writing import dataset_info
+from neuron_explainer.collation.runs.job import CollatedModel
 from neuron_explainer.collation.runs.local import run_locally
+from neuron_explainer.collation.runs.preparation import job_of, model_of
 from neuron_explainer.collation.runs.progress import Progress
-from neuron_explainer.collation.runs.scalar_source import entries_of
+from neuron_explainer.collation.runs.scalar_source import entry_kind_of
 from neuron_explainer.collation.settings import CollateSettings
-from neuron_explainer.collation.statistics.entries import Entries
+from neuron_explainer.collation.statistics.entry_kind import EntryKind
 from neuron_explainer.errors import InvalidRequestError
+from neuron_explainer.vocabulary.checks import checked_layer, whole_number
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 from neuron_explainer.vocabulary.parsing import derived_scalar_type_of
 
-_LONGEST = 1024
-_LONGEST_BY_PAIR = 128
+_LONGEST_CONTEXT = {EntryKind.TOKENS: 1024, EntryKind.TOKEN_PAIRS: 128}
 
 
 def live_record(
     model: Any,
-    layer: int,
-    neuron: int,
+    layer: SupportsIndex,
+    neuron: SupportsIndex,
     texts: Any,
     dst: DerivedScalarType | str = DerivedScalarType.MLP_POST_ACT,
     *,
-    context_length: int | None = None,
+    context_length: SupportsIndex | None = None,
     prepend_bos: bool = False,
-    top_k: int = 20,
-    random_k: int = 10,
-    seed: int = 0,
+    top_k: SupportsIndex = CollateSettings.top_k,
+    random_k: SupportsIndex = CollateSettings.random_k,
+    seed: SupportsIndex = CollateSettings.seed,
     config: DstConfig | None = None,
     loss: Any = None,
     progress: bool | None = False,
 ) -> NeuronRecord:
-    """What one neuron, head or latent does on texts: the record that `collate` would make of it.
+    """Compute one component's record on texts: the record that a dataset made by `collate` would have.
 
     Args:
-        model: a ModelContext, or whatever `load_model` takes.
-        layer, neuron: which component.
+        model: a ModelContext, or anything that `load_model` takes.
+        layer, neuron: the component: a neuron, head or latent.
         texts: as for `collate`; often a few strings.
-        dst: which scalar.
-        context_length: how many tokens a sequence has at most; None: as many as the model sees, but at most 1,024 (128
-            for scalars by token pair). Examples show whole sequences.
-        prepend_bos: begin every sequence with the model's beginning token; it is shown, but counts nowhere.
-        top_k, random_k: how many top and random examples there are at most.
-        seed: of the random sample.
+        dst: the derived scalar: a member, name or value.
+        context_length: tokens in a sequence, at most; None: the model's context length, but at most 1,024, or 128 for
+            scalars with one number for each token pair. Examples show whole sequences.
+        prepend_bos, top_k, random_k, seed: as for `collate`.
         config, loss: as for `collate`.
-        progress: as for `collate`, but nothing is shown unless asked for.
+        progress: as for `collate`, except that the default shows nothing.
 
     Raises:
-        InvalidRequestError: there is no such layer or component, or there is no text.
+        InvalidRequestError: the model does not have this layer or component, or the texts contain no tokens.
+
+    >>> record = live_record("tiny", 1, 355, ["In the beginning God created the heaven and the earth."])
+    >>> record.neuron_id, len(record.most_positive_activation_records)
+    (NeuronId(layer_index=1, neuron_index=355), 1)
     """
     dst = derived_scalar_type_of(dst)
     model_context = model_of(model)
-    by_pair = entries_of(dst) is Entries.TOKEN_PAIRS
-    longest = _LONGEST_BY_PAIR if by_pair else _LONGEST
-    length = context_length or min(model_context.max_context_length, longest)
+    length = context_length or min(model_context.max_context_length, _LONGEST_CONTEXT[entry_kind_of(dst)])
     settings = CollateSettings(
         dst=dst,
-        layers=(layer,),
+        layers=layer,
         context_length=length,
         prepend_bos=prepend_bos,
         top_k=top_k,
@@ -71,50 +73,20 @@ def live_record(
         example_tokens=length,
         seed=seed,
     )
-    if neuron < 0:
-        raise InvalidRequestError(f"There is no component {neuron}: they count from 0.")
+    index = whole_number(neuron)
+    if index is None or index < 0:
+        raise InvalidRequestError(f"neuron is {neuron!r}. Give a whole number, 0 or more.")
+    n_layers = 1 if dst.has_no_layers else model_context.n_layers
+    layer = checked_layer(layer, n_layers, dst.value)
     job = job_of(
-        Subject(model_context, config, loss),
+        CollatedModel(model_context, config, loss),
         texts,
         settings,
         progress=Progress(show=progress),
-        components={layer: [neuron]},
+        components={layer: [index]},
     )
-    collation, _ = run_locally(job)
+    collation, corpus = run_locally(job)
     packed = packed_layer(collation, layer, activation_dtype="float32")
-    spelled = model_context.tokenizer.token_strings
-
-    def examples(group: PackedExamples) -> list[ActivationRecord]:
-        shown = []
-        for row, start, n_tokens, activations in zip(
-            group.sequence[0].tolist(),
-            group.start[0].tolist(),
-            group.length[0].tolist(),
-            group.activations[0],
-            strict=True,
-        ):
-            if row >= 0:
-                n_activations = n_pairs(n_tokens) if by_pair else n_tokens
-                tokens = packed.sequences[row, start : start + n_tokens].tolist()
-                shown.append(
-                    ActivationRecord([spelled[token] for token in tokens], activations[:n_activations].tolist())
-                )
-        return shown
-
-    mean, variance, skewness, kurtosis = (None if value != value else value for value in packed.moments[0].tolist())
-    assert packed.histogram_edges is not None
-    assert packed.histogram_counts is not None
-    assert packed.activation_frequency is not None
-    return NeuronRecord(
-        neuron_id=NeuronId(layer, neuron),
-        random_sample=examples(packed.random),
-        random_sample_by_quantile=None,
-        quantile_boundaries=None,
-        mean=mean,
-        variance=variance,
-        skewness=skewness,
-        kurtosis=kurtosis,
-        most_positive_activation_records=examples(packed.top),
-        activation_frequency=float(packed.activation_frequency[0]),
-        histogram=Histogram(packed.histogram_edges[0].tolist(), packed.histogram_counts[0].tolist()),
-    )
+    info = dataset_info(job, collation, corpus, model_context, short_name="", corpus_name="")
+    record = PackedLayerReader(packed.tensors(), layer, info, model_context.tokenizer.token_strings).record(0)
+    return dataclasses.replace(record, neuron_id=NeuronId(layer, index))

@@ -1,101 +1,232 @@
-"""What a run is told, checked once where it enters."""
+"""The settings of a collated dataset. The default, range and meaning of each setting stand here and nowhere else.
 
-from dataclasses import asdict, dataclass
-from typing import Any
+`collate` takes settings as an object or by keyword, the command line takes them as options. Both read this module for
+their documentation.
+"""
 
-from neuron_explainer.collation.statistics.rank_keys import MAX_SEQUENCE_INDEX
-from neuron_explainer.errors import InvalidRequestError
+import textwrap
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Literal, SupportsIndex, TypedDict, Unpack, get_args
+
+from neuron_explainer.errors import InvalidRequestError, UnknownNameError, choices_sentence, nearest_first
+from neuron_explainer.vocabulary.checks import whole_number
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
+from neuron_explainer.vocabulary.parsing import derived_scalar_type_of
 
+Layout = Literal["packed", "json"]
+ActivationDtype = Literal["auto", "float16", "float32"]
+ConvertedDtype = Literal["float16", "float32"]
+Engine = Literal["local", "ray"]
+LayersGiven = SupportsIndex | Iterable[SupportsIndex] | None
+"""A layer, several layers, or None for all; whole numbers may be Python's, NumPy's or torch's."""
+
+DEFAULT_LAYOUT: Layout = "packed"
+DEFAULT_ACTIVATION_DTYPE: ActivationDtype = "auto"
+DEFAULT_ENGINE: Engine = "local"
+DEFAULT_SAVE_EVERY_SECONDS = 300.0
 DEFAULT_EXAMPLE_TOKENS = 64
+DEFAULT_VERIFIED_RECORDS = 20
+DEFAULT_CONVERTED_DTYPE: ConvertedDtype = "float32"
+
+_LARGEST_SEED = 2**32 - 1
 
 
-@dataclass(frozen=True)
-class CollateSettings:
-    """Everything that the resulting dataset depends on beside the model and the texts.
+def _setting(default: object, meaning: str, *, at_least: int | None = None, none_means: str = "") -> Any:
+    """A field with its meaning, its smallest value if it is a whole number, and what None stands for."""
+    return field(default=default, metadata={"meaning": meaning, "at_least": at_least, "none_means": none_means})
 
-    Attributes:
-        dst: the derived scalar that is collated; see `scalar_source` for which can be.
-        layers: the layers covered; None: all.
-        context_length: how many tokens a sequence has at most.
-        stride: how far apart the starts of a text's sequences are; None: `context_length`, so that none overlap.
-        prepend_bos: whether every sequence begins with the tokenizer's beginning-of-sequence token. That token counts
-            nowhere (not as a peak, not in any statistic) and is only shown.
-        top_k: how many sequences with the highest peaks are kept for every component.
-        random_k: how many random sequences are kept for every component.
-        quantiles: into how many groups of equal size, by peak, a further random sample is divided; 0: no such sample.
-        examples_per_quantile: how many examples each group has.
-        example_tokens: how many tokens around its peak an example shows; None: 64 for scalars by token, the whole
-            sequence for those by token pair (which show nothing less).
-        random_example_tokens: the same for random examples and those of the groups; None: as many.
-        histogram_bins: how many cells the histograms have.
-        seed: of the random samples.
-        batch_tokens: how many tokens, padding included, are run through the model at a time.
-        max_tokens: how many tokens of the texts are used; None: all.
-        text_field: the field that holds the text, where texts are records.
+
+class SettingsChanges(TypedDict, total=False):
+    """The settings that `collate` takes by keyword: CollateSettings' fields, except `dst` and `layers`.
+
+    Whole numbers may be Python's, NumPy's or torch's.
     """
 
-    dst: DerivedScalarType = DerivedScalarType.MLP_POST_ACT
-    layers: tuple[int, ...] | None = None
-    context_length: int = 128
-    stride: int | None = None
-    prepend_bos: bool = False
-    top_k: int = 20
-    random_k: int = 10
-    quantiles: int = 4
-    examples_per_quantile: int = 5
-    example_tokens: int | None = None
-    random_example_tokens: int | None = None
-    histogram_bins: int = 50
-    seed: int = 0
-    batch_tokens: int = 4096
-    max_tokens: int | None = None
-    text_field: str = "text"
+    context_length: SupportsIndex
+    stride: SupportsIndex | None
+    prepend_bos: bool
+    top_k: SupportsIndex
+    random_k: SupportsIndex
+    quantiles: SupportsIndex
+    examples_per_quantile: SupportsIndex
+    example_tokens: SupportsIndex | None
+    random_example_tokens: SupportsIndex | None
+    histogram_bins: SupportsIndex
+    seed: SupportsIndex
+    batch_tokens: SupportsIndex
+    max_tokens: SupportsIndex | None
+    text_field: str
 
-    def __post_init__(self) -> None:
-        least = {
-            "context_length": 2 if self.prepend_bos else 1,
-            "stride": 1,
-            "top_k": 1,
-            "random_k": 0,
-            "quantiles": 0,
-            "examples_per_quantile": 1,
-            "example_tokens": 1,
-            "random_example_tokens": 1,
-            "histogram_bins": 4,
-            "seed": 0,
-            "batch_tokens": 1,
-            "max_tokens": 1,
-        }
-        for name, lower in least.items():
-            value = getattr(self, name)
-            if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < lower):
-                raise InvalidRequestError(f"{name} is {value!r}; it must be a whole number, {lower} or more.")
-        if self.seed > MAX_SEQUENCE_INDEX:
-            raise InvalidRequestError(f"seed is {self.seed}; it must be below 2^32.")
+
+class AllSettings(SettingsChanges, total=False):
+    """CollateSettings' fields, as its constructor takes them."""
+
+    dst: DerivedScalarType | str
+    layers: LayersGiven
+
+
+@dataclass(frozen=True, init=False)
+class CollateSettings:
+    """Everything that a dataset depends on besides the model and the texts.
+
+    Raises:
+        UnknownNameError: `dst` is not a derived scalar type.
+        InvalidRequestError: a value is out of range or contradicts another.
+
+    >>> CollateSettings(dst="MLP_PRE_ACT", layers=[0, 2], top_k=5).layers
+    (0, 2)
+    """
+
+    dst: DerivedScalarType = _setting(  # noqa: RUF009  (`_setting` makes a dataclass field)
+        DerivedScalarType.MLP_POST_ACT,
+        "The derived scalar to collate: a member, name or value. Each component must have one number for each token or "
+        "token pair.",
+    )
+    layers: tuple[int, ...] | None = _setting(None, "The layers to collate.", none_means="all")
+    context_length: int = _setting(
+        128, "Tokens in a sequence, at most. No sequence has tokens of two texts.", at_least=1
+    )
+    stride: int | None = _setting(
+        None,
+        "Tokens from the start of one sequence of a text to the start of the next.",
+        at_least=1,
+        none_means="sequences do not overlap",
+    )
+    prepend_bos: bool = _setting(
+        False, "Begin every sequence with the model's beginning-of-sequence token. It is shown but not counted."
+    )
+    top_k: int = _setting(20, "Top examples of each component: the sequences with the highest peaks.", at_least=1)
+    random_k: int = _setting(10, "Random examples of each component.", at_least=0)
+    quantiles: int = _setting(
+        4, "Groups, ordered by peak, into which more random examples are divided. 0: no groups.", at_least=0
+    )
+    examples_per_quantile: int = _setting(5, "Examples in each group.", at_least=1)
+    example_tokens: int | None = _setting(
+        None,
+        "Tokens that a top example shows around its peak.",
+        at_least=1,
+        none_means=f"{DEFAULT_EXAMPLE_TOKENS}, or the whole sequence if there is one number for each token pair",
+    )
+    random_example_tokens: int | None = _setting(
+        None,
+        "Tokens that a random example, or an example of a group, shows around its peak.",
+        at_least=1,
+        none_means="as many as a top example",
+    )
+    histogram_bins: int = _setting(50, "Bins of each histogram.", at_least=4)
+    seed: int = _setting(0, "Seed of the random examples.", at_least=0)
+    batch_tokens: int = _setting(4096, "Tokens that run through the model at a time, padding included.", at_least=1)
+    max_tokens: int | None = _setting(None, "Tokens of the texts to use.", at_least=1, none_means="all")
+    text_field: str = _setting("text", "The field that holds the text, if the texts are records.")
+
+    def __init__(self, **given: Unpack[AllSettings]) -> None:
+        # The constructor takes more types than the fields have: names of members, NumPy's and torch's whole numbers.
+        refuse_unknown("CollateSettings", given, CollateSettings.__dataclass_fields__)
+        for each in fields(self):
+            object.__setattr__(self, each.name, given.get(each.name, each.default))
+        object.__setattr__(self, "dst", derived_scalar_type_of(self.dst))
+        object.__setattr__(self, "layers", _layers(self.layers))
+        for each in fields(self):
+            if each.metadata["at_least"] is not None:
+                object.__setattr__(self, each.name, self._checked_number(each.name, each.metadata["at_least"]))
+        self._check_together()
+
+    def _checked_number(self, name: str, at_least: int) -> int | None:
+        value = getattr(self, name)
+        if value is None and self.__dataclass_fields__[name].default is None:
+            return None
+        number = whole_number(value)
+        if number is None or number < at_least:
+            raise InvalidRequestError(f"{name} is {value!r}. Give a whole number, {at_least} or more.")
+        return number
+
+    def _check_together(self) -> None:
+        if not isinstance(self.prepend_bos, bool):
+            raise InvalidRequestError(f"prepend_bos is {self.prepend_bos!r}. Give True or False.")
+        if self.new_tokens < 1:
+            raise InvalidRequestError("context_length is 1. With prepend_bos a sequence needs 2 tokens or more.")
+        if self.seed > _LARGEST_SEED:
+            raise InvalidRequestError(f"seed is {self.seed}. Give a whole number below 2^32.")
         if self.quantiles == 1:
-            raise InvalidRequestError("quantiles is 1: one group is no division. Use 0 for none, or 2 or more.")
+            raise InvalidRequestError("quantiles is 1. Use 0 for no groups, or 2 or more.")
         if self.stride is not None and self.stride > self.new_tokens:
             raise InvalidRequestError(
-                f"stride is {self.stride}, but a sequence holds only {self.new_tokens} tokens of its text: "
-                "those between two sequences would be passed over."
+                f"stride is {self.stride}, but a sequence has only {self.new_tokens} tokens of its text, so the tokens "
+                f"between two sequences would be skipped. Choose a stride of at most {self.new_tokens}."
             )
-        if self.layers is not None and (not self.layers or len(set(self.layers)) != len(self.layers)):
-            raise InvalidRequestError(f"layers is {self.layers}; it must name at least one layer, and each one once.")
 
     @property
     def new_tokens(self) -> int:
-        """How many tokens of its text a sequence holds at most."""
+        """How many tokens of its text a sequence has at most."""
         return self.context_length - self.prepend_bos
 
     @property
     def sample_size(self) -> int:
-        """How many random sequences are kept for every component, those for the quantile groups included."""
+        """How many random sequences are kept for each component, those of the groups included."""
         return self.random_k + self.quantiles * self.examples_per_quantile
 
     def to_json(self) -> dict[str, Any]:
-        """The settings as JSON has them."""
-        fields = asdict(self)
-        fields["dst"] = self.dst.value
-        fields["layers"] = None if self.layers is None else list(self.layers)
-        return fields
+        """The settings as JSON types."""
+        return asdict(self) | {"dst": self.dst.value, "layers": None if self.layers is None else list(self.layers)}
+
+
+def check_choice(name: str, value: object, choices: Any) -> None:
+    """Raise an UnknownNameError if an argument's value is not one of a Literal's."""
+    if value not in get_args(choices):
+        raise UnknownNameError(name, str(value), get_args(choices))
+
+
+def refuse_unknown(called: str, given: Mapping[str, Any], known: Iterable[str]) -> None:
+    """Raise a TypeError that names the nearest arguments if one in `given` is unknown."""
+    known = list(known)
+    for name in given:
+        if name not in known:
+            raise TypeError(f"{called}() has no argument {name!r}. {choices_sentence(nearest_first(name, known))}")
+
+
+def meaning_of(name: str) -> str:
+    """What a setting means, without its default."""
+    meaning: str = CollateSettings.__dataclass_fields__[name].metadata["meaning"]
+    return meaning
+
+
+def default_of(name: str) -> str:
+    """A setting's default in words, such as "128" or "all"."""
+    each = CollateSettings.__dataclass_fields__[name]
+    none_means: str = each.metadata["none_means"]
+    return none_means or str(each.default)
+
+
+def described_settings(names: Iterable[str]) -> str:
+    """One entry for each setting, as a docstring's Args section has them."""
+    entries = []
+    for name in names:
+        is_none = CollateSettings.__dataclass_fields__[name].default is None
+        default = f"None: {default_of(name)}" if is_none else f"Default: {default_of(name)}"
+        meaning = meaning_of(name)
+        entry = f"{name}: {meaning[0].lower()}{meaning[1:]} {default}."
+        entries.append(textwrap.fill(entry, 116, initial_indent=" " * 8, subsequent_indent=" " * 12))
+    return "\n".join(entries)
+
+
+def _layers(given: Any) -> tuple[int, ...] | None:
+    """The layers as a tuple of plain ints: of one whole number, or of several in any iterable."""
+    if given is None:
+        return None
+    single = whole_number(given)
+    if single is None and (isinstance(given, str) or not isinstance(given, Iterable)):
+        raise InvalidRequestError(f"layers is {given!r}. Give whole numbers, or None for all layers.")
+    layers = [whole_number(layer) for layer in given] if single is None else [single]
+    if not layers:
+        raise InvalidRequestError("layers is empty. Name at least one layer, or use None for all.")
+    plain = tuple(layer for layer in layers if layer is not None)
+    if len(plain) < len(layers) or len(set(plain)) < len(plain):
+        raise InvalidRequestError(f"layers is {given!r}. Give each layer once, as a whole number.")
+    return plain
+
+
+_ATTRIBUTES = described_settings(each.name for each in fields(CollateSettings))
+CollateSettings.__doc__ = (CollateSettings.__doc__ or "").replace(
+    "Raises:", f"Attributes:\n{_ATTRIBUTES}\n\n    Raises:"
+)

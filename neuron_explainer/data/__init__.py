@@ -1,1 +1,1 @@
-"""The embedded default: a small trained model, its neuron dataset, and the sources and licences of its texts."""
+"""The embedded model "tiny": a small trained model, its neuron datasets, and the sources and licences of its texts."""

@@ -1,4 +1,4 @@
-"""Transformers that can be recorded and intervened on, and everything that loads them."""
+"""Transformers that can be recorded and intervened on, and how they are loaded."""
 
 import lazy_loader
 

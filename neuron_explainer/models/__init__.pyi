@@ -1,3 +1,7 @@
+from .autoencoders.formats import register_autoencoder_format
+from .autoencoders.load_autoencoder import load_autoencoder
+from .autoencoders.load_autoencoders import load_autoencoders
+from .checkpoints.formats import register_checkpoint_format
 from .checkpoints.load_model import load_model
 from .families.registry import register_family
 from .generation.sampling import Sampling
@@ -18,7 +22,11 @@ __all__ = [
     "Transformer",
     "TransformerConfig",
     "get_default_device",
+    "load_autoencoder",
+    "load_autoencoders",
     "load_model",
+    "register_autoencoder_format",
+    "register_checkpoint_format",
     "register_family",
     "register_model",
 ]

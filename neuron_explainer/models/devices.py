@@ -1,4 +1,4 @@
-"""Which device and which number type are meant."""
+"""Devices and dtypes, from what a caller gives."""
 
 import torch
 
@@ -13,39 +13,45 @@ _DTYPE_BY_NAME = {
 
 
 def get_default_device() -> torch.device:
-    """The current CUDA device if there is one, else the CPU. MPS is used only when it is asked for by name."""
+    """The current CUDA device if available, else the CPU. MPS is used only if it is named."""
     return as_device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def as_device(device: torch.device | str | None) -> torch.device:
-    """The device that is meant: the default one for None; "cuda" means the current CUDA device, with its number.
+    """A device by itself or by name: None means the default one; "cuda" the current CUDA device, with its number.
 
     Raises:
-        InvalidRequestError: there is no such device, or it cannot be used here.
+        InvalidRequestError: it is not a device, or is not available here.
+
+    >>> as_device("cpu")
+    device(type='cpu')
     """
     if device is None:
         return get_default_device()
     try:
         found = torch.device(device)
     except (RuntimeError, TypeError) as error:
-        raise InvalidRequestError(f"{device!r} is no device; give 'cpu', 'cuda', 'cuda:0' or 'mps'.") from error
+        raise InvalidRequestError(f"{device!r} is not a device. Give 'cpu', 'cuda', 'cuda:0' or 'mps'.") from error
     if found.type == "cuda":
         if not torch.cuda.is_available():
-            raise InvalidRequestError("There is no CUDA device here (torch.cuda.is_available() is False); use 'cpu'.")
+            raise InvalidRequestError("CUDA is not available (torch.cuda.is_available() is False). Use 'cpu'.")
         if found.index is not None and found.index >= torch.cuda.device_count():
-            raise InvalidRequestError(f"There is no {found}: there are {torch.cuda.device_count()} CUDA devices.")
-        # Tensors always name their device by number, and devices are compared.
+            raise InvalidRequestError(f"{found} does not exist: there are {torch.cuda.device_count()} CUDA devices.")
+        # Tensors name their device with its number, and devices are compared.
         return torch.device("cuda", torch.cuda.current_device() if found.index is None else found.index)
     if found.type == "mps" and not torch.backends.mps.is_available():
-        raise InvalidRequestError("There is no MPS device here; use 'cpu'.")
+        raise InvalidRequestError("MPS is not available. Use 'cpu'.")
     return found
 
 
 def as_dtype(dtype: torch.dtype | str | None, default: torch.dtype = torch.float32) -> torch.dtype:
-    """The floating-point type that is meant, by itself or by name.
+    """A floating-point dtype by itself or by name; `default` for None.
 
     Raises:
-        UnknownNameError: it is none of those that models run in.
+        UnknownNameError: models do not run in this dtype.
+
+    >>> as_dtype("bfloat16")
+    torch.bfloat16
     """
     if dtype is None:
         return default

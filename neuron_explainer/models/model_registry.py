@@ -1,4 +1,4 @@
-"""Models that have a name: what the names stand for. Nothing here imports torch or looks at the network."""
+"""The models that have a name. Nothing here imports torch or uses the network."""
 
 import importlib.util
 from dataclasses import dataclass
@@ -11,13 +11,13 @@ EMBEDDED_FOLDER = Path(__file__).parent.parent / "data" / "tiny"
 
 @dataclass(frozen=True, kw_only=True)
 class RegisteredModel:
-    """A model with a name, and where it comes from: the first of these that is there.
+    """A model with a name, and where it is: a path, a package or a hub id. The first one that exists is used.
 
     Attributes:
-        name: what `load_model` is given.
+        name: the name for `load_model`.
         description: one line for people.
         path: a folder or file on this machine.
-        package: an installed package that carries the model as a GGUF file.
+        package: an installed package that contains the model as a GGUF file.
         hub_id: the model on the Hugging Face hub, `owner/name`.
     """
 
@@ -28,10 +28,10 @@ class RegisteredModel:
     hub_id: str | None = None
 
     def source(self) -> str:
-        """The path of the model's files, or, where none are on this machine, its hub id.
+        """The path of the model's files; its hub id if they are not on this machine.
 
         Raises:
-            InvalidRequestError: it is nowhere to be found.
+            InvalidRequestError: the model is not on this machine and has no hub id.
         """
         if self.path is not None and self.path.exists():
             return str(self.path)
@@ -40,12 +40,12 @@ class RegisteredModel:
         if self.hub_id is not None:
             return self.hub_id
         raise InvalidRequestError(
-            f"The model {self.name!r} is not on this machine: there is no {self.path or self.package}."
+            f"The model {self.name!r} is not on this machine: {self.path or self.package} does not exist."
         )
 
 
 def gguf_file_of_package(package: str) -> Path | None:
-    """The GGUF file that an installed package carries, found without importing the package; None if there is none."""
+    """The GGUF file in an installed package, found without importing the package; None if there is no such file."""
     spec = importlib.util.find_spec(package)
     if spec is None or spec.origin is None:
         return None
@@ -61,7 +61,7 @@ def _gpt2(size: str, hub_name: str, n_parameters: str) -> RegisteredModel:
 MODEL_REGISTRY: dict[str, RegisteredModel] = {
     model.name: model
     for model in (
-        RegisteredModel(name="tiny", description="the small model that comes with this library", path=EMBEDDED_FOLDER),
+        RegisteredModel(name="tiny", description="a small model that comes with this library", path=EMBEDDED_FOLDER),
         _gpt2("small", "gpt2", "124 million parameters"),
         _gpt2("medium", "gpt2-medium", "355 million parameters"),
         _gpt2("large", "gpt2-large", "774 million parameters"),
@@ -78,29 +78,32 @@ MODEL_REGISTRY: dict[str, RegisteredModel] = {
 
 
 def register_model(model: RegisteredModel, *, replace: bool = False) -> None:
-    """Let `load_model` know a model by name.
+    """Give a model a name for `load_model`.
+
+    Example:
+        ne.register_model(ne.RegisteredModel(name="mine", description="my model", path=Path("models/mine")))
 
     Raises:
-        InvalidRequestError: the name is taken and `replace` is not set, looks like a hub id or a path, or nothing says
-            where the model is.
+        InvalidRequestError: the name is taken and `replace` is not set, the name looks like a hub id or a path, or the
+            model has no path, package or hub id.
     """
     if not model.name or "/" in model.name or "\\" in model.name:
-        raise InvalidRequestError(f"{model.name!r} looks like a hub id or a path; a registered name has no slash.")
+        raise InvalidRequestError(f"{model.name!r} looks like a hub id or a path. Choose a name without a slash.")
     if model.path is None and model.package is None and model.hub_id is None:
-        raise InvalidRequestError(f"Say where the model {model.name!r} is: a path, a package or a hub_id.")
+        raise InvalidRequestError(f"Say where the model {model.name!r} is: give a path, a package or a hub_id.")
     if model.name in MODEL_REGISTRY and not replace:
         raise InvalidRequestError(
-            f"There already is a model {model.name!r} ({MODEL_REGISTRY[model.name].description}). Choose another name, "
-            "or pass replace=True."
+            f"The name {model.name!r} is taken ({MODEL_REGISTRY[model.name].description}). Choose another name, or "
+            "pass replace=True."
         )
     MODEL_REGISTRY[model.name] = model
 
 
 def get_registered_model(name: str) -> RegisteredModel:
-    """The model of that name.
+    """The model with this name.
 
     Raises:
-        UnknownNameError: there is none; the error lists those that there are.
+        UnknownNameError: no model has it; the error names the nearest ones.
     """
     if name not in MODEL_REGISTRY:
         raise UnknownNameError(

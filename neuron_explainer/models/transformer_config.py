@@ -1,4 +1,4 @@
-"""What a transformer of any supported family is made of: sizes, and the choices in which families differ."""
+"""The description of a transformer of any supported family: sizes, and the options in which families differ."""
 
 import math
 from dataclasses import dataclass
@@ -13,15 +13,16 @@ QkvLayout = Literal["fused", "fused_by_head", "separate"]
 
 @dataclass(frozen=True, kw_only=True)
 class RotaryConfig:
-    """Rotary position embedding: pairs of channels turned by an angle that grows with the position.
+    """Rotary position embedding (Su et al. 2021): pairs of channels rotated by an angle that grows with the position.
 
     Attributes:
-        n_channels: how many of a head's channels, from the first on, are turned; channel i pairs with i + n_channels/2.
-        base: the angles' base ("theta"): pair i turns by position * base^(-2i / n_channels).
-        scaling: how the angles are stretched for long contexts: None, by a constant `factor` ("linear"), or by Llama
-            3's rule ("llama3": long wavelengths by `factor`, short ones not, a smooth step between).
+        n_channels: how many of a head's channels, from the first on, are rotated. Channel i is paired with channel
+            i + n_channels / 2.
+        base: the base of the angles ("theta"): pair i is rotated by position * base^(-2 i / n_channels) radians.
+        scaling: how wavelengths are stretched for long contexts: not (None), all by `factor` ("linear"), or by Llama
+            3's rule ("llama3": long ones by `factor`, short ones not at all, with a smooth step between).
         factor: the stretch.
-        low_frequency_factor, high_frequency_factor, original_context_length: Llama 3's three other constants.
+        low_frequency_factor, high_frequency_factor, original_context_length: the other three constants of Llama 3.
     """
 
     n_channels: int
@@ -35,31 +36,35 @@ class RotaryConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class TransformerConfig:
-    """One description for all families; see `neuron_explainer.models.families` for how each one fills it.
+    """The config of a transformer of any family; `neuron_explainer.models.families` fills it from other configs.
 
     Attributes:
         model_type: the family's name in Hugging Face configs, such as "gpt2".
         n_layers, n_heads, n_key_value_heads, d_model, d_head, d_mlp, vocab_size, max_context_length: sizes. `d_mlp` is
             the number of neurons in a layer.
         norm_kind: how the residual stream is normalised.
-        norm_epsilon: what is added to the variance (or mean square).
-        norm_gain_offset: what is added to the stored gains (1 in gemma2, whose gains are stored less one).
-        activation_function: the neurons' nonlinearity, a key of `layers.mlp.ACTIVATION_FUNCTIONS`.
+        norm_epsilon: added to the variance (or mean square).
+        norm_gain_offset: added to the stored gains (1 in gemma2, which stores each gain minus 1).
+        activation_function: the neurons' activation function, a key of `layers.mlp.ACTIVATION_FUNCTIONS`.
         gated_mlp: whether a neuron is act(gate) * up rather than act(input).
-        parallel_residual: whether the MLP reads the residual stream before attention's write, not after it.
+        parallel_residual: whether the MLP reads the residual stream before attention writes to it.
         learned_positions: whether a position embedding is added to the token embedding.
-        rotary: the rotary embedding of queries and keys, None for none.
-        attention_scale_by_layer: what multiplies query · key, 1/sqrt(d_head) in most families. Recorded queries and
-            keys each carry its square root.
-        sliding_window_by_layer: how many tokens, itself included, a token may attend to; None = all before it.
-        query_key_norm: whether each head's queries and keys are RMS-normalised before the rotary embedding.
-        post_norms: whether what attention and the MLP write is normalised before it is added (gemma2).
-        attention_softcap, logits_softcap: c in c*tanh(x/c), applied to attention logits and to logits.
-        embedding_scale: what multiplies the token embedding.
+        rotary: the rotary embedding of queries and keys; None if there is no rotary embedding.
+        attention_scale_by_layer: the factor of query · key, 1/sqrt(d_head) in most families. Recorded queries and keys
+            are each multiplied by its square root.
+        sliding_window_by_layer: how many tokens, itself included, a token may attend to; None means all up to itself.
+        query_key_norm: whether the queries and keys of each head are RMS-normalised before the rotary embedding.
+        post_norms: whether the outputs of attention and of the MLP are normalised before they are added (gemma2).
+        attention_softcap, logits_softcap: c in c * tanh(x / c), applied to attention logits and to logits.
+        embedding_scale: the factor of the token embedding.
         qkv_bias, attention_output_bias, mlp_bias, unembedding_bias: which linear maps have a bias.
-        qkv_layout: how the query, key and value weights lie: one matrix with all queries, then all keys, then all
-            values ("fused"), one matrix with query, key, value of head after head ("fused_by_head"), or three.
+        qkv_layout: how the query, key and value weights are stored: one matrix with all queries, all keys, all values
+            ("fused"); one matrix with query, key, value of head after head ("fused_by_head"); or three matrices
+            ("separate").
         tied_unembedding: whether the unembedding is the token embedding.
+
+    Raises:
+        MisconfiguredError: a size is less than 1, or sizes contradict each other.
     """
 
     model_type: str
@@ -96,7 +101,7 @@ class TransformerConfig:
     def __post_init__(self) -> None:
         for name in ("n_layers", "n_heads", "n_key_value_heads", "d_model", "d_head", "d_mlp", "vocab_size"):
             if getattr(self, name) < 1:
-                raise MisconfiguredError(f"{name} is {getattr(self, name)}; a transformer has at least one.")
+                raise MisconfiguredError(f"{name} is {getattr(self, name)}; it must be at least 1.")
         if self.n_heads % self.n_key_value_heads:
             raise MisconfiguredError(
                 f"{self.n_heads} heads cannot share {self.n_key_value_heads} key/value heads evenly."
@@ -108,7 +113,7 @@ class TransformerConfig:
         for name in ("attention_scale_by_layer", "sliding_window_by_layer"):
             if len(getattr(self, name)) != self.n_layers:
                 raise MisconfiguredError(
-                    f"{name} has {len(getattr(self, name))} entries for {self.n_layers} layers; give one a layer."
+                    f"{name} has {len(getattr(self, name))} entries for {self.n_layers} layers. Give one per layer."
                 )
 
     @property
@@ -117,7 +122,7 @@ class TransformerConfig:
         return self.n_heads // self.n_key_value_heads
 
     def size_of(self, dimension: Dimension) -> int | None:
-        """The length of an axis; None where the prompt or an autoencoder decides it, not the model."""
+        """The length of an axis; None if it depends on the prompt or on an autoencoder."""
         return {
             Dimension.ATTN_HEADS: self.n_heads,
             Dimension.QUERY_AND_KEY_CHANNELS: self.d_head,

@@ -1,6 +1,7 @@
-"""A model's weights by their places, in the same shapes whatever the family."""
+"""A model's weights by name, in the same shapes for every family."""
 
 from collections.abc import Callable
+from typing import SupportsIndex
 
 from jaxtyping import Float
 from torch import Tensor
@@ -8,6 +9,7 @@ from torch import Tensor
 from neuron_explainer.errors import InvalidRequestError
 from neuron_explainer.models.layers.block import Block
 from neuron_explainer.models.transformer import Transformer
+from neuron_explainer.vocabulary.checks import checked_layer
 from neuron_explainer.vocabulary.nodes import AttnSubNode
 from neuron_explainer.vocabulary.weights import WeightLocationType
 
@@ -36,35 +38,29 @@ _WITHIN_LAYER: dict[WeightLocationType, Callable[[Block], Tensor | None]] = {
 }
 
 
-def weight_at(model: Transformer, location: WeightLocationType, layer: int | None) -> Float[Tensor, "..."]:
-    """A weight in the shape of `location.shape`: a view of the model's own where that is possible.
+def weight_at(model: Transformer, weight_type: WeightLocationType, layer: SupportsIndex | None) -> Float[Tensor, "..."]:
+    """A weight in the shape of `weight_type.shape`: a view of the model's own weight if possible.
 
     Args:
         model: the model.
-        location: which weight. Keys and values that several heads share are repeated for each head. What a family
-            stores in parts is put together: the embedding is what enters the residual stream, and a gain what the
-            normalised input is multiplied by.
+        weight_type: which weight. Keys and values that several heads share are repeated for each head. Factors and
+            offsets of a family are included: the embedding is what enters the residual stream, and a gain is the factor
+            of the normalised input.
         layer: which layer; None for the weights that a model has once.
 
     Raises:
-        InvalidRequestError: a layer is missing, is not there, or is given for what has none; or this family has no such
-            weight.
+        InvalidRequestError: the model does not have this layer or weight, a layer is missing, or one is given for a
+            weight without layers.
     """
-    if location.has_no_layers:
+    if weight_type.has_no_layers:
         if layer is not None:
-            raise InvalidRequestError(f"A model has one {location.value}, not one a layer; leave the layer out.")
-        weight = _OUTER[location](model)
+            raise InvalidRequestError(f"{weight_type.value} has no layers. Leave the layer out.")
+        weight = _OUTER[weight_type](model)
     else:
-        n_layers = model.config.n_layers
-        if layer is None or not 0 <= layer < n_layers:
-            raise InvalidRequestError(
-                f"{location.value} is asked for in layer {layer}; layers are 0 to {n_layers - 1}."
-            )
-        block = model.blocks[layer]
-        assert isinstance(block, Block)
-        weight = _WITHIN_LAYER[location](block)
+        block = model.blocks[checked_layer(layer, model.config.n_layers, weight_type.value)]
+        weight = _WITHIN_LAYER[weight_type](block)
     if weight is None:
-        raise InvalidRequestError(f"A {model.config.model_type} model has no {location.value}.")
+        raise InvalidRequestError(f"A {model.config.model_type} model has no {weight_type.value}.")
     return weight.detach()
 
 

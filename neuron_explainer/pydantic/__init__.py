@@ -1,4 +1,4 @@
-"""Base models for what travels as JSON: camelCase on the wire, snake_case in Python, hashable where frozen."""
+"""Base classes for pydantic models: camelCase in JSON and snake_case in Python, hashable, immutable."""
 
 from neuron_explainer.pydantic.base_models import CamelCaseBaseModel, HashableBaseModel, immutable
 

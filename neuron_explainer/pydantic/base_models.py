@@ -1,4 +1,4 @@
-"""The three pieces that the project's wire models are built from."""
+"""Base classes for the pydantic models of this package."""
 
 from typing import TypeVar
 
@@ -9,7 +9,13 @@ ModelT = TypeVar("ModelT", bound=BaseModel)
 
 
 class CamelCaseBaseModel(BaseModel):
-    """A model whose JSON keys are camelCase; it is constructed with either spelling."""
+    """A model whose JSON keys are camelCase. Its constructor accepts both spellings.
+
+    >>> class Node(CamelCaseBaseModel):
+    ...     layer_index: int
+    >>> Node(layer_index=3).model_dump_json(by_alias=True)
+    '{"layerIndex":3}'
+    """
 
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True)
 
@@ -25,9 +31,9 @@ def _hashable(value: object) -> object:
 
 
 class HashableBaseModel(BaseModel):
-    """A model that hashes by its type and its fields' values, lists and dicts among them.
+    """A model that is hashed by its type and its fields' values, including lists and dicts.
 
-    Equal models have equal hashes. Change no field of one that is a key of a dict: `immutable` sees to that.
+    Equal models have equal hashes. Do not change a model that is a key of a dict; `immutable` prevents it.
     """
 
     def __hash__(self) -> int:
@@ -35,7 +41,7 @@ class HashableBaseModel(BaseModel):
 
 
 def immutable(cls: type[ModelT]) -> type[ModelT]:
-    """Class decorator: assigning to a field of an instance raises `pydantic.ValidationError`."""
+    """Class decorator that makes instances immutable: assigning to a field raises `pydantic.ValidationError`."""
     cls.model_config["frozen"] = True
     cls.model_rebuild(force=True)
     return cls

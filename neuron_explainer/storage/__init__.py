@@ -1,4 +1,4 @@
-"""Bytes from the network, the disk cache and local files."""
+"""Reads bytes from the network (through the disk cache) and from local files, and writes files atomically."""
 
 import lazy_loader
 

@@ -1,4 +1,4 @@
-"""Files that are either wholly there or not at all."""
+"""Writes files atomically: a file is written whole or not at all."""
 
 import contextlib
 import os
@@ -11,12 +11,20 @@ TEMPORARY_SUFFIX = ".partial"
 
 @contextlib.contextmanager
 def replaced_atomically(path: str | os.PathLike[str], *, durable: bool = True) -> Iterator[Path]:
-    """Gives a temporary path beside `path`; when the block ends well, what was written there becomes `path`.
+    """Context manager that yields a temporary path beside `path`, and renames that file to `path` at the end.
 
-    A reader sees the old file or the new one, never a part, and the bytes are on the disk before the name changes. When
-    the block fails, `path` is as it was and the temporary file is gone. A process that is killed leaves at most a file
-    whose name ends in `.partial`. Missing folders are made. Not `durable`, a power cut may still cost the new file: for
-    what is checked when it is read, and can be had again.
+    A reader sees the old file or the new one, never a part. If the block raises, `path` is unchanged and the temporary
+    file is removed. A killed process leaves at most a file whose name ends in `.partial`. Missing folders are created.
+
+    Args:
+        path: the file to write.
+        durable: whether to flush the file to the disk before it is renamed. Without it, a power cut may lose the new
+            file; that is enough for files that are checked when read and can be downloaded again.
+
+    An example:
+
+        with replaced_atomically("result.json") as temporary:
+            temporary.write_text("[]")
     """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -25,7 +33,7 @@ def replaced_atomically(path: str | os.PathLike[str], *, durable: bool = True) -
         temporary.touch()
         usual_mode = temporary.stat().st_mode
         yield temporary
-        temporary.chmod(usual_mode)  # some writers make files that their owner alone can read
+        temporary.chmod(usual_mode)  # some writers create files that only their owner can read
         if durable:
             _flush_to_disk(temporary)
         os.replace(temporary, target)
@@ -37,15 +45,15 @@ def replaced_atomically(path: str | os.PathLike[str], *, durable: bool = True) -
 
 
 def write_bytes_atomically(path: str | os.PathLike[str], content: bytes, *, durable: bool = True) -> None:
-    """Write `content` to `path` by `replaced_atomically`."""
+    """Write `content` to `path` atomically; see `replaced_atomically`."""
     with replaced_atomically(path, durable=durable) as temporary:
         temporary.write_bytes(content)
 
 
 def _flush_to_disk(path: Path) -> None:
-    """Ask the system to keep what it holds of a file, or of a folder's names, on the disk."""
+    """Flush a file, or the names in a folder, from the system's buffers to the disk."""
     is_folder = path.is_dir()
-    if is_folder and os.name == "nt":  # Windows opens no folders
+    if is_folder and os.name == "nt":  # Windows cannot open folders
         return
     descriptor = os.open(path, os.O_RDONLY if is_folder else os.O_RDWR)
     try:

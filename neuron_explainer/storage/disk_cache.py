@@ -1,11 +1,12 @@
-"""The disk cache: what was downloaded before need not be downloaded again, and is there without a network.
+"""The disk cache of downloads: each file is downloaded once, and can be read later without a network.
 
-A body lies under the name of its own SHA-256, in `bodies/`; an entry, in `entries/` under the SHA-256 of the address,
-names the body, its size and its ETag. Both are written by renaming a finished file, a body before its entry. So a
-reader in another process meets an old entry or a new one; a process that is killed leaves unfinished files alone, under
-`unfinished/`, which nobody reads. Every read checks the body against its name; what does not agree is dropped.
+A downloaded body is stored in `bodies/` under its own SHA-256. An entry in `entries/`, under the SHA-256 of the
+address, holds the body's name, its size and its ETag. Both are written to temporary files and renamed, the body before
+its entry. So another process sees an old entry or a new one, and a killed process leaves only files in `unfinished/`,
+which are never read. Every read checks the body against its name; a broken entry is dropped.
 
-The folder is the user's cache folder. The environment variable NEURON_EXPLAINER_CACHE names another, or says `off`.
+The folder is in the user's cache folder. The environment variable NEURON_EXPLAINER_CACHE sets another folder, or turns
+the cache off with the value `off`.
 """
 
 import contextlib
@@ -33,7 +34,7 @@ _LOG = logging.getLogger(__name__)
 
 
 class _Entry(msgspec.Struct, frozen=True):
-    """What an entry's file holds."""
+    """The contents of an entry's file."""
 
     url: str
     sha256: str
@@ -43,23 +44,23 @@ class _Entry(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True)
 class CachedFile:
-    """A downloaded body in the cache, checked: its file, and the version that the server called it."""
+    """A downloaded file in the cache, checked: its path, and the ETag that the server gave it (None if none)."""
 
     path: Path
     etag: str | None
 
 
 class DiskCache:
-    """A cache of downloads in a folder, which several processes may use at once."""
+    """A cache of downloads in a folder. Several processes may use it at the same time."""
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         self.folder = Path(folder)
         self._root = self.folder / _VERSION_FOLDER
-        # Large bodies are hashed once a process, as long as size and time of change stay.
+        # A process hashes a large body once, while its size and modification time stay the same.
         self._checked: set[tuple[str, int, int, int]] = set()
 
     def find(self, url: str) -> CachedFile | None:
-        """What is cached of an address; None if nothing is, or nothing sound."""
+        """The cached file of an address; None if there is none, or if it is broken."""
         entry_path = self._entry_path(url)
         try:
             entry = msgspec.json.decode(entry_path.read_bytes(), type=_Entry)
@@ -68,9 +69,9 @@ class DiskCache:
         except (OSError, msgspec.MsgspecError, ValueError) as error:
             self._drop_broken(url, f"its entry cannot be read: {error}")
             return None
-        is_sound = entry.url == url and _is_hash(entry.sha256)
+        is_valid = entry.url == url and _is_hash(entry.sha256)
         body = self._body_path(entry.sha256)
-        problem = self._body_problem(body, entry) if is_sound else "its entry is another address's"
+        problem = self._body_problem(body, entry) if is_valid else "its entry belongs to another address"
         if problem is not None:
             self._drop_broken(url, problem)
             return None
@@ -78,7 +79,7 @@ class DiskCache:
 
     @contextlib.contextmanager
     def unfinished_file(self) -> Iterator[BufferedRandom]:
-        """A file to download into, for `keep`; gone afterwards unless it was kept."""
+        """Context manager that yields a file to download into. It is removed at the end unless `keep` took it."""
         folder = self._root / "unfinished"
         folder.mkdir(parents=True, exist_ok=True)
         _remove_abandoned(folder)
@@ -90,12 +91,12 @@ class DiskCache:
             path.unlink(missing_ok=True)
 
     def keep(self, url: str, file: BufferedRandom, etag: str | None) -> CachedFile:
-        """Make what was downloaded into an `unfinished_file` the cached body of an address, and close the file."""
+        """Make an `unfinished_file` the cached file of an address. Closes the file."""
         file.flush()
         file.seek(0)
         digest = hashlib.file_digest(file, "sha256").hexdigest()
         n_bytes = file.seek(0, os.SEEK_END)
-        file.close()  # Windows renames no open file
+        file.close()  # Windows cannot rename an open file
         body = self._body_path(digest)
         body.parent.mkdir(parents=True, exist_ok=True)
         os.replace(file.name, body)
@@ -103,15 +104,20 @@ class DiskCache:
         return CachedFile(body, etag)
 
     def drop(self, url: str) -> None:
-        """Forget what is cached of an address."""
+        """Remove the entry of an address."""
         self._entry_path(url).unlink(missing_ok=True)
 
-    def clear(self) -> int:
-        """Remove everything in the cache, and nothing else in its folder; how many bytes that freed."""
-        freed = 0
+    def n_bytes(self) -> int:
+        """How many bytes the cache takes."""
+        total = 0
         for path in self._root.rglob("*"):
-            with contextlib.suppress(FileNotFoundError):  # another process may be clearing, too
-                freed += path.stat().st_size if path.is_file() else 0
+            with contextlib.suppress(FileNotFoundError):  # another process may clear the cache, too
+                total += path.stat().st_size if path.is_file() else 0
+        return total
+
+    def clear(self) -> int:
+        """Remove everything in the cache, but no other file in its folder. Returns the bytes freed."""
+        freed = self.n_bytes()
         shutil.rmtree(self._root, ignore_errors=True)
         self._checked.clear()
         return freed
@@ -124,7 +130,7 @@ class DiskCache:
         return self._root / "bodies" / digest[:2] / digest
 
     def _write_entry(self, entry: _Entry) -> None:
-        # What a power cut leaves is checked when it is read: no need to wait for the disk.
+        # Entries are checked when read, so there is no need to wait for the disk.
         write_bytes_atomically(self._entry_path(entry.url), msgspec.json.encode(entry), durable=False)
 
     def _body_problem(self, body: Path, entry: _Entry) -> str | None:
@@ -135,7 +141,7 @@ class DiskCache:
                 if version in self._checked:
                     return None
                 if status.st_size != entry.n_bytes or hashlib.file_digest(file, "sha256").hexdigest() != entry.sha256:
-                    return "its body is not what was downloaded"
+                    return "its body differs from the download"
         except OSError as error:
             return f"its body cannot be read: {error}"
         if entry.n_bytes > _LARGE_BYTES:
@@ -149,7 +155,7 @@ class DiskCache:
 
 
 def cache_folder() -> Path | None:
-    """The folder of the disk cache; None where NEURON_EXPLAINER_CACHE says `off`."""
+    """The folder of the disk cache; None if NEURON_EXPLAINER_CACHE is `off`."""
     setting = os.environ.get(CACHE_VARIABLE, "")
     if setting.strip().lower() == "off":
         return None
@@ -160,15 +166,20 @@ _CACHES: dict[Path, DiskCache] = {}
 
 
 def default_cache() -> DiskCache | None:
-    """The disk cache of `cache_folder()`; None where it is off."""
+    """The disk cache in `cache_folder()`; None if the cache is off."""
     folder = cache_folder()
     return None if folder is None else _CACHES.setdefault(folder, DiskCache(folder))
 
 
 def clear_cache() -> int:
-    """Remove everything that was downloaded to the disk cache; how many bytes that freed.
+    """Remove all downloads from the disk cache.
 
-    Neuron datasets on a local disk, and what is embedded in this package, are not touched.
+    Local neuron datasets, and the dataset and model inside this package, are not touched.
+
+    Returns:
+        The number of bytes freed.
+
+    An example: `ne.clear_cache()`.
     """
     cache = default_cache()
     return 0 if cache is None else cache.clear()
@@ -179,7 +190,7 @@ def _is_hash(text: str) -> bool:
 
 
 def _remove_abandoned(folder: Path) -> None:
-    """Remove files that a killed process left; those of a living one are not so old."""
+    """Remove files that a killed process left behind. A running download's file is newer."""
     with contextlib.suppress(OSError):
         for path in folder.iterdir():
             if time.time() - path.stat().st_mtime > _ABANDONED_SECONDS:

@@ -1,4 +1,4 @@
-"""One download: status checked, size bounded, broken-off answers tried again."""
+"""Downloads one file: checks the status, limits the size, and retries a download that is cut off."""
 
 import contextlib
 import time
@@ -19,20 +19,20 @@ _PIECE_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What a server said beside the body.
+class DownloadResult:
+    """What a server answered, apart from the body.
 
     Attributes:
-        etag: the version's name, None where the server gives none.
-        is_unchanged: it said 304, and there is no body: the version that was named is the present one.
+        etag: the ETag, which names the file's version; None if the server sent none.
+        is_unchanged: the server answered 304: the caller's version is up to date, and there is no body.
     """
 
     etag: str | None
     is_unchanged: bool = False
 
 
-class _BrokenOff(Exception):
-    """An answer ended before its end."""
+class _CutOff(Exception):
+    """A download ended early."""
 
 
 def download(
@@ -42,20 +42,20 @@ def download(
     *,
     known_etag: str | None = None,
     settings: HttpSettings = DEFAULT_SETTINGS,
-) -> Answer:
-    """Read an http(s) address into `sink`.
+) -> DownloadResult:
+    """Download an http(s) address into `sink`.
 
     Args:
         url: the address.
-        sink: an empty, seekable binary file; an answer that breaks off is taken back out of it.
-        most_bytes: the size allowed, after decompression.
-        known_etag: the version that the caller has; if it is the present one, no body is sent.
+        sink: an empty, seekable binary file. It is emptied again before a retry.
+        most_bytes: the largest size allowed, after decompression.
+        known_etag: the ETag of the caller's version; if it is up to date, the server sends no body.
         settings: time-outs and retries.
 
     Raises:
         MissingFileError: the server answered 404 or 410.
-        TooLargeError: there are more than `most_bytes`.
-        DownloadError: unreachable, broken off every time, or answered with another error.
+        TooLargeError: the file is larger than `most_bytes`.
+        DownloadError: the server could not be reached, every attempt was cut off, or it answered with another error.
     """
     problem = ""
     for attempt in range(settings.retries + 1):
@@ -65,18 +65,19 @@ def download(
         sink.truncate()
         try:
             return _download_once(url, sink, most_bytes, known_etag, settings)
-        except _BrokenOff as error:
+        except _CutOff as error:
             problem = str(error)
-    raise DownloadError(without_secrets(url), f"the answer broke off, {settings.retries + 1} times over: {problem}")
+    attempts = f"attempts: {settings.retries + 1}"
+    raise DownloadError(without_secrets(url), f"the download was cut off ({attempts}): {problem}")
 
 
 def exists_at(url: str, settings: HttpSettings = DEFAULT_SETTINGS) -> bool:
-    """Whether there is something at an http(s) address.
+    """Whether a file exists at an http(s) address.
 
     Raises:
-        DownloadError: the server could not be reached, or answered neither that there is nor that there is not.
+        DownloadError: the server could not be reached, or answered with an error other than 404 or 410.
     """
-    # Not HEAD, which some servers refuse: the body of a GET is not read.
+    # Some servers refuse HEAD, so this is a GET whose body is not read.
     with _answered(url, {}, settings) as response:
         if response.status_code in (404, 410):
             return False
@@ -84,11 +85,13 @@ def exists_at(url: str, settings: HttpSettings = DEFAULT_SETTINGS) -> bool:
         return True
 
 
-def _download_once(url: str, sink: BinaryIO, most_bytes: int, known_etag: str | None, settings: HttpSettings) -> Answer:
+def _download_once(
+    url: str, sink: BinaryIO, most_bytes: int, known_etag: str | None, settings: HttpSettings
+) -> DownloadResult:
     headers = {"Accept-Encoding": "gzip"} | ({"If-None-Match": known_etag} if known_etag else {})
     with _answered(url, headers, settings) as response:
         if response.status_code == 304 and known_etag:
-            return Answer(known_etag, is_unchanged=True)
+            return DownloadResult(known_etag, is_unchanged=True)
         _check_status(url, response)
         n_bytes = 0
         for piece in _decompressed(url, response, _pieces(response, settings)):
@@ -96,35 +99,33 @@ def _download_once(url: str, sink: BinaryIO, most_bytes: int, known_etag: str | 
             if n_bytes > most_bytes:
                 raise TooLargeError(without_secrets(url), most_bytes)
             sink.write(piece)
-        return Answer(response.headers.get("ETag"))
+        return DownloadResult(response.headers.get("ETag"))
 
 
 @contextlib.contextmanager
 def _answered(url: str, headers: dict[str, str], settings: HttpSettings) -> Iterator[requests.Response]:
-    """The answer's head, its body not yet read; closed afterwards."""
+    """Context manager that yields the response, its body not yet read, and closes it."""
     try:
         response = http_session(settings).get(
             url, headers=headers, stream=True, timeout=(settings.connect_timeout, settings.read_timeout)
         )
     except requests.exceptions.InvalidSchema as error:
-        raise DownloadError(without_secrets(url), f"it redirects to what is no http(s) address: {error}") from None
+        raise DownloadError(without_secrets(url), f"it redirects to an address that is not http(s): {error}") from None
     except (requests.exceptions.InvalidURL, urllib3.exceptions.LocationParseError):
-        # its message holds the whole address
-        raise DownloadError(
-            without_secrets(url), "its host or port, or those of what it redirects to, cannot be any"
-        ) from None
+        # The exception's own message would show the whole address, secrets included.
+        raise DownloadError(without_secrets(url), "invalid host or port (here or in a redirect)") from None
     except requests.exceptions.TooManyRedirects:
         raise DownloadError(without_secrets(url), "it redirects in circles") from None
     except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError, UnicodeError) as error:
-        problem = f"it could not be reached ({type(error).__name__}): {_without_address(error)}"
-        hint = "Without a network, what was downloaded before and what is on this machine still loads."
+        problem = f"the server could not be reached ({type(error).__name__}): {_without_address(error)}"
+        hint = "Without a network, local files and earlier downloads can still be loaded."
         raise DownloadError(without_secrets(url), f"{problem}. {hint}") from None
     with response:
         yield response
 
 
 def _without_address(error: Exception) -> str:
-    """The innermost reason: the outer ones repeat the address with its query."""
+    """The innermost reason of an exception. The outer messages repeat the address with its query."""
     reason: object = error
     while isinstance(reason, Exception):
         causes = (argument for argument in reason.args if isinstance(argument, Exception))
@@ -138,32 +139,32 @@ def _without_address(error: Exception) -> str:
 def _check_status(url: str, response: requests.Response) -> None:
     status = response.status_code
     if status in (404, 410):
-        raise MissingFileError(without_secrets(url), f"the server answered {status}, there is nothing here")
+        raise MissingFileError(without_secrets(url), f"file not found (the server answered {status})")
     if status != 200:
         raise DownloadError(without_secrets(url), f"the server answered {status} {response.reason}", status)
 
 
 def _pieces(response: requests.Response, settings: HttpSettings) -> Iterator[bytes]:
-    """The body as it was sent. urllib3 checks it against Content-Length, and chunks against their lengths."""
+    """The body as sent, piece by piece. urllib3 checks it against Content-Length, or chunks against their lengths."""
     deadline = time.monotonic() + settings.total_timeout
     try:
         while piece := response.raw.read1(_PIECE_BYTES, decode_content=False):
             yield piece
             if time.monotonic() > deadline:
-                raise _BrokenOff(f"it took longer than {settings.total_timeout:g} s")
+                raise _CutOff(f"it took longer than {settings.total_timeout:g} s")
     except (urllib3.exceptions.HTTPError, OSError) as error:
-        raise _BrokenOff(_without_address(error)) from None
+        raise _CutOff(_without_address(error)) from None
 
 
 def _decompressed(url: str, response: requests.Response, pieces: Iterator[bytes]) -> Iterator[bytes]:
-    """The body's bytes, a bounded number at a time, however much a few compressed ones stand for."""
+    """The decompressed body, in pieces of bounded size, even if a few compressed bytes expand to many."""
     encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
     if encoding in ("identity", ""):
         yield from pieces
         return
     if encoding not in ("gzip", "x-gzip", "deflate"):
         raise DownloadError(
-            without_secrets(url), f"the server sent it compressed as {encoding[:40]!r}, which was not asked for"
+            without_secrets(url), f"the server used the compression {encoding[:40]!r}, which is unsupported"
         )
     decompressor = zlib.decompressobj(wbits=32 + zlib.MAX_WBITS)  # gzip or zlib, as its header says
     try:
@@ -173,6 +174,6 @@ def _decompressed(url: str, response: requests.Response, pieces: Iterator[bytes]
                 yield decompressor.decompress(pending, _PIECE_BYTES)
                 pending = decompressor.unconsumed_tail
     except zlib.error as error:
-        raise _BrokenOff(f"it cannot be decompressed: {error}") from None
+        raise _CutOff(f"it cannot be decompressed: {error}") from None
     if not decompressor.eof:
-        raise _BrokenOff("the compressed body is not whole")
+        raise _CutOff("the compressed body is incomplete")

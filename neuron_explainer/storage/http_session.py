@@ -1,4 +1,4 @@
-"""The pooled HTTP session: time-outs, retries with growing pauses, redirects to http(s) alone."""
+"""The shared HTTP session: pooled connections, retries with growing pauses, redirects only to http(s)."""
 
 import functools
 import os
@@ -15,10 +15,10 @@ _POOLED_CONNECTIONS = 32
 
 
 class BoundedRetry(urllib3.Retry):
-    """urllib3's Retry, but no server's Retry-After makes anybody wait longer than `backoff_max`."""
+    """urllib3's Retry, with the wait that a server's Retry-After asks for limited to `backoff_max`."""
 
     def get_retry_after(self, response: urllib3.BaseHTTPResponse) -> float | None:
-        """The seconds that the server asks to wait, bounded; None where it names none that can be understood."""
+        """The seconds that the server asks to wait, at most `backoff_max`; None if it gives no valid number."""
         try:
             asked = super().get_retry_after(response)
         except (urllib3.exceptions.InvalidHeader, ValueError, OverflowError):
@@ -28,7 +28,7 @@ class BoundedRetry(urllib3.Retry):
 
 @functools.lru_cache(maxsize=8)
 def http_session(settings: HttpSettings = DEFAULT_SETTINGS) -> requests.Session:
-    """The session that everything in this process shares; safe to use from several threads."""
+    """The session that all downloads of this process share. It is safe to use from several threads."""
     session = requests.Session()
     retry = BoundedRetry(
         total=settings.retries,
@@ -42,11 +42,11 @@ def http_session(settings: HttpSettings = DEFAULT_SETTINGS) -> requests.Session:
     session.mount("http://", adapter)
     session.mount("https://", adapter)
     session.max_redirects = 10
-    # Nothing here needs cookies, and a jar is the one part of a session that threads must not share.
+    # Cookies are not needed, and a cookie jar is the one part of a session that threads must not share.
     session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
     session.headers["User-Agent"] = "neuron-explainer-jupyter"
     return session
 
 
-if hasattr(os, "register_at_fork"):  # a child must not talk through its parent's connections
+if hasattr(os, "register_at_fork"):  # a child process must not use its parent's connections
     os.register_at_fork(after_in_child=http_session.cache_clear)

@@ -1,19 +1,21 @@
-"""How patient downloads are."""
+"""Time-outs and retries of downloads."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class HttpSettings:
-    """How patient a download is.
+    """Time-outs and retries of a download.
 
     Attributes:
-        retries: how many times it is tried again after a connection error, an answer that breaks off, 429 or 5xx.
-        pause: seconds before the second retry; each further one waits twice as long. The first follows at once.
-        longest_pause: seconds waited before a retry at most, also where the server's Retry-After asks for more.
-        connect_timeout: seconds until a connection must stand.
-        read_timeout: seconds until the next piece of an answer must come.
-        total_timeout: seconds that the body of one answer may take.
+        retries: how many times to retry after a connection error, a download that is cut off, or a status 429 or 5xx.
+        pause: seconds to wait before the second retry; doubled for each further one. The first retry is immediate.
+        longest_pause: the most seconds to wait before a retry, even if the server's Retry-After asks for more.
+        connect_timeout: seconds allowed to connect.
+        read_timeout: seconds allowed between two pieces of a body.
+        total_timeout: seconds allowed for the whole body.
+
+    An example: `load_neuron(address, 2, 5, settings=HttpSettings(retries=0, connect_timeout=1))`.
     """
 
     retries: int = 3

@@ -1,4 +1,4 @@
-"""Files on the local disk, read up to a size."""
+"""Reads local files, up to a limit of bytes."""
 
 import os
 from pathlib import Path
@@ -7,11 +7,11 @@ from neuron_explainer.errors import MissingFileError, TooLargeError
 
 
 def read_local_bytes(path: str | os.PathLike[str], most_bytes: int) -> bytes:
-    """A file's bytes.
+    """The bytes of a local file.
 
     Raises:
-        MissingFileError: there is no such file.
-        TooLargeError: it has more than `most_bytes`.
+        MissingFileError: the file does not exist.
+        TooLargeError: it is larger than `most_bytes`.
     """
     try:
         with Path(path).open("rb") as file:

@@ -1,4 +1,4 @@
-"""Where bytes can be: at an http(s) address or at a local path. Nothing else."""
+"""Locations of files: an http(s) address or a local path."""
 
 import os
 import re
@@ -6,23 +6,26 @@ from urllib.parse import urlsplit, urlunsplit
 
 from neuron_explainer.errors import UnsupportedLocationError
 
-# Two letters at least: one letter and a colon is a drive.
+# At least two letters: one letter and a colon is a Windows drive.
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):")
 
 
 def is_url(location: str | os.PathLike[str]) -> bool:
-    """Whether a location is an http(s) address, rather than a local path.
+    """Whether a location is an http(s) address; otherwise it is a local path.
 
     Raises:
-        UnsupportedLocationError: it is an address of another kind, such as file://, s3:// or az://, or a malformed one.
+        UnsupportedLocationError: it is an address of another kind, such as file://, s3:// or az://, or is malformed.
+
+    >>> is_url("https://host/data"), is_url("data/mine")
+    (True, False)
     """
     scheme = _SCHEME.match(location) if isinstance(location, str) else None
     if scheme is None:
         return False
     if scheme[1].lower() not in ("http", "https"):
         raise UnsupportedLocationError(
-            f"{without_secrets(str(location))!r} cannot be read: {scheme[1]}: addresses are not supported. "
-            "Give an http:// or https:// address, or a local path (./ before a name that holds a colon)."
+            f"{without_secrets(str(location))!r} cannot be read: {scheme[1]}: addresses are unsupported. "
+            "Give an http:// or https:// address, or a local path (with ./ before a name that contains a colon)."
         )
     try:
         str(location).encode()
@@ -33,12 +36,18 @@ def is_url(location: str | os.PathLike[str]) -> bool:
             f"{without_secrets(str(location))!r} is a malformed address: {problem}."
         ) from None
     if not host:
-        raise UnsupportedLocationError(f"{without_secrets(str(location))!r} names no host.")
+        raise UnsupportedLocationError(
+            f"{without_secrets(str(location))!r} lacks a host: give an address like https://host/path."
+        )
     return True
 
 
 def joined(root: str | os.PathLike[str], *parts: str | int) -> str:
-    """`root`, an address or a local folder, with path parts after it; an address keeps its query."""
+    """An address or a local folder with path parts appended. The query of an address is kept.
+
+    >>> joined("https://host/data/?key=1", 2, "5.json")
+    'https://host/data/2/5.json?key=1'
+    """
     tail = [str(part) for part in parts]
     if not is_url(root):
         return os.path.join(root, *tail)
@@ -47,13 +56,17 @@ def joined(root: str | os.PathLike[str], *parts: str | int) -> str:
 
 
 def without_secrets(location: str | os.PathLike[str]) -> str:
-    """A location as messages show it: an address without user, password and query, which may hold secrets."""
+    """A location for messages: an address loses its user, password and query, which may be secrets.
+
+    >>> without_secrets("https://user:password@host/data?key=1")
+    'https://host/data'
+    """
     text = os.fspath(location)
     if "://" not in text:
         return text
     try:
         address = urlsplit(text)
-    except ValueError:  # what is malformed may hold secrets all the same, and nobody knows where
+    except ValueError:  # a malformed address may contain secrets anywhere
         return text.partition("://")[0] + "://…"
     host = address.netloc.rpartition("@")[2]
     return urlunsplit(address._replace(netloc=host, query="", fragment=""))

@@ -1,6 +1,6 @@
-"""Reading: from an address through the disk cache, or from a local file.
+"""Reads files: from an http(s) address through the disk cache, or from a local path.
 
-The modules that speak HTTP are imported when an address is first asked for: they take as long as all else together.
+The modules for HTTP are imported when an address is first read, because they are slow to import.
 """
 
 import io
@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import TypeVar
 
 from neuron_explainer.errors import DownloadError, MissingFileError
-from neuron_explainer.storage.disk_cache import CachedFile, DiskCache, default_cache
+from neuron_explainer.storage.disk_cache import CACHE_VARIABLE, CachedFile, DiskCache, default_cache
 from neuron_explainer.storage.http_settings import DEFAULT_SETTINGS, HttpSettings
 from neuron_explainer.storage.local import read_local_bytes
-from neuron_explainer.storage.locations import is_url
+from neuron_explainer.storage.locations import is_url, without_secrets
 
 MOST_RECORD_BYTES = 64 * 2**20
-"""A JSON file is read up to this size unless more is asked for; neuron records have some 100 KB."""
+"""The default limit of a JSON file's size. Neuron records have about 100 KB."""
 
 _LOG = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -32,7 +32,10 @@ def read_bytes(
     revalidate: bool = False,
     settings: HttpSettings = DEFAULT_SETTINGS,
 ) -> bytes:
-    """The bytes at an http(s) address or local path; see `read_decoded`."""
+    """The bytes at an http(s) address or local path.
+
+    The arguments and errors are those of `read_decoded`.
+    """
     return read_decoded(
         location, bytes, most_bytes=most_bytes, use_cache=use_cache, revalidate=revalidate, settings=settings
     )
@@ -47,23 +50,26 @@ def read_decoded(
     revalidate: bool = False,
     settings: HttpSettings = DEFAULT_SETTINGS,
 ) -> T:
-    """What `decode` makes of the bytes at an http(s) address or local path.
+    """Read the bytes at an http(s) address or local path, and decode them.
 
-    What is in the disk cache is not downloaded again; what `decode` refuses does not stay in the cache.
+    A file in the disk cache is not downloaded again. A file that `decode` refuses is not kept in the cache.
 
     Args:
         location: an http(s) address or a local path.
-        decode: from bytes to what is wanted; raises where they are not that.
-        most_bytes: the size allowed.
-        use_cache: whether to read from and write to the disk cache; it can also be switched off by environment.
-        revalidate: ask the server whether what is cached is still the present version. Where the server cannot be
-            reached, what is cached is given, and a warning is logged.
+        decode: turns the bytes into the result; raises a ValueError if they are invalid.
+        most_bytes: the largest size allowed.
+        use_cache: whether to read from and write to the disk cache. NEURON_EXPLAINER_CACHE=off turns it off as well.
+        revalidate: ask the server whether the cached file is up to date. If the server cannot be reached, the cached
+            file is used and a warning is logged.
         settings: time-outs and retries.
+
+    Returns:
+        The result of `decode`.
 
     Raises:
         UnsupportedLocationError: the location is neither an http(s) address nor a local path.
-        MissingFileError: there is nothing.
-        TooLargeError: there are more than `most_bytes`.
+        MissingFileError: the file does not exist.
+        TooLargeError: it is larger than `most_bytes`.
         DownloadError: the address could not be read.
     """
     if not is_url(location):
@@ -74,7 +80,7 @@ def read_decoded(
     if cache is not None and cached is not None and not revalidate:
         try:
             return _decoded_from_cache(cache, url, cached, decode, most_bytes)
-        except (ValueError, MissingFileError):  # refused, or just cleared away: perhaps there is better to be had
+        except (ValueError, MissingFileError):  # refused, or just removed by another process: download it again
             cached = None
     return _download_and_decode(url, decode, most_bytes, cache, cached, settings)
 
@@ -91,7 +97,7 @@ def _download_and_decode(
 
     body = io.BytesIO()
     try:
-        answer = download(url, body, most_bytes, known_etag=_etag(cached), settings=settings)
+        result = download(url, body, most_bytes, known_etag=_etag(cached), settings=settings)
     except MissingFileError:
         if cache is not None:
             cache.drop(url)
@@ -99,14 +105,14 @@ def _download_and_decode(
     except DownloadError as error:
         if cache is None or cached is None:
             raise
-        _LOG.warning("What is cached is used, for its server could not be asked: %s", error)
+        _LOG.warning("Using the cached file, because the server could not be asked for a newer one: %s", error)
         return _decoded_from_cache(cache, url, cached, decode, most_bytes)
-    if answer.is_unchanged and cache is not None and cached is not None:
+    if result.is_unchanged and cache is not None and cached is not None:
         return _decoded_from_cache(cache, url, cached, decode, most_bytes)
     content = body.getvalue()
     decoded = decode(content)
     if cache is not None:
-        _keep(cache, url, content, answer.etag)
+        _keep(cache, url, content, result.etag)
     return decoded
 
 
@@ -121,13 +127,13 @@ def _decoded_from_cache(
 
 
 def _keep(cache: DiskCache, url: str, content: bytes, etag: str | None) -> None:
-    """Put a download into the cache. That a disk is full or read-only keeps nobody from what was downloaded."""
+    """Put a download into the cache. A full or read-only disk does not fail the download."""
     try:
         with cache.unfinished_file() as file:
             file.write(content)
             cache.keep(url, file, etag)
     except OSError as error:
-        _LOG.warning("The disk cache in %s could not be written: %s", cache.folder, error)
+        _LOG.warning("Could not write to the disk cache in %s: %s", cache.folder, error)
 
 
 def _etag(cached: CachedFile | None) -> str | None:
@@ -141,15 +147,21 @@ def fetch_file(
     revalidate: bool = False,
     settings: HttpSettings = DEFAULT_SETTINGS,
 ) -> Path:
-    """A local file that holds what is at a location: for what is too large to pass through memory.
+    """The path of a local file with the bytes at a location. For files that are too large to hold in memory.
 
-    A local path is given back as it is. An address is downloaded to the disk cache, unless it is there.
+    A local path is returned as it is. An address is downloaded to the disk cache, if it is not there already.
+
+    Args:
+        location: an http(s) address or a local path.
+        most_bytes: the largest download allowed.
+        revalidate: ask the server whether the cached file is up to date.
+        settings: time-outs and retries.
 
     Raises:
         UnsupportedLocationError: the location is neither an http(s) address nor a local path.
-        MissingFileError: there is nothing.
-        TooLargeError: there are more than `most_bytes`.
-        DownloadError: the address could not be read, or the disk cache is off and there is no place for the file.
+        MissingFileError: the file does not exist.
+        TooLargeError: the download is larger than `most_bytes`.
+        DownloadError: the address could not be read, or the disk cache is off.
     """
     if not is_url(location):
         if not Path(location).is_file():
@@ -158,7 +170,8 @@ def fetch_file(
     url = str(location)
     cache = default_cache()
     if cache is None:
-        raise DownloadError(url, "a large file is downloaded to the disk cache, and that is switched off")
+        problem = f"large files are downloaded to the disk cache, which is off; unset {CACHE_VARIABLE}"
+        raise DownloadError(without_secrets(url), problem)
     cached = cache.find(url)
     if cached is not None and not revalidate:
         return cached.path
@@ -177,25 +190,25 @@ def _download_to_cache(
     from neuron_explainer.storage.download import download
 
     try:
-        answer = download(url, file, most_bytes, known_etag=_etag(cached), settings=settings)
+        result = download(url, file, most_bytes, known_etag=_etag(cached), settings=settings)
     except DownloadError as error:
         if cached is None:
             raise
-        _LOG.warning("What is cached is used, for its server could not be asked: %s", error)
+        _LOG.warning("Using the cached file, because the server could not be asked for a newer one: %s", error)
         return cached.path
-    if answer.is_unchanged and cached is not None:
+    if result.is_unchanged and cached is not None:
         return cached.path
-    return cache.keep(url, file, answer.etag).path
+    return cache.keep(url, file, result.etag).path
 
 
 def exists(
     location: str | os.PathLike[str], *, use_cache: bool = True, settings: HttpSettings = DEFAULT_SETTINGS
 ) -> bool:
-    """Whether there is a file at an http(s) address or local path; what is cached is there.
+    """Whether a file exists at an http(s) address or local path. A cached file counts.
 
     Raises:
         UnsupportedLocationError: the location is neither an http(s) address nor a local path.
-        DownloadError: the server could not be reached, or answered neither that there is nor that there is not.
+        DownloadError: the server could not be reached, or answered with an error other than 404 or 410.
     """
     if not is_url(location):
         return Path(location).is_file()

@@ -1,25 +1,22 @@
-"""A safetensors file as numpy arrays that are views of the memory-mapped file: a slice touches its own bytes alone.
+"""A safetensors file as NumPy arrays that are views of the memory-mapped file: a slice reads only its own bytes.
 
-The safetensors library copies every slice through several calls; where one record is made of a hundred small slices,
-views are several times as fast. The format is its: eight bytes with the header's length, a JSON header with dtype,
-shape and place of every tensor, the tensors' bytes in little-endian C order.
+The safetensors library copies every slice through several calls. Where one record is made from a hundred small slices,
+views are several times as fast.
 """
 
 import math
 import mmap
 import os
-import struct
 from typing import Any
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from neuron_explainer.errors import MissingFileError
+from neuron_explainer.storage.safetensors_header import TensorEntry, read_safetensors_header
 
-_MOST_HEADER_BYTES = 16 * 2**20
-_MOST_TENSOR_BYTES = 2**48
-_DTYPE_BY_NAME = {
+_LARGEST_HEADER = 16 * 2**20
+_NUMPY_DTYPE = {
     "I8": "<i1",
     "I16": "<i2",
     "I32": "<i4",
@@ -31,57 +28,32 @@ _DTYPE_BY_NAME = {
 }
 
 
-class _Tensor(msgspec.Struct):
-    dtype: str
-    shape: list[int]
-    data_offsets: tuple[int, int]
-
-
 def tensor_views(path: str | os.PathLike[str]) -> dict[str, NDArray[Any]]:
     """The tensors of a safetensors file by name, as read-only views of the file.
 
-    The file must not be changed in place while they live; one that takes its name does not change them.
+    While they are in use the file must not be changed in place. It may be replaced by another file of the same name.
+
+    Example:
+        tensor_views("layer_3.safetensors")["activations"][100:200]
 
     Raises:
-        MissingFileError: there is no such file.
-        ValueError: it is no safetensors file, holds a dtype that numpy lacks, or is not whole.
+        MissingFileError: the file does not exist.
+        ValueError: it is not a valid safetensors file, or a dtype is not supported.
     """
     try:
         with open(path, "rb") as file:
-            n_bytes = os.fstat(file.fileno()).st_size
-            header = _header(file.read(8), n_bytes)
-            content = file.read(header)
-            body = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))[8 + header :]
+            entries = read_safetensors_header(file, _LARGEST_HEADER)
+            content = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
         raise MissingFileError(os.fspath(path)) from None
-    try:
-        fields = msgspec.json.decode(content, type=dict[str, msgspec.Raw])
-        fields.pop("__metadata__", None)
-        tensors = {name: msgspec.json.decode(raw, type=_Tensor) for name, raw in fields.items()}
-    except (msgspec.MsgspecError, RecursionError, ValueError) as error:
-        raise ValueError(f"its header is not sound: {error}") from None
-    return {name: _view(name, tensor, body) for name, tensor in tensors.items()}
+    return {name: _view(name, entry, content) for name, entry in entries.items()}
 
 
-def _header(length: bytes, n_bytes: int) -> int:
-    if len(length) < 8:
-        raise ValueError(f"it has {n_bytes} bytes, too few for a safetensors file")
-    (header,) = struct.unpack("<Q", length)
-    if header > min(_MOST_HEADER_BYTES, n_bytes - 8):
-        raise ValueError(f"its header is said to have {header:,} bytes, of {n_bytes:,} in all")
-    return int(header)
-
-
-def _view(name: str, tensor: _Tensor, body: memoryview) -> NDArray[Any]:
-    if tensor.dtype not in _DTYPE_BY_NAME:
-        raise ValueError(f"its {name[:80]!r} is of dtype {tensor.dtype[:20]!r}")
-    dtype = np.dtype(_DTYPE_BY_NAME[tensor.dtype])
-    start, end = tensor.data_offsets
-    if len(tensor.shape) > 16 or not all(0 <= length <= _MOST_TENSOR_BYTES for length in tensor.shape):
-        raise ValueError(f"its {name[:80]!r} has no shape")
-    size = math.prod(tensor.shape)
-    if not 0 <= start <= end <= len(body) or end - start != size * dtype.itemsize:
-        raise ValueError(f"its {name[:80]!r} does not lie within the file, or is of another size")
+def _view(name: str, entry: TensorEntry, content: memoryview) -> NDArray[Any]:
+    if entry.dtype not in _NUMPY_DTYPE:
+        raise ValueError(f"the dtype {entry.dtype[:20]!r} of {name[:80]!r} is not supported")
+    dtype = np.dtype(_NUMPY_DTYPE[entry.dtype])
+    size = math.prod(entry.shape)
     if size == 0:
-        return np.empty(tensor.shape, dtype)
-    return np.frombuffer(body, dtype, count=size, offset=start).reshape(tensor.shape)
+        return np.empty(entry.shape, dtype)
+    return np.frombuffer(content, dtype, count=size, offset=entry.start).reshape(entry.shape)

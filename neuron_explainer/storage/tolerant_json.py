@@ -1,4 +1,4 @@
-"""JSON as other people's files hold it: typed, and with the NaN that JSON does not have."""
+"""Decodes JSON with a type check, and accepts the NaN and Infinity that some files contain though JSON has none."""
 
 import json
 import re
@@ -12,18 +12,21 @@ _STRING_OR_CONSTANT = re.compile(rb'"(?:[^"\\]|\\.)*"|-?Infinity|NaN', re.DOTALL
 
 
 def decode_tolerantly(content: bytes, decoder: msgspec.json.Decoder[T]) -> T:
-    """What a JSON file holds, as the decoder's type; a literal NaN or Infinity is a float.
+    """Decode JSON into the decoder's type. A literal NaN or Infinity is a float.
 
     Raises:
-        ValueError: it holds no such thing; the message says briefly what is wrong. Never another exception, whatever
-            the bytes are.
+        ValueError: the content is not valid JSON of this type; the message says briefly what is wrong. No other
+            exception is raised, whatever the bytes are.
+
+    >>> decode_tolerantly(b"[1, NaN]", msgspec.json.Decoder(list[float]))
+    [1.0, nan]
     """
     try:
         return _decode(content, decoder)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
     except (msgspec.MsgspecError, ValueError, OverflowError) as error:
-        raise ValueError(_what_is_wrong(content, error)) from None
+        raise ValueError(_problem(content, error)) from None
 
 
 def _decode(content: bytes, decoder: msgspec.json.Decoder[T]) -> T:
@@ -32,17 +35,17 @@ def _decode(content: bytes, decoder: msgspec.json.Decoder[T]) -> T:
     except msgspec.ValidationError:
         raise
     except msgspec.DecodeError:
-        # Some files hold a NaN all the same. Only then is the slower parser, which takes it, needed.
+        # Only a file with a NaN or Infinity needs the slower parser, which accepts them.
         if not any(match.group()[:1] != b'"' for match in _STRING_OR_CONSTANT.finditer(content)):
             raise
         return msgspec.convert(json.loads(content), decoder.type)
 
 
-def _what_is_wrong(content: bytes, error: Exception) -> str:
+def _problem(content: bytes, error: Exception) -> str:
     start = content[:200].lstrip()
     if not start:
         return "it is empty"
     if start.startswith(b"<"):
-        return f"it is HTML or XML, not JSON; it begins {start[:60].decode(errors='replace')!r}"
+        return f"it is HTML or XML, not JSON; it begins with {start[:60].decode(errors='replace')!r}"
     problem = str(error)
     return problem if len(problem) <= 300 else problem[:300] + " …"

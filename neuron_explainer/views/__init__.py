@@ -1,4 +1,4 @@
-"""Plain functions from a record or a result to HTML, a plotly figure or a DataFrame."""
+"""Plain functions that turn a record or a result into HTML or a plotly figure."""
 
 import lazy_loader
 

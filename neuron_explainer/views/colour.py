@@ -1,9 +1,9 @@
-"""The colours of values: one signed scale, orange above zero and blue below, that colour-blind readers can read.
+"""The colours of values: one signed scale, orange above zero and blue below, readable for colour-blind people.
 
-Lightness falls with magnitude, and equally on both sides, so that magnitude can be read without hue; the two hues stay
-apart under each kind of colour blindness. Colours are laid out in OKLCH (Björn Ottosson, "A perceptual color space for
-image processing", 2020: https://bottosson.github.io/posts/oklab/). Text on a colour is black or white, whichever
-contrasts more: always at least 4.5 to 1.
+Lightness falls with magnitude, equally on both sides, so that magnitude can be read without hue. The two hues remain
+distinct under each kind of colour blindness. Colours are defined in OKLCH (Björn Ottosson, "A perceptual color space
+for image processing", 2020: https://bottosson.github.io/posts/oklab/). Text on a colour is black or white, whichever
+has more contrast: always at least 4.5 to 1.
 """
 
 import math
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 N_LEVELS = 32
-"""How many steps there are from zero to the deepest colour, on each side."""
+"""The number of steps from zero to the deepest colour, on each side."""
 
 NOT_FINITE_BACKGROUND = "#d5d5d5"
 _POSITIVE_HUE, _NEGATIVE_HUE = 58.0, 250.0  # degrees
@@ -24,7 +24,11 @@ _CHROMA_AT_LIMIT = 0.16
 class ColourScale:
     """The colours of values from `low` to `high`.
 
-    The scale is symmetric: its deepest colours are at ± `limit`, the larger magnitude of the two. Zero is white.
+    The scale is symmetric: its deepest colours are at -`limit` and `limit`, the larger magnitude of `low` and `high`.
+    Zero is white.
+
+    >>> ColourScale(low=-1.0, high=4.0).background(4.0)
+    '#cb6800'
     """
 
     low: float
@@ -32,7 +36,7 @@ class ColourScale:
 
     @classmethod
     def of(cls, values: Iterable[float]) -> "ColourScale":
-        """The scale of these values, zero included; values that are infinite or NaN are passed over."""
+        """The scale that covers these values and zero. Infinite values and NaN are ignored."""
         low = high = 0.0
         for value in values:
             if math.isfinite(value):
@@ -41,21 +45,21 @@ class ColourScale:
 
     @property
     def limit(self) -> float:
-        """The magnitude that has the deepest colours."""
+        """The magnitude of the deepest colours."""
         return max(-self.low, self.high, 0.0)
 
     def level(self, value: float) -> int:
-        """The step of the scale that a finite value is on, from -N_LEVELS to N_LEVELS; 0 all over if `limit` is 0."""
+        """The step of the scale for a finite value, from -N_LEVELS to N_LEVELS; always 0 if `limit` is 0."""
         if self.limit == 0:
             return 0
         return round(max(-1.0, min(1.0, value / self.limit)) * N_LEVELS)
 
     def background(self, value: float) -> str:
-        """The colour of a value, as `#rrggbb`; grey where it is infinite or NaN."""
+        """The colour of a value, as `#rrggbb`; grey if it is infinite or NaN."""
         return background_of_level(self.level(value)) if math.isfinite(value) else NOT_FINITE_BACKGROUND
 
     def style(self, value: float) -> str:
-        """CSS declarations that colour an element and its text; empty at zero, where nothing need be said."""
+        """CSS declarations for the background and the text of an element; empty for white, the default."""
         background = self.background(value)
         if background == "#ffffff":
             return ""
@@ -69,18 +73,18 @@ def background_of_level(level: int) -> str:
     share = abs(level) / N_LEVELS
     lightness = _LIGHTNESS_RANGE[0] + share * (_LIGHTNESS_RANGE[1] - _LIGHTNESS_RANGE[0])
     hue = math.radians(_POSITIVE_HUE if level > 0 else _NEGATIVE_HUE)
-    chroma = _CHROMA_AT_LIMIT * share**0.75  # pale colours keep enough hue to be told apart
+    chroma = _CHROMA_AT_LIMIT * share**0.75  # so that pale colours keep a visible hue
     return _hex_of_oklab(lightness, chroma * math.cos(hue), chroma * math.sin(hue))
 
 
 def plotly_colour_scale() -> list[tuple[float, str]]:
-    """The scale as plotly's heatmaps take it: 0 is the negative limit, 0.5 is zero, 1 the positive limit."""
+    """The scale in plotly's form: 0 is the negative limit, 0.5 is zero, 1 is the positive limit."""
     levels = range(-N_LEVELS, N_LEVELS + 1)
     return [((level + N_LEVELS) / (2 * N_LEVELS), background_of_level(level)) for level in levels]
 
 
 def _hex_of_oklab(lightness: float, a: float, b: float) -> str:
-    """OKLab to sRGB by Ottosson's matrices; what lies outside of sRGB is clipped."""
+    """OKLab to sRGB, by Ottosson's matrices. Channels outside sRGB are clipped."""
     long = (lightness + 0.3963377774 * a + 0.2158037573 * b) ** 3
     middle = (lightness - 0.1055613458 * a - 0.0638541728 * b) ** 3
     short = (lightness - 0.0894841775 * a - 1.2914855480 * b) ** 3
@@ -93,13 +97,13 @@ def _hex_of_oklab(lightness: float, a: float, b: float) -> str:
 
 
 def _encoded(linear: float) -> float:
-    """A linear channel, clipped to 0 … 1, with sRGB's transfer function (IEC 61966-2-1)."""
+    """A linear channel, clipped to 0…1, encoded by sRGB's transfer function (IEC 61966-2-1)."""
     clipped = max(0.0, min(1.0, linear))
     return 12.92 * clipped if clipped <= 0.0031308 else 1.055 * clipped ** (1 / 2.4) - 0.055
 
 
 def relative_luminance(colour: str) -> float:
-    """The relative luminance of `#rrggbb`, 0 for black to 1 for white (WCAG 2.2)."""
+    """The relative luminance of `#rrggbb`, from 0 (black) to 1 (white), as WCAG 2.2 defines it."""
     channels = [int(colour[start : start + 2], 16) / 255 for start in (1, 3, 5)]
     red, green, blue = (
         channel / 12.92 if channel <= 0.04045 else ((channel + 0.055) / 1.055) ** 2.4 for channel in channels
@@ -108,12 +112,12 @@ def relative_luminance(colour: str) -> float:
 
 
 def contrast(one: str, other: str) -> float:
-    """The contrast of two colours, 1 to 21 (WCAG 2.2)."""
+    """The contrast ratio of two colours, from 1 to 21, as WCAG 2.2 defines it."""
     lighter, darker = sorted((relative_luminance(one), relative_luminance(other)), reverse=True)
     return (lighter + 0.05) / (darker + 0.05)
 
 
 @lru_cache(maxsize=256)
 def text_colour(background: str) -> str:
-    """Black or white, whichever contrasts more with the background."""
+    """Black or white, whichever has more contrast with the background."""
     return max(("#000000", "#ffffff"), key=lambda text: contrast(text, background))

@@ -1,20 +1,22 @@
-"""Derived scalars as plotly figures, and the largest of them as an HTML table."""
+"""Derived scalars as plotly figures and as HTML tables."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import plotly.graph_objects as go
 
 from neuron_explainer.activations.derived_scalars.store.component_names import component_name, tokens_and_components
 from neuron_explainer.activations.derived_scalars.store.derived_scalar_store import DerivedScalarStore
-from neuron_explainer.errors import InvalidRequestError, NotDerivedError
+from neuron_explainer.errors import InvalidRequestError, NotDerivedError, number_ranges
 from neuron_explainer.views import scalar_heatmaps as heatmaps
 from neuron_explainer.views.colour import ColourScale
 from neuron_explainer.views.document import LINE, MUTED, card
 from neuron_explainer.views.heatmap import format_value
 from neuron_explainer.views.token_text import escaped, token_html
+from neuron_explainer.vocabulary.checks import whole_number
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 from neuron_explainer.vocabulary.dimensions import Dimension
 from neuron_explainer.vocabulary.nodes import PassType
+from neuron_explainer.vocabulary.parsing import derived_scalar_type_of, member_of
 
 __all__ = ["plot", "ranked_table", "store_html"]
 
@@ -24,57 +26,63 @@ _PAIR_AXES = (Dimension.SEQUENCE_TOKENS, Dimension.ATTENDED_TO_SEQUENCE_TOKENS)
 
 def plot(
     store: DerivedScalarStore,
-    dst: DerivedScalarType,
+    dst: DerivedScalarType | str,
     layer: int | None = None,
     *,
     component: int | None = None,
     k: int = _MOST_COMPONENTS,
-    pass_type: PassType = PassType.FORWARD,
+    pass_type: PassType | str = PassType.FORWARD,
 ) -> go.Figure:
-    """A figure of one derived scalar, by how many axes it has and what is given of `layer` and `component`.
+    """A heatmap of one derived scalar. Its axes depend on the scalar, `layer` and `component`.
 
-    - Without a layer: tokens against layers, each cell the sum over the layer's components (heads, neurons, latents)
-      and over the tokens attended to.
-    - One layer, by token and component: tokens against the k components with the largest magnitudes.
-    - One layer of attention, by pair: each head's pattern; with a component (the head), that one alone, larger.
+    - Without a layer: tokens × layers. Each cell is the sum over the layer's components (heads, neurons, latents) and
+      over the tokens attended to.
+    - One layer, one value per token and component: tokens × the k components with the largest magnitudes.
+    - One layer of attention: the pattern of each head (attended from × attended to); with a component, of that head
+      alone, larger.
 
-    Colours are orange above zero and blue below, up to the largest magnitude; masked pairs are left empty.
+    Values above zero are orange, values below zero blue. The deepest colour is the largest magnitude. Masked pairs are
+    empty.
 
     Args:
-        store: what was derived.
-        dst: which derived scalar.
-        layer: which layer; all of them if None.
-        component: which head, neuron or latent; all, or the k largest, if None. It needs a layer.
-        k: how many components are shown at most.
-        pass_type: BACKWARD for gradients.
+        store: the results of `derive`.
+        dst: the derived scalar, or its name.
+        layer: the layer, from 0; None: all layers.
+        component: the head, neuron or latent, from 0; None: all, or the k largest. It needs a layer.
+        k: the most components to show.
+        pass_type: BACKWARD for gradients; or its name.
 
     Raises:
         NotDerivedError: `dst`, or `layer`, was not derived.
-        InvalidRequestError: a component without a layer or out of range; k below 1; or the scalar has a vector for each
-            component, which is no picture (its norm, or its projection, is another derived scalar).
+        InvalidRequestError: `component` is given without a layer or is out of range; `k` is below 1; or the scalar has
+            a vector per component, which a heatmap cannot show (plot its norm or its projection instead).
+        UnknownNameError: `dst` or `pass_type` is unknown.
+
+    An example: `plot(ne.derive("Hello world", ["mlp_post_act"], config), "mlp_post_act", layer=2)`.
     """
+    dst, pass_type = derived_scalar_type_of(dst), member_of(PassType, pass_type, "pass type")
     by_layer = store.activations(dst, pass_type)
     dimensions = dst.shape_spec_per_token_sequence
     is_by_pair = dimensions[:2] == _PAIR_AXES or dimensions[0] is Dimension.SEQUENCE_TOKEN_PAIRS
     n_component_axes = len(dimensions) - (2 if dimensions[:2] == _PAIR_AXES else 1)
     if n_component_axes > 1:
         raise InvalidRequestError(
-            f"{dst.value} has {n_component_axes} axes beside its tokens ({', '.join(dimensions)}); plot a scalar with "
-            "one, such as its norm, or one of its projections."
+            f"{dst.value} has {n_component_axes} axes besides its tokens ({', '.join(dimensions)}), which a heatmap "
+            "cannot show. Plot a scalar with one, such as its norm or one of its projections."
         )
     if k < 1:
-        raise InvalidRequestError(f"plot shows k ≥ 1 components; k is {k}.")
-    has_layers = None not in by_layer
-    if layer is None and has_layers:
+        raise InvalidRequestError(f"k must be at least 1, not {k}.")
+    if layer is None and None not in by_layer:
         if component is not None:
-            raise InvalidRequestError(f"Component {component} of which layer? Give the layer.")
+            raise InvalidRequestError(f"Component {component} needs a layer: pass `layer`.")
         return heatmaps.tokens_by_layers(store, dst, pass_type)
-    if layer not in by_layer:
-        raise NotDerivedError(f"layer of {dst.value}", str(layer), [str(derived) for derived in by_layer])
-    tensor = by_layer[layer]
+    number = whole_number(layer)
+    if number not in by_layer or (number is None and layer is not None):
+        raise NotDerivedError.of_layer(dst.value, layer, by_layer)
+    layer, tensor = number, by_layer[number]
     n_components = tensor.shape[-1]
     if component is not None and not 0 <= component < n_components:
-        raise InvalidRequestError(f"{dst.value} has the components 0 to {n_components - 1}, not {component}.")
+        raise InvalidRequestError(f"{dst.value} has no component {component}; components: 0–{n_components - 1}.")
     if is_by_pair:
         return heatmaps.patterns(store, dst, layer, tensor, component, k)
     return heatmaps.tokens_by_components(store, dst, layer, tensor, component, k)
@@ -88,9 +96,9 @@ def ranked_table(
     layers: int | Iterable[int | None] | None = None,
     pass_type: PassType = PassType.FORWARD,
 ) -> str:
-    """The k largest numbers (or smallest) as an HTML table: component, token or tokens, value.
+    """The k largest (or smallest) values as an HTML table: component, token or tokens, value.
 
-    The arguments are those of `DerivedScalarStore.topk`, and so are the errors.
+    The arguments and errors are those of `DerivedScalarStore.topk`.
     """
     return card(_ranked_rows(store, k, largest, dsts, layers, pass_type), "ne-ranked")
 
@@ -110,7 +118,6 @@ def _ranked_rows(
     heads = ["component", "from token" if has_pairs else "token", *(["to token"] if has_pairs else []), "value"]
     if len({index.dst for index in indices}) > 1:
         heads.append("derived scalar")
-    cell = f'style="padding:2px 14px 2px 0;border-top:1px solid {LINE};text-align:left"'
     rows = []
     for value, index in zip(numbers, indices, strict=True):
         position = tokens_and_components(index)
@@ -120,9 +127,19 @@ def _ranked_rows(
         cells.append(f'<span style="padding:0 4px;{scale.style(value)}">{format_value(value)}</span>')
         if "derived scalar" in heads:
             cells.append(f'<span style="color:{MUTED}">{escaped(index.dst.value)}</span>')
-        rows.append("<tr>" + "".join(f"<td {cell}>{content}</td>" for content in cells) + "</tr>")
-    head = "".join(f'<th style="padding:2px 14px 2px 0;text-align:left;color:{MUTED}">{name}</th>' for name in heads)
-    return f'<table style="border-collapse:collapse"><tr>{head}</tr>{"".join(rows)}</table>'
+        rows.append(cells)
+    return _table(heads, rows)
+
+
+def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """An HTML table of cells that are HTML."""
+    padding = "padding:2px 14px 2px 0;text-align:left;vertical-align:top"
+    head = "".join(f'<th style="{padding};color:{MUTED}">{name}</th>' for name in heads)
+    body = "".join(
+        "<tr>" + "".join(f'<td style="{padding};border-top:1px solid {LINE}">{cell}</td>' for cell in cells) + "</tr>"
+        for cells in rows
+    )
+    return f'<table style="border-collapse:collapse"><tr>{head}</tr>{body}</table>'
 
 
 def _token(store: DerivedScalarStore, position: int | None) -> str:
@@ -132,7 +149,7 @@ def _token(store: DerivedScalarStore, position: int | None) -> str:
 
 
 def store_html(store: DerivedScalarStore) -> str:
-    """A store as a card: the prompt, the loss, and what was derived, with axes, layers and where each is largest."""
+    """A store as a card: the prompt, the loss, and each derived scalar with its axes, layers and largest value."""
     prompt = "".join(f"<bdi>{token_html(token)}</bdi>" for token in store.tokens)
     facts = [f"{len(store.tokens)} tokens"]
     if store.model_name is not None:
@@ -141,39 +158,25 @@ def store_html(store: DerivedScalarStore) -> str:
         facts.append(f"loss {format_value(store.loss)}")
     if store.traced_activation is not None:
         facts.append(f"traced activation {format_value(store.traced_activation)}")
-    cell = f'style="padding:2px 14px 2px 0;border-top:1px solid {LINE};text-align:left;vertical-align:top"'
     rows = []
     for dst, pass_type, layers in store.contents():
-        axes = " × ".join(dimension.value.replace("_", " ") for dimension in dst.shape_spec_per_token_sequence)
+        axes = " × ".join(dimension.label for dimension in dst.shape_spec_per_token_sequence)
         values, indices = store.topk(1, dsts=dst, pass_type=pass_type)
         largest = (
             f'{format_value(float(values[0]))} <span style="color:{MUTED}">{escaped(store.name(indices[0]))}</span>'
             if indices
-            else ""  # everything is masked
+            else ""  # all values are masked
         )
         gradient = " (gradient)" if pass_type is PassType.BACKWARD else ""
         cells = [
             f"{escaped(dst.value)}{gradient}",
             axes,
-            "none" if layers == [None] else _ranges([layer for layer in layers if layer is not None]),
+            number_ranges(layer for layer in layers if layer is not None),
             largest,
         ]
-        rows.append("<tr>" + "".join(f"<td {cell}>{content}</td>" for content in cells) + "</tr>")
-    heads = ("derived scalar", "axes", "layers", "largest")
-    head = "".join(f'<th style="padding:2px 14px 2px 0;text-align:left;color:{MUTED}">{name}</th>' for name in heads)
+        rows.append(cells)
     return card(
         f'<div style="color:{MUTED}">{" · ".join(facts)}</div><div style="margin:6px 0">{prompt}</div>'
-        f'<table style="border-collapse:collapse"><tr>{head}</tr>{"".join(rows)}</table>',
+        + _table(("derived scalar", "axes", "layers", "largest value"), rows),
         "ne-derived-scalars",
     )
-
-
-def _ranges(layers: list[int]) -> str:
-    """Layers as text: 0–5, 7."""
-    parts: list[list[int]] = []
-    for layer in sorted(layers):
-        if parts and layer == parts[-1][-1] + 1:
-            parts[-1].append(layer)
-        else:
-            parts.append([layer])
-    return ", ".join(str(part[0]) if len(part) == 1 else f"{part[0]}–{part[-1]}" for part in parts)

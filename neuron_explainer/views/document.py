@@ -1,14 +1,14 @@
-"""What all views are set in: a card that brings its own colours, and a whole HTML document for a file.
+"""The frame of all views: a card with its own colours, and a complete HTML document for a file.
 
-A front end that does not trust a notebook drops `<style>` elements and keeps `style` attributes, and GitHub drops both.
-So colours and layout stand in `style` attributes, `STYLE_ELEMENT` holds refinements alone, and the text can be read
-without either.
+For an untrusted notebook, a front end drops `<style>` elements but keeps `style` attributes; GitHub drops both. So
+colours and layout are in `style` attributes, `STYLE_ELEMENT` holds only refinements, and the text is readable without
+either.
 """
 
 from neuron_explainer.views.token_text import escaped
 
 INK, MUTED, LINE, PAPER = "#1f2328", "#59636e", "#d1d9e0", "#ffffff"
-"""The colours of text, of secondary text, of rules and of the ground; each text colour contrasts 5 to 1 or more."""
+"""The colours of text, secondary text, lines and background. Each text colour has a contrast of at least 5 to 1."""
 
 SANS = "system-ui,-apple-system,'Segoe UI',Roboto,'Helvetica Neue',Arial,sans-serif"
 MONO = "ui-monospace,SFMono-Regular,Menlo,Consolas,'DejaVu Sans Mono',monospace"
@@ -18,7 +18,7 @@ _CARD_STYLE = (
     f"font-family:{SANS};font-size:14px;line-height:1.45;text-align:left"
 )
 
-# Refinements. The token rules undo what notebook front ends set for tables and lists in rendered HTML.
+# Refinements. The rules for tables undo the styles that notebook front ends apply to tables.
 STYLE_ELEMENT = (
     "<style>"
     ".ne-card{color-scheme:light;box-sizing:border-box}"
@@ -37,18 +37,25 @@ STYLE_ELEMENT = (
 
 
 def card(content: str, classes: str = "") -> str:
-    """Views' content on its own ground, so that it reads the same on light and dark pages.
+    """Set HTML on a card with its own background, so that it looks the same on light and dark pages.
 
     Args:
         content: HTML.
-        classes: more CSS classes for the card, separated by spaces.
+        classes: further CSS classes of the card, separated by spaces.
     """
     names = escaped(f"ne-card {classes}".strip())
     return f'{STYLE_ELEMENT}<section class="{names}" style="{_CARD_STYLE}">{content}</section>'
 
 
 def html_document(content: str, title: str) -> str:
-    """A whole HTML file around a view; it needs nothing beside itself, and allows nothing to run or to be fetched."""
+    """A complete HTML file around a view. It needs no other file, and forbids scripts and downloads.
+
+    Args:
+        content: HTML.
+        title: the page's title; text.
+
+    An example: `pathlib.Path("neuron.html").write_text(html_document(record_to_html(record), "A neuron"))`.
+    """
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width,initial-scale=1">'

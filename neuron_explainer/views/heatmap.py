@@ -10,49 +10,52 @@ from neuron_explainer.views.document import MONO, MUTED, card
 from neuron_explainer.views.token_text import counted, escaped, token_html, token_label
 
 DEFAULT_WIDTH = 64
-"""How many tokens a view shows of a long text, unless told otherwise."""
+"""The default number of tokens that a view shows of a long text."""
 
 TEXT_STYLE = f"font-family:{MONO};font-size:13px;line-height:1.75;white-space:pre-wrap;overflow-wrap:anywhere"
 _SWATCH_STYLE = "display:inline-block;width:7px;height:12px"
 
 
 @dataclass(frozen=True)
-class Window:
-    """A stretch of a text: the tokens from `start` up to, not including, `stop`, of `n_tokens`."""
+class Excerpt:
+    """The part of a text that is shown: tokens `start` to `stop` - 1, of `n_tokens`."""
 
     start: int
     stop: int
     n_tokens: int
 
     @property
-    def places(self) -> range:
+    def positions(self) -> range:
         """The positions of its tokens."""
         return range(self.start, self.stop)
 
 
-def window_around(peak: int, n_tokens: int, width: int | None) -> Window:
-    """The stretch of at most `width` tokens that has `peak` in its middle, or as near to it as the text's ends allow.
+def excerpt_around(peak: int, n_tokens: int, width: int | None) -> Excerpt:
+    """The excerpt of at most `width` tokens with `peak` in its middle, or as near to it as the text's ends allow.
 
     Raises:
         InvalidRequestError: `width` is below 1.
     """
     if width is None or width >= n_tokens:
-        return Window(0, n_tokens, n_tokens)
+        return Excerpt(0, n_tokens, n_tokens)
     if width < 1:
-        raise InvalidRequestError(f"A view of a text shows at least 1 token, not {width}; None shows all.")
+        raise InvalidRequestError(f"width must be at least 1, not {width}. Use None for all tokens.")
     start = max(0, min(peak - width // 2, n_tokens - width))
-    return Window(start, start + width, n_tokens)
+    return Excerpt(start, start + width, n_tokens)
 
 
 def peak_of(values: Sequence[float]) -> int:
-    """The position of the largest value, infinite ones and NaN aside; 0 where there is none."""
-    return max(
-        (place for place, value in enumerate(values) if math.isfinite(value)), key=lambda at: values[at], default=0
-    )
+    """The position of the largest finite value; 0 if there is none."""
+    finite = (position for position, value in enumerate(values) if math.isfinite(value))
+    return max(finite, key=lambda position: values[position], default=0)
 
 
 def format_value(value: float) -> str:
-    """A value for people: four significant digits, a real minus sign, and no minus at zero."""
+    """A value as text: four significant digits, a typographic minus sign, and no minus for zero.
+
+    >>> format_value(-0.123456)
+    '−0.1235'
+    """
     if math.isnan(value):
         return "not a number"
     return f"{value + 0.0:.4g}".replace("-", "−").replace("inf", "∞")
@@ -68,18 +71,24 @@ def token_heatmap(
 ) -> str:
     """A text whose tokens are coloured by value, as self-contained static HTML.
 
-    Hovering over a token tells it, its position and its value. Whitespace and characters that cannot be seen are shown
-    by marks; the token of the largest value is bold.
+    Hover over a token to see its text, position and value. Whitespace and invisible characters are shown as marks. The
+    token with the largest value is bold.
 
     Args:
-        tokens: the text's tokens.
-        values: one value a token. Infinite ones and NaN are grey.
-        scale: the colours; None: the values' own.
+        tokens: the text's tokens; (tokens,).
+        values: one value per token, (tokens,). Infinite values and NaN are grey.
+        scale: the colour scale; None: the scale of these values.
         width: how many tokens around the largest value are shown; None: all.
         title: a heading; text.
 
+    Returns:
+        HTML; show it in a notebook with `IPython.display.HTML`.
+
     Raises:
-        InvalidRequestError: there are not as many values as tokens, or `width` is below 1.
+        InvalidRequestError: the numbers of values and tokens differ, or `width` is below 1.
+
+    >>> import neuron_explainer as ne
+    >>> html = ne.token_heatmap(["Hello", " world"], [0.0, 2.5], title="A neuron")
     """
     scale = scale if scale is not None else ColourScale.of(values)
     heading = f"<div><b>{escaped(title)}</b></div>" if title else ""
@@ -87,57 +96,63 @@ def token_heatmap(
 
 
 def heatmap_text(tokens: Sequence[str], values: Sequence[float], scale: ColourScale, width: int | None) -> str:
-    """`token_heatmap`'s text alone, to be set in a card.
+    """The text of `token_heatmap` alone, without the card.
 
     Raises:
-        InvalidRequestError: there are not as many values as tokens, or `width` is below 1.
+        InvalidRequestError: the numbers of values and tokens differ, or `width` is below 1.
     """
     if len(tokens) != len(values):
-        raise InvalidRequestError(f"A heatmap has one value a token: {len(tokens)} tokens, {len(values)} values.")
+        raise InvalidRequestError(f"A heatmap needs one value per token: {len(tokens)} tokens, {len(values)} values.")
     peak = peak_of(values)
-    window = window_around(peak, len(tokens), width)
+    excerpt = excerpt_around(peak, len(tokens), width)
     parts = []
-    for place in window.places:
-        text = token_html(tokens[place])
-        if place == peak:
+    for position in excerpt.positions:
+        text = token_html(tokens[position])
+        if position == peak:
             text = f"<b>{text}</b>"
-        hover = f"{token_label(tokens[place])} · position {place} · {format_value(values[place])}"
-        parts.append(token_element(text, hover, scale.style(values[place])))
-    return windowed_text(parts, window, tokens)
+        hover = f"{token_label(tokens[position])} · position {position} · {format_value(values[position])}"
+        parts.append(token_element(text, hover, scale.style(values[position])))
+    return excerpt_html(parts, excerpt, tokens)
 
 
 def token_element(text_html: str, hover: str, style: str = "") -> str:
-    """One token: `bdi`, so that right-to-left text does not reorder its neighbours; `hover` is text."""
+    """One token's element. It is a `bdi`, so that right-to-left text does not reorder its neighbours.
+
+    Args:
+        text_html: the token; HTML.
+        hover: the tooltip; text.
+        style: CSS declarations.
+    """
     css = f' style="{style}"' if style else ""
     return f'<bdi{css} title="{escaped(hover)}">{text_html}</bdi>'
 
 
-def windowed_text(token_elements: Sequence[str], window: Window, tokens: Sequence[str]) -> str:
-    """The elements of a window's tokens as one running text, with a word on what lies before and after it.
+def excerpt_html(token_elements: Sequence[str], excerpt: Excerpt, tokens: Sequence[str]) -> str:
+    """The elements of an excerpt's tokens as running text, with a mark for the tokens left out before and after.
 
-    Lines break where the text itself has whitespace, though the marks shown in its place would not allow that.
+    Lines may break where the text has whitespace; the marks that stand for whitespace would not allow it.
     """
     parts = []
-    for place, element in zip(window.places, token_elements, strict=True):
-        follows_whitespace = place > window.start and tokens[place - 1][-1:].isspace()
-        parts.append(f"<wbr>{element}" if follows_whitespace or tokens[place][:1].isspace() else element)
-    before, after = window.start, window.n_tokens - window.stop
+    for position, element in zip(excerpt.positions, token_elements, strict=True):
+        follows_whitespace = position > excerpt.start and tokens[position - 1][-1:].isspace()
+        parts.append(f"<wbr>{element}" if follows_whitespace or tokens[position][:1].isspace() else element)
+    earlier, later = excerpt.start, excerpt.n_tokens - excerpt.stop
     return (
         f'<div class="ne-text" dir="ltr" style="{TEXT_STYLE}">'
-        f"{_left_out(before, 'before')}{''.join(parts)}{_left_out(after, 'after')}</div>"
+        f"{_left_out(earlier, 'earlier token')}{''.join(parts)}{_left_out(later, 'later token')}</div>"
     )
 
 
-def _left_out(count: int, where: str) -> str:
+def _left_out(count: int, noun: str) -> str:
     if not count:
         return ""
-    return f'<span title="{counted(count, "token")} {where} this not shown" style="color:{MUTED}">⋯</span>'
+    return f'<span title="{counted(count, noun)} not shown" style="color:{MUTED}">⋯</span>'
 
 
 def legend(scale: ColourScale, n_swatches: int = 24) -> str:
-    """The scale as a strip of colours from its lowest to its highest value, with both written beside it."""
+    """The scale as a strip of colours, with its lowest and its highest value beside it."""
     if scale.limit == 0:
-        return f'<div style="color:{MUTED};font-size:12px">every value is 0</div>'
+        return f'<div style="color:{MUTED};font-size:12px">all values are 0</div>'
     lowest, highest = scale.level(scale.low), scale.level(scale.high)
     shown = (lowest + round(step * (highest - lowest) / (n_swatches - 1)) for step in range(n_swatches))
     swatches = "".join(

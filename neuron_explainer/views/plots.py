@@ -1,18 +1,18 @@
-"""plotly figures of records, for notebooks; they need no network and no renderer but the front end's own.
+"""plotly figures of records, for notebooks. They need no network, and only the front end's own renderer.
 
-Each carries static HTML that says the same, for where a notebook is read without plotly.
+Each figure contains static HTML of the same data, for front ends without plotly.
 """
 
 import numpy as np
 import plotly.graph_objects as go
 
-from neuron_explainer.activations.activations import ActivationRecord, NeuronRecord
 from neuron_explainer.activations.attention_utils import unflatten
+from neuron_explainer.activations.records import ActivationRecord, NeuronRecord
 from neuron_explainer.errors import InvalidRequestError
 from neuron_explainer.views.colour import N_LEVELS, ColourScale
 from neuron_explainer.views.document import MUTED, card
 from neuron_explainer.views.heatmap import token_heatmap
-from neuron_explainer.views.record_page import component_name
+from neuron_explainer.views.record_page import record_title
 from neuron_explainer.views.snapshot_figure import SnapshotFigure
 from neuron_explainer.views.statistics import histogram_bars, histogram_of
 from neuron_explainer.views.token_pairs import pair_view
@@ -23,16 +23,19 @@ _LINE = {"color": MUTED, "width": 1}
 
 
 def plot_histogram(record: NeuronRecord) -> go.Figure:
-    """How often which activation was met, on a logarithmic axis, with lines at the quantile boundaries.
+    """A plotly histogram of a record's activations, on a logarithmic axis, with lines at the quantile boundaries.
 
-    A record that holds no histogram is counted over its random examples; the axis says which it is.
+    A record without a histogram is counted over its random examples; the axis title says which.
 
     Raises:
         InvalidRequestError: the record has neither a histogram nor random examples.
+
+    >>> import neuron_explainer as ne
+    >>> figure = ne.plot_histogram(ne.load_neuron("tiny", 2, 5))
     """
     shown = histogram_of(record)
     if shown is None:
-        raise InvalidRequestError(f"{record!r} has no histogram and no random examples to count.")
+        raise InvalidRequestError(f"{record!r} has no histogram, and no random examples to make one from.")
     edges = np.asarray(shown.histogram.edges)
     middles, widths = (edges[:-1] + edges[1:]) / 2, np.diff(edges)
     scale = ColourScale.of(edges.tolist())
@@ -52,27 +55,31 @@ def plot_histogram(record: NeuronRecord) -> go.Figure:
         figure.add_vline(x=boundary, line={"dash": "dot", **_LINE})
     figure.update_layout(
         template=_TEMPLATE,
-        title=component_name(record),
+        title=record_title(record),
         xaxis_title="activation",
         yaxis={"title": shown.counted, "type": "log"},
         bargap=0,
         height=340,
     )
-    heading = f"<div><b>{escaped(component_name(record))}</b></div>"
+    heading = f"<div><b>{escaped(record_title(record))}</b></div>"
     return SnapshotFigure(figure, card(heading + histogram_bars(record, scale)))
 
 
 def plot_example(example: ActivationRecord) -> go.Figure:
-    """One example: a bar for each token, or a matrix of who attends to whom where its values are of token pairs.
+    """A plotly figure of one example: a bar per token, or the matrix (attended from, attended to) of token pairs.
 
     Raises:
         InvalidRequestError: the example has no tokens.
+
+    >>> import neuron_explainer as ne
+    >>> record = ne.load_neuron("tiny", 2, 5)
+    >>> figure = ne.plot_example(record.most_positive_activation_records[0])
     """
     if not example.tokens:
-        raise InvalidRequestError("The example has no tokens.")
+        raise InvalidRequestError("The example has no tokens, so there is nothing to plot.")
     labels = [escaped(token_label(token)) for token in example.tokens]  # plotly reads its labels as HTML
-    places = list(range(len(labels)))
-    ticks = {"tickmode": "array", "tickvals": places, "ticktext": labels}
+    positions = list(range(len(labels)))
+    ticks = {"tickmode": "array", "tickvals": positions, "ticktext": labels}
     scale = ColourScale.of(example.activations)
     if example.is_by_token_pair:
         heatmap = go.Heatmap(
@@ -84,11 +91,11 @@ def plot_example(example: ActivationRecord) -> go.Figure:
             hovertemplate="%{y} attends to %{x}: %{z:.4g}<extra></extra>",
         )
         figure = go.Figure(heatmap)
-        figure.update_layout(yaxis={"autorange": "reversed", "title": "attends", **ticks}, height=620)
-        figure.update_layout(template=_TEMPLATE, xaxis={"title": "is attended to", **ticks})
+        figure.update_layout(yaxis={"autorange": "reversed", "title": "attended from", **ticks}, height=620)
+        figure.update_layout(template=_TEMPLATE, xaxis={"title": "attended to", **ticks})
         return SnapshotFigure(figure, pair_view(example, scale=scale))
     bars = go.Bar(
-        x=places,
+        x=positions,
         y=example.activations,
         customdata=labels,
         marker={
@@ -103,6 +110,6 @@ def plot_example(example: ActivationRecord) -> go.Figure:
 
 
 def _colour_scale(scale: ColourScale) -> list[list[float | str]]:
-    """The colours from the scale's lowest to its highest value, as plotly takes them."""
+    """The colours from the scale's lowest to its highest value, in plotly's form."""
     shares = [step / (2 * N_LEVELS) for step in range(2 * N_LEVELS + 1)]
     return [[share, scale.background(scale.low + share * (scale.high - scale.low))] for share in shares]

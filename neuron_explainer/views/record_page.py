@@ -1,57 +1,58 @@
-"""A neuron's page: what its record says, as one piece of static HTML."""
+"""The page of a neuron record: statistics, histogram and examples, as static HTML."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from neuron_explainer.activations.activations import ActivationRecord, NeuronRecord
+from neuron_explainer.activations.records import ActivationRecord, NeuronRecord
 from neuron_explainer.errors import InvalidRequestError
 from neuron_explainer.views.colour import ColourScale
+from neuron_explainer.views.component_kinds import component_kind
 from neuron_explainer.views.document import LINE, MUTED, card, html_document
 from neuron_explainer.views.heatmap import DEFAULT_WIDTH, format_value, heatmap_text, legend
 from neuron_explainer.views.statistics import histogram_bars, statistics_strip
 from neuron_explainer.views.token_pairs import HOW_TO_READ_BARS, MATRIX_WIDTH, pair_matrix, pair_text
-from neuron_explainer.views.token_text import escaped
+from neuron_explainer.views.token_text import counted, escaped
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
-from neuron_explainer.vocabulary.nodes import NodeType
+from neuron_explainer.vocabulary.parsing import derived_scalar_type_of
 
 DEFAULT_EXAMPLES = 8
-_N_PAIRS = 3  # written out beneath an example of token pairs
-_N_MATRICES = 3  # a matrix is large: the first top examples alone have one
-
-_KIND_BY_NODE_TYPE = {
-    NodeType.MLP_NEURON: "neuron",
-    NodeType.ATTENTION_HEAD: "attention head",
-    NodeType.AUTOENCODER_LATENT: "latent",
-    NodeType.MLP_AUTOENCODER_LATENT: "latent",
-    NodeType.ATTENTION_AUTOENCODER_LATENT: "latent",
-    NodeType.AUTOENCODER_LATENT_BY_TOKEN_PAIR: "latent",
-}
+_N_PAIRS = 3  # strongest pairs listed below an example
+_N_MATRICES = 3  # matrices are large, so only the first top examples have one
 
 
 def record_to_html(
     record: NeuronRecord,
     *,
-    dst: DerivedScalarType | None = None,
+    dst: DerivedScalarType | str | None = None,
     dataset: str | None = None,
     examples: int = DEFAULT_EXAMPLES,
     width: int | None = DEFAULT_WIDTH,
 ) -> str:
-    """A record as self-contained static HTML: statistics, histogram, top examples, quantiles, random examples.
+    """A record as self-contained static HTML: statistics, histogram, top activations, quantiles, random examples.
 
-    All examples share one colour scale. Nothing in it runs or is fetched, and all text of the record is escaped.
+    All examples share one colour scale. The page contains no scripts and downloads nothing; the record's text is
+    escaped.
 
     Args:
-        record: what to show.
-        dst: what its activations are of, for the heading; None: not said.
-        dataset: where it is from, for the heading; text; None: not said.
-        examples: how many top examples are shown at most; half as many random ones, and a quarter of each quantile.
+        record: the record.
+        dst: the derived scalar type of its activations, or its name, for the heading; None: left out.
+        dataset: the dataset's name, for the heading; text; None: left out.
+        examples: how many top examples are shown; half as many random ones, and a quarter as many of each quantile.
         width: how many tokens of an example are shown, around its peak; None: all.
+
+    Returns:
+        HTML; show it in a notebook with `IPython.display.HTML`. (A record displays itself this way.)
 
     Raises:
         InvalidRequestError: `examples` or `width` is below 1.
+        UnknownNameError: the derived scalar type is unknown.
+
+    >>> import neuron_explainer as ne
+    >>> html = ne.record_to_html(ne.load_neuron("tiny", 2, 5), dst="mlp_post_act", dataset="tiny", examples=4)
     """
     if examples < 1:
-        raise InvalidRequestError(f"A record's page shows at least 1 example, not {examples}.")
+        raise InvalidRequestError(f"examples must be at least 1, not {examples}.")
+    dst = None if dst is None else derived_scalar_type_of(dst)
     scale = ColourScale.of(value for _, _, _, example in record.examples() for value in example.activations)
     page = _Page(record.is_by_token_pair, scale, width)
     top = record.most_positive_activation_records
@@ -65,62 +66,73 @@ def record_to_html(
         *_quantile_sections(record, page, max(1, examples // 4)),
         page.section("Random examples", record.random_sample, max(1, examples // 2)),
     ]
+    if next(record.examples(), None) is None:
+        parts.append(f'<div style="color:{MUTED}">This record has no examples.</div>')
     return card("".join(parts), "ne-record")
 
 
 def record_document(
     record: NeuronRecord,
     *,
-    dst: DerivedScalarType | None = None,
+    dst: DerivedScalarType | str | None = None,
     dataset: str | None = None,
     examples: int = DEFAULT_EXAMPLES,
     width: int | None = DEFAULT_WIDTH,
 ) -> str:
-    """`record_to_html` as a whole HTML file."""
+    """The page of `record_to_html` as a complete HTML file.
+
+    The arguments and errors are those of `record_to_html`.
+
+    >>> import neuron_explainer as ne
+    >>> ne.record_document(ne.load_neuron("tiny", 2, 5))[:15]
+    '<!DOCTYPE html>'
+    """
     page = record_to_html(record, dst=dst, dataset=dataset, examples=examples, width=width)
-    return html_document(page, component_name(record, dst))
+    return html_document(page, record_title(record, dst))
 
 
-def component_name(record: NeuronRecord, dst: DerivedScalarType | None = None) -> str:
-    """What a record is of, for people: "Layer 2, neuron 480"."""
+def record_title(record: NeuronRecord, dst: DerivedScalarType | str | None = None) -> str:
+    """The title of a record's page: "Layer 2, neuron 480".
+
+    Args:
+        record: the record.
+        dst: the derived scalar type of its activations, or its name; None: unknown.
+    """
     unnamed = "component" if record.is_by_token_pair else "neuron"
-    kind = unnamed if dst is None else component_kind(dst)
+    kind = unnamed if dst is None else component_kind(derived_scalar_type_of(dst))
     return f"Layer {record.neuron_id.layer_index}, {kind} {record.neuron_id.neuron_index}"
 
 
-def component_kind(dst: DerivedScalarType) -> str:
-    """What one component is called, of which there are activations: "neuron", "attention head", "latent", …"""
-    return _KIND_BY_NODE_TYPE.get(dst.node_type, "component")
-
-
 def _heading(record: NeuronRecord, dst: DerivedScalarType | None, dataset: str | None) -> str:
-    said = [
+    facts = [
         dataset,
         dst.value if dst is not None else None,
-        "one value a token pair" if record.is_by_token_pair else None,
+        "one activation per token pair" if record.is_by_token_pair else None,
     ]
-    under = " · ".join(escaped(text) for text in said if text)
+    subtitle = " · ".join(escaped(text) for text in facts if text)
     return (
-        f'<div style="font-size:19px"><b>{escaped(component_name(record, dst))}</b></div>'
-        f'<div style="color:{MUTED};font-size:12px">{under}</div>'
+        f'<div style="font-size:19px"><b>{escaped(record_title(record, dst))}</b></div>'
+        f'<div style="color:{MUTED};font-size:12px">{subtitle}</div>'
     )
 
 
 @dataclass(frozen=True)
 class _Page:
-    """What all sections of one record's page share."""
+    """The settings that all sections of a record's page share."""
 
     by_pair: bool
     scale: ColourScale
     width: int | None
 
     def section(self, title: str, records: Sequence[ActivationRecord], count: int, n_matrices: int = 0) -> str:
-        """A heading and the first `count` examples; empty where there are none."""
+        """A heading and the first `count` examples; empty without examples."""
         if not records:
             return ""
         shown = records[:count]
-        how_many = f"{len(shown)} of {len(records)}" if len(shown) < len(records) else f"{len(records)}"
-        rows = (self._example(example, place < n_matrices) for place, example in enumerate(shown))
+        how_many = counted(len(records), "example")
+        if len(shown) < len(records):
+            how_many = f"{len(shown)} of {how_many}"
+        rows = (self._example(example, number < n_matrices) for number, example in enumerate(shown))
         return (
             f'<div style="margin-top:14px"><b>{escaped(title)}</b> '
             f'<span style="color:{MUTED};font-size:12px">{how_many}</span></div>{"".join(rows)}'
@@ -138,18 +150,18 @@ class _Page:
         peak = "" if highest is None else format_value(highest)
         return (
             f'<div class="ne-example" style="display:flex;gap:14px;border-top:1px solid {LINE};padding:6px 0">'
-            f'<div title="the largest activation of this example" style="color:{MUTED};font-size:12px;min-width:66px;'
+            f'<div title="max activation of this example" style="color:{MUTED};font-size:12px;min-width:66px;'
             f'text-align:right;padding-top:3px">{peak}</div><div style="flex:1 1 0;min-width:0">{text}</div></div>'
         )
 
 
 def _quantile_sections(record: NeuronRecord, page: _Page, count: int) -> list[str]:
-    """A section for each bucket of activations, the highest first."""
+    """One section per bucket of activations, the highest bucket first."""
     buckets = record.random_sample_by_quantile or []
     titles = [f"Quantile {bucket + 1} of {len(buckets)}" for bucket in range(len(buckets))]
     for bucket, examples in enumerate(buckets):
         peaks = [peak for example in examples if (peak := example.max_activation) is not None]
         if peaks:
             lowest, highest = format_value(min(peaks)), format_value(max(peaks))
-            titles[bucket] += f", peak {highest}" if len(peaks) == 1 else f", peaks from {lowest} to {highest}"
+            titles[bucket] += f", max activation {highest if lowest == highest else f'{lowest} to {highest}'}"
     return [page.section(titles[bucket], buckets[bucket], count) for bucket in reversed(range(len(buckets)))]

@@ -1,4 +1,4 @@
-"""The heatmaps of derived scalars: tokens against layers or components, and attention patterns."""
+"""The heatmaps of derived scalars: tokens × layers, tokens × components, and attention patterns."""
 
 import math
 
@@ -25,7 +25,7 @@ _ROW_HEIGHT, _PANEL_HEIGHT, _MARGINS = 20, 230, 170  # pixels
 
 
 def tokens_by_layers(store: DerivedScalarStore, dst: DerivedScalarType, pass_type: PassType) -> go.Figure:
-    """Tokens across, layers upwards; each cell is the sum over everything that the layer has at the token."""
+    """Tokens on the x axis, layers on the y axis. Each cell is the sum over all of the layer's values at the token."""
     by_layer = store.activations(dst, pass_type)
     rows = [_summed_by_token(tensor, dst, len(store.tokens)) for tensor in by_layer.values()]
     is_sum = any(tensor.shape[-1] > 1 or tensor.ndim > 2 for tensor in by_layer.values())
@@ -43,7 +43,7 @@ def tokens_by_components(
     component: int | None,
     k: int,
 ) -> go.Figure:
-    """Tokens across, the k components of largest magnitude downwards, the largest first."""
+    """Tokens on the x axis, the k components of largest magnitude on the y axis, the largest on top."""
     if component is None:
         magnitudes = tensor.abs().nan_to_num(posinf=0.0, neginf=0.0).amax(dim=0)
         shown = magnitudes.topk(min(k, tensor.shape[-1])).indices.tolist()
@@ -52,7 +52,8 @@ def tokens_by_components(
     names = [component_name(DerivedScalarIndex(dst, layer, ("All", number))) for number in shown]
     figure = _heatmap(_numbers(tensor[:, shown].T), _token_labels(store), names, "%{y}")
     figure.update_yaxes(autorange="reversed")
-    more = f", the {len(shown)} of {tensor.shape[-1]} with the largest values" if len(shown) < tensor.shape[-1] else ""
+    n_all = tensor.shape[-1]
+    more = f", the {len(shown)} of {n_all} with the largest magnitudes" if len(shown) < n_all else ""
     where = "" if layer is None else f", layer {layer}"
     title = f"{_title(dst)}{where}{more if component is None else ''}"
     return _laid_out(figure, title, "token", "component", len(shown))
@@ -66,7 +67,7 @@ def patterns(
     component: int | None,
     k: int,
 ) -> go.Figure:
-    """The matrix (attended from, attended to) of one head, or of each of the k with the largest magnitudes."""
+    """The matrix (attended from, attended to) of one head, or of each of the k heads with the largest magnitudes."""
     matrices = _pair_matrices(tensor, dst, len(store.tokens))
     if component is None:
         magnitudes = [np.nanmax(np.abs(matrix), initial=0.0) for matrix in matrices]
@@ -80,9 +81,9 @@ def patterns(
     n_rows = math.ceil(len(shown) / n_columns)
     figure = make_subplots(rows=n_rows, cols=n_columns, subplot_titles=names if len(shown) > 1 else None)
     limit = max((np.nanmax(np.abs(matrices[number]), initial=0.0) for number in shown), default=0.0) or 1.0
-    for place, number in enumerate(shown):
-        trace = _heatmap_trace(matrices[number], limit, "from %{y} to %{x}", show_scale=place == 0)
-        figure.add_trace(trace, row=place // n_columns + 1, col=place % n_columns + 1)
+    for panel, number in enumerate(shown):
+        trace = _heatmap_trace(matrices[number], limit, "%{y} attends to %{x}", show_scale=panel == 0)
+        figure.add_trace(trace, row=panel // n_columns + 1, col=panel % n_columns + 1)
     ticks = _ticks(labels)
     is_alone = len(shown) == 1
     figure.update_xaxes(**ticks, showticklabels=is_alone or len(labels) <= 12, tickfont_size=11 if is_alone else 8)
@@ -107,19 +108,19 @@ def _token_labels(store: DerivedScalarStore) -> list[str]:
 
 
 def _ticks(labels: list[str]) -> dict[str, object]:
-    # By position, so that two tokens of the same text stay two.
+    # Ticks are positions, so that two tokens with the same text stay separate.
     return {"tickmode": "array", "tickvals": list(range(len(labels))), "ticktext": labels}
 
 
 def _numbers(tensor: Tensor) -> Matrix:
-    """As float64, with NaN for what is masked (-inf), which plotly leaves empty."""
+    """The values as float64, with NaN for masked ones (-inf), which plotly leaves empty."""
     numbers = tensor.detach().double().cpu().numpy().copy()
     numbers[np.isneginf(numbers)] = np.nan
     return np.asarray(numbers, dtype=np.float64)
 
 
 def _pair_matrices(tensor: Tensor, dst: DerivedScalarType, n_tokens: int) -> list[Matrix]:
-    """For each component its (attended from, attended to) matrix; NaN where a token does not attend."""
+    """The matrix (attended from, attended to) of each component; NaN where a token does not attend."""
     numbers = _numbers(tensor)
     if dst.shape_spec_per_token_sequence[0] is Dimension.SEQUENCE_TOKEN_PAIRS:
         return [unflatten(numbers[:, number], n_tokens) for number in range(numbers.shape[-1])]
@@ -135,7 +136,7 @@ def _summed_by_token(tensor: Tensor, dst: DerivedScalarType, n_tokens: int) -> M
     return np.asarray(np.nansum(numbers, axis=tuple(range(1, numbers.ndim))))
 
 
-def _heatmap_trace(numbers: Matrix, limit: float, place: str, show_scale: bool = True) -> go.Heatmap:
+def _heatmap_trace(numbers: Matrix, limit: float, cell_name: str, show_scale: bool = True) -> go.Heatmap:
     return go.Heatmap(
         z=numbers,
         zmin=-limit,
@@ -143,7 +144,7 @@ def _heatmap_trace(numbers: Matrix, limit: float, place: str, show_scale: bool =
         colorscale=plotly_colour_scale(),
         showscale=show_scale,
         hoverongaps=False,
-        hovertemplate=f"{place}: %{{z:.4g}}<extra></extra>",
+        hovertemplate=f"{cell_name}: %{{z:.4g}}<extra></extra>",
     )
 
 

@@ -1,4 +1,4 @@
-"""plotly figures that a saved notebook shows even where plotly is not at hand."""
+"""plotly figures that a saved notebook shows even where plotly is not available."""
 
 from typing import Any
 
@@ -6,14 +6,15 @@ import plotly.graph_objects as go
 
 
 class SnapshotFigure(go.Figure):
-    """A plotly figure, and static HTML that says the same.
+    """A plotly figure with static HTML that shows the same data.
 
-    A notebook keeps both in one output. A front end that draws plotly's figures takes the figure; one that does not
-    (GitHub, an export to HTML) takes the HTML, where it would else show nothing.
+    A notebook stores both in one output. A front end that can draw plotly figures shows the figure; others (GitHub, an
+    export to HTML) show the HTML instead of nothing.
 
     Args:
-        figure: the figure, or anything else that `plotly.graph_objects.Figure` takes.
+        figure: the figure, or any other argument of `plotly.graph_objects.Figure`.
         snapshot: the static HTML.
+        **options: keyword arguments of `plotly.graph_objects.Figure`.
     """
 
     def __init__(self, figure: Any = None, snapshot: str = "", **options: Any) -> None:
@@ -26,6 +27,6 @@ class SnapshotFigure(go.Figure):
 
         rendered = self._repr_mimebundle_()
         if not (self._snapshot and rendered and plotly.io.renderers.render_on_display):
-            super()._ipython_display_()  # as the user has set plotly up: nothing, or a window of its own
+            super()._ipython_display_()  # as the user configured plotly: no output, or a browser window
             return
         display({"text/html": self._snapshot, **rendered}, raw=True)

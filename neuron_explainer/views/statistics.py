@@ -1,11 +1,11 @@
-"""A record's numbers: its statistics, and the histogram of its activation."""
+"""The statistics of a record, and the histogram of its activations."""
 
 import math
 from dataclasses import dataclass
 
 import numpy as np
 
-from neuron_explainer.activations.activations import Histogram, NeuronRecord
+from neuron_explainer.activations.records import Histogram, NeuronRecord
 from neuron_explainer.views.colour import ColourScale
 from neuron_explainer.views.document import LINE, MUTED
 from neuron_explainer.views.heatmap import format_value
@@ -16,14 +16,14 @@ _HEIGHT = 72  # pixels of the tallest bar
 
 
 def statistics_of(record: NeuronRecord) -> dict[str, float]:
-    """The statistics that a record has, by name; those that are not known are left out."""
+    """The known statistics of a record, by display name."""
     statistics = {
-        "largest": record.max_activation,
+        "max activation": record.max_activation,
         "mean": record.mean,
         "standard deviation": None if record.variance is None or record.variance < 0 else math.sqrt(record.variance),
         "skewness": record.skewness,
         "kurtosis": record.kurtosis,
-        "share above 0": record.activation_frequency,
+        "active on": record.activation_frequency,
     }
     return {name: value for name, value in statistics.items() if value is not None}
 
@@ -33,7 +33,7 @@ def statistics_strip(record: NeuronRecord) -> str:
     unit = "token pairs" if record.is_by_token_pair else "tokens"
     cells = []
     for name, value in statistics_of(record).items():
-        shown = f"{value:.2%} of {unit}" if name == "share above 0" else format_value(value)
+        shown = f"{value:.2%} of {unit}" if name == "active on" else format_value(value)
         hover = f' title="{_EXPLANATIONS[name]}"' if name in _EXPLANATIONS else ""
         cells.append(
             f'<div{hover} style="padding:0 18px 4px 0"><span style="color:{MUTED};font-size:12px">{name}</span><br>'
@@ -43,38 +43,40 @@ def statistics_strip(record: NeuronRecord) -> str:
 
 
 _EXPLANATIONS = {
-    "largest": "the largest activation of the top examples",
-    "kurtosis": "3 for a normal distribution; the larger, the rarer and stronger its bursts",
+    "max activation": "the largest activation in the top examples",
+    "skewness": "0 for a symmetric distribution; above 0 for a long tail of high activations",
+    "kurtosis": "3 for a normal distribution; higher if extreme activations are more frequent",
+    "active on": "the share of the corpus on which the activation is above 0",
 }
 
 
 @dataclass(frozen=True)
 class ShownHistogram:
-    """A histogram, and what its counts are of."""
+    """A histogram for display. `counted` names what its counts are of, such as "tokens in the corpus"."""
 
     histogram: Histogram
     counted: str
 
 
 def histogram_of(record: NeuronRecord) -> ShownHistogram | None:
-    """The histogram of a record, without empty bins at its ends; where it holds none, that of its random examples.
+    """The histogram of a record, without empty bins at its ends.
 
-    None where there are none either.
+    A record without a histogram gets that of its random examples; without those, None.
     """
     unit = "token pairs" if record.is_by_token_pair else "tokens"
     if record.histogram is not None:
-        return ShownHistogram(_without_empty_ends(record.histogram), f"{unit} of the corpus")
+        return ShownHistogram(_without_empty_ends(record.histogram), f"{unit} in the corpus")
     values = [value for example in record.random_sample for value in example.activations]
     if not values:
         return None
     counts, edges = np.histogram(np.asarray(values, dtype=np.float64), bins=N_BINS_OF_EXAMPLES)
     histogram = Histogram(edges=[float(edge) for edge in edges], counts=[int(count) for count in counts])
-    return ShownHistogram(histogram, f"{unit} of {counted(len(record.random_sample), 'random example')}")
+    return ShownHistogram(histogram, f"{unit} in {counted(len(record.random_sample), 'random example')}")
 
 
 def _without_empty_ends(histogram: Histogram) -> Histogram:
-    """The histogram from its first to its last bin that counted anything."""
-    filled = [place for place, count in enumerate(histogram.counts) if count]
+    """The histogram from its first to its last bin with a count above 0."""
+    filled = [position for position, count in enumerate(histogram.counts) if count]
     if not filled:
         return histogram
     first, last = filled[0], filled[-1]
@@ -82,7 +84,7 @@ def _without_empty_ends(histogram: Histogram) -> Histogram:
 
 
 def histogram_bars(record: NeuronRecord, scale: ColourScale) -> str:
-    """The histogram as bars on a logarithmic scale, coloured as the activations are; empty where there is none."""
+    """The histogram as bars on a logarithmic scale, in the activations' colours; empty without a histogram."""
     shown = histogram_of(record)
     if shown is None or not any(shown.histogram.counts):
         return ""
@@ -102,6 +104,7 @@ def histogram_bars(record: NeuronRecord, scale: ColourScale) -> str:
         f'<div style="display:flex;align-items:flex-end;height:{_HEIGHT}px;border-bottom:1px solid {LINE}">'
         f"{''.join(bars)}</div>"
         f'<div style="display:flex;justify-content:space-between;color:{MUTED};font-size:12px">'
-        f"<span>{format_value(edges[0])}</span> <span>{sum(counts):,} {shown.counted}, logarithmic height</span> "
+        f"<span>{format_value(edges[0])}</span> "
+        f"<span>activations on {sum(counts):,} {shown.counted} (counts on a log scale)</span> "
         f"<span>{format_value(edges[-1])}</span></div></div>"
     )

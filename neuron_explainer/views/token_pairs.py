@@ -1,4 +1,4 @@
-"""Who attends to whom: text with a value for each pair of tokens, as records of attention heads have it."""
+"""Text with a value for each token pair (which token attends to which), as in records of attention heads."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,54 +6,54 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from neuron_explainer.activations.activations import ActivationRecord
+from neuron_explainer.activations.activation_records import ActivationRecord
 from neuron_explainer.activations.attention_utils import unflatten
 from neuron_explainer.views.colour import ColourScale
 from neuron_explainer.views.document import INK, MUTED, PAPER, card
 from neuron_explainer.views.heatmap import (
     DEFAULT_WIDTH,
+    excerpt_around,
+    excerpt_html,
     format_value,
     legend,
     token_element,
-    window_around,
-    windowed_text,
 )
 from neuron_explainer.views.token_text import escaped, token_html, token_label
 
 MATRIX_WIDTH = 28
-"""How many tokens the matrix of a long text shows, unless told otherwise."""
+"""The default number of tokens that the matrix of a long text shows."""
 
 HOW_TO_READ_BARS = (
-    "The bar above a token: the most it attends to any token up to itself. The bar below it: the most that any token "
-    "from it on attends to it. Hover to see to whom."
+    "Bar above a token: its strongest attention to itself or an earlier token. Bar below a token: the strongest "
+    "attention to it, from itself or a later token. Hover over a token to see which."
 )
 
 _PAIRS_STYLE = f"display:flex;flex-wrap:wrap;column-gap:28px;font-size:12px;line-height:1.8;color:{INK}"
 
 
 @dataclass(frozen=True)
-class Pair:
-    """A token that attends, at position `attended_from`, the token it attends to, and the value of that."""
+class TokenPair:
+    """A pair of tokens with its value: the token at `attended_from` attends to the token at `attended_to`."""
 
     attended_from: int
     attended_to: int
     value: float
 
 
-def strongest_pairs(matrix: NDArray[np.float64], count: int) -> list[Pair]:
-    """The pairs of the largest values, the largest first; NaN marks what is no pair.
+def strongest_pairs(matrix: NDArray[np.float64], count: int) -> list[TokenPair]:
+    """The pairs with the largest values, the largest first.
 
     Args:
-        matrix: (tokens, tokens), attended from and attended to.
-        count: how many.
+        matrix: (attended from, attended to), (tokens, tokens); NaN for entries that are not pairs.
+        count: how many pairs.
     """
     flat = np.where(np.isnan(matrix), -np.inf, matrix).ravel()
     largest = np.argpartition(-flat, min(count, flat.size - 1))[:count] if flat.size else np.arange(0)
-    order = largest[np.lexsort((largest, -flat[largest]))]  # the earlier pair first where values are equal
-    places = (divmod(int(place), len(matrix)) for place in order if flat[place] > -np.inf)
+    order = largest[np.lexsort((largest, -flat[largest]))]  # among equal values, the earlier pair first
+    found = (divmod(int(index), len(matrix)) for index in order if flat[index] > -np.inf)
     return [
-        Pair(attended_from, attended_to, float(matrix[attended_from, attended_to]))
-        for attended_from, attended_to in places
+        TokenPair(attended_from, attended_to, float(matrix[attended_from, attended_to]))
+        for attended_from, attended_to in found
     ]
 
 
@@ -66,21 +66,28 @@ def pair_view(
     matrix_width: int | None = MATRIX_WIDTH,
     title: str | None = None,
 ) -> str:
-    """One example of an attention head, or of anything with a value for each token pair, as static HTML.
+    """One example of an attention head, or of another component with one value per token pair, as static HTML.
 
-    The text with two bars at each token (see `HOW_TO_READ_BARS`), the strongest pairs, and the matrix of all pairs.
-    Records in which a token attends to a bounded window of earlier ones are shown so.
+    It shows the text with two bars at each token (see `HOW_TO_READ_BARS`), the strongest pairs, and the matrix of all
+    pairs. Tokens may attend to all earlier tokens or to a bounded window of them.
 
     Args:
         example: the text and its flattened pairs.
-        scale: the colours; None: the values' own.
+        scale: the colour scale; None: the scale of the example's values.
         width: how many tokens around the strongest pair the text shows; None: all.
-        n_pairs: how many of the strongest pairs are written out.
+        n_pairs: how many of the strongest pairs are listed.
         matrix_width: how many tokens around the strongest pair the matrix shows; None: all.
         title: a heading; text.
 
+    Returns:
+        HTML; show it in a notebook with `IPython.display.HTML`.
+
     Raises:
         InvalidRequestError: `width` or `matrix_width` is below 1.
+
+    >>> import neuron_explainer as ne
+    >>> record = ne.load_neuron("tiny", 0, 1, "attn_write_norm")
+    >>> html = ne.pair_view(record.most_positive_activation_records[0])
     """
     scale = scale if scale is not None else ColourScale.of(example.activations)
     heading = f"<div><b>{escaped(title)}</b></div>" if title else ""
@@ -90,53 +97,53 @@ def pair_view(
 
 
 def pair_text(example: ActivationRecord, scale: ColourScale, width: int | None, n_pairs: int) -> str:
-    """`pair_view`'s text and strongest pairs, to be set in a card."""
+    """The text and the strongest pairs of `pair_view`, without the card."""
     tokens, n_tokens = example.tokens, len(example.tokens)
     matrix = unflatten(example.activations, n_tokens)
     strongest = strongest_pairs(matrix, max(1, n_pairs))
-    window = window_around(strongest[0].attended_from if strongest else 0, n_tokens, width)
+    excerpt = excerpt_around(strongest[0].attended_from if strongest else 0, n_tokens, width)
     parts = []
-    for place in window.places:
-        gives, takes = _largest(matrix[place]), _largest(matrix[:, place])
-        text = token_html(tokens[place])
-        if strongest and place in (strongest[0].attended_from, strongest[0].attended_to):
+    for position in excerpt.positions:
+        attends, attended = _largest(matrix[position]), _largest(matrix[:, position])
+        text = token_html(tokens[position])
+        if strongest and position in (strongest[0].attended_from, strongest[0].attended_to):
             text = f"<b>{text}</b>"
         hover = (
-            f"{token_label(tokens[place])} · position {place}"
-            f" · attends most to {_named(tokens, gives[0])}: {format_value(gives[1])}"
-            f" · attended to most by {_named(tokens, takes[0])}: {format_value(takes[1])}"
+            f"{token_label(tokens[position])} · position {position}"
+            f" · attends most to {_named(tokens, attends[0])}: {format_value(attends[1])}"
+            f" · attended to most by {_named(tokens, attended[0])}: {format_value(attended[1])}"
         )
-        above, below = scale.background(gives[1]), scale.background(takes[1])
+        above, below = scale.background(attends[1]), scale.background(attended[1])
         parts.append(token_element(text, hover, f"border-top:4px solid {above};border-bottom:4px solid {below}"))
-    written = "".join(_written_out(pair, tokens, scale) for pair in strongest[:n_pairs])
-    return windowed_text(parts, window, tokens) + f'<div style="{_PAIRS_STYLE}">{written}</div>'
+    listed = "".join(_listed_pair(pair, tokens, scale) for pair in strongest[:n_pairs])
+    return excerpt_html(parts, excerpt, tokens) + f'<div style="{_PAIRS_STYLE}">{listed}</div>'
 
 
 def _largest(values: NDArray[np.float64]) -> tuple[int, float]:
-    """Where the largest value is, and the value. Every row and column of the matrix has one: the token itself."""
-    place = int(np.nanargmax(values))
-    return place, float(values[place])
+    """The position of the largest value, and the value. Each row and column has at least one: the token itself."""
+    position = int(np.nanargmax(values))
+    return position, float(values[position])
 
 
-def _named(tokens: Sequence[str], place: int) -> str:
-    return f"{token_label(tokens[place])} ({place})"
+def _named(tokens: Sequence[str], position: int) -> str:
+    return f"{token_label(tokens[position])} ({position})"
 
 
-def _written_out(pair: Pair, tokens: Sequence[str], scale: ColourScale) -> str:
-    """A pair as a line: the token that attends, the one attended to, the value on its colour."""
+def _listed_pair(pair: TokenPair, tokens: Sequence[str], scale: ColourScale) -> str:
+    """A pair as a line: the value on its colour, the token that attends, and the token that it attends to."""
     attended_from, attended_to = (
-        f'<bdi title="position {place}">{token_html(tokens[place]).replace("<br>", "")}</bdi>'
-        f'<span style="color:{MUTED};font-size:11px">&nbsp;{place}</span>'
-        for place in (pair.attended_from, pair.attended_to)
+        f'<bdi title="position {position}">{token_html(tokens[position]).replace("<br>", "")}</bdi>'
+        f'<span style="color:{MUTED};font-size:11px">&nbsp;{position}</span>'
+        for position in (pair.attended_from, pair.attended_to)
     )
     value = f'<span style="{scale.style(pair.value)};padding:0 4px;border-radius:3px">{format_value(pair.value)}</span>'
     return f'<span class="ne-pair">{value} {attended_from} attends to {attended_to}</span>'
 
 
 def pair_matrix(example: ActivationRecord, scale: ColourScale, width: int | None, *, is_open: bool = False) -> str:
-    """The pairs as a triangle of coloured cells, a row for each token that attends, under a line to open it by.
+    """The pairs as a triangle of coloured cells, one row per token that attends, in a `details` element.
 
-    A row ends at the token itself, with its name: the name is that of the row and, read downwards, of the column.
+    Each row ends with the token's text, which labels both the row and, read downwards, the column.
     """
     tokens, n_tokens = example.tokens, len(example.tokens)
     matrix = unflatten(example.activations, n_tokens)
@@ -144,26 +151,25 @@ def pair_matrix(example: ActivationRecord, scale: ColourScale, width: int | None
     if not strongest:
         return ""
     middle = (strongest[0].attended_from + strongest[0].attended_to + 1) // 2
-    window = window_around(middle, n_tokens, width)
+    excerpt = excerpt_around(middle, n_tokens, width)
     rows = []
-    for attended_from in window.places:
+    for attended_from in excerpt.positions:
         cells = []
-        for attended_to in range(window.start, attended_from + 1):
+        for attended_to in range(excerpt.start, attended_from + 1):
             value = float(matrix[attended_from, attended_to])
             if np.isnan(value):
                 cells.append("<td></td>")
                 continue
             hover = f"{_named(tokens, attended_from)} to {_named(tokens, attended_to)}: {format_value(value)}"
             cells.append(f'<td bgcolor="{scale.background(value)}" title="{escaped(hover)}"></td>')
-        label = f'<td class="ne-label" colspan="{window.stop - attended_from}" style="text-align:left">'
+        label = f'<td class="ne-label" colspan="{excerpt.stop - attended_from}" style="text-align:left">'
         label += f"<bdi>{token_html(tokens[attended_from]).replace('<br>', '')}</bdi></td>"
-        # Notebook front ends stripe tables in their theme's colours, unless a row has its own
+        # Without a colour of its own, a row would get the stripes of the notebook's theme.
         rows.append(f'<tr style="background-color:{PAPER}">{"".join(cells)}{label}</tr>')
-    shown = (
-        "all pairs" if len(window.places) == n_tokens else f"the pairs of tokens {window.start} to {window.stop - 1}"
-    )
+    is_whole = len(excerpt.positions) == n_tokens
+    shown = "all token pairs" if is_whole else f"pairs of tokens {excerpt.start}–{excerpt.stop - 1}"
     table = (
         f'<table class="ne-pairs" style="font-size:11px;background-color:{PAPER};color:{INK}">{"".join(rows)}</table>'
     )
-    summary = f'<summary style="color:{MUTED};font-size:12px">{shown}</summary>'
+    summary = f'<summary style="color:{MUTED};font-size:12px">matrix of {shown}</summary>'
     return f"<details{' open' if is_open else ''}>{summary}{table}</details>"

@@ -1,7 +1,7 @@
-"""Tokens as people can read them: whitespace is seen, nothing invisible hides, and everything is escaped.
+"""Tokens as readable text: whitespace and invisible characters become visible, and everything is escaped for HTML.
 
-Every text that comes from a record, a file or a user passes through `token_html`, `token_label` or `escaped` on its way
-into HTML.
+Every text from a record, a file or a user passes through `token_html`, `token_label` or `escaped` before it becomes
+HTML.
 """
 
 import html
@@ -14,17 +14,17 @@ _MARK_BY_CHARACTER = {" ": SPACE, "\n": NEWLINE, "\t": TAB, "\r": CARRIAGE_RETUR
 _EMPTY = "∅"
 _CIRCLE_FOR_COMBINING_MARKS = "◌"
 _ZERO_WIDTH_JOINER = "\u200d"
-_TAGS = range(0xE0020, 0xE0080)  # what follows the black flag in the flags of England, Scotland and Wales
+_TAGS = range(0xE0020, 0xE0080)  # they follow the black flag in the flags of England, Scotland and Wales
 _BLACK_FLAG = "\U0001f3f4"
 _VARIATION_SELECTORS = range(0xFE00, 0xFE10)
 
-
-# What would steer the text around it, or is none: controls but tab and newline, directions, halves of surrogate pairs.
+# Characters that change the text around them or are invalid: controls except tab and newline, text directions, halves
+# of surrogate pairs.
 _STEERING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def escaped(text: str) -> str:
-    """`text` for HTML, good in an element and in a quoted attribute; characters that steer it are written out."""
+    """Text escaped for HTML, for an element or a quoted attribute. Control and direction characters become escapes."""
     return html.escape(_STEERING.sub(lambda found: _escape(found[0]), text), quote=True)
 
 
@@ -35,9 +35,12 @@ def counted(number: int, noun: str) -> str:
 
 @lru_cache(maxsize=8192)
 def token_html(token: str) -> str:
-    """A token as HTML: marks for whitespace and escapes for invisible characters, both in `<i>`; the rest escaped.
+    """A token as HTML: whitespace as marks and invisible characters as escapes, both in `<i>`; the rest HTML-escaped.
 
-    A newline also breaks the line, after its mark.
+    A newline's mark is followed by a line break.
+
+    >>> token_html(" <b>")
+    '<i>·</i>&lt;b&gt;'
     """
     parts = []
     for text, is_mark in _visible_parts(token):
@@ -48,27 +51,27 @@ def token_html(token: str) -> str:
 
 @lru_cache(maxsize=8192)
 def token_label(token: str) -> str:
-    """A token on one line of plain text, the same marks and escapes in it; not escaped for HTML."""
+    """A token as one line of plain text, with the same marks and escapes as `token_html`; not escaped for HTML."""
     return "".join(text for text, _ in _visible_parts(token))
 
 
 def _visible_parts(token: str) -> list[tuple[str, bool]]:
-    """The token as runs of (text, whether it is a mark that stands for something else); each mark is one part."""
+    """The token as parts (text, is_mark). Each mark or escape, which stands for another character, is its own part."""
     if not token:
         return [(_EMPTY, True)]
     parts: list[tuple[str, bool]] = []
     if unicodedata.category(token[0]).startswith("M") and _is_shown_as_itself(token, 0):
-        parts.append((_CIRCLE_FOR_COMBINING_MARKS, True))  # else it would sit on the token before
+        parts.append((_CIRCLE_FOR_COMBINING_MARKS, True))  # or it would be drawn on the previous token
     run_start = 0
-    for place, character in enumerate(token):
+    for position, character in enumerate(token):
         mark = _MARK_BY_CHARACTER.get(character)
-        if mark is None and not _is_shown_as_itself(token, place):
+        if mark is None and not _is_shown_as_itself(token, position):
             mark = _escape(character)
         if mark is not None:
-            if place > run_start:
-                parts.append((token[run_start:place], False))
+            if position > run_start:
+                parts.append((token[run_start:position], False))
             parts.append((mark, True))
-            run_start = place + 1
+            run_start = position + 1
     if run_start < len(token):
         parts.append((token[run_start:], False))
     return parts
@@ -82,19 +85,19 @@ def _escape(character: str) -> str:
     return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
-def _is_shown_as_itself(token: str, place: int) -> bool:
-    """Whether a character can be seen and steers nothing: no control, direction, format or unassigned character.
+def _is_shown_as_itself(token: str, position: int) -> bool:
+    """Whether a character is visible and harmless: not a control, direction, format or unassigned character.
 
-    Joiners, selectors and tags are shown as themselves where they make one emoji of several characters.
+    Joiners, selectors and tags are shown as themselves if they combine characters into one emoji.
     """
-    character = token[place]
-    before = token[place - 1] if place else ""
+    character = token[position]
+    before = token[position - 1] if position else ""
     if ord(character) in _VARIATION_SELECTORS:
         return bool(before) and before.isprintable() and before != " "
     if character == _ZERO_WIDTH_JOINER:
-        return _ends_emoji(before) and place + 1 < len(token) and unicodedata.category(token[place + 1]) == "So"
+        return _ends_emoji(before) and position + 1 < len(token) and unicodedata.category(token[position + 1]) == "So"
     if ord(character) in _TAGS:
-        start = place
+        start = position
         while start and ord(token[start]) in _TAGS:
             start -= 1
         return token[start] == _BLACK_FLAG
@@ -102,7 +105,7 @@ def _is_shown_as_itself(token: str, place: int) -> bool:
 
 
 def _ends_emoji(character: str) -> bool:
-    """Whether an emoji can end in the character: a symbol, a skin tone or a variation selector."""
+    """Whether an emoji can end with the character: a symbol, a skin tone or a variation selector."""
     if not character:
         return False
     return unicodedata.category(character) in ("So", "Sk") or ord(character) in _VARIATION_SELECTORS

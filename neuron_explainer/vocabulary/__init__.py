@@ -1,1 +1,1 @@
-"""The words of the library: places of a forward pass, axes, kinds of component, derived scalars. No torch."""
+"""The vocabulary: places of a forward pass, weights, axes, kinds of component, derived scalars. No torch."""

@@ -1,4 +1,4 @@
-"""Checks of numbers that come from a caller: whole numbers, layers and token ids. Every room asks here."""
+"""Checks of numbers that a caller gives: whole numbers, layers and token ids. All rooms use these."""
 
 import operator
 from typing import SupportsIndex, cast
@@ -7,7 +7,7 @@ from neuron_explainer.errors import InvalidRequestError, NeuronExplainerError
 
 
 def whole_number(value: object) -> int | None:
-    """`value` as a plain int: an int, or NumPy's or torch's whole number; None for anything else, True and False too.
+    """`value` as a plain int, if it is a whole number of Python, NumPy or torch; None for all else, and for booleans.
 
     >>> whole_number(3), whole_number(3.0), whole_number(True)
     (3, None, None)
@@ -23,12 +23,12 @@ def whole_number(value: object) -> int | None:
 def checked_layer(
     layer: object, n_layers: int, subject: str, error: type[NeuronExplainerError] = InvalidRequestError
 ) -> int:
-    """`layer` as a plain int, if the model has it.
+    """`layer` as a plain int, if it is in range.
 
     Args:
-        layer: what was given.
+        layer: the layer.
         n_layers: how many layers the model has.
-        subject: what the error is about: "layer_indices", "mlp_post_act", a model's name.
+        subject: the subject of the error's sentence, such as "the model" or a model's name.
         error: the class of the error.
 
     Raises:
@@ -43,12 +43,12 @@ def checked_layer(
 def checked_token_id(
     token_id: object, n_tokens: int, subject: str, error: type[NeuronExplainerError] = InvalidRequestError
 ) -> int:
-    """`token_id` as a plain int, if the vocabulary has it.
+    """`token_id` as a plain int, if it is in range.
 
     Args:
-        token_id: what was given.
+        token_id: the token id.
         n_tokens: how many tokens the vocabulary has.
-        subject: what the error is about: a model's name, "the tokenizer".
+        subject: the subject of the error's sentence, such as a model's name or "the tokenizer".
         error: the class of the error.
 
     Raises:

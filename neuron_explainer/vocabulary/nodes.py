@@ -13,16 +13,27 @@ class PassType(StrEnum):
 
 
 class NodeType(StrEnum):
-    """The kinds of component that have an activation and, most of them, write to the residual stream."""
+    """The kinds of component that have an activation. Most of them write to the residual stream."""
+
+    is_autoencoder_latent: bool
+    """Whether the component is a latent, of any autoencoder."""
+
+    def __new__(cls, value: str, is_autoencoder_latent: bool = False) -> "NodeType":
+        """The member with that value. (The default is for members that are not latents.)"""
+        member = str.__new__(cls, value)
+        member._value_ = value
+        member.is_autoencoder_latent = is_autoencoder_latent
+        return member
 
     ATTENTION_HEAD = "attention_head"
     QK_CHANNEL = "qk_channel"
     V_CHANNEL = "v_channel"
     MLP_NEURON = "mlp_neuron"
-    AUTOENCODER_LATENT = "autoencoder_latent"
-    MLP_AUTOENCODER_LATENT = "mlp_autoencoder_latent"
-    ATTENTION_AUTOENCODER_LATENT = "attention_autoencoder_latent"
-    AUTOENCODER_LATENT_BY_TOKEN_PAIR = "autoencoder_latent_by_token_pair"
+    AUTOENCODER_LATENT = "autoencoder_latent", True
+    """A latent of the only autoencoders given, whatever place they were trained on."""
+    MLP_AUTOENCODER_LATENT = "mlp_autoencoder_latent", True
+    ATTENTION_AUTOENCODER_LATENT = "attention_autoencoder_latent", True
+    AUTOENCODER_LATENT_BY_TOKEN_PAIR = "autoencoder_latent_by_token_pair", True
     AUTOENCODER_ERROR = "autoencoder_error"
     MLP_AUTOENCODER_ERROR = "mlp_autoencoder_error"
     ATTENTION_AUTOENCODER_ERROR = "attention_autoencoder_error"
@@ -31,19 +42,9 @@ class NodeType(StrEnum):
     TOKEN = "token"
     VOCAB_TOKEN = "vocab_token"
 
-    @property
-    def is_autoencoder_latent(self) -> bool:
-        """Whether the node is an autoencoder's latent, whichever autoencoder it is."""
-        return self in (
-            NodeType.AUTOENCODER_LATENT,
-            NodeType.MLP_AUTOENCODER_LATENT,
-            NodeType.ATTENTION_AUTOENCODER_LATENT,
-            NodeType.AUTOENCODER_LATENT_BY_TOKEN_PAIR,
-        )
-
 
 class AttnSubNode(StrEnum):
-    """Which of a head's three inputs is meant."""
+    """One of a head's three inputs: query, key or value."""
 
     Q = "attn.q"
     K = "attn.k"
@@ -51,7 +52,7 @@ class AttnSubNode(StrEnum):
 
 
 class LocationWithinLayer(StrEnum):
-    """Where in a layer a quantity arises, in the order of a sequential layer."""
+    """Where in a layer a quantity arises, in the order of a layer whose MLP comes after its attention."""
 
     END_OF_PREV_LAYER = "end_of_prev_layer"
     ATTN = "attn"
@@ -81,4 +82,4 @@ NODE_TYPE_BY_LAST_DIMENSION: dict[Dimension, NodeType] = {
     Dimension.VOCAB_SIZE: NodeType.VOCAB_TOKEN,
     Dimension.SINGLETON: NodeType.LAYER,
 }
-"""What one entry of an axis belongs to, where nothing else says it."""
+"""The kind of component that an entry belongs to, by the last axis, unless a row of the vocabulary says otherwise."""

@@ -1,4 +1,4 @@
-"""From what a person writes to a member of the vocabulary: a member, its name or its value, in any case."""
+"""From what a person writes (a member, its name or its value, in any case) to a member of the vocabulary."""
 
 from enum import StrEnum
 from typing import TypeVar
@@ -10,10 +10,10 @@ EnumT = TypeVar("EnumT", bound=StrEnum)
 
 
 def member_of(enum: type[EnumT], asked: object, kind: str) -> EnumT:
-    """The member that `asked` is, or whose name or value it is; upper and lower case do not matter.
+    """The member that `asked` names, in upper or lower case.
 
     Args:
-        enum: where to look.
+        enum: the members to choose from.
         asked: a member, a name such as "MLP_POST_ACT", or a value such as "mlp_post_act".
         kind: what an error calls a member, such as "derived scalar type".
 
@@ -35,10 +35,10 @@ def member_of(enum: type[EnumT], asked: object, kind: str) -> EnumT:
 
 
 def derived_scalar_type_of(asked: "DerivedScalarType | str") -> DerivedScalarType:
-    """The derived scalar type that `asked` is, or whose name or value it is.
+    """The derived scalar type that `asked` names.
 
     Raises:
-        UnknownNameError: there is no such type; the error names the nearest ones.
+        UnknownNameError: no type has this name or value; the error names the nearest ones.
 
     >>> derived_scalar_type_of("MLP_POST_ACT")
     <DerivedScalarType.MLP_POST_ACT: 'mlp_post_act'>

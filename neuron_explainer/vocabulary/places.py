@@ -2,140 +2,108 @@
 
 from enum import StrEnum
 
+from neuron_explainer.vocabulary import axes
 from neuron_explainer.vocabulary.dimensions import Dimension
 from neuron_explainer.vocabulary.nodes import NODE_TYPE_BY_LAST_DIMENSION, LocationWithinLayer, NodeType
 
+_START = LocationWithinLayer.END_OF_PREV_LAYER
+_ATTN = LocationWithinLayer.ATTN
+_MIDDLE = LocationWithinLayer.RESID_POST_ATTN
+_MLP = LocationWithinLayer.MLP
+_END = LocationWithinLayer.END_OF_LAYER
+_NO_LAYER = None
+
+_MLP_LATENT = NodeType.MLP_AUTOENCODER_LATENT
+_ATTN_LATENT = NodeType.ATTENTION_AUTOENCODER_LATENT
+_MLP_ERROR = NodeType.MLP_AUTOENCODER_ERROR
+_ATTN_ERROR = NodeType.ATTENTION_AUTOENCODER_ERROR
+
 
 class ActivationLocationType(StrEnum):
-    """The places of a forward pass, and those of the autoencoders that may run within it.
+    """A place of the forward pass, or of an autoencoder that runs within it.
 
-    Residual-stream places are before any normalisation unless the name says LAYER_NORM. `shape` gives each place's axes
-    without the batch.
+    Residual-stream places are before any normalisation unless the name says LAYER_NORM. A row holds the value, the
+    axes, the location within the layer, the kind of component if the last axis does not tell it, and, for online
+    autoencoders, the kind of their latents.
+
+    >>> place = ActivationLocationType("mlp.post_act")
+    >>> [dimension.value for dimension in place.shape], place.node_type.value
+    (['sequence_tokens', 'mlp_acts'], 'mlp_neuron')
     """
 
-    RESID_POST_EMBEDDING = "resid.post_emb"
-    RESID_DELTA_ATTN = "resid.delta_attn"
-    RESID_POST_ATTN = "resid.post_attn"
-    RESID_DELTA_MLP = "resid.delta_mlp"
-    RESID_POST_MLP = "resid.post_mlp"
-    RESID_POST_MLP_LAYER_NORM = "resid.post_mlp_ln"
-    """The residual stream after the LayerNorm that feeds attention (named for the MLP before it)."""
-    RESID_POST_ATTN_LAYER_NORM = "resid.post_attn_ln"
-    """The residual stream after the LayerNorm that feeds the MLP."""
-    RESID_POST_FINAL_LAYER_NORM = "resid.post_ln_f"
-    MLP_INPUT_LAYER_NORM_SCALE = "mlp_ln.scale"
-    ATTN_INPUT_LAYER_NORM_SCALE = "attn_ln.scale"
-    RESID_FINAL_LAYER_NORM_SCALE = "resid.ln_f.scale"
-    ATTN_QUERY = "attn.q"
-    ATTN_KEY = "attn.k"
-    ATTN_VALUE = "attn.v"
-    ATTN_QK_LOGITS = "attn.qk_logits"
-    ATTN_QK_PROBS = "attn.qk_probs"
-    ATTN_WEIGHTED_SUM_OF_VALUES = "attn.v_out"
-    MLP_PRE_ACT = "mlp.pre_act"
-    MLP_POST_ACT = "mlp.post_act"
-    LOGITS = "logits"
+    shape: tuple[Dimension, ...]
+    """The axes for one prompt. A batched tensor has the batch before them."""
+    location_within_layer: LocationWithinLayer | None
+    """Where in its layer it arises; None for places without layers, and for latents of any autoencoder."""
+    node_type: NodeType
+    """The kind of component that one entry of the last axis belongs to."""
+    has_no_layers: bool
+    """Whether a model has it once (layer None), at its start or end, and not in every layer."""
+    autoencoder_node_type: NodeType | None
+    """The kind of latent of the online autoencoder that the place belongs to; None for places of the model itself."""
+    is_autoencoder_error: bool
+    """Whether it is what an online autoencoder leaves unexplained of its input."""
 
-    ONLINE_AUTOENCODER_LATENT = "online_autoencoder_latent"
-    ONLINE_MLP_AUTOENCODER_LATENT = "online_mlp_autoencoder_latent"
-    ONLINE_ATTENTION_AUTOENCODER_LATENT = "online_attention_autoencoder_latent"
-    ONLINE_MLP_AUTOENCODER_ERROR = "online_mlp_autoencoder_error"
-    ONLINE_RESIDUAL_MLP_AUTOENCODER_ERROR = "online_residual_mlp_autoencoder_error"
-    ONLINE_RESIDUAL_ATTENTION_AUTOENCODER_ERROR = "online_residual_attention_autoencoder_error"
-
-    @property
-    def has_no_layers(self) -> bool:
-        """Whether there is one of it in a model (layer None), at its very start or end, and not one a layer."""
-        return self in _PLACES_WITHOUT_LAYERS
+    def __new__(
+        cls,
+        value: str,
+        shape: tuple[Dimension, ...] = (),
+        location: LocationWithinLayer | None = None,
+        node_type: NodeType | None = None,
+        autoencoder_node_type: NodeType | None = None,
+    ) -> "ActivationLocationType":
+        """The member with that value and those properties. (Defaults are for type checkers, as in `Dimension`.)"""
+        member = str.__new__(cls, value)
+        member._value_ = value
+        member.shape = shape
+        member.location_within_layer = location
+        member.node_type = node_type or NODE_TYPE_BY_LAST_DIMENSION[shape[-1]]
+        # Latents of any autoencoder have no location of their own either, but they do have layers.
+        member.has_no_layers = location is None and autoencoder_node_type is None
+        member.autoencoder_node_type = autoencoder_node_type
+        member.is_autoencoder_error = member.node_type in (_MLP_ERROR, _ATTN_ERROR)
+        return member
 
     @property
     def is_online_autoencoder_place(self) -> bool:
         """Whether it exists only where an autoencoder runs within the forward pass."""
-        return self.value.startswith("online_")
+        return self.autoencoder_node_type is not None
 
-    @property
-    def shape(self) -> tuple[Dimension, ...]:
-        """Its axes for one prompt; a batched tensor has the batch before them."""
-        return _SHAPE_BY_PLACE[self]
+    RESID_POST_EMBEDDING = "resid.post_emb", axes.CHANNELS, _NO_LAYER
+    RESID_DELTA_ATTN = "resid.delta_attn", axes.CHANNELS, _ATTN
+    RESID_POST_ATTN = "resid.post_attn", axes.CHANNELS, _MIDDLE
+    RESID_DELTA_MLP = "resid.delta_mlp", axes.CHANNELS, _MLP
+    RESID_POST_MLP = "resid.post_mlp", axes.CHANNELS, _END
+    RESID_POST_MLP_LAYER_NORM = "resid.post_mlp_ln", axes.CHANNELS, _START
+    """The residual stream after the LayerNorm before attention (named for the MLP of the previous layer)."""
+    RESID_POST_ATTN_LAYER_NORM = "resid.post_attn_ln", axes.CHANNELS, _MIDDLE
+    """The residual stream after the LayerNorm before the MLP."""
+    RESID_POST_FINAL_LAYER_NORM = "resid.post_ln_f", axes.CHANNELS, _NO_LAYER
+    MLP_INPUT_LAYER_NORM_SCALE = "mlp_ln.scale", axes.ONE, _MIDDLE
+    ATTN_INPUT_LAYER_NORM_SCALE = "attn_ln.scale", axes.ONE, _START
+    RESID_FINAL_LAYER_NORM_SCALE = "resid.ln_f.scale", axes.ONE, _NO_LAYER
+    ATTN_QUERY = "attn.q", axes.HEADS_QK, _ATTN, NodeType.QK_CHANNEL
+    ATTN_KEY = "attn.k", axes.HEADS_QK, _ATTN, NodeType.QK_CHANNEL
+    ATTN_VALUE = "attn.v", axes.HEADS_V, _ATTN, NodeType.V_CHANNEL
+    ATTN_QK_LOGITS = "attn.qk_logits", axes.PAIRS_HEADS, _ATTN
+    ATTN_QK_PROBS = "attn.qk_probs", axes.PAIRS_HEADS, _ATTN
+    ATTN_WEIGHTED_SUM_OF_VALUES = "attn.v_out", axes.HEADS_V, _ATTN, NodeType.V_CHANNEL
+    MLP_PRE_ACT = "mlp.pre_act", axes.NEURONS, _MLP
+    MLP_POST_ACT = "mlp.post_act", axes.NEURONS, _MLP
+    LOGITS = "logits", axes.VOCABULARY, _NO_LAYER
 
-    @property
-    def location_within_layer(self) -> LocationWithinLayer | None:
-        """Where in its layer it arises; None for places without layers."""
-        return _LOCATION_BY_PLACE.get(self)
-
-    @property
-    def node_type(self) -> NodeType:
-        """What one entry of its last axis is the activation of."""
-        return (
-            NODE_TYPE_BY_LAST_DIMENSION[self.shape[-1]]
-            if self not in _NODE_TYPE_BY_PLACE
-            else _NODE_TYPE_BY_PLACE[self]
-        )
-
-
-_TOKENS = Dimension.SEQUENCE_TOKENS
-_TO_TOKENS = Dimension.ATTENDED_TO_SEQUENCE_TOKENS
-_HEADS = Dimension.ATTN_HEADS
-_RESIDUAL = Dimension.RESIDUAL_STREAM_CHANNELS
-_PLACE = ActivationLocationType
-
-_PLACES_WITHOUT_LAYERS = frozenset(
-    {
-        _PLACE.RESID_POST_EMBEDDING,
-        _PLACE.RESID_FINAL_LAYER_NORM_SCALE,
-        _PLACE.RESID_POST_FINAL_LAYER_NORM,
-        _PLACE.LOGITS,
-    }
-)
-
-_SHAPE_BY_PLACE: dict[ActivationLocationType, tuple[Dimension, ...]] = {
-    **{place: (_TOKENS, _RESIDUAL) for place in _PLACE if place.value.startswith("resid.")},
-    _PLACE.MLP_INPUT_LAYER_NORM_SCALE: (_TOKENS, Dimension.SINGLETON),
-    _PLACE.ATTN_INPUT_LAYER_NORM_SCALE: (_TOKENS, Dimension.SINGLETON),
-    _PLACE.RESID_FINAL_LAYER_NORM_SCALE: (_TOKENS, Dimension.SINGLETON),
-    _PLACE.ATTN_QUERY: (_TOKENS, _HEADS, Dimension.QUERY_AND_KEY_CHANNELS),
-    _PLACE.ATTN_KEY: (_TOKENS, _HEADS, Dimension.QUERY_AND_KEY_CHANNELS),
-    _PLACE.ATTN_VALUE: (_TOKENS, _HEADS, Dimension.VALUE_CHANNELS),
-    _PLACE.ATTN_QK_LOGITS: (_TOKENS, _TO_TOKENS, _HEADS),
-    _PLACE.ATTN_QK_PROBS: (_TOKENS, _TO_TOKENS, _HEADS),
-    _PLACE.ATTN_WEIGHTED_SUM_OF_VALUES: (_TOKENS, _HEADS, Dimension.VALUE_CHANNELS),
-    _PLACE.MLP_PRE_ACT: (_TOKENS, Dimension.MLP_ACTS),
-    _PLACE.MLP_POST_ACT: (_TOKENS, Dimension.MLP_ACTS),
-    _PLACE.LOGITS: (_TOKENS, Dimension.VOCAB_SIZE),
-    _PLACE.ONLINE_AUTOENCODER_LATENT: (_TOKENS, Dimension.AUTOENCODER_LATENTS),
-    _PLACE.ONLINE_MLP_AUTOENCODER_LATENT: (_TOKENS, Dimension.AUTOENCODER_LATENTS),
-    _PLACE.ONLINE_ATTENTION_AUTOENCODER_LATENT: (_TOKENS, Dimension.AUTOENCODER_LATENTS),
-    _PLACE.ONLINE_MLP_AUTOENCODER_ERROR: (_TOKENS, Dimension.MLP_ACTS),
-    _PLACE.ONLINE_RESIDUAL_MLP_AUTOENCODER_ERROR: (_TOKENS, _RESIDUAL),
-    _PLACE.ONLINE_RESIDUAL_ATTENTION_AUTOENCODER_ERROR: (_TOKENS, _RESIDUAL),
-}
-
-_LOCATION_BY_PLACE: dict[ActivationLocationType, LocationWithinLayer] = {
-    _PLACE.RESID_POST_MLP_LAYER_NORM: LocationWithinLayer.END_OF_PREV_LAYER,
-    _PLACE.ATTN_INPUT_LAYER_NORM_SCALE: LocationWithinLayer.END_OF_PREV_LAYER,
-    **{place: LocationWithinLayer.ATTN for place in _PLACE if place.value.startswith("attn.")},
-    _PLACE.RESID_DELTA_ATTN: LocationWithinLayer.ATTN,
-    _PLACE.ONLINE_ATTENTION_AUTOENCODER_LATENT: LocationWithinLayer.ATTN,
-    _PLACE.ONLINE_RESIDUAL_ATTENTION_AUTOENCODER_ERROR: LocationWithinLayer.ATTN,
-    _PLACE.RESID_POST_ATTN: LocationWithinLayer.RESID_POST_ATTN,
-    _PLACE.RESID_POST_ATTN_LAYER_NORM: LocationWithinLayer.RESID_POST_ATTN,
-    _PLACE.MLP_INPUT_LAYER_NORM_SCALE: LocationWithinLayer.RESID_POST_ATTN,
-    **{place: LocationWithinLayer.MLP for place in _PLACE if place.value.startswith("mlp.")},
-    _PLACE.RESID_DELTA_MLP: LocationWithinLayer.MLP,
-    _PLACE.ONLINE_MLP_AUTOENCODER_LATENT: LocationWithinLayer.MLP,
-    _PLACE.ONLINE_MLP_AUTOENCODER_ERROR: LocationWithinLayer.MLP,
-    _PLACE.ONLINE_RESIDUAL_MLP_AUTOENCODER_ERROR: LocationWithinLayer.MLP,
-    _PLACE.RESID_POST_MLP: LocationWithinLayer.END_OF_LAYER,
-}
-
-_NODE_TYPE_BY_PLACE: dict[ActivationLocationType, NodeType] = {
-    _PLACE.ATTN_QUERY: NodeType.QK_CHANNEL,
-    _PLACE.ATTN_KEY: NodeType.QK_CHANNEL,
-    _PLACE.ATTN_VALUE: NodeType.V_CHANNEL,
-    _PLACE.ATTN_WEIGHTED_SUM_OF_VALUES: NodeType.V_CHANNEL,
-    _PLACE.ONLINE_MLP_AUTOENCODER_LATENT: NodeType.MLP_AUTOENCODER_LATENT,
-    _PLACE.ONLINE_ATTENTION_AUTOENCODER_LATENT: NodeType.ATTENTION_AUTOENCODER_LATENT,
-    _PLACE.ONLINE_MLP_AUTOENCODER_ERROR: NodeType.MLP_AUTOENCODER_ERROR,
-    _PLACE.ONLINE_RESIDUAL_MLP_AUTOENCODER_ERROR: NodeType.MLP_AUTOENCODER_ERROR,
-    _PLACE.ONLINE_RESIDUAL_ATTENTION_AUTOENCODER_ERROR: NodeType.ATTENTION_AUTOENCODER_ERROR,
-}
+    # Online autoencoders: they run within the forward pass.
+    # fmt: off
+    ONLINE_AUTOENCODER_LATENT = (
+        "online_autoencoder_latent", axes.LATENTS, None, None, NodeType.AUTOENCODER_LATENT)
+    ONLINE_MLP_AUTOENCODER_LATENT = (
+        "online_mlp_autoencoder_latent", axes.LATENTS, _MLP, _MLP_LATENT, _MLP_LATENT)
+    ONLINE_ATTENTION_AUTOENCODER_LATENT = (
+        "online_attention_autoencoder_latent", axes.LATENTS, _ATTN, _ATTN_LATENT, _ATTN_LATENT)
+    ONLINE_MLP_AUTOENCODER_ERROR = (
+        "online_mlp_autoencoder_error", axes.NEURONS, _MLP, _MLP_ERROR, _MLP_LATENT)
+    ONLINE_RESIDUAL_MLP_AUTOENCODER_ERROR = (
+        "online_residual_mlp_autoencoder_error", axes.CHANNELS, _MLP, _MLP_ERROR, _MLP_LATENT)
+    ONLINE_RESIDUAL_ATTENTION_AUTOENCODER_ERROR = (
+        "online_residual_attention_autoencoder_error", axes.CHANNELS, _ATTN, _ATTN_ERROR, _ATTN_LATENT)
+    # fmt: on

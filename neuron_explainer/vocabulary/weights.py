@@ -4,59 +4,49 @@ from enum import StrEnum
 
 from neuron_explainer.vocabulary.dimensions import Dimension
 
+_CHANNELS = Dimension.RESIDUAL_STREAM_CHANNELS
+_HEADS = Dimension.ATTN_HEADS
+_NEURONS = Dimension.MLP_ACTS
+_VOCABULARY = Dimension.VOCAB_SIZE
+_ONCE = True
+
 
 class WeightLocationType(StrEnum):
-    """The weights that have a name in every family; `shape` gives each one's axes, heads first."""
+    """A weight that has a name in every family. A row holds the value, the axes, and whether a model has it once.
 
-    EMBEDDING = "embed"
-    POSITION_EMBEDDING = "pos_embed"
-    UNEMBEDDING = "unembed"
-    ATTN_TO_QUERY = "attn.q_proj"
-    ATTN_TO_KEY = "attn.k_proj"
-    ATTN_TO_VALUE = "attn.v_proj"
-    ATTN_TO_RESIDUAL = "attn.out_proj"
-    MLP_TO_HIDDEN = "mlp.in_layer"
-    MLP_TO_HIDDEN_UP = "mlp.up_layer"
-    """The second input matrix of a gated MLP, whose output multiplies the activated gate; others have none."""
-    MLP_TO_RESIDUAL = "mlp.out_layer"
-    ATTN_INPUT_LAYER_NORM_GAIN = "attn_ln.gain"
-    ATTN_INPUT_LAYER_NORM_BIAS = "attn_ln.bias"
-    MLP_INPUT_LAYER_NORM_GAIN = "mlp_ln.gain"
-    MLP_INPUT_LAYER_NORM_BIAS = "mlp_ln.bias"
-    FINAL_LAYER_NORM_GAIN = "ln_f.gain"
-    FINAL_LAYER_NORM_BIAS = "ln_f.bias"
+    >>> [dimension.value for dimension in WeightLocationType.MLP_TO_RESIDUAL.shape]
+    ['mlp_acts', 'residual_stream_channels']
+    """
 
-    @property
-    def has_no_layers(self) -> bool:
-        """Whether a model has one of it, and not one a layer."""
-        return self in (
-            WeightLocationType.EMBEDDING,
-            WeightLocationType.POSITION_EMBEDDING,
-            WeightLocationType.UNEMBEDDING,
-            WeightLocationType.FINAL_LAYER_NORM_GAIN,
-            WeightLocationType.FINAL_LAYER_NORM_BIAS,
-        )
+    shape: tuple[Dimension, ...]
+    """The axes: heads first, inputs before outputs."""
+    has_no_layers: bool
+    """Whether a model has it once, and not in every layer."""
 
-    @property
-    def shape(self) -> tuple[Dimension, ...]:
-        """Its axes, inputs before outputs."""
-        return _SHAPE_BY_WEIGHT[self]
+    def __new__(
+        cls, value: str, shape: tuple[Dimension, ...] = (), has_no_layers: bool = False
+    ) -> "WeightLocationType":
+        """The member with that value and those properties. (Defaults are for type checkers, as in `Dimension`.)"""
+        member = str.__new__(cls, value)
+        member._value_ = value
+        member.shape = shape
+        member.has_no_layers = has_no_layers
+        return member
 
-
-_HEADS = Dimension.ATTN_HEADS
-_RESIDUAL = Dimension.RESIDUAL_STREAM_CHANNELS
-_WEIGHT = WeightLocationType
-
-_SHAPE_BY_WEIGHT: dict[WeightLocationType, tuple[Dimension, ...]] = {
-    _WEIGHT.EMBEDDING: (Dimension.VOCAB_SIZE, _RESIDUAL),
-    _WEIGHT.POSITION_EMBEDDING: (Dimension.MAX_CONTEXT_LENGTH, _RESIDUAL),
-    _WEIGHT.UNEMBEDDING: (_RESIDUAL, Dimension.VOCAB_SIZE),
-    _WEIGHT.ATTN_TO_QUERY: (_HEADS, _RESIDUAL, Dimension.QUERY_AND_KEY_CHANNELS),
-    _WEIGHT.ATTN_TO_KEY: (_HEADS, _RESIDUAL, Dimension.QUERY_AND_KEY_CHANNELS),
-    _WEIGHT.ATTN_TO_VALUE: (_HEADS, _RESIDUAL, Dimension.VALUE_CHANNELS),
-    _WEIGHT.ATTN_TO_RESIDUAL: (_HEADS, Dimension.VALUE_CHANNELS, _RESIDUAL),
-    _WEIGHT.MLP_TO_HIDDEN: (_RESIDUAL, Dimension.MLP_ACTS),
-    _WEIGHT.MLP_TO_HIDDEN_UP: (_RESIDUAL, Dimension.MLP_ACTS),
-    _WEIGHT.MLP_TO_RESIDUAL: (Dimension.MLP_ACTS, _RESIDUAL),
-    **{weight: (_RESIDUAL,) for weight in _WEIGHT if weight.value.endswith((".gain", ".bias"))},
-}
+    EMBEDDING = "embed", (_VOCABULARY, _CHANNELS), _ONCE
+    POSITION_EMBEDDING = "pos_embed", (Dimension.MAX_CONTEXT_LENGTH, _CHANNELS), _ONCE
+    UNEMBEDDING = "unembed", (_CHANNELS, _VOCABULARY), _ONCE
+    ATTN_TO_QUERY = "attn.q_proj", (_HEADS, _CHANNELS, Dimension.QUERY_AND_KEY_CHANNELS)
+    ATTN_TO_KEY = "attn.k_proj", (_HEADS, _CHANNELS, Dimension.QUERY_AND_KEY_CHANNELS)
+    ATTN_TO_VALUE = "attn.v_proj", (_HEADS, _CHANNELS, Dimension.VALUE_CHANNELS)
+    ATTN_TO_RESIDUAL = "attn.out_proj", (_HEADS, Dimension.VALUE_CHANNELS, _CHANNELS)
+    MLP_TO_HIDDEN = "mlp.in_layer", (_CHANNELS, _NEURONS)
+    MLP_TO_HIDDEN_UP = "mlp.up_layer", (_CHANNELS, _NEURONS)
+    """The second input matrix of a gated MLP, whose output multiplies the activated gate. Other MLPs have only one."""
+    MLP_TO_RESIDUAL = "mlp.out_layer", (_NEURONS, _CHANNELS)
+    ATTN_INPUT_LAYER_NORM_GAIN = "attn_ln.gain", (_CHANNELS,)
+    ATTN_INPUT_LAYER_NORM_BIAS = "attn_ln.bias", (_CHANNELS,)
+    MLP_INPUT_LAYER_NORM_GAIN = "mlp_ln.gain", (_CHANNELS,)
+    MLP_INPUT_LAYER_NORM_BIAS = "mlp_ln.bias", (_CHANNELS,)
+    FINAL_LAYER_NORM_GAIN = "ln_f.gain", (_CHANNELS,), _ONCE
+    FINAL_LAYER_NORM_BIAS = "ln_f.bias", (_CHANNELS,), _ONCE

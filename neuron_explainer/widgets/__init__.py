@@ -1,4 +1,4 @@
-"""ipywidgets over the views: state and events."""
+"""Notebook widgets: ipywidgets that hold state and events, and show the views."""
 
 import lazy_loader
 

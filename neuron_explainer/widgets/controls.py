@@ -1,4 +1,4 @@
-"""The controls of a viewer: which neuron, how many examples, which text."""
+"""The controls of a viewer: the neuron, the number of examples, the user's text."""
 
 import random
 from collections.abc import Callable, Iterator
@@ -7,11 +7,12 @@ from typing import Any
 
 import ipywidgets as widgets
 
-from neuron_explainer.views.record_page import component_kind
-from neuron_explainer.widgets.sources import Request, Size, Source
+from neuron_explainer.views.component_kinds import component_kind
+from neuron_explainer.widgets.choices import DatasetSize, NeuronChoice
+from neuron_explainer.widgets.sources import Source
 
 _MOST_EXAMPLES = 40
-_UNKNOWN_LAST = 10**7  # of a dataset that does not say how large it is
+_UNKNOWN_LAST = 10**7  # the largest index for a dataset of unknown size
 _LABEL_BY_KIND = {"neuron": "Neuron", "attention head": "Head", "latent": "Latent"}
 _NARROW, _WIDE = widgets.Layout(width="170px"), widgets.Layout(width="330px")
 
@@ -20,19 +21,20 @@ class NeuronControls(widgets.HBox):
     """Dataset, type, layer, neuron; previous, next, random; the number of examples.
 
     Args:
-        source: what there is to choose from.
+        source: the datasets to choose from.
         first: the first choice.
         examples: the first number of examples.
-        on_choice: called when another neuron was chosen; `typed` says that more changes may follow at once.
-        on_examples: called when another number of examples was chosen.
+        on_choice: called with the choice when the user chooses another neuron, and with whether it was typed, so that
+            more changes may follow immediately.
+        on_examples: called when the user changes the number of examples.
     """
 
     def __init__(
         self,
         source: Source,
-        first: Request,
+        first: NeuronChoice,
         examples: int,
-        on_choice: Callable[[Request, bool], None],
+        on_choice: Callable[[NeuronChoice, bool], None],
         on_examples: Callable[[], None],
     ) -> None:
         self._source = source
@@ -48,16 +50,16 @@ class NeuronControls(widgets.HBox):
         self.examples = widgets.BoundedIntText(
             description="Examples", value=examples, min=1, max=max(examples, _MOST_EXAMPLES), layout=_NARROW
         )
-        self.previous = _button("Previous", "arrow-left", "The neuron before this one")
-        self.next = _button("Next", "arrow-right", "The neuron after this one")
-        self.random = _button("Random", "random", "Any neuron of the dataset")
-        self._size = Size(None, None)
+        self.previous = _button("Previous", "arrow-left", "Show the previous neuron")
+        self.next = _button("Next", "arrow-right", "Show the next neuron")
+        self.random = _button("Random", "random", "Show a random neuron of the dataset")
+        self._size = DatasetSize(None, None)
         self.choose(first)
         for control, handler in (
             (self.dataset, self._dataset_changed),
             (self.dst, self._type_changed),
-            (self.layer, self._place_changed),
-            (self.neuron, self._place_changed),
+            (self.layer, self._index_changed),
+            (self.neuron, self._index_changed),
         ):
             control.observe(handler, names="value")
         self.examples.observe(lambda _: on_examples(), names="value")
@@ -74,37 +76,37 @@ class NeuronControls(widgets.HBox):
         )
 
     @property
-    def choice(self) -> Request:
-        """What is chosen now, without texts."""
-        return Request(self.dataset.value, self.dst.value, self.layer.value, self.neuron.value)
+    def choice(self) -> NeuronChoice:
+        """The present choice, without texts."""
+        return NeuronChoice(self.dataset.value, self.dst.value, self.layer.value, self.neuron.value)
 
     @property
-    def size(self) -> Size:
-        """The size of the dataset that is chosen now."""
+    def size(self) -> DatasetSize:
+        """The size of the chosen dataset."""
         return self._size
 
-    def choose(self, request: Request) -> None:
-        """Set the controls, and tell nobody."""
+    def choose(self, choice: NeuronChoice) -> None:
+        """Set the controls without calling `on_choice`."""
         with self._quietly():
-            self.dataset.value = request.dataset
-            types = self._source.types(request.dataset)
+            self.dataset.value = choice.dataset
+            types = self._source.types(choice.dataset)
             self.dst.options = [(dst.value, dst) for dst in types]
-            self.dst.value = request.dst
+            self.dst.value = choice.dst
             self.dst.disabled = len(types) == 1
-            self._take_size(request)
-            self.layer.value, self.neuron.value = request.layer, request.neuron
+            self._limit_indices(choice)
+            self.layer.value, self.neuron.value = choice.layer, choice.neuron
 
-    def _take_size(self, request: Request) -> None:
-        """Bound layer and neuron by what the dataset has; what lies beyond is brought within."""
-        self._size = self._source.size(request.dataset, request.dst)
-        self.neuron.description = _LABEL_BY_KIND.get(component_kind(request.dst), "Component")
+    def _limit_indices(self, choice: NeuronChoice) -> None:
+        """Limit layer and neuron to the dataset's size. Larger values become the largest allowed."""
+        self._size = self._source.size(choice.dataset, choice.dst)
+        self.neuron.description = _LABEL_BY_KIND.get(component_kind(choice.dst), "Component")
         self.layer.max = max(self._size.layers) if self._size.layers else _UNKNOWN_LAST
         self.neuron.max = self._size.n_components - 1 if self._size.n_components else _UNKNOWN_LAST
         self.random.disabled = not (self._size.layers and self._size.n_components)
 
     @contextmanager
     def _quietly(self) -> Iterator[None]:
-        """While several controls change at once, nobody is told."""
+        """Context manager in which changes of controls do not call `on_choice`."""
         before, self._is_quiet = self._is_quiet, True
         try:
             yield
@@ -115,13 +117,13 @@ class NeuronControls(widgets.HBox):
         if not self._is_quiet:
             types = self._source.types(change["new"])
             dst = self.dst.value if self.dst.value in types else types[0]
-            self._go(Request(change["new"], dst, self.layer.value, self.neuron.value))
+            self._go(NeuronChoice(change["new"], dst, self.layer.value, self.neuron.value))
 
     def _type_changed(self, change: dict[str, Any]) -> None:
         if not self._is_quiet:
-            self._go(Request(self.dataset.value, change["new"], self.layer.value, self.neuron.value))
+            self._go(NeuronChoice(self.dataset.value, change["new"], self.layer.value, self.neuron.value))
 
-    def _place_changed(self, change: dict[str, Any]) -> None:
+    def _index_changed(self, change: dict[str, Any]) -> None:
         if not self._is_quiet:
             self._on_choice(self.choice, True)
 
@@ -131,34 +133,34 @@ class NeuronControls(widgets.HBox):
     def _move_anywhere(self) -> None:
         if self._size.layers and self._size.n_components:
             layer, neuron = random.choice(self._size.layers), random.randrange(self._size.n_components)
-            self._go(Request(self.dataset.value, self.dst.value, layer, neuron))
+            self._go(NeuronChoice(self.dataset.value, self.dst.value, layer, neuron))
 
-    def _go(self, request: Request) -> None:
-        self.choose(request)
+    def _go(self, choice: NeuronChoice) -> None:
+        self.choose(choice)
         self._on_choice(self.choice, False)
 
 
 class OwnText(widgets.VBox):
-    """A box to write a text in, a button, and a place for what comes of it.
+    """A field for the user's text, a button, and the view of the activations on it.
 
     Args:
-        on_compute: called when the button is pressed.
+        on_compute: called when the button is clicked.
     """
 
     def __init__(self, on_compute: Callable[[], None]) -> None:
         self.text = widgets.Textarea(
-            placeholder="A text of your own",
+            placeholder="Type a text…",
             description="Your text",
             layout=widgets.Layout(width="660px", height="64px"),
         )
-        self.compute = _button("Compute", "play", "This neuron's activations on your text")
+        self.compute = _button("Compute", "play", "Compute this neuron's activations on your text")
         self.view = widgets.HTML()
         self.compute.on_click(lambda _: on_compute())
         super().__init__([widgets.HBox([self.text, self.compute]), self.view])
 
     @property
     def texts(self) -> tuple[str, ...]:
-        """What was written, one text; none if it is blank."""
+        """The user's text, as a tuple of one; empty if it is blank."""
         return (self.text.value,) if self.text.value.strip() else ()
 
 

@@ -1,70 +1,67 @@
-"""Work in the background of which only the last request counts."""
+"""Background work of which only the latest task counts."""
 
 import threading
 import time
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-Request = TypeVar("Request")
-Result = TypeVar("Result")
+TaskT = TypeVar("TaskT")
+ResultT = TypeVar("ResultT")
 
 
-class LatestOnly(Generic[Request, Result]):
-    """Answers requests in threads; a request that another one has followed is dropped, at whatever stage it is.
+class LatestOnly(Generic[TaskT, ResultT]):
+    """Runs tasks in threads. A task is dropped, at any stage, as soon as a later one is submitted.
 
-    A thread, because a notebook's kernel is busy or between messages when a control changes, and a slow address must
-    not hold it up. No event loop is needed.
+    Threads keep the notebook's kernel free while a slow server answers. No event loop is needed.
 
     Args:
-        work: makes a request's result; called in a thread; its exceptions are delivered.
-        deliver: called with the request and its result or exception, in that thread, never for two requests at once
-            and never for a request that was followed by another.
+        work: computes the result of a task; called in a thread. Its exceptions are delivered.
+        deliver: called in that thread with the task and its result or exception; never for two tasks at the same time,
+            and never for a dropped task.
     """
 
-    def __init__(
-        self, work: Callable[[Request], Result], deliver: Callable[[Request, Result | Exception], None]
-    ) -> None:
+    def __init__(self, work: Callable[[TaskT], ResultT], deliver: Callable[[TaskT, ResultT | Exception], None]) -> None:
         self._work = work
         self._deliver = deliver
-        self._lock = threading.RLock()  # held while delivering, which may submit in turn
+        self._lock = threading.RLock()  # held while delivering; `deliver` may submit another task
         self._number = 0
-        self._answered = threading.Event()
-        self._answered.set()
+        self._finished = threading.Event()
+        self._finished.set()
 
-    def submit(self, request: Request, pause: float = 0.0) -> None:
-        """Answer the request in the background, unless another one comes within `pause` seconds."""
+    def submit(self, task: TaskT, pause: float = 0.0) -> None:
+        """Run a task in the background, unless another one is submitted within `pause` seconds."""
         number = self._begin()
-        threading.Thread(target=self._answer, args=(number, request, pause), daemon=True).start()
+        threading.Thread(target=self._run_task, args=(number, task, pause), daemon=True).start()
 
-    def run(self, request: Request) -> None:
-        """Answer the request here and now."""
-        self._answer(self._begin(), request, 0.0)
+    def run(self, task: TaskT) -> None:
+        """Run a task now, in this thread."""
+        self._run_task(self._begin(), task, 0.0)
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait until the last request is answered; whether it is."""
-        return self._answered.wait(timeout)
+        """Wait until the latest task is finished. Returns whether it is."""
+        return self._finished.wait(timeout)
 
     def _begin(self) -> int:
         with self._lock:
             self._number += 1
-            self._answered.clear()
+            self._finished.clear()
             return self._number
 
-    def _answer(self, number: int, request: Request, pause: float) -> None:
+    def _run_task(self, number: int, task: TaskT, pause: float) -> None:
         if pause:
             time.sleep(pause)
             if number != self._number:
                 return
-        result: Result | Exception
+        result: ResultT | Exception
         try:
-            result = self._work(request)
-        except Exception as error:  # whatever went wrong is shown where the user looks
+            result = self._work(task)
+        except Exception as error:  # any error is shown in the widget
             result = error
         with self._lock:
             if number != self._number:
                 return
             try:
-                self._deliver(request, result)
+                self._deliver(task, result)
             finally:
                 if number == self._number:
-                    self._answered.set()
+                    self._finished.set()

@@ -1,20 +1,20 @@
-"""What a viewer says beside what it shows, as HTML that keeps its own colours."""
+"""A viewer's messages (errors, progress, status), as HTML."""
 
-from neuron_explainer.activations.activations import NeuronRecord
+from neuron_explainer.activations.records import NeuronRecord
 from neuron_explainer.views.colour import ColourScale
+from neuron_explainer.views.component_kinds import component_kind
 from neuron_explainer.views.document import INK, SANS
 from neuron_explainer.views.heatmap import token_heatmap
-from neuron_explainer.views.record_page import component_kind
 from neuron_explainer.views.token_pairs import pair_view
 from neuron_explainer.views.token_text import counted, escaped
-from neuron_explainer.widgets.sources import Request, Size
+from neuron_explainer.widgets.choices import DatasetSize, NeuronChoice
 
 _ERROR_GROUND, _ERROR_INK = "#fff1f0", "#a40e26"
 
 
-def error_message(error: Exception, on_view: Request | None) -> str:
-    """What went wrong, and what is on view all the same."""
-    kept = f'<div style="color:{INK}">Still on view: {escaped(str(on_view))}.</div>' if on_view is not None else ""
+def error_message(error: Exception, shown: NeuronChoice | None) -> str:
+    """An error, and the neuron that is still shown."""
+    kept = f'<div style="color:{INK}">Still showing {escaped(str(shown))}.</div>' if shown is not None else ""
     return (
         f'<div role="alert" class="ne-error" style="background-color:{_ERROR_GROUND};color:{_ERROR_INK};'
         f"border:1px solid {_ERROR_INK};border-radius:6px;padding:6px 10px;font-family:{SANS};line-height:1.45;"
@@ -23,33 +23,38 @@ def error_message(error: Exception, on_view: Request | None) -> str:
     )
 
 
-def loading_message(request: Request) -> str:
-    """That something is being loaded or computed."""
-    return _status(f"Loading {request} …")
+def loading_message(choice: NeuronChoice) -> str:
+    """That a record is being loaded, or computed on the choice's texts."""
+    return _status(f"{'Computing' if choice.texts else 'Loading'} {choice} …")
 
 
-def place_message(request: Request, size: Size) -> str:
-    """Where what is on view lies in its dataset."""
-    known = []
+def shown_message(choice: NeuronChoice, size: DatasetSize) -> str:
+    """The neuron that is shown, and the size of its dataset."""
+    parts = []
     if size.layers:
-        known.append(f"{counted(len(size.layers), 'layer')}")
+        parts.append(counted(len(size.layers), "layer"))
     if size.n_components:
-        known.append(f"{counted(size.n_components, component_kind(request.dst))} in each")
-    return _status(f"{request}" + (f" · {', '.join(known)}" if known else ""))
+        parts.append(f"{counted(size.n_components, component_kind(choice.dst))} per layer")
+    return _status(f"Showing {choice}" + (f" ({', '.join(parts)})" if parts else ""))
 
 
 def hint_message(text: str) -> str:
-    """A word on what can be done; text."""
+    """A hint to the user; text."""
     return _status(text)
 
 
 def _status(text: str) -> str:
-    # the page's own colours: this stands on the page's ground, light or dark
+    # The page's own colour, because this is outside of the card, on a light or a dark page.
     return f'<div role="status" style="color:inherit;padding:0 6px">{escaped(text)}</div>'
 
 
 def text_view(record: NeuronRecord, scale_with: NeuronRecord | None) -> str:
-    """A record of one's own text: the text's heatmap or pairs, in the colours of the record on view."""
+    """The view of a record computed on the user's text: a heatmap or token pairs, in the colours of the shown record.
+
+    Args:
+        record: the record; its top examples are the texts.
+        scale_with: the shown record, for a common colour scale; None: the text's own scale.
+    """
     examples = list(record.most_positive_activation_records)
     values = [value for example in examples for value in example.activations]
     if scale_with is not None:

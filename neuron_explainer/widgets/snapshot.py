@@ -1,4 +1,4 @@
-"""What a widget leaves in a saved notebook: static HTML, out of sight while the widget lives."""
+"""Static HTML that a widget leaves in a saved notebook, hidden while the widget is alive."""
 
 from typing import Any
 
@@ -8,11 +8,11 @@ WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 
 
 class SnapshotDisplay:
-    """Shows a widget, and beside it a static copy that takes its place when the notebook is read without a kernel.
+    """Displays a widget together with a static copy, which is shown when the notebook is read without a kernel.
 
-    The copy is an output of its own, since a front end that knows widgets but has lost this one shows an error for an
-    output that holds both. While the widget is on the page, CSS hides the copy; when it is not, the copy hides the
-    error. `update` replaces the copy in the notebook by what is on view then.
+    The copy is an output of its own, because a front end that has lost the widget shows an error for an output that
+    contains both. CSS hides the copy while the widget is on the page, and otherwise hides the error. `update` replaces
+    the copy in the notebook.
 
     Args:
         widget: the widget; it gets a CSS class of its own.
@@ -25,7 +25,7 @@ class SnapshotDisplay:
         self._is_shown = False
 
     def show(self, html: str) -> None:
-        """Display the widget and the copy, in a notebook."""
+        """Display the widget and its static copy in a notebook."""
         from IPython.display import display
 
         view = {"version_major": 2, "version_minor": 0, "model_id": self._widget.model_id}
@@ -34,7 +34,7 @@ class SnapshotDisplay:
         self._is_shown = True
 
     def update(self, html: str) -> None:
-        """Replace the copy, wherever it is displayed."""
+        """Replace the static copy in the notebook."""
         if not self._is_shown:
             return
         from IPython.display import update_display

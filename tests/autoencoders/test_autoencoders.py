@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -29,13 +30,14 @@ from neuron_explainer.models.autoencoder_context import (
 from neuron_explainer.models.autoencoders.autoencoder import Autoencoder
 from neuron_explainer.models.autoencoders.input_scaling import InputScaling
 from neuron_explainer.models.autoencoders.latent_activations import Identity, JumpReLU, LatentActivation, ReLU, TopK
+from neuron_explainer.models.autoencoders.load_autoencoder import load_autoencoder
 from neuron_explainer.models.autoencoders.load_autoencoders import (
     autoencoder_config,
     load_autoencoders,
-    named_autoencoders,
 )
-from neuron_explainer.models.autoencoders.openai_files import autoencoder_from_state_dict, load_autoencoder
-from neuron_explainer.models.autoencoders.places import same_base_model
+from neuron_explainer.models.autoencoders.named import named_autoencoders
+from neuron_explainer.models.autoencoders.openai_files import autoencoder_from_state_dict
+from neuron_explainer.models.autoencoders.origin import same_base_model
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 from neuron_explainer.vocabulary.nodes import NodeType
 
@@ -139,7 +141,7 @@ def test_gradients_reach_the_inputs_and_never_the_weights() -> None:
 
 
 def test_inputs_of_another_width_are_refused() -> None:
-    with pytest.raises(InvalidRequestError, match="trained on 2 numbers a token; the inputs have 3"):
+    with pytest.raises(InvalidRequestError, match="trained on 2 numbers per token; the inputs have 3"):
         two_by_three(ReLU()).encode(torch.zeros(1, 3))
 
 
@@ -181,13 +183,13 @@ def test_state_dicts_say_their_activation() -> None:
         ({"decoder.weight": None}, "'decoder.weight' is missing"),
         ({"latent_bias": torch.zeros(5)}, r"latent_bias must be \(6,\), not \(5,\)"),
         ({"decoder.weight": torch.zeros(6, 4)}, r"decoder_weight must be \(4, 6\)"),
-        ({"encoder.weight": torch.zeros(6)}, "a floating-point matrix is needed"),
-        ({"pre_bias": torch.zeros(4, dtype=torch.int64)}, "a floating-point vector is needed"),
-        ({"pre_bias": torch.tensor([0.0, float("nan"), 0.0, 0.0])}, "pre_bias holds numbers that are not finite"),
-        ({"surprise": torch.zeros(1)}, "has no .'surprise'."),
-        ({"activation": "Sigmoid"}, "the activation 'Sigmoid' is not known"),
+        ({"encoder.weight": torch.zeros(6)}, "must be a floating-point matrix"),
+        ({"pre_bias": torch.zeros(4, dtype=torch.int64)}, "must be a floating-point vector"),
+        ({"pre_bias": torch.tensor([0.0, float("nan"), 0.0, 0.0])}, "pre_bias holds NaN or infinity"),
+        ({"surprise": torch.zeros(1)}, "the entries .'surprise'. do not belong"),
+        ({"activation": "Sigmoid"}, "activation function 'Sigmoid' is not supported"),
         ({"activation": "TopK"}, "TopK needs 'activation_state_dict'"),
-        ({"activation": "TopK", "activation_state_dict": {"k": 0}}, "k is 0"),
+        ({"activation": "TopK", "activation_state_dict": {"k": 0}}, "TopK autoencoder is 0"),
         ({"activation": "TopK", "activation_state_dict": {"k": 2, "postact_fn": "eval"}}, "postact_fn 'eval'"),
     ],
 )
@@ -244,7 +246,9 @@ def test_autoencoders_are_loaded_when_asked_for_and_once(files: Path, monkeypatc
     assert context.get_autoencoder(2) is first
     assert read == [str(files / "2.pt")]
     torch.testing.assert_close(first.encoder_weight, state_dict(2)["encoder.weight"])
-    with pytest.raises(AutoencoderMismatchError, match=r"for layer 1; there is for the layers \[0, 2\]"):
+    with pytest.raises(
+        AutoencoderMismatchError, match=r"mlp_post_act has no autoencoder for layer 1\. Choose from \[0, 2\]"
+    ):
         context.get_autoencoder(1)
 
 
@@ -252,7 +256,7 @@ def test_dead_latents_are_left_out_of_a_context_when_asked(files: Path) -> None:
     context = load_autoencoders(files, DerivedScalarType.MLP_POST_ACT, omit_dead_latents=True)
     assert context.get_autoencoder(0).n_latents == 5
     assert context.get_autoencoder(2).n_latents == 4
-    with pytest.raises(MisconfiguredError, match="differ in their number"):
+    with pytest.raises(MisconfiguredError, match="different numbers of latents"):
         _ = context.n_latents
     assert load_autoencoders(files, DerivedScalarType.MLP_POST_ACT).n_latents == 6
 
@@ -264,7 +268,7 @@ def test_sources_by_template_mapping_and_layers(files: Path) -> None:
     assert by_template.layer_indices == (2,)
     by_mapping = load_autoencoders({7: files / "2.pt"}, dst)
     torch.testing.assert_close(by_mapping.get_autoencoder(7).pre_bias, by_template.get_autoencoder(2).pre_bias)
-    with pytest.raises(InvalidRequestError, match="say which layers"):
+    with pytest.raises(InvalidRequestError, match="Give `layers`"):
         load_autoencoders(template, dst)
     with pytest.raises(InvalidRequestError, match="Give dst"):
         load_autoencoders(files)
@@ -288,9 +292,9 @@ def test_the_public_names(name: str) -> None:
 
 def test_names_that_are_not_known_are_answered_with_those_that_are() -> None:
     assert {"ae-resid-delta-mlp-v4", "ae-resid-delta-attn-v4"} <= set(named_autoencoders())
-    with pytest.raises(UnknownNameError, match="There is: ae-mlp-post-act-v1, ae-mlp-post-act-v4"):
+    with pytest.raises(UnknownNameError, match="Did you mean: ae-mlp-post-act-v1, ae-mlp-post-act-v4"):
         autoencoder_config("ae-mlp-post-act-v5")
-    with pytest.raises(InvalidRequestError, match="is of mlp_post_act"):
+    with pytest.raises(InvalidRequestError, match="is of mlp_post_act, not of resid_delta_mlp"):
         autoencoder_config("ae-mlp-post-act-v4", DerivedScalarType.RESID_DELTA_MLP)
 
 
@@ -325,7 +329,7 @@ class Hostile:
 def test_files_that_would_run_code_are_not_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "0.pt"
     torch.save(state_dict(activation=Hostile()), path)
-    with pytest.raises(UnsupportedCheckpointError, match="could run its code"):
+    with pytest.raises(UnsupportedCheckpointError, match="could run code"):
         load_autoencoder(path)
     path.write_bytes(pickle.dumps(Hostile()))
     with pytest.raises((UnsupportedCheckpointError, MalformedCheckpointError)):
@@ -382,7 +386,7 @@ def test_several_contexts_are_told_apart_by_kind() -> None:
     )
     only = MultiAutoencoderContext.from_context_list([mlp])
     assert only.get_autoencoder_context() is mlp
-    with pytest.raises(MisconfiguredError, match="same kind"):
+    with pytest.raises(MisconfiguredError, match="different node type"):
         MultiAutoencoderContext.from_context_list([mlp, in_memory(DerivedScalarType.RESID_DELTA_MLP)])
     with pytest.raises(MisconfiguredError, match="given for"):
         MultiAutoencoderContext({NodeType.ATTENTION_AUTOENCODER_LATENT: mlp})
@@ -391,7 +395,7 @@ def test_several_contexts_are_told_apart_by_kind() -> None:
 
 
 def test_places_without_autoencoders_are_refused() -> None:
-    with pytest.raises(AutoencoderMismatchError, match="none that is supported"):
+    with pytest.raises(AutoencoderMismatchError, match=r"LOGITS are not supported\. Choose one of: MLP_POST_ACT"):
         AutoencoderConfig(DerivedScalarType.LOGITS, {})
 
 
@@ -418,3 +422,30 @@ def test_configs_are_equal_and_hash_by_what_they_say() -> None:
 def test_names_of_the_same_model(one: str, other: str, same: bool) -> None:
     assert same_base_model(one, other) is same
     assert same_base_model(other, one) is same
+
+
+def test_names_and_any_whole_number_are_taken(files: Path) -> None:
+    config = AutoencoderConfig("MLP_Post_Act", {2: "b", 0: "a"})
+    assert config == AutoencoderConfig(DerivedScalarType.MLP_POST_ACT, {0: "a", 2: "b"})
+    assert list(config.autoencoder_path_by_layer_index) == [0, 2]
+    context = load_autoencoders(files, "mlp_post_act", layers=np.array([2]), dtype="float64")
+    assert context.get_autoencoder(torch.tensor(2)) is context.get_autoencoder(2)
+    assert context.get_autoencoder(2).dtype is torch.float64
+    several = MultiAutoencoderContext.from_context_list([context, in_memory(DerivedScalarType.RESID_DELTA_ATTN)])
+    assert several.get_autoencoder_context("MLP_AUTOENCODER_LATENT") is context
+    with pytest.raises(UnknownNameError, match="Unknown derived scalar type 'mlp_post_akt'"):
+        load_autoencoders(files, "mlp_post_akt")
+    with pytest.raises(UnknownNameError, match="Unknown node type"):
+        several.get_autoencoder_context("neuron")
+    with pytest.raises(MisconfiguredError, match="-1 is not a layer"):
+        AutoencoderConfig("mlp_post_act", {-1: "a"})
+    with pytest.raises(InvalidRequestError, match="-1 is not a layer"):
+        load_autoencoders(files, "mlp_post_act", layers=[-1])
+
+
+def test_a_file_that_does_not_say_its_place_is_given_by_layer(files: Path) -> None:
+    with pytest.raises(AutoencoderFormatError, match=r"0\.pt does not say its place and layer\. Give .* a mapping"):
+        load_autoencoders(files / "0.pt", "mlp_post_act")
+    (files / "empty").mkdir()
+    with pytest.raises(MissingFileError, match="the folder is not one of: SAELens folder"):
+        load_autoencoders(files / "empty", "mlp_post_act")

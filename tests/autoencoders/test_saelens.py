@@ -17,9 +17,12 @@ from neuron_explainer.errors import (  # noqa: E402
     InvalidRequestError,
 )
 from neuron_explainer.models.autoencoder_context import AutoencoderConfig, AutoencoderContext  # noqa: E402
+from neuron_explainer.models.autoencoders.load_autoencoder import load_autoencoder  # noqa: E402
 from neuron_explainer.models.autoencoders.load_autoencoders import load_autoencoders  # noqa: E402
-from neuron_explainer.models.autoencoders.openai_files import load_autoencoder  # noqa: E402
-from neuron_explainer.models.autoencoders.saelens_config import place_of_hook, read_saelens_config  # noqa: E402
+from neuron_explainer.models.autoencoders.saelens_config import (  # noqa: E402
+    dst_and_layer_of_hook,
+    read_saelens_config,
+)
 from neuron_explainer.models.autoencoders.transcoder import load_transcoder  # noqa: E402
 from neuron_explainer.vocabulary.dimensions import Dimension  # noqa: E402
 
@@ -155,16 +158,17 @@ def test_transcoders_agree_with_saelens_and_are_no_autoencoders(tmp_path: Path, 
 def test_what_saelens_writes_is_all_known(tmp_path: Path) -> None:
     from sae_lens import registry
 
-    from neuron_explainer.models.autoencoders import saelens, transcoder
+    from neuron_explainer.models.autoencoders.saelens_architectures import BUILDER_BY_ARCHITECTURE
+    from neuron_explainer.models.autoencoders.transcoder import TRANSCODER_ARCHITECTURES
 
-    known = {*saelens._READERS, *transcoder._ARCHITECTURES}
+    known = {*BUILDER_BY_ARCHITECTURE, *TRANSCODER_ARCHITECTURES}
     written = {*registry.SAE_CLASS_REGISTRY, *registry.SAE_TRAINING_CLASS_REGISTRY}
     assert written <= known
 
 
 def test_an_input_scale_beside_unfinished_training_is_folded_in(tmp_path: Path) -> None:
     saved("standard", tmp_path, normalize_activations="expected_average_only_in")
-    with pytest.raises(AutoencoderFormatError, match="does not say by how much"):
+    with pytest.raises(AutoencoderFormatError, match="does not give the factor"):
         load_autoencoder(tmp_path)
     (tmp_path / "activation_scaler.json").write_text('{"scaling_factor": 2.5, "has_whitening": false}')
     ours, _ = load_autoencoder(tmp_path)
@@ -230,7 +234,7 @@ def test_configurations_before_version_6_are_read(tmp_path: Path) -> None:
     (old / "cfg.json").write_text(json.dumps(config))
     assert_same(sae_lens.SAE.load_from_disk(old), old)
     origin = read_saelens_config(old).origin
-    assert (origin.place, origin.layer_index, origin.base_model_name) == ("mlp_post_act", 3, "gpt2-small")
+    assert (origin.dst, origin.layer_index, origin.base_model_name) == ("mlp_post_act", 3, "gpt2-small")
 
 
 @pytest.mark.parametrize(
@@ -247,16 +251,15 @@ def test_configurations_before_version_6_are_read(tmp_path: Path) -> None:
     ],
 )
 def test_hooks_become_places(hook: str, place: str, layer_index: int) -> None:
-    assert place_of_hook(hook, "here") == (place, layer_index)
-    assert DerivedScalarType[place.upper()].value == place
+    assert dst_and_layer_of_hook(hook, "here") == (DerivedScalarType(place), layer_index)
 
 
 @pytest.mark.parametrize(
     "hook", ["blocks.1.hook_q", "blocks.hook_resid_pre", "hook_embed", "blocks.-1.hook_mlp_out", 3]
 )
 def test_other_hooks_are_refused(hook: object) -> None:
-    with pytest.raises(AutoencoderFormatError, match="no place known here"):
-        place_of_hook(hook, "here")
+    with pytest.raises(AutoencoderFormatError, match="unsupported hook"):
+        dst_and_layer_of_hook(hook, "here")
 
 
 def test_a_context_from_folders_knows_its_place_layers_and_model(tmp_path: Path) -> None:
@@ -272,7 +275,7 @@ def test_a_context_from_folders_knows_its_place_layers_and_model(tmp_path: Path)
         load_autoencoders([tmp_path / "a", tmp_path / "c"])
     with pytest.raises(AutoencoderFormatError, match="both of layer 3"):
         load_autoencoders([tmp_path / "a", tmp_path / "a"])
-    with pytest.raises(AutoencoderFormatError, match="resid_delta_mlp was asked for"):
+    with pytest.raises(AutoencoderFormatError, match=r"here resid_delta_mlp\. .* is of mlp_post_act"):
         load_autoencoders(tmp_path / "a", DerivedScalarType.RESID_DELTA_MLP)
 
 
@@ -306,9 +309,9 @@ def test_folders_are_held_against_the_model_before_their_weights_are_read(tmp_pa
     of_mapping = AutoencoderContext(AutoencoderConfig(DerivedScalarType.MLP_POST_ACT, {3: tmp_path}))
     of_mapping.check_model(Model("openai-community/gpt2"))
     for context in (of_mapping, load_autoencoders(tmp_path)):
-        with pytest.raises(AutoencoderMismatchError, match="trained on gpt2-small, and the model is pythia-70m"):
+        with pytest.raises(AutoencoderMismatchError, match="trained on gpt2-small, but the model is pythia-70m"):
             context.check_model(Model("pythia-70m"))
-        with pytest.raises(AutoencoderMismatchError, match="12 inputs, and mlp_post_act of gpt2-small has 13"):
+        with pytest.raises(AutoencoderMismatchError, match=r"reads 12 .* but mlp_post_act of gpt2-small has 13"):
             context.check_model(Model("gpt2-small", d_mlp=13))
         with pytest.raises(AutoencoderMismatchError, match=r"layers \[3\]"):
             context.check_model(Model("gpt2-small", n_layers=3))
@@ -326,12 +329,12 @@ def change(folder: Path, **settings: Any) -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"architecture": "unheard_of"}, "not one of"),
+        ({"architecture": "unheard_of"}, "is not supported. Supported: abstopk"),
         ({"architecture": None}, "architecture"),
         ({"architecture": "gated"}, "needs the tensor 'r_mag'"),
         ({"d_in": 5}, r"must be \(5, 24\)|must be \(5,\)"),
         ({"d_in": -1}, "d_in"),
-        ({"d_in": "12"}, "a int is needed"),
+        ({"d_in": "12"}, "must be a int"),
         ({"d_sae": True}, "d_sae"),
         ({"normalize_activations": "unheard_of"}, "not supported"),
         ({"normalize_activations": "constant_scalar_rescale"}, "not supported"),
@@ -361,5 +364,5 @@ def test_damaged_folders_are_refused(tmp_path: Path) -> None:
     with pytest.raises(AutoencoderFormatError, match="cannot be read"):
         load_autoencoder(tmp_path)
     (tmp_path / "cfg.json").write_text("[1, 2]")
-    with pytest.raises(AutoencoderFormatError, match="no JSON object"):
+    with pytest.raises(AutoencoderFormatError, match="not a JSON object"):
         load_autoencoder(tmp_path)

@@ -1,4 +1,4 @@
-"""Fixtures of the browser tests. They want a pytest process of their own: `pytest tests/browser`."""
+"""Fixtures of the browser tests. Run them in their own pytest process: `pytest tests/browser`."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -24,7 +24,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     if chromium_path() is None:
-        pytest.skip("Chromium is not installed; `make test` installs it where apt and root are there")
+        pytest.skip("Chromium is not installed; `make test` installs it if it can use apt as root")
     with chromium() as started:
         yield started
 
@@ -39,7 +39,7 @@ def server(tmp_path_factory: pytest.TempPathFactory, browser: Browser) -> Iterat
 def open_notebook(
     browser: Browser, server: JupyterServer, request: pytest.FixtureRequest
 ) -> Iterator[Callable[..., NotebookPage]]:
-    """`open_notebook(path, with_kernel=True)` → NotebookPage. No page may have asked anything of the network."""
+    """`open_notebook(path, with_kernel=True)` → NotebookPage. At the end, no page may have used the network."""
     opened: list[NotebookPage] = []
 
     def open_one(notebook: Path, **options: object) -> NotebookPage:

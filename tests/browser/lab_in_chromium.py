@@ -1,4 +1,4 @@
-"""JupyterLab in a real browser: a server of its own, notebooks run as a person runs them, no network but the server."""
+"""JupyterLab in a real browser: its own server, notebooks run by menu and keyboard, no network except the server."""
 
 import contextlib
 import json
@@ -27,11 +27,11 @@ _CHROMIUM_ARGUMENTS = [
     "--disable-dev-shm-usage",
     "--disable-background-networking",
 ]
-_NOBODY_LISTENS = "http://127.0.0.1:9"  # a kernel that wants the network is refused at once
+_NOBODY_LISTENS = "http://127.0.0.1:9"  # so that a kernel that uses the network is refused immediately
 
 
 def chromium_path() -> str | None:
-    """Where Chromium is; None if it is not installed."""
+    """The path of Chromium; None if it is not installed."""
     return next((path for name in _CHROMIUM_NAMES if (path := shutil.which(name))), None)
 
 
@@ -43,7 +43,7 @@ class JupyterServer:
     url: str
 
     def request(self, method: str, path: str, body: Any = None) -> Any:
-        """One call of the server's REST API; what it answered."""
+        """Call the server's REST API, and return its answer."""
         request = urllib.request.Request(
             f"{self.url}{path}",
             method=method,
@@ -55,7 +55,7 @@ class JupyterServer:
         return json.loads(text) if text else None
 
     def start_kernel(self, name: str) -> None:
-        """Begin the session of a notebook, so that the page finds its kernel started."""
+        """Start the session of a notebook, so that the page finds a running kernel."""
         session = {"path": name, "name": name, "type": "notebook", "kernel": {"name": "python3"}}
         self.request("POST", "/api/sessions", session)
 
@@ -67,7 +67,7 @@ class JupyterServer:
 
 @contextlib.contextmanager
 def jupyter_server(folder: Path) -> Iterator[JupyterServer]:
-    """A server whose settings, notebooks and kernels keep to `folder`; it ends with the block."""
+    """Context manager: a server that keeps its settings, notebooks and kernels in `folder`."""
     root = folder / "notebooks"
     root.mkdir(parents=True)
     environment = dict(os.environ)
@@ -134,7 +134,7 @@ def _wait_until_up(server: JupyterServer, process: "subprocess.Popen[bytes]", lo
 
 @contextlib.contextmanager
 def chromium() -> Iterator[Browser]:
-    """Chromium, by playwright; it ends with the block."""
+    """Context manager: Chromium, run by playwright."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium_path(), args=_CHROMIUM_ARGUMENTS)
         try:
@@ -201,7 +201,7 @@ class NotebookPage:
         )
 
     def save(self) -> nbformat.NotebookNode:
-        """Save the notebook as the menu does; what was saved."""
+        """Save the notebook by the menu, and return what was saved."""
         self.page.evaluate("() => window.jupyterapp.shell.currentWidget.context.save()")
         return nbformat.read(self.server.root / self.name, as_version=4)
 
@@ -210,7 +210,7 @@ class NotebookPage:
         self.page.screenshot(path=path)
 
     def flag(self, name: str = "pwned") -> Any:
-        """What a script that must not run would have set on the window."""
+        """The variable that a hostile script would have set on the window; None if none ran."""
         return self.page.evaluate(f"() => window.{name} ?? null")
 
     def close(self) -> None:
@@ -219,7 +219,7 @@ class NotebookPage:
 
 
 def new_page(browser: Browser, server: JupyterServer, name: str, height: int = 1800) -> NotebookPage:
-    """An empty page that reaches the server alone, and lists whatever else it asks for."""
+    """An empty page that can reach only the server, and lists all other requests."""
     context = browser.new_context(viewport={"width": 1300, "height": height})
     opened = NotebookPage(context.new_page(), name, server)
     allowed = urlsplit(server.url).netloc

@@ -1,4 +1,4 @@
-"""The committed notebooks in JupyterLab: as they come, without a kernel, and the first of them run."""
+"""The committed notebooks in JupyterLab: each without a kernel, and the first one run."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +15,7 @@ _MOST_PICTURE_BYTES = 300_000
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_notebook_as_it_comes(open_notebook: Callable[..., NotebookPage], name: str) -> None:
+def test_a_notebook_without_a_kernel(open_notebook: Callable[..., NotebookPage], name: str) -> None:
     opened = open_notebook(NOTEBOOKS / f"{name}.ipynb", with_kernel=False)
     expect(opened.panel.locator(".jp-MarkdownOutput h1").first).to_be_visible(timeout=20_000)
     cards = opened.panel.locator(".ne-card")
@@ -56,7 +56,7 @@ def test_the_first_notebook_and_its_viewer(
     expect(own.locator("bdi").first).not_to_have_attribute("title", first or "", timeout=20_000)
     viewer.get_by_label("Activations").select_option("attn_write_norm")
     expect(heading).to_contain_text("attention head", timeout=20_000)
-    # Without a network, a public dataset is an error, and what was on view stays
+    # Without a network, a public dataset is an error, and the shown neuron stays
     viewer.get_by_label("Dataset").select_option("gpt2-small")
     alert = viewer.get_by_role("alert")
     expect(alert).to_contain_text("DownloadError", timeout=60_000)
@@ -65,7 +65,7 @@ def test_the_first_notebook_and_its_viewer(
     viewer.get_by_label("Dataset").select_option("tiny")
     expect(alert).to_have_count(0, timeout=20_000)
     assert opened.flag() is None
-    # Where plotly can draw, its figures are drawn, and the HTML that is kept with them is not shown
+    # Plotly's figures are drawn, and their static HTML is hidden
     figure = opened.panel.locator(".jp-Cell", has_text="The second example as a figure").locator(
         "xpath=following-sibling::*[1]"
     )

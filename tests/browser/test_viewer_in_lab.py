@@ -1,4 +1,4 @@
-"""The viewer in JupyterLab, used as a person uses it, without a network."""
+"""The viewer in JupyterLab, used by mouse and keyboard, without a network."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -33,7 +33,7 @@ def _record(dataset: str, layer: int, neuron: int, tokens: list[str]) -> NeuronR
 
 @pytest.fixture
 def viewer_notebook(tmp_path: Path, write_notebook: Callable[..., Path]) -> Path:
-    """A notebook that shows a viewer on two datasets; neuron 3 of layer 1 of "other" is not there."""
+    """A notebook that shows a viewer on two datasets; neuron 3 in layer 1 of "other" is missing."""
     for dataset in ("plain", "other"):
         for layer in range(N_LAYERS):
             for neuron in range(N_NEURONS):
@@ -69,7 +69,7 @@ def test_choosing_and_moving(run_notebook: Callable[..., NotebookPage], viewer_n
     assert opened.flag() is None
 
 
-def test_an_error_is_told_and_passes(run_notebook: Callable[..., NotebookPage], viewer_notebook: Path) -> None:
+def test_an_error_is_shown_and_goes_away(run_notebook: Callable[..., NotebookPage], viewer_notebook: Path) -> None:
     opened = run_notebook(viewer_notebook)
     _field(opened, "Dataset").select_option("other")
     _field(opened, "Layer").fill("1")
@@ -78,7 +78,7 @@ def test_an_error_is_told_and_passes(run_notebook: Callable[..., NotebookPage], 
     _field(opened, "Neuron").fill("3")
     alert = _viewer(opened).get_by_role("alert")
     expect(alert).to_contain_text("NeuronNotFoundError", timeout=20_000)
-    expect(alert).to_contain_text("Still on view: layer 1, neuron 2 of other")
+    expect(alert).to_contain_text("Still showing layer 1, neuron 2 of other")
     _expect_neuron(opened, "other", 1, 2)
     _viewer(opened).get_by_role("button", name="Previous").click()
     _expect_neuron(opened, "other", 1, 2)
@@ -152,13 +152,13 @@ def test_a_saved_notebook_shows_the_neuron_without_a_kernel(
     assert "plain-0-2" in copies[0]  # what was on view last, not what was first
     assert "widgets" not in saved.metadata
     opened.server.stop_kernels()
-    # As its author meets it again: trusted, and the kernel is a new one, in which there is no such widget
+    # As its author opens it again: trusted, with a new kernel that does not have the widget
     again = open_notebook(opened.server.root / opened.name)
     card = again.panel.locator(".ne-record:visible")
     expect(card).to_have_count(1)
     expect(card).to_contain_text("plain-0-2")
     expect(again.panel.get_by_text("Error displaying widget")).to_be_hidden()
-    # As it comes to somebody else: not trusted, and no kernel
+    # As somebody else opens it: not trusted, without a kernel
     path = viewer_notebook.with_name("as_received.ipynb")
     nbformat.write(saved, path)
     received = open_notebook(path, with_kernel=False)
@@ -177,6 +177,7 @@ def test_colours_stay_readable_in_the_dark_theme(
         "() => window.jupyterapp.commands.execute('apputils:change-theme', {theme: 'JupyterLab Dark'})"
     )
     opened.page.wait_for_function("() => document.body.dataset.jpThemeLight === 'false'")
+    opened.page.locator("#jupyterlab-splash").wait_for(state="detached")  # JupyterLab covers the page while it changes
     card = _viewer(opened).locator(".ne-record")
     colours = card.evaluate("element => [getComputedStyle(element).backgroundColor, getComputedStyle(element).color]")
     assert colours == ["rgb(255, 255, 255)", "rgb(31, 35, 40)"]

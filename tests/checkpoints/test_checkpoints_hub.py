@@ -132,13 +132,13 @@ def test_a_revision(hub: LoopbackServer) -> None:
 
 
 def test_a_token(hub: LoopbackServer) -> None:
-    with pytest.raises(DownloadError, match=r"owner/gated.*conditions accepted"):
+    with pytest.raises(DownloadError, match=r"owner/gated.*conditions must be accepted"):
         ne.load_model("owner/gated", device="cpu", token=False)
     assert ne.load_model("owner/gated", device="cpu", token="hf_secret").n_layers == 2
 
 
 def test_no_such_model(hub: LoopbackServer) -> None:
-    with pytest.raises(UnknownNameError, match=r"no model on the Hugging Face hub 'owner/smal'.*private"):
+    with pytest.raises(UnknownNameError, match=r"Unknown model on the Hugging Face hub 'owner/smal'.*private"):
         ne.load_model("owner/smal", device="cpu")
     hub.requests.clear()
     with pytest.raises(UnknownNameError):  # a plain word is no hub id

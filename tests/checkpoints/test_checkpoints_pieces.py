@@ -74,7 +74,7 @@ def test_an_address(saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         monkeypatch.setenv("NEURON_EXPLAINER_CACHE", str(tmp_path / "empty"))
         with pytest.raises(MissingTensorError, match=r"small/model_pieces/final_ln\.bias\.pt"):
             load(address)
-        with pytest.raises(CheckpointNotFoundError, match=r"no http://127.*/nothing/config\.json.*model_pieces"):
+        with pytest.raises(CheckpointNotFoundError, match=r"/nothing/config\.json does not exist.*model_pieces"):
             load(f"{server.address}/nothing")
 
 

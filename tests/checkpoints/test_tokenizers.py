@@ -77,9 +77,9 @@ def test_one_token_is_found_and_several_are_shown() -> None:
         tokenizer.encode_token_str(" Zzz")
     assert refused.value.pieces == tokenizer.decode_token_list(tokenizer.encode(" Zzz"))
     assert " + ".join(map(repr, refused.value.pieces)) in str(refused.value)
-    with pytest.raises(NotOneTokenError, match="With a leading space, ' Mary', it is"):
+    with pytest.raises(NotOneTokenError, match="' Mary', with a leading space, is"):
         tokenizer.encode_token_str("Mary")
-    with pytest.raises(NotOneTokenError, match="no tokens at all"):
+    with pytest.raises(NotOneTokenError, match="It has no tokens"):
         tokenizer.encode_token_str("")
 
 
@@ -141,9 +141,9 @@ def test_padding_and_truncation_that_were_saved_are_off() -> None:
 def test_what_is_no_usable_tokenizer_is_refused(tmp_path: Path) -> None:
     with pytest.raises(TokenizerError, match="slow tokenizer"):
         ModelTokenizer.of(transformers.ByT5Tokenizer())
-    with pytest.raises(TokenizerError, match="A int is no tokenizer"):
+    with pytest.raises(TokenizerError, match="A int is not a supported tokenizer"):
         ModelTokenizer.of(3)
-    with pytest.raises(TokenizerError, match=r"There is no .*tokenizer\.json"):
+    with pytest.raises(TokenizerError, match=r"tokenizer\.json does not exist.*tokenizer\.json"):
         ModelTokenizer.of(tmp_path)
     (tmp_path / "tokenizer.json").write_text('{"version": "1.0"}')
     with pytest.raises(TokenizerError, match="cannot be read as a tokenizer"):

@@ -18,7 +18,7 @@ from neuron_explainer.activations.packed.dataset import PackedDataset
 from neuron_explainer.activations.records import NeuronRecord
 from neuron_explainer.collation import convert, verify
 from neuron_explainer.collation.corpus.windows import windows_of
-from neuron_explainer.collation.runs.scalar_source import entries_of
+from neuron_explainer.collation.runs.scalar_source import entry_kind_of
 from neuron_explainer.collation.settings import CollateSettings
 from neuron_explainer.errors import (
     DatasetExistsError,
@@ -70,7 +70,7 @@ def assert_is_brute_force(
     spelled = [context.decode_token_list(tokens) for tokens in sequences]
     dataset = PackedDataset.open(path)
     assert dataset.info.layer_indices == sorted(by_layer)
-    by_pair = entries_of(dst).value == "token_pairs"
+    by_pair = entry_kind_of(dst).value == "token_pairs"
     for layer, activations in by_layer.items():
         assert dataset.n_components(layer) == activations[0].shape[1]
         for component in range(dataset.n_components(layer)):
@@ -128,7 +128,7 @@ def collate(context: StandardModelContext, texts: Any, out: Path, dst: Dst = Dst
         "activation_dtype": "float32",
         "progress": False,
         "quantiles": 0,
-        "example_tokens": None if entries_of(dst).value == "token_pairs" else WINDOW,
+        "example_tokens": None if entry_kind_of(dst).value == "token_pairs" else WINDOW,
     }
     return ne.collate(context, texts, out, dst=dst, **plain | options)
 
@@ -295,7 +295,7 @@ def test_a_finished_dataset_is_left_alone_and_another_is_refused(tmp_path: Path)
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("precious")
     for overwrite in (False, True):
-        with pytest.raises(DatasetExistsError, match="no dataset made by collate"):
+        with pytest.raises(DatasetExistsError, match="not a dataset made by collate"):
             collate(context, texts, tmp_path / "mine", overwrite=overwrite)
     assert (tmp_path / "mine" / "thesis.txt").read_text() == "precious"
     assert not [name for name in tmp_path.iterdir() if name.name.endswith(".collating")]
@@ -325,7 +325,7 @@ def test_refusals(tmp_path: Path) -> None:
         ({"layers": [3]}, InvalidRequestError, "no layer 3"),
         ({"context_length": 1000}, InvalidRequestError, "at most 64"),
         ({"dtype": "bfloat16"}, InvalidRequestError, "bfloat16"),
-        ({"texts": []}, InvalidRequestError, "not a single token"),
+        ({"texts": []}, InvalidRequestError, "contain no tokens"),
         ({"dst": "attn_write_norm", "example_tokens": 5}, InvalidRequestError, "whole sequences"),
         ({"dst": "mlp_act_times_grad"}, InvalidRequestError, "nothing to differentiate"),
         ({"dst": "online_mlp_autoencoder_latent"}, InvalidRequestError, "autoencoder"),

@@ -12,8 +12,9 @@ import torch
 import neuron_explainer as ne
 from helpers.collation_models import model_context, number_tokenizer, random_texts
 from neuron_explainer.activations.packed.dataset import PackedDataset
-from neuron_explainer.collation.corpus.texts import Text
-from neuron_explainer.collation.runs.job import Subject, job_of
+from neuron_explainer.collation.corpus.text_files import Text
+from neuron_explainer.collation.runs.job import CollatedModel
+from neuron_explainer.collation.runs.preparation import job_of
 from neuron_explainer.collation.runs.progress import Progress
 from neuron_explainer.collation.runs.ray_pool import WorkerPool
 from neuron_explainer.collation.runs.ray_run import run_on_ray
@@ -63,27 +64,27 @@ def texts_that_kill(hired: list[Any], killed: list[int]) -> Iterator[Text]:
 @pytest.mark.usefixtures("two_workers")
 def test_equal_to_a_local_run_though_a_worker_is_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     hired: list[Any] = []
-    hire = WorkerPool._hire
+    hire = WorkerPool._start_worker
 
     def watched(pool: WorkerPool) -> Any:
         hired.append(hire(pool))
         return hired[-1]
 
-    monkeypatch.setattr(WorkerPool, "_hire", watched)
+    monkeypatch.setattr(WorkerPool, "_start_worker", watched)
     context = model_context()
     local = ne.collate(context, TEXTS, tmp_path / "local", progress=False, **SETTINGS)
     killed: list[int] = []
     settings = CollateSettings(**SETTINGS)  # type: ignore[arg-type]
-    subject = Subject(context)
+    collated_model = CollatedModel(context)
     job = job_of(
-        subject,
+        collated_model,
         lambda: texts_that_kill(hired, killed),
         settings,
         folder=tmp_path / "work",
-        checkpoint_seconds=1.0,
+        save_every_seconds=1.0,
         progress=Progress(show=False),
     )
-    collation, corpus = run_on_ray(job, subject, n_workers=2, shard_tokens=100)
+    collation, corpus = run_on_ray(job, collated_model, n_workers=2, shard_tokens=100)
     assert len(killed) == 1
     assert len(hired) == 3  # two workers, and the lost one's successor
     made_with = PackedDataset.open(local).info.provenance["corpus"]
@@ -91,7 +92,7 @@ def test_equal_to_a_local_run_though_a_worker_is_lost(tmp_path: Path, monkeypatc
         made_with[name] for name in ("n_texts", "n_tokens", "sha256")
     )
     job.texts = lambda: iter(())  # the checkpoint holds everything
-    again, _ = run_on_ray(job, subject, n_workers=2)
+    again, _ = run_on_ray(job, collated_model, n_workers=2)
     ray_path = ne.collate(context, TEXTS, tmp_path / "ray", progress=False, engine="ray", n_workers=1, **SETTINGS)
     for layer in range(3):
         for component in range(0, 128, 5):

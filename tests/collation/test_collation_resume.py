@@ -32,7 +32,7 @@ SETTINGS = {
     "batch_tokens": 60,
     "layers": [0, 2],
     "progress": False,
-    "checkpoint_seconds": 0.0,
+    "save_every_seconds": 0.0,
 }
 TEXTS = random_texts(60, seed=3)
 
@@ -109,7 +109,7 @@ def test_stopped_again_and_again(error: BaseException, tmp_path: Path, uninterru
     context, path = model_context(), tmp_path / "out"
     for n_texts in (0, 7, 19, 40, 59):
         with pytest.raises(type(error)):
-            ne.collate(context, stopping_after(n_texts, error), path, **SETTINGS | {"checkpoint_seconds": 1e9})
+            ne.collate(context, stopping_after(n_texts, error), path, **SETTINGS | {"save_every_seconds": 1e9})
         assert not path.exists()
     ne.collate(context, iter(TEXTS), path, **SETTINGS)
     assert digest(path) == uninterrupted
@@ -132,7 +132,7 @@ def test_interrupt_lets_the_batch_finish(tmp_path: Path, uninterrupted: dict[str
         return tensor
 
     place = ne.ActivationLocationType.MLP_POST_ACT
-    calm = SETTINGS | {"checkpoint_seconds": 1e9}
+    calm = SETTINGS | {"save_every_seconds": 1e9}
     for _ in range(3):
         # The interrupt comes in the middle of a forward pass; the batch is in the checkpoint all the same.
         with context.get_or_create_model().intervene(place, 0, interrupting), pytest.raises(KeyboardInterrupt):
@@ -168,7 +168,7 @@ def test_stopped_while_the_dataset_is_written(
         yield from ()
         raise AssertionError("the texts were all in")
 
-    monkeypatch.setattr("neuron_explainer.collation.runs.job.read_texts", not_again)
+    monkeypatch.setattr("neuron_explainer.collation.runs.preparation.read_texts", not_again)
     ne.collate(model_context(), TEXTS, tmp_path / "out", **SETTINGS)
     assert digest(tmp_path / "out") == uninterrupted
 
@@ -212,13 +212,13 @@ def test_other_texts_and_other_settings_are_refused(tmp_path: Path) -> None:
     assert path.exists()
 
 
-def test_broken_checkpoint_is_named(tmp_path: Path) -> None:
+def test_damaged_saved_state_is_named(tmp_path: Path) -> None:
     context, path = model_context(), tmp_path / "out"
     with pytest.raises(Stopped):
         ne.collate(context, stopping_after(40, Stopped()), path, **SETTINGS)
     checkpoint = tmp_path / "out.collating" / "checkpoint.safetensors"
     checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
-    with pytest.raises(CollateError, match=r"checkpoint\.safetensors is no sound checkpoint"):
+    with pytest.raises(CollateError, match=r"checkpoint\.safetensors is damaged"):
         ne.collate(context, TEXTS, path, **SETTINGS)
 
 
@@ -241,7 +241,7 @@ def test_full_disk_loses_nothing(tmp_path: Path, uninterrupted: dict[str, str]) 
 
     _, status = os.waitpid(forked(with_little_room), 0)
     assert os.WEXITSTATUS(status) == 0
-    assert "make room and run the same command again" in said.read_text()
+    assert "Free some space and run the same command again" in said.read_text()
     assert checkpoint.read_bytes() == before
     assert [file.name for file in checkpoint.parent.iterdir()] == [checkpoint.name]
     ne.collate(context, TEXTS, path, **SETTINGS)

@@ -60,11 +60,11 @@ def test_attention_heads_and_one_string() -> None:
     [
         (3, 0, ["w1"], "no layer 3"),
         (0, 128, ["w1"], "0 to 127"),
-        (0, -1, ["w1"], "no component -1"),
-        (0, 0, [], "not a single token"),
-        (0, 0, [""], "not a single token"),
+        (0, -1, ["w1"], "neuron is -1"),
+        (0, 0, [], "contain no tokens"),
+        (0, 0, [""], "contain no tokens"),
     ],
 )
-def test_what_is_not_there_is_named(layer: int, neuron: int, texts: list[str], named: str) -> None:
+def test_missing_components_and_texts_are_named(layer: int, neuron: int, texts: list[str], named: str) -> None:
     with pytest.raises(InvalidRequestError, match=named):
         ne.live_record(model_context(), layer, neuron, texts)

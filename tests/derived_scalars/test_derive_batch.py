@@ -148,7 +148,7 @@ def test_configurations_that_contradict_each_other_are_refused():
         DstConfig(model_context=model, trace_config=TraceConfig(NodeIndex(NodeType.MLP_NEURON, 2, (2, n)), "pre"))
         for n in (3, 4)
     ]
-    with pytest.raises(MisconfiguredError, match="differentiates one thing"):
+    with pytest.raises(MisconfiguredError, match="differentiates only one"):
         derive(PROMPTS[0], [(D.MLP_ACT_TIMES_GRAD, traces[0]), (D.TOKEN_ATTRIBUTION, traces[1])])
 
 

@@ -313,7 +313,7 @@ def test_a_configuration_is_needed():
 def test_autoencoders_of_layers_that_were_not_given_are_refused_if_asked_for():
     whole = autoencoders("gpt2", MLP)
     some = type(whole).from_autoencoders(MLP, {1: whole.get_autoencoder(1)})
-    with pytest.raises(AutoencoderMismatchError, match="layer 2"):
+    with pytest.raises(AutoencoderMismatchError, match="no autoencoder for layer 2"):
         derived("gpt2", D.AUTOENCODER_LATENT, autoencoder_context=some, layer_indices=[1, 2])
 
 
@@ -324,6 +324,7 @@ def test_the_guard_of_these_tests_works():
 
 
 _OF_THE_WRONG_KIND = """
+import numpy as np
 import neuron_explainer as ne
 from neuron_explainer.errors import NeuronExplainerError
 from neuron_explainer.activations.derived_scalars.indexing import AblationSpec, ActivationIndex, NodeIndex
@@ -336,19 +337,24 @@ model.get_or_create_model().forward = None
 for number, call in enumerate([
     lambda: ne.derive(b"ab", D.LOGITS, config),
     lambda: ne.derive([True], D.LOGITS, config),
-    lambda: ne.derive([1], D.LOGITS, model),
+    lambda: ne.derive([1], D.LOGITS, "tiny"),
     lambda: ne.derive([1], None, config),
     lambda: ne.derive([1], [[D.LOGITS]], config),
     lambda: ne.derive([1], D.LOGITS, config, ablations=ablation),
     lambda: ne.derive([1], D.LOGITS, config, ablations=[0.0]),
     lambda: ne.LossFnConfig("probs", [1.5]),
     lambda: ne.LossFnConfig("probs", [True]),
+    lambda: ne.DstConfig(model),
+    lambda: ne.DstConfig(derive_gradients=1, model_context=model),
+    lambda: ne.DstConfig(model_context=model, detach_layer_norm_scale_for_attribution=None),
+    lambda: ne.DstConfig(model_context=model, inference_engine_type="other"),
+    lambda: ne.TraceConfig(node, "pre", "yes"),
     lambda: ne.DstConfig(model_context="tiny"),
     lambda: ne.DstConfig(model_context=model.get_or_create_model()),
     lambda: ne.DstConfig(model_context=model, trace_config=node),
     lambda: ne.DstConfig(model_context=model, layer_indices=1),
     lambda: ne.DstConfig(model_context=model, layer_indices=[True]),
-    lambda: model.get_weight("embedding"),
+    lambda: model.get_weight("embeddings"),
 ]):
     try:
         call()
@@ -356,9 +362,22 @@ for number, call in enumerate([
         continue
     raise SystemExit(f"call {number} was not refused")
 assert ne.LossFnConfig("probs", 5).target_tokens == (5,)
+assert ne.LossFnConfig("PROBS", np.int64(5)).target_tokens == (5,)
+layers = ne.DstConfig(model_context=model, layer_indices=np.array([2, 0])).layer_indices
+assert layers == [2, 0] and {type(layer) for layer in layers} == {int}
 """
 
 
 def test_arguments_of_the_wrong_kind_are_refused_where_nothing_checks_annotations():
     """In a process of its own, for these tests' own check of annotations would refuse them first."""
     subprocess.run([sys.executable, "-c", _OF_THE_WRONG_KIND], check=True)
+
+
+def test_a_model_in_the_place_of_derive_gradients_is_answered_with_the_right_field():
+    code = (
+        "import neuron_explainer as ne\n"
+        "try:\n    ne.DstConfig(ne.load_model('tiny'))\n"
+        "except ne.errors.MisconfiguredError as error:\n    assert 'DstConfig(model_context=model)' in str(error)\n"
+        "else:\n    raise SystemExit('it was taken')"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

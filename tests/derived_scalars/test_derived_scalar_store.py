@@ -65,18 +65,18 @@ def test_results_are_looked_up_by_type_pass_and_index(store: DerivedScalarStore)
 
 
 def test_what_was_not_derived_is_said_with_what_was(store: DerivedScalarStore) -> None:
-    with pytest.raises(NotDerivedError, match=r"mlp_post_act \(forward\).*There is: mlp_post_act \(backward\)"):
+    with pytest.raises(NotDerivedError, match=r"mlp_post_act \(forward\).*Choose one of: mlp_post_act \(backward\)"):
         store.activations(Dst.MLP_POST_ACT)
-    with pytest.raises(NotDerivedError, match=r"'1'\. There is: 0, 2"):
+    with pytest.raises(NotDerivedError, match="has no layer 1; derived: 0, 2"):
         store[DerivedScalarIndex(Dst.MLP_ACT_TIMES_GRAD, 1, (0, 0))]
-    with pytest.raises(IndexOutOfRangeError, match=r"mlp_acts has 4 \(0 to 3\)"):
+    with pytest.raises(IndexOutOfRangeError, match=r"mlp_acts is out of range\. Choose 0 to 3"):
         store[DerivedScalarIndex(Dst.MLP_ACT_TIMES_GRAD, 0, (0, 4))]
     with pytest.raises(NotDerivedError):
         store.topk(1, layers=[7])
 
 
 def test_tensors_of_other_axes_are_refused() -> None:
-    with pytest.raises(InvalidRequestError, match=r"is \(2, 4\); for 3 tokens"):
+    with pytest.raises(InvalidRequestError, match=r"the shape \(2, 4\)\. For 3 tokens"):
         DerivedScalarStore({(Dst.MLP_POST_ACT, FORWARD): {0: torch.zeros(2, 4)}}, TOKENS)
     with pytest.raises(InvalidRequestError):
         DerivedScalarStore({(Dst.MLP_POST_ACT, FORWARD): {0: torch.zeros(1, 3, 4)}}, TOKENS)
@@ -170,7 +170,7 @@ def test_a_table_has_names_tokens_and_values(store: DerivedScalarStore) -> None:
 
 def test_a_table_of_too_much_is_refused() -> None:
     store = DerivedScalarStore({(Dst.LOGITS, FORWARD): {None: torch.zeros(3, 400_000)}}, TOKENS)
-    with pytest.raises(InvalidRequestError, match="1200000 rows; give k"):
+    with pytest.raises(InvalidRequestError, match=r"1,200,000 rows exceeds the limit of 1,000,000\. Give k"):
         store.to_dataframe()
     assert len(store.to_dataframe(5)) == 5
 
@@ -203,7 +203,7 @@ def test_an_axis_is_summed_where_it_is(store: DerivedScalarStore) -> None:
     assert summed.loss == store.loss
     both = summed.sum_over(Dimension.SEQUENCE_TOKENS)
     assert both.activations(Dst.MLP_ACT_TIMES_GRAD)[0].tolist() == [[1.0]]
-    with pytest.raises(InvalidRequestError, match="Nothing here has the axis autoencoder_latents"):
+    with pytest.raises(InvalidRequestError, match="No scalar here has the axis autoencoder_latents"):
         store.sum_over(Dimension.AUTOENCODER_LATENTS)
 
 

@@ -12,7 +12,7 @@ from neuron_explainer.activations.derived_scalars.config import DstConfig
 from neuron_explainer.activations.derived_scalars.derivation import derive
 from neuron_explainer.activations.derived_scalars.derivers import catalogue  # noqa: F401  # fills the table
 from neuron_explainer.activations.derived_scalars.engine.bound_config import BoundConfig
-from neuron_explainer.activations.derived_scalars.engine.scalar_deriver import DERIVERS
+from neuron_explainer.activations.derived_scalars.engine.evaluation import DERIVERS
 from neuron_explainer.activations.derived_scalars.indexing import (
     ActivationIndex,
     AttnSubNodeIndex,

@@ -106,7 +106,7 @@ def test_what_cannot_be_differentiated_is_refused() -> None:
         logits = model(random_tokens(1, 4))
         with pytest.raises(InvalidRequestError, match=r"\(1, 4, 61\)"):
             recording.backward(logits)
-        with pytest.raises(InvalidRequestError, match="depends on nothing"):
+        with pytest.raises(InvalidRequestError, match="does not depend on anything that was recorded"):
             recording.backward(torch.tensor(1.0))
         with pytest.raises(NotRecordedError, match="backward"):
             recording.gradient(P.MLP_POST_ACT, 0)
@@ -222,10 +222,10 @@ def writes(model: Transformer, layer: int, recording: object) -> tuple[torch.Ten
     block = model.blocks[layer]
     summed, post_act = recording[P.ATTN_WEIGHTED_SUM_OF_VALUES, layer], recording[P.MLP_POST_ACT, layer]
     together = []
-    for output, factor in (
-        (block.attention.output(summed), block.attention_write_factor(summed)),
-        (block.mlp.output(post_act), block.mlp_write_factor(post_act)),
+    for output, post_norm in (
+        (block.attention.output(summed), block.attention_post_norm_at(summed)),
+        (block.mlp.output(post_act), block.mlp_post_norm_at(post_act)),
     ):
-        together.append(output if factor is None else output * factor)
+        together.append(output if post_norm is None else output * post_norm.factor)
     recorded = recording[P.RESID_DELTA_ATTN, layer] + recording[P.RESID_DELTA_MLP, layer]
     return together[0] + together[1], recorded

@@ -172,16 +172,16 @@ def test_malformed_indices_are_refused(layer_index: object, tensor_indices: obje
 
 
 def test_layers_are_given_where_there_are_any_and_only_there() -> None:
-    with pytest.raises(InvalidIndexError, match="give the layer_index"):
+    with pytest.raises(InvalidIndexError, match="Give the layer_index"):
         ActivationIndex(ActivationLocationType.MLP_POST_ACT, None, (0, 0))
     with pytest.raises(InvalidIndexError, match="once in a model"):
         ActivationIndex(ActivationLocationType.LOGITS, 2, (0, 0))
-    with pytest.raises(InvalidIndexError, match="in no layer"):
+    with pytest.raises(InvalidIndexError, match="does not belong to a layer"):
         NodeIndex(NodeType.TOKEN, 0, (0, 0))
 
 
 def test_unknown_names_are_answered_with_near_ones() -> None:
-    with pytest.raises(InvalidIndexError, match="Nearest: mlp_neuron"):
+    with pytest.raises(InvalidIndexError, match=r"node type .*Did you mean: mlp_neuron"):
         NodeIndex("mlp_neurn", 0, (0, 0))  # type: ignore[arg-type]
     with pytest.raises(InvalidIndexError, match="has no field 'layer'"):
         NodeIndex.from_json({"node_type": "mlp_neuron", "layer": 1, "tensor_indices": [0, 0]})
@@ -190,9 +190,9 @@ def test_unknown_names_are_answered_with_near_ones() -> None:
 @pytest.mark.parametrize(
     ("index", "message"),
     [
-        (NodeIndex(NodeType.MLP_NEURON, 6, (0, 0)), "layers 0 to 5"),
-        (NodeIndex(NodeType.MLP_NEURON, 0, (4, 0)), "sequence_tokens is out of range; it has 4"),
-        (NodeIndex(NodeType.MLP_NEURON, 0, (0, 10)), "mlp_acts is out of range; it has 10"),
+        (NodeIndex(NodeType.MLP_NEURON, 6, (0, 0)), "no layer 6.*0 to 5"),
+        (NodeIndex(NodeType.MLP_NEURON, 0, (4, 0)), "sequence_tokens is out of range. Choose 0 to 3"),
+        (NodeIndex(NodeType.MLP_NEURON, 0, (0, 10)), "mlp_acts is out of range. Choose 0 to 9"),
         (ActivationIndex(ActivationLocationType.ATTN_QK_PROBS, 0, (0, 4, 0)), "attended_to_sequence_tokens"),
         (DerivedScalarIndex(DerivedScalarType.UNFLATTENED_ATTN_WRITE_NORM, 0, (0, 0, 2)), "attn_heads"),
     ],
@@ -247,12 +247,12 @@ def test_contradictory_traces_are_refused() -> None:
         TraceConfig.from_activation_index(ActivationIndex(ActivationLocationType.ATTN_QUERY, 0, (0, 0, 0)))
     with pytest.raises(InvalidIndexError, match="one component"):
         TraceConfig(NodeIndex(NodeType.MLP_NEURON, 0, (0, "All")), PreOrPostAct.POST)
-    with pytest.raises(InvalidIndexError, match="a head needs one"):
+    with pytest.raises(InvalidIndexError, match="every head needs one"):
         TraceConfig(HEAD, PreOrPostAct.POST)
-    with pytest.raises(InvalidIndexError, match="belongs to a head"):
+    with pytest.raises(InvalidIndexError, match="is for heads"):
         TraceConfig(NEURON, PreOrPostAct.POST, attention_trace_type=AttentionTraceType.Q)
     neuron_trace = TraceConfig(NEURON, PreOrPostAct.POST)
-    with pytest.raises(InvalidIndexError, match=r"value \(V\) alone"):
+    with pytest.raises(InvalidIndexError, match=r"only for a trace through a head\'s value \(V\)"):
         TraceConfig(HEAD, PreOrPostAct.POST, False, AttentionTraceType.QK, neuron_trace)
     with pytest.raises(InvalidIndexError, match="use POST"):
         TraceConfig(HEAD, PreOrPostAct.PRE, False, AttentionTraceType.V)

@@ -5,7 +5,7 @@ from typing import Any
 
 from neuron_explainer.activations.activations import ActivationRecord, NeuronId, NeuronRecord
 from neuron_explainer.activations.attention_utils import n_pairs
-from neuron_explainer.activations.packed.dataset import DatasetInfo
+from neuron_explainer.activations.packed.layout import DatasetInfo
 
 TEXT = ["The", " quick", " brown", " fox", " jumps", " over", " the", " lazy", " dog", "."]
 

@@ -94,7 +94,7 @@ def test_entries_that_older_configs_leave_out_have_their_family_s_defaults() -> 
 @pytest.mark.parametrize(
     ("entries", "message"),
     [
-        ({"model_type": "lama"}, r"'lama'\. There is: llama, "),
+        ({"model_type": "lama"}, r"'lama' is not supported\. Choose one of: llama, "),
         ({"rope_scaling": {"rope_type": "yarn", "factor": 4.0}}, "'yarn'"),
         ({"rope_scaling": {"rope_type": "llama3", "factor": 4.0}}, "needs 'low_freq_factor'"),
         ({"hidden_size": None}, "no hidden_size"),
@@ -112,7 +112,7 @@ def test_contradictory_sizes_and_unknown_activation_functions_are_refused() -> N
         config_of(num_key_value_heads=3)
     with pytest.raises(MisconfiguredError, match="n_layers is 0"):
         config_of(num_hidden_layers=0)
-    with pytest.raises(UnknownNameError, match=r"'gelu_nw'\. There is: gelu_new"):
+    with pytest.raises(UnknownNameError, match=r"'gelu_nw'\. Did you mean: gelu_new"):
         Transformer(config_of(hidden_act="gelu_nw"))
 
 

@@ -1,10 +1,16 @@
 """Interventions replace what they are told to, see what they should, and never linger or do nothing silently."""
 
+import numpy as np
 import pytest
 import torch
 
 from helpers.tiny_models import our_model, random_tokens
-from neuron_explainer.errors import InterventionNeverFiredError, InterventionResultError, InvalidRequestError
+from neuron_explainer.errors import (
+    InterventionNeverFiredError,
+    InterventionResultError,
+    InvalidRequestError,
+    UnknownNameError,
+)
 from neuron_explainer.vocabulary.nodes import PassType
 from neuron_explainer.vocabulary.places import ActivationLocationType
 
@@ -222,7 +228,25 @@ def test_a_result_that_cannot_take_the_tensors_place_is_refused(result, message:
 
 def test_senseless_interventions_are_refused() -> None:
     model = our_model("gpt2")
-    with pytest.raises(InvalidRequestError, match="layers are 0 to 2"):
+    with pytest.raises(InvalidRequestError, match="no layer 5"):
         model.intervene(P.MLP_POST_ACT, 5, torch.zeros_like)
     with pytest.raises(InvalidRequestError, match="after_recording"):
         model.intervene(P.MLP_POST_ACT, 1, torch.zeros_like, pass_type=PassType.BACKWARD, after_recording=True)
+
+
+def test_places_and_pass_types_by_name() -> None:
+    model = our_model("gpt2")
+    tokens = random_tokens(1, 4)
+    with model.intervene("MLP_POST_ACT", np.int64(1), torch.zeros_like) as by_name:
+        named = model(tokens)
+    with model.intervene(P.MLP_POST_ACT, 1, torch.zeros_like):
+        assert torch.equal(named, model(tokens))
+    assert by_name.n_fired == 1
+    with (
+        model.record("mlp_post_act", gradients=True) as recording,
+        model.intervene("mlp.post_act", [0, 1], torch.zeros_like, pass_type="BACKWARD"),
+    ):
+        recording.backward(model(tokens)[0, -1, 0])
+    assert not recording.gradient("mlp_post_act", 0).any()
+    with pytest.raises(UnknownNameError, match="Unknown pass type"):
+        model.intervene("mlp_post_act", 1, torch.zeros_like, pass_type="sideways")

@@ -7,6 +7,7 @@ import time
 import weakref
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -136,9 +137,9 @@ def test_normalised_weights() -> None:
 
 @pytest.mark.parametrize(("location", "layer"), [(W.MLP_TO_HIDDEN, 3), (W.MLP_TO_HIDDEN, -1), (W.MLP_TO_HIDDEN, None)])
 def test_layers_that_are_not_there(location: WeightLocationType, layer: int | None) -> None:
-    with pytest.raises(InvalidRequestError, match=f"layer {layer}; layers are 0 to 2"):
+    with pytest.raises(InvalidRequestError, match=f"no layer {layer}. Choose a whole number from 0 to 2"):
         context_of("gpt2").get_weight(location, layer)
-    with pytest.raises(InvalidRequestError, match="leave the layer out"):
+    with pytest.raises(InvalidRequestError, match="Leave the layer out"):
         context_of("gpt2").get_weight(W.EMBEDDING, 0)
 
 
@@ -147,7 +148,7 @@ def test_sizes() -> None:
     assert (context.n_layers, context.n_neurons, context.n_attention_heads, context.d_model) == (3, 48, 4, 32)
     assert (context.vocab_size, context.max_context_length) == (61, 64)
     assert context.get_dim_size(Dimension.QUERY_AND_KEY_CHANNELS) == 16
-    with pytest.raises(InvalidRequestError, match=r"sequence_tokens is not the model's.*mlp_acts"):
+    with pytest.raises(InvalidRequestError, match=r"sequence_tokens does not depend on the model alone.*mlp_acts"):
         context.get_dim_size(Dimension.SEQUENCE_TOKENS)
 
 
@@ -161,7 +162,7 @@ def test_tokens(tmp_path: Path) -> None:
     with pytest.raises(NotOneTokenError):
         context.encode_token_str(" Mary and")
     for bad in (-1, 320):
-        with pytest.raises(InvalidRequestError, match=f"no token {bad}; .* has ids 0 to 319"):
+        with pytest.raises(InvalidRequestError, match=f"no token {bad}. Token ids go from 0 to 319"):
             context.decode_token_list([bad])
 
 
@@ -269,3 +270,17 @@ def test_smollm2(smollm2: StandardModelContext) -> None:
         logits = model(torch.tensor([smollm2.encode(prompt)]), logits_at="last")
         assert smollm2.decode_token(int(logits.argmax())) == answer
     assert smollm2.end_token_ids == (smollm2.encode_token_str("<|im_end|>"),)
+
+
+def test_names_values_and_other_whole_numbers_are_taken() -> None:
+    context = context_of("gpt2")
+    weight = context.get_weight(W.MLP_TO_RESIDUAL, 1)
+    for name in ("MLP_TO_RESIDUAL", "mlp.out_layer", "mlp_to_residual"):
+        assert torch.equal(context.get_weight(name, np.int64(1)), weight)
+    normalised = context.get_weight("mlp.out_layer", torch.tensor(1), normalize_dim="MLP_ACTS")
+    assert torch.equal(normalised, context.get_weight(W.MLP_TO_RESIDUAL, 1, normalize_dim=Dimension.MLP_ACTS))
+    assert context.get_dim_size("mlp_acts") == context.get_dim_size("MLP_ACTS") == context.n_neurons
+    with pytest.raises(UnknownNameError, match=r"Unknown weight 'mlp_to_resid'\. Did you mean: mlp"):
+        context.get_weight("mlp_to_resid", 1)
+    with pytest.raises(UnknownNameError, match="Unknown dimension"):
+        context.get_dim_size("neurons")

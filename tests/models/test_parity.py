@@ -50,7 +50,7 @@ def test_the_counterpart_is_left_as_it_was() -> None:
 def test_what_is_no_model_is_refused() -> None:
     with pytest.raises(InvalidRequestError, match="not str"):
         ne.check_parity("gpt2", hf_model("gpt2"))
-    with pytest.raises(InvalidRequestError, match="give tokens"):
+    with pytest.raises(InvalidRequestError, match="Give tokens"):
         ne.check_parity(our_model("gpt2"), hf_model("gpt2"), attention_mask=torch.ones(1, 3, dtype=torch.bool))
 
 

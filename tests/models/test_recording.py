@@ -2,7 +2,9 @@
 
 import gc
 import weakref
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -10,7 +12,7 @@ from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from helpers.tiny_models import our_model, random_tokens
-from neuron_explainer.errors import InvalidRequestError, NotRecordedError
+from neuron_explainer.errors import InvalidRequestError, NotRecordedError, UnknownNameError
 from neuron_explainer.models.hooks.taps import resolve_places
 from neuron_explainer.vocabulary.places import ActivationLocationType
 
@@ -208,7 +210,7 @@ def test_a_recording_ends_when_its_context_does_even_by_an_exception() -> None:
 def test_asking_for_what_was_not_recorded_says_what_was() -> None:
     model = our_model("gpt2")
     with model.record([(P.MLP_POST_ACT, 1)]) as recording:
-        with pytest.raises(NotRecordedError, match="run the model"):
+        with pytest.raises(NotRecordedError, match="no forward pass reached it"):
             recording[P.MLP_POST_ACT, 1]
         model(random_tokens(1, 4))
     with pytest.raises(NotRecordedError, match=r"layer 2 was not asked for\. Recorded: mlp\.post_act of layer 1"):
@@ -226,8 +228,8 @@ def test_asking_for_what_was_not_recorded_says_what_was() -> None:
 @pytest.mark.parametrize(
     ("request_", "message"),
     [
-        ((P.MLP_POST_ACT, 3), "layers are 0 to 2"),
-        ((P.MLP_POST_ACT, -1), "layers are 0 to 2"),
+        ((P.MLP_POST_ACT, 3), "no layer 3. Choose a whole number from 0 to 2"),
+        ((P.MLP_POST_ACT, -1), "no layer -1"),
         ((P.MLP_POST_ACT, [0, 7]), "no layer 7"),
         ((P.MLP_POST_ACT, True), "no layer True"),
         ((P.LOGITS, 0), "has no layers"),
@@ -255,3 +257,49 @@ def test_requests_resolve_to_exactly_the_places_they_name(n_layers: int, request
         else:
             expected |= {(place, layer) for layer in (range(n_layers) if layers is None else layers)}
     assert resolve_places(valid, n_layers) == expected
+
+
+@pytest.mark.parametrize(
+    "places",
+    [
+        "MLP_POST_ACT",
+        "mlp.post_act",
+        ["mlp_post_act"],
+        [("Mlp_Post_Act", None)],
+        ("mlp_post_act", range(3)),
+        ["mlp_post_act", ("mlp_post_act", np.int64(1))],
+        [("mlp_post_act", np.arange(2)), ("mlp_post_act", torch.tensor(2))],
+    ],
+)
+def test_places_by_name_or_value_and_layers_as_any_whole_number(places: Any) -> None:
+    model = our_model("gpt2")
+    with model.record(places) as recording:
+        model(random_tokens(1, 4))
+    assert recording.layers("MLP_POST_ACT") == [0, 1, 2]
+    assert set(recording) == {(P.MLP_POST_ACT, layer) for layer in range(3)}
+    for layer in (1, np.int32(1), torch.tensor(1)):
+        assert recording["mlp_post_act", layer] is recording[P.MLP_POST_ACT, 1]
+        assert ("mlp_post_act", layer) in recording
+    assert ("mlp_post_act", 1.5) not in recording
+    assert "nonsense" not in recording
+
+
+def test_one_pair_is_one_request() -> None:
+    model = our_model("gpt2")
+    with model.record(("attn_qk_probs", 2), gradients=True) as recording:
+        logits = model(random_tokens(1, 4))
+        recording.backward(logits[0, -1, 0])
+    assert set(recording) == {(P.ATTN_QK_PROBS, 2)}
+    assert recording.gradient("attn_qk_probs", np.int64(2)) is recording.gradient(P.ATTN_QK_PROBS, 2)
+    with model.record(("logits", "mlp_pre_act")) as both:
+        model(random_tokens(1, 4))
+    assert len(both) == 4
+    assert both["logits"] is both[P.LOGITS]
+
+
+@pytest.mark.parametrize("places", ["mlp_post_akt", ["mlp_post_akt"], [("mlp_post_akt", 0)]])
+def test_unknown_places_are_answered_with_the_nearest(places: Any) -> None:
+    with pytest.raises(UnknownNameError, match="Unknown place"):
+        our_model("gpt2").record(places)
+    with our_model("gpt2").record("mlp_post_act") as recording, pytest.raises(UnknownNameError, match="mlp_post_akt"):
+        recording["mlp_post_akt", 0]

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from helpers.paths import REPOSITORY
 
-PACKAGE = Path("neuron_explainer/activations/derived_scalars")
+VOCABULARY = Path("neuron_explainer/vocabulary/derived_scalar_types.py")
+MODULE = Path("neuron_explainer/activations/derived_scalars/derivers/mlp.py")
 
 DERIVE_IT = """
 import torch
@@ -34,6 +35,9 @@ for layer, result in store.activations(D.MLP_PRE_ACT_TIMES_GRAD).items():
     gradient = store.activations(D.MLP_PRE_ACT, PassType.BACKWARD)[layer]
     assert result.abs().max() > 0
     torch.testing.assert_close(result, store.activations(D.MLP_PRE_ACT)[layer] * gradient)
+table = neuron_explainer.derived_scalars("p * p'")
+assert table.name.tolist() == ["MLP_PRE_ACT_TIMES_GRAD"], table
+assert table.requires.tolist() == ["a loss or trace_config"]
 print(neuron_explainer.__file__)
 """
 
@@ -47,11 +51,11 @@ def test_the_example_derives_what_it_says(tmp_path):
         tmp_path / "neuron_explainer",
         ignore=shutil.ignore_patterns("__pycache__", "data"),
     )
-    vocabulary = tmp_path / PACKAGE / "derived_scalar_types.py"
-    source = vocabulary.read_text()
-    beside = next(line for line in source.splitlines(keepends=True) if line.startswith("    MLP_ACT_TIMES_GRAD"))
-    vocabulary.write_text(source.replace(beside, beside + member))
-    module = tmp_path / PACKAGE / "mlp.py"
+    vocabulary = tmp_path / VOCABULARY
+    before = "    MLP_WRITE_TO_FINAL_RESIDUAL_GRAD ="
+    assert before in vocabulary.read_text()
+    vocabulary.write_text(vocabulary.read_text().replace(before, member + before))
+    module = tmp_path / MODULE
     module.write_text(module.read_text() + "\n\n" + function)
     run = subprocess.run(
         [sys.executable, "-c", DERIVE_IT],

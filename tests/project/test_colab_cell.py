@@ -1,4 +1,4 @@
-"""The first cell of every notebook, run as on Colab against a wheel of this project; no index is at hand."""
+"""The set-up cell for Colab, run as on Colab against a wheel of this project; no index is at hand."""
 
 import json
 import os
@@ -15,8 +15,7 @@ import pytest
 
 from helpers.paths import REPOSITORY
 
-ROOT = REPOSITORY
-CELL = (ROOT / "tools" / "notebook_sources" / "_colab_cell.py").read_text(encoding="utf-8")
+CELL = (REPOSITORY / "tools" / "notebook_sources" / "_colab_cell.py").read_text(encoding="utf-8")
 LEFT_ALONE = ("torch", "numpy", "pandas")
 # Whatever is imported must not be this checkout, nor its editable installation
 _OURS = re.compile(r"neuron_explainer|__editable__.*neuron|_virtualenv")
@@ -29,9 +28,9 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A wheel, built of a copy, so that nothing is written into this checkout."""
     source, output = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
     ignored = shutil.ignore_patterns("__pycache__", "*.partial")
-    shutil.copytree(ROOT / "neuron_explainer", source / "neuron_explainer", ignore=ignored)
+    shutil.copytree(REPOSITORY / "neuron_explainer", source / "neuron_explainer", ignore=ignored)
     for name in ("setup.cfg", "pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy(ROOT / name, source / name)
+        shutil.copy(REPOSITORY / name, source / name)
     build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(output), str(source)]
     finished = subprocess.run(build, capture_output=True, text=True)
     assert finished.returncode == 0, finished.stdout + finished.stderr
@@ -70,7 +69,7 @@ def colab(tmp_path: Path) -> Run:
 
 
 def _with_address(address: Path | str) -> str:
-    code, replaced = re.subn(r'^INSTALL_FROM = ""$', f"INSTALL_FROM = {str(address)!r}", CELL, flags=re.MULTILINE)
+    code, replaced = re.subn(r'^INSTALL_FROM = ""', f"INSTALL_FROM = {str(address)!r}", CELL, flags=re.MULTILINE)
     assert replaced == 1  # one variable, empty as committed
     return code
 

@@ -94,4 +94,4 @@ def test_it_is_what_its_tool_makes_now(builder: ModuleType, tiny: StandardModelC
 
 
 def test_everything_embedded_is_light(builder: ModuleType) -> None:
-    assert builder.weight(DATA) <= builder.MOST_BYTES
+    assert builder.folder_bytes(DATA) <= builder.MAX_BYTES

@@ -39,18 +39,18 @@ def test_the_layouts_by_hand():
     ("n_tokens", "n_activations", "window"),
     [(10, 55, 10), (12, 50, 5), (9, 35, 5), (8, 30, 5), (50, 240, 5), (1, 1, 1), (2, 2, 1), (0, 0, 0)],
 )
-def test_the_window_is_read_off_the_counts(n_tokens, n_activations, window):
+def test_the_window_follows_from_the_counts(n_tokens, n_activations, window):
     assert attended_window(n_tokens, n_activations) == window
 
 
 @pytest.mark.parametrize(("n_tokens", "n_activations"), [(15, 17), (10, 56), (10, 53), (3, 0), (1, 0), (0, 1), (5, -1)])
-def test_counts_that_fit_no_packing(n_tokens, n_activations):
+def test_counts_that_do_not_fit_are_refused(n_tokens, n_activations):
     with pytest.raises(InvalidRequestError, match=f"{n_tokens} tokens and {n_activations} activations"):
         attended_window(n_tokens, n_activations)
 
 
 @given(SIZES)
-def test_there_and_back(size):
+def test_indices_and_pairs_round_trip(size):
     n_tokens, window = size
     expected = pairs_by_loop(n_tokens, window)
     assert n_pairs(n_tokens, window) == len(expected) == sum(row_lengths(n_tokens, window))
@@ -68,7 +68,7 @@ def test_there_and_back(size):
 
 
 @given(st.integers(1, 60), st.integers(-2, 2000))
-def test_exactly_the_counts_that_some_window_gives_are_taken(n_tokens, n_activations):
+def test_only_counts_of_some_window_are_accepted(n_tokens, n_activations):
     windows = {n_pairs(n_tokens, window): window for window in range(1, n_tokens + 1)}
     if n_activations in windows:
         assert attended_window(n_tokens, n_activations) == windows[n_activations]
@@ -92,11 +92,11 @@ def test_pairs_that_do_not_attend(attended_from, attended_to, window):
         pair_to_index(attended_from, attended_to, window)
 
 
-def test_what_is_no_square_matrix_or_place():
+def test_invalid_matrices_and_indices_are_refused():
     for matrix in (np.zeros((2, 3)), np.zeros(4)):
         with pytest.raises(InvalidRequestError, match="tokens, tokens"):
             flatten(matrix)
-    with pytest.raises(InvalidRequestError, match="at least one"):
+    with pytest.raises(InvalidRequestError, match="at least 1"):
         flatten(np.zeros((2, 2)), window=0)
     with pytest.raises(InvalidRequestError):
         index_to_pair(-1)
@@ -105,7 +105,7 @@ def test_what_is_no_square_matrix_or_place():
 
 
 @pytest.mark.parametrize("window", [0, -1])
-def test_a_window_holds_a_token(window):
+def test_a_window_has_at_least_one_token(window):
     for use in (
         lambda: n_pairs(3, window),
         lambda: row_lengths(3, window),
@@ -114,5 +114,5 @@ def test_a_window_holds_a_token(window):
         lambda: index_to_pair(5, window),
         lambda: flatten(np.eye(3), window),
     ):
-        with pytest.raises(InvalidRequestError, match="at least one"):
+        with pytest.raises(InvalidRequestError, match="at least 1"):
             use()

@@ -1,4 +1,4 @@
-"""Explanations of neurons: both spellings that files have, scores, and files that are none."""
+"""Explanations of neurons: both spellings of their files, scores, and invalid files."""
 
 import json
 import math
@@ -117,7 +117,7 @@ def test_both_spellings(fields, tmp_path):
         load_explanations(tmp_path, 3, "../7")
 
 
-def test_where_the_public_ones_are():
+def test_addresses_of_the_public_explanations():
     base = "https://openaipublic.blob.core.windows.net/neuron-explainer/"
     assert explanations_path("gpt2-xl", MLP) == base + "data/explanations/"
     assert explanations_path("gpt2-small", MLP) == base + "gpt2_small_data/explanations/"
@@ -158,14 +158,14 @@ SEQUENCE = "scored_explanations.0.scored_simulation.scored_sequence_simulations.
         (b'{"x":' + b"[" * 100_000, "nested"),
     ],
 )
-def test_what_is_none(content, problem):
+def test_invalid_files_are_refused(content, problem):
     with pytest.raises(MalformedRecordError, match=problem) as caught:
         explanations_from_json(content, "file")
-    assert str(caught.value).startswith("file is no file of explanations: ")
+    assert str(caught.value).startswith("file is not an explanations file: ")
 
 
 @pytest.mark.parametrize("depth", [200, 400, 600, 800, 900, 950, 980, 1500])
-def test_simulations_in_simulations_without_end(depth):
+def test_endlessly_nested_simulations_are_refused(depth):
     one = b'{"tokens": [], "expected_activations": [], "uncalibrated_simulation": '
     content = (
         json.dumps(PRESENT).encode().replace(json.dumps(UNCALIBRATED).encode(), one * depth + b"null" + b"}" * depth)

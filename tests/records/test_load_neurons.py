@@ -1,4 +1,4 @@
-"""From a name to a record: fallback from dataset to dataset, notebooks with and without an event loop, many at once."""
+"""Loading by name: several datasets, notebooks with and without an event loop, many neurons at once."""
 
 import asyncio
 import subprocess
@@ -6,8 +6,10 @@ import sys
 import threading
 import time
 
+import numpy as np
 import pydantic
 import pytest
+import torch
 
 import neuron_explainer as ne
 from helpers.loopback_server import Handler, in_turn, loopback_server, ok, reset_at_once, status
@@ -67,6 +69,20 @@ def test_the_wire_form_is_camel_case_and_immutable():
         node.layer_index = 4
 
 
+def test_names_in_any_case_and_integers_of_numpy_and_torch(tmp_path):
+    assert asked("x", layer=np.int64(3), neuron=torch.tensor(7)) == asked("x")
+    node = NodeIdAndDatasets(dst="Mlp_Post_Act", layer_index=3, activation_index=7, datasets=["x"])
+    assert node == asked("x")
+    with pytest.raises(UnknownNameError, match="mlp_post_act"):
+        NodeIdAndDatasets(dst="mlp_post", layer_index=3, activation_index=7, datasets=["x"])
+    with pytest.raises(pydantic.ValidationError):
+        asked("x", layer=1.5)
+    save_neuron(tmp_path, neuron_record(3, 7))
+    assert ne.load_neuron(tmp_path, torch.tensor(3), np.int32(7), "MLP_POST_ACT") == neuron_record(3, 7)
+    (loaded,) = ne.load_neurons([(torch.tensor(3), np.uint8(7))], tmp_path, "MLP_POST_ACT", progress=False)
+    assert loaded.record == neuron_record(3, 7)
+
+
 def test_the_first_dataset_that_has_the_neuron(server):
     part, full = server.address + "/part", server.address + "/full/"
     path, record = asyncio.run(load_neuron_from_datasets(asked(part, full)))
@@ -84,11 +100,11 @@ def test_a_neuron_that_no_dataset_has(server):
     assert error.status_code == 404
     assert error.detail == str(error) == f"Could not find mlp_post_act 9:7 in {part}, {full}"
     assert isinstance(error, FileNotFoundError)
-    with pytest.raises(NeuronNotFoundError, match="no dataset at all"):
+    with pytest.raises(NeuronNotFoundError, match="an empty list of datasets"):
         asyncio.run(load_neuron_from_datasets(asked()))
 
 
-def test_a_dataset_that_fails_is_not_one_that_lacks_the_neuron(server, tmp_path):
+def test_a_failing_dataset_is_not_skipped(server, tmp_path):
     full = server.address + "/full"
     server.routes["/forbidden/3/7.json"] = status(403)
     server.routes["/html/3/7.json"] = ok(b"<!DOCTYPE html><html>sign in</html>", Content_Type="text/html")
@@ -121,7 +137,7 @@ def test_a_dataset_that_fails_is_not_one_that_lacks_the_neuron(server, tmp_path)
         ),
     ],
 )
-def test_what_a_bad_server_answers(server, respond, error, says):
+def test_bad_answers_of_a_server(server, respond, error, says):
     server.routes["/bad/0/1.json"] = respond
     with pytest.raises(error, match=says) as caught:
         load_neuron(server.address + "/bad", 0, 1, settings=QUICK)
@@ -223,7 +239,7 @@ def test_an_interrupt_cancels_the_coroutine(monkeypatch):
     assert cancelled.wait(2)
 
 
-def test_nested_loops_are_for_those_alone_who_ask():
+def test_nested_event_loops_are_an_opt_in():
     code = (
         "import asyncio, sys, neuron_explainer as ne\n"
         "ne.datasets(), ne.load_neuron, ne.load_neurons\n"
@@ -239,7 +255,7 @@ def test_nested_loops_are_for_those_alone_who_ask():
     assert result.stdout.strip() == "5"
 
 
-def test_many_at_once_in_order_with_failures_beside(server, tmp_path):
+def test_many_neurons_come_in_order_with_failures(server, tmp_path):
     full = server.address + "/full"
     server.routes["/full/1/1.json"] = ok(b"[1,2,3]")
     save_neuron(tmp_path, neuron_record(5, 5))
@@ -264,7 +280,7 @@ def test_many_at_once_in_order_with_failures_beside(server, tmp_path):
     assert none.to_dataframe().columns.tolist() == table.columns.tolist()
 
 
-def test_many_at_once_are_asked_for_at_the_same_time(server):
+def test_many_neurons_are_loaded_in_parallel(server):
     barrier = threading.Barrier(16, timeout=5)
     body = as_bytes(public_json(neuron_record(0, 0)))
 
@@ -278,7 +294,7 @@ def test_many_at_once_are_asked_for_at_the_same_time(server):
     assert not results.failures
 
 
-def test_many_at_once_show_a_progress_bar(tmp_path, capsys):
+def test_many_neurons_show_a_progress_bar(tmp_path, capsys):
     save_neuron(tmp_path, neuron_record(0, 0))
     ne.load_neurons([(0, 0)], dataset=tmp_path)
     assert "1/1" in capsys.readouterr().err
@@ -296,16 +312,16 @@ def test_many_at_once_show_a_progress_bar(tmp_path, capsys):
         ([(0, 0)], "gpt2-smal", UnknownDatasetError),
     ],
 )
-def test_what_cannot_be_right_for_any_is_refused_at_once(neurons, dataset, error):
+def test_invalid_arguments_are_refused_before_loading(neurons, dataset, error):
     with pytest.raises(error):
         ne.load_neurons(neurons, dataset=dataset)
 
 
-def test_a_local_dataset_that_is_gone_is_a_failure_of_its_own(tmp_path, monkeypatch):
+def test_a_missing_folder_is_an_error_of_its_own(tmp_path, monkeypatch):
     metadata = NeuronDatasetMetadata("gone", MLP, "Gone", str(tmp_path / "gone"))
     monkeypatch.setitem(NEURON_DATASET_METADATA_REGISTRY, metadata.key, metadata)
     save_neuron(tmp_path / "there", neuron_record(3, 7))
-    with pytest.raises(MissingFileError, match="no such folder"):
+    with pytest.raises(MissingFileError, match="folder not found"):
         ne.load_neuron("gone", 3, 7)
-    with pytest.raises(MissingFileError, match="no such folder"):
+    with pytest.raises(MissingFileError, match="folder not found"):
         asyncio.run(load_neuron_from_datasets(asked("gone", str(tmp_path / "there"))))

@@ -1,4 +1,4 @@
-"""Whatever bytes a file holds: a record, or a MalformedRecordError that names the file and what is wrong."""
+"""Any bytes give a record, or a MalformedRecordError that names the file and the problem."""
 
 import json
 import sys
@@ -41,8 +41,8 @@ BROKEN = {
     "something after it": (VALID + b"{}", "trailing"),
     "another class": (with_(dataclass_name="NeuronSimulationResults"), "NeuronSimulationResults"),
     "no id": (as_bytes({"random_sample": []}), "neuron_id"),
-    "no layer": (with_id(neuron_index=1), "names no layer"),
-    "no neuron": (with_id(layer_index=1), "names no neuron"),
+    "no layer": (with_id(neuron_index=1), "lacks the layer"),
+    "no neuron": (with_id(layer_index=1), "lacks the neuron"),
     "two neurons": (with_id(layer_index=1, neuron_index=1, idx=2), "two neurons"),
     "a layer that is no number": (with_id(layer_index="last", neuron_index=1), "'last'"),
     "a layer of other digits": (with_id(layer_index="٣", neuron_index=1), "layer"),
@@ -84,7 +84,7 @@ BROKEN = {
 
 
 @pytest.mark.parametrize(("content", "problem"), BROKEN.values(), ids=BROKEN)
-def test_each_kind_of_brokenness_is_named(content, problem, tmp_path):
+def test_the_error_names_the_problem(content, problem, tmp_path):
     path = tmp_path / "0" / "1.json"
     path.parent.mkdir()
     path.write_bytes(content)
@@ -101,7 +101,7 @@ def test_each_kind_of_brokenness_is_named(content, problem, tmp_path):
     assert caught.value.source is None
 
 
-def test_the_ordinary_recursion_limit_is_not_what_saves_us():
+def test_nesting_is_refused_at_any_recursion_limit():
     limit = sys.getrecursionlimit()
     sys.setrecursionlimit(20_000)
     try:

@@ -24,14 +24,9 @@ from neuron_explainer.activations.activations import (
     neuron_exists,
     save_neuron,
 )
-from neuron_explainer.activations.packed.dataset import (
-    PackedDataset,
-    PackedExamples,
-    PackedLayer,
-    is_packed_dataset,
-    write_packed_dataset_info,
-    write_packed_layer,
-)
+from neuron_explainer.activations.packed.dataset import PackedDataset, is_packed_dataset
+from neuron_explainer.activations.packed.layout import PackedExamples, PackedLayer
+from neuron_explainer.activations.packed.writing import write_packed_dataset_info, write_packed_layer
 from neuron_explainer.errors import (
     InvalidRequestError,
     MalformedDatasetError,
@@ -109,10 +104,10 @@ def folder(tmp_path):
     return tmp_path
 
 
-def test_what_is_written_is_read(folder):
+def test_written_layers_are_read(folder):
     dataset = PackedDataset.open(folder)
     assert dataset.info == INFO
-    assert f"layers 1 to 2, 2 components in each, in {folder}>" in repr(dataset)
+    assert f"layers 1–2, 2 components each, in {folder}>" in repr(dataset)
     assert dataset.token_strings == TOKENS
     assert dataset.n_components(1) == 2
     assert [dataset.record(1, index) for index in range(2)] == EXPECTED
@@ -120,7 +115,7 @@ def test_what_is_written_is_read(folder):
     assert sorted(os.listdir(folder)) == ["dataset.json", "layer_1.safetensors", "tokens.json"]
 
 
-def test_load_neuron_tells_the_layouts_apart(folder, tmp_path_factory):
+def test_load_neuron_detects_the_layout(folder, tmp_path_factory):
     assert is_packed_dataset(folder)
     assert load_neuron(folder, 1, 0) == EXPECTED[0]
     assert neuron_exists(folder, 1, 1)
@@ -175,9 +170,7 @@ def test_token_pairs(tmp_path, window, activations):
     assert record.random_sample == []
 
 
-@pytest.mark.parametrize(
-    ("place", "range_"), [((1, 2), "0 to 1"), ((0, 0), "1 to 2"), ((3, 0), "1 to 2"), ((2, 0), "2")]
-)
+@pytest.mark.parametrize(("place", "range_"), [((1, 2), "0–1"), ((0, 0), "1–2"), ((3, 0), "1–2"), ((2, 0), "2")])
 def test_out_of_range_names_the_range(folder, place, range_):
     with pytest.raises(NeuronNotFoundError, match=range_) as caught:
         load_neuron(folder, *place)
@@ -187,7 +180,7 @@ def test_out_of_range_names_the_range(folder, place, range_):
         PackedDataset.open(folder).record(1, -1)
 
 
-def test_a_layer_that_is_written_anew_is_read_anew(folder):
+def test_a_rewritten_layer_is_read_again(folder):
     assert load_neuron(folder, 1, 0).mean == 0.125
     layer = layer_by_token()
     write_packed_layer(folder, 1, dataclasses.replace(layer, moments=layer.moments + 1))
@@ -221,7 +214,7 @@ NOT_KEEPING_THE_RULES = {
         "window",
     ),
     "fewer activations than tokens": (top_with(activations=np.zeros((2, 2, 2), np.float16)), "2 activations"),
-    "wider than a sequence": (top_with(activations=np.zeros((2, 2, 6), np.float16)), "wider"),
+    "wider than a sequence": (top_with(activations=np.zeros((2, 2, 6), np.float16)), "more than 5 activations"),
     "an infinite activation": (top_with(activations=np.full((2, 2, 3), np.inf, np.float16)), "finite"),
     "activations of another dtype": (top_with(activations=np.zeros((2, 2, 3))), "float16"),
     "boundaries without examples": (changed(quantile=None), "quantile"),
@@ -234,22 +227,22 @@ NOT_KEEPING_THE_RULES = {
 
 
 @pytest.mark.parametrize(("layer", "problem"), NOT_KEEPING_THE_RULES.values(), ids=NOT_KEEPING_THE_RULES)
-def test_what_does_not_keep_the_rules_is_not_written(folder, layer, problem):
+def test_invalid_layers_are_not_written(folder, layer, problem):
     with pytest.raises(InvalidRequestError, match=problem):
         write_packed_layer(folder, 2, layer)
     assert not (folder / "layer_2.safetensors").exists()
 
 
 @pytest.mark.parametrize(("layer", "problem"), NOT_KEEPING_THE_RULES.values(), ids=NOT_KEEPING_THE_RULES)
-def test_what_does_not_keep_the_rules_is_not_read(folder, layer, problem):
+def test_invalid_layers_are_not_read(folder, layer, problem):
     save_file(layer.tensors(), folder / "layer_1.safetensors")
     with pytest.raises(MalformedDatasetError) as caught:
         [load_neuron(folder, 1, index) for index in range(2)]
     assert str(folder) in str(caught.value)
 
 
-def test_layers_that_are_not_covered_are_not_written(folder):
-    with pytest.raises(InvalidRequestError, match=r"\[1, 2\]"):
+def test_uncovered_layers_are_not_written(folder):
+    with pytest.raises(InvalidRequestError, match="covers the layers 1–2"):
         write_packed_layer(folder, 3, layer_by_token())
 
 
@@ -280,13 +273,13 @@ def test_an_info_that_contradicts_itself(tmp_path, changes):
 
 @pytest.mark.parametrize("content", [b"", b"{}", b"<html>", b"[" * 100_000, b'{"model": NaN}', b"\xff"])
 @pytest.mark.parametrize("name", ["dataset.json", "tokens.json"])
-def test_json_files_that_are_not_sound(folder, name, content):
+def test_invalid_json_files(folder, name, content):
     (folder / name).write_bytes(content)
     with pytest.raises(MalformedDatasetError, match=name):
         PackedDataset.open(folder).record(1, 0)
 
 
-def test_no_dataset_at_all(tmp_path):
+def test_a_missing_dataset(tmp_path):
     with pytest.raises(MissingFileError, match=r"dataset\.json"):
         PackedDataset.open(tmp_path)
 
@@ -314,7 +307,7 @@ def test_any_damage_is_read_or_refused(folder, data):
 
 
 def test_a_record_that_would_fill_the_memory_is_refused(folder):
-    """A file of many terabytes, nearly all of it a hole, whose header promises huge records."""
+    """A sparse file of many terabytes whose header describes huge records."""
     tensors = layer_by_token().tensors()
     n_examples = 90_000
     for part in ("sequence", "start", "length"):
@@ -345,7 +338,7 @@ def test_a_record_that_would_fill_the_memory_is_refused(folder):
 
 
 def test_reading_is_by_slices(tmp_path):
-    """Of a file of 200 MB, reading one record leaves next to nothing in memory."""
+    """Reading one record from a file of 200 MB needs little memory."""
     n_components, n_examples, width = 20_000, 20, 256
     info = msgspec.structs.replace(INFO, n_components=n_components, context_length=width)
     write_packed_dataset_info(tmp_path, info, TOKENS)

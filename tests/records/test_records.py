@@ -1,4 +1,4 @@
-"""Neuron records: every spelling that is met, splits, tables, and files that round-trip."""
+"""Neuron records: every spelling of their files, splits, tables, and round trips."""
 
 import asyncio
 import dataclasses
@@ -93,12 +93,12 @@ def test_a_nan_beside_tokens_that_say_nan():
     assert record.mean is None
 
 
-def test_unknown_fields_are_passed_over_and_missing_ones_are_empty():
+def test_unknown_fields_are_skipped_and_missing_ones_are_empty():
     fields = {"neuron_id": {"neuron_index": 7, "layer_index": 3, "x": 1}, "new": {"deep": [{"a": None}]}}
     assert record_from_json(as_bytes(fields)) == NeuronRecord(NeuronId(3, 7))
 
 
-def test_what_public_records_lack_round_trips():
+def test_frequency_and_histogram_round_trip():
     record = dataclasses.replace(
         neuron_record(), activation_frequency=0.25, histogram=Histogram(edges=[0.0, 0.5, 1.0], counts=[3, 0])
     )
@@ -140,21 +140,21 @@ def test_saving_and_loading(tmp_path):
     assert load_neuron(tmp_path, 3, 7) == changed != record
 
 
-def test_what_is_not_there(tmp_path):
+def test_missing_neurons_and_folders(tmp_path):
     save_neuron(tmp_path, neuron_record(3, 7))
     with pytest.raises(NeuronNotFoundError) as caught:
         load_neuron(tmp_path, 3, 8)
     assert isinstance(caught.value, FileNotFoundError)
     assert caught.value.status_code == 404
     assert "neuron 8 in layer 3" in caught.value.detail
-    # A folder that is not there does not lack the neuron: it is not there.
+    # For a missing folder, the error is about the folder, not the neuron.
     for function in (load_neuron, neuron_exists):
-        with pytest.raises(MissingFileError, match="no such folder"):
+        with pytest.raises(MissingFileError, match="folder not found"):
             function(tmp_path / "nowhere", 3, 7)
 
 
 @pytest.mark.parametrize("index", [-1, "../7", "7.json", "", "٣", 1.0, True, None, "9" * 30])
-def test_an_index_is_a_number_and_nothing_else(tmp_path, index):
+def test_invalid_indices_are_refused(tmp_path, index):
     for arguments in ((index, 0), (0, index)):
         for function in (load_neuron, neuron_exists):
             with pytest.raises(InvalidRequestError, match=re.escape(repr(index))):
@@ -189,11 +189,11 @@ def test_splits_are_interleaved_and_of_one_size():
     assert record.train_activation_records(one) == [tops[0]]
     assert record.test_activation_records(one) == [tops[3], randoms[2]]
     assert record.train_activation_records(ActivationRecordSliceParams(0)) == []
-    with pytest.raises(InvalidRequestError, match="0 to 2 a split"):
+    with pytest.raises(InvalidRequestError, match="from 0 to 2"):
         record.train_activation_records(ActivationRecordSliceParams(3))
 
 
-def test_examples_name_their_kind_and_place():
+def test_examples_have_kind_bucket_and_position():
     record = neuron_record()
     named = list(record.examples())
     assert len(named) == 20 + 6 + 4
@@ -233,16 +233,16 @@ def test_a_table_by_token_pair():
     ]
 
 
-def test_a_table_of_nothing_has_its_columns():
+def test_an_empty_table_has_its_columns():
     frame = NeuronRecord(NeuronId(1, 2)).to_dataframe()
     assert len(frame) == 0
     assert list(frame.columns) == list(neuron_record().to_dataframe().columns)
 
 
-def test_a_record_says_briefly_what_it_is():
+def test_the_repr_of_a_record():
     text = repr(neuron_record(3, 7, by_pair=True))
     assert "3:7" in text
-    assert "20 top, 6 random, 4 in 2 quantiles" in text
+    assert "20 top, 6 random, 4 quantile examples by token pair" in text
     assert "token pair" in text
 
 
@@ -284,7 +284,7 @@ def test_large_activations_are_finite():
 def test_examples_by_token_and_by_pair_do_not_mix():
     with pytest.raises(MalformedRecordError, match="token pair"):
         NeuronRecord(NeuronId(0, 0), [example(4, by_pair=True)], most_positive_activation_records=[example(4)])
-    # One token makes one pair: such an example is both.
+    # One token makes one pair, so an example of one token may be either.
     assert NeuronRecord(NeuronId(0, 0), [example(4, by_pair=True), example(1)]).is_by_token_pair
 
 

@@ -19,7 +19,7 @@ from neuron_explainer.activation_server.neuron_datasets import (
     register_dataset,
     register_neuron_dataset_metadata,
 )
-from neuron_explainer.activations.packed.dataset import write_packed_dataset_info
+from neuron_explainer.activations.packed.writing import write_packed_dataset_info
 from neuron_explainer.errors import (
     InvalidRequestError,
     MissingFileError,
@@ -157,6 +157,16 @@ def test_registering_twice():
     assert mine.size() == (None, None)
 
 
+def test_derived_scalar_types_of_entries_by_name():
+    metadata = NeuronDatasetMetadata("named", "MLP_Post_Act", "Named", "https://host/named")
+    assert metadata.key == ("named", MLP)
+    register_neuron_dataset_metadata(metadata)
+    assert get_neuron_dataset_metadata_by_short_name_and_dst("named", "mlp_post_act") == metadata
+    assert resolve_neuron_dataset("named", "MLP_POST_ACT") == "https://host/named"
+    with pytest.raises(UnknownNameError, match="mlp_post_act"):
+        NeuronDatasetMetadata("named", "mlp_post", "Named", "https://host/named")
+
+
 def test_registering_a_folder(tmp_path):
     write_packed_dataset_info(tmp_path, INFO, TOKENS)
     metadata = register_dataset(tmp_path)
@@ -165,9 +175,9 @@ def test_registering_a_folder(tmp_path):
     assert metadata.layout == "packed"
     assert register_dataset(str(tmp_path) + "/", "own name").short_name == "own name"
     assert ne.datasets()["short_name"].tolist()[-2:] == ["small", "own name"]
-    with pytest.raises(MissingFileError, match="no packed neuron dataset"):
+    with pytest.raises(MissingFileError, match="not a packed neuron dataset"):
         register_dataset(tmp_path / "nowhere")
-    with pytest.raises(InvalidRequestError, match=r"not from https://host/x\. .*register_neuron"):
+    with pytest.raises(InvalidRequestError, match=r"https://host/x is an address\. .*register_neuron"):
         register_dataset("https://host/x?key=secret")
 
 
@@ -199,7 +209,8 @@ def test_resolving(tmp_path, monkeypatch):
     (tmp_path / "gpt2-xl").mkdir()
     assert resolve_neuron_dataset("gpt2-xl", MLP).startswith(BASE)  # a short name goes before a folder
     assert resolve_neuron_dataset("./gpt2-xl", MLP) == "./gpt2-xl"
-    for unknown, says in (("gpt2-medium", "no neuron"), ("", "no neuron"), (str(tmp_path / "nowhere"), "no folder")):
+    nowhere = str(tmp_path / "nowhere")
+    for unknown, says in (("gpt2-medium", "neuron dataset"), ("", "neuron dataset"), (nowhere, "Unknown folder")):
         with pytest.raises(UnknownDatasetError, match=says):
             resolve_neuron_dataset(unknown, MLP)
     with pytest.raises(UnsupportedLocationError, match="az:"):

@@ -157,7 +157,7 @@ def test_an_entry_cannot_name_a_file_outside_the_cache(server, cache_path, tmp_p
     assert server.n_requests("/x") == 2
 
 
-def test_an_entry_under_another_addresses_name_is_not_believed(server, cache_path):
+def test_an_entry_of_another_address_is_dropped(server, cache_path):
     read_bytes(server.address + "/x", settings=QUICK)
     (entry,) = entries(cache_path)
     server.routes["/y"] = ok(b"of y")
@@ -167,7 +167,7 @@ def test_an_entry_under_another_addresses_name_is_not_believed(server, cache_pat
     assert read_bytes(server.address + "/y", settings=QUICK) == b"of y"
 
 
-def test_a_body_takes_its_name_when_it_is_whole(cache_path):
+def test_a_body_is_renamed_when_complete(cache_path):
     cache = DiskCache(cache_path)
     with cache.unfinished_file() as file:
         file.write(b"body")
@@ -176,7 +176,7 @@ def test_a_body_takes_its_name_when_it_is_whole(cache_path):
     assert kept.path.stat().st_ino == inode  # it was renamed, not copied
 
 
-def test_a_cache_that_cannot_be_written_keeps_nobody_from_reading(server, monkeypatch, tmp_path):
+def test_an_unwritable_cache_does_not_fail_reading(server, monkeypatch, tmp_path):
     (tmp_path / "file").write_text("this is no folder")
     monkeypatch.setenv("NEURON_EXPLAINER_CACHE", str(tmp_path / "file"))
     assert read_bytes(server.address + "/x", settings=QUICK) == b"first"
@@ -189,7 +189,7 @@ def test_the_cache_can_be_switched_off_and_moved(server, monkeypatch, tmp_path):
         assert cache_folder() is None
         read_bytes(url, settings=QUICK)
     assert server.n_requests("/x") == 2
-    with pytest.raises(DownloadError, match="switched off"):
+    with pytest.raises(DownloadError, match="cache, which is off"):
         fetch_file(url, 100, settings=QUICK)
     assert ne.clear_cache() == 0
     monkeypatch.setenv("NEURON_EXPLAINER_CACHE", "~/mine")
@@ -199,7 +199,7 @@ def test_the_cache_can_be_switched_off_and_moved(server, monkeypatch, tmp_path):
     assert cache_folder() is not None
 
 
-def test_clear_cache_removes_what_is_the_caches_alone(server, cache_path):
+def test_clear_cache_removes_only_the_caches_files(server, cache_path):
     url = server.address + "/x"
     read_bytes(url, settings=QUICK)
     other = cache_path / "not ours"
@@ -243,7 +243,7 @@ def start_writer(cache_path: Path, turns: int) -> subprocess.Popen[bytes]:
 
 
 def check_sound(cache: DiskCache) -> bool:
-    """Whether something is cached; what is must be one whole version."""
+    """Whether a file is cached; it must then be one complete version."""
     found = cache.find("http://host/x")
     if found is None:
         return False
@@ -288,7 +288,7 @@ def test_many_threads_at_once(server):
     assert results == [b"first"] * 16
 
 
-def test_what_a_killed_process_left_is_removed_in_time(cache_path, server):
+def test_files_of_killed_processes_are_removed_later(cache_path, server):
     unfinished = cache_path / "v1" / "unfinished"
     unfinished.mkdir(parents=True)
     (unfinished / "old").write_bytes(b"x")
@@ -298,8 +298,8 @@ def test_what_a_killed_process_left_is_removed_in_time(cache_path, server):
     assert [path.name for path in unfinished.iterdir()] == ["new"]
 
 
-def test_what_is_written_atomically_has_the_usual_mode(tmp_path):
-    """A writer that makes its file for its owner alone, as safetensors does, shuts nobody else out."""
+def test_atomically_written_files_have_the_usual_mode(tmp_path):
+    """Even if the writer creates a file that only its owner can read, as safetensors does."""
     (tmp_path / "usual").touch()
     with replaced_atomically(tmp_path / "written") as temporary:
         temporary.unlink()

@@ -1,4 +1,4 @@
-"""Reading over HTTP from servers that behave and servers that do not, and from local files."""
+"""Reading from good and bad HTTP servers, and from local files."""
 
 import gzip
 import os
@@ -50,7 +50,7 @@ def test_reads_what_the_server_sends(server):
 
 
 @pytest.mark.parametrize("code", [404, 410])
-def test_nothing_there_is_a_file_not_found_error_and_is_not_asked_again(server, code):
+def test_a_missing_file_is_not_retried(server, code):
     server.routes["/x"] = status(code)
     with pytest.raises(FileNotFoundError) as caught:
         read(server)
@@ -61,14 +61,14 @@ def test_nothing_there_is_a_file_not_found_error_and_is_not_asked_again(server, 
 
 
 @pytest.mark.parametrize("code", [429, 500, 502, 503, 504, 599])
-def test_a_passing_failure_is_tried_again(server, code):
+def test_temporary_failures_are_retried(server, code):
     server.routes["/x"] = in_turn(status(code), status(code), ok(BODY))
     assert read(server) == BODY
     assert server.n_requests("/x") == 3
 
 
 @pytest.mark.parametrize("code", [429, 500, 503])
-def test_a_lasting_failure_is_told_with_its_status(server, code):
+def test_permanent_failures_report_their_status(server, code):
     server.routes["/x"] = status(code)
     with pytest.raises(DownloadError, match=str(code)) as caught:
         read(server)
@@ -78,14 +78,14 @@ def test_a_lasting_failure_is_told_with_its_status(server, code):
 
 
 @pytest.mark.parametrize("code", [204, 206, 304, 400, 401, 403])
-def test_another_status_than_200_is_no_content_and_is_not_tried_again(server, code):
+def test_other_statuses_are_errors_and_not_retried(server, code):
     server.routes["/x"] = status(code)
     with pytest.raises(DownloadError, match=str(code)):
         read(server)
     assert server.n_requests("/x") == 1
 
 
-def test_retry_after_is_waited_for_up_to_a_bound(server):
+def test_retry_after_is_obeyed_up_to_a_limit(server):
     patient = HttpSettings(retries=1, pause=0, longest_pause=0.25)
     server.routes["/x"] = in_turn(status(429, Retry_After="3600"), ok(BODY))
     start = time.monotonic()
@@ -94,20 +94,20 @@ def test_retry_after_is_waited_for_up_to_a_bound(server):
 
 
 @pytest.mark.parametrize("header", ["soon", "-1", "9" * 5000, "Wed, 21 Oct 2015 07:28:00 GMT", "\u00b2"])
-def test_a_retry_after_that_makes_no_sense_stops_nothing(server, header):
+def test_an_invalid_retry_after_is_ignored(server, header):
     server.routes["/x"] = in_turn(status(503, Retry_After=header), ok(BODY))
     assert read(server) == BODY
 
 
 @pytest.mark.parametrize("broken", [cut_short(BODY), reset_in_the_middle(BODY), reset_at_once])
-def test_an_answer_that_breaks_off_is_tried_again(server, broken):
+def test_a_download_that_is_cut_off_is_retried(server, broken):
     server.routes["/x"] = in_turn(broken, ok(BODY))
     assert read(server) == BODY
     assert server.n_requests("/x") == 2
 
 
 @pytest.mark.parametrize("broken", [cut_short(BODY), reset_in_the_middle(BODY), reset_at_once])
-def test_an_answer_that_always_breaks_off_is_an_error(server, broken):
+def test_a_download_that_is_always_cut_off_is_an_error(server, broken):
     server.routes["/x"] = broken
     with pytest.raises(DownloadError) as caught:
         read(server)
@@ -124,7 +124,7 @@ def test_a_chunked_answer_without_its_end_is_an_error(server):
         handler.close_connection = True
 
     server.routes["/x"] = respond
-    with pytest.raises(DownloadError, match="broke off"):
+    with pytest.raises(DownloadError, match="cut off"):
         read(server)
 
 
@@ -139,7 +139,7 @@ def test_a_chunked_answer_is_read(server):
     assert read(server) == b"hello world"
 
 
-def test_a_server_that_says_nothing_is_given_up(server):
+def test_a_silent_server_times_out(server):
     server.routes["/x"] = lambda handler: time.sleep(1)
     start = time.monotonic()
     with pytest.raises(DownloadError, match="could not be reached"):
@@ -147,7 +147,7 @@ def test_a_server_that_says_nothing_is_given_up(server):
     assert time.monotonic() - start < 0.9
 
 
-def test_a_server_that_drips_is_given_up(server):
+def test_a_slow_body_times_out(server):
     def respond(handler: Handler) -> None:
         handler.send_response(200)
         handler.send_header("Content-Length", "1000000")
@@ -164,7 +164,7 @@ def test_a_server_that_drips_is_given_up(server):
     assert time.monotonic() - start < 1.5
 
 
-def test_a_server_that_is_not_there(server):
+def test_an_unreachable_server(server):
     address = server.address
     server.go_away()
     with pytest.raises(DownloadError, match="could not be reached") as caught:
@@ -172,7 +172,7 @@ def test_a_server_that_is_not_there(server):
     assert "secret" not in str(caught.value)
 
 
-def test_too_large_is_refused_before_it_is_all_read(server):
+def test_a_large_body_is_refused_before_its_end(server):
     server.routes["/x"] = ok(BODY)
     assert read(server, most_bytes=len(BODY)) == BODY
     with pytest.raises(TooLargeError, match=f"{len(BODY) - 1:,}"):
@@ -186,7 +186,7 @@ def test_a_compressed_answer_is_decompressed(server, compress):
     assert read(server) == BODY
 
 
-def test_a_compressed_answer_counts_by_what_it_holds(server):
+def test_the_limit_applies_after_decompression(server):
     server.routes["/x"] = ok(gzip.compress(bytes(50_000_000)), Content_Encoding="gzip")
     tracemalloc.start()
     try:
@@ -198,19 +198,19 @@ def test_a_compressed_answer_counts_by_what_it_holds(server):
 
 
 @pytest.mark.parametrize("body", [gzip.compress(BODY)[:-10], b"this is not gzip"])
-def test_a_compressed_answer_that_is_not_whole(server, body):
+def test_an_incomplete_compressed_body(server, body):
     server.routes["/x"] = ok(body, Content_Encoding="gzip")
     with pytest.raises(DownloadError):
         read(server)
 
 
-def test_a_compression_that_was_not_asked_for(server):
+def test_an_unsupported_compression(server):
     server.routes["/x"] = ok(BODY, Content_Encoding="br")
     with pytest.raises(DownloadError, match="'br'"):
         read(server)
 
 
-def test_redirects_are_followed_to_http_alone(server):
+def test_redirects_are_followed_only_to_http(server):
     server.routes["/moved"] = status(302, Location="/x")
     server.routes["/x"] = ok(BODY)
     assert read(server, "/moved") == BODY
@@ -249,7 +249,7 @@ def test_malformed_addresses_are_refused(location):
     assert "secret" not in str(caught.value)
 
 
-def test_an_address_that_no_request_can_be_made_of(server):
+def test_an_invalid_host_or_port(server):
     server.routes["/away"] = status(302, Location="http://host:99999/?key=secret")
     for address in ("http://host:99999/x?key=secret", "http://ho st/x?key=secret", server.address + "/away"):
         with pytest.raises(DownloadError, match="host or port") as caught:
@@ -279,7 +279,7 @@ def test_addresses_are_joined_before_their_query():
     assert not is_url("C:\\data")
 
 
-def test_a_file_is_replaced_wholly_or_not_at_all(tmp_path):
+def test_a_file_is_replaced_whole_or_not_at_all(tmp_path):
     target = tmp_path / "made" / "file"
     with replaced_atomically(target) as temporary:
         temporary.write_bytes(b"one")

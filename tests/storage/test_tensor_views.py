@@ -1,4 +1,4 @@
-"""Views of safetensors files, against the safetensors library."""
+"""Views of safetensors files, compared with the safetensors library."""
 
 import json
 import struct
@@ -31,7 +31,7 @@ def test_as_the_library_reads_it(tmp_path_factory, tensors):
         np.testing.assert_array_equal(view, expected[name], strict=True)
 
 
-def test_views_are_read_only_and_outlive_a_file_that_takes_the_name(tmp_path):
+def test_views_are_read_only_and_outlive_a_replaced_file(tmp_path):
     path = tmp_path / "x.safetensors"
     save_file({"a": np.arange(6).reshape(2, 3)}, path)
     view = tensor_views(path)["a"]
@@ -78,7 +78,7 @@ def tensor(dtype="I64", shape=(3,), start=0, end=24) -> dict[str, object]:
         file_of(tensor(), body=b""),
     ],
 )
-def test_what_is_not_sound_is_a_value_error(tmp_path, content):
+def test_invalid_files_are_value_errors(tmp_path, content):
     path = tmp_path / "x.safetensors"
     path.write_bytes(content)
     with pytest.raises(ValueError, match=r".") as caught:
@@ -86,7 +86,7 @@ def test_what_is_not_sound_is_a_value_error(tmp_path, content):
     assert len(str(caught.value)) < 300
 
 
-def test_nothing_there(tmp_path):
+def test_a_missing_file(tmp_path):
     for path in (tmp_path / "x", tmp_path):
         with pytest.raises(MissingFileError):
             tensor_views(path)

@@ -1,4 +1,4 @@
-"""Figures and tables of derived scalars: which numbers stand where, what is labelled how, what is refused."""
+"""Figures and tables of derived scalars: values, labels, and errors."""
 
 import itertools
 
@@ -9,7 +9,7 @@ import torch
 from neuron_explainer.activations.derived_scalars.store.derived_scalar_store import DerivedScalarStore
 from neuron_explainer.errors import InvalidRequestError, NotDerivedError
 from neuron_explainer.views.colour import plotly_colour_scale
-from neuron_explainer.views.derived_scalars import ranked_table
+from neuron_explainer.views.derived_scalars import plot, ranked_table
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType as Dst
 from neuron_explainer.vocabulary.nodes import PassType
 
@@ -102,16 +102,24 @@ def test_a_scalar_without_layers_has_one_row(store: DerivedScalarStore) -> None:
     np.testing.assert_allclose(trace.z, store.activations(Dst.TOKEN_ATTRIBUTION)[None].T.numpy())
 
 
-def test_what_cannot_be_shown_is_refused(store: DerivedScalarStore) -> None:
-    with pytest.raises(InvalidRequestError, match="2 axes beside its tokens"):
+def test_names_and_integers_of_numpy(store: DerivedScalarStore) -> None:
+    figure = store.plot(Dst.MLP_ACT_TIMES_GRAD, 1, component=2)
+    assert plot(store, "MLP_ACT_TIMES_GRAD", np.int64(1), component=2, pass_type="Forward") == figure
+    for layer in ("1", 1.5):
+        with pytest.raises(NotDerivedError, match="derived: 0–2"):
+            plot(store, Dst.MLP_ACT_TIMES_GRAD, layer)  # type: ignore[arg-type]
+
+
+def test_plots_that_cannot_be_shown_are_refused(store: DerivedScalarStore) -> None:
+    with pytest.raises(InvalidRequestError, match="2 axes besides its tokens"):
         store.plot(Dst.MLP_WRITE, 0)
-    with pytest.raises(NotDerivedError, match="There is: 0, 1, 2"):
+    with pytest.raises(NotDerivedError, match="has no layer 3; derived: 0–2"):
         store.plot(Dst.MLP_ACT_TIMES_GRAD, 3)
-    with pytest.raises(InvalidRequestError, match="Give the layer"):
+    with pytest.raises(InvalidRequestError, match="needs a layer"):
         store.plot(Dst.MLP_ACT_TIMES_GRAD, component=1)
-    with pytest.raises(InvalidRequestError, match="components 0 to 5, not 6"):
+    with pytest.raises(InvalidRequestError, match="no component 6; components: 0–5"):
         store.plot(Dst.MLP_ACT_TIMES_GRAD, 0, component=6)
-    with pytest.raises(InvalidRequestError, match="k ≥ 1"):
+    with pytest.raises(InvalidRequestError, match="at least 1"):
         store.plot(Dst.MLP_ACT_TIMES_GRAD, 0, k=0)
 
 
@@ -134,7 +142,7 @@ def test_a_store_shows_itself_escaped_and_without_scripts(store: DerivedScalarSt
     assert "loss 0.25" in html
 
 
-def test_a_store_of_masked_numbers_alone_shows_itself() -> None:
+def test_a_store_of_masked_values_alone() -> None:
     masked = torch.full((T, T, 1), -float("inf"))
     store = DerivedScalarStore({(Dst.ATTN_QK_LOGITS, PassType.FORWARD): {0: masked}}, TOKENS)
     assert "attn_qk_logits" in store._repr_html_()

@@ -12,7 +12,7 @@ from helpers.html_reading import Element, assert_harmless, read_html
 from neuron_explainer.errors import InvalidRequestError
 from neuron_explainer.views.colour import N_LEVELS, ColourScale, background_of_level, contrast, text_colour
 from neuron_explainer.views.document import INK, MUTED, PAPER, html_document
-from neuron_explainer.views.heatmap import format_value, peak_of, token_heatmap, window_around
+from neuron_explainer.views.heatmap import excerpt_around, format_value, peak_of, token_heatmap
 from neuron_explainer.views.token_text import escaped, token_html, token_label
 
 
@@ -61,7 +61,7 @@ def test_emoji_stay_whole(emoji: str) -> None:
 
 
 @pytest.mark.parametrize("lone", ["\u200d", "a\u200db", "\ufe0f", "\U000e0067", "👍\u200d", "\u200d👍"])
-def test_what_makes_emoji_is_seen_where_it_makes_none(lone: str) -> None:
+def test_joiners_and_selectors_outside_of_emoji_are_escaped(lone: str) -> None:
     assert "\\u" in token_label(lone).lower()
 
 
@@ -96,7 +96,7 @@ def test_the_scale_is_symmetric_and_zero_is_white() -> None:
     assert scale.background(2.0) != scale.background(-2.0)
 
 
-def test_negative_values_are_seen_where_no_value_is_positive() -> None:
+def test_negative_values_alone_have_colours() -> None:
     scale = ColourScale.of([-3.0, -1.0])
     assert scale.limit == 3.0
     assert scale.background(-3.0) == background_of_level(-N_LEVELS)
@@ -106,10 +106,10 @@ def test_negative_values_are_seen_where_no_value_is_positive() -> None:
 def test_all_zero_is_white_and_not_an_error() -> None:
     scale = ColourScale.of([0.0, 0.0])
     assert scale.background(0.0) == "#ffffff"
-    assert "every value is 0" in token_heatmap(["a"], [0.0])
+    assert "all values are 0" in token_heatmap(["a"], [0.0])
 
 
-def test_what_is_not_finite_is_grey() -> None:
+def test_values_that_are_not_finite_are_grey() -> None:
     scale = ColourScale.of([1.0, math.inf, math.nan, -math.inf])
     assert scale.limit == 1.0
     assert scale.background(math.nan) == scale.background(-math.inf) == "#d5d5d5"
@@ -178,7 +178,7 @@ def test_magnitude_is_lightness_on_both_sides() -> None:
 # Heatmaps
 
 
-def test_each_token_tells_its_position_and_value() -> None:
+def test_tooltips_show_position_and_value() -> None:
     tokens = _tokens(token_heatmap([" a", "b", "\n"], [0.25, -2.0, 1.0]))
     assert [token.attributes["title"] for token in tokens] == [
         "·a · position 0 · 0.25",
@@ -195,29 +195,29 @@ def test_a_long_text_is_shown_around_its_peak() -> None:
     values[150] = 1.0
     html = token_heatmap([f"t{place}" for place in range(200)], values, width=10)
     assert [token.text for token in _tokens(html)] == [f"t{place}" for place in range(145, 155)]
-    assert "145 tokens before this not shown" in html
-    assert "45 tokens after this not shown" in html
+    assert "145 earlier tokens not shown" in html
+    assert "45 later tokens not shown" in html
     assert "not shown" not in token_heatmap(["a", "b"], [0.0, 1.0], width=2)
     assert len(_tokens(token_heatmap(["t"] * 200, values, width=None))) == 200
 
 
 @given(st.integers(1, 60), st.integers(1, 70), st.data())
-def test_windows(n_tokens: int, width: int, data: st.DataObject) -> None:
+def test_excerpts(n_tokens: int, width: int, data: st.DataObject) -> None:
     peak = data.draw(st.integers(0, n_tokens - 1))
-    window = window_around(peak, n_tokens, width)
-    assert window.start <= peak < window.stop
-    assert window.start >= 0
-    assert window.stop <= n_tokens
-    assert len(window.places) == min(width, n_tokens)
+    excerpt = excerpt_around(peak, n_tokens, width)
+    assert excerpt.start <= peak < excerpt.stop
+    assert excerpt.start >= 0
+    assert excerpt.stop <= n_tokens
+    assert len(excerpt.positions) == min(width, n_tokens)
 
 
-def test_peaks_pass_over_what_is_not_finite() -> None:
+def test_peaks_ignore_values_that_are_not_finite() -> None:
     assert peak_of([math.nan, 1.0, math.inf, 3.0, 2.0]) == 3
     assert peak_of([-2.0, -1.0]) == 1
     assert peak_of([]) == 0
 
 
-def test_what_does_not_fit_is_refused() -> None:
+def test_invalid_arguments_are_refused() -> None:
     with pytest.raises(InvalidRequestError, match="2 tokens, 1 values"):
         token_heatmap(["a", "b"], [1.0])
     with pytest.raises(InvalidRequestError, match="not 0"):
@@ -239,20 +239,20 @@ def test_any_text_is_only_text(tokens: list[str]) -> None:
     assert [token.text for token in root.find("bdi")] == [token_label(token) for token in tokens]
 
 
-def test_names_and_messages_steer_nothing() -> None:
+def test_direction_characters_are_escaped_in_names_and_messages() -> None:
     assert escaped("\u202e\x00\u2066\r\ud800 <b>") == r"\u202e\x00\u2066\x0d\ud800 &lt;b&gt;"
     for shown in ("a\tb\nc", "שלום", "👩\u200d💻", "é\u0301"):  # what merely looks unusual stays
         assert escaped(shown) == shown
 
 
-def test_right_to_left_tokens_keep_their_places() -> None:
+def test_right_to_left_tokens_keep_their_positions() -> None:
     html = token_heatmap(["שלום", " 12", " مرحبا"], [1.0, 2.0, 3.0])
     text = assert_harmless(html).find("div", "ne-text")[0]
     assert text.attributes["dir"] == "ltr"
     assert [child.tag for child in text.children if isinstance(child, Element) and child.tag != "wbr"] == ["bdi"] * 3
 
 
-def test_numbers_for_people() -> None:
+def test_formatted_values() -> None:
     assert [format_value(value) for value in (-0.0, -0.16997, 1234.5678, 1e-9, math.nan)] == [
         "0",
         "−0.17",
@@ -262,7 +262,7 @@ def test_numbers_for_people() -> None:
     ]
 
 
-def test_a_document_stands_alone() -> None:
+def test_a_document_needs_no_other_file() -> None:
     document = html_document(token_heatmap(["a"], [1.0]), "</title><script>alert(1)</script>")
     assert document.startswith("<!DOCTYPE html>")
     assert "<script" not in document

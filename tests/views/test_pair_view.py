@@ -1,4 +1,4 @@
-"""Who attends to whom."""
+"""The view of token pairs: text, strongest pairs and matrix."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from helpers.neuron_records import example as made_example
 from neuron_explainer.activations.activations import ActivationRecord
 from neuron_explainer.activations.attention_utils import n_pairs
 from neuron_explainer.views.colour import ColourScale
-from neuron_explainer.views.token_pairs import Pair, pair_view, strongest_pairs
+from neuron_explainer.views.token_pairs import TokenPair, pair_view, strongest_pairs
 from neuron_explainer.views.token_text import token_label
 
 # Rows: " Mary" attends to itself 0.5; " gave" to Mary 3, itself 1; " her" to Mary 2, gave −4, itself 0.25
@@ -21,12 +21,12 @@ WINDOWED = ActivationRecord(TOKENS, [0.5, 3.0, 1.0, -4.0, 0.25])
 
 def test_the_strongest_pairs() -> None:
     matrix = np.array([[0.5, np.nan], [3.0, -1.0]])
-    assert strongest_pairs(matrix, 2) == [Pair(1, 0, 3.0), Pair(0, 0, 0.5)]
-    assert strongest_pairs(matrix, 9) == [Pair(1, 0, 3.0), Pair(0, 0, 0.5), Pair(1, 1, -1.0)]
+    assert strongest_pairs(matrix, 2) == [TokenPair(1, 0, 3.0), TokenPair(0, 0, 0.5)]
+    assert strongest_pairs(matrix, 9) == [TokenPair(1, 0, 3.0), TokenPair(0, 0, 0.5), TokenPair(1, 1, -1.0)]
     assert strongest_pairs(np.zeros((0, 0)), 3) == []
 
 
-def test_tokens_tell_whom_they_attend_to_and_who_attends_to_them() -> None:
+def test_tooltips_show_the_strongest_attention_in_both_directions() -> None:
     tokens = assert_harmless(pair_view(SQUARE)).find("div", "ne-text")[0].find("bdi")
     assert [token.attributes["title"] for token in tokens] == [
         "·Mary · position 0 · attends most to ·Mary (0): 0.5 · attended to most by ·gave (1): 3",
@@ -64,7 +64,7 @@ def test_the_matrix_has_a_cell_for_each_pair_and_names_at_its_diagonal() -> None
     assert widths == [4, 4, 4]
 
 
-def test_strongest_pairs_are_written_out() -> None:
+def test_the_strongest_pairs_are_listed() -> None:
     written = assert_harmless(pair_view(SQUARE, n_pairs=2)).find("span", "ne-pair")
     assert [pair.text.replace("\xa0", " ") for pair in written] == [
         "3 ·gave 1 attends to ·Mary 0",
@@ -101,6 +101,6 @@ def test_hostile_tokens_are_text() -> None:
     assert [label.text for label in root.find("td", "ne-label")] == list(map(token_label, HOSTILE_TOKENS))
 
 
-def test_one_token_and_none() -> None:
+def test_texts_of_one_token_and_of_none() -> None:
     assert "a (0) to a (0): 2" in pair_view(ActivationRecord(["a"], [2.0]))
     assert_harmless(pair_view(ActivationRecord([], [])))

@@ -13,11 +13,11 @@ from helpers.hostile_tokens import HOSTILE_TOKENS
 from helpers.html_reading import Element, assert_harmless
 from helpers.neuron_records import neuron_record
 from neuron_explainer.activations.activations import ActivationRecord, Histogram, NeuronId, NeuronRecord
-from neuron_explainer.errors import InvalidRequestError
+from neuron_explainer.errors import InvalidRequestError, UnknownNameError
 from neuron_explainer.views.colour import ColourScale
 from neuron_explainer.views.heatmap import token_heatmap
 from neuron_explainer.views.plots import plot_example, plot_histogram
-from neuron_explainer.views.record_page import component_name, record_document, record_to_html
+from neuron_explainer.views.record_page import record_document, record_title, record_to_html
 from neuron_explainer.views.statistics import histogram_of, statistics_of
 from neuron_explainer.views.token_pairs import pair_view
 from neuron_explainer.views.token_text import token_label
@@ -66,43 +66,43 @@ def test_one_scale_for_all_examples() -> None:
     }
 
 
-def test_statistics_are_the_records_and_nothing_is_made_up() -> None:
+def test_only_known_statistics_are_shown() -> None:
     record = replace(neuron_record(), activation_frequency=0.125)
     statistics = statistics_of(record)
-    assert statistics.pop("largest") == record.max_activation
+    assert statistics.pop("max activation") == record.max_activation
     assert statistics == {
         "mean": 0.125,
         "standard deviation": pytest.approx(math.sqrt(2.5)),
         "skewness": -0.5,
         "kurtosis": 3.25,
-        "share above 0": 0.125,
+        "active on": 0.125,
     }
     assert "12.50% of tokens" in record_to_html(record)
     assert statistics_of(NeuronRecord(NeuronId(0, 0))) == {}
 
 
-def test_the_histogram_is_the_records() -> None:
+def test_the_records_histogram_is_shown() -> None:
     record = replace(neuron_record(), histogram=HISTOGRAM)
     root = assert_harmless(record_to_html(record))
     bars = _bars(root)
     assert [bar.attributes["title"] for bar in bars] == [
-        "−1 to 0: 10 tokens of the corpus",
-        "0 to 1: 0 tokens of the corpus",
-        "1 to 21: 1,000 tokens of the corpus",
+        "−1 to 0: 10 tokens in the corpus",
+        "0 to 1: 0 tokens in the corpus",
+        "1 to 21: 1,000 tokens in the corpus",
     ]  # and no empty bins at the ends
     heights = [int(bar.style["height"].removesuffix("px")) for bar in bars]
     assert heights == [round(72 * math.log(11) / math.log(1001)), 0, 72]
-    assert "1,010 tokens of the corpus" in root.text
+    assert "1,010 tokens in the corpus" in root.text
 
 
-def test_without_a_histogram_the_random_examples_are_counted_and_named() -> None:
+def test_without_a_histogram_the_random_examples_are_counted() -> None:
     record = neuron_record()
     shown = histogram_of(record)
     assert shown is not None
     values = [value for example in record.random_sample for value in example.activations]
     assert sum(shown.histogram.counts) == len(values)
     assert (shown.histogram.edges[0], shown.histogram.edges[-1]) == (min(values), max(values))
-    assert shown.counted == "tokens of 6 random examples"
+    assert shown.counted == "tokens in 6 random examples"
     assert histogram_of(replace(record, random_sample=[])) is None
 
 
@@ -111,7 +111,7 @@ def test_pages_by_token_pair(window: int | None) -> None:
     record = neuron_record(by_pair=True, window=window)
     root = assert_harmless(record_to_html(record, dst=DerivedScalarType.ATTN_WRITE_NORM))
     assert "Layer 3, attention head 7" in root.text
-    assert "one value a token pair" in root.text
+    assert "one activation per token pair" in root.text
     assert len(root.find("table")) == 3
     assert len(root.find("span", "ne-pair")) >= 8
 
@@ -127,18 +127,27 @@ def test_pages_by_token_pair(window: int | None) -> None:
     ],
 )
 def test_names(dst: DerivedScalarType | None, name: str) -> None:
-    assert component_name(neuron_record(), dst) == name
+    assert record_title(neuron_record(), dst) == name
+
+
+def test_the_derived_scalar_type_by_name() -> None:
+    record = neuron_record()
+    by_member = record_document(record, dst=DerivedScalarType.MLP_POST_ACT)
+    assert record_document(record, dst="MLP_POST_ACT") == by_member
+    with pytest.raises(UnknownNameError, match="mlp_post_act"):
+        record_to_html(record, dst="mlp_post")
 
 
 def test_an_empty_record_has_a_page() -> None:
     text = assert_harmless(record_to_html(NeuronRecord(NeuronId(1, 2)))).text
     assert "Layer 1, neuron 2" in text
+    assert "This record has no examples." in text
     empty = ActivationRecord([], [])
     page = record_to_html(NeuronRecord(NeuronId(1, 2), most_positive_activation_records=[empty]))
     assert "no tokens" in assert_harmless(page).text
 
 
-def test_nothing_hostile_gets_through() -> None:
+def test_hostile_text_is_escaped() -> None:
     values = [float(place) for place in range(len(HOSTILE_TOKENS))]
     record = NeuronRecord(NeuronId(0, 0), most_positive_activation_records=[ActivationRecord(HOSTILE_TOKENS, values)])
     root = assert_harmless(record_to_html(record, dataset="<script>window.pwned=1</script>"))
@@ -209,7 +218,7 @@ def test_a_plot_leaves_static_html_beside_it(monkeypatch: pytest.MonkeyPatch) ->
     example, by_pair = (neuron_record(by_pair=flag).most_positive_activation_records[0] for flag in (False, True))
     record = replace(neuron_record(), histogram=HISTOGRAM)
     for figure, says in (
-        (plot_histogram(record), "1,000 tokens of the corpus"),
+        (plot_histogram(record), "1,000 tokens in the corpus"),
         (plot_example(example), token_label(example.tokens[0])),
         (plot_example(by_pair), "attends to"),
     ):

@@ -1,10 +1,8 @@
-# ruff: noqa: E402
-# The first cell of every notebook.
-# %% tags=["colab"]
-# On Google Colab this cell installs neuron_explainer; anywhere else it does nothing.
-# INSTALL_FROM is the path or address of a wheel or archive, or of a repository ("git+https://…"). Nothing is published
-# yet, so it is empty.
-INSTALL_FROM = ""
+# %% cellView="form" jupyter={"source_hidden": true} tags=["colab", "hide-input"]
+# @title Set-up for Google Colab: installs neuron_explainer there, does nothing elsewhere
+# INSTALL_FROM is the path or address of a wheel or archive, or of a repository ("git+https://…"). It is empty because
+# the project is not published yet.
+INSTALL_FROM = ""  # @param {type:"string"}
 
 import importlib.metadata
 import importlib.util
@@ -25,6 +23,6 @@ if "COLAB_RELEASE_TAG" in os.environ and INSTALL_FROM:
     importlib.invalidate_caches()
 elif "COLAB_RELEASE_TAG" in os.environ and importlib.util.find_spec("neuron_explainer") is None:
     raise RuntimeError(
-        "neuron_explainer is not installed here and INSTALL_FROM is empty. Build a wheel of the project "
-        "(python -m build --wheel), upload it to Colab, write its path between the quotes, and run this cell again."
+        "neuron_explainer is not installed here, and INSTALL_FROM is empty. Build a wheel of the project "
+        "(python -m build --wheel), upload it to Colab, enter its path as INSTALL_FROM, and run this cell again."
     )

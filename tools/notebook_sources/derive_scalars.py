@@ -1,4 +1,3 @@
-# ruff: noqa: B018, D100, E402, E501
 # %% [markdown]
 # # Why did the model say that?
 #
@@ -13,17 +12,7 @@ import pandas as pd
 import torch
 
 import neuron_explainer as ne
-from neuron_explainer.activations.derived_scalars import (
-    AblationSpec,
-    ActivationIndex,
-    AttentionTraceType,
-    DerivedScalarIndex,
-    NodeIndex,
-    PreOrPostAct,
-    TraceConfig,
-)
 from neuron_explainer.views import ranked_table
-from neuron_explainer.vocabulary.dimensions import Dimension
 
 Dst, Place, NodeType, PassType = ne.DerivedScalarType, ne.ActivationLocationType, ne.NodeType, ne.PassType
 pd.set_option("display.precision", 3)
@@ -37,7 +26,7 @@ loss = ne.LossFnConfig("logit_diff", target_tokens=[" her"], distractor_tokens=[
 #
 # `loss` is the logit of " her" minus that of " him" after the last token. 0 would mean that both are as likely; 1.9 means
 # that " her" is e^1.9, almost seven times, as likely. One call runs the model once, forwards and backwards, and derives
-# everything that is asked for.
+# everything in the list.
 
 # %%
 config = ne.DstConfig(model_context=model)
@@ -70,7 +59,7 @@ direct = [Dst.UNFLATTENED_ATTN_WRITE_TO_FINAL_RESIDUAL_GRAD, Dst.MLP_WRITE_TO_FI
 store.to_dataframe(8, dsts=direct)[["name", "value", "derived_scalar"]]
 
 # %% [markdown]
-# What spoke *against* " her" is at the other end:
+# The parts that spoke most *against* " her":
 
 # %%
 store.to_dataframe(4, largest=False, dsts=direct)[["name", "value", "derived_scalar"]]
@@ -90,8 +79,8 @@ store.plot(Dst.UNFLATTENED_ATTN_WRITE_TO_FINAL_RESIDUAL_GRAD, 3)
 # gradient*, set to 0.
 
 # %%
-freeze_scale = AblationSpec(
-    ActivationIndex(Place.RESID_FINAL_LAYER_NORM_SCALE, None, ("All", "All"), PassType.BACKWARD), 0.0
+freeze_scale = ne.AblationSpec(
+    ne.ActivationIndex(Place.RESID_FINAL_LAYER_NORM_SCALE, None, ("All", "All"), PassType.BACKWARD), 0.0
 )
 parts = ne.derive(
     prompt,
@@ -118,9 +107,7 @@ by_layer
 embedding = float(parts.activations(Dst.RESID_POST_EMBEDDING_PROJ_TO_FINAL_RESIDUAL_GRAD)[None].sum())
 transformer = model.get_or_create_model()
 unembedding, her, him = transformer.unembedding_weight, model.encode_token_str(" her"), model.encode_token_str(" him")
-from neuron_explainer.vocabulary.weights import WeightLocationType
-
-bias = model.get_weight(WeightLocationType.FINAL_LAYER_NORM_BIAS)
+bias = model.get_weight(ne.WeightLocationType.FINAL_LAYER_NORM_BIAS)
 from_bias = float(bias @ (unembedding[her] - unembedding[him]))
 total = embedding + by_layer.to_numpy().sum() + from_bias
 print(
@@ -132,9 +119,9 @@ assert abs(total - parts.loss) < 1e-3
 # %% [markdown]
 # ## Act×grad: an estimate of the whole effect
 #
-# *Act×grad* is an activation times the gradient of the logit difference with respect to it: what would be lost, to first
-# order, if the activation were 0, whichever way its effect takes. For attention it is by pair of tokens. The table colours
-# what speaks for " her" orange.
+# *Act×grad* is an activation times the gradient of the logit difference with respect to it: to first order, what would
+# be lost if the activation were 0, by all paths to the output. For attention there is a value for each pair of tokens.
+# In the table, orange values speak for " her".
 
 # %%
 from IPython.display import HTML
@@ -149,7 +136,7 @@ HTML(ranked_table(store, 8, dsts=whole_effect))
 store.plot(Dst.MLP_ACT_TIMES_GRAD)
 
 # %%
-summed = store.sum_over(Dimension.ATTN_HEADS).sum_over(Dimension.ATTENDED_TO_SEQUENCE_TOKENS)
+summed = store.sum_over(ne.Dimension.ATTN_HEADS).sum_over(ne.Dimension.ATTENDED_TO_SEQUENCE_TOKENS)
 per_token = pd.DataFrame(
     {
         "token": store.tokens,
@@ -167,13 +154,13 @@ per_token.round(3)
 #
 # An estimate should be tested. For the ten neurons with the largest act×grad: set the neuron to 0 at its token, run the
 # model again, and see by how much the logit difference falls. First-order estimates are good for small activations and
-# rough for large ones, whose effect bends on its way.
+# rough for large ones, whose effect is not linear.
 
 
 # %%
-def without(index: DerivedScalarIndex, place: ne.ActivationLocationType) -> float:
+def without(index: ne.DerivedScalarIndex, place: ne.ActivationLocationType) -> float:
     """The logit difference when one activation is 0."""
-    ablation = AblationSpec(ActivationIndex(place, index.layer_index, index.tensor_indices), 0.0)
+    ablation = ne.AblationSpec(ne.ActivationIndex(place, index.layer_index, index.tensor_indices), 0.0)
     logits = ne.derive(prompt, [Dst.LOGITS], config, ablations=[ablation]).activations(Dst.LOGITS)[None][-1]
     return float(logits[her] - logits[him])
 
@@ -204,12 +191,12 @@ assert tested["predicted fall"].corr(tested["measured fall"]) > 0.5
 # Through **V**: what the head brings along, measured by what it does to the logit difference.
 
 # %%
-head = NodeIndex(NodeType.ATTENTION_HEAD, 3, head_indices[0].tensor_indices)
+head = ne.NodeIndex(NodeType.ATTENTION_HEAD, 3, head_indices[0].tensor_indices)
 
 
-def traced(kind: AttentionTraceType, act: PreOrPostAct) -> pd.Series:
+def traced(kind: ne.AttentionTraceType, act: ne.PreOrPostAct) -> pd.Series:
     """What each token's embedding contributes to the traced quantity, by act×grad."""
-    trace = TraceConfig(head, act, attention_trace_type=kind)
+    trace = ne.TraceConfig(head, act, attention_trace_type=kind)
     traced_store = ne.derive(
         prompt, [Dst.TOKEN_ATTRIBUTION], ne.DstConfig(model_context=model, trace_config=trace), loss=loss
     )
@@ -219,9 +206,9 @@ def traced(kind: AttentionTraceType, act: PreOrPostAct) -> pd.Series:
 traces = pd.concat(
     [
         pd.Series(store.tokens, name="token"),
-        traced(AttentionTraceType.Q, PreOrPostAct.PRE),
-        traced(AttentionTraceType.K, PreOrPostAct.PRE),
-        traced(AttentionTraceType.V, PreOrPostAct.POST),
+        traced(ne.AttentionTraceType.Q, ne.PreOrPostAct.PRE),
+        traced(ne.AttentionTraceType.K, ne.PreOrPostAct.PRE),
+        traced(ne.AttentionTraceType.V, ne.PreOrPostAct.POST),
     ],
     axis=1,
 )
@@ -229,10 +216,10 @@ traces.round(3)
 
 # %% [markdown]
 # Q reads nothing after " to", K and V nothing after " Elizabeth": no token can matter that comes later. Which neurons of
-# earlier layers made " Elizabeth" worth attending to?
+# earlier layers made the head attend to " Elizabeth"?
 
 # %%
-key_trace = TraceConfig(head, PreOrPostAct.PRE, attention_trace_type=AttentionTraceType.K)
+key_trace = ne.TraceConfig(head, ne.PreOrPostAct.PRE, attention_trace_type=ne.AttentionTraceType.K)
 upstream = ne.derive(prompt, [Dst.MLP_ACT_TIMES_GRAD], ne.DstConfig(model_context=model, trace_config=key_trace))
 print(f"the attention logit is {upstream.traced_activation:.3f}")
 upstream.to_dataframe(5)[["name", "value"]]
@@ -249,7 +236,6 @@ import gzip
 import importlib.resources
 import json
 
-from neuron_explainer.models.autoencoder_context import AutoencoderContext
 from neuron_explainer.models.autoencoders.autoencoder import Autoencoder
 from neuron_explainer.models.autoencoders.latent_activations import TopK
 
@@ -292,7 +278,7 @@ assert unexplained < 0.7
 # that the answer is the same. Now the latents have effects, like neurons do:
 
 # %%
-autoencoders = AutoencoderContext.from_autoencoders(Dst.MLP_POST_ACT, {LAYER: autoencoder})
+autoencoders = ne.AutoencoderContext.from_autoencoders(Dst.MLP_POST_ACT, {LAYER: autoencoder})
 with_latents = ne.DstConfig(model_context=model, autoencoder_context=autoencoders, layer_indices=[LAYER])
 latent_store = ne.derive(
     prompt,
@@ -353,7 +339,7 @@ _, (mover, *_) = smol_store.topk(1, dsts=Dst.UNFLATTENED_ATTN_WRITE_TO_FINAL_RES
 smol_store.plot(Dst.ATTN_QK_PROBS, mover.layer_index, component=mover.tensor_indices[-1])
 
 # %%
-ablation = AblationSpec(ActivationIndex(Place.ATTN_QK_PROBS, mover.layer_index, mover.tensor_indices), 0.0)
+ablation = ne.AblationSpec(ne.ActivationIndex(Place.ATTN_QK_PROBS, mover.layer_index, mover.tensor_indices), 0.0)
 after = ne.derive(
     smol_prompt,
     [Dst.LOGITS],
@@ -367,5 +353,5 @@ print(f"{smol_store.name(mover)} set to 0: the logit difference goes from {smol_
 assert difference < smol_store.loss
 
 # %% [markdown]
-# `store.save("store.safetensors")` keeps a result, `DerivedScalarStore.load` brings it back. The names of everything that
-# can be derived are the members of `ne.DerivedScalarType`.
+# `store.save("store.safetensors")` keeps a result, `DerivedScalarStore.load` brings it back. `ne.DerivedScalarType` lists everything
+# that can be derived.

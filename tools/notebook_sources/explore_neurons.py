@@ -1,21 +1,20 @@
-# ruff: noqa: B018, D100, E402, E501
 # %% [markdown]
 # # What does this neuron do?
 #
 # A neuron in a language model is a number that the model computes for every token it reads. To see what the number is
-# about, one reads the passages on which it is largest. This notebook does that for a small model whose neurons come
-# with the package, so nothing is downloaded. Everything it shows but one scatter plot is static HTML, which stays when
-# the notebook is closed and is there on GitHub as well; only the viewer's controls need a running kernel.
+# about, read the passages on which it is largest. This notebook does that for a small model whose neurons come with the
+# package, so nothing is downloaded. Almost everything it shows is static HTML: it stays when the notebook is closed, and
+# on GitHub. Only the viewer's controls need a running kernel.
 
 # %%
 import neuron_explainer as ne
 
 # %% [markdown]
-# ## Which datasets there are
+# ## The datasets
 #
 # A neuron dataset holds a *record* for each neuron (or attention head, or autoencoder latent) of a model. `tiny` is
-# embedded. The others are OpenAI's public records for GPT-2: naming one is enough, its records are read from their public
-# address and kept in a disk cache.
+# embedded. The others are OpenAI's public records for GPT-2: give the name of one, and its records are read from their
+# public address and kept in a disk cache.
 
 # %%
 ne.datasets().drop(columns=["layout", "path"])
@@ -39,16 +38,16 @@ record
 # ## The viewer
 #
 # The same page with controls: choose dataset, layer and neuron, or press *Next* and *Random* (all of it works from the
-# keyboard). What went wrong, if something did, is told under the controls, and the last neuron stays. Write a text of your
-# own and press *Compute* to see what this neuron does on it.
+# keyboard). Errors are shown under the controls, and the last neuron stays. Write a text of your own and press *Compute*
+# to see what this neuron does on it.
 
 # %%
 viewer = ne.NeuronViewer("tiny", layer=1, neuron=216, examples=6)
 viewer
 
 # %% [markdown]
-# `viewer.record` is the record on view, `viewer.show(layer=2, neuron=95)` goes elsewhere, and `viewer.save_html("neuron.html")`
-# writes a page that needs no notebook.
+# `viewer.record` is the record shown, `viewer.show(layer=2, neuron=95)` shows another, and
+# `viewer.save_html("neuron.html")` writes a page that needs no notebook.
 #
 # ## As a table
 #
@@ -86,20 +85,18 @@ px.scatter(
 )
 
 # %% [markdown]
-# And the most selective one of them, how often it is how strong:
+# The histogram of the most selective one: how many tokens have which activation.
 
 # %%
-from neuron_explainer.views import plot_example, plot_histogram
-
 most_selective = ne.load_neuron("tiny", layer=1, neuron=int(selective.iloc[0].neuron))
-plot_histogram(most_selective)
+ne.plot_histogram(most_selective)
 
 # %% [markdown]
 # ## An attention head
 #
-# A head has a value for each *pair* of tokens: how much the one that attends takes from the one attended to. The bar above
-# a token is the most it takes from any token, the bar below it the most that a later token takes from it. Open *all pairs*
-# for the triangle of all of them.
+# A head has a value for each *pair* of tokens: how much the attending token takes from the one it attends to. The bar
+# above a token is the most it takes from any token. The bar below it is the most that a later token takes from it. Open
+# *all pairs* for the whole triangle.
 #
 # At the end of a verse this head looks back to the verse's number, over everything in between: the next number is due.
 
@@ -111,7 +108,7 @@ heads
 # The second example as a figure:
 
 # %%
-plot_example(heads.record.most_positive_activation_records[1])
+ne.plot_example(heads.record.most_positive_activation_records[1])
 
 # %% [markdown]
 # ## On your own text

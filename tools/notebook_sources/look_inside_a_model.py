@@ -1,10 +1,9 @@
-# ruff: noqa: B018, D100, D103, E402, E501
 # %% [markdown]
 # # Look inside a model
 #
-# A language model reads tokens and, layer by layer, computes numbers for each of them: the *residual stream*, to which
-# attention heads and MLP neurons write, and from which the next token is read off at the end. Every place on that way has
-# a name here. This notebook reads the numbers at some places, changes them, and lets the model write while they are
+# A language model reads tokens. Layer by layer it computes numbers for each of them: the *residual stream*. Attention
+# heads and MLP neurons write to it, and at the end the next token is read from it. Every place in this computation has a
+# name here. This notebook reads the numbers at some places, changes them, and lets the model write while they are
 # changed. It uses the small model that comes with the package, then SmolLM2, a real one of 135 million parameters.
 
 # %%
@@ -12,15 +11,15 @@ import pandas as pd
 import torch
 
 import neuron_explainer as ne
-from neuron_explainer.vocabulary.places import ActivationLocationType as Place
 
+Place, Weight = ne.ActivationLocationType, ne.WeightLocationType
 model = ne.load_model("tiny", device="cpu")
 model
 
 # %% [markdown]
 # ## Tokens
 #
-# What a model reads are not letters or words but tokens, pieces of text with a number each. A space belongs to the token
+# A model does not read letters or words but tokens: pieces of text, each with a number. A space belongs to the token
 # after it.
 
 # %%
@@ -28,8 +27,8 @@ prompt = "And the LORD spake unto Moses, saying,"
 pd.DataFrame({"id": model.encode(prompt), "token": model.decode_token_list(model.encode(prompt))}).T
 
 # %% [markdown]
-# Where a token is asked for by its text, it has to be exactly one; if it is several, the error shows them. A token that is
-# only a piece of a character is spelled by its bytes.
+# A text that stands for one token must be exactly one; if it is several, the error shows them. A token that is only a
+# piece of a character is shown as its bytes.
 
 # %%
 try:
@@ -59,8 +58,8 @@ next_tokens(model, "In the beginning God created the heaven and the")
 # %% [markdown]
 # ## Record
 #
-# `record` names places; inside the `with` block every forward pass leaves its tensors there. What is not named costs
-# nothing. A tensor has the prompts of the batch first, then the axes that the place says it has.
+# `record` names places; inside the `with` block, every forward pass stores its tensors at these places. Other places cost
+# nothing. A tensor's first axis is the prompt in the batch; the place names the others.
 
 # %%
 prompt = "In the beginning God created the heaven and the"
@@ -78,7 +77,7 @@ values, strongest = neurons[-1].topk(5)
 pd.DataFrame({"neuron": strongest.tolist(), "activation": values.tolist()}).round(2)
 
 # %% [markdown]
-# And where the four heads of layer 1 look from there: each row is a token, each column a head, each column sums to 1.
+# Where the four heads of layer 1 look from there: each row is a token, each column a head. Each column sums to 1.
 
 # %%
 attention = recording[Place.ATTN_QK_PROBS, 1][0, -1]
@@ -87,7 +86,7 @@ pd.DataFrame(attention.numpy(), index=model.decode_token_list(model.encode(promp
 # %% [markdown]
 # ## Intervene
 #
-# `intervene` gives a place a function: what it returns is what the model goes on with. Here each head of each layer is
+# `intervene` puts a function at a place: the model goes on with what it returns. Here each head of each layer is
 # silenced in turn. How likely is the right token then?
 
 # %%
@@ -115,8 +114,8 @@ print(f"nothing silenced: {probability_of_earth():.3f}")
 effects.round(3)
 
 # %% [markdown]
-# When the block ends, the intervention is gone. One that never came to act is an error and not a silent nothing: here the
-# model is never run.
+# When the block ends, the intervention is gone. An intervention that no forward pass reached is an error. Here the model
+# is never run:
 
 # %%
 try:
@@ -128,9 +127,9 @@ except ne.errors.InterventionNeverFiredError as error:
 # %% [markdown]
 # ## Gradients
 #
-# How does the logit of " earth" depend on each neuron? With `gradients=True` a recording can be asked for the gradient at
-# every place that it recorded. Activation times gradient is a quick guess at each neuron's effect. (`derive_scalars.ipynb`
-# goes on from here.)
+# How does the logit of " earth" depend on each neuron? With `gradients=True` a recording also has the gradient at every
+# recorded place. Activation times gradient is a quick estimate of each neuron's effect. (`derive_scalars.ipynb` goes on
+# from here.)
 
 # %%
 with transformer.record([(Place.MLP_POST_ACT, None)], gradients=True) as recording:
@@ -153,8 +152,6 @@ pd.DataFrame(rows).sort_values("effect", ascending=False, ignore_index=True).hea
 # `MLP_TO_RESIDUAL`; which tokens does that make more likely?
 
 # %%
-from neuron_explainer.vocabulary.weights import WeightLocationType as Weight
-
 top = max(rows, key=lambda row: row["effect"])
 write = model.get_weight(Weight.MLP_TO_RESIDUAL, top["layer"])[top["neuron"]]
 towards = (write * model.get_weight(Weight.FINAL_LAYER_NORM_GAIN)) @ model.get_weight(Weight.UNEMBEDDING)
@@ -163,18 +160,16 @@ model.decode_token_list((towards - towards.mean()).topk(8).indices)
 # %% [markdown]
 # ## Generate
 #
-# The model writes on. `Sampling` says how tokens are chosen; without it the likeliest is taken.
+# The model continues the text. `Sampling` says how tokens are chosen; without it the likeliest is taken.
 
 # %%
-from neuron_explainer.models.generation.sampling import Sampling
-
 print(model.generate(prompt, max_new_tokens=24))
 print("---")
-for piece in model.stream(prompt, max_new_tokens=24, sampling=Sampling(temperature=0.8, top_p=0.9, seed=1)):
+for piece in model.stream(prompt, max_new_tokens=24, sampling=ne.Sampling(temperature=0.8, top_p=0.9, seed=1)):
     print(piece, end="")
 
 # %% [markdown]
-# Interventions act on what is written. With all neurons of layer 3 at zero:
+# Interventions also act while the model writes. With all neurons of layer 3 at zero:
 
 # %%
 with transformer.intervene(Place.MLP_POST_ACT, 3, torch.zeros_like):
@@ -232,7 +227,7 @@ heads = pd.DataFrame(changes).sort_values("change", ignore_index=True).head()
 heads.round(2)
 
 # %% [markdown]
-# And where the first of these looks from the last token. It sees " John", and without it " John" gains: it works
+# Where the first of these looks from the last token. It sees " John", and without it " John" gains: it works
 # against the name that it sees.
 
 # %%
@@ -255,7 +250,7 @@ looks.sort_values(ascending=False).head(4).round(2).to_frame("attention")
 # ne.check_parity(model, theirs)  # every place, compared with transformers' own
 # ```
 #
-# `model.free()` lets a model's memory go.
+# `model.free()` frees a model's memory.
 
 # %%
 smollm2.free()

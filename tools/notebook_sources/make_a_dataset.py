@@ -1,10 +1,9 @@
-# ruff: noqa: B018, D100, E402, E501
 # %% [markdown]
 # # Make your own neuron dataset
 #
 # The public records cover GPT-2. This notebook makes records of the same kind for any model and any text: for every
-# neuron the passages on which it is largest, random passages, and its statistics. Here it is the small embedded model
-# over WordNet's definitions, which takes some seconds; at the end is the command for a larger model.
+# neuron the passages on which it is largest, random passages, and its statistics. It runs the small embedded model over
+# WordNet's definitions, which takes some seconds. The command for a larger model is at the end.
 
 # %%
 import gzip
@@ -32,8 +31,8 @@ print(texts[0][:230])
 # %% [markdown]
 # ## One call
 #
-# One pass over the texts, with constant memory however many there are. A long run can be stopped in any way: the same
-# call goes on where it was, and gives the same dataset to the byte. `dst` would choose another scalar (attention heads:
+# `collate` reads the texts once; its memory does not grow with their number. A long run can be stopped in any way: the
+# same call goes on where it was, and gives the same dataset to the byte. `dst` chooses another scalar (attention heads:
 # `dst="attn_write_norm"`; autoencoder latents; …), `max_tokens` fewer tokens, `layers` fewer layers.
 
 # %% tags=["nbval-ignore-output"]
@@ -56,12 +55,10 @@ viewer
 # %%
 from IPython.display import HTML
 
-from neuron_explainer.views import record_to_html
-
 
 def show(layer: int, neuron: int) -> HTML:
     """The neuron's page, with five examples."""
-    return HTML(record_to_html(ne.load_neuron("dictionary", layer, neuron), dataset="dictionary", examples=5))
+    return HTML(ne.record_to_html(ne.load_neuron("dictionary", layer, neuron), dataset="dictionary", examples=5))
 
 
 show(layer=1, neuron=418)
@@ -85,12 +82,10 @@ show(layer=2, neuron=177)
 # float16, which has 11 binary digits.
 
 # %%
-from neuron_explainer.collation import verify
-
-print(verify(path, n=25, model=model))
+print(ne.verify(path, n=25, model=model))
 
 # %% [markdown]
-# What it was made of is written beside it: model, weights, tokenizer, texts (by their hash), settings, versions.
+# The dataset also says how it was made: model, weights, tokenizer, texts (by their hash), settings, versions.
 
 # %%
 made_of = json.loads((path / "dataset.json").read_text())["provenance"]
@@ -118,7 +113,7 @@ ne.live_record(
 # like: the same command goes on.
 #
 # ```
-# python -m neuron_explainer.collation --model smollm2-135m --dtype bfloat16 \
+# neuron-explainer collate --model smollm2-135m --dtype bfloat16 \
 #     --texts neuron_explainer/data/tiny/sample.jsonl.gz --out cache:smollm2-135m
 # ```
 #

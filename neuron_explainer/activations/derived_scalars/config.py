@@ -1,10 +1,11 @@
-"""What to derive from: the model, the autoencoders, and where a backward pass starts."""
+"""The configuration of derived scalars: the model, the autoencoders, and where a backward pass starts."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
 
 import torch
 
+from neuron_explainer.activations.derived_scalars.index_fields import checked_bool
 from neuron_explainer.activations.derived_scalars.indexing import ActivationIndex, NodeIndex, TraceConfig
 from neuron_explainer.errors import MisconfiguredError
 from neuron_explainer.models.autoencoder_context import (
@@ -16,10 +17,12 @@ from neuron_explainer.models.devices import as_device
 from neuron_explainer.models.inference_engine_type_registry import InferenceEngineType
 from neuron_explainer.models.model_context import ModelContext, StandardModelContext, get_default_device
 from neuron_explainer.models.transformer import Transformer
+from neuron_explainer.vocabulary.checks import checked_layer, whole_number
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 from neuron_explainer.vocabulary.nodes import NodeType, PassType
+from neuron_explainer.vocabulary.parsing import derived_scalar_type_of, member_of
 
-_KIND_BY_SETTING: dict[str, type] = {
+_TYPE_OF_FIELD: dict[str, type] = {
     "model_context": ModelContext,
     "autoencoder_config": AutoencoderConfig,
     "autoencoder_context": AutoencoderContext,
@@ -33,31 +36,33 @@ _KIND_BY_SETTING: dict[str, type] = {
 
 @dataclass(frozen=True)
 class DstConfig:
-    """Everything that deriving scalars may need to know. Which fields are used depends on the derived scalar type;
-    for raw activations the model is enough.
+    """The model and whatever else a derived scalar requires. Raw activations require only a model.
 
     Attributes:
-        derive_gradients: derive each raw activation's gradient too, as PassType.BACKWARD.
-        model_name: a registered model, loaded when it is first needed. With a `model_context` it must be that one's
-            name, and has no other use.
-        inference_engine_type: what runs the model that `model_name` names.
-        layer_indices: derive for these layers only; all of them if None.
-        autoencoder_config: autoencoders to load when they are first needed. With an `autoencoder_context` it must be
-            that one's config, and has no other use.
+        derive_gradients: derive the gradient of each raw activation too, as PassType.BACKWARD.
+        model_name: a registered model, loaded when it is first needed. If `model_context` is given too, it must be that
+            model's name.
+        inference_engine_type: the engine that runs the model of `model_name`.
+        layer_indices: derive only for these layers; None for all.
+        autoencoder_config: autoencoders to load when they are first needed. If `autoencoder_context` is given too, it
+            must be their config.
         model_context: a model; takes precedence over `model_name`.
         autoencoder_context: autoencoders; take precedence over `multi_autoencoder_context` and `autoencoder_config`.
         multi_autoencoder_context: autoencoders of several places; take precedence over `autoencoder_config`.
         trace_config: where the backward pass starts, if not at a loss of the logits.
-        node_index_for_attention_write: an attention head in a layer, whose write some types project on.
-        device_for_raw_activations: the device, where there is neither a model nor an autoencoder to tell it.
-        activation_index_for_fake_grad: the component whose read direction VOCAB_TOKEN_WRITE_TO_INPUT_DIRECTION takes.
-        node_index_for_attribution: the node whose edges the edge attributions are of.
+        node_index_for_attention_write: an attention head in a layer. It is checked, but no derived scalar uses it.
+        device_for_raw_activations: the device, if there is neither a model nor an autoencoder.
+        activation_index_for_fake_grad: the neuron or latent of VOCAB_TOKEN_WRITE_TO_INPUT_DIRECTION.
+        node_index_for_attribution: the node whose edges the edge attributions are about.
         detach_layer_norm_scale_for_attribution: hold the LayerNorm scale just before the downstream node constant.
 
     Raises:
-        MisconfiguredError: a field is of another type than it should be, or fields contradict each other: names or
-            configs that are not those of the contexts, devices that differ, a trace without a layer or from a gradient,
-            autoencoders of another model.
+        MisconfiguredError: a field has the wrong type, or fields contradict each other: names or configs that are not
+            those of the contexts, devices that differ, a trace without a layer or from a gradient, autoencoders of
+            another model.
+
+    >>> import neuron_explainer as ne
+    >>> config = ne.DstConfig(model_context=ne.load_model("tiny"), layer_indices=[2])
     """
 
     derive_gradients: bool = False
@@ -76,7 +81,7 @@ class DstConfig:
     detach_layer_norm_scale_for_attribution: bool = False
 
     def __post_init__(self) -> None:
-        self._check_kinds()
+        self._check_types()
         self._check_names()
         self._check_devices()
         self._check_layer_indices()
@@ -85,16 +90,25 @@ class DstConfig:
             for autoencoder_context in self._given_autoencoder_contexts():
                 autoencoder_context.check_model(self.model_context)
 
-    def _check_kinds(self) -> None:
-        for setting, kind in _KIND_BY_SETTING.items():
-            value = getattr(self, setting)
+    def _check_types(self) -> None:
+        if isinstance(self.derive_gradients, ModelContext):
+            raise MisconfiguredError(
+                "The first argument of DstConfig is derive_gradients, but it was given a model. Write "
+                "DstConfig(model_context=model)."
+            )
+        checked_bool(self, "derive_gradients", MisconfiguredError)
+        checked_bool(self, "detach_layer_norm_scale_for_attribution", MisconfiguredError)
+        engine = member_of(InferenceEngineType, self.inference_engine_type, "inference engine type")
+        object.__setattr__(self, "inference_engine_type", engine)
+        for field, kind in _TYPE_OF_FIELD.items():
+            value = getattr(self, field)
             if value is not None and not isinstance(value, kind):
-                raise MisconfiguredError(f"{setting} must be of type {kind.__name__}, not {type(value).__name__}.")
+                raise MisconfiguredError(f"{field} must be of type {kind.__name__}, not {type(value).__name__}.")
 
     def _check_names(self) -> None:
         if self.model_context is not None and self.model_name not in (None, self.model_context.model_name):
             raise MisconfiguredError(
-                f"model_name is {self.model_name!r}, and model_context is {self.model_context.model_name!r}: give one."
+                f"model_name is {self.model_name!r}, but model_context is {self.model_context.model_name!r}. Give one."
             )
         given = self.autoencoder_config
         if self.autoencoder_context is not None and given not in (None, self.autoencoder_context.autoencoder_config):
@@ -115,31 +129,29 @@ class DstConfig:
         if self.device_for_raw_activations is not None:
             devices["device_for_raw_activations"] = as_device(self.device_for_raw_activations)
         if len(set(devices.values())) > 1:
-            listed = ", ".join(f"{setting}: {device}" for setting, device in devices.items())
-            raise MisconfiguredError(f"Everything must be on one device; here is {listed}.")
+            listed = ", ".join(f"{field}: {device}" for field, device in devices.items())
+            raise MisconfiguredError(f"Everything must be on one device, but the devices differ: {listed}.")
 
     def _check_layer_indices(self) -> None:
         if self.layer_indices is None:
             return
-        if not isinstance(self.layer_indices, Collection):
+        if isinstance(self.layer_indices, str) or not isinstance(self.layer_indices, Collection):
             raise MisconfiguredError(f"layer_indices must be a list of layers, not {self.layer_indices!r}.")
-        n_layers = None if self.model_context is None else self.model_context.n_layers
-        for layer_index in self.layer_indices:
-            if (
-                not isinstance(layer_index, int)
-                or isinstance(layer_index, bool)
-                or layer_index < 0
-                or (n_layers is not None and layer_index >= n_layers)
-            ):
-                raise MisconfiguredError(
-                    f"layer_indices holds {layer_index!r}; layers count from 0"
-                    + (f" to {n_layers - 1}." if n_layers is not None else ".")
-                )
-        if not self.layer_indices or len(set(self.layer_indices)) != len(self.layer_indices):
-            raise MisconfiguredError(
-                "layer_indices must name each layer once, and at least one, or be None for all; it is "
-                f"{self.layer_indices}."
-            )
+        layers = [self._checked_layer(layer) for layer in self.layer_indices]
+        if not layers:
+            raise MisconfiguredError("layer_indices is empty. Name at least one layer, or use None for all.")
+        if len(set(layers)) != len(layers):
+            raise MisconfiguredError(f"layer_indices names a layer twice: {layers}.")
+        object.__setattr__(self, "layer_indices", layers)
+
+    def _checked_layer(self, layer: object) -> int:
+        """A layer as a plain int. Unless the model is loaded already, its number of layers is checked later."""
+        if self.model_context is not None:
+            return checked_layer(layer, self.model_context.n_layers, "layer_indices: the model", MisconfiguredError)
+        number = whole_number(layer)
+        if number is None or number < 0:
+            raise MisconfiguredError(f"layer_indices holds {layer!r}. Give whole numbers; layers count from 0.")
+        return number
 
     def _check_indices(self) -> None:
         head = self.node_index_for_attention_write
@@ -152,7 +164,7 @@ class DstConfig:
             if trace.node_type is not NodeType.VOCAB_TOKEN and trace.layer_index is None:
                 raise MisconfiguredError(f"trace_config needs the layer of its {trace.node_type.value}: {trace}.")
             if trace.pass_type is not PassType.FORWARD:
-                raise MisconfiguredError(f"A backward pass starts at an activation, not at a gradient: {trace}.")
+                raise MisconfiguredError(f"trace_config must start at an activation, not at a gradient: {trace}.")
             trace = trace.downstream_trace_config
 
     def _given_autoencoder_contexts(self) -> list[AutoencoderContext]:
@@ -163,7 +175,7 @@ class DstConfig:
         return []
 
     def get_device(self) -> torch.device:
-        """The device of the model, or else the autoencoders', or else `device_for_raw_activations`, or the default."""
+        """The device of the model; else of the autoencoders; else `device_for_raw_activations`; else the default."""
         if self.model_context is not None:
             return as_device(self.model_context.device)
         for autoencoder_context in self._given_autoencoder_contexts():
@@ -173,7 +185,7 @@ class DstConfig:
         return get_default_device()
 
     def get_model_context(self) -> ModelContext:
-        """The model: `model_context`, or the one that `model_name` names, loaded once for this config.
+        """The model: `model_context`, or the model of `model_name`, loaded once for this config.
 
         Raises:
             MisconfiguredError: neither is given, or the autoencoders are of another model.
@@ -181,7 +193,7 @@ class DstConfig:
         if self.model_context is not None:
             return self.model_context
         if self.model_name is None:
-            raise MisconfiguredError("This needs a model: give DstConfig a model_context, or a model_name.")
+            raise MisconfiguredError("This needs a model. Give DstConfig a model_context or a model_name.")
         made: ModelContext | None = self.__dict__.get("_made_model_context")
         if made is None:
             made = ModelContext.from_model_type(
@@ -192,17 +204,18 @@ class DstConfig:
             object.__setattr__(self, "_made_model_context", made)
         return made
 
-    def get_autoencoder_context(self, node_type: NodeType | None = None) -> AutoencoderContext | None:
+    def get_autoencoder_context(self, node_type: NodeType | str | None = None) -> AutoencoderContext | None:
         """The autoencoders, or None if the config has none.
 
         A context made from `autoencoder_config` is made once for this config.
 
         Args:
-            node_type: the kind of latent they are to have; None or AUTOENCODER_LATENT for whichever there is.
+            node_type: the kind of their latents; None or AUTOENCODER_LATENT for the only autoencoders given.
 
         Raises:
-            MisconfiguredError: the autoencoders are of another kind, or there are several and the kind is not given.
+            MisconfiguredError: the autoencoders are of another kind, or several are given and none is of this kind.
         """
+        node_type = None if node_type is None else member_of(NodeType, node_type, "node type")
         context = self.autoencoder_context
         if context is None and self.multi_autoencoder_context is not None:
             context = self.multi_autoencoder_context.get_autoencoder_context(node_type)
@@ -211,7 +224,7 @@ class DstConfig:
                     NodeType(kind).value for kind in self.multi_autoencoder_context.autoencoder_context_by_node_type
                 ]
                 raise MisconfiguredError(
-                    f"Which autoencoder? There are those of {kinds}, and {node_type} was asked for."
+                    f"Several autoencoders are given. Choose one kind of latent ({', '.join(kinds)}), not {node_type}."
                 )
         if context is None and self.autoencoder_config is not None:
             context = self.__dict__.get("_made_autoencoder_context")
@@ -224,15 +237,15 @@ class DstConfig:
             return None
         if node_type not in (None, NodeType.AUTOENCODER_LATENT, context.autoencoder_node_type):
             raise MisconfiguredError(
-                f"The autoencoders' latents are of type {context.autoencoder_node_type.value} ({context!r}), and "
+                f"The autoencoders' latents are of type {context.autoencoder_node_type.value} ({context!r}), but "
                 f"{node_type} was asked for."
             )
         return context
 
-    def requires_grad_for_type(self, dst: DerivedScalarType) -> bool:
+    def requires_grad_for_type(self, dst: DerivedScalarType | str) -> bool:
         """Whether deriving `dst` with this config needs the model's backward pass."""
         pass_types = [PassType.FORWARD, PassType.BACKWARD] if self.derive_gradients else [PassType.FORWARD]
-        return any(dst.requires_grad_for_pass_type(pass_type) for pass_type in pass_types)
+        return any(derived_scalar_type_of(dst).requires_grad_for_pass_type(pass_type) for pass_type in pass_types)
 
     def get_n_layers(self) -> int:
         """How many layers the model has.
@@ -242,8 +255,8 @@ class DstConfig:
         """
         return self.get_model_context().n_layers
 
-    def get_autoencoder_dst(self, node_type: NodeType | None = None) -> DerivedScalarType | None:
-        """The place the autoencoders were trained on; None if the config has none."""
+    def get_autoencoder_dst(self, node_type: NodeType | str | None = None) -> DerivedScalarType | None:
+        """The activation that the autoencoders were trained on; None if the config has no autoencoders."""
         autoencoder_context = self.get_autoencoder_context(node_type)
         return None if autoencoder_context is None else autoencoder_context.dst
 
@@ -251,12 +264,12 @@ class DstConfig:
         """The transformer that runs.
 
         Raises:
-            MisconfiguredError: the config has no model, or one that another engine runs.
+            MisconfiguredError: the config has no model, or its model is not run by this library.
         """
         model_context = self.get_model_context()
         if not isinstance(model_context, StandardModelContext):
             raise MisconfiguredError(
-                f"A transformer of our own is needed, and {model_context.model_name} is run by a "
-                f"{type(model_context).__name__}; use a StandardModelContext (ne.load_model gives one)."
+                f"Deriving needs a StandardModelContext, but {model_context.model_name} is a "
+                f"{type(model_context).__name__}. Use a model from ne.load_model."
             )
         return model_context.get_or_create_model()

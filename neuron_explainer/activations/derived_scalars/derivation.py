@@ -1,8 +1,8 @@
-"""From a request to its numbers: plan what a pass must record, run the model once, compute.
+"""From a request to its numbers: plan what a pass has to record, run the model once, compute.
 
-    store = derive("This is a test", [DerivedScalarType.MLP_ACT_TIMES_GRAD], config, loss=LossFnConfig(...))
+    store = derive("This is a test", ["mlp_act_times_grad"], model, loss=LossFnConfig("logit_diff", [" one"]))
 
-`derive_batch` does so for many prompts in one padded pass, and `BatchDeriver` for whoever has many batches and wants
+`derive_batch` derives from several prompts in one padded pass. `BatchDeriver` is for many batches, and leaves the
 tensors on the model's device.
 """
 
@@ -22,9 +22,14 @@ from neuron_explainer.activations.derived_scalars.engine.capture_plan import Cap
 from neuron_explainer.activations.derived_scalars.engine.evaluation import Evaluation
 from neuron_explainer.activations.derived_scalars.engine.passes import PassResult, run_pass
 from neuron_explainer.activations.derived_scalars.engine.prompts import check_token_positions, read_prompt
-from neuron_explainer.activations.derived_scalars.engine.requests import DstOrPair, parse_requests
+from neuron_explainer.activations.derived_scalars.engine.requests import (
+    ConfigOrModel,
+    DstOrPair,
+    as_config,
+    parse_requests,
+)
 from neuron_explainer.activations.derived_scalars.store.derived_scalar_store import DerivedScalarStore
-from neuron_explainer.errors import PromptError
+from neuron_explainer.errors import MisconfiguredError, PromptError
 from neuron_explainer.models.layers.token_checks import padded
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 from neuron_explainer.vocabulary.dimensions import Dimension
@@ -41,7 +46,7 @@ TensorsByKey = dict[tuple[DerivedScalarType, PassType], dict[int | None, Tensor]
 def derive(
     prompt: str | Sequence[int] | Tensor,
     dsts: DstOrPair | Iterable[DstOrPair],
-    config: DstConfig | None = None,
+    config: ConfigOrModel | None = None,
     *,
     loss: LossFnConfig | LossFunction | None = None,
     ablations: Sequence[AblationSpec] = (),
@@ -50,23 +55,29 @@ def derive(
 
     Args:
         prompt: a text, or token ids.
-        dsts: one type, several, or (type, config) pairs.
-        config: the model, and whatever else the types need; for types that come without a config of their own.
-        loss: what to differentiate: a LossFnConfig, or a function of the logits (tokens, vocabulary) that gives one
-            number. A `trace_config` takes precedence; a loss is then only what a value trace without a downstream
-            node is directed at.
-        ablations: activations, or gradients, to overwrite while the model runs.
+        dsts: one type (a DerivedScalarType, its name or its value), several, or (type, config) pairs.
+        config: the model, or a DstConfig with the model and whatever else the types require. It is for types that come
+            without their own.
+        loss: what to differentiate: a LossFnConfig, or a function of the logits (tokens, vocabulary) that returns one
+            number. If the config has a `trace_config`, that is differentiated instead; the loss is then used only by a
+            trace through a head's value without a downstream node, which is projected on the loss's gradient.
+        ablations: activations or gradients to overwrite while the model runs.
 
     Returns:
-        The results: for each type a tensor a layer, detached.
+        The results: for each type one detached tensor for each layer.
 
     Raises:
-        NothingToDifferentiateError: a type needs a gradient, and there is neither a loss nor a trace.
+        NothingToDifferentiateError: a type needs a gradient, but there is neither a loss nor a trace.
         MissingSettingError: the config lacks what a type is about, such as autoencoders or a node.
+        UnknownNameError: a type does not exist.
         NotOneTokenError: a target or distractor of the loss is not exactly one token.
         PromptError: the prompt is empty, too long, or has ids outside of the vocabulary.
-        InvalidRequestError: a layer, token or component is out of range. (All of these are InvalidRequestErrors or
-            TokenizerErrors, and are raised before the model runs.)
+        InvalidRequestError: a layer, token or component is out of range. All errors are raised before the model runs.
+
+    >>> import neuron_explainer as ne
+    >>> store = ne.derive([5, 17, 3], "mlp_write_norm", ne.load_model("tiny"))
+    >>> store.topk(3, dsts="mlp_write_norm")[0].shape
+    torch.Size([3])
     """
     (store,) = derive_batch([prompt], dsts, config, loss=loss, ablations=ablations)
     return store
@@ -76,22 +87,27 @@ def derive(
 def derive_batch(
     prompts: Sequence[str | Sequence[int] | Tensor],
     dsts: DstOrPair | Iterable[DstOrPair],
-    config: DstConfig | None = None,
+    config: ConfigOrModel | None = None,
     *,
     loss: LossFnConfig | LossFunction | None = None,
     ablations: Sequence[AblationSpec] = (),
 ) -> list[DerivedScalarStore]:
     """Derive scalars from several prompts in one padded pass: the same as `derive` for each, but faster.
 
-    Indices of tokens (of a trace, a node, an ablation) are taken in every prompt.
+    Token positions (of a trace, a node, an ablation) are the same in every prompt.
 
-    Args, Raises: as `derive`.
+    Args:
+        prompts: texts, or sequences of token ids.
+        dsts, config, loss, ablations: as for `derive`.
 
     Returns:
-        The results of each prompt, padding cut away.
+        The results of each prompt, without its padding.
+
+    Raises:
+        As `derive`.
     """
     if isinstance(prompts, str):
-        raise PromptError(f"derive_batch takes several prompts; for the one text {prompts!r:.80} use derive.")
+        raise PromptError(f"derive_batch takes a list of prompts. For the one text {prompts!r:.80} use derive.")
     plan = CapturePlan(parse_requests(dsts, config, loss, ablations))
     model_context = plan.bound.config.get_model_context()
     read = [read_prompt(model_context, prompt) for prompt in prompts]
@@ -114,29 +130,38 @@ def derive_batch(
 
 
 class BatchDeriver:
-    """Derived scalars of many batches: what is recorded is planned once, and results stay on the model's device.
+    """Derive scalars from many batches. The pass is planned once, and results stay on the model's device.
 
     Args:
         model_context: the model.
         dsts: one type, several, or (type, config) pairs.
-        config: whatever else the types need; its model is `model_context`.
+        config: whatever else the types require; its model is `model_context`.
         loss, ablations: as for `derive`.
 
     Raises:
-        As `derive`, apart from what only the prompts can have wrong.
+        As `derive`, apart from errors about prompts; and MisconfiguredError if `config` has another model.
+
+    >>> import neuron_explainer as ne, torch
+    >>> deriver = BatchDeriver(ne.load_model("tiny"), ne.DerivedScalarType.MLP_POST_ACT)
+    >>> results = deriver.run(torch.tensor([[5, 17, 3]]))
     """
 
     @torch.inference_mode(mode=False)
     def __init__(
         self,
         model_context: ModelContext,
-        dsts: DerivedScalarType | Iterable[DerivedScalarType],
-        config: DstConfig | None = None,
+        dsts: DstOrPair | Iterable[DstOrPair],
+        config: ConfigOrModel | None = None,
         *,
         loss: LossFnConfig | LossFunction | None = None,
         ablations: Sequence[AblationSpec] = (),
     ) -> None:
-        config = dataclasses.replace(config or DstConfig(), model_context=model_context)
+        own_config = DstConfig() if config is None else as_config(config)
+        if own_config.model_context not in (None, model_context):
+            raise MisconfiguredError(
+                "The config has another model than this BatchDeriver's model_context. Leave it out of the config."
+            )
+        config = dataclasses.replace(own_config, model_context=model_context)
         self._plan = CapturePlan(parse_requests(dsts, config, loss, ablations))
 
     def run(
@@ -145,11 +170,11 @@ class BatchDeriver:
         """Derive from one batch, without making a GPU wait for the CPU.
 
         Args:
-            tokens: ids, padded on the right.
-            attention_mask: True for real tokens; best on the CPU. None: there is no padding.
+            tokens: token ids, padded on the right.
+            attention_mask: True for real tokens; best on the CPU. None if there is no padding.
 
         Returns:
-            For each type and layer a tensor, (batch, *axes). What stands at padding has no meaning.
+            For each type and layer a tensor, (batch, *axes). Its entries at padding have no meaning.
         """
         _, tensors = _run(self._plan, tokens, attention_mask)
         return {dst: by_layer for (dst, pass_type), by_layer in tensors.items() if pass_type is PassType.FORWARD}
@@ -158,7 +183,7 @@ class BatchDeriver:
 def _run(
     plan: CapturePlan, tokens: Int[Tensor, "batch tokens"], attention_mask: Bool[Tensor, "batch tokens"] | None
 ) -> tuple[PassResult, TensorsByKey]:
-    """Run the model once, then compute layer by layer, letting go of what is not needed any more."""
+    """Run the model once, then compute layer by layer, releasing what is no longer needed."""
     device = plan.bound.model.device
     if attention_mask is None:
         lengths = torch.full((len(tokens),), tokens.shape[1], device=device)
@@ -194,7 +219,7 @@ def _run(
 
 
 def _of_prompt(tensors: TensorsByKey, number: int, n_tokens: int) -> TensorsByKey:
-    """One prompt's part of the batch's results, padding cut away."""
+    """One prompt's part of the batch's results, without its padding."""
     return {
         key: {layer: _cut(tensor, number, key[0], n_tokens) for layer, tensor in by_layer.items()}
         for key, by_layer in tensors.items()
@@ -202,9 +227,9 @@ def _of_prompt(tensors: TensorsByKey, number: int, n_tokens: int) -> TensorsByKe
 
 
 def _cut(tensor: Tensor, number: int, dst: DerivedScalarType, n_tokens: int) -> Tensor:
-    """One prompt's numbers, in memory of their own unless they are all there is in theirs.
+    """One prompt's numbers, copied unless they own their whole storage.
 
-    The pairs of the first n tokens are the first of the flattened lower triangle, so padding is at the end there too.
+    The pairs of the first n tokens come first in the flattened lower triangle, so padding is at the end there too.
     """
     n_pairs = n_tokens * (n_tokens + 1) // 2
     kept = tuple(

@@ -1,6 +1,5 @@
-"""What every index shares: checked fields, JSON in and out, and the check against a model's sizes."""
+"""What all indices share: checked fields, JSON in and out, and the check against a model's sizes."""
 
-import operator
 from collections.abc import Callable, Mapping
 from dataclasses import fields
 from enum import StrEnum
@@ -8,8 +7,10 @@ from typing import Any, ClassVar, Literal, TypeVar, cast
 
 import msgspec
 
-from neuron_explainer.errors import IndexOutOfRangeError, InvalidIndexError, nearest_first
+from neuron_explainer.errors import IndexOutOfRangeError, InvalidIndexError, MisconfiguredError, UnknownNameError
+from neuron_explainer.vocabulary.checks import checked_layer, whole_number
 from neuron_explainer.vocabulary.dimensions import Dimension
+from neuron_explainer.vocabulary.parsing import member_of
 
 TensorIndex = int | Literal["All"] | None
 """One position on an axis; "All" and None both mean the whole axis."""
@@ -20,17 +21,21 @@ SizeOf = Callable[[Dimension], int | None] | Mapping[Dimension, int]
 
 
 def checked_enum(owner: object, field: str, enum: type[EnumT]) -> EnumT:
-    """The field as a member of `enum`, also set on the frozen `owner`; a value's string is taken as well."""
+    """The field as a member of `enum`, from a member, its name or its value; also set on the frozen `owner`."""
     value = getattr(owner, field)
     try:
-        member = enum(value)
-    except ValueError:
-        nearest = ", ".join(nearest_first(str(value), list(enum))[:5])
-        raise InvalidIndexError(
-            f"{type(owner).__name__}: {field} is {value!r}, not a {enum.__name__}. Nearest: {nearest}."
-        ) from None
+        member = member_of(enum, value, field.replace("_", " "))
+    except UnknownNameError as error:
+        raise InvalidIndexError(f"{type(owner).__name__}: {error}") from None
     object.__setattr__(owner, field, member)
     return member
+
+
+def checked_bool(owner: object, field: str, error: type[MisconfiguredError] = InvalidIndexError) -> None:
+    """Refuse a field that is neither True nor False."""
+    value = getattr(owner, field)
+    if not isinstance(value, bool):
+        raise error(f"{type(owner).__name__}: {field} must be True or False, not {value!r:.200}.")
 
 
 def checked_layer_index(owner: Any) -> int | None:
@@ -42,19 +47,14 @@ def checked_layer_index(owner: Any) -> int | None:
 
 
 def checked_integer(owner: object, field: str, value: object) -> int:
-    """`value` as a plain int, if it is one (NumPy's and torch's included) and not negative."""
-    try:
-        number = operator.index(cast("Any", value))
-    except TypeError:
-        number = None
-    if number is None or isinstance(value, bool):
+    """`value` as a plain int, if it is a whole number (NumPy's and torch's included) that is not negative."""
+    number = whole_number(value)
+    if number is None:
         raise InvalidIndexError(
-            f'{type(owner).__name__}: {field} holds {value!r}; an index is an int, or "All" or None for a whole axis.'
+            f'{type(owner).__name__}: {field} holds {value!r}. Give a whole number, or "All" or None for a whole axis.'
         )
     if number < 0:
-        raise InvalidIndexError(
-            f"{type(owner).__name__}: {field} holds {number}; positions count from 0, and negative ones are refused."
-        )
+        raise InvalidIndexError(f"{type(owner).__name__}: {field} holds {number}. Count positions from 0.")
     return number
 
 
@@ -63,7 +63,7 @@ def checked_tensor_indices(owner: Any, dimensions: tuple[Dimension | None, ...])
     value = owner.tensor_indices
     if not isinstance(value, tuple | list):
         raise InvalidIndexError(
-            f"{type(owner).__name__}: tensor_indices is {value!r}; give a tuple with one entry for each of "
+            f"{type(owner).__name__}: tensor_indices is {value!r}. Give a tuple with one entry for each of "
             f"{named_axes(dimensions)}."
         )
     checked = tuple(
@@ -93,8 +93,8 @@ def _subject(owner: object) -> str:
 class JsonForm:
     """JSON in and out for a frozen dataclass whose fields are JSON values, enums, or other such classes."""
 
-    # Such a class checks its fields itself, and takes values that it then converts: an annotation checker that runs
-    # before it (tests use one) has to let them through.
+    # Such a class checks and converts its fields itself, so a checker of annotations (tests use one) must let all
+    # values through.
     __no_type_check__: ClassVar[bool] = True
 
     def to_json(self) -> dict[str, Any]:
@@ -103,24 +103,24 @@ class JsonForm:
 
     @classmethod
     def from_json(cls: type[FormT], data: Mapping[str, Any] | str | bytes) -> FormT:
-        """The index that `data` (a JSON object, or its text) describes.
+        """Make an index from `data`, a JSON object or its text.
 
         Raises:
-            InvalidIndexError: `data` is no JSON object, lacks a field, has one that is not known, or its values
-                contradict each other.
+            InvalidIndexError: `data` is not a JSON object, lacks a field, has an unknown one, or its values contradict
+                each other.
         """
         if isinstance(data, str | bytes):
             try:
                 data = msgspec.json.decode(data)
             except msgspec.DecodeError as error:
-                raise InvalidIndexError(f"{cls.__name__}: this is not JSON: {error}.") from error
+                raise InvalidIndexError(f"{cls.__name__}: the text is not JSON: {error}.") from error
         if not isinstance(data, Mapping):
-            raise InvalidIndexError(f"{cls.__name__}: a JSON object is needed, and this is {data!r:.200}.")
+            raise InvalidIndexError(f"{cls.__name__}: give a JSON object, not {data!r:.200}.")
         kind = cls._class_for(data)
         known = [field.name for field in fields(cast("Any", kind))]
         for key in data:
             if key not in known:
-                raise InvalidIndexError(f"{kind.__name__} has no field {key!r}; it has: {', '.join(known)}.")
+                raise InvalidIndexError(f"{kind.__name__} has no field {key!r}. Its fields are: {', '.join(known)}.")
         try:
             return cast("FormT", kind(**{key: kind._value_from_json(key, value) for key, value in data.items()}))
         except TypeError as error:  # a field is missing
@@ -128,12 +128,12 @@ class JsonForm:
 
     @classmethod
     def _class_for(cls, data: Mapping[str, Any]) -> "type[JsonForm]":
-        """The class of what a JSON object describes; classes with subclasses override this."""
+        """The class to make from a JSON object; classes with subclasses override this."""
         return cls
 
     @classmethod
     def _value_from_json(cls, field: str, value: Any) -> Any:
-        """One field's value; classes that hold other such classes override this."""
+        """One field's value; classes with fields of other such classes override this."""
         return value
 
 
@@ -155,17 +155,14 @@ def check_within_sizes(
     n_layers: int,
     size_of: SizeOf,
 ) -> None:
-    """Raises IndexOutOfRangeError if the layer or a position is beyond what the model and the prompt have."""
-    if layer_index is not None and layer_index >= n_layers:
-        raise IndexOutOfRangeError(
-            f"{subject}: there is no layer {layer_index}; the model has layers 0 to {n_layers - 1}."
-        )
+    """Raise IndexOutOfRangeError if the model does not have the layer, or the model or prompt not the position."""
+    if layer_index is not None:
+        checked_layer(layer_index, n_layers, f"{subject}: the model", IndexOutOfRangeError)
     for entry, dimension in zip(tensor_indices, dimensions, strict=True):
         if not isinstance(entry, int) or dimension is None:
             continue
         size = size_of.get(dimension) if isinstance(size_of, Mapping) else size_of(dimension)
         if size is not None and entry >= size:
             raise IndexOutOfRangeError(
-                f"{subject}: position {entry} on the axis {dimension.value} is out of range; it has {size} "
-                f"(0 to {size - 1})."
+                f"{subject}: position {entry} on the axis {dimension.value} is out of range. Choose 0 to {size - 1}."
             )

@@ -1,45 +1,49 @@
-"""What a backward pass from the logits starts from: a loss of the last token's logits, or any function of them."""
+"""Losses, from which a backward pass starts: by name, of the last token's logits; or any function of the logits."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from numbers import Integral
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from neuron_explainer.activations.derived_scalars.index_fields import JsonForm
-from neuron_explainer.errors import MisconfiguredError
+from neuron_explainer.errors import MisconfiguredError, UnknownNameError
+from neuron_explainer.vocabulary.checks import whole_number
+from neuron_explainer.vocabulary.parsing import member_of
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 LossFunction = Callable[["Tensor"], "Tensor"]
-"""Takes the logits of one prompt, (tokens, vocabulary), and gives one number to differentiate."""
+"""Takes the logits of one prompt, (tokens, vocabulary), and returns one number as a tensor."""
 
 
 class LossFnName(StrEnum):
-    """The losses that can be asked for by name; all look at the last token's logits."""
+    """The losses that have a name. All look at the last token's logits."""
 
     LOGIT_DIFF = "logit_diff"
-    """The mean of the target tokens' logits minus the mean of the distractors'; without distractors, the former."""
+    """The mean of the target tokens' logits, minus the mean of the distractors' if there are any."""
     LOGIT_MINUS_MEAN = "logit_minus_mean"
     """The mean of the target tokens' logits minus the mean of all logits."""
     PROBS = "probs"
     """The sum of the target tokens' probabilities."""
     ZERO = "zero"
-    """0: for a backward pass whose gradients come from ablations of gradients alone."""
+    """0: for a backward pass whose only gradients are those that ablations write."""
 
 
 @dataclass(frozen=True)
 class LossFnConfig(JsonForm):
-    """A loss by name, with the tokens that it is about.
+    """A loss by name, with its tokens.
 
     Attributes:
-        name: which loss; its value will do as well.
-        target_tokens: tokens, each as text that is exactly one token of the model (mind leading spaces), or as id.
-        distractor_tokens: what LOGIT_DIFF holds against the targets; for the others, none.
+        name: the loss: a LossFnName, its name or its value.
+        target_tokens: one token or several, each as text that is exactly one token (mind leading spaces), or as id.
+        distractor_tokens: for LOGIT_DIFF (only), the tokens to compare the targets with.
 
     Raises:
-        MisconfiguredError: the tokens are not those that the loss needs.
+        MisconfiguredError: the loss does not exist, or does not go with these tokens.
+
+    >>> LossFnConfig("logit_diff", [" cat"], [" dog"]).name
+    <LossFnName.LOGIT_DIFF: 'logit_diff'>
     """
 
     name: LossFnName
@@ -48,36 +52,45 @@ class LossFnConfig(JsonForm):
 
     def __post_init__(self) -> None:
         try:
-            object.__setattr__(self, "name", LossFnName(self.name))
-        except ValueError:
-            raise MisconfiguredError(f"There is no loss {self.name!r}; there is: {', '.join(LossFnName)}.") from None
+            object.__setattr__(self, "name", member_of(LossFnName, self.name, "loss"))
+        except UnknownNameError as error:
+            raise MisconfiguredError(str(error)) from None
         for which in ("target_tokens", "distractor_tokens"):
             tokens = getattr(self, which)
             if isinstance(tokens, str):
-                raise MisconfiguredError(f"{which} is the text {tokens!r}; give a list of tokens: [{tokens!r}].")
-            tokens = tuple(tokens or ()) if tokens is None or isinstance(tokens, Iterable) else (tokens,)
-            for token in tokens:
-                if not isinstance(token, str | Integral) or isinstance(token, bool):
-                    raise MisconfiguredError(f"{which} holds {token!r}; a token is given as its text or as its id.")
-            object.__setattr__(self, which, tuple(token if isinstance(token, str) else int(token) for token in tokens))
+                raise MisconfiguredError(f"{which} is the text {tokens!r}. Give a list of tokens: [{tokens!r}].")
+            object.__setattr__(self, which, _checked_tokens(which, tokens))
         if self.name is LossFnName.ZERO:
             if self.target_tokens or self.distractor_tokens:
-                raise MisconfiguredError("The loss ZERO is about no tokens: give no targets and no distractors.")
+                raise MisconfiguredError("The loss zero takes no tokens: give neither targets nor distractors.")
         elif not self.target_tokens:
             raise MisconfiguredError(f"The loss {self.name.value} needs at least one target token.")
         if self.distractor_tokens and self.name is not LossFnName.LOGIT_DIFF:
             raise MisconfiguredError(
-                f"Only {LossFnName.LOGIT_DIFF.value} has distractor tokens; {self.name.value} was given "
+                f"Only {LossFnName.LOGIT_DIFF.value} has distractor tokens, not {self.name.value}. It was given "
                 f"{list(self.distractor_tokens)}."
             )
+
+
+def _checked_tokens(which: str, tokens: object) -> tuple[str | int, ...]:
+    """Tokens as texts and plain ints; one id alone is taken as well."""
+    if tokens is None:
+        return ()
+    checked: list[str | int] = []
+    for token in tokens if isinstance(tokens, Iterable) and whole_number(tokens) is None else (tokens,):
+        number = whole_number(token)
+        if not isinstance(token, str) and number is None:
+            raise MisconfiguredError(f"{which} holds {token!r}. Give each token as its text or its id.")
+        checked.append(token if isinstance(token, str) else cast("int", number))
+    return tuple(checked)
 
 
 def last_token_loss(name: LossFnName, logits: "Tensor", targets: "Tensor", distractors: "Tensor") -> "Tensor":
     """The loss of each prompt.
 
     Args:
-        name: which loss.
-        logits: the last token's, (prompts, vocabulary).
+        name: the loss.
+        logits: the last token's logits, (prompts, vocabulary).
         targets: token ids, (targets,).
         distractors: token ids, (distractors,); may be empty.
 

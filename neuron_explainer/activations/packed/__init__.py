@@ -1,1 +1,1 @@
-"""The packed layout of a neuron dataset: one safetensors file a layer, from which one record is read as a slice."""
+"""The packed layout of a neuron dataset: one safetensors file per layer, from which a record is read as a slice."""

@@ -1,11 +1,14 @@
-"""One layer's file of a packed dataset, open for reading records from it by slices."""
+"""One layer of a packed dataset, read record by record: from its file by slices, or from arrays in memory."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from operator import itemgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from neuron_explainer.activations.packed.layout import DatasetInfo, layout_problem
+from numpy.typing import NDArray
+
+from neuron_explainer.activations.packed.layout import DatasetInfo
+from neuron_explainer.activations.packed.rules import layout_problem
 from neuron_explainer.activations.record_json import finite_or_none
 from neuron_explainer.activations.records import ActivationRecord, Histogram, NeuronId, NeuronRecord
 from neuron_explainer.errors import MalformedDatasetError, MalformedRecordError
@@ -14,34 +17,49 @@ from neuron_explainer.storage.tensor_views import tensor_views
 _MOST_RECORD_BYTES = 256 * 2**20
 
 
-class PackedLayerFile:
-    """One layer's file, memory-mapped, its names, dtypes and shapes checked; its values are, record by record."""
+class ExampleWindow(NamedTuple):
+    """An example as the arrays have it: tokens `start` to `start + length` of a sequence, and their activations."""
 
-    def __init__(self, path: Path, layer: int, info: DatasetInfo, token_strings: Sequence[str]) -> None:
-        self.path = path
+    sequence: int
+    start: int
+    length: int
+    activations: NDArray[Any]
+
+
+class PackedLayerReader:
+    """Reads records from one layer's arrays, in memory or in a file. Values are checked when a record is read.
+
+    Attributes:
+        layer: the layer's index.
+        info: the dataset.
+        token_strings: the token of every id.
+        sequences: token ids, (sequences, context).
+        sequence_lengths: the number of tokens of each sequence.
+        path: the file of the arrays; None: they are in memory.
+    """
+
+    def __init__(
+        self,
+        tensors: Mapping[str, NDArray[Any]],
+        layer: int,
+        info: DatasetInfo,
+        token_strings: Sequence[str],
+        path: Path | None = None,
+    ) -> None:
+        """`tensors` has the names, dtypes and shapes of the layout, as `PackedLayer.tensors` does."""
+        self._tensors = tensors
         self.layer = layer
         self.info = info
         self.token_strings = token_strings
-        try:
-            self._tensors = tensor_views(path)
-        except ValueError as error:
-            raise self._malformed(str(error)) from None
-        described = {name: (array.dtype.name, array.shape) for name, array in self._tensors.items()}
-        problem = layout_problem(described, info)
-        if problem is None:
-            record_bytes = sum(array[:1].nbytes for array in self._tensors.values())
-            if record_bytes > _MOST_RECORD_BYTES:
-                problem = f"one record takes {record_bytes:,} bytes"
-        if problem is not None:
-            raise self._malformed(problem)
-        self._sequences = self._tensors["sequences"]
-        self._lengths = self._tensors["sequence_lengths"]
+        self.path = path
+        self.sequences = tensors["sequences"]
+        self.sequence_lengths = tensors["sequence_lengths"]
 
     def record(self, index: int) -> NeuronRecord:
-        """The record of one component, whose index is one.
+        """The record of one component; the index must be valid.
 
         Raises:
-            MalformedDatasetError: what the file says of it is not sound.
+            MalformedDatasetError: the arrays have invalid values for it.
         """
         try:
             return self._record(index)
@@ -65,44 +83,97 @@ class PackedLayerFile:
             most_positive_activation_records=self._examples("top", index),
             activation_frequency=None if frequency is None else finite_or_none(frequency),
             histogram=None if counts is None else Histogram(self._row("histogram_edges", index), counts),
-            source=str(self.path),
+            source=None if self.path is None else str(self.path),
         )
 
     def _row(self, name: str, index: int) -> Any:
-        """A component's numbers, as Python has them; None where the file has no such tensor."""
+        """A component's row of a tensor, as Python numbers; None if the file lacks the tensor."""
         array = self._tensors.get(name)
         return None if array is None else array[index].tolist()
 
     def _buckets(self, index: int) -> list[list[ActivationRecord]]:
-        n_buckets = self._tensors["quantile_sequence"].shape[1]
-        return [self._examples("quantile", (index, bucket)) for bucket in range(n_buckets)]
+        return [self._examples("quantile", at) for at in self._rows_of("quantile", index)]
 
-    def _examples(self, group: str, at: int | tuple[int, int]) -> list[ActivationRecord]:
+    def windows(self, index: int) -> dict[str, list[ExampleWindow]]:
+        """A component's examples by kind: "top", "random" and perhaps "quantile" (those of all buckets).
+
+        Raises:
+            MalformedDatasetError: a window does not lie within its sequence.
+        """
+        kinds = [kind for kind in ("top", "random", "quantile") if f"{kind}_sequence" in self._tensors]
+        try:
+            return {
+                kind: [window for at in self._rows_of(kind, index) for window in self._windows(kind, at)]
+                for kind in kinds
+            }
+        except MalformedRecordError as error:
+            raise self._malformed(f"component {index}: {error.problem}") from None
+
+    def _rows_of(self, kind: str, index: int) -> list[int | tuple[int, int]]:
+        """The rows of the arrays that have a component's examples of one kind: one, or one for each bucket."""
+        if kind != "quantile":
+            return [index]
+        return [(index, bucket) for bucket in range(self._tensors["quantile_sequence"].shape[1])]
+
+    def _windows(self, group: str, at: int | tuple[int, int]) -> Iterator[ExampleWindow]:
         """The examples of one kind of a component, or of one bucket of it."""
         sequences, starts, lengths = (
             self._tensors[f"{group}_{part}"][at].tolist() for part in ("sequence", "start", "length")
         )
         activations = self._tensors[f"{group}_activations"][at]
-        return [
-            self._example(sequence, start, length, activations[place])
-            for place, (sequence, start, length) in enumerate(zip(sequences, starts, lengths, strict=True))
-            if sequence != -1
-        ]
+        for slot, (sequence, start, length) in enumerate(zip(sequences, starts, lengths, strict=True)):
+            if sequence != -1:
+                yield self._window(sequence, start, length, activations[slot])
 
-    def _example(self, sequence: int, start: int, length: int, activations: Any) -> ActivationRecord:
-        if not 0 <= sequence < len(self._lengths):
-            raise MalformedRecordError(f"an example is from sequence {sequence}, of {len(self._lengths)}")
-        end, sequence_length = start + length, int(self._lengths[sequence])
+    def _window(self, sequence: int, start: int, length: int, activations: NDArray[Any]) -> ExampleWindow:
+        if not 0 <= sequence < len(self.sequence_lengths):
+            raise MalformedRecordError(
+                f"an example is from sequence {sequence}, but there are {len(self.sequence_lengths)} sequences"
+            )
+        end, sequence_length = start + length, int(self.sequence_lengths[sequence])
         if start < 0 or length < 1 or end > sequence_length or sequence_length > self.info.context_length:
-            raise MalformedRecordError(f"tokens {start} to {end} of a sequence of {sequence_length} are no window")
+            raise MalformedRecordError(
+                f"an example's window, tokens {start} to {end}, exceeds its sequence of {sequence_length}"
+            )
         n_activations = self.info.n_activations(length)
         if n_activations > len(activations):
             raise MalformedRecordError(f"an example of {length} tokens has {len(activations)} activations")
-        ids = self._sequences[sequence, start:end].tolist()
+        return ExampleWindow(sequence, start, length, activations[:n_activations])
+
+    def _examples(self, group: str, at: int | tuple[int, int]) -> list[ActivationRecord]:
+        return [self._example(window) for window in self._windows(group, at)]
+
+    def _example(self, window: ExampleWindow) -> ActivationRecord:
+        ids = self.sequences[window.sequence, window.start : window.start + window.length].tolist()
         if min(ids) < 0 or max(ids) >= len(self.token_strings):
-            raise MalformedRecordError(f"sequence {sequence} holds an unknown token id, of {len(self.token_strings)}")
-        tokens = list(itemgetter(*ids)(self.token_strings)) if length > 1 else [self.token_strings[ids[0]]]
-        return ActivationRecord(tokens, activations[:n_activations].tolist())
+            raise MalformedRecordError(
+                f"sequence {window.sequence} has a token id that is not from 0 to {len(self.token_strings) - 1}"
+            )
+        tokens = list(itemgetter(*ids)(self.token_strings)) if len(ids) > 1 else [self.token_strings[ids[0]]]
+        return ActivationRecord(tokens, window.activations.tolist())
 
     def _malformed(self, problem: str) -> MalformedDatasetError:
-        return MalformedDatasetError(problem, str(self.path))
+        return MalformedDatasetError(problem, str(self.path or "arrays in memory"))
+
+
+class PackedLayerFile(PackedLayerReader):
+    """One layer's file, memory-mapped. Names, dtypes and shapes are checked when it is opened."""
+
+    def __init__(self, path: Path, layer: int, info: DatasetInfo, token_strings: Sequence[str]) -> None:
+        """Open the file.
+
+        Raises:
+            MalformedDatasetError: the file is not a safetensors file, or its tensors do not have the layout's form.
+        """
+        try:
+            tensors = tensor_views(path)
+        except ValueError as error:
+            raise MalformedDatasetError(str(error), str(path)) from None
+        problem = layout_problem({name: (array.dtype.name, array.shape) for name, array in tensors.items()}, info)
+        if problem is None:
+            record_bytes = sum(array[:1].nbytes for array in tensors.values())
+            if record_bytes > _MOST_RECORD_BYTES:
+                problem = f"one record takes {record_bytes:,} bytes, over the limit of {_MOST_RECORD_BYTES:,}"
+        if problem is not None:
+            raise MalformedDatasetError(problem, str(path))
+        super().__init__(tensors, layer, info, token_strings, path)

@@ -1,1 +1,1 @@
-"""Texts, and how they are cut into sequences of tokens."""
+"""Texts, and the sequences of tokens that they are cut into."""

@@ -1,4 +1,4 @@
-"""From what was found to the arrays of the packed layout."""
+"""From a collation to the arrays of the packed layout."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -9,20 +9,21 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from neuron_explainer.activations.packed.layout import PackedExamples, PackedLayer
+from neuron_explainer.collation.settings import DEFAULT_ACTIVATION_DTYPE, ActivationDtype
 from neuron_explainer.collation.statistics.collation import Collation
-from neuron_explainer.collation.statistics.entries import Entries
+from neuron_explainer.collation.statistics.entry_kind import EntryKind
 from neuron_explainer.collation.statistics.examples import KeptExamples
 from neuron_explainer.collation.statistics.layer_state import LayerState
 from neuron_explainer.collation.statistics.sequence_table import SequenceTable
 
 _LARGEST_FLOAT16 = 65504.0
 _SMALLEST_PEAK_FOR_FLOAT16 = 2.0**-10
-"""Below this the activations around a peak would lose digits to float16's limited range."""
+"""With smaller peaks, float16's limited range would cost the activations digits."""
 
 
 @dataclass(frozen=True)
 class _Group:
-    """Examples of one kind: which sequence, where in it, and the activations; leading axes (components, …)."""
+    """Examples of one kind: the sequence, the window in it, and the activations. Leading axes: (components, …)."""
 
     sequence: NDArray[np.int64]
     start: NDArray[np.int32]
@@ -30,17 +31,19 @@ class _Group:
     activations: NDArray[np.float32]
 
 
-def packed_layer(collation: Collation, layer: int, *, activation_dtype: str = "auto") -> PackedLayer:
+def packed_layer(
+    collation: Collation, layer: int, *, activation_dtype: ActivationDtype = DEFAULT_ACTIVATION_DTYPE
+) -> PackedLayer:
     """One layer of the dataset.
 
     Args:
-        collation: of all sequences.
+        collation: the collation of all sequences.
         layer: one of its layers.
-        activation_dtype: "float16", "float32", or "auto": float16 unless it would lose digits, because the layer has
-            activations that it cannot hold or none larger than 2^-10.
+        activation_dtype: dtype of the examples' activations. "auto" chooses float16 if the largest one lies between
+            2^-10 and 65,504 (or is 0), else float32.
     """
     state, settings = collation.layers[layer], collation.settings
-    by_pair = collation.entries is Entries.TOKEN_PAIRS
+    by_pair = collation.entry_kind is EntryKind.TOKEN_PAIRS
     top = _group(state.top.in_order(), slice(None), by_pair)
     sample = state.sample.in_order()
     random = _group(sample, slice(settings.random_k), by_pair)
@@ -67,7 +70,7 @@ def packed_layer(collation: Collation, layer: int, *, activation_dtype: str = "a
 
 def _group(examples: KeptExamples, slots: slice, by_pair: bool) -> _Group:
     length = _numpy(examples.length[:, slots]).astype(np.int64)
-    # Examples by token pair always are whole sequences: n(n + 1)/2 activations are n tokens.
+    # Examples by token pair are whole sequences: n tokens have n(n + 1)/2 activations.
     n_tokens = ((np.sqrt(8 * length + 1) - 1) / 2).round().astype(np.int64) if by_pair else length
     longest = int(length.max(initial=1))
     return _Group(
@@ -81,10 +84,10 @@ def _group(examples: KeptExamples, slots: slice, by_pair: bool) -> _Group:
 def _quantile_groups(
     state: LayerState, sample: KeptExamples, collation: Collation, by_pair: bool
 ) -> tuple[_Group | None, NDArray[np.float32] | None]:
-    """The random examples after the first `random_k`, in groups of equal size by their peaks, and the groups' borders.
+    """The random examples after the first `random_k`, in groups of equal size by peak, and the groups' boundaries.
 
-    Border i is the largest peak of group i; the last one is the largest activation of all. When there are too few
-    sequences for full groups, groups have fewer examples each.
+    Boundary i is the largest peak of group i; the last one is the largest activation of all. With too few sequences
+    the groups have fewer examples.
     """
     settings = collation.settings
     n_groups, each = settings.quantiles, settings.examples_per_quantile
@@ -94,15 +97,15 @@ def _quantile_groups(
     peaks = _numpy(sample.peak[:, settings.random_k :])
     n_components, n_slots = peaks.shape
     present = rest.sequence >= 0
-    # Every component has seen the same sequences, so all have equally many.
+    # Every component saw the same sequences, so all have the same number of examples.
     n_present = int(present.sum(axis=1).max(initial=0))
     order = np.argsort(np.where(present, peaks, np.inf), axis=1, kind="stable")
     borders = np.linspace(0, n_present, n_groups + 1).round().astype(int)
-    place = np.full((n_groups, each), n_slots)  # the slot of the order each place of a group takes; n_slots: none
+    slots = np.full((n_groups, each), n_slots)  # for each member of each group its rank by peak; n_slots: no member
     for number in range(n_groups):
         members = np.arange(borders[number], borders[number + 1])
-        place[number, : len(members)] = members
-    taken = np.concatenate([order, np.full((n_components, 1), n_slots)], axis=1)[:, place.ravel()]
+        slots[number, : len(members)] = members
+    taken = np.concatenate([order, np.full((n_components, 1), n_slots)], axis=1)[:, slots.ravel()]
     rows = np.arange(n_components)[:, None]
 
     def pick(array: NDArray[Any], absent: int) -> NDArray[Any]:
@@ -114,7 +117,7 @@ def _quantile_groups(
     picked_peaks = pick(peaks, 0)
     absent = pick(rest.sequence, -1) < 0
     boundaries = np.where(absent, -np.inf, picked_peaks).max(axis=2)
-    # A group without examples ends where the one before it ends.
+    # A group without examples ends where the group before it ends.
     boundaries = np.maximum.accumulate(boundaries, axis=1)
     boundaries[:, -1] = _numpy(state.histogram.highest)
     lowest = _numpy(state.histogram.lowest)[:, None]
@@ -128,7 +131,7 @@ def _quantile_groups(
     return group, boundaries
 
 
-def _activation_dtype(asked: str, groups: list[_Group]) -> type[np.float16] | type[np.float32]:
+def _activation_dtype(asked: ActivationDtype, groups: list[_Group]) -> type[np.float16] | type[np.float32]:
     if asked != "auto":
         return np.float16 if asked == "float16" else np.float32
     largest = max(float(np.abs(group.activations).max(initial=0.0)) for group in groups)
@@ -159,7 +162,7 @@ def _sequences(
 
 
 def _narrowed(array: NDArray[Any], narrow: type[np.signedinteger[Any]] = np.int16) -> NDArray[Any]:
-    """The same integers in half the space, where all of them fit."""
+    """The integers in a narrower dtype, if all of them fit."""
     return array.astype(narrow) if array.max(initial=0) <= np.iinfo(narrow).max else array
 
 

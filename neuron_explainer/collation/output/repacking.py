@@ -1,4 +1,4 @@
-"""Records, as they are read from JSON, gathered into the arrays of the packed layout."""
+"""From records read as JSON to the arrays of the packed layout."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -10,18 +10,19 @@ from numpy.typing import NDArray
 from neuron_explainer.activations.attention_utils import attended_window
 from neuron_explainer.activations.packed.layout import DatasetInfo, PackedExamples, PackedLayer
 from neuron_explainer.activations.records import ActivationRecord, NeuronRecord
+from neuron_explainer.collation.settings import ConvertedDtype
 from neuron_explainer.errors import MalformedRecordError
 
 
 @dataclass
 class Survey:
-    """What all records of a dataset have to have in common: tokens by id, and the longest example.
+    """What the packed layout needs to know of all records beforehand.
 
     Attributes:
         vocabulary: the id of every token that occurs.
         longest: how many tokens the longest example has.
-        by_pair: whether activations are one a token pair.
-        attended_window: how many tokens a token attends to at most, where examples show that there is such a limit.
+        by_pair: whether there is one activation for each token pair.
+        attended_window: how many tokens a token attends to at most; None: all earlier ones.
     """
 
     vocabulary: dict[str, int] = field(default_factory=dict)
@@ -30,10 +31,10 @@ class Survey:
     attended_window: int | None = None
 
     def add(self, record: NeuronRecord) -> None:
-        """Take a record into account.
+        """Include a record.
 
         Raises:
-            MalformedRecordError: its attended-to window is not that of the records before it.
+            MalformedRecordError: its attended window differs from that of earlier records.
         """
         for example in _all_examples(record):
             n_tokens = len(example.tokens)
@@ -46,8 +47,8 @@ class Survey:
                 if window < n_tokens:
                     if self.attended_window not in (None, window):
                         raise MalformedRecordError(
-                            f"{record.neuron_id} attends to {window} tokens at most, earlier ones to "
-                            f"{self.attended_window}; a packed dataset has one such limit"
+                            f"{record.neuron_id} attends to at most {window} tokens, but earlier records to at most "
+                            f"{self.attended_window}. A packed dataset has one limit for all"
                         )
                     self.attended_window = window
 
@@ -61,15 +62,19 @@ def _all_examples(record: NeuronRecord) -> Iterator[ActivationRecord]:
 
 @dataclass
 class Packer:
-    """Gathers the records of one layer; the same window of tokens is stored once."""
+    """Packs the records of one layer. Equal token windows are stored once."""
 
     info: DatasetInfo
     vocabulary: dict[str, int]
-    activation_dtype: str
+    activation_dtype: ConvertedDtype
     sequences: dict[tuple[int, ...], int] = field(default_factory=dict)
 
     def pack(self, records: list[NeuronRecord]) -> PackedLayer:
-        """The layer's arrays."""
+        """The layer's arrays.
+
+        Raises:
+            MalformedRecordError: the records differ in quantiles, histogram sizes or activations per token.
+        """
         top = self._examples([[record.most_positive_activation_records] for record in records])
         random = self._examples([[record.random_sample] for record in records])
         has_quantiles = any(record.random_sample_by_quantile for record in records)
@@ -105,7 +110,7 @@ class Packer:
         lengths = {len(record.quantile_boundaries or []) for record in records}
         if len(lengths) > 1:
             raise MalformedRecordError(
-                f"the components of a layer have different numbers of quantiles: {sorted(lengths)}"
+                f"the components of a layer have different numbers of quantile boundaries: {sorted(lengths)}"
             )
         return np.array([record.quantile_boundaries or [] for record in records], dtype=np.float32)
 
@@ -120,16 +125,16 @@ class Packer:
         activations = np.zeros((*shape, max(widths, default=1)), dtype=dtype)
         for component, buckets in enumerate(buckets_by_record):
             for number, bucket in enumerate(buckets):
-                for place, example in enumerate(bucket):
-                    where = (component, number, place)
+                for slot, example in enumerate(bucket):
+                    where = (component, number, slot)
                     tokens = tuple(self.vocabulary[token] for token in example.tokens)
                     sequence[where] = self.sequences.setdefault(tokens, len(self.sequences))
                     length[where] = len(tokens)
                     if len(example.activations) != self.info.n_activations(len(tokens)):
                         raise MalformedRecordError(
                             f"component {component} has an example of {len(tokens)} tokens with "
-                            f"{len(example.activations)} activations; the others have "
-                            f"{self.info.n_activations(len(tokens))} for so many"
+                            f"{len(example.activations)} activations; it should have "
+                            f"{self.info.n_activations(len(tokens))}"
                         )
                     activations[where][: len(example.activations)] = example.activations
         return PackedExamples(sequence, np.zeros_like(sequence), length, activations)
@@ -143,7 +148,7 @@ def _without_buckets(examples: PackedExamples) -> PackedExamples:
 
 def _stacked(rows: list[list[Any]], dtype: type[np.generic]) -> NDArray[Any]:
     if len({len(row) for row in rows}) > 1:
-        raise MalformedRecordError("the components of a layer have histograms of different sizes")
+        raise MalformedRecordError("the components of a layer have histograms with different numbers of bins")
     return np.array(rows, dtype=dtype)
 
 

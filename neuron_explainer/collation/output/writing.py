@@ -1,43 +1,49 @@
-"""A finished collation, written as a dataset that is wholly there or not at all."""
+"""Write a finished collation as a dataset. Its folder appears only when it is complete."""
 
 import os
 import shutil
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
 from neuron_explainer.activations.activations import save_neuron
-from neuron_explainer.activations.packed.dataset import (
-    DatasetInfo,
-    PackedDataset,
-    write_packed_dataset_info,
-    write_packed_layer,
-)
-from neuron_explainer.activations.packed.layout import INFO_FILE_NAME
+from neuron_explainer.activations.packed.dataset import PackedDataset
+from neuron_explainer.activations.packed.layout import INFO_FILE_NAME, DatasetInfo
+from neuron_explainer.activations.packed.writing import write_packed_dataset_info, write_packed_layer
 from neuron_explainer.collation.output.packing import packed_layer
-from neuron_explainer.collation.runs.local import Corpus, Job
-from neuron_explainer.collation.runs.saved_state import raise_if_disk_full
+from neuron_explainer.collation.runs.job import CorpusSummary, Job
+from neuron_explainer.collation.settings import ActivationDtype, Layout
 from neuron_explainer.collation.statistics.collation import Collation
-from neuron_explainer.collation.statistics.entries import Entries
+from neuron_explainer.collation.statistics.entry_kind import EntryKind
 from neuron_explainer.errors import DatasetExistsError, InvalidRequestError
 from neuron_explainer.models.model_context import ModelContext
 from neuron_explainer.storage.atomic import write_bytes_atomically
+from neuron_explainer.storage.disk_full import raise_if_disk_full
 
-Layout = Literal["packed", "json"]
 JSON_INFO_FILE_NAME = "collated.json"
-"""What the JSON layout, which has no place of its own for it, keeps the dataset's description in."""
+"""The file of a JSON dataset that describes it; the public JSON layout has none of its own."""
 
 
 def dataset_info(
-    job: Job, collation: Collation, corpus: Corpus, model_context: ModelContext, *, short_name: str, corpus_name: str
+    job: Job,
+    collation: Collation,
+    corpus: CorpusSummary,
+    model_context: ModelContext,
+    *,
+    short_name: str,
+    corpus_name: str,
 ) -> DatasetInfo:
-    """What `dataset.json` says of the dataset. Nothing in it depends on when or how long the run was."""
+    """The contents of `dataset.json`. They do not depend on the time or duration of the run.
+
+    Raises:
+        InvalidRequestError: the layers have different numbers of components.
+    """
     settings = job.settings
     sizes = {layer: len(state.component) for layer, state in collation.layers.items()}
     if len(set(sizes.values())) > 1:
         raise InvalidRequestError(
-            f"The layers have different numbers of components ({sizes}), and a dataset has one: collate them apart."
+            f"The layers have different numbers of components: {sizes}. Collate them as separate datasets."
         )
     described = settings.dst.value.replace("_", " ")
     return DatasetInfo(
@@ -49,7 +55,7 @@ def dataset_info(
         layer_indices=sorted(collation.layers),
         n_components=next(iter(sizes.values())),
         context_length=settings.context_length,
-        is_by_token_pair=job.entries is Entries.TOKEN_PAIRS,
+        is_by_token_pair=job.entry_kind is EntryKind.TOKEN_PAIRS,
         dimensions=[axis.value for axis in settings.dst.shape_spec_per_token_sequence],
         tokenizer_hash=model_context.tokenizer.fingerprint,
         corpus=corpus_name,
@@ -65,12 +71,12 @@ def write_dataset(
     token_strings: list[str],
     *,
     layout: Layout,
-    activation_dtype: str,
+    activation_dtype: ActivationDtype,
 ) -> None:
-    """Write a dataset in a folder of its own, and give it its name when it is complete.
+    """Write a dataset in the work folder, and move it to `path` when it is complete.
 
     Raises:
-        OutOfSpaceError: the disk is full; the checkpoint is still there.
+        OutOfSpaceError: the disk is full; the saved state is intact.
     """
     building = work_folder / "dataset"
     shutil.rmtree(building, ignore_errors=True)
@@ -83,11 +89,11 @@ def write_dataset(
         if layout == "json":
             write_json_dataset(packed, building)
             shutil.rmtree(packed)
-        give_name(building, path)
+        move_into_place(building, path)
 
 
 def write_json_dataset(packed: str | os.PathLike[str], path: str | os.PathLike[str]) -> None:
-    """Write a packed dataset's records as one JSON file a component, `{layer}/{index}.json`."""
+    """Write a packed dataset's records as JSON files, one a component: `{layer}/{index}.json`."""
     dataset = PackedDataset.open(packed)
     for layer in dataset.info.layer_indices:
         for index in range(dataset.n_components(layer)):
@@ -96,23 +102,28 @@ def write_json_dataset(packed: str | os.PathLike[str], path: str | os.PathLike[s
     write_bytes_atomically(Path(path) / JSON_INFO_FILE_NAME, described)
 
 
-def give_name(building: Path, path: Path) -> None:
-    """Let a complete folder take the place of an empty one, or of none."""
+def move_into_place(building: Path, path: Path) -> None:
+    """Move a complete folder to `path`, where there is nothing or an empty folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    if path.is_dir() and not any(path.iterdir()):
+    if path.is_dir():
         path.rmdir()
     os.replace(building, path)
 
 
-def info_of_finished(path: Path) -> dict[str, Any] | None:
-    """The provenance of the dataset in a folder; None if there is nothing in it.
+def is_vacant(path: Path) -> bool:
+    """Whether a dataset can be made at `path`: nothing is there, or an empty folder."""
+    return not path.exists() or (path.is_dir() and not any(path.iterdir()))
+
+
+def provenance_of_finished(path: Path) -> dict[str, Any] | None:
+    """The provenance of the dataset in a folder; None if nothing is there.
 
     Raises:
-        DatasetExistsError: there is something else in it.
+        DatasetExistsError: something else is there.
     """
-    if not path.exists() or (path.is_dir() and not any(path.iterdir())):
+    if is_vacant(path):
         return None
     for name in (INFO_FILE_NAME, JSON_INFO_FILE_NAME):
         if (path / name).is_file():
             return msgspec.json.decode((path / name).read_bytes(), type=DatasetInfo).provenance
-    raise DatasetExistsError(f"{path} is there already and is no dataset made by collate: choose another folder.")
+    raise DatasetExistsError(f"{path} exists, but it is not a dataset made by collate. Choose another folder.")

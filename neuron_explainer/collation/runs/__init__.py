@@ -1,1 +1,1 @@
-"""One pass over the texts: on this machine or on Ray, with saved state, so that a stopped run can go on."""
+"""One pass over the texts, on this machine or on Ray; its state is saved, so that a stopped run can go on."""

@@ -1,4 +1,4 @@
-"""How far a run is: a bar on a terminal or in a notebook, a line now and then elsewhere."""
+"""A run's progress: a bar on a terminal or in a notebook, a log line every ten seconds elsewhere."""
 
 import logging
 import sys
@@ -10,10 +10,10 @@ _SECONDS_BETWEEN_LINES = 10.0
 
 
 class Progress:
-    """Counts tokens, and tells tokens per second and the time left as well as they can be known.
+    """Counts tokens, and shows tokens per second and an estimate of the time left.
 
     Attributes:
-        n_tokens: how many tokens were run, those of an earlier process included.
+        n_tokens: how many tokens ran through the model, those of an earlier process included.
     """
 
     def __init__(
@@ -26,16 +26,16 @@ class Progress:
         """Begin to count.
 
         Args:
-            show: True shows a bar, False nothing at all; None a bar where someone can see it, and log lines elsewhere.
-            max_tokens: how many there will be at most, if there is a limit.
-            n_characters: about how many characters the texts have, if that is known.
+            show: True: a bar; False: nothing; None: a bar on a terminal or in a notebook, log lines elsewhere.
+            max_tokens: the limit of tokens; None: no limit.
+            n_characters: about how many characters the texts have; None: unknown.
         """
         self.n_tokens = 0
         self._max_tokens = max_tokens
         self._n_characters = n_characters
         self._began_with = 0
         self._began_at = self._last_line_at = time.monotonic()
-        self._logs = show is None and not _someone_is_looking()
+        self._logs = show is None and not _is_interactive()
         self._bar: Any = None
         if show or (show is None and not self._logs):
             from tqdm.auto import tqdm
@@ -43,7 +43,7 @@ class Progress:
             self._bar = tqdm(desc="collating", unit=" tokens", unit_scale=True, total=max_tokens, dynamic_ncols=True)
 
     def resume(self, n_tokens: int) -> None:
-        """Count from where an earlier process had come to."""
+        """Count from where an earlier process stopped."""
         self.n_tokens = self._began_with = n_tokens
         self._began_at = time.monotonic()
         if self._bar is not None:
@@ -53,8 +53,8 @@ class Progress:
         """Count a batch.
 
         Args:
-            tokens: how many tokens it had.
-            characters_done: how many characters the texts had up to about here.
+            tokens: how many tokens it has.
+            characters_done: about how many characters of the texts are done.
         """
         self.n_tokens += tokens
         total = self._total(characters_done)
@@ -67,12 +67,12 @@ class Progress:
             LOGGER.info(self.line(now, total))
 
     def line(self, now: float, total: int | None) -> str:
-        """One line: tokens, how many of how many, tokens per second, time left."""
+        """One line: tokens, tokens per second, percentage done, time left."""
         rate = (self.n_tokens - self._began_with) / max(now - self._began_at, 1e-9)
         line = f"{self.n_tokens:,} tokens, {rate:,.0f} tokens/s"
         if total is not None and rate > 0:
             left = max(0, total - self.n_tokens) / rate
-            line += f", {100 * self.n_tokens / max(total, 1):.0f}%, {_spoken(left)} left"
+            line += f", {100 * self.n_tokens / max(total, 1):.0f}%, {_hours_minutes_seconds(left)} left"
         return line
 
     def finish(self) -> None:
@@ -85,21 +85,21 @@ class Progress:
             LOGGER.info("done: %s", self.line(time.monotonic(), None))
 
     def _total(self, characters_done: int) -> int | None:
-        """How many tokens there will be: by the tokens per character so far, if the texts' length is known."""
+        """How many tokens there will be, estimated by the tokens per character so far; None: unknown."""
         totals = [self._max_tokens] if self._max_tokens is not None else []
         if self._n_characters is not None and characters_done > 0:
             totals.append(max(self.n_tokens, round(self.n_tokens * self._n_characters / characters_done)))
         return min(totals, default=None)
 
 
-def _spoken(seconds: float) -> str:
+def _hours_minutes_seconds(seconds: float) -> str:
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
 
 
-def _someone_is_looking() -> bool:
-    """Whether standard error is a terminal, or a notebook shows it."""
+def _is_interactive() -> bool:
+    """Whether standard error is a terminal or is shown by a notebook."""
     interactive_shell = sys.modules.get("IPython")
     in_notebook = (
         interactive_shell is not None and getattr(interactive_shell, "get_ipython", lambda: None)() is not None

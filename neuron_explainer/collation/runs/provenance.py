@@ -1,4 +1,4 @@
-"""What a dataset was made of: enough to tell whether another run would make the same."""
+"""What a dataset was made from: enough to tell whether another run would make the same dataset."""
 
 import hashlib
 import platform
@@ -15,7 +15,7 @@ _SAMPLES_A_TENSOR = 256
 
 
 def model_identity(model_context: ModelContext) -> dict[str, Any]:
-    """What tells one model from another: name, sizes, number type, weights and tokenizer."""
+    """What tells one model from another: name, type, dtype, weights and tokenizer."""
     model = model_context.get_or_create_model()
     return {
         "name": model_context.model_name,
@@ -29,7 +29,7 @@ def model_identity(model_context: ModelContext) -> dict[str, Any]:
 def weights_fingerprint(model: Transformer) -> str:
     """SHA-256 of every weight's name, shape and 256 of its numbers, evenly spread, as float64.
 
-    Training changes nearly every number, so two models of one shape are told apart; and no model is too large for it.
+    Training changes nearly every number, so this tells two models of one shape apart, and is quick for any model.
     """
     digest = hashlib.sha256()
     for name, weight in sorted(model.named_parameters()):
@@ -41,7 +41,7 @@ def weights_fingerprint(model: Transformer) -> str:
 
 
 def versions() -> dict[str, str]:
-    """The versions of what the numbers depend on."""
+    """The versions of the packages that the numbers depend on."""
     return {
         "neuron_explainer": __version__,
         "torch": str(torch.__version__),

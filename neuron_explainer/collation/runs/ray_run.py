@@ -1,7 +1,7 @@
-"""The same pass on Ray: workers hold the model, the texts are divided among them, partial results merge in a tree.
+"""The same pass on Ray: every worker has the model and collates shards of the texts; partial results merge in a tree.
 
-The driver reads the texts and makes the sequences, so that they have the numbers, and the batches, that a local run
-gives them. What a run on Ray finds is what a local one finds, but for the rounding of moments in float64.
+The driver reads the texts and cuts the sequences, so sequences and batches are those of a local run. Results equal
+those of a local run except for the rounding of moments in float64.
 """
 
 import os
@@ -10,9 +10,9 @@ from typing import Any
 
 import torch
 
-from neuron_explainer.collation.corpus.windows import CorpusReader, Cursor
-from neuron_explainer.collation.runs.job import Subject
-from neuron_explainer.collation.runs.local import Corpus, Job
+from neuron_explainer.collation.corpus.corpus_reader import CorpusReader
+from neuron_explainer.collation.corpus.windows import CorpusPosition
+from neuron_explainer.collation.runs.job import CollatedModel, CorpusSummary, Job
 from neuron_explainer.collation.runs.ray_pool import Shards, WorkerPool
 from neuron_explainer.collation.runs.ray_worker import WorkerSetup, collation_of
 from neuron_explainer.collation.runs.saved_state import ResumePoint, load_state, save_state
@@ -24,26 +24,26 @@ _BATCHES_IN_SHARD = 64
 
 def run_on_ray(
     job: Job,
-    subject: Subject,
+    collated_model: CollatedModel,
     *,
     n_workers: int | None = None,
     address: str | None = None,
     shard_tokens: int | None = None,
-) -> tuple[Collation, Corpus]:
-    """Go through all texts on Ray, from the last checkpoint on if there is one.
+) -> tuple[Collation, CorpusSummary]:
+    """Read all texts on Ray, from the saved state on if there is one.
 
     Args:
-        job: what is to be done.
-        subject: the model, which every worker gets a copy of.
-        n_workers: how many workers; None: one for each CPU of the cluster, or each GPU if the model is on one.
-        address: a cluster's address; None: the cluster that is connected to, or one started here for this run.
-        shard_tokens: how many tokens a worker is given at a time; None: 64 batches.
+        job: what to do.
+        collated_model: the model; every worker gets a copy.
+        n_workers: how many workers; None: one for each CPU of the cluster, or for each GPU if the model is on one.
+        address: a cluster's address; None: the cluster that Ray is connected to, or a new one on this machine.
+        shard_tokens: how many tokens a worker gets at a time; None: 64 batches.
 
     Raises:
         MissingPackageError: Ray is not installed.
-        InvalidRequestError: the cluster has fewer CPUs, or GPUs, than `n_workers`.
-        WorkerLostError: the workers that were given a shard died again and again.
-        CorpusChangedError: the texts are not those that an earlier part of the run saw.
+        InvalidRequestError: `n_workers` exceeds the cluster's CPUs or GPUs, or the texts contain no tokens.
+        WorkerLostError: the workers that got a shard died again and again.
+        CorpusChangedError: the texts differ from those of the earlier part of the run.
     """
     try:
         import ray
@@ -53,12 +53,12 @@ def run_on_ray(
     if started_here:
         _connect(ray, address, n_workers)
     try:
-        setup = WorkerSetup.of(job, subject)
-        pool = WorkerPool(ray, setup, _crew_size(ray, n_workers, setup.device_type))
+        setup = WorkerSetup.of(job, collated_model)
+        pool = WorkerPool(ray, setup, _pool_size(ray, n_workers, setup.device_type))
         try:
-            return _through_all_texts(job, pool, shard_tokens or _BATCHES_IN_SHARD * job.settings.batch_tokens)
+            return _collate_all_texts(job, pool, shard_tokens or _BATCHES_IN_SHARD * job.settings.batch_tokens)
         finally:
-            pool.dismiss()
+            pool.stop()
     finally:
         if started_here:
             ray.shutdown()
@@ -75,58 +75,55 @@ def _connect(ray: Any, address: str | None, n_workers: int | None) -> None:
         include_dashboard=False,
         log_to_driver=False,
         logging_level="ERROR",
-        _node_ip_address="127.0.0.1",  # nothing outside of this machine has to reach it
+        _node_ip_address="127.0.0.1",  # other machines need not reach it
     )
 
 
-def _crew_size(ray: Any, asked: int | None, device_type: str) -> int:
-    """How many workers there are to be.
+def _pool_size(ray: Any, asked: int | None, device_type: str) -> int:
+    """How many workers to start.
 
     Raises:
-        InvalidRequestError: more are asked for than the cluster has CPUs, or GPUs; they would wait for ever.
+        InvalidRequestError: the cluster has fewer CPUs or GPUs than asked for; the others would wait for ever.
     """
     kind = "GPU" if device_type == "cuda" else "CPU"
-    there = int(ray.cluster_resources().get(kind, 0))
-    if asked is not None and not 1 <= asked <= there:
+    available = int(ray.cluster_resources().get(kind, 0))
+    if available == 0:
+        raise InvalidRequestError(f"The model is on a {kind}, but this Ray cluster has no {kind}s.")
+    if asked is not None and not 1 <= asked <= available:
         raise InvalidRequestError(
-            f"n_workers is {asked}; this Ray has {there} {kind}s, so it must be from 1 to {there}."
+            f"n_workers is {asked}. This Ray cluster has {available} {kind}s: choose 1 to {available}."
         )
-    if there == 0:
-        raise InvalidRequestError(f"The model is on a {kind}, and this Ray has none.")
-    return asked or there
+    return asked or available
 
 
-def _through_all_texts(job: Job, pool: WorkerPool, shard_tokens: int) -> tuple[Collation, Corpus]:
-    checkpoint = load_state(job.folder, job.identity) if job.folder is not None else None
+def _collate_all_texts(job: Job, pool: WorkerPool, shard_tokens: int) -> tuple[Collation, CorpusSummary]:
+    saved = load_state(job.folder, job.identity) if job.folder is not None else None
     collation = job.empty_collation()
-    position = ResumePoint(Cursor(), 0, 0, "")
-    if checkpoint is not None:
-        collation.restore(checkpoint.tensors, torch.device("cpu"))
-        position = checkpoint.position
-        job.progress.resume(position.pool_start.tokens)
-    if not position.is_complete:
-        if position.batches_done:
+    resume_point = ResumePoint(CorpusPosition(), 0, 0, "")
+    if saved is not None:
+        collation.restore(saved.tensors, torch.device("cpu"))
+        resume_point = saved.resume_point
+        job.progress.resume(resume_point.chunk_start.tokens)
+    if not resume_point.is_complete:
+        if resume_point.batches_done:
             raise CorpusChangedError(
-                "The unfinished run there was a local one, in the middle of a shard: finish it with engine='local', or "
-                "start anew with overwrite=True."
+                "The unfinished run was a local one and stopped in the middle of a chunk. Finish it with "
+                "engine='local', or start again with overwrite=True."
             )
-        reader = CorpusReader(job.texts(), position.read if checkpoint else None)
-        pools = job.pools(reader, position.pool_start)
-        shards = Shards(pools, shard_tokens, position.pool_start)
+        reader = CorpusReader(job.texts(), resume_point.read if saved else None)
+        chunks = job.chunks(reader, resume_point.chunk_start)
+        shards = Shards(chunks, shard_tokens, resume_point.chunk_start)
 
         def advance(n_tokens: int) -> None:
             job.progress.advance(n_tokens, reader.n_characters)
 
-        while found := pool.run(shards, time.monotonic() + job.checkpoint_seconds, advance):
+        while found := pool.run(shards, time.monotonic() + job.save_every_seconds, advance):
             collation = collation.merge(collation_of(pool.setup, found))
-            position = ResumePoint(shards.end, 0, reader.n_texts, reader.digest)
+            resume_point = ResumePoint(shards.end, 0, reader.n_texts, reader.digest)
             if job.folder is not None:
-                save_state(job.folder, job.identity, position, collation.tensors())
-        position = ResumePoint(shards.end, 0, reader.n_texts, reader.digest, is_complete=True)
-        if shards.end.sequences == 0:
-            raise InvalidRequestError("The texts hold not a single token: there is nothing to collate.")
+                save_state(job.folder, job.identity, resume_point, collation.tensors())
+        resume_point = ResumePoint.at_the_end(shards.end, reader)
         collation.prune()
         if job.folder is not None:
-            save_state(job.folder, job.identity, position, collation.tensors())
-    end = position.pool_start
-    return collation, Corpus(position.n_texts, end.tokens, end.sequences, position.digest)
+            save_state(job.folder, job.identity, resume_point, collation.tensors())
+    return collation, resume_point.corpus

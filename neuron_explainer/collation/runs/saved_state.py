@@ -1,9 +1,5 @@
 """The state of a run on disk: one file, replaced atomically, so that a run killed at any moment can go on."""
 
-import errno
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,67 +9,85 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from neuron_explainer.collation.corpus.windows import Cursor
-from neuron_explainer.errors import CollateError, DatasetExistsError, OutOfSpaceError
+from neuron_explainer.collation.corpus.corpus_reader import CorpusReader
+from neuron_explainer.collation.corpus.windows import CorpusPosition
+from neuron_explainer.collation.runs.job import CorpusSummary
+from neuron_explainer.errors import CollateError, DatasetExistsError, InvalidRequestError
 from neuron_explainer.storage.atomic import TEMPORARY_SUFFIX, replaced_atomically
+from neuron_explainer.storage.disk_full import raise_if_disk_full
 
-CHECKPOINT_FILE_NAME = "checkpoint.safetensors"
-_DISK_IS_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+STATE_FILE_NAME = "checkpoint.safetensors"
 
 
 @dataclass(frozen=True)
 class ResumePoint:
-    """Where a run is.
+    """How far a run has come.
 
     Attributes:
-        pool_start: where the pool that is being worked on begins.
-        batches_done: how many of its batches are in.
-        n_texts, digest: how many texts were read for it, and their SHA-256, by which other texts are told apart.
-        is_complete: whether all texts are in.
+        chunk_start: where the current chunk of the corpus begins.
+        batches_done: how many of the chunk's batches are collated.
+        n_texts, digest: how many texts were read so far, and their SHA-256; a resumed run must read the same.
+        is_complete: whether all texts are collated.
     """
 
-    pool_start: Cursor
+    chunk_start: CorpusPosition
     batches_done: int
     n_texts: int
     digest: str
     is_complete: bool = False
 
+    @classmethod
+    def at_the_end(cls, end: CorpusPosition, reader: CorpusReader) -> "ResumePoint":
+        """The point after the last text.
+
+        Raises:
+            InvalidRequestError: the texts contain no tokens.
+        """
+        if end.sequences == 0:
+            raise InvalidRequestError("The texts contain no tokens.")
+        return cls(end, 0, reader.n_texts, reader.digest, is_complete=True)
+
     @property
     def read(self) -> tuple[int, str]:
-        """What a reader of the same texts must find: how many texts, and their digest."""
+        """How many texts a resumed run must find, and their digest."""
         return self.n_texts, self.digest
+
+    @property
+    def corpus(self) -> CorpusSummary:
+        """The corpus up to the start of the chunk: all of it, once the run is complete."""
+        return CorpusSummary(self.n_texts, self.chunk_start.tokens, self.chunk_start.sequences, self.digest)
 
 
 @dataclass(frozen=True)
 class SavedState:
-    """A run's state as it was saved."""
+    """A run's saved state."""
 
-    position: ResumePoint
+    resume_point: ResumePoint
     tensors: dict[str, Tensor]
 
 
-def save_state(folder: Path, identity: dict[str, Any], position: ResumePoint, tensors: dict[str, Tensor]) -> None:
-    """Replace the folder's checkpoint.
+def save_state(folder: Path, identity: dict[str, Any], resume_point: ResumePoint, tensors: dict[str, Tensor]) -> None:
+    """Replace the saved state in a folder.
 
     Raises:
-        OutOfSpaceError: the disk is full; the former checkpoint is still there.
+        OutOfSpaceError: the disk is full; the earlier saved state is intact.
     """
-    described = {"identity": identity, "position": asdict(position)}
+    described = {"identity": identity, "position": asdict(resume_point)}
     metadata = {"collate": msgspec.json.encode(described).decode()}
-    with raise_if_disk_full(folder), replaced_atomically(folder / CHECKPOINT_FILE_NAME) as temporary:
+    with raise_if_disk_full(folder), replaced_atomically(folder / STATE_FILE_NAME) as temporary:
         save_file(tensors, temporary, metadata=metadata)
 
 
 def load_state(folder: Path, identity: dict[str, Any]) -> SavedState | None:
-    """The folder's checkpoint, if there is one; leftovers of a killed process are removed.
+    """Load the saved state in a folder; None if there is none. Unfinished files of a killed process are removed.
 
     Raises:
-        DatasetExistsError: it is of a run with another model or other settings.
-        CollateError: it is not sound.
+        DatasetExistsError: the state belongs to a run with another model or other settings.
+        CollateError: the file is damaged.
     """
     for leftover in folder.glob(f".*{TEMPORARY_SUFFIX}"):
         leftover.unlink(missing_ok=True)
-    path = folder / CHECKPOINT_FILE_NAME
+    path = folder / STATE_FILE_NAME
     if not path.is_file():
         return None
     try:
@@ -83,19 +97,21 @@ def load_state(folder: Path, identity: dict[str, Any]) -> SavedState | None:
             found = described["identity"]
             if found == identity:
                 tensors = {name: file.get_tensor(name) for name in names}
-                saved = described["position"]
-                position = ResumePoint(**saved | {"pool_start": Cursor(**saved["pool_start"])})
-                return SavedState(position, tensors)
+                position = described["position"]
+                chunk_start = CorpusPosition(**position["chunk_start"])
+                return SavedState(ResumePoint(**position | {"chunk_start": chunk_start}), tensors)
     except (SafetensorError, msgspec.MsgspecError, KeyError, TypeError, ValueError) as error:
-        raise CollateError(f"{path} is no sound checkpoint ({error}). Remove it, or give overwrite=True.") from None
+        raise CollateError(
+            f"The saved state {path} is damaged ({error}). Remove it, or start again with overwrite=True."
+        ) from None
     raise DatasetExistsError(
-        f"{path.parent} holds an unfinished run that differs in {differences(found, identity)}. Give the same settings "
-        "to finish it, overwrite=True to start anew, or another folder."
+        f"{path.parent} has an unfinished run with different settings: {differences(found, identity)}. Use the same "
+        "settings to finish it, overwrite=True to start again, or another folder."
     )
 
 
 def differences(found: Any, asked: Any, name: str = "") -> str:
-    """In what two descriptions differ, in words."""
+    """The differences between two descriptions, in words."""
     if isinstance(found, dict) and isinstance(asked, dict):
         parts = (
             differences(found.get(key), asked.get(key), f"{name}.{key}" if name else key)
@@ -103,22 +119,3 @@ def differences(found: Any, asked: Any, name: str = "") -> str:
         )
         return "; ".join(part for part in parts if part)
     return "" if found == asked else f"{name} (there {found!r}, asked {asked!r})"
-
-
-@contextmanager
-def raise_if_disk_full(folder: Path) -> Iterator[None]:
-    """Turn a write that failed because the disk is full into an error that says so."""
-    try:
-        yield
-    except (OSError, SafetensorError) as error:
-        # safetensors reports the system's error as text alone.
-        number = error.errno if isinstance(error, OSError) else None
-        full = number in _DISK_IS_FULL or any(f"os error {code})" in str(error) for code in _DISK_IS_FULL)
-        if not full:
-            raise
-        raise OutOfSpaceError(
-            number or errno.ENOSPC,
-            f"The disk is full, or a file may not grow further ({error}). What was saved before is intact: make room "
-            "and run the same command again, and it goes on from there",
-            os.fspath(folder),
-        ) from None

@@ -1,4 +1,4 @@
-"""Where activations come from: a model, and the derived scalar that is asked of it."""
+"""Activations for collating: one derived scalar of a model."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -9,25 +9,26 @@ from torch import Tensor
 
 from neuron_explainer.activations.derived_scalars.config import DstConfig
 from neuron_explainer.activations.derived_scalars.derivation import BatchDeriver
-from neuron_explainer.collation.statistics.entries import Entries, flattened_lower_triangle
+from neuron_explainer.collation.statistics.entry_kind import EntryKind, flattened_lower_triangle
 from neuron_explainer.errors import InvalidRequestError
 from neuron_explainer.models.model_context import ModelContext
+from neuron_explainer.vocabulary.checks import checked_layer
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 from neuron_explainer.vocabulary.dimensions import Dimension
 
 _TOKENS = Dimension.SEQUENCE_TOKENS
 _AXES_BEFORE_COMPONENTS = {
-    (_TOKENS,): Entries.TOKENS,
-    (Dimension.SEQUENCE_TOKEN_PAIRS,): Entries.TOKEN_PAIRS,
-    (_TOKENS, Dimension.ATTENDED_TO_SEQUENCE_TOKENS): Entries.TOKEN_PAIRS,
+    (_TOKENS,): EntryKind.TOKENS,
+    (Dimension.SEQUENCE_TOKEN_PAIRS,): EntryKind.TOKEN_PAIRS,
+    (_TOKENS, Dimension.ATTENDED_TO_SEQUENCE_TOKENS): EntryKind.TOKEN_PAIRS,
 }
 
 
-def entries_of(dst: DerivedScalarType) -> Entries:
-    """Whether a scalar's activations are one a token or one a token pair.
+def entry_kind_of(dst: DerivedScalarType) -> EntryKind:
+    """Whether a scalar has one number for each token or for each token pair.
 
     Raises:
-        InvalidRequestError: it cannot be collated, since its components have more than one number each there.
+        InvalidRequestError: it has neither, so it cannot be collated.
     """
     before = tuple(dst.shape_spec_per_token_sequence[:-1])
     if before not in _AXES_BEFORE_COMPONENTS:
@@ -38,31 +39,27 @@ def entries_of(dst: DerivedScalarType) -> Entries:
             if other.shape_spec_per_token_sequence[:-1] in _AXES_BEFORE_COMPONENTS
         )
         raise InvalidRequestError(
-            f"{dst.value} cannot be collated: its axes are ({axes}), and there must be one number for each token, or "
-            f"token pair, and component. These can: {choices}."
+            f"{dst.value} cannot be collated: its axes are ({axes}). A component must have one number for each token "
+            f"or token pair. Choose one of: {choices}."
         )
     return _AXES_BEFORE_COMPONENTS[before]
 
 
 def layers_of(dst: DerivedScalarType, asked: Sequence[int] | None, n_layers: int) -> list[int]:
-    """The layers to cover; a scalar that has no layers is filed as layer 0.
+    """The layers to cover; a scalar without layers is stored as layer 0.
 
     Raises:
-        InvalidRequestError: one that is asked for is not there.
+        InvalidRequestError: the model does not have one of the layers.
     """
-    there = [0] if dst.has_no_layers else list(range(n_layers))
     if asked is None:
-        return there
-    if missing := [layer for layer in asked if layer not in there]:
-        known = (
-            f"{dst.value} has no layers and is filed as 0" if dst.has_no_layers else f"there are 0 to {n_layers - 1}"
-        )
-        raise InvalidRequestError(f"There is no layer {missing[0]}: {known}.")
-    return sorted(asked)
+        return [0] if dst.has_no_layers else list(range(n_layers))
+    if dst.has_no_layers and any(layer != 0 for layer in asked):
+        raise InvalidRequestError(f"{dst.value} has no layers. Leave layers out, or use layers=0.")
+    return sorted(checked_layer(layer, n_layers, dst.value) for layer in asked)
 
 
 class ScalarSource:
-    """A derived scalar of a model's batches, by layer, on the model's device; see `collation.RunModel`."""
+    """Runs a model over batches; gives a derived scalar by layer, on the model's device. It is a `RunModel`."""
 
     def __init__(
         self,
@@ -72,17 +69,16 @@ class ScalarSource:
         config: DstConfig | None = None,
         loss: Any = None,
     ) -> None:
-        """Plan what has to be recorded.
+        """Plan which activations to record.
 
         Args:
             model_context: the model.
-            dst: the scalar; see `entries_of`.
+            dst: the scalar; see `entry_kind_of`.
             layers: as `layers_of` gives them.
-            config: autoencoders, and whatever else the scalar needs.
-            loss: what gradients are of, for scalars that need them.
+            config, loss: as CollatedModel has them.
 
         Raises:
-            InvalidRequestError: the scalar needs something that is not given.
+            InvalidRequestError: the scalar needs a loss or an autoencoder that is not given.
         """
         self._dst = dst
         self._is_plane = Dimension.ATTENDED_TO_SEQUENCE_TOKENS in dst.shape_spec_per_token_sequence

@@ -1,1 +1,1 @@
-"""What is accumulated about every component while texts go by."""
+"""The statistics and examples of every component, accumulated batch by batch."""

@@ -1,4 +1,4 @@
-"""What has been found out so far about all layers, and how a batch adds to it."""
+"""A collation: the statistics and examples of all layers, and the sequences of the examples."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -10,50 +10,51 @@ from torch import Tensor
 
 from neuron_explainer.collation.corpus.windows import Batch
 from neuron_explainer.collation.settings import DEFAULT_EXAMPLE_TOKENS, CollateSettings
-from neuron_explainer.collation.statistics.entries import Entries
+from neuron_explainer.collation.statistics.entry_kind import EntryKind
 from neuron_explainer.collation.statistics.layer_state import LayerState
 from neuron_explainer.collation.statistics.sequence_table import SequenceTable
 from neuron_explainer.errors import InvalidRequestError
 
 Activations = dict[int, Float[Tensor, "sequences entries components"]]
 RunModel = Callable[[Int64[Tensor, "sequences tokens"], Bool[Tensor, "sequences tokens"]], Activations]
-"""Tokens and their mask, both on the CPU, to the activations of every layer, wherever the model is."""
+"""Runs a model: tokens and their mask, both on the CPU, to the activations of every layer, on the model's device."""
 
 
 @dataclass
 class Collation:
-    """The state of a run: every layer's statistics and examples, and the sequences these are from.
+    """Every layer's statistics and examples, and the tokens of the examples' sequences.
 
-    Two collations of different sequences merge into that of all; a batch is taken in by the same arithmetic.
+    The collations of two disjoint sets of sequences merge into the collation of both.
 
     Attributes:
         settings: what is kept, and how much.
-        entries: whether a sequence's activations are by token or by token pair.
-        components: for each layer the numbers of the components that are covered; None: all that there are.
-        layers: by layer, once there has been a batch.
-        sequences: their tokens.
+        entry_kind: whether there is one activation for each token or for each token pair.
+        components: for each layer the indices of the components to cover; None: all.
+        layers: the state of each layer; empty before the first batch.
+        sequences: the tokens of the sequences.
     """
 
     settings: CollateSettings
-    entries: Entries
+    entry_kind: EntryKind
     components: dict[int, list[int]] | None = None
     layers: dict[int, LayerState] = field(default_factory=dict)
     sequences: SequenceTable = field(default_factory=SequenceTable)
 
     @torch.no_grad()
-    def take(self, batch: Batch, run_model: RunModel) -> None:
-        """Run a batch through the model and take in what it did.
+    def add_batch(self, batch: Batch, run_model: RunModel) -> None:
+        """Run a batch through the model and add its activations.
 
         Raises:
             NonFiniteActivationError: an activation is infinite or not a number.
+            InvalidRequestError: a layer lacks one of `components`.
         """
         width = batch.tokens.shape[1]
         real = torch.arange(width) < batch.lengths[:, None]
         activations_by_layer = run_model(batch.tokens, real)
-        counted = self.entries.counted(batch.lengths, width, skip_first_token=self.settings.prepend_bos)
-        lengths = self.entries.counts(batch.lengths)
+        counted = self.entry_kind.counted(batch.lengths, width, skip_first_token=self.settings.prepend_bos)
+        lengths = self.entry_kind.counts(batch.lengths)
         for layer in sorted(activations_by_layer):
-            # Each layer's activations are let go of before the next one's are looked at.
+            # Each layer's activations are freed before the next layer's are used.
             activations = activations_by_layer.pop(layer)
             device = activations.device
             if self.components is not None:
@@ -72,12 +73,12 @@ class Collation:
         covered = self.components[layer]
         if max(covered) >= n_components:
             raise InvalidRequestError(
-                f"There is no component {max(covered)} in layer {layer}: there are 0 to {n_components - 1}."
+                f"Layer {layer} has no component {max(covered)}. Choose a whole number from 0 to {n_components - 1}."
             )
         return covered
 
     def prune(self) -> None:
-        """Let go of sequences that are in no example."""
+        """Drop the sequences that no example uses."""
         self.sequences.keep_only(
             examples.sequence_index() for state in self.layers.values() for examples in (state.top, state.sample)
         )
@@ -91,32 +92,34 @@ class Collation:
             seed=settings.seed,
             n_top=settings.top_k,
             n_sample=settings.sample_size,
-            top_width=self.entries.of_tokens(example_tokens(settings, self.entries)),
-            sample_width=self.entries.of_tokens(random_example_tokens(settings, self.entries)),
-            n_cells=settings.histogram_bins,
+            top_width=self.entry_kind.of_tokens(example_tokens(settings, self.entry_kind)),
+            sample_width=self.entry_kind.of_tokens(random_example_tokens(settings, self.entry_kind)),
+            n_bins=settings.histogram_bins,
         )
 
     def merge(self, other: "Collation") -> "Collation":
-        """The collation of both collations' sequences; no sequence may be in both."""
+        """The collation of the sequences of both; they must be disjoint."""
         layers = {
             layer: self.layers[layer].merge(other.layers[layer])
             if layer in self.layers and layer in other.layers
             else (self.layers.get(layer) or other.layers[layer])
             for layer in sorted(self.layers.keys() | other.layers.keys())
         }
-        merged = Collation(self.settings, self.entries, self.components, layers, self.sequences.merge(other.sequences))
+        merged = Collation(
+            self.settings, self.entry_kind, self.components, layers, self.sequences.merge(other.sequences)
+        )
         merged.prune()
         return merged
 
     def tensors(self) -> dict[str, Tensor]:
-        """Everything that was found, by name, on the CPU."""
+        """The whole state as named tensors, on the CPU."""
         named = {f"sequences.{name}": tensor for name, tensor in self.sequences.tensors().items()}
         for layer, state in self.layers.items():
             named |= {f"{layer}.{name}": tensor.cpu().contiguous() for name, tensor in state.tensors().items()}
         return named
 
     def restore(self, named: dict[str, Any], device: torch.device) -> None:
-        """Go on from `tensors`."""
+        """Set the state to that of `tensors`."""
         by_layer: dict[int, dict[str, Tensor]] = {}
         sequences: dict[str, Tensor] = {}
         for name, tensor in named.items():
@@ -124,7 +127,7 @@ class Collation:
             if owner == "sequences":
                 sequences[rest] = tensor
             else:
-                # A tensor of a file is a view of it; the file may be replaced while the run goes on.
+                # The tensors may be views of a file that is replaced while the run goes on.
                 by_layer.setdefault(int(owner), {})[rest] = tensor.clone().to(device)
         self.layers = {
             layer: LayerState.from_tensors(layer, self.settings.seed, by_layer[layer]) for layer in sorted(by_layer)
@@ -132,14 +135,16 @@ class Collation:
         self.sequences = SequenceTable.from_tensors(sequences)
 
 
-def example_tokens(settings: CollateSettings, entries: Entries) -> int:
-    """How many tokens of its sequence a top example shows at most."""
-    if entries is Entries.TOKEN_PAIRS:
+def example_tokens(settings: CollateSettings, entry_kind: EntryKind) -> int:
+    """How many tokens of its sequence a top example shows, at most."""
+    if entry_kind is EntryKind.TOKEN_PAIRS:
         return settings.context_length
     return min(settings.example_tokens or DEFAULT_EXAMPLE_TOKENS, settings.context_length)
 
 
-def random_example_tokens(settings: CollateSettings, entries: Entries) -> int:
-    """How many tokens of its sequence a random example shows at most."""
-    as_many = example_tokens(settings, entries)
-    return as_many if entries is Entries.TOKEN_PAIRS else min(settings.random_example_tokens or as_many, as_many)
+def random_example_tokens(settings: CollateSettings, entry_kind: EntryKind) -> int:
+    """How many tokens of its sequence a random example shows, at most."""
+    of_top_example = example_tokens(settings, entry_kind)
+    if entry_kind is EntryKind.TOKEN_PAIRS:
+        return of_top_example
+    return min(settings.random_example_tokens or of_top_example, of_top_example)

@@ -1,4 +1,4 @@
-"""The examples kept for every component: the best of a ranking, with activations, in memory that does not grow."""
+"""The examples kept for each component: those with the highest ranks, with activations, in memory of fixed size."""
 
 from dataclasses import dataclass
 
@@ -9,19 +9,19 @@ from torch import Tensor
 from neuron_explainer.collation.statistics.rank_keys import EMPTY_RANK, sequence_index_of_rank
 
 _ELEMENTS_AT_ONCE = 1 << 23
-"""How many activations are gathered at a time when many examples enter at once."""
+"""How many activations are copied at a time when many examples enter at once."""
 
 
 @dataclass
 class KeptExamples:
-    """For every component, the `slots` best examples of some ranking, in no particular order.
+    """For each component, the examples with the highest ranks, in no particular order.
 
     Attributes:
-        rank: see `ranking`; `EMPTY_RANK` where a slot is free.
+        rank: see `rank_keys`; `EMPTY_RANK` for a free slot.
         peak: the example's largest activation.
-        start: the entry (token or token pair) of its sequence at which the kept activations start.
-        length: how many were kept.
-        activations: from `start` on, padded with zeros.
+        start: the entry (token or token pair) of the sequence at which the kept activations start.
+        length: how many activations are kept.
+        activations: the activations from `start` on, padded with zeros.
     """
 
     rank: Int64[Tensor, "components slots"]
@@ -32,7 +32,7 @@ class KeptExamples:
 
     @classmethod
     def empty(cls, n_components: int, n_slots: int, width: int, device: torch.device) -> "KeptExamples":
-        """No examples yet; at most `n_slots` each, of at most `width` activations."""
+        """No examples yet; room for `n_slots` of each component, with at most `width` activations."""
         return cls(
             rank=torch.full((n_components, n_slots), EMPTY_RANK, dtype=torch.int64, device=device),
             peak=torch.zeros(n_components, n_slots, device=device),
@@ -49,14 +49,14 @@ class KeptExamples:
         counted: Bool[Tensor, "sequences entries"] | None,
         lengths: Int64[Tensor, " sequences"],
     ) -> None:
-        """Let a batch's sequences compete for the slots.
+        """Keep the examples of a batch that rank higher than kept ones.
 
         Args:
             rank: each sequence's rank for each component.
-            peaks: each sequence's largest activation that counts.
-            activations: where the examples' activations are taken from.
-            counted: the entries that may be an example's peak; None: all, and there is no padding.
-            lengths: how many entries each sequence has; those beyond are padding.
+            peaks: the largest activation of each sequence among the entries that count.
+            activations: the activations of the batch.
+            counted: the entries that count, and so may be a peak; None: all, without padding.
+            lengths: how many entries each sequence has; the rest is padding.
         """
         n_slots = self.rank.shape[1]
         if n_slots == 0:
@@ -66,7 +66,7 @@ class KeptExamples:
         if len(rows) == 0:
             return
         stays, enters = _divide(self.rank[rows], rank[rows])
-        # Both lists are ordered by row, and each row has as many free slots as entrants: they pair up one to one.
+        # Both lists are ordered by row, and each row has as many free slots as new examples: they match one to one.
         free_row, free_slot = (~stays).nonzero(as_tuple=True)
         new_row, sequence = enters.nonzero(as_tuple=True)
         real = rank[rows][new_row, sequence] != EMPTY_RANK
@@ -95,12 +95,12 @@ class KeptExamples:
             window = values
         else:
             candidates = values if counted is None else values.masked_fill(~counted[sequence], -torch.inf)
-            start = window_start(candidates.argmax(dim=1), length, width)  # of equals argmax gives the first
+            start = window_start(candidates.argmax(dim=1), length, width)  # argmax gives the first of equal peaks
             offsets = torch.arange(width, device=values.device)
             window = values.gather(1, (start[:, None] + offsets).clamp_max_(n_entries - 1))
         kept = (length - start).clamp_max(width)
         shown = window.shape[1]
-        if counted is not None:  # what lies beyond a sequence's end may be anything
+        if counted is not None:  # padding may hold anything
             window = window.masked_fill(torch.arange(shown, device=values.device) >= kept[:, None], 0.0)
         self.activations[component, slot, :shown] = window.to(torch.float32)
         self.activations[component, slot, shown:] = 0.0
@@ -108,7 +108,7 @@ class KeptExamples:
         self.length[component, slot] = kept.to(torch.int32)
 
     def merge(self, other: "KeptExamples") -> "KeptExamples":
-        """The best of both. No sequence may be in both."""
+        """The highest-ranked examples of both; no sequence may be in both."""
         n_slots = self.rank.shape[1]
         rank = torch.cat([self.rank, other.rank], dim=1)
         chosen = rank.topk(n_slots, dim=1).indices
@@ -126,7 +126,7 @@ class KeptExamples:
         )
 
     def in_order(self) -> "KeptExamples":
-        """The same, the best first, free slots last."""
+        """The same examples, the highest rank first, free slots last."""
         rank, order = self.rank.sort(dim=1, descending=True)
         wide = order[:, :, None].expand(-1, -1, self.activations.shape[2])
         return KeptExamples(
@@ -145,7 +145,7 @@ class KeptExamples:
 def window_start(
     peak_entry: Int64[Tensor, " examples"], length: Int64[Tensor, " examples"], width: int
 ) -> Int64[Tensor, " examples"]:
-    """Where a window of `width` entries starts so that two thirds of it lead up to the peak, within the sequence."""
+    """The start of a window of `width` entries in the sequence, with two thirds before the peak if possible."""
     last_start = (length - width).clamp_min(0)
     return torch.minimum((peak_entry - 2 * width // 3).clamp_min(0), last_start)
 
@@ -153,7 +153,7 @@ def window_start(
 def _divide(
     held: Int64[Tensor, "rows slots"], offered: Int64[Tensor, "rows sequences"]
 ) -> tuple[Bool[Tensor, "rows slots"], Bool[Tensor, "rows sequences"]]:
-    """Which held examples stay and which offered ones enter, when the best `slots` of both are kept."""
+    """Which kept examples stay and which offered ones enter, when the highest `slots` ranks of both are kept."""
     n_slots = held.shape[1]
     everything = torch.cat([held, offered], dim=1)
     best = everything.topk(n_slots, dim=1, sorted=False).indices

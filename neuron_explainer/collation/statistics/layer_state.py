@@ -1,4 +1,4 @@
-"""Everything that is accumulated about the components of one layer."""
+"""The statistics and examples of the components of one layer."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
@@ -14,26 +14,27 @@ from neuron_explainer.collation.statistics.rank_keys import rank_of_chance, rank
 from neuron_explainer.errors import NonFiniteActivationError
 
 _ELEMENTS_IN_CACHE = 1 << 18
-"""How many activations are worked on at a time on a CPU, so that the ten passes over them stay in its cache."""
+"""How many activations are processed at a time on a CPU, so that the ten passes over them stay in its cache."""
 
 _ELEMENTS_ON_ACCELERATOR = 1 << 26
 
 _ENTRIES_IN_FLOAT32 = 256
-"""How many values are summed in float32 before float64 takes over."""
+"""How many values are summed in float32 before the sum goes to float64."""
 
 
 @dataclass
 class LayerState:
-    """The statistics and examples of one layer's components, so far.
+    """The statistics and examples of one layer's components so far.
 
-    Two states of different sequences merge into the state of all of them: exactly, but for the rounding of moments.
+    The states of two disjoint sets of sequences merge into the state of both, exactly except for the rounding of
+    moments. The random sample depends on `layer`, `component` and `seed`.
 
     Attributes:
-        layer: part of what the random sample depends on.
-        component: the components' own numbers, likewise (a state may cover some of a layer's components).
-        seed: likewise.
+        layer: the layer's index.
+        component: the components' indices; a state may cover some of a layer's components.
+        seed: seed of the random sample.
         active: how many values were above 0.
-        top: the examples with the largest peaks.
+        top: the examples with the highest peaks.
         sample: a random sample of sequences.
     """
 
@@ -57,17 +58,17 @@ class LayerState:
         n_sample: int,
         top_width: int,
         sample_width: int,
-        n_cells: int,
+        n_bins: int,
     ) -> "LayerState":
         """No sequences yet.
 
         Args:
             layer: the layer's index.
-            component: the components' numbers, on the device that the activations will be on.
-            seed: of the random samples.
+            component: the components' indices, on the activations' device.
+            seed: seed of the random sample.
             n_top, n_sample: how many examples are kept for each component.
-            top_width, sample_width: how many of an example's activations are kept at most.
-            n_cells: how many cells the histograms have.
+            top_width, sample_width: how many of an example's activations are kept, at most.
+            n_bins: how many bins the histograms have.
         """
         device, n_components = component.device, len(component)
         return cls(
@@ -75,7 +76,7 @@ class LayerState:
             component=component,
             seed=seed,
             moments=Moments.empty(n_components, device),
-            histogram=RunningHistogram.empty(n_components, n_cells, device),
+            histogram=RunningHistogram.empty(n_components, n_bins, device),
             active=torch.zeros(n_components, dtype=torch.int64, device=device),
             top=KeptExamples.empty(n_components, n_top, top_width, device),
             sample=KeptExamples.empty(n_components, n_sample, sample_width, device),
@@ -88,17 +89,18 @@ class LayerState:
         lengths: Int64[Tensor, " sequences"],
         sequence_index: Int64[Tensor, " sequences"],
     ) -> None:
-        """Take in a batch of sequences.
+        """Add a batch of sequences.
 
         Args:
-            activations: in any floating dtype; moments are formed in float64 if it is that, ranks in float32.
-            counted: the entries that count; every sequence has one at least.
-            lengths: how many entries each sequence has; those beyond are padding and may hold anything.
-            sequence_index: the sequences' numbers, none of which this state has seen.
+            activations: in any floating-point dtype. Blocks are summed in float64 if it is float64, else in float32;
+                ranks are in float32.
+            counted: the entries that count, at least one for each sequence.
+            lengths: how many entries each sequence has; the rest is padding and may hold anything.
+            sequence_index: the numbers of the sequences, all new to this state.
 
         Raises:
-            NonFiniteActivationError: a counted activation is infinite or not a number. The state is unchanged for the
-                examples, but must not be used further.
+            NonFiniteActivationError: a counted activation is infinite or not a number. The state must not be used any
+                more.
         """
         n_counted = int(counted.sum())
         not_all = None if n_counted == counted.numel() else counted
@@ -114,19 +116,19 @@ class LayerState:
         counted: Bool[Tensor, "sequences entries"] | None,
         sequence_index: Int64[Tensor, " sequences"],
     ) -> Float32[Tensor, "components sequences"]:
-        """Moments, histogram, frequency; returns every sequence's largest activation for every component.
+        """Update moments, histogram and frequency; returns the peak of each sequence for each component.
 
-        Where all entries count, `counted` is None.
+        If all entries count, `counted` is None.
         """
         values = activations if counted is None else _with_stand_ins(activations, counted)
         peaks = values.amax(dim=1)
         lowest, highest = values.amin(dim=1).amin(dim=0).to(torch.float32), peaks.amax(dim=0).to(torch.float32)
         if not bool((lowest.isfinite() & highest.isfinite()).all()):
-            self._refuse_non_finite(values, sequence_index)
+            self._raise_non_finite(values, sequence_index)
         self.histogram.make_room(lowest, highest)
         dtype = torch.float64 if values.dtype == torch.float64 else torch.float32
-        known = bool(self.moments.count.any())
-        centre = self.moments.mean if known else values.mean(dim=(0, 1), dtype=dtype).double()
+        has_mean = bool(self.moments.count.any())
+        centre = self.moments.mean if has_mean else values.mean(dim=(0, 1), dtype=dtype).double()
         sums = PowerSums(centre, lowest, highest, dtype)
         scratch = torch.empty(0, dtype=dtype, device=values.device)
         for chunk, mask in _chunks(values, counted):
@@ -142,7 +144,7 @@ class LayerState:
         self.moments = self.moments.merge(sums.moments())
         return peaks.to(torch.float32).T.contiguous()
 
-    def _refuse_non_finite(
+    def _raise_non_finite(
         self,
         values: Float[Tensor, "sequences entries components"],
         sequence_index: Int64[Tensor, " sequences"],
@@ -157,7 +159,7 @@ class LayerState:
         )
 
     def merge(self, other: "LayerState") -> "LayerState":
-        """The state of both states' sequences; no sequence may be in both."""
+        """The state of the sequences of both; they must be disjoint."""
         return LayerState(
             layer=self.layer,
             component=self.component,
@@ -170,7 +172,7 @@ class LayerState:
         )
 
     def tensors(self) -> dict[str, Tensor]:
-        """Everything but layer and seed, by name: what a checkpoint holds."""
+        """Everything but layer and seed as named tensors, for the saved state."""
         named = {"component": self.component, "active": self.active}
         for part in ("moments", "histogram", "top", "sample"):
             accumulator = getattr(self, part)
@@ -179,7 +181,7 @@ class LayerState:
 
     @classmethod
     def from_tensors(cls, layer: int, seed: int, named: dict[str, Tensor]) -> "LayerState":
-        """The state whose `tensors` these are."""
+        """The state that has these `tensors`."""
 
         def part(kind: type, name: str) -> object:
             return kind(**{field.name: named[f"{name}.{field.name}"] for field in fields(kind)})
@@ -199,7 +201,7 @@ class LayerState:
 def _with_stand_ins(
     values: Float[Tensor, "sequences entries components"], counted: Bool[Tensor, "sequences entries"]
 ) -> Float[Tensor, "sequences entries components"]:
-    """The values, those that do not count replaced by one of the same sequence that does: extremes stay as they are."""
+    """The values; those that do not count are replaced by one that does, so that minimum and maximum stay the same."""
     first = counted.to(torch.uint8).argmax(dim=1)
     stand_in = values[torch.arange(len(values), device=values.device), first]
     return torch.where(counted[:, :, None], values, stand_in[:, None, :])
@@ -208,7 +210,7 @@ def _with_stand_ins(
 def _chunks(
     values: Float[Tensor, "sequences entries components"], counted: Bool[Tensor, "sequences entries"] | None
 ) -> Iterator[tuple[Float[Tensor, "rows block components"], Bool[Tensor, "rows block"] | None]]:
-    """The values in pieces that fit in a cache, each row of a piece short enough to be summed in float32."""
+    """The values in pieces that fit in a cache, with rows short enough to be summed in float32."""
     n_sequences, n_entries, n_components = values.shape
     budget = _ELEMENTS_IN_CACHE if values.device.type == "cpu" else _ELEMENTS_ON_ACCELERATOR
     width = min(n_entries, _ENTRIES_IN_FLOAT32)

@@ -1,8 +1,8 @@
-"""Mean, variance, skewness and kurtosis of every component, in one pass and in any order.
+"""Mean, variance, skewness and kurtosis of every component, in one pass over the values in any order.
 
 Central power sums are merged by Pébay's formulas (Formulas for robust, one-pass parallel computation of covariances and
-arbitrary-order statistical moments, Sandia report SAND2008-6212, 2008): the merge is associative up to rounding in
-float64, and is the same for batches, workers and resumed runs.
+arbitrary-order statistical moments, Sandia report SAND2008-6212, 2008). The merge is associative up to rounding in
+float64; batches, workers and resumed runs all use it.
 """
 
 from dataclasses import dataclass, fields
@@ -14,7 +14,7 @@ from torch import Tensor
 
 @dataclass
 class Moments:
-    """How many values each component had, their mean, and the sums of powers 2, 3, 4 of the deviations from it."""
+    """Number and mean of each component's values, and sums of the powers 2, 3 and 4 of the deviations from the mean."""
 
     count: Float64[Tensor, " components"]
     mean: Float64[Tensor, " components"]
@@ -28,11 +28,11 @@ class Moments:
         return cls(*(torch.zeros(n_components, dtype=torch.float64, device=device) for _ in fields(cls)))
 
     def merge(self, other: "Moments") -> "Moments":
-        """The moments of both together."""
+        """The moments of the values of both."""
         count = self.count + other.count
         safe = count.clamp_min(1)
         delta = other.mean - self.mean
-        part, rest = other.count / safe, self.count / safe  # each one's share of the whole
+        part, rest = other.count / safe, self.count / safe  # the shares of both in the whole
         return Moments(
             count=count,
             mean=self.mean + delta * part,
@@ -55,7 +55,7 @@ class Moments:
     def statistics(self) -> Float64[Tensor, "components 4"]:
         """Mean, variance (of the population), skewness and kurtosis (3 for a normal distribution).
 
-        NaN where there is none: everything of no values, skewness and kurtosis of values that are all equal.
+        A statistic that is undefined is NaN: all of no values, skewness and kurtosis of values that are all equal.
         """
         count = torch.where(self.count > 0, self.count, torch.nan)
         variance = self.m2 / count
@@ -72,10 +72,10 @@ class Moments:
 
 
 class PowerSums:
-    """Sums of the powers 1 to 4 of values about a centre, from which their moments follow.
+    """The sums of the powers 1 to 4 of the values' deviations from a centre; the moments follow from them.
 
-    Each block is summed in the values' own dtype, scaled to at most 1, so that float32 loses nothing that matters;
-    blocks are summed in float64.
+    Within a block, values are scaled to at most 1 and summed in the values' own dtype; the blocks are summed in
+    float64. So float32 loses no precision that matters.
     """
 
     def __init__(
@@ -88,9 +88,9 @@ class PowerSums:
         """Begin to sum.
 
         Args:
-            centre: a number near the mean, or the mean of earlier values.
-            lowest, highest: bounds of the values to come, which keep the powers within a float's range.
-            dtype: float32 or float64, in which blocks are summed.
+            centre: a number near the mean, such as the mean of earlier values.
+            lowest, highest: bounds of the values, which keep the powers within the dtype's range.
+            dtype: float32 or float64, the dtype in which blocks are summed.
         """
         self._shift = centre.to(dtype)
         bounds = lowest.to(dtype), highest.to(dtype)
@@ -107,13 +107,13 @@ class PowerSums:
         n_counted: int,
         scratch: Float[Tensor, "2 blocks entries components"],
     ) -> None:
-        """Add the values whose weight is 1; those of weight 0 count for nothing but must be within the bounds.
+        """Add the values whose weight is 1. Values with weight 0 do not count, but must lie within the bounds.
 
         Args:
-            values: in the dtype of the sums.
+            values: in the dtype given at the start.
             weights: 1 or 0 for each entry.
             n_counted: how many entries have weight 1.
-            scratch: memory to work in.
+            scratch: memory for intermediate results; it is overwritten.
         """
         deviation, power = scratch
         torch.sub(values, self._shift, out=deviation).mul_(self._inverse)
@@ -127,7 +127,7 @@ class PowerSums:
         self._sums[3] += torch.bmm(weights, power).sum((0, 1), dtype=torch.float64)
 
     def moments(self) -> Moments:
-        """The moments of everything that was added."""
+        """The moments of all added values."""
         unit = self._scale.double()
         s1, s2, s3, s4 = (total * unit**exponent for exponent, total in enumerate(self._sums, start=1))
         count = torch.full_like(s1, self._count)

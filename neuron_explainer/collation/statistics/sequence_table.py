@@ -1,4 +1,4 @@
-"""The tokens of the sequences that examples are from."""
+"""The tokens of the sequences that examples come from."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -15,9 +15,9 @@ _FEWEST_KEPT = 4096
 
 
 class SequenceTable:
-    """Token sequences by their numbers; those that no example refers to any more are let go of now and then.
+    """Token sequences by number. Sequences that no example uses any more are dropped now and then.
 
-    So it never holds more than about twice as many sequences as there are examples.
+    So the table has at most about twice as many sequences as there are examples, plus one batch.
     """
 
     def __init__(self) -> None:
@@ -31,32 +31,32 @@ class SequenceTable:
         return self._tokens[sequence_index]
 
     def add(self, batch: Batch) -> None:
-        """Keep a batch's sequences."""
+        """Add a batch's sequences."""
         tokens = batch.tokens.numpy().astype(np.int32)
         for row, (number, length) in enumerate(zip(batch.sequence_index.tolist(), batch.lengths.tolist(), strict=True)):
             self._tokens[number] = tokens[row, :length].copy()
 
     @property
     def is_full(self) -> bool:
-        """Whether it is time to `keep_only` what is referred to."""
+        """Whether it is time to call `keep_only`."""
         return len(self._tokens) >= self._prune_at
 
-    def keep_only(self, referred_to: Iterable[Int64[Tensor, "..."]]) -> None:
-        """Let go of every sequence whose number is in none of the tensors (-1 is no sequence)."""
-        distinct = [torch.unique(numbers).cpu() for numbers in referred_to]
+    def keep_only(self, used: Iterable[Int64[Tensor, "..."]]) -> None:
+        """Drop every sequence whose number is not in the tensors; -1 stands for no sequence."""
+        distinct = [torch.unique(numbers).cpu() for numbers in used]
         live = torch.unique(torch.cat(distinct)).tolist() if distinct else []
         self._tokens = {number: self._tokens[number] for number in live if number >= 0}
         self._prune_at = max(_FEWEST_KEPT, 2 * len(self._tokens))
 
     def merge(self, other: "SequenceTable") -> "SequenceTable":
-        """Both tables' sequences."""
+        """The sequences of both tables."""
         merged = SequenceTable()
         merged._tokens = self._tokens | other._tokens
         merged._prune_at = max(self._prune_at, other._prune_at)
         return merged
 
     def tensors(self) -> dict[str, Tensor]:
-        """The table as three tensors, in the order of the numbers."""
+        """The table as three tensors, in the order of the sequence numbers."""
         numbers = sorted(self._tokens)
         tokens = [self._tokens[number] for number in numbers]
         return {
@@ -67,7 +67,7 @@ class SequenceTable:
 
     @classmethod
     def from_tensors(cls, named: dict[str, Any]) -> "SequenceTable":
-        """The table whose `tensors` these are."""
+        """The table that has these `tensors`."""
         table = cls()
         ends = named["length"].cumsum(0).tolist()
         tokens = named["tokens"].numpy()

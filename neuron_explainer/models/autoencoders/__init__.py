@@ -1,1 +1,1 @@
-"""Sparse autoencoders and transcoders: the modules, and the file formats that they are read from."""
+"""Sparse autoencoders and transcoders, and the formats of their files."""

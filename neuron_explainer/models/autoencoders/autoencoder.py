@@ -1,4 +1,4 @@
-"""A sparse autoencoder of one place in one layer.
+"""A sparse autoencoder: one layer's.
 
 lat = act(W_enc (x - pre_bias) + latent_bias); recon = W_dec lat + pre_bias.
 """
@@ -17,28 +17,33 @@ from neuron_explainer.models.autoencoders.latent_activations import JumpReLU, La
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Autoencoder:
-    """An autoencoder's weights, and what is computed with them. Weights never require gradients; inputs may.
+    """One layer's autoencoder: its weights, `encode`, `decode` and `reconstruct`.
 
-    Inputs are cast to the weights' dtype. Whatever a file's settings changed in the weights when it was loaded is said
-    in `applied`.
+    Weights never require gradients; inputs may. Inputs are cast to the weights' dtype.
+
+    >>> weight = torch.tensor([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0]])
+    >>> autoencoder = Autoencoder(weight, weight.T, pre_bias=torch.zeros(2), latent_bias=torch.zeros(3))
+    >>> latents = autoencoder.encode(torch.tensor([[-2.0, 3.0]]))
+    >>> latents.tolist(), autoencoder.decode(latents).tolist()
+    ([[0.0, 3.0, 2.0]], [[-2.0, 3.0]])
 
     Attributes:
-        encoder_weight: one row a latent.
-        decoder_weight: one column a latent, as saved.
-        pre_bias: subtracted from the input, and (without an `output_bias`) added to what is decoded.
+        encoder_weight: one row per latent.
+        decoder_weight: one column per latent, as saved.
+        pre_bias: subtracted from the input; also added to the decoded latents if there is no `output_bias`.
         latent_bias: added to the pre-activations.
         activation: the activation function.
-        output_bias: what is added to what is decoded, where it is not `pre_bias`.
-        input_scaling: what is done to each token's input before, and undone after.
-        last_nonzero: for each latent, how many training steps ago it was last active, where the file says.
-        latent_indices: the latents' numbers in the file, where some were left out.
-        applied: in words, the settings that were applied when it was loaded.
+        output_bias: added to the decoded latents, if it is not `pre_bias`.
+        input_scaling: applied to each token's input before encoding, undone after decoding.
+        last_nonzero: how many training steps ago each latent was last active; None if the file does not say.
+        latent_indices: the latents' numbers in the file; None if none was left out.
+        applied: the settings that changed the weights when they were loaded, in words.
 
     Raises:
         AutoencoderFormatError: the shapes do not fit together, or a weight is not finite.
     """
 
-    # The shapes are checked below, with errors that say what a file gets wrong; a checker of annotations need not.
+    # The shapes are checked in __post_init__, with errors about the file; annotations need no second check.
     __no_type_check__: ClassVar[bool] = True
 
     encoder_weight: Float[Tensor, "latents inputs"]
@@ -64,7 +69,8 @@ class Autoencoder:
         }
         if isinstance(self.activation, JumpReLU) and self.activation.threshold.shape != (latents,):
             raise AutoencoderFormatError(
-                f"There are {latents} latents, and thresholds of shape {tuple(self.activation.threshold.shape)}."
+                f"The thresholds have shape {tuple(self.activation.threshold.shape)}; {latents} latents "
+                f"need ({latents},)."
             )
         for name, shape in expected.items():
             tensor = getattr(self, name)
@@ -76,18 +82,18 @@ class Autoencoder:
         for name in ("encoder_weight", "decoder_weight", "pre_bias", "latent_bias", "output_bias"):
             tensor = getattr(self, name)
             if tensor is not None and not bool(torch.isfinite(tensor.detach()).all()):
-                raise AutoencoderFormatError(f"{name} holds numbers that are not finite.")
+                raise AutoencoderFormatError(f"{name} holds NaN or infinity.")
             if tensor is not None:
                 object.__setattr__(self, name, tensor.detach())
 
     @property
     def n_latents(self) -> int:
-        """How many latents there are."""
+        """The number of latents."""
         return self.encoder_weight.shape[0]
 
     @property
     def n_inputs(self) -> int:
-        """How many numbers a token has at the place it was trained on."""
+        """How many numbers it reads at each token."""
         return self.encoder_weight.shape[1]
 
     @property
@@ -102,24 +108,24 @@ class Autoencoder:
 
     @property
     def scales_inputs(self) -> bool:
-        """Whether each token's input is shifted or scaled, so that decoding needs the inputs."""
+        """Whether each token's input is shifted or scaled. Then decoding needs the inputs."""
         return self.input_scaling is not InputScaling.NONE
 
     @property
     def write_rows(self) -> Float[Tensor, "latents inputs"]:
-        """What each latent adds to the reconstruction per unit: the decoder's columns, as rows (a view).
+        """What one unit of each latent adds to the reconstruction: the decoder's columns, as rows (a view).
 
-        Where `scales_inputs`, a token's `token_multiplier` comes on top.
+        If `scales_inputs`, it is multiplied by the token's `token_multiplier`.
         """
         return self.decoder_weight.T
 
     def pre_activations(
         self, inputs: Float[Tensor, "*batch inputs"], latents: slice = slice(None)
     ) -> Float[Tensor, "*batch kept_latents"]:
-        """W_enc (x - pre_bias) + latent_bias, for all latents or a slice of them, after the input scaling if any.
+        """W_enc (x - pre_bias) + latent_bias, for all latents or a slice of them, with the scaled input as x.
 
         Raises:
-            InvalidRequestError: the inputs are not those of this autoencoder's place.
+            InvalidRequestError: the inputs do not have `n_inputs` numbers per token.
         """
         centred = self._scaled(self._checked(inputs)) - self.pre_bias
         return torch.nn.functional.linear(centred, self.encoder_weight[latents], self.latent_bias[latents])
@@ -127,10 +133,10 @@ class Autoencoder:
     def encode(
         self, inputs: Float[Tensor, "*batch inputs"], latents: slice = slice(None)
     ) -> Float[Tensor, "*batch kept_latents"]:
-        """The latents, or a slice of them; only the slice is computed where the activation allows it.
+        """The latents, or a slice of them; only the slice is computed if the activation function allows it.
 
         Raises:
-            InvalidRequestError: the inputs are not those of this autoencoder's place.
+            InvalidRequestError: the inputs do not have `n_inputs` numbers per token.
         """
         if self.activation.is_elementwise:
             return self.activation(self.pre_activations(inputs, latents), latents)
@@ -139,14 +145,14 @@ class Autoencoder:
     def decode(
         self, latents: Float[Tensor, "*batch latents"], inputs: Float[Tensor, "*batch inputs"] | None = None
     ) -> Float[Tensor, "*batch outputs"]:
-        """The reconstruction: W_dec lat + the output bias.
+        """The reconstruction: W_dec lat + output bias.
 
         Args:
-            latents: all of them, scaled as `encode` gives them.
-            inputs: what was encoded; needed where each token's input is scaled, to undo that.
+            latents: all latents, as `encode` gives them.
+            inputs: the inputs that were encoded; needed if `scales_inputs`, to undo the scaling.
 
         Raises:
-            InvalidRequestError: the inputs are needed and not given, or are not those of this place.
+            InvalidRequestError: the inputs are needed and missing, or do not have `n_inputs` numbers per token.
         """
         bias = self.pre_bias if self.output_bias is None else self.output_bias
         decoded = torch.nn.functional.linear(latents.to(self.dtype), self.decoder_weight, bias)
@@ -161,27 +167,27 @@ class Autoencoder:
         return decoded * scaling.multiplier + scaling.shift
 
     def reconstruct(self, inputs: Float[Tensor, "*batch inputs"]) -> Float[Tensor, "*batch outputs"]:
-        """decode(encode(x))."""
+        """The reconstruction of the inputs: decode(encode(x))."""
         return self.decode(self.encode(inputs), inputs)
 
     def token_multiplier(self, inputs: Float[Tensor, "*batch inputs"]) -> Float[Tensor, "*batch 1"]:
-        """What each token's decoded latents are multiplied with to undo the input scaling; 1 where there is none."""
+        """The factor of each token's decoded latents that undoes the input scaling; 1 without scaling."""
         return self.input_scaling.of(self._checked(inputs)).multiplier
 
     def without_dead_latents(self, dead_after: int) -> "Autoencoder":
-        """Only the latents that were active within the last `dead_after` training steps.
+        """A copy with only the latents that were active within the last `dead_after` training steps.
 
         Raises:
-            AutoencoderFormatError: the file does not say when its latents were last active, or all are dead.
+            AutoencoderFormatError: the file does not say when the latents were last active, or all are dead.
         """
         if self.last_nonzero is None:
             raise AutoencoderFormatError(
-                "Dead latents cannot be omitted: this autoencoder has no stats_last_nonzero, which says how long ago "
+                "Dead latents cannot be omitted: this autoencoder has no stats_last_nonzero, the number of steps since "
                 "each latent was active. Keep them all (omit_dead_latents=False)."
             )
         alive: Bool[Tensor, " latents"] = self.last_nonzero <= dead_after
         if not bool(alive.any()):
-            raise AutoencoderFormatError(f"All {self.n_latents} latents have been dead for over {dead_after} steps.")
+            raise AutoencoderFormatError(f"All {self.n_latents} latents were inactive for over {dead_after} steps.")
         numbers = (
             torch.arange(self.n_latents, device=self.device) if self.latent_indices is None else self.latent_indices
         )
@@ -197,7 +203,7 @@ class Autoencoder:
         )
 
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> "Autoencoder":
-        """The same autoencoder on another device, or with weights of another floating-point dtype."""
+        """A copy on another device, or with weights of another floating-point dtype."""
 
         def move(tensor: Tensor) -> Tensor:
             return tensor.to(device=device, dtype=dtype if tensor.is_floating_point() else None)
@@ -208,8 +214,8 @@ class Autoencoder:
     def _checked(self, inputs: Float[Tensor, "*batch inputs"]) -> Float[Tensor, "*batch inputs"]:
         if inputs.shape[-1] != self.n_inputs:
             raise InvalidRequestError(
-                f"This autoencoder was trained on {self.n_inputs} numbers a token; the inputs have {inputs.shape[-1]}. "
-                "Is it one of this model and place?"
+                f"This autoencoder was trained on {self.n_inputs} numbers per token; the inputs have "
+                f"{inputs.shape[-1]}. Check that it belongs to this model and place."
             )
         return inputs.to(self.dtype)
 

@@ -1,4 +1,4 @@
-"""What some autoencoders do to each token's input before they encode it, and undo after they decode."""
+"""Scaling of each token's input: some autoencoders apply it before encoding and undo it after decoding."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -7,22 +7,22 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-_LAYER_NORM_EPSILON = 1e-5  # added to the standard deviation, not to the variance; the same in both known trainers
+_LAYER_NORM_EPSILON = 1e-5  # added to the standard deviation, not to the variance, by OpenAI and by SAELens
 
 
 class InputScaling(StrEnum):
-    """How a token's input is shifted and scaled while the model runs."""
+    """How each token's input is shifted and scaled."""
 
     NONE = "none"
     LAYER_NORM = "layer_norm"
-    """Minus its mean, over its standard deviation (n - 1) plus 1e-5; undone without the 1e-5."""
+    """(x - mean) / (std + 1e-5), with the standard deviation over n - 1; undone without the 1e-5."""
     UNIT_MEAN_SQUARE = "constant_norm_rescale"
     """Scaled to the norm sqrt(inputs)."""
     CENTER = "center"
-    """Minus its mean: for autoencoders trained on a model whose writing weights had been centred."""
+    """x - mean: for autoencoders trained on a model whose writing weights had been centred."""
 
     def of(self, inputs: Float[Tensor, "*batch inputs"]) -> "TokenScaling":
-        """The shift and scales of these inputs, one each a token."""
+        """The shift, divisor and multiplier of each token."""
         match self:
             case InputScaling.LAYER_NORM:
                 standard_deviation = inputs.std(dim=-1, keepdim=True)
@@ -42,7 +42,7 @@ class InputScaling(StrEnum):
 
 @dataclass(frozen=True)
 class TokenScaling:
-    """Encoded is (x - shift) / divisor; reconstructed is decoded * multiplier + shift."""
+    """One token's scaling: (x - shift) / divisor is encoded; decoded * multiplier + shift is the reconstruction."""
 
     shift: Float[Tensor, "*batch 1"]
     divisor: Float[Tensor, "*batch 1"]

@@ -1,8 +1,8 @@
-"""The activation functions that autoencoders turn pre-activations into latents with.
+"""The activation functions of autoencoders: from pre-activations to latents.
 
-Each is a frozen dataclass that is called with pre-activations (…, latents). `is_elementwise` tells whether a latent
-depends on its own pre-activation alone, so that a slice of latents can be computed without the others; `omit` gives
-the function for the latents that remain when some are left out.
+Each is a frozen dataclass, called with pre-activations of shape (…, latents). If `is_elementwise`, a latent depends
+only on its own pre-activation, so a slice of latents can be computed without the others. `keep` gives the function for
+a part of the latents.
 """
 
 from collections.abc import Callable
@@ -20,14 +20,14 @@ ActivationT = TypeVar("ActivationT")
 
 @runtime_checkable
 class LatentActivation(Protocol):
-    """What an autoencoder needs of its activation function."""
+    """An activation function of an autoencoder."""
 
     is_elementwise: ClassVar[bool]
 
     def __call__(
         self, pre_activations: Float[Tensor, "*batch latents"], latents: slice = slice(None)
     ) -> Float[Tensor, "*batch latents"]:
-        """The latents; `latents` says which slice of them the pre-activations are of."""
+        """The latents. `latents` is the slice to which the pre-activations belong."""
         ...
 
     def keep(self: ActivationT, mask: Bool[Tensor, " all_latents"]) -> ActivationT:
@@ -50,7 +50,7 @@ class _WithoutTensors:
 
 @dataclass(frozen=True)
 class ReLU(_WithoutTensors):
-    """max(p, 0)."""
+    """ReLU: max(p, 0)."""
 
     is_elementwise: ClassVar[bool] = True
 
@@ -63,14 +63,14 @@ class ReLU(_WithoutTensors):
 
 @dataclass(frozen=True)
 class Identity(_WithoutTensors):
-    """p itself."""
+    """No activation function: p."""
 
     is_elementwise: ClassVar[bool] = True
 
     def __call__(
         self, pre_activations: Float[Tensor, "*batch latents"], latents: slice = slice(None)
     ) -> Float[Tensor, "*batch latents"]:
-        """The pre-activations as they are."""
+        """The pre-activations, unchanged."""
         return pre_activations
 
 
@@ -79,12 +79,12 @@ class TopK(_WithoutTensors):
     """The k largest pre-activations of each token, the others 0.
 
     Attributes:
-        k: how many; if there are fewer latents, all of them.
-        relu: whether those among the k that are negative become 0 as well.
-        by_magnitude: whether the largest are those of largest magnitude, kept with their sign ("AbsTopK").
+        k: how many are kept; with fewer latents, all of them.
+        relu: whether negative ones among the k become 0 too.
+        by_magnitude: choose by magnitude, and keep the sign ("AbsTopK").
 
     Raises:
-        AutoencoderFormatError: k is not a positive integer.
+        AutoencoderFormatError: k is not a whole number above 0.
     """
 
     k: int
@@ -94,12 +94,12 @@ class TopK(_WithoutTensors):
 
     def __post_init__(self) -> None:
         if not isinstance(self.k, int) or isinstance(self.k, bool) or self.k < 1:
-            raise AutoencoderFormatError(f"A TopK autoencoder keeps k ≥ 1 latents a token; k is {self.k!r}.")
+            raise AutoencoderFormatError(f"k of a TopK autoencoder is {self.k!r}; it must be a whole number above 0.")
 
     def __call__(
         self, pre_activations: Float[Tensor, "*batch latents"], latents: slice = slice(None)
     ) -> Float[Tensor, "*batch latents"]:
-        """Keep the k largest of each token."""
+        """The k largest pre-activations of each token, and 0 for the others."""
         ranked = pre_activations.abs() if self.by_magnitude else pre_activations
         chosen = ranked.topk(min(self.k, ranked.shape[-1]), dim=-1, sorted=False).indices
         values = pre_activations.gather(-1, chosen)
@@ -108,10 +108,10 @@ class TopK(_WithoutTensors):
 
 @dataclass(frozen=True, eq=False)
 class JumpReLU:
-    """max(p, 0) where p > threshold, else 0; each latent has a threshold of its own.
+    """max(p, 0) where p > threshold, else 0; each latent has its own threshold (Rajamanoharan et al. 2024).
 
-    A gated autoencoder is one too: the gate W x + b_gate > 0 is the magnitude exp(r) W x + b_mag being above
-    b_mag - exp(r) b_gate.
+    A gated autoencoder can be written like this: its gate W x + b_gate > 0 is the same as its magnitude
+    exp(r) W x + b_mag > b_mag - exp(r) b_gate.
     """
 
     threshold: Float[Tensor, " all_latents"]

@@ -1,4 +1,4 @@
-"""The `cfg.json` that SAELens writes beside an autoencoder's weights, of every version, checked."""
+"""The `cfg.json` that SAELens writes beside an autoencoder's weights: every version, checked."""
 
 import json
 import os
@@ -8,20 +8,21 @@ from pathlib import Path
 from typing import Any
 
 from neuron_explainer.errors import AutoencoderFormatError
-from neuron_explainer.models.autoencoders.places import AutoencoderOrigin
+from neuron_explainer.models.autoencoders.origin import AutoencoderOrigin
+from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 
 CONFIG_FILE = "cfg.json"
 _MOST_BYTES = 1_000_000  # the files are about 1 KB
 
-_PLACE_BY_HOOK = {
-    "hook_resid_pre": "previous_layer_resid_post_mlp",
-    "hook_resid_mid": "resid_post_attn",
-    "hook_resid_post": "resid_post_mlp",
-    "hook_attn_out": "resid_delta_attn",
-    "hook_mlp_out": "resid_delta_mlp",
-    "mlp.hook_pre": "mlp_pre_act",
-    "mlp.hook_post": "mlp_post_act",
-    "attn.hook_z": "attn_weighted_sum_of_values",
+_DST_BY_HOOK = {
+    "hook_resid_pre": DerivedScalarType.PREVIOUS_LAYER_RESID_POST_MLP,
+    "hook_resid_mid": DerivedScalarType.RESID_POST_ATTN,
+    "hook_resid_post": DerivedScalarType.RESID_POST_MLP,
+    "hook_attn_out": DerivedScalarType.RESID_DELTA_ATTN,
+    "hook_mlp_out": DerivedScalarType.RESID_DELTA_MLP,
+    "mlp.hook_pre": DerivedScalarType.MLP_PRE_ACT,
+    "mlp.hook_post": DerivedScalarType.MLP_POST_ACT,
+    "attn.hook_z": DerivedScalarType.ATTN_WEIGHTED_SUM_OF_VALUES,
 }
 _RESIDUAL_WIDTH_HOOKS = ("hook_resid_pre", "hook_resid_mid", "hook_resid_post", "hook_attn_out", "hook_mlp_out")
 _OLD_KEYS = {
@@ -33,17 +34,17 @@ _OLD_KEYS = {
 
 @dataclass(frozen=True)
 class SaelensConfig:
-    """What `cfg.json` says, whichever version of SAELens wrote it.
+    """The entries of `cfg.json`, whichever version of SAELens wrote it.
 
     Attributes:
-        folder: where it was read from.
+        folder: the folder that it was read from.
         architecture: "standard", "topk", …
         n_inputs: `d_in`.
         n_latents: `d_sae`.
         subtracts_output_bias: `apply_b_dec_to_input`.
         input_normalization: `normalize_activations`.
-        settings: everything at the top level.
-        metadata: where and how it was trained.
+        settings: all entries at the top level.
+        metadata: where and how the autoencoder was trained.
     """
 
     folder: str
@@ -57,49 +58,54 @@ class SaelensConfig:
 
     @property
     def hook(self) -> str | None:
-        """The hook's name within its layer."""
+        """The name of the hook within its layer, such as `hook_mlp_out`."""
         name = self.metadata.get("hook_name")
         return None if name is None else re.sub(r"^blocks\.\d+\.", "", str(name))
 
     @property
     def is_of_centred_model(self) -> bool:
-        """Whether it was trained on residual-stream numbers of a model whose writing weights had been centred."""
+        """Whether it was trained on residual-stream activations of a model whose writing weights had been centred."""
         options = self.metadata.get("model_from_pretrained_kwargs") or {}
         return bool(options.get("center_writing_weights")) and self.hook in _RESIDUAL_WIDTH_HOOKS
 
     @property
     def origin(self) -> AutoencoderOrigin:
-        """Its place, layer and base model in our words.
+        """The derived scalar type, layer, base model and width.
 
         Raises:
-            AutoencoderFormatError: its hook is none of the places known here.
+            AutoencoderFormatError: the hook is not supported.
         """
-        place, layer_index = place_of_hook(self.metadata.get("hook_name"), self.folder)
-        return AutoencoderOrigin(place, layer_index, self.metadata.get("model_name"), self.architecture, self.metadata)
+        dst, layer_index = dst_and_layer_of_hook(self.metadata.get("hook_name"), self.folder)
+        return AutoencoderOrigin(
+            dst, layer_index, self.metadata.get("model_name"), self.architecture, self.n_inputs, self.metadata
+        )
 
 
-def place_of_hook(hook_name: object, source: str) -> tuple[str | None, int | None]:
-    """The value of our derived scalar type, and the layer, for a TransformerLens hook such as `blocks.3.mlp.hook_post`.
+def dst_and_layer_of_hook(hook_name: object, source: str) -> tuple[DerivedScalarType | None, int | None]:
+    """The derived scalar type and the layer of a TransformerLens hook such as `blocks.3.mlp.hook_post`.
 
-    Without a hook, (None, None).
+    (None, None) for None.
 
     Raises:
-        AutoencoderFormatError: the hook is none of the places known here.
+        AutoencoderFormatError: the hook is not supported.
+
+    >>> dst_and_layer_of_hook("blocks.3.mlp.hook_post", "the folder")
+    (<DerivedScalarType.MLP_POST_ACT: 'mlp_post_act'>, 3)
     """
     if hook_name is None:
         return None, None
     match = re.fullmatch(r"blocks\.(\d{1,6})\.(.+)", str(hook_name))
-    if match is None or match[2] not in _PLACE_BY_HOOK:
-        known = ", ".join(f"blocks.L.{hook}" for hook in _PLACE_BY_HOOK)
-        raise AutoencoderFormatError(f"{source}: the hook {hook_name!r} is no place known here; known are: {known}.")
-    return _PLACE_BY_HOOK[match[2]], int(match[1])
+    if match is None or match[2] not in _DST_BY_HOOK:
+        known = ", ".join(f"blocks.L.{hook}" for hook in _DST_BY_HOOK)
+        raise AutoencoderFormatError(f"{source}: unsupported hook {hook_name!r}. Supported: {known}.")
+    return _DST_BY_HOOK[match[2]], int(match[1])
 
 
 def read_saelens_config(folder: str | os.PathLike[str]) -> SaelensConfig:
     """Read and check a folder's `cfg.json`.
 
     Raises:
-        AutoencoderFormatError: it is missing, no JSON, or lacks or contradicts what is needed.
+        AutoencoderFormatError: the file is missing or not JSON, or a required entry is missing or invalid.
     """
     source = os.fspath(folder)
     path = Path(folder) / CONFIG_FILE
@@ -110,9 +116,9 @@ def read_saelens_config(folder: str | os.PathLike[str]) -> SaelensConfig:
     except (OSError, ValueError) as error:
         raise AutoencoderFormatError(f"{path} cannot be read: {error}.") from error
     if not isinstance(settings, dict):
-        raise AutoencoderFormatError(f"{path} is no JSON object of at most {_MOST_BYTES} bytes.")
+        raise AutoencoderFormatError(f"{path} is not a JSON object of at most {_MOST_BYTES} bytes.")
     metadata = settings.get("metadata")
-    if not isinstance(metadata, dict):  # before version 6, everything stood at the top level
+    if not isinstance(metadata, dict):  # before version 6, all entries were at the top level
         settings = {_OLD_KEYS.get(key, key): value for key, value in settings.items()}
         metadata = settings
         settings = _with_old_defaults(settings)
@@ -143,7 +149,7 @@ def _value(settings: dict[str, Any], key: str, kind: type, source: str, default:
     value = settings.get(key, default)
     if not isinstance(value, kind):
         raise AutoencoderFormatError(
-            f"{source}: {CONFIG_FILE} gives {key} as {value!r:.100}; a {kind.__name__} is needed."
+            f"{source}: {key} in {CONFIG_FILE} is {value!r:.100}; it must be a {kind.__name__}."
         )
     return value
 
@@ -151,5 +157,5 @@ def _value(settings: dict[str, Any], key: str, kind: type, source: str, default:
 def _size(settings: dict[str, Any], key: str, source: str) -> int:
     size = _value(settings, key, int, source)
     if isinstance(size, bool) or not 0 < size < 2**31:
-        raise AutoencoderFormatError(f"{source}: {CONFIG_FILE} gives {key} as {size}.")
+        raise AutoencoderFormatError(f"{source}: {key} in {CONFIG_FILE} is {size}; it must be 1 or more.")
     return int(size)

@@ -1,4 +1,4 @@
-"""Transcoders: latents of one place that write what another place holds, as SAELens saves them."""
+"""Transcoders: latents that read one place and predict another, as SAELens saves them."""
 
 import os
 from dataclasses import dataclass
@@ -9,11 +9,12 @@ from torch import Tensor
 
 from neuron_explainer.errors import AutoencoderFormatError, InvalidRequestError
 from neuron_explainer.models.autoencoders.latent_activations import JumpReLU, LatentActivation, ReLU
-from neuron_explainer.models.autoencoders.places import AutoencoderOrigin
-from neuron_explainer.models.autoencoders.saelens import read_saelens_weights, take
+from neuron_explainer.models.autoencoders.origin import AutoencoderOrigin
+from neuron_explainer.models.autoencoders.saelens import read_saelens_weights
+from neuron_explainer.models.autoencoders.saelens_architectures import take
 from neuron_explainer.models.autoencoders.saelens_config import SaelensConfig, read_saelens_config
 
-_ARCHITECTURES = ("transcoder", "skip_transcoder", "jumprelu_transcoder", "jumprelu_skip_transcoder")
+TRANSCODER_ARCHITECTURES = ("transcoder", "skip_transcoder", "jumprelu_transcoder", "jumprelu_skip_transcoder")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -26,7 +27,7 @@ class Transcoder:
         activation: the activation function.
         decoder_weight: one column a latent.
         output_bias: added to the output.
-        skip_weight: a linear map from the inputs straight to the output, where there is one.
+        skip_weight: a linear map from the inputs straight to the output; None for most transcoders.
     """
 
     encoder_weight: Float[Tensor, "latents inputs"]
@@ -37,10 +38,10 @@ class Transcoder:
     skip_weight: Float[Tensor, "outputs inputs"] | None = None
 
     def encode(self, inputs: Float[Tensor, "*batch inputs"]) -> Float[Tensor, "*batch latents"]:
-        """The latents of what the place that is read holds."""
+        """The latents of the activations at the place that is read."""
         if inputs.shape[-1] != self.encoder_weight.shape[1]:
             raise InvalidRequestError(
-                f"This transcoder reads {self.encoder_weight.shape[1]} numbers a token; the inputs have "
+                f"This transcoder reads {self.encoder_weight.shape[1]} numbers per token; the inputs have "
                 f"{inputs.shape[-1]}."
             )
         inputs = inputs.to(self.encoder_weight.dtype)
@@ -49,10 +50,10 @@ class Transcoder:
     def decode(
         self, latents: Float[Tensor, "*batch latents"], inputs: Float[Tensor, "*batch inputs"] | None = None
     ) -> Float[Tensor, "*batch outputs"]:
-        """What the other place is predicted to hold.
+        """The predicted activations at the other place.
 
         Raises:
-            InvalidRequestError: there is a skip connection, and the inputs are not given.
+            InvalidRequestError: the transcoder has a skip connection, and the inputs are not given.
         """
         output = torch.nn.functional.linear(
             latents.to(self.decoder_weight.dtype), self.decoder_weight, self.output_bias
@@ -61,7 +62,7 @@ class Transcoder:
             return output
         if inputs is None:
             raise InvalidRequestError(
-                "This transcoder has a skip connection: decode(latents, inputs) needs the inputs."
+                "This transcoder has a skip connection, so decode(latents, inputs) needs the inputs."
             )
         return output + torch.nn.functional.linear(inputs.to(self.skip_weight.dtype), self.skip_weight)
 
@@ -72,21 +73,21 @@ class Transcoder:
 
 
 def load_transcoder(folder: str | os.PathLike[str]) -> tuple[Transcoder, AutoencoderOrigin]:
-    """The transcoder in a SAELens folder, and what its configuration says of it (the place is the one it reads).
+    """The transcoder in a SAELens folder, and what its config says of it (the place that it reads).
 
     Raises:
-        AutoencoderFormatError: it is none, is damaged, or its configuration contradicts its weights.
+        AutoencoderFormatError: it is not a transcoder, is damaged, or its config contradicts its weights.
     """
     config = read_saelens_config(folder)
-    if config.architecture not in _ARCHITECTURES or config.input_normalization != "none":
+    if config.architecture not in TRANSCODER_ARCHITECTURES or config.input_normalization != "none":
         raise AutoencoderFormatError(
-            f"{config.folder}: {config.architecture} with normalize_activations {config.input_normalization!r} is no "
-            f"transcoder that is supported; {list(_ARCHITECTURES)} without scaled inputs are."
+            f"{config.folder}: {config.architecture} with normalize_activations {config.input_normalization!r} is not "
+            f"supported as a transcoder. Supported: {', '.join(TRANSCODER_ARCHITECTURES)}, with unscaled inputs."
         )
     weights = read_saelens_weights(config)
     outputs = config.settings.get("d_out")
     if not isinstance(outputs, int):
-        raise AutoencoderFormatError(f"{config.folder}: d_out is {outputs!r}; a transcoder's configuration gives it.")
+        raise AutoencoderFormatError(f"{config.folder}: d_out is {outputs!r}; it must be a whole number.")
     inputs, latents = config.n_inputs, config.n_latents
     transcoder = Transcoder(
         take(weights, config, "W_enc", inputs, latents).T,

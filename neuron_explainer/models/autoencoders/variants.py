@@ -1,4 +1,4 @@
-"""Autoencoders whose latents are not one linear map and an activation function: matching pursuit, and temporal ones."""
+"""Autoencoders whose latents are not a linear map and an activation function: matching pursuit, and temporal ones."""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -10,18 +10,18 @@ from torch import Tensor
 from neuron_explainer.errors import AutoencoderFormatError, InvalidRequestError
 from neuron_explainer.models.autoencoders.autoencoder import Autoencoder
 
-_TINY = 1e-6  # added to the length of the predicted part, so that one of length 0 can be divided by
+_TINY = 1e-6  # added to the length of the predicted part, to avoid dividing by 0
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class MatchingPursuitAutoencoder(Autoencoder):
-    """Latents found one at a time: the one whose direction explains most of what is left, until little is left.
+    """Latents found one at a time: each step takes the latent whose direction explains most of the remaining input.
 
-    Its directions are the decoder's columns; `encoder_weight` is their transpose.
+    The directions are the decoder's columns; `encoder_weight` is their transpose.
 
     Attributes:
-        residual_threshold: a token is done when what is left has a smaller norm; 0 to never stop for that.
-        max_iterations: how many latents are sought at most; as many as inputs if None.
+        residual_threshold: a token is done when the norm of its remaining input is smaller; 0 switches this off.
+        max_iterations: the largest number of steps; None means the number of inputs.
         stop_on_duplicate_support: a token is done when a step finds no new latent.
     """
 
@@ -32,19 +32,19 @@ class MatchingPursuitAutoencoder(Autoencoder):
     def pre_activations(
         self, inputs: Float[Tensor, "*batch inputs"], latents: slice = slice(None)
     ) -> Float[Tensor, "*batch kept_latents"]:
-        """There are none.
+        """Not supported: latents found by matching pursuit have no pre-activations.
 
         Raises:
             InvalidRequestError: always.
         """
         raise InvalidRequestError(
-            "Matching pursuit finds its latents one after the other; they have no pre-activations."
+            "Latents found by matching pursuit have no pre-activations: each depends on those found before it."
         )
 
     def encode(
         self, inputs: Float[Tensor, "*batch inputs"], latents: slice = slice(None)
     ) -> Float[Tensor, "*batch kept_latents"]:
-        """The latents; all are sought, whatever slice is wanted."""
+        """The latents, or a slice of them; all are computed in any case."""
         remaining = self._scaled(self._checked(inputs)) - self.pre_bias
         found = torch.zeros(*remaining.shape[:-1], self.n_latents, dtype=self.dtype, device=self.device)
         done = torch.zeros(remaining.shape[:-1], dtype=torch.bool, device=self.device)
@@ -66,17 +66,22 @@ class MatchingPursuitAutoencoder(Autoencoder):
         return found[..., latents]
 
     def without_dead_latents(self, dead_after: int) -> "Autoencoder":
-        """Not supported: which latents are sought depends on all of them.
+        """Not supported: every latent depends on all others.
 
         Raises:
             AutoencoderFormatError: always.
         """
-        raise AutoencoderFormatError("Latents of a matching pursuit autoencoder cannot be left out.")
+        raise AutoencoderFormatError(
+            "Latents of a matching pursuit autoencoder cannot be left out (omit_dead_latents=False keeps them)."
+        )
 
 
 @dataclass(frozen=True, eq=False)
 class PredictionAttention:
-    """One attention layer over latents, which predicts a token's latents from those before it; (outputs, inputs)."""
+    """One attention layer over latents: it predicts a token's latents from those before it.
+
+    Weights are (outputs, inputs).
+    """
 
     n_heads: int
     query_weight: Float[Tensor, "narrow latents"]
@@ -91,7 +96,7 @@ class PredictionAttention:
     def predict(
         self, context: Float[Tensor, "*batch tokens latents"], target: Float[Tensor, "*batch tokens latents"]
     ) -> Float[Tensor, "*batch tokens latents"]:
-        """What the tokens of `context` up to each token's own say of it."""
+        """A prediction of each token of `target` from the tokens of `context` up to and including its position."""
 
         def heads(of: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
             projected = torch.nn.functional.linear(of, weight, bias)
@@ -107,7 +112,7 @@ class PredictionAttention:
         return torch.nn.functional.linear(joined, self.output_weight, self.output_bias)
 
     def to(self, device: torch.device | str | None, dtype: torch.dtype | None) -> "PredictionAttention":
-        """The same on another device, or of another floating-point type."""
+        """A copy on another device, or with another floating-point dtype."""
         tensors: dict[str, Any] = {
             name: value.to(device=device, dtype=dtype)
             for name, value in vars(self).items()
@@ -118,14 +123,14 @@ class PredictionAttention:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class TemporalAutoencoder(Autoencoder):
-    """Latents of what is new at a token: attention over the latents before it predicts the rest (arXiv:2511.01836).
+    """Latents of the new part of each token; attention over earlier tokens predicts the rest (arXiv:2511.01836).
 
-    Inputs are whole sequences, (…, tokens, inputs). `encode` gives the new part's latents; the reconstruction is the
-    decoded new part plus the predicted one, so that `decode` needs the inputs.
+    Inputs are whole sequences, shape (…, tokens, inputs). `encode` gives the latents of the new part. The
+    reconstruction is the decoded new part plus the predicted part, so `decode` needs the inputs.
 
     Attributes:
-        attention_layers: what predicts, one after the other.
-        input_factor: what inputs are multiplied with first, and reconstructions divided by last.
+        attention_layers: the layers that predict, applied one after the other.
+        input_factor: inputs are multiplied by it first, and reconstructions divided by it last.
     """
 
     attention_layers: tuple[PredictionAttention, ...] = ()
@@ -147,14 +152,14 @@ class TemporalAutoencoder(Autoencoder):
         latents: Float[Tensor, "*batch tokens latents"],
         inputs: Float[Tensor, "*batch tokens inputs"] | None = None,
     ) -> Float[Tensor, "*batch tokens inputs"]:
-        """The decoded latents plus what was predicted of `inputs`.
+        """The decoded latents plus the predicted part of `inputs`.
 
         Raises:
             InvalidRequestError: the inputs are not given.
         """
         if inputs is None:
             raise InvalidRequestError(
-                "A temporal autoencoder's decode(latents, inputs) needs the inputs, to predict them."
+                "A temporal autoencoder's decode(latents, inputs) needs the inputs: it predicts a part of them."
             )
         _, predicted = self._new_and_predicted(inputs)
         bias = self.pre_bias if self.output_bias is None else self.output_bias
@@ -163,7 +168,7 @@ class TemporalAutoencoder(Autoencoder):
         return (decoded * scaling.multiplier + scaling.shift) / self.input_factor
 
     def token_multiplier(self, inputs: Float[Tensor, "*batch inputs"]) -> Float[Tensor, "*batch 1"]:
-        """What each token's decoded latents are multiplied with to undo the input scaling."""
+        """The factor of each token's decoded latents that undoes the input scaling."""
         return super().token_multiplier(inputs) / self.input_factor
 
     @property
@@ -172,7 +177,7 @@ class TemporalAutoencoder(Autoencoder):
         return True
 
     def _new_and_predicted(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
-        """What no earlier token predicts of the inputs, and the latents of what they do."""
+        """The part of the inputs that earlier tokens do not predict, and the latents of the part that they do."""
         checked = self._checked(inputs)
         scaling = self.input_scaling.of(checked)
         remaining = (checked * self.input_factor - scaling.shift) / scaling.divisor - self.pre_bias
@@ -189,14 +194,16 @@ class TemporalAutoencoder(Autoencoder):
         return remaining, predicted
 
     def without_dead_latents(self, dead_after: int) -> "Autoencoder":
-        """Not supported: what is predicted depends on all of them.
+        """Not supported: the prediction depends on all latents.
 
         Raises:
             AutoencoderFormatError: always.
         """
-        raise AutoencoderFormatError("Latents of a temporal autoencoder cannot be left out.")
+        raise AutoencoderFormatError(
+            "Latents of a temporal autoencoder cannot be left out (omit_dead_latents=False keeps them)."
+        )
 
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> "Autoencoder":
-        """The same autoencoder on another device, or with weights of another floating-point dtype."""
+        """A copy on another device, or with weights of another floating-point dtype."""
         layers = tuple(layer.to(device, dtype) for layer in self.attention_layers)
         return replace(super().to(device, dtype), attention_layers=layers)  # type: ignore[call-arg]

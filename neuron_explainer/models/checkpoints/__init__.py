@@ -1,1 +1,1 @@
-"""Checkpoints: the formats that models are loaded from, and `load_model`."""
+"""Checkpoints: the formats of models' files, and `load_model`."""

@@ -1,4 +1,4 @@
-"""A checkpoint, of whatever kind: a configuration, tensors that are read when asked for, and a tokenizer."""
+"""A checkpoint in any format: a configuration, tensors that are read on demand, and a tokenizer."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -25,12 +25,12 @@ from neuron_explainer.models.transformer_config import TransformerConfig
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a model can be made of.
+    """What a model is made from.
 
     Attributes:
-        hf_config: the configuration, as a Hugging Face `config.json` says it.
-        config: what that means for this library's transformer.
-        open_tensors: finds the weights, under Hugging Face's names; they may be fetched for that, but are not read.
+        hf_config: the configuration, with the entries of a Hugging Face `config.json`.
+        config: the same for this library's transformer; `transformer_config` makes it.
+        open_tensors: finds the weights, under Hugging Face's names. It may download them, but does not read them.
         read_tokenizer: reads the tokenizer that comes with the checkpoint.
     """
 
@@ -42,8 +42,8 @@ class Checkpoint:
     def create_transformer(self, *, dtype: torch.dtype, device: torch.device) -> Transformer:
         """A model with this checkpoint's weights, which are read one by one.
 
-        All names and shapes are looked at before the first weight is read, so what does not fit is known at once.
-        Beside the model's own weights no more than one tensor is in memory.
+        All names and shapes are checked before the first weight is read. Beside the model's own weights, at most one
+        tensor is in memory.
 
         Raises:
             CheckpointError: tensors are missing, unexpected, misshapen, unreadable or not finite; the error names the
@@ -52,7 +52,7 @@ class Checkpoint:
         reader = self.open_tensors()
         try:
             Transformer.from_hf_config_and_tensors(self.hf_config, _Shapes(reader))
-            return Transformer.from_hf_config_and_tensors(self.hf_config, _Numbers(reader, dtype, device))
+            return Transformer.from_hf_config_and_tensors(self.hf_config, _Loaded(reader, dtype, device))
         except CheckpointError as error:
             if error.file is not None:
                 raise
@@ -62,15 +62,15 @@ class Checkpoint:
             raise type(error)(f"{file}: {error}{alias}", file=file, tensor=stored_name) from error
 
 
-def described(hf_config: Mapping[str, Any], file: object) -> TransformerConfig:
-    """What a Hugging Face config means for this library's transformer.
+def transformer_config(hf_config: Mapping[str, Any], file: object) -> TransformerConfig:
+    """This library's config for a Hugging Face config.
 
     Args:
         hf_config: the configuration.
         file: where it was found, for errors.
 
     Raises:
-        CheckpointError: its family or activation function is not supported, or an entry has a value that cannot be.
+        CheckpointError: the family or the activation function is not supported, or an entry has an invalid value.
     """
     with naming_the_file(file):
         family = family_of(hf_config)
@@ -80,11 +80,11 @@ def described(hf_config: Mapping[str, Any], file: object) -> TransformerConfig:
             raise
         except (MisconfiguredError, TypeError, ValueError, AttributeError, KeyError, ZeroDivisionError) as error:
             raise MalformedCheckpointError(
-                f"An entry has a value that no {family.model_type} model can have: {error}"
+                f"An entry has a value that a {family.model_type} model cannot have: {error}"
             ) from error
         if config.activation_function not in ACTIVATION_FUNCTIONS:
             raise UnsupportedCheckpointError(
-                f"There is no activation function {config.activation_function!r} here. There is: "
+                f"The activation function {config.activation_function!r} is not supported. Choose one of: "
                 f"{', '.join(ACTIVATION_FUNCTIONS)}."
             )
         return config
@@ -92,7 +92,7 @@ def described(hf_config: Mapping[str, Any], file: object) -> TransformerConfig:
 
 @contextmanager
 def naming_the_file(file: object) -> Iterator[None]:
-    """Let a checkpoint's error that names no file name this one."""
+    """Add the file to a checkpoint error that names no file."""
     try:
         yield
     except CheckpointError as error:
@@ -102,7 +102,7 @@ def naming_the_file(file: object) -> Iterator[None]:
 
 
 class _Tensors(Mapping[str, Tensor]):
-    """A reader's tensors by name."""
+    """A reader's tensors, by name."""
 
     def __init__(self, reader: TensorReader) -> None:
         self._reader = reader
@@ -118,14 +118,14 @@ class _Tensors(Mapping[str, Tensor]):
 
 
 class _Shapes(_Tensors):
-    """The tensors' shapes alone, as tensors that have no memory."""
+    """The tensors' shapes: tensors without data, on the meta device."""
 
     def __getitem__(self, name: str) -> Float[Tensor, "..."]:
         return torch.empty(self._reader.shape(name), device="meta")
 
 
-class _Numbers(_Tensors):
-    """The tensors, each read when it is asked for."""
+class _Loaded(_Tensors):
+    """The tensors, each read when it is looked up."""
 
     def __init__(self, reader: TensorReader, dtype: torch.dtype, device: torch.device) -> None:
         super().__init__(reader)

@@ -1,4 +1,4 @@
-"""A llama GGUF file as if it were a Hugging Face checkpoint: the same configuration and tensor names."""
+"""A llama GGUF file as a Hugging Face checkpoint: the same configuration and the same tensor names."""
 
 import re
 from collections.abc import Collection, Mapping
@@ -10,8 +10,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from neuron_explainer.errors import UnsupportedCheckpointError
-from neuron_explainer.models.checkpoints.checkpoint import Checkpoint, described
-from neuron_explainer.models.checkpoints.gguf_config import ROTARY_FACTORS, config_from_gguf, size_stated
+from neuron_explainer.models.checkpoints.checkpoint import Checkpoint, transformer_config
+from neuron_explainer.models.checkpoints.checkpoint_format import CheckpointFormat, CheckpointSource, LoadOptions
+from neuron_explainer.models.checkpoints.gguf_config import ROTARY_FACTORS, config_from_gguf, size_entry
 from neuron_explainer.models.checkpoints.gguf_tokenizer import tokenizer_from_gguf
 from neuron_explainer.models.tensor_files.gguf_file import GgufFile
 
@@ -36,20 +37,35 @@ _PART_BY_GGUF_PART = {
 _LAYER_TENSOR = re.compile(r"blk\.(\d+)\.(\w+)\.(weight|bias)")
 
 
+class GgufFormat(CheckpointFormat):
+    """A `.gguf` file of a llama model."""
+
+    name = "GGUF file"
+
+    def matches(self, source: CheckpointSource, options: LoadOptions) -> bool:
+        """An existing file whose name ends with .gguf."""
+        path = Path(source).expanduser()
+        return path.suffix.lower() == ".gguf" and path.is_file()
+
+    def open(self, source: CheckpointSource, options: LoadOptions) -> Checkpoint:
+        """See the base class."""
+        return open_gguf_checkpoint(Path(source).expanduser(), options.config)
+
+
 def open_gguf_checkpoint(path: Path, config: Mapping[str, Any] | None = None) -> Checkpoint:
     """Describe the checkpoint in a GGUF file; its weights are not read yet.
 
     Args:
         path: the file.
-        config: in place of what the file says of its configuration.
+        config: used instead of the file's own configuration.
 
     Raises:
-        CheckpointError: the file is malformed, or holds a model of another architecture.
+        CheckpointError: the file is malformed, or its architecture is not supported.
     """
     file = GgufFile.open(path)
     reader = GgufReader(file)
     hf_config = config_from_gguf(file) if config is None else config
-    return Checkpoint(hf_config, described(hf_config, path), lambda: reader, lambda: tokenizer_from_gguf(file))
+    return Checkpoint(hf_config, transformer_config(hf_config, path), lambda: reader, lambda: tokenizer_from_gguf(file))
 
 
 class GgufReader:
@@ -59,7 +75,7 @@ class GgufReader:
         architecture = file.metadata.get("general.architecture")
         if architecture not in ARCHITECTURES:
             raise UnsupportedCheckpointError(
-                f"{file.path} holds a model of architecture {architecture!r}; of GGUF files, "
+                f"{file.path} has architecture {architecture!r}; of GGUF files, "
                 f"{', '.join(map(repr, ARCHITECTURES))} is supported. Load the model from its safetensors files.",
                 file=file.path,
             )
@@ -67,7 +83,7 @@ class GgufReader:
         self._gguf_name_by_name = {hugging_face_name(name): name for name in file.names() if name != ROTARY_FACTORS}
 
     def names(self) -> Collection[str]:
-        """All tensors that there are."""
+        """The names of all tensors."""
         return self._gguf_name_by_name.keys()
 
     def shape(self, name: str) -> tuple[int, ...]:
@@ -83,23 +99,23 @@ class GgufReader:
         return self._gguf_name_by_name.get(name, name)
 
     def read(self, name: str, *, dtype: torch.dtype, device: torch.device) -> Float[Tensor, "..."]:
-        """A tensor's numbers, dequantised; queries' and keys' rows in Hugging Face's order.
+        """A tensor, dequantised; the rows of queries and keys are in Hugging Face's order.
 
         Raises:
-            CheckpointError: they cannot be read, or are not finite.
+            CheckpointError: the tensor cannot be read, or is not finite.
         """
         tensor = self._file.read(self._gguf_name_by_name[name], dtype=dtype, device=device)
         part = name.split(".")[-2]
         if part in ("q_proj", "k_proj"):
-            n_heads = size_stated(self._file, "llama.attention.head_count")
+            n_heads = size_entry(self._file, "llama.attention.head_count")
             if part == "k_proj":
-                n_heads = size_stated(self._file, "llama.attention.head_count_kv", n_heads)
+                n_heads = size_entry(self._file, "llama.attention.head_count_kv", n_heads)
             return rotary_halves_from_pairs(tensor, n_heads)
         return tensor
 
 
 def hugging_face_name(gguf_name: str) -> str:
-    """A llama tensor's name in Hugging Face's checkpoints; a name of no known tensor stays as it is."""
+    """A llama tensor's name in Hugging Face's checkpoints; an unknown name is returned unchanged."""
     if match := _LAYER_TENSOR.fullmatch(gguf_name):
         layer, part, kind = match.groups()
         if part in _PART_BY_GGUF_PART:
@@ -108,15 +124,15 @@ def hugging_face_name(gguf_name: str) -> str:
 
 
 def rotary_halves_from_pairs(weight: Float[Tensor, "rows ..."], n_heads: int) -> Float[Tensor, "rows ..."]:
-    """Bring the rows of a query or key weight from llama.cpp's order into Hugging Face's.
+    """Reorder the rows of a query or key weight from llama.cpp's order to Hugging Face's.
 
-    The rotary embedding turns pairs of channels. llama.cpp stores a head's pairs as neighbours (0, 1), (2, 3), …;
-    Hugging Face has a pair's two channels half a head apart. Left as it is, a model still answers many prompts well,
-    because only what depends on positions suffers.
+    The rotary embedding rotates pairs of channels. llama.cpp stores a head's pairs side by side: (0, 1), (2, 3), …;
+    Hugging Face stores a pair's two channels half a head apart. In the wrong order a model still answers many prompts
+    well, because only the dependence on positions is wrong.
 
     Args:
-        weight: one row (or one bias) for each channel of each head, heads one after the other.
-        n_heads: how many heads these are.
+        weight: one row (or one bias) for each channel of each head, head after head.
+        n_heads: the number of heads.
     """
     by_pair = weight.view(n_heads, weight.shape[0] // n_heads // 2, 2, *weight.shape[1:])
     return by_pair.transpose(1, 2).reshape(weight.shape)

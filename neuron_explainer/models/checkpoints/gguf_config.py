@@ -1,4 +1,4 @@
-"""The configuration of a llama GGUF file, in Hugging Face's words."""
+"""The configuration of a llama GGUF file, as a Hugging Face config."""
 
 import math
 from typing import Any
@@ -11,23 +11,23 @@ from neuron_explainer.errors import MalformedCheckpointError, UnsupportedCheckpo
 from neuron_explainer.models.tensor_files.gguf_file import GgufFile
 
 ROTARY_FACTORS = "rope_freqs.weight"
-"""The tensor that says what Llama 3 stretches each pair's wavelength by."""
+"""The tensor with the factors by which Llama 3 stretches the wavelengths of the rotary embedding, one per pair."""
 
 
 def config_from_gguf(file: GgufFile) -> dict[str, Any]:
-    """The configuration of a llama GGUF file, as Hugging Face's `config.json` would say it.
+    """The configuration of a llama GGUF file, with the entries of a Hugging Face `config.json`.
 
     Raises:
-        MalformedCheckpointError: a size that every llama file states is missing.
-        UnsupportedCheckpointError: its rotary embedding is stretched in a way that is not supported.
+        MalformedCheckpointError: a size that every llama file has is missing or invalid.
+        UnsupportedCheckpointError: the model is a mixture of experts, or its rotary embedding is not supported.
     """
-    n_heads = size_stated(file, "llama.attention.head_count")
-    d_model = size_stated(file, "llama.embedding_length")
-    d_head = size_stated(file, "llama.attention.key_length", d_model // n_heads)
-    n_rotary_channels = size_stated(file, "llama.rope.dimension_count", d_head)
+    n_heads = size_entry(file, "llama.attention.head_count")
+    d_model = size_entry(file, "llama.embedding_length")
+    d_head = size_entry(file, "llama.attention.key_length", d_model // n_heads)
+    n_rotary_channels = size_entry(file, "llama.rope.dimension_count", d_head)
     if n_rotary_channels != d_head:
         raise UnsupportedCheckpointError(
-            f"{file.path} turns {n_rotary_channels} of each head's {d_head} channels by position; llama turns all.",
+            f"{file.path} rotates {n_rotary_channels} of each head's {d_head} channels; only all of them is supported.",
             file=file.path,
         )
     if file.metadata.get("llama.expert_count", 0):
@@ -36,13 +36,13 @@ def config_from_gguf(file: GgufFile) -> dict[str, Any]:
         )
     return {
         "model_type": "llama",
-        "num_hidden_layers": size_stated(file, "llama.block_count"),
+        "num_hidden_layers": size_entry(file, "llama.block_count"),
         "num_attention_heads": n_heads,
-        "num_key_value_heads": size_stated(file, "llama.attention.head_count_kv", n_heads),
+        "num_key_value_heads": size_entry(file, "llama.attention.head_count_kv", n_heads),
         "hidden_size": d_model,
         "head_dim": d_head,
-        "intermediate_size": size_stated(file, "llama.feed_forward_length"),
-        "max_position_embeddings": size_stated(file, "llama.context_length"),
+        "intermediate_size": size_entry(file, "llama.feed_forward_length"),
+        "max_position_embeddings": size_entry(file, "llama.context_length"),
         "rms_norm_eps": _number(file, "llama.attention.layer_norm_rms_epsilon"),
         "rope_theta": _number(file, "llama.rope.freq_base", 10000.0),
         "rope_scaling": _rope_scaling(file, d_head),
@@ -61,17 +61,17 @@ def _rope_scaling(file: GgufFile, d_head: int) -> dict[str, Any] | None:
         return {"rope_type": "linear", "factor": _number(file, "llama.rope.scaling.factor")}
     if kind != "none":
         raise UnsupportedCheckpointError(
-            f"{file.path}: its rotary embedding follows the rule {kind!r}; supported are 'linear' and Llama 3's.",
+            f"{file.path}: rope scaling {kind!r} is not supported; 'linear' and Llama 3's are.",
             file=file.path,
         )
     return _llama_3_scaling(file, d_head) if ROTARY_FACTORS in file.tensors else None
 
 
 def _llama_3_scaling(file: GgufFile, d_head: int) -> dict[str, Any]:
-    """Llama 3's constants, recognised by the factors that the file holds in their place.
+    """Llama 3's constants, found from the factors that the file holds.
 
-    A file holds what each wavelength is stretched by, not the constants that this was computed from; these are the same
-    in all Llama 3 models but for the factor itself, which the longest wavelength shows.
+    A file holds the factor of each wavelength, not the constants that it was computed from. All Llama 3 models have the
+    same constants except `factor`, which is the factor of the longest wavelength.
     """
     stored = file.read(ROTARY_FACTORS, dtype=torch.float32, device=torch.device("cpu"))
     scaling = {
@@ -84,8 +84,8 @@ def _llama_3_scaling(file: GgufFile, d_head: int) -> dict[str, Any]:
     expected = llama_3_stretch(scaling, base=_number(file, "llama.rope.freq_base", 10000.0), n_channels=d_head)
     if stored.shape != expected.shape or not torch.allclose(stored, expected, rtol=1e-3):
         raise UnsupportedCheckpointError(
-            f"{file.path}: tensor {ROTARY_FACTORS!r} stretches the rotary embedding in another way than Llama 3 does, "
-            "and no other is supported.",
+            f"{file.path}: tensor {ROTARY_FACTORS!r} does not follow Llama 3's rule for the rotary embedding; no other "
+            "rule is supported.",
             file=file.path,
             tensor=ROTARY_FACTORS,
         )
@@ -93,10 +93,10 @@ def _llama_3_scaling(file: GgufFile, d_head: int) -> dict[str, Any]:
 
 
 def llama_3_stretch(scaling: dict[str, Any], *, base: float, n_channels: int) -> Float[Tensor, "pairs"]:
-    """What Llama 3's rule stretches each pair's wavelength by.
+    """The factor by which Llama 3's rule stretches each pair's wavelength.
 
-    Wavelengths above original/low_freq_factor are stretched by `factor`, those below original/high_freq_factor not at
-    all; between, the frequency runs linearly in original/wavelength from the one to the other.
+    Wavelengths above original / low_freq_factor are stretched by `factor`; those below original / high_freq_factor are
+    kept. Between the two, the frequency is interpolated linearly in original / wavelength.
     """
     factor, original = scaling["factor"], scaling["original_max_position_embeddings"]
     low, high = scaling["low_freq_factor"], scaling["high_freq_factor"]
@@ -113,11 +113,11 @@ def _embedding_shape(file: GgufFile) -> tuple[int, ...]:
     return embedding.shape
 
 
-def size_stated(file: GgufFile, key: str, default: int | None = None) -> int:
-    """A size that a file states, or the default.
+def size_entry(file: GgufFile, key: str, default: int | None = None) -> int:
+    """A size in a file's metadata, or the default.
 
     Raises:
-        MalformedCheckpointError: it states none, and there is no default; or it is no whole number above 0.
+        MalformedCheckpointError: the entry is missing and has no default, or is not a whole number above 0.
     """
     value = _required(file, key, default)
     if not isinstance(value, int) or value < 1:
@@ -135,5 +135,5 @@ def _number(file: GgufFile, key: str, default: float | None = None) -> float:
 def _required(file: GgufFile, key: str, default: Any = None) -> Any:
     value = file.metadata.get(key, default)
     if value is None:
-        raise MalformedCheckpointError(f"{file.path} does not state {key!r}; every llama file does.", file=file.path)
+        raise MalformedCheckpointError(f"{file.path} has no entry {key!r}; every llama file needs it.", file=file.path)
     return value

@@ -1,4 +1,4 @@
-"""The tokenizer that a GGUF file brings: built from its vocabulary, merges and scores."""
+"""The tokenizer of a GGUF file, built from its vocabulary, merges and scores."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -14,8 +14,8 @@ from neuron_explainer.models.tokenizers.tokenizer import ModelTokenizer
 # llama.cpp's kinds of token
 _UNKNOWN, _CONTROL, _USER_DEFINED = 2, 3, 4
 
-# How text is cut before byte pairs are merged, by the name that llama.cpp writes as `tokenizer.ggml.pre`. Contractions
-# and words are the same everywhere; the ways to cut numbers and line breaks are what differs.
+# How text is split before byte pairs are merged, by llama.cpp's name for it (`tokenizer.ggml.pre`). Contractions and
+# words are the same everywhere; numbers and line breaks differ.
 _CONTRACTIONS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)"
 _WORDS = r"[^\r\n\p{L}\p{N}]?\p{L}+"
 _REST = r" ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
@@ -32,21 +32,21 @@ SUPPORTED_VOCABULARIES = ("gpt2", "llama")
 def tokenizer_from_gguf(file: GgufFile) -> ModelTokenizer:
     """Build the tokenizer that a GGUF file describes.
 
-    Two kinds of vocabulary are known: "gpt2", byte-level BPE with its merges, and "llama", SentencePiece's BPE with a
-    score for each piece.
+    Two kinds of vocabulary are supported: "gpt2", byte-level BPE with its merges, and "llama", SentencePiece's BPE with
+    a score for each piece.
 
     Raises:
-        TokenizerError: the file has no vocabulary, or one of another kind; the error names the kinds that there are.
+        TokenizerError: the file has no vocabulary, or one of another kind; the error names the supported kinds.
     """
     kind = file.metadata.get("tokenizer.ggml.model")
     if kind not in SUPPORTED_VOCABULARIES:
         raise TokenizerError(
-            f"{file.path}: its tokenizer is of kind {kind!r}; {', '.join(map(repr, SUPPORTED_VOCABULARIES))} are "
-            "supported. Pass `tokenizer=` the model's tokenizer.json."
+            f"{file.path}: the tokenizer is of kind {kind!r}; {', '.join(map(repr, SUPPORTED_VOCABULARIES))} are "
+            "supported. Pass `tokenizer=` the path of the model's tokenizer.json."
         )
     tokens = _entry(file, "tokenizer.ggml.tokens", list)
     if len(set(tokens)) != len(tokens):
-        raise TokenizerError(f"{file.path}: its vocabulary has the same token twice.")
+        raise TokenizerError(f"{file.path}: the vocabulary has the same token twice.")
     tokenizer = _byte_level_bpe(file, tokens) if kind == "gpt2" else _sentencepiece_bpe(file, tokens)
     _add_special_tokens(tokenizer, file, tokens)
     _add_sentence_marks(tokenizer, file, tokens, first_token_by_default=kind == "llama")
@@ -54,21 +54,21 @@ def tokenizer_from_gguf(file: GgufFile) -> ModelTokenizer:
 
 
 def _byte_level_bpe(file: GgufFile, tokens: list[str]) -> Tokenizer:
-    # A merge is written as its two parts with a space between; a part may itself begin with a space.
+    # A merge is stored as its two parts with a space between; a part may itself begin with a space.
     id_by_token = {token: token_id for token_id, token in enumerate(tokens)}
     merges = []
     for merge in _entry(file, "tokenizer.ggml.merges", list):
         cut = merge.find(" ", 1)
         left, right = merge[:cut], merge[cut + 1 :]
         if cut < 0 or not {left, right, left + right} <= id_by_token.keys():
-            raise TokenizerError(f"{file.path}: its vocabulary lacks what the merge {merge!r} joins or makes.")
+            raise TokenizerError(f"{file.path}: the vocabulary lacks a part or the result of the merge {merge!r}.")
         merges.append((left, right))
     name = file.metadata.get("tokenizer.ggml.pre", "gpt-2")
     tokenizer = Tokenizer(
         BPE(
             vocab=id_by_token,
             merges=merges,
-            # Llama 3's vocabulary has whole words that its merges never reach; they are taken as they are.
+            # Llama 3's vocabulary has whole words that its merges never produce; they are matched as they are.
             ignore_merges=name in _LIKE_LLAMA_3,
         )
     )
@@ -93,8 +93,8 @@ def _pre_tokenizer(file: GgufFile, name: str) -> pre_tokenizers.PreTokenizer:
             ]
         )
     raise TokenizerError(
-        f"{file.path}: its tokenizer cuts text by the rule {name!r}; the rules {', '.join(SUPPORTED_PRE_TOKENIZERS)} "
-        "are supported. Pass `tokenizer=` the model's tokenizer.json."
+        f"{file.path}: the tokenizer splits text by the rule {name!r}; the rules {', '.join(SUPPORTED_PRE_TOKENIZERS)} "
+        "are supported. Pass `tokenizer=` the path of the model's tokenizer.json."
     )
 
 
@@ -104,7 +104,7 @@ def _sentencepiece_bpe(file: GgufFile, tokens: list[str]) -> Tokenizer:
     unknown = file.metadata.get("tokenizer.ggml.unknown_token_id", 0)
     if len(scores) != len(tokens) or not 0 <= unknown < len(tokens):
         raise TokenizerError(
-            f"{file.path}: {len(scores)} scores and unknown token {unknown} do not fit its {len(tokens)} tokens."
+            f"{file.path}: {len(scores)} scores and the unknown token {unknown} do not fit {len(tokens)} tokens."
         )
     tokenizer = Tokenizer(
         BPE(
@@ -130,10 +130,10 @@ def _sentencepiece_bpe(file: GgufFile, tokens: list[str]) -> Tokenizer:
 
 
 def merges_from_scores(tokens: Sequence[str], scores: Sequence[float]) -> list[tuple[str, str]]:
-    """The merges of a SentencePiece BPE vocabulary, first the one to be done first.
+    """The merges of a SentencePiece BPE vocabulary, in the order in which they are applied.
 
-    SentencePiece joins whichever two neighbours give the piece of the highest score; so every way to cut a piece into
-    two pieces is a merge, and merges come in the order of their results' scores.
+    SentencePiece joins the two neighbours whose joined piece has the highest score. So every way to split a piece into
+    two pieces is a merge, and merges are ordered by the scores of their results.
     """
     known = dict(zip(tokens, scores, strict=True))
     id_by_token = {token: token_id for token_id, token in enumerate(tokens)}
@@ -147,7 +147,7 @@ def merges_from_scores(tokens: Sequence[str], scores: Sequence[float]) -> list[t
 
 
 def _add_special_tokens(tokenizer: Tokenizer, file: GgufFile, tokens: list[str]) -> None:
-    """Make control tokens recognised in text, as the names of special tokens are."""
+    """Let control tokens be recognised in text by their names."""
     types = file.metadata.get("tokenizer.ggml.token_type", [])
     special = {_UNKNOWN, _CONTROL}
     tokenizer.add_special_tokens(
@@ -169,7 +169,7 @@ def _add_special_tokens(tokenizer: Tokenizer, file: GgufFile, tokens: list[str])
 def _add_sentence_marks(
     tokenizer: Tokenizer, file: GgufFile, tokens: list[str], *, first_token_by_default: bool
 ) -> None:
-    """Put the beginning-of-sequence and end-of-sequence tokens around texts, where the file asks for it."""
+    """Put the beginning-of-sequence and end-of-sequence tokens around texts if the file says so."""
     before = _mark(file, tokens, "bos", default=first_token_by_default)
     after = _mark(file, tokens, "eos", default=False)
     marks = [mark for mark in (before, after) if mark is not None]
@@ -188,7 +188,7 @@ def _mark(file: GgufFile, tokens: list[str], name: str, *, default: bool) -> tup
     if not file.metadata.get(f"tokenizer.ggml.add_{name}_token", default) or token_id is None:
         return None
     if not 0 <= token_id < len(tokens):
-        raise TokenizerError(f"{file.path}: its {name} token is {token_id}, of {len(tokens)} tokens.")
+        raise TokenizerError(f"{file.path}: the {name} token is {token_id}, but there are only {len(tokens)} tokens.")
     return tokens[token_id], token_id
 
 
@@ -196,6 +196,7 @@ def _entry(file: GgufFile, key: str, kind: type) -> Any:
     value = file.metadata.get(key)
     if not isinstance(value, kind):
         raise TokenizerError(
-            f"{file.path} has no {key}, so its tokenizer cannot be built. Pass `tokenizer=` the model's tokenizer.json."
+            f"{file.path} has no {key}, so its tokenizer cannot be built. Pass `tokenizer=` the path of the model's "
+            "tokenizer.json."
         )
     return value

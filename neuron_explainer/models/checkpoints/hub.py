@@ -1,4 +1,4 @@
-"""Files of a model on the Hugging Face hub, fetched one by one into the hub's own cache."""
+"""Files of a model on the Hugging Face hub, downloaded one by one into the hub's own cache."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,17 +10,17 @@ import huggingface_hub.constants
 import huggingface_hub.utils
 
 from neuron_explainer.errors import CheckpointNotFoundError, DownloadError, UnknownNameError
-from neuron_explainer.models.checkpoints.hugging_face import CONFIG_FILE_NAME, FileSource
+from neuron_explainer.models.checkpoints.file_source import CONFIG_FILE_NAME, FileSource
 from neuron_explainer.models.model_registry import MODEL_REGISTRY
 
-# Every version exports its errors from there, though newer ones define them elsewhere and say so to type checkers.
+# Every version exports its errors from there; newer ones define them elsewhere, which confuses type checkers.
 hub: Any = huggingface_hub.utils
 
 
 class HubModel(FileSource):
-    """A model on the hub, all of whose files are of one commit.
+    """A model on the hub; all its files come from one commit.
 
-    `HF_HUB_OFFLINE`, `HF_ENDPOINT`, `HF_TOKEN` and the other settings of `huggingface_hub` hold.
+    The settings of `huggingface_hub` apply: `HF_HUB_OFFLINE`, `HF_ENDPOINT`, `HF_TOKEN` and the others.
     """
 
     def __init__(self, hub_id: str, *, revision: str | None = None, token: str | bool | None = None) -> None:
@@ -28,8 +28,8 @@ class HubModel(FileSource):
 
         Args:
             hub_id: "owner/name".
-            revision: a branch, tag or commit; the main branch if it is None.
-            token: for models that need one; None means the one that this machine is logged in with.
+            revision: a branch, tag or commit; None means the main branch.
+            token: an access token; None means the one that this machine is logged in with.
         """
         self._hub_id = hub_id
         self._revision = revision
@@ -39,12 +39,13 @@ class HubModel(FileSource):
         return f"{self._hub_id} on the Hugging Face hub" + (f" at {self._revision}" if self._revision else "")
 
     def find(self, name: str) -> Path | None:
-        """The file's path in the hub's cache, downloaded if it is not there; None if the model has no such file.
+        """The file's path in the hub's cache, downloaded if necessary; None if the model has no such file.
 
         Raises:
-            UnknownNameError: there is no such model or revision, or it is private.
-            CheckpointNotFoundError: the hub cannot be asked and the cache has no such model.
-            DownloadError: the model asks for its licence to be accepted, or the hub answered with an error.
+            UnknownNameError: the hub has no such model, or it is private.
+            CheckpointNotFoundError: the model has no such revision; or the hub cannot be reached and the cache does not
+                have the model.
+            DownloadError: the model's conditions must be accepted first, or the hub answered with an error.
         """
         with self._hub_errors(name):
             try:
@@ -54,19 +55,19 @@ class HubModel(FileSource):
                     )
                 )
             except hub.LocalEntryNotFoundError:
-                # Without the hub, a file that is not in the cache may be one that the model does not have; but the
-                # cache of a model that was ever loaded has its config.
+                # Offline, a file that is missing from the cache may not exist at all. But the cache of every model that
+                # was ever loaded has its config.
                 if name == CONFIG_FILE_NAME:
                     raise
                 return None
             except hub.EntryNotFoundError:
                 return None
-        # From here on the same commit, even should the branch move on; and no more asking where it is.
+        # From here on use the same commit, even if the branch moves on; this also saves asking where it is.
         self._revision = file.parent.name
         return file
 
     def describe_weights(self) -> str:
-        """What to look at."""
+        """Where the model's files are listed."""
         return f"Its files are listed at {huggingface_hub.constants.ENDPOINT}/{self._hub_id}/tree/main."
 
     @contextmanager
@@ -77,14 +78,14 @@ class HubModel(FileSource):
             yield
         except hub.GatedRepoError as error:
             raise DownloadError(
-                where, "its authors ask to have their conditions accepted there; then pass `token=`, or log in"
+                where, "its authors' conditions must be accepted there first; then pass `token=`, or log in"
             ) from error
         except hub.RepositoryNotFoundError as error:
             raise UnknownNameError(
                 "model on the Hugging Face hub",
                 self._hub_id,
                 MODEL_REGISTRY,
-                "If it is private, pass `token=`; if a local folder was meant, give its path.",
+                "If the model is private, pass `token=`. For a local folder, give its path.",
             ) from error
         except hub.RevisionNotFoundError as error:
             raise CheckpointNotFoundError(f"{where} has no revision {self._revision!r}.", file=where) from error
@@ -99,4 +100,4 @@ class HubModel(FileSource):
                 file=where,
             ) from error
         except (hub.HfHubHTTPError, OSError) as error:
-            raise DownloadError(where, f"fetching {name} failed: {error}") from error
+            raise DownloadError(where, f"downloading {name} failed: {error}") from error

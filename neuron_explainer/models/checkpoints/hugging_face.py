@@ -1,13 +1,10 @@
 """Checkpoints in Hugging Face's layout: a local folder, or a model on the hub.
 
-Of a model on the hub only `config.json`, the tokenizer's `tokenizer.json` and the safetensors files are fetched;
-pickled weights (`.bin`) never are.
+From the hub, only `config.json`, `tokenizer.json` and the safetensors files are downloaded; pickled weights (`.bin`)
+never are.
 """
 
-import json
-from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -17,96 +14,95 @@ from neuron_explainer.errors import (
     MissingTensorError,
     TokenizerError,
 )
-from neuron_explainer.models.checkpoints.checkpoint import Checkpoint, described
+from neuron_explainer.models.checkpoints.checkpoint import Checkpoint, transformer_config
+from neuron_explainer.models.checkpoints.checkpoint_format import CheckpointFormat, CheckpointSource, LoadOptions
+from neuron_explainer.models.checkpoints.file_source import (
+    CONFIG_FILE_NAME,
+    FileSource,
+    Folder,
+    json_object,
+    read_config,
+)
 from neuron_explainer.models.tensor_files.safetensors_files import SafetensorsReader
 from neuron_explainer.models.tokenizers.tokenizer import TOKENIZER_FILE_NAME, ModelTokenizer
 
-CONFIG_FILE_NAME = "config.json"
 _WEIGHTS = "model.safetensors"
 _INDEX = "model.safetensors.index.json"
 
 
-class FileSource(ABC):
-    """A place that has files by name."""
+class HuggingFaceFolder(CheckpointFormat):
+    """A folder with `config.json`, `tokenizer.json` and safetensors files, sharded or not."""
 
-    @abstractmethod
-    def find(self, name: str) -> Path | None:
-        """The local path of a file, fetched if need be; None if there is no such file."""
+    name = "Hugging Face folder"
 
-    @abstractmethod
-    def describe_weights(self) -> str:
-        """What is there in place of safetensors files, for an error's message."""
+    def matches(self, source: CheckpointSource, options: LoadOptions) -> bool:
+        """Any folder: missing files are reported when it is opened."""
+        return Path(source).expanduser().is_dir()
 
-
-@dataclass(frozen=True)
-class Folder(FileSource):
-    """A folder on this machine."""
-
-    path: Path
-
-    def __str__(self) -> str:
-        return str(self.path)
-
-    def find(self, name: str) -> Path | None:
-        """The file in the folder."""
-        file = self.path / name
-        return file if file.is_file() else None
-
-    def describe_weights(self) -> str:
-        """What the folder holds."""
-        present = sorted(file.name for file in self.path.iterdir())
-        return f"The folder holds {', '.join(present[:12]) or 'nothing'}{', …' if len(present) > 12 else ''}."
+    def open(self, source: CheckpointSource, options: LoadOptions) -> Checkpoint:
+        """See the base class."""
+        return open_hugging_face_checkpoint(Folder(Path(source).expanduser()), options.config)
 
 
-def open_huggingface_checkpoint(source: FileSource, config: Mapping[str, Any] | None = None) -> Checkpoint:
-    """Describe the checkpoint in a folder or on the hub; weights are neither fetched nor read yet.
+class HuggingFaceHub(CheckpointFormat):
+    """A model on the hub, "owner/name". A name without a slash is never taken for one."""
+
+    name = "Hugging Face hub id (owner/name)"
+    has_revisions = True
+
+    def matches(self, source: CheckpointSource, options: LoadOptions) -> bool:
+        """Whether the text has the form of a hub id, and nothing on this machine has that path."""
+        return isinstance(source, str) and looks_like_hub_id(source) and not Path(source).exists()
+
+    def open(self, source: CheckpointSource, options: LoadOptions) -> Checkpoint:
+        """See the base class."""
+        # Imported here: the hub's client takes a while, and most models that are loaded are on this machine.
+        from neuron_explainer.models.checkpoints.hub import HubModel
+
+        model = HubModel(str(source), revision=options.revision, token=options.token)
+        return open_hugging_face_checkpoint(model, options.config)
+
+
+def looks_like_hub_id(source: str) -> bool:
+    """Whether a text has the form "owner/name"."""
+    return source.count("/") == 1 and not looks_like_path(source) and all(source.split("/"))
+
+
+def looks_like_path(source: str) -> bool:
+    """Whether a text can only be a path: it begins like one, or ends like a file's name."""
+    return source.startswith((".", "~", "/")) or "\\" in source or source.endswith((".gguf", CONFIG_FILE_NAME))
+
+
+def open_hugging_face_checkpoint(source: FileSource, config: Mapping[str, Any] | None = None) -> Checkpoint:
+    """Describe the checkpoint in a folder or on the hub; weights are neither downloaded nor read yet.
 
     Args:
         source: where the files are.
-        config: in place of what `config.json` says.
+        config: used instead of `config.json`.
 
     Raises:
         CheckpointError: a file is missing or malformed.
     """
     hf_config = read_config(source) if config is None else config
-    transformer_config = described(
-        hf_config, f"{CONFIG_FILE_NAME} of {source}" if config is None else "The given config"
-    )
+    config_name = f"{CONFIG_FILE_NAME} of {source}" if config is None else "The given config"
 
     def read_tokenizer() -> ModelTokenizer:
         file = source.find(TOKENIZER_FILE_NAME)
         if file is None:
             raise TokenizerError(
                 f"{source} has no {TOKENIZER_FILE_NAME}. Pass `tokenizer=`: the path of one, a `tokenizers.Tokenizer`, "
-                "or a fast tokenizer of transformers (which can make one of older files)."
+                "or a fast tokenizer of transformers (which can build one from older files)."
             )
         return ModelTokenizer.from_file(file)
 
     def open_tensors() -> SafetensorsReader:
         return SafetensorsReader(_weight_files(source))
 
-    return Checkpoint(hf_config, transformer_config, open_tensors, read_tokenizer)
-
-
-def read_config(source: FileSource) -> dict[str, Any]:
-    """What `config.json` says.
-
-    Raises:
-        CheckpointNotFoundError: there is none.
-        MalformedCheckpointError: it is no JSON object.
-    """
-    file = source.find(CONFIG_FILE_NAME)
-    if file is None:
-        raise CheckpointNotFoundError(
-            f"{source} has no {CONFIG_FILE_NAME}, so it is no model in Hugging Face's layout. "
-            f"{source.describe_weights()}",
-            file=source,
-        )
-    return _read_json(file)
+    return Checkpoint(hf_config, transformer_config(hf_config, config_name), open_tensors, read_tokenizer)
 
 
 def _weight_files(source: FileSource) -> list[Path]:
-    """The safetensors files, one or the shards that the index names."""
+    """The safetensors file, or the shards that the index names."""
     index_file = source.find(_INDEX)
     if index_file is None:
         file = source.find(_WEIGHTS)
@@ -117,7 +113,7 @@ def _weight_files(source: FileSource) -> list[Path]:
                 file=source,
             )
         return [file]
-    weight_map = _read_json(index_file).get("weight_map")
+    weight_map = json_object(index_file.read_bytes(), index_file).get("weight_map")
     if not isinstance(weight_map, dict) or not weight_map:
         raise MalformedCheckpointError(f"{index_file} has no weight_map.", file=index_file)
     files: dict[str, Path] = {}
@@ -126,14 +122,14 @@ def _weight_files(source: FileSource) -> list[Path]:
             continue
         if not isinstance(name, str) or PurePosixPath(name).name != name or not name.endswith(".safetensors"):
             raise MalformedCheckpointError(
-                f"{index_file}: tensor {tensor!r} would be in {name!r}, which is no safetensors file beside the index.",
+                f"{index_file} places tensor {tensor!r} in {name!r}, which is not a safetensors file beside the index.",
                 file=index_file,
                 tensor=tensor,
             )
         file = source.find(name)
         if file is None:
             raise CheckpointNotFoundError(
-                f"{source} has no {name}, in which its index says that tensor {tensor!r} is.", file=name, tensor=tensor
+                f"{source} has no {name}; its index places tensor {tensor!r} there.", file=name, tensor=tensor
             )
         files[name] = file
     _check_index(files, weight_map)
@@ -142,19 +138,9 @@ def _weight_files(source: FileSource) -> list[Path]:
 
 def _check_index(files: Mapping[str, Path], weight_map: Mapping[str, str]) -> None:
     for name, file in files.items():
-        held = SafetensorsReader([file]).names()
+        stored = SafetensorsReader([file]).names()
         for tensor, shard in weight_map.items():
-            if shard == name and tensor not in held:
+            if shard == name and tensor not in stored:
                 raise MissingTensorError(
-                    f"{file} does not hold tensor {tensor!r}, which the index says it does.", file=file, tensor=tensor
+                    f"{file} has no tensor {tensor!r}, but the index places it there.", file=file, tensor=tensor
                 )
-
-
-def _read_json(file: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(file.read_bytes())
-    except ValueError as error:
-        raise MalformedCheckpointError(f"{file} is no JSON.", file=file) from error
-    if not isinstance(content, dict):
-        raise MalformedCheckpointError(f"{file} is no JSON object.", file=file)
-    return content

@@ -1,4 +1,4 @@
-"""A `transformers` model that is in memory already: the same weights, in this library's transformer."""
+"""A `transformers` model in memory: its weights in this library's transformer, shared."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -19,23 +19,23 @@ def transformer_from_module(
     device: torch.device | str | None = None,
     dtype: torch.dtype | str | None = None,
 ) -> tuple[Mapping[str, Any], Transformer]:
-    """The config of a transformers model, and a Transformer of its weights.
+    """The config of a transformers model, and a Transformer with its weights.
 
-    The weights are the same memory, so what changes the one changes the other; only where `device` or `dtype` ask for
-    something else they are copies.
+    Both models share the weights' memory: a change of one is a change of the other. Weights are copied only if `device`
+    or `dtype` asks for another one.
 
     Args:
         module: a causal language model of transformers.
-        config: in place of the model's own.
-        device: where the weights are to be; None leaves them where they are.
-        dtype: what they are to be; None leaves them as they are.
+        config: used instead of the model's own.
+        device: where the weights go; None leaves them where they are.
+        dtype: the weights' dtype; None leaves it as it is.
 
     Raises:
-        CheckpointError: the family is not supported, weights are missing, unexpected or not finite, or they are
-            quantised or spread over several devices.
+        CheckpointError: the family is not supported; weights are missing, unexpected, not finite or quantised; or they
+            are on several devices.
     """
     hf_config = (
-        config if config is not None else config_of(getattr(module, "config", None), f"A {type(module).__name__}")
+        config if config is not None else config_entries(getattr(module, "config", None), f"A {type(module).__name__}")
     )
     name = type(module).__name__
     tensors = {key: tensor for key, tensor in module.state_dict().items() if tensor.is_floating_point()}
@@ -47,13 +47,11 @@ def transformer_from_module(
     ):
         if len(found) > 1:
             raise UnsupportedCheckpointError(
-                f"{name} has weights of several {kind} ({', '.join(sorted(map(str, found)))}); pass `{kind[:-1]}=` one."
+                f"{name} has weights of several {kind} ({', '.join(sorted(map(str, found)))}). Pass `{kind[:-1]}=`."
             )
     for key, tensor in tensors.items():
         if tensor.is_meta:
-            raise UnsupportedCheckpointError(
-                f"{name}: {key} is on the meta device, that is, it has no numbers.", tensor=key
-            )
+            raise UnsupportedCheckpointError(f"{name}: {key} has no data (meta device).", tensor=key)
         check_finite(tensor, file=f"{name} in memory", name=key)
     with naming_the_file(f"{name} in memory"):
         transformer = Transformer.from_hf_config_and_tensors(
@@ -65,21 +63,21 @@ def transformer_from_module(
     return hf_config, transformer
 
 
-def config_of(config: Any, whose: str) -> Mapping[str, Any]:
-    """A transformers config as the dict that its `config.json` would be.
+def config_entries(config: Any, whose: str) -> Mapping[str, Any]:
+    """The entries of a transformers config, as in its `config.json`.
 
     Args:
         config: the config.
-        whose: what it is the config of, for an error.
+        whose: what it belongs to, for an error.
 
     Raises:
-        UnsupportedCheckpointError: it is no such config.
+        UnsupportedCheckpointError: it is not a transformers config.
     """
     to_dict = getattr(config, "to_dict", None)
     if to_dict is None:
         raise UnsupportedCheckpointError(
-            f"{whose} has no transformers config, so what its weights mean is not known. Give a model of transformers, "
-            "or pass `config=`: a dict like a config.json, or a transformers config."
+            f"{whose} has no transformers config, so its family is unknown. Give a model of transformers, or pass "
+            "`config=`: a dict with the entries of a config.json, or a transformers config."
         )
     entries: Mapping[str, Any] = to_dict()
     return entries

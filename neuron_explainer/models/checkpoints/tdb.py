@@ -1,53 +1,78 @@
-"""Transformer Debugger's checkpoints: a `config.json` and a folder of pieces, one `.pt` file a tensor.
+"""Transformer Debugger's checkpoints: a `config.json` and a folder of pieces, one `.pt` file per tensor.
 
-They hold GPT-2 with queries, keys and values apart and matrices as (outputs, inputs); here they take the names and the
-form that Hugging Face's GPT-2 has.
+They hold GPT-2 with separate queries, keys and values, and matrices as (outputs, inputs). Here they get the names and
+the form of Hugging Face's GPT-2.
 """
 
-import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from neuron_explainer.errors import (
+    CheckpointError,
     CheckpointNotFoundError,
     MalformedCheckpointError,
     MissingFileError,
     TokenizerError,
     UnsupportedCheckpointError,
 )
-from neuron_explainer.models.checkpoints.checkpoint import Checkpoint, described
+from neuron_explainer.models.checkpoints.checkpoint import Checkpoint, transformer_config
+from neuron_explainer.models.checkpoints.checkpoint_format import CheckpointFormat, CheckpointSource, LoadOptions
+from neuron_explainer.models.checkpoints.file_source import CONFIG_FILE_NAME, Folder, json_object, read_config
 from neuron_explainer.models.checkpoints.tdb_pieces import FOLDER_OF_PIECES, TdbReader, read_embedding
 from neuron_explainer.models.tokenizers.tokenizer import TOKENIZER_FILE_NAME, ModelTokenizer
 from neuron_explainer.storage.locations import is_url, joined, without_secrets
 from neuron_explainer.storage.reading import read_bytes
 
+GPT2_HUB_ID = "openai-community/gpt2"
 _CONFIG_KEYS = ("ctx_window", "d_model", "n_layers", "n_heads")
 
 
-def open_tdb_checkpoint(
-    root: str, config: Mapping[str, Any], gpt2_tokenizer: Callable[[], ModelTokenizer]
-) -> Checkpoint:
-    """Describe the checkpoint at `root`, a folder or an address; no weight is read yet.
+class TransformerDebuggerPieces(CheckpointFormat):
+    """A folder or an address with Transformer Debugger's `config.json` and `model_pieces`."""
+
+    name = "folder or address of Transformer Debugger's pieces"
+
+    def matches(self, source: CheckpointSource, options: LoadOptions) -> bool:
+        """Any address, and a folder whose config is Transformer Debugger's."""
+        if isinstance(source, str) and is_url(source):
+            return True
+        folder = Path(source).expanduser()
+        if not folder.is_dir():
+            return False
+        try:
+            return is_tdb_config(options.config or read_config(Folder(folder)))
+        except CheckpointError:  # another format reports what is wrong with the config
+            return False
+
+    def open(self, source: CheckpointSource, options: LoadOptions) -> Checkpoint:
+        """See the base class."""
+        root = source if isinstance(source, str) and is_url(source) else str(Path(source).expanduser())
+        return open_tdb_checkpoint(root, options.config or read_tdb_config(root), options.token)
+
+
+def open_tdb_checkpoint(root: str, config: Mapping[str, Any], token: str | bool | None = None) -> Checkpoint:
+    """Describe the checkpoint at `root`, a folder or an address; of the weights only the embedding is read.
 
     Args:
         root: where `config.json` and `model_pieces` are.
-        config: what `config.json` says.
-        gpt2_tokenizer: gives GPT-2's tokenizer, which such a checkpoint only names.
+        config: the entries of `config.json`.
+        token: for the hub, from which GPT-2's tokenizer comes if the checkpoint has none.
 
     Raises:
-        CheckpointError: the config is incomplete, or asks for what GPT-2 does not have.
+        CheckpointError: the config is incomplete, or describes something other than GPT-2.
     """
+    shown, config_file = without_secrets(root), joined(without_secrets(root), CONFIG_FILE_NAME)
     missing = [key for key in _CONFIG_KEYS if not isinstance(config.get(key), int)]
     if missing:
         raise MalformedCheckpointError(
-            f"{without_secrets(root)}: the config has no whole number for {', '.join(missing)}; it has {sorted(config)}.",
-            file=joined(without_secrets(root), "config.json"),
+            f"{shown}: the config has no whole number for {', '.join(missing)}; it has {sorted(config)}.",
+            file=config_file,
         )
     if config.get("m_attn", 1) != 1:
         raise UnsupportedCheckpointError(
-            f"{without_secrets(root)}: m_attn is {config['m_attn']}; only 1 (attention as wide as the residual stream) is read.",
-            file=joined(without_secrets(root), "config.json"),
+            f"{shown}: m_attn is {config['m_attn']}. Only 1 is supported: attention as wide as the residual stream.",
+            file=config_file,
         )
     hf_config = {
         "model_type": "gpt2",
@@ -67,41 +92,50 @@ def open_tdb_checkpoint(
             return ModelTokenizer.from_file(root)
         if config.get("enc", "gpt2") != "gpt2":
             raise TokenizerError(
-                f"{without_secrets(root)} names the tokenizer {config['enc']!r}, which is not known; pass `tokenizer=` one."
+                f"{shown} names the tokenizer {config['enc']!r}; only 'gpt2' is supported. Pass `tokenizer=`."
             )
-        return gpt2_tokenizer()
+        return _gpt2_tokenizer(shown, token)
 
-    return Checkpoint(hf_config, described(hf_config, root), lambda: TdbReader(root, hf_config), read_tokenizer)
+    return Checkpoint(
+        hf_config, transformer_config(hf_config, shown), lambda: TdbReader(root, hf_config), read_tokenizer
+    )
 
 
 def read_tdb_config(root: str) -> dict[str, Any]:
-    """What `config.json` at `root`, a folder or an address, says.
+    """The entries of `config.json` at `root`, a folder or an address.
 
     Raises:
-        CheckpointNotFoundError: there is none.
-        MalformedCheckpointError: it is no JSON object.
+        CheckpointNotFoundError: there is no `config.json`.
+        MalformedCheckpointError: it is not a JSON object.
         DownloadError: the address could not be read.
     """
-    location = joined(root, "config.json")
+    location = joined(root, CONFIG_FILE_NAME)
+    shown = without_secrets(location)
     try:
-        config = json.loads(read_bytes(location))
+        content = read_bytes(location)
     except MissingFileError as error:
         raise CheckpointNotFoundError(
-            f"There is no {without_secrets(location)}. At an address, Transformer Debugger's checkpoints are read: a config.json "
-            f"and a folder {FOLDER_OF_PIECES}.",
-            file=without_secrets(location),
+            f"{shown} does not exist. A model at an address must be a Transformer Debugger checkpoint: a "
+            f"{CONFIG_FILE_NAME} and a folder {FOLDER_OF_PIECES}.",
+            file=shown,
         ) from error
-    except ValueError as error:
-        raise MalformedCheckpointError(
-            f"{without_secrets(location)} is no JSON.", file=without_secrets(location)
-        ) from error
-    if not isinstance(config, dict):
-        raise MalformedCheckpointError(
-            f"{without_secrets(location)} is no JSON object.", file=without_secrets(location)
-        )
-    return config
+    return json_object(content, shown)
 
 
 def is_tdb_config(config: Mapping[str, Any]) -> bool:
-    """Whether a config is Transformer Debugger's, rather than Hugging Face's."""
+    """Whether a config is Transformer Debugger's rather than Hugging Face's."""
     return "model_type" not in config and all(key in config for key in _CONFIG_KEYS)
+
+
+def _gpt2_tokenizer(root: str, token: str | bool | None) -> ModelTokenizer:
+    # Imported here: the hub's client takes a while.
+    from neuron_explainer.models.checkpoints.hub import HubModel
+
+    file = HubModel(GPT2_HUB_ID, token=token).find(TOKENIZER_FILE_NAME)
+    if file is None:
+        raise CheckpointNotFoundError(
+            f"{root} has no tokenizer, and GPT-2's could not be downloaded from the hub. Pass `tokenizer=` the path of "
+            "its tokenizer.json.",
+            file=TOKENIZER_FILE_NAME,
+        )
+    return ModelTokenizer.from_file(file)

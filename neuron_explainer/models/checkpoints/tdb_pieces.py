@@ -43,8 +43,8 @@ _IN_LAYER = re.compile(r"transformer\.h\.(\d+)\.(.+)\.(weight|bias)")
 class TdbReader:
     """The pieces' tensors under Hugging Face's names; a `TensorReader`.
 
-    An address cannot be listed and a piece must be read to know its shape; so names and shapes are those that the
-    config asks for, and each piece is held to them when it is read.
+    An address cannot be listed, and a piece must be read to know its shape. So names and shapes are taken from the
+    config, and each piece is checked against them when it is read.
     """
 
     def __init__(self, root: str, hf_config: Mapping[str, Any]) -> None:
@@ -55,7 +55,7 @@ class TdbReader:
             extra = sorted({file.stem for file in (Path(root) / FOLDER_OF_PIECES).glob("*.pt")} - pieces)
             if extra:
                 raise UnexpectedTensorError(
-                    f"{root} holds pieces that a model of its config has no place for: {', '.join(extra[:5])}.",
+                    f"{root} has pieces that do not belong to a model of its config: {', '.join(extra[:5])}.",
                     file=_location(root, extra[0]),
                     tensor=extra[0],
                 )
@@ -69,21 +69,20 @@ class TdbReader:
         return self._shapes[name]
 
     def where(self, name: str | None = None) -> str:
-        """The file of a tensor's (first) piece; without a name, the folder or address of all."""
+        """The file of a tensor's (first) piece; without a name, the folder or address."""
         return (
             without_secrets(self._root) if name is None else without_secrets(_location(self._root, pieces_of(name)[0]))
         )
 
     def stored_name(self, name: str) -> str:
-        """The piece, or the pieces, that the tensor is made of."""
+        """The name of the tensor's piece; several are joined with " + "."""
         return " + ".join(pieces_of(name))
 
     def read(self, name: str, *, dtype: torch.dtype, device: torch.device) -> Float[Tensor, "..."]:
-        """A tensor in Hugging Face's form, put together of its pieces.
+        """A tensor in Hugging Face's form, joined from its pieces.
 
         Raises:
-            CheckpointError: a piece is missing, cannot be read, has another shape than the config asks for, or is not
-                finite.
+            CheckpointError: a piece is missing, unreadable, not finite, or does not have the config's shape.
         """
         shape = self._shapes[name]
         pieces = pieces_of(name)
@@ -95,7 +94,9 @@ class TdbReader:
             tensor, file = _read_piece(self._root, piece), without_secrets(_location(self._root, piece))
             if tuple(tensor.shape) != expected:
                 raise TensorShapeError(
-                    f"{file} has shape {tuple(tensor.shape)}; the config asks for {expected}.", file=file, tensor=piece
+                    f"{file} has shape {tuple(tensor.shape)}; by the config it must be {expected}.",
+                    file=file,
+                    tensor=piece,
                 )
             tensor = tensor.to(dtype=dtype)
             check_finite(tensor, file=file, name=piece)
@@ -114,33 +115,33 @@ def _read_piece(root: str, piece: str) -> Float[Tensor, "..."]:
     try:
         tensor = read_pytorch_file(location)
     except MissingFileError as error:
-        raise MissingTensorError(f"There is no {file}, which the config asks for.", file=file, tensor=piece) from error
+        raise MissingTensorError(f"{file} does not exist; the model needs it.", file=file, tensor=piece) from error
     if not isinstance(tensor, Tensor) or not tensor.is_floating_point():
         found = tensor.dtype if isinstance(tensor, Tensor) else type(tensor).__name__
         raise MalformedCheckpointError(
-            f"{file} holds {found}, and a floating-point tensor is needed.", file=file, tensor=piece
+            f"{file} holds {found}; it must hold a floating-point tensor.", file=file, tensor=piece
         )
     return tensor.detach()
 
 
 def read_embedding(root: str) -> Float[Tensor, "vocab d_model"]:
-    """The embedding, which alone says how large the vocabulary is.
+    """The embedding. Its shape is the only place where the size of the vocabulary is stored.
 
     Raises:
-        CheckpointError: it is missing, cannot be read, or is no matrix.
+        CheckpointError: it is missing, cannot be read, or is not a matrix.
     """
     piece = _PIECE_OUTSIDE_LAYERS["transformer.wte.weight"]
     embedding = _read_piece(root, piece)
     if embedding.ndim != 2:
         file = without_secrets(_location(root, piece))
         raise TensorShapeError(
-            f"{file} has shape {tuple(embedding.shape)}, and an embedding is a matrix.", file=file, tensor=piece
+            f"{file} has shape {tuple(embedding.shape)}; an embedding must be a matrix.", file=file, tensor=piece
         )
     return embedding
 
 
 def pieces_of(name: str) -> tuple[str, ...]:
-    """The pieces that a tensor of Hugging Face's GPT-2 is made of, in order."""
+    """The pieces of a tensor of Hugging Face's GPT-2, in order."""
     if match := _IN_LAYER.fullmatch(name):
         layer, part, kind = match.groups()
         return tuple(f"xf_layers.{layer}.{piece}.{kind}" for piece in _PIECES_WITHIN_LAYER[part])

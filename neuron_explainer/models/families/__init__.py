@@ -1,6 +1,6 @@
-"""The model families: how each one's Hugging Face configs and weights become a `Transformer`.
+"""The model families: each turns its Hugging Face configs and weights into a `Transformer`.
 
-`FAMILY_BY_MODEL_TYPE` is the registry; `docs/adding_a_family.md` shows how to add to it."""
+`FAMILY_BY_MODEL_TYPE` is the registry; `docs/adding_a_family.md` shows how to add one."""
 
 import lazy_loader
 

@@ -1,4 +1,4 @@
-"""What a family has to say: how to read its configs, and which of its tensors becomes which of our parameters."""
+"""The base class of families: how to read a config, and which tensor becomes which of our parameters."""
 
 import re
 from abc import ABC, abstractmethod
@@ -19,17 +19,17 @@ def unchanged(tensor: Tensor) -> Tensor:
 
 
 def transposed(tensor: Tensor) -> Tensor:
-    """A view of a matrix with its axes exchanged."""
+    """The transpose of a matrix, as a view."""
     return tensor.T
 
 
 @dataclass(frozen=True)
 class TensorSource:
-    """Which checkpoint tensor a parameter comes from, and how.
+    """The checkpoint tensor of a parameter, and how the parameter is made from it.
 
     Attributes:
         name: the tensor's name in a Hugging Face checkpoint of the whole model (with the base model's prefix).
-        convert: makes the parameter of the tensor: a view, so that weights can be shared with a model in memory.
+        convert: makes the parameter from the tensor: a view, so that weights can be shared with a model in memory.
     """
 
     name: str
@@ -41,10 +41,10 @@ class Family(ABC):
 
     Attributes:
         model_type: the name in Hugging Face configs.
-        base_prefix: what begins the names of all tensors but the unembedding; checkpoints of the base model lack it.
-        unembedding_name: the unembedding's tensor, where it is not the embedding.
-        aliases: other names that checkpoints have for a tensor, by its name here.
-        ignored: patterns of tensors that checkpoints may hold and no model needs (masks, rotary tables).
+        base_prefix: the prefix of all tensor names except the unembedding's; checkpoints of the base model lack it.
+        unembedding_name: the name of the unembedding's tensor, if it is not the embedding.
+        aliases: for a tensor's name, the other names that checkpoints use.
+        ignored: patterns of tensor names that checkpoints may contain but no model needs (masks, rotary tables).
     """
 
     model_type: str
@@ -55,22 +55,22 @@ class Family(ABC):
 
     @abstractmethod
     def config(self, hf_config: Mapping[str, Any]) -> TransformerConfig:
-        """Our description of a model from its Hugging Face config.
+        """Our config of a model, from its Hugging Face config.
 
         Raises:
-            UnsupportedCheckpointError: a needed entry is missing, or asks for what this library does not do.
+            UnsupportedCheckpointError: a required entry is missing, or an entry has an unsupported value.
         """
 
     @abstractmethod
     def layer_sources(self, config: TransformerConfig, layer: int) -> dict[str, TensorSource]:
-        """For each parameter of a layer (its name within `blocks.LAYER.`), where it comes from."""
+        """The source of each parameter of a layer, by the parameter's name within `blocks.LAYER.`."""
 
     @abstractmethod
     def outer_sources(self, config: TransformerConfig) -> dict[str, TensorSource]:
-        """For each parameter outside of the layers, where it comes from."""
+        """The source of each parameter outside of the layers."""
 
     def sources(self, config: TransformerConfig) -> dict[str, TensorSource]:
-        """For each of our parameters, by its full name, where it comes from."""
+        """The source of each parameter, by the parameter's full name."""
         sources = dict(self.outer_sources(config))
         for layer in range(config.n_layers):
             for name, source in self.layer_sources(config, layer).items():
@@ -78,22 +78,22 @@ class Family(ABC):
         return sources
 
     def find(self, name: str, available: Collection[str]) -> str:
-        """The name under which a checkpoint holds a source: its own, without the base model's prefix, or an alias.
+        """The name of a source in a checkpoint: its own name, that without the base model's prefix, or an alias.
 
         Raises:
-            MissingTensorError: it holds it under none of these.
+            MissingTensorError: the checkpoint has none of these names.
         """
         for candidate in (name, name.removeprefix(self.base_prefix), *self.aliases.get(name, ())):
             if candidate in available:
                 return candidate
         raise MissingTensorError(
-            f"The checkpoint holds no tensor {name!r}, which a {self.model_type} model needs. It holds "
-            f"{len(available)} tensors, such as {', '.join(sorted(available)[:4]) or 'none'}.",
+            f"The checkpoint has no tensor {name!r}, which a {self.model_type} model needs. It has {len(available)} "
+            f"tensors, such as {', '.join(sorted(available)[:4]) or 'none'}.",
             tensor=name,
         )
 
     def is_ignored(self, name: str, config: TransformerConfig) -> bool:
-        """Whether a checkpoint's tensor may be there though no parameter comes from it."""
+        """Whether a checkpoint may have this tensor although no parameter comes from it."""
         unembedding = (self.unembedding_name, *self.aliases.get(self.unembedding_name, ()))
         if config.tied_unembedding and name in unembedding:
             return True
@@ -101,28 +101,28 @@ class Family(ABC):
 
 
 def required(hf_config: Mapping[str, Any], *names: str) -> Any:
-    """The first of some spellings of a config's entry that is there and not None.
+    """The value of the first of these entries that a config has and that is not None.
 
     Raises:
-        UnsupportedCheckpointError: none of them is.
+        UnsupportedCheckpointError: the config has none of them.
     """
     for name in names:
         if hf_config.get(name) is not None:
             return hf_config[name]
     raise UnsupportedCheckpointError(
-        f"The {hf_config.get('model_type')} config has no {' or '.join(names)}; it has: {', '.join(sorted(hf_config))}."
+        f"The {hf_config.get('model_type')} config has no {' or '.join(names)}. It has: {', '.join(sorted(hf_config))}."
     )
 
 
 def refuse(hf_config: Mapping[str, Any], name: str, *allowed: Any) -> None:
-    """Refuse a config whose entry `name` is set to anything but the allowed values (or missing).
+    """Refuse a config in which an entry is set to a value that is not allowed; missing and None are allowed.
 
     Raises:
-        UnsupportedCheckpointError: it is.
+        UnsupportedCheckpointError: the value is not allowed.
     """
     value = hf_config.get(name)
     if value is not None and value not in allowed:
         raise UnsupportedCheckpointError(
-            f"The {hf_config.get('model_type')} config has {name} = {value!r}; this library supports "
-            f"{' or '.join(map(repr, allowed)) or 'it unset'} there."
+            f"The {hf_config.get('model_type')} config has {name} = {value!r}. Supported: "
+            f"{' or '.join(map(repr, allowed)) or 'not set'}."
         )

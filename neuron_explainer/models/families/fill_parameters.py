@@ -1,4 +1,4 @@
-"""Giving a transformer its weights, from tensors in memory or one by one from anywhere."""
+"""Filling the parameters of a transformer, from tensors in memory or read one by one."""
 
 from collections.abc import Mapping
 
@@ -22,22 +22,22 @@ def fill_parameters(
 ) -> None:
     """Fill every parameter of a model from a checkpoint's tensors.
 
-    Each tensor is looked up once, moved and cast where that is asked (else it is used as it is, its memory shared), and
-    given to every parameter that comes from it. So a mapping that reads from a file when asked streams: besides the
-    parameters no more than one tensor is in memory.
+    Each tensor is looked up once, moved and cast if required (otherwise its memory is shared), and given to every
+    parameter that comes from it. So a mapping that reads a tensor on look-up needs, beside the parameters, memory for
+    only one tensor.
 
     Args:
         model: a `Transformer` whose parameters are unfilled.
         family: says which tensor becomes which parameter.
         config: the model's.
         tensors: by the names of a Hugging Face checkpoint, with or without the base model's prefix.
-        device: where the parameters are to be; None leaves each tensor where it is.
-        dtype: what they are to be; None leaves each tensor's.
+        device: where the parameters go; None leaves each tensor where it is.
+        dtype: the parameters' dtype; None leaves each tensor as it is.
 
     Raises:
-        MissingTensorError: a tensor is not there.
-        UnexpectedTensorError: there is one that belongs to no parameter and that the family does not ignore.
-        TensorShapeError: a tensor has not the shape that the config asks for.
+        MissingTensorError: a tensor is missing.
+        UnexpectedTensorError: a tensor belongs to no parameter, and the family does not ignore it.
+        TensorShapeError: a tensor does not have the config's shape.
     """
     names = set(tensors.keys())
     by_source: dict[str, list[tuple[str, TensorSource]]] = {}
@@ -46,8 +46,8 @@ def fill_parameters(
     extra = sorted(name for name in names - by_source.keys() if not family.is_ignored(name, config))
     if extra:
         raise UnexpectedTensorError(
-            f"{len(extra)} tensors have no place in a {family.model_type} model of {config.n_layers} layers: "
-            f"{', '.join(extra[:5])}{', …' if len(extra) > 5 else ''}. The config may belong to another checkpoint.",
+            f"{len(extra)} tensors do not belong to a {family.model_type} model of {config.n_layers} layers: "
+            f"{', '.join(extra[:5])}{', …' if len(extra) > 5 else ''}. The config may be of another checkpoint.",
             tensor=extra[0],
         )
     shapes = {name: parameter.shape for name, parameter in model.named_parameters()}
@@ -57,8 +57,8 @@ def fill_parameters(
             converted = _converted(source, tensor, source_name)
             if converted.shape != shapes[parameter_name]:
                 raise TensorShapeError(
-                    f"{source_name} has shape {tuple(tensor.shape)}, which makes {parameter_name} "
-                    f"{tuple(converted.shape)}; the config asks for {tuple(shapes[parameter_name])}.",
+                    f"{source_name} has shape {tuple(tensor.shape)}, so {parameter_name} would have shape "
+                    f"{tuple(converted.shape)}; by the config it must be {tuple(shapes[parameter_name])}.",
                     tensor=source_name,
                 )
             fill(model, parameter_name, converted)
@@ -69,5 +69,5 @@ def _converted(source: TensorSource, tensor: Tensor, name: str) -> Tensor:
         return source.convert(tensor)
     except (RuntimeError, ValueError, IndexError) as error:
         raise TensorShapeError(
-            f"{name} of shape {tuple(tensor.shape)} cannot be made into a parameter: {error}", tensor=name
+            f"{name} has shape {tuple(tensor.shape)}, which cannot be converted: {error}", tensor=name
         ) from error

@@ -1,4 +1,4 @@
-"""Gemma 2: as Llama, with norms after attention and MLP too, soft-capped logits, and a window in every other layer."""
+"""Gemma 2: like Llama, with norms after attention and MLP, soft-capped logits, and a window in every other layer."""
 
 import math
 from collections.abc import Mapping
@@ -9,10 +9,11 @@ from neuron_explainer.models.families.llama import LlamaFamily, windows_by_layer
 
 
 class Gemma2Family(LlamaFamily):
-    """Gemma Team 2024.
+    """Gemma 2 (Gemma Team 2024).
 
-    Gains are stored less one, the embedding is multiplied by sqrt(d_model), and attention logits by
-    query_pre_attn_scalar^-1/2 whatever d_head is; recorded queries and keys each carry query_pre_attn_scalar^-1/4.
+    Each gain is stored minus 1. The embedding is multiplied by sqrt(d_model), and attention logits by
+    query_pre_attn_scalar^(-1/2), independent of d_head; recorded queries and keys are each multiplied by
+    query_pre_attn_scalar^(-1/4).
     """
 
     model_type = "gemma2"

@@ -9,7 +9,7 @@ from neuron_explainer.models.transformer_config import TransformerConfig
 
 
 class GPT2Family(Family):
-    """Radford et al. 2019; also models trained with attention scaled by the layer's number."""
+    """GPT-2 (Radford et al. 2019), also with attention scaled by the inverse of the layer's number."""
 
     model_type = "gpt2"
     base_prefix = "transformer."

@@ -1,4 +1,4 @@
-"""GPT-NeoX (Pythia): partial rotary embedding, LayerNorm, attention and MLP side by side."""
+"""GPT-NeoX and Pythia: partial rotary embedding, LayerNorm, attention and MLP in parallel."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -25,7 +25,7 @@ _LAYER_TENSORS = {
 
 
 class GPTNeoXFamily(Family):
-    """Black et al. 2022, Biderman et al. 2023."""
+    """GPT-NeoX (Black et al. 2022) and Pythia (Biderman et al. 2023)."""
 
     model_type = "gpt_neox"
     base_prefix = "gpt_neox."
@@ -50,7 +50,7 @@ class GPTNeoXFamily(Family):
             norm_epsilon=hf_config.get("layer_norm_eps", 1e-5),
             activation_function=hf_config.get("hidden_act", "gelu"),
             parallel_residual=hf_config.get("use_parallel_residual", True),
-            rotary=rotary_config(hf_config, d_model // n_heads, share_turned=0.25),
+            rotary=rotary_config(hf_config, d_model // n_heads, share_rotated=0.25),
             qkv_bias=attention_bias,
             attention_output_bias=attention_bias,
             qkv_layout="fused_by_head",

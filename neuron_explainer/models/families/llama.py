@@ -1,6 +1,6 @@
-"""Llama and what is built like it: RMSNorm, rotary embedding, grouped-query attention, gated MLP.
+"""Llama and similar families: RMSNorm, rotary embedding, grouped-query attention, gated MLP.
 
-SmolLM2 and TinyLlama are of this type; other families derive from it and say only how they differ.
+SmolLM2 and TinyLlama have this type. Other families derive from it and give only their differences.
 """
 
 from collections.abc import Mapping
@@ -22,11 +22,11 @@ _LAYER_MATRICES = {
 
 
 class LlamaFamily(Family):
-    """Touvron et al. 2023 and after.
+    """Llama 1 to 3 (Touvron et al. 2023 and later).
 
     Attributes:
-        norms: which tensor of a layer is the gain of which norm, besides those of queries and keys.
-        ties_by_default: whether the unembedding is the embedding where the config does not say.
+        norms: for each norm's gain in a layer, its tensor; without the norms of queries and keys.
+        ties_by_default: whether the unembedding is the embedding if the config does not say.
     """
 
     model_type = "llama"
@@ -65,7 +65,7 @@ class LlamaFamily(Family):
         return TransformerConfig(**{**common, **self.differences(hf_config)})
 
     def differences(self, hf_config: Mapping[str, Any]) -> dict[str, Any]:
-        """The entries of `TransformerConfig` in which the family differs from what its relatives share."""
+        """The entries of `TransformerConfig` in which the family differs from Llama."""
         refuse(hf_config, "pretraining_tp", 1)
         return {"mlp_bias": bool(hf_config.get("mlp_bias", False))}
 
@@ -99,11 +99,11 @@ def _has_bias(matrix: str, config: TransformerConfig) -> bool:
 
 
 def windows_by_layer(hf_config: Mapping[str, Any], slides_by_default: list[bool]) -> tuple[int | None, ...]:
-    """Each layer's sliding window, from `sliding_window` and, where the config lists them, `layer_types`.
+    """Each layer's sliding window, from `sliding_window` and, if the config has it, `layer_types`.
 
     Args:
         hf_config: the config's entries.
-        slides_by_default: which layers have the window where the config does not say.
+        slides_by_default: which layers have the window if the config does not say.
     """
     window = hf_config.get("sliding_window")
     types = hf_config.get("layer_types")

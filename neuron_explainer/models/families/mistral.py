@@ -1,4 +1,4 @@
-"""Mistral: as Llama, with a sliding window in every layer."""
+"""Mistral: like Llama, with a sliding window in every layer."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,7 +8,7 @@ from neuron_explainer.models.families.llama import LlamaFamily, windows_by_layer
 
 
 class MistralFamily(LlamaFamily):
-    """Jiang et al. 2023. A config without `sliding_window` means 4096 tokens; null means no window."""
+    """Mistral (Jiang et al. 2023). A config without `sliding_window` means 4096 tokens; null means no window."""
 
     model_type = "mistral"
 

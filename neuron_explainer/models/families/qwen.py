@@ -1,4 +1,4 @@
-"""Qwen 2 and 3: as Llama, with biases on queries, keys and values, or with norms on queries and keys."""
+"""Qwen 2 and 3: like Llama, with biases of queries, keys and values, or with norms of queries and keys."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,7 +8,7 @@ from neuron_explainer.models.families.llama import LlamaFamily, windows_by_layer
 
 
 def _windows(hf_config: Mapping[str, Any]) -> tuple[int | None, ...]:
-    """Qwen's rule: the layers from `max_window_layers` on have a window, if the config uses windows at all."""
+    """Qwen's rule: if `use_sliding_window` is set, the layers from `max_window_layers` on have a window."""
     n_layers = required(hf_config, "num_hidden_layers")
     if not hf_config.get("use_sliding_window", False):
         return (None,) * n_layers
@@ -27,7 +27,7 @@ class Qwen2Family(LlamaFamily):
 
 
 class Qwen3Family(LlamaFamily):
-    """Qwen 3: each head's queries and keys are normalised; a head's width is stated, 128 unless said otherwise."""
+    """Qwen 3: the queries and keys of each head are normalised."""
 
     model_type = "qwen3"
 

@@ -1,4 +1,4 @@
-"""Which families there are."""
+"""The families by model type, and how to add one."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -24,33 +24,33 @@ FAMILY_BY_MODEL_TYPE: dict[str, Family] = {
         Gemma2Family(),
     )
 }
-"""The adapters, by the `model_type` of Hugging Face configs."""
+"""The families, by the `model_type` of Hugging Face configs."""
 
 
 def family_of(hf_config: Mapping[str, Any]) -> Family:
     """The family of a Hugging Face config.
 
     Raises:
-        UnsupportedCheckpointError: its `model_type` is missing or has no adapter.
+        UnsupportedCheckpointError: its `model_type` is missing or not supported.
     """
     model_type = hf_config.get("model_type")
     if model_type not in FAMILY_BY_MODEL_TYPE:
-        choices = ", ".join(nearest_first(str(model_type), FAMILY_BY_MODEL_TYPE))
+        choices = nearest_first(str(model_type), FAMILY_BY_MODEL_TYPE)
         raise UnsupportedCheckpointError(
-            f"There is no adapter for models of type {model_type!r}. There is: {choices}. "
-            "docs/adding_a_family.md says how to add one."
+            f"The model type {model_type!r} is not supported. Choose one of: {', '.join(choices)}. "
+            "docs/adding_a_family.md shows how to add one."
         )
     return FAMILY_BY_MODEL_TYPE[model_type]
 
 
 def register_family(family: Family, *, replace: bool = False) -> None:
-    """Add an adapter for a `model_type`.
+    """Add a family for a `model_type`; `docs/adding_a_family.md` has a complete example.
 
     Raises:
-        InvalidRequestError: there is one already and `replace` is not set.
+        InvalidRequestError: the `model_type` has a family already and `replace` is not set.
     """
     if family.model_type in FAMILY_BY_MODEL_TYPE and not replace:
         raise InvalidRequestError(
-            f"There is an adapter for {family.model_type!r} already; pass replace=True to replace it."
+            f"The model type {family.model_type!r} has a family already. Pass replace=True to replace it."
         )
     FAMILY_BY_MODEL_TYPE[family.model_type] = family

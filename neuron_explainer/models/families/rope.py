@@ -1,4 +1,4 @@
-"""Reading the rotary embedding's settings from Hugging Face configs, old spellings and new."""
+"""The rotary embedding's settings in Hugging Face configs, with old and new names."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,23 +7,23 @@ from neuron_explainer.errors import UnsupportedCheckpointError
 from neuron_explainer.models.transformer_config import RotaryConfig
 
 
-def rotary_config(hf_config: Mapping[str, Any], d_head: int, *, share_turned: float = 1.0) -> RotaryConfig:
+def rotary_config(hf_config: Mapping[str, Any], d_head: int, *, share_rotated: float = 1.0) -> RotaryConfig:
     """The rotary embedding that a config describes.
 
-    Newer configs hold all of it in `rope_parameters`; older ones have `rope_theta` (or `rotary_emb_base`), `rotary_pct`
-    and, for stretched contexts, `rope_scaling`.
+    Newer configs have everything in `rope_parameters`. Older ones have `rope_theta` (or `rotary_emb_base`),
+    `rotary_pct` and, for stretched contexts, `rope_scaling`.
 
     Args:
         hf_config: the config's entries.
-        d_head: channels of a head.
-        share_turned: which share of a head's channels is turned where the config does not say.
+        d_head: the number of channels of a head.
+        share_rotated: the share of a head's channels that is rotated, if the config does not say.
 
     Raises:
-        UnsupportedCheckpointError: the scaling rule is none of default, linear and llama3, or lacks a constant.
+        UnsupportedCheckpointError: the scaling rule is not default, linear or llama3, or a constant is missing.
     """
     settings = hf_config.get("rope_parameters") or hf_config.get("rope_scaling") or {}
     base = settings.get("rope_theta") or hf_config.get("rope_theta") or hf_config.get("rotary_emb_base") or 10000.0
-    share = settings.get("partial_rotary_factor", hf_config.get("rotary_pct", share_turned))
+    share = settings.get("partial_rotary_factor", hf_config.get("rotary_pct", share_rotated))
     n_channels = int(d_head * share)
     rule = settings.get("rope_type") or settings.get("type") or "default"
     if rule == "default":
@@ -42,14 +42,14 @@ def rotary_config(hf_config: Mapping[str, Any], d_head: int, *, share_turned: fl
             original_context_length=int(_constant(settings, rule, "original_max_position_embeddings")),
         )
     raise UnsupportedCheckpointError(
-        f"The {hf_config.get('model_type')} config stretches its rotary embedding by the rule {rule!r}; this library "
-        "knows default, linear and llama3."
+        f"The {hf_config.get('model_type')} config has the rope type {rule!r}, which is not supported. Supported: "
+        "default, linear, llama3."
     )
 
 
 def _constant(settings: Mapping[str, Any], rule: str, name: str) -> float:
     if settings.get(name) is None:
         raise UnsupportedCheckpointError(
-            f"The rotary embedding's rule {rule!r} needs {name!r}; the config has {', '.join(sorted(settings))}."
+            f"The rope type {rule!r} needs {name!r}; the config has only {', '.join(sorted(settings))}."
         )
     return float(settings[name])

@@ -1,4 +1,4 @@
-"""Letting a model write, token by token, with whatever interventions are active."""
+"""Generation, token by token. Active interventions take part."""
 
 from collections.abc import Collection, Iterator, Sequence
 
@@ -20,24 +20,27 @@ def generate(
     stop_tokens: Collection[int] = (),
     use_cache: bool = True,
 ) -> list[list[int]]:
-    """The tokens with which a model goes on after some prompts.
+    """Generate continuations of prompts.
+
+    Example:
+        generate(transformer, [model.encode("Once upon a time")], max_new_tokens=5)
 
     Args:
-        model: runs once over the prompts and once for each new token. Interventions and recordings that are active take
-            part: they see the prompts first and then each new token alone (one position), or, without the cache, the
-            whole text each time.
+        model: runs once over the prompts and once for each new token. Active interventions and recordings take part:
+            they see the prompts first and then each new token alone (one position), or without the cache, the whole
+            text each time.
         prompts: token ids; lengths may differ.
-        max_new_tokens: how many tokens are written at most.
-        sampling: how tokens are chosen; None takes the most likely one.
-        stop_tokens: ids that end a text, such as the end-of-text token's.
+        max_new_tokens: the largest number of new tokens.
+        sampling: how tokens are chosen; None means the most likely token every time.
+        stop_tokens: ids that end a text, such as that of the end-of-text token.
         use_cache: keep keys and values of earlier tokens instead of computing them again.
 
     Returns:
-        For each prompt its new tokens; the stop token that ended it, if one did, is the last of them.
+        The new tokens of each prompt. If a stop token ended a text, it is the last one.
 
     Raises:
-        PromptError: a prompt is empty, has ids outside of the vocabulary, or is too long to write that much after it.
-        InvalidRequestError: `max_new_tokens` is not positive.
+        PromptError: a prompt is empty, has ids outside of the vocabulary, or is too long for that many new tokens.
+        InvalidRequestError: `max_new_tokens` is not a whole number above 0.
     """
     texts: list[list[int]] = [[] for _ in prompts]
     steps = stream(
@@ -64,19 +67,19 @@ def stream(
     stop_tokens: Collection[int] = (),
     use_cache: bool = True,
 ) -> Iterator[list[int | None]]:
-    """As `generate`, each step as soon as it is there: a token for each prompt, None for those that have ended.
+    """As `generate`, but step by step: each step is a token for each prompt, None for prompts that have ended.
 
-    What is wrong with the request is said at once, before the first step is asked for.
+    Errors are raised at once, before the first step.
     """
     if max_new_tokens < 1:
-        raise InvalidRequestError(f"max_new_tokens is {max_new_tokens}; at least one token must be asked for.")
+        raise InvalidRequestError(f"max_new_tokens is {max_new_tokens}; it must be at least 1.")
     longest = max((len(prompt) for prompt in prompts), default=0)
     if longest + max_new_tokens - 1 > model.config.max_context_length:
         raise PromptError(
-            f"A prompt of {longest} tokens and {max_new_tokens} more do not fit into the model's context of "
-            f"{model.config.max_context_length}: shorten the prompt or lower max_new_tokens."
+            f"A prompt of {longest} tokens and {max_new_tokens} new ones do not fit into the model's context of "
+            f"{model.config.max_context_length} tokens. Shorten the prompt, or lower max_new_tokens."
         )
-    padded(prompts)  # refuses what cannot be run
+    padded(prompts)  # raises for empty prompts
     return _steps(model, prompts, max_new_tokens, sampling or Sampling(), frozenset(stop_tokens), use_cache)
 
 

@@ -11,14 +11,21 @@ from neuron_explainer.errors import MisconfiguredError
 
 @dataclass(frozen=True, kw_only=True)
 class Sampling:
-    """How the next token is chosen; what is not set does nothing.
+    """How the next token is chosen. By default it is the most likely one.
+
+    >>> Sampling(temperature=0.8, top_p=0.95, seed=0).top_p
+    0.95
 
     Attributes:
-        temperature: what logits are divided by; 0 takes the most likely token every time.
+        temperature: logits are divided by it; 0 takes the most likely token every time.
         top_k: only the k most likely tokens are eligible.
-        top_p: only the most likely tokens that together have probability p are eligible, at least one (nucleus
-            sampling, Holtzman et al. 2020); applied after `top_k`.
-        seed: makes the choices repeatable. None: different ones every time. PyTorch's global generator is not touched.
+        top_p: only the most likely tokens whose probabilities add up to p are eligible, at least one (nucleus sampling,
+            Holtzman et al. 2020); applied after `top_k`.
+        seed: makes the choices repeatable; None means different choices every time. PyTorch's global generator is not
+            used.
+
+    Raises:
+        MisconfiguredError: a value is out of range, or `top_k` or `top_p` is set with temperature 0.
     """
 
     temperature: float = 0.0
@@ -30,17 +37,17 @@ class Sampling:
         if not 0 <= self.temperature < float("inf"):
             raise MisconfiguredError(f"temperature is {self.temperature}; it must be 0 or a positive number.")
         if self.top_k is not None and self.top_k < 1:
-            raise MisconfiguredError(f"top_k is {self.top_k}; at least one token must be eligible.")
+            raise MisconfiguredError(f"top_k is {self.top_k}; it must be at least 1.")
         if self.top_p is not None and not 0 < self.top_p <= 1:
-            raise MisconfiguredError(f"top_p is {self.top_p}; it is a probability, above 0 and at most 1.")
+            raise MisconfiguredError(f"top_p is {self.top_p}; it must be above 0 and at most 1.")
         if self.temperature == 0 and (self.top_k is not None or self.top_p is not None):
             raise MisconfiguredError(
-                "top_k and top_p choose among eligible tokens, and temperature 0 always takes the likeliest: set a "
+                "top_k and top_p have no effect at temperature 0, which always takes the most likely token. Set a "
                 "temperature, such as 1.0."
             )
 
     def generator(self, device: torch.device) -> torch.Generator:
-        """A source of randomness for one text."""
+        """A random generator for one text."""
         generator = torch.Generator(device)
         if self.seed is None:
             generator.seed()
@@ -49,7 +56,7 @@ class Sampling:
         return generator
 
     def probabilities(self, logits: Float[Tensor, "batch vocab"]) -> Float[Tensor, "batch vocab"]:
-        """Each token's chance of being chosen, float32; needs a temperature above 0."""
+        """The probability of each token to be chosen, float32. The temperature must be above 0."""
         logits = logits.float() / self.temperature
         if self.top_k is not None and self.top_k < logits.shape[-1]:
             smallest = logits.topk(self.top_k).values[:, -1:]

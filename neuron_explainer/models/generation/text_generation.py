@@ -1,4 +1,4 @@
-"""Generation as text: prompts in, text out, in pieces that are whole characters."""
+"""Generation of text, in pieces of whole characters."""
 
 import codecs
 from collections.abc import Collection, Iterator
@@ -18,15 +18,23 @@ def stream_text(
     sampling: Sampling | None,
     stop_tokens: Collection[int],
 ) -> Iterator[str]:
-    """The text with which a model goes on after a prompt, as it is written.
+    """Generate a continuation of a prompt, piece by piece.
 
-    A piece is what a token adds, so a token that is a part of a character gives nothing until the character is whole.
-    The pieces together are the text; bytes that never become a character are spelled `\\xNN`. The stop token is not
-    part of it.
+    A piece is the text that a token adds. A token that is a part of a character gives no piece until the character is
+    complete. The pieces together are the text; bytes that never become a character are shown as `\\xNN`. The stop token
+    is not part of the text.
+
+    Args:
+        model: the model.
+        tokenizer: its tokenizer.
+        prompt: the text to continue.
+        max_new_tokens: the largest number of new tokens.
+        sampling: how tokens are chosen; None means the most likely token every time.
+        stop_tokens: ids that end the text.
 
     Raises:
-        PromptError: the prompt is empty, or too long to write that much after it.
-        InvalidRequestError: `max_new_tokens` is not positive.
+        PromptError: the prompt is empty, or too long for that many new tokens.
+        InvalidRequestError: `max_new_tokens` is not a whole number above 0.
     """
     steps = stream(
         model,

@@ -1,1 +1,1 @@
-"""What looks into a forward pass: recordings and interventions."""
+"""Recordings and interventions."""

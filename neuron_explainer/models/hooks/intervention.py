@@ -1,4 +1,4 @@
-"""An intervention: a function that takes a place's tensor, or its gradient, and gives what takes its place."""
+"""Interventions: functions that replace the tensor at a place, or its gradient."""
 
 from collections.abc import Callable
 from typing import Any
@@ -12,7 +12,10 @@ from neuron_explainer.vocabulary.nodes import PassType
 
 
 class Intervention:
-    """A function that replaces the tensor at a place. `n_fired` counts how often it was applied."""
+    """A function that replaces the tensor at a place; `Transformer.intervene` makes one.
+
+    `n_fired` counts how often it was applied.
+    """
 
     def __init__(
         self,
@@ -32,41 +35,45 @@ class Intervention:
         """The function's result for a tensor, which it may change in place.
 
         Raises:
-            InterventionResultError: the result is no tensor of the same shape, dtype and device.
+            InterventionResultError: the result is not a tensor of the same shape, dtype and device.
         """
         expected = (tuple(tensor.shape), tensor.dtype, tensor.device)
         result = self.fn(tensor)
         self.n_fired += 1
         if not isinstance(result, Tensor):
             raise InterventionResultError(
-                f"The intervention at {name_of(*key)} returned {type(result).__name__}; it must return the tensor that "
-                "takes the given one's place, also if it changed that one in place."
+                f"The intervention at {name_of(*key)} returned {type(result).__name__}. It must return the new tensor, "
+                "even if it changed the given one in place."
             )
         found = (tuple(result.shape), result.dtype, result.device)
         if found != expected:
             raise InterventionResultError(
                 f"The intervention at {name_of(*key)} was given shape {expected[0]}, {expected[1]} on {expected[2]} "
-                f"and returned shape {found[0]}, {found[1]} on {found[2]}; the two must be alike."
+                f"and returned shape {found[0]}, {found[1]} on {found[2]}. The two must be the same."
             )
         return result
 
     def raise_if_never_fired(self) -> None:
-        """Called when its context ends: an intervention that did nothing is a mistake, not a result."""
+        """Called when its context ends: an intervention that was never applied is a mistake.
+
+        Raises:
+            InterventionNeverFiredError: it was never applied.
+        """
         if self.n_fired:
             return
         reason = (
             "no backward pass reached it: call recording.backward within its context"
             if self.pass_type == PassType.BACKWARD
-            else "no forward pass came by it within its context: logits_at=None computes no logits, and the places of "
+            else "no forward pass reached it within its context: logits_at=None computes no logits, and the places of "
             "online autoencoders exist only while one runs"
         )
         raise InterventionNeverFiredError(f"The intervention at {names_of(self.places)} was never applied; {reason}.")
 
 
 class GradientReplaced(torch.autograd.Function):
-    """The identity, whose gradient a function replaces.
+    """The identity, with a function that replaces its gradient.
 
-    (A tensor's own hook would not do: whether `torch.autograd.grad` shows its effect depends on what else is asked.)
+    A tensor's own hook is not enough: whether `torch.autograd.grad` shows its effect depends on the other inputs.
     """
 
     @staticmethod
@@ -77,5 +84,5 @@ class GradientReplaced(torch.autograd.Function):
 
     @staticmethod
     def backward(context: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        """What the function makes of the gradient."""
+        """The function's result for the gradient."""
         return context.replaced(gradients[0]), None

@@ -1,25 +1,30 @@
-"""What was recorded in a forward pass, and the gradients with respect to it."""
+"""The tensors recorded in a forward pass, and the gradients with respect to them."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, SupportsIndex
 
 import torch
 from torch import Tensor
 
-from neuron_explainer.errors import InvalidRequestError, NotRecordedError
+from neuron_explainer.errors import InvalidRequestError, NotRecordedError, UnknownNameError
+from neuron_explainer.vocabulary.checks import whole_number
+from neuron_explainer.vocabulary.parsing import member_of
 from neuron_explainer.vocabulary.places import ActivationLocationType
 
 PlaceAndLayer = tuple[ActivationLocationType, int | None]
+RecordingKey = ActivationLocationType | str | tuple[ActivationLocationType | str, SupportsIndex | None]
+"""A place without layers, or a (place, layer) pair. Names and values stand for places: "mlp_post_act"."""
 
 _LARGEST_STORAGE_PER_RECORDED_BYTE = 1.5
 
 
 def name_of(place: ActivationLocationType, layer: int | None) -> str:
-    """How messages call a place: "mlp.post_act of layer 3"."""
+    """How messages name a place: "mlp.post_act of layer 3"."""
     return place.value if layer is None else f"{place.value} of layer {layer}"
 
 
 def names_of(places: Iterable[PlaceAndLayer]) -> str:
-    """How messages call several places: "logits, mlp.post_act of layers 0 to 11"."""
+    """How messages name several places: "logits, mlp.post_act of layers 0 to 11"."""
     layers_by_place: dict[ActivationLocationType, list[int]] = {}
     for place, layer in places:
         layers_by_place.setdefault(place, []).extend([] if layer is None else [layer])
@@ -36,15 +41,21 @@ def names_of(places: Iterable[PlaceAndLayer]) -> str:
 
 
 class Recording(Mapping[PlaceAndLayer, Tensor]):
-    """The tensors of the latest forward pass at the places that were asked for.
+    """The recorded tensors of the latest forward pass; `Transformer.record` makes one.
 
-    `recording[place, layer]` is a tensor of shape (batch, *place.shape); `recording[place]` serves where the place
-    has no layers. A recording is filled by each forward pass within its context, the last one wins, and stays readable
-    after the context has ended. At the positions of padding it holds what the model computes there: finite numbers that
-    no real token depends on (the padding comes after them), to be left out by whoever sums over tokens.
+    `recording[place, layer]` is a tensor of shape (batch, *place.shape); `recording[place]` is enough for a place
+    without layers. Each forward pass within the context fills the recording anew, and it stays readable after the
+    context has ended. At padding it holds finite numbers without meaning: leave them out of sums over tokens.
 
-    Tensors are the pass's own, not copies, except where keeping one would keep a larger tensor alive (values that are a
-    part of the fused query, key and value). With `gradients` they are attached to the autograd graph.
+    Tensors are the pass's own, not copies, unless keeping one would keep a larger tensor alive (values that are a part
+    of the fused queries, keys and values). With `gradients` they are attached to the autograd graph.
+
+    Example:
+        with transformer.record(["mlp_post_act", ("resid_post_mlp", 3)], gradients=True) as recording:
+            logits = transformer(tokens)
+            recording.backward(logits[0, -1, 42])
+        recording["mlp_post_act", 0]  # (batch, tokens, neurons)
+        recording.gradient("resid_post_mlp", 3)  # (batch, tokens, d_model)
     """
 
     def __init__(self, asked: frozenset[PlaceAndLayer], gradients: bool) -> None:
@@ -54,13 +65,13 @@ class Recording(Mapping[PlaceAndLayer, Tensor]):
         self._gradients: dict[PlaceAndLayer, Tensor] = {}
         self._hooked: list[Tensor] = []
 
-    def __getitem__(self, key: ActivationLocationType | PlaceAndLayer) -> Tensor:
+    def __getitem__(self, key: RecordingKey) -> Tensor:
         place_and_layer = self._checked(key)
         if place_and_layer not in self._tensors:
             raise NotRecordedError(
-                f"{name_of(*place_and_layer)} was asked for, but no forward pass has come by it: run the model within "
-                "the context, and mind that logits_at=None computes no logits and that the places of online "
-                "autoencoders exist only while one runs."
+                f"{name_of(*place_and_layer)} was asked for, but no forward pass reached it. Run the model within the "
+                "context. Note that logits_at=None computes no logits, and that places of online autoencoders exist "
+                "only while one runs."
             )
         return self._tensors[place_and_layer]
 
@@ -71,22 +82,32 @@ class Recording(Mapping[PlaceAndLayer, Tensor]):
         return len(self._tensors)
 
     def __contains__(self, key: object) -> bool:
-        return (key if isinstance(key, tuple) else (key, None)) in self._tensors
+        place, layer = key if isinstance(key, tuple) and len(key) == 2 else (key, None)
+        try:
+            return _plain_key(place, layer) in self._tensors
+        except UnknownNameError:
+            return False
 
-    def layers(self, place: ActivationLocationType) -> list[int]:
-        """The layers at which a place was recorded, ascending; empty for places without layers."""
-        return sorted(layer for recorded, layer in self._tensors if recorded == place and layer is not None)
-
-    def gradient(self, place: ActivationLocationType, layer: int | None = None) -> Tensor:
-        """The gradient of `backward`'s scalar with respect to what was recorded there, in the same shape.
+    def layers(self, place: ActivationLocationType | str) -> list[int]:
+        """The layers in which a place was recorded, ascending; empty for a place without layers.
 
         Raises:
-            NotRecordedError: it was not recorded, or `backward` has not been called.
+            UnknownNameError: the place is unknown.
+        """
+        asked = member_of(ActivationLocationType, place, "place")
+        return sorted(layer for recorded, layer in self._tensors if recorded == asked and layer is not None)
+
+    def gradient(self, place: ActivationLocationType | str, layer: SupportsIndex | None = None) -> Tensor:
+        """The gradient of `backward`'s scalar with respect to a recorded tensor, in the tensor's shape.
+
+        Raises:
+            UnknownNameError: the place is unknown.
+            NotRecordedError: the tensor was not recorded, or `backward` has not been called.
         """
         key = self._checked((place, layer))
         if key not in self._gradients:
             raise NotRecordedError(
-                f"There is no gradient at {name_of(*key)}: record with gradients=True, run the model and call "
+                f"{name_of(*key)} has no gradient yet. Record with gradients=True, run the model, and call "
                 "recording.backward(scalar)."
             )
         return self._gradients[key]
@@ -97,20 +118,20 @@ class Recording(Mapping[PlaceAndLayer, Tensor]):
         Weights get no gradients. A recorded tensor that the scalar does not depend on has a gradient of zeros.
 
         Args:
-            scalar: one number computed from recorded tensors or from the logits of the same pass.
-            retain_graph: keep the graph, so that another scalar can be differentiated after this one.
+            scalar: one number, computed from recorded tensors or from the logits of the same pass.
+            retain_graph: keep the graph, so that another scalar can be differentiated afterwards.
 
         Raises:
-            InvalidRequestError: it is no single number, or depends on nothing that was recorded with gradients.
+            InvalidRequestError: it is not one number, or does not depend on anything recorded with gradients.
         """
         if not self.gradients:
-            raise InvalidRequestError("This recording holds no graph: record with gradients=True.")
+            raise InvalidRequestError("This recording has no autograd graph. Record with gradients=True.")
         if scalar.numel() != 1:
             raise InvalidRequestError(f"Only one number can be differentiated; this has shape {tuple(scalar.shape)}.")
         if not scalar.requires_grad:
             raise InvalidRequestError(
-                "The scalar depends on nothing that was recorded with gradients: compute it from this recording's "
-                "tensors, or from logits that were computed within its context."
+                "The scalar does not depend on anything that was recorded with gradients. Compute it from this "
+                "recording's tensors, or from logits that were computed within its context."
             )
         keys = list(self._tensors)
         # Tensors with a backward intervention take part even if nothing above them was recorded, so that it fires.
@@ -122,7 +143,7 @@ class Recording(Mapping[PlaceAndLayer, Tensor]):
         }
 
     def clear(self) -> None:
-        """Let go of every tensor and of the graph."""
+        """Release every tensor and the graph."""
         self._tensors = {}
         self._gradients = {}
         self._hooked = []
@@ -141,13 +162,19 @@ class Recording(Mapping[PlaceAndLayer, Tensor]):
         """Remember a tensor whose gradient an intervention changes; called by the model."""
         self._hooked.append(tensor)
 
-    def _checked(self, key: ActivationLocationType | PlaceAndLayer) -> PlaceAndLayer:
-        place_and_layer = key if isinstance(key, tuple) else (key, None)
+    def _checked(self, key: RecordingKey) -> PlaceAndLayer:
+        place, layer = key if isinstance(key, tuple) and len(key) == 2 else (key, None)
+        place_and_layer = _plain_key(place, layer)
         if place_and_layer not in self.asked:
-            asked = names_of(self.asked)
-            raise NotRecordedError(f"{name_of(*place_and_layer)} was not asked for. Recorded: {asked}.")
+            raise NotRecordedError(f"{name_of(*place_and_layer)} was not asked for. Recorded: {names_of(self.asked)}.")
         return place_and_layer
 
     def __repr__(self) -> str:
         places = sorted({place.value for place, _ in self._tensors})
         return f"Recording({len(self)} tensors: {', '.join(places) or 'nothing yet'})"
+
+
+def _plain_key(place: object, layer: object) -> tuple[ActivationLocationType, Any]:
+    """The place's member, and the layer as a plain int. What is not a layer stays: no recording has it."""
+    number = whole_number(layer)
+    return member_of(ActivationLocationType, place, "place"), layer if number is None else number

@@ -1,30 +1,36 @@
-"""Recording and intervening: which tensors of a forward pass are kept or replaced, by place and layer.
+"""Recordings and interventions: which tensors of a forward pass are kept or replaced, by place and layer.
 
-At one place the order is: interventions in order of entry, then recording, then the interventions that asked to come
-after it. Interventions on gradients act on the gradient of what is recorded, in order of entry too. What is
-neither recorded nor intervened on costs nothing.
+The order at one place is: interventions in order of entry, then recordings, then the interventions that come after
+recordings. Interventions on gradients act on the gradient of the recorded tensor, in order of entry too. Places that
+are neither recorded nor intervened on cost nothing.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from types import MappingProxyType
+from typing import SupportsIndex, cast
 
 from torch import Tensor
 
 from neuron_explainer.errors import InvalidRequestError
 from neuron_explainer.models.hooks.intervention import GradientReplaced, Intervention
 from neuron_explainer.models.hooks.recording import PlaceAndLayer, Recording
+from neuron_explainer.vocabulary.checks import checked_layer, whole_number
 from neuron_explainer.vocabulary.nodes import PassType
+from neuron_explainer.vocabulary.parsing import member_of
 from neuron_explainer.vocabulary.places import ActivationLocationType
 
-PlaceRequest = ActivationLocationType | tuple[ActivationLocationType, int | Iterable[int] | None]
+Layers = SupportsIndex | Iterable[SupportsIndex] | None
+"""One layer, several, or None: all layers, or the only one of a place without layers."""
+PlaceRequest = ActivationLocationType | str | tuple[ActivationLocationType | str, Layers]
+"""A place in all its layers, or a (place, layers) pair. Names and values stand for places: "mlp_post_act"."""
 Taps = Mapping[ActivationLocationType, "Tap"]
 
 NO_TAPS: Taps = MappingProxyType({})
 
 
 class Tap:
-    """All that happens at one place of one layer."""
+    """The recordings and interventions at one place of one layer."""
 
     def __init__(self, key: PlaceAndLayer) -> None:
         self.key = key
@@ -40,8 +46,8 @@ class Tap:
         return bool(self.backward) or any(recording.gradients for recording in self.recordings)
 
     def __call__(self, tensor: Tensor) -> Tensor:
-        """The tensor that the pass goes on with, after interventions and recordings."""
-        owned = True  # whether nobody outside of the pass can change the tensor's memory
+        """The tensor with which the pass continues, after interventions and recordings."""
+        owned = True  # whether only the pass itself can change the tensor's memory
         for intervention in self.before:
             tensor, owned = self._intervene(intervention, tensor, owned)
         if not owned and (self.recordings or self.after):
@@ -60,7 +66,7 @@ class Tap:
 
     def _intervene(self, intervention: Intervention, tensor: Tensor, owned: bool) -> tuple[Tensor, bool]:
         if not owned or tensor.requires_grad or 0 in tensor.stride():
-            # What is recorded, saved for a backward pass, or repeated in memory must not be changed in place.
+            # A tensor that is recorded, saved for a backward pass, or expanded must not be changed in place.
             tensor = tensor.clone()
         result = intervention.apply(self.key, tensor)
         return result, result.data_ptr() == tensor.data_ptr()
@@ -75,7 +81,7 @@ class Tap:
 
 
 class TapPlan:
-    """What the recordings and interventions of a moment mean for a forward pass."""
+    """The taps of a forward pass: the recordings and interventions that are active when it starts."""
 
     def __init__(self, entries: list[Recording | Intervention], n_layers: int) -> None:
         self.recordings = [entry for entry in entries if isinstance(entry, Recording)]
@@ -98,7 +104,7 @@ class TapPlan:
             self._taps.setdefault(layer, {})[place] = tap
         touched = [layer for layer in self._taps if layer is not None]
         self.last_layer = max(touched, default=-1)
-        """The last layer that must run though no logits are asked for; -1 if none."""
+        """The last layer that must run even without logits; -1 if no layer must."""
         above = self._taps.get(None, {}).keys() - {ActivationLocationType.RESID_POST_EMBEDDING}
         self.needs_final_norm = bool(above)
         self.needs_logits = ActivationLocationType.LOGITS in above
@@ -119,14 +125,14 @@ class Hooks:
         self.plan = TapPlan([], n_layers)
 
     def begin_pass(self) -> TapPlan:
-        """The plan for a forward pass that starts now; empties the recordings that it will fill."""
+        """The plan for a forward pass that starts now. The recordings that it will fill are emptied."""
         for recording in self.plan.recordings:
             recording.clear()
         return self.plan
 
     @contextmanager
     def entered(self, entry: Recording | Intervention) -> Iterator[None]:
-        """Have a recording or intervention take part in passes until the context ends."""
+        """Let a recording or intervention take part in all passes until the context ends."""
         self._entries.append(entry)
         self.plan = TapPlan(self._entries, self.n_layers)
         try:
@@ -138,34 +144,48 @@ class Hooks:
                 entry.has_ended = True
 
 
-def resolve_places(places: Iterable[PlaceRequest] | ActivationLocationType, n_layers: int) -> frozenset[PlaceAndLayer]:
-    """Every (place, layer) that a request names; layers None or missing = all layers, or the only one.
+def resolve_places(places: Iterable[PlaceRequest] | PlaceRequest, n_layers: int) -> frozenset[PlaceAndLayer]:
+    """Every (place, layer) that a request names.
+
+    Args:
+        places: one request or several. A pair counts as one request unless its second entry could be a request too.
+        n_layers: how many layers the model has.
 
     Raises:
-        InvalidRequestError: a place is none, or a layer is out of range or given for a place without layers.
+        UnknownNameError: a place is unknown.
+        InvalidRequestError: the model does not have a layer, or a layer is given for a place without layers.
     """
-    requests = [places] if isinstance(places, ActivationLocationType) else places
     resolved: set[PlaceAndLayer] = set()
-    for request in requests:
-        place, layers = request if isinstance(request, tuple) else (request, None)
-        if not isinstance(place, ActivationLocationType):
-            raise InvalidRequestError(f"{place!r} is no ActivationLocationType.")
+    for request in [places] if _is_one_request(places) else places:
+        asked: object = request
+        layers: Layers = None
+        if isinstance(request, tuple) and len(request) == 2:
+            asked, layers = cast("tuple[object, Layers]", request)
+        place = member_of(ActivationLocationType, asked, "place")
         if place.has_no_layers:
             if layers is not None:
-                raise InvalidRequestError(f"{place.value} has no layers; ask for it with layer None, not {layers!r}.")
+                raise InvalidRequestError(f"{place.value} has no layers. Use layer None, not {layers!r}.")
             resolved.add((place, None))
-            continue
-        wanted = range(n_layers) if layers is None else [layers] if isinstance(layers, int) else layers
-        for layer in wanted:
-            if isinstance(layer, bool) or not isinstance(layer, int) or not 0 <= layer < n_layers:
-                raise InvalidRequestError(
-                    f"There is no layer {layer!r} at which to find {place.value}; layers are 0 to {n_layers - 1}."
-                )
-            resolved.add((place, layer))
+        else:
+            resolved.update((place, layer) for layer in _checked_layers(layers, place, n_layers))
     return frozenset(resolved)
 
 
+def _is_one_request(places: object) -> bool:
+    is_pair = isinstance(places, tuple) and len(places) == 2 and not isinstance(places[1], str | tuple)
+    return isinstance(places, str) or not isinstance(places, Iterable) or is_pair
+
+
+def _checked_layers(layers: Layers, place: ActivationLocationType, n_layers: int) -> Iterable[int]:
+    if layers is None:
+        return range(n_layers)
+    number = whole_number(layers)
+    if number is None and isinstance(layers, Iterable):
+        return [checked_layer(layer, n_layers, place.value) for layer in layers]
+    return [checked_layer(layers, n_layers, place.value)]
+
+
 def at_place(taps: Taps, place: ActivationLocationType, tensor: Tensor) -> Tensor:
-    """A tensor of the pass, after whatever is to happen at its place."""
+    """A tensor of the pass, after the recordings and interventions at its place."""
     tap = taps.get(place)
     return tensor if tap is None else tap(tensor)

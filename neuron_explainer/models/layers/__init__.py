@@ -1,1 +1,1 @@
-"""The modules that a transformer is made of, each usable alone as a function of tensors."""
+"""The parts of a transformer, each usable alone as a function of tensors."""

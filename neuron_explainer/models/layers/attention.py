@@ -1,4 +1,4 @@
-"""Self-attention, through PyTorch's fused kernel wherever nobody looks inside."""
+"""Self-attention, by PyTorch's fused kernel unless an inner place is recorded or intervened on."""
 
 import math
 
@@ -19,9 +19,9 @@ _INNER_PLACES = frozenset({_PLACE.ATTN_QK_LOGITS, _PLACE.ATTN_QK_PROBS})
 
 
 class Attention(AttentionWeights):
-    """Queries, keys, values, attention pattern, and what the heads write.
+    """Queries, keys, values, attention pattern, and the output of the heads.
 
-    Attention logits are s = (q · k) * scale. Where queries and keys are places, each carries sqrt(scale).
+    Attention logits are s = (q · k) * scale. Recorded queries and keys are each multiplied by sqrt(scale).
     """
 
     def __init__(self, config: TransformerConfig, layer: int, rotary: RotaryEmbedding | None) -> None:
@@ -38,21 +38,21 @@ class Attention(AttentionWeights):
     def placed_queries(
         self, raw: Float[Tensor, "batch tokens heads d_head"], span: Span
     ) -> Float[Tensor, "batch tokens heads d_head"]:
-        """Queries normalised and turned to their positions, where the family does so."""
+        """Queries, normalised and rotated to their positions if the family does so."""
         normed = raw if self.query_norm is None else self.query_norm(raw)
         return normed if self.rotary is None else self.rotary.rotate(normed, *span.rotation(self.rotary, raw.dtype))
 
     def placed_keys(
         self, raw: Float[Tensor, "batch tokens heads d_head"], span: Span
     ) -> Float[Tensor, "batch tokens heads d_head"]:
-        """Keys normalised and turned to their positions, where the family does so."""
+        """Keys, normalised and rotated to their positions if the family does so."""
         normed = raw if self.key_norm is None else self.key_norm(raw)
         return normed if self.rotary is None else self.rotary.rotate(normed, *span.rotation(self.rotary, raw.dtype))
 
     def repeated(
         self, heads: Float[Tensor, "batch tokens some_heads d_head"]
     ) -> Float[Tensor, "batch tokens heads d_head"]:
-        """Keys or values, one for each head: each shared one repeated for the heads that share it."""
+        """Keys or values, one for each head: shared ones are repeated for the heads that share them."""
         times = self.n_heads // heads.shape[2]
         if times == 1:
             return heads
@@ -82,7 +82,7 @@ class Attention(AttentionWeights):
     def forward(
         self, normed: Float[Tensor, "batch tokens d_model"], span: Span, taps: Taps = NO_TAPS
     ) -> Float[Tensor, "batch tokens d_model"]:
-        """What attention writes, with everything on the way as places of a forward pass."""
+        """The output of attention, from the normalised residual stream; places on the way are tapped."""
         queries, keys, values = self.project(normed)
         queries, keys = self.placed_queries(queries, span), self.placed_keys(keys, span)
         scale = self.scale
@@ -90,7 +90,7 @@ class Attention(AttentionWeights):
             queries, scale = taps[_PLACE.ATTN_QUERY](queries * self.root_scale), scale / self.root_scale
         if _PLACE.ATTN_KEY in taps:
             keys, scale = taps[_PLACE.ATTN_KEY](self.repeated(keys) * self.root_scale), scale / self.root_scale
-        elif span.cache is not None:  # cached keys carry the same scale whether anyone looks at them or not
+        elif span.cache is not None:  # cached keys have the same scale, recorded or not
             keys, scale = keys * self.root_scale, scale / self.root_scale
         if _PLACE.ATTN_VALUE in taps:
             values = taps[_PLACE.ATTN_VALUE](self.repeated(values))
@@ -98,7 +98,7 @@ class Attention(AttentionWeights):
             keys, values = span.cache.extend(self.layer, span.position_ids, span.starts, keys, values)
         keys, values = self.repeated(keys), self.repeated(values)
         if self.softcap is not None or not _INNER_PLACES.isdisjoint(taps):
-            summed = self._by_hand(queries, keys, values, scale, span, taps)
+            summed = self._unfused(queries, keys, values, scale, span, taps)
         else:
             summed = self._fused(queries, keys, values, scale, span)
         return self.output(at_place(taps, _PLACE.ATTN_WEIGHTED_SUM_OF_VALUES, summed))
@@ -115,7 +115,7 @@ class Attention(AttentionWeights):
             scale=scale,
         ).transpose(1, 2)
 
-    def _by_hand(
+    def _unfused(
         self, queries: Tensor, keys: Tensor, values: Tensor, scale: float, span: Span, taps: Taps
     ) -> Float[Tensor, "batch tokens heads d_head"]:
         logits = self.logits(queries, keys, span, scale)

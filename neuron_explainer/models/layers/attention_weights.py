@@ -1,4 +1,4 @@
-"""The weights of attention, however a family lays them out."""
+"""The weights of attention, in whatever layout the family stores them."""
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -11,10 +11,10 @@ _ORDER = (AttnSubNode.Q, AttnSubNode.K, AttnSubNode.V)
 
 
 class AttentionWeights(nn.Module):
-    """Linear maps from the normalised residual stream to queries, keys and values, and from the heads back.
+    """The linear maps from the normalised residual stream to queries, keys and values, and from the heads back.
 
-    Matrices are (outputs, inputs), as `torch.nn.functional.linear` takes them. With a fused layout the three maps are
-    one parameter, `qkv_weight`; else `query_weight`, `key_weight` and `value_weight`.
+    Matrices are (outputs, inputs), as in `torch.nn.functional.linear`. In a fused layout the three maps are one
+    parameter, `qkv_weight`; otherwise `query_weight`, `key_weight` and `value_weight`.
     """
 
     def __init__(self, config: TransformerConfig) -> None:
@@ -36,7 +36,7 @@ class AttentionWeights(nn.Module):
         self.output_bias = unfilled(config.d_model) if config.attention_output_bias else None
 
     def part(self, which: AttnSubNode) -> tuple[Float[Tensor, "outputs d_model"], Float[Tensor, "outputs"] | None]:
-        """The weight and bias of queries, keys or values alone: views, but a copy where heads are interleaved."""
+        """The weight and bias of queries, keys or values: views, or copies if heads are interleaved."""
         index = _ORDER.index(which)
         if self.qkv_layout == "separate":
             name = ("query", "key", "value")[index]
@@ -53,7 +53,7 @@ class AttentionWeights(nn.Module):
     def project_part(
         self, which: AttnSubNode, normed: Float[Tensor, "batch tokens d_model"]
     ) -> Float[Tensor, "batch tokens some_heads d_head"]:
-        """Queries, keys or values alone, before rotation and scaling."""
+        """Queries, keys or values, before rotation and scaling."""
         return nn.functional.linear(normed, *self.part(which)).unflatten(-1, (-1, self.d_head))
 
     def project(
@@ -63,7 +63,7 @@ class AttentionWeights(nn.Module):
         Float[Tensor, "batch tokens key_heads d_head"],
         Float[Tensor, "batch tokens key_heads d_head"],
     ]:
-        """Queries, keys and values, before rotation and scaling: views of one product where the layout is fused."""
+        """Queries, keys and values, before rotation and scaling; in a fused layout, views of one product."""
         if self.qkv_layout == "separate":
             queries, keys, values = (self.project_part(part, normed) for part in _ORDER)
             return queries, keys, values
@@ -75,14 +75,14 @@ class AttentionWeights(nn.Module):
         return queries, keys, values
 
     def output(self, summed: Float[Tensor, "batch tokens heads d_head"]) -> Float[Tensor, "batch tokens d_model"]:
-        """What the heads write together, bias included, from their weighted sums of values."""
+        """The output of all heads together, bias included, from their weighted sums of values."""
         return nn.functional.linear(summed.flatten(2), self.output_weight, self.output_bias)
 
     def by_head(self, which: AttnSubNode) -> Float[Tensor, "heads d_model d_head"]:
-        """A head's map from the residual stream to its queries, keys or values; shared ones repeated for each head."""
+        """Each head's map from the residual stream to its queries, keys or values; shared ones are repeated."""
         weight = self.part(which)[0].unflatten(0, (-1, self.d_head)).transpose(1, 2)
         return weight if len(weight) == self.n_heads else weight.repeat_interleave(self.n_heads // len(weight), dim=0)
 
     def output_by_head(self) -> Float[Tensor, "heads d_head d_model"]:
-        """A head's map from its weighted sum of values to the residual stream: a view."""
+        """Each head's map from its weighted sum of values to the residual stream: a view."""
         return self.output_weight.unflatten(1, (self.n_heads, self.d_head)).permute(1, 2, 0)

@@ -7,6 +7,7 @@ from neuron_explainer.models.hooks.taps import NO_TAPS, Taps, at_place
 from neuron_explainer.models.layers.attention import Attention
 from neuron_explainer.models.layers.mlp import MLP
 from neuron_explainer.models.layers.norms import build_norm
+from neuron_explainer.models.layers.post_norm import PostNorm
 from neuron_explainer.models.layers.rotary import RotaryEmbedding
 from neuron_explainer.models.layers.span import Span
 from neuron_explainer.models.transformer_config import TransformerConfig
@@ -17,10 +18,10 @@ _PLACE = ActivationLocationType
 
 
 class Block(nn.Module):
-    """A layer, runnable as a whole (`forward`) or piece by piece.
+    """A layer: as a whole (`forward`), or part by part.
 
-    The pieces are pure functions, without recordings and interventions, for whoever recomputes a part of the pass: they
-    give what would be recorded, and let gradients through to whatever their arguments depend on.
+    The parts are pure functions without recordings and interventions, for recomputing a part of the pass. They return
+    what would be recorded, and gradients flow through them to their arguments.
     """
 
     def __init__(self, config: TransformerConfig, layer: int, rotary: RotaryEmbedding | None) -> None:
@@ -36,18 +37,18 @@ class Block(nn.Module):
 
     @property
     def attention_reads_from(self) -> tuple[ActivationLocationType, int | None]:
-        """The place, and its layer, of the residual stream that attention reads: the end of the previous layer."""
+        """The place and layer of the residual stream that attention reads: the end of the previous layer."""
         return (_PLACE.RESID_POST_MLP, self.layer - 1) if self.layer else (_PLACE.RESID_POST_EMBEDDING, None)
 
     @property
     def mlp_reads_from(self) -> tuple[ActivationLocationType, int | None]:
-        """The place, and its layer, of the residual stream that the MLP reads: after attention, or beside it."""
+        """The place and layer of the residual stream that the MLP reads: after attention, or the same as attention."""
         return self.attention_reads_from if self.parallel_residual else (_PLACE.RESID_POST_ATTN, self.layer)
 
     def forward(
         self, resid: Float[Tensor, "batch tokens d_model"], span: Span, taps: Taps = NO_TAPS
     ) -> Float[Tensor, "batch tokens d_model"]:
-        """The residual stream after the layer, with everything on the way as places of a forward pass."""
+        """The residual stream after the layer; places on the way are tapped."""
         normed = self.attention_norm.tapped(
             resid, taps, _PLACE.ATTN_INPUT_LAYER_NORM_SCALE, _PLACE.RESID_POST_MLP_LAYER_NORM
         )
@@ -69,26 +70,26 @@ class Block(nn.Module):
     def attention_input(
         self, resid: Float[Tensor, "*axes d_model"], detach_scale: bool = False
     ) -> Float[Tensor, "*axes d_model"]:
-        """What attention reads, from the residual stream at `attention_reads_from`."""
+        """The normalised input of attention, from the residual stream at `attention_reads_from`."""
         return self.attention_norm(resid, detach_scale)
 
     def mlp_input(
         self, resid: Float[Tensor, "*axes d_model"], detach_scale: bool = False
     ) -> Float[Tensor, "*axes d_model"]:
-        """What the MLP reads, from the residual stream at `mlp_reads_from`."""
+        """The normalised input of the MLP, from the residual stream at `mlp_reads_from`."""
         return self.mlp_norm(resid, detach_scale)
 
     def queries(
         self, normed: Float[Tensor, "batch tokens d_model"], first_position: int = 0
     ) -> Float[Tensor, "batch tokens heads d_head"]:
-        """ATTN_QUERY: normalised, turned and scaled as recorded. Positions count from `first_position`."""
+        """ATTN_QUERY: normalised, rotated and scaled as recorded. Positions count from `first_position`."""
         raw = self.attention.project_part(AttnSubNode.Q, normed)
         return self.attention.placed_queries(raw, _span_of(normed, first_position)) * self.attention.root_scale
 
     def keys(
         self, normed: Float[Tensor, "batch tokens d_model"], first_position: int = 0
     ) -> Float[Tensor, "batch tokens heads d_head"]:
-        """ATTN_KEY: normalised, turned, scaled and repeated as recorded. Positions count from `first_position`."""
+        """ATTN_KEY: normalised, rotated, scaled and repeated as recorded. Positions count from `first_position`."""
         raw = self.attention.project_part(AttnSubNode.K, normed)
         placed = self.attention.placed_keys(raw, _span_of(normed, first_position))
         return self.attention.repeated(placed) * self.attention.root_scale
@@ -102,39 +103,27 @@ class Block(nn.Module):
         queries: Float[Tensor, "batch tokens heads d_head"],
         keys: Float[Tensor, "batch tokens heads d_head"],
     ) -> Float[Tensor, "batch tokens attended_to heads"]:
-        """ATTN_QK_LOGITS from queries and keys as recorded: soft-capped where the family does so, masked with -inf."""
+        """ATTN_QK_LOGITS from queries and keys as recorded: soft-capped if the family does so, masked with -inf."""
         span = Span(queries.shape[1], queries.device)
         return self.attention.logits(queries, keys, span).permute(0, 2, 3, 1)
 
     def mlp_pre_act(self, normed: Float[Tensor, "*axes d_model"]) -> Float[Tensor, "*axes neurons"]:
-        """MLP_PRE_ACT: the gate where the MLP is gated."""
+        """MLP_PRE_ACT: the input of the activation function; of a gated MLP, the gate."""
         return self.mlp.pre_act(normed)
 
     def mlp_post_act(self, normed: Float[Tensor, "*axes d_model"]) -> Float[Tensor, "*axes neurons"]:
-        """MLP_POST_ACT: act(gate) * up where the MLP is gated."""
+        """MLP_POST_ACT: the neurons' activations; of a gated MLP, act(gate) * up."""
         return self.mlp.post_act(normed)
 
-    def attention_write_factor(
-        self, summed: Float[Tensor, "batch tokens heads d_head"]
-    ) -> Float[Tensor, "batch tokens d_model"] | None:
-        """What each channel of attention's output is multiplied by before it is added to the residual stream.
-
-        Families that normalise what attention writes (gemma2) divide it by a scale; with that held constant, a head's
-        direct effect is its output times this factor. None: it is added as it is.
-        """
-        if self.attention_post_norm is None:
-            return None
+    def attention_post_norm_at(self, summed: Float[Tensor, "batch tokens heads d_head"]) -> PostNorm | None:
+        """What multiplies attention's output before it is added to the residual stream; None: it is added as it is."""
         norm = self.attention_post_norm
-        return (norm.effective_gain / norm.scale(self.attention.output(summed)).detach()).to(summed.dtype)
+        return None if norm is None else PostNorm.at(norm, self.attention.output, summed)
 
-    def mlp_write_factor(
-        self, post_act: Float[Tensor, "batch tokens neurons"]
-    ) -> Float[Tensor, "batch tokens d_model"] | None:
-        """What each channel of the MLP's output is multiplied by before it is added; see `attention_write_factor`."""
-        if self.mlp_post_norm is None:
-            return None
+    def mlp_post_norm_at(self, post_act: Float[Tensor, "batch tokens neurons"]) -> PostNorm | None:
+        """What multiplies the MLP's output before it is added to the residual stream; None: it is added as it is."""
         norm = self.mlp_post_norm
-        return (norm.effective_gain / norm.scale(self.mlp.output(post_act)).detach()).to(post_act.dtype)
+        return None if norm is None else PostNorm.at(norm, self.mlp.output, post_act)
 
 
 def _span_of(normed: Tensor, first_position: int) -> Span:

@@ -1,4 +1,4 @@
-"""Keys and values of the tokens that a model has already run over."""
+"""The cache of keys and values of earlier tokens."""
 
 import torch
 from jaxtyping import Float, Int
@@ -8,12 +8,17 @@ from neuron_explainer.errors import InvalidRequestError
 
 
 class KeyValueCache:
-    """Give one to `Transformer.forward`, and the next call needs only the tokens that come after.
+    """Keys and values of the tokens that a model has already run over.
 
-    Prompts of a batch may have different lengths: each one's next tokens take the places after its own last real token.
+    Prompts of a batch may have different lengths: the next tokens of each follow its own last real token.
+
+    Example:
+        cache = KeyValueCache()
+        transformer(prompt_tokens, cache=cache)
+        transformer(next_tokens, cache=cache)  # only the tokens that come after the prompt
 
     Attributes:
-        lengths: how many real tokens each prompt of the batch has so far; empty before the first pass.
+        lengths: the number of real tokens of each prompt so far; empty before the first pass.
     """
 
     def __init__(self) -> None:
@@ -22,14 +27,14 @@ class KeyValueCache:
         self._values: dict[int, Float[Tensor, "batch heads slots d_head"]] = {}
 
     def check_batch(self, batch: int) -> None:
-        """Refuse a batch of another size than the one that the cache holds.
+        """Refuse a batch whose size differs from that of the cached one.
 
         Raises:
             InvalidRequestError: the sizes differ.
         """
         if self.lengths and len(self.lengths) != batch:
             raise InvalidRequestError(
-                f"The cache holds {len(self.lengths)} prompts and was given tokens for {batch}; use one cache a batch."
+                f"The cache holds {len(self.lengths)} prompts, but the tokens are of {batch}. Use one cache per batch."
             )
 
     def extend(
@@ -42,7 +47,7 @@ class KeyValueCache:
     ) -> tuple[
         Float[Tensor, "batch slots stored_key_heads d_head"], Float[Tensor, "batch slots stored_value_heads d_head"]
     ]:
-        """Add the new tokens' keys and values at one layer; returns all so far, as views."""
+        """Add the new tokens' keys and values in one layer, and return all so far, as views."""
         extended = []
         for store, new in ((self._keys, keys), (self._values, values)):
             new_heads = new.transpose(1, 2)
@@ -58,7 +63,7 @@ class KeyValueCache:
         return extended[0], extended[1]
 
     def advance(self, counts: list[int]) -> None:
-        """Note how many real tokens each prompt has gained, once a pass is over."""
+        """Add the number of new real tokens of each prompt, after a pass."""
         self.lengths = [old + new for old, new in zip(self.lengths or [0] * len(counts), counts, strict=True)]
 
 
@@ -71,9 +76,10 @@ def _with_room(
     new: Float[Tensor, "batch new_heads tokens d_head"],
     n_slots: int,
 ) -> Float[Tensor, "batch more_heads more_slots d_head"]:
-    """A store with at least `n_slots` slots and as many heads as `new`; it grows by doubling.
+    """A store with at least `n_slots` slots and at least as many heads as `new`; it grows by doubling.
 
-    Heads multiply when an intervention on keys or values begins, which sees one of each a head, not a group of heads.
+    The number of heads grows when keys or values become tapped: then there is one for each head, not one for a group of
+    heads.
     """
     old_heads, old_slots = (0, 0) if stored is None else stored.shape[1:3]
     n_heads = max(old_heads, new.shape[1])

@@ -1,4 +1,4 @@
-"""The MLP: neurons that read a normalised residual stream and write to it."""
+"""The MLP: neurons that read the normalised residual stream and write to the residual stream."""
 
 from collections.abc import Callable
 from functools import partial
@@ -23,11 +23,11 @@ ACTIVATION_FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "silu": nn.functional.silu,
     "swish": nn.functional.silu,
 }
-"""By the names that Hugging Face configs use."""
+"""The activation functions, by their names in Hugging Face configs."""
 
 
 class MLP(nn.Module):
-    """act(input) @ W_out, or, gated, (act(gate) * up) @ W_out; pre-activation means the input, or the gate."""
+    """act(input) @ W_out, or if gated, (act(gate) * up) @ W_out. The pre-activation is the input, or the gate."""
 
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__()
@@ -44,24 +44,24 @@ class MLP(nn.Module):
         self.output_bias = unfilled(model) if has_bias else None
 
     def pre_act(self, normed: Float[Tensor, "*axes d_model"]) -> Float[Tensor, "*axes neurons"]:
-        """Each neuron's input, or gate, before the nonlinearity."""
+        """Each neuron's pre-activation."""
         return nn.functional.linear(normed, self.input_weight, self.input_bias)
 
     def post_act(
         self, normed: Float[Tensor, "*axes d_model"], pre_act: Float[Tensor, "*axes neurons"] | None = None
     ) -> Float[Tensor, "*axes neurons"]:
-        """Each neuron's activation; `pre_act` is recomputed where it is not given."""
+        """Each neuron's activation; `pre_act` is recomputed unless given."""
         activated = self.activation_function(self.pre_act(normed) if pre_act is None else pre_act)
         if self.up_weight is None:
             return activated
         return activated * nn.functional.linear(normed, self.up_weight, self.up_bias)
 
     def output(self, post_act: Float[Tensor, "*axes neurons"]) -> Float[Tensor, "*axes d_model"]:
-        """What the neurons write together, bias included."""
+        """The output of all neurons together, bias included."""
         return nn.functional.linear(post_act, self.output_weight, self.output_bias)
 
     def forward(self, normed: Float[Tensor, "*axes d_model"], taps: Taps = NO_TAPS) -> Float[Tensor, "*axes d_model"]:
-        """What the MLP writes, with the pre- and post-activations as places of a forward pass."""
+        """The output of the MLP, from the normalised residual stream; pre- and post-activations are tapped."""
         pre_act = at_place(taps, ActivationLocationType.MLP_PRE_ACT, self.pre_act(normed))
         post_act = at_place(taps, ActivationLocationType.MLP_POST_ACT, self.post_act(normed, pre_act))
         return self.output(post_act)

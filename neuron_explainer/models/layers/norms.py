@@ -1,4 +1,4 @@
-"""Normalisation of the residual stream: LayerNorm and RMSNorm, with the scale as a tensor of its own."""
+"""Norms of the residual stream: LayerNorm and RMSNorm, with the scale as a separate tensor."""
 
 from abc import ABC, abstractmethod
 
@@ -15,7 +15,7 @@ from neuron_explainer.vocabulary.places import ActivationLocationType
 class Norm(nn.Module, ABC):
     """(x - centre) / scale * gain + bias, over the last axis.
 
-    The scale is held in float32 at least, so that recording it changes nothing in models of lower precision.
+    The scale is float32 or wider, so that recording it does not change the results of models of lower precision.
     """
 
     def __init__(self, size: int, epsilon: float, gain_offset: float = 0.0, has_bias: bool = False) -> None:
@@ -28,21 +28,21 @@ class Norm(nn.Module, ABC):
 
     @abstractmethod
     def scale(self, resid: Float[Tensor, "*axes channels"]) -> Float[Tensor, "*axes 1"]:
-        """What the input is divided by, epsilon included."""
+        """The divisor of the input, epsilon included."""
 
     @abstractmethod
     def apply_scale(
         self, resid: Float[Tensor, "*axes channels"], scale: Float[Tensor, "*axes 1"]
     ) -> Float[Tensor, "*axes channels"]:
-        """The norm with a scale that is given, gain and bias included: linear (affine) in `resid`."""
+        """The norm with a given scale, gain and bias included: affine in `resid`."""
 
     @abstractmethod
     def fused(self, resid: Float[Tensor, "*axes channels"]) -> Float[Tensor, "*axes channels"]:
-        """The norm as fast as PyTorch can."""
+        """The norm by PyTorch's fastest function."""
 
     @property
     def effective_gain(self) -> Float[Tensor, "channels"]:
-        """What the normalised input is multiplied by: the stored gain plus the family's offset."""
+        """The factor of the normalised input: the stored gain plus the family's offset."""
         return _at_least_float32(self.gain) + self.gain_offset if self.gain_offset else self.gain
 
     def forward(
@@ -58,7 +58,7 @@ class Norm(nn.Module, ABC):
         scale_place: ActivationLocationType,
         normed_place: ActivationLocationType,
     ) -> Float[Tensor, "*axes channels"]:
-        """The normalised input, with scale and result as places of a forward pass."""
+        """The normalised input; the scale and the result are tapped."""
         scale_tap = taps.get(scale_place)
         normed = self.fused(resid) if scale_tap is None else self.apply_scale(resid, scale_tap(self.scale(resid)))
         return at_place(taps, normed_place, normed)
@@ -72,7 +72,7 @@ class LayerNorm(Norm):
     """Centred on the mean, scaled by the standard deviation sqrt(var + epsilon)."""
 
     def scale(self, resid: Float[Tensor, "*axes channels"]) -> Float[Tensor, "*axes 1"]:
-        """sqrt(var + epsilon), the variance being the biased one."""
+        """sqrt(var + epsilon), with the biased variance."""
         return (_at_least_float32(resid).var(-1, correction=0, keepdim=True) + self.epsilon).sqrt()
 
     def apply_scale(
@@ -99,12 +99,12 @@ class RMSNorm(Norm):
     def apply_scale(
         self, resid: Float[Tensor, "*axes channels"], scale: Float[Tensor, "*axes 1"]
     ) -> Float[Tensor, "*axes channels"]:
-        """X / scale * gain."""
+        """x / scale * gain."""
         normed = _at_least_float32(resid) / scale * self.effective_gain
         return (normed if self.bias is None else normed + self.bias).to(resid.dtype)
 
     def fused(self, resid: Float[Tensor, "*axes channels"]) -> Float[Tensor, "*axes channels"]:
-        """PyTorch's own RMSNorm, where there is one that suits: it would round a gain with an offset."""
+        """PyTorch's own RMSNorm if it exists and the gain has no offset (a gain with an offset would be rounded)."""
         if self.gain_offset or not hasattr(nn.functional, "rms_norm"):
             return self.apply_scale(resid, self.scale(resid))
         return nn.functional.rms_norm(resid, (self.size,), self.gain, self.epsilon)

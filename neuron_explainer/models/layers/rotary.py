@@ -1,4 +1,4 @@
-"""Rotary position embedding (Su et al. 2021): pairs of channels turned by position-dependent angles."""
+"""Rotary position embedding (Su et al. 2021): pairs of channels rotated by angles that depend on the position."""
 
 import math
 
@@ -10,10 +10,10 @@ from neuron_explainer.models.transformer_config import RotaryConfig
 
 
 def inverse_frequencies(config: RotaryConfig) -> Float[Tensor, "pairs"]:
-    """The angle by which each pair of channels turns per position, in radians, float32.
+    """The angle by which each pair of channels is rotated per position, in radians, float32.
 
-    Llama 3's rule stretches wavelengths longer than original_context_length / low_frequency_factor by `factor`, leaves
-    those shorter than original_context_length / high_frequency_factor, and interpolates between.
+    Llama 3's rule stretches wavelengths above original_context_length / low_frequency_factor by `factor`, keeps those
+    below original_context_length / high_frequency_factor, and interpolates between.
     """
     exponents = torch.arange(0, config.n_channels, 2, dtype=torch.float32) / config.n_channels
     frequencies = 1.0 / (config.base**exponents)
@@ -22,17 +22,17 @@ def inverse_frequencies(config: RotaryConfig) -> Float[Tensor, "pairs"]:
     stretched = frequencies / config.factor
     if config.scaling == "linear":
         return stretched
-    turns = config.original_context_length / (2 * math.pi / frequencies)
+    rotations = config.original_context_length / (2 * math.pi / frequencies)
     low, high = config.low_frequency_factor, config.high_frequency_factor
-    share_kept = (turns - low) / (high - low)
+    share_kept = (rotations - low) / (high - low)
     smooth = (1 - share_kept) * stretched + share_kept * frequencies
-    return torch.where(turns < low, stretched, torch.where(turns > high, frequencies, smooth))
+    return torch.where(rotations < low, stretched, torch.where(rotations > high, frequencies, smooth))
 
 
 class RotaryEmbedding:
-    """Cosines and sines by position, made when first asked for and kept by dtype and device.
+    """Cosines and sines by position, made when first needed and kept by dtype and device.
 
-    The angles are float32 whatever the model's dtype, as in the models' training.
+    The angles are float32 in models of every dtype, as in the models' training.
     """
 
     def __init__(self, config: RotaryConfig) -> None:
@@ -61,17 +61,17 @@ class RotaryEmbedding:
         cosines: Float[Tensor, "rows tokens 1 channels"],
         sines: Float[Tensor, "rows tokens 1 channels"],
     ) -> Float[Tensor, "batch tokens heads d_head"]:
-        """Queries or keys, turned; channels beyond the first `n_channels` pass as they are."""
-        turned = heads[..., : self.n_channels]
-        first, second = turned.chunk(2, dim=-1)
-        turned = turned * cosines + torch.cat((-second, first), dim=-1) * sines
+        """Queries or keys, rotated; channels beyond the first `n_channels` are unchanged."""
+        rotated = heads[..., : self.n_channels]
+        first, second = rotated.chunk(2, dim=-1)
+        rotated = rotated * cosines + torch.cat((-second, first), dim=-1) * sines
         if self.n_channels == heads.shape[-1]:
-            return turned
-        return torch.cat((turned, heads[..., self.n_channels :]), dim=-1)
+            return rotated
+        return torch.cat((rotated, heads[..., self.n_channels :]), dim=-1)
 
     def at(
         self, position_ids: Int[Tensor, "rows tokens"], n_positions: int, dtype: torch.dtype
     ) -> tuple[Float[Tensor, "rows tokens 1 channels"], Float[Tensor, "rows tokens 1 channels"]]:
-        """Cosines and sines of given positions, all of them less than `n_positions`."""
+        """Cosines and sines of the given positions, all below `n_positions`."""
         cosines, sines = self.tables(n_positions, dtype, position_ids.device)
         return cosines[position_ids].unsqueeze(2), sines[position_ids].unsqueeze(2)

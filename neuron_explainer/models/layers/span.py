@@ -1,4 +1,4 @@
-"""Which positions a forward pass covers, and what each of them may attend to."""
+"""The positions of a forward pass, and what each of them may attend to."""
 
 import torch
 from jaxtyping import Float, Int
@@ -9,10 +9,10 @@ from neuron_explainer.models.layers.rotary import RotaryEmbedding
 
 
 class Span:
-    """The tokens of one pass: from position 0 on, or, with a cache, after those that the cache holds.
+    """The tokens of one pass: from position 0 on, or with a cache, after the cached tokens.
 
     Attributes:
-        position_ids: positions, shape (rows, tokens); one row serves the batch where all its prompts stand at the same.
+        position_ids: positions, shape (rows, tokens); a single row if all prompts have the same positions.
         n_keys: how many tokens can be attended to, earlier ones included.
     """
 
@@ -33,19 +33,19 @@ class Span:
 
     @property
     def is_whole_prompt(self) -> bool:
-        """Whether there are no earlier tokens, so that the plain causal mask is the right one."""
+        """Whether there are no earlier tokens, so that the plain causal mask applies."""
         return self.n_keys == self.n_tokens
 
     def window_that_matters(self, window: int | None) -> int | None:
-        """The sliding window, or None where everything before fits into it."""
+        """The sliding window; None if all tokens fit into it."""
         return None if window is None or window >= self.n_keys else window
 
     def sees_everything(self, window: int | None) -> bool:
-        """Whether no mask is needed at all: one new token a prompt, all at the same position."""
+        """Whether no mask is needed: one new token per prompt, all at the same position."""
         return self.n_tokens == 1 and len(self.starts) == 1 and self.window_that_matters(window) is None
 
     def mask(self, window: int | None, dtype: torch.dtype) -> Float[Tensor, "rows 1 tokens keys"]:
-        """0 where a token may attend, -inf where not; to be added to attention logits."""
+        """The mask that is added to attention logits: 0 where a token may attend, -inf elsewhere."""
         key = (self.window_that_matters(window), dtype)
         if key not in self._masks:
             own = self.position_ids[:, None, :, None]
@@ -60,7 +60,7 @@ class Span:
     def rotation(
         self, rotary: RotaryEmbedding, dtype: torch.dtype
     ) -> tuple[Float[Tensor, "rows tokens 1 channels"], Float[Tensor, "rows tokens 1 channels"]]:
-        """Cosines and sines of this span's positions, looked up once for all layers."""
+        """Cosines and sines of this span's positions, computed once for all layers."""
         key = (id(rotary), dtype)
         if key not in self._rotations:
             self._rotations[key] = rotary.at(self.position_ids, self.n_keys, dtype)

@@ -1,4 +1,4 @@
-"""Checks of what a model is asked to run over, made before anything runs."""
+"""Checks of token ids and padding, made before a model runs."""
 
 from collections.abc import Sequence
 
@@ -7,60 +7,71 @@ from jaxtyping import Bool, Int
 from torch import Tensor
 
 from neuron_explainer.errors import PromptError
+from neuron_explainer.vocabulary.checks import checked_token_id
 
 
 def check_tokens(tokens: Tensor, n_earlier: int, vocab_size: int, max_context_length: int) -> None:
-    """Refuse token ids that no model could run over.
+    """Refuse token ids that the model cannot run over.
 
-    Ids on a GPU are not looked at, since that would make the GPU wait.
+    The values of ids on a GPU are not checked, because the host would have to wait for the GPU.
+
+    Args:
+        tokens: ids, shape (batch, tokens).
+        n_earlier: how many tokens a cache holds already.
+        vocab_size: how many token ids the model has.
+        max_context_length: how many tokens a prompt may have.
 
     Raises:
-        PromptError: not a matrix of integers, empty, too long for the context, or ids outside of the vocabulary.
+        PromptError: the tokens are not a matrix of integers, are empty, too long, or outside of the vocabulary.
     """
     if tokens.ndim != 2 or tokens.is_floating_point() or tokens.dtype == torch.bool:
         raise PromptError(
             f"Token ids must be integers of shape (batch, tokens), not {tokens.dtype} {tuple(tokens.shape)}."
         )
     if tokens.numel() == 0:
-        raise PromptError(f"A prompt has at least one token; these have shape {tuple(tokens.shape)}.")
+        raise PromptError(f"A prompt needs at least one token; these have shape {tuple(tokens.shape)}.")
     n_tokens = n_earlier + tokens.shape[1]
     if n_tokens > max_context_length:
         raise PromptError(f"The prompt has {n_tokens} tokens; the model's context holds {max_context_length}.")
     if tokens.device.type == "cpu":
-        smallest, largest = int(tokens.min()), int(tokens.max())
-        if smallest < 0 or largest >= vocab_size:
-            missing = smallest if smallest < 0 else largest
-            raise PromptError(f"There is no token {missing}; the vocabulary has ids 0 to {vocab_size - 1}.")
+        for extreme in (tokens.min(), tokens.max()):
+            checked_token_id(int(extreme), vocab_size, "The model", PromptError)
 
 
 def lengths_of_prompts(attention_mask: Bool[Tensor, "batch tokens"], shape: torch.Size) -> Int[Tensor, "batch"]:
-    """How many real tokens each prompt has, from a mask that is True for them.
+    """The number of real tokens in each prompt, from a mask that is True for them.
 
     Raises:
-        PromptError: the mask's shape is not the tokens', a prompt is all padding, or padding does not come last.
+        PromptError: the mask does not have the tokens' shape, a prompt is all padding, or padding does not come last.
     """
     if attention_mask.shape != shape:
         raise PromptError(f"The attention mask has shape {tuple(attention_mask.shape)}, the tokens {tuple(shape)}.")
     lengths = attention_mask.sum(dim=1)
     positions = torch.arange(shape[1], device=attention_mask.device)
     if not torch.equal(attention_mask, positions < lengths[:, None]):
-        raise PromptError("Padding must come last (padding on the right): a prompt's mask is True up to its end.")
+        raise PromptError("Padding must come last (on the right): each prompt's mask is True first, then False.")
     if int(lengths.min()) < 1:
-        raise PromptError("A prompt has at least one token; the attention mask leaves one of them none.")
+        raise PromptError("A prompt needs at least one token; the attention mask of one of them is all False.")
     return lengths
 
 
 def padded(
     prompts: Sequence[Sequence[int]], pad_token: int = 0
 ) -> tuple[Int[Tensor, "batch tokens"], Bool[Tensor, "batch tokens"] | None]:
-    """Prompts as one matrix, padded on the right, and the mask of real tokens (None where all are equally long).
+    """Prompts as one matrix, padded on the right, and the mask of real tokens (None if all are equally long).
 
     Raises:
-        PromptError: there are none, or one is empty.
+        PromptError: no prompts were given, or one is empty.
+
+    >>> padded([[5, 6], [7]])
+    (tensor([[5, 6],
+            [7, 0]]), tensor([[ True,  True],
+            [ True, False]]))
     """
     lengths = [len(prompt) for prompt in prompts]
     if not lengths or min(lengths) < 1:
-        raise PromptError(f"Each prompt has at least one token; these have {lengths or 'no prompts at all'}.")
+        problem = f"the prompts have {lengths} tokens" if lengths else "no prompts were given"
+        raise PromptError(f"Each prompt needs at least one token: {problem}.")
     longest = max(lengths)
     tokens = torch.tensor([[*prompt, *[pad_token] * (longest - len(prompt))] for prompt in prompts])
     if min(lengths) == longest:

@@ -1,1 +1,1 @@
-"""The comparison with `transformers`, and folded weights."""
+"""Comparison with `transformers`, and folded norms."""

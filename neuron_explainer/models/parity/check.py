@@ -1,4 +1,4 @@
-"""The comparison with `transformers`, place by place, as a table."""
+"""A comparison with `transformers`, place by place, as a table."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -25,25 +25,30 @@ def check_parity(
     tokens: Int[Tensor, "batch tokens"] | None = None,
     attention_mask: Bool[Tensor, "batch tokens"] | None = None,
 ) -> "pd.DataFrame":
-    """How far a model is from its `transformers` counterpart, at every place and layer.
+    """The difference between a model and its `transformers` counterpart, at every place and layer.
 
-    Both run over the same prompts, and every place of a forward pass is compared at the positions of real tokens: what
-    goes into and comes out of the counterpart's modules, what its attention is given, and what follows from these. Its
-    logits are computed through its own attention implementation.
+    Both run over the same prompts. Every place is compared at the positions of real tokens: the inputs and outputs of
+    the counterpart's modules, the inputs of its attention, and what follows from these. The counterpart's logits are
+    computed with its own attention implementation.
+
+    Example:
+        hf_model = transformers.AutoModelForCausalLM.from_pretrained("gpt2")
+        ne.check_parity(ne.load_model(hf_model), hf_model)
 
     Args:
         model: a `Transformer`, or a model context that has one.
-        hf_model: the `transformers` model (a causal language model), with the same weights, dtype and device. It is put
-            into evaluation mode for the comparison.
-        tokens: prompts to compare on; else two random ones of different lengths.
-        attention_mask: True for real tokens, where `tokens` are padded on the right.
+        hf_model: the `transformers` model (a causal language model), with the same weights, dtype and device. It is in
+            evaluation mode during the comparison.
+        tokens: prompts, shape (batch, tokens); None means two random prompts of different lengths.
+        attention_mask: True for real tokens, if `tokens` are padded on the right.
 
     Returns:
-        A DataFrame with a row for each place and layer: `place`, `layer` (missing where the place has none),
-        `largest_difference`, and `largest_magnitude`, the largest absolute finite value that the counterpart has there.
+        A DataFrame with a row for each place and layer: `place`, `layer` (missing for a place without layers),
+        `largest_difference`, and `largest_magnitude`, the largest finite absolute value in the counterpart.
 
     Raises:
-        InvalidRequestError: `model` is neither, or `hf_model` is no such model, or one of another family or size.
+        InvalidRequestError: `model` is neither of these, or `hf_model` is not a transformers model of the same family
+            and sizes.
         CheckpointError: the counterpart's family is not supported, or it lacks a tensor that the model has.
     """
     import pandas as pd
@@ -52,7 +57,7 @@ def check_parity(
     _check_counterpart(transformer, hf_model)
     if tokens is None:
         if attention_mask is not None:
-            raise InvalidRequestError("An attention mask says which of the given tokens are real: give tokens too.")
+            raise InvalidRequestError("An attention mask belongs to tokens. Give tokens too.")
         tokens, attention_mask = _random_prompts(transformer)
     real = torch.ones_like(tokens, dtype=torch.bool) if attention_mask is None else attention_mask
     places = [place for place in ActivationLocationType if not place.is_online_autoencoder_place]
@@ -79,9 +84,9 @@ def check_parity(
 
 
 def _largest(ours: Tensor, theirs: Tensor, real: Bool[Tensor, "batch tokens"]) -> tuple[float, float]:
-    """The largest difference, and the largest finite absolute value of theirs, at the positions of real tokens."""
+    """The largest difference, and the largest finite absolute value of `theirs`, at the positions of real tokens."""
     ours, theirs = (each.detach().cpu()[real.cpu()].double() for each in (ours, theirs))
-    differences = torch.where(ours == theirs, 0.0, (ours - theirs).abs())  # two infinities are alike
+    differences = torch.where(ours == theirs, 0.0, (ours - theirs).abs())  # equal infinities differ by 0
     return float(differences.max()), float(theirs[theirs.isfinite()].abs().max())
 
 
@@ -94,20 +99,20 @@ def _random_prompts(model: Transformer) -> tuple[Int[Tensor, "batch tokens"], Bo
 
 
 def _check_counterpart(model: Transformer, hf_model: Any) -> None:
-    """Refuse what cannot have the same weights."""
+    """Refuse a counterpart that cannot have the same weights."""
     to_dict = getattr(getattr(hf_model, "config", None), "to_dict", None)
     if not isinstance(hf_model, torch.nn.Module) or to_dict is None:
         raise InvalidRequestError(
-            f"The counterpart must be a transformers model in memory, not {type(hf_model).__name__}; its "
-            "from_pretrained loads one."
+            f"The counterpart must be a transformers model in memory, not {type(hf_model).__name__}. Load one with "
+            "from_pretrained."
         )
     hf_config = to_dict()
     theirs, ours = family_of(hf_config).config(hf_config), model.config
     for what in ("model_type", "n_layers", "d_model", "n_heads", "n_key_value_heads", "d_head", "d_mlp", "vocab_size"):
         if getattr(theirs, what) != getattr(ours, what):
             raise InvalidRequestError(
-                f"The two are not the same model: {what} is {getattr(ours, what)} here and {getattr(theirs, what)} in "
-                "the counterpart."
+                f"The models differ: {what} is {getattr(ours, what)} here and {getattr(theirs, what)} in the "
+                "counterpart."
             )
 
 
@@ -115,6 +120,6 @@ def _transformer_of(model: Any) -> Transformer:
     found = model.get_or_create_model() if hasattr(model, "get_or_create_model") else model
     if not isinstance(found, Transformer):
         raise InvalidRequestError(
-            f"A Transformer or a model context that holds one can be compared, not {type(found).__name__}."
+            f"The model must be a Transformer or a model context that has one, not {type(found).__name__}."
         )
     return found

@@ -1,4 +1,4 @@
-"""Folding norms' gains and biases into the weights that read from them: a copy for those who want directions alone."""
+"""Folding the gains and biases of norms into the weights that read from them, in a copy of a model."""
 
 import dataclasses
 
@@ -17,17 +17,17 @@ _PARTS = {AttnSubNode.Q: "query", AttnSubNode.K: "key", AttnSubNode.V: "value"}
 def with_folded_norms(model: Transformer) -> Transformer:
     """A copy in which the norms before attention, MLP and unembedding have gain 1 and bias 0.
 
-    What reads from a norm takes over its gain and bias: W (x * gain + bias) + b = (W * gain) x + (W bias + b). The copy
-    computes the same logits; its MLP and attention weights are then what multiplies the normalised residual stream. The
-    recorded outputs of the norms themselves differ. Norms of queries and keys, and those after attention and MLP, are
-    kept: nothing linear reads from them directly.
+    The weights that read from a norm take over its gain and bias:
+    W (x * gain + bias) + b = (W * gain) x + (W bias + b).
+    The copy computes the same logits, and its weights apply directly to the normalised residual stream. The recorded
+    outputs of the norms differ. Norms of queries and keys, and norms after attention and MLP, are kept: no linear map
+    reads from them directly.
 
     Args:
-        model: is not changed. Its weights are not shared with the copy where folding changes them.
+        model: the model; it is not changed. Weights that folding does not change are shared with the copy.
 
     Returns:
-        A model whose query, key and value weights are separate, with biases wherever a norm had one, and with an
-        unembedding of its own.
+        A model with separate query, key and value weights, biases wherever a norm had one, and an untied unembedding.
     """
     config = model.config
     has_bias = config.norm_kind == "layer_norm"
@@ -70,7 +70,7 @@ def _fold(
     bias: Float[Tensor, "outputs"] | None,
     norm: Norm,
 ) -> None:
-    """Store the weight and bias of a linear map that takes a norm's gain and bias over."""
+    """Store the weight and bias of a linear map, with a norm's gain and bias folded in."""
     weight_name, bias_name = (name, f"{name}_bias") if name == "unembedding" else (f"{name}_weight", f"{name}_bias")
     weights[weight_name] = (weight * norm.effective_gain).to(weight.dtype)
     if norm.bias is not None:

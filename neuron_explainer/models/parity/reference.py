@@ -1,4 +1,4 @@
-"""What a `transformers` model computes at every place, observed from outside."""
+"""The tensors of a `transformers` model at every place, observed by hooks."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -21,7 +21,7 @@ _MASKED_BELOW = -1e4  # transformers masks with the dtype's lowest number, not w
 
 
 class ObservedModules:
-    """Inputs and outputs of the modules that hold our parameters' counterparts, and what attention was given."""
+    """The inputs and outputs of the modules whose parameters are ours, and the inputs of attention."""
 
     def __init__(self, model: Transformer, hf_model: Any) -> None:
         self.model = model
@@ -37,7 +37,7 @@ class ObservedModules:
         self._attention: list[dict[ActivationLocationType, Tensor]] = []
 
     def run(self, tokens: Int[Tensor, "batch tokens"], attention_mask: Bool[Tensor, "batch tokens"]) -> Tensor:
-        """Run the model over some prompts, filling this observation; returns its logits."""
+        """Run the model over prompts and keep what is observed; returns the logits."""
         with ExitStack() as stack, torch.no_grad():
             stack.enter_context(_observed_attention(self.hf_model, self._attention))
             for path in set(self._path_by_parameter.values()):
@@ -46,7 +46,7 @@ class ObservedModules:
             return self.hf_model(input_ids=tokens, attention_mask=attention_mask, use_cache=False).logits
 
     def places(self) -> dict[PlaceAndLayer, Tensor]:
-        """What was observed, by place and layer, shaped as our recordings are (logits aside)."""
+        """The observed tensors by place and layer, in the shapes of our recordings; without logits."""
         final = self._path_by_parameter["final_norm.gain"]
         found: dict[PlaceAndLayer, Tensor] = {
             (_PLACE.RESID_POST_EMBEDDING, None): self._inputs[self._path(0, "attention_norm.gain")],
@@ -97,7 +97,7 @@ class ObservedModules:
 
 @contextmanager
 def _observed_attention(hf_model: Any, observed: list[dict[ActivationLocationType, Tensor]]) -> Iterator[None]:
-    """Let a `transformers` model attend through a plain implementation that keeps what it is given and finds."""
+    """Let a `transformers` model use a plain attention implementation that keeps its inputs and results."""
     from transformers import AttentionInterface, AttentionMaskInterface
     from transformers.masking_utils import eager_mask
 
@@ -117,9 +117,9 @@ def _observed_attention(hf_model: Any, observed: list[dict[ActivationLocationTyp
         if softcap is not None:
             logits = (logits / softcap).tanh() * softcap
         if attention_mask is None:
-            raise InvalidRequestError("This version of transformers gave its attention no mask; it cannot be observed.")
+            raise InvalidRequestError("This version of transformers passes no mask to attention, which is needed here.")
         logits = (logits + attention_mask).masked_fill(attention_mask < _MASKED_BELOW, float("-inf"))
-        # A row that is all masked belongs to padding; its softmax would be NaN and spread.
+        # A row that is all masked belongs to padding; its softmax would be NaN, which would spread.
         probs = logits.softmax(-1).nan_to_num(0.0)
         summed = (probs @ value).transpose(1, 2).contiguous()
         observed.append(

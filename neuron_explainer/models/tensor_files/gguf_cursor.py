@@ -1,4 +1,4 @@
-"""Reading the description of a GGUF file, value by value."""
+"""Reading the header of a GGUF file, value by value."""
 
 import mmap
 import struct
@@ -18,7 +18,7 @@ _FLOAT32, _STRING, _ARRAY = 6, 8, 9
 
 @dataclass
 class GgufCursor:
-    """A place in the file's bytes, which moves on as values are read."""
+    """A position in the file's bytes that moves on as values are read."""
 
     path: Path
     content: mmap.mmap
@@ -28,13 +28,13 @@ class GgufCursor:
         """The next bytes.
 
         Raises:
-            MalformedCheckpointError: there are not so many left.
+            MalformedCheckpointError: the file ends earlier.
         """
         piece = self.content[self.position : self.position + n_bytes]
         if len(piece) != n_bytes:
             raise MalformedCheckpointError(
-                f"{self.path} is cut off or no GGUF file: it ends at byte {len(self.content)}, in the middle of its "
-                f"description, where {n_bytes} bytes from byte {self.position} on were expected.",
+                f"{self.path} is cut off or not a GGUF file: {n_bytes} bytes of the header are expected at byte "
+                f"{self.position}, but the file ends at byte {len(self.content)}.",
                 file=self.path,
             )
         self.position += n_bytes
@@ -51,26 +51,28 @@ class GgufCursor:
             return self.take(self.scalar("<Q")).decode()
         except UnicodeDecodeError as error:
             raise MalformedCheckpointError(
-                f"{self.path}: the text at byte {start} is no UTF-8.", file=self.path
+                f"{self.path}: the text at byte {start} is not UTF-8.", file=self.path
             ) from error
 
     def value(self, type_number: int) -> Any:
-        """The next value of a metadata entry, of the type that GGUF numbers so."""
+        """The next value of a metadata entry, of the type with this GGUF number."""
         if type_number == _STRING:
             return self.string()
         if type_number == _ARRAY:
             item_type, length = self.scalar("<I"), self.scalar("<Q")
             if length > len(self.content):
-                raise MalformedCheckpointError(f"{self.path} claims a list of {length} entries.", file=self.path)
+                raise MalformedCheckpointError(
+                    f"{self.path}: the length {length} of a list exceeds the file.", file=self.path
+                )
             if item_type in _SCALAR_FORMATS:
                 layout = np.dtype(_SCALAR_FORMATS[item_type])
                 return np.frombuffer(self.take(length * layout.itemsize), dtype=layout).tolist()
             return [self.value(item_type) for _ in range(length)]
         if type_number not in _SCALAR_FORMATS:
             raise MalformedCheckpointError(
-                f"{self.path}: byte {self.position - 4} names a value's type {type_number}, which GGUF does not have.",
+                f"{self.path}: unknown value type {type_number} at byte {self.position - 4}.",
                 file=self.path,
             )
         value = self.scalar(_SCALAR_FORMATS[type_number])
-        # The shortest number that the 32 bits stand for: 1e-05, not 9.999999747378752e-06.
+        # The shortest number with the same 32 bits: 1e-05, not 9.999999747378752e-06.
         return float(str(np.float32(value))) if type_number == _FLOAT32 else value

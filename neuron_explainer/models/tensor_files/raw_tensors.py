@@ -1,8 +1,8 @@
-"""Reading numbers from a file into a tensor: once, piece by piece, checked on the way.
+"""Reading a tensor from a file: once, piece by piece, with a check of every number.
 
-A checkpoint can be as large as the memory that is there. So a tensor's bytes go from the file straight into the tensor
-that the model keeps; where the type or the device differs, through a small buffer. A memory map is not used: its
-pages would count beside the tensors that are copied from it.
+A checkpoint can be as large as the memory. So a tensor's bytes go from the file straight into the tensor that the model
+keeps; if the dtype or the device differs, through a small buffer. A memory map is not used, because its pages would
+take memory beside the tensors that are copied from it.
 """
 
 import math
@@ -19,8 +19,8 @@ from neuron_explainer.errors import MalformedCheckpointError, NonFiniteTensorErr
 ELEMENTS_PER_PIECE = 30_000
 """How many numbers are read, converted and checked at a time.
 
-They stay in the processor's cache from one step to the next; and they are fewer than those (2^15) for which PyTorch
-wakes several threads, whose waiting for each other would cost far more than the step itself.
+So few stay in the processor's cache from one step to the next. From 2^15 numbers on PyTorch uses several threads, and
+waiting for them would take much longer than the step itself.
 """
 
 
@@ -39,10 +39,10 @@ def stream_elements(
     Args:
         file: open for reading, unbuffered.
         offset: where in the file the tensor's bytes start.
-        stored_dtype: the type of the numbers in the file.
+        stored_dtype: the dtype of the numbers in the file.
         shape: the tensor's shape.
-        dtype: the type wanted.
-        device: where the result is to be.
+        dtype: the dtype of the result.
+        device: where the result goes.
         name: the tensor's name, for errors.
 
     Raises:
@@ -51,8 +51,8 @@ def stream_elements(
     """
     file.seek(offset)
 
-    def read_piece(start: int, stop: int, place: Tensor | None) -> Tensor:
-        piece = torch.empty(stop - start, dtype=stored_dtype) if place is None else place
+    def read_piece(start: int, stop: int, destination: Tensor | None) -> Tensor:
+        piece = torch.empty(stop - start, dtype=stored_dtype) if destination is None else destination
         _read_exactly(file, piece, name)
         return piece
 
@@ -72,18 +72,18 @@ def fill_in_pieces(
     name: str,
     elements_per_piece: int = ELEMENTS_PER_PIECE,
 ) -> Float[Tensor, "..."]:
-    """Build a tensor from consecutive pieces of it, each converted and checked as it comes.
+    """Build a tensor from consecutive pieces, each converted and checked as it is read.
 
     Args:
         shape: the tensor's shape.
-        read_piece: called with the first and one past the last element, and the place where they can be put right
-            away (a flat tensor) or None; returns the flat piece.
-        stored_dtype: the type of what `read_piece` returns.
-        dtype: the type wanted.
-        device: where the result is to be.
+        read_piece: called with the first and one past the last element, and a flat tensor to read them into (or None);
+            returns the flat piece.
+        stored_dtype: the dtype of the pieces.
+        dtype: the dtype of the result.
+        device: where the result goes.
         file: the file's name, for errors.
         name: the tensor's name, for errors.
-        elements_per_piece: how many elements a piece has at most.
+        elements_per_piece: the largest number of elements in a piece.
 
     Raises:
         NonFiniteTensorError: a number is NaN or infinite, as stored or in `dtype`.
@@ -92,22 +92,22 @@ def fill_in_pieces(
     flat = result.view(-1)
     in_place = device.type == "cpu" and dtype == stored_dtype and sys.byteorder == "little"
     for start, stop in _pieces(math.prod(shape), elements_per_piece):
-        place = flat[start:stop]
-        piece = read_piece(start, stop, place if in_place else None)
-        # Converted before it goes to another device: fewer bytes travel, and the check needs no wait for that device.
+        destination = flat[start:stop]
+        piece = read_piece(start, stop, destination if in_place else None)
+        # Converted before it goes to another device: fewer bytes travel, and the check does not wait for that device.
         piece = piece.to(dtype)
         if not _is_finite(piece):
             _raise_non_finite(piece, start, shape, file=file, name=name)
-        if piece.data_ptr() != place.data_ptr():
-            place.copy_(piece)
+        if piece.data_ptr() != destination.data_ptr():
+            destination.copy_(piece)
     return result
 
 
 def check_finite(tensor: Float[Tensor, "..."], *, file: str, name: str) -> None:
     """Refuse a tensor with NaN or infinity in it.
 
-    It costs one pass over the numbers and no memory of their size: a sum is finite only if all its terms are, and only
-    where it is not (which may be an overflow) are the numbers looked at one by one.
+    This takes one pass over the numbers and no memory of their size: a sum is finite only if all its terms are. Only
+    if a sum is not finite (it may have overflowed) is each number checked.
 
     Raises:
         NonFiniteTensorError: a number is NaN or infinite.
@@ -132,9 +132,8 @@ def _raise_non_finite(
     bad = (~torch.isfinite(piece)).nonzero().view(-1)
     index = _unravel(start + int(bad[0]), shape)
     raise NonFiniteTensorError(
-        f"{file}: tensor {name!r} is {float(piece[bad[0]])} at {list(index)} in {piece.dtype}, and weights must be "
-        "finite. If the stored number is merely too large for this dtype, load the model with a wider one "
-        "(dtype='float32').",
+        f"{file}: tensor {name!r} is {float(piece[bad[0]])} at {list(index)} in {piece.dtype}; weights must be finite. "
+        "If the stored number is too large for this dtype, load the model with a wider one (dtype='float32').",
         file=file,
         tensor=name,
     )
@@ -143,8 +142,8 @@ def _raise_non_finite(
 def _unravel(position: int, shape: tuple[int, ...]) -> tuple[int, ...]:
     index: list[int] = []
     for size in reversed(shape):
-        position, place = divmod(position, size)
-        index.append(place)
+        position, index_in_axis = divmod(position, size)
+        index.append(index_in_axis)
     return tuple(reversed(index))
 
 
@@ -161,8 +160,8 @@ def _read_exactly(file: BinaryIO, destination: Float[Tensor, "elements"], name: 
         count = file.readinto(view[position:])  # type: ignore[attr-defined]
         if not count:
             raise MalformedCheckpointError(
-                f"{file.name} is cut off: it ends {len(view) - position} bytes before a piece of tensor {name!r} does. "
-                "Copy or download it again.",
+                f"{file.name} is cut off: {len(view) - position} bytes of tensor {name!r} are missing. Copy or "
+                "download it again.",
                 file=file.name,
                 tensor=name,
             )

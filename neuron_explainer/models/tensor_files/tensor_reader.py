@@ -1,4 +1,4 @@
-"""What every kind of checkpoint offers: named tensors, whose shapes are known before they are read."""
+"""The tensors of a checkpoint, in whatever format: by name, with shapes that are known before they are read."""
 
 from collections.abc import Collection
 from typing import Protocol, runtime_checkable
@@ -10,23 +10,23 @@ from torch import Tensor
 
 @runtime_checkable
 class TensorReader(Protocol):
-    """A checkpoint's tensors, under the names that Hugging Face's checkpoints of the family give them."""
+    """A checkpoint's tensors, under the names in Hugging Face's checkpoints of the family."""
 
     def names(self) -> Collection[str]:
-        """All tensors that there are."""
+        """The names of all tensors."""
 
     def shape(self, name: str) -> tuple[int, ...]:
         """A tensor's shape, without reading it."""
 
     def where(self, name: str | None = None) -> str:
-        """The file (or other place) that holds a tensor, or the checkpoint as a whole."""
+        """The file of a tensor, or the file or folder of the whole checkpoint; for errors."""
 
     def stored_name(self, name: str) -> str:
-        """The name that the file itself gives the tensor."""
+        """The tensor's name in the file itself; for errors."""
 
     def read(self, name: str, *, dtype: torch.dtype, device: torch.device) -> Float[Tensor, "..."]:
-        """A tensor's numbers, all finite.
+        """A tensor; all its numbers are finite.
 
         Raises:
-            CheckpointError: the numbers cannot be read, or are not finite.
+            CheckpointError: the tensor cannot be read, or is not finite.
         """

@@ -1,6 +1,6 @@
-"""What bytes a token of a vocabulary stands for.
+"""The bytes of each token of a vocabulary.
 
-Vocabularies spell bytes in two ways. Byte-level BPE (GPT-2, Llama 3, Qwen, SmolLM) writes each byte as one printable
+Vocabularies write bytes in two ways. Byte-level BPE (GPT-2, Llama 3, Qwen, SmolLM) writes each byte as one printable
 character. SentencePiece (Llama 2, Mistral, Gemma) writes text as it is, with a mark for a space, and has a token
 `<0xNN>` for each byte.
 """
@@ -18,9 +18,9 @@ _BYTE_TOKEN = re.compile(r"<0x([0-9A-Fa-f]{2})>")
 
 
 def _byte_level_characters() -> dict[int, str]:
-    """The character that byte-level BPE writes for each byte.
+    """The character that byte-level BPE writes for each byte (Radford et al. 2019, GPT-2's `bytes_to_unicode`).
 
-    Printable Latin-1 bytes are their own characters; the others, in order, take the characters from U+0100 on.
+    Printable Latin-1 bytes are their own characters; the others, in order, get the characters from U+0100 on.
     """
     printable = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
     others = [byte for byte in range(256) if byte not in printable]
@@ -33,20 +33,27 @@ BYTE_BY_CHARACTER = {character: byte for byte, character in CHARACTER_BY_BYTE.it
 
 @dataclass(frozen=True)
 class TokenSpelling:
-    """How one tokenizer's vocabulary spells bytes."""
+    """How the vocabulary of a tokenizer writes bytes.
+
+    Attributes:
+        backend: the tokenizer.
+        added_text_by_id: the tokens added to the vocabulary; they are written as they are.
+        byte_level: whether each byte is written as one printable character.
+        byte_tokens: whether there is a token `<0xNN>` for each byte.
+        space_mark: the character that is written for a space; None if it is the space.
+        n_added_spaces: how many spaces encoding puts before a text, and decoding removes again.
+    """
 
     backend: tokenizers.Tokenizer
     added_text_by_id: dict[int, str]
-    """Tokens that were added beside the vocabulary; they are spelled as they are."""
     byte_level: bool
     byte_tokens: bool
     space_mark: str | None
     n_added_spaces: int
-    """How many spaces encoding puts before a text, and decoding takes away again."""
 
     @classmethod
     def of(cls, backend: tokenizers.Tokenizer) -> "TokenSpelling":
-        """Read the spelling off a tokenizer's decoder."""
+        """The spelling, found from a tokenizer's decoder."""
         byte_level = byte_tokens = False
         space_mark: str | None = None
         n_added_spaces = 0
@@ -71,12 +78,12 @@ class TokenSpelling:
         return self.n_added_spaces > 0
 
     def bytes_of(self, token_id: int, token: str) -> bytes:
-        """The bytes that `token`, whose id is `token_id`, stands for."""
+        """The bytes of `token`, whose id is `token_id`."""
         if token_id in self.added_text_by_id:
             return self.added_text_by_id[token_id].encode()
         if self.byte_level:
             byte_values = [BYTE_BY_CHARACTER.get(character) for character in token]
-            if None in byte_values:  # not spelled by bytes after all
+            if None in byte_values:  # the token is written as plain text
                 return token.encode()
             return bytes(byte for byte in byte_values if byte is not None)
         if self.byte_tokens and (match := _BYTE_TOKEN.fullmatch(token)):
@@ -86,7 +93,7 @@ class TokenSpelling:
         return self.backend.decode([token_id], skip_special_tokens=False).encode()
 
     def without_added_space(self, text: str) -> str:
-        """A decoded text without the spaces that encoding put before it."""
+        """A decoded text without the spaces that encoding added."""
         for _ in range(self.n_added_spaces):
             text = text.removeprefix(" ")
         return text

@@ -1,7 +1,7 @@
-"""From text to token ids and back, with nothing lost.
+"""From text to token ids and back, without loss.
 
-A token may be a piece of a character: "日" can be two tokens of one and two bytes. Such a token has no text of its own,
-so it is spelled by its bytes (`\\xe6`), and decoding the pieces together gives the character again.
+A token may be a part of a character: "日" can be two tokens of one and two bytes. Such a token has no text of its own,
+so it is shown by its bytes (`\\xe6`). Decoding the parts together gives the character again.
 """
 
 import hashlib
@@ -16,18 +16,23 @@ import tokenizers
 
 from neuron_explainer.errors import InvalidRequestError, NotOneTokenError, TokenizerError
 from neuron_explainer.models.tokenizers.token_bytes import TokenSpelling
+from neuron_explainer.vocabulary.checks import checked_token_id
 
 TOKENIZER_FILE_NAME = "tokenizer.json"
 
 
 class ModelTokenizer:
-    """A model's tokenizer, over one of the `tokenizers` package.
+    """A model's tokenizer, based on one of the `tokenizers` package.
 
-    Padding and truncation that the tokenizer was saved with are switched off: `encode` gives the whole text's tokens.
+    Padding and truncation that the tokenizer was saved with are switched off: `encode` gives all tokens of a text.
+
+    Example:
+        tokenizer = ModelTokenizer.from_file("gpt2/tokenizer.json")
+        tokenizer.decode_token_list(tokenizer.encode("Once upon a time"))
     """
 
     def __init__(self, tokenizer: tokenizers.Tokenizer, *, origin: str = "memory") -> None:
-        """Take over `tokenizer`; `origin` says in errors where it came from."""
+        """Take over `tokenizer`; `origin` tells in errors where it came from."""
         tokenizer.no_padding()
         tokenizer.no_truncation()
         self.backend = tokenizer
@@ -39,15 +44,15 @@ class ModelTokenizer:
         """Read a `tokenizer.json`, or the one in a folder.
 
         Raises:
-            TokenizerError: there is none, or it is malformed.
+            TokenizerError: the file does not exist or is malformed.
         """
         file = Path(path)
         if file.is_dir():
             file = file / TOKENIZER_FILE_NAME
         if not file.is_file():
             raise TokenizerError(
-                f"There is no {file}. A tokenizer is read from a {TOKENIZER_FILE_NAME}; pass `tokenizer=` the path of "
-                "one, a `tokenizers.Tokenizer`, or a fast tokenizer of `transformers`."
+                f"{file} does not exist. Pass `tokenizer=` the path of a {TOKENIZER_FILE_NAME}, a "
+                "`tokenizers.Tokenizer`, or a fast tokenizer of `transformers`."
             )
         try:
             return cls(tokenizers.Tokenizer.from_file(str(file)), origin=str(file))
@@ -56,15 +61,15 @@ class ModelTokenizer:
 
     @classmethod
     def of(cls, given: Any) -> "ModelTokenizer":
-        """The tokenizer that a caller means by `given`.
+        """A ModelTokenizer from what a caller gives.
 
         Args:
-            given: a ModelTokenizer, a `tokenizers.Tokenizer`, a fast tokenizer of `transformers` (both are copied, so
-                that later changes to their padding or truncation do not reach this one), or the path of a
-                `tokenizer.json` or of its folder.
+            given: a ModelTokenizer; a `tokenizers.Tokenizer` or a fast tokenizer of `transformers` (both are copied, so
+                later changes of their padding or truncation have no effect here); or the path of a `tokenizer.json` or
+                of its folder.
 
         Raises:
-            TokenizerError: it is something else; a slow tokenizer of `transformers`, for one.
+            TokenizerError: it is something else, such as a slow tokenizer of `transformers`.
         """
         if isinstance(given, cls):
             return given
@@ -75,9 +80,9 @@ class ModelTokenizer:
             return cls(tokenizers.Tokenizer.from_str(backend.to_str()), origin=f"{type(given).__name__} in memory")
         slow = hasattr(given, "convert_ids_to_tokens")
         raise TokenizerError(
-            f"A {type(given).__name__} is no tokenizer that this library can use. "
+            f"A {type(given).__name__} is not a supported tokenizer. "
             + ("It is a slow tokenizer of transformers; load the fast one (use_fast=True). " if slow else "")
-            + "What works: a fast tokenizer of transformers, a tokenizers.Tokenizer, or the path of a tokenizer.json."
+            + "Give a fast tokenizer of transformers, a tokenizers.Tokenizer, or the path of a tokenizer.json."
         )
 
     @cached_property
@@ -87,7 +92,7 @@ class ModelTokenizer:
 
     @cached_property
     def token_strings(self) -> list[str]:
-        """Every token as `decode_token_list` spells it, by id; an id that no token has is spelled by `unused_token`."""
+        """Every token by id, as in `decode_token_list`; `unused_token` stands for an id without a token."""
         strings = [unused_token(token_id) for token_id in range(self.n_tokens)]
         for token_id in self.backend.get_vocab(with_added_tokens=True).values():
             strings[token_id] = self.token_bytes(token_id).decode("utf-8", "backslashreplace")
@@ -95,7 +100,7 @@ class ModelTokenizer:
 
     @cached_property
     def fingerprint(self) -> str:
-        """A SHA-256 of all token strings in order: equal for tokenizers whose ids mean the same."""
+        """A SHA-256 of all token strings in order. It is equal for tokenizers whose ids mean the same."""
         return hashlib.sha256(json.dumps(self.token_strings).encode()).hexdigest()
 
     @cached_property
@@ -106,18 +111,19 @@ class ModelTokenizer:
         return ids
 
     def token_bytes(self, token_id: int) -> bytes:
-        """The UTF-8 bytes that a token stands for, which may be a part of a character.
+        """The UTF-8 bytes of a token; they may be a part of a character.
 
         Raises:
             InvalidRequestError: no token has this id.
         """
-        token = self.backend.id_to_token(token_id) if token_id >= 0 else None
+        checked = checked_token_id(token_id, self.n_tokens, "The tokenizer")
+        token = self.backend.id_to_token(checked)
         if token is None:
-            raise InvalidRequestError(f"There is no token {token_id}: ids go from 0 to {self.n_tokens - 1}.")
-        return self._spelling.bytes_of(token_id, token)
+            raise InvalidRequestError(f"The tokenizer has no token {checked}: the id is unused.")
+        return self._spelling.bytes_of(checked, token)
 
     def spelled_bytes(self, token_id: int) -> bytes:
-        """The same, but for an id that no token has the bytes of `unused_token`."""
+        """The UTF-8 bytes of a token; those of `unused_token` for an id without a token."""
         has_token = token_id >= 0 and self.backend.id_to_token(token_id) is not None
         return self.token_bytes(token_id) if has_token else unused_token(token_id).encode()
 
@@ -125,45 +131,45 @@ class ModelTokenizer:
         """The token ids of a text.
 
         Args:
-            text: any text; the names of special tokens (`<|endoftext|>`) in it become those tokens.
-            add_special_tokens: whether to add what this tokenizer puts around every text (Llama's: a
-                beginning-of-sequence token). Those of GPT-2, Pythia and SmolLM2 add nothing.
+            text: any text; names of special tokens in it (`<|endoftext|>`) become those tokens.
+            add_special_tokens: add the tokens that this tokenizer puts around every text (Llama's: a
+                beginning-of-sequence token). The tokenizers of GPT-2, Pythia and SmolLM2 add none.
         """
         return self.backend.encode(text, add_special_tokens=add_special_tokens).ids
 
     def decode(self, token_ids: Sequence[int]) -> str:
         """The text of a sequence of tokens, special tokens included.
 
-        Bytes that are no valid UTF-8 even together are spelled `\\xNN`, as in `decode_token_list`.
+        Bytes that are not valid UTF-8 even together are shown as `\\xNN`, as in `decode_token_list`.
         """
         text = b"".join(map(self.spelled_bytes, token_ids)).decode("utf-8", "backslashreplace")
         return self._spelling.without_added_space(text)
 
     def decode_token_list(self, token_ids: Sequence[int]) -> list[str]:
-        """Each token's own text; what is no valid UTF-8 by itself is spelled by its bytes (`\\xe2\\x80`).
+        """The text of each token; a token that is not valid UTF-8 by itself is shown by its bytes (`\\xe2\\x80`).
 
-        An id that no token has (models pad their vocabularies) is spelled by `unused_token`.
+        `unused_token` stands for an id without a token (models pad their vocabularies).
         """
         strings = self.token_strings
         return [strings[token_id] if 0 <= token_id < len(strings) else unused_token(token_id) for token_id in token_ids]
 
     def encode_token_str(self, text: str) -> int:
-        """The id of the one token that a text is, a leading space included.
+        """The id of a text that is exactly one token; a leading space counts.
 
         Raises:
-            NotOneTokenError: the text is no token or several; the error shows the pieces.
+            NotOneTokenError: the text is not one token; the error shows its tokens.
         """
         token_ids = self.encode(text, add_special_tokens=False)
         if len(token_ids) == 1 and (self.token_strings[token_ids[0]] == text or not self._spelling.adds_leading_space):
             return token_ids[0]
-        # A vocabulary whose tokenizer puts a space before every text (Llama's SentencePiece) has the token for
-        # " Paris", though encoding " Paris" gives a second space. What a view shows must lead back to its token.
+        # Some tokenizers put a space before every text (Llama's SentencePiece). They have a token for " Paris", but
+        # encoding " Paris" gives a second space. A token's text must lead back to the token.
         same_spelling = self._ids_by_string.get(text, [])
         if len(same_spelling) == 1:
             return same_spelling[0]
         pieces = self.decode_token_list(token_ids)
         spaced = " " + text
-        hint = f"With a leading space, {spaced!r}, it is." if text[:1] != " " and self._is_one_token(spaced) else ""
+        hint = f"{spaced!r}, with a leading space, is." if text[:1] != " " and self._is_one_token(spaced) else ""
         raise NotOneTokenError(text, pieces, hint)
 
     def _is_one_token(self, text: str) -> bool:
@@ -171,5 +177,5 @@ class ModelTokenizer:
 
 
 def unused_token(token_id: int) -> str:
-    """How an id that no token has is spelled."""
+    """The text that stands for an id without a token."""
     return f"<no token {token_id}>"

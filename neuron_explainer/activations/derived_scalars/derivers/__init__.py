@@ -1,1 +1,1 @@
-"""The functions that compute the derived scalars, one module a subject. To find one: grep its name here."""
+"""The functions that compute the derived scalars, a module for each subject. To find one, search for its name here."""

@@ -1,8 +1,8 @@
 """Derived scalars of attention heads, by pair of tokens (from, to) or by the token attended from.
 
-Head h writes a[from, to, h] * v[to, h] @ W_O[h] to the residual stream of token `from`. Where a family normalises what
-attention writes, that is taken after the norm, its scale held constant. What is wanted of those vectors (their norm,
-their projection) is computed from much smaller ones: the norm of v @ W_O by (to, head), and g @ W_O^T by (from, head).
+Head h writes a[from, to, h] * v[to, h] @ W_O[h] to the residual stream of token `from`. In families that normalise
+attention's output, a write is what is added after that norm, with its scale held constant. Norms and projections of
+writes are computed from much smaller tensors: the norm of v @ W_O by (to, head), and g @ W_O^T by (from, head).
 """
 
 from functools import cache
@@ -15,13 +15,12 @@ from neuron_explainer.activations.derived_scalars.derivers.local_gradient import
 from neuron_explainer.activations.derived_scalars.derivers.needs import (
     BLOCK,
     FinalResidualGradient,
-    PostNorm,
     PostNormOf,
     before_start_in_attention,
 )
+from neuron_explainer.activations.derived_scalars.engine.evaluation import Need
 from neuron_explainer.activations.derived_scalars.engine.scalar_deriver import (
     Activation,
-    Need,
     Scalar,
     Shared,
     derives,
@@ -29,6 +28,7 @@ from neuron_explainer.activations.derived_scalars.engine.scalar_deriver import (
     shared,
 )
 from neuron_explainer.models.layers.block import Block
+from neuron_explainer.models.layers.post_norm import PostNorm
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 from neuron_explainer.vocabulary.nodes import LocationWithinLayer, PassType
 from neuron_explainer.vocabulary.places import ActivationLocationType
@@ -44,7 +44,7 @@ POST_NORM = PostNormOf(LocationWithinLayer.ATTN)
 def through_output_weights(
     values: Float[Tensor, "batch tokens heads d_head"], block: Block, post_norm: PostNorm | None
 ) -> Float[Tensor, "batch tokens heads d_model"]:
-    """Values @ W_O[head], times the gain of the norm that follows, if one does (not over its scale)."""
+    """values @ W_O[head], times the gain (but not the inverse scale) of the norm of attention's output, if any."""
     output_by_head = block.attention.output_by_head()
     if post_norm is not None:
         output_by_head = output_by_head * post_norm.gain
@@ -55,7 +55,7 @@ def through_output_weights(
 def weighted_value(
     probs: Float[Tensor, "batch tokens to heads"], values: Float[Tensor, "batch to heads d_head"]
 ) -> Float[Tensor, "batch tokens to heads d_head"]:
-    """A * v."""
+    """a * v."""
     return probs.unsqueeze(-1) * values.unsqueeze(1)
 
 
@@ -63,7 +63,7 @@ def weighted_value(
 def value_writes(
     values: Float[Tensor, "batch to heads d_head"], block: Block, post_norm: PostNorm | None
 ) -> Float[Tensor, "batch to heads d_model"]:
-    """V @ W_O by the token attended to."""
+    """v @ W_O, by the token attended to."""
     return through_output_weights(values, block, post_norm)
 
 
@@ -71,7 +71,7 @@ def value_writes(
 def write_weights(
     probs: Float[Tensor, "batch tokens to heads"], post_norm: PostNorm | None
 ) -> Float[Tensor, "batch tokens to heads"]:
-    """What each pair's v @ W_O is multiplied by: a, over the scale of the norm that follows, if one does."""
+    """What multiplies each pair's v @ W_O: a, divided by the scale of the norm of attention's output, if any."""
     return probs if post_norm is None else probs * post_norm.inverse_scale.unsqueeze(-1)
 
 
@@ -79,7 +79,7 @@ def write_weights(
 def write_of_each_head(
     weights: Float[Tensor, "batch tokens to heads"], writes: Float[Tensor, "batch to heads d_model"]
 ) -> Float[Tensor, "batch tokens to heads d_model"]:
-    """A * v @ W_O."""
+    """a * v @ W_O."""
     return weights.unsqueeze(-1) * writes.unsqueeze(1)
 
 
@@ -87,7 +87,7 @@ def write_of_each_head(
 def write_of_all_heads(
     weights: Float[Tensor, "batch tokens to heads"], writes: Float[Tensor, "batch to heads d_model"]
 ) -> Float[Tensor, "batch tokens to d_model"]:
-    """A * v @ W_O, summed over heads."""
+    """a * v @ W_O, summed over heads."""
     return torch.einsum("bfth,bthd->bftd", weights, writes)
 
 
@@ -103,7 +103,7 @@ def value_write_norms(
 def write_norm(
     weights: Float[Tensor, "batch tokens to heads"], norms: Float[Tensor, "batch to heads"]
 ) -> Float[Tensor, "batch tokens to heads"]:
-    """A * norm(v @ W_O)."""
+    """a * norm(v @ W_O)."""
     return weights * norms.unsqueeze(1)
 
 
@@ -142,7 +142,7 @@ def write_norm_by_token(
 def act_times_grad(
     probs: Float[Tensor, "batch tokens to heads"], probs_gradient: Float[Tensor, "batch tokens to heads"]
 ) -> Float[Tensor, "batch tokens to heads"]:
-    """A * a'."""
+    """a * a'."""
     return probs * probs_gradient
 
 
@@ -154,14 +154,14 @@ def act_times_grad(
 def act_times_grad_by_token(
     act_times_grad: Float[Tensor, "batch tokens to heads"],
 ) -> Float[Tensor, "batch tokens heads"]:
-    """A * a', summed over the tokens attended to."""
+    """a * a', summed over the tokens attended to."""
     return act_times_grad.sum(dim=2)
 
 
 def direction_among_values(
     direction: Float[Tensor, "batch tokens d_model"], block: Block, post_norm: PostNorm | None
 ) -> Float[Tensor, "batch tokens heads d_head"]:
-    """What a head's weighted value is projected on so that its write is projected on `direction`: direction @ W_O^T."""
+    """direction @ W_O^T: a weighted value · this is the head's write · `direction`."""
     if post_norm is not None:
         direction = post_norm.of_direction(direction)
     return (direction @ block.attention.output_weight).unflatten(-1, (block.attention.n_heads, -1))
@@ -169,7 +169,7 @@ def direction_among_values(
 
 @cache
 def among_values(direction: Need) -> Shared:
-    """A direction in the residual stream as the heads' values are written to it; the same object for the same need."""
+    """`direction_among_values` as a need; the same object for the same direction, so that it is computed once."""
     return shared(direction=direction, block=BLOCK, post_norm=POST_NORM)(direction_among_values)
 
 
@@ -192,7 +192,7 @@ def write_to_direction(
     values: Float[Tensor, "batch to heads d_head"],
     direction: Float[Tensor, "batch tokens heads d_head"],
 ) -> Float[Tensor, "batch tokens to heads"]:
-    """A * (v · (g[from] @ W_O^T))."""
+    """a * (v · (g[from] @ W_O^T))."""
     return torch.einsum("bfhc,bthc->bfth", direction, values).mul_(probs)
 
 
@@ -205,7 +205,7 @@ def write_to_direction(
 def write_to_direction_by_token(
     summed: Float[Tensor, "batch tokens heads d_head"], direction: Float[Tensor, "batch tokens heads d_head"]
 ) -> Float[Tensor, "batch tokens heads"]:
-    """Z · (g @ W_O^T)."""
+    """z · (g @ W_O^T)."""
     return (summed * direction).sum(dim=-1)
 
 
@@ -232,8 +232,8 @@ def write_to_direction_by_token(
 def lower_triangle(by_pair: Float[Tensor, "batch tokens to last"]) -> Float[Tensor, "batch pairs last"]:
     """The pairs whose `to` is not after `from`, row by row: pair (from, to) at from (from + 1) / 2 + to.
 
-    For the flattened types the BACKWARD pass repeats the values, as the reference that this library agrees with does;
-    gradients by pair are those of ATTN_QK_PROBS and UNFLATTENED_ATTN_WRITE_NORM.
+    The BACKWARD pass of the flattened types repeats their values, as Transformer Debugger's does. Gradients by pair are
+    those of ATTN_QK_PROBS and UNFLATTENED_ATTN_WRITE_NORM.
     """
     n_tokens = by_pair.shape[1]
     rows, columns = torch.tril_indices(n_tokens, n_tokens, device=by_pair.device)

@@ -1,6 +1,6 @@
 """What heads write to the latents of an autoencoder: their writes, projected on a latent's gradient at its input.
 
-One traced latent (`DstConfig.trace_config`), or all latents of one layer at once.
+Either for the traced latent (`DstConfig.trace_config`), or for all latents of one layer at once.
 """
 
 from collections.abc import Iterator
@@ -22,21 +22,16 @@ from neuron_explainer.activations.derived_scalars.derivers.attention import (
     write_weights,
 )
 from neuron_explainer.activations.derived_scalars.derivers.latent_needs import AutoencoderOf, OfflineInputOf
-from neuron_explainer.activations.derived_scalars.derivers.needs import BLOCK, PostNorm
+from neuron_explainer.activations.derived_scalars.derivers.needs import BLOCK
 from neuron_explainer.activations.derived_scalars.engine.bound_config import BoundConfig
-from neuron_explainer.activations.derived_scalars.engine.evaluation import Evaluation
+from neuron_explainer.activations.derived_scalars.engine.evaluation import Evaluation, Need, Recorded
 from neuron_explainer.activations.derived_scalars.engine.positions import component_of, position_or_all
 from neuron_explainer.activations.derived_scalars.engine.recompute import directional_derivative
-from neuron_explainer.activations.derived_scalars.engine.scalar_deriver import (
-    Activation,
-    Need,
-    Recorded,
-    Scalar,
-    derives,
-)
+from neuron_explainer.activations.derived_scalars.engine.scalar_deriver import Activation, Scalar, derives
 from neuron_explainer.activations.derived_scalars.indexing import PreOrPostAct
 from neuron_explainer.models.autoencoders.autoencoder import Autoencoder
 from neuron_explainer.models.layers.block import Block
+from neuron_explainer.models.layers.post_norm import PostNorm
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 from neuron_explainer.vocabulary.nodes import NodeType
 from neuron_explainer.vocabulary.places import ActivationLocationType
@@ -53,7 +48,7 @@ class TracedLatentGradient(Need):
     """The gradient of the traced latent, summed over tokens, with respect to its autoencoder's input."""
 
     def recordings(self, bound: BoundConfig, layer: int | None) -> Iterator[Recorded]:
-        """The input, as for offline latents."""
+        """The autoencoder's input, as for offline latents."""
         return OfflineInputOf(bound.trace.node_type).recordings(bound, layer)
 
     def value(self, evaluation: Evaluation, layer: int | None) -> Float[Tensor, "batch tokens inputs"]:
@@ -83,15 +78,22 @@ def gradient_of_latent(direction: Float[Tensor, "batch tokens inputs"]) -> Float
 
 
 _AMONG_VALUES = among_values(TracedLatentGradient())
-derives(_DST.ATTN_WRITE_TO_LATENT, probs=_PROBS, values=_VALUES, direction=_AMONG_VALUES)(write_to_direction)
-derives(_DST.ATTN_WRITE_TO_LATENT_PER_SEQUENCE_TOKEN, summed=_SUMMED, direction=_AMONG_VALUES)(
-    write_to_direction_by_token
-)
+derives(
+    _DST.ATTN_WRITE_TO_LATENT,
+    probs=_PROBS,
+    values=_VALUES,
+    direction=_AMONG_VALUES,
+)(write_to_direction)
+derives(
+    _DST.ATTN_WRITE_TO_LATENT_PER_SEQUENCE_TOKEN,
+    summed=_SUMMED,
+    direction=_AMONG_VALUES,
+)(write_to_direction_by_token)
 
 
 @derives(_DST.ATTN_WRITE_TO_LATENT_SUMMED_OVER_HEADS, by_head=Scalar(_DST.ATTN_WRITE_TO_LATENT))
 def summed_over_heads(by_head: Float[Tensor, "batch tokens to heads"]) -> Float[Tensor, "batch tokens to 1"]:
-    """Summed over heads."""
+    """ATTN_WRITE_TO_LATENT, summed over heads."""
     return by_head.sum(dim=-1, keepdim=True)
 
 
@@ -114,7 +116,7 @@ def latent_slopes(
 def pre_activation_tangents(
     autoencoder: Autoencoder, inputs: Float[Tensor, "*rows inputs"], writes: Float[Tensor, "*rows inputs"]
 ) -> Float[Tensor, "*rows latents"]:
-    """The derivative of each latent's pre-activation along a direction among the inputs, one for each row."""
+    """The derivative of each latent's pre-activation along a direction among the inputs, which may differ by row."""
     if autoencoder.scales_inputs:
         return directional_derivative(autoencoder.pre_activations, inputs, writes)
     return torch.nn.functional.linear(writes.to(autoencoder.dtype), autoencoder.encoder_weight)

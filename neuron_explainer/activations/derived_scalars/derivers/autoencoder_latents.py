@@ -1,9 +1,11 @@
 """Derived scalars of autoencoder latents and errors.
 
-The names come three times: for the only autoencoders given, and for those of the MLP and of attention where both are.
-A latent's write is its decoder column, taken through W_out for autoencoders of MLP_POST_ACT (through W_O for those of
-the heads' values), times the norm that follows where there is one.
+Each name comes three times: for the only autoencoders given, and for the MLP's and attention's if both are given. A
+latent's write is its decoder column; for autoencoders of MLP_POST_ACT it is taken through W_out, for those of the
+heads' values through W_O, and then through the norm of the layer's output in families that have one.
 """
+
+from functools import cache
 
 from jaxtyping import Float
 from torch import Tensor
@@ -15,6 +17,8 @@ from neuron_explainer.activations.derived_scalars.derivers.latent_needs import (
     OnlineLatents,
     latents_have_gradient,
     latents_write_before_start,
+    online_error_gradient,
+    online_latent_gradient,
 )
 from neuron_explainer.activations.derived_scalars.derivers.latent_writes import (
     DirectionAmongLatents,
@@ -24,14 +28,17 @@ from neuron_explainer.activations.derived_scalars.derivers.latent_writes import 
 from neuron_explainer.activations.derived_scalars.derivers.local_gradient import local_residual_gradient
 from neuron_explainer.activations.derived_scalars.derivers.mlp import among_neurons, neuron_write_norms
 from neuron_explainer.activations.derived_scalars.derivers.needs import FinalResidualGradient, before_start_in_mlp
-from neuron_explainer.activations.derived_scalars.engine.bound_config import autoencoder_kind
-from neuron_explainer.activations.derived_scalars.engine.scalar_deriver import Shared, derives, shared
+from neuron_explainer.activations.derived_scalars.engine.scalar_deriver import (
+    Shared,
+    derives,
+    derives_for_autoencoders,
+    shared,
+)
 from neuron_explainer.models.autoencoders.autoencoder import Autoencoder
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 from neuron_explainer.vocabulary.nodes import NodeType, PassType
 
 _DST = DerivedScalarType
-_MLP = NodeType.MLP_AUTOENCODER_LATENT
 _BACKWARD = PassType.BACKWARD
 
 
@@ -42,11 +49,53 @@ def encode(
     return autoencoder.encode(inputs)
 
 
-def latents_as_they_are(latents: Float[Tensor, "batch tokens latents"]) -> Float[Tensor, "batch tokens latents"]:
-    """The latents."""
+@cache
+def offline_latents(kind: NodeType) -> Shared:
+    """The latents of the recorded input, as a need; the same object for the same kind, so that it is computed once."""
+    return shared(inputs=OfflineInputOf(kind), autoencoder=AutoencoderOf(kind))(encode)
+
+
+def projection_on_final_gradient(kind: NodeType) -> DirectionAmongLatents:
+    """g @ W_lat^T, with the gradient g of the model's backward pass."""
+    return DirectionAmongLatents(kind, FinalResidualGradient())
+
+
+def projection_on_local_gradient(kind: NodeType) -> DirectionAmongLatents:
+    """g @ W_lat^T, with the gradient g of the traced activation, found locally."""
+    return DirectionAmongLatents(kind, local_residual_gradient)
+
+
+@derives_for_autoencoders(
+    _DST.AUTOENCODER_LATENT,
+    _DST.MLP_AUTOENCODER_LATENT,
+    _DST.ATTENTION_AUTOENCODER_LATENT,
+    latents=offline_latents,
+)
+@derives_for_autoencoders(
+    _DST.ONLINE_AUTOENCODER_LATENT,
+    _DST.ONLINE_MLP_AUTOENCODER_LATENT,
+    _DST.ONLINE_ATTENTION_AUTOENCODER_LATENT,
+    latents=OnlineLatents,
+)
+@derives_for_autoencoders(
+    _DST.ONLINE_AUTOENCODER_LATENT,
+    _DST.ONLINE_MLP_AUTOENCODER_LATENT,
+    _DST.ONLINE_ATTENTION_AUTOENCODER_LATENT,
+    pass_type=_BACKWARD,
+    latents=online_latent_gradient,
+)
+def unchanged_latents(latents: Float[Tensor, "batch tokens latents"]) -> Float[Tensor, "batch tokens latents"]:
+    """The latents, or the gradient with respect to them."""
     return latents
 
 
+@derives_for_autoencoders(
+    _DST.ONLINE_AUTOENCODER_WRITE,
+    _DST.ONLINE_MLP_AUTOENCODER_WRITE,
+    _DST.ONLINE_ATTENTION_AUTOENCODER_WRITE,
+    latents=OnlineLatents,
+    writes=LatentWritesOf,
+)
 def latent_write(
     latents: Float[Tensor, "batch tokens latents"], writes: LatentWrites
 ) -> Float[Tensor, "batch tokens latents d_model"]:
@@ -55,6 +104,20 @@ def latent_write(
     return scaled.unsqueeze(-1) * writes.rows
 
 
+@derives_for_autoencoders(
+    _DST.AUTOENCODER_WRITE_NORM,
+    _DST.MLP_AUTOENCODER_WRITE_NORM,
+    _DST.ATTENTION_AUTOENCODER_WRITE_NORM,
+    latents=offline_latents,
+    writes=LatentWritesOf,
+)
+@derives_for_autoencoders(
+    _DST.ONLINE_AUTOENCODER_WRITE_NORM,
+    _DST.ONLINE_MLP_AUTOENCODER_WRITE_NORM,
+    _DST.ONLINE_ATTENTION_AUTOENCODER_WRITE_NORM,
+    latents=OnlineLatents,
+    writes=LatentWritesOf,
+)
 def latent_write_norm(
     latents: Float[Tensor, "batch tokens latents"], writes: LatentWrites
 ) -> Float[Tensor, "batch tokens latents"]:
@@ -62,6 +125,40 @@ def latent_write_norm(
     return latents * writes.norms
 
 
+# The BACKWARD pass of act × grad repeats the values, as Transformer Debugger's does.
+@derives_for_autoencoders(
+    _DST.ONLINE_AUTOENCODER_ACT_TIMES_GRAD,
+    _DST.ONLINE_MLP_AUTOENCODER_ACT_TIMES_GRAD,
+    _DST.ONLINE_ATTENTION_AUTOENCODER_ACT_TIMES_GRAD,
+    where=latents_have_gradient,
+    latents=OnlineLatents,
+    other=online_latent_gradient,
+)
+@derives_for_autoencoders(
+    _DST.ONLINE_AUTOENCODER_ACT_TIMES_GRAD,
+    _DST.ONLINE_MLP_AUTOENCODER_ACT_TIMES_GRAD,
+    _DST.ONLINE_ATTENTION_AUTOENCODER_ACT_TIMES_GRAD,
+    pass_type=_BACKWARD,
+    where=latents_have_gradient,
+    latents=OnlineLatents,
+    other=online_latent_gradient,
+)
+@derives_for_autoencoders(
+    _DST.ONLINE_AUTOENCODER_WRITE_TO_FINAL_RESIDUAL_GRAD,
+    _DST.ONLINE_MLP_AUTOENCODER_WRITE_TO_FINAL_RESIDUAL_GRAD,
+    _DST.ONLINE_ATTENTION_AUTOENCODER_WRITE_TO_FINAL_RESIDUAL_GRAD,
+    where=latents_write_before_start,
+    latents=OnlineLatents,
+    other=projection_on_final_gradient,
+)
+@derives_for_autoencoders(
+    _DST.ONLINE_AUTOENCODER_WRITE_TO_FINAL_ACTIVATION_RESIDUAL_GRAD,
+    _DST.ONLINE_MLP_AUTOENCODER_WRITE_TO_FINAL_ACTIVATION_RESIDUAL_GRAD,
+    _DST.ONLINE_ATTENTION_AUTOENCODER_WRITE_TO_FINAL_ACTIVATION_RESIDUAL_GRAD,
+    where=latents_write_before_start,
+    latents=OnlineLatents,
+    other=projection_on_local_gradient,
+)
 def product(
     latents: Float[Tensor, "batch tokens latents"], other: Float[Tensor, "batch tokens latents"]
 ) -> Float[Tensor, "batch tokens latents"]:
@@ -69,87 +166,57 @@ def product(
     return latents * other
 
 
-for _prefix, _kind in {
-    "": NodeType.AUTOENCODER_LATENT,
-    "MLP_": NodeType.MLP_AUTOENCODER_LATENT,
-    "ATTENTION_": NodeType.ATTENTION_AUTOENCODER_LATENT,
-}.items():
-    _offline: Shared = shared(inputs=OfflineInputOf(_kind), autoencoder=AutoencoderOf(_kind))(encode)
-    _online, _writes = OnlineLatents(_kind), LatentWritesOf(_kind)
-    derives(DerivedScalarType[f"{_prefix}AUTOENCODER_LATENT"], latents=_offline)(latents_as_they_are)
-    derives(DerivedScalarType[f"{_prefix}AUTOENCODER_WRITE_NORM"], latents=_offline, writes=_writes)(latent_write_norm)
-    _name = f"ONLINE_{_prefix}AUTOENCODER"
-    derives(DerivedScalarType[f"{_name}_LATENT"], latents=_online)(latents_as_they_are)
-    derives(DerivedScalarType[f"{_name}_LATENT"], pass_type=_BACKWARD, latents=OnlineLatents(_kind, _BACKWARD))(
-        latents_as_they_are
-    )
-    derives(DerivedScalarType[f"{_name}_WRITE"], latents=_online, writes=_writes)(latent_write)
-    derives(DerivedScalarType[f"{_name}_WRITE_NORM"], latents=_online, writes=_writes)(latent_write_norm)
-    for _pass_type in PassType:  # the reference repeats the values as the BACKWARD pass
-        derives(
-            DerivedScalarType[f"{_name}_ACT_TIMES_GRAD"],
-            pass_type=_pass_type,
-            where=latents_have_gradient(_kind),
-            latents=_online,
-            other=OnlineLatents(_kind, _BACKWARD),
-        )(product)
-    derives(
-        DerivedScalarType[f"{_name}_WRITE_TO_FINAL_RESIDUAL_GRAD"],
-        where=latents_write_before_start(_kind),
-        latents=_online,
-        other=DirectionAmongLatents(_kind, FinalResidualGradient()),
-    )(product)
-    derives(
-        DerivedScalarType[f"{_name}_WRITE_TO_FINAL_ACTIVATION_RESIDUAL_GRAD"],
-        where=latents_write_before_start(_kind),
-        latents=_online,
-        other=DirectionAmongLatents(_kind, local_residual_gradient),
-    )(product)
-
-
-def error_as_it_is(error: Float[Tensor, "batch tokens inputs"]) -> Float[Tensor, "batch tokens inputs"]:
-    """The error."""
-    return error
-
-
-for _dst in (
+@derives_for_autoencoders(
     _DST.ONLINE_MLP_AUTOENCODER_ERROR,
     _DST.ONLINE_RESIDUAL_MLP_AUTOENCODER_ERROR,
     _DST.ONLINE_RESIDUAL_ATTENTION_AUTOENCODER_ERROR,
-):
-    for _pass_type in PassType:
-        derives(_dst, pass_type=_pass_type, error=OnlineError(autoencoder_kind(_dst), _pass_type))(error_as_it_is)
+    error=OnlineError,
+)
+@derives_for_autoencoders(
+    _DST.ONLINE_MLP_AUTOENCODER_ERROR,
+    _DST.ONLINE_RESIDUAL_MLP_AUTOENCODER_ERROR,
+    _DST.ONLINE_RESIDUAL_ATTENTION_AUTOENCODER_ERROR,
+    pass_type=_BACKWARD,
+    error=online_error_gradient,
+)
+def unchanged_error(error: Float[Tensor, "batch tokens inputs"]) -> Float[Tensor, "batch tokens inputs"]:
+    """The error, or the gradient with respect to it."""
+    return error
 
 
-@derives(_DST.ONLINE_MLP_AUTOENCODER_ERROR_WRITE_NORM, error=OnlineError(_MLP), norms=neuron_write_norms)
+_ERROR = OnlineError(NodeType.MLP_AUTOENCODER_LATENT)
+_ERROR_GRADIENT = online_error_gradient(NodeType.MLP_AUTOENCODER_LATENT)
+
+
+@derives(_DST.ONLINE_MLP_AUTOENCODER_ERROR_WRITE_NORM, error=_ERROR, norms=neuron_write_norms)
 def error_write_norm(
     error: Float[Tensor, "batch tokens neurons"], norms: Float[Tensor, "..."]
 ) -> Float[Tensor, "batch tokens neurons"]:
-    """Error * norm(W_out rows)."""
+    """error * norm(W_out rows)."""
     return error * norms
 
 
 @derives(
     _DST.ONLINE_MLP_AUTOENCODER_ERROR_ACT_TIMES_GRAD,
-    error=OnlineError(_MLP),
-    other=OnlineError(_MLP, _BACKWARD),
+    error=_ERROR,
+    other=_ERROR_GRADIENT,
     where=before_start_in_mlp,
 )
 @derives(
     _DST.ONLINE_MLP_AUTOENCODER_ERROR_ACT_TIMES_GRAD,
     pass_type=_BACKWARD,
-    error=OnlineError(_MLP),
-    other=OnlineError(_MLP, _BACKWARD),
+    error=_ERROR,
+    other=_ERROR_GRADIENT,
     where=before_start_in_mlp,
 )
 @derives(
     _DST.ONLINE_MLP_AUTOENCODER_ERROR_WRITE_TO_FINAL_RESIDUAL_GRAD,
-    error=OnlineError(_MLP),
+    error=_ERROR,
     other=among_neurons(FinalResidualGradient()),
     where=before_start_in_mlp,
 )
 def error_product(
     error: Float[Tensor, "batch tokens neurons"], other: Float[Tensor, "batch tokens neurons"]
 ) -> Float[Tensor, "batch tokens neurons"]:
-    """Error * error', or error * (g @ W_out^T)."""
+    """error * error', or error * (g @ W_out^T)."""
     return error * other

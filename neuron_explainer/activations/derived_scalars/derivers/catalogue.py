@@ -1,4 +1,4 @@
-"""Every module that registers derivers; importing this one fills the table."""
+"""All modules that register derivers: importing this module fills the table `DERIVERS`."""
 
 from neuron_explainer.activations.derived_scalars.derivers import (
     attention,

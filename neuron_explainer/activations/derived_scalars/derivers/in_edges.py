@@ -1,7 +1,7 @@
-"""Edges that lead from the node: how everything downstream changes along the node's write.
+"""Edges that lead from the node: how each component downstream changes along the node's write.
 
-The write is at one token, so only that token's queries, keys, values and neurons change directly: their
-derivatives are computed for that token alone. How attention probabilities follow is written out:
+The write is at one token, so only that token's queries, keys, values and neurons change directly, and only their
+derivatives are computed. Attention probabilities a follow from the logits s by
 da = a * (ds - sum of a * ds over the tokens attended to).
 """
 
@@ -13,26 +13,23 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from neuron_explainer.activations.derived_scalars.derivers.latent_needs import OnlineLatents
+from neuron_explainer.activations.derived_scalars.derivers.latent_needs import online_latent_gradient
 from neuron_explainer.activations.derived_scalars.derivers.node import NodeWrite
 from neuron_explainer.activations.derived_scalars.engine import recompute
 from neuron_explainer.activations.derived_scalars.engine.bound_config import BoundConfig, required_layer
-from neuron_explainer.activations.derived_scalars.engine.evaluation import Evaluation
+from neuron_explainer.activations.derived_scalars.engine.evaluation import Evaluation, Need, Recorded, Where
 from neuron_explainer.activations.derived_scalars.engine.positions import one_position
 from neuron_explainer.activations.derived_scalars.engine.scalar_deriver import (
     Activation,
     Given,
-    Need,
-    Recorded,
     Shared,
-    Where,
     derives,
     gradient,
     shared,
 )
 from neuron_explainer.activations.derived_scalars.indexing import PreOrPostAct
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
-from neuron_explainer.vocabulary.nodes import NodeType, PassType
+from neuron_explainer.vocabulary.nodes import NodeType
 from neuron_explainer.vocabulary.places import ActivationLocationType
 
 _DST = DerivedScalarType
@@ -49,7 +46,7 @@ def _reader(part: Part) -> NodeType:
 
 
 def downstream_of_node(part: Part, *, with_gradient: bool) -> Where:
-    """Whether a component reads what the node has written to, and (if its gradient is a factor) has a gradient."""
+    """The layers whose components read what the node writes and, if asked for, have a gradient."""
 
     def where(bound: BoundConfig, layer: int | None) -> bool:
         _, position = bound.read_by(_reader(part), required_layer(layer))
@@ -63,19 +60,19 @@ def downstream_of_node(part: Part, *, with_gradient: bool) -> Where:
 
 @dataclass(frozen=True)
 class TangentAlongWrite(Need):
-    """The directional derivative of a component's part along the node's write.
+    """The directional derivative of queries, keys, values, neurons or latents along the node's write.
 
     Attributes:
-        part: which part. Queries, keys, values and neurons are those of the node's token, (batch, 1, …); latents are
+        part: which of them. Queries, keys, values and neurons are those of the node's token, (batch, 1, …); latents are
             those of all tokens.
-        holds_scale: hold the LayerNorm scale before the component constant; None: as the configuration says.
+        holds_scale: whether the LayerNorm scale before the component is held constant; None: as the configuration says.
     """
 
     part: Part
     holds_scale: bool | None
 
     def recordings(self, bound: BoundConfig, layer: int | None) -> Iterator[Recorded]:
-        """The write, and the residual stream that the component reads."""
+        """What the write needs, and the residual stream that the component reads."""
         yield from NodeWrite().recordings(bound, layer)
         residual, _ = bound.read_by(_reader(self.part), required_layer(layer))
         yield Recorded(*residual)
@@ -119,15 +116,15 @@ _PROBS = Activation(_PLACE.ATTN_QK_PROBS)
 
 @dataclass(frozen=True)
 class LogitSlopes(Need):
-    """The derivative of attention logits with respect to query · key: 1, less where they are soft-capped."""
+    """The derivative of attention logits with respect to query · key: 1, or less if they are soft-capped."""
 
     def recordings(self, bound: BoundConfig, layer: int | None) -> Iterator[Recorded]:
-        """The logits, where they are soft-capped."""
+        """The logits, if they are soft-capped."""
         if bound.model.config.attention_softcap is not None:
             yield Recorded(_PLACE.ATTN_QK_LOGITS, layer)
 
     def value(self, evaluation: Evaluation, layer: int | None) -> Float[Tensor, "batch tokens to heads"] | None:
-        """1 - (s / c)², from s = c tanh(q·k / c), and 0 where s is masked; None for 1."""
+        """1 - (s / c)², from s = c tanh(q · k / c), and 0 where s is masked; None stands for 1."""
         softcap = evaluation.bound.model.config.attention_softcap
         if softcap is None:
             return None
@@ -142,7 +139,7 @@ def probs_through_queries(
     slopes: Float[Tensor, "batch tokens to heads"] | None,
     token: int,
 ) -> Float[Tensor, "batch tokens to heads"]:
-    """How the token's attention changes with its query: in its row alone."""
+    """The change of the token's attention with its query: in its row alone."""
     logits_tangent = torch.einsum("bhc,bthc->bth", tangent[:, 0], others)
     if slopes is not None:
         logits_tangent = logits_tangent * slopes[:, token]
@@ -159,7 +156,7 @@ def probs_through_keys(
     slopes: Float[Tensor, "batch tokens to heads"] | None,
     token: int,
 ) -> Float[Tensor, "batch tokens to heads"]:
-    """How attention changes with the token's key: its column takes from, or gives to, the others of every row."""
+    """The change of attention with the token's key: its column gains what the other columns of each row lose."""
     logits_tangent = torch.einsum("bfhc,bhc->bfh", others, tangent[:, 0])
     if slopes is not None:
         logits_tangent = logits_tangent * slopes[:, :, token]
@@ -179,29 +176,47 @@ def _probs_through(part: Part, holds_scale: bool | None) -> Shared:
     )(probs_through_queries if part == "queries" else probs_through_keys)
 
 
-def tangent_as_it_is(tangent: Tensor) -> Tensor:
+@derives(
+    _DST.ATTN_QUERY_IN_EDGE_ACTIVATION,
+    tangent=_probs_through("queries", holds_scale=True),
+    where=downstream_of_node("queries", with_gradient=False),
+)
+@derives(
+    _DST.ATTN_KEY_IN_EDGE_ACTIVATION,
+    tangent=_probs_through("keys", holds_scale=True),
+    where=downstream_of_node("keys", with_gradient=False),
+)
+@derives(
+    _DST.ONLINE_AUTOENCODER_IN_EDGE_ACTIVATION,
+    tangent=TangentAlongWrite("latents", holds_scale=True),
+    where=downstream_of_node("latents", with_gradient=False),
+)
+def unchanged(tangent: Tensor) -> Tensor:
     """The derivative of the activation along the write."""
     return tangent
 
 
+@derives(
+    _DST.ATTN_QUERY_IN_EDGE_ATTRIBUTION,
+    tangent=_probs_through("queries", holds_scale=None),
+    act_gradient=gradient(_PLACE.ATTN_QK_PROBS),
+    where=downstream_of_node("queries", with_gradient=True),
+)
+@derives(
+    _DST.ATTN_KEY_IN_EDGE_ATTRIBUTION,
+    tangent=_probs_through("keys", holds_scale=None),
+    act_gradient=gradient(_PLACE.ATTN_QK_PROBS),
+    where=downstream_of_node("keys", with_gradient=True),
+)
+@derives(
+    _DST.ONLINE_AUTOENCODER_IN_EDGE_ATTRIBUTION,
+    tangent=TangentAlongWrite("latents", holds_scale=None),
+    act_gradient=online_latent_gradient(_LATENT),
+    where=downstream_of_node("latents", with_gradient=True),
+)
 def times_gradient(tangent: Tensor, act_gradient: Tensor) -> Tensor:
     """The derivative of act * stopgrad(act') along the write."""
     return tangent * act_gradient
-
-
-_part: Part
-for _dst, _part in (("ATTN_QUERY_IN_EDGE", "queries"), ("ATTN_KEY_IN_EDGE", "keys")):
-    derives(
-        DerivedScalarType[f"{_dst}_ACTIVATION"],
-        tangent=_probs_through(_part, True),
-        where=downstream_of_node(_part, with_gradient=False),
-    )(tangent_as_it_is)
-    derives(
-        DerivedScalarType[f"{_dst}_ATTRIBUTION"],
-        tangent=_probs_through(_part, None),
-        act_gradient=gradient(_PLACE.ATTN_QK_PROBS),
-        where=downstream_of_node(_part, with_gradient=True),
-    )(times_gradient)
 
 
 @derives(
@@ -218,12 +233,19 @@ def weighted_values_in_edge(
     summed_gradient: Float[Tensor, "batch tokens heads d_head"],
     token: int,
 ) -> Float[Tensor, "batch tokens to heads"]:
-    """A * dv · z': the token's column alone."""
+    """a * dv · z', in the token's column alone."""
     result = torch.zeros_like(probs)
     result[:, :, token] = probs[:, :, token] * (tangent * summed_gradient).sum(dim=-1)
     return result
 
 
+@derives(
+    _DST.MLP_IN_EDGE_ACTIVATION,
+    tangent=TangentAlongWrite("neurons", holds_scale=True),
+    post_act=Activation(_PLACE.MLP_POST_ACT),
+    token=_TOKEN,
+    where=downstream_of_node("neurons", with_gradient=False),
+)
 def in_own_row(
     tangent: Float[Tensor, "batch 1 neurons"], post_act: Float[Tensor, "batch tokens neurons"], token: int
 ) -> Float[Tensor, "batch tokens neurons"]:
@@ -233,35 +255,15 @@ def in_own_row(
     return result
 
 
-def in_own_row_times_gradient(
-    tangent: Float[Tensor, "batch 1 neurons"], act_gradient: Float[Tensor, "batch tokens neurons"], token: int
-) -> Float[Tensor, "batch tokens neurons"]:
-    """The token's neurons times their gradient in its row, and 0 in the others."""
-    return in_own_row(tangent * act_gradient[:, token, None], act_gradient, token)
-
-
-derives(
-    _DST.MLP_IN_EDGE_ACTIVATION,
-    tangent=TangentAlongWrite("neurons", holds_scale=True),
-    post_act=Activation(_PLACE.MLP_POST_ACT),
-    token=_TOKEN,
-    where=downstream_of_node("neurons", with_gradient=False),
-)(in_own_row)
-derives(
+@derives(
     _DST.MLP_IN_EDGE_ATTRIBUTION,
     tangent=TangentAlongWrite("neurons", holds_scale=None),
     act_gradient=gradient(_PLACE.MLP_POST_ACT),
     token=_TOKEN,
     where=downstream_of_node("neurons", with_gradient=True),
-)(in_own_row_times_gradient)
-derives(
-    _DST.ONLINE_AUTOENCODER_IN_EDGE_ACTIVATION,
-    tangent=TangentAlongWrite("latents", holds_scale=True),
-    where=downstream_of_node("latents", with_gradient=False),
-)(tangent_as_it_is)
-derives(
-    _DST.ONLINE_AUTOENCODER_IN_EDGE_ATTRIBUTION,
-    tangent=TangentAlongWrite("latents", holds_scale=None),
-    act_gradient=OnlineLatents(_LATENT, PassType.BACKWARD),
-    where=downstream_of_node("latents", with_gradient=True),
-)(times_gradient)
+)
+def in_own_row_times_gradient(
+    tangent: Float[Tensor, "batch 1 neurons"], act_gradient: Float[Tensor, "batch tokens neurons"], token: int
+) -> Float[Tensor, "batch tokens neurons"]:
+    """The token's neurons times their gradient in its row, and 0 in the others."""
+    return in_own_row(tangent * act_gradient[:, token, None], act_gradient, token)

@@ -7,9 +7,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from neuron_explainer.activations.derived_scalars.engine.bound_config import BoundConfig
-from neuron_explainer.activations.derived_scalars.engine.evaluation import Evaluation
+from neuron_explainer.activations.derived_scalars.engine.evaluation import Evaluation, Need, Recorded, Where
 from neuron_explainer.activations.derived_scalars.engine.online_autoencoders import error_place, latent_place
-from neuron_explainer.activations.derived_scalars.engine.scalar_deriver import Need, Recorded, Scalar, Where
+from neuron_explainer.activations.derived_scalars.engine.scalar_deriver import Scalar
 from neuron_explainer.models.autoencoders.autoencoder import Autoencoder
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 from neuron_explainer.vocabulary.nodes import NodeType, PassType
@@ -18,12 +18,12 @@ _FORWARD, _BACKWARD = PassType.FORWARD, PassType.BACKWARD
 
 
 def latents_have_gradient(node_type: NodeType) -> Where:
-    """Whether a layer's latents of a kind come before the start of the backward pass."""
+    """The layers whose latents of a kind come before the start of the backward pass."""
     return lambda bound, layer: bound.has_latent_gradient(node_type, layer)
 
 
 def latents_write_before_start(node_type: NodeType) -> Where:
-    """Whether a layer's latents of a kind write before the start of the backward pass."""
+    """The layers whose latents of a kind write before the start of the backward pass."""
     return lambda bound, layer: bound.is_upstream(node_type, layer, bound.start.position)
 
 
@@ -34,7 +34,7 @@ class AutoencoderOf(Need):
     node_type: NodeType
 
     def recordings(self, bound: BoundConfig, layer: int | None) -> Iterator[Recorded]:
-        """None."""
+        """Nothing."""
         return iter(())
 
     def value(self, evaluation: Evaluation, layer: int | None) -> Autoencoder:
@@ -50,11 +50,11 @@ class InputOf(Need):
     pass_type: PassType = PassType.FORWARD
 
     def recordings(self, bound: BoundConfig, layer: int | None) -> Iterator[Recorded]:
-        """Its place."""
+        """The tensor at the autoencoder's place."""
         yield Recorded(*bound.autoencoder_place(self.node_type, layer), self.pass_type)
 
     def value(self, evaluation: Evaluation, layer: int | None) -> Float[Tensor, "batch tokens inputs"]:
-        """One number an input; heads' channels are put side by side."""
+        """One number for each input; the heads' channels are concatenated."""
         (recorded,) = self.recordings(evaluation.bound, layer)
         return evaluation.recorded(recorded).flatten(2)
 
@@ -63,17 +63,17 @@ class InputOf(Need):
 class OfflineInputOf(Need):
     """What a layer's autoencoder encodes when it does not run within the pass.
 
-    That of an autoencoder of the MLP's write is the neurons' write without the bias.
+    For an autoencoder of RESID_DELTA_MLP this is what the neurons write, without the bias.
     """
 
     node_type: NodeType
 
     def recordings(self, bound: BoundConfig, layer: int | None) -> Iterator[Recorded]:
-        """What the input takes."""
+        """What the input needs."""
         return self._need(bound).recordings(bound, layer)
 
     def value(self, evaluation: Evaluation, layer: int | None) -> Float[Tensor, "batch tokens inputs"]:
-        """One number an input."""
+        """One number for each input."""
         value: Tensor = self._need(evaluation.bound).value(evaluation, layer)
         return value
 
@@ -85,13 +85,13 @@ class OfflineInputOf(Need):
 
 @dataclass(frozen=True)
 class OnlineLatents(Need):
-    """The latents of an autoencoder that runs within the pass, or the gradient through its reconstruction alone."""
+    """Latents of an autoencoder that runs within the pass, or their gradient through the reconstruction alone."""
 
     node_type: NodeType
     pass_type: PassType = PassType.FORWARD
 
     def recordings(self, bound: BoundConfig, layer: int | None) -> Iterator[Recorded]:
-        """Themselves where the autoencoder has to run; else its input."""
+        """The latents if the autoencoder has to run; else its input."""
         if bound.runs_online(self.node_type, layer):
             yield Recorded(latent_place(bound.autoencoder_context(self.node_type)), layer, self.pass_type)
         elif self.pass_type is _FORWARD or bound.autoencoder(self.node_type, layer).scales_inputs:
@@ -100,7 +100,7 @@ class OnlineLatents(Need):
             yield from InputOf(self.node_type, _BACKWARD).recordings(bound, layer)
 
     def value(self, evaluation: Evaluation, layer: int | None) -> Float[Tensor, "batch tokens latents"]:
-        """As recorded; or encoded, or its input's gradient through the decoder."""
+        """The recorded tensor; or the encoded input, or the input's gradient through the decoder."""
         bound = evaluation.bound
         if bound.runs_online(self.node_type, layer):
             (recorded,) = self.recordings(bound, layer)
@@ -119,6 +119,11 @@ class OnlineLatents(Need):
         )
 
 
+def online_latent_gradient(node_type: NodeType) -> OnlineLatents:
+    """The gradient with respect to online latents, through the reconstruction alone."""
+    return OnlineLatents(node_type, _BACKWARD)
+
+
 @dataclass(frozen=True)
 class OnlineError(Need):
     """What an online autoencoder leaves unexplained of its input, or the gradient with respect to it."""
@@ -127,14 +132,14 @@ class OnlineError(Need):
     pass_type: PassType = PassType.FORWARD
 
     def recordings(self, bound: BoundConfig, layer: int | None) -> Iterator[Recorded]:
-        """Itself where the autoencoder has to run; else its input."""
+        """The error if the autoencoder has to run; else its input."""
         if bound.runs_online(self.node_type, layer):
             yield Recorded(error_place(bound.autoencoder_context(self.node_type)), layer, self.pass_type)
         else:
             yield from InputOf(self.node_type, self.pass_type).recordings(bound, layer)
 
     def value(self, evaluation: Evaluation, layer: int | None) -> Float[Tensor, "batch tokens inputs"]:
-        """As recorded; or the input less its reconstruction, whose gradient is the input's."""
+        """The recorded tensor; or the input minus its reconstruction, whose gradient is the input's."""
         bound = evaluation.bound
         if bound.runs_online(self.node_type, layer):
             (recorded,) = self.recordings(bound, layer)
@@ -146,17 +151,22 @@ class OnlineError(Need):
         return inputs - bound.autoencoder(self.node_type, layer).decode(latents, inputs).to(inputs.dtype)
 
 
+def online_error_gradient(node_type: NodeType) -> OnlineError:
+    """The gradient with respect to an online autoencoder's error."""
+    return OnlineError(node_type, _BACKWARD)
+
+
 def direction_among_latents(
     direction: Float[Tensor, "batch tokens inputs"],
     autoencoder: Autoencoder,
     inputs: Float[Tensor, "batch tokens inputs"] | None,
 ) -> Float[Tensor, "batch tokens latents"]:
-    """Each latent's part of the reconstruction per unit of activation, projected on a direction among the inputs.
+    """Each latent's decoder column, projected on a direction among the autoencoder's inputs.
 
     Args:
-        direction: by input.
+        direction: one number for each input.
         autoencoder: the autoencoder.
-        inputs: what it encodes; needed if it scales each token's input.
+        inputs: what it encodes, if it scales each token's input; else None.
     """
     projected = direction.to(autoencoder.dtype) @ autoencoder.decoder_weight
     return projected if inputs is None else projected * autoencoder.token_multiplier(inputs)

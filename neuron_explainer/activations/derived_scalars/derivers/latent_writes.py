@@ -1,4 +1,4 @@
-"""What an autoencoder's latents write to the residual stream, and how a direction there looks among the latents."""
+"""What an autoencoder's latents write to the residual stream, and those writes projected on a direction."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from torch import Tensor
 from neuron_explainer.activations.derived_scalars.derivers.attention import among_values
 from neuron_explainer.activations.derived_scalars.derivers.latent_needs import InputOf, direction_among_latents
 from neuron_explainer.activations.derived_scalars.derivers.mlp import among_neurons
-from neuron_explainer.activations.derived_scalars.derivers.needs import PostNorm, PostNormOf
+from neuron_explainer.activations.derived_scalars.derivers.needs import PostNormOf
 from neuron_explainer.activations.derived_scalars.engine.bound_config import BoundConfig
-from neuron_explainer.activations.derived_scalars.engine.evaluation import Evaluation
-from neuron_explainer.activations.derived_scalars.engine.scalar_deriver import Need, Recorded
+from neuron_explainer.activations.derived_scalars.engine.evaluation import Evaluation, Need, Recorded
 from neuron_explainer.errors import InvalidRequestError
+from neuron_explainer.models.layers.post_norm import PostNorm
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 from neuron_explainer.vocabulary.nodes import LocationWithinLayer, NodeType
 
@@ -27,12 +27,12 @@ _LOCATION_OF_INNER_PLACE = {
     _DST.MLP_POST_ACT: LocationWithinLayer.MLP,
     _DST.ATTN_WEIGHTED_SUM_OF_VALUES: LocationWithinLayer.ATTN,
 }
-"""Places whose tensors the output weights of their component take to the residual stream."""
+"""Inputs of autoencoders that reach the residual stream only through the output weights of their component."""
 
 
 @dataclass(frozen=True)
 class LatentWrites:
-    """How latents write to the residual stream: one row a latent, times one factor a token (None: 1)."""
+    """How latents write to the residual stream: a row for each latent, times a factor for each token (None: 1)."""
 
     rows: Float[Tensor, "latents d_model"]
     factor: Float[Tensor, "batch tokens 1"] | None
@@ -46,12 +46,12 @@ class LatentWrites:
 
 @dataclass(frozen=True)
 class _AboutWrites(Need):
-    """What depends on how the latents of a kind of autoencoder reach the residual stream."""
+    """A need that depends on how the latents of a kind of autoencoder reach the residual stream."""
 
     node_type: NodeType
 
     def recordings(self, bound: BoundConfig, layer: int | None) -> Iterator[Recorded]:
-        """What the norm that follows, and the undoing of the input scaling, are computed from."""
+        """What the norm of the layer's output, and the undoing of the input scaling, are computed from."""
         location = self._inner_location(bound)
         if location is not None:
             yield from PostNormOf(location).recordings(bound, layer)
@@ -62,8 +62,8 @@ class _AboutWrites(Need):
         dst = bound.autoencoder_context(self.node_type).dst
         if dst is _DST.MLP_PRE_ACT:
             raise InvalidRequestError(
-                "Latents of MLP_PRE_ACT write to the residual stream through a nonlinearity, so that no latent has a "
-                "write of its own. Ask for the latents themselves."
+                "Latents of MLP_PRE_ACT reach the residual stream through a nonlinearity, so a single latent has no "
+                "write. Derive the latents themselves instead."
             )
         return _LOCATION_OF_INNER_PLACE.get(dst)
 
@@ -81,7 +81,7 @@ class LatentWritesOf(_AboutWrites):
     """The rows W_lat of a layer's autoencoder."""
 
     def value(self, evaluation: Evaluation, layer: int | None) -> LatentWrites:
-        """W_dec^T, taken through W_out or W_O where the autoencoder's input still has that before it."""
+        """W_dec^T, or W_dec^T @ W_out (W_O) if the autoencoder's input reaches the residual stream through these."""
         writes: LatentWrites = evaluation.once(self, layer, lambda: self._computed(evaluation, layer))
         return writes
 
@@ -102,9 +102,9 @@ class LatentWritesOf(_AboutWrites):
 
 @dataclass(frozen=True)
 class DirectionAmongLatents(_AboutWrites):
-    """Each latent's write per unit of activation projected on a direction in the residual stream: g @ W_lat^T.
+    """g @ W_lat^T: each latent's write per unit of activation, projected on a direction in the residual stream.
 
-    Computed through the components, so that W_lat is not needed.
+    The direction is taken through W_out or W_O and then W_dec, so that W_lat is never built.
     """
 
     direction: Need

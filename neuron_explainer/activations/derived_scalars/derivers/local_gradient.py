@@ -1,4 +1,4 @@
-"""The gradient of the traced activation with respect to the residual stream just before it, without a backward pass."""
+"""The gradient of the traced activation at the residual stream just before it, without the model's backward pass."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -7,14 +7,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from neuron_explainer.activations.derived_scalars.engine.bound_config import BoundConfig
-from neuron_explainer.activations.derived_scalars.engine.evaluation import Evaluation
-from neuron_explainer.activations.derived_scalars.engine.scalar_deriver import Need, Recorded
+from neuron_explainer.activations.derived_scalars.engine.evaluation import Evaluation, Need, Recorded
 from neuron_explainer.activations.derived_scalars.engine.traces import gradient_of_trace, residuals_needed
 
 
 @dataclass(frozen=True)
 class LocalResidualGradient(Need):
-    """Found by recomputing the traced activation from the recorded residual stream, and differentiating that alone."""
+    """The gradient of the traced activation, recomputed from the recorded residual stream just before it."""
 
     def recordings(self, bound: BoundConfig, layer: int | None) -> Iterator[Recorded]:
         """The residual stream that the activation is recomputed from."""

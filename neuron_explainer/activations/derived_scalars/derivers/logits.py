@@ -1,4 +1,4 @@
-"""Logits of all tokens, computed apart from the autograd graph where only the last token's are differentiated."""
+"""Logits of all tokens, computed outside of the autograd graph if only the last token's are differentiated."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -8,8 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from neuron_explainer.activations.derived_scalars.engine.bound_config import BoundConfig
-from neuron_explainer.activations.derived_scalars.engine.evaluation import Evaluation
-from neuron_explainer.activations.derived_scalars.engine.scalar_deriver import Need, Recorded
+from neuron_explainer.activations.derived_scalars.engine.evaluation import Evaluation, Need, Recorded
 from neuron_explainer.vocabulary.places import ActivationLocationType
 
 _PLACE = ActivationLocationType
@@ -17,7 +16,7 @@ _PLACE = ActivationLocationType
 
 @dataclass(frozen=True)
 class LogitsNeed(Need):
-    """LOGITS, from the final norm's output where nothing is overwritten or differentiated at the logits themselves."""
+    """LOGITS: recorded, or computed from the final norm's output if the pass needs only the last token's logits."""
 
     def recordings(self, bound: BoundConfig, layer: int | None) -> Iterator[Recorded]:
         """The logits, or what they are computed from."""

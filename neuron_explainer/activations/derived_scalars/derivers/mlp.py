@@ -1,7 +1,7 @@
-"""Derived scalars of MLP neurons: what each writes to the residual stream, and how that bears on a loss or trace.
+"""Derived scalars of MLP neurons: what each writes to the residual stream, and its effect on a loss or trace.
 
-A neuron writes its row of W_out times its activation. Where a family normalises what the MLP writes, the row is taken
-after that norm, its scale held constant.
+A neuron writes its activation times its row of W_out. In families that normalise the MLP's output, a write is what is
+added after that norm, with its scale held constant.
 """
 
 from functools import cache
@@ -14,19 +14,19 @@ from neuron_explainer.activations.derived_scalars.derivers.local_gradient import
 from neuron_explainer.activations.derived_scalars.derivers.needs import (
     BLOCK,
     FinalResidualGradient,
-    PostNorm,
     PostNormOf,
     before_start_in_mlp,
 )
+from neuron_explainer.activations.derived_scalars.engine.evaluation import Need
 from neuron_explainer.activations.derived_scalars.engine.scalar_deriver import (
     Activation,
-    Need,
     Shared,
     derives,
     gradient,
     shared,
 )
 from neuron_explainer.models.layers.block import Block
+from neuron_explainer.models.layers.post_norm import PostNorm
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 from neuron_explainer.vocabulary.nodes import LocationWithinLayer
 from neuron_explainer.vocabulary.places import ActivationLocationType
@@ -40,7 +40,7 @@ POST_NORM = PostNormOf(LocationWithinLayer.MLP)
 def write_of_all_neurons(
     post_act: Float[Tensor, "batch tokens neurons"], block: Block, post_norm: PostNorm | None
 ) -> Float[Tensor, "batch tokens d_model"]:
-    """M @ W_out, without the bias."""
+    """m @ W_out, without the bias."""
     write = torch.nn.functional.linear(post_act, block.mlp.output_weight)
     return write if post_norm is None else post_norm.of_direction(write)
 
@@ -49,19 +49,19 @@ def write_of_all_neurons(
 def write_of_each_neuron(
     post_act: Float[Tensor, "batch tokens neurons"], block: Block, post_norm: PostNorm | None
 ) -> Float[Tensor, "batch tokens neurons d_model"]:
-    """M[n] * W_out[n]."""
+    """m[n] * W_out[n]."""
     write = post_act.unsqueeze(-1) * block.mlp.output_weight.T
-    return write if post_norm is None else write.mul_((post_norm.gain * post_norm.inverse_scale).unsqueeze(2))
+    return write if post_norm is None else write.mul_(post_norm.factor.unsqueeze(2))
 
 
 @shared(block=BLOCK, post_norm=POST_NORM)
 def neuron_write_norms(block: Block, post_norm: PostNorm | None) -> Float[Tensor, "..."]:
-    """The norm of each neuron's row of W_out: (neurons,), or (batch, tokens, neurons) where a norm follows."""
+    """The norm of each neuron's row of W_out: (neurons,), or (batch, tokens, neurons) if the output is normalised."""
     weight = block.mlp.output_weight
     precise = weight.float() if weight.dtype in (torch.float16, torch.bfloat16) else weight
     if post_norm is not None:
         precise = precise * post_norm.gain[:, None]
-    # The same as precise.norm(dim=0), which takes five times as long where rows are neurons' last axis.
+    # The same as precise.norm(dim=0), which takes five times as long because the neurons are the last axis.
     norms = precise.square().sum(dim=0).sqrt()
     return norms.to(weight.dtype) if post_norm is None else (norms * post_norm.inverse_scale).to(weight.dtype)
 
@@ -70,7 +70,7 @@ def neuron_write_norms(block: Block, post_norm: PostNorm | None) -> Float[Tensor
 def write_norm(
     post_act: Float[Tensor, "batch tokens neurons"], norms: Float[Tensor, "..."]
 ) -> Float[Tensor, "batch tokens neurons"]:
-    """M * norm(W_out row): the length of the write, with the activation's sign."""
+    """m * norm(W_out row): the length of the write, with the activation's sign."""
     return post_act * norms
 
 
@@ -83,14 +83,14 @@ def write_norm(
 def act_times_grad(
     post_act: Float[Tensor, "batch tokens neurons"], post_act_gradient: Float[Tensor, "batch tokens neurons"]
 ) -> Float[Tensor, "batch tokens neurons"]:
-    """M * m'."""
+    """m * m'."""
     return post_act * post_act_gradient
 
 
 def direction_among_neurons(
     direction: Float[Tensor, "batch tokens d_model"], block: Block, post_norm: PostNorm | None
 ) -> Float[Tensor, "batch tokens neurons"]:
-    """Each neuron's write per unit of activation, projected on a direction: direction @ W_out^T."""
+    """direction @ W_out^T: each neuron's write per unit of activation, projected on a direction."""
     if post_norm is not None:
         direction = post_norm.of_direction(direction)
     return direction @ block.mlp.output_weight
@@ -98,7 +98,7 @@ def direction_among_neurons(
 
 @cache
 def among_neurons(direction: Need) -> Shared:
-    """A direction in the residual stream as the neurons of a layer write to it; the same object for the same need."""
+    """`direction_among_neurons` as a need; the same object for the same direction, so that it is computed once."""
     return shared(direction=direction, block=BLOCK, post_norm=POST_NORM)(direction_among_neurons)
 
 
@@ -117,5 +117,5 @@ def among_neurons(direction: Need) -> Shared:
 def write_to_direction(
     post_act: Float[Tensor, "batch tokens neurons"], direction: Float[Tensor, "batch tokens neurons"]
 ) -> Float[Tensor, "batch tokens neurons"]:
-    """M * (g @ W_out^T)."""
+    """m * (g @ W_out^T)."""
     return post_act * direction

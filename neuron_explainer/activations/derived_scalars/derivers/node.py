@@ -1,4 +1,4 @@
-"""The one node whose edges are meant (`DstConfig.node_index_for_attribution`): what it writes, and its gradient."""
+"""The node whose edges are derived (`DstConfig.node_index_for_attribution`): what it writes, and its gradient."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,15 +13,9 @@ from neuron_explainer.activations.derived_scalars.derivers.needs import FinalRes
 from neuron_explainer.activations.derived_scalars.derivers.residual import projection
 from neuron_explainer.activations.derived_scalars.engine import recompute
 from neuron_explainer.activations.derived_scalars.engine.bound_config import BoundConfig
-from neuron_explainer.activations.derived_scalars.engine.evaluation import Evaluation
+from neuron_explainer.activations.derived_scalars.engine.evaluation import Evaluation, Need, Recorded
 from neuron_explainer.activations.derived_scalars.engine.positions import component_of, one_position
-from neuron_explainer.activations.derived_scalars.engine.scalar_deriver import (
-    Activation,
-    Need,
-    Recorded,
-    Scalar,
-    derives,
-)
+from neuron_explainer.activations.derived_scalars.engine.scalar_deriver import Activation, Scalar, derives
 from neuron_explainer.activations.derived_scalars.indexing import AttnSubNodeIndex, PreOrPostAct
 from neuron_explainer.errors import MissingSettingError
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
@@ -30,7 +24,7 @@ from neuron_explainer.vocabulary.places import ActivationLocationType
 
 _DST = DerivedScalarType
 _PLACE = ActivationLocationType
-_FORWARD, _BACKWARD = PassType.FORWARD, PassType.BACKWARD
+_BACKWARD = PassType.BACKWARD
 _POST = PreOrPostAct.POST
 
 
@@ -39,7 +33,7 @@ class NodeWrite(Need):
     """What the node writes to the residual stream: a vector at its token, 0 at the others."""
 
     def recordings(self, bound: BoundConfig, layer: int | None) -> Iterator[Recorded]:
-        """The node's activation, and what its write is made of."""
+        """The node's activation, and what else its write is computed from."""
         for need in self._parts(bound):
             yield from need.recordings(bound, bound.node_layer)
 
@@ -82,7 +76,7 @@ class NodeWrite(Need):
             if writes.factor is not None:
                 vector = vector * writes.factor[:, token]
         if post_norm is not None:
-            vector = vector * post_norm.gain * post_norm.inverse_scale[:, token]
+            vector = vector * post_norm.factor[:, token]
         write = vector.new_zeros(evaluation.n_prompts, evaluation.n_tokens, vector.shape[-1])
         write[:, token] = vector
         return write.to(bound.model.dtype)
@@ -111,7 +105,7 @@ class NodeGradient(Need):
             return OnlineLatents(node.node_type, _BACKWARD)
         if not isinstance(node, AttnSubNodeIndex):
             raise MissingSettingError(
-                "node_index_for_attribution", "an AttnSubNodeIndex, which says whether a head's Q, K or V is meant"
+                "node_index_for_attribution", "an AttnSubNodeIndex, which names a head's Q, K or V"
             )
         is_value = node.q_k_or_v is AttnSubNode.V
         return Activation(_PLACE.ATTN_WEIGHTED_SUM_OF_VALUES if is_value else _PLACE.ATTN_QK_PROBS, _BACKWARD)
@@ -130,7 +124,7 @@ class NodeGradient(Need):
 def _attribution(
     bound: BoundConfig, resid: Float[Tensor, "batch tokens d_model"], act_gradient: Tensor
 ) -> Float[Tensor, "batch"]:
-    """Act * act' at the node of each prompt, as a function of the residual stream before the node."""
+    """act * act' at the node of each prompt, as a function of the residual stream before the node."""
     node, block = bound.node, bound.block(bound.node_layer)
     detach = bound.config.detach_layer_norm_scale_for_attribution
     token, component = one_position(node.tensor_indices[0]), component_of(node)
@@ -159,8 +153,8 @@ def _attribution(
 
 @derives(_DST.SINGLE_NODE_WRITE, write=NodeWrite())
 @derives(_DST.GRAD_OF_SINGLE_SUBNODE_ATTRIBUTION, write=NodeGradient())
-def of_the_node(write: Float[Tensor, "batch tokens d_model"]) -> Float[Tensor, "batch tokens d_model"]:
-    """The node's write, or the gradient of its attribution, as it is."""
+def unchanged(write: Float[Tensor, "batch tokens d_model"]) -> Float[Tensor, "batch tokens d_model"]:
+    """The node's write, or the gradient of its act × grad."""
     return write
 
 

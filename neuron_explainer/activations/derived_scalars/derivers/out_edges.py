@@ -1,11 +1,12 @@
-"""Edges that lead to the node: what everything upstream writes, projected on the gradient of the node's attribution."""
+"""Edges that lead to the node: what each component upstream writes, projected on the node's gradient."""
 
 from neuron_explainer.activations.derived_scalars.derivers import attention, autoencoder_latents, mlp, residual
 from neuron_explainer.activations.derived_scalars.derivers.latent_needs import OnlineLatents
 from neuron_explainer.activations.derived_scalars.derivers.latent_writes import DirectionAmongLatents
 from neuron_explainer.activations.derived_scalars.derivers.node import NodeGradient
 from neuron_explainer.activations.derived_scalars.engine.bound_config import BoundConfig
-from neuron_explainer.activations.derived_scalars.engine.scalar_deriver import Activation, Where, derives
+from neuron_explainer.activations.derived_scalars.engine.evaluation import Where
+from neuron_explainer.activations.derived_scalars.engine.scalar_deriver import Activation, derives
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 from neuron_explainer.vocabulary.nodes import NodeType
 from neuron_explainer.vocabulary.places import ActivationLocationType
@@ -16,7 +17,7 @@ _LATENT = NodeType.AUTOENCODER_LATENT
 
 
 def upstream_of_node(writer: NodeType) -> Where:
-    """Whether what a layer's nodes of a kind write is upstream of what the node reads."""
+    """The layers whose components of a kind write upstream of what the node reads."""
 
     def where(bound: BoundConfig, layer: int | None) -> bool:
         _, reader_position = bound.node_read

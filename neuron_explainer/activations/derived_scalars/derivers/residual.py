@@ -1,4 +1,4 @@
-"""Derived scalars that are raw activations, and those of the residual stream and of whole layers' writes to it."""
+"""Raw activations, and derived scalars of the residual stream and of whole layers' writes to it."""
 
 import torch
 from jaxtyping import Float
@@ -25,17 +25,36 @@ _AFTER_MLP = before_start(LocationWithinLayer.END_OF_LAYER)
 
 
 def raw_activation(activation: Tensor) -> Tensor:
-    """What was recorded, as it is."""
+    """What was recorded."""
     return activation
 
 
-for _place in _PLACE:
-    if _place.name in _DST.__members__ and not _place.is_online_autoencoder_place:
-        derives(DerivedScalarType[_place.name], activation=Activation(_place))(raw_activation)
-        derives(DerivedScalarType[_place.name], pass_type=PassType.BACKWARD, activation=gradient(_place))(
-            raw_activation
-        )
+def derives_raw_activation(dst: DerivedScalarType) -> None:
+    """Register a raw activation, and its gradient."""
+    place = dst.to_activation_location_type()
+    derives(dst, activation=Activation(place))(raw_activation)
+    derives(dst, pass_type=PassType.BACKWARD, activation=gradient(place))(raw_activation)
+
+
 derives(_DST.LOGITS, activation=LogitsNeed())(raw_activation)
+derives(_DST.LOGITS, pass_type=PassType.BACKWARD, activation=gradient(_PLACE.LOGITS))(raw_activation)
+derives_raw_activation(_DST.RESID_POST_EMBEDDING)
+derives_raw_activation(_DST.RESID_DELTA_ATTN)
+derives_raw_activation(_DST.RESID_POST_ATTN)
+derives_raw_activation(_DST.RESID_DELTA_MLP)
+derives_raw_activation(_DST.RESID_POST_MLP)
+derives_raw_activation(_DST.ATTN_INPUT_LAYER_NORM_SCALE)
+derives_raw_activation(_DST.MLP_INPUT_LAYER_NORM_SCALE)
+derives_raw_activation(_DST.RESID_FINAL_LAYER_NORM_SCALE)
+derives_raw_activation(_DST.ATTN_QUERY)
+derives_raw_activation(_DST.ATTN_KEY)
+derives_raw_activation(_DST.ATTN_VALUE)
+derives_raw_activation(_DST.ATTN_QK_LOGITS)
+derives_raw_activation(_DST.ATTN_QK_PROBS)
+derives_raw_activation(_DST.ATTN_WEIGHTED_SUM_OF_VALUES)
+derives_raw_activation(_DST.MLP_PRE_ACT)
+derives_raw_activation(_DST.MLP_POST_ACT)
+
 derives(_DST.PREVIOUS_LAYER_RESID_POST_MLP, activation=ResidualBefore())(raw_activation)
 derives(
     _DST.PREVIOUS_LAYER_RESID_POST_MLP,
@@ -106,5 +125,5 @@ _G = FinalResidualGradient()
 def projection(
     activation: Float[Tensor, "batch tokens d_model"], direction: Float[Tensor, "batch tokens d_model"]
 ) -> Float[Tensor, "batch tokens 1"]:
-    """The dot product over channels of what is written with the gradient that it is written to."""
+    """The dot product, over channels, of what is written and a gradient."""
     return (activation * direction).sum(dim=-1, keepdim=True)

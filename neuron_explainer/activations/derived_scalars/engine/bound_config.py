@@ -1,4 +1,4 @@
-"""What a request for derived scalars means for one model: its layers, its autoencoders, where gradients start."""
+"""A configuration bound to its model: the layers, the autoencoders, and where the backward pass starts."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ class Start:
     """Where the backward pass starts.
 
     Attributes:
-        residual: the last place of the residual stream before the scalar that is differentiated.
+        residual: the last residual-stream place before the scalar that is differentiated.
         position: that place's position in the order of the residual stream.
-        is_loss: whether the scalar is a loss, so that logits and final norm have gradients too.
+        is_loss: whether the scalar is a loss, so that the logits and the final norm have gradients too.
     """
 
     residual: PlaceAndLayer
@@ -54,13 +54,13 @@ class Start:
 
 @dataclass(frozen=True, eq=False)
 class BoundConfig:
-    """A configuration together with the model, loss and ablations it is used with.
+    """A configuration together with the model, the loss and the ablations that it is used with.
 
     Attributes:
         config: the user's configuration.
         model: the transformer that runs.
         layers: the layers asked for, ascending.
-        loss: what the backward pass starts from, or a value trace is directed at; None without one.
+        loss: where the backward pass starts, or what a value trace is projected on; None if there is no loss.
         ablations: what is overwritten while the model runs.
     """
 
@@ -74,32 +74,32 @@ class BoundConfig:
         """A layer of the model."""
         return self.model.blocks[required_layer(layer)]
 
-    # Where gradients come from
+    # Where the backward pass starts
 
     @property
     def trace(self) -> TraceConfig:
         """The activation that is traced.
 
         Raises:
-            MissingSettingError: the configuration names none.
+            MissingSettingError: the configuration has no trace_config.
         """
         if self.config.trace_config is None:
-            raise MissingSettingError("trace_config", "the activation that the gradient is of")
+            raise MissingSettingError("trace_config", "a traced activation to take the gradient of")
         return self.config.trace_config
 
     @cached_property
     def start(self) -> Start:
-        """Where the backward pass starts: at the trace, if there is one, else at the loss.
+        """Where the backward pass starts: at the traced activation if there is a trace_config, else at the loss.
 
         Raises:
-            NothingToDifferentiateError: there is neither.
+            NothingToDifferentiateError: there is neither a trace nor a loss.
         """
         if self.config.trace_config is not None:
             return self.start_of(self.config.trace_config)
         if self.loss is None:
             raise NothingToDifferentiateError(
-                "A gradient was asked for, and there is nothing to differentiate: give a loss (a LossFnConfig or a "
-                "function of the logits), or DstConfig's trace_config."
+                "A gradient was asked for, but nothing to differentiate was given. Give a loss (a LossFnConfig or a "
+                "function of the logits), or set DstConfig's trace_config."
             )
         return Start(self.end, end_position(self.model.config.n_layers), is_loss=True)
 
@@ -111,9 +111,9 @@ class BoundConfig:
         return Start(*self.read_by(node_type, required_layer(layer)), is_loss=False)
 
     def read_by(self, node_type: NodeType, layer: int) -> tuple[PlaceAndLayer, int]:
-        """The place of the residual stream that a node reads, and its position."""
+        """The residual-stream place that a node reads, and its position."""
         location = self.location_of(node_type)
-        if location in _RESIDUAL_LOCATIONS:  # latents of the residual stream read what they are latents of
+        if location in _RESIDUAL_LOCATIONS:  # latents of the residual stream read the place that they encode
             place, place_layer = self.autoencoder_place(node_type, layer)
             return (place, place_layer), position_of_place(place, place_layer, self.model.config.n_layers)
         return read_location(self.block(layer), location), read_position(self.block(layer), location)
@@ -126,7 +126,9 @@ class BoundConfig:
             return LocationWithinLayer.MLP
         location = self.autoencoder_context(node_type).dst.location_within_layer
         if location is None:
-            raise MisconfiguredError(f"Autoencoders of {self.autoencoder_context(node_type).dst} are in no layer.")
+            raise MisconfiguredError(
+                f"Autoencoders of {self.autoencoder_context(node_type).dst} do not belong to a layer."
+            )
         return location
 
     @property
@@ -135,12 +137,12 @@ class BoundConfig:
         return ActivationLocationType.RESID_POST_MLP, self.model.config.n_layers - 1
 
     def has_gradient(self, place: ActivationLocationType, layer: int | None) -> bool:
-        """Whether a place lies before the start of the backward pass, so that its gradient can be other than zero."""
+        """Whether a place lies before the start of the backward pass, so that its gradient can be non-zero."""
         return self.start.is_loss or position_of_place(place, layer, self.model.config.n_layers) <= self.start.position
 
     @property
     def unembeds_apart(self) -> bool:
-        """Whether LOGITS are best computed apart: the pass itself needs the last token's alone, for its loss."""
+        """Whether to compute LOGITS outside of the pass, which needs only the last token's logits, for its loss."""
         touched = (ablation.index.activation_location_type for ablation in self.ablations)
         return (
             self.loss is not None
@@ -154,9 +156,9 @@ class BoundConfig:
         return self.has_gradient(*self.autoencoder_place(node_type, layer))
 
     def is_upstream(self, node_type: NodeType, layer: int | None, position: int) -> bool:
-        """Whether what a layer's nodes of a kind write is upstream of the residual stream at a position.
+        """Whether a layer's nodes of a kind write upstream of a position of the residual stream.
 
-        Autoencoders of the residual stream itself come after what is recorded there and before what reads it, so their
+        Autoencoders of the residual stream itself run after their place is recorded and before it is read, so their
         latents are upstream of their own place.
         """
         location = self.location_of(node_type)
@@ -167,13 +169,13 @@ class BoundConfig:
 
     @property
     def node(self) -> NodeIndex:
-        """The node that edges are attributed to.
+        """The node that edges lead from or to.
 
         Raises:
-            MissingSettingError: the configuration names none.
+            MissingSettingError: the configuration has no node_index_for_attribution.
         """
         if self.config.node_index_for_attribution is None:
-            raise MissingSettingError("node_index_for_attribution", "the node whose edges are meant")
+            raise MissingSettingError("node_index_for_attribution", "the node whose edges are derived")
         return self.config.node_index_for_attribution
 
     @property
@@ -183,21 +185,21 @@ class BoundConfig:
 
     @property
     def node_read(self) -> tuple[PlaceAndLayer, int]:
-        """The place of the residual stream that the node reads, and its position."""
+        """The residual-stream place that the node reads, and its position."""
         return self.read_by(self.node.node_type, self.node_layer)
 
     # Autoencoders
 
     def autoencoder_context(self, node_type: NodeType) -> AutoencoderContext:
-        """The autoencoders whose latents are meant by a node type; AUTOENCODER_LATENT means the only ones given.
+        """The autoencoders whose latents are of a node type; AUTOENCODER_LATENT means the only autoencoders given.
 
         Raises:
-            MissingSettingError: the configuration has none, or several and does not say which.
-            AssertionError: it has those of another place.
+            MissingSettingError: the configuration has no autoencoders.
+            MisconfiguredError: it has autoencoders of another kind, or several and the kind does not choose one.
         """
         context = self.config.get_autoencoder_context(node_type)
         if context is None:
-            raise MissingSettingError("autoencoder_context", f"autoencoders whose latents are {node_type.value}s")
+            raise MissingSettingError("autoencoder_context", f"autoencoders with latents of type {node_type.value}")
         return context
 
     def autoencoder(self, node_type: NodeType, layer: int | None) -> Autoencoder:
@@ -234,42 +236,28 @@ class BoundConfig:
         """Whether a layer's autoencoder has to be part of the forward pass.
 
         An online autoencoder changes neither activations nor total gradients, so its latents and their gradients follow
-        from its input and its input's gradient. Only where latents or errors are overwritten, or the gradient at its
-        input is, does it make a difference.
+        from its input and its input's gradient. It has to run only if its latents, its error, or the gradient at its
+        input are overwritten.
         """
         context = self.autoencoder_context(node_type)
         place, place_layer = self.autoencoder_place(node_type, layer)
         for ablation in self.ablations:
             index = ablation.index
             location = index.activation_location_type
-            if location.is_online_autoencoder_place:
-                if index.layer_index == layer and self.autoencoder_context(kind_of_place(location)) is context:
+            if location.autoencoder_node_type is not None:
+                if index.layer_index == layer and self.autoencoder_context(location.autoencoder_node_type) is context:
                     return True
             elif index.pass_type is PassType.BACKWARD and (location, index.layer_index) == (place, place_layer):
                 return True
         return False
 
 
-def kind_of_place(place: ActivationLocationType) -> NodeType:
-    """Whose latents or errors a place of online autoencoders holds."""
-    return _kind_in_name(place.name)
-
-
-def autoencoder_kind(dst: DerivedScalarType) -> NodeType:
-    """Which autoencoders a derived scalar is about: those of the MLP, of attention, or the only ones given."""
-    return _kind_in_name(dst.name)
-
-
-def _kind_in_name(name: str) -> NodeType:
-    if "MLP_AUTOENCODER" in name:
-        return NodeType.MLP_AUTOENCODER_LATENT
-    if "ATTENTION_AUTOENCODER" in name:
-        return NodeType.ATTENTION_AUTOENCODER_LATENT
-    return NodeType.AUTOENCODER_LATENT
-
-
 def required_layer(layer: int | None) -> int:
-    """The layer, which a need of something in a layer always has."""
+    """`layer`, if there is one.
+
+    Raises:
+        MisconfiguredError: it is None.
+    """
     if layer is None:
-        raise MisconfiguredError("A layer is needed here, and none was given.")
+        raise MisconfiguredError("A layer is needed here, but layer_index is None.")
     return layer

@@ -1,4 +1,4 @@
-"""Losses made ready for one model: token ids instead of texts, and logits computed only where they are looked at."""
+"""Losses bound to one model: token ids instead of texts, and logits only for the tokens that the loss looks at."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 
 class BoundLoss(ABC):
-    """A number for each prompt, made of its logits."""
+    """A number for each prompt, computed from its logits."""
 
     last_token_only: bool
-    """Whether only the last token's logits are looked at."""
+    """Whether it looks only at the last token's logits."""
 
     @abstractmethod
     def of_logits(
@@ -63,7 +63,7 @@ class NamedLoss(BoundLoss):
 
 
 class LossOfFunction(BoundLoss):
-    """Any function of one prompt's logits, (tokens, vocabulary), that gives one number."""
+    """A function of one prompt's logits, (tokens, vocabulary), that gives one number."""
 
     last_token_only = False
 
@@ -73,7 +73,7 @@ class LossOfFunction(BoundLoss):
     def of_logits(
         self, logits: Float[Tensor, "batch positions vocab"], lengths: Int[Tensor, " batch"]
     ) -> Float[Tensor, " batch"]:
-        """The function's result for each prompt, padding left out."""
+        """The function's result for each prompt, without its padding."""
         is_full = len(logits) == 1
         counts = [logits.shape[1]] if is_full else lengths.tolist()
         results = []
@@ -81,23 +81,23 @@ class LossOfFunction(BoundLoss):
             result = self._function(prompt[:count])
             if not isinstance(result, Tensor) or result.numel() != 1:
                 found = f"shape {tuple(result.shape)}" if isinstance(result, Tensor) else type(result).__name__
-                raise InvalidRequestError(f"The loss must give one number as a tensor; it gave {found}.")
+                raise InvalidRequestError(f"The loss must return one number as a tensor, not {found}.")
             if not result.requires_grad and logits.requires_grad:
                 raise InvalidRequestError(
-                    "The loss does not depend on the logits in a way that can be differentiated: compute it from the "
-                    "tensor that it is given, without .detach(), .item() or NumPy."
+                    "The loss cannot be differentiated with respect to the logits. Compute it from the tensor that the "
+                    "function is given, without .detach(), .item() or NumPy."
                 )
             results.append(result.reshape(()))
         return torch.stack(results)
 
 
 def bind_loss(loss: object, token_id: Callable[[str | int], int], device: torch.device) -> BoundLoss | None:
-    """A loss ready for a model.
+    """Bind a loss to a model.
 
     Args:
-        loss: what was asked for.
-        token_id: the model's id of a token that is given as text or as id.
-        device: where the model is.
+        loss: a LossFnConfig, a function of the logits, or None.
+        token_id: gives the model's id of a token, from its text or id.
+        device: the model's device.
 
     Raises:
         NotOneTokenError: a target or distractor is not exactly one token.

@@ -1,4 +1,4 @@
-"""What a pass has to record so that everything asked for can be computed from it."""
+"""What a pass has to record so that all requested scalars can be computed from it."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,8 +6,8 @@ from typing import Any
 from torch import Tensor
 
 from neuron_explainer.activations.derived_scalars.engine.bound_config import BoundConfig
+from neuron_explainer.activations.derived_scalars.engine.evaluation import DERIVERS, Recorded
 from neuron_explainer.activations.derived_scalars.engine.requests import ScalarRequest
-from neuron_explainer.activations.derived_scalars.engine.scalar_deriver import DERIVERS, Recorded
 from neuron_explainer.activations.derived_scalars.engine.traces import residuals_needed
 from neuron_explainer.errors import MisconfiguredError, NothingToDifferentiateError
 from neuron_explainer.models.hooks.recording import PlaceAndLayer
@@ -16,16 +16,16 @@ from neuron_explainer.vocabulary.places import ActivationLocationType
 
 
 class CapturePlan:
-    """The closure of what is needed.
+    """All needs of all requests.
 
     Attributes:
-        requests: what was asked for.
-        bound_configs: the requests' bound_configs, each once.
-        bound: what the pass runs with: the bound of the request whose gradients are needed, or of the first one.
+        requests: the requested scalars.
+        bound_configs: the requests' configurations, each once.
+        bound: the configuration that the pass runs with: that of the requests that need gradients, or the first one.
         activations: places to record.
-        gradients: places whose gradient is to be recorded; none if no backward pass is needed.
-        last_use: for everything recorded, the last step that needs it; a step is a layer, the first being the scalars
-            without layers.
+        gradients: places whose gradient is recorded; empty if no backward pass is needed.
+        steps: the layers in the order in which scalars are computed; None, for scalars without layers, comes first.
+        last_use: for every recording, the last step that needs it.
     """
 
     def __init__(self, requests: Sequence[ScalarRequest]) -> None:
@@ -44,8 +44,8 @@ class CapturePlan:
         self.bound = differentiated[0] if differentiated else requests[0].bound
         if any(bound.config.trace_config != self.bound.config.trace_config for bound in differentiated):
             raise MisconfiguredError(
-                "One call differentiates one thing, and these configurations trace different activations: derive them "
-                "one at a time."
+                "These configurations trace different activations, but one call differentiates only one. Derive them "
+                "in separate calls."
             )
         self.activations = {
             (recorded.place, recorded.layer) for recorded in self.last_use if recorded.pass_type is PassType.FORWARD
@@ -60,7 +60,7 @@ class CapturePlan:
             ablation.index.pass_type is PassType.BACKWARD for ablation in self.bound.ablations
         ):
             raise NothingToDifferentiateError(
-                "A gradient is to be overwritten, and nothing that was asked for needs a backward pass."
+                "An ablation overwrites a gradient, but no requested scalar needs the backward pass."
             )
 
     @property
@@ -81,9 +81,9 @@ class CapturePlan:
 
     @property
     def traced_residuals(self) -> set[PlaceAndLayer]:
-        """The residual stream that the traced activation is recomputed from, if one is traced and its value is known.
+        """The residual-stream places that the traced activation is recomputed from, if it is computed in the pass.
 
-        A trace of a whole axis of tokens is of no one number, and is computed only if it is differentiated.
+        A trace of all tokens does not have one value, and is computed only if it is differentiated.
         """
         trace = self.bound.config.trace_config
         if trace is None or not (self.has_backward_pass or trace.node_index.is_one_number):
@@ -91,7 +91,7 @@ class CapturePlan:
         return set(residuals_needed(self.bound, trace))
 
     def release(self, recorded: dict[Recorded, Tensor], step: int) -> None:
-        """Let go of recordings that no later step needs."""
+        """Release the recordings that no later step needs."""
         for key in [key for key in recorded if self.last_use.get(key, 0) <= step]:
             del recorded[key]
 

@@ -1,4 +1,4 @@
-"""Autoencoders that run within the forward pass, where something within them is overwritten."""
+"""Autoencoders that run within the forward pass, because something in them is overwritten."""
 
 from contextlib import AbstractContextManager
 
@@ -25,7 +25,7 @@ _ERROR_PLACE = {
 
 
 def latent_place(context: AutoencoderContext) -> ActivationLocationType:
-    """The place of an online autoencoder's latents, one for each kind of autoencoder."""
+    """The place of an online autoencoder's latents, by the kind of autoencoder."""
     return _LATENT_PLACE.get(context.autoencoder_node_type, _PLACE.ONLINE_AUTOENCODER_LATENT)
 
 
@@ -33,21 +33,20 @@ def error_place(context: AutoencoderContext) -> ActivationLocationType:
     """The place of an online autoencoder's error, by the autoencoder's input.
 
     Raises:
-        InvalidRequestError: errors of autoencoders of this place have no name.
+        InvalidRequestError: errors of autoencoders of this input have no place.
     """
     if context.dst not in _ERROR_PLACE:
-        choices = ", ".join(_ERROR_PLACE)
         raise InvalidRequestError(
-            f"The error of an autoencoder of {context.dst.value} has no place; of {choices} it has."
+            f"Errors are defined only for autoencoders of {', '.join(_ERROR_PLACE)}, not of {context.dst.value}."
         )
     return _ERROR_PLACE[context.dst]
 
 
 def run_online(bound: BoundConfig, node_type: NodeType, layer: int) -> AbstractContextManager[object]:
-    """Let a layer's autoencoder take part in the pass: its input x is replaced by recon + error.
+    """Run a layer's autoencoder within the pass: replace its input x by recon + error.
 
-    The error is x less the reconstruction from a second copy of the latents that stays attached. So nothing changes
-    downstream or upstream, unless latents or errors are overwritten: the first copy is the one that is a place.
+    The error is x minus the reconstruction from a second copy of the latents, with its gradients. So activations and
+    total gradients stay the same, unless the first copy (the place of the latents) or the error is overwritten.
     """
     model, context = bound.model, bound.autoencoder_context(node_type)
     autoencoder = context.get_autoencoder(layer)

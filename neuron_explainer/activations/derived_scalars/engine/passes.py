@@ -8,15 +8,15 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from neuron_explainer.activations.derived_scalars.engine.bound_config import BoundConfig, kind_of_place
+from neuron_explainer.activations.derived_scalars.engine.bound_config import BoundConfig
 from neuron_explainer.activations.derived_scalars.engine.bound_loss import BoundLoss
 from neuron_explainer.activations.derived_scalars.engine.capture_plan import CapturePlan
+from neuron_explainer.activations.derived_scalars.engine.evaluation import Recorded
 from neuron_explainer.activations.derived_scalars.engine.online_autoencoders import (
     error_place,
     latent_place,
     run_online,
 )
-from neuron_explainer.activations.derived_scalars.engine.scalar_deriver import Recorded
 from neuron_explainer.activations.derived_scalars.engine.traces import gradient_of_trace, value_of_trace
 from neuron_explainer.activations.derived_scalars.indexing import AblationSpec
 from neuron_explainer.vocabulary.nodes import PassType
@@ -24,13 +24,13 @@ from neuron_explainer.vocabulary.nodes import PassType
 
 @dataclass(frozen=True)
 class PassResult:
-    """What a pass leaves behind, detached.
+    """What a pass gives, detached.
 
     Attributes:
         recorded: activations and gradients.
-        loss: each prompt's loss, if one was given.
-        traced: each prompt's traced activation, if one is traced.
-        trace_gradient: the gradient of that with respect to the residual stream just before it, if it was needed.
+        loss: each prompt's loss, if a loss was given.
+        traced: each prompt's traced activation, if there is a trace.
+        trace_gradient: its gradient with respect to the residual stream just before it, if that was needed.
     """
 
     recorded: dict[Recorded, Tensor]
@@ -45,7 +45,7 @@ def run_pass(
     lengths: Int[Tensor, " batch"],
     attention_mask: Bool[Tensor, "batch tokens"] | None,
 ) -> PassResult:
-    """Run the model as planned, over prompts that have been checked."""
+    """Run the model as planned, on prompts that have been checked."""
     bound, model = plan.bound, plan.bound.model
     differentiated = set(plan.gradients)
     if plan.has_backward_pass and not bound.start.is_loss:
@@ -78,9 +78,9 @@ def _overwrite(bound: BoundConfig, ablation: AblationSpec) -> AbstractContextMan
     """Overwrite the numbers that an ablation names, in every prompt of the batch."""
     index = ablation.index
     place = index.activation_location_type
-    if place.is_online_autoencoder_place:
-        context = bound.autoencoder_context(kind_of_place(place))
-        place = error_place(context) if "ERROR" in place.name else latent_place(context)
+    if place.autoencoder_node_type is not None:
+        context = bound.autoencoder_context(place.autoencoder_node_type)
+        place = error_place(context) if place.is_autoencoder_error else latent_place(context)
     where = (slice(None), *index.slices)
 
     def overwrite(tensor: Tensor) -> Tensor:
@@ -93,7 +93,7 @@ def _overwrite(bound: BoundConfig, ablation: AblationSpec) -> AbstractContextMan
 def _logits_at(
     plan: CapturePlan, lengths: Int[Tensor, " batch"], attention_mask: Bool[Tensor, "batch tokens"] | None
 ) -> Literal["all", "last"] | Tensor | None:
-    """Where logits are needed: at all tokens, at each prompt's last one for a loss, or nowhere."""
+    """The tokens whose logits are needed: all, each prompt's last one (for a loss), or none."""
     if plan.needs_all_logits:
         return "all"
     if plan.bound.loss is None:

@@ -1,4 +1,4 @@
-"""Entries of `tensor_indices` where one position is needed, as plain ints."""
+"""Entries of `tensor_indices` that must be one position, as plain ints."""
 
 from neuron_explainer.activations.derived_scalars.index_fields import TensorIndex
 from neuron_explainer.activations.derived_scalars.indexing import NodeIndex, TraceConfig
@@ -13,25 +13,25 @@ def one_position(entry: TensorIndex) -> int:
         InvalidRequestError: it names a whole axis.
     """
     if not isinstance(entry, int):
-        raise InvalidRequestError("A single position is needed here, and a whole axis was given.")
+        raise InvalidRequestError("One position is needed here, not a whole axis.")
     return entry
 
 
 def position_or_all(entry: TensorIndex) -> int | None:
-    """The position that an entry names; None for a whole axis, however it was written."""
+    """The position that an entry names; None for a whole axis (given as \"All\" or None)."""
     return entry if isinstance(entry, int) else None
 
 
 def component_of(index: NodeIndex | TraceConfig) -> int:
-    """Which head, neuron or latent is meant."""
+    """The number of the head, neuron or latent."""
     return one_position(index.tensor_indices[-1])
 
 
 def pair_of(index: NodeIndex | TraceConfig) -> tuple[int, int]:
-    """The tokens attended from and to, of a head.
+    """The tokens that a head attends from and to.
 
     Raises:
-        InvalidRequestError: one of them is a whole axis, or the former comes before the latter.
+        InvalidRequestError: one of them is a whole axis, or the token attended to is the later one.
     """
     token, attended_to = map(one_position, index.tensor_indices[:2])
     if attended_to > token:
@@ -42,15 +42,15 @@ def pair_of(index: NodeIndex | TraceConfig) -> tuple[int, int]:
 
 
 def check_node(node: NodeIndex) -> None:
-    """Refuse nodes that are no single component at single tokens.
+    """Refuse a node that is not one head, neuron or latent at one token (or pair of tokens).
 
     Raises:
-        InvalidRequestError: the node is of another kind, at a whole axis, or attends to a later token.
+        InvalidRequestError: the node is of another kind, names a whole axis, or attends to a later token.
     """
     is_known = node.node_type.is_autoencoder_latent or node.node_type in (NodeType.ATTENTION_HEAD, NodeType.MLP_NEURON)
     if not is_known or node.node_type is NodeType.AUTOENCODER_LATENT_BY_TOKEN_PAIR:
         raise InvalidRequestError(f"Edges lead from or to a head, a neuron or a latent, not a {node.node_type.value}.")
     if not node.is_one_number:
-        raise InvalidRequestError(f"Edges lead from or to one component at one token; {node} names a whole axis.")
+        raise InvalidRequestError(f"Edges lead from or to one component at one token, but {node} names a whole axis.")
     if node.node_type is NodeType.ATTENTION_HEAD:
         pair_of(node)

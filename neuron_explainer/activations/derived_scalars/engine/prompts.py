@@ -1,14 +1,14 @@
-"""Prompts: read, checked against the model and the request, and padded to a batch."""
+"""Prompts as token ids, checked against the model and the request."""
 
-import operator
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
 
 from neuron_explainer.activations.derived_scalars.engine.bound_config import BoundConfig
-from neuron_explainer.errors import InvalidRequestError, PromptError
+from neuron_explainer.errors import PromptError
 from neuron_explainer.models.model_context import ModelContext, StandardModelContext
+from neuron_explainer.vocabulary.checks import checked_token_id, whole_number
 from neuron_explainer.vocabulary.dimensions import Dimension
 
 
@@ -24,34 +24,31 @@ def read_prompt(model_context: ModelContext, prompt: str | Sequence[int] | Tenso
     """The tokens of a text or of token ids.
 
     Raises:
-        PromptError: there are none, too many, or some that the model does not have.
+        PromptError: there are no tokens, too many, or some that the model does not have.
     """
     token_ids = model_context.encode(prompt) if isinstance(prompt, str) else _as_token_ids(prompt)
     shown = f"The prompt {prompt!r:.80}" if isinstance(prompt, str) else "The prompt"
     if not token_ids:
-        raise PromptError(f"{shown} has no tokens; give at least one.")
+        raise PromptError(f"{shown} has no tokens. Give at least one.")
     longest = model_context.max_context_length
     if len(token_ids) > longest:
         raise PromptError(f"{shown} has {len(token_ids)} tokens; {model_context.model_name} reads at most {longest}.")
     for token_id in token_ids:
-        if not 0 <= token_id < model_context.vocab_size:
-            raise PromptError(
-                f"There is no token {token_id}; {model_context.model_name} has 0 to {model_context.vocab_size - 1}."
-            )
+        checked_token_id(token_id, model_context.vocab_size, model_context.model_name, PromptError)
     has_tokenizer = not isinstance(model_context, StandardModelContext) or model_context.has_tokenizer
     strings = model_context.decode_token_list(token_ids) if has_tokenizer else [f"<{number}>" for number in token_ids]
     return Prompt(token_ids, strings)
 
 
 def _as_token_ids(prompt: Sequence[int] | Tensor) -> list[int]:
-    """Token ids as plain ints; bytes and booleans, which are integers to Python, are none."""
-    try:
-        numbers = prompt.tolist() if isinstance(prompt, Tensor) else list(prompt)
-        if isinstance(prompt, bytes | bytearray) or any(isinstance(number, bool) for number in numbers):
-            raise TypeError
-        return [operator.index(number) for number in numbers]
-    except TypeError:
-        raise PromptError(f"A prompt is a text, or a flat sequence of token ids; this is {prompt!r:.200}.") from None
+    """Token ids as plain ints. Bytes and booleans, which are integers to Python, are refused."""
+    numbers: list[int | None] = [None]
+    if isinstance(prompt, Iterable) and not isinstance(prompt, bytes | bytearray):
+        numbers = [whole_number(number) for number in (prompt.tolist() if isinstance(prompt, Tensor) else prompt)]
+    token_ids = [number for number in numbers if number is not None]
+    if len(token_ids) < len(numbers):
+        raise PromptError(f"A prompt must be a text or a flat sequence of token ids, not {prompt!r:.200}.")
+    return token_ids
 
 
 def token_id_of(model_context: ModelContext, token: str | int) -> int:
@@ -59,22 +56,18 @@ def token_id_of(model_context: ModelContext, token: str | int) -> int:
 
     Raises:
         NotOneTokenError: the text is not exactly one token.
-        InvalidRequestError: the model has no token of that id.
+        InvalidRequestError: the model has no token with that id.
     """
     if isinstance(token, str):
         return model_context.encode_token_str(token)
-    if not 0 <= token < model_context.vocab_size:
-        raise InvalidRequestError(
-            f"There is no token {token}; {model_context.model_name} has 0 to {model_context.vocab_size - 1}."
-        )
-    return token
+    return checked_token_id(token, model_context.vocab_size, model_context.model_name)
 
 
 def check_token_positions(bound_configs: Iterable[BoundConfig], n_tokens: int) -> None:
-    """Refuse indices of tokens that the shortest prompt does not have.
+    """Refuse token positions that the shortest prompt does not have.
 
     Raises:
-        IndexOutOfRangeError: a trace, node or ablation is at a token that is not there.
+        IndexOutOfRangeError: the position of a trace, node or ablation is out of range.
     """
     sizes = {Dimension.SEQUENCE_TOKENS: n_tokens, Dimension.ATTENDED_TO_SEQUENCE_TOKENS: n_tokens}
     for bound in bound_configs:

@@ -1,7 +1,7 @@
-"""Activations recomputed from the residual stream just before their component, as functions that autograd sees through.
+"""Activations recomputed from the residual stream just before their component: what traces and edges differentiate.
 
-These are the functions that traces and edges differentiate. All take the residual stream of whole prompts and
-`detach_scale`, which holds the scale of the component's LayerNorm constant.
+All functions take the residual stream of whole prompts, and `detach_scale`, which holds the scale of the component's
+LayerNorm constant.
 """
 
 from collections.abc import Callable
@@ -69,7 +69,7 @@ def autoencoder_input(
     """What a layer's autoencoder encodes, from the residual stream that its component reads.
 
     Raises:
-        InvalidRequestError: autoencoders of that place cannot be recomputed.
+        InvalidRequestError: that input cannot be recomputed.
     """
     block, dst = bound.block(layer), bound.autoencoder_context(node_type).dst
     match dst:
@@ -86,7 +86,7 @@ def autoencoder_input(
             write = block.attention.output(weighted_sum_of_values(block, resid, detach_scale))
             return write if block.attention_post_norm is None else block.attention_post_norm(write)
     if dst.location_within_layer in (LocationWithinLayer.MLP, LocationWithinLayer.ATTN):
-        raise InvalidRequestError(f"Latents of {dst.value} cannot be recomputed from the residual stream.")
+        raise InvalidRequestError(f"Latents of {dst.value} cannot be recomputed from the residual stream alone.")
     return resid
 
 
@@ -99,7 +99,7 @@ def latents(
     act: PreOrPostAct,
     which: slice = slice(None),
 ) -> Float[Tensor, "batch tokens latents"]:
-    """Latents, before or after their activation function; all of them or a slice."""
+    """Latents before or after their activation function; all of them, or a slice."""
     autoencoder = bound.autoencoder(node_type, layer)
     inputs = autoencoder_input(bound, node_type, layer, resid, detach_scale)
     return autoencoder.pre_activations(inputs, which) if act is PreOrPostAct.PRE else autoencoder.encode(inputs, which)
@@ -108,10 +108,10 @@ def latents(
 def directional_derivative(
     function: Callable[[Tensor], Tensor], at: Float[Tensor, "..."], along: Float[Tensor, "..."]
 ) -> Float[Tensor, "..."]:
-    """The derivative of a function's result along a direction among its arguments.
+    """The derivative of a function's result along a direction in its argument.
 
-    By differentiating the backward pass, which is linear in the gradient it starts from: that needs no derivative
-    formulas but those that gradients need anyway.
+    The backward pass is linear in the gradient it starts from; differentiating it by that gradient gives the
+    directional derivative, with backward formulas alone.
     """
     with torch.enable_grad():
         argument = at.detach().requires_grad_()

@@ -1,74 +1,41 @@
-"""What a call asks for, resolved against its model and refused, where it cannot be had, before anything runs."""
+"""What a call asks for, bound to its model. What cannot be derived is refused here, before the model runs."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from neuron_explainer.activations.derived_scalars.config import DstConfig
-from neuron_explainer.activations.derived_scalars.engine.bound_config import (
-    BoundConfig,
-    autoencoder_kind,
-    kind_of_place,
-)
+from neuron_explainer.activations.derived_scalars.engine.bound_config import BoundConfig
 from neuron_explainer.activations.derived_scalars.engine.bound_loss import bind_loss
-from neuron_explainer.activations.derived_scalars.engine.online_autoencoders import error_place
-from neuron_explainer.activations.derived_scalars.engine.positions import check_node
+from neuron_explainer.activations.derived_scalars.engine.checks import check_bound
+from neuron_explainer.activations.derived_scalars.engine.evaluation import DERIVERS
+from neuron_explainer.activations.derived_scalars.engine.layers_of_scalar import layers_of_scalar
 from neuron_explainer.activations.derived_scalars.engine.prompts import token_id_of
-from neuron_explainer.activations.derived_scalars.engine.scalar_deriver import DERIVERS
-from neuron_explainer.activations.derived_scalars.engine.traces import check_trace
-from neuron_explainer.activations.derived_scalars.indexing import (
-    AblationSpec,
-    ActivationIndex,
-    NodeIndex,
-    TraceConfig,
-)
-from neuron_explainer.errors import (
-    AutoencoderMismatchError,
-    InvalidRequestError,
-    MisconfiguredError,
-    MissingSettingError,
-    NothingToDifferentiateError,
-    UnknownNameError,
-)
+from neuron_explainer.activations.derived_scalars.indexing import AblationSpec
+from neuron_explainer.errors import InvalidRequestError, MisconfiguredError, MissingSettingError
+from neuron_explainer.models.model_context import ModelContext
+from neuron_explainer.vocabulary.checks import checked_layer
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
-from neuron_explainer.vocabulary.dimensions import Dimension
 from neuron_explainer.vocabulary.nodes import PassType
+from neuron_explainer.vocabulary.parsing import derived_scalar_type_of
 
 if TYPE_CHECKING:
+    from neuron_explainer.activations.derived_scalars.engine.bound_loss import BoundLoss
     from neuron_explainer.activations.derived_scalars.loss import LossFnConfig, LossFunction
+    from neuron_explainer.models.transformer import Transformer
 
-_DST = DerivedScalarType
-
-DstOrPair = DerivedScalarType | str | tuple[DerivedScalarType | str, DstConfig]
-"""A type (or its value), alone or with a configuration of its own."""
-
-_OF_THE_NODE = frozenset(
-    {_DST.SINGLE_NODE_WRITE, _DST.SINGLE_NODE_WRITE_TO_FINAL_RESIDUAL_GRAD, _DST.GRAD_OF_SINGLE_SUBNODE_ATTRIBUTION}
-)
-_OF_THE_TRACED_LATENT = frozenset(
-    {
-        _DST.AUTOENCODER_LATENT_GRAD_WRT_RESIDUAL_INPUT,
-        _DST.AUTOENCODER_LATENT_GRAD_WRT_MLP_POST_ACT_INPUT,
-        _DST.ATTN_WRITE_TO_LATENT,
-        _DST.ATTN_WRITE_TO_LATENT_SUMMED_OVER_HEADS,
-        _DST.FLATTENED_ATTN_WRITE_TO_LATENT_SUMMED_OVER_HEADS,
-        _DST.ATTN_WRITE_TO_LATENT_PER_SEQUENCE_TOKEN,
-    }
-)
-_OF_ALL_LATENTS_OF_ONE_LAYER = frozenset(
-    {
-        _DST.FLATTENED_ATTN_WRITE_TO_LATENT_SUMMED_OVER_HEADS_BATCHED,
-        _DST.ATTN_WRITE_TO_LATENT_PER_SEQUENCE_TOKEN_BATCHED,
-    }
-)
+ConfigOrModel = DstConfig | ModelContext
+"""A configuration; or a model, which stands for `DstConfig(model_context=model)`."""
+DstOrPair = DerivedScalarType | str | tuple[DerivedScalarType | str, ConfigOrModel]
+"""A derived scalar type, its name or its value; alone, or with a configuration (or model) of its own."""
 
 
 @dataclass(frozen=True)
 class ScalarRequest:
-    """One derived scalar, its values or its gradient, in some layers (None: in none)."""
+    """One derived scalar, its values or its gradient, for some layers (None: a scalar without layers)."""
 
     bound: BoundConfig
     dst: DerivedScalarType
@@ -76,9 +43,22 @@ class ScalarRequest:
     layers: tuple[int | None, ...]
 
 
+def as_config(config: ConfigOrModel) -> DstConfig:
+    """A configuration as it is; a model as the configuration that it stands for.
+
+    Raises:
+        MisconfiguredError: it is neither.
+    """
+    if isinstance(config, ModelContext):
+        return DstConfig(model_context=config)
+    if not isinstance(config, DstConfig):
+        raise MisconfiguredError(f"config must be a DstConfig or a model context, not a {type(config).__name__}.")
+    return config
+
+
 def parse_requests(
     dsts: DstOrPair | Iterable[DstOrPair],
-    config: DstConfig | None,
+    config: ConfigOrModel | None,
     loss: LossFnConfig | LossFunction | None,
     ablations: Sequence[AblationSpec],
 ) -> list[ScalarRequest]:
@@ -86,65 +66,67 @@ def parse_requests(
 
     Args:
         dsts: one type, several, or (type, config) pairs.
-        config: the configuration of the types that bring none of their own.
-        loss: what the backward pass starts from, if not a trace.
+        config: the configuration, or model, for types that come without their own.
+        loss: where the backward pass starts, unless at a trace.
         ablations: what is overwritten.
 
     Raises:
-        MisconfiguredError: a type lacks what it is about, or configurations do not go together.
-        InvalidRequestError: something is not there: a type, a layer, a component.
+        MisconfiguredError: a configuration lacks what a type is about, or configurations contradict each other.
+        InvalidRequestError: a layer or a component is out of range.
+        UnknownNameError: a type does not exist.
     """
     if not isinstance(ablations, Sequence) or not all(isinstance(ablation, AblationSpec) for ablation in ablations):
         raise MisconfiguredError(f"ablations must be a list of AblationSpecs, not {ablations!r:.200}.")
     pairs = list(_pairs(dsts, config))
     if not pairs:
-        raise InvalidRequestError("Nothing was asked for: give at least one DerivedScalarType.")
+        raise InvalidRequestError("No derived scalar was asked for. Give at least one DerivedScalarType.")
     model_context = pairs[0][1].get_model_context()
     model = pairs[0][1].get_or_create_model()
-    prepared = bind_loss(loss, partial(token_id_of, model_context), model.device)
+    bound_loss = bind_loss(loss, partial(token_id_of, model_context), model.device)
     bound_configs: dict[int, BoundConfig] = {}
     requests: dict[tuple[DerivedScalarType, PassType], ScalarRequest] = {}
     for dst, own_config in pairs:
         if id(own_config) not in bound_configs:
-            if own_config.get_or_create_model() is not model:
-                raise MisconfiguredError("All configurations of one call must be of the same model.")
-            layers = own_config.layer_indices
-            bound = BoundConfig(
-                own_config,
-                model,
-                tuple(range(model.config.n_layers)) if layers is None else tuple(sorted(layers)),
-                prepared,
-                tuple(ablations),
-            )
-            _check_bound(bound)
-            bound_configs[id(own_config)] = bound
+            bound_configs[id(own_config)] = _bound(own_config, model, bound_loss, tuple(ablations))
         for request in _requests_of(bound_configs[id(own_config)], dst):
             key = request.dst, request.pass_type
             if key in requests and requests[key].bound is not request.bound:
-                raise MisconfiguredError(f"{dst.value} was asked for with two configurations; derive one at a time.")
+                raise MisconfiguredError(
+                    f"{dst.value} was asked for with two configurations. Derive it in two separate calls."
+                )
             requests[key] = request
     return list(requests.values())
 
 
+def _bound(
+    config: DstConfig, model: Transformer, loss: BoundLoss | None, ablations: tuple[AblationSpec, ...]
+) -> BoundConfig:
+    """A configuration bound to its model, and checked."""
+    if config.get_or_create_model() is not model:
+        raise MisconfiguredError("All configurations of one call must have the same model.")
+    n_layers = model.config.n_layers
+    layers = range(n_layers) if config.layer_indices is None else config.layer_indices
+    checked = sorted(checked_layer(layer, n_layers, "layer_indices: the model") for layer in layers)
+    bound = BoundConfig(config, model, tuple(checked), loss, ablations)
+    check_bound(bound)
+    return bound
+
+
 def _pairs(
-    dsts: DstOrPair | Iterable[DstOrPair], config: DstConfig | None
+    dsts: DstOrPair | Iterable[DstOrPair], config: ConfigOrModel | None
 ) -> Iterator[tuple[DerivedScalarType, DstConfig]]:
-    if isinstance(dsts, str) or (isinstance(dsts, tuple) and len(dsts) == 2 and isinstance(dsts[1], DstConfig)):
-        dsts = [dsts]
+    if isinstance(dsts, str) or (isinstance(dsts, tuple) and len(dsts) == 2 and isinstance(dsts[1], ConfigOrModel)):
+        dsts = cast("list[DstOrPair]", [dsts])
     if not isinstance(dsts, Iterable):
-        raise InvalidRequestError(f"What to derive is one DerivedScalarType or several, not {dsts!r}.")
+        raise InvalidRequestError(f"dsts must be a DerivedScalarType or several, not {dsts!r}.")
+    configs: dict[int, DstConfig] = {}  # so that one model, or configuration, stays one
     for entry in dsts:
         dst, own_config = entry if isinstance(entry, tuple) and len(entry) == 2 else (entry, config)
         if own_config is None:
-            raise MissingSettingError("model_context", f"a model to derive {dst} from; give a config")
-        if not isinstance(own_config, DstConfig):
-            raise MisconfiguredError(
-                f"The configuration must be a DstConfig, not {type(own_config).__name__}; that of a loaded model is "
-                "DstConfig(model_context=model)."
-            )
-        if not isinstance(dst, str) or dst not in set(_DST):
-            raise UnknownNameError("derived scalar type", str(dst), _DST)
-        yield DerivedScalarType[dst.upper()], own_config
+            raise MissingSettingError("model_context", f"a model to derive {dst} from")
+        if id(own_config) not in configs:
+            configs[id(own_config)] = as_config(own_config)
+        yield derived_scalar_type_of(cast("DerivedScalarType | str", dst)), configs[id(own_config)]
 
 
 def _requests_of(bound: BoundConfig, dst: DerivedScalarType) -> Iterator[ScalarRequest]:
@@ -153,107 +135,5 @@ def _requests_of(bound: BoundConfig, dst: DerivedScalarType) -> Iterator[ScalarR
         pass_types.append(PassType.BACKWARD)
     for pass_type in pass_types:
         if dst.requires_grad_for_pass_type(pass_type):
-            _ = bound.start  # refused here if there is none
-        yield ScalarRequest(bound, dst, pass_type, _layers_of(bound, dst))
-
-
-def _layers_of(bound: BoundConfig, dst: DerivedScalarType) -> tuple[int | None, ...]:
-    if dst.has_no_layers:
-        return (None,)
-    if dst in _OF_THE_NODE:
-        return (bound.node_layer,)
-    if dst in _OF_THE_TRACED_LATENT:
-        if not bound.trace.node_type.is_autoencoder_latent:
-            raise MisconfiguredError(
-                f"{dst.value} is about a latent, and trace_config traces a {bound.trace.node_type.value}."
-            )
-        _check_place(bound, dst)
-        return (bound.trace.layer_index,)
-    if dst in _OF_ALL_LATENTS_OF_ONE_LAYER and len(bound.layers) != 1:
-        raise MisconfiguredError(
-            f"{dst.value} is about all latents of one layer: layer_indices must name that one, not "
-            f"{list(bound.layers)}."
-        )
-    if "AUTOENCODER" not in dst.name and dst not in _OF_ALL_LATENTS_OF_ONE_LAYER:
-        return bound.layers
-    _check_place(bound, dst)
-    context = bound.autoencoder_context(autoencoder_kind(dst))
-    if bound.config.layer_indices is None:
-        return tuple(layer for layer in bound.layers if layer in context.layer_indices)
-    for layer in bound.layers:
-        context.get_autoencoder(layer)  # refused here if there is none
-    return bound.layers
-
-
-def _check_place(bound: BoundConfig, dst: DerivedScalarType) -> None:
-    """Refuse types that are about autoencoders of another place than those given."""
-    node_type = bound.trace.node_type if dst in _OF_THE_TRACED_LATENT else autoencoder_kind(dst)
-    context = bound.autoencoder_context(node_type)
-    needed: str | None = None
-    if dst.name.startswith("ONLINE") and "AUTOENCODER_ERROR" in dst.name:
-        name = dst.name[: dst.name.index("_ERROR") + len("_ERROR")]
-        if error_place(context).name != name:
-            needed = f"those whose error is {name.lower()}"
-    elif dst is _DST.AUTOENCODER_LATENT_GRAD_WRT_MLP_POST_ACT_INPUT:
-        needed = None if context.dst is _DST.MLP_POST_ACT else "MLP_POST_ACT"
-    elif dst in _OF_THE_TRACED_LATENT | _OF_ALL_LATENTS_OF_ONE_LAYER:
-        is_residual = context.dst.shape_spec_per_token_sequence[1:] == (Dimension.RESIDUAL_STREAM_CHANNELS,)
-        needed = None if is_residual else "a place with the residual stream's channels"
-    if needed is not None:
-        raise AutoencoderMismatchError(f"{dst.value} needs autoencoders of {needed}; these are of {context.dst.value}.")
-
-
-def _check_bound(bound: BoundConfig) -> None:
-    """Refuse layers, components and ablations that the model does not have."""
-    config, n_layers = bound.config, bound.model.config.n_layers
-    for layer in bound.layers:
-        if not 0 <= layer < n_layers:
-            raise InvalidRequestError(f"layer_indices holds {layer}; the model has layers 0 to {n_layers - 1}.")
-    named: list[NodeIndex | ActivationIndex | None] = [trace.node_index for trace in _traces(config)]
-    named += [config.node_index_for_attribution, config.activation_index_for_fake_grad]
-    named += [config.node_index_for_attention_write]
-    named += [ablation.index for ablation in bound.ablations]
-    for index in named:
-        if index is not None:
-            index.check_against(n_layers, partial(_size_of, bound, index))
-    if config.trace_config is not None:
-        check_trace(config.trace_config, has_loss=bound.loss is not None)
-    if config.node_index_for_attribution is not None:
-        check_node(config.node_index_for_attribution)
-    for ablation in bound.ablations:
-        _check_ablation(bound, ablation.index)
-
-
-def _traces(config: DstConfig) -> Iterator[TraceConfig]:
-    """The trace, the one downstream of it, and so on."""
-    trace = config.trace_config
-    while trace is not None:
-        yield trace
-        trace = trace.downstream_trace_config
-
-
-def _size_of(bound: BoundConfig, index: NodeIndex | ActivationIndex, dimension: Dimension) -> int | None:
-    """How long an axis is that an index is about; None where the prompt decides it."""
-    if dimension is not Dimension.AUTOENCODER_LATENTS:
-        return bound.model.config.size_of(dimension)
-    node_type = index.node_type if isinstance(index, NodeIndex) else kind_of_place(index.activation_location_type)
-    return bound.autoencoder(node_type, index.layer_index).n_latents
-
-
-def _check_ablation(bound: BoundConfig, index: ActivationIndex) -> None:
-    """Refuse what cannot be overwritten: places of autoencoders that are not there, gradients that are not computed."""
-    place = index.activation_location_type
-    located = place, index.layer_index
-    if place.is_online_autoencoder_place:
-        kind = kind_of_place(place)
-        bound.autoencoder(kind, index.layer_index)
-        if "ERROR" in place.name and error_place(bound.autoencoder_context(kind)) is not place:
-            raise AutoencoderMismatchError(
-                f"{place.value} is not a place of autoencoders of {bound.autoencoder_context(kind).dst.value}."
-            )
-        located = bound.autoencoder_place(kind, index.layer_index)
-    if index.pass_type is PassType.BACKWARD and not bound.has_gradient(*located):
-        raise NothingToDifferentiateError(
-            f"The gradient at {place.value} of layer {index.layer_index} cannot be overwritten: the backward pass "
-            "starts before it."
-        )
+            _ = bound.start  # raises if there is nothing to differentiate
+        yield ScalarRequest(bound, dst, pass_type, layers_of_scalar(bound, dst))

@@ -1,9 +1,10 @@
-"""The order in which things happen along the residual stream, which says what is upstream of what.
+"""The order of events along the residual stream, which decides what is upstream of what.
 
-Every place has a position, an integer: -1 for the embedding, then five a layer (end of the previous layer < attention <
-after attention < MLP < end of the layer). The end of a layer is upstream of what the next layer reads, though the two
-are the same tensor. A component reads at the position of `Block.attention_reads_from` or `Block.mlp_reads_from`: in
-families whose MLP reads beside attention, the attention of the same layer is therefore not upstream of the MLP.
+Every place has a position, an integer: -1 for the embedding, then five for each layer (end of the previous layer <
+attention < after attention < MLP < end of the layer). The end of a layer is upstream of what the next layer reads,
+although the two are the same tensor. A component reads at the position of `Block.attention_reads_from` or
+`Block.mlp_reads_from`. So in families whose MLP runs in parallel with attention, the attention of the same layer is not
+upstream of the MLP.
 """
 
 from neuron_explainer.models.hooks.recording import PlaceAndLayer
@@ -16,7 +17,7 @@ _OFFSET = {location: offset for offset, location in enumerate(LocationWithinLaye
 
 
 def position_in(location: LocationWithinLayer, layer: int) -> int:
-    """The position of a location of a layer."""
+    """The position of a location in a layer."""
     return len(_OFFSET) * layer + _OFFSET[location]
 
 
@@ -26,7 +27,7 @@ def end_position(n_layers: int) -> int:
 
 
 def position_of_place(place: ActivationLocationType, layer: int | None, n_layers: int) -> int:
-    """The position of a place; those after the last layer (final norm, logits) come after everything."""
+    """The position of a place; places after the last layer (final norm, logits) come after all others."""
     if place is ActivationLocationType.RESID_POST_EMBEDDING:
         return EMBEDDING_POSITION
     location = place.location_within_layer
@@ -36,14 +37,14 @@ def position_of_place(place: ActivationLocationType, layer: int | None, n_layers
 
 
 def read_location(block: Block, location: LocationWithinLayer) -> PlaceAndLayer:
-    """The place and layer of the residual stream that a layer's attention or MLP reads."""
+    """The residual-stream place, with its layer, that a layer's attention or MLP reads."""
     return block.mlp_reads_from if location is LocationWithinLayer.MLP else block.attention_reads_from
 
 
 def read_position(block: Block, location: LocationWithinLayer) -> int:
-    """The position of the residual stream that a layer's attention or MLP reads.
+    """The position at which a layer's attention or MLP reads the residual stream.
 
-    What writes before it is upstream; the embedding, which writes at -1, is upstream of everything.
+    Whatever writes before it is upstream. The embedding, which writes at -1, is upstream of everything.
     """
     place, _ = read_location(block, location)
     is_after_attention = place is ActivationLocationType.RESID_POST_ATTN

@@ -13,6 +13,7 @@ from neuron_explainer.activations.derived_scalars.engine.bound_config import Bou
 from neuron_explainer.activations.derived_scalars.engine.positions import component_of, pair_of, position_or_all
 from neuron_explainer.activations.derived_scalars.indexing import AttentionTraceType, PreOrPostAct
 from neuron_explainer.errors import NothingToDifferentiateError
+from neuron_explainer.models.layers.post_norm import PostNorm
 from neuron_explainer.vocabulary.nodes import NodeType
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def residuals_needed(bound: BoundConfig, trace: TraceConfig) -> list[PlaceAndLayer]:
-    """The places of the residual stream that a traced activation and, for V, what it is projected on, start from."""
+    """The residual-stream places that a traced activation and, for V, what it is projected on are computed from."""
     places = [bound.start_of(trace).residual]
     if trace.attention_trace_type is AttentionTraceType.V:
         downstream = trace.downstream_trace_config
@@ -42,8 +43,8 @@ def traced_activation(
     """The traced activation of each prompt, as a function of the residual stream before its component.
 
     Args:
-        bound: the request.
-        trace: which activation; a whole axis of tokens means the sum over them.
+        bound: the configuration.
+        trace: the traced activation; a whole axis of tokens means the sum over them.
         resid: the residual stream at `bound.start_of(trace).residual`.
         lengths: how many real tokens each prompt has.
         residual_at: the recorded residual stream at the other places of `residuals_needed`.
@@ -93,9 +94,8 @@ def _head(
         prob = logits[:, token, :, head].softmax(dim=-1)[:, attended_to]
         if block.attention_post_norm is not None:
             summed = recompute.weighted_sum_of_values(block, resid, detach)
-            norm = block.attention_post_norm
-            factor = norm.effective_gain / norm.scale(block.attention.output(summed))
-            direction = direction * factor[:, token].to(direction.dtype)
+            post_norm = PostNorm.at(block.attention_post_norm, block.attention.output, summed)
+            direction = direction * post_norm.factor[:, token]
     # Only the value passes gradient: the scale of the LayerNorm before it is held constant, whatever the trace says.
     values = recompute.values(block, resid, detach_scale=True)[:, attended_to, head]
     write = values @ block.attention.output_by_head()[head]
@@ -105,7 +105,7 @@ def _head(
 def _value_direction(
     bound: BoundConfig, trace: TraceConfig, lengths: Tensor, residual_at: Callable[[PlaceAndLayer], Tensor]
 ) -> Float[Tensor, "batch tokens d_model"]:
-    """What a head's write is projected on: the residual gradient of the downstream activation, or of the loss."""
+    """What a head's write is projected on: the residual gradient of the downstream activation, or else of the loss."""
     if trace.downstream_trace_config is not None:
         _, direction = gradient_of_trace(bound, trace.downstream_trace_config, lengths, residual_at)
         return direction
@@ -137,18 +137,18 @@ def value_of_trace(
     lengths: Int[Tensor, " batch"],
     residual_at: Callable[[PlaceAndLayer], Tensor],
 ) -> tuple[Float[Tensor, " batch"], None]:
-    """The traced activation of each prompt, and no gradient."""
+    """The traced activation of each prompt, without its gradient."""
     resid = residual_at(bound.start_of(trace).residual)
     with torch.no_grad():
         return traced_activation(bound, trace, resid, lengths, residual_at), None
 
 
 def check_trace(trace: TraceConfig, has_loss: bool) -> None:
-    """Refuse traces that name no single pair of tokens, or a value's that are directed at nothing.
+    """Refuse traces that cannot be computed.
 
     Raises:
-        InvalidRequestError: a head is traced at a whole axis of tokens, or at a pair of which the later is attended to.
-        NothingToDifferentiateError: a head's value is traced, with neither a downstream activation nor a loss.
+        InvalidRequestError: a head is traced at a whole axis of tokens, or attends to a later token.
+        NothingToDifferentiateError: a head's value is traced, but there is neither a downstream activation nor a loss.
     """
     if trace.node_type is NodeType.ATTENTION_HEAD:
         pair_of(trace)
@@ -156,6 +156,6 @@ def check_trace(trace: TraceConfig, has_loss: bool) -> None:
         check_trace(trace.downstream_trace_config, has_loss)
     elif trace.attention_trace_type is AttentionTraceType.V and not has_loss:
         raise NothingToDifferentiateError(
-            "A trace through a head's value (V) is projected on what lies downstream: give a downstream_trace_config "
+            "A trace through a head's value (V) is projected on what lies downstream. Give a downstream_trace_config "
             "or a loss."
         )

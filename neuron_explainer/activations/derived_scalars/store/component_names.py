@@ -1,4 +1,4 @@
-"""What people call a number of a derived scalar: `MLP 3:17 at " the"`, `head 5:1 from " it" to " cat"`."""
+"""Display names for entries of derived scalars: `MLP 3:17 at " the"`, `head 5:1 from " it" to " cat"`."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from neuron_explainer.activations.derived_scalars.indexing import DerivedScalarI
 from neuron_explainer.vocabulary.dimensions import Dimension
 from neuron_explainer.vocabulary.nodes import LocationWithinLayer, NodeType
 
-_NODE_NAMES: dict[NodeType, str] = {
+_NAME_OF_NODE_TYPE: dict[NodeType, str] = {
     NodeType.ATTENTION_HEAD: "head",
     NodeType.QK_CHANNEL: "head",
     NodeType.V_CHANNEL: "head",
@@ -26,23 +26,22 @@ _NODE_NAMES: dict[NodeType, str] = {
     NodeType.TOKEN: "embedding",
     NodeType.VOCAB_TOKEN: "vocabulary token",
 }
-_LAYER_NAMES: dict[LocationWithinLayer | None, str] = {
+_NAME_OF_LOCATION: dict[LocationWithinLayer | None, str] = {
     LocationWithinLayer.ATTN: "attention layer",
     LocationWithinLayer.MLP: "MLP layer",
     LocationWithinLayer.RESID_POST_ATTN: "residual stream after attention",
     LocationWithinLayer.END_OF_LAYER: "residual stream after MLP",
 }
-_TOKEN_AXES = (Dimension.SEQUENCE_TOKENS, Dimension.ATTENDED_TO_SEQUENCE_TOKENS, Dimension.SEQUENCE_TOKEN_PAIRS)
 
 
 @dataclass(frozen=True)
 class TokensAndComponents:
-    """Where one number of a derived scalar is.
+    """The position of one number of a derived scalar, as tokens and components.
 
     Attributes:
-        token: the token's position, the later one of a pair; None if the index names all of them.
-        attended_to: the other token of a pair.
-        components: the positions on the remaining axes, a component's number among them.
+        token: the token's position, for a pair the token attended from; None if the index names all tokens.
+        attended_to: for a pair, the position of the token attended to.
+        components: the positions on the other axes, such as a neuron's number.
     """
 
     token: int | None
@@ -51,7 +50,7 @@ class TokensAndComponents:
 
 
 def tokens_and_components(index: DerivedScalarIndex) -> TokensAndComponents:
-    """An index's tokens, and the rest of it; a flattened pair becomes its two tokens."""
+    """An index as tokens and components. A flattened pair becomes its two tokens."""
     token: int | None = None
     attended_to: int | None = None
     components: list[TensorIndex] = []
@@ -69,13 +68,13 @@ def tokens_and_components(index: DerivedScalarIndex) -> TokensAndComponents:
 
 
 def component_name(index: DerivedScalarIndex) -> str:
-    """The component without its token: `MLP 3:17`, `head 5:1`, `embedding`."""
+    """The display name of a component, without its token: `MLP 3:17`, `head 5:1`, `embedding`."""
     node_type, dst = index.dst.node_type, index.dst
-    name = _NODE_NAMES[node_type]
+    name = _NAME_OF_NODE_TYPE[node_type]
     layer = "" if index.layer_index is None else str(index.layer_index)
     components = tokens_and_components(index).components
     if node_type is NodeType.LAYER:
-        return f"{_LAYER_NAMES.get(dst.location_within_layer, name)} {layer}".strip()
+        return f"{_NAME_OF_LOCATION.get(dst.location_within_layer, name)} {layer}".strip()
     if node_type is NodeType.TOKEN:
         return name
     first, *others = ["all" if not isinstance(component, int) else str(component) for component in components]
@@ -84,7 +83,7 @@ def component_name(index: DerivedScalarIndex) -> str:
 
 
 def index_name(index: DerivedScalarIndex, tokens: Sequence[str]) -> str:
-    """The component and its token or tokens, which are quoted as they are: `MLP 3:17 at " the"`."""
+    """The display name of a component with its token or tokens in quotation marks: `MLP 3:17 at " the"`."""
     position = tokens_and_components(index)
     name = component_name(index)
     has_pair = any(

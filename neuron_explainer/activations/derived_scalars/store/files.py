@@ -1,4 +1,4 @@
-"""A DerivedScalarStore on disk: one safetensors file, whose header holds the rest as JSON."""
+"""A DerivedScalarStore on disk: one safetensors file. Its header holds everything but the tensors, as JSON."""
 
 import json
 import os
@@ -10,6 +10,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from neuron_explainer.activations.derived_scalars.store.shapes import Tensors
 from neuron_explainer.errors import MalformedStoreError, MissingFileError
 from neuron_explainer.storage.atomic import write_bytes_atomically
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
@@ -17,11 +18,10 @@ from neuron_explainer.vocabulary.nodes import PassType
 from neuron_explainer.vocabulary.parsing import derived_scalar_type_of
 
 _FORMAT = "neuron_explainer derived scalars 1"
-Tensors = Mapping[tuple[DerivedScalarType, PassType], Mapping[int | None, Tensor]]
 
 
 def write_store(path: str | os.PathLike[str], tensors: Tensors, metadata: Mapping[str, Any]) -> None:
-    """Write the tensors, and `metadata` (JSON values), to a file that is either wholly there or as it was."""
+    """Write the tensors and `metadata` (JSON values) to a file, which is replaced as a whole or left as it was."""
     named: dict[str, Tensor] = {}
     memory: set[int] = set()
     for (dst, pass_type), by_layer in tensors.items():
@@ -31,17 +31,17 @@ def write_store(path: str | os.PathLike[str], tensors: Tensors, metadata: Mappin
                 content = content.clone()
             memory.add(content.data_ptr())
             named[f"{dst.value}|{pass_type.value}|{'none' if layer_index is None else layer_index}"] = content
-    # safetensors sorts tensors by name; what was asked for first is to come first again
+    # safetensors sorts tensors by name; this keeps the order in which they were derived
     header = {"format": _FORMAT, "metadata": json.dumps(metadata), "order": json.dumps(list(named))}
     write_bytes_atomically(path, save(named, metadata=header))
 
 
 def read_store(path: str | os.PathLike[str], device: torch.device | str) -> tuple[Tensors, dict[str, Any]]:
-    """What `write_store` wrote.
+    """Read what `write_store` wrote.
 
     Raises:
-        MissingFileError: there is no such file.
-        MalformedStoreError: it is no such file, or is damaged.
+        MissingFileError: the file does not exist.
+        MalformedStoreError: it is another kind of file, or is damaged.
     """
     if not os.path.isfile(path):
         raise MissingFileError(os.fspath(path))
@@ -61,5 +61,5 @@ def read_store(path: str | os.PathLike[str], device: torch.device | str) -> tupl
             raise
         raise MalformedStoreError(os.fspath(path), str(error)) from error
     if not isinstance(metadata, dict):
-        raise MalformedStoreError(os.fspath(path), "its metadata is no JSON object")
+        raise MalformedStoreError(os.fspath(path), "its metadata is not a JSON object")
     return tensors, metadata

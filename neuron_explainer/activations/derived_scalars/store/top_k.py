@@ -1,8 +1,8 @@
-"""The k largest of many numbers in many tensors, without sorting or copying them.
+"""The k largest numbers in many tensors, without sorting or copying the tensors.
 
-Each of the k largest numbers lies in a row (a position of the first axis) whose largest number is among the k largest
-such. So every tensor is read once, for its rows' largest numbers, and then only k rows are looked into. Masked numbers
-(-inf) and NaN never rank.
+A row is a position of the first axis. Each of the k largest numbers lies in one of the k rows with the largest maxima.
+So each tensor is read once, for the maxima of its rows, and then only k rows are searched. Masked numbers (-inf) and
+NaN are left out.
 """
 
 from collections.abc import Sequence
@@ -18,10 +18,10 @@ class Ranked:
     """The k largest (or smallest) numbers, best first.
 
     Attributes:
-        values: them.
-        tensor: which of the tensors each is in.
-        row: the position on its first axis.
-        column: the position on its other axes, flattened.
+        values: the numbers.
+        tensor: for each, which tensor it is in.
+        row: for each, its position on the first axis.
+        column: for each, its position on the other axes, flattened.
     """
 
     values: Float[Tensor, " k"]
@@ -31,11 +31,11 @@ class Ranked:
 
 
 def top_k(tensors: Sequence[Float[Tensor, "..."]], k: int, largest: bool = True) -> Ranked:
-    """The k largest numbers of all the tensors together, or the smallest; fewer if there are fewer.
+    """The k largest (or smallest) numbers of all tensors together; fewer if there are fewer.
 
     Args:
-        tensors: of any shapes with at least one axis and one number, on one device; at least one.
-        k: how many.
+        tensors: at least one; of any shapes with at least one axis and one number, on one device.
+        k: how many numbers.
         largest: False for the smallest.
     """
     device = tensors[0].device
@@ -68,7 +68,7 @@ def _without_masked(tensor: Tensor, largest: bool) -> Tensor:
 
 
 def _row_extremes(tensor: Tensor, largest: bool) -> Tensor:
-    """Each row's largest (or smallest) number that is neither NaN nor masked; rows without any get the worst."""
+    """Each row's largest (or smallest) number that is neither NaN nor masked; infinity of the wrong sign if none is."""
 
     def reduce(content: Tensor) -> Tensor:
         axes = tuple(range(1, content.ndim))

@@ -1,4 +1,4 @@
-"""What a sequence's activations are counted by: its tokens, or its token pairs."""
+"""Whether a scalar has one number for each token or for each token pair of a sequence. Such a number is an entry."""
 
 from enum import StrEnum
 
@@ -7,32 +7,35 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 
-class Entries(StrEnum):
-    """The axis before the components. Token pairs are the flattened lower triangle, pair (f, t) at f(f+1)/2 + t."""
+class EntryKind(StrEnum):
+    """What the entries of a sequence are: tokens, or token pairs.
+
+    Token pairs are a flattened lower triangle: the pair (from f, to t), with t <= f, is entry f(f + 1)/2 + t.
+    """
 
     TOKENS = "tokens"
     TOKEN_PAIRS = "token_pairs"
 
     def of_tokens(self, n_tokens: int) -> int:
         """How many entries a sequence of `n_tokens` has."""
-        return n_tokens if self is Entries.TOKENS else n_tokens * (n_tokens + 1) // 2
+        return n_tokens if self is EntryKind.TOKENS else n_tokens * (n_tokens + 1) // 2
 
     def counts(self, n_tokens: Int64[Tensor, " sequences"]) -> Int64[Tensor, " sequences"]:
-        """How many entries each of several sequences has; they are the first ones of a padded row."""
-        return n_tokens if self is Entries.TOKENS else n_tokens * (n_tokens + 1) // 2
+        """How many entries each sequence has. They come first in a padded row."""
+        return n_tokens if self is EntryKind.TOKENS else n_tokens * (n_tokens + 1) // 2
 
     def counted(
         self, n_tokens: Int64[Tensor, " sequences"], width: int, skip_first_token: bool
     ) -> Bool[Tensor, "sequences {self.of_tokens(width)}"]:
         """Which entries of sequences padded to `width` tokens count.
 
-        Not the padding; and, where a token was put before every sequence, neither that token nor any pair that attends
-        to it: a model's activations there are extreme and say nothing about text.
+        Padding does not count. With `skip_first_token`, neither does the first token nor any pair that attends to it:
+        the first is then a beginning-of-sequence token, where activations are extreme and say nothing about text.
         """
         device = n_tokens.device
         counted = torch.arange(self.of_tokens(width), device=device) < self.counts(n_tokens)[:, None]
         if skip_first_token:
-            if self is Entries.TOKENS:
+            if self is EntryKind.TOKENS:
                 counted[:, 0] = False
             else:
                 rows = torch.arange(width, device=device)
@@ -43,6 +46,6 @@ class Entries(StrEnum):
 def flattened_lower_triangle(
     values: Float[Tensor, "sequences tokens tokens components"],
 ) -> Float[Tensor, "sequences pairs components"]:
-    """A (from, to) plane as token pairs."""
+    """Squares of (from, to) as token pairs."""
     row, column = torch.tril_indices(values.shape[1], values.shape[2], device=values.device)
     return values[:, row, column]

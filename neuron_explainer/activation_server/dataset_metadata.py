@@ -1,0 +1,65 @@
+"""One entry of the registry of neuron datasets."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
+from neuron_explainer.vocabulary.parsing import derived_scalar_type_of
+
+
+@dataclass(frozen=True)
+class NeuronDatasetMetadata:
+    """One neuron dataset.
+
+    Attributes:
+        short_name: its name in notebooks. Datasets of one model with different derived scalar types may share it.
+        derived_scalar_type: the type of its activations, or the type's name.
+        user_visible_name: a title for people.
+        neuron_dataset_path: an http(s) address or a local folder, with or without a slash at its end.
+        n_layers: how many layers it has; None: read from the dataset when needed.
+        n_components: how many neurons, heads or latents each layer has; None: likewise.
+        explanations_path: the address or folder of explanations of its components; None if unknown.
+
+    Raises:
+        UnknownNameError: the derived scalar type is unknown.
+    """
+
+    short_name: str
+    derived_scalar_type: DerivedScalarType
+    user_visible_name: str
+    neuron_dataset_path: str
+    n_layers: int | None = None
+    n_components: int | None = None
+    explanations_path: str | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "derived_scalar_type", derived_scalar_type_of(self.derived_scalar_type))
+
+    @property
+    def key(self) -> tuple[str, DerivedScalarType]:
+        """Its key in the registry."""
+        return self.short_name, self.derived_scalar_type
+
+    @property
+    def layout(self) -> str:
+        """ "packed", or "json" for one file per neuron."""
+        return "packed" if self._is_packed() else "json"
+
+    def size(self) -> tuple[int | None, int | None]:
+        """The number of layers, and of components per layer; None if unknown.
+
+        Raises:
+            MissingFileError, MalformedDatasetError: the packed dataset at the path cannot be read.
+        """
+        if None in (self.n_layers, self.n_components) and self._is_packed():
+            from neuron_explainer.activations.packed.dataset import open_packed_dataset
+
+            info = open_packed_dataset(self.neuron_dataset_path).info
+            return info.n_layers, info.n_components
+        return self.n_layers, self.n_components
+
+    def _is_packed(self) -> bool:
+        from neuron_explainer.activations.packed.layout import INFO_FILE_NAME
+
+        path = self.neuron_dataset_path
+        return "://" not in path and (Path(path) / INFO_FILE_NAME).is_file()

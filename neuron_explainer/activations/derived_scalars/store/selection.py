@@ -1,0 +1,81 @@
+"""Choose tensors of a DerivedScalarStore by derived scalar type, layer and pass."""
+
+from collections.abc import Iterable
+from typing import SupportsIndex
+
+from torch import Tensor
+
+from neuron_explainer.activations.derived_scalars.store.shapes import Tensors
+from neuron_explainer.errors import InvalidRequestError, NotDerivedError
+from neuron_explainer.vocabulary.checks import whole_number
+from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
+from neuron_explainer.vocabulary.nodes import PassType
+from neuron_explainer.vocabulary.parsing import derived_scalar_type_of, member_of
+
+DstOrName = DerivedScalarType | str
+"""A derived scalar type, its name or its value."""
+Layers = SupportsIndex | Iterable[SupportsIndex | None]
+"""One layer or several; None stands for scalars without layers."""
+
+
+def tensors_by_layer(tensors: Tensors, dst: DstOrName, pass_type: PassType | str) -> dict[int | None, Tensor]:
+    """The tensors of one derived scalar and pass.
+
+    Raises:
+        NotDerivedError: it was not derived.
+        UnknownNameError: the type or the pass does not exist.
+    """
+    key = (derived_scalar_type_of(dst), member_of(PassType, pass_type, "pass type"))
+    if key not in tensors:
+        choices = [f"{derived.value} ({derived_pass.value})" for derived, derived_pass in tensors]
+        raise NotDerivedError("result", f"{key[0].value} ({key[1].value})", choices)
+    return dict(tensors[key])
+
+
+def selected(
+    tensors: Tensors, dsts: DstOrName | Iterable[DstOrName] | None, layers: Layers | None, pass_type: PassType
+) -> list[tuple[DerivedScalarType, int | None, Tensor]]:
+    """The tensors of some derived scalars (None: all) in some layers (None: all), with their type and layer.
+
+    Raises:
+        NotDerivedError: one of `dsts`, or of `layers`, was not derived.
+    """
+    if dsts is None:
+        dsts = [dst for dst, derived_pass in tensors if derived_pass is pass_type]
+    elif isinstance(dsts, str):
+        dsts = [dsts]
+    wanted = None if layers is None else as_layers(layers)
+    chosen = [
+        (derived_scalar_type_of(dst), layer_index, tensor)
+        for dst in dsts
+        for layer_index, tensor in tensors_by_layer(tensors, dst, pass_type).items()
+        if (wanted is None or layer_index in wanted) and tensor.numel()
+    ]
+    missing = (wanted or set()) - {layer_index for _, layer_index, _ in chosen}
+    if missing or not chosen:
+        derived = {layer_index for by_layer in tensors.values() for layer_index in by_layer}
+        asked = ", ".join(map(str, sorted(missing, key=str))) or "with values"
+        raise NotDerivedError.of_layer(
+            "the store", asked, sorted(derived, key=lambda layer: -1 if layer is None else layer)
+        )
+    return chosen
+
+
+def as_layers(layers: Layers) -> set[int | None]:
+    """One layer or several as plain ints.
+
+    Raises:
+        InvalidRequestError: one of them is neither a whole number nor None.
+    """
+    one = whole_number(layers)
+    if one is not None:
+        return {one}
+    if not isinstance(layers, Iterable):
+        raise InvalidRequestError(f"layers must be a layer or several, not {layers!r}.")
+    numbers: set[int | None] = set()
+    for layer in layers:
+        number = None if layer is None else whole_number(layer)
+        if number is None and layer is not None:
+            raise InvalidRequestError(f"layers holds {layer!r}. Give whole numbers; None stands for no layer.")
+        numbers.add(number)
+    return numbers

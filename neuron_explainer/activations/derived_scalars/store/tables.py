@@ -1,0 +1,52 @@
+"""A DerivedScalarStore as a pandas DataFrame."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from neuron_explainer.activations.derived_scalars.indexing import DerivedScalarIndex
+from neuron_explainer.activations.derived_scalars.store.component_names import (
+    component_name,
+    index_name,
+    tokens_and_components,
+)
+
+if TYPE_CHECKING:
+    import pandas
+
+COLUMNS = (
+    "name",
+    "value",
+    "derived_scalar",
+    "layer",
+    "component",
+    "token_index",
+    "token",
+    "attended_to_index",
+    "attended_to",
+)
+_WHOLE_NUMBERS = ("layer", "token_index", "attended_to_index")
+
+
+def table_of(
+    values: Sequence[float], indices: Sequence[DerivedScalarIndex], tokens: Sequence[str]
+) -> "pandas.DataFrame":
+    """One row for each number, with its display name and tokens; what does not apply is missing (NA)."""
+    import pandas
+
+    rows = [_row(value, index, tokens) for value, index in zip(values, indices, strict=True)]
+    return pandas.DataFrame(rows, columns=list(COLUMNS)).astype(dict.fromkeys(_WHOLE_NUMBERS, "Int64"))
+
+
+def _row(value: float, index: DerivedScalarIndex, tokens: Sequence[str]) -> dict[str, object]:
+    position = tokens_and_components(index)
+    return {
+        "name": index_name(index, tokens),
+        "value": value,
+        "derived_scalar": index.dst.value,
+        "layer": index.layer_index,
+        "component": component_name(index),
+        "token_index": position.token,
+        "token": None if position.token is None else tokens[position.token],
+        "attended_to_index": position.attended_to,
+        "attended_to": None if position.attended_to is None else tokens[position.attended_to],
+    }

@@ -1,0 +1,55 @@
+"""How a record's examples are divided into splits: to explain a neuron from, to calibrate, to choose and to score."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from neuron_explainer.activations.activation_records import ActivationRecord
+from neuron_explainer.errors import InvalidRequestError
+
+TOP_SPLITS = ("train", "calibration", "valid", "test")
+RANDOM_SPLITS = ("calibration", "valid", "test")
+
+
+@dataclass(frozen=True)
+class ActivationRecordSliceParams:
+    """How large the splits of a record's examples are.
+
+    Attributes:
+        n_examples_per_split: how many top examples, and how many random examples, each split takes; None: as many as
+            possible with all splits of one size.
+    """
+
+    n_examples_per_split: int | None = None
+
+
+def split_of(
+    top: Sequence[ActivationRecord],
+    random: Sequence[ActivationRecord],
+    split: str,
+    params: ActivationRecordSliceParams | None,
+) -> list[ActivationRecord]:
+    """One split: its share of the top examples, then its share of the random ones ("train" has none).
+
+    Raises:
+        InvalidRequestError: the record has too few examples for splits of the size that `params` asks for.
+    """
+    size = params.n_examples_per_split if params is not None else None
+    chosen = _every_nth(top, TOP_SPLITS, split, size, "top")
+    if split in RANDOM_SPLITS:
+        chosen += _every_nth(random, RANDOM_SPLITS, split, size, "random")
+    return chosen
+
+
+def _every_nth(
+    examples: Sequence[ActivationRecord], splits: Sequence[str], split: str, size: int | None, kind: str
+) -> list[ActivationRecord]:
+    """A split's interleaved share of the examples; a remainder that does not divide evenly is in no split."""
+    stride = len(splits)
+    if size is None:
+        size = len(examples) // stride
+    if size < 0 or size * stride > len(examples):
+        raise InvalidRequestError(
+            f"{stride} splits of {size} {kind} examples were asked for, but there are {len(examples)} {kind} examples. "
+            f"Choose n_examples_per_split from 0 to {len(examples) // stride}."
+        )
+    return list(examples[splits.index(split) : size * stride : stride])

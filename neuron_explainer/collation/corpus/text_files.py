@@ -1,0 +1,155 @@
+"""Texts from files: plain text, JSON lines and Parquet."""
+
+import gzip
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from neuron_explainer.errors import BadDocumentError, InvalidRequestError, MissingFileError, MissingPackageError
+
+LONGEST_TEXT = 1 << 20
+"""A plain text file with more characters than this is read as several texts, each of which ends at a line's end."""
+
+_FILE_SUFFIXES = (".txt", ".jsonl", ".parquet", ".txt.gz", ".jsonl.gz")
+
+
+@dataclass(frozen=True)
+class Text:
+    """One text, and where it comes from."""
+
+    content: str
+    where: str
+
+
+def is_file_name(text: str) -> bool:
+    """Whether a string is a file name rather than a text: one line that ends in a known suffix."""
+    return text.endswith(_FILE_SUFFIXES) and "\n" not in text and len(text) < 4096
+
+
+def files_of(path: Path) -> list[Path]:
+    """The text files that a path means: the file, or the files of the folder in the order of their names.
+
+    Raises:
+        MissingFileError: the file does not exist, or the folder has no text files.
+        InvalidRequestError: the file's suffix is unknown.
+    """
+    if path.is_dir():
+        files = sorted(file for file in path.iterdir() if file.name.endswith(_FILE_SUFFIXES))
+        if not files:
+            raise MissingFileError(str(path), f"the folder has no file that ends in {', '.join(_FILE_SUFFIXES)}")
+        return files
+    if not path.is_file():
+        raise MissingFileError(
+            str(path), "the file does not exist (a one-line string that ends in a text file's suffix is a file name)"
+        )
+    if not path.name.endswith(_FILE_SUFFIXES):
+        raise InvalidRequestError(
+            f"{path} is not a text file. Give a file whose name ends in {', '.join(_FILE_SUFFIXES)}."
+        )
+    return [path]
+
+
+def texts_of_file(path: Path, text_field: str) -> Iterator[Text]:
+    """The texts of one file in order; empty ones are left out.
+
+    Raises:
+        BadDocumentError: a text cannot be read; raised when its turn comes.
+        InvalidRequestError: a Parquet file has no column `text_field`.
+        MissingPackageError: pyarrow, which reads Parquet files, is not installed.
+    """
+    name = path.name.removesuffix(".gz")
+    if name.endswith(".parquet"):
+        yield from _of_parquet(path, text_field)
+        return
+    opener = gzip.open if path.name.endswith(".gz") else open
+    with opener(path, "rb") as file:
+        try:
+            yield from (_of_lines(file, path, text_field) if name.endswith(".jsonl") else _of_plain(file, path))
+        except (EOFError, gzip.BadGzipFile) as error:
+            raise BadDocumentError(str(path), f"the gzip file is damaged ({error})") from None
+
+
+def content_of(content: object, where: str) -> str:
+    """`content`, if it is a string that can be encoded.
+
+    Raises:
+        BadDocumentError: it is not.
+    """
+    if not isinstance(content, str):
+        raise BadDocumentError(where, f"it is of type {type(content).__name__}, not a string")
+    try:
+        content.encode()
+    except UnicodeEncodeError as error:
+        raise BadDocumentError(where, f"it has half a surrogate pair at character {error.start}") from None
+    return content
+
+
+def field_of(item: Mapping[Any, Any], text_field: str, where: str) -> object:
+    """A record's text field.
+
+    Raises:
+        BadDocumentError: it has no such field.
+    """
+    if text_field not in item:
+        raise BadDocumentError(where, f"it has no field {text_field!r}; its fields: {', '.join(map(repr, item))}")
+    return item[text_field]
+
+
+def _of_plain(file: Iterable[bytes], path: Path) -> Iterator[Text]:
+    lines: list[str] = []
+    length = 0
+    first_line = 1
+    for number, line in enumerate(file, start=1):
+        lines.append(_decoded(line, f"{path}, line {number}"))
+        length += len(lines[-1])
+        if length >= LONGEST_TEXT:
+            yield Text("".join(lines), f"{path}, from line {first_line}")
+            lines, length, first_line = [], 0, number + 1
+    if length:
+        yield Text("".join(lines), f"{path}, from line {first_line}")
+
+
+def _of_lines(file: Iterable[bytes], path: Path, text_field: str) -> Iterator[Text]:
+    for number, line in enumerate(file, start=1):
+        where = f"{path}, line {number}"
+        encoded = _decoded(line, where)
+        if not encoded.strip():
+            continue
+        try:
+            item = json.loads(encoded)
+        except (json.JSONDecodeError, RecursionError) as error:
+            raise BadDocumentError(where, f"it is not valid JSON ({error})") from None
+        content = content_of(field_of(item, text_field, where) if isinstance(item, dict) else item, where)
+        if content:
+            yield Text(content, where)
+
+
+def _of_parquet(path: Path, text_field: str) -> Iterator[Text]:
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError:
+        raise MissingPackageError("pyarrow", "collate", f"{path} is a Parquet file") from None
+    try:
+        table = pyarrow.parquet.ParquetFile(path)
+        if text_field not in table.schema_arrow.names:
+            columns = ", ".join(map(repr, table.schema_arrow.names))
+            raise InvalidRequestError(f"{path} has no column {text_field!r}. Set text_field to one of: {columns}.")
+        row = 0
+        for batch in table.iter_batches(batch_size=64, columns=[text_field]):
+            for value in batch.column(0).to_pylist():
+                where = f"{path}, row {row}"
+                if content := content_of(value, where):
+                    yield Text(content, where)
+                row += 1
+    except pyarrow.ArrowException as error:
+        raise BadDocumentError(str(path), f"the Parquet file is damaged ({error})") from None
+
+
+def _decoded(line: bytes, where: str) -> str:
+    try:
+        return line.decode()
+    except UnicodeDecodeError as error:
+        raise BadDocumentError(where, f"it is not UTF-8 at byte {error.start} of the line") from None

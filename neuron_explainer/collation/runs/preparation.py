@@ -1,0 +1,127 @@
+"""From a caller's model, texts and settings to a job."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from neuron_explainer.collation.corpus.texts import n_characters, read_texts
+from neuron_explainer.collation.runs.job import CollatedModel, Job
+from neuron_explainer.collation.runs.progress import Progress
+from neuron_explainer.collation.runs.provenance import model_identity, versions
+from neuron_explainer.collation.runs.scalar_source import ScalarSource, entry_kind_of, layers_of
+from neuron_explainer.collation.settings import DEFAULT_SAVE_EVERY_SECONDS, CollateSettings
+from neuron_explainer.collation.statistics.entry_kind import EntryKind
+from neuron_explainer.errors import InvalidRequestError
+from neuron_explainer.models.checkpoints.load_model import load_model
+from neuron_explainer.models.model_context import ModelContext, StandardModelContext
+
+
+def model_of(model: Any, *, device: Any = None, dtype: Any = None) -> ModelContext:
+    """The model context that `model` is, or the one that `load_model` makes of it.
+
+    Raises:
+        InvalidRequestError: a loaded model has another device or dtype than the one given.
+    """
+    if not isinstance(model, ModelContext):
+        return load_model(model, device=device, dtype=dtype)
+    loaded = model.get_or_create_model()
+    if device is not None and torch.device(device).type != loaded.device.type:
+        raise InvalidRequestError(
+            f"device is {device!r}, but the model is already on {loaded.device}. Load it on {device!r} instead."
+        )
+    if dtype is not None and str(dtype).removeprefix("torch.") != str(loaded.dtype).removeprefix("torch."):
+        raise InvalidRequestError(f"dtype is {dtype!r}, but the model is {loaded.dtype}. Load it as {dtype!r} instead.")
+    return model
+
+
+def job_of(
+    collated_model: CollatedModel,
+    texts: object,
+    settings: CollateSettings,
+    *,
+    folder: Path | None = None,
+    save_every_seconds: float = DEFAULT_SAVE_EVERY_SECONDS,
+    progress: Progress | None = None,
+    components: dict[int, list[int]] | None = None,
+) -> Job:
+    """Prepare to collate a scalar of a model over texts.
+
+    Args:
+        collated_model: the model, with what its scalar needs.
+        texts: as `read_texts` takes them, or a function that starts the stream of texts again.
+        settings: what is collated.
+        folder, save_every_seconds, progress, components: as Job has them.
+
+    Raises:
+        InvalidRequestError: the scalar cannot be collated, or the model lacks a layer or has a shorter context.
+    """
+    model_context = collated_model.model_context
+    _check_lengths(settings, model_context)
+    layers = layers_of(settings.dst, settings.layers, model_context.n_layers)
+    return Job(
+        settings=settings,
+        entry_kind=entry_kind_of(settings.dst),
+        texts=texts if callable(texts) else lambda: read_texts(texts, settings.text_field),
+        encode=lambda text: model_context.encode(text, add_special_tokens=False),
+        bos_token=beginning_token(model_context) if settings.prepend_bos else None,
+        run_model=ScalarSource(model_context, settings.dst, layers, collated_model.config, collated_model.loss),
+        device=model_context.get_or_create_model().device,
+        folder=folder,
+        identity={
+            "model": model_identity(model_context),
+            "settings": settings.to_json(),
+            "derivation": _described(collated_model),
+            "versions": versions(),
+        },
+        save_every_seconds=save_every_seconds,
+        progress=progress
+        or Progress(max_tokens=settings.max_tokens, n_characters=n_characters(texts, settings.text_field)),
+        components=components,
+    )
+
+
+def _check_lengths(settings: CollateSettings, model_context: ModelContext) -> None:
+    length = settings.context_length
+    if length > model_context.max_context_length:
+        raise InvalidRequestError(
+            f"context_length is {length}, but {model_context.model_name} reads at most "
+            f"{model_context.max_context_length} tokens."
+        )
+    if entry_kind_of(settings.dst) is EntryKind.TOKEN_PAIRS and (settings.example_tokens or length) < length:
+        raise InvalidRequestError(
+            f"example_tokens is {settings.example_tokens}, but examples of {settings.dst.value} (one number for each "
+            f"token pair) show whole sequences. Leave example_tokens out, or shorten context_length (now {length})."
+        )
+
+
+def beginning_token(model_context: ModelContext) -> int:
+    """The token that marks the beginning of a text.
+
+    It is the token that the tokenizer adds before a text; else the one that ends a text, which GPT-2 and others use for
+    both.
+
+    Raises:
+        InvalidRequestError: the model has neither.
+    """
+    added = model_context.encode("", add_special_tokens=True)
+    if added:
+        return added[0]
+    if isinstance(model_context, StandardModelContext) and model_context.end_token_ids:
+        return model_context.end_token_ids[0]
+    raise InvalidRequestError(
+        f"prepend_bos is set, but {model_context.model_name} has no beginning-of-sequence token and no token that ends "
+        "a text. Use prepend_bos=False."
+    )
+
+
+def _described(collated_model: CollatedModel) -> dict[str, Any]:
+    """The autoencoders, trace and loss in words, as far as they have any."""
+    described: dict[str, Any] = {}
+    if collated_model.loss is not None:
+        described["loss"] = repr(collated_model.loss) if not callable(collated_model.loss) else "a function"
+    if collated_model.config is not None:
+        for name in ("autoencoder_config", "trace_config", "node_index_for_attribution"):
+            if (value := getattr(collated_model.config, name, None)) is not None:
+                described[name] = repr(value)
+    return described

@@ -1,0 +1,51 @@
+"""`neuron-explainer cache`: the folder of downloads."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from neuron_explainer.command_line.folders import CACHE_PREFIX, cached_datasets_folder
+from neuron_explainer.storage.disk_cache import CACHE_VARIABLE, default_cache
+
+
+def cache(
+    *,
+    clear: Annotated[bool, typer.Option("--clear", help="Remove all downloads. Datasets are kept.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask before removing.")] = False,
+) -> None:
+    """Show the disk cache and its size, or clear it."""
+    found = default_cache()
+    if found is None:
+        typer.echo(f"The cache is off: {CACHE_VARIABLE}=off.")
+        return
+    downloads = in_units(found.n_bytes())
+    if clear:
+        if not yes:
+            typer.confirm(f"Remove {downloads} of downloads from {found.folder}?", abort=True)
+        typer.echo(f"Removed {in_units(found.clear())}.")
+        return
+    typer.echo(f"folder:    {found.folder}")
+    typer.echo(f"downloads: {downloads}")
+    folder = cached_datasets_folder()
+    if folder is not None and folder.is_dir():
+        typer.echo(f"datasets:  {in_units(_n_bytes(folder))} ({CACHE_PREFIX}NAME, in {folder})")
+
+
+def in_units(n_bytes: int) -> str:
+    """A number of bytes as people read it.
+
+    >>> in_units(999), in_units(1_234_567)
+    ('999 bytes', '1.2 MB')
+    """
+    if n_bytes < 1000:
+        return f"{n_bytes} bytes"
+    size, units = n_bytes / 1000, iter(("kB", "MB", "GB"))
+    unit = next(units)
+    while size >= 1000 and unit != "GB":
+        size, unit = size / 1000, next(units)
+    return f"{size:,.1f} {unit}"
+
+
+def _n_bytes(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

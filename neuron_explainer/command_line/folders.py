@@ -1,0 +1,34 @@
+"""Dataset folders on the command line: a path, or `cache:NAME` for a folder in the user's cache."""
+
+from pathlib import Path
+
+from neuron_explainer.errors import InvalidRequestError
+from neuron_explainer.storage.disk_cache import CACHE_VARIABLE, cache_folder
+
+CACHE_PREFIX = "cache:"
+
+
+def dataset_folder(given: str) -> Path:
+    """The folder that an argument names.
+
+    Raises:
+        InvalidRequestError: it names a folder in the cache, but the cache is off.
+
+    >>> dataset_folder("my_dataset")
+    PosixPath('my_dataset')
+    """
+    name = given.removeprefix(CACHE_PREFIX)
+    if name in (given, ""):
+        return Path(given)
+    folder = cached_datasets_folder()
+    if folder is None:
+        raise InvalidRequestError(
+            f"{given} is in the cache, but {CACHE_VARIABLE} switches the cache off. Name a folder."
+        )
+    return folder / name
+
+
+def cached_datasets_folder() -> Path | None:
+    """Where `cache:NAME` datasets are; None if the cache is off."""
+    folder = cache_folder()
+    return None if folder is None else folder / "datasets"

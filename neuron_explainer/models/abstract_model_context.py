@@ -1,0 +1,221 @@
+"""What every model context offers: sizes, weights, and text to tokens and back."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, SupportsIndex
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from neuron_explainer.errors import InvalidRequestError
+from neuron_explainer.models.devices import as_device
+from neuron_explainer.models.inference_engine_type_registry import InferenceEngineType
+from neuron_explainer.models.tokenizers.tokenizer import ModelTokenizer
+from neuron_explainer.models.transformer import Transformer
+from neuron_explainer.models.transformer_config import TransformerConfig
+from neuron_explainer.vocabulary.checks import checked_token_id
+from neuron_explainer.vocabulary.dimensions import Dimension
+from neuron_explainer.vocabulary.parsing import member_of
+from neuron_explainer.vocabulary.weights import WeightLocationType
+
+if TYPE_CHECKING:
+    from neuron_explainer.models.model_context import StandardModelContext
+
+TokenIds = Sequence[SupportsIndex] | Int[Tensor, "tokens"]
+
+
+class ModelContext(ABC):
+    """A model with its name, tokenizer and device.
+
+    Attributes:
+        model_name: the name under which the model was loaded.
+        device: where its weights are.
+        config: its sizes and options.
+    """
+
+    def __init__(self, model_name: str, device: torch.device | str, config: TransformerConfig) -> None:
+        self.model_name = model_name
+        self.device = as_device(device)
+        self.config = config
+
+    @classmethod
+    def from_model_type(
+        cls,
+        model_type: str,
+        *,
+        device: torch.device | str | None = None,
+        inference_engine_type: InferenceEngineType | str = InferenceEngineType.STANDARD,
+        **options: Any,
+    ) -> "StandardModelContext":
+        """A model by name; its weights are loaded when they are first needed.
+
+        Example:
+            model = ModelContext.from_model_type("gpt2-small", device="cpu")
+
+        Args:
+            model_type: whatever `load_model` takes.
+            device: where the weights go; None means `get_default_device()`.
+            inference_engine_type: the engine that runs the model.
+            options: the other arguments of `load_model`.
+
+        Raises:
+            UnknownNameError: the model or the engine is unknown.
+        """
+        from neuron_explainer.models.checkpoints.load_model import open_model
+
+        member_of(InferenceEngineType, inference_engine_type, "inference engine")
+        return open_model(model_type, device=device, **options)
+
+    @property
+    def n_layers(self) -> int:
+        """The number of layers."""
+        return self.config.n_layers
+
+    @property
+    def n_neurons(self) -> int:
+        """The number of MLP neurons in a layer."""
+        return self.config.d_mlp
+
+    @property
+    def n_attention_heads(self) -> int:
+        """The number of attention heads in a layer."""
+        return self.config.n_heads
+
+    @property
+    def d_model(self) -> int:
+        """The number of channels of the residual stream."""
+        return self.config.d_model
+
+    @property
+    def max_context_length(self) -> int:
+        """The largest number of tokens in a prompt."""
+        return self.config.max_context_length
+
+    @property
+    def vocab_size(self) -> int:
+        """The number of rows of the embedding; some may belong to no token."""
+        return self.config.vocab_size
+
+    def get_dim_size(self, dimension: Dimension | str) -> int:
+        """The length of an axis that depends only on the model.
+
+        >>> import neuron_explainer as ne
+        >>> ne.load_model("tiny", device="cpu").get_dim_size("mlp_acts")
+        512
+
+        Args:
+            dimension: a member, or its name or value.
+
+        Raises:
+            UnknownNameError: the dimension is unknown.
+            InvalidRequestError: its length depends on the prompt or on an autoencoder.
+        """
+        asked = member_of(Dimension, dimension, "dimension")
+        size = self.config.size_of(asked)
+        if size is None:
+            sizes = [name.value for name in Dimension if self.config.size_of(name) is not None]
+            raise InvalidRequestError(
+                f"The length of {asked.value} does not depend on the model alone. Choose one of: {', '.join(sizes)}."
+            )
+        return size
+
+    def get_weight(
+        self,
+        location_type: WeightLocationType | str,
+        layer: SupportsIndex | None = None,
+        normalize_dim: Dimension | str | None = None,
+        device: torch.device | str | None = None,
+    ) -> Float[Tensor, "..."]:
+        """A weight, in the shape of `WeightLocationType.shape` for every family.
+
+        It may be the model's own memory: do not change it in place.
+
+        Example:
+            model.get_weight("MLP_TO_RESIDUAL", layer=3)  # (neurons, d_model)
+            model.get_weight("attn.q_proj", 3)  # (heads, d_model, d_head)
+
+        Args:
+            location_type: which weight: a member, or its name or value. Keys' and values' weights that several heads
+                share are repeated for each head.
+            layer: which layer; None for a weight without layers.
+            normalize_dim: an axis of the weight: each vector along it is divided by its norm.
+            device: where the result goes; None means where the model is.
+
+        Raises:
+            UnknownNameError: the weight or the dimension is unknown.
+            InvalidRequestError: the model does not have this layer or weight, or the weight does not have this axis.
+        """
+        weight_type = member_of(WeightLocationType, location_type, "weight")
+        weight = self._weight(weight_type, layer)
+        if normalize_dim is not None:
+            axis = member_of(Dimension, normalize_dim, "dimension")
+            if axis not in weight_type.shape:
+                raise InvalidRequestError(
+                    f"{weight_type.value} has no axis {axis.value}. Choose one of: "
+                    f"{', '.join(each.value for each in weight_type.shape)}."
+                )
+            weight = torch.nn.functional.normalize(weight, dim=weight_type.shape.index(axis))
+        return weight if device is None else weight.to(as_device(device))
+
+    def encode(self, text: str, *, add_special_tokens: bool = True) -> list[int]:
+        """The token ids of a text; see `ModelTokenizer.encode`."""
+        return self.tokenizer.encode(text, add_special_tokens=add_special_tokens)
+
+    def decode(self, token_ids: TokenIds) -> str:
+        """The text of a sequence of tokens.
+
+        Raises:
+            InvalidRequestError: an id is outside of the vocabulary.
+        """
+        return self.tokenizer.decode(self._checked(token_ids))
+
+    def decode_token_list(self, token_ids: TokenIds) -> list[str]:
+        """The text of each token; a part of a character is shown by its bytes, `\\xe2\\x80`.
+
+        >>> import neuron_explainer as ne
+        >>> model = ne.load_model("tiny", device="cpu")
+        >>> model.decode_token_list(model.encode(" upon a time"))
+        [' upon', ' a', ' time']
+
+        Raises:
+            InvalidRequestError: an id is outside of the vocabulary.
+        """
+        return self.tokenizer.decode_token_list(self._checked(token_ids))
+
+    def decode_token(self, token_id: SupportsIndex) -> str:
+        """The text of one token, as in `decode_token_list`."""
+        return self.decode_token_list([token_id])[0]
+
+    def encode_token_str(self, text: str) -> int:
+        """The id of a text that is exactly one token, such as " Paris".
+
+        Raises:
+            NotOneTokenError: the text is not one token; the error shows its tokens.
+        """
+        return self.tokenizer.encode_token_str(text)
+
+    def encode_token_str_list(self, texts: Sequence[str]) -> list[int]:
+        """The ids of texts that are exactly one token each."""
+        return [self.encode_token_str(text) for text in texts]
+
+    def _checked(self, token_ids: TokenIds) -> list[int]:
+        ids = token_ids.tolist() if isinstance(token_ids, Tensor) else token_ids
+        return [checked_token_id(token_id, self.vocab_size, self.model_name) for token_id in ids]
+
+    @property
+    @abstractmethod
+    def tokenizer(self) -> ModelTokenizer:
+        """The model's tokenizer."""
+
+    @abstractmethod
+    def get_or_create_model(self) -> Transformer:
+        """The model itself: created at the first call, the same at every later one."""
+
+    @abstractmethod
+    def free(self) -> None:
+        """Release the weights. If possible, the model is created anew when it is next needed."""
+
+    @abstractmethod
+    def _weight(self, weight_type: WeightLocationType, layer: SupportsIndex | None) -> Float[Tensor, "..."]:
+        """A weight, in the shape of `weight_type.shape`."""

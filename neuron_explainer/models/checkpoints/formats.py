@@ -1,0 +1,82 @@
+"""The checkpoint formats that `load_model` reads, and how to add one.
+
+`docs/adding_a_loader.md` has a complete example.
+"""
+
+from pathlib import Path
+
+from neuron_explainer.errors import (
+    CheckpointNotFoundError,
+    InvalidRequestError,
+    UnsupportedCheckpointError,
+)
+from neuron_explainer.models.checkpoints.checkpoint import Checkpoint
+from neuron_explainer.models.checkpoints.checkpoint_format import CheckpointFormat, CheckpointSource, LoadOptions
+from neuron_explainer.models.checkpoints.gguf import GgufFormat
+from neuron_explainer.models.checkpoints.hugging_face import HuggingFaceFolder, HuggingFaceHub, looks_like_path
+from neuron_explainer.models.checkpoints.tdb import TransformerDebuggerPieces
+from neuron_explainer.models.format_registry import add_format
+from neuron_explainer.models.model_registry import MODEL_REGISTRY, get_registered_model
+from neuron_explainer.storage.locations import without_secrets
+
+CHECKPOINT_FORMATS: list[CheckpointFormat] = [
+    GgufFormat(),
+    TransformerDebuggerPieces(),
+    HuggingFaceFolder(),
+    HuggingFaceHub(),
+]
+"""The formats, in the order in which they are asked. What is on this machine comes before the hub."""
+
+
+def register_checkpoint_format(checkpoint_format: CheckpointFormat, *, replace: bool = False) -> None:
+    """Let `load_model` read another checkpoint format. It is asked before the formats registered earlier.
+
+    Args:
+        checkpoint_format: the format; `docs/adding_a_loader.md` shows how to write one.
+        replace: take the place of a format of the same name.
+
+    Raises:
+        InvalidRequestError: a format of this name exists and `replace` is not set.
+    """
+    add_format(CHECKPOINT_FORMATS, checkpoint_format, replace=replace)
+
+
+def open_checkpoint(source: CheckpointSource, options: LoadOptions) -> Checkpoint:
+    """Describe the checkpoint that a registered name, a path, an address or a hub id stands for.
+
+    Args:
+        source: registered names come first, then files on this machine, then the hub.
+        options: the other arguments of `load_model`.
+
+    Raises:
+        UnknownNameError: the source looks like a name, and no model has it.
+        CheckpointNotFoundError: the path does not exist.
+        UnsupportedCheckpointError: no format matches; the error lists the formats.
+        InvalidRequestError: a revision was given for a format without revisions.
+        CheckpointError: a file is missing or malformed, or the model is not supported.
+    """
+    if isinstance(source, str) and (source in MODEL_REGISTRY or not source):
+        source = get_registered_model(source).source()
+    checkpoint_format = next((each for each in CHECKPOINT_FORMATS if each.matches(source, options)), None)
+    if checkpoint_format is None:
+        raise _unmatched(source)
+    if options.revision is not None and not checkpoint_format.has_revisions:
+        raise InvalidRequestError(
+            f"{without_secrets(source)} is a {checkpoint_format.name}, which has no revisions. Leave "
+            f"revision={options.revision!r} out."
+        )
+    return checkpoint_format.open(source, options)
+
+
+def _unmatched(source: CheckpointSource) -> Exception:
+    path = Path(source).expanduser()
+    formats = ", ".join(each.name for each in CHECKPOINT_FORMATS)
+    if path.exists():
+        return UnsupportedCheckpointError(
+            f"{path} is not in a checkpoint format that this library reads: {formats}. For a file of a Hugging Face "
+            "checkpoint, pass the folder that contains it.",
+            file=path,
+        )
+    if isinstance(source, str) and not looks_like_path(source):
+        get_registered_model(source)  # raises, with the names that exist
+    return CheckpointNotFoundError(f"{path} does not exist. A model is loaded from: {formats}.", file=path)

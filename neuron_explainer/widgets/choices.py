@@ -1,0 +1,65 @@
+"""What a viewer is asked to show, and the size of the dataset that bounds it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from neuron_explainer.activations.neuron_ids import checked_index
+from neuron_explainer.errors import InvalidRequestError, number_ranges
+from neuron_explainer.views.component_kinds import component_kind
+from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
+
+
+@dataclass(frozen=True)
+class NeuronChoice:
+    """One neuron, head or latent that a viewer is asked to show.
+
+    Attributes:
+        dataset: the dataset's name, address or folder; or the model's name.
+        dst: the derived scalar type of the activations.
+        layer: the layer, from 0.
+        neuron: the neuron, head or latent in the layer, from 0.
+        texts: the texts to compute activations on; empty for a stored record.
+    """
+
+    dataset: str
+    dst: DerivedScalarType
+    layer: int
+    neuron: int
+    texts: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return f"layer {self.layer}, {component_kind(self.dst)} {self.neuron} of {self.dataset}"
+
+
+@dataclass(frozen=True)
+class DatasetSize:
+    """The layers of a dataset, and the number of components in each; None if unknown."""
+
+    layers: Sequence[int] | None
+    n_components: int | None
+
+    def checked(self, choice: NeuronChoice) -> NeuronChoice:
+        """The choice with layer and neuron as plain ints.
+
+        Raises:
+            InvalidRequestError: the layer or the neuron is not a whole number from 0 on, or is outside the dataset.
+        """
+        layer, neuron = checked_index("layer", choice.layer), checked_index("neuron", choice.neuron)
+        if self.layers is not None and layer not in self.layers:
+            raise InvalidRequestError(f"{choice.dataset} has no layer {layer}; layers: {number_ranges(self.layers)}.")
+        if self.n_components is not None and neuron >= self.n_components:
+            kind = component_kind(choice.dst)
+            raise InvalidRequestError(f"{choice.dataset} has no {kind} {neuron}; {kind}s: 0–{self.n_components - 1}.")
+        return replace(choice, layer=layer, neuron=neuron)
+
+    def moved(self, choice: NeuronChoice, step: int) -> NeuronChoice:
+        """The previous (step -1) or next (step 1) neuron, also across layers; the same one at an end."""
+        neuron = choice.neuron + step
+        if neuron >= 0 and (self.n_components is None or neuron < self.n_components):
+            return replace(choice, neuron=neuron)
+        if self.layers is None or self.n_components is None or choice.layer not in self.layers:
+            return choice
+        position = self.layers.index(choice.layer) + step
+        if not 0 <= position < len(self.layers):
+            return choice
+        return replace(choice, layer=self.layers[position], neuron=0 if step > 0 else self.n_components - 1)

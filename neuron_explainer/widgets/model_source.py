@@ -1,0 +1,71 @@
+"""A model as the source of a viewer's records: it computes them on the user's texts."""
+
+from typing import TYPE_CHECKING
+
+from neuron_explainer.activations.records import NeuronRecord
+from neuron_explainer.errors import InvalidRequestError
+from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
+from neuron_explainer.vocabulary.parsing import derived_scalar_type_of
+from neuron_explainer.widgets.choices import DatasetSize, NeuronChoice
+
+if TYPE_CHECKING:
+    from neuron_explainer.models.model_context import ModelContext
+
+
+class ModelSource:
+    """A model that computes records on the user's texts.
+
+    Args:
+        model: the model.
+        dst: the derived scalar type to show first, or its name; None: MLP neurons' activations.
+
+    Raises:
+        UnknownNameError: the derived scalar type is unknown.
+    """
+
+    def __init__(self, model: "ModelContext", dst: DerivedScalarType | str | None) -> None:
+        self._model = model
+        types = [DerivedScalarType.MLP_POST_ACT, DerivedScalarType.ATTN_WRITE_NORM]
+        first_type = types[0] if dst is None else derived_scalar_type_of(dst)
+        self._types = list(dict.fromkeys([first_type, *types]))
+
+    def first_choice(self) -> tuple[str, DerivedScalarType]:
+        """The model's name and the derived scalar type that the constructor was given."""
+        return self._model.model_name, self._types[0]
+
+    def datasets(self) -> list[str]:
+        """The model's name."""
+        return [self._model.model_name]
+
+    def types(self, dataset: str) -> list[DerivedScalarType]:
+        """The first type, MLP neurons' activations, and the norms of attention heads' writes."""
+        return self._types
+
+    def size(self, dataset: str, dst: DerivedScalarType) -> DatasetSize:
+        """The model's layers, and the length of the type's last axis."""
+        return DatasetSize(range(self._model.n_layers), self._model.get_dim_size(dst.shape_spec_per_token_sequence[-1]))
+
+    def load(self, choice: NeuronChoice) -> NeuronRecord:
+        """Compute the record of a choice on its texts."""
+        return live_record_of(self._model, choice)
+
+    def computes_texts(self, dataset: str) -> bool:
+        """Always True."""
+        return True
+
+    def live_model(self) -> "ModelContext":
+        """The model."""
+        return self._model
+
+
+def live_record_of(model: "ModelContext", choice: NeuronChoice) -> NeuronRecord:
+    """Compute the record of a choice on its texts.
+
+    Raises:
+        InvalidRequestError: the choice has no text.
+    """
+    if not any(choice.texts):
+        raise InvalidRequestError("There is no text to compute activations on. Write one first.")
+    from neuron_explainer.collation.live import live_record
+
+    return live_record(model, choice.layer, choice.neuron, list(choice.texts), dst=choice.dst)
