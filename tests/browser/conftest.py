@@ -5,8 +5,9 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from lab_in_chromium import JupyterServer, NotebookPage, chromium, chromium_path, jupyter_server, open_in_lab
 from playwright.sync_api import Browser
+
+from helpers.lab_in_chromium import JupyterServer, NotebookPage, chromium, chromium_path, jupyter_server, open_in_lab
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -4,9 +4,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from lab_in_chromium import NotebookPage
 from playwright.sync_api import expect
 
+from helpers.lab_in_chromium import NotebookPage
 from helpers.paths import REPOSITORY
 
 NOTEBOOKS = REPOSITORY / "notebooks"
