@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 from neuron_explainer.vocabulary.parsing import derived_scalar_type_of
@@ -31,6 +32,19 @@ class NeuronDatasetMetadata:
     n_layers: int | None = None
     n_components: int | None = None
     explanations_path: str | None = None
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            short_name: str,
+            derived_scalar_type: DerivedScalarType | str,
+            user_visible_name: str,
+            neuron_dataset_path: str,
+            n_layers: int | None = None,
+            n_components: int | None = None,
+            explanations_path: str | None = None,
+        ) -> None: ...
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "derived_scalar_type", derived_scalar_type_of(self.derived_scalar_type))

@@ -7,7 +7,7 @@ load.
 
 import os
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, SupportsIndex, TypeAlias
 
 from neuron_explainer.activation_server.dataset_paths import explanations_path, resolve_neuron_dataset
 from neuron_explainer.activation_server.loaded_neurons import LoadedNeuron, LoadedNeurons
@@ -34,7 +34,7 @@ __all__ = [
 DatasetName = str | os.PathLike[str]
 """A registered short name, an http(s) address or a local folder."""
 
-NeuronName: TypeAlias = "NeuronId | tuple[int, int] | NodeIdAndDatasets"
+NeuronName: TypeAlias = "NeuronId | tuple[SupportsIndex, SupportsIndex] | NodeIdAndDatasets"
 """A neuron: its id, a pair (layer, index), or an id with the datasets to look for it in."""
 
 _MOST_AT_ONCE = 32
@@ -42,8 +42,8 @@ _MOST_AT_ONCE = 32
 
 def load_neuron(
     dataset: DatasetName,
-    layer: int,
-    neuron: int,
+    layer: SupportsIndex,
+    neuron: SupportsIndex,
     dst: DerivedScalarType | str = DerivedScalarType.MLP_POST_ACT,
     *,
     use_cache: bool = True,
@@ -85,8 +85,8 @@ def load_neuron(
 
 def load_explanations(
     dataset: DatasetName,
-    layer: int,
-    neuron: int,
+    layer: SupportsIndex,
+    neuron: SupportsIndex,
     dst: DerivedScalarType | str = DerivedScalarType.MLP_POST_ACT,
     *,
     use_cache: bool = True,

@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import TYPE_CHECKING, SupportsFloat
 
 from neuron_explainer.activations.attention_utils import attended_window
 from neuron_explainer.errors import InvalidRequestError, MalformedRecordError
@@ -30,6 +31,10 @@ class ActivationRecord:
 
     tokens: list[str]
     activations: list[float]
+
+    if TYPE_CHECKING:  # arrays and tuples are taken as well
+
+        def __init__(self, tokens: Iterable[str], activations: Iterable[SupportsFloat]) -> None: ...
 
     def __post_init__(self) -> None:
         if type(self.tokens) is not list:  # an array, a tuple, …

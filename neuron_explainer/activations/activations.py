@@ -9,6 +9,7 @@ local folder, the packed layout (see `packed.layout`). Reading detects which.
 import os
 from functools import partial
 from pathlib import Path
+from typing import SupportsIndex
 
 from neuron_explainer.activations.neuron_ids import checked_index
 from neuron_explainer.activations.packed.dataset import is_packed_dataset, open_packed_dataset
@@ -43,8 +44,8 @@ __all__ = [
 
 def load_neuron(
     dataset_path: str | os.PathLike[str],
-    layer_index: int | str,
-    neuron_index: int | str,
+    layer_index: SupportsIndex | str,
+    neuron_index: SupportsIndex | str,
     *,
     use_cache: bool = True,
     revalidate: bool = False,
@@ -97,8 +98,8 @@ def load_neuron(
 
 async def load_neuron_async(
     dataset_path: str | os.PathLike[str],
-    layer_index: int | str,
-    neuron_index: int | str,
+    layer_index: SupportsIndex | str,
+    neuron_index: SupportsIndex | str,
     *,
     use_cache: bool = True,
     revalidate: bool = False,
@@ -119,8 +120,8 @@ async def load_neuron_async(
 
 def neuron_exists(
     dataset_path: str | os.PathLike[str],
-    layer_index: int | str,
-    neuron_index: int | str,
+    layer_index: SupportsIndex | str,
+    neuron_index: SupportsIndex | str,
     *,
     use_cache: bool = True,
     settings: HttpSettings = DEFAULT_SETTINGS,
@@ -171,7 +172,10 @@ def save_neuron(dataset_path: str | os.PathLike[str], record: NeuronRecord) -> P
 
 
 def record_location(
-    dataset_path: str | os.PathLike[str], layer_index: int | str, neuron_index: int | str, suffix: str = "json"
+    dataset_path: str | os.PathLike[str],
+    layer_index: SupportsIndex | str,
+    neuron_index: SupportsIndex | str,
+    suffix: str = "json",
 ) -> str:
     """The path or address of one neuron's file, in a dataset with one file per neuron.
 
@@ -190,6 +194,6 @@ def _is_packed(dataset_path: str | os.PathLike[str]) -> bool:
     return is_packed_dataset(dataset_path)
 
 
-def _indices(layer: int | str, neuron: int | str) -> tuple[int, int]:
+def _indices(layer: SupportsIndex | str, neuron: SupportsIndex | str) -> tuple[int, int]:
     """Both indices as plain ints. They become part of a path, so anything else is refused."""
     return checked_index("layer", layer, digits=True), checked_index("neuron", neuron, digits=True)

@@ -6,7 +6,7 @@ one line.
 
 import os
 from functools import partial
-from typing import TypeVar
+from typing import SupportsIndex, TypeVar
 
 import msgspec
 
@@ -40,8 +40,8 @@ _KIND = "explanations file"
 
 def load_explanations(
     explanations_path: str | os.PathLike[str],
-    layer_index: int | str,
-    neuron_index: int | str,
+    layer_index: SupportsIndex | str,
+    neuron_index: SupportsIndex | str,
     *,
     use_cache: bool = True,
 ) -> NeuronSimulationResults:

@@ -1,6 +1,7 @@
 """Which component a record is about, and the check that every layer and component index passes."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, SupportsIndex
 
 from neuron_explainer.errors import InvalidRequestError, MalformedRecordError, NeuronExplainerError
 from neuron_explainer.vocabulary.checks import whole_number
@@ -52,6 +53,10 @@ class NeuronId:
 
     layer_index: int
     neuron_index: int
+
+    if TYPE_CHECKING:
+
+        def __init__(self, layer_index: SupportsIndex, neuron_index: SupportsIndex) -> None: ...
 
     def __post_init__(self) -> None:
         for name in ("layer_index", "neuron_index"):

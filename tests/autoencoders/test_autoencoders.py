@@ -38,6 +38,7 @@ from neuron_explainer.models.autoencoders.load_autoencoders import (
 from neuron_explainer.models.autoencoders.named import named_autoencoders
 from neuron_explainer.models.autoencoders.openai_files import autoencoder_from_state_dict
 from neuron_explainer.models.autoencoders.origin import same_base_model
+from neuron_explainer.models.tensor_files.pytorch_files import read_pytorch_file
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 from neuron_explainer.vocabulary.nodes import NodeType
 
@@ -116,10 +117,10 @@ def test_input_scaling_by_hand() -> None:
     torch.testing.assert_close(layer_norm.divisor, torch.tensor([[8**0.5 + 1e-5]]))
     torch.testing.assert_close(layer_norm.multiplier, torch.tensor([[8**0.5]]))
     torch.testing.assert_close(InputScaling.UNIT_MEAN_SQUARE.of(x).divisor, torch.tensor([[13**0.5]]))
-    identity = {"encoder_weight": torch.eye(2), "decoder_weight": torch.eye(2)}
-    biases = {"pre_bias": torch.zeros(2), "latent_bias": torch.zeros(2)}
     for scaling in InputScaling:
-        autoencoder = Autoencoder(**identity, **biases, activation=Identity(), input_scaling=scaling)
+        autoencoder = Autoencoder(
+            torch.eye(2), torch.eye(2), torch.zeros(2), torch.zeros(2), Identity(), input_scaling=scaling
+        )
         torch.testing.assert_close(autoencoder.reconstruct(x), x, rtol=1e-4, atol=1e-4)
         torch.testing.assert_close(
             autoencoder.decode(torch.tensor([[1.0, 0.0]]), x) - autoencoder.decode(torch.zeros(1, 2), x),
@@ -172,7 +173,7 @@ def test_state_dicts_say_their_activation() -> None:
     assert isinstance(autoencoder_from_state_dict(state_dict()).activation, ReLU)
     assert isinstance(autoencoder_from_state_dict(state_dict(activation="Identity")).activation, Identity)
     k = torch.tensor(3)
-    settings = {"activation": "TopK", "activation_state_dict": {"k": k, "postact_fn": "Identity"}}
+    settings: dict[str, Any] = {"activation": "TopK", "activation_state_dict": {"k": k, "postact_fn": "Identity"}}
     assert autoencoder_from_state_dict(state_dict(**settings)).activation == TopK(3, relu=False)
 
 
@@ -234,11 +235,13 @@ def files(tmp_path: Path) -> Path:
 
 
 def test_autoencoders_are_loaded_when_asked_for_and_once(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from neuron_explainer.models.autoencoders import openai_files
+    read: list[str] = []
 
-    read = []
-    original = openai_files.read_pytorch_file
-    monkeypatch.setattr(openai_files, "read_pytorch_file", lambda path: read.append(str(path)) or original(path))
+    def noted(path: Path) -> Any:
+        read.append(str(path))
+        return read_pytorch_file(path)
+
+    monkeypatch.setattr("neuron_explainer.models.autoencoders.openai_files.read_pytorch_file", noted)
     context = load_autoencoders(files, DerivedScalarType.MLP_POST_ACT)
     assert context.layer_indices == (0, 2)
     assert not read

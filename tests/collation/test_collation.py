@@ -120,7 +120,7 @@ def assert_statistics(record: NeuronRecord, column: np.ndarray) -> None:
 
 
 def collate(context: StandardModelContext, texts: Any, out: Path, dst: Dst = Dst.MLP_POST_ACT, **options: Any) -> Path:
-    plain = {
+    plain: dict[str, Any] = {
         "context_length": CONTEXT,
         "top_k": TOP,
         "random_k": RANDOM,
@@ -330,7 +330,7 @@ def test_refusals(tmp_path: Path) -> None:
         ({"dst": "mlp_act_times_grad"}, InvalidRequestError, "nothing to differentiate"),
         ({"dst": "online_mlp_autoencoder_latent"}, InvalidRequestError, "autoencoder"),
     ):
-        arguments = {"texts": ["w1 w2"], "context_length": CONTEXT} | wrong
+        arguments: dict[str, Any] = {"texts": ["w1 w2"], "context_length": CONTEXT, **wrong}
         with pytest.raises(error, match=named):
             ne.collate(context, arguments.pop("texts"), tmp_path / "made", progress=False, **arguments)
         assert not (tmp_path / "made").exists()

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 import torch
@@ -126,7 +127,7 @@ def test_generic_autoencoder_types_become_those_of_one_autoencoder():
 
 
 TRACE = TraceConfig(NodeIndex(NodeType.AUTOENCODER_LATENT, 2, (4, 6)), PreOrPostAct.PRE)
-EVERYTHING = {
+EVERYTHING: dict[str, Any] = {
     "node_index_for_attribution": AttnSubNodeIndex(NodeType.ATTENTION_HEAD, 1, (4, 2, 1), q_k_or_v=AttnSubNode.V),
     "activation_index_for_fake_grad": ActivationIndex(ActivationLocationType.MLP_POST_ACT, 1, (4, 6)),
     "layer_indices": [2],

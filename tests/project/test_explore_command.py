@@ -48,6 +48,7 @@ def test_the_printed_address_answers(fixed_port: bool, tmp_path: Path) -> None:
         assert answer is not None, log.read_text()
         assert answer.json()["name"] == "explore_neurons.ipynb"
         if fixed_port:
+            assert address is not None
             assert f":{arguments[1]}/" in address[0]
     finally:
         server.send_signal(signal.SIGTERM)

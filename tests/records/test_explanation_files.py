@@ -114,7 +114,7 @@ def test_both_spellings(fields, tmp_path):
     with pytest.raises(NeuronNotFoundError, match="no explanations of neuron 8 in layer 3"):
         load_explanations(tmp_path, 3, 8)
     with pytest.raises(InvalidRequestError):
-        load_explanations(tmp_path, 3, "../7")
+        load_explanations(tmp_path, 3, "../7")  # type: ignore[arg-type]
 
 
 def test_addresses_of_the_public_explanations():

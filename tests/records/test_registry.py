@@ -224,4 +224,4 @@ def test_derived_scalar_types_by_name():
         derived_scalar_type_of("mlp_post")
     assert caught.value.choices[0] == "mlp_post_act"
     with pytest.raises(UnknownNameError, match="'None'"):
-        derived_scalar_type_of(None)
+        derived_scalar_type_of(None)  # type: ignore[arg-type]

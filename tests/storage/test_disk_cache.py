@@ -247,6 +247,7 @@ def check_sound(cache: DiskCache) -> bool:
     found = cache.find("http://host/x")
     if found is None:
         return False
+    assert found.etag is not None
     content = found.path.read_bytes()
     assert len(content) == 300_000
     assert content == found.etag.encode() * 300_000

@@ -1,9 +1,9 @@
 """What all indices share: checked fields, JSON in and out, and the check against a model's sizes."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from enum import StrEnum
-from typing import Any, ClassVar, Literal, TypeVar, cast
+from typing import Any, ClassVar, Literal, SupportsIndex, TypeVar, cast
 
 import msgspec
 
@@ -14,6 +14,9 @@ from neuron_explainer.vocabulary.parsing import member_of
 
 TensorIndex = int | Literal["All"] | None
 """One position on an axis; "All" and None both mean the whole axis."""
+
+GivenTensorIndices = Sequence[SupportsIndex | Literal["All"] | None]
+"""Positions as a constructor takes them: NumPy and torch integers too."""
 
 EnumT = TypeVar("EnumT", bound=StrEnum)
 FormT = TypeVar("FormT", bound="JsonForm")

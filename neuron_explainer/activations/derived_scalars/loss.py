@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, SupportsIndex, cast
 
 from neuron_explainer.activations.derived_scalars.index_fields import JsonForm
 from neuron_explainer.errors import MisconfiguredError, UnknownNameError
@@ -49,6 +49,15 @@ class LossFnConfig(JsonForm):
     name: LossFnName
     target_tokens: Sequence[str | int] = field(default=())
     distractor_tokens: Sequence[str | int] | None = None
+
+    if TYPE_CHECKING:  # names of members, and NumPy and torch integers, are taken as well
+
+        def __init__(
+            self,
+            name: LossFnName | str,
+            target_tokens: Sequence[str | SupportsIndex] | SupportsIndex | None = (),
+            distractor_tokens: Sequence[str | SupportsIndex] | SupportsIndex | None = None,
+        ) -> None: ...
 
     def __post_init__(self) -> None:
         try:

@@ -288,7 +288,7 @@ class DerivedScalarStore:
         except (TypeError, KeyError, ValueError) as error:
             raise MalformedStoreError(os.fspath(path), str(error)) from error
 
-    def plot(self, dst: DstOrName, layer: int | None = None, **options: Any) -> Any:
+    def plot(self, dst: DstOrName, layer: SupportsIndex | None = None, **options: Any) -> Any:
         """A plotly figure of one derived scalar; see `neuron_explainer.views.derived_scalars.plot`."""
         from neuron_explainer.views import derived_scalars
 
