@@ -2,15 +2,20 @@
 
 import contextlib
 import functools
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import jaxtyping
 import torch
+from torch import Tensor
 
 from benchmarks.small_models import number_tokenizer, random_autoencoders
 from helpers.tiny_models import HF_CONFIGS, hf_model, our_model
 from neuron_explainer.activations.derived_scalars.config import DstConfig
 from neuron_explainer.activations.derived_scalars.derivation import derive
-from neuron_explainer.activations.derived_scalars.indexing import AblationSpec
+from neuron_explainer.activations.derived_scalars.indexing import AblationSpec, ActivationIndex
+from neuron_explainer.activations.derived_scalars.store.derived_scalar_store import DerivedScalarStore
+from neuron_explainer.models.autoencoder_context import AutoencoderContext
 from neuron_explainer.models.model_context import StandardModelContext
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType as D
 
@@ -20,27 +25,35 @@ FAMILIES = list(HF_CONFIGS)
 TARGET, DISTRACTOR = 7, 11
 
 
-def logit_difference(logits):
+def logit_difference(logits: Tensor) -> Tensor:
     return logits[-1, TARGET] - logits[-1, DISTRACTOR]
 
 
 @functools.cache
-def context(family, dtype=torch.float64):
+def context(family: str, dtype: torch.dtype = torch.float64) -> StandardModelContext:
     """A model whose 61 tokens are spelled t0 to t60."""
     return StandardModelContext(family, our_model(family, dtype), number_tokenizer())
 
 
-def derived(family, dsts, *, prompt=PROMPT, loss=logit_difference, ablations=(), **config):
+def derived(
+    family: str,
+    dsts: Any,
+    *,
+    prompt: Any = PROMPT,
+    loss: Any = logit_difference,
+    ablations: Any = (),
+    **config: Any,
+) -> DerivedScalarStore:
     settings = DstConfig(model_context=context(family), **config)
     return derive(prompt, dsts, settings, loss=loss, ablations=ablations)
 
 
-def autoencoders(family, dst, **options):
+def autoencoders(family: str, dst: D, **options: Any) -> AutoencoderContext:
     """Random autoencoders of all layers; see `random_autoencoders`."""
     return random_autoencoders(context(family), dst, **options)
 
 
-def close(actual, expected, tolerance=1e-9):
+def close(actual: Any, expected: Any, tolerance: float = 1e-9) -> None:
     torch.testing.assert_close(
         torch.as_tensor(actual, dtype=torch.float64),
         torch.as_tensor(expected, dtype=torch.float64),
@@ -49,12 +62,14 @@ def close(actual, expected, tolerance=1e-9):
     )
 
 
-def loss_with(family, index, value, **config):
+def loss_with(family: str, index: ActivationIndex, value: float, **config: Any) -> float:
     """The loss when one activation is overwritten."""
-    return derived(family, D.LOGITS, ablations=[AblationSpec(index, value)], **config).loss
+    loss = derived(family, D.LOGITS, ablations=[AblationSpec(index, value)], **config).loss
+    assert loss is not None
+    return loss
 
 
-def slope(value_at, at, step=1e-4):
+def slope(value_at: Callable[[float], float], at: float, step: float = 1e-4) -> float:
     """The derivative of a function of one number, by central differences of fourth order."""
     with annotations_unchecked():
         near = value_at(at + step) - value_at(at - step)
@@ -63,7 +78,7 @@ def slope(value_at, at, step=1e-4):
 
 
 @contextlib.contextmanager
-def annotations_unchecked():
+def annotations_unchecked() -> Iterator[None]:
     """Checking shapes takes a hundred times as long as these small models; elsewhere it is done for every family."""
     jaxtyping.config.update("jaxtyping_disable", True)
     try:
@@ -72,11 +87,11 @@ def annotations_unchecked():
         jaxtyping.config.update("jaxtyping_disable", False)
 
 
-def output_biases(family, layer):
+def output_biases(family: str, layer: int | None) -> tuple[Tensor, Tensor]:
     """The biases that attention and the MLP add to the residual stream, by the names that `transformers` gives them."""
     tensors = hf_model(family, torch.float64).state_dict()
 
-    def bias(names):
+    def bias(names: tuple[str, ...]) -> Tensor:
         found = [tensors[name] for name in (each.format(layer) for each in names) if name in tensors]
         return found[0] if found else torch.zeros(context(family).config.d_model, dtype=torch.float64)
 

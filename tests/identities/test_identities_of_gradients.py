@@ -1,5 +1,7 @@
 """Gradients are slopes, in every family: of the loss, of a traced activation, and where activations are overwritten."""
 
+from functools import partial
+
 import pytest
 import torch
 from torch import Tensor
@@ -34,7 +36,7 @@ def test_act_times_grad_is_the_activation_times_the_slope_of_the_loss(
     store = derived(family, [activation, effect])
     value = float(store.activations(activation)[layer][position])
     index = ActivationIndex(place, layer, position)
-    measured = value * slope(lambda new: loss_with(family, index, new), value)
+    measured = value * slope(partial(loss_with, family, index), value)
     close(store.activations(effect)[layer][position], measured, 1e-7)
 
 
@@ -48,7 +50,7 @@ def test_raw_gradients_are_slopes(family: str) -> None:
     ]:
         value = float(store.activations(dst)[1][position])
         index = ActivationIndex(place, 1, position)
-        measured = slope(lambda new, index=index: loss_with(family, index, new), value)
+        measured = slope(partial(loss_with, family, index), value)
         close(store.activations(dst, PassType.BACKWARD)[1][position], measured, 1e-7)
 
 
@@ -68,7 +70,7 @@ def test_token_attribution_is_the_slope_along_each_embedding(family: str) -> Non
         return float(logit_difference(logits[0]))
 
     for token in range(len(PROMPT)):
-        close(attribution[token, 0], slope(lambda factor, token=token: loss_at(token, factor), 1.0), 1e-7)
+        close(attribution[token, 0], slope(partial(loss_at, token), 1.0), 1e-7)
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -101,14 +101,10 @@ def test_the_direct_effects_of_latents_error_and_biases_are_the_place_s_own(
         rest = rest + autoencoder_context.get_autoencoder(layer).pre_bias * scaling.multiplier + scaling.shift
         bias = torch.zeros(context(family).config.d_model, dtype=torch.float64)
         if dst is D.MLP_POST_ACT:
-            factor = (
-                context(family)
-                .get_or_create_model()
-                .blocks[layer]
-                .mlp_write_factor(store.activations(dst)[layer][None])
-            )
+            block = context(family).get_or_create_model().blocks[layer]
+            post_norm = block.mlp_post_norm_at(store.activations(dst)[layer][None])
             rest = rest @ context(family).get_weight(WeightLocationType.MLP_TO_RESIDUAL, layer)
-            rest = rest if factor is None else rest * factor[0]
+            rest = rest if post_norm is None else rest * post_norm.factor[0]
             _, bias = output_biases(family, layer)
         total = store.activations(writes)[layer].sum(-1) + ((rest + bias) * g).sum(-1)
         close(total, store.activations(whole)[layer].squeeze(-1))
@@ -148,15 +144,16 @@ def test_norms_direct_effects_and_gradients_are_those_of_the_latents_writes(
         write = of[D.ONLINE_AUTOENCODER_WRITE]
         close(write.norm(dim=-1), of[D.ONLINE_AUTOENCODER_WRITE_NORM].abs())
         close(torch.einsum("tld,td->tl", write, g), of[D.ONLINE_AUTOENCODER_WRITE_TO_FINAL_RESIDUAL_GRAD])
-    token, latent = (entry[0].item() for entry in (store.activations(dsts[0])[1][:, 2:] > 0.5).nonzero(as_tuple=True))
-    latent += 2
+    token, latent = (store.activations(dsts[0])[1] > 0.5).nonzero()[0].tolist()
     value = float(store.activations(dsts[0])[1][token, latent])
     losses = []
     for step in (1e-5, -1e-5):
         ablation = AblationSpec(
             ActivationIndex(Place.ONLINE_AUTOENCODER_LATENT, 1, (token, latent)), value * (1 + step)
         )
-        losses.append(derived(family, dsts[0], autoencoder_context=context_of, ablations=[ablation]).loss)
+        outcome = derived(family, dsts[0], autoencoder_context=context_of, ablations=[ablation])
+        assert outcome.loss is not None
+        losses.append(outcome.loss)
     measured = (losses[0] - losses[1]) / 2e-5
     close(store.activations(D.ONLINE_AUTOENCODER_ACT_TIMES_GRAD)[1][token, latent], measured, 1e-6)
 
