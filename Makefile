@@ -24,7 +24,7 @@ $(VENV)/.test: $(VENV)/.explore
 	touch $@
 
 # Small tensors gain nothing from threads, which wait for each other on a busy machine.
-unit browser notebooks coverage: export OMP_NUM_THREADS = 1
+unit browser notebooks long coverage: export OMP_NUM_THREADS = 1
 
 # The browser that widget tests look through. Where apt or root is missing, they are skipped and say so.
 $(VENV)/.chromium: $(VENV)/.explore
@@ -52,9 +52,10 @@ format: $(VENV)/.test
 unit: $(VENV)/.test
 	$(BIN)/python -m pytest tests --ignore tests/browser
 
-# The tests that take too long for `make test`: the same properties, over many more examples and larger sizes.
+# What takes too long for `make test`: longer prompts, every edge, and property tests with twenty times the examples.
+long: export NEURON_EXPLAINER_EXAMPLES_FACTOR = 20
 long: $(VENV)/.test
-	$(BIN)/python -m pytest tests -m long
+	$(BIN)/python -m pytest tests -m "long or hypothesis"
 
 browser: $(VENV)/.test $(VENV)/.chromium
 	$(BIN)/python -m pytest tests/browser

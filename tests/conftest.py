@@ -11,6 +11,7 @@ install_import_hook(
     "beartype.beartype",
 )
 
+import helpers.property_tests  # noqa: E402, F401  (how many examples property tests try)
 from helpers.shared_models import smollm2  # noqa: E402, F401  (after the hook, so that what it imports is checked too)
 from neuron_explainer.activation_server.neuron_datasets import NEURON_DATASET_METADATA_REGISTRY  # noqa: E402
 

@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 import safetensors.torch
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 
 import neuron_explainer as ne
 from helpers.checkpoints import byte_level_tokenizer, logits_of, save_folder, small_gpt2, small_llama, some_tokens
+from helpers.property_tests import property_settings
 from helpers.tiny_models import HF_CONFIGS, hf_model, random_tokens
 from neuron_explainer.errors import (
     CheckpointError,
@@ -194,7 +195,7 @@ def test_a_file_that_is_cut_off_anywhere(folder: Path) -> None:
             ne.load_model(folder, device="cpu")
 
 
-@settings(max_examples=150, deadline=None)
+@property_settings(150)
 @given(position=st.integers(0, 5000), byte=st.integers(0, 255))
 def test_a_damaged_header_is_refused_or_read_and_nothing_else(saved: Path, position: int, byte: int) -> None:
     content = bytearray((saved / WEIGHTS).read_bytes())

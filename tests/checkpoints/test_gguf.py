@@ -14,13 +14,14 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from transformers import LlamaForCausalLM
 
 import neuron_explainer as ne
 from helpers.checkpoints import TEXTS, byte_level_tokenizer, in_llama_cpp_order, logits_of, small_llama, some_tokens
 from helpers.gguf_files import KINDS, add_byte_level_vocabulary, write_llama
+from helpers.property_tests import property_settings
 from neuron_explainer.errors import (
     CheckpointError,
     MalformedCheckpointError,
@@ -145,7 +146,7 @@ def whole_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_llama(tmp_path_factory.mktemp("whole") / "whole.gguf", llama(), vocabulary=False)
 
 
-@settings(max_examples=200, deadline=None)
+@property_settings(200)
 @given(position=st.integers(0, 2000), byte=st.integers(0, 255))
 def test_a_damaged_header_is_refused_or_read_and_nothing_else(whole_file: Path, position: int, byte: int) -> None:
     content = bytearray(whole_file.read_bytes())

@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 import neuron_explainer as ne
 from helpers.collation_models import model_context, random_texts
+from helpers.property_tests import property_settings
 from neuron_explainer import DerivedScalarType as Dst
 from neuron_explainer.activations.packed.dataset import PackedDataset
 from neuron_explainer.activations.records import NeuronRecord
@@ -174,7 +175,7 @@ def test_autoencoder_latents(tmp_path: Path) -> None:
     assert record.most_positive_activation_records[0].max_activation == pytest.approx(column.max(), rel=1e-6)
 
 
-@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@property_settings(8, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seed=st.integers(0, 999), n_texts=st.integers(1, 5), budget=st.integers(1, 200))
 def test_any_batching_gives_the_same(
     seed: int, n_texts: int, budget: int, tmp_path_factory: pytest.TempPathFactory

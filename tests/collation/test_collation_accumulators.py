@@ -5,9 +5,10 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from helpers.property_tests import property_settings
 from neuron_explainer.collation.statistics.entry_kind import EntryKind
 from neuron_explainer.collation.statistics.histogram import RunningHistogram
 from neuron_explainer.collation.statistics.layer_state import LayerState
@@ -89,7 +90,7 @@ sizes = st.integers(1, 40)
 borders = st.lists(st.integers(0, 40), max_size=6)
 
 
-@settings(max_examples=40, deadline=None)
+@property_settings(40)
 @given(
     seed=st.integers(0, 2**32 - 1), n_sequences=sizes, n_components=st.integers(1, 6), cuts=borders, ties=st.booleans()
 )
@@ -128,7 +129,7 @@ def test_equal_to_brute_force_however_batched(
         assert int(state.active[component]) == (column > 0).sum()
 
 
-@settings(max_examples=25, deadline=None)
+@property_settings(25)
 @given(seed=st.integers(0, 2**32 - 1), n_sequences=st.integers(3, 40), cuts=borders, others=borders, ties=st.booleans())
 def test_order_batching_and_grouping_do_not_matter(
     seed: int, n_sequences: int, cuts: list[int], others: list[int], ties: bool

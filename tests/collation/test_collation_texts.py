@@ -8,9 +8,10 @@ from pathlib import Path
 import pyarrow
 import pyarrow.parquet
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from helpers.property_tests import property_settings
 from neuron_explainer.collation.corpus import text_files
 from neuron_explainer.collation.corpus.corpus_reader import CorpusReader
 from neuron_explainer.collation.corpus.text_files import Text
@@ -131,7 +132,7 @@ def stream(corpus: list[list[int]]) -> CorpusReader:
 corpora = st.lists(st.lists(st.integers(0, 99), min_size=1, max_size=30), min_size=1, max_size=20)
 
 
-@settings(max_examples=60, deadline=None)
+@property_settings(60)
 @given(corpus=corpora, size=st.integers(1, 8), budget=st.integers(1, 30), limit=st.none() | st.integers(1, 200))
 def test_batches_hold_every_sequence_once_and_resume_anywhere(
     corpus: list[list[int]], size: int, budget: int, limit: int | None

@@ -4,10 +4,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 
+from helpers.property_tests import property_settings
 from neuron_explainer.activations.derived_scalars.indexing import DerivedScalarIndex
 from neuron_explainer.activations.derived_scalars.store.component_names import index_name
 from neuron_explainer.activations.derived_scalars.store.derived_scalar_store import DerivedScalarStore
@@ -116,7 +117,7 @@ finite = st.floats(-100, 100, width=32)
 numbers = st.one_of(finite, st.sampled_from([float("nan"), -INFINITY, 0.0, 1.0]))
 
 
-@settings(deadline=None, max_examples=60)
+@property_settings(60)
 @given(st.lists(st.tuples(st.integers(1, 4), st.integers(1, 5), st.data()), min_size=1, max_size=3), st.data())
 def test_top_k_is_what_sorting_everything_gives(
     shapes: list[tuple[int, int, st.DataObject]], data: st.DataObject

@@ -4,11 +4,12 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from transformers import GenerationMixin
 from transformers.generation.logits_process import TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
+from helpers.property_tests import property_settings
 from helpers.tiny_models import hf_model, our_model, random_tokens
 from neuron_explainer.errors import InterventionNeverFiredError, InvalidRequestError, MisconfiguredError, PromptError
 from neuron_explainer.models.generation.generate import generate, stream
@@ -131,7 +132,7 @@ def test_a_seed_repeats_and_leaves_the_global_generator_alone() -> None:
     assert torch.equal(before, torch.get_rng_state())
 
 
-@settings(max_examples=40, deadline=None)
+@property_settings(40)
 @given(
     temperature=st.floats(0.1, 5.0),
     top_k=st.none() | st.integers(1, 25),

@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from helpers.property_tests import property_settings
 from helpers.tiny_models import our_model, random_tokens
 from neuron_explainer.errors import InvalidRequestError, NotRecordedError, UnknownNameError
 from neuron_explainer.models.hooks.taps import PlaceRequest, resolve_places
@@ -240,7 +241,7 @@ def test_places_that_are_not_there_are_refused(request_: PlaceRequest, message: 
         resolve_places([request_], 3)
 
 
-@settings(max_examples=50, deadline=None)
+@property_settings(50)
 @given(
     n_layers=st.integers(1, 6),
     requests=st.lists(st.tuples(st.sampled_from(MODEL_PLACES), st.none() | st.sets(st.integers(0, 5)))),

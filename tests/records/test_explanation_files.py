@@ -4,9 +4,10 @@ import json
 import math
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from helpers.property_tests import property_settings
 from neuron_explainer.activation_server import load_explanations
 from neuron_explainer.activation_server.dataset_paths import explanations_path
 from neuron_explainer.activations.activations import NeuronId
@@ -176,7 +177,7 @@ def test_endlessly_nested_simulations_are_refused(depth):
         assert "nested" in error.problem  # noqa: PT017
 
 
-@settings(max_examples=150, deadline=None)
+@property_settings(150)
 @given(
     st.integers(0, 10**6),
     st.integers(0, 8),

@@ -4,10 +4,11 @@ import json
 import sys
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from helpers.neuron_records import as_bytes, neuron_record, public_json
+from helpers.property_tests import property_settings
 from neuron_explainer.activations.activations import load_neuron
 from neuron_explainer.activations.record_json import record_from_json, record_to_json
 from neuron_explainer.errors import MalformedRecordError
@@ -120,7 +121,7 @@ def read_or_refuse(content: bytes) -> None:
     assert repr(record)
 
 
-@settings(max_examples=300, deadline=None)
+@property_settings(300)
 @given(st.sampled_from([VALID, VALID_BY_PAIR]), st.data())
 def test_changed_bytes_are_read_or_refused(valid, data):
     content = bytearray(valid)
@@ -136,7 +137,7 @@ def test_changed_bytes_are_read_or_refused(valid, data):
     read_or_refuse(bytes(content))
 
 
-@settings(max_examples=200, deadline=None)
+@property_settings(200)
 @given(st.sampled_from([VALID, VALID_BY_PAIR]), st.integers(0, 10**6))
 def test_cut_bytes_are_refused(valid, length):
     length %= len(valid)
@@ -156,25 +157,25 @@ VALUES = st.recursive(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@property_settings(300)
 @given(st.sampled_from([*sorted(public_json(neuron_record())), "activation_frequency", "histogram"]), VALUES)
 def test_any_value_in_any_field_is_read_or_refused(name, value):
     read_or_refuse(as_bytes(public_json(neuron_record()) | {name: value}))
 
 
-@settings(max_examples=200, deadline=None)
+@property_settings(200)
 @given(st.lists(st.floats() | st.integers(), max_size=4), st.lists(st.integers(), max_size=4))
 def test_any_histogram_is_read_or_refused(edges, counts):
     read_or_refuse(with_(histogram={"edges": edges, "counts": counts}))
 
 
-@settings(max_examples=200, deadline=None)
+@property_settings(200)
 @given(st.binary(max_size=200) | VALUES.map(as_bytes))
 def test_any_bytes_are_read_or_refused(content):
     read_or_refuse(content)
 
 
-@settings(max_examples=200, deadline=None)
+@property_settings(200)
 @given(st.lists(st.text(max_size=3), max_size=12), st.lists(st.floats(), max_size=12))
 def test_any_example_is_read_or_refused(tokens, activations):
     read_or_refuse(with_example(tokens, activations))

@@ -10,11 +10,12 @@ import sys
 import msgspec
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 from safetensors.numpy import load_file, save, save_file
 
 from helpers.neuron_records import INFO, TOKENS
+from helpers.property_tests import property_settings
 from neuron_explainer.activations.activations import (
     ActivationRecord,
     Histogram,
@@ -287,7 +288,7 @@ def test_a_missing_dataset(tmp_path):
 VALID_FILE = save(layer_by_token().tensors())
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@property_settings(150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_any_damage_is_read_or_refused(folder, data):
     content = bytearray(VALID_FILE)

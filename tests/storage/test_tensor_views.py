@@ -5,11 +5,12 @@ import struct
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from safetensors.numpy import load, save, save_file
 
+from helpers.property_tests import property_settings
 from neuron_explainer.errors import MissingFileError
 from neuron_explainer.storage.tensor_views import tensor_views
 
@@ -19,7 +20,7 @@ ARRAYS = st.sampled_from(DTYPES).flatmap(
 )
 
 
-@settings(max_examples=100, deadline=None)
+@property_settings(100)
 @given(st.dictionaries(st.text(max_size=5).filter(lambda name: name != "__metadata__"), ARRAYS, max_size=4))
 def test_as_the_library_reads_it(tmp_path_factory, tensors):
     path = tmp_path_factory.getbasetemp() / "x.safetensors"
