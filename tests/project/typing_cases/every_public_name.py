@@ -18,12 +18,10 @@ def datasets_and_records() -> None:
     record = ne.load_neuron("tiny", 2, np.int64(5), "mlp_post_act", use_cache=False)
     assert_type(record, ne.NeuronRecord)
     assert_type(record.most_positive_activation_records, list[ne.ActivationRecord])
-    assert_type(
-        ne.load_neuron(Path("folder"), torch.tensor(2), 5, ne.DerivedScalarType.MLP_POST_ACT).mean, float | None
-    )
-    results = ne.load_neurons(
-        [(2, 5), (np.int64(3), 7), ne.NeuronId(np.int32(0), neuron_index=1)], "tiny", progress=False
-    )
+    same = ne.load_neuron(Path("folder"), torch.tensor(2), 5, ne.DerivedScalarType.MLP_POST_ACT)
+    assert_type(same.mean, float | None)
+    neuron_id = ne.NeuronId(np.int32(0), neuron_index=1)
+    results = ne.load_neurons([(2, 5), (np.int64(3), 7), neuron_id], "tiny", progress=False)
     assert_type(results.records, list[ne.NeuronRecord])
     assert_type(ne.load_explanations("gpt2-xl", 5, 131).to_dataframe(), pd.DataFrame)
     example = ne.ActivationRecord(("a", "b"), np.zeros(2))
@@ -77,7 +75,7 @@ def models_and_autoencoders() -> None:
     assert_type(model.get_weight(ne.WeightLocationType.MLP_TO_HIDDEN, 0), torch.Tensor)
     ne.register_model(ne.RegisteredModel(name="mine", description="A model.", path=Path("folder")))
     assert_type(ne.check_parity(model, torch.nn.Linear(2, 2)), pd.DataFrame)
-    autoencoder, origin = ne.load_autoencoder("file.pt", "cpu")
+    autoencoder, _ = ne.load_autoencoder("file.pt", "cpu")
     assert_type(autoencoder.encode(torch.zeros(1, 4)), torch.Tensor)
     context = ne.load_autoencoders(["0.pt", Path("1.pt")], "mlp_post_act", layers=[0, np.int64(1)], model=model)
     assert_type(context, ne.AutoencoderContext)
