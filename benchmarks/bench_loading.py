@@ -5,8 +5,8 @@ The time is that until every weight has been read.
 Each load runs in a process of its own, since a process's peak memory never goes down.
 
 Usage:
-    python benchmarks/bench_loading.py                      GPT-2-small shape (random weights), and SmolLM2 if installed
-    python benchmarks/bench_loading.py --measure PATH DTYPE  one load; prints its numbers as JSON
+    python -m benchmarks.bench_loading                      GPT-2-small shape (random weights), and SmolLM2 if installed
+    python -m benchmarks.bench_loading --measure PATH DTYPE  one load; prints its numbers as JSON
 """
 
 import importlib.util
@@ -20,7 +20,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from _measure import print_ratio, resident_bytes, start_peak_anew
+from benchmarks.measure import print_ratio, resident_bytes, start_peak_anew
 
 TARGET_PEAK = 1.2
 REPEATS = 3
@@ -72,7 +72,7 @@ def measured(path: Path, dtype: str, reader: str = "ours") -> dict[str, float]:
     runs: list[dict[str, float]] = []
     for _ in range(REPEATS):
         done = subprocess.run(
-            [sys.executable, __file__, "--measure", str(path), dtype, reader],
+            [sys.executable, "-m", "benchmarks.bench_loading", "--measure", str(path), dtype, reader],
             check=True,
             capture_output=True,
             env=os.environ | {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_VERBOSITY": "error"},
@@ -81,7 +81,7 @@ def measured(path: Path, dtype: str, reader: str = "ours") -> dict[str, float]:
     return {key: statistics.median(run[key] for run in runs) for key in runs[0]}
 
 
-def write_gpt2(folder: Path, **sizes: int) -> Path:
+def write_gpt2(folder: Path, **sizes: Any) -> Path:
     """A GPT-2 with random weights and a tokenizer of its vocabulary's size."""
     import transformers
     from tokenizers import Tokenizer

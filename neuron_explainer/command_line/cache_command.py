@@ -14,7 +14,7 @@ def cache(
     clear: Annotated[bool, typer.Option("--clear", help="Remove all downloads. Datasets are kept.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask before removing.")] = False,
 ) -> None:
-    """Show where the cache is and how large it is, or clear it."""
+    """Show the disk cache and its size, or clear it."""
     found = default_cache()
     if found is None:
         typer.echo(f"The cache is off: {CACHE_VARIABLE}=off.")

@@ -76,7 +76,7 @@ def convert(
         ),
     ] = None,
 ) -> None:
-    """Convert a dataset from packed files to JSON files, or back.
+    """Convert between packed and JSON datasets.
 
     Prints the new folder.
     """

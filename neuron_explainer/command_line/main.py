@@ -18,6 +18,23 @@ NAME = "neuron-explainer"
 class CommandGroup(TyperGroup):
     """Names the nearest of an unknown command. Errors are one line on standard error, and exit status 2."""
 
+    def main(self, *args: Any, standalone_mode: bool = True, **options: Any) -> Any:
+        """Run the command, and exit unless `standalone_mode` is off."""
+        options["standalone_mode"] = False
+        if not standalone_mode:
+            return super().main(*args, **options)
+        try:
+            status = super().main(*args, **options)
+        except typer.Abort:
+            typer.echo("Nothing was done.", err=True)
+            sys.exit(1)
+        except Exception as error:
+            if not hasattr(error, "format_message"):  # what the command-line library raises has one
+                raise
+            _report_usage_error(error)
+            sys.exit(2)
+        sys.exit(status if isinstance(status, int) else 0)
+
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """The subcommand that the first argument names."""
         if args and not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
@@ -37,6 +54,17 @@ class CommandGroup(TyperGroup):
         except KeyboardInterrupt:
             typer.echo("Stopped.", err=True)
             raise typer.Exit(130) from None
+
+
+def _report_usage_error(error: Any) -> None:
+    """One line for a call that is wrong; the whole help for a call without arguments."""
+    if type(error).__name__ == "NoArgsIsHelpError":
+        error.show()
+        return
+    context = getattr(error, "ctx", None)
+    path = context.command_path if context is not None else NAME
+    message = " ".join(error.format_message().split())
+    typer.echo(f"{path}: {message} See `{path} --help`.", err=True)
 
 
 app = typer.Typer(

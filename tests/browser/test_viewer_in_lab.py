@@ -177,6 +177,7 @@ def test_colours_stay_readable_in_the_dark_theme(
         "() => window.jupyterapp.commands.execute('apputils:change-theme', {theme: 'JupyterLab Dark'})"
     )
     opened.page.wait_for_function("() => document.body.dataset.jpThemeLight === 'false'")
+    opened.page.locator("#jupyterlab-splash").wait_for(state="detached")  # JupyterLab covers the page while it changes
     card = _viewer(opened).locator(".ne-record")
     colours = card.evaluate("element => [getComputedStyle(element).backgroundColor, getComputedStyle(element).color]")
     assert colours == ["rgb(255, 255, 255)", "rgb(31, 35, 40)"]

@@ -13,8 +13,6 @@ import requests
 
 from helpers.paths import REPOSITORY
 
-ROOT = REPOSITORY
-
 
 def _free_port() -> int:
     with socket.socket() as probe:
@@ -28,7 +26,7 @@ def test_the_printed_address_answers(fixed_port: bool, tmp_path: Path) -> None:
     log = tmp_path / "log"
     with log.open("w") as output:
         server = subprocess.Popen(
-            [sys.executable, str(ROOT / "tools" / "explore.py"), *arguments],
+            [sys.executable, str(REPOSITORY / "tools" / "explore.py"), *arguments],
             stdout=output,
             stderr=subprocess.STDOUT,
             cwd=tmp_path,
