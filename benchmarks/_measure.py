@@ -1,4 +1,4 @@
-"""Measuring in one run: medians of interleaved repetitions, told as ratios."""
+"""Measure in one run: medians of interleaved repetitions, reported as ratios."""
 
 import gc
 import statistics
@@ -16,7 +16,7 @@ def median_seconds(
 ) -> dict[str, float]:
     """The median time of each function in seconds: wall time, or what another clock counts.
 
-    `time.process_time` counts the processor's seconds, which mean something also on a machine that is busy otherwise.
+    `time.process_time` counts the processor's seconds, which are meaningful on a busy machine too.
 
     The functions take turns, so that a machine that slows down slows all of them; the first `warm_up` rounds are not
     counted, and the garbage collector rests while the clock runs.
@@ -38,7 +38,7 @@ def median_seconds(
 
 
 def print_ratio(what: str, ratio: float, target: float | None = None, unit: str = "") -> None:
-    """One line of a report: what was measured, the ratio, and the target where there is one."""
+    """One line of a report: what was measured, the ratio, and the target if it has one."""
     line = f"{what:<72} {ratio:8.3f}{unit}"
     if target is not None:
         line += f"   (at most {target:g}{unit}: {'met' if ratio <= target else 'MISSED'})"
@@ -54,5 +54,5 @@ def resident_bytes(key: str) -> int:
 
 
 def start_peak_anew() -> None:
-    """Let the peak of this process's resident memory be counted from here."""
+    """Reset the peak of this process's resident memory."""
     Path("/proc/self/clear_refs").write_text("5")

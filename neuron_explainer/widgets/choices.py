@@ -42,7 +42,7 @@ class DatasetSize:
         """The choice with layer and neuron as plain ints.
 
         Raises:
-            InvalidRequestError: the layer or the neuron is not a whole number from 0 on, or is outside the dataset.
+            InvalidRequestError: the layer or the neuron is negative, not a whole number, or outside the dataset.
         """
         layer, neuron = checked_index("layer", choice.layer), checked_index("neuron", choice.neuron)
         if self.layers is not None and layer not in self.layers:
