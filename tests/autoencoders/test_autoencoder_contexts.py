@@ -149,7 +149,7 @@ def test_files_that_would_run_code_are_not_read(tmp_path: Path, capsys: pytest.C
     torch.save(state_dict(activation=Hostile()), path)
     with pytest.raises(UnsupportedCheckpointError, match="could run code"):
         load_autoencoder(path)
-    path.write_bytes(pickle.dumps(Hostile()))
+    path.write_bytes(pickle.dumps(Hostile(), protocol=2))
     with pytest.raises((UnsupportedCheckpointError, MalformedCheckpointError)):
         load_autoencoder(path)
     assert "this must not run" not in capsys.readouterr().out
