@@ -27,17 +27,17 @@ REPEATS = 3
 
 
 def measure(path: str, dtype: str, reader: str) -> dict[str, float]:
-    """Load a model once and say how long that took and how much memory it needed at its peak.
+    """Load a model once; return the time and the peak memory.
 
     Args:
         path: a folder or GGUF file.
-        dtype: what the weights are to be.
+        dtype: the dtype of the loaded weights.
         reader: "ours" or "transformers".
     """
     import torch
 
     if reader == "ours":
-        # What the load imports is imported before, by a load of something small enough not to count.
+        # Import everything first, with a load too small to count.
         import neuron_explainer as ne
         import neuron_explainer.models.checkpoints.load_model
 
@@ -57,7 +57,7 @@ def measure(path: str, dtype: str, reader: str) -> dict[str, float]:
     start_peak_anew()
     start, cpu_start = time.perf_counter(), time.process_time()
     model = load()
-    # transformers maps the file and reads a weight when it is first used: so every weight is used once.
+    # transformers maps the file and reads a weight at its first use, so use every weight once.
     for parameter in model.parameters():
         parameter.sum()
     seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - cpu_start

@@ -83,7 +83,7 @@ def measure_packed(folder: str) -> None:
         context_length=context,
     )
     layer = PackedLayer(
-        sequences=(chance.zipf(1.2, (n_sequences, context)) % 50_000).astype(np.int32),  # few words are most of a text
+        sequences=(chance.zipf(1.2, (n_sequences, context)) % 50_000).astype(np.int32),  # few words make up most of it
         sequence_lengths=np.full(n_sequences, context, np.int32),
         top=examples(20),
         random=examples(10),

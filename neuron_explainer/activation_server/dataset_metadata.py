@@ -17,8 +17,8 @@ class NeuronDatasetMetadata:
         derived_scalar_type: the type of its activations, or the type's name.
         user_visible_name: a title for people.
         neuron_dataset_path: an http(s) address or a local folder, with or without a slash at its end.
-        n_layers: how many layers it has; None: read from the dataset when needed.
-        n_components: how many neurons, heads or latents each layer has; None: likewise.
+        n_layers: how many layers it has; None: it is read from the dataset when needed.
+        n_components: how many neurons, heads or latents each layer has; None: as for n_layers.
         explanations_path: the address or folder of explanations of its components; None if unknown.
 
     Raises:

@@ -56,8 +56,8 @@ def load_neuron(
     Args:
         dataset: a short name, such as "gpt2-small" or "tiny" (`ne.datasets()` lists them), an http(s) address, or a
             local folder.
-        layer: the layer, from 0. NumPy and torch integers are taken as well.
-        neuron: the neuron, head or latent in the layer, from 0; likewise.
+        layer: the layer, from 0; an int, or a NumPy or torch integer.
+        neuron: the neuron, head or latent in the layer, from 0; the same types.
         dst: the derived scalar type of the activations, or its name in any case; it selects among the datasets of one
             short name. Not needed for an address or a folder.
         use_cache: whether downloads are read from and kept in the disk cache.
@@ -73,7 +73,7 @@ def load_neuron(
         MalformedRecordError, MalformedDatasetError: the neuron's file is invalid.
         MissingFileError: the dataset's folder does not exist.
         DownloadError: the dataset could not be reached.
-        InvalidRequestError: an index is not a whole number from 0 on.
+        InvalidRequestError: an index is negative or not a whole number.
 
     >>> import neuron_explainer as ne
     >>> record = ne.load_neuron("tiny", 2, 5)
@@ -103,8 +103,8 @@ def load_explanations(
 
     Raises:
         UnknownDatasetError: no dataset has this name.
-        InvalidRequestError: no explanations are registered for the dataset, or an index is not a whole number from 0
-            on.
+        InvalidRequestError: no explanations are registered for the dataset, or an index is negative or not a whole
+            number.
         NeuronNotFoundError: the neuron has no explanations.
         MalformedRecordError: the file is not a valid explanations file.
         DownloadError: the address could not be read.
@@ -137,7 +137,7 @@ def load_neurons(
 
     Raises:
         UnknownDatasetError: no dataset has this name.
-        InvalidRequestError: a neuron needs `dataset`, and it is None; or a neuron has none of the three forms.
+        InvalidRequestError: a neuron needs `dataset`, but it is None; or a neuron is not in one of the three forms.
 
     >>> import neuron_explainer as ne
     >>> results = ne.load_neurons([(2, 5), (3, 7), (9, 9)], "tiny", progress=False)

@@ -91,7 +91,7 @@ class Histogram:
     def __post_init__(self) -> None:
         if len(self.edges) != len(self.counts) + 1:
             raise MalformedRecordError(
-                f"a histogram of {len(self.counts)} bins needs {len(self.counts) + 1} edges, not {len(self.edges)}"
+                f"a histogram must have one more edge than counts ({len(self.counts) + 1}), not {len(self.edges)}"
             )
         _sum_of_finite(self.edges)
         if any(low > high for low, high in pairwise(self.edges)):

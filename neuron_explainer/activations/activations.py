@@ -58,7 +58,7 @@ def load_neuron(
     Args:
         dataset_path: an http(s) address or a local folder.
         layer_index: the layer, from 0: an int, a NumPy or torch integer, or digits as text.
-        neuron_index: the neuron, head or latent in the layer, from 0; likewise.
+        neuron_index: the neuron, head or latent in the layer, from 0; the same types.
         use_cache: whether downloads are read from and kept in the disk cache.
         revalidate: ask the server whether the cached file is up to date.
         settings: time-outs and retries.
@@ -71,7 +71,7 @@ def load_neuron(
         DownloadError: the address could not be read.
         TooLargeError: the file is larger than records may be.
         UnsupportedLocationError: the path is neither an http(s) address nor a local path.
-        InvalidRequestError: an index is not a whole number from 0 on.
+        InvalidRequestError: an index is negative or not a whole number.
 
     >>> from neuron_explainer.activation_server.dataset_paths import resolve_neuron_dataset
     >>> load_neuron(resolve_neuron_dataset("tiny", "attn_write_norm"), 0, 1)
@@ -131,7 +131,7 @@ def neuron_exists(
     Raises:
         MissingFileError: the folder does not exist.
         DownloadError: the server could not be reached, or answered with an error other than 404 or 410.
-        InvalidRequestError: an index is not a whole number from 0 on.
+        InvalidRequestError: an index is negative or not a whole number.
     """
     layer, neuron = _indices(layer_index, neuron_index)
     if _is_packed(dataset_path):
@@ -180,7 +180,7 @@ def record_location(
     """The path or address of one neuron's file, in a dataset with one file per neuron.
 
     Raises:
-        InvalidRequestError: an index is not a whole number from 0 on.
+        InvalidRequestError: an index is negative or not a whole number.
     """
     layer, neuron = _indices(layer_index, neuron_index)
     return joined(dataset_path, layer, f"{neuron}.{suffix}")

@@ -1,4 +1,4 @@
-"""Checks of numbers that a caller gives: whole numbers, layers and token ids. All rooms use these."""
+"""Checks of numbers that a caller gives: whole numbers, layers and token ids. The whole package uses these."""
 
 import operator
 from typing import SupportsIndex, cast

@@ -77,7 +77,7 @@ class NeuronViewer(widgets.VBox):
         load: Callable[[NeuronChoice], NeuronRecord] | None = None,
     ) -> None:
         self._source = source_of(dataset, dst, texts, load)
-        self._computes_records = isinstance(self._source, ModelSource)  # then there is no record without a text
+        self._computes_records = isinstance(self._source, ModelSource)  # then a record needs a text
         self._given_texts = (texts,) if isinstance(texts, str) else tuple(texts)
         first = NeuronChoice(*self._source.first_choice(), layer, neuron)
         self._source.size(first.dataset, first.dst).check(first)

@@ -222,7 +222,7 @@ def test_asking_for_what_was_not_recorded_says_what_was() -> None:
         model.record([P.LOGITS, P.MLP_POST_ACT, (P.ATTN_VALUE, [0, 2])]) as several,
     ):
         several[P.RESID_POST_EMBEDDING]
-    assert repr(recording) == "Recording(1 tensors: mlp.post_act)"
+    assert repr(recording) == "Recording(1 tensor: mlp.post_act)"
 
 
 @pytest.mark.parametrize(

@@ -189,7 +189,7 @@ def test_splits_are_interleaved_and_of_one_size():
     assert record.train_activation_records(one) == [tops[0]]
     assert record.test_activation_records(one) == [tops[3], randoms[2]]
     assert record.train_activation_records(ActivationRecordSliceParams(0)) == []
-    with pytest.raises(InvalidRequestError, match="from 0 to 2"):
+    with pytest.raises(InvalidRequestError, match="Choose 0 to 2"):
         record.train_activation_records(ActivationRecordSliceParams(3))
 
 

@@ -36,7 +36,7 @@ _TYPE_OF_FIELD: dict[str, type] = {
 
 @dataclass(frozen=True)
 class DstConfig:
-    """The model and whatever else a derived scalar requires. Raw activations require only a model.
+    """The model, and everything else that a derived scalar requires. Raw activations require only a model.
 
     Attributes:
         derive_gradients: derive the gradient of each raw activation too, as PassType.BACKWARD.
@@ -150,7 +150,7 @@ class DstConfig:
             return checked_layer(layer, self.model_context.n_layers, "layer_indices: the model", MisconfiguredError)
         number = whole_number(layer)
         if number is None or number < 0:
-            raise MisconfiguredError(f"layer_indices holds {layer!r}. Give whole numbers; layers count from 0.")
+            raise MisconfiguredError(f"layer_indices holds {layer!r}. Give whole numbers; layers are counted from 0.")
         return number
 
     def _check_indices(self) -> None:

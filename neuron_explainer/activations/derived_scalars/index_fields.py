@@ -77,8 +77,8 @@ def checked_tensor_indices(owner: Any, dimensions: tuple[Dimension | None, ...])
     )
     if len(checked) != len(dimensions):
         raise InvalidIndexError(
-            f"{type(owner).__name__}: tensor_indices {value!r} has {len(checked)} entries, but {_subject(owner)} has "
-            f'{len(dimensions)} axes: {named_axes(dimensions)}. Write "All" for a whole axis.'
+            f"{type(owner).__name__}: tensor_indices {value!r} must have one entry for each axis of "
+            f'{_subject(owner)}: {named_axes(dimensions)}. Write "All" for a whole axis.'
         )
     object.__setattr__(owner, "tensor_indices", checked)
     return cast("tuple[TensorIndex, ...]", checked)
@@ -146,7 +146,7 @@ def whole_axis(entry: TensorIndex) -> bool:
 
 
 def as_slices(tensor_indices: tuple[TensorIndex, ...]) -> tuple[int | slice, ...]:
-    """`tensor_indices` as what a tensor is indexed with: an int for a position, a full slice for a whole axis."""
+    """`tensor_indices` in the form that indexes a tensor: an int for a position, a full slice for a whole axis."""
     return tuple(entry if isinstance(entry, int) else slice(None) for entry in tensor_indices)
 
 
@@ -158,7 +158,7 @@ def check_within_sizes(
     n_layers: int,
     size_of: SizeOf,
 ) -> None:
-    """Raise IndexOutOfRangeError if the model does not have the layer, or the model or prompt not the position."""
+    """Raise IndexOutOfRangeError if the layer or a position is out of range."""
     if layer_index is not None:
         checked_layer(layer_index, n_layers, f"{subject}: the model", IndexOutOfRangeError)
     for entry, dimension in zip(tensor_indices, dimensions, strict=True):

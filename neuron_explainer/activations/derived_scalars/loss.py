@@ -1,4 +1,4 @@
-"""Losses, from which a backward pass starts: by name, of the last token's logits; or any function of the logits."""
+"""Losses, where a backward pass starts: one by name, of the last token's logits, or any function of the logits."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -27,7 +27,7 @@ class LossFnName(StrEnum):
     PROBS = "probs"
     """The sum of the target tokens' probabilities."""
     ZERO = "zero"
-    """0: for a backward pass whose only gradients are those that ablations write."""
+    """0: for a backward pass in which only ablations write gradients."""
 
 
 @dataclass(frozen=True)

@@ -52,7 +52,7 @@ class TraceConfig(JsonForm):
     """Where a backward pass starts if not at a loss of the logits: one activation.
 
     Attributes:
-        node_index: the component; a whole axis of tokens means the sum over them.
+        node_index: the component; a whole axis of tokens means their sum.
         pre_or_post_act: whether the activation is taken before or after its nonlinearity.
         detach_layer_norm_scale: hold the scale of the LayerNorm before the component constant.
         attention_trace_type: for a head (only), the inputs that let the gradient through.
