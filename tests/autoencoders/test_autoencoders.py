@@ -343,7 +343,7 @@ def test_damaged_files_are_refused(files: Path) -> None:
     with pytest.raises(MalformedCheckpointError):
         load_autoencoder(files / "0.pt")
     torch.save([1, 2, 3], files / "0.pt")
-    with pytest.raises(AutoencoderFormatError, match="holds a list"):
+    with pytest.raises(AutoencoderFormatError, match="holds an object of type list"):
         load_autoencoder(files / "0.pt")
     with pytest.raises(MissingFileError):
         load_autoencoder(files / "1.pt")
