@@ -190,7 +190,7 @@ def _is_packed(dataset_path: str | os.PathLike[str]) -> bool:
     if is_url(dataset_path):
         return False
     if not Path(dataset_path).is_dir():  # otherwise the error would name the neuron, and not the folder
-        raise MissingFileError(os.fspath(dataset_path), "folder not found, so no neuron dataset")
+        raise MissingFileError(os.fspath(dataset_path), "folder not found")
     return is_packed_dataset(dataset_path)
 
 

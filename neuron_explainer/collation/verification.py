@@ -100,7 +100,7 @@ def verify(
     if not is_packed_dataset(path):
         raise MissingFileError(
             os.fspath(path),
-            "dataset.json not found. Only packed datasets can be verified: JSON files do not keep whole sequences",
+            "dataset.json not found; only packed datasets can be verified, as JSON files do not keep whole sequences",
         )
     dataset = PackedDataset.open(path)
     info = dataset.info

@@ -102,7 +102,7 @@ def heatmap_text(tokens: Sequence[str], values: Sequence[float], scale: ColourSc
         InvalidRequestError: the numbers of values and tokens differ, or `width` is below 1.
     """
     if len(tokens) != len(values):
-        raise InvalidRequestError(f"A heatmap needs one value per token: {len(tokens)} tokens, {len(values)} values.")
+        raise InvalidRequestError(f"A heatmap needs one value per token; tokens: {len(tokens)}, values: {len(values)}.")
     peak = peak_of(values)
     excerpt = excerpt_around(peak, len(tokens), width)
     parts = []

@@ -269,7 +269,7 @@ class DstConfig:
         model_context = self.get_model_context()
         if not isinstance(model_context, StandardModelContext):
             raise MisconfiguredError(
-                f"Deriving needs a StandardModelContext, but {model_context.model_name} is a "
+                f"Deriving needs a StandardModelContext, but {model_context.model_name} is of type "
                 f"{type(model_context).__name__}. Use a model from ne.load_model."
             )
         return model_context.get_or_create_model()

@@ -214,7 +214,7 @@ class NodeIndex(_Index):
         checked_enum(self, "pass_type", PassType)
         if checked_layer_index(self) is not None and node_type in _NODE_TYPES_WITHOUT_LAYERS:
             raise InvalidIndexError(
-                f"A {node_type.value} does not belong to a layer: layer_index must be None, not {self.layer_index}."
+                f"{node_type.value} does not belong to a layer: layer_index must be None, not {self.layer_index}."
             )
         checked_tensor_indices(self, self.dimensions)
 
@@ -261,4 +261,4 @@ class AttnSubNodeIndex(NodeIndex):
         super().__post_init__()
         checked_enum(self, "q_k_or_v", AttnSubNode)
         if self.node_type is not NodeType.ATTENTION_HEAD:
-            raise InvalidIndexError(f"Only an attention head has a query, key and value, not a {self.node_type.value}.")
+            raise InvalidIndexError(f"Only an attention head has a query, key and value, not {self.node_type.value}.")

@@ -93,7 +93,7 @@ class TraceConfig(JsonForm):
         if self.node_type not in _TRACEABLE_NODE_TYPES:
             choices = ", ".join(node_type.value for node_type in _TRACEABLE_NODE_TYPES)
             raise InvalidIndexError(
-                f"A backward pass cannot start at a {self.node_type.value}. Choose one of: {choices}."
+                f"A backward pass cannot start at the node type {self.node_type.value}. Choose one of: {choices}."
             )
         if whole_axis(self.node_index.tensor_indices[-1]):
             raise InvalidIndexError(f"A trace starts at one component, but {self.node_index} names all of them.")

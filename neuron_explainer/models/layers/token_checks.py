@@ -70,7 +70,7 @@ def padded(
     """
     lengths = [len(prompt) for prompt in prompts]
     if not lengths or min(lengths) < 1:
-        problem = f"the prompts have {lengths} tokens" if lengths else "no prompts were given"
+        problem = f"the prompts' lengths are {lengths}" if lengths else "no prompts were given"
         raise PromptError(f"Each prompt needs at least one token: {problem}.")
     longest = max(lengths)
     tokens = torch.tensor([[*prompt, *[pad_token] * (longest - len(prompt))] for prompt in prompts])

@@ -80,7 +80,7 @@ class ModelTokenizer:
             return cls(tokenizers.Tokenizer.from_str(backend.to_str()), origin=f"{type(given).__name__} in memory")
         slow = hasattr(given, "convert_ids_to_tokens")
         raise TokenizerError(
-            f"A {type(given).__name__} is not a supported tokenizer. "
+            f"An object of type {type(given).__name__} is not a supported tokenizer. "
             + ("It is a slow tokenizer of transformers; load the fast one (use_fast=True). " if slow else "")
             + "Give a fast tokenizer of transformers, a tokenizers.Tokenizer, or the path of a tokenizer.json."
         )

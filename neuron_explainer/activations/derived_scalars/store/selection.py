@@ -56,7 +56,7 @@ def selected(
         derived = {layer_index for by_layer in tensors.values() for layer_index in by_layer}
         asked = ", ".join(map(str, sorted(missing, key=str))) or "with values"
         raise NotDerivedError.of_layer(
-            "the store", asked, sorted(derived, key=lambda layer: -1 if layer is None else layer)
+            "This store", asked, sorted(derived, key=lambda layer: -1 if layer is None else layer)
         )
     return chosen
 
