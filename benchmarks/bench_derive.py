@@ -1,6 +1,6 @@
 """Deriving scalars at GPT-2 small's shape, against a plain forward pass of the same model in the same run.
 
-Run as `python benchmarks/bench_derive.py`; set OMP_NUM_THREADS to say how many cores. Weights are random. On a GPU the
+Run as `python -m benchmarks.bench_derive`; set OMP_NUM_THREADS to say how many cores. Weights are random. On a GPU the
 same in bfloat16. `--processor-time` counts the processor's seconds instead (with one thread), on a busy machine.
 """
 
@@ -8,74 +8,45 @@ import argparse
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from functools import partial
 
 import torch
-import transformers
-from _measure import median_seconds, print_ratio, resident_bytes, start_peak_anew
 
-from neuron_explainer.activations.derived_scalars import DerivedScalarType, DstConfig, LossFnConfig, LossFnName, derive
-from neuron_explainer.models.families.registry import family_of
-from neuron_explainer.models.model_context import StandardModelContext
-from neuron_explainer.models.transformer import Transformer
+from benchmarks.measure import median_seconds, print_ratio, resident_bytes, start_peak_anew, until_done
+from benchmarks.passes import NODE_TABLE, NODE_TABLE_LOSS, D
+from benchmarks.shapes import GPT2_SMALL, random_model
+from neuron_explainer import DstConfig, StandardModelContext, derive
 
-D = DerivedScalarType
-NODE_TABLE = [
-    D.RESID_POST_EMBEDDING_NORM,
-    D.TOKEN_ATTRIBUTION,
-    D.RESID_POST_EMBEDDING_PROJ_TO_FINAL_RESIDUAL_GRAD,
-    D.ALWAYS_ONE,
-    D.MLP_WRITE_NORM,
-    D.MLP_ACT_TIMES_GRAD,
-    D.MLP_WRITE_TO_FINAL_RESIDUAL_GRAD,
-    D.MLP_POST_ACT,
-    D.UNFLATTENED_ATTN_WRITE_NORM,
-    D.UNFLATTENED_ATTN_ACT_TIMES_GRAD,
-    D.UNFLATTENED_ATTN_WRITE_TO_FINAL_RESIDUAL_GRAD,
-    D.ATTN_QK_PROBS,
-    D.LOGITS,
-]
 RANKED = [
     D.MLP_ACT_TIMES_GRAD,
     D.MLP_WRITE_TO_FINAL_RESIDUAL_GRAD,
     D.UNFLATTENED_ATTN_ACT_TIMES_GRAD,
     D.UNFLATTENED_ATTN_WRITE_TO_FINAL_RESIDUAL_GRAD,
 ]
-LOSS = LossFnConfig(LossFnName.LOGIT_DIFF, [10], [20])
 FORWARD_ONLY = [D.MLP_POST_ACT, D.MLP_WRITE_NORM, D.RESID_POST_MLP_NORM, D.ATTN_WRITE_NORM_PER_SEQUENCE_TOKEN]
 
 
-def model_context(device, dtype):
-    hf_config = transformers.GPT2Config().to_dict()
-    config = family_of(hf_config).config(hf_config)
-    model = Transformer.with_random_weights(config, device=device, dtype=dtype)
-    return StandardModelContext("gpt2-small shape, random weights", model)
+def model_context(device: torch.device, dtype: torch.dtype) -> StandardModelContext:
+    return StandardModelContext("gpt2-small shape, random weights", random_model(GPT2_SMALL, device, dtype))
 
 
-def speed(n_tokens, repeats, clock, device, dtype):
+def speed(n_tokens: int, repeats: int, clock: Callable[[], float], device: torch.device, dtype: torch.dtype) -> None:
     context = model_context(device, dtype)
     model, config = context.get_or_create_model(), DstConfig(model_context=context)
     prompt = torch.randint(0, 50257, (n_tokens,)).tolist()
     tokens = torch.tensor([prompt])
-    store = derive(prompt, NODE_TABLE, config, loss=LOSS)
+    store = derive(prompt, NODE_TABLE, config, loss=NODE_TABLE_LOSS)
 
-    def waiting(function):
-        def run():
-            result = function()
-            if device.type == "cuda":
-                torch.cuda.synchronize()
-            return result
-
-        return run
-
-    functions = {
+    functions: dict[str, Callable[[], object]] = {
         "plain": lambda: model(tokens),
-        "node table": lambda: derive(prompt, NODE_TABLE, config, loss=LOSS),
-        **{dst.value: lambda dst=dst: derive(prompt, dst, config) for dst in FORWARD_ONLY},
+        "node table": lambda: derive(prompt, NODE_TABLE, config, loss=NODE_TABLE_LOSS),
+        **{dst.value: partial(derive, prompt, dst, config) for dst in FORWARD_ONLY},
         "top 10": lambda: store.topk(10, dsts=RANKED),
         "top and bottom 10": lambda: (store.topk(10, dsts=RANKED), store.topk(10, largest=False, dsts=RANKED)),
     }
     seconds = median_seconds(
-        {name: waiting(function) for name, function in functions.items()}, repeats=repeats, clock=clock
+        {name: until_done(function, device) for name, function in functions.items()}, repeats=repeats, clock=clock
     )
     kind = f"{n_tokens} tokens, {device.type} {str(dtype).removeprefix('torch.')}"
     plain = seconds["plain"]
@@ -89,15 +60,15 @@ def speed(n_tokens, repeats, clock, device, dtype):
     print_ratio(f"{kind}: top and bottom 10 / deriving", seconds["top and bottom 10"] / seconds["node table"])
 
 
-def peak_memory(n_tokens):
+def peak_memory(n_tokens: int) -> None:
     """Peak resident memory of deriving the node table, above the bare libraries, in a process of its own."""
     context = model_context(torch.device("cpu"), torch.float32)
     model, config = context.get_or_create_model(), DstConfig(model_context=context)
     weights = sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
-    derive([1, 2, 3], NODE_TABLE, config, loss=LOSS)
+    derive([1, 2, 3], NODE_TABLE, config, loss=NODE_TABLE_LOSS)
     start_peak_anew()
     before = resident_bytes("VmRSS") - weights
-    store = derive(torch.randint(0, 50257, (n_tokens,)).tolist(), NODE_TABLE, config, loss=LOSS)
+    store = derive(torch.randint(0, 50257, (n_tokens,)).tolist(), NODE_TABLE, config, loss=NODE_TABLE_LOSS)
     peak = resident_bytes("VmHWM") - before
     results = sum(
         tensor.numel() * tensor.element_size() for dst in NODE_TABLE for tensor in store.activations(dst).values()
@@ -108,7 +79,7 @@ def peak_memory(n_tokens):
     print_ratio(f"{n_tokens} tokens: (peak - weights) / results", (peak - weights) / results, 2.5)
 
 
-def main():
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=15)
     parser.add_argument("--tokens", type=int, nargs="*", default=[64, 512])
@@ -124,7 +95,7 @@ def main():
         speed(n_tokens, options.repeats, clock, torch.device("cpu"), torch.float32)
         if torch.cuda.is_available():
             speed(n_tokens, options.repeats, clock, torch.device("cuda"), torch.bfloat16)
-    subprocess.run([sys.executable, __file__, "--memory-only"], check=True)
+    subprocess.run([sys.executable, "-m", "benchmarks.bench_derive", "--memory-only"], check=True)
 
 
 if __name__ == "__main__":

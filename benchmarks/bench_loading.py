@@ -5,8 +5,8 @@ The time is that until every weight has been read.
 Each load runs in a process of its own, since a process's peak memory never goes down.
 
 Usage:
-    python benchmarks/bench_loading.py                      GPT-2-small shape (random weights), and SmolLM2 if installed
-    python benchmarks/bench_loading.py --measure PATH DTYPE  one load; prints its numbers as JSON
+    python -m benchmarks.bench_loading                      GPT-2-small shape (random weights), and SmolLM2 if installed
+    python -m benchmarks.bench_loading --measure PATH DTYPE  one load; prints its numbers as JSON
 """
 
 import importlib.util
@@ -20,24 +20,24 @@ import time
 from pathlib import Path
 from typing import Any
 
-from _measure import print_ratio, resident_bytes, start_peak_anew
+from benchmarks.measure import print_ratio, resident_bytes, start_peak_anew
 
 TARGET_PEAK = 1.2
 REPEATS = 3
 
 
 def measure(path: str, dtype: str, reader: str) -> dict[str, float]:
-    """Load a model once and say how long that took and how much memory it needed at its peak.
+    """Load a model once; return the time and the peak memory.
 
     Args:
         path: a folder or GGUF file.
-        dtype: what the weights are to be.
+        dtype: the dtype of the loaded weights.
         reader: "ours" or "transformers".
     """
     import torch
 
     if reader == "ours":
-        # What the load imports is imported before, by a load of something small enough not to count.
+        # Import everything first, with a load too small to count.
         import neuron_explainer as ne
         import neuron_explainer.models.checkpoints.load_model
 
@@ -57,7 +57,7 @@ def measure(path: str, dtype: str, reader: str) -> dict[str, float]:
     start_peak_anew()
     start, cpu_start = time.perf_counter(), time.process_time()
     model = load()
-    # transformers maps the file and reads a weight when it is first used: so every weight is used once.
+    # transformers maps the file and reads a weight at its first use, so use every weight once.
     for parameter in model.parameters():
         parameter.sum()
     seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - cpu_start
@@ -72,7 +72,7 @@ def measured(path: Path, dtype: str, reader: str = "ours") -> dict[str, float]:
     runs: list[dict[str, float]] = []
     for _ in range(REPEATS):
         done = subprocess.run(
-            [sys.executable, __file__, "--measure", str(path), dtype, reader],
+            [sys.executable, "-m", "benchmarks.bench_loading", "--measure", str(path), dtype, reader],
             check=True,
             capture_output=True,
             env=os.environ | {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_VERBOSITY": "error"},
@@ -81,7 +81,7 @@ def measured(path: Path, dtype: str, reader: str = "ours") -> dict[str, float]:
     return {key: statistics.median(run[key] for run in runs) for key in runs[0]}
 
 
-def write_gpt2(folder: Path, **sizes: int) -> Path:
+def write_gpt2(folder: Path, **sizes: Any) -> Path:
     """A GPT-2 with random weights and a tokenizer of its vocabulary's size."""
     import transformers
     from tokenizers import Tokenizer

@@ -1,6 +1,6 @@
 """Forward passes of GPT-2 small's shape: ours against `transformers`, recording against not recording.
 
-Run as `python benchmarks/bench_models.py`; set OMP_NUM_THREADS to say how many cores. Weights are random. Beside it,
+Run as `python -m benchmarks.bench_models`; set OMP_NUM_THREADS to say how many cores. Weights are random. Beside it,
 TransformerLens (where installed) doing the same. On a GPU everything is measured once more in bfloat16.
 """
 
@@ -8,35 +8,15 @@ import argparse
 import importlib.util
 import time
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 import torch
 import transformers
-from _measure import median_seconds, print_ratio, resident_bytes, start_peak_anew
 
-from neuron_explainer.models.transformer import Transformer
-from neuron_explainer.vocabulary.places import ActivationLocationType
-
-P = ActivationLocationType
-EVERYTHING = [place for place in P if not place.is_online_autoencoder_place]
-ONE_PLACE = [P.MLP_POST_ACT]
-
-
-def loss_of(logits: torch.Tensor) -> torch.Tensor:
-    return logits[0, -1, 10] - logits[0, -1, 20]
-
-
-def recorded(model: Transformer, tokens: torch.Tensor, places: Iterable[P]) -> Any:
-    with model.record(places) as recording:
-        model(tokens)
-    return recording
-
-
-def with_gradients(model: Transformer, tokens: torch.Tensor) -> Any:
-    with model.record(EVERYTHING, gradients=True) as recording:
-        recording.backward(loss_of(model(tokens)))
-    return recording
+from benchmarks.measure import median_seconds, print_ratio, resident_bytes, start_peak_anew, until_done
+from benchmarks.passes import P, loss_of, our_passes, recorded, their_pass
+from benchmarks.shapes import GPT2_SMALL, random_model, random_models_of_both
 
 
 def transformer_lens_model(device: torch.device, dtype: torch.dtype) -> Any:
@@ -68,36 +48,10 @@ def lens_with_gradients(model: Any, tokens: torch.Tensor) -> Any:
     return cache
 
 
-def measured(function: Callable[[], object], device: torch.device) -> Callable[[], object]:
-    """On a GPU, time until the work is done, not until it is queued."""
-    if device.type != "cuda":
-        return function
-
-    def waiting() -> object:
-        result = function()
-        torch.cuda.synchronize()
-        return result
-
-    return waiting
-
-
 def speed(n_tokens: int, device: torch.device, dtype: torch.dtype, options: argparse.Namespace) -> None:
-    config = transformers.GPT2Config()
-    theirs = transformers.GPT2LMHeadModel(config).eval().to(device=device, dtype=dtype)
-    ours = Transformer.from_hf_config_and_tensors(config.to_dict(), theirs.state_dict())
+    theirs, ours = random_models_of_both(GPT2_SMALL, device, dtype)
     tokens = torch.randint(0, 50257, (1, n_tokens), device=device)
-
-    def plain_theirs() -> object:
-        with torch.no_grad():
-            return theirs(tokens, use_cache=False).logits
-
-    functions: dict[str, Callable[[], object]] = {
-        "transformers": plain_theirs,
-        "plain": lambda: ours(tokens),
-        "one place": lambda: recorded(ours, tokens, ONE_PLACE),
-        "everything": lambda: recorded(ours, tokens, EVERYTHING),
-        "gradients": lambda: with_gradients(ours, tokens),
-    }
+    functions = {"transformers": their_pass(theirs, tokens), **our_passes(ours, tokens)}
     if options.with_lens:
         lens = transformer_lens_model(device, dtype)
 
@@ -113,7 +67,7 @@ def speed(n_tokens: int, device: torch.device, dtype: torch.dtype, options: argp
         functions["TransformerLens everything"] = lens_everything
         functions["TransformerLens gradients"] = lambda: lens_with_gradients(lens, tokens)
     seconds = median_seconds(
-        {name: measured(fn, device) for name, fn in functions.items()}, repeats=options.repeats, clock=options.clock
+        {name: until_done(fn, device) for name, fn in functions.items()}, repeats=options.repeats, clock=options.clock
     )
     kind = f"{n_tokens} tokens, {device.type} {str(dtype).removeprefix('torch.')}"
     print(f"{kind}: plain forward {seconds['plain'] * 1e3:.1f} ms")
@@ -137,9 +91,7 @@ def peak_bytes(function: Callable[[], object]) -> int:
 def memory(n_tokens: int) -> None:
     """Peak memory on the CPU, beyond what the process took before the model was made."""
     before = resident_bytes("VmRSS")
-    config = transformers.GPT2Config()
-    theirs = transformers.GPT2LMHeadModel(config).eval()
-    model = Transformer.from_hf_config_and_tensors(config.to_dict(), theirs.state_dict())
+    model = random_model(GPT2_SMALL, "cpu", torch.float32)
     tokens = torch.randint(0, 50257, (1, n_tokens))
     sizes: list[int] = []
 

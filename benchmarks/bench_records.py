@@ -1,6 +1,6 @@
 """Neuron records: decoding, packed reading, loading many at once, and start-up time.
 
-Run it as `python benchmarks/bench_records.py`; it needs no network and writes to a temporary folder alone.
+Run it as `python -m benchmarks.bench_records`; it needs no network and writes to a temporary folder alone.
 """
 
 import json
@@ -11,13 +11,14 @@ import subprocess
 import sys
 import tempfile
 import time
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from multiprocessing.connection import Connection
 
 import numpy as np
-from _measure import median_seconds, print_ratio
 
 import neuron_explainer as ne
+from benchmarks.measure import median_seconds, print_ratio
 from neuron_explainer.activations.activations import ActivationRecord, NeuronId, NeuronRecord, save_neuron
 from neuron_explainer.activations.packed.dataset import PackedDataset
 from neuron_explainer.activations.packed.layout import DatasetInfo, PackedExamples, PackedLayer
@@ -82,7 +83,7 @@ def measure_packed(folder: str) -> None:
         context_length=context,
     )
     layer = PackedLayer(
-        sequences=(chance.zipf(1.2, (n_sequences, context)) % 50_000).astype(np.int32),  # few words are most of a text
+        sequences=(chance.zipf(1.2, (n_sequences, context)) % 50_000).astype(np.int32),  # few words make up most of it
         sequence_lengths=np.full(n_sequences, context, np.int32),
         top=examples(20),
         random=examples(10),
@@ -163,7 +164,7 @@ def measure_start_up(folder: str) -> None:
     def running(code: str) -> None:
         subprocess.run([sys.executable, "-c", code], check=True)
 
-    seconds = median_seconds({name: lambda code=code: running(code) for name, code in codes.items()}, repeats=7)
+    seconds = median_seconds({name: partial(running, code) for name, code in codes.items()}, repeats=7)
     pandas = seconds["pandas"] - seconds["nothing"]
     print_ratio("import and read a record / import pandas", (seconds["read"] - seconds["nothing"]) / pandas)
     print_ratio("import, read and view a record / import pandas", (seconds["view"] - seconds["nothing"]) / pandas)

@@ -1,13 +1,13 @@
 """What views cost: a record's page, whether long texts slow it, and a step of the viewer.
 
-Usage: python benchmarks/bench_views.py
+Usage: python -m benchmarks.bench_views
 """
 
 import json
 
 import numpy as np
-from _measure import median_seconds, print_ratio
 
+from benchmarks.measure import median_seconds, print_ratio
 from neuron_explainer.activations.activations import ActivationRecord, NeuronId, NeuronRecord
 from neuron_explainer.activations.attention_utils import n_pairs
 from neuron_explainer.activations.record_json import record_to_json

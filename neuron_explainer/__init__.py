@@ -1,6 +1,6 @@
 """Look inside language models in a notebook: what does this neuron do, and why did the model say that?
 
-The public names stand in `__init__.pyi`, where type checkers read them; each is imported when it is first used.
+The public names are listed in `__init__.pyi`, which type checkers read. Each is imported when it is first used.
 """
 
 from typing import Any

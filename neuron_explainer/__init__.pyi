@@ -24,7 +24,7 @@ from .activations.derived_scalars.indexing import (
 from .activations.derived_scalars.loss import LossFnConfig, LossFnName
 from .activations.derived_scalars.store.derived_scalar_store import DerivedScalarStore
 
-# One's own neuron datasets
+# Making and checking neuron datasets
 from .collation.api import collate
 from .collation.conversion import convert
 from .collation.live import live_record

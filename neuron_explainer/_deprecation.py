@@ -13,7 +13,7 @@ def moved_names(module: str, new_home_by_name: Mapping[str, str]) -> Callable[[s
 
     Args:
         module: the module that the names were in, its `__name__`.
-        new_home_by_name: for each old name, "module:name" of what it is now.
+        new_home_by_name: the "module:name" of each old name's new home.
     """
 
     def __getattr__(name: str) -> Any:
@@ -21,7 +21,7 @@ def moved_names(module: str, new_home_by_name: Mapping[str, str]) -> Callable[[s
             raise AttributeError(f"module {module!r} has no attribute {name!r}")
         home, _, new_name = new_home_by_name[name].partition(":")
         warnings.warn(
-            f"{module}.{name} has moved: use {home}.{new_name}. The old name will go in a later version.",
+            f"{module}.{name} has moved: use {home}.{new_name}. The old name will be removed in a later version.",
             DeprecationWarning,
             stacklevel=2,
         )

@@ -2,7 +2,7 @@
 
 Each is a `NeuronExplainerError` and also the built-in exception that a caller would expect (a `KeyError` for an unknown
 name, a `ValueError` for a bad value), so code that does not know this module can still catch it. A message says what
-was asked, what was found, and what to do or choose.
+was given, what is wrong, and what to choose or do.
 
 >>> import neuron_explainer as ne
 >>> try:

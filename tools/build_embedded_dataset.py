@@ -1,4 +1,4 @@
-"""Make the neuron dataset of the embedded model, over the text sample that is embedded beside it.
+"""Make the neuron datasets of the embedded model from the embedded text sample.
 
 Usage: python tools/build_embedded_dataset.py [--model FOLDER] [--output FOLDER]
 
@@ -45,7 +45,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
 
 
 def balanced_texts(sample: Path, model: ModelContext, tokens_per_corpus: int = TOKENS_PER_CORPUS) -> list[str]:
-    """The sample's documents, in order: so many tokens of each corpus, whose last document is cut there."""
+    """The sample's documents, in order: `tokens_per_corpus` tokens of each corpus; its last document is cut there."""
     left: dict[str, int] = {}
     texts = []
     with gzip.open(sample, "rt", encoding="utf-8") as lines:

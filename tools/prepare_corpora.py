@@ -145,7 +145,8 @@ def python_documents() -> list[str]:
             continue
         lines = [line.rstrip() for line in path.read_text(encoding="utf-8").expandtabs(4).splitlines()]
         lines = [line for line in lines if not re.match(r"\s*\.\. (section|module)author::", line)]
-        pieces, size = [[]], 0
+        pieces: list[list[str]] = [[]]
+        size = 0
         for number, line in enumerate(lines):
             underline = lines[number + 1] if number + 1 < len(lines) else ""
             heading = len(line) > 2 and re.fullmatch(r"([=\-~^*\"])\1{2,}", underline) and len(underline) >= len(line)
@@ -235,7 +236,7 @@ def main() -> None:
     size = min(sum(map(byte_length, texts)) for texts in documents.values())
     heldout_size = int(size * arguments.heldout)
     arguments.output.mkdir(parents=True, exist_ok=True)
-    manifest: dict[str, object] = {"seed": arguments.seed, "files": {}}
+    files: dict[str, dict[str, object]] = {}
     sample: dict[str, list[str]] = {}
     for name, texts in documents.items():
         random.Random(f"{arguments.seed} {name}").shuffle(texts)
@@ -245,7 +246,7 @@ def main() -> None:
             data = END_OF_TEXT.join(part).encode()
             path = arguments.output / f"{name}.{split}.txt"
             path.write_bytes(data)
-            manifest["files"][path.name] = {
+            files[path.name] = {
                 "documents": len(part),
                 "bytes": len(data),
                 "sha256": hashlib.sha256(data).hexdigest(),
@@ -254,6 +255,7 @@ def main() -> None:
     path = arguments.output / "sample.jsonl.gz"
     path.write_bytes(pack_sample(sample))
     print(f"{path}: {path.stat().st_size:,} bytes")
+    manifest = {"seed": arguments.seed, "files": files}
     (arguments.output / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
 
 

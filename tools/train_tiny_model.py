@@ -18,6 +18,7 @@ import shutil
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -112,8 +113,9 @@ class TinyModel(nn.Module):
 
     def huggingface_state(self) -> dict[str, Tensor]:
         """The weights by their names in GPT2LMHeadModel, whose Conv1D weights are (in, out)."""
-        state = {"wte.weight": self.wte.weight, "wpe.weight": self.wpe.weight}
+        state: dict[str, Tensor] = {"wte.weight": self.wte.weight, "wpe.weight": self.wpe.weight}
         for number, block in enumerate(self.blocks):
+            assert isinstance(block, Block)
             layers = {"attn.c_attn": block.attn_in, "attn.c_proj": block.attn_out}
             layers |= {"mlp.c_fc": block.mlp_in, "mlp.c_proj": block.mlp_out}
             for name, layer in layers.items():
@@ -172,14 +174,13 @@ class Optimizer:
     def __init__(self, model: TinyModel, muon_rate: float, adam_rate: float, weight_decay: float) -> None:
         matrices = [p for name, p in model.named_parameters() if p.ndim == 2 and name.startswith("blocks")]
         others = [p for name, p in model.named_parameters() if not (p.ndim == 2 and name.startswith("blocks"))]
-        adam = {"lr": adam_rate, "betas": (0.9, 0.99), "weight_decay": 0.0, "fused": True}
+        adam: dict[str, Any] = {"lr": adam_rate, "betas": (0.9, 0.99), "weight_decay": 0.0, "fused": True}
         if muon_rate:
             muon = torch.optim.Muon(matrices, lr=muon_rate, weight_decay=weight_decay, momentum=0.95)
-            self.parts = [muon, torch.optim.AdamW(others, **adam)]
+            self.parts: list[torch.optim.Optimizer] = [muon, torch.optim.AdamW(others, **adam)]
         else:
-            self.parts = [
-                torch.optim.AdamW([{"params": matrices, "weight_decay": weight_decay}, {"params": others}], **adam)
-            ]
+            groups: list[dict[str, Any]] = [{"params": matrices, "weight_decay": weight_decay}, {"params": others}]
+            self.parts = [torch.optim.AdamW(groups, **adam)]
         self.rates = [[group["lr"] for group in part.param_groups] for part in self.parts]
 
     def step(self, factor: float) -> None:
@@ -305,7 +306,9 @@ def main() -> None:
     }
     facts["shape"] = asdict(shape)
     torch.save(model.state_dict(), arguments.work / "final.pt")
-    write_json(arguments.output / "config.json", shape.huggingface_config(tokenizer.token_to_id(END_OF_TEXT)))
+    end_of_text = tokenizer.token_to_id(END_OF_TEXT)
+    assert end_of_text is not None
+    write_json(arguments.output / "config.json", shape.huggingface_config(end_of_text))
     write_json(arguments.output / "training.json", facts)
     tokenizer.save(str(arguments.output / "tokenizer.json"), pretty=False)
     weights = {name: tensor.half() for name, tensor in model.huggingface_state().items()}

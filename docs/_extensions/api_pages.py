@@ -120,7 +120,7 @@ def _indentation(line: str) -> int:
 
 
 def mark_lists_and_examples(lines: list[str]) -> None:
-    """Add what reStructuredText asks for and a reader of the source does not miss.
+    """Add markup that reStructuredText needs and a reader of the source does not.
 
     That is a blank line before a list, and `::` before an indented example at the margin.
     """

@@ -42,7 +42,7 @@ def gallery(notebooks: dict[str, dict[str, Any]]) -> str:
 
 
 def with_drawn_figures(notebook: dict[str, Any]) -> dict[str, Any]:
-    """Give every plotly figure that has no HTML some, which draws it."""
+    """Give every plotly figure without HTML some HTML that draws it."""
     for cell in notebook["cells"]:
         for number, output in enumerate(cell.get("outputs", ())):
             data = output.get("data", {})

@@ -45,7 +45,7 @@ def dataset_table(frame: pd.DataFrame) -> str:
 
 
 def scalar_table(frame: pd.DataFrame) -> str:
-    """Write names and meanings in Markdown; all other columns stand in one cell, a line each."""
+    """Write names and meanings in Markdown; all other columns share one cell, one line each."""
     cells = []
     for name, meaning, *others in frame.itertuples(index=False):
         known = [(label, value) for label, value in zip(frame.columns[2:], others, strict=True) if value]

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 from neuron_explainer.vocabulary.parsing import derived_scalar_type_of
@@ -16,8 +17,8 @@ class NeuronDatasetMetadata:
         derived_scalar_type: the type of its activations, or the type's name.
         user_visible_name: a title for people.
         neuron_dataset_path: an http(s) address or a local folder, with or without a slash at its end.
-        n_layers: how many layers it has; None: read from the dataset when needed.
-        n_components: how many neurons, heads or latents each layer has; None: likewise.
+        n_layers: how many layers it has; None: it is read from the dataset when needed.
+        n_components: how many neurons, heads or latents each layer has; None: as for n_layers.
         explanations_path: the address or folder of explanations of its components; None if unknown.
 
     Raises:
@@ -31,6 +32,19 @@ class NeuronDatasetMetadata:
     n_layers: int | None = None
     n_components: int | None = None
     explanations_path: str | None = None
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            short_name: str,
+            derived_scalar_type: DerivedScalarType | str,
+            user_visible_name: str,
+            neuron_dataset_path: str,
+            n_layers: int | None = None,
+            n_components: int | None = None,
+            explanations_path: str | None = None,
+        ) -> None: ...
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "derived_scalar_type", derived_scalar_type_of(self.derived_scalar_type))

@@ -7,7 +7,7 @@ load.
 
 import os
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, SupportsIndex, TypeAlias
 
 from neuron_explainer.activation_server.dataset_paths import explanations_path, resolve_neuron_dataset
 from neuron_explainer.activation_server.loaded_neurons import LoadedNeuron, LoadedNeurons
@@ -35,7 +35,7 @@ __all__ = [
 DatasetName = str | os.PathLike[str]
 """A registered short name, an http(s) address or a local folder."""
 
-NeuronName: TypeAlias = "NeuronId | tuple[int, int] | NodeIdAndDatasets"
+NeuronName: TypeAlias = "NeuronId | tuple[SupportsIndex, SupportsIndex] | NodeIdAndDatasets"
 """A neuron: its id, a pair (layer, index), or an id with the datasets to look for it in."""
 
 _MOST_AT_ONCE = 32
@@ -43,8 +43,8 @@ _MOST_AT_ONCE = 32
 
 def load_neuron(
     dataset: DatasetName,
-    layer: int,
-    neuron: int,
+    layer: SupportsIndex,
+    neuron: SupportsIndex,
     dst: DerivedScalarType | str = DerivedScalarType.MLP_POST_ACT,
     *,
     use_cache: bool = True,
@@ -57,8 +57,8 @@ def load_neuron(
     Args:
         dataset: a short name, such as "gpt2-small" or "tiny" (`ne.datasets()` lists them), an http(s) address, or a
             local folder.
-        layer: the layer, from 0. NumPy and torch integers are taken as well.
-        neuron: the neuron, head or latent in the layer, from 0; likewise.
+        layer: the layer, from 0; an int, or a NumPy or torch integer.
+        neuron: the neuron, head or latent in the layer, from 0; the same types.
         dst: the derived scalar type of the activations, or its name in any case; it selects among the datasets of one
             short name. Not needed for an address or a folder.
         use_cache: whether downloads are read from and kept in the disk cache.
@@ -74,7 +74,7 @@ def load_neuron(
         MalformedRecordError, MalformedDatasetError: the neuron's file is invalid.
         MissingFileError: the dataset's folder does not exist.
         DownloadError: the dataset could not be reached.
-        InvalidRequestError: an index is not a whole number from 0 on.
+        InvalidRequestError: an index is negative or not a whole number.
 
     >>> import neuron_explainer as ne
     >>> record = ne.load_neuron("tiny", 2, 5)
@@ -86,8 +86,8 @@ def load_neuron(
 
 def load_explanations(
     dataset: DatasetName,
-    layer: int,
-    neuron: int,
+    layer: SupportsIndex,
+    neuron: SupportsIndex,
     dst: DerivedScalarType | str = DerivedScalarType.MLP_POST_ACT,
     *,
     use_cache: bool = True,
@@ -104,8 +104,8 @@ def load_explanations(
 
     Raises:
         UnknownDatasetError: no dataset has this name.
-        InvalidRequestError: no explanations are registered for the dataset, or an index is not a whole number from 0
-            on.
+        InvalidRequestError: no explanations are registered for the dataset, or an index is negative or not a whole
+            number.
         NeuronNotFoundError: the neuron has no explanations.
         MalformedRecordError: the file is not a valid explanations file.
         DownloadError: the address could not be read.
@@ -138,8 +138,8 @@ def load_neurons(
 
     Raises:
         UnknownDatasetError: no dataset has this name.
-        InvalidRequestError: a neuron needs `dataset`, and it is None; or a neuron has none of the three forms; or
-            `neurons` is one neuron instead of several.
+        InvalidRequestError: a neuron needs `dataset`, but it is None; a neuron is not in one of the three forms; or
+            `neurons` is not several neurons.
 
     >>> import neuron_explainer as ne
     >>> results = ne.load_neurons([(2, 5), (3, 7), (9, 9)], "tiny", progress=False)

@@ -36,7 +36,7 @@ class LoadedNeurons(Sequence[LoadedNeuron]):
         return [result for result in self if result.error is not None]
 
     def raise_first_failure(self) -> "LoadedNeurons":
-        """Raise the first failure's error. Returns these results if there is none."""
+        """Raise the first failure's error. If nothing failed, return these results."""
         for failure in self.failures:
             if failure.error is not None:
                 raise failure.error
@@ -76,4 +76,4 @@ class LoadedNeurons(Sequence[LoadedNeuron]):
     def __repr__(self) -> str:
         failed = [f"{failure.neuron_id}: {failure.error}" for failure in self.failures]
         lines = [f"<LoadedNeurons: {len(self) - len(failed)} of {len(self)} loaded>", *failed[:10]]
-        return "\n  ".join(lines + ([f"… and {len(failed) - 10} more failures"] if len(failed) > 10 else []))
+        return "\n  ".join(lines + ([f"… and {len(failed) - 10} more"] if len(failed) > 10 else []))

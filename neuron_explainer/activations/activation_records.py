@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import TYPE_CHECKING, SupportsFloat
 
 from neuron_explainer.activations.attention_utils import attended_window
 from neuron_explainer.errors import InvalidRequestError, MalformedRecordError
@@ -30,6 +31,10 @@ class ActivationRecord:
 
     tokens: list[str]
     activations: list[float]
+
+    if TYPE_CHECKING:  # arrays and tuples are taken as well
+
+        def __init__(self, tokens: Iterable[str], activations: Iterable[SupportsFloat]) -> None: ...
 
     def __post_init__(self) -> None:
         if not isinstance(self.tokens, Iterable) or not isinstance(self.activations, Iterable):
@@ -88,7 +93,7 @@ class Histogram:
     def __post_init__(self) -> None:
         if len(self.edges) != len(self.counts) + 1:
             raise MalformedRecordError(
-                f"a histogram of {len(self.counts)} bins needs {len(self.counts) + 1} edges, not {len(self.edges)}"
+                f"a histogram must have one more edge than counts ({len(self.counts) + 1}), not {len(self.edges)}"
             )
         _sum_of_finite(self.edges)
         if any(low > high for low, high in pairwise(self.edges)):

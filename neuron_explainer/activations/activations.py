@@ -9,6 +9,7 @@ local folder, the packed layout (see `packed.layout`). Reading detects which.
 import os
 from functools import partial
 from pathlib import Path
+from typing import SupportsIndex
 
 from neuron_explainer.activations.neuron_ids import checked_index
 from neuron_explainer.activations.packed.dataset import is_packed_dataset, open_packed_dataset
@@ -44,8 +45,8 @@ __all__ = [
 
 def load_neuron(
     dataset_path: str | os.PathLike[str],
-    layer_index: int | str,
-    neuron_index: int | str,
+    layer_index: SupportsIndex | str,
+    neuron_index: SupportsIndex | str,
     *,
     use_cache: bool = True,
     revalidate: bool = False,
@@ -58,7 +59,7 @@ def load_neuron(
     Args:
         dataset_path: an http(s) address or a local folder.
         layer_index: the layer, from 0: an int, a NumPy or torch integer, or digits as text.
-        neuron_index: the neuron, head or latent in the layer, from 0; likewise.
+        neuron_index: the neuron, head or latent in the layer, from 0; the same types.
         use_cache: whether downloads are read from and kept in the disk cache.
         revalidate: ask the server whether the cached file is up to date.
         settings: time-outs and retries.
@@ -71,7 +72,7 @@ def load_neuron(
         DownloadError: the address could not be read.
         TooLargeError: the file is larger than records may be.
         UnsupportedLocationError: the path is neither an http(s) address nor a local path.
-        InvalidRequestError: an index is not a whole number from 0 on.
+        InvalidRequestError: an index is negative or not a whole number.
 
     >>> from neuron_explainer.activation_server.dataset_paths import resolve_neuron_dataset
     >>> load_neuron(resolve_neuron_dataset("tiny", "attn_write_norm"), 0, 1)
@@ -98,8 +99,8 @@ def load_neuron(
 
 async def load_neuron_async(
     dataset_path: str | os.PathLike[str],
-    layer_index: int | str,
-    neuron_index: int | str,
+    layer_index: SupportsIndex | str,
+    neuron_index: SupportsIndex | str,
     *,
     use_cache: bool = True,
     revalidate: bool = False,
@@ -120,8 +121,8 @@ async def load_neuron_async(
 
 def neuron_exists(
     dataset_path: str | os.PathLike[str],
-    layer_index: int | str,
-    neuron_index: int | str,
+    layer_index: SupportsIndex | str,
+    neuron_index: SupportsIndex | str,
     *,
     use_cache: bool = True,
     settings: HttpSettings = DEFAULT_SETTINGS,
@@ -131,7 +132,7 @@ def neuron_exists(
     Raises:
         MissingFileError: the folder does not exist.
         DownloadError: the server could not be reached, or answered with an error other than 404 or 410.
-        InvalidRequestError: an index is not a whole number from 0 on.
+        InvalidRequestError: an index is negative or not a whole number.
     """
     layer, neuron = _indices(layer_index, neuron_index)
     if _is_packed(dataset_path):
@@ -173,12 +174,15 @@ def save_neuron(dataset_path: str | os.PathLike[str], record: NeuronRecord) -> P
 
 
 def record_location(
-    dataset_path: str | os.PathLike[str], layer_index: int | str, neuron_index: int | str, suffix: str = "json"
+    dataset_path: str | os.PathLike[str],
+    layer_index: SupportsIndex | str,
+    neuron_index: SupportsIndex | str,
+    suffix: str = "json",
 ) -> str:
     """The path or address of one neuron's file, in a dataset with one file per neuron.
 
     Raises:
-        InvalidRequestError: an index is not a whole number from 0 on.
+        InvalidRequestError: an index is negative or not a whole number.
     """
     layer, neuron = _indices(layer_index, neuron_index)
     return joined(dataset_path, layer, f"{neuron}.{suffix}")
@@ -192,6 +196,6 @@ def _is_packed(dataset_path: str | os.PathLike[str]) -> bool:
     return is_packed_dataset(dataset_path)
 
 
-def _indices(layer: int | str, neuron: int | str) -> tuple[int, int]:
+def _indices(layer: SupportsIndex | str, neuron: SupportsIndex | str) -> tuple[int, int]:
     """Both indices as plain ints. They become part of a path, so anything else is refused."""
     return checked_index("layer", layer, digits=True), checked_index("neuron", neuron, digits=True)

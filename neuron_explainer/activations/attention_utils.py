@@ -46,9 +46,9 @@ def attended_window(n_tokens: int, n_activations: int) -> int:
     # `beyond` = n_tokens - window rows are cut short, by 1, 2, …, `beyond` pairs
     if beyond < 0 or beyond * (beyond + 1) // 2 != missing or (beyond >= n_tokens and n_tokens > 0):
         raise InvalidRequestError(
-            f"{n_tokens} tokens and {n_activations} activations do not fit: there must be one activation per token "
-            f"({n_tokens}) or one per token pair ({n_pairs(n_tokens)}; fewer, by a triangular number, if tokens attend "
-            "to a bounded window)"
+            f"the numbers of tokens ({n_tokens}) and activations ({n_activations}) do not fit: there must be one "
+            f"activation per token ({n_tokens}) or one per token pair ({n_pairs(n_tokens)}; fewer, by a triangular "
+            "number, if attention is limited to a window)"
         )
     return n_tokens - beyond
 

@@ -6,7 +6,7 @@ one line.
 
 import os
 from functools import partial
-from typing import TypeVar
+from typing import SupportsIndex, TypeVar
 
 import msgspec
 
@@ -40,8 +40,8 @@ _KIND = "explanations file"
 
 def load_explanations(
     explanations_path: str | os.PathLike[str],
-    layer_index: int | str,
-    neuron_index: int | str,
+    layer_index: SupportsIndex | str,
+    neuron_index: SupportsIndex | str,
     *,
     use_cache: bool = True,
 ) -> NeuronSimulationResults:
@@ -59,7 +59,7 @@ def load_explanations(
         NeuronNotFoundError: the neuron has no explanations there.
         MalformedRecordError: the file is not a valid explanations file.
         DownloadError: the address could not be read.
-        InvalidRequestError: an index is not a whole number from 0 on.
+        InvalidRequestError: an index is negative or not a whole number.
     """
     location = record_location(explanations_path, layer_index, neuron_index, "jsonl")
     try:
@@ -90,7 +90,7 @@ class _ScoreFields(msgspec.Struct):
     absolute_dev_explained_score: float | None = None
 
     def checked(self) -> Scores:
-        """The scores, with None for those that are not finite."""
+        """The scores; None for a score that is not finite."""
         return Scores(
             finite_or_none(self.ev_correlation_score),
             finite_or_none(self.rsquared_score),
@@ -160,7 +160,8 @@ def _sequence(fields: _SequenceFields) -> ScoredSequenceSimulation:
     simulation = _simulation(_either(fields.sequence_simulation, fields.simulation, "sequence_simulation"))
     if len(fields.true_activations) != len(simulation.tokens):
         raise MalformedRecordError(
-            f"a text of {len(simulation.tokens)} tokens has {len(fields.true_activations)} true activations"
+            f"the numbers of tokens ({len(simulation.tokens)}) and true activations ({len(fields.true_activations)}) "
+            "differ"
         )
     return ScoredSequenceSimulation(simulation, fields.true_activations, fields.checked())
 
@@ -168,7 +169,8 @@ def _sequence(fields: _SequenceFields) -> ScoredSequenceSimulation:
 def _simulation(fields: _SimulationFields) -> SequenceSimulation:
     if len(fields.expected_activations) != len(fields.tokens):
         raise MalformedRecordError(
-            f"a text of {len(fields.tokens)} tokens has {len(fields.expected_activations)} expected activations"
+            f"the numbers of tokens ({len(fields.tokens)}) and expected activations "
+            f"({len(fields.expected_activations)}) differ"
         )
     inner = fields.uncalibrated_simulation
     return SequenceSimulation(

@@ -1,6 +1,7 @@
 """Which component a record is about, and the check that every layer and component index passes."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, SupportsIndex
 
 from neuron_explainer.errors import InvalidRequestError, MalformedRecordError, NeuronExplainerError
 from neuron_explainer.vocabulary.checks import whole_number
@@ -31,7 +32,9 @@ def checked_index(
         number = whole_number(index)
     if number is None or number < 0:
         is_long = isinstance(index, int) and index < -MAX_INDEX  # Python refuses to print very long ones
-        raise error(f"{name} must be a whole number from 0 on, not {'less than 0' if is_long else repr(index):.40}")
+        raise error(
+            f"{name} must be 0 or a positive whole number, not {'a negative one' if is_long else repr(index):.40}"
+        )
     if number > MAX_INDEX:
         raise error(f"{name} is too large: it must be at most {MAX_INDEX}")
     return number
@@ -44,7 +47,7 @@ class NeuronId:
     NumPy and torch integers are taken as well.
 
     Raises:
-        MalformedRecordError: an index is not a whole number from 0 on.
+        MalformedRecordError: an index is negative or not a whole number.
 
     >>> str(NeuronId(layer_index=2, neuron_index=5))
     '2:5'
@@ -52,6 +55,10 @@ class NeuronId:
 
     layer_index: int
     neuron_index: int
+
+    if TYPE_CHECKING:
+
+        def __init__(self, layer_index: SupportsIndex, neuron_index: SupportsIndex) -> None: ...
 
     def __post_init__(self) -> None:
         for name in ("layer_index", "neuron_index"):

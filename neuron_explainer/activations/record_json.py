@@ -23,7 +23,7 @@ class NeuronIdFields(msgspec.Struct):
         """The NeuronId, whichever way the file spells it.
 
         Raises:
-            MalformedRecordError: an index is missing, is not a whole number from 0 on, or is given twice with different
+            MalformedRecordError: an index is missing, negative or not a whole number, or is given twice with different
                 values.
         """
         return NeuronId(

@@ -53,7 +53,7 @@ def _every_nth(
         size = len(examples) // stride
     if size * stride > len(examples):
         raise InvalidRequestError(
-            f"{stride} splits of {size} {kind} examples were asked for, but there are {len(examples)} {kind} examples. "
-            f"Choose n_examples_per_split from 0 to {len(examples) // stride}."
+            f"n_examples_per_split is {size}, but {stride} splits share the record's {kind} examples "
+            f"({len(examples)}). Choose 0 to {len(examples) // stride}."
         )
     return list(examples[splits.index(split) : size * stride : stride])

@@ -85,7 +85,7 @@ def collate(
         config: autoencoders, and whatever else the derived scalar needs.
         loss: the loss whose gradients are taken, for scalars that need one.
         device, dtype: where, and in which floating-point type, the model runs if it is loaded here.
-        layout: "packed", or "json" for one file a component in the public datasets' spelling.
+        layout: "packed", or "json" for one file per component in the public datasets' spelling.
         activation_dtype: dtype of the examples in the packed layout; "auto" chooses float16 if it holds them well.
         registered_as: the short name of the packed dataset in the registry; None: the folder's name, if it is free.
         corpus_name: one line about the texts, for people.

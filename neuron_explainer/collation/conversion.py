@@ -115,7 +115,7 @@ def _pack(
             "(such as 'gpt2-small')."
         )
     dst = derived_scalar_type_of(dst)
-    # The records are read twice: first for what the layout needs to know of all of them, then layer by layer.
+    # The records are read twice: first to survey all of them for the layout, then to pack layer by layer.
     survey = Survey()
     for layer, indices in indices_by_layer.items():
         for index in indices:
@@ -160,7 +160,7 @@ def _indices_by_layer(source: Path) -> dict[int, list[int]]:
     sizes = {layer: len(indices) for layer, indices in found.items()}
     if len(set(sizes.values())) > 1 or any(indices != list(range(len(indices))) for indices in found.values()):
         raise MalformedDatasetError(
-            f"every layer must have the same components, from 0 on without gaps; components per layer: {sizes}",
+            f"every layer must have the same components, from 0 up without gaps; components per layer: {sizes}",
             str(source),
         )
     return found

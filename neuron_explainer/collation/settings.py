@@ -1,4 +1,4 @@
-"""The settings of a collated dataset. The default, range and meaning of each setting stand here and nowhere else.
+"""The settings of a collated dataset: the only place with the default, range and meaning of each setting.
 
 `collate` takes settings as an object or by keyword, the command line takes them as options. Both read this module for
 their documentation.

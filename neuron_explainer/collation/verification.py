@@ -43,8 +43,10 @@ class Verification:
     where: tuple[int, int, str] | None
 
     def __str__(self) -> str:
+        counts = {"record": self.n_records, "example": self.n_examples, "activation": self.n_activations}
+        counted = ", ".join(f"{count} {noun}{'' if count == 1 else 's'}" for noun, count in counts.items())
         summary = (
-            f"{self.n_records} records, {self.n_examples} examples, {self.n_activations} activations computed again: "
+            f"{counted} computed again: "
             f"largest difference {self.largest_difference:.3g}, largest activation {self.largest_activation:.3g}"
         )
         if self.where is None:

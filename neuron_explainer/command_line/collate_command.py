@@ -56,7 +56,7 @@ def collate(
         typer.Option(
             metavar="LAYOUT",
             callback=one_of(Layout),
-            help=with_default("packed, or json for one file a component.", DEFAULT_LAYOUT),
+            help=with_default("packed, or json for one file per component.", DEFAULT_LAYOUT),
         ),
     ] = None,
     activation_dtype: Annotated[

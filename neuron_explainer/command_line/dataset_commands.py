@@ -94,7 +94,7 @@ def convert(
 
 
 def datasets(
-    *, as_json: Annotated[bool, typer.Option("--json", help="Print JSON: a list with one object a dataset.")] = False
+    *, as_json: Annotated[bool, typer.Option("--json", help="Print JSON: a list with one object per dataset.")] = False
 ) -> None:
     """List the registered neuron datasets."""
     from neuron_explainer.activation_server.neuron_datasets import datasets as registered

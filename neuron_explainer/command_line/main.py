@@ -16,19 +16,20 @@ NAME = "neuron-explainer"
 
 
 class CommandGroup(TyperGroup):
-    """Names the nearest of an unknown command. Errors are one line on standard error, and exit status 2."""
+    """Suggests the commands nearest to an unknown one. An error is one line on standard error, with exit status 2."""
 
     def main(self, *args: Any, standalone_mode: bool = True, **options: Any) -> Any:
         """Run the command, and exit unless `standalone_mode` is off."""
+        options["standalone_mode"] = False
         if not standalone_mode:
-            return super().main(*args, standalone_mode=False, **options)
+            return super().main(*args, **options)
         try:
-            status = super().main(*args, standalone_mode=False, **options)
+            status = super().main(*args, **options)
         except typer.Abort:
             typer.echo("Nothing was done.", err=True)
             sys.exit(1)
         except Exception as error:
-            if not hasattr(error, "format_message"):  # what the command-line library raises has one
+            if not hasattr(error, "format_message"):  # errors of the command-line library have it
                 raise
             _report_usage_error(error)
             sys.exit(2)
@@ -45,7 +46,7 @@ class CommandGroup(TyperGroup):
         """Run the subcommand."""
         try:
             return super().invoke(ctx)
-        except BrokenPipeError:  # whoever read the output has read enough
+        except BrokenPipeError:  # the reader closed the pipe
             raise
         except (NeuronExplainerError, OSError) as error:
             typer.echo(f"{NAME}: {' '.join(str(error).splitlines())}", err=True)

@@ -2,7 +2,7 @@
 
 import torch
 
-from neuron_explainer.errors import InvalidRequestError, UnknownNameError
+from neuron_explainer.errors import InvalidRequestError, UnknownNameError, number_ranges
 
 _DTYPE_BY_NAME = {
     "float64": torch.float64,
@@ -18,7 +18,7 @@ def get_default_device() -> torch.device:
 
 
 def as_device(device: torch.device | str | None) -> torch.device:
-    """A device by itself or by name: None means the default one; "cuda" the current CUDA device, with its number.
+    """A device, from a device or its name. None means the default; "cuda" means the current CUDA device, numbered.
 
     Raises:
         InvalidRequestError: it is not a device, or is not available here.
@@ -36,7 +36,9 @@ def as_device(device: torch.device | str | None) -> torch.device:
         if not torch.cuda.is_available():
             raise InvalidRequestError("CUDA is not available (torch.cuda.is_available() is False). Use 'cpu'.")
         if found.index is not None and found.index >= torch.cuda.device_count():
-            raise InvalidRequestError(f"{found} does not exist: there are {torch.cuda.device_count()} CUDA devices.")
+            raise InvalidRequestError(
+                f"{found} does not exist. CUDA devices: {number_ranges(range(torch.cuda.device_count()))}."
+            )
         # Tensors name their device with its number, and devices are compared.
         return torch.device("cuda", torch.cuda.current_device() if found.index is None else found.index)
     if found.type == "mps" and not torch.backends.mps.is_available():
@@ -45,7 +47,7 @@ def as_device(device: torch.device | str | None) -> torch.device:
 
 
 def as_dtype(dtype: torch.dtype | str | None, default: torch.dtype = torch.float32) -> torch.dtype:
-    """A floating-point dtype by itself or by name; `default` for None.
+    """A floating-point dtype, from a dtype or its name; `default` for None.
 
     Raises:
         UnknownNameError: models do not run in this dtype.

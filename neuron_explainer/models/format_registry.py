@@ -7,7 +7,7 @@ from neuron_explainer.errors import InvalidRequestError
 
 @runtime_checkable
 class NamedFormat(Protocol):
-    """A format as far as the lists care: it has a name."""
+    """All that the lists need of a format: its name."""
 
     name: str
 

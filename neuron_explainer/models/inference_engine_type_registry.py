@@ -1,4 +1,4 @@
-"""The engines that run a model. There is one; code that names it will keep working if there are more."""
+"""The engines that run a model. Only one exists; code that names it will keep working if more are added."""
 
 from enum import StrEnum
 

@@ -178,7 +178,7 @@ class Transformer(nn.Module):
                 raise InvalidRequestError("Gradients need the whole prompt in one pass. Leave the cache out.")
         with torch.set_grad_enabled(plan.gradients):
             span = Span(tokens.shape[1], self.device, cache)
-            resid = self._embedded(tokens.to(self.device), span, plan)
+            resid = self._embedded(tokens.to(self.device, non_blocking=True), span, plan)
             computes_logits = logits_at is not None or plan.needs_logits
             n_layers = self.config.n_layers if computes_logits else plan.last_layer + 1
             for layer in range(n_layers):

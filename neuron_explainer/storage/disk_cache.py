@@ -44,7 +44,7 @@ class _Entry(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True)
 class CachedFile:
-    """A downloaded file in the cache, checked: its path, and the ETag that the server gave it (None if none)."""
+    """A downloaded file in the cache, checked: its path, and the ETag that the server gave it (None without one)."""
 
     path: Path
     etag: str | None
@@ -60,7 +60,7 @@ class DiskCache:
         self._checked: set[tuple[str, int, int, int]] = set()
 
     def find(self, url: str) -> CachedFile | None:
-        """The cached file of an address; None if there is none, or if it is broken."""
+        """The cached file of an address; None if it is missing or broken."""
         entry_path = self._entry_path(url)
         try:
             entry = msgspec.json.decode(entry_path.read_bytes(), type=_Entry)

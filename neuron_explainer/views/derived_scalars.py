@@ -1,6 +1,7 @@
 """Derived scalars as plotly figures and as HTML tables."""
 
 from collections.abc import Iterable, Sequence
+from typing import SupportsIndex
 
 import plotly.graph_objects as go
 
@@ -27,7 +28,7 @@ _PAIR_AXES = (Dimension.SEQUENCE_TOKENS, Dimension.ATTENDED_TO_SEQUENCE_TOKENS)
 def plot(
     store: DerivedScalarStore,
     dst: DerivedScalarType | str,
-    layer: int | None = None,
+    layer: SupportsIndex | None = None,
     *,
     component: int | None = None,
     k: int = _MOST_COMPONENTS,
@@ -79,13 +80,13 @@ def plot(
     number = whole_number(layer)
     if number not in by_layer or (number is None and layer is not None):
         raise NotDerivedError.of_layer(dst.value, layer, by_layer)
-    layer, tensor = number, by_layer[number]
+    tensor = by_layer[number]
     n_components = tensor.shape[-1]
     if component is not None and not 0 <= component < n_components:
         raise InvalidRequestError(f"{dst.value} has no component {component}; components: 0–{n_components - 1}.")
     if is_by_pair:
-        return heatmaps.patterns(store, dst, layer, tensor, component, k)
-    return heatmaps.tokens_by_components(store, dst, layer, tensor, component, k)
+        return heatmaps.patterns(store, dst, number, tensor, component, k)
+    return heatmaps.tokens_by_components(store, dst, number, tensor, component, k)
 
 
 def ranked_table(

@@ -46,7 +46,7 @@ def excerpt_around(peak: int, n_tokens: int, width: SupportsIndex | None) -> Exc
 
 
 def peak_of(values: Sequence[float]) -> int:
-    """The position of the largest finite value; 0 if there is none."""
+    """The position of the largest finite value; 0 if no value is finite."""
     finite = (position for position, value in enumerate(values) if math.isfinite(value))
     return max(finite, key=lambda position: values[position], default=0)
 

@@ -126,7 +126,7 @@ def pair_text(example: ActivationRecord, scale: ColourScale, width: SupportsInde
 
 
 def _largest(values: NDArray[np.float64]) -> tuple[int, float]:
-    """The position of the largest value, and the value. Each row and column has at least one: the token itself."""
+    """The position of the largest value, and the value. No row or column is empty: it has the token itself."""
     position = int(np.nanargmax(values))
     return position, float(values[position])
 

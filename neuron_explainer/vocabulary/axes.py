@@ -1,8 +1,7 @@
-"""The axes of one prompt's tensors, by what they hold for each token or pair of tokens. Every row of the vocabulary
-names its axes from here.
+"""The axes of one prompt's tensors. Every row of the vocabulary takes its axes from here.
 
 A pair is (token attended from, token attended to). FLAT_PAIRS are the pairs whose second token is not after the first,
-row by row: pair (from, to) stands at from (from + 1) / 2 + to.
+row by row: pair (from, to) is at from (from + 1) / 2 + to.
 """
 
 from neuron_explainer.vocabulary.dimensions import Dimension

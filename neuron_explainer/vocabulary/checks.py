@@ -1,4 +1,4 @@
-"""Checks of what a caller gives: types, numbers, layers and token ids. All rooms use these."""
+"""Checks of what a caller gives: types, numbers, layers and token ids. The whole package uses these."""
 
 import math
 import operator

@@ -13,7 +13,7 @@ class ScalarLayers(StrEnum):
     """The layers for which a derived scalar has results."""
 
     EVERY = "every layer"
-    """Every layer asked for; for autoencoders, every one of these that has an autoencoder."""
+    """Every layer asked for; for autoencoders, those with an autoencoder."""
     NONE = "no layer"
     """One result for the model, whose layer is None."""
     OF_NODE = "the layer of node_index_for_attribution"
@@ -54,12 +54,12 @@ class Source(StrEnum):
 
 @dataclass(frozen=True)
 class ScalarRow:
-    """What there is to know about one derived scalar without computing it.
+    """Everything known about one derived scalar before it is computed.
 
     Attributes:
         dimensions: the axes of its values for one prompt and layer.
-        location: where in its layer it arises; None if it arises in no layer, or wherever the autoencoder or node that
-            it is about happens to be.
+        location: where in its layer it arises; None if it arises in no layer, or if that depends on its autoencoder or
+            node.
         meaning: one line of plain English, with the formula if it is short.
         node_type: the kind of component that one entry belongs to; if not given, the last axis tells it.
         requires: what it requires besides a model, a prompt and autoencoders.

@@ -61,7 +61,7 @@ class DerivedScalarType(DescribedScalar):
     <NodeType.MLP_NEURON: 'mlp_neuron'>
     """
 
-    # The rows stand two lines each, as a table; one argument a line would make them six.
+    # Each row takes two lines, like a table; with one argument per line it would take six.
     # fmt: off
 
     # Raw activations: what a place of the forward pass holds. With derive_gradients, their gradients too.

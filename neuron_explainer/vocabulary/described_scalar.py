@@ -1,4 +1,4 @@
-"""What every derived scalar type can be asked: the attributes of its row, and what follows from them."""
+"""What every derived scalar type can tell: the attributes of its row, and what follows from them."""
 
 from enum import StrEnum
 from typing import Self, cast
@@ -27,8 +27,8 @@ class DescribedScalar(StrEnum):
     requires: tuple[Requirement, ...]
     """What it requires besides a model, a prompt and autoencoders."""
     autoencoder_node_type: NodeType | None
-    """For a scalar about autoencoders, the kind of their latents; AUTOENCODER_LATENT means the only ones given. None
-    for other scalars, and where the trace says which autoencoders are meant."""
+    """For a scalar about autoencoders, the kind of their latents; AUTOENCODER_LATENT means the only kind given.
+    None for other scalars, and where the trace says which autoencoders are meant."""
     is_online: bool
     """Whether it is about autoencoders that run within the forward pass."""
     error_place: ActivationLocationType | None
@@ -96,7 +96,7 @@ class DescribedScalar(StrEnum):
         """The type that is the raw activation at `place`.
 
         Raises:
-            InvalidRequestError: no type is (for the residual stream after a LayerNorm).
+            InvalidRequestError: no type is, as for the residual stream after a LayerNorm.
             UnknownNameError: the place does not exist.
         """
         asked = member_of(ActivationLocationType, place, "place")

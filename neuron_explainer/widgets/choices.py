@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, SupportsIndex
 
 from neuron_explainer.activations.neuron_ids import checked_index
 from neuron_explainer.errors import InvalidRequestError, number_ranges
@@ -19,6 +20,9 @@ class NeuronChoice:
         layer: the layer, from 0.
         neuron: the neuron, head or latent in the layer, from 0.
         texts: the texts to compute activations on; empty for a stored record.
+
+    Raises:
+        InvalidRequestError: the layer or the neuron is not a whole number from 0 on.
     """
 
     dataset: str
@@ -26,6 +30,21 @@ class NeuronChoice:
     layer: int
     neuron: int
     texts: tuple[str, ...] = ()
+
+    if TYPE_CHECKING:  # NumPy and torch integers are taken as well
+
+        def __init__(
+            self,
+            dataset: str,
+            dst: DerivedScalarType,
+            layer: SupportsIndex,
+            neuron: SupportsIndex,
+            texts: tuple[str, ...] = (),
+        ) -> None: ...
+
+    def __post_init__(self) -> None:
+        for name in ("layer", "neuron"):
+            object.__setattr__(self, name, checked_index(name, getattr(self, name)))
 
     def __str__(self) -> str:
         return f"layer {self.layer}, {component_kind(self.dst)} {self.neuron} of {self.dataset}"
@@ -38,19 +57,18 @@ class DatasetSize:
     layers: Sequence[int] | None
     n_components: int | None
 
-    def checked(self, choice: NeuronChoice) -> NeuronChoice:
-        """The choice with layer and neuron as plain ints.
+    def check(self, choice: NeuronChoice) -> None:
+        """Check that the dataset has the layer and the neuron.
 
         Raises:
-            InvalidRequestError: the layer or the neuron is not a whole number from 0 on, or is outside the dataset.
+            InvalidRequestError: the layer or the neuron is outside the dataset.
         """
-        layer, neuron = checked_index("layer", choice.layer), checked_index("neuron", choice.neuron)
+        layer, neuron = choice.layer, choice.neuron
         if self.layers is not None and layer not in self.layers:
             raise InvalidRequestError(f"{choice.dataset} has no layer {layer}; layers: {number_ranges(self.layers)}.")
         if self.n_components is not None and neuron >= self.n_components:
             kind = component_kind(choice.dst)
             raise InvalidRequestError(f"{choice.dataset} has no {kind} {neuron}; {kind}s: 0–{self.n_components - 1}.")
-        return replace(choice, layer=layer, neuron=neuron)
 
     def moved(self, choice: NeuronChoice, step: int) -> NeuronChoice:
         """The previous (step -1) or next (step 1) neuron, also across layers; the same one at an end."""

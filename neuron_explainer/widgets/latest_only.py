@@ -1,4 +1,4 @@
-"""Background work of which only the latest task counts."""
+"""Background work in which only the latest task counts."""
 
 import threading
 import time

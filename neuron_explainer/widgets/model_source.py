@@ -65,7 +65,7 @@ def live_record_of(model: "ModelContext", choice: NeuronChoice) -> NeuronRecord:
         InvalidRequestError: the choice has no text.
     """
     if not any(choice.texts):
-        raise InvalidRequestError("There is no text to compute activations on. Write one first.")
+        raise InvalidRequestError("No text was given. Write a text to compute activations on.")
     from neuron_explainer.collation.live import live_record
 
     return live_record(model, choice.layer, choice.neuron, list(choice.texts), dst=choice.dst)

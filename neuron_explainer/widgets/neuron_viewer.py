@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, SupportsIndex
 
 import ipywidgets as widgets
 
@@ -70,8 +70,8 @@ class NeuronViewer(widgets.VBox):
     def __init__(
         self,
         dataset: "str | os.PathLike[str] | ModelContext" = "tiny",
-        layer: int = 0,
-        neuron: int = 0,
+        layer: SupportsIndex = 0,
+        neuron: SupportsIndex = 0,
         dst: DerivedScalarType | str | None = None,
         *,
         examples: int = DEFAULT_EXAMPLES,
@@ -79,10 +79,10 @@ class NeuronViewer(widgets.VBox):
         load: Callable[[NeuronChoice], NeuronRecord] | None = None,
     ) -> None:
         self._source = source_of(dataset, dst, texts, load)
-        self._computes_records = isinstance(self._source, ModelSource)  # then there is no record without a text
+        self._computes_records = isinstance(self._source, ModelSource)  # then a record needs a text
         self._given_texts = (texts,) if isinstance(texts, str) else tuple(texts)
         first = NeuronChoice(*self._source.first_choice(), layer, neuron)
-        first = self._source.size(first.dataset, first.dst).checked(first)
+        self._source.size(first.dataset, first.dst).check(first)
         n_examples = checked_number("examples", examples)
 
         self._loading = LatestOnly(self._source.load, self._loaded)
@@ -114,8 +114,8 @@ class NeuronViewer(widgets.VBox):
 
     def show(
         self,
-        layer: int | None = None,
-        neuron: int | None = None,
+        layer: SupportsIndex | None = None,
+        neuron: SupportsIndex | None = None,
         *,
         dataset: str | None = None,
         dst: DerivedScalarType | str | None = None,
@@ -144,7 +144,7 @@ class NeuronViewer(widgets.VBox):
         choice = NeuronChoice(
             name, chosen_type, now.layer if layer is None else layer, now.neuron if neuron is None else neuron
         )
-        choice = self._source.size(name, chosen_type).checked(choice)
+        self._source.size(name, chosen_type).check(choice)
         self.controls.choose(choice)
         self._loading.run(self._with_texts(choice))
 

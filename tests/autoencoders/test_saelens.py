@@ -201,6 +201,8 @@ def test_an_input_whitening_is_folded_in(tmp_path: Path, architecture: str, subt
         torch.testing.assert_close(ours.reconstruct(INPUTS), theirs(INPUTS), rtol=1e-4, atol=1e-4)
 
 
+# SAELens tells that its own model is to be loaded with these options.
+@pytest.mark.filterwarnings(r"ignore:\s*This SAE has non-empty model_from_pretrained_kwargs")
 def test_centred_training_is_centred_here(tmp_path: Path) -> None:
     """A model with centred writing weights has a residual stream of mean 0; here the mean is taken off and put back."""
     options = {"center_writing_weights": True}

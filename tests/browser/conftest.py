@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import nbformat
 import pytest
-from lab_in_chromium import JupyterServer, NotebookPage, chromium, chromium_path, jupyter_server, open_in_lab
 from playwright.sync_api import Browser
+
+from helpers.lab_in_chromium import JupyterServer, NotebookPage, chromium, chromium_path, jupyter_server, open_in_lab
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -42,7 +44,7 @@ def open_notebook(
     """`open_notebook(path, with_kernel=True)` → NotebookPage. At the end, no page may have used the network."""
     opened: list[NotebookPage] = []
 
-    def open_one(notebook: Path, **options: object) -> NotebookPage:
+    def open_one(notebook: Path, **options: Any) -> NotebookPage:
         opened.append(open_in_lab(browser, server, notebook, **options))
         return opened[-1]
 
@@ -61,7 +63,7 @@ def open_notebook(
 def run_notebook(open_notebook: Callable[..., NotebookPage]) -> Callable[..., NotebookPage]:
     """`run_notebook(path)` → NotebookPage whose cells have all run."""
 
-    def run(notebook: Path, **options: object) -> NotebookPage:
+    def run(notebook: Path, **options: Any) -> NotebookPage:
         opened = open_notebook(notebook, **options)
         opened.run_all()
         return opened

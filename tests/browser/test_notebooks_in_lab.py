@@ -4,9 +4,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from lab_in_chromium import NotebookPage
-from playwright.sync_api import expect
+from playwright.sync_api import FloatRect, expect
 
+from helpers.lab_in_chromium import NotebookPage
 from helpers.paths import REPOSITORY
 
 NOTEBOOKS = REPOSITORY / "notebooks"
@@ -28,8 +28,12 @@ def _picture(opened: NotebookPage, path: Path, margin: int = 7) -> None:
     """A picture of the viewer with a margin around it."""
     box = opened.panel.locator(".ne-viewer").first.bounding_box()
     assert box is not None
-    clip = {"x": box["x"] - margin, "y": box["y"] - margin}
-    clip |= {"width": box["width"] + 2 * margin, "height": box["height"] + 2 * margin}
+    clip: FloatRect = {
+        "x": box["x"] - margin,
+        "y": box["y"] - margin,
+        "width": box["width"] + 2 * margin,
+        "height": box["height"] + 2 * margin,
+    }
     opened.page.mouse.move(0, 0)
     opened.page.screenshot(path=path, clip=clip)
 

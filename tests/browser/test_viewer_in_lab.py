@@ -5,10 +5,10 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from lab_in_chromium import NotebookPage
 from playwright.sync_api import Locator, expect
 
 from helpers.hostile_tokens import HOSTILE_TOKENS
+from helpers.lab_in_chromium import NotebookPage
 from neuron_explainer.activations.activations import ActivationRecord, NeuronId, NeuronRecord, save_neuron
 
 N_LAYERS, N_NEURONS = 2, 4

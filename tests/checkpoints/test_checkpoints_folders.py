@@ -47,7 +47,7 @@ def folder(saved: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(saved, tmp_path / "small-gpt2"))
 
 
-def changed(folder: Path, change: Callable[[dict[str, torch.Tensor]], None]) -> Path:
+def changed(folder: Path, change: Callable[[dict[str, torch.Tensor]], object]) -> Path:
     tensors = safetensors.torch.load_file(folder / WEIGHTS)
     change(tensors)
     safetensors.torch.save_file(tensors, folder / WEIGHTS)

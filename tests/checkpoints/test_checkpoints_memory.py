@@ -90,7 +90,7 @@ def test_models_in_memory_that_cannot_be_used() -> None:
         ne.load_model(bloom)
     broken = small_gpt2(seed=1)
     with torch.no_grad():
-        broken.transformer.h[1].attn.c_attn.bias[4] = math.nan
+        broken.get_parameter("transformer.h.1.attn.c_attn.bias")[4] = math.nan
     with pytest.raises(NonFiniteTensorError, match=r"in memory: tensor '.*h\.1\.attn\.c_attn\.bias' is nan at \[4\]"):
         ne.load_model(broken)
     with torch.device("meta"):

@@ -6,6 +6,7 @@ import os
 import pickle
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -37,7 +38,7 @@ def folder(saved: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(saved, tmp_path / "small"))
 
 
-def load(source: object, **options: object) -> StandardModelContext:
+def load(source: object, **options: Any) -> StandardModelContext:
     return ne.load_model(source, device="cpu", tokenizer=byte_level_tokenizer(), **options)
 
 

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 import neuron_explainer as ne
 from helpers.collation_models import model_context, random_texts
 from neuron_explainer import DerivedScalarType as Dst
-from neuron_explainer.activation_server.neuron_datasets import NEURON_DATASET_METADATA_REGISTRY
 from neuron_explainer.activations.packed.dataset import PackedDataset
 from neuron_explainer.activations.records import NeuronRecord
 from neuron_explainer.collation import convert, verify
@@ -33,13 +32,6 @@ from neuron_explainer.models.autoencoders.autoencoder import Autoencoder
 from neuron_explainer.models.model_context import StandardModelContext
 
 CONTEXT, TOP, RANDOM, WINDOW = 12, 5, 3, 7
-
-
-@pytest.fixture(autouse=True)
-def _registry_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
-    registry = dict(NEURON_DATASET_METADATA_REGISTRY)
-    for module in ("neuron_explainer.activation_server.neuron_datasets", "neuron_explainer.collation.api"):
-        monkeypatch.setattr(f"{module}.NEURON_DATASET_METADATA_REGISTRY", registry)
 
 
 def everything(
@@ -120,7 +112,7 @@ def assert_statistics(record: NeuronRecord, column: np.ndarray) -> None:
 
 
 def collate(context: StandardModelContext, texts: Any, out: Path, dst: Dst = Dst.MLP_POST_ACT, **options: Any) -> Path:
-    plain = {
+    plain: dict[str, Any] = {
         "context_length": CONTEXT,
         "top_k": TOP,
         "random_k": RANDOM,
@@ -330,7 +322,7 @@ def test_refusals(tmp_path: Path) -> None:
         ({"dst": "mlp_act_times_grad"}, InvalidRequestError, "nothing to differentiate"),
         ({"dst": "online_mlp_autoencoder_latent"}, InvalidRequestError, "autoencoder"),
     ):
-        arguments = {"texts": ["w1 w2"], "context_length": CONTEXT} | wrong
+        arguments: dict[str, Any] = {"texts": ["w1 w2"], "context_length": CONTEXT, **wrong}
         with pytest.raises(error, match=named):
             ne.collate(context, arguments.pop("texts"), tmp_path / "made", progress=False, **arguments)
         assert not (tmp_path / "made").exists()

@@ -200,8 +200,8 @@ def test_moments_keep_their_digits_at_any_scale(scale: float, centre: float) -> 
     values = (torch.rand(64, 100, 3, generator=generator) ** 4 * scale + centre).to(torch.float32)
     state = Moments.empty(3, torch.device("cpu"))
     for part in values.split(8):
-        centre = state.mean if state.count.any() else part.mean(dim=(0, 1)).double()
-        sums = PowerSums(centre, part.amin(dim=(0, 1)), part.amax(dim=(0, 1)), torch.float32)
+        near = state.mean if state.count.any() else part.mean(dim=(0, 1)).double()
+        sums = PowerSums(near, part.amin(dim=(0, 1)), part.amax(dim=(0, 1)), torch.float32)
         sums.add(part, torch.ones(len(part), 1, 100), 100 * len(part), torch.empty(2, *part.shape))
         state = state.merge(sums.moments())
     exact = values.double().flatten(0, 1)

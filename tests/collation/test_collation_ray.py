@@ -18,7 +18,7 @@ from neuron_explainer.collation.runs.preparation import job_of
 from neuron_explainer.collation.runs.progress import Progress
 from neuron_explainer.collation.runs.ray_pool import WorkerPool
 from neuron_explainer.collation.runs.ray_run import run_on_ray
-from neuron_explainer.collation.settings import CollateSettings
+from neuron_explainer.collation.settings import CollateSettings, SettingsChanges
 from neuron_explainer.errors import InvalidRequestError, NonFiniteActivationError
 from neuron_explainer.models.model_context import StandardModelContext
 from neuron_explainer.models.transformer import Transformer
@@ -26,7 +26,13 @@ from neuron_explainer.models.transformer import Transformer
 ray = pytest.importorskip("ray")
 
 TEXTS = random_texts(80, seed=5)
-SETTINGS = {"context_length": 12, "top_k": 5, "random_k": 3, "examples_per_quantile": 2, "batch_tokens": 40}
+SETTINGS: SettingsChanges = {
+    "context_length": 12,
+    "top_k": 5,
+    "random_k": 3,
+    "examples_per_quantile": 2,
+    "batch_tokens": 40,
+}
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +80,7 @@ def test_equal_to_a_local_run_though_a_worker_is_lost(tmp_path: Path, monkeypatc
     context = model_context()
     local = ne.collate(context, TEXTS, tmp_path / "local", progress=False, **SETTINGS)
     killed: list[int] = []
-    settings = CollateSettings(**SETTINGS)  # type: ignore[arg-type]
+    settings = CollateSettings(**SETTINGS)
     collated_model = CollatedModel(context)
     job = job_of(
         collated_model,
@@ -113,7 +119,7 @@ def test_equal_to_a_local_run_though_a_worker_is_lost(tmp_path: Path, monkeypatc
 def test_errors_of_workers_reach_the_caller(tmp_path: Path) -> None:
     config = model_context("gpt2").config
     model = Transformer.with_random_weights(config)
-    model.blocks[1].mlp.input_weight.data.fill_(torch.inf)  # type: ignore[union-attr]
+    model.blocks[1].mlp.input_weight.data.fill_(torch.inf)
     context = StandardModelContext("broken", model, number_tokenizer())
     with pytest.raises(NonFiniteActivationError, match="layer 1"):
         ne.collate(context, TEXTS, tmp_path / "a", engine="ray", n_workers=1, progress=False, **SETTINGS)

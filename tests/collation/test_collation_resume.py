@@ -8,7 +8,9 @@ import resource
 import signal
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from safetensors import safe_open
@@ -24,7 +26,7 @@ from neuron_explainer.errors import (
     OutOfSpaceError,
 )
 
-SETTINGS = {
+SETTINGS: dict[str, Any] = {
     "context_length": 12,
     "top_k": 5,
     "random_k": 3,
@@ -48,7 +50,7 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return digest(path)
 
 
-def forked(work: Callable[[], None]) -> int:
+def forked(work: Callable[[], object]) -> int:
     """The process id of a copy of this process that does the work and ends with status 0."""
     pid = os.fork()
     if pid:
@@ -78,8 +80,8 @@ def test_killed_at_random_moments(tmp_path: Path, uninterrupted: dict[str, str])
     reading, writing = os.pipe()
     n_killed = 0
     for _ in range(8):
-        n_texts = chance.randrange(50)
-        pid = forked(lambda n=n_texts: ne.collate(context, telling_at(n, writing), path, **SETTINGS))
+        texts = telling_at(chance.randrange(50), writing)
+        pid = forked(partial(ne.collate, context, texts, path, **SETTINGS))
         os.read(reading, 1)
         time.sleep(chance.uniform(0, 0.02))
         os.kill(pid, signal.SIGKILL)
@@ -147,16 +149,16 @@ def test_interrupt_lets_the_batch_finish(tmp_path: Path, uninterrupted: dict[str
 def test_stopped_while_the_dataset_is_written(
     tmp_path: Path, uninterrupted: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from neuron_explainer.activations.packed.writing import write_packed_layer
     from neuron_explainer.collation.output import writing
 
     written: list[int] = []
-    original = writing.write_packed_layer
 
     def once(*arguments: object) -> None:
         if written:
             raise Stopped
         written.append(1)
-        original(*arguments)  # type: ignore[arg-type]
+        write_packed_layer(*arguments)  # type: ignore[arg-type]
 
     with monkeypatch.context() as patch:
         patch.setattr(writing, "write_packed_layer", once)
@@ -185,7 +187,7 @@ def test_bad_document_is_named_mended_and_gone_on_from(tmp_path: Path, uninterru
     n_run = []
     place = ne.ActivationLocationType.MLP_POST_ACT
 
-    def count(tensor):  # type: ignore[no-untyped-def]
+    def count(tensor):
         n_run.append(len(tensor))
         return tensor
 

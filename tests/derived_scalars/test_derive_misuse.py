@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 import torch
@@ -64,7 +65,7 @@ def node(layer, token, index):
 
 MLP, ATTENTION = D.MLP_POST_ACT, D.RESID_DELTA_ATTN
 
-REFUSED = {
+REFUSED: dict[str, tuple[Any, dict[str, Any], type[Exception], str]] = {
     # Nothing to differentiate
     "a gradient without loss or trace": (D.MLP_ACT_TIMES_GRAD, {"loss": None}, NothingToDifferentiateError, "loss"),
     "derive_gradients without loss or trace": (

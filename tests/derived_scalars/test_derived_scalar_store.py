@@ -222,7 +222,7 @@ def test_a_file_gives_everything_back(store: DerivedScalarStore, tmp_path: Path)
 
 
 def test_layers_come_in_order_whatever_order_they_were_given_in(tmp_path: Path) -> None:
-    by_layer = {layer: torch.zeros(3, 2) + layer for layer in (10, 2, 0, 11)}
+    by_layer: dict[int | None, torch.Tensor] = {layer: torch.zeros(3, 2) + layer for layer in (10, 2, 0, 11)}
     store = DerivedScalarStore({(Dst.MLP_POST_ACT, FORWARD): by_layer}, TOKENS)
     assert list(store.activations(Dst.MLP_POST_ACT)) == [0, 2, 10, 11]
     store.save(tmp_path / "store")

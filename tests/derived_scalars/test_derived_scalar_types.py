@@ -2,12 +2,15 @@
 
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 import torch
 
+from benchmarks.every_scalar import request_for
 from helpers.derived_scalars import N_LAYERS, PROMPT, autoencoders, context, derived
 from neuron_explainer.activations.derived_scalars.config import DstConfig
+from neuron_explainer.activations.derived_scalars.derivation import derive
 from neuron_explainer.activations.derived_scalars.derivers import catalogue  # noqa: F401  # fills the table
 from neuron_explainer.activations.derived_scalars.engine.bound_config import BoundConfig
 from neuron_explainer.activations.derived_scalars.engine.evaluation import DERIVERS
@@ -19,6 +22,8 @@ from neuron_explainer.activations.derived_scalars.indexing import (
     TraceConfig,
 )
 from neuron_explainer.errors import InvalidRequestError, NothingToDifferentiateError
+from neuron_explainer.models.model_context import StandardModelContext
+from neuron_explainer.models.transformer import Transformer
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType as D
 from neuron_explainer.vocabulary.dimensions import Dimension
 from neuron_explainer.vocabulary.nodes import AttnSubNode, LocationWithinLayer, NodeType, PassType
@@ -122,7 +127,7 @@ def test_generic_autoencoder_types_become_those_of_one_autoencoder():
 
 
 TRACE = TraceConfig(NodeIndex(NodeType.AUTOENCODER_LATENT, 2, (4, 6)), PreOrPostAct.PRE)
-EVERYTHING = {
+EVERYTHING: dict[str, Any] = {
     "node_index_for_attribution": AttnSubNodeIndex(NodeType.ATTENTION_HEAD, 1, (4, 2, 1), q_k_or_v=AttnSubNode.V),
     "activation_index_for_fake_grad": ActivationIndex(ActivationLocationType.MLP_POST_ACT, 1, (4, 6)),
     "layer_indices": [2],
@@ -145,7 +150,7 @@ def test_a_type_says_that_it_needs_a_gradient_exactly_where_its_deriver_does(dst
     needs_latent = "TO_LATENT" in dst.name or "LATENT_GRAD" in dst.name
     config = DstConfig(
         model_context=context("gpt2"),
-        autoencoder_context=autoencoders("gpt2", place_for(dst)),
+        autoencoder_context=autoencoders("gpt2", request_for(dst).place),
         trace_config=TRACE if needs_latent else trace,
         **EVERYTHING,
     )
@@ -156,14 +161,6 @@ def test_a_type_says_that_it_needs_a_gradient_exactly_where_its_deriver_does(dst
     assert dst.requires_grad_for_pass_type(PassType.BACKWARD)
 
 
-def place_for(dst):
-    """A place whose autoencoders the type can be of."""
-    if dst is D.ONLINE_RESIDUAL_MLP_AUTOENCODER_ERROR:
-        return D.RESID_DELTA_MLP
-    attention = ("ATTENTION_AUTOENCODER", "WRITE_TO_LATENT", "RESIDUAL_INPUT")
-    return D.RESID_DELTA_ATTN if any(part in dst.name for part in attention) else D.MLP_POST_ACT
-
-
 @pytest.mark.parametrize("dst", D)
 def test_every_type_has_the_axes_that_it_says(dst):
     """The store refuses tensors of other axes; here is that every type can be had, in the layers one would expect."""
@@ -172,7 +169,7 @@ def test_every_type_has_the_axes_that_it_says(dst):
     store = derived(
         "gpt2",
         dst,
-        autoencoder_context=autoencoders("gpt2", place_for(dst)),
+        autoencoder_context=autoencoders("gpt2", request_for(dst).place),
         trace_config=TRACE if needs_trace else None,
         **{**EVERYTHING, "layer_indices": [2]},
     )
@@ -199,6 +196,23 @@ def test_gradients_are_had_of_raw_activations_only_when_asked():
     plain = derived("gpt2", [D.MLP_POST_ACT, D.MLP_WRITE_NORM])
     assert PassType.BACKWARD not in {pass_type for _, pass_type in plain._tensors}
     both = derived("gpt2", [D.MLP_POST_ACT, D.MLP_WRITE_NORM], derive_gradients=True)
-    assert sorted(both.activations(D.MLP_POST_ACT, PassType.BACKWARD)) == list(range(N_LAYERS))
+    assert list(both.activations(D.MLP_POST_ACT, PassType.BACKWARD)) == list(range(N_LAYERS))
     with pytest.raises(NothingToDifferentiateError):
         derived("gpt2", D.MLP_POST_ACT, loss=None, derive_gradients=True)
+
+
+def test_a_bfloat16_model_gives_bfloat16_results_near_those_of_float64():
+    exact = context("gemma2").get_or_create_model()
+    rounded = Transformer(exact.config)
+    rounded.load_state_dict(
+        {name: weight.to(torch.bfloat16) for name, weight in exact.state_dict().items()}, assign=True
+    )
+    config = DstConfig(model_context=StandardModelContext("rounded", rounded))
+    dsts = [D.MLP_WRITE_NORM, D.UNFLATTENED_ATTN_WRITE_NORM, D.MLP_WRITE_TO_FINAL_RESIDUAL_GRAD]
+    store = derive(PROMPT, dsts, config, loss=lambda logits: logits[-1, 7] - logits[-1, 11])
+    expected = derived("gemma2", dsts)
+    for dst in dsts:
+        actual = store.activations(dst)[0]
+        assert actual.dtype == torch.bfloat16
+        difference = (actual.double() - expected.activations(dst)[0]).norm()
+        assert difference < 0.1 * expected.activations(dst)[0].norm()

@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 
 from neuron_explainer.activations.derived_scalars.config import DstConfig
 from neuron_explainer.activations.derived_scalars.derivation import derive
+from neuron_explainer.activations.derived_scalars.index_fields import JsonForm
 from neuron_explainer.activations.derived_scalars.indexing import AblationSpec, ActivationIndex, NodeIndex, TraceConfig
 from neuron_explainer.activations.derived_scalars.loss import LossFnConfig
 from neuron_explainer.models.autoencoder_context import (
@@ -53,7 +54,7 @@ def golden():
 
 def config_of(case, model_context, autoencoders):
     fields = dict(case.get("config", {}))
-    parsers = {
+    parsers: dict[str, type[JsonForm]] = {
         "trace_config": TraceConfig,
         "node_index_for_attribution": NodeIndex,
         "activation_index_for_fake_grad": ActivationIndex,
@@ -79,7 +80,7 @@ def test_every_case_agrees_with_the_reference(golden, capsys):
     n_compared, wrong = 0, []
     derived_types = set()
     for folder, (model_context, autoencoders, expected) in golden.items():
-        keys_by_case = {}
+        keys_by_case: dict[str, list[str]] = {}
         for key in expected:
             keys_by_case.setdefault(key.split("|")[0], []).append(key)
         for case in cases(folder):

@@ -1,10 +1,13 @@
 """Gradients at recorded places, against autograd on a functional forward pass and finite differences."""
 
+from functools import partial
+
 import pytest
 import torch
 
 from helpers.tiny_models import our_model, random_tokens
 from neuron_explainer.errors import InterventionNeverFiredError, InvalidRequestError, NotRecordedError
+from neuron_explainer.models.hooks.recording import Recording
 from neuron_explainer.models.transformer import Transformer
 from neuron_explainer.vocabulary.nodes import PassType
 from neuron_explainer.vocabulary.places import ActivationLocationType
@@ -32,7 +35,7 @@ def test_gradients_agree_with_finite_differences_at_every_place(name: str) -> No
         direction = torch.randn(gradient.shape, generator=generator, dtype=torch.float64)
         losses = []
         for sign in (1, -1):
-            with model.intervene(place, layer, lambda x, s=sign, d=direction: x + s * step * d):
+            with model.intervene(place, layer, partial(torch.add, sign * step * direction)):
                 losses.append(loss_of(model(tokens)))
         measured = (losses[0] - losses[1]) / (2 * step)
         torch.testing.assert_close((gradient * direction).sum(), measured, rtol=1e-5, atol=1e-7, msg=f"{name} {place}")
@@ -217,7 +220,7 @@ def test_the_pieces_of_a_block_give_what_is_recorded(name: str) -> None:
     torch.testing.assert_close(model.unembed(model.final_norm(recording[P.RESID_POST_MLP, 2])), logits)
 
 
-def writes(model: Transformer, layer: int, recording: object) -> tuple[torch.Tensor, torch.Tensor]:
+def writes(model: Transformer, layer: int, recording: Recording) -> tuple[torch.Tensor, torch.Tensor]:
     """What attention and MLP write, put together from their parts, and as recorded."""
     block = model.blocks[layer]
     summed, post_act = recording[P.ATTN_WEIGHTED_SUM_OF_VALUES, layer], recording[P.MLP_POST_ACT, layer]

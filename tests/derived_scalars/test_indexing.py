@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from neuron_explainer.activations.derived_scalars.index_fields import JsonForm, TensorIndex
 from neuron_explainer.activations.derived_scalars.indexing import (
     DIMENSIONS_BY_NODE_TYPE,
     AblationSpec,
@@ -36,7 +37,7 @@ SIZES = {
     Dimension.ATTN_HEADS: 2,
 }
 
-positions = st.one_of(st.none(), st.just("All"), st.integers(0, 2**40))
+positions: st.SearchStrategy[TensorIndex] = st.one_of(st.none(), st.just("All"), st.integers(0, 2**40))
 pass_types = st.sampled_from(PassType)
 
 
@@ -89,7 +90,7 @@ def test_only_positions_are_taken_as_tensor_indices(value: object) -> None:
     good = isinstance(value, list) and len(value) == 2 and all(is_position(entry) for entry in value)
     if good:
         assert isinstance(value, list)
-        assert NodeIndex(NodeType.MLP_NEURON, 0, value).tensor_indices == tuple(value)  # type: ignore[arg-type]
+        assert NodeIndex(NodeType.MLP_NEURON, 0, value).tensor_indices == tuple(value)
     else:
         with pytest.raises(InvalidIndexError):
             NodeIndex(NodeType.MLP_NEURON, 0, value)  # type: ignore[arg-type]
@@ -106,7 +107,7 @@ def test_the_cases_of_the_golden_files_are_read_and_given_back() -> None:
     root = os.environ.get("NEURON_EXPLAINER_GOLDEN")
     if root is None:
         pytest.skip("NEURON_EXPLAINER_GOLDEN is not set")
-    readers = {"trace_config": TraceConfig, "node_index_for_attribution": NodeIndex}
+    readers: dict[str, type[JsonForm]] = {"trace_config": TraceConfig, "node_index_for_attribution": NodeIndex}
     n_read = 0
     for file in Path(root).glob("*/cases.json"):
         for case in json.loads(file.read_text())["cases"]:
@@ -141,7 +142,7 @@ def test_whole_axes_index_a_tensor_as_slices() -> None:
 
 def test_numpy_and_string_values_become_plain_ones() -> None:
     numpy = pytest.importorskip("numpy")
-    index = NodeIndex("mlp_neuron", numpy.int64(5), [numpy.int32(3), 2])  # type: ignore[arg-type]
+    index = NodeIndex("mlp_neuron", numpy.int64(5), [numpy.int32(3), 2])
     assert index == NEURON
     assert hash(index) == hash(NEURON)
     assert type(index.layer_index) is int
@@ -182,7 +183,7 @@ def test_layers_are_given_where_there_are_any_and_only_there() -> None:
 
 def test_unknown_names_are_answered_with_near_ones() -> None:
     with pytest.raises(InvalidIndexError, match=r"node type .*Did you mean: mlp_neuron"):
-        NodeIndex("mlp_neurn", 0, (0, 0))  # type: ignore[arg-type]
+        NodeIndex("mlp_neurn", 0, (0, 0))
     with pytest.raises(InvalidIndexError, match="has no field 'layer'"):
         NodeIndex.from_json({"node_type": "mlp_neuron", "layer": 1, "tensor_indices": [0, 0]})
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from helpers.derived_scalars import N_LAYERS, PROMPT, autoencoders, close, context, derived, logit_difference
-from helpers.functional_forward import D_HEAD, N_HEADS, forward, reads_from
+from helpers.functional_forward import D_HEAD, N_HEADS, Key, forward, reads_from
 from neuron_explainer.activations.derived_scalars import DerivedScalarType as D
 from neuron_explainer.activations.derived_scalars.indexing import (
     AttentionTraceType,
@@ -143,7 +143,7 @@ def test_a_latent(family, act, dst):
         return value.relu() if act is POST else value
 
     if dst in (D.RESID_POST_ATTN, D.RESID_POST_MLP):
-        residual = place, 1
+        residual: Key = place, 1
     else:
         residual = reads_from(family, 1, is_mlp=dst is not D.RESID_DELTA_ATTN)
     scalar, _, gradients = expected_gradients(family, latent, residual)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -38,10 +39,10 @@ def small_gpt2(seed: int = 0) -> GPT2LMHeadModel:
     return GPT2LMHeadModel(config).eval()
 
 
-def small_llama(*, seed: int = 0, **changes: object) -> LlamaForCausalLM:
+def small_llama(*, seed: int = 0, **changes: Any) -> LlamaForCausalLM:
     """A llama with grouped-query attention, all of whose weights (norms too) are random."""
     torch.manual_seed(seed)
-    settings: dict[str, object] = {
+    settings: dict[str, Any] = {
         "num_hidden_layers": 2,
         "hidden_size": 64,
         "num_attention_heads": 4,

@@ -1,76 +1,110 @@
 """Small models as contexts, and random autoencoders for them, that the tests of derived scalars share."""
 
+import contextlib
 import functools
+from collections.abc import Callable, Iterator
+from typing import Any
 
-import tokenizers
+import jaxtyping
 import torch
+from torch import Tensor
 
-from helpers.tiny_models import our_model
+from benchmarks.small_models import number_tokenizer, random_autoencoders
+from helpers.tiny_models import HF_CONFIGS, hf_model, our_model
 from neuron_explainer.activations.derived_scalars.config import DstConfig
 from neuron_explainer.activations.derived_scalars.derivation import derive
+from neuron_explainer.activations.derived_scalars.indexing import AblationSpec, ActivationIndex
+from neuron_explainer.activations.derived_scalars.store.derived_scalar_store import DerivedScalarStore
 from neuron_explainer.models.autoencoder_context import AutoencoderContext
-from neuron_explainer.models.autoencoders.autoencoder import Autoencoder
-from neuron_explainer.models.autoencoders.latent_activations import LatentActivation, ReLU
 from neuron_explainer.models.model_context import StandardModelContext
-from neuron_explainer.models.tokenizers.tokenizer import ModelTokenizer
-from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
+from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType as D
 
 PROMPT = [5, 17, 3, 44, 17, 20]
 N_LAYERS = 3
+FAMILIES = list(HF_CONFIGS)
 TARGET, DISTRACTOR = 7, 11
 
 
-def logit_difference(logits):
+def logit_difference(logits: Tensor) -> Tensor:
     return logits[-1, TARGET] - logits[-1, DISTRACTOR]
 
 
 @functools.cache
-def context(family, dtype=torch.float64):
+def context(family: str, dtype: torch.dtype = torch.float64) -> StandardModelContext:
     """A model whose 61 tokens are spelled t0 to t60."""
-    vocabulary = {f"t{number}": number for number in range(61)}
-    tokenizer = tokenizers.Tokenizer(tokenizers.models.WordLevel(vocabulary, unk_token="t0"))
-    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
-    return StandardModelContext(family, our_model(family, dtype), ModelTokenizer.of(tokenizer))
+    return StandardModelContext(family, our_model(family, dtype), number_tokenizer())
 
 
-def derived(family, dsts, *, prompt=PROMPT, loss=logit_difference, ablations=(), **config):
+def derived(
+    family: str,
+    dsts: Any,
+    *,
+    prompt: Any = PROMPT,
+    loss: Any = logit_difference,
+    ablations: Any = (),
+    **config: Any,
+) -> DerivedScalarStore:
     settings = DstConfig(model_context=context(family), **config)
     return derive(prompt, dsts, settings, loss=loss, ablations=ablations)
 
 
-def autoencoders(
-    family, dst: DerivedScalarType, n_latents=24, activation: LatentActivation | None = None, bias=0.0, **options
-):
-    """Random autoencoders of all layers, about half of whose latents are active, or more with a positive bias."""
-    config = context(family).config
-    width = 1
-    for dimension in dst.shape_spec_per_token_sequence[1:]:
-        width *= config.size_of(dimension)
-    generator = torch.Generator().manual_seed(3)
-
-    def random(*shape):
-        return torch.randn(*shape, generator=generator, dtype=torch.float64)
-
-    return AutoencoderContext.from_autoencoders(
-        dst,
-        {
-            layer: Autoencoder(
-                random(n_latents, width),
-                random(width, n_latents) * 0.1,
-                random(width) * 0.1,
-                random(n_latents) * 0.1 + bias,
-                activation or ReLU(),
-                **options,
-            )
-            for layer in range(N_LAYERS)
-        },
-    )
+def autoencoders(family: str, dst: D, **options: Any) -> AutoencoderContext:
+    """Random autoencoders of all layers; see `random_autoencoders`."""
+    return random_autoencoders(context(family), dst, **options)
 
 
-def close(actual, expected, tolerance=1e-9):
+def close(actual: Any, expected: Any, tolerance: float = 1e-9) -> None:
     torch.testing.assert_close(
         torch.as_tensor(actual, dtype=torch.float64),
         torch.as_tensor(expected, dtype=torch.float64),
         rtol=tolerance,
         atol=tolerance,
     )
+
+
+def loss_with(family: str, index: ActivationIndex, value: float, **config: Any) -> float:
+    """The loss when one activation is overwritten."""
+    loss = derived(family, D.LOGITS, ablations=[AblationSpec(index, value)], **config).loss
+    assert loss is not None
+    return loss
+
+
+def slope(value_at: Callable[[float], float], at: float, step: float = 1e-4) -> float:
+    """The derivative of a function of one number, by central differences of fourth order."""
+    with annotations_unchecked():
+        near = value_at(at + step) - value_at(at - step)
+        far = value_at(at + 2 * step) - value_at(at - 2 * step)
+    return (8 * near - far) / (12 * step)
+
+
+@contextlib.contextmanager
+def annotations_unchecked() -> Iterator[None]:
+    """Checking shapes takes a hundred times as long as these small models; elsewhere it is done for every family."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    try:
+        yield
+    finally:
+        jaxtyping.config.update("jaxtyping_disable", False)
+
+
+def output_biases(family: str, layer: int | None) -> tuple[Tensor, Tensor]:
+    """The biases that attention and the MLP add to the residual stream, by the names that `transformers` gives them."""
+    tensors = hf_model(family, torch.float64).state_dict()
+
+    def bias(names: tuple[str, ...]) -> Tensor:
+        found = [tensors[name] for name in (each.format(layer) for each in names) if name in tensors]
+        return found[0] if found else torch.zeros(context(family).config.d_model, dtype=torch.float64)
+
+    return bias(_ATTENTION_BIASES), bias(_MLP_BIASES)
+
+
+_ATTENTION_BIASES = (
+    "transformer.h.{}.attn.c_proj.bias",
+    "gpt_neox.layers.{}.attention.dense.bias",
+    "model.layers.{}.self_attn.o_proj.bias",
+)
+_MLP_BIASES = (
+    "transformer.h.{}.mlp.c_proj.bias",
+    "gpt_neox.layers.{}.mlp.dense_4h_to_h.bias",
+    "model.layers.{}.mlp.down_proj.bias",
+)

@@ -14,6 +14,7 @@ from helpers.tiny_models import hf_model
 from neuron_explainer.vocabulary.places import ActivationLocationType as Place
 
 Key = tuple[Place, int | None]
+Weights = dict[str, Tensor]
 Edit = Callable[[Place, int | None, Tensor], Tensor]
 
 PREFIX = {"gpt2": "transformer.h.{}.", "gpt_neox": "gpt_neox.layers.{}.", "llama": "model.layers.{}."}
@@ -69,7 +70,7 @@ def forward(
         resid = at(Place.RESID_POST_ATTN, layer, resid + delta)
         read = before if family == "gpt_neox" else resid
         normed = norm(prefix + mlp_norm, read, (Place.MLP_INPUT_LAYER_NORM_SCALE, layer))
-        delta = _mlp(family, weights, prefix, normed, lambda place, tensor, layer=layer: at(place, layer, tensor))
+        delta = _mlp(family, weights, prefix, normed, layer, at)
         resid = at(Place.RESID_POST_MLP, layer, resid + at(Place.RESID_DELTA_MLP, layer, delta))
     normed = norm(final_norm, resid, (Place.RESID_FINAL_LAYER_NORM_SCALE, None))
     unembedding = "lm_head.weight" if "lm_head.weight" in weights else "embed_out.weight"  # GPT-NeoX's older name
@@ -77,10 +78,11 @@ def forward(
     return found
 
 
-def _queries_keys_values(family, weights, prefix, normed):
+def _queries_keys_values(family: str, weights: Weights, prefix: str, normed: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     if family == "gpt2":
         fused = normed @ weights[prefix + "attn.c_attn.weight"] + weights[prefix + "attn.c_attn.bias"]
-        return tuple(part.unflatten(-1, (N_HEADS, D_HEAD)) for part in fused.split(D_MODEL, dim=-1))
+        q, k, v = (part.unflatten(-1, (N_HEADS, D_HEAD)) for part in fused.split(D_MODEL, dim=-1))
+        return q, k, v
     if family == "gpt_neox":
         name = prefix + "attention.query_key_value"
         fused = linear(normed, weights[f"{name}.weight"], weights[f"{name}.bias"]).unflatten(-1, (N_HEADS, 3, D_HEAD))
@@ -104,7 +106,7 @@ def _rotated(heads: Tensor, n_rotary: int) -> Tensor:
     return torch.cat((first * cosines - second * sines, second * cosines + first * sines, rest), dim=-1)
 
 
-def _attention_output(family, weights, prefix, summed):
+def _attention_output(family: str, weights: Weights, prefix: str, summed: Tensor) -> Tensor:
     if family == "gpt2":
         return summed @ weights[prefix + "attn.c_proj.weight"] + weights[prefix + "attn.c_proj.bias"]
     if family == "gpt_neox":
@@ -112,18 +114,18 @@ def _attention_output(family, weights, prefix, summed):
     return linear(summed, weights[prefix + "self_attn.o_proj.weight"])
 
 
-def _mlp(family, weights, prefix, normed, at):
+def _mlp(family: str, weights: Weights, prefix: str, normed: Tensor, layer: int, at: Edit) -> Tensor:
     if family == "llama":
-        gate = at(Place.MLP_PRE_ACT, linear(normed, weights[prefix + "mlp.gate_proj.weight"]))
-        post_act = at(Place.MLP_POST_ACT, silu(gate) * linear(normed, weights[prefix + "mlp.up_proj.weight"]))
+        gate = at(Place.MLP_PRE_ACT, layer, linear(normed, weights[prefix + "mlp.gate_proj.weight"]))
+        post_act = at(Place.MLP_POST_ACT, layer, silu(gate) * linear(normed, weights[prefix + "mlp.up_proj.weight"]))
         return linear(post_act, weights[prefix + "mlp.down_proj.weight"])
     if family == "gpt2":
         pre_act = normed @ weights[prefix + "mlp.c_fc.weight"] + weights[prefix + "mlp.c_fc.bias"]
-        post_act = at(Place.MLP_POST_ACT, gelu(at(Place.MLP_PRE_ACT, pre_act), approximate="tanh"))
+        post_act = at(Place.MLP_POST_ACT, layer, gelu(at(Place.MLP_PRE_ACT, layer, pre_act), approximate="tanh"))
         return post_act @ weights[prefix + "mlp.c_proj.weight"] + weights[prefix + "mlp.c_proj.bias"]
     names = ("mlp.dense_h_to_4h", "mlp.dense_4h_to_h")
     pre_act = linear(normed, *(weights[f"{prefix}{names[0]}.{kind}"] for kind in ("weight", "bias")))
-    post_act = at(Place.MLP_POST_ACT, gelu(at(Place.MLP_PRE_ACT, pre_act)))
+    post_act = at(Place.MLP_POST_ACT, layer, gelu(at(Place.MLP_PRE_ACT, layer, pre_act)))
     return linear(post_act, *(weights[f"{prefix}{names[1]}.{kind}"] for kind in ("weight", "bias")))
 
 

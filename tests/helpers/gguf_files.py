@@ -2,12 +2,11 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 import gguf
 import numpy as np
 from tokenizers import Tokenizer
-from transformers import LlamaForCausalLM
+from transformers import LlamaConfig, LlamaForCausalLM
 
 from helpers.checkpoints import byte_level_tokenizer, in_llama_cpp_order
 
@@ -44,38 +43,21 @@ def write_llama(
     kind: gguf.GGMLQuantizationType = KINDS.F32,
     architecture: str = "llama",
     vocabulary: bool = True,
-    extra: dict[str, Any] | None = None,
+    extra: dict[str, str | float | bool] | None = None,
     without: tuple[str, ...] = (),
     tensors: dict[str, np.ndarray] | None = None,
 ) -> Path:
     """Write a llama as llama.cpp's converter would: interleaved queries and keys, norms in float32."""
     writer = gguf.GGUFWriter(path, architecture)
     if model is not None:
-        config = model.config
-        writer.add_block_count(config.num_hidden_layers)
-        writer.add_context_length(config.max_position_embeddings)
-        writer.add_embedding_length(config.hidden_size)
-        writer.add_feed_forward_length(config.intermediate_size)
-        writer.add_head_count(config.num_attention_heads)
-        writer.add_head_count_kv(config.num_key_value_heads)
-        writer.add_layer_norm_rms_eps(config.rms_norm_eps)
-        writer.add_rope_freq_base(config.rope_parameters["rope_theta"])
-        writer.add_rope_dimension_count(config.head_dim)
-        if config.head_dim != config.hidden_size // config.num_attention_heads:
-            writer.add_key_length(config.head_dim)
-        writer.add_vocab_size(config.vocab_size)
+        add_config(writer, model.config)
     if vocabulary:
         add_byte_level_vocabulary(writer)
     for key, value in (extra or {}).items():
-        {str: writer.add_string, float: writer.add_float32, int: writer.add_uint32, bool: writer.add_bool}[type(value)](
-            key, value
-        )
-    for name, weight in (model.state_dict() if model is not None else {}).items():
-        rows = weight.numpy()
-        if "q_proj" in name or "k_proj" in name:
-            heads = model.config.num_attention_heads if "q_proj" in name else model.config.num_key_value_heads
-            rows = in_llama_cpp_order(rows, heads)
-        add_tensor(writer, gguf_name(name), np.ascontiguousarray(rows), KINDS.F32 if rows.ndim == 1 else kind, without)
+        _add_entry(writer, key, value)
+    if model is not None:
+        for name, rows in converted(model).items():
+            add_tensor(writer, name, rows, KINDS.F32 if rows.ndim == 1 else kind, without)
     for name, rows in (tensors or {}).items():
         add_tensor(writer, name, rows, KINDS.F32, ())
     writer.write_header_to_file()
@@ -83,6 +65,52 @@ def write_llama(
     writer.write_tensors_to_file()
     writer.close()
     return path
+
+
+def add_config(writer: gguf.GGUFWriter, config: LlamaConfig) -> None:
+    assert config.num_key_value_heads is not None
+    assert config.head_dim is not None
+    assert config.rope_parameters is not None
+    rope_theta = config.rope_parameters["rope_theta"]
+    assert rope_theta is not None
+    writer.add_block_count(config.num_hidden_layers)
+    writer.add_context_length(config.max_position_embeddings)
+    writer.add_embedding_length(config.hidden_size)
+    writer.add_feed_forward_length(config.intermediate_size)
+    writer.add_head_count(config.num_attention_heads)
+    writer.add_head_count_kv(config.num_key_value_heads)
+    writer.add_layer_norm_rms_eps(config.rms_norm_eps)
+    writer.add_rope_freq_base(rope_theta)
+    writer.add_rope_dimension_count(config.head_dim)
+    if config.head_dim != config.hidden_size // config.num_attention_heads:
+        writer.add_key_length(config.head_dim)
+    writer.add_vocab_size(config.vocab_size)
+
+
+def _add_entry(writer: gguf.GGUFWriter, key: str, value: str | float | bool) -> None:
+    if isinstance(value, str):
+        writer.add_string(key, value)
+    elif isinstance(value, bool):
+        writer.add_bool(key, value)
+    elif isinstance(value, int):
+        writer.add_uint32(key, value)
+    else:
+        writer.add_float32(key, value)
+
+
+def converted(model: LlamaForCausalLM) -> dict[str, np.ndarray]:
+    """The weights by their names in GGUF, queries and keys in llama.cpp's order."""
+    config = model.config
+    assert config.num_key_value_heads is not None
+    heads_by_part = {"q_proj": config.num_attention_heads, "k_proj": config.num_key_value_heads}
+    weights = {}
+    for name, weight in model.state_dict().items():
+        rows = weight.numpy()
+        for part, n_heads in heads_by_part.items():
+            if part in name:
+                rows = in_llama_cpp_order(rows, n_heads)
+        weights[gguf_name(name)] = np.ascontiguousarray(rows)
+    return weights
 
 
 def add_tensor(
@@ -94,7 +122,8 @@ def add_tensor(
 
 def add_byte_level_vocabulary(writer: gguf.GGUFWriter, pre_tokenizer: str = "gpt-2") -> None:
     tokenizer = byte_level_tokenizer()
-    tokens = sorted(tokenizer.get_vocab(), key=tokenizer.get_vocab().get)
+    vocabulary = tokenizer.get_vocab()
+    tokens = sorted(vocabulary, key=lambda token: vocabulary[token])
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre(pre_tokenizer)
     writer.add_token_list(tokens)

@@ -6,6 +6,7 @@ import struct
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 Respond = Callable[["Handler"], None]
 
@@ -24,7 +25,7 @@ class Handler(BaseHTTPRequestHandler):
     def log_message(self, *arguments: object) -> None:
         pass
 
-    def answer(self, status: int, body: bytes, n_declared: int | None = None, **headers: str) -> None:
+    def answer(self, status: int, body: bytes, n_declared: int | None = None, /, **headers: str) -> None:
         self.send_response(status)
         for name, value in headers.items():
             self.send_header(name.replace("_", "-"), value)
@@ -41,6 +42,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 class LoopbackServer(ThreadingHTTPServer):
+    root: Path  # set by tests whose handler answers from a folder
     daemon_threads = True
     request_queue_size = 128
 
@@ -115,14 +117,14 @@ def cut_short(body: bytes) -> Respond:
 
     def respond(handler: Handler) -> None:
         handler.close_connection = True
-        handler.answer(200, body[: len(body) // 2], n_declared=len(body))
+        handler.answer(200, body[: len(body) // 2], len(body))
 
     return respond
 
 
 def reset_in_the_middle(body: bytes) -> Respond:
     def respond(handler: Handler) -> None:
-        handler.answer(200, body[: len(body) // 2], n_declared=len(body))
+        handler.answer(200, body[: len(body) // 2], len(body))
         handler.reset()
 
     return respond

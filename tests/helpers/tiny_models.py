@@ -9,74 +9,13 @@ import torch
 import transformers
 from transformers.models.gemma2 import modeling_gemma2
 
+from benchmarks.small_models import SMALL_CONFIGS
 from neuron_explainer.models.transformer import Transformer
 
-_SIZES = {
-    "hidden_size": 32,
-    "num_hidden_layers": 3,
-    "num_attention_heads": 4,
-    "intermediate_size": 48,
-    "vocab_size": 61,
-    "max_position_embeddings": 64,
-    "bos_token_id": 0,
-    "eos_token_id": 1,
-    "pad_token_id": None,
-}
-_LLAMA3_ROPE = {
-    "rope_type": "llama3",
-    "rope_theta": 500.0,
-    "factor": 8.0,
-    "low_freq_factor": 1.0,
-    "high_freq_factor": 4.0,
-    "original_max_position_embeddings": 32,
-}
-
 HF_CONFIGS: dict[str, transformers.PreTrainedConfig] = {
-    "gpt2": transformers.GPT2Config(
-        n_embd=32, n_layer=3, n_head=4, vocab_size=61, n_positions=64, bos_token_id=0, eos_token_id=1
-    ),
-    "gpt2_scaled_by_layer": transformers.GPT2Config(
-        n_embd=32,
-        n_layer=3,
-        n_head=4,
-        n_inner=40,
-        vocab_size=61,
-        n_positions=64,
-        activation_function="relu",
-        scale_attn_by_inverse_layer_idx=True,
-        tie_word_embeddings=False,
-        bos_token_id=0,
-        eos_token_id=1,
-    ),
-    "gpt_neox": transformers.GPTNeoXConfig(**_SIZES),
-    "gpt_neox_sequential": transformers.GPTNeoXConfig(**_SIZES, use_parallel_residual=False, attention_bias=False),
-    "llama": transformers.LlamaConfig(**_SIZES, num_key_value_heads=2),
-    "llama_3": transformers.LlamaConfig(
-        **_SIZES,
-        num_key_value_heads=1,
-        attention_bias=True,
-        mlp_bias=True,
-        tie_word_embeddings=True,
-        rope_parameters=_LLAMA3_ROPE,
-    ),
-    "llama_linear": transformers.LlamaConfig(
-        **_SIZES, rope_parameters={"rope_type": "linear", "rope_theta": 500.0, "factor": 2.0}
-    ),
-    "mistral": transformers.MistralConfig(**_SIZES, num_key_value_heads=2, sliding_window=5, head_dim=16),
-    "qwen2": transformers.Qwen2Config(
-        **_SIZES, num_key_value_heads=2, use_sliding_window=True, sliding_window=6, max_window_layers=1
-    ),
-    "qwen3": transformers.Qwen3Config(**_SIZES, num_key_value_heads=2, head_dim=16),
-    "gemma2": transformers.Gemma2Config(
-        **_SIZES,
-        num_key_value_heads=2,
-        head_dim=16,
-        sliding_window=5,
-        query_pre_attn_scalar=24,
-        attn_logit_softcapping=2.0,
-        final_logit_softcapping=3.0,
-    ),
+    name: transformers.AutoConfig.for_model(**entries) for name, entries in SMALL_CONFIGS.items()
 }
+"""The table of models that what holds in every family is tested in."""
 
 
 def hf_model(name: str, dtype: torch.dtype = torch.float32) -> transformers.PreTrainedModel:
@@ -107,7 +46,7 @@ def random_tokens(batch: int, tokens: int, vocab_size: int = 61, seed: int = 0) 
     return torch.randint(0, vocab_size, (batch, tokens), generator=torch.Generator().manual_seed(seed))
 
 
-def _exact_rms_norm(norm: torch.nn.Module, hidden: torch.Tensor) -> torch.Tensor:
+def _exact_rms_norm(norm: Any, hidden: torch.Tensor) -> torch.Tensor:
     return hidden * torch.rsqrt(hidden.square().mean(-1, keepdim=True) + norm.eps) * (1.0 + norm.weight)
 
 

@@ -3,6 +3,7 @@
 import math
 import re
 from collections import Counter
+from typing import Any
 
 import pytest
 import torch
@@ -27,7 +28,7 @@ from neuron_explainer.models.transformer_config import RotaryConfig, Transformer
 from neuron_explainer.vocabulary.nodes import AttnSubNode
 
 FOLDER = REPOSITORY
-LLAMA = {
+LLAMA: dict[str, Any] = {
     "model_type": "llama",
     "hidden_size": 64,
     "num_hidden_layers": 2,

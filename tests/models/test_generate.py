@@ -1,9 +1,12 @@
 """Generation: the cache changes nothing, sampling follows its rules, interventions take part."""
 
+from typing import Any
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from transformers import GenerationMixin
 from transformers.generation.logits_process import TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
 from helpers.tiny_models import hf_model, our_model, random_tokens
@@ -21,7 +24,9 @@ RAGGED = [[5, 6, 7, 8, 9, 10, 11, 12], [3, 4], [1, 2, 3, 4, 5]]
 @pytest.mark.parametrize("name", FAMILIES)
 def test_greedy_generation_agrees_with_transformers(name: str) -> None:
     prompt = random_tokens(1, 9, seed=2)
-    theirs = hf_model(name).generate(
+    model = hf_model(name)
+    assert isinstance(model, GenerationMixin)
+    theirs = model.generate(
         prompt,
         attention_mask=torch.ones_like(prompt),
         max_new_tokens=6,
@@ -158,7 +163,7 @@ def test_tokens_are_chosen_as_often_as_they_are_likely() -> None:
     "wrong",
     [{"temperature": -1.0}, {"temperature": 1.0, "top_k": 0}, {"temperature": 1.0, "top_p": 0.0}, {"top_k": 5}],
 )
-def test_senseless_settings_are_refused(wrong: dict[str, float]) -> None:
+def test_senseless_settings_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(MisconfiguredError):
         Sampling(**wrong)
 

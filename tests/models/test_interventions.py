@@ -74,7 +74,7 @@ def test_the_order_at_a_place_is_intervene_record_and_then_what_comes_after() ->
     tokens = random_tokens(1, 4)
     seen: list[str] = []
 
-    def note(word: str, factor: float):  # type: ignore[no-untyped-def]
+    def note(word: str, factor: float):
         def intervene(tensor: torch.Tensor) -> torch.Tensor:
             seen.append(word)
             return tensor * factor
@@ -220,7 +220,7 @@ def test_another_exception_is_not_hidden_by_it_and_nothing_lingers() -> None:
         (lambda x: x.double(), "float64"),
     ],
 )
-def test_a_result_that_cannot_take_the_tensors_place_is_refused(result, message: str) -> None:  # type: ignore[no-untyped-def]
+def test_a_result_that_cannot_take_the_tensors_place_is_refused(result, message: str) -> None:
     model = our_model("gpt2")
     with pytest.raises(InterventionResultError, match=message), model.intervene(P.MLP_POST_ACT, 1, result):
         model(random_tokens(1, 4))

@@ -13,7 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from helpers.tiny_models import our_model, random_tokens
 from neuron_explainer.errors import InvalidRequestError, NotRecordedError, UnknownNameError
-from neuron_explainer.models.hooks.taps import resolve_places
+from neuron_explainer.models.hooks.taps import PlaceRequest, resolve_places
 from neuron_explainer.vocabulary.places import ActivationLocationType
 
 P = ActivationLocationType
@@ -28,7 +28,7 @@ class OperationLog(TorchDispatchMode):
         super().__init__()
         self.names: list[str] = []
 
-    def __torch_dispatch__(self, function, types, arguments=(), keywords=None):  # type: ignore[no-untyped-def]
+    def __torch_dispatch__(self, function, types, arguments=(), keywords=None):
         self.names.append(str(function))
         return function(*arguments, **(keywords or {}))
 
@@ -222,7 +222,7 @@ def test_asking_for_what_was_not_recorded_says_what_was() -> None:
         model.record([P.LOGITS, P.MLP_POST_ACT, (P.ATTN_VALUE, [0, 2])]) as several,
     ):
         several[P.RESID_POST_EMBEDDING]
-    assert repr(recording) == "Recording(1 tensors: mlp.post_act)"
+    assert repr(recording) == "Recording(1 tensor: mlp.post_act)"
 
 
 @pytest.mark.parametrize(
@@ -235,7 +235,7 @@ def test_asking_for_what_was_not_recorded_says_what_was() -> None:
         ((P.LOGITS, 0), "has no layers"),
     ],
 )
-def test_places_that_are_not_there_are_refused(request_: object, message: str) -> None:
+def test_places_that_are_not_there_are_refused(request_: PlaceRequest, message: str) -> None:
     with pytest.raises(InvalidRequestError, match=message):
         resolve_places([request_], 3)
 
@@ -250,7 +250,7 @@ def test_requests_resolve_to_exactly_the_places_they_name(n_layers: int, request
         (place, None if place.has_no_layers or layers is None else {layer % n_layers for layer in layers})
         for place, layers in requests
     ]
-    expected = set()
+    expected: set[tuple[P, int | None]] = set()
     for place, layers in valid:
         if place.has_no_layers:
             expected.add((place, None))

@@ -32,7 +32,8 @@ def _folders_of_the_package() -> set[str]:
 
 def _folders_of_the_tree() -> set[str]:
     """The package's folders in architecture.md's tree, by their indentation."""
-    found, above = set(), []
+    found: set[str] = set()
+    above: list[str] = []
     for line in ARCHITECTURE.split("```text\n")[1].split("```")[0].splitlines():
         name = line.split()[0]
         depth = (len(line) - len(line.lstrip())) // 2

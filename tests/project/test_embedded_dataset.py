@@ -17,8 +17,7 @@ from neuron_explainer.collation.runs.provenance import model_identity
 from neuron_explainer.collation.settings import CollateSettings
 from neuron_explainer.models.model_context import StandardModelContext
 
-ROOT = REPOSITORY
-DATA = ROOT / "neuron_explainer" / "data"
+DATA = REPOSITORY / "neuron_explainer" / "data"
 LAYER, NEURONS = 1, [7, 200, 355]
 
 
@@ -31,7 +30,7 @@ def tiny() -> StandardModelContext:
 @pytest.fixture(scope="module")
 def builder() -> ModuleType:
     spec = importlib.util.spec_from_file_location(
-        "build_embedded_dataset", ROOT / "tools" / "build_embedded_dataset.py"
+        "build_embedded_dataset", REPOSITORY / "tools" / "build_embedded_dataset.py"
     )
     assert spec is not None
     assert spec.loader is not None

@@ -13,8 +13,6 @@ import requests
 
 from helpers.paths import REPOSITORY
 
-ROOT = REPOSITORY
-
 
 def _free_port() -> int:
     with socket.socket() as probe:
@@ -28,7 +26,7 @@ def test_the_printed_address_answers(fixed_port: bool, tmp_path: Path) -> None:
     log = tmp_path / "log"
     with log.open("w") as output:
         server = subprocess.Popen(
-            [sys.executable, str(ROOT / "tools" / "explore.py"), *arguments],
+            [sys.executable, str(REPOSITORY / "tools" / "explore.py"), *arguments],
             stdout=output,
             stderr=subprocess.STDOUT,
             cwd=tmp_path,
@@ -48,6 +46,7 @@ def test_the_printed_address_answers(fixed_port: bool, tmp_path: Path) -> None:
         assert answer is not None, log.read_text()
         assert answer.json()["name"] == "explore_neurons.ipynb"
         if fixed_port:
+            assert address is not None
             assert f":{arguments[1]}/" in address[0]
     finally:
         server.send_signal(signal.SIGTERM)

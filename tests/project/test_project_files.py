@@ -7,9 +7,6 @@ import yaml
 
 from helpers.paths import REPOSITORY
 
-ROOT = REPOSITORY
-PACKAGE = ROOT / "neuron_explainer"
-
 CONDA_NAME = {"torch": "pytorch"}
 
 
@@ -25,10 +22,10 @@ def requirement_lines(text: str) -> dict[str, str]:
 
 def test_environment_yml_names_the_dependencies_of_setup_cfg() -> None:
     setup = configparser.ConfigParser(interpolation=None)
-    setup.read(ROOT / "setup.cfg")
+    setup.read(REPOSITORY / "setup.cfg")
     expected = requirement_lines(setup["options"]["install_requires"])
     expected |= requirement_lines(setup["options.extras_require"]["notebook"])
-    environment = yaml.safe_load((ROOT / "environment.yml").read_text())
+    environment = yaml.safe_load((REPOSITORY / "environment.yml").read_text())
     conda = requirement_lines("\n".join(line for line in environment["dependencies"] if isinstance(line, str)))
     assert conda.pop("python") == setup["options"]["python_requires"]
     conda.pop("pip")
@@ -37,6 +34,6 @@ def test_environment_yml_names_the_dependencies_of_setup_cfg() -> None:
 
 def test_no_dependency_has_an_upper_cap() -> None:
     setup = configparser.ConfigParser(interpolation=None)
-    setup.read(ROOT / "setup.cfg")
+    setup.read(REPOSITORY / "setup.cfg")
     requirements = setup["options"]["install_requires"] + "".join(setup["options.extras_require"].values())
     assert not re.search(r"<|==|~=", requirements)

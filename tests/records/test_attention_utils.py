@@ -45,7 +45,7 @@ def test_the_window_follows_from_the_counts(n_tokens, n_activations, window):
 
 @pytest.mark.parametrize(("n_tokens", "n_activations"), [(15, 17), (10, 56), (10, 53), (3, 0), (1, 0), (0, 1), (5, -1)])
 def test_counts_that_do_not_fit_are_refused(n_tokens, n_activations):
-    with pytest.raises(InvalidRequestError, match=f"{n_tokens} tokens and {n_activations} activations"):
+    with pytest.raises(InvalidRequestError, match=rf"tokens \({n_tokens}\) and activations \({n_activations}\)"):
         attended_window(n_tokens, n_activations)
 
 

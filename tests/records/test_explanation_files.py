@@ -114,7 +114,7 @@ def test_both_spellings(fields, tmp_path):
     with pytest.raises(NeuronNotFoundError, match="no explanations of neuron 8 in layer 3"):
         load_explanations(tmp_path, 3, 8)
     with pytest.raises(InvalidRequestError):
-        load_explanations(tmp_path, 3, "../7")
+        load_explanations(tmp_path, 3, "../7")  # type: ignore[arg-type]
 
 
 def test_addresses_of_the_public_explanations():
@@ -151,8 +151,8 @@ SEQUENCE = "scored_explanations.0.scored_simulation.scored_sequence_simulations.
         (changed("scored_explanations", None), "scored_explanations"),
         (changed("scored_explanations.0.explanation", None), "explanation"),
         (changed("neuron_id.layer_index", "x"), "layer"),
-        (changed(f"{SEQUENCE}.true_activations", [1.0]), "1 true activations"),
-        (changed(f"{SEQUENCE}.sequence_simulation.expected_activations", []), "0 expected activations"),
+        (changed(f"{SEQUENCE}.true_activations", [1.0]), r"true activations \(1\)"),
+        (changed(f"{SEQUENCE}.sequence_simulation.expected_activations", []), r"expected activations \(0\)"),
         (changed(f"{SEQUENCE}.sequence_simulation.tokens", [1, 2]), "str"),
         (json.dumps(PRESENT).encode()[:-2], "delimiter"),
         (b'{"x":' + b"[" * 100_000, "nested"),

@@ -14,8 +14,8 @@ import torch
 import neuron_explainer as ne
 from helpers.loopback_server import Handler, in_turn, loopback_server, ok, reset_at_once, status
 from helpers.neuron_records import as_bytes, neuron_record, public_json
-from neuron_explainer.activation_server import event_loop
 from neuron_explainer.activation_server.event_loop import run_coroutine
+from neuron_explainer.activation_server.load_by_name import NeuronName
 from neuron_explainer.activation_server.load_neurons import NodeIdAndDatasets, load_neuron_from_datasets
 from neuron_explainer.activation_server.neuron_datasets import (
     NEURON_DATASET_METADATA_REGISTRY,
@@ -55,8 +55,9 @@ def server():
     http_session.cache_clear()
 
 
-def asked(*datasets: str, layer: int = 3, neuron: int = 7) -> NodeIdAndDatasets:
-    return NodeIdAndDatasets(dst=MLP, layer_index=layer, activation_index=neuron, datasets=list(datasets))
+def asked(*datasets: str, layer: object = 3, neuron: object = 7) -> NodeIdAndDatasets:
+    given = {"dst": MLP, "layer_index": layer, "activation_index": neuron, "datasets": list(datasets)}
+    return NodeIdAndDatasets.model_validate(given)
 
 
 def test_the_wire_form_is_camel_case_and_immutable():
@@ -71,10 +72,10 @@ def test_the_wire_form_is_camel_case_and_immutable():
 
 def test_names_in_any_case_and_integers_of_numpy_and_torch(tmp_path):
     assert asked("x", layer=np.int64(3), neuron=torch.tensor(7)) == asked("x")
-    node = NodeIdAndDatasets(dst="Mlp_Post_Act", layer_index=3, activation_index=7, datasets=["x"])
+    node = NodeIdAndDatasets(dst="Mlp_Post_Act", layer_index=3, activation_index=7, datasets=["x"])  # type: ignore[arg-type]
     assert node == asked("x")
     with pytest.raises(UnknownNameError, match="mlp_post_act"):
-        NodeIdAndDatasets(dst="mlp_post", layer_index=3, activation_index=7, datasets=["x"])
+        NodeIdAndDatasets(dst="mlp_post", layer_index=3, activation_index=7, datasets=["x"])  # type: ignore[arg-type]
     with pytest.raises(pydantic.ValidationError):
         asked("x", layer=1.5)
     save_neuron(tmp_path, neuron_record(3, 7))
@@ -131,7 +132,7 @@ def test_a_failing_dataset_is_not_skipped(server, tmp_path):
         (reset_at_once, DownloadError, "could not be reached"),
         (ok(b"<html>sign in</html>"), MalformedRecordError, "HTML"),
         (
-            lambda handler: handler.answer(200, as_bytes(public_json(neuron_record())), n_declared=100),
+            lambda handler: handler.answer(200, as_bytes(public_json(neuron_record())), 100),
             MalformedRecordError,
             "truncated",
         ),
@@ -233,7 +234,7 @@ def test_an_interrupt_cancels_the_coroutine(monkeypatch):
             self.future.cancel()
 
     real = asyncio.run_coroutine_threadsafe
-    monkeypatch.setattr(event_loop.asyncio, "run_coroutine_threadsafe", lambda *given: Interrupted(real(*given)))
+    monkeypatch.setattr(asyncio, "run_coroutine_threadsafe", lambda *given: Interrupted(real(*given)))
     with pytest.raises(KeyboardInterrupt):
         run_coroutine(long())
     assert cancelled.wait(2)
@@ -259,7 +260,15 @@ def test_many_neurons_come_in_order_with_failures(server, tmp_path):
     full = server.address + "/full"
     server.routes["/full/1/1.json"] = ok(b"[1,2,3]")
     save_neuron(tmp_path, neuron_record(5, 5))
-    neurons = [(3, 7), NeuronId(0, 0), (9, 9), (1, 1), asked(str(tmp_path), layer=5, neuron=5), (0, 1), (3, 7)]
+    neurons: list[NeuronName] = [
+        (3, 7),
+        NeuronId(0, 0),
+        (9, 9),
+        (1, 1),
+        asked(str(tmp_path), layer=5, neuron=5),
+        (0, 1),
+        (3, 7),
+    ]
     results = ne.load_neurons(neurons, dataset=full, progress=False)
     assert [str(result.neuron_id) for result in results] == ["3:7", "0:0", "9:9", "1:1", "5:5", "0:1", "3:7"]
     assert [result.record is not None for result in results] == [True, True, False, False, True, True, True]

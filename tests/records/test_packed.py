@@ -213,7 +213,10 @@ NOT_KEEPING_THE_RULES = {
         top_with(start=np.full((2, 2), 2**31 - 1, INT), length=np.full((2, 2), 2**31 - 1, INT)),
         "window",
     ),
-    "fewer activations than tokens": (top_with(activations=np.zeros((2, 2, 2), np.float16)), "2 activations"),
+    "fewer activations than tokens": (
+        top_with(activations=np.zeros((2, 2, 2), np.float16)),
+        r"too few activations \(2\)",
+    ),
     "wider than a sequence": (top_with(activations=np.zeros((2, 2, 6), np.float16)), "more than 5 activations"),
     "an infinite activation": (top_with(activations=np.full((2, 2, 3), np.inf, np.float16)), "finite"),
     "activations of another dtype": (top_with(activations=np.zeros((2, 2, 3))), "float16"),

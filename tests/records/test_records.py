@@ -132,7 +132,7 @@ def test_saving_and_loading(tmp_path):
         load_neuron(tmp_path, np.int64(3), 7),
     ):
         assert loaded == record
-        assert Path(loaded.source) == path
+        assert loaded.source == str(path)
     assert asyncio.run(load_neuron_async(tmp_path, 3, 7)) == record
     assert neuron_exists(tmp_path, 3, 7)
     changed = dataclasses.replace(record, mean=9.0)
@@ -189,7 +189,7 @@ def test_splits_are_interleaved_and_of_one_size():
     assert record.train_activation_records(one) == [tops[0]]
     assert record.test_activation_records(one) == [tops[3], randoms[2]]
     assert record.train_activation_records(ActivationRecordSliceParams(0)) == []
-    with pytest.raises(InvalidRequestError, match="from 0 to 2"):
+    with pytest.raises(InvalidRequestError, match="Choose 0 to 2"):
         record.train_activation_records(ActivationRecordSliceParams(3))
 
 
@@ -307,7 +307,7 @@ def test_looking_at_a_record_imports_no_torch(tmp_path):
 )
 def test_a_folder_of_records_from_elsewhere():
     folder = Path(os.environ["NEURON_EXPLAINER_RECORDS"])
-    counts = {}
+    counts: dict[str, int] = {}
     for path in sorted(folder.glob("*/*/*.json")):
         dataset, layer, _ = path.relative_to(folder).parts
         counts[dataset] = counts.get(dataset, 0) + 1

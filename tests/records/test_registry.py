@@ -12,7 +12,6 @@ from neuron_explainer.activation_server.load_neurons import (
     resolve_neuron_dataset,
 )
 from neuron_explainer.activation_server.neuron_datasets import (
-    NEURON_DATASET_METADATA_REGISTRY,
     NeuronDatasetMetadata,
     get_all_neuron_dataset_metadata,
     get_neuron_dataset_metadata_by_short_name_and_dst,
@@ -79,14 +78,6 @@ PUBLIC = [
         10240,
     ),
 ]
-
-
-@pytest.fixture(autouse=True)
-def registry_as_it_was(monkeypatch):
-    copy = dict(NEURON_DATASET_METADATA_REGISTRY)
-    yield
-    NEURON_DATASET_METADATA_REGISTRY.clear()
-    NEURON_DATASET_METADATA_REGISTRY.update(copy)
 
 
 @pytest.mark.parametrize(("short_name", "dst", "path", "n_layers", "n_components"), PUBLIC)
@@ -224,4 +215,4 @@ def test_derived_scalar_types_by_name():
         derived_scalar_type_of("mlp_post")
     assert caught.value.choices[0] == "mlp_post_act"
     with pytest.raises(UnknownNameError, match="'None'"):
-        derived_scalar_type_of(None)
+        derived_scalar_type_of(None)  # type: ignore[arg-type]

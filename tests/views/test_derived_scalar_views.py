@@ -21,7 +21,7 @@ LABELS = ["A", "·b", "↵", "·b", "&lt;b&gt;"]
 @pytest.fixture
 def store() -> DerivedScalarStore:
     generator = torch.Generator().manual_seed(0)
-    neurons = {layer: torch.randn(T, 6, generator=generator) for layer in range(3)}
+    neurons: dict[int | None, torch.Tensor] = {layer: torch.randn(T, 6, generator=generator) for layer in range(3)}
     pairs = torch.randn(T, T, 2, generator=generator)
     pairs[torch.ones(T, T).triu(1).bool()] = -float("inf")
     flat = torch.randn(T * (T + 1) // 2, 2, generator=generator)

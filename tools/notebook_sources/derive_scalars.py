@@ -2,8 +2,8 @@
 # # Why did the model say that?
 #
 # A language model adds things up: every attention head and every neuron writes a vector into the *residual stream*, and
-# the next token's logits are read from the sum. So "why her and not him?" has answers in numbers: how much each part
-# wrote towards the one logit rather than the other. This notebook computes such numbers, called *derived scalars*, on
+# the next token's logits are read from the sum. So "why her and not him?" has answers in numbers: how much each
+# component wrote towards one logit rather than the other. This notebook computes such numbers, called *derived scalars*, on
 # the small model that comes with the package, checks them by changing the model while it runs, and then does the same
 # on SmolLM2, a model with 135 million parameters.
 
@@ -47,19 +47,19 @@ store = ne.derive(
 store
 
 # %% [markdown]
-# ## Direct effects: what each part wrote towards the answer
+# ## Direct effects: what each component wrote towards the answer
 #
 # The *direct effect* of a head or neuron is its write, dotted with the direction in the residual stream that raises the
-# logit difference. It counts only what goes straight to the output, not what later parts make of it. Among the largest
-# is a head of the last layer, 3:0, that moves something from " Elizabeth" to the place where the answer is read off.
-# That is what one would hope for.
+# logit difference. It counts only what goes straight to the output, not what later layers make of it. Among the largest
+# is a head of the last layer, 3:0, that moves something from " Elizabeth" to the token where the answer is predicted, as
+# one would hope.
 
 # %%
 direct = [Dst.UNFLATTENED_ATTN_WRITE_TO_FINAL_RESIDUAL_GRAD, Dst.MLP_WRITE_TO_FINAL_RESIDUAL_GRAD]
 store.to_dataframe(8, dsts=direct)[["name", "value", "derived_scalar"]]
 
 # %% [markdown]
-# The parts that spoke most *against* " her":
+# The components that wrote most *against* " her":
 
 # %%
 store.to_dataframe(4, largest=False, dsts=direct)[["name", "value", "derived_scalar"]]
@@ -215,7 +215,7 @@ traces = pd.concat(
 traces.round(3)
 
 # %% [markdown]
-# Q reads nothing after " to", K and V nothing after " Elizabeth": no token can matter that comes later. Which neurons of
+# Q reads nothing after " to", K and V nothing after " Elizabeth": later tokens cannot matter. Which neurons of
 # earlier layers made the head attend to " Elizabeth"?
 
 # %%
@@ -227,8 +227,8 @@ upstream.to_dataframe(5)[["name", "value"]]
 # %% [markdown]
 # ## Latents of an autoencoder
 #
-# One neuron often means several things. A *sparse autoencoder* rewrites a layer's neurons as more numerous latents of
-# which few are active at a time. Here is a small one, trained in seconds on the neurons of layer 1 over some of the text
+# One neuron often means several things. A *sparse autoencoder* rewrites a layer's neurons as many more latents, few of
+# them active at a time. Here is a small one, trained in seconds on the neurons of layer 1 over some of the text
 # that comes with the package; one from a file would be loaded with `load_autoencoders`.
 
 # %%
@@ -274,8 +274,8 @@ print(f"{autoencoder!r}: explains {1 - unexplained:.0%} of the variance with {K}
 assert unexplained < 0.7
 
 # %% [markdown]
-# Run *online*, the autoencoder stands in the model's way: latents go on, and so does whatever it leaves unexplained, so
-# that the answer is the same. Now the latents have effects, like neurons do:
+# An *online* autoencoder is part of the forward pass. The model continues with its reconstruction plus its error (what it
+# leaves unexplained), so the logits stay the same. Now latents have effects, as neurons do:
 
 # %%
 autoencoders = ne.AutoencoderContext.from_autoencoders(Dst.MLP_POST_ACT, {LAYER: autoencoder})
@@ -293,7 +293,7 @@ latent_store.to_dataframe(6, dsts=Dst.ONLINE_MLP_AUTOENCODER_ACT_TIMES_GRAD)[["n
 latent_store.plot(Dst.ONLINE_MLP_AUTOENCODER_ACT_TIMES_GRAD, LAYER, k=12)
 
 # %% [markdown]
-# What is the strongest of them about? The tokens of the text on which it is largest:
+# What does the strongest latent stand for? The tokens on which it is largest:
 
 # %%
 _, (best, *_) = latent_store.topk(1, dsts=Dst.ONLINE_MLP_AUTOENCODER_ACT_TIMES_GRAD)
@@ -353,5 +353,5 @@ print(f"{smol_store.name(mover)} set to 0: the logit difference goes from {smol_
 assert difference < smol_store.loss
 
 # %% [markdown]
-# `store.save("store.safetensors")` keeps a result, `DerivedScalarStore.load` brings it back. `ne.DerivedScalarType` lists everything
-# that can be derived.
+# `store.save("store.safetensors")` saves a result, and `ne.DerivedScalarStore.load` loads it. `ne.derived_scalars()` lists
+# everything that can be derived.

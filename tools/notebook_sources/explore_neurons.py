@@ -1,8 +1,8 @@
 # %% [markdown]
 # # What does this neuron do?
 #
-# A neuron in a language model is a number that the model computes for every token it reads. To see what the number is
-# about, read the passages on which it is largest. This notebook does that for a small model whose neurons come with the
+# A neuron in a language model is a number that the model computes for every token it reads. To see what the number
+# means, read the passages on which it is largest. This notebook does that for a small model whose neurons come with the
 # package, so nothing is downloaded. Almost everything it shows is static HTML: it stays when the notebook is closed, and
 # on GitHub. Only the viewer's controls need a running kernel.
 
@@ -24,8 +24,8 @@ ne.datasets().drop(columns=["layout", "path"])
 #
 # A record that is the last line of a cell shows itself. Orange tokens are where the neuron is above zero, blue ones
 # where it is below; hover over a token for its position and value. `·` stands for a space, `↵` for the end of a line.
-# *Top activations* are the passages with the highest peaks of the whole corpus, *quantiles* go down from there, and
-# *random examples* are what it does on most text.
+# *Top activations* are the passages with the highest peaks in the whole corpus, *quantiles* are groups with lower and
+# lower peaks, and *random examples* show what it does on most text.
 #
 # The model read Jane Austen, the King James Bible, the Python documentation and WordNet. This neuron has learnt who
 # speaks in a novel: it fires on *Mr.* and *Mrs.*, most of all where they follow a quotation and *said*.
@@ -51,7 +51,7 @@ viewer
 #
 # ## As a table
 #
-# One row a token. From here on it is pandas.
+# One row per token, as a pandas DataFrame.
 
 # %%
 tokens = record.to_dataframe()
@@ -85,7 +85,7 @@ px.scatter(
 )
 
 # %% [markdown]
-# The histogram of the most selective one: how many tokens have which activation.
+# The histogram of the most selective neuron: the number of tokens in each range of activations.
 
 # %%
 most_selective = ne.load_neuron("tiny", layer=1, neuron=int(selective.iloc[0].neuron))
@@ -96,7 +96,7 @@ ne.plot_histogram(most_selective)
 #
 # A head has a value for each *pair* of tokens: how much the attending token takes from the one it attends to. The bar
 # above a token is the most it takes from any token. The bar below it is the most that a later token takes from it. Open
-# *all pairs* for the whole triangle.
+# *matrix of …* for the whole triangle.
 #
 # At the end of a verse this head looks back to the verse's number, over everything in between: the next number is due.
 

@@ -27,7 +27,7 @@ prompt = "And the LORD spake unto Moses, saying,"
 pd.DataFrame({"id": model.encode(prompt), "token": model.decode_token_list(model.encode(prompt))}).T
 
 # %% [markdown]
-# A text that stands for one token must be exactly one; if it is several, the error shows them. A token that is only a
+# `encode_token_str` takes a text that is exactly one token; for other texts, its error shows the tokens. A token that is only a
 # piece of a character is shown as its bytes.
 
 # %%
@@ -77,7 +77,7 @@ values, strongest = neurons[-1].topk(5)
 pd.DataFrame({"neuron": strongest.tolist(), "activation": values.tolist()}).round(2)
 
 # %% [markdown]
-# Where the four heads of layer 1 look from there: each row is a token, each column a head. Each column sums to 1.
+# What the four heads of layer 1 attend to from the last token: each row is a token, each column a head. Each column sums to 1.
 
 # %%
 attention = recording[Place.ATTN_QK_PROBS, 1][0, -1]
@@ -227,8 +227,8 @@ heads = pd.DataFrame(changes).sort_values("change", ignore_index=True).head()
 heads.round(2)
 
 # %% [markdown]
-# Where the first of these looks from the last token. It sees " John", and without it " John" gains: it works
-# against the name that it sees.
+# What the first of these heads attends to from the last token: " John". Without the head " John" gains, so it works
+# against the name that it attends to.
 
 # %%
 layer, head = int(heads.layer[0]), int(heads["head"][0])
@@ -240,7 +240,7 @@ looks = pd.Series(
 looks.sort_values(ascending=False).head(4).round(2).to_frame("attention")
 
 # %% [markdown]
-# ## A model that is loaded already
+# ## A model in memory
 #
 # ```python
 # from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -250,7 +250,7 @@ looks.sort_values(ascending=False).head(4).round(2).to_frame("attention")
 # ne.check_parity(model, theirs)  # every place, compared with transformers' own
 # ```
 #
-# `model.free()` frees a model's memory.
+# `model.free()` frees the memory of a model.
 
 # %%
 smollm2.free()

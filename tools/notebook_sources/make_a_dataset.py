@@ -31,8 +31,8 @@ print(texts[0][:230])
 # %% [markdown]
 # ## One call
 #
-# `collate` reads the texts once; its memory does not grow with their number. A long run can be stopped in any way: the
-# same call goes on where it was, and gives the same dataset to the byte. `dst` chooses another scalar (attention heads:
+# `collate` reads the texts once; its memory does not grow with their number. A run that was stopped, in any way,
+# continues when the same call is made again, and gives the same dataset to the byte. `dst` chooses another scalar (attention heads:
 # `dst="attn_write_norm"`; autoencoder latents; …), `max_tokens` fewer tokens, `layers` fewer layers.
 
 # %% tags=["nbval-ignore-output"]
@@ -64,19 +64,19 @@ def show(layer: int, neuron: int) -> HTML:
 show(layer=1, neuron=418)
 
 # %% [markdown]
-# **What something does.** *A person who makes …, a process that holds …*: the verb of a definition.
+# **What something does.** *A person who makes …, a process that holds …*: the verb in a definition.
 
 # %%
 show(layer=2, neuron=307)
 
 # %% [markdown]
-# **He or she.** The subject of an example sentence, when it is a person who was not named.
+# **He or she.** The subject of an example sentence, if it is a person without a name.
 
 # %%
 show(layer=2, neuron=177)
 
 # %% [markdown]
-# ## Is it true?
+# ## Check it
 #
 # `verify` draws records at random, runs the model over their sequences once more, and compares. The activations are kept as
 # float16, which has 11 binary digits.

@@ -36,7 +36,7 @@ _TYPE_OF_FIELD: dict[str, type] = {
 
 @dataclass(frozen=True)
 class DstConfig:
-    """The model and whatever else a derived scalar requires. Raw activations require only a model.
+    """The model, and everything else that a derived scalar requires. Raw activations require only a model.
 
     Attributes:
         derive_gradients: derive the gradient of each raw activation too, as PassType.BACKWARD.

@@ -1,4 +1,4 @@
-"""From a request to its numbers: plan what a pass has to record, run the model once, compute.
+"""From a request to its numbers: plan what to record, run the model once, compute.
 
     store = derive("This is a test", ["mlp_act_times_grad"], model, loss=LossFnConfig("logit_diff", [" one"]))
 
@@ -56,8 +56,8 @@ def derive(
     Args:
         prompt: a text, or token ids.
         dsts: one type (a DerivedScalarType, its name or its value), several, or (type, config) pairs.
-        config: the model, or a DstConfig with the model and whatever else the types require. It is for types that come
-            without their own.
+        config: the model, or a DstConfig with the model and whatever else the types require; for types that come
+            without a config of their own.
         loss: what to differentiate: a LossFnConfig, or a function of the logits (tokens, vocabulary) that returns one
             number. If the config has a `trace_config`, that is differentiated instead; the loss is then used only by a
             trace through a head's value without a downstream node, which is projected on the loss's gradient.
@@ -107,7 +107,7 @@ def derive_batch(
         As `derive`.
     """
     if isinstance(prompts, str):
-        raise PromptError(f"derive_batch takes a list of prompts. For the one text {prompts!r:.80} use derive.")
+        raise PromptError(f"derive_batch takes a list of prompts. For a single text, here {prompts!r:.80}, use derive.")
     if not isinstance(prompts, Iterable):
         raise PromptError(f"prompts is {prompts!r:.80}. Give a list of texts, or of sequences of token ids.")
     plan = CapturePlan(parse_requests(dsts, config, loss, ablations))
@@ -161,7 +161,7 @@ class BatchDeriver:
         own_config = DstConfig() if config is None else as_config(config)
         if own_config.model_context not in (None, model_context):
             raise MisconfiguredError(
-                "The config has another model than this BatchDeriver's model_context. Leave it out of the config."
+                "The config's model is not this BatchDeriver's model_context. Leave the model out of the config."
             )
         config = dataclasses.replace(own_config, model_context=model_context)
         self._plan = CapturePlan(parse_requests(dsts, config, loss, ablations))
@@ -185,7 +185,7 @@ class BatchDeriver:
 def _run(
     plan: CapturePlan, tokens: Int[Tensor, "batch tokens"], attention_mask: Bool[Tensor, "batch tokens"] | None
 ) -> tuple[PassResult, TensorsByKey]:
-    """Run the model once, then compute layer by layer, releasing what is no longer needed."""
+    """Run the model once, then compute layer by layer. Tensors that are no longer needed are released."""
     device = plan.bound.model.device
     if attention_mask is None:
         lengths = torch.full((len(tokens),), tokens.shape[1], device=device)

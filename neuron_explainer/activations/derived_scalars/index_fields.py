@@ -1,9 +1,9 @@
 """What all indices share: checked fields, JSON in and out, and the check against a model's sizes."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from enum import StrEnum
-from typing import Any, ClassVar, Literal, TypeVar, cast
+from typing import Any, ClassVar, Literal, SupportsIndex, TypeVar, cast
 
 import msgspec
 
@@ -14,6 +14,9 @@ from neuron_explainer.vocabulary.parsing import member_of
 
 TensorIndex = int | Literal["All"] | None
 """One position on an axis; "All" and None both mean the whole axis."""
+
+GivenTensorIndices = Sequence[SupportsIndex | Literal["All"] | None]
+"""Positions as a constructor takes them: NumPy and torch integers too."""
 
 EnumT = TypeVar("EnumT", bound=StrEnum)
 FormT = TypeVar("FormT", bound="JsonForm")
@@ -69,8 +72,8 @@ def checked_tensor_indices(owner: Any, dimensions: tuple[Dimension | None, ...])
     checked = tuple(_checked_entry(owner, entry) for entry in value)
     if len(checked) != len(dimensions):
         raise InvalidIndexError(
-            f"{type(owner).__name__}: tensor_indices {value!r} has {len(checked)} entries, but {_subject(owner)} has "
-            f'{len(dimensions)} axes: {named_axes(dimensions)}. Write "All" for a whole axis.'
+            f"{type(owner).__name__}: tensor_indices {value!r} must have one entry for each axis of "
+            f'{_subject(owner)}: {named_axes(dimensions)}. Write "All" for a whole axis.'
         )
     object.__setattr__(owner, "tensor_indices", checked)
     return checked
@@ -144,7 +147,7 @@ def whole_axis(entry: TensorIndex) -> bool:
 
 
 def as_slices(tensor_indices: tuple[TensorIndex, ...]) -> tuple[int | slice, ...]:
-    """`tensor_indices` as what a tensor is indexed with: an int for a position, a full slice for a whole axis."""
+    """`tensor_indices` in the form that indexes a tensor: an int for a position, a full slice for a whole axis."""
     return tuple(entry if isinstance(entry, int) else slice(None) for entry in tensor_indices)
 
 
@@ -156,7 +159,7 @@ def check_within_sizes(
     n_layers: int,
     size_of: SizeOf,
 ) -> None:
-    """Raise IndexOutOfRangeError if the model does not have the layer, or the model or prompt not the position."""
+    """Raise IndexOutOfRangeError if the layer or a position is out of range."""
     if layer_index is not None:
         checked_layer(layer_index, n_layers, f"{subject}: the model", IndexOutOfRangeError)
     for entry, dimension in zip(tensor_indices, dimensions, strict=True):

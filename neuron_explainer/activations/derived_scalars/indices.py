@@ -2,13 +2,17 @@
 
 All are frozen and hashable, are checked when they are made, and have one JSON form (`to_json`, `from_json`).
 `tensor_indices` has one entry for each axis: an int, or "All" or None for the whole axis. No torch is imported here.
+
+The constructors take more types than the fields have: names of members, and NumPy and torch integers. The `__init__`
+that each class shows to type checkers says so.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any, SupportsIndex
 
 from neuron_explainer.activations.derived_scalars.index_fields import (
+    GivenTensorIndices,
     JsonForm,
     SizeOf,
     TensorIndex,
@@ -104,6 +108,16 @@ class ActivationIndex(_Index):
     tensor_indices: tuple[TensorIndex, ...]
     pass_type: PassType = PassType.FORWARD
 
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            activation_location_type: ActivationLocationType | str,
+            layer_index: SupportsIndex | None,
+            tensor_indices: GivenTensorIndices,
+            pass_type: PassType | str = PassType.FORWARD,
+        ) -> None: ...
+
     def __post_init__(self) -> None:
         place = checked_enum(self, "activation_location_type", ActivationLocationType)
         checked_enum(self, "pass_type", PassType)
@@ -137,6 +151,16 @@ class DerivedScalarIndex(_Index):
     layer_index: int | None
     tensor_indices: tuple[TensorIndex, ...]
     pass_type: PassType = PassType.FORWARD
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            dst: DerivedScalarType | str,
+            layer_index: SupportsIndex | None,
+            tensor_indices: GivenTensorIndices,
+            pass_type: PassType | str = PassType.FORWARD,
+        ) -> None: ...
 
     def __post_init__(self) -> None:
         checked_enum(self, "dst", DerivedScalarType)
@@ -182,6 +206,16 @@ class NodeIndex(_Index):
     tensor_indices: tuple[TensorIndex, ...]
     pass_type: PassType = PassType.FORWARD
 
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            node_type: NodeType | str,
+            layer_index: SupportsIndex | None,
+            tensor_indices: GivenTensorIndices,
+            pass_type: PassType | str = PassType.FORWARD,
+        ) -> None: ...
+
     def __post_init__(self) -> None:
         node_type = checked_enum(self, "node_type", NodeType)
         checked_enum(self, "pass_type", PassType)
@@ -222,6 +256,18 @@ class AttnSubNodeIndex(NodeIndex):
     """
 
     q_k_or_v: AttnSubNode = field(kw_only=True)
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            node_type: NodeType | str,
+            layer_index: SupportsIndex | None,
+            tensor_indices: GivenTensorIndices,
+            pass_type: PassType | str = PassType.FORWARD,
+            *,
+            q_k_or_v: AttnSubNode | str,
+        ) -> None: ...
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -1,9 +1,9 @@
-"""Losses, from which a backward pass starts: by name, of the last token's logits; or any function of the logits."""
+"""Losses, where a backward pass starts: one by name, of the last token's logits, or any function of the logits."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, SupportsIndex, cast
 
 from neuron_explainer.activations.derived_scalars.index_fields import JsonForm
 from neuron_explainer.errors import MisconfiguredError, UnknownNameError
@@ -27,7 +27,7 @@ class LossFnName(StrEnum):
     PROBS = "probs"
     """The sum of the target tokens' probabilities."""
     ZERO = "zero"
-    """0: for a backward pass whose only gradients are those that ablations write."""
+    """0: for a backward pass in which only ablations write gradients."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,15 @@ class LossFnConfig(JsonForm):
     name: LossFnName
     target_tokens: Sequence[str | int] = field(default=())
     distractor_tokens: Sequence[str | int] | None = None
+
+    if TYPE_CHECKING:  # names of members, and NumPy and torch integers, are taken as well
+
+        def __init__(
+            self,
+            name: LossFnName | str,
+            target_tokens: Sequence[str | SupportsIndex] | SupportsIndex | None = (),
+            distractor_tokens: Sequence[str | SupportsIndex] | SupportsIndex | None = None,
+        ) -> None: ...
 
     def __post_init__(self) -> None:
         try:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from neuron_explainer.activations.derived_scalars.index_fields import (
     JsonForm,
@@ -53,7 +53,7 @@ class TraceConfig(JsonForm):
     """Where a backward pass starts if not at a loss of the logits: one activation.
 
     Attributes:
-        node_index: the component; a whole axis of tokens means the sum over them.
+        node_index: the component; a whole axis of tokens means their sum.
         pre_or_post_act: whether the activation is taken before or after its nonlinearity.
         detach_layer_norm_scale: hold the scale of the LayerNorm before the component constant.
         attention_trace_type: for a head (only), the inputs that let the gradient through.
@@ -72,6 +72,17 @@ class TraceConfig(JsonForm):
     detach_layer_norm_scale: bool = False
     attention_trace_type: AttentionTraceType | None = None
     downstream_trace_config: "TraceConfig | None" = None
+
+    if TYPE_CHECKING:  # names of members are taken as well
+
+        def __init__(
+            self,
+            node_index: NodeIndex,
+            pre_or_post_act: PreOrPostAct | str,
+            detach_layer_norm_scale: bool = False,
+            attention_trace_type: AttentionTraceType | str | None = None,
+            downstream_trace_config: "TraceConfig | None" = None,
+        ) -> None: ...
 
     def __post_init__(self) -> None:
         if not isinstance(self.node_index, NodeIndex):

@@ -110,13 +110,13 @@ class PackedLayerReader:
             raise self._malformed(f"component {index}: {error.problem}") from None
 
     def _rows_of(self, kind: str, index: int) -> list[int | tuple[int, int]]:
-        """The rows of the arrays that have a component's examples of one kind: one, or one for each bucket."""
+        """The array rows with a component's examples of one kind: one row, or one for each bucket."""
         if kind != "quantile":
             return [index]
         return [(index, bucket) for bucket in range(self._tensors["quantile_sequence"].shape[1])]
 
     def _windows(self, group: str, at: int | tuple[int, int]) -> Iterator[ExampleWindow]:
-        """The examples of one kind of a component, or of one bucket of it."""
+        """A component's examples of one kind, or of one bucket of that kind."""
         sequences, starts, lengths = (
             self._tensors[f"{group}_{part}"][at].tolist() for part in ("sequence", "start", "length")
         )
@@ -137,7 +137,9 @@ class PackedLayerReader:
             )
         n_activations = self.info.n_activations(length)
         if n_activations > len(activations):
-            raise MalformedRecordError(f"an example of {length} tokens has {len(activations)} activations")
+            raise MalformedRecordError(
+                f"an example has too few activations ({len(activations)}) for its number of tokens ({length})"
+            )
         return ExampleWindow(sequence, start, length, activations[:n_activations])
 
     def _examples(self, group: str, at: int | tuple[int, int]) -> list[ActivationRecord]:

@@ -1,6 +1,6 @@
 """The rules that the arrays of a packed neuron dataset satisfy, checked when they are written and when they are read.
 
-Each function returns the first problem as text, as an error's message goes on with it, or None.
+Each function returns the first problem in words that end an error's message; None if there is no problem.
 """
 
 import math
@@ -25,7 +25,7 @@ _MOST_SEQUENCES = 100_000_000
 
 
 def layout_problem(tensors: dict[str, TensorDescription], info: DatasetInfo) -> str | None:
-    """The first problem with the names, dtypes and shapes of a layer's tensors; None if there is none."""
+    """The first problem with the names, dtypes and shapes of a layer's tensors; None if they are valid."""
     for name, (dtypes, shape) in _expected(tensors, info).items():
         if name not in tensors:
             return f"it lacks the tensor {name!r}"
@@ -58,7 +58,7 @@ def _groups_in(tensors: dict[str, TensorDescription]) -> list[str]:
 
 
 def _expected(tensors: dict[str, TensorDescription], info: DatasetInfo) -> _Expected:
-    """The dtypes and the shape of each tensor that the file must have, given those that it has; None: any length."""
+    """The dtypes and the shape of each tensor that the file must have, given its tensors. A length of None: any."""
 
     def shape(name: str) -> tuple[int, ...]:
         return tensors[name][1] if name in tensors else ()
@@ -99,7 +99,7 @@ def _fits(shape: tuple[int, ...], expected: tuple[int | None, ...]) -> bool:
 def example_problem(
     examples: PackedExamples, sequence_lengths: NDArray[np.int16] | NDArray[np.int32], info: DatasetInfo
 ) -> str | None:
-    """The first problem with the sequences and windows of examples, for any leading axes; None if there is none."""
+    """The first problem with the sequences and windows of examples, for any leading axes; None if they are valid."""
     present = examples.sequence != -1
     sequence, start, length = (
         array[present].astype(np.int64) for array in (examples.sequence, examples.start, examples.length)
@@ -111,12 +111,13 @@ def example_problem(
         return "an example's window exceeds its sequence"
     longest = int(length.max(initial=0))
     if info.n_activations(longest) > examples.activations.shape[-1]:
-        return f"an example of {longest} tokens has {examples.activations.shape[-1]} activations"
+        n_activations = examples.activations.shape[-1]
+        return f"an example has too few activations ({n_activations}) for its number of tokens ({longest})"
     return None
 
 
 def values_problem(layer: PackedLayer, info: DatasetInfo, n_token_strings: int) -> str | None:
-    """The first problem with the values of a layer's arrays; None if there is none."""
+    """The first problem with the values of a layer's arrays; None if they are valid."""
     lengths = layer.sequence_lengths
     if np.any((lengths < 0) | (lengths > info.context_length)):
         return f"a sequence has a length that is not from 0 to {info.context_length}"
@@ -137,7 +138,7 @@ def values_problem(layer: PackedLayer, info: DatasetInfo, n_token_strings: int) 
 
 
 def info_problem(info: DatasetInfo) -> str | None:
-    """The first problem with the contents of `dataset.json`; None if there is none."""
+    """The first problem with the contents of `dataset.json`; None if they are valid."""
     if info.format_version != FORMAT_VERSION:
         return f"its format_version is {info.format_version}; this library reads version {FORMAT_VERSION}"
     for name in ("n_layers", "n_components", "context_length"):

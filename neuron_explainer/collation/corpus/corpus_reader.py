@@ -49,7 +49,7 @@ class CorpusReader:
             self._expected = None
         elif self.n_texts >= n_texts or ended:
             raise CorpusChangedError(
-                f"The first {n_texts} texts differ from those that the run began with. Resume it with the same texts "
+                f"The first {n_texts} texts differ from those at the start of the run. Resume it with the same texts "
                 "in the same order, or start again with overwrite=True."
             )
 

@@ -10,7 +10,7 @@ from typing import Any
 from neuron_explainer.errors import BadDocumentError, InvalidRequestError, MissingFileError, MissingPackageError
 
 LONGEST_TEXT = 1 << 20
-"""A plain text file with more characters than this is read as several texts, each of which ends at a line's end."""
+"""A plain text file with more characters than this is read as several texts; each ends at the end of a line."""
 
 _FILE_SUFFIXES = (".txt", ".jsonl", ".parquet", ".txt.gz", ".jsonl.gz")
 

@@ -1,6 +1,6 @@
 """Texts from any source, one after the other: strings, files, Hugging Face datasets, iterators.
 
-Texts are read when they are needed, one at a time. Each has a name, which errors show.
+Texts are read when they are needed, one at a time. Each has a name for error messages.
 """
 
 import os

@@ -18,7 +18,7 @@ from neuron_explainer.collation.statistics.sequence_table import SequenceTable
 
 _LARGEST_FLOAT16 = 65504.0
 _SMALLEST_PEAK_FOR_FLOAT16 = 2.0**-10
-"""With smaller peaks, float16's limited range would cost the activations digits."""
+"""With smaller peaks, activations would lose digits in float16's limited range."""
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from neuron_explainer.errors import MalformedRecordError
 
 @dataclass
 class Survey:
-    """What the packed layout needs to know of all records beforehand.
+    """What the packed layout needs to know about all records beforehand.
 
     Attributes:
         vocabulary: the id of every token that occurs.
@@ -47,8 +47,8 @@ class Survey:
                 if window < n_tokens:
                     if self.attended_window not in (None, window):
                         raise MalformedRecordError(
-                            f"{record.neuron_id} attends to at most {window} tokens, but earlier records to at most "
-                            f"{self.attended_window}. A packed dataset has one limit for all"
+                            f"the attention window of {record.neuron_id} is {window}, that of earlier records "
+                            f"{self.attended_window}; a packed dataset has one window for all"
                         )
                     self.attended_window = window
 

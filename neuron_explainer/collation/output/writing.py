@@ -22,7 +22,7 @@ from neuron_explainer.storage.atomic import write_bytes_atomically
 from neuron_explainer.storage.disk_full import raise_if_disk_full
 
 JSON_INFO_FILE_NAME = "collated.json"
-"""The file of a JSON dataset that describes it; the public JSON layout has none of its own."""
+"""The file that describes a JSON dataset; the public JSON layout has no such file."""
 
 
 def dataset_info(
@@ -93,7 +93,7 @@ def write_dataset(
 
 
 def write_json_dataset(packed: str | os.PathLike[str], path: str | os.PathLike[str]) -> None:
-    """Write a packed dataset's records as JSON files, one a component: `{layer}/{index}.json`."""
+    """Write a packed dataset's records as JSON files, one per component: `{layer}/{index}.json`."""
     dataset = PackedDataset.open(packed)
     for layer in dataset.info.layer_indices:
         for index in range(dataset.n_components(layer)):
@@ -103,7 +103,7 @@ def write_json_dataset(packed: str | os.PathLike[str], path: str | os.PathLike[s
 
 
 def move_into_place(building: Path, path: Path) -> None:
-    """Move a complete folder to `path`, where there is nothing or an empty folder."""
+    """Move a complete folder to `path`, which does not exist or is an empty folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.is_dir():
         path.rmdir()
@@ -111,7 +111,7 @@ def move_into_place(building: Path, path: Path) -> None:
 
 
 def is_vacant(path: Path) -> bool:
-    """Whether a dataset can be made at `path`: nothing is there, or an empty folder."""
+    """Whether a dataset can be made at `path`: it does not exist, or is an empty folder."""
     return not path.exists() or (path.is_dir() and not any(path.iterdir()))
 
 

@@ -130,7 +130,7 @@ def beginning_token(model_context: ModelContext) -> int:
 
 
 def _described(collated_model: CollatedModel) -> dict[str, Any]:
-    """The autoencoders, trace and loss in words, as far as they have any."""
+    """The autoencoders, trace, node and loss that are set, in words."""
     described: dict[str, Any] = {}
     if collated_model.loss is not None:
         described["loss"] = repr(collated_model.loss) if not callable(collated_model.loss) else "a function"

@@ -15,7 +15,7 @@ _SAMPLES_A_TENSOR = 256
 
 
 def model_identity(model_context: ModelContext) -> dict[str, Any]:
-    """What tells one model from another: name, type, dtype, weights and tokenizer."""
+    """What distinguishes one model from another: name, type, dtype, weights and tokenizer."""
     model = model_context.get_or_create_model()
     return {
         "name": model_context.model_name,
@@ -29,7 +29,7 @@ def model_identity(model_context: ModelContext) -> dict[str, Any]:
 def weights_fingerprint(model: Transformer) -> str:
     """SHA-256 of every weight's name, shape and 256 of its numbers, evenly spread, as float64.
 
-    Training changes nearly every number, so this tells two models of one shape apart, and is quick for any model.
+    Training changes nearly every number, so this distinguishes models of the same shape, and is quick for any model.
     """
     digest = hashlib.sha256()
     for name, weight in sorted(model.named_parameters()):

@@ -79,7 +79,7 @@ def save_state(folder: Path, identity: dict[str, Any], resume_point: ResumePoint
 
 
 def load_state(folder: Path, identity: dict[str, Any]) -> SavedState | None:
-    """Load the saved state in a folder; None if there is none. Unfinished files of a killed process are removed.
+    """Load the saved state in a folder; None if nothing is saved. Unfinished files of a killed process are removed.
 
     Raises:
         DatasetExistsError: the state belongs to a run with another model or other settings.

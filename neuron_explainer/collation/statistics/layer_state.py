@@ -201,7 +201,7 @@ class LayerState:
 def _with_stand_ins(
     values: Float[Tensor, "sequences entries components"], counted: Bool[Tensor, "sequences entries"]
 ) -> Float[Tensor, "sequences entries components"]:
-    """The values; those that do not count are replaced by one that does, so that minimum and maximum stay the same."""
+    """The values; each that does not count is replaced by one that does, which leaves minimum and maximum unchanged."""
     first = counted.to(torch.uint8).argmax(dim=1)
     stand_in = values[torch.arange(len(values), device=values.device), first]
     return torch.where(counted[:, :, None], values, stand_in[:, None, :])

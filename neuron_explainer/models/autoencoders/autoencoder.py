@@ -36,7 +36,7 @@ class Autoencoder:
         output_bias: added to the decoded latents, if it is not `pre_bias`.
         input_scaling: applied to each token's input before encoding, undone after decoding.
         last_nonzero: how many training steps ago each latent was last active; None if the file does not say.
-        latent_indices: the latents' numbers in the file; None if none was left out.
+        latent_indices: the latents' numbers in the file; None if all were kept.
         applied: the settings that changed the weights when they were loaded, in words.
 
     Raises:
@@ -199,7 +199,7 @@ class Autoencoder:
             activation=self.activation.keep(alive),
             last_nonzero=self.last_nonzero[alive],
             latent_indices=numbers[alive],
-            applied=(*self.applied, f"{int((~alive).sum())} dead latents are omitted"),
+            applied=(*self.applied, f"dead latents are omitted: {int((~alive).sum())}"),
         )
 
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> "Autoencoder":

@@ -25,7 +25,7 @@ class AutoencoderFormat(ABC):
     def load(
         self, source: str, device: torch.device | str, dtype: torch.dtype | None
     ) -> tuple[Autoencoder, AutoencoderOrigin]:
-        """The autoencoder, and what its file says of it.
+        """The autoencoder, and what its file says about it.
 
         Args:
             source: a path or an address.
@@ -38,7 +38,7 @@ class AutoencoderFormat(ABC):
         """
 
     def describe(self, source: str) -> AutoencoderOrigin:
-        """What the file says of its autoencoder, without reading weights or downloading anything.
+        """What the file says about its autoencoder, without reading weights or downloading anything.
 
         Formats that store nothing beside the weights keep this default: nothing is known.
 

@@ -33,7 +33,7 @@ def format_names() -> str:
 
 
 def find_autoencoder_format(source: str) -> AutoencoderFormat | None:
-    """The first format that matches a path or address; None if none does."""
+    """The first format that matches a path or address; None if no format does."""
     return next((each for each in AUTOENCODER_FORMATS if each.matches(source)), None)
 
 
@@ -41,7 +41,7 @@ def autoencoder_format_of(source: str) -> AutoencoderFormat:
     """The first format that matches a path or address.
 
     Raises:
-        AutoencoderFormatError: none matches; the error lists the formats.
+        AutoencoderFormatError: no format matches; the error lists the formats.
     """
     found = find_autoencoder_format(source)
     if found is None:

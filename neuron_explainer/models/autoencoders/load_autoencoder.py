@@ -30,8 +30,8 @@ def load_autoencoder(
         dtype: the weights' floating-point dtype; None leaves it as it is in the file.
 
     Returns:
-        The autoencoder, and what its file says of its origin: place, layer, base model, architecture, as far as the
-        file says it.
+        The autoencoder, and what its file says about its origin: place, layer, base model, architecture; None for
+        what it does not say.
 
     Raises:
         MissingFileError: the source does not exist.

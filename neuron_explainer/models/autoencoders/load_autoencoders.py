@@ -127,7 +127,7 @@ def _config(
     numbered: dict[int, PathLike] = {int(file.stem): file for file in Path(text).glob("*.pt") if file.stem.isdecimal()}
     if not numbered:
         raise MissingFileError(
-            f"{text}/{{layer}}.pt", f"there is no such file, and the folder is not one of: {format_names()}"
+            f"{text}/{{layer}}.pt", f"file not found, and the folder is not in a known format: {format_names()}"
         )
     return AutoencoderConfig(_required(dst, text), _chosen(numbered, layers, text))
 

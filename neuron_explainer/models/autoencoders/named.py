@@ -24,7 +24,7 @@ NAMED_AUTOENCODERS: dict[str, tuple[DerivedScalarType, str]] = {
         for size in ("32k", "128k")
     },
 }
-"""Each name's derived scalar type and folder. v1 and v4 are ReLU autoencoders, v5 (2024) are TopK."""
+"""The derived scalar type and the folder of each name. v1 and v4 are ReLU autoencoders, v5 (2024) are TopK."""
 
 
 def named_autoencoders() -> list[str]:

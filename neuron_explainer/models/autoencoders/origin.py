@@ -1,4 +1,4 @@
-"""What a file says of the autoencoder in it, and whether that fits the model, place and layer it is used for."""
+"""What a file says about its autoencoder, and whether that fits the model, place and layer it is used for."""
 
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
@@ -44,7 +44,7 @@ class ModelSizes(Protocol):
 
 @dataclass(frozen=True)
 class AutoencoderOrigin:
-    """What a file says of the autoencoder in it; None if the file does not say it.
+    """What a file says about its autoencoder; None for what it does not say.
 
     Attributes:
         dst: the derived scalar type of the activations it was trained on.

@@ -50,7 +50,7 @@ class SaelensFolder(AutoencoderFormat):
 def load_saelens_autoencoder(
     folder: str | os.PathLike[str], device: torch.device | str = "cpu", dtype: torch.dtype | None = None
 ) -> tuple[Autoencoder, AutoencoderOrigin]:
-    """The autoencoder in a SAELens folder, and what its config says of it.
+    """The autoencoder in a SAELens folder, and what its config says about it.
 
     Raises:
         AutoencoderFormatError: see `SaelensFolder.load`.

@@ -22,10 +22,10 @@ class Transcoder:
     """lat = act(W_enc x + latent_bias), output = W_dec lat + output_bias (+ W_skip x).
 
     Attributes:
-        encoder_weight: one row a latent.
+        encoder_weight: one row per latent.
         latent_bias: added to the pre-activations.
         activation: the activation function.
-        decoder_weight: one column a latent.
+        decoder_weight: one column per latent.
         output_bias: added to the output.
         skip_weight: a linear map from the inputs straight to the output; None for most transcoders.
     """
@@ -73,7 +73,7 @@ class Transcoder:
 
 
 def load_transcoder(folder: str | os.PathLike[str]) -> tuple[Transcoder, AutoencoderOrigin]:
-    """The transcoder in a SAELens folder, and what its config says of it (the place that it reads).
+    """The transcoder in a SAELens folder, and what its config says about it (the place that it reads).
 
     Raises:
         AutoencoderFormatError: it is not a transcoder, is damaged, or its config contradicts its weights.

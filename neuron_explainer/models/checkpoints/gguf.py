@@ -75,8 +75,8 @@ class GgufReader:
         architecture = file.metadata.get("general.architecture")
         if architecture not in ARCHITECTURES:
             raise UnsupportedCheckpointError(
-                f"{file.path} has architecture {architecture!r}; of GGUF files, "
-                f"{', '.join(map(repr, ARCHITECTURES))} is supported. Load the model from its safetensors files.",
+                f"{file.path} has the architecture {architecture!r}. Supported in GGUF "
+                f"files: {', '.join(map(repr, ARCHITECTURES))}. Load the model from its safetensors files.",
                 file=file.path,
             )
         self._file = file

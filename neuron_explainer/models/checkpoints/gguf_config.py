@@ -27,7 +27,7 @@ def config_from_gguf(file: GgufFile) -> dict[str, Any]:
     n_rotary_channels = size_entry(file, "llama.rope.dimension_count", d_head)
     if n_rotary_channels != d_head:
         raise UnsupportedCheckpointError(
-            f"{file.path} rotates {n_rotary_channels} of each head's {d_head} channels; only all of them is supported.",
+            f"{file.path} rotates {n_rotary_channels} of each head's {d_head} channels; it must rotate all of them.",
             file=file.path,
         )
     if file.metadata.get("llama.expert_count", 0):

@@ -128,7 +128,7 @@ def open_model(
 
 
 def _name_of(source: str | PathLike[str]) -> str:
-    """The name of a model whose caller gave none. Of a path, the last part: names are shared, folders are private."""
+    """The name of a model whose caller gave none. For a path, its last part: names are shared, folders are private."""
     if isinstance(source, str) and (source in MODEL_REGISTRY or is_url(source)):
         return without_secrets(source)
     path = Path(source).expanduser()

@@ -52,7 +52,7 @@ class TransformerDebuggerPieces(CheckpointFormat):
 
 
 def open_tdb_checkpoint(root: str, config: Mapping[str, Any], token: str | bool | None = None) -> Checkpoint:
-    """Describe the checkpoint at `root`, a folder or an address; of the weights only the embedding is read.
+    """Describe the checkpoint at `root`, a folder or an address; only one weight, the embedding, is read.
 
     Args:
         root: where `config.json` and `model_pieces` are.
@@ -105,7 +105,7 @@ def read_tdb_config(root: str) -> dict[str, Any]:
     """The entries of `config.json` at `root`, a folder or an address.
 
     Raises:
-        CheckpointNotFoundError: there is no `config.json`.
+        CheckpointNotFoundError: `config.json` was not found.
         MalformedCheckpointError: it is not a JSON object.
         DownloadError: the address could not be read.
     """

@@ -46,8 +46,9 @@ def fill_parameters(
     extra = sorted(name for name in names - by_source.keys() if not family.is_ignored(name, config))
     if extra:
         raise UnexpectedTensorError(
-            f"{len(extra)} tensors do not belong to a {family.model_type} model of {config.n_layers} layers: "
-            f"{', '.join(extra[:5])}{', …' if len(extra) > 5 else ''}. The config may be of another checkpoint.",
+            f"The checkpoint has tensors that do not belong to a {family.model_type} model with n_layers "
+            f"{config.n_layers}: {', '.join(extra[:5])}{', …' if len(extra) > 5 else ''} ({len(extra)} in all). The "
+            "config may be of another checkpoint.",
             tensor=extra[0],
         )
     shapes = {name: parameter.shape for name, parameter in model.named_parameters()}

@@ -173,7 +173,7 @@ class Recording(Mapping[PlaceAndLayer, Tensor]):
 
     def __repr__(self) -> str:
         places = sorted({place.value for place, _ in self._tensors})
-        return f"Recording({len(self)} tensors: {', '.join(places) or 'nothing yet'})"
+        return f"Recording({len(self)} tensor{'' if len(self) == 1 else 's'}: {', '.join(places) or 'nothing yet'})"
 
 
 def _plain_key(place: object, layer: object) -> tuple[ActivationLocationType, Any]:

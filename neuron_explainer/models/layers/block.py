@@ -1,6 +1,6 @@
 """One layer: attention and MLP, each reading the residual stream through a norm and writing to it."""
 
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from neuron_explainer.models.hooks.taps import NO_TAPS, Taps, at_place
@@ -80,18 +80,18 @@ class Block(nn.Module):
         return self.mlp_norm(resid, detach_scale)
 
     def queries(
-        self, normed: Float[Tensor, "batch tokens d_model"], position_ids: Int[Tensor, "rows tokens"] | None = None
+        self, normed: Float[Tensor, "batch tokens d_model"], first_position: int = 0
     ) -> Float[Tensor, "batch tokens heads d_head"]:
-        """ATTN_QUERY: normalised, rotated and scaled as recorded. Positions are 0, 1, … unless given."""
+        """ATTN_QUERY: normalised, rotated and scaled as recorded. Positions count from `first_position`."""
         raw = self.attention.project_part(AttnSubNode.Q, normed)
-        return self.attention.placed_queries(raw, _span_of(normed, position_ids)) * self.attention.root_scale
+        return self.attention.placed_queries(raw, _span_of(normed, first_position)) * self.attention.root_scale
 
     def keys(
-        self, normed: Float[Tensor, "batch tokens d_model"], position_ids: Int[Tensor, "rows tokens"] | None = None
+        self, normed: Float[Tensor, "batch tokens d_model"], first_position: int = 0
     ) -> Float[Tensor, "batch tokens heads d_head"]:
-        """ATTN_KEY: normalised, rotated, scaled and repeated as recorded. Positions are 0, 1, … unless given."""
+        """ATTN_KEY: normalised, rotated, scaled and repeated as recorded. Positions count from `first_position`."""
         raw = self.attention.project_part(AttnSubNode.K, normed)
-        placed = self.attention.placed_keys(raw, _span_of(normed, position_ids))
+        placed = self.attention.placed_keys(raw, _span_of(normed, first_position))
         return self.attention.repeated(placed) * self.attention.root_scale
 
     def values(self, normed: Float[Tensor, "batch tokens d_model"]) -> Float[Tensor, "batch tokens heads d_head"]:
@@ -126,9 +126,9 @@ class Block(nn.Module):
         return None if norm is None else PostNorm.at(norm, self.mlp.output, post_act)
 
 
-def _span_of(normed: Tensor, position_ids: Int[Tensor, "rows tokens"] | None) -> Span:
+def _span_of(normed: Tensor, first_position: int) -> Span:
     span = Span(normed.shape[1], normed.device)
-    if position_ids is not None:
-        span.position_ids = position_ids
-        span.n_keys = int(position_ids.max()) + 1
+    if first_position:
+        span.position_ids = span.position_ids + first_position
+        span.n_keys += first_position
     return span

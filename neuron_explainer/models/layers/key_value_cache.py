@@ -34,7 +34,7 @@ class KeyValueCache:
         """
         if self.lengths and len(self.lengths) != batch:
             raise InvalidRequestError(
-                f"The cache holds {len(self.lengths)} prompts, but the tokens are of {batch}. Use one cache per batch."
+                f"The cache holds {len(self.lengths)} prompts, but the batch has {batch}. Use one cache per batch."
             )
 
     def extend(

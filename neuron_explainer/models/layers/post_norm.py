@@ -15,7 +15,7 @@ from neuron_explainer.models.layers.norms import Norm
 class PostNorm:
     """What multiplies each channel of a layer's output before it is added to the residual stream: gain / scale.
 
-    With the scale held constant, the direct effect of a head or neuron is what it puts out times this factor.
+    With the scale held constant, the direct effect of a head or neuron is its output times this factor.
     """
 
     gain: Float[Tensor, " d_model"]
@@ -27,7 +27,7 @@ class PostNorm:
         return self.gain * self.inverse_scale
 
     def of_direction(self, direction: Float[Tensor, "batch tokens d_model"]) -> Float[Tensor, "batch tokens d_model"]:
-        """The direction whose dot product with the layer's output is that of `direction` with what is added."""
+        """The direction whose dot product with the layer's output equals that of `direction` with what is added."""
         return direction * self.factor
 
     @classmethod
@@ -39,6 +39,6 @@ class PostNorm:
             output: computes the layer's output from its activation.
             activation: heads' weighted values, or neurons' activations, (batch, tokens, …).
         """
-        # Norms are computed in float32 at least; what this one multiplies is of the model's dtype.
+        # Norms are computed in float32 at least; the factor is applied in the model's dtype.
         inverse_scale = 1 / norm.scale(output(activation)).detach()
         return cls(norm.effective_gain.to(activation.dtype), inverse_scale.to(activation.dtype))

@@ -152,7 +152,7 @@ def _tensor_entry(cursor: GgufCursor, name: str) -> GgufTensor:
     n_dimensions = cursor.scalar("<I")
     if n_dimensions > _MOST_DIMENSIONS:
         raise MalformedCheckpointError(
-            f"{cursor.path}: tensor {name!r} has {n_dimensions} axes; at most {_MOST_DIMENSIONS} are possible.",
+            f"{cursor.path}: tensor {name!r} has {n_dimensions} axes; the limit is {_MOST_DIMENSIONS}.",
             file=cursor.path,
             tensor=name,
         )

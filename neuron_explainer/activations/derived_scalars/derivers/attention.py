@@ -161,7 +161,7 @@ def act_times_grad_by_token(
 def direction_among_values(
     direction: Float[Tensor, "batch tokens d_model"], block: Block, post_norm: PostNorm | None
 ) -> Float[Tensor, "batch tokens heads d_head"]:
-    """direction @ W_O^T: a weighted value · this is the head's write · `direction`."""
+    """direction @ W_O^T: its dot product with a weighted value is that of the head's write with `direction`."""
     if post_norm is not None:
         direction = post_norm.of_direction(direction)
     return (direction @ block.attention.output_weight).unflatten(-1, (block.attention.n_heads, -1))

@@ -100,10 +100,9 @@ class TangentAlongWrite(Need):
             )
         token = one_position(bound.node.tensor_indices[0])
         here = slice(token, token + 1)
-        position = torch.full((1, 1), token, device=resid.device)
         functions = {
-            "queries": lambda stream: block.queries(block.attention_input(stream, holds), position),
-            "keys": lambda stream: block.keys(block.attention_input(stream, holds), position),
+            "queries": lambda stream: block.queries(block.attention_input(stream, holds), token),
+            "keys": lambda stream: block.keys(block.attention_input(stream, holds), token),
             "values": lambda stream: block.values(block.attention_input(stream, holds)),
             "neurons": lambda stream: recompute.neurons(block, stream, holds, PreOrPostAct.POST),
         }

@@ -51,7 +51,7 @@ class _AboutWrites(Need):
     node_type: NodeType
 
     def recordings(self, bound: BoundConfig, layer: int | None) -> Iterator[Recorded]:
-        """What the norm of the layer's output, and the undoing of the input scaling, are computed from."""
+        """The tensors for the norm of the layer's output, and for undoing the input scaling."""
         location = self._inner_location(bound)
         if location is not None:
             yield from PostNormOf(location).recordings(bound, layer)

@@ -1,4 +1,4 @@
-"""Needs of several subjects: layers before the start of the backward pass, the gradient g, norms of layers' outputs."""
+"""Needs that several subjects share: layers before the backward pass starts, the gradient g, norms of outputs."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

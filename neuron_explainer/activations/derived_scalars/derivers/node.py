@@ -33,7 +33,7 @@ class NodeWrite(Need):
     """What the node writes to the residual stream: a vector at its token, 0 at the others."""
 
     def recordings(self, bound: BoundConfig, layer: int | None) -> Iterator[Recorded]:
-        """The node's activation, and what else its write is computed from."""
+        """The node's activation, and everything else that its write is computed from."""
         for need in self._parts(bound):
             yield from need.recordings(bound, bound.node_layer)
 

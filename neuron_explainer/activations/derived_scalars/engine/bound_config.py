@@ -253,7 +253,7 @@ class BoundConfig:
 
 
 def required_layer(layer: int | None) -> int:
-    """`layer`, if there is one.
+    """`layer`, which must not be None.
 
     Raises:
         MisconfiguredError: it is None.

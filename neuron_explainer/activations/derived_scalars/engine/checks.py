@@ -1,4 +1,4 @@
-"""Refuse what a model does not have, before it runs: layers, components, and places that cannot be overwritten."""
+"""Before the model runs, refuse layers and components that it does not have, and impossible ablations."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def check_bound(bound: BoundConfig) -> None:
         IndexOutOfRangeError: an index names a layer or a component that is out of range.
         InvalidRequestError: the trace or the node cannot be computed.
         AutoencoderMismatchError: an ablation is of an error that these autoencoders do not have.
-        NothingToDifferentiateError: a gradient that is to be overwritten is not computed.
+        NothingToDifferentiateError: an ablation overwrites a gradient that is not computed.
     """
     config, n_layers = bound.config, bound.model.config.n_layers
     named: list[NodeIndex | ActivationIndex | None] = [trace.node_index for trace in _traces(config)]

@@ -77,7 +77,7 @@ class Deriver:
 
 
 DERIVERS: dict[tuple[DerivedScalarType, PassType], Deriver] = {}
-"""The deriver of every derived scalar, and (BACKWARD) of the gradient of those that have one."""
+"""The deriver of every derived scalar, and (BACKWARD) of its gradient, if it has one."""
 
 
 class Evaluation:
@@ -115,7 +115,7 @@ class Evaluation:
         return self._zeros(recorded.place.shape, recorded.place.autoencoder_node_type, recorded.layer)
 
     def scalar(self, dst: DerivedScalarType, pass_type: PassType, layer: int | None) -> Tensor:
-        """A derived scalar of one layer, (batch, *axes); zeros where it cannot be anything else."""
+        """A derived scalar of one layer, (batch, *axes); zeros in layers where it must be zero."""
         key = (dst, pass_type, layer)
         if key not in self._scalars:
             deriver = DERIVERS[dst, pass_type]
@@ -134,7 +134,7 @@ class Evaluation:
         return self._intermediate[key]
 
     def forget_layer(self, layer: int) -> None:
-        """Release the results of one layer, which nothing needs any more."""
+        """Release the results of a layer that is no longer needed."""
         self._scalars = {key: value for key, value in self._scalars.items() if key[2] != layer}
         self._intermediate = {key: value for key, value in self._intermediate.items() if key[1] != layer}
 

@@ -18,7 +18,7 @@ def layers_of_scalar(bound: BoundConfig, dst: DerivedScalarType) -> tuple[int | 
 
     Raises:
         MissingSettingError: the configuration lacks autoencoders, a trace or a node.
-        MisconfiguredError: the trace is not of a latent, or several layers are given where there can be one.
+        MisconfiguredError: the trace is not of a latent, or several layers are given but only one is allowed.
         AutoencoderMismatchError: the autoencoders are of a place that the scalar is not about, or a layer has none.
     """
     match dst.layers:
@@ -53,12 +53,12 @@ def _layers_with_autoencoder(bound: BoundConfig, dst: DerivedScalarType, kind: N
     if bound.config.layer_indices is None:
         return tuple(layer for layer in bound.layers if layer in context.layer_indices)
     for layer in bound.layers:
-        context.get_autoencoder(layer)  # raises if there is none
+        context.get_autoencoder(layer)  # raises if the layer has no autoencoder
     return bound.layers
 
 
 def _check_place(bound: BoundConfig, dst: DerivedScalarType, kind: NodeType) -> None:
-    """Refuse a scalar that is not about autoencoders of the place that was given."""
+    """Refuse a scalar that needs autoencoders of another place than those given."""
     context = bound.autoencoder_context(kind)
     if dst.error_place is not None:
         fits, needed = error_place(context) is dst.error_place, f"autoencoders whose error is {dst.error_place.value}"

@@ -33,7 +33,7 @@ def error_place(context: AutoencoderContext) -> ActivationLocationType:
     """The place of an online autoencoder's error, by the autoencoder's input.
 
     Raises:
-        InvalidRequestError: errors of autoencoders of this input have no place.
+        InvalidRequestError: errors are not defined for autoencoders of this input.
     """
     if context.dst not in _ERROR_PLACE:
         raise InvalidRequestError(

@@ -18,7 +18,7 @@ def one_position(entry: TensorIndex) -> int:
 
 
 def position_or_all(entry: TensorIndex) -> int | None:
-    """The position that an entry names; None for a whole axis (given as \"All\" or None)."""
+    """The position that an entry names; None for a whole axis (given as "All" or None)."""
     return entry if isinstance(entry, int) else None
 
 

@@ -1,4 +1,4 @@
-"""What a call asks for, bound to its model. What cannot be derived is refused here, before the model runs."""
+"""What a call asks for, bound to its model. Impossible requests are refused here, before the model runs."""
 
 from __future__ import annotations
 

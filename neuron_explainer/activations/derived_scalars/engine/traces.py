@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def residuals_needed(bound: BoundConfig, trace: TraceConfig) -> list[PlaceAndLayer]:
-    """The residual-stream places that a traced activation and, for V, what it is projected on are computed from."""
+    """The residual-stream places from which a traced activation, and for V its projection direction, are computed."""
     places = [bound.start_of(trace).residual]
     if trace.attention_trace_type is AttentionTraceType.V:
         downstream = trace.downstream_trace_config
@@ -44,7 +44,7 @@ def traced_activation(
 
     Args:
         bound: the configuration.
-        trace: the traced activation; a whole axis of tokens means the sum over them.
+        trace: the traced activation; a whole axis of tokens means their sum.
         resid: the residual stream at `bound.start_of(trace).residual`.
         lengths: how many real tokens each prompt has.
         residual_at: the recorded residual stream at the other places of `residuals_needed`.

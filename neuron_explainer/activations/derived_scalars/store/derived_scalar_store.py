@@ -217,7 +217,7 @@ class DerivedScalarStore:
         """The k largest numbers (all, largest first, if k is None) with their names and tokens, as a table.
 
         The columns are `name`, `value`, `derived_scalar`, `layer`, `component`, `token_index`, `token`,
-        `attended_to_index` and `attended_to`; what does not apply is missing (NA). The arguments are those of `topk`.
+        `attended_to_index` and `attended_to`; columns that do not apply are NA. The arguments are those of `topk`.
 
         Raises:
             InvalidRequestError: k is not a positive whole number; or it is None and there are over a million numbers.
@@ -304,7 +304,7 @@ class DerivedScalarStore:
         except (TypeError, KeyError, ValueError) as error:
             raise MalformedStoreError(os.fspath(path), str(error)) from error
 
-    def plot(self, dst: DstOrName, layer: int | None = None, **options: Any) -> Any:
+    def plot(self, dst: DstOrName, layer: SupportsIndex | None = None, **options: Any) -> Any:
         """A plotly figure of one derived scalar; see `neuron_explainer.views.derived_scalars.plot`."""
         from neuron_explainer.views import derived_scalars
 

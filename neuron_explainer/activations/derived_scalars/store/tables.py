@@ -30,7 +30,7 @@ _WHOLE_NUMBERS = ("layer", "token_index", "attended_to_index")
 def table_of(
     values: Sequence[float], indices: Sequence[DerivedScalarIndex], tokens: Sequence[str]
 ) -> "pandas.DataFrame":
-    """One row for each number, with its display name and tokens; what does not apply is missing (NA)."""
+    """One row for each number, with its display name and tokens; columns that do not apply are NA."""
     import pandas
 
     rows = [_row(value, index, tokens) for value, index in zip(values, indices, strict=True)]

@@ -68,7 +68,7 @@ def _without_masked(tensor: Tensor, largest: bool) -> Tensor:
 
 
 def _row_extremes(tensor: Tensor, largest: bool) -> Tensor:
-    """Each row's largest (or smallest) number that is neither NaN nor masked; infinity of the wrong sign if none is."""
+    """Each row's largest (or smallest) number, apart from NaN and masked ones; -inf (or inf) for a row without one."""
 
     def reduce(content: Tensor) -> Tensor:
         axes = tuple(range(1, content.ndim))

@@ -1,20 +1,22 @@
-"""Measuring in one run: medians of interleaved repetitions, told as ratios."""
+"""Measure within one run: medians of interleaved rounds, reported as ratios, and this process's memory."""
 
 import gc
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+import torch
 
-def median_seconds(
+
+def interleaved_seconds(
     functions: Mapping[str, Callable[[], object]],
     *,
     repeats: int = 15,
     warm_up: int = 2,
     clock: Callable[[], float] = time.perf_counter,
-) -> dict[str, float]:
-    """The median time of each function in seconds: wall time, or what another clock counts.
+) -> dict[str, list[float]]:
+    """The time of each call of each function in seconds: wall time, or what another clock counts.
 
     `time.process_time` counts the processor's seconds, which mean something also on a machine that is busy otherwise.
 
@@ -22,6 +24,7 @@ def median_seconds(
     counted, and the garbage collector rests while the clock runs.
     """
     seconds: dict[str, list[float]] = {name: [] for name in functions}
+    gc.freeze()  # what is there already need not be looked through before every call
     for repeat in range(warm_up + repeats):
         for name, function in functions.items():
             gc.collect()
@@ -34,11 +37,42 @@ def median_seconds(
                 gc.enable()
             if repeat >= warm_up:
                 seconds[name].append(elapsed)
+    gc.unfreeze()
+    return seconds
+
+
+def median_seconds(
+    functions: Mapping[str, Callable[[], object]],
+    *,
+    repeats: int = 15,
+    warm_up: int = 2,
+    clock: Callable[[], float] = time.perf_counter,
+) -> dict[str, float]:
+    """The median time of each function in seconds; see `interleaved_seconds`."""
+    seconds = interleaved_seconds(functions, repeats=repeats, warm_up=warm_up, clock=clock)
     return {name: statistics.median(times) for name, times in seconds.items()}
 
 
+def median_ratio(numerators: Sequence[float], denominators: Sequence[float]) -> float:
+    """The median, over the rounds, of one function's time divided by another's in the same round."""
+    return statistics.median(above / below for above, below in zip(numerators, denominators, strict=True))
+
+
+def until_done(function: Callable[[], object], device: torch.device) -> Callable[[], object]:
+    """The function, returning when its work on a GPU is done, not when it is queued."""
+    if device.type != "cuda":
+        return function
+
+    def waiting() -> object:
+        result = function()
+        torch.cuda.synchronize(device)
+        return result
+
+    return waiting
+
+
 def print_ratio(what: str, ratio: float, target: float | None = None, unit: str = "") -> None:
-    """One line of a report: what was measured, the ratio, and the target where there is one."""
+    """Print what was measured, the ratio, and whether the target, if any, was met."""
     line = f"{what:<72} {ratio:8.3f}{unit}"
     if target is not None:
         line += f"   (at most {target:g}{unit}: {'met' if ratio <= target else 'MISSED'})"
@@ -54,5 +88,5 @@ def resident_bytes(key: str) -> int:
 
 
 def start_peak_anew() -> None:
-    """Let the peak of this process's resident memory be counted from here."""
+    """Reset the peak of this process's resident memory to what is resident now."""
     Path("/proc/self/clear_refs").write_text("5")

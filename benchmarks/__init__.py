@@ -1,0 +1,1 @@
+"""Measurements, each a module of its own (`python -m benchmarks.bench_models`), and what they share."""

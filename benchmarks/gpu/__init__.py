@@ -1,0 +1,1 @@
+"""What `tools/gpu_check.py` checks and measures on a CUDA machine, a module for each subject."""

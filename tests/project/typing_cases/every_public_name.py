@@ -1,0 +1,107 @@
+"""Every public name, used as its documentation says. `mypy --strict` has nothing to say about it; it is never run.
+
+A new public name gets a line here.
+"""
+
+from pathlib import Path
+from typing import assert_type
+
+import numpy as np
+import pandas as pd
+import torch
+
+import neuron_explainer as ne
+
+
+def datasets_and_records() -> None:
+    assert_type(ne.datasets(), pd.DataFrame)
+    record = ne.load_neuron("tiny", 2, np.int64(5), "mlp_post_act", use_cache=False)
+    assert_type(record, ne.NeuronRecord)
+    assert_type(record.most_positive_activation_records, list[ne.ActivationRecord])
+    same = ne.load_neuron(Path("folder"), torch.tensor(2), 5, ne.DerivedScalarType.MLP_POST_ACT)
+    assert_type(same.mean, float | None)
+    neuron_id = ne.NeuronId(np.int32(0), neuron_index=1)
+    results = ne.load_neurons([(2, 5), (np.int64(3), 7), neuron_id], "tiny", progress=False)
+    assert_type(results.records, list[ne.NeuronRecord])
+    assert_type(ne.load_explanations("gpt2-xl", 5, 131).to_dataframe(), pd.DataFrame)
+    example = ne.ActivationRecord(("a", "b"), np.zeros(2))
+    assert_type(ne.save_neuron("folder", ne.NeuronRecord(ne.NeuronId(0, 1), [example])), Path)
+    metadata = ne.register_dataset("folder", "mine", replace=True)
+    ne.register_neuron_dataset_metadata(metadata, replace=True)
+
+
+def derived_scalars(model: ne.ModelContext) -> None:
+    loss = ne.LossFnConfig("logit_diff", [" cat", np.int64(5)], [" dog"])
+    assert_type(loss.name, ne.LossFnName)
+    place = ne.ActivationIndex("mlp.post_act", np.int64(5), ["All", 131], "backward")
+    assert_type(place.activation_location_type, ne.ActivationLocationType)
+    assert_type(place.pass_type, ne.PassType)
+    node = ne.NodeIndex("mlp_neuron", 5, (7, 131))
+    assert_type(node.node_type, ne.NodeType)
+    assert_type(node.dimensions, tuple[ne.Dimension | None, ...])
+    query = ne.AttnSubNodeIndex("attention_head", 5, (7, 3, 1), q_k_or_v="q")
+    assert_type(query.q_k_or_v, ne.AttnSubNode)
+    trace = ne.TraceConfig(query, "post", attention_trace_type="QK")
+    assert_type(trace.pre_or_post_act, ne.PreOrPostAct)
+    assert_type(trace.attention_trace_type, ne.AttentionTraceType | None)
+    config = ne.DstConfig(model_context=model, layer_indices=[2], trace_config=trace, node_index_for_attribution=node)
+    ablations = [ne.AblationSpec(place, 0), ne.AblationSpec(place, value=1.5)]
+    store = ne.derive("a prompt", ["mlp_post_act", ne.DerivedScalarType.ATTN_WRITE_NORM], config, ablations=ablations)
+    assert_type(store, ne.DerivedScalarStore)
+    assert_type(store[ne.DerivedScalarIndex("mlp_post_act", 2, (0, "All"))], torch.Tensor)
+    assert_type(store.topk(np.int64(3), dsts="mlp_post_act")[1], list[ne.DerivedScalarIndex])
+    assert_type(store.loss, float | None)
+    ne.derive([5, 17, 3], "mlp_act_times_grad", model, loss=lambda logits: logits[-1, 3] - logits[-1, 4])
+    ne.derive(torch.tensor([5, 17]), [("mlp_act_times_grad", config)], loss=loss)
+    assert_type(ne.derive_batch(["a", [1, 2]], "mlp_post_act", config), list[ne.DerivedScalarStore])
+    assert_type(ne.derived_scalars("norm"), pd.DataFrame)
+
+
+def own_datasets(model: ne.StandardModelContext) -> None:
+    settings = ne.CollateSettings(dst="mlp_post_act", layers=[0, np.int64(2)], context_length=32)
+    assert_type(settings.dst, ne.DerivedScalarType)
+    assert_type(settings.context_length, int)
+    path = ne.collate(model, ["a text"], "folder", layers=1, settings=settings, top_k=5, max_tokens=None, layout="json")
+    assert_type(path, Path)
+    assert_type(ne.convert(path, Path("packed"), "packed"), Path)
+    assert_type(ne.live_record(model, 1, np.int64(355), ["a text"], top_k=3), ne.NeuronRecord)
+    assert_type(ne.verify(path, 5, model=model).largest_difference, float)
+
+
+def models_and_autoencoders() -> None:
+    model = ne.load_model("tiny", device="cpu", dtype=torch.float32)
+    assert_type(model, ne.StandardModelContext)
+    assert_type(model.generate("a", max_new_tokens=3, sampling=ne.Sampling(temperature=0.8, top_k=5)), str)
+    assert_type(model.get_weight(ne.WeightLocationType.MLP_TO_HIDDEN, 0), torch.Tensor)
+    ne.register_model(ne.RegisteredModel(name="mine", description="A model.", path=Path("folder")))
+    assert_type(ne.check_parity(model, torch.nn.Linear(2, 2)), pd.DataFrame)
+    autoencoder, _ = ne.load_autoencoder("file.pt", "cpu")
+    assert_type(autoencoder.encode(torch.zeros(1, 4)), torch.Tensor)
+    context = ne.load_autoencoders(["0.pt", Path("1.pt")], "mlp_post_act", layers=[0, np.int64(1)], model=model)
+    assert_type(context, ne.AutoencoderContext)
+    assert_type(context.autoencoder_config, ne.AutoencoderConfig)
+    contexts = ne.MultiAutoencoderContext.from_context_list([context])
+    ne.DstConfig(model_context=model, multi_autoencoder_context=contexts)
+    assert_type(ne.DerivedScalarType.MLP_POST_ACT.location_within_layer, ne.LocationWithinLayer | None)
+    assert_type(ne.clear_cache(), int)
+    assert_type(ne.__version__, str)
+
+
+def views(record: ne.NeuronRecord) -> None:
+    scale = ne.ColourScale(-1.0, 1.0)
+    assert_type(ne.token_heatmap(["a", "b"], [0.5, 1], scale=scale, width=None), str)
+    assert_type(ne.pair_view(record.random_sample[0], scale=scale), str)
+    assert_type(ne.record_to_html(record, dst="mlp_post_act", examples=3), str)
+    assert_type(ne.record_document(record, dataset="tiny"), str)
+    ne.plot_example(record.random_sample[0])
+    ne.plot_histogram(record)
+
+
+def widgets(model: ne.ModelContext) -> None:
+    try:
+        viewer = ne.NeuronViewer("tiny", np.int64(2), neuron=5, dst="mlp_post_act", texts=["a text"])
+    except ne.errors.UnknownDatasetError as error:
+        assert_type(error.choices, list[str])
+        viewer = ne.NeuronViewer(model, examples=3)
+    viewer.show(layer=3, neuron=torch.tensor(7))
+    assert_type(viewer.record, ne.NeuronRecord | None)
