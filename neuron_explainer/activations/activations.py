@@ -27,6 +27,7 @@ from neuron_explainer.storage.atomic import write_bytes_atomically
 from neuron_explainer.storage.http_settings import DEFAULT_SETTINGS, HttpSettings
 from neuron_explainer.storage.locations import is_url, joined, without_secrets
 from neuron_explainer.storage.reading import MOST_RECORD_BYTES, exists, read_decoded
+from neuron_explainer.vocabulary.checks import checked_type
 
 __all__ = [
     "ActivationRecord",
@@ -153,10 +154,11 @@ def save_neuron(dataset_path: str | os.PathLike[str], record: NeuronRecord) -> P
         The file.
 
     Raises:
-        InvalidRequestError: the path is an address, or holds a packed dataset.
+        InvalidRequestError: the path is an address, or holds a packed dataset; or `record` is not a NeuronRecord.
 
     An example: `save_neuron("my_dataset", record)`, then `load_neuron("my_dataset", 2, 5)`.
     """
+    checked_type("record", record, NeuronRecord)
     if is_url(dataset_path):
         raise InvalidRequestError(
             f"{without_secrets(dataset_path)} is an address. Records are written to local folders: give a path."

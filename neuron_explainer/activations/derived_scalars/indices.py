@@ -24,6 +24,7 @@ from neuron_explainer.activations.derived_scalars.index_fields import (
     whole_axis,
 )
 from neuron_explainer.errors import InvalidIndexError
+from neuron_explainer.vocabulary.checks import checked_type
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 from neuron_explainer.vocabulary.dimensions import Dimension
 from neuron_explainer.vocabulary.nodes import AttnSubNode, NodeType, PassType
@@ -174,7 +175,13 @@ class DerivedScalarIndex(_Index):
 
     @classmethod
     def from_activation_index(cls, index: ActivationIndex) -> "DerivedScalarIndex":
-        """The same numbers, as entries of the derived scalar that is the raw activation at the place."""
+        """The same numbers, as entries of the derived scalar that is the raw activation at the place.
+
+        Raises:
+            InvalidIndexError: `index` is not an ActivationIndex.
+            InvalidRequestError: no derived scalar is the raw activation at that place.
+        """
+        checked_type("index", index, ActivationIndex, InvalidIndexError)
         dst = DerivedScalarType.from_activation_location_type(index.activation_location_type)
         return cls(dst, index.layer_index, index.tensor_indices, index.pass_type)
 
@@ -230,7 +237,12 @@ class NodeIndex(_Index):
 
     @classmethod
     def from_activation_index(cls, index: ActivationIndex) -> "NodeIndex":
-        """The component whose activation `index` names (a neuron for MLP_POST_ACT, a head for ATTN_QK_PROBS, …)."""
+        """The component whose activation `index` names (a neuron for MLP_POST_ACT, a head for ATTN_QK_PROBS, …).
+
+        Raises:
+            InvalidIndexError: `index` is not an ActivationIndex.
+        """
+        checked_type("index", index, ActivationIndex, InvalidIndexError)
         place = index.activation_location_type
         return cls(place.node_type, index.layer_index, index.tensor_indices, index.pass_type)
 

@@ -14,6 +14,7 @@ from neuron_explainer.activations.derived_scalars.index_fields import (
 )
 from neuron_explainer.activations.derived_scalars.indices import ActivationIndex, NodeIndex
 from neuron_explainer.errors import InvalidIndexError
+from neuron_explainer.vocabulary.checks import checked_type
 from neuron_explainer.vocabulary.nodes import NodeType, PassType
 from neuron_explainer.vocabulary.places import ActivationLocationType
 
@@ -155,8 +156,10 @@ class TraceConfig(JsonForm):
         """The trace of the activation that `activation_index` names; for a head, through Q and K unless given.
 
         Raises:
-            InvalidIndexError: a backward pass cannot start at that place.
+            InvalidIndexError: a backward pass cannot start at that place, or `activation_index` is not an
+                ActivationIndex.
         """
+        checked_type("activation_index", activation_index, ActivationIndex, InvalidIndexError)
         place = activation_index.activation_location_type
         if place not in _PRE_OR_POST_BY_PLACE:
             choices = ", ".join(choice.value for choice in _PRE_OR_POST_BY_PLACE)
