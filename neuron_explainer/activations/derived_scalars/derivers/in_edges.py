@@ -191,7 +191,7 @@ def _probs_through(part: Part, holds_scale: bool | None) -> Shared:
     tangent=TangentAlongWrite("latents", holds_scale=True),
     where=downstream_of_node("latents", with_gradient=False),
 )
-def unchanged(tangent: Tensor) -> Tensor:
+def change_along_write(tangent: Tensor) -> Tensor:
     """The derivative of the activation along the write."""
     return tangent
 
