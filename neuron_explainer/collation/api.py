@@ -131,8 +131,9 @@ def collate(
     if settings is None:
         settings = CollateSettings()
     settings = dataclasses.replace(checked_type("settings", settings, CollateSettings), **others)
-    if (finite_number(save_every_seconds) or 0) <= 0:
-        raise InvalidRequestError(f"save_every_seconds is {save_every_seconds!r}. Give a number above 0.")
+    seconds = finite_number(save_every_seconds)
+    if seconds is None or seconds < 0:
+        raise InvalidRequestError(f"save_every_seconds is {save_every_seconds!r}. Give a number of seconds.")
     path = Path(path_text(out))
     short_name = registered_as or path.absolute().name
     may_register = _is_free(short_name, settings.dst, path)

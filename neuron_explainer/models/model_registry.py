@@ -15,6 +15,9 @@ EMBEDDED_FOLDER = Path(__file__).parent.parent / "data" / "tiny"
 class RegisteredModel:
     """A model with a name, and where it is: a path, a package or a hub id. The first one that exists is used.
 
+    >>> RegisteredModel(name="mine", description="my model", hub_id="me/mine").source()
+    'me/mine'
+
     Attributes:
         name: the name for `load_model`.
         description: one line for people.

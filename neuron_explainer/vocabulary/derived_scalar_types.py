@@ -18,8 +18,8 @@ from neuron_explainer.vocabulary.derived_scalar_rows import (
     raw,
 )
 from neuron_explainer.vocabulary.described_scalar import DescribedScalar
+from neuron_explainer.vocabulary.members import member_of
 from neuron_explainer.vocabulary.nodes import LocationWithinLayer, NodeType
-from neuron_explainer.vocabulary.parsing import member_of
 from neuron_explainer.vocabulary.places import ActivationLocationType
 
 _START = LocationWithinLayer.END_OF_PREV_LAYER

@@ -21,7 +21,7 @@ from neuron_explainer.activations.packed.layout import (
 )
 from neuron_explainer.activations.packed.rules import info_problem
 from neuron_explainer.activations.records import NeuronRecord
-from neuron_explainer.errors import MalformedDatasetError, NeuronNotFoundError
+from neuron_explainer.errors import MalformedDatasetError, NeuronNotFoundError, number_ranges
 from neuron_explainer.storage.local import read_local_bytes
 from neuron_explainer.storage.locations import path_text
 from neuron_explainer.vocabulary.checks import check_covered

@@ -110,7 +110,6 @@ class TangentAlongWrite(Need):
 
 
 _TOKEN = Given(lambda bound, layer: bound.node.tensor_indices[0])
-_SOFTCAP = Given(lambda bound, layer: bound.model.config.attention_softcap)
 _PROBS = Activation(_PLACE.ATTN_QK_PROBS)
 
 
