@@ -42,6 +42,7 @@ BACK_EDGES_WANTED = [
     ("models.abstract_model_context", "models.checkpoints.load_model"),
     ("models.abstract_model_context", "models.model_context"),  # for type checkers alone
 ]
+DERIVERS = "activations.derived_scalars.derivers"
 # Names of several modules that mean the same thing in each. All others have one module.
 NAMES_WITH_SEVERAL_HOMES = {
     # A subcommand is named for the function that it calls.
@@ -53,10 +54,9 @@ NAMES_WITH_SEVERAL_HOMES = {
     "load_explanations": {"activation_server.load_by_name", "activations.explanation_files"},
     "load_neuron": {"activation_server.load_by_name", "activations.activations"},
     # The same derived scalar, of heads and of neurons.
-    **dict.fromkeys(
-        ("act_times_grad", "write_norm", "write_to_direction"),
-        {"activations.derived_scalars.derivers.attention", "activations.derived_scalars.derivers.mlp"},
-    ),
+    "act_times_grad": {f"{DERIVERS}.attention", f"{DERIVERS}.mlp"},
+    "write_norm": {f"{DERIVERS}.attention", f"{DERIVERS}.mlp"},
+    "write_to_direction": {f"{DERIVERS}.attention", f"{DERIVERS}.mlp"},
 }
 MOST_MODULES_IN_A_FOLDER = 17
 MOST_LINES_IN_A_MODULE = 400
