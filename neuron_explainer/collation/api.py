@@ -11,9 +11,9 @@ from neuron_explainer._deprecation import deprecated_argument
 from neuron_explainer.activation_server.neuron_datasets import NEURON_DATASET_METADATA_REGISTRY, register_dataset
 from neuron_explainer.activations.derived_scalars.engine.requests import ConfigOrModel
 from neuron_explainer.collation.corpus.texts import n_characters
-from neuron_explainer.collation.output.writing import dataset_info, provenance_of_finished, write_dataset
+from neuron_explainer.collation.output.dataset_writing import dataset_info, provenance_of_finished, write_dataset
 from neuron_explainer.collation.runs.job import CollatedModel, CorpusSummary, Job
-from neuron_explainer.collation.runs.local import run_locally
+from neuron_explainer.collation.runs.local_run import run_locally
 from neuron_explainer.collation.runs.preparation import collated_model_of, job_of
 from neuron_explainer.collation.runs.progress import Progress
 from neuron_explainer.collation.runs.saved_state import differences
@@ -131,8 +131,9 @@ def collate(
     if settings is None:
         settings = CollateSettings()
     settings = dataclasses.replace(checked_type("settings", settings, CollateSettings), **others)
-    if (finite_number(save_every_seconds) or 0) <= 0:
-        raise InvalidRequestError(f"save_every_seconds is {save_every_seconds!r}. Give a number above 0.")
+    seconds = finite_number(save_every_seconds)
+    if seconds is None or seconds < 0:
+        raise InvalidRequestError(f"save_every_seconds is {save_every_seconds!r}. Give a number of seconds.")
     path = Path(path_text(out))
     short_name = registered_as or path.absolute().name
     may_register = _is_free(short_name, settings.dst, path)

@@ -10,13 +10,13 @@ from neuron_explainer.activations.activations import load_neuron
 from neuron_explainer.activations.packed.dataset import is_packed_dataset
 from neuron_explainer.activations.packed.layout import DatasetInfo
 from neuron_explainer.activations.packed.writing import write_packed_dataset_info, write_packed_layer
-from neuron_explainer.collation.output.repacking import Packer, Survey
-from neuron_explainer.collation.output.writing import (
+from neuron_explainer.collation.output.dataset_writing import (
     JSON_INFO_FILE_NAME,
     is_vacant,
     move_into_place,
     write_json_dataset,
 )
+from neuron_explainer.collation.output.repacking import Packer, Survey
 from neuron_explainer.collation.settings import DEFAULT_CONVERTED_DTYPE, ConvertedDtype, Layout, check_choice
 from neuron_explainer.errors import (
     DatasetExistsError,

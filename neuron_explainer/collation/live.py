@@ -6,9 +6,9 @@ from typing import Any, SupportsIndex
 from neuron_explainer.activations.derived_scalars.engine.requests import ConfigOrModel
 from neuron_explainer.activations.packed.layer_file import PackedLayerReader
 from neuron_explainer.activations.records import NeuronId, NeuronRecord
+from neuron_explainer.collation.output.dataset_writing import dataset_info
 from neuron_explainer.collation.output.packing import packed_layer
-from neuron_explainer.collation.output.writing import dataset_info
-from neuron_explainer.collation.runs.local import run_locally
+from neuron_explainer.collation.runs.local_run import run_locally
 from neuron_explainer.collation.runs.preparation import collated_model_of, job_of
 from neuron_explainer.collation.runs.progress import Progress
 from neuron_explainer.collation.runs.scalar_source import entry_kind_of

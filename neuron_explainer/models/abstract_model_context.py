@@ -17,7 +17,7 @@ from neuron_explainer.models.transformer import Transformer
 from neuron_explainer.models.transformer_config import TransformerConfig
 from neuron_explainer.vocabulary.checks import checked_token_id
 from neuron_explainer.vocabulary.dimensions import Dimension
-from neuron_explainer.vocabulary.parsing import member_of
+from neuron_explainer.vocabulary.members import member_of
 from neuron_explainer.vocabulary.weights import WeightLocationType
 
 if TYPE_CHECKING:
@@ -31,6 +31,9 @@ class ModelContext(ABC):
         model_name: the name under which the model was loaded.
         device: where its weights are.
         config: its sizes and options.
+
+    Raises:
+        InvalidRequestError: `device` is not a device, or is not available here.
     """
 
     def __init__(self, model_name: str, device: torch.device | str, config: TransformerConfig) -> None:

@@ -17,8 +17,9 @@ from neuron_explainer.models.devices import as_device, as_dtype
 from neuron_explainer.storage.locations import without_secrets
 from neuron_explainer.vocabulary.checks import checked_type, whole_number
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
+from neuron_explainer.vocabulary.members import member_of
 from neuron_explainer.vocabulary.nodes import NodeType
-from neuron_explainer.vocabulary.parsing import derived_scalar_type_of, member_of
+from neuron_explainer.vocabulary.parsing import derived_scalar_type_of
 
 DEAD_AFTER_STEPS = 10_000_000 // 131_072
 """A latent is dead if it was not active for 10 million training tokens, at 131,072 tokens per step."""
@@ -112,6 +113,11 @@ class AutoencoderContext:
         omit_dead_latents: leave out latents that had been inactive for more than `dead_after` training steps.
         dead_after: that number of steps.
         dtype: the weights' floating-point dtype; None leaves it as it is in the file.
+
+    Raises:
+        MisconfiguredError: `autoencoder_config` is not an AutoencoderConfig.
+        InvalidRequestError: `device` is not a device, or is not available here.
+        UnknownNameError: models do not run in this dtype.
     """
 
     def __init__(
@@ -269,8 +275,13 @@ class AutoencoderContext:
 class MultiAutoencoderContext:
     """Several autoencoder contexts, by the node type of their latents.
 
+    Example:
+        MultiAutoencoderContext.from_context_list([of_mlp, of_attention])
+
     Raises:
-        MisconfiguredError: no context was given, or one is given under another node type than its own.
+        MisconfiguredError: no context was given, one is not an AutoencoderContext, or one is given under another node
+            type than its own.
+        UnknownNameError: a key is not a node type.
     """
 
     autoencoder_context_by_node_type: Mapping[NodeType, AutoencoderContext]

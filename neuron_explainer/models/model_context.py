@@ -30,7 +30,12 @@ __all__ = ["ModelContext", "StandardModelContext", "get_default_device"]
 
 
 class StandardModelContext(ModelContext):
-    """A model that this library's own `Transformer` runs; `load_model` makes one."""
+    """A model that this library's own `Transformer` runs; `load_model` makes one.
+
+    >>> import neuron_explainer as ne
+    >>> ne.load_model("tiny", device="cpu")
+    StandardModelContext('tiny', gpt2, 4 layers, 4 heads, 512 neurons, cpu)
+    """
 
     def __init__(
         self,

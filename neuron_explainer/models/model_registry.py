@@ -15,6 +15,9 @@ EMBEDDED_FOLDER = Path(__file__).parent.parent / "data" / "tiny"
 class RegisteredModel:
     """A model with a name, and where it is: a path, a package or a hub id. The first one that exists is used.
 
+    >>> RegisteredModel(name="mine", description="my model", hub_id="me/mine").source()
+    'me/mine'
+
     Attributes:
         name: the name for `load_model`.
         description: one line for people.
@@ -65,7 +68,6 @@ MODEL_REGISTRY: dict[str, RegisteredModel] = {
     for model in (
         RegisteredModel(name="tiny", description="a small model that comes with this library", path=EMBEDDED_FOLDER),
         _gpt2("small", "gpt2", "124 million parameters"),
-        RegisteredModel(name="gpt2", description="GPT-2 small, by its name on the hub", hub_id="openai-community/gpt2"),
         _gpt2("medium", "gpt2-medium", "355 million parameters"),
         _gpt2("large", "gpt2-large", "774 million parameters"),
         _gpt2("xl", "gpt2-xl", "1.5 billion parameters"),
@@ -78,6 +80,9 @@ MODEL_REGISTRY: dict[str, RegisteredModel] = {
     )
 }
 """The models that `load_model` knows by name."""
+
+OTHER_NAMES = {"gpt2": "gpt2-small"}
+"""Other names that people use for a registered model: here, its name on the hub."""
 
 
 def register_model(model: RegisteredModel, *, replace: bool = False) -> None:
@@ -103,14 +108,24 @@ def register_model(model: RegisteredModel, *, replace: bool = False) -> None:
     MODEL_REGISTRY[model.name] = model
 
 
+def registered_name(name: str) -> str | None:
+    """The name under which a model is registered, given that name or another one; None if there is no such model.
+
+    >>> registered_name("gpt2"), registered_name("gpt2-xl"), registered_name("no such model")
+    ('gpt2-small', 'gpt2-xl', None)
+    """
+    return next((known for known in (name, OTHER_NAMES.get(name)) if known in MODEL_REGISTRY), None)
+
+
 def get_registered_model(name: str) -> RegisteredModel:
-    """The model with this name.
+    """The model with this name, or this other name.
 
     Raises:
         UnknownNameError: no model has it; the error names the nearest ones.
     """
-    if name not in MODEL_REGISTRY:
+    known = registered_name(name)
+    if known is None:
         raise UnknownNameError(
             "model", name, MODEL_REGISTRY, "A model on the Hugging Face hub is 'owner/name'; a local one, its path."
         )
-    return MODEL_REGISTRY[name]
+    return MODEL_REGISTRY[known]

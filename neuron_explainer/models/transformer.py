@@ -18,15 +18,15 @@ from neuron_explainer.models.hooks.taps import Hooks, PlaceRequest, TapPlan, at_
 from neuron_explainer.models.layers.block import Block
 from neuron_explainer.models.layers.key_value_cache import KeyValueCache
 from neuron_explainer.models.layers.logit_positions import LogitsAt, at_positions
-from neuron_explainer.models.layers.norms import build_norm
+from neuron_explainer.models.layers.norms import Norm, build_norm
 from neuron_explainer.models.layers.rotary import RotaryEmbedding
 from neuron_explainer.models.layers.span import Span
 from neuron_explainer.models.layers.token_checks import check_tokens, lengths_of_prompts
 from neuron_explainer.models.layers.unfilled import fill, unfilled
 from neuron_explainer.models.transformer_config import TransformerConfig
 from neuron_explainer.vocabulary.checks import LayersGiven, checked_number, checked_type
+from neuron_explainer.vocabulary.members import member_of
 from neuron_explainer.vocabulary.nodes import PassType
-from neuron_explainer.vocabulary.parsing import member_of
 from neuron_explainer.vocabulary.places import ActivationLocationType
 
 _PLACE = ActivationLocationType
@@ -116,10 +116,11 @@ class Transformer(nn.Module):
         model = cls(config)
         generator = torch.Generator().manual_seed(checked_number("seed", seed, 0))
         to_device, to_dtype = None if device is None else as_device(device), as_dtype(dtype)
+        gains = {f"{name}.gain" for name, module in model.named_modules() if isinstance(module, Norm)}
         for name, parameter in list(model.named_parameters()):
             numbers = torch.randn(parameter.shape, generator=generator) * 0.02
-            if name.endswith("gain"):
-                numbers += 1.0 if "_norm.gain" in name and not config.norm_gain_offset else 0.0
+            if name in gains and not config.norm_gain_offset:
+                numbers += 1.0
             fill(model, name, numbers.to(device=to_device, dtype=to_dtype))
         return model
 

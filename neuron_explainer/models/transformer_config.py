@@ -116,11 +116,6 @@ class TransformerConfig:
                     f"{name} has {len(getattr(self, name))} entries for {self.n_layers} layers. Give one per layer."
                 )
 
-    @property
-    def heads_per_key_value_head(self) -> int:
-        """How many heads share one key and value head."""
-        return self.n_heads // self.n_key_value_heads
-
     def size_of(self, dimension: Dimension) -> int | None:
         """The length of an axis; None if it depends on the prompt or on an autoencoder."""
         return {

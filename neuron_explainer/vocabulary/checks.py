@@ -2,10 +2,10 @@
 
 import math
 import operator
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any, SupportsIndex, TypeVar, cast
 
-from neuron_explainer.errors import InvalidRequestError, NeuronExplainerError
+from neuron_explainer.errors import InvalidRequestError, NeuronExplainerError, number_ranges
 
 GivenT = TypeVar("GivenT")
 
@@ -114,6 +114,29 @@ def checked_layers(
     if len(plain) < len(numbers) or len(set(plain)) < len(plain):
         raise error(f"{name} is {layers!r:.80}. Give each layer once, as a whole number from 0 on.")
     return plain
+
+
+def check_covered(
+    kind: str,
+    number: int,
+    covered: Collection[int],
+    subject: str,
+    error: type[NeuronExplainerError] = InvalidRequestError,
+) -> None:
+    """Check that a dataset has a layer or a component.
+
+    Args:
+        kind: what the number counts: "layer", "neuron".
+        number: the number.
+        covered: the numbers that the dataset has.
+        subject: the subject of the error's sentence, such as the dataset's name.
+        error: the class of the error.
+
+    Raises:
+        InvalidRequestError (or `error`): the dataset does not have it.
+    """
+    if number not in covered:
+        raise error(f"{subject} has no {kind} {number}; {kind}s: {number_ranges(covered)}.")
 
 
 def checked_layer(

@@ -113,7 +113,7 @@ _LOCATION_OF_AUTOENCODER = {
 }
 
 
-def latents(
+def latent(
     kind: NodeType,
     meaning: str,
     dimensions: tuple[Dimension, ...] = axes.LATENTS,
@@ -143,7 +143,7 @@ def online(
     source: Source = Source.TRANSFORMER_DEBUGGER,
 ) -> ScalarRow:
     """The row of a scalar with one entry for each latent of a kind of autoencoder that runs within the pass."""
-    return latents(kind, meaning, dimensions, requires, source, is_online=True)
+    return latent(kind, meaning, dimensions, requires, source, is_online=True)
 
 
 def error(

@@ -13,13 +13,13 @@ from neuron_explainer.vocabulary.derived_scalar_rows import (
     ScalarRow,
     Source,
     error,
-    latents,
+    latent,
     online,
     raw,
 )
 from neuron_explainer.vocabulary.described_scalar import DescribedScalar
+from neuron_explainer.vocabulary.members import member_of
 from neuron_explainer.vocabulary.nodes import LocationWithinLayer, NodeType
-from neuron_explainer.vocabulary.parsing import member_of
 from neuron_explainer.vocabulary.places import ActivationLocationType
 
 _START = LocationWithinLayer.END_OF_PREV_LAYER
@@ -208,17 +208,17 @@ class DerivedScalarType(DescribedScalar):
         layers=ScalarLayers.ONE, autoencoder_node_type=_ANY_SAE)
 
     # Autoencoder latents: offline, encoded from what was recorded.
-    AUTOENCODER_LATENT = auto(), latents(_ANY_SAE,
+    AUTOENCODER_LATENT = auto(), latent(_ANY_SAE,
         "lat: the latents of the autoencoder's input as recorded", source=Source.AUTOENCODER)
-    MLP_AUTOENCODER_LATENT = auto(), latents(_MLP_SAE,
+    MLP_AUTOENCODER_LATENT = auto(), latent(_MLP_SAE,
         "AUTOENCODER_LATENT of the MLP's autoencoder", source=Source.AUTOENCODER)
-    ATTENTION_AUTOENCODER_LATENT = auto(), latents(_ATTN_SAE,
+    ATTENTION_AUTOENCODER_LATENT = auto(), latent(_ATTN_SAE,
         "AUTOENCODER_LATENT of attention's autoencoder", source=Source.AUTOENCODER)
-    AUTOENCODER_WRITE_NORM = auto(), latents(_ANY_SAE,
+    AUTOENCODER_WRITE_NORM = auto(), latent(_ANY_SAE,
         "lat * norm(W_lat): the length of what each latent writes to the residual stream")
-    MLP_AUTOENCODER_WRITE_NORM = auto(), latents(_MLP_SAE,
+    MLP_AUTOENCODER_WRITE_NORM = auto(), latent(_MLP_SAE,
         "AUTOENCODER_WRITE_NORM of the MLP's autoencoder")
-    ATTENTION_AUTOENCODER_WRITE_NORM = auto(), latents(_ATTN_SAE,
+    ATTENTION_AUTOENCODER_WRITE_NORM = auto(), latent(_ATTN_SAE,
         "AUTOENCODER_WRITE_NORM of attention's autoencoder")
 
     # Autoencoder latents: online, as part of the forward pass.

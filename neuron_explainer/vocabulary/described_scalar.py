@@ -6,8 +6,8 @@ from typing import Self, cast
 from neuron_explainer.errors import InvalidRequestError
 from neuron_explainer.vocabulary.derived_scalar_rows import Requirement, ScalarLayers, ScalarRow, Source
 from neuron_explainer.vocabulary.dimensions import Dimension
+from neuron_explainer.vocabulary.members import member_of
 from neuron_explainer.vocabulary.nodes import LocationWithinLayer, NodeType, PassType
-from neuron_explainer.vocabulary.parsing import member_of
 from neuron_explainer.vocabulary.places import ActivationLocationType
 
 _LOOKED_UP = cast("ScalarRow", None)

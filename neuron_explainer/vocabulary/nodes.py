@@ -13,7 +13,11 @@ class PassType(StrEnum):
 
 
 class NodeType(StrEnum):
-    """The kinds of component that have an activation. Most of them write to the residual stream."""
+    """The kinds of component that have an activation. Most of them write to the residual stream.
+
+    >>> NodeType("mlp_autoencoder_latent").is_autoencoder_latent
+    True
+    """
 
     is_autoencoder_latent: bool
     """Whether the component is a latent, of any autoencoder."""
@@ -52,7 +56,11 @@ class AttnSubNode(StrEnum):
 
 
 class LocationWithinLayer(StrEnum):
-    """Where in a layer a quantity arises, in the order of a layer whose MLP comes after its attention."""
+    """Where in a layer a quantity arises, in the order of a layer whose MLP comes after its attention.
+
+    >>> LocationWithinLayer.ATTN < LocationWithinLayer.MLP
+    True
+    """
 
     END_OF_PREV_LAYER = "end_of_prev_layer"
     ATTN = "attn"

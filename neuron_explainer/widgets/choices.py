@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, SupportsIndex
 
 from neuron_explainer.activations.neuron_ids import checked_index
-from neuron_explainer.errors import InvalidRequestError, number_ranges
 from neuron_explainer.views.component_kinds import component_kind
+from neuron_explainer.vocabulary.checks import check_covered
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 
 
@@ -63,12 +63,10 @@ class DatasetSize:
         Raises:
             InvalidRequestError: the layer or the neuron is outside the dataset.
         """
-        layer, neuron = choice.layer, choice.neuron
-        if self.layers is not None and layer not in self.layers:
-            raise InvalidRequestError(f"{choice.dataset} has no layer {layer}; layers: {number_ranges(self.layers)}.")
-        if self.n_components is not None and neuron >= self.n_components:
-            kind = component_kind(choice.dst)
-            raise InvalidRequestError(f"{choice.dataset} has no {kind} {neuron}; {kind}s: 0–{self.n_components - 1}.")
+        if self.layers is not None:
+            check_covered("layer", choice.layer, self.layers, choice.dataset)
+        if self.n_components is not None:
+            check_covered(component_kind(choice.dst), choice.neuron, range(self.n_components), choice.dataset)
 
     def moved(self, choice: NeuronChoice, step: int) -> NeuronChoice:
         """The previous (step -1) or next (step 1) neuron, also across layers; the same one at an end."""

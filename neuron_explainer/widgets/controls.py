@@ -9,7 +9,7 @@ import ipywidgets as widgets
 
 from neuron_explainer.views.component_kinds import component_kind
 from neuron_explainer.widgets.choices import DatasetSize, NeuronChoice
-from neuron_explainer.widgets.sources import Source
+from neuron_explainer.widgets.sources import RecordSource
 
 _MOST_EXAMPLES = 40
 _UNKNOWN_LAST = 10**7  # the largest index for a dataset of unknown size
@@ -31,7 +31,7 @@ class NeuronControls(widgets.HBox):
 
     def __init__(
         self,
-        source: Source,
+        source: RecordSource,
         first: NeuronChoice,
         examples: int,
         on_choice: Callable[[NeuronChoice, bool], None],

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from neuron_explainer.models.model_context import ModelContext
 
 
-class Source(Protocol):
+class RecordSource(Protocol):
     """What a viewer needs from a source of records."""
 
     def first_choice(self) -> tuple[str, DerivedScalarType]:
@@ -160,7 +160,7 @@ def source_of(
     dst: DerivedScalarType | str | None,
     texts: str | Sequence[str],
     load: Callable[[NeuronChoice], NeuronRecord] | None,
-) -> Source:
+) -> RecordSource:
     """The source of a viewer's records, for the arguments of NeuronViewer.
 
     Raises:

@@ -116,12 +116,23 @@ def test_models_in_memory_that_cannot_be_used() -> None:
 
 
 @pytest.mark.usefixtures("no_network")
-@pytest.mark.parametrize("word", ["gpt2", "smollm2", "bert-base", "", "Tiny"])
+@pytest.mark.parametrize("word", ["gpt3", "smollm2", "bert-base", "", "Tiny"])
 def test_a_word_is_a_registered_name_or_nothing(word: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UnknownNameError) as unknown:
         ne.load_model(word)
     assert set(unknown.value.choices) == set(MODEL_REGISTRY)
+
+
+def test_gpt2_is_gpt2_small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(
+        MODEL_REGISTRY,
+        "gpt2-small",
+        RegisteredModel(name="gpt2-small", description="", path=save_folder(small_gpt2(), tmp_path / "weights")),
+    )
+    assert ne.load_model("gpt2").model_name == "gpt2-small"
+    monkeypatch.setitem(MODEL_REGISTRY, "gpt2", RegisteredModel(name="gpt2", description="", path=tmp_path / "weights"))
+    assert ne.load_model("gpt2").model_name == "gpt2"  # a name of one's own comes first
 
 
 @pytest.mark.usefixtures("no_network")

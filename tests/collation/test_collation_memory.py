@@ -11,7 +11,7 @@ from helpers.collation_models import model_context, random_texts
 from neuron_explainer.collation.corpus.text_files import Text
 from neuron_explainer.collation.corpus.windows import Batch
 from neuron_explainer.collation.runs.job import CollatedModel
-from neuron_explainer.collation.runs.local import run_locally
+from neuron_explainer.collation.runs.local_run import run_locally
 from neuron_explainer.collation.runs.preparation import job_of
 from neuron_explainer.collation.runs.progress import Progress
 from neuron_explainer.collation.settings import CollateSettings

@@ -150,7 +150,7 @@ def test_stopped_while_the_dataset_is_written(
     tmp_path: Path, uninterrupted: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from neuron_explainer.activations.packed.writing import write_packed_layer
-    from neuron_explainer.collation.output import writing
+    from neuron_explainer.collation.output import dataset_writing
 
     written: list[int] = []
 
@@ -161,7 +161,7 @@ def test_stopped_while_the_dataset_is_written(
         write_packed_layer(*arguments)  # type: ignore[arg-type]
 
     with monkeypatch.context() as patch:
-        patch.setattr(writing, "write_packed_layer", once)
+        patch.setattr(dataset_writing, "write_packed_layer", once)
         with pytest.raises(Stopped):
             ne.collate(model_context(), TEXTS, tmp_path / "out", **SETTINGS)
     assert not (tmp_path / "out").exists()

@@ -42,6 +42,22 @@ BACK_EDGES_WANTED = [
     ("models.abstract_model_context", "models.checkpoints.load_model"),
     ("models.abstract_model_context", "models.model_context"),  # for type checkers alone
 ]
+DERIVERS = "activations.derived_scalars.derivers"
+# Names of several modules that mean the same thing in each. All others have one module.
+NAMES_WITH_SEVERAL_HOMES = {
+    # A subcommand is named for the function that it calls.
+    "collate": {"collation.api", "command_line.collate_command"},
+    "convert": {"collation.conversion", "command_line.dataset_commands"},
+    "datasets": {"activation_server.neuron_datasets", "command_line.dataset_commands"},
+    "verify": {"collation.verification", "command_line.dataset_commands"},
+    # By a dataset's name and by its path, as Transformer Debugger has it.
+    "load_explanations": {"activation_server.load_by_name", "activations.explanation_files"},
+    "load_neuron": {"activation_server.load_by_name", "activations.activations"},
+    # The same derived scalar, of heads and of neurons.
+    "act_times_grad": {f"{DERIVERS}.attention", f"{DERIVERS}.mlp"},
+    "write_norm": {f"{DERIVERS}.attention", f"{DERIVERS}.mlp"},
+    "write_to_direction": {f"{DERIVERS}.attention", f"{DERIVERS}.mlp"},
+}
 MOST_MODULES_IN_A_FOLDER = 17
 MOST_LINES_IN_A_MODULE = 400
 
@@ -171,6 +187,15 @@ def test_folders_hold_one_subject_and_modules_stay_readable():
     assert {folder: count for folder, count in counts.items() if count > MOST_MODULES_IN_A_FOLDER} == {}
     lengths = {module_name(path): len(path.read_text().splitlines()) for path in modules_of_the_package()}
     assert {module: length for module, length in lengths.items() if length > MOST_LINES_IN_A_MODULE} == {}
+
+
+def test_a_name_means_one_thing() -> None:
+    homes: dict[str, set[str]] = {}
+    for path in modules_of_the_package():
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and node.name[0] != "_":
+                homes.setdefault(node.name, set()).add(module_name(path).removeprefix("neuron_explainer."))
+    assert {name: modules for name, modules in homes.items() if len(modules) > 1} == NAMES_WITH_SEVERAL_HOMES
 
 
 def test_every_module_and_package_says_what_it_is():

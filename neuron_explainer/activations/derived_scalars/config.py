@@ -18,8 +18,9 @@ from neuron_explainer.models.model_context import ModelContext, StandardModelCon
 from neuron_explainer.models.transformer import Transformer
 from neuron_explainer.vocabulary.checks import checked_layer, checked_layers, checked_type
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
+from neuron_explainer.vocabulary.members import member_of
 from neuron_explainer.vocabulary.nodes import NodeType, PassType
-from neuron_explainer.vocabulary.parsing import derived_scalar_type_of, member_of
+from neuron_explainer.vocabulary.parsing import derived_scalar_type_of
 
 _TYPE_OF_FIELD: dict[str, type] = {
     "model_name": str,
@@ -231,7 +232,11 @@ class DstConfig:
         return context
 
     def requires_grad_for_type(self, dst: DerivedScalarType | str) -> bool:
-        """Whether deriving `dst` with this config needs the model's backward pass."""
+        """Whether deriving `dst` with this config needs the model's backward pass.
+
+        Raises:
+            UnknownNameError: the type does not exist.
+        """
         pass_types = [PassType.FORWARD, PassType.BACKWARD] if self.derive_gradients else [PassType.FORWARD]
         return any(derived_scalar_type_of(dst).requires_grad_for_pass_type(pass_type) for pass_type in pass_types)
 

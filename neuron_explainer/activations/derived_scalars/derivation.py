@@ -105,6 +105,11 @@ def derive_batch(
 
     Raises:
         As `derive`.
+
+    >>> import neuron_explainer as ne
+    >>> stores = ne.derive_batch([[5, 17, 3], [8]], "mlp_post_act", ne.load_model("tiny"))
+    >>> [len(store.tokens) for store in stores]
+    [3, 1]
     """
     if isinstance(prompts, str):
         raise PromptError(f"derive_batch takes a list of prompts. For a single text, here {prompts!r:.80}, use derive.")

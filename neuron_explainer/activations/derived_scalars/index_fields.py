@@ -10,7 +10,7 @@ import msgspec
 from neuron_explainer.errors import IndexOutOfRangeError, InvalidIndexError, MisconfiguredError, UnknownNameError
 from neuron_explainer.vocabulary.checks import checked_layer, whole_number
 from neuron_explainer.vocabulary.dimensions import Dimension
-from neuron_explainer.vocabulary.parsing import member_of
+from neuron_explainer.vocabulary.members import member_of
 
 TensorIndex = int | Literal["All"] | None
 """One position on an axis; "All" and None both mean the whole axis."""
@@ -80,7 +80,7 @@ def checked_tensor_indices(owner: Any, dimensions: tuple[Dimension | None, ...])
 
 
 def _checked_entry(owner: object, entry: object) -> TensorIndex:
-    if isinstance(entry, str) and entry.lower() == "all":
+    if isinstance(entry, str) and entry == "All":
         return "All"
     return None if entry is None else checked_integer(owner, "tensor_indices", entry)
 

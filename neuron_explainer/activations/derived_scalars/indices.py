@@ -253,6 +253,9 @@ class AttnSubNodeIndex(NodeIndex):
 
     Raises:
         InvalidIndexError: as for NodeIndex; or the node is not an attention head.
+
+    >>> AttnSubNodeIndex("attention_head", 5, (7, 3, 1), q_k_or_v="Q").q_k_or_v
+    <AttnSubNode.Q: 'attn.q'>
     """
 
     q_k_or_v: AttnSubNode = field(kw_only=True)

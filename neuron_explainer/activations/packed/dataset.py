@@ -24,6 +24,7 @@ from neuron_explainer.activations.records import NeuronRecord
 from neuron_explainer.errors import MalformedDatasetError, NeuronNotFoundError, number_ranges
 from neuron_explainer.storage.local import read_local_bytes
 from neuron_explainer.storage.locations import path_text
+from neuron_explainer.vocabulary.checks import check_covered
 
 _MOST_INFO_BYTES = 16 * 2**20
 _MOST_TOKENS_BYTES = 256 * 2**20
@@ -84,9 +85,7 @@ class PackedDataset:
         Raises:
             NeuronNotFoundError: the dataset does not cover the layer.
         """
-        if layer not in self.info.layer_indices:
-            covered = number_ranges(self.info.layer_indices)
-            raise NeuronNotFoundError(f"{self.path} has no layer {layer}; layers: {covered}.")
+        check_covered("layer", layer, self.info.layer_indices, str(self.path), NeuronNotFoundError)
         return self.info.n_components
 
     def record(self, layer: int, index: int) -> NeuronRecord:
@@ -100,11 +99,8 @@ class PackedDataset:
             NeuronNotFoundError: the dataset does not cover the layer, or the layer has no such component.
             MalformedDatasetError: the layer's file is invalid.
         """
-        n_components = self.n_components(layer)
-        if not 0 <= index < n_components:
-            raise NeuronNotFoundError(
-                f"{self.path} has no component {index} in layer {layer}; components: 0–{n_components - 1}."
-            )
+        subject = f"Layer {layer} of {self.path}"
+        check_covered("component", index, range(self.n_components(layer)), subject, NeuronNotFoundError)
         return self._layer(layer).record(index)
 
     def has_layer(self, layer: int) -> bool:

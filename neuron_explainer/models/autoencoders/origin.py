@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
 from neuron_explainer.errors import AutoencoderMismatchError
+from neuron_explainer.models.model_registry import OTHER_NAMES
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 from neuron_explainer.vocabulary.dimensions import Dimension
 from neuron_explainer.vocabulary.nodes import NodeType
@@ -19,8 +20,6 @@ NODE_TYPE_BY_DST: dict[DerivedScalarType, NodeType] = {
     DerivedScalarType.RESID_POST_MLP: NodeType.AUTOENCODER_LATENT,
 }
 """The activations that autoencoders can be trained on, and the node type of the latents of each."""
-
-_OTHER_NAMES = {"gpt2": "gpt2-small"}
 
 
 @runtime_checkable
@@ -72,7 +71,7 @@ def same_base_model(one: str, other: str) -> bool:
 
     def plain(name: str) -> str:
         last = name.replace("\\", "/").rstrip("/").rsplit("/", 1)[-1].lower().removesuffix(".gguf")
-        return _OTHER_NAMES.get(last, last)
+        return OTHER_NAMES.get(last, last)
 
     return plain(one) == plain(other)
 

@@ -13,7 +13,7 @@ from neuron_explainer.models.checkpoints.formats import open_checkpoint
 from neuron_explainer.models.checkpoints.in_memory import config_entries, transformer_from_module
 from neuron_explainer.models.devices import as_device, as_dtype
 from neuron_explainer.models.model_context import StandardModelContext
-from neuron_explainer.models.model_registry import MODEL_REGISTRY
+from neuron_explainer.models.model_registry import registered_name
 from neuron_explainer.models.tokenizers.tokenizer import ModelTokenizer
 from neuron_explainer.storage.locations import is_url, without_secrets
 
@@ -41,8 +41,8 @@ def load_model(
 
     Args:
         source: one of
-            - a registered name: "tiny" (comes with this library), "gpt2-small", "gpt2-medium", "gpt2-large", "gpt2-xl",
-              "smollm2-135m", or a name that `register_model` added;
+            - a registered name: "tiny" (comes with this library), "gpt2-small" (or "gpt2"), "gpt2-medium",
+              "gpt2-large", "gpt2-xl", "smollm2-135m", or a name that `register_model` added;
             - the path of a folder in Hugging Face's layout (config.json, tokenizer.json, safetensors, sharded or not);
             - the path of a folder, or the address, of Transformer Debugger's pieces;
             - the path of a GGUF file of a llama model;
@@ -129,7 +129,9 @@ def open_model(
 
 def _name_of(source: str | PathLike[str]) -> str:
     """The name of a model whose caller gave none. For a path, its last part: names are shared, folders are private."""
-    if isinstance(source, str) and (source in MODEL_REGISTRY or is_url(source)):
+    if isinstance(source, str) and (known := registered_name(source)) is not None:
+        return known
+    if isinstance(source, str) and is_url(source):
         return without_secrets(source)
     path = Path(source).expanduser()
     if not path.exists():

@@ -13,7 +13,7 @@ from neuron_explainer.vocabulary.checks import checked_token_id, checked_type, w
 TokenIds = Sequence[SupportsIndex] | Int[Tensor, "tokens"]
 
 
-def as_token_ids(given: TokenIds, accepted: str = "a flat sequence of token ids") -> list[int]:
+def as_token_ids(given: object, accepted: str = "a flat sequence of token ids") -> list[int]:
     """A sequence of token ids as plain ints. Bytes and booleans, which are integers to Python, are refused.
 
     Args:

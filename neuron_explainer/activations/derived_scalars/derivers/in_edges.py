@@ -110,7 +110,6 @@ class TangentAlongWrite(Need):
 
 
 _TOKEN = Given(lambda bound, layer: bound.node.tensor_indices[0])
-_SOFTCAP = Given(lambda bound, layer: bound.model.config.attention_softcap)
 _PROBS = Activation(_PLACE.ATTN_QK_PROBS)
 
 
@@ -191,7 +190,7 @@ def _probs_through(part: Part, holds_scale: bool | None) -> Shared:
     tangent=TangentAlongWrite("latents", holds_scale=True),
     where=downstream_of_node("latents", with_gradient=False),
 )
-def unchanged(tangent: Tensor) -> Tensor:
+def change_along_write(tangent: Tensor) -> Tensor:
     """The derivative of the activation along the write."""
     return tangent
 

@@ -153,7 +153,7 @@ def _attribution(
 
 @derives(_DST.SINGLE_NODE_WRITE, write=NodeWrite())
 @derives(_DST.GRAD_OF_SINGLE_SUBNODE_ATTRIBUTION, write=NodeGradient())
-def unchanged(write: Float[Tensor, "batch tokens d_model"]) -> Float[Tensor, "batch tokens d_model"]:
+def vector_of_node(write: Float[Tensor, "batch tokens d_model"]) -> Float[Tensor, "batch tokens d_model"]:
     """The node's write, or the gradient of its act × grad."""
     return write
 

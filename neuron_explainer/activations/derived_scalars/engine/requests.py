@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, cast
 from neuron_explainer.activations.derived_scalars.config import DstConfig
 from neuron_explainer.activations.derived_scalars.engine.bound_config import BoundConfig
 from neuron_explainer.activations.derived_scalars.engine.bound_loss import bind_loss
-from neuron_explainer.activations.derived_scalars.engine.checks import check_bound
+from neuron_explainer.activations.derived_scalars.engine.config_checks import check_bound
 from neuron_explainer.activations.derived_scalars.engine.evaluation import DERIVERS
 from neuron_explainer.activations.derived_scalars.engine.layers_of_scalar import layers_of_scalar
 from neuron_explainer.activations.derived_scalars.engine.prompts import token_id_of

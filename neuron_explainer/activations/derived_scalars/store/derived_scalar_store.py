@@ -28,8 +28,9 @@ from neuron_explainer.models.devices import as_device
 from neuron_explainer.vocabulary.checks import checked_number, checked_type
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 from neuron_explainer.vocabulary.dimensions import Dimension
+from neuron_explainer.vocabulary.members import member_of
 from neuron_explainer.vocabulary.nodes import PassType
-from neuron_explainer.vocabulary.parsing import derived_scalar_type_of, member_of
+from neuron_explainer.vocabulary.parsing import derived_scalar_type_of
 
 if TYPE_CHECKING:
     import pandas
@@ -305,7 +306,15 @@ class DerivedScalarStore:
             raise MalformedStoreError(os.fspath(path), str(error)) from error
 
     def plot(self, dst: DstOrName, layer: SupportsIndex | None = None, **options: Any) -> Any:
-        """A plotly figure of one derived scalar; see `neuron_explainer.views.derived_scalars.plot`."""
+        """A plotly figure of one derived scalar; see `neuron_explainer.views.derived_scalars.plot`.
+
+        An example, in a notebook cell: `store.plot("attn_write_norm", 2)`.
+
+        Raises:
+            NotDerivedError: `dst`, or `layer`, was not derived.
+            UnknownNameError: the derived scalar type does not exist.
+            InvalidRequestError: an option is out of range.
+        """
         from neuron_explainer.views import derived_scalars
 
         return derived_scalars.plot(self, derived_scalar_type_of(dst), layer, **options)

@@ -9,8 +9,9 @@ from neuron_explainer.activations.derived_scalars.store.shapes import Tensors, l
 from neuron_explainer.errors import InvalidRequestError, NotDerivedError
 from neuron_explainer.vocabulary.checks import whole_number
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
+from neuron_explainer.vocabulary.members import member_of
 from neuron_explainer.vocabulary.nodes import PassType
-from neuron_explainer.vocabulary.parsing import derived_scalar_type_of, member_of
+from neuron_explainer.vocabulary.parsing import derived_scalar_type_of
 
 DstOrName = DerivedScalarType | str
 """A derived scalar type, its name or its value."""
