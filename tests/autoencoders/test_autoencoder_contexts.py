@@ -265,5 +265,5 @@ def test_a_file_that_does_not_say_its_place_is_given_by_layer(files: Path) -> No
     with pytest.raises(AutoencoderFormatError, match=r"0\.pt does not say its place and layer\. Give .* a mapping"):
         load_autoencoders(files / "0.pt", "mlp_post_act")
     (files / "empty").mkdir()
-    with pytest.raises(MissingFileError, match="the folder is not one of: SAELens folder"):
+    with pytest.raises(MissingFileError, match="the folder is not in a known format: SAELens folder"):
         load_autoencoders(files / "empty", "mlp_post_act")
