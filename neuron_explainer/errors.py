@@ -53,7 +53,7 @@ def choices_sentence(choices: Sequence[str]) -> str:
     listed = ", ".join(choices[:N_NEAREST])
     if len(choices) <= N_NEAREST:
         return f"Choose one of: {listed}."
-    return f"Did you mean: {listed}? ({len(choices)} in all: the error's `choices`.)"
+    return f"Did you mean: {listed}? ({len(choices)} in all.)"
 
 
 def number_ranges(numbers: Iterable[int]) -> str:

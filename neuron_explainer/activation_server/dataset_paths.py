@@ -9,7 +9,7 @@ from neuron_explainer.activation_server.neuron_datasets import (
     get_neuron_dataset_metadata_by_short_name_and_dst,
 )
 from neuron_explainer.errors import InvalidRequestError, UnknownDatasetError, choices_sentence
-from neuron_explainer.storage.locations import is_url
+from neuron_explainer.storage.locations import is_url, path_text
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 
 
@@ -30,7 +30,7 @@ def resolve_neuron_dataset(dataset: str | os.PathLike[str], dst: DerivedScalarTy
     'https://openaipublic.blob.core.windows.net/neuron-explainer/data/collated-activations/'
     """
     if _is_path(dataset):
-        return os.fspath(dataset)
+        return path_text(dataset)
     return _registered(dataset, dst).neuron_dataset_path
 
 
@@ -42,7 +42,7 @@ def explanations_path(dataset: str | os.PathLike[str], dst: DerivedScalarType) -
         InvalidRequestError: no explanations are registered for the dataset.
     """
     if _is_path(dataset):
-        return os.fspath(dataset)
+        return path_text(dataset)
     path = _registered(dataset, dst).explanations_path
     if path is None:
         choices = [f"{each.short_name} ({each.derived_scalar_type.value})" for each in _with_explanations()]
@@ -65,7 +65,7 @@ def _is_path(dataset: str | os.PathLike[str]) -> bool:
 
 def _registered(dataset: str | os.PathLike[str], dst: DerivedScalarType | str) -> NeuronDatasetMetadata:
     """The registered dataset of a short name. (`_is_path` found that it is not a path.)"""
-    name = os.fspath(dataset)
+    name = path_text(dataset)
     try:
         return get_neuron_dataset_metadata_by_short_name_and_dst(name, dst)
     except UnknownDatasetError as error:
@@ -88,7 +88,7 @@ def convert_dataset_path_to_short_name(dataset_path: str | os.PathLike[str]) -> 
         metadata.neuron_dataset_path.rstrip("/"): metadata.short_name
         for metadata in NEURON_DATASET_METADATA_REGISTRY.values()
     }
-    path = os.fspath(dataset_path)
+    path = path_text(dataset_path)
     short_name = short_name_by_path.get(path.rstrip("/"))
     if short_name is None:
         raise UnknownDatasetError(

@@ -14,6 +14,7 @@ from neuron_explainer.activation_server.loaded_neurons import LoadedNeuron, Load
 from neuron_explainer.activations import activations
 from neuron_explainer.activations.activations import NeuronId, NeuronRecord
 from neuron_explainer.errors import InvalidRequestError, NeuronExplainerError
+from neuron_explainer.storage.locations import path_text
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 from neuron_explainer.vocabulary.parsing import derived_scalar_type_of
 
@@ -137,13 +138,16 @@ def load_neurons(
 
     Raises:
         UnknownDatasetError: no dataset has this name.
-        InvalidRequestError: a neuron needs `dataset`, but it is None; or a neuron is not in one of the three forms.
+        InvalidRequestError: a neuron needs `dataset`, but it is None; a neuron is not in one of the three forms; or
+            `neurons` is not several neurons.
 
     >>> import neuron_explainer as ne
     >>> results = ne.load_neurons([(2, 5), (3, 7), (9, 9)], "tiny", progress=False)
     >>> len(results.records), len(results.failures)
     (2, 1)
     """
+    if not isinstance(neurons, Iterable):
+        raise InvalidRequestError(f"neurons is {neurons!r:.80}. Give several: a list of pairs (layer, index), say.")
     asked = [_with_datasets(neuron, dataset, derived_scalar_type_of(dst)) for neuron in neurons]
     for name, scalar_type in {(name, each.dst) for each in asked for name in each.datasets}:
         resolve_neuron_dataset(name, scalar_type)  # raises now for an unknown name
@@ -187,7 +191,7 @@ def _with_datasets(neuron: NeuronName, dataset: DatasetName | None, dst: Derived
         dst=dst,
         layer_index=neuron.layer_index,
         activation_index=neuron.neuron_index,
-        datasets=[os.fspath(dataset)],
+        datasets=[path_text(dataset)],
     )
 
 

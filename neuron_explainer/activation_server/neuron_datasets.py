@@ -12,6 +12,7 @@ from neuron_explainer.activation_server.dataset_metadata import NeuronDatasetMet
 from neuron_explainer.activation_server.public_datasets import PUBLIC_BASE, PUBLIC_DATASETS, PUBLIC_EXPLANATIONS
 from neuron_explainer.errors import InvalidRequestError, MissingFileError, UnknownDatasetError
 from neuron_explainer.storage.locations import is_url, without_secrets
+from neuron_explainer.vocabulary.checks import checked_type
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 from neuron_explainer.vocabulary.parsing import derived_scalar_type_of
 
@@ -48,7 +49,8 @@ def register_neuron_dataset_metadata(metadata: NeuronDatasetMetadata, *, replace
         replace: whether to replace a dataset of the same name and type at another path.
 
     Raises:
-        InvalidRequestError: the name is registered with another path, and `replace` is False.
+        InvalidRequestError: the name is registered with another path, and `replace` is False; or `metadata` is not a
+            NeuronDatasetMetadata.
 
     An example, for a dataset with one JSON file per neuron:
 
@@ -57,6 +59,7 @@ def register_neuron_dataset_metadata(metadata: NeuronDatasetMetadata, *, replace
         )
         ne.load_neuron("mine", 2, 5)
     """
+    checked_type("metadata", metadata, NeuronDatasetMetadata)
     known = NEURON_DATASET_METADATA_REGISTRY.get(metadata.key)
     path = metadata.neuron_dataset_path
     if known is not None and not replace and _without_slash(known.neuron_dataset_path) != _without_slash(path):

@@ -37,6 +37,8 @@ class ActivationRecord:
         def __init__(self, tokens: Iterable[str], activations: Iterable[SupportsFloat]) -> None: ...
 
     def __post_init__(self) -> None:
+        if not isinstance(self.tokens, Iterable) or not isinstance(self.activations, Iterable):
+            raise MalformedRecordError("an example needs a list of tokens and a list of activations")
         if type(self.tokens) is not list:  # an array, a tuple, …
             object.__setattr__(
                 self, "tokens", [str(token) if isinstance(token, str) else token for token in self.tokens]

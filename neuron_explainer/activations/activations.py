@@ -27,6 +27,7 @@ from neuron_explainer.storage.atomic import write_bytes_atomically
 from neuron_explainer.storage.http_settings import DEFAULT_SETTINGS, HttpSettings
 from neuron_explainer.storage.locations import is_url, joined, without_secrets
 from neuron_explainer.storage.reading import MOST_RECORD_BYTES, exists, read_decoded
+from neuron_explainer.vocabulary.checks import checked_type
 
 __all__ = [
     "ActivationRecord",
@@ -153,10 +154,11 @@ def save_neuron(dataset_path: str | os.PathLike[str], record: NeuronRecord) -> P
         The file.
 
     Raises:
-        InvalidRequestError: the path is an address, or holds a packed dataset.
+        InvalidRequestError: the path is an address, or holds a packed dataset; or `record` is not a NeuronRecord.
 
     An example: `save_neuron("my_dataset", record)`, then `load_neuron("my_dataset", 2, 5)`.
     """
+    checked_type("record", record, NeuronRecord)
     if is_url(dataset_path):
         raise InvalidRequestError(
             f"{without_secrets(dataset_path)} is an address. Records are written to local folders: give a path."
@@ -190,7 +192,7 @@ def _is_packed(dataset_path: str | os.PathLike[str]) -> bool:
     if is_url(dataset_path):
         return False
     if not Path(dataset_path).is_dir():  # otherwise the error would name the neuron, and not the folder
-        raise MissingFileError(os.fspath(dataset_path), "folder not found, so no neuron dataset")
+        raise MissingFileError(os.fspath(dataset_path), "folder not found")
     return is_packed_dataset(dataset_path)
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from neuron_explainer.activations.activation_records import ActivationRecord
 from neuron_explainer.errors import InvalidRequestError
+from neuron_explainer.vocabulary.checks import checked_number, checked_type
 
 TOP_SPLITS = ("train", "calibration", "valid", "test")
 RANDOM_SPLITS = ("calibration", "valid", "test")
@@ -33,7 +34,10 @@ def split_of(
     Raises:
         InvalidRequestError: the record has too few examples for splits of the size that `params` asks for.
     """
-    size = params.n_examples_per_split if params is not None else None
+    size = None
+    if params is not None:
+        asked = checked_type("params", params, ActivationRecordSliceParams).n_examples_per_split
+        size = None if asked is None else checked_number("n_examples_per_split", asked, 0)
     chosen = _every_nth(top, TOP_SPLITS, split, size, "top")
     if split in RANDOM_SPLITS:
         chosen += _every_nth(random, RANDOM_SPLITS, split, size, "random")
@@ -47,7 +51,7 @@ def _every_nth(
     stride = len(splits)
     if size is None:
         size = len(examples) // stride
-    if size < 0 or size * stride > len(examples):
+    if size * stride > len(examples):
         raise InvalidRequestError(
             f"n_examples_per_split is {size}, but {stride} splits share the record's {kind} examples "
             f"({len(examples)}). Choose 0 to {len(examples) // stride}."

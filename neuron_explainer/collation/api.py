@@ -9,12 +9,12 @@ from typing import Any, Unpack, cast
 
 from neuron_explainer._deprecation import deprecated_argument
 from neuron_explainer.activation_server.neuron_datasets import NEURON_DATASET_METADATA_REGISTRY, register_dataset
-from neuron_explainer.activations.derived_scalars.config import DstConfig
+from neuron_explainer.activations.derived_scalars.engine.requests import ConfigOrModel
 from neuron_explainer.collation.corpus.texts import n_characters
 from neuron_explainer.collation.output.writing import dataset_info, provenance_of_finished, write_dataset
 from neuron_explainer.collation.runs.job import CollatedModel, CorpusSummary, Job
 from neuron_explainer.collation.runs.local import run_locally
-from neuron_explainer.collation.runs.preparation import job_of, model_of
+from neuron_explainer.collation.runs.preparation import collated_model_of, job_of
 from neuron_explainer.collation.runs.progress import Progress
 from neuron_explainer.collation.runs.saved_state import differences
 from neuron_explainer.collation.settings import (
@@ -25,7 +25,6 @@ from neuron_explainer.collation.settings import (
     ActivationDtype,
     CollateSettings,
     Engine,
-    LayersGiven,
     Layout,
     SettingsChanges,
     check_choice,
@@ -34,6 +33,8 @@ from neuron_explainer.collation.settings import (
 )
 from neuron_explainer.collation.statistics.collation import Collation
 from neuron_explainer.errors import DatasetExistsError, InvalidRequestError
+from neuron_explainer.storage.locations import path_text
+from neuron_explainer.vocabulary.checks import LayersGiven, checked_type, finite_number
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 
 
@@ -45,7 +46,7 @@ def collate(
     layers: LayersGiven = None,
     *,
     settings: CollateSettings | None = None,
-    config: DstConfig | None = None,
+    config: ConfigOrModel | None = None,
     loss: Any = None,
     device: Any = None,
     dtype: Any = None,
@@ -127,8 +128,12 @@ def collate(
         others["dst"] = dst
     if layers is not None:
         others["layers"] = layers
-    settings = dataclasses.replace(settings or CollateSettings(), **others)
-    path = Path(out)
+    if settings is None:
+        settings = CollateSettings()
+    settings = dataclasses.replace(checked_type("settings", settings, CollateSettings), **others)
+    if (finite_number(save_every_seconds) or 0) <= 0:
+        raise InvalidRequestError(f"save_every_seconds is {save_every_seconds!r}. Give a number above 0.")
+    path = Path(path_text(out))
     short_name = registered_as or path.absolute().name
     may_register = _is_free(short_name, settings.dst, path)
     if registered_as is not None and not may_register:  # refused before the work rather than after it
@@ -139,7 +144,7 @@ def collate(
     if overwrite:
         _remove(path, work_folder)
     length = n_characters(texts, settings.text_field)
-    collated_model = CollatedModel(model_of(model, device=device, dtype=dtype), config, loss)
+    collated_model = collated_model_of(model, config, loss, device=device, dtype=dtype)
     job = job_of(
         collated_model,
         texts,

@@ -25,6 +25,7 @@ from neuron_explainer.errors import (
     MissingFileError,
 )
 from neuron_explainer.storage.disk_full import raise_if_disk_full
+from neuron_explainer.storage.locations import path_text
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 from neuron_explainer.vocabulary.parsing import derived_scalar_type_of
 
@@ -71,7 +72,7 @@ def convert(
     ...     (made / "2" / "0.json").exists()
     True
     """
-    source, target = Path(path), Path(out)
+    source, target = Path(path_text(path)), Path(path_text(out))
     is_packed = is_packed_dataset(source)
     if layout is None:
         layout = "json" if is_packed else "packed"

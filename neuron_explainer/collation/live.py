@@ -3,20 +3,18 @@
 import dataclasses
 from typing import Any, SupportsIndex
 
-from neuron_explainer.activations.derived_scalars.config import DstConfig
+from neuron_explainer.activations.derived_scalars.engine.requests import ConfigOrModel
 from neuron_explainer.activations.packed.layer_file import PackedLayerReader
 from neuron_explainer.activations.records import NeuronId, NeuronRecord
 from neuron_explainer.collation.output.packing import packed_layer
 from neuron_explainer.collation.output.writing import dataset_info
-from neuron_explainer.collation.runs.job import CollatedModel
 from neuron_explainer.collation.runs.local import run_locally
-from neuron_explainer.collation.runs.preparation import job_of, model_of
+from neuron_explainer.collation.runs.preparation import collated_model_of, job_of
 from neuron_explainer.collation.runs.progress import Progress
 from neuron_explainer.collation.runs.scalar_source import entry_kind_of
 from neuron_explainer.collation.settings import CollateSettings
 from neuron_explainer.collation.statistics.entry_kind import EntryKind
-from neuron_explainer.errors import InvalidRequestError
-from neuron_explainer.vocabulary.checks import checked_layer, whole_number
+from neuron_explainer.vocabulary.checks import checked_layer, checked_number
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 from neuron_explainer.vocabulary.parsing import derived_scalar_type_of
 
@@ -35,7 +33,7 @@ def live_record(
     top_k: SupportsIndex = CollateSettings.top_k,
     random_k: SupportsIndex = CollateSettings.random_k,
     seed: SupportsIndex = CollateSettings.seed,
-    config: DstConfig | None = None,
+    config: ConfigOrModel | None = None,
     loss: Any = None,
     progress: bool | None = False,
 ) -> NeuronRecord:
@@ -60,8 +58,12 @@ def live_record(
     (NeuronId(layer_index=1, neuron_index=355), 1)
     """
     dst = derived_scalar_type_of(dst)
-    model_context = model_of(model)
+    collated_model = collated_model_of(model, config, loss)
+    model_context = collated_model.model_context
     length = context_length or min(model_context.max_context_length, _LONGEST_CONTEXT[entry_kind_of(dst)])
+    n_layers = 1 if dst.has_no_layers else model_context.n_layers
+    layer = checked_layer(layer, n_layers, dst.value)
+    index = checked_number("neuron", neuron, 0)
     settings = CollateSettings(
         dst=dst,
         layers=layer,
@@ -73,13 +75,8 @@ def live_record(
         example_tokens=length,
         seed=seed,
     )
-    index = whole_number(neuron)
-    if index is None or index < 0:
-        raise InvalidRequestError(f"neuron is {neuron!r}. Give a whole number, 0 or more.")
-    n_layers = 1 if dst.has_no_layers else model_context.n_layers
-    layer = checked_layer(layer, n_layers, dst.value)
     job = job_of(
-        CollatedModel(model_context, config, loss),
+        collated_model,
         texts,
         settings,
         progress=Progress(show=progress),

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal, SupportsIndex, TypedDict, Unpack, get_args
 
 from neuron_explainer.errors import InvalidRequestError, UnknownNameError, choices_sentence, nearest_first
-from neuron_explainer.vocabulary.checks import whole_number
+from neuron_explainer.vocabulary.checks import LayersGiven, checked_layers, checked_number, checked_type
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 from neuron_explainer.vocabulary.parsing import derived_scalar_type_of
 
@@ -18,8 +18,6 @@ Layout = Literal["packed", "json"]
 ActivationDtype = Literal["auto", "float16", "float32"]
 ConvertedDtype = Literal["float16", "float32"]
 Engine = Literal["local", "ray"]
-LayersGiven = SupportsIndex | Iterable[SupportsIndex] | None
-"""A layer, several layers, or None for all; whole numbers may be Python's, NumPy's or torch's."""
 
 DEFAULT_LAYOUT: Layout = "packed"
 DEFAULT_ACTIVATION_DTYPE: ActivationDtype = "auto"
@@ -126,7 +124,8 @@ class CollateSettings:
         for each in fields(self):
             object.__setattr__(self, each.name, given.get(each.name, each.default))
         object.__setattr__(self, "dst", derived_scalar_type_of(self.dst))
-        object.__setattr__(self, "layers", _layers(self.layers))
+        if self.layers is not None:
+            object.__setattr__(self, "layers", checked_layers("layers", self.layers))
         for each in fields(self):
             if each.metadata["at_least"] is not None:
                 object.__setattr__(self, each.name, self._checked_number(each.name, each.metadata["at_least"]))
@@ -136,14 +135,12 @@ class CollateSettings:
         value = getattr(self, name)
         if value is None and self.__dataclass_fields__[name].default is None:
             return None
-        number = whole_number(value)
-        if number is None or number < at_least:
-            raise InvalidRequestError(f"{name} is {value!r}. Give a whole number, {at_least} or more.")
-        return number
+        return checked_number(name, value, at_least)
 
     def _check_together(self) -> None:
         if not isinstance(self.prepend_bos, bool):
             raise InvalidRequestError(f"prepend_bos is {self.prepend_bos!r}. Give True or False.")
+        checked_type("text_field", self.text_field, str)
         if self.new_tokens < 1:
             raise InvalidRequestError("context_length is 1. With prepend_bos a sequence needs 2 tokens or more.")
         if self.seed > _LARGEST_SEED:
@@ -208,22 +205,6 @@ def described_settings(names: Iterable[str]) -> str:
         entry = f"{name}: {meaning[0].lower()}{meaning[1:]} {default}."
         entries.append(textwrap.fill(entry, 116, initial_indent=" " * 8, subsequent_indent=" " * 12))
     return "\n".join(entries)
-
-
-def _layers(given: Any) -> tuple[int, ...] | None:
-    """The layers as a tuple of plain ints: of one whole number, or of several in any iterable."""
-    if given is None:
-        return None
-    single = whole_number(given)
-    if single is None and (isinstance(given, str) or not isinstance(given, Iterable)):
-        raise InvalidRequestError(f"layers is {given!r}. Give whole numbers, or None for all layers.")
-    layers = [whole_number(layer) for layer in given] if single is None else [single]
-    if not layers:
-        raise InvalidRequestError("layers is empty. Name at least one layer, or use None for all.")
-    plain = tuple(layer for layer in layers if layer is not None)
-    if len(plain) < len(layers) or len(set(plain)) < len(plain):
-        raise InvalidRequestError(f"layers is {given!r}. Give each layer once, as a whole number.")
-    return plain
 
 
 _ATTRIBUTES = described_settings(each.name for each in fields(CollateSettings))

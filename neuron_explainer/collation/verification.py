@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from neuron_explainer.activations.derived_scalars.config import DstConfig
+from neuron_explainer.activations.derived_scalars.engine.requests import ConfigOrModel, as_config
 from neuron_explainer.activations.packed.dataset import PackedDataset, is_packed_dataset
 from neuron_explainer.activations.packed.layer_file import PackedLayerFile, PackedLayerReader
 from neuron_explainer.activations.packed.layout import DatasetInfo, layer_file_name
@@ -20,7 +20,7 @@ from neuron_explainer.collation.runs.scalar_source import ScalarSource
 from neuron_explainer.collation.settings import DEFAULT_VERIFIED_RECORDS, CollateSettings
 from neuron_explainer.errors import InvalidRequestError, MissingFileError
 from neuron_explainer.models.model_context import ModelContext
-from neuron_explainer.vocabulary.checks import whole_number
+from neuron_explainer.vocabulary.checks import checked_number
 from neuron_explainer.vocabulary.parsing import derived_scalar_type_of
 
 
@@ -70,7 +70,7 @@ def verify(
     n: SupportsIndex = DEFAULT_VERIFIED_RECORDS,
     *,
     model: Any = None,
-    config: DstConfig | None = None,
+    config: ConfigOrModel | None = None,
     loss: Any = None,
     seed: SupportsIndex = 0,
 ) -> Verification:
@@ -89,18 +89,14 @@ def verify(
     Raises:
         MissingFileError: the folder has no packed dataset.
         MalformedDatasetError: the dataset is damaged.
-        InvalidRequestError: `n` or `seed` is not a whole number, or the model is not the dataset's: its tokenizer or
-            its number of components differs.
+        InvalidRequestError: `n` or `seed` is not a whole number or is too small, or the model is not the dataset's: its
+            tokenizer or its number of components differs.
     """
-    n_records, drawn_with = whole_number(n), whole_number(seed)
-    if n_records is None or n_records < 1:
-        raise InvalidRequestError(f"n is {n!r}. Give a whole number, 1 or more.")
-    if drawn_with is None:
-        raise InvalidRequestError(f"seed is {seed!r}. Give a whole number.")
+    n_records, drawn_with = checked_number("n", n), checked_number("seed", seed, 0)
     if not is_packed_dataset(path):
         raise MissingFileError(
             os.fspath(path),
-            "dataset.json not found. Only packed datasets can be verified: JSON files do not keep whole sequences",
+            "dataset.json not found; only packed datasets can be verified, as JSON files do not keep whole sequences",
         )
     dataset = PackedDataset.open(path)
     info = dataset.info
@@ -111,10 +107,11 @@ def verify(
     for number in drawn:
         by_layer.setdefault(info.layer_indices[number // info.n_components], []).append(number % info.n_components)
     dst = derived_scalar_type_of(info.derived_scalar_type)
+    own_config = None if config is None else as_config(config)
     comparisons: list[_Comparison] = []
     for layer, components in by_layer.items():
         stored = PackedLayerFile(Path(path) / layer_file_name(layer), layer, info, dataset.token_strings)
-        source = ScalarSource(model_context, dst, [layer], config, loss)
+        source = ScalarSource(model_context, dst, [layer], own_config, loss)
         comparisons += _compared(stored, components, source)
     worst = max(comparisons, key=lambda comparison: comparison.difference, default=None)
     return Verification(

@@ -5,12 +5,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, SupportsIndex
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from neuron_explainer.errors import InvalidRequestError
 from neuron_explainer.models.devices import as_device
 from neuron_explainer.models.inference_engine_type_registry import InferenceEngineType
+from neuron_explainer.models.layers.token_checks import TokenIds, as_token_ids
 from neuron_explainer.models.tokenizers.tokenizer import ModelTokenizer
 from neuron_explainer.models.transformer import Transformer
 from neuron_explainer.models.transformer_config import TransformerConfig
@@ -21,8 +22,6 @@ from neuron_explainer.vocabulary.weights import WeightLocationType
 
 if TYPE_CHECKING:
     from neuron_explainer.models.model_context import StandardModelContext
-
-TokenIds = Sequence[SupportsIndex] | Int[Tensor, "tokens"]
 
 
 class ModelContext(ABC):
@@ -159,14 +158,18 @@ class ModelContext(ABC):
         return weight if device is None else weight.to(as_device(device))
 
     def encode(self, text: str, *, add_special_tokens: bool = True) -> list[int]:
-        """The token ids of a text; see `ModelTokenizer.encode`."""
+        """The token ids of a text; see `ModelTokenizer.encode`.
+
+        Raises:
+            InvalidRequestError: it is not a text.
+        """
         return self.tokenizer.encode(text, add_special_tokens=add_special_tokens)
 
     def decode(self, token_ids: TokenIds) -> str:
         """The text of a sequence of tokens.
 
         Raises:
-            InvalidRequestError: an id is outside of the vocabulary.
+            InvalidRequestError: it is not a sequence of whole numbers, or an id is outside of the vocabulary.
         """
         return self.tokenizer.decode(self._checked(token_ids))
 
@@ -179,7 +182,7 @@ class ModelContext(ABC):
         [' upon', ' a', ' time']
 
         Raises:
-            InvalidRequestError: an id is outside of the vocabulary.
+            InvalidRequestError: it is not a sequence of whole numbers, or an id is outside of the vocabulary.
         """
         return self.tokenizer.decode_token_list(self._checked(token_ids))
 
@@ -196,12 +199,18 @@ class ModelContext(ABC):
         return self.tokenizer.encode_token_str(text)
 
     def encode_token_str_list(self, texts: Sequence[str]) -> list[int]:
-        """The ids of texts that are exactly one token each."""
+        """The ids of texts that are exactly one token each.
+
+        Raises:
+            NotOneTokenError: a text is not one token.
+            InvalidRequestError: one text was given instead of a list.
+        """
+        if isinstance(texts, str):
+            raise InvalidRequestError(f"texts is the text {texts!r:.80}. Give a list of texts: [{texts!r:.80}].")
         return [self.encode_token_str(text) for text in texts]
 
     def _checked(self, token_ids: TokenIds) -> list[int]:
-        ids = token_ids.tolist() if isinstance(token_ids, Tensor) else token_ids
-        return [checked_token_id(token_id, self.vocab_size, self.model_name) for token_id in ids]
+        return [checked_token_id(number, self.vocab_size, self.model_name) for number in as_token_ids(token_ids)]
 
     @property
     @abstractmethod

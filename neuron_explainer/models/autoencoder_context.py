@@ -4,7 +4,7 @@ import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import SupportsIndex
+from typing import SupportsIndex, TypeVar
 
 import torch
 
@@ -15,7 +15,7 @@ from neuron_explainer.models.autoencoders.load_autoencoder import load_autoencod
 from neuron_explainer.models.autoencoders.origin import NODE_TYPE_BY_DST, ModelSizes, check_origin, same_base_model
 from neuron_explainer.models.devices import as_device, as_dtype
 from neuron_explainer.storage.locations import without_secrets
-from neuron_explainer.vocabulary.checks import whole_number
+from neuron_explainer.vocabulary.checks import checked_type, whole_number
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 from neuron_explainer.vocabulary.nodes import NodeType
 from neuron_explainer.vocabulary.parsing import derived_scalar_type_of, member_of
@@ -24,6 +24,7 @@ DEAD_AFTER_STEPS = 10_000_000 // 131_072
 """A latent is dead if it was not active for 10 million training tokens, at 131,072 tokens per step."""
 
 PathLike = str | os.PathLike[str]
+ValueT = TypeVar("ValueT")
 
 
 @dataclass(frozen=True, init=False)
@@ -58,7 +59,7 @@ class AutoencoderConfig:
         Raises:
             UnknownNameError: `dst` is not a derived scalar type.
             AutoencoderMismatchError: autoencoders of `dst` are not supported.
-            MisconfiguredError: a key is not a layer.
+            MisconfiguredError: a key is not a layer, or a value is not a path or address.
         """
         known_dst = derived_scalar_type_of(dst)
         if known_dst not in NODE_TYPE_BY_DST:
@@ -66,20 +67,36 @@ class AutoencoderConfig:
                 f"Autoencoders of {known_dst.name} are not supported. Choose one of: "
                 f"{', '.join(supported.name for supported in NODE_TYPE_BY_DST)}."
             )
-        paths: dict[int, PathLike] = {}
-        for layer_index, path in (autoencoder_path_by_layer_index or {}).items():
-            number = whole_number(layer_index)
-            if number is None or number < 0:
-                raise MisconfiguredError(f"{layer_index!r} is not a layer. Give autoencoders by whole numbers from 0.")
-            paths[number] = path
+        paths = _by_layer("autoencoder_path_by_layer_index", autoencoder_path_by_layer_index or {}, (str, os.PathLike))
         object.__setattr__(self, "dst", known_dst)
-        object.__setattr__(self, "autoencoder_path_by_layer_index", dict(sorted(paths.items())))
+        object.__setattr__(self, "autoencoder_path_by_layer_index", paths)
         object.__setattr__(self, "base_model_name", base_model_name)
         object.__setattr__(self, "name", name)
 
     def __hash__(self) -> int:
         paths = tuple((layer, os.fspath(path)) for layer, path in self.autoencoder_path_by_layer_index.items())
         return hash((self.dst, paths, self.base_model_name, self.name))
+
+
+def _by_layer(name: str, given: Mapping[int, ValueT], kinds: tuple[type, ...]) -> dict[int, ValueT]:
+    """A mapping from layers with plain ints as keys, ascending.
+
+    Raises:
+        MisconfiguredError: it is not a mapping, a key is not a layer, or a value is not of one of the types.
+    """
+    if not isinstance(given, Mapping):
+        raise MisconfiguredError(f"{name} is {given!r:.80}. Give a mapping from layers.")
+    by_layer: dict[int, ValueT] = {}
+    for layer_index, value in given.items():
+        number = whole_number(layer_index)
+        if number is None or number < 0:
+            raise MisconfiguredError(f"{layer_index!r} is not a layer. Give autoencoders by whole numbers from 0.")
+        if not isinstance(value, kinds):
+            raise MisconfiguredError(
+                f"{name} holds {value!r:.80} for layer {number}. Give: {' or '.join(kind.__name__ for kind in kinds)}."
+            )
+        by_layer[number] = value
+    return dict(sorted(by_layer.items()))
 
 
 class AutoencoderContext:
@@ -105,7 +122,9 @@ class AutoencoderContext:
         dead_after: int = DEAD_AFTER_STEPS,
         dtype: torch.dtype | str | None = None,
     ) -> None:
-        self.autoencoder_config = autoencoder_config
+        self.autoencoder_config = checked_type(
+            "autoencoder_config", autoencoder_config, AutoencoderConfig, MisconfiguredError
+        )
         self.device = as_device(device)
         self.omit_dead_latents = omit_dead_latents
         self.dead_after = dead_after
@@ -125,19 +144,20 @@ class AutoencoderContext:
         """A context of autoencoders that are in memory already; they stay on their device unless one is given.
 
         Raises:
-            MisconfiguredError: no autoencoder was given, or they are on several devices and `device` is None.
+            MisconfiguredError: no autoencoder was given, a key is not a layer, or they are on several devices and
+                `device` is None.
         """
-        devices = {autoencoder.device for autoencoder in autoencoder_by_layer_index.values()}
+        by_layer = _by_layer("autoencoder_by_layer_index", autoencoder_by_layer_index, (Autoencoder,))
+        devices = {autoencoder.device for autoencoder in by_layer.values()}
         if not devices or (device is None and len(devices) > 1):
             raise MisconfiguredError(
                 "A context needs at least one autoencoder, and all on one device; these are on "
                 f"{sorted(map(str, devices))}. Pass `device=`."
             )
         context = cls(AutoencoderConfig(dst, {}, base_model_name, name), devices.pop() if device is None else device)
-        context._layer_indices = tuple(sorted(autoencoder_by_layer_index))
+        context._layer_indices = tuple(by_layer)
         context._autoencoder_by_layer_index = {
-            layer_index: autoencoder.to(context.device)
-            for layer_index, autoencoder in autoencoder_by_layer_index.items()
+            layer_index: autoencoder.to(context.device) for layer_index, autoencoder in by_layer.items()
         }
         return context
 
@@ -256,22 +276,36 @@ class MultiAutoencoderContext:
     autoencoder_context_by_node_type: Mapping[NodeType, AutoencoderContext]
 
     def __post_init__(self) -> None:
-        if not self.autoencoder_context_by_node_type:
+        given = self.autoencoder_context_by_node_type
+        if not isinstance(given, Mapping):
+            raise MisconfiguredError(
+                f"{given!r:.80} is not a mapping from node types. Use from_context_list for a list of contexts."
+            )
+        if not given:
             raise MisconfiguredError("A MultiAutoencoderContext needs at least one AutoencoderContext.")
-        for node_type, context in self.autoencoder_context_by_node_type.items():
-            if context.autoencoder_node_type is not member_of(NodeType, node_type, "node type"):
+        by_member: dict[NodeType, AutoencoderContext] = {}
+        for node_type, context in given.items():
+            checked_type(f"The context given for {node_type}", context, AutoencoderContext, MisconfiguredError)
+            member = member_of(NodeType, node_type, "node type")
+            if context.autoencoder_node_type is not member:
                 raise MisconfiguredError(
                     f"The context given for {node_type} has latents of type {context.autoencoder_node_type} "
                     f"({context!r})."
                 )
+            by_member[member] = context
+        object.__setattr__(self, "autoencoder_context_by_node_type", by_member)
 
     @classmethod
     def from_context_list(cls, autoencoder_contexts: Sequence[AutoencoderContext]) -> "MultiAutoencoderContext":
         """The contexts, each under the node type of its latents.
 
         Raises:
-            MisconfiguredError: two contexts have the same node type.
+            MisconfiguredError: two contexts have the same node type, or one is not an AutoencoderContext.
         """
+        if not isinstance(autoencoder_contexts, Sequence):
+            raise MisconfiguredError(f"{autoencoder_contexts!r:.80} is not a list of contexts.")
+        for context in autoencoder_contexts:
+            checked_type("each autoencoder context", context, AutoencoderContext, MisconfiguredError)
         by_node_type = {context.autoencoder_node_type: context for context in autoencoder_contexts}
         if len(by_node_type) != len(autoencoder_contexts):
             kinds = [context.autoencoder_node_type.value for context in autoencoder_contexts]

@@ -14,14 +14,16 @@ from neuron_explainer.errors import (
     TokenizerError,
     TokenizerMismatchError,
 )
-from neuron_explainer.models.abstract_model_context import ModelContext, TokenIds
+from neuron_explainer.models.abstract_model_context import ModelContext
 from neuron_explainer.models.devices import get_default_device
 from neuron_explainer.models.generation.sampling import Sampling
 from neuron_explainer.models.generation.text_generation import stream_text
+from neuron_explainer.models.layers.token_checks import TokenIds, as_token_ids
 from neuron_explainer.models.tokenizers.tokenizer import ModelTokenizer
 from neuron_explainer.models.transformer import Transformer
 from neuron_explainer.models.transformer_config import TransformerConfig
 from neuron_explainer.models.weights_by_place import weight_at
+from neuron_explainer.vocabulary.checks import checked_type
 from neuron_explainer.vocabulary.weights import WeightLocationType
 
 __all__ = ["ModelContext", "StandardModelContext", "get_default_device"]
@@ -53,21 +55,24 @@ class StandardModelContext(ModelContext):
             end_token_ids: the tokens that end a text.
 
         Raises:
-            MisconfiguredError: neither a transformer nor config, device and create were given.
+            MisconfiguredError: neither a transformer nor config, device and create were given, or one is of another
+                type.
             TokenizerMismatchError: the tokenizer's vocabulary is not the model's.
         """
         if transformer is not None:
+            checked_type("transformer", transformer, Transformer, MisconfiguredError)
             config, device = transformer.config, transformer.device
         if config is None or device is None or (transformer is None and create is None):
             raise MisconfiguredError("A model context needs a transformer, or config, device and create.")
         super().__init__(model_name, device, config)
         if tokenizer is not None:
+            checked_type("tokenizer", tokenizer, ModelTokenizer, MisconfiguredError)
             check_vocabulary(tokenizer, config.vocab_size, model_name)
         self._tokenizer = tokenizer
         self._transformer = transformer
         self._create = create
         self._creating = threading.Lock()  # widgets and workers may ask from several threads
-        self.end_token_ids = tuple(int(token_id) for token_id in end_token_ids)
+        self.end_token_ids = tuple(as_token_ids(end_token_ids))
 
     def __repr__(self) -> str:
         return (
@@ -115,7 +120,7 @@ class StandardModelContext(ModelContext):
         """The token ids of a text as the model takes them: a batch of one, on the model's device."""
         return torch.tensor([self.encode(text)], device=self.device)
 
-    def generate(self, prompt: str, *, max_new_tokens: int = 20, sampling: Sampling | None = None) -> str:
+    def generate(self, prompt: str, *, max_new_tokens: SupportsIndex = 20, sampling: Sampling | None = None) -> str:
         """Generate a continuation of a prompt. Active interventions take part.
 
         Example:
@@ -131,11 +136,14 @@ class StandardModelContext(ModelContext):
 
         Raises:
             PromptError: the prompt is empty, or too long for that many new tokens.
-            InvalidRequestError: `max_new_tokens` is not a whole number above 0.
+            InvalidRequestError: `max_new_tokens` is not a whole number above 0, `prompt` is not a text, or `sampling`
+                is not a Sampling.
         """
         return "".join(self.stream(prompt, max_new_tokens=max_new_tokens, sampling=sampling))
 
-    def stream(self, prompt: str, *, max_new_tokens: int = 20, sampling: Sampling | None = None) -> Iterator[str]:
+    def stream(
+        self, prompt: str, *, max_new_tokens: SupportsIndex = 20, sampling: Sampling | None = None
+    ) -> Iterator[str]:
         """As `generate`, but piece by piece while the model runs; a piece is one or more whole characters."""
         return stream_text(
             self.get_or_create_model(),

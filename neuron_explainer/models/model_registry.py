@@ -1,10 +1,12 @@
 """The models that have a name. Nothing here imports torch or uses the network."""
 
 import importlib.util
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from neuron_explainer.errors import InvalidRequestError, UnknownNameError
+from neuron_explainer.vocabulary.checks import checked_type
 
 EMBEDDED_FOLDER = Path(__file__).parent.parent / "data" / "tiny"
 
@@ -23,7 +25,7 @@ class RegisteredModel:
 
     name: str
     description: str
-    path: Path | None = None
+    path: str | os.PathLike[str] | None = None
     package: str | None = None
     hub_id: str | None = None
 
@@ -33,8 +35,8 @@ class RegisteredModel:
         Raises:
             InvalidRequestError: the model is not on this machine and has no hub id.
         """
-        if self.path is not None and self.path.exists():
-            return str(self.path)
+        if self.path is not None and Path(self.path).expanduser().exists():
+            return os.fspath(self.path)
         if self.package is not None and (file := gguf_file_of_package(self.package)) is not None:
             return str(file)
         if self.hub_id is not None:
@@ -63,6 +65,7 @@ MODEL_REGISTRY: dict[str, RegisteredModel] = {
     for model in (
         RegisteredModel(name="tiny", description="a small model that comes with this library", path=EMBEDDED_FOLDER),
         _gpt2("small", "gpt2", "124 million parameters"),
+        RegisteredModel(name="gpt2", description="GPT-2 small, by its name on the hub", hub_id="openai-community/gpt2"),
         _gpt2("medium", "gpt2-medium", "355 million parameters"),
         _gpt2("large", "gpt2-large", "774 million parameters"),
         _gpt2("xl", "gpt2-xl", "1.5 billion parameters"),
@@ -85,8 +88,9 @@ def register_model(model: RegisteredModel, *, replace: bool = False) -> None:
 
     Raises:
         InvalidRequestError: the name is taken and `replace` is not set, the name looks like a hub id or a path, or the
-            model has no path, package or hub id.
+            model has no path, package or hub id; or `model` is not a RegisteredModel.
     """
+    checked_type("model", model, RegisteredModel)
     if not model.name or "/" in model.name or "\\" in model.name:
         raise InvalidRequestError(f"{model.name!r} looks like a hub id or a path. Choose a name without a slash.")
     if model.path is None and model.package is None and model.hub_id is None:

@@ -2,18 +2,19 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any, cast
+from typing import Any, SupportsIndex, cast
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from neuron_explainer.errors import InvalidRequestError
+from neuron_explainer.models.devices import as_device, as_dtype
 from neuron_explainer.models.families.fill_parameters import fill_parameters
 from neuron_explainer.models.families.registry import family_of
 from neuron_explainer.models.hooks.intervention import Intervention
 from neuron_explainer.models.hooks.recording import Recording
-from neuron_explainer.models.hooks.taps import Hooks, Layers, PlaceRequest, TapPlan, at_place, resolve_places
+from neuron_explainer.models.hooks.taps import Hooks, PlaceRequest, TapPlan, at_place, resolve_places
 from neuron_explainer.models.layers.block import Block
 from neuron_explainer.models.layers.key_value_cache import KeyValueCache
 from neuron_explainer.models.layers.logit_positions import LogitsAt, at_positions
@@ -23,6 +24,7 @@ from neuron_explainer.models.layers.span import Span
 from neuron_explainer.models.layers.token_checks import check_tokens, lengths_of_prompts
 from neuron_explainer.models.layers.unfilled import fill, unfilled
 from neuron_explainer.models.transformer_config import TransformerConfig
+from neuron_explainer.vocabulary.checks import LayersGiven, checked_number, checked_type
 from neuron_explainer.vocabulary.nodes import PassType
 from neuron_explainer.vocabulary.parsing import member_of
 from neuron_explainer.vocabulary.places import ActivationLocationType
@@ -53,7 +55,7 @@ class Transformer(nn.Module):
 
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__()
-        self.config = config
+        self.config = checked_type("config", config, TransformerConfig)
         rotary = None if config.rotary is None else RotaryEmbedding(config.rotary)
         self.embedding = unfilled(config.vocab_size, config.d_model)
         self.position_embedding = (
@@ -73,7 +75,7 @@ class Transformer(nn.Module):
         tensors: Mapping[str, Tensor],
         *,
         device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
+        dtype: torch.dtype | str | None = None,
     ) -> "Transformer":
         """A model with a Hugging Face config and tensors. Their memory is shared unless they are moved or cast.
 
@@ -92,7 +94,8 @@ class Transformer(nn.Module):
         """
         family = family_of(hf_config)
         model = cls(family.config(hf_config))
-        fill_parameters(model, family, model.config, tensors, device=device, dtype=dtype)
+        to_device, to_dtype = None if device is None else as_device(device), None if dtype is None else as_dtype(dtype)
+        fill_parameters(model, family, model.config, tensors, device=to_device, dtype=to_dtype)
         return model
 
     @classmethod
@@ -100,18 +103,24 @@ class Transformer(nn.Module):
         cls,
         config: TransformerConfig,
         *,
-        seed: int = 0,
+        seed: SupportsIndex = 0,
         device: torch.device | str | None = None,
-        dtype: torch.dtype = torch.float32,
+        dtype: torch.dtype | str = torch.float32,
     ) -> "Transformer":
-        """A model with small random weights: standard deviation 0.02, gains near their neutral value."""
+        """A model with small random weights: standard deviation 0.02, gains near their neutral value.
+
+        Raises:
+            InvalidRequestError: `config`, `seed` or `device` is invalid.
+            UnknownNameError: models do not run in this dtype.
+        """
         model = cls(config)
-        generator = torch.Generator().manual_seed(seed)
+        generator = torch.Generator().manual_seed(checked_number("seed", seed, 0))
+        to_device, to_dtype = None if device is None else as_device(device), as_dtype(dtype)
         for name, parameter in list(model.named_parameters()):
             numbers = torch.randn(parameter.shape, generator=generator) * 0.02
             if name.endswith("gain"):
                 numbers += 1.0 if "_norm.gain" in name and not config.norm_gain_offset else 0.0
-            fill(model, name, numbers.to(device=device, dtype=dtype))
+            fill(model, name, numbers.to(device=to_device, dtype=to_dtype))
         return model
 
     @property
@@ -155,8 +164,10 @@ class Transformer(nn.Module):
         Raises:
             PromptError: there are no tokens or too many, ids are outside of the vocabulary, or padding does not come
                 last.
-            InvalidRequestError: gradients are recorded and a cache is given, or `logits_at` is invalid.
+            InvalidRequestError: gradients are recorded and a cache is given, or `logits_at` or `cache` is invalid.
         """
+        if cache is not None:
+            checked_type("cache", cache, KeyValueCache)
         n_earlier = max(cache.lengths, default=0) if cache is not None else 0
         check_tokens(tokens, n_earlier, self.config.vocab_size, self.config.max_context_length)
         counts = None if attention_mask is None else lengths_of_prompts(attention_mask, tokens.shape)
@@ -206,7 +217,7 @@ class Transformer(nn.Module):
     def intervene(
         self,
         place: ActivationLocationType | str,
-        layer: Layers,
+        layer: LayersGiven,
         fn: Callable[[Tensor], Tensor],
         *,
         pass_type: PassType | str = PassType.FORWARD,
@@ -233,8 +244,8 @@ class Transformer(nn.Module):
 
         Raises:
             UnknownNameError: the place or the pass type is unknown.
-            InvalidRequestError: the model does not have a layer, a layer is given for a place without layers, or
-                `after_recording` is set with BACKWARD.
+            InvalidRequestError: the model does not have a layer, a layer is given for a place without layers, `fn` is
+                not a function, or `after_recording` is set with BACKWARD.
             InterventionNeverFiredError: when the context ends, if the intervention was never applied.
         """
         direction = member_of(PassType, pass_type, "pass type")
@@ -242,6 +253,8 @@ class Transformer(nn.Module):
             raise InvalidRequestError(
                 "A BACKWARD intervention always changes what is recorded. Leave after_recording out."
             )
+        if not callable(fn):
+            raise InvalidRequestError(f"fn is {fn!r:.80}. Give a function of the tensor.")
         places = resolve_places([(place, layer)], self.config.n_layers)
         return _intervention_context(self._hooks, Intervention(places, fn, direction, after_recording))
 

@@ -10,34 +10,46 @@ from neuron_explainer.errors import UnsupportedLocationError
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):")
 
 
+def path_text(location: object) -> str:
+    """A location as text.
+
+    Raises:
+        UnsupportedLocationError: it is neither a text nor a path object.
+    """
+    text = os.fspath(location) if isinstance(location, str | os.PathLike) else None
+    if not isinstance(text, str):
+        raise UnsupportedLocationError(f"{location!r:.80} is not a location. Give an http(s) address or a local path.")
+    return text
+
+
 def is_url(location: str | os.PathLike[str]) -> bool:
     """Whether a location is an http(s) address; otherwise it is a local path.
 
     Raises:
-        UnsupportedLocationError: it is an address of another kind, such as file://, s3:// or az://, or is malformed.
+        UnsupportedLocationError: it is an address of another kind, such as file://, s3:// or az://, or is malformed;
+            or it is neither a text nor a path object.
 
     >>> is_url("https://host/data"), is_url("data/mine")
     (True, False)
     """
-    scheme = _SCHEME.match(location) if isinstance(location, str) else None
+    text = path_text(location)
+    scheme = _SCHEME.match(text) if isinstance(location, str) else None
     if scheme is None:
         return False
     if scheme[1].lower() not in ("http", "https"):
         raise UnsupportedLocationError(
-            f"{without_secrets(str(location))!r} cannot be read: {scheme[1]}: addresses are unsupported. "
+            f"{without_secrets(text)!r} cannot be read: {scheme[1]}: addresses are unsupported. "
             "Give an http:// or https:// address, or a local path (with ./ before a name that contains a colon)."
         )
     try:
-        str(location).encode()
-        host = urlsplit(str(location)).netloc
+        text.encode()
+        host = urlsplit(text).netloc
     except ValueError as error:
         problem = getattr(error, "reason", error)  # a UnicodeEncodeError's message begins with the codec
-        raise UnsupportedLocationError(
-            f"{without_secrets(str(location))!r} is a malformed address: {problem}."
-        ) from None
+        raise UnsupportedLocationError(f"{without_secrets(text)!r} is a malformed address: {problem}.") from None
     if not host:
         raise UnsupportedLocationError(
-            f"{without_secrets(str(location))!r} lacks a host: give an address like https://host/path."
+            f"{without_secrets(text)!r} lacks a host: give an address like https://host/path."
         )
     return True
 
@@ -61,7 +73,7 @@ def without_secrets(location: str | os.PathLike[str]) -> str:
     >>> without_secrets("https://user:password@host/data?key=1")
     'https://host/data'
     """
-    text = os.fspath(location)
+    text = path_text(location)
     if "://" not in text:
         return text
     try:

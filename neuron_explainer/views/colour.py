@@ -11,6 +11,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 
+from neuron_explainer.errors import InvalidRequestError
+from neuron_explainer.vocabulary.checks import finite_number
+
 N_LEVELS = 32
 """The number of steps from zero to the deepest colour, on each side."""
 
@@ -27,6 +30,9 @@ class ColourScale:
     The scale is symmetric: its deepest colours are at -`limit` and `limit`, the larger magnitude of `low` and `high`.
     Zero is white.
 
+    Raises:
+        InvalidRequestError: an end is not a finite number.
+
     >>> ColourScale(low=-1.0, high=4.0).background(4.0)
     '#cb6800'
     """
@@ -34,11 +40,22 @@ class ColourScale:
     low: float
     high: float
 
+    def __post_init__(self) -> None:
+        for name in ("low", "high"):
+            number = finite_number(getattr(self, name))
+            if number is None:
+                raise InvalidRequestError(f"ColourScale: {name} is {getattr(self, name)!r:.80}. Give a finite number.")
+            object.__setattr__(self, name, number)
+
     @classmethod
     def of(cls, values: Iterable[float]) -> "ColourScale":
-        """The scale that covers these values and zero. Infinite values and NaN are ignored."""
+        """The scale that covers these values and zero. Infinite values and NaN are ignored.
+
+        Raises:
+            InvalidRequestError: they are not numbers.
+        """
         low = high = 0.0
-        for value in values:
+        for value in as_floats(values):
             if math.isfinite(value):
                 low, high = min(low, value), max(high, value)
         return cls(low, high)
@@ -65,6 +82,23 @@ class ColourScale:
             return ""
         text = text_colour(background)
         return f"background-color:{background}" + (f";color:{text}" if text != "#000000" else "")
+
+
+def as_floats(values: Iterable[float]) -> list[float]:
+    """Numbers of Python, NumPy or torch as plain floats.
+
+    Raises:
+        InvalidRequestError: they are not numbers.
+
+    >>> as_floats([1, float("inf")])
+    [1.0, inf]
+    """
+    if not isinstance(values, str):
+        try:
+            return [float(value) for value in values]
+        except (TypeError, ValueError):
+            pass
+    raise InvalidRequestError(f"Values must be numbers, not {values!r:.80}.")
 
 
 @lru_cache(maxsize=2 * N_LEVELS + 1)

@@ -1,13 +1,15 @@
 """Text with a value for each token, the values as colours."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import SupportsIndex
 
 from neuron_explainer.errors import InvalidRequestError
-from neuron_explainer.views.colour import ColourScale, background_of_level
+from neuron_explainer.views.colour import ColourScale, as_floats, background_of_level
 from neuron_explainer.views.document import MONO, MUTED, card
 from neuron_explainer.views.token_text import counted, escaped, token_html, token_label
+from neuron_explainer.vocabulary.checks import checked_number, checked_type
 
 DEFAULT_WIDTH = 64
 """The default number of tokens that a view shows of a long text."""
@@ -30,18 +32,17 @@ class Excerpt:
         return range(self.start, self.stop)
 
 
-def excerpt_around(peak: int, n_tokens: int, width: int | None) -> Excerpt:
+def excerpt_around(peak: int, n_tokens: int, width: SupportsIndex | None) -> Excerpt:
     """The excerpt of at most `width` tokens with `peak` in its middle, or as near to it as the text's ends allow.
 
     Raises:
-        InvalidRequestError: `width` is below 1.
+        InvalidRequestError: `width` is not a whole number above 0.
     """
-    if width is None or width >= n_tokens:
+    n_shown = n_tokens if width is None else checked_number("width", width)
+    if n_shown >= n_tokens:
         return Excerpt(0, n_tokens, n_tokens)
-    if width < 1:
-        raise InvalidRequestError(f"width must be at least 1, not {width}. Use None for all tokens.")
-    start = max(0, min(peak - width // 2, n_tokens - width))
-    return Excerpt(start, start + width, n_tokens)
+    start = max(0, min(peak - n_shown // 2, n_tokens - n_shown))
+    return Excerpt(start, start + n_shown, n_tokens)
 
 
 def peak_of(values: Sequence[float]) -> int:
@@ -66,7 +67,7 @@ def token_heatmap(
     values: Sequence[float],
     *,
     scale: ColourScale | None = None,
-    width: int | None = DEFAULT_WIDTH,
+    width: SupportsIndex | None = DEFAULT_WIDTH,
     title: str | None = None,
 ) -> str:
     """A text whose tokens are coloured by value, as self-contained static HTML.
@@ -85,24 +86,31 @@ def token_heatmap(
         HTML; show it in a notebook with `IPython.display.HTML`.
 
     Raises:
-        InvalidRequestError: the numbers of values and tokens differ, or `width` is below 1.
+        InvalidRequestError: the numbers of values and tokens differ, a token is not a text or a value not a number,
+            `scale` is not a ColourScale, or `width` is not a whole number above 0.
 
     >>> import neuron_explainer as ne
     >>> html = ne.token_heatmap(["Hello", " world"], [0.0, 2.5], title="A neuron")
     """
-    scale = scale if scale is not None else ColourScale.of(values)
+    if not isinstance(tokens, Iterable):
+        raise InvalidRequestError(f"tokens is {tokens!r:.80}. Give a list of texts.")
+    texts = [checked_type("each token", token, str) for token in tokens]
+    numbers = as_floats(values)
+    scale = ColourScale.of(numbers) if scale is None else checked_type("scale", scale, ColourScale)
     heading = f"<div><b>{escaped(title)}</b></div>" if title else ""
-    return card(heading + legend(scale) + heatmap_text(tokens, values, scale, width))
+    return card(heading + legend(scale) + heatmap_text(texts, numbers, scale, width))
 
 
-def heatmap_text(tokens: Sequence[str], values: Sequence[float], scale: ColourScale, width: int | None) -> str:
+def heatmap_text(
+    tokens: Sequence[str], values: Sequence[float], scale: ColourScale, width: SupportsIndex | None
+) -> str:
     """The text of `token_heatmap` alone, without the card.
 
     Raises:
         InvalidRequestError: the numbers of values and tokens differ, or `width` is below 1.
     """
     if len(tokens) != len(values):
-        raise InvalidRequestError(f"A heatmap needs one value per token: {len(tokens)} tokens, {len(values)} values.")
+        raise InvalidRequestError(f"A heatmap needs one value per token; tokens: {len(tokens)}, values: {len(values)}.")
     peak = peak_of(values)
     excerpt = excerpt_around(peak, len(tokens), width)
     parts = []

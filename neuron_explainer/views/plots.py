@@ -17,6 +17,7 @@ from neuron_explainer.views.snapshot_figure import SnapshotFigure
 from neuron_explainer.views.statistics import histogram_bars, histogram_of
 from neuron_explainer.views.token_pairs import pair_view
 from neuron_explainer.views.token_text import escaped, token_label
+from neuron_explainer.vocabulary.checks import checked_type
 
 _TEMPLATE = "plotly_white"
 _LINE = {"color": MUTED, "width": 1}
@@ -28,12 +29,12 @@ def plot_histogram(record: NeuronRecord) -> go.Figure:
     A record without a histogram is counted over its random examples; the axis title says which.
 
     Raises:
-        InvalidRequestError: the record has neither a histogram nor random examples.
+        InvalidRequestError: the record has neither a histogram nor random examples, or is not a NeuronRecord.
 
     >>> import neuron_explainer as ne
     >>> figure = ne.plot_histogram(ne.load_neuron("tiny", 2, 5))
     """
-    shown = histogram_of(record)
+    shown = histogram_of(checked_type("record", record, NeuronRecord))
     if shown is None:
         raise InvalidRequestError(f"{record!r} has no histogram, and no random examples to make one from.")
     edges = np.asarray(shown.histogram.edges)
@@ -69,13 +70,13 @@ def plot_example(example: ActivationRecord) -> go.Figure:
     """A plotly figure of one example: a bar per token, or the matrix (attended from, attended to) of token pairs.
 
     Raises:
-        InvalidRequestError: the example has no tokens.
+        InvalidRequestError: the example has no tokens, or is not an ActivationRecord.
 
     >>> import neuron_explainer as ne
     >>> record = ne.load_neuron("tiny", 2, 5)
     >>> figure = ne.plot_example(record.most_positive_activation_records[0])
     """
-    if not example.tokens:
+    if not checked_type("example", example, ActivationRecord).tokens:
         raise InvalidRequestError("The example has no tokens, so there is nothing to plot.")
     labels = [escaped(token_label(token)) for token in example.tokens]  # plotly reads its labels as HTML
     positions = list(range(len(labels)))

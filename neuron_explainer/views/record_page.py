@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import SupportsIndex
 
 from neuron_explainer.activations.records import ActivationRecord, NeuronRecord
-from neuron_explainer.errors import InvalidRequestError
 from neuron_explainer.views.colour import ColourScale
 from neuron_explainer.views.component_kinds import component_kind
 from neuron_explainer.views.document import LINE, MUTED, card, html_document
@@ -12,6 +12,7 @@ from neuron_explainer.views.heatmap import DEFAULT_WIDTH, format_value, heatmap_
 from neuron_explainer.views.statistics import histogram_bars, statistics_strip
 from neuron_explainer.views.token_pairs import HOW_TO_READ_BARS, MATRIX_WIDTH, pair_matrix, pair_text
 from neuron_explainer.views.token_text import counted, escaped
+from neuron_explainer.vocabulary.checks import checked_number, checked_type
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 from neuron_explainer.vocabulary.parsing import derived_scalar_type_of
 
@@ -25,8 +26,8 @@ def record_to_html(
     *,
     dst: DerivedScalarType | str | None = None,
     dataset: str | None = None,
-    examples: int = DEFAULT_EXAMPLES,
-    width: int | None = DEFAULT_WIDTH,
+    examples: SupportsIndex = DEFAULT_EXAMPLES,
+    width: SupportsIndex | None = DEFAULT_WIDTH,
 ) -> str:
     """A record as self-contained static HTML: statistics, histogram, top activations, quantiles, random examples.
 
@@ -44,14 +45,16 @@ def record_to_html(
         HTML; show it in a notebook with `IPython.display.HTML`. (A record displays itself this way.)
 
     Raises:
-        InvalidRequestError: `examples` or `width` is below 1.
+        InvalidRequestError: `record` is not a NeuronRecord, or `examples` or `width` is not a whole number above 0.
         UnknownNameError: the derived scalar type is unknown.
 
     >>> import neuron_explainer as ne
     >>> html = ne.record_to_html(ne.load_neuron("tiny", 2, 5), dst="mlp_post_act", dataset="tiny", examples=4)
     """
-    if examples < 1:
-        raise InvalidRequestError(f"examples must be at least 1, not {examples}.")
+    checked_type("record", record, NeuronRecord)
+    n_top = checked_number("examples", examples)
+    if width is not None:
+        checked_number("width", width)
     dst = None if dst is None else derived_scalar_type_of(dst)
     scale = ColourScale.of(value for _, _, _, example in record.examples() for value in example.activations)
     page = _Page(record.is_by_token_pair, scale, width)
@@ -62,9 +65,9 @@ def record_to_html(
         histogram_bars(record, scale),
         legend(scale),
         f'<div style="color:{MUTED};font-size:12px">{HOW_TO_READ_BARS}</div>' if record.is_by_token_pair else "",
-        page.section("Top activations", top, examples, n_matrices=_N_MATRICES),
-        *_quantile_sections(record, page, max(1, examples // 4)),
-        page.section("Random examples", record.random_sample, max(1, examples // 2)),
+        page.section("Top activations", top, n_top, n_matrices=_N_MATRICES),
+        *_quantile_sections(record, page, max(1, n_top // 4)),
+        page.section("Random examples", record.random_sample, max(1, n_top // 2)),
     ]
     if next(record.examples(), None) is None:
         parts.append(f'<div style="color:{MUTED}">This record has no examples.</div>')
@@ -76,8 +79,8 @@ def record_document(
     *,
     dst: DerivedScalarType | str | None = None,
     dataset: str | None = None,
-    examples: int = DEFAULT_EXAMPLES,
-    width: int | None = DEFAULT_WIDTH,
+    examples: SupportsIndex = DEFAULT_EXAMPLES,
+    width: SupportsIndex | None = DEFAULT_WIDTH,
 ) -> str:
     """The page of `record_to_html` as a complete HTML file.
 
@@ -122,7 +125,7 @@ class _Page:
 
     by_pair: bool
     scale: ColourScale
-    width: int | None
+    width: SupportsIndex | None
 
     def section(self, title: str, records: Sequence[ActivationRecord], count: int, n_matrices: int = 0) -> str:
         """A heading and the first `count` examples; empty without examples."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import SupportsIndex
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,7 @@ from neuron_explainer.views.heatmap import (
     token_element,
 )
 from neuron_explainer.views.token_text import escaped, token_html, token_label
+from neuron_explainer.vocabulary.checks import checked_number, checked_type
 
 MATRIX_WIDTH = 28
 """The default number of tokens that the matrix of a long text shows."""
@@ -61,9 +63,9 @@ def pair_view(
     example: ActivationRecord,
     *,
     scale: ColourScale | None = None,
-    width: int | None = DEFAULT_WIDTH,
-    n_pairs: int = 5,
-    matrix_width: int | None = MATRIX_WIDTH,
+    width: SupportsIndex | None = DEFAULT_WIDTH,
+    n_pairs: SupportsIndex = 5,
+    matrix_width: SupportsIndex | None = MATRIX_WIDTH,
     title: str | None = None,
 ) -> str:
     """One example of an attention head, or of another component with one value per token pair, as static HTML.
@@ -83,20 +85,24 @@ def pair_view(
         HTML; show it in a notebook with `IPython.display.HTML`.
 
     Raises:
-        InvalidRequestError: `width` or `matrix_width` is below 1.
+        InvalidRequestError: `example` is not an ActivationRecord, `scale` is not a ColourScale, `width` or
+            `matrix_width` is not a whole number above 0, or `n_pairs` is not a whole number from 0 on.
 
     >>> import neuron_explainer as ne
     >>> record = ne.load_neuron("tiny", 0, 1, "attn_write_norm")
     >>> html = ne.pair_view(record.most_positive_activation_records[0])
     """
-    scale = scale if scale is not None else ColourScale.of(example.activations)
+    checked_type("example", example, ActivationRecord)
+    n_listed = checked_number("n_pairs", n_pairs, 0)
+    n_rows = None if matrix_width is None else checked_number("matrix_width", matrix_width)
+    scale = ColourScale.of(example.activations) if scale is None else checked_type("scale", scale, ColourScale)
     heading = f"<div><b>{escaped(title)}</b></div>" if title else ""
     help_text = f'<div style="color:{MUTED};font-size:12px">{HOW_TO_READ_BARS}</div>'
-    body = pair_text(example, scale, width, n_pairs) + pair_matrix(example, scale, matrix_width, is_open=True)
+    body = pair_text(example, scale, width, n_listed) + pair_matrix(example, scale, n_rows, is_open=True)
     return card(heading + legend(scale) + help_text + body)
 
 
-def pair_text(example: ActivationRecord, scale: ColourScale, width: int | None, n_pairs: int) -> str:
+def pair_text(example: ActivationRecord, scale: ColourScale, width: SupportsIndex | None, n_pairs: int) -> str:
     """The text and the strongest pairs of `pair_view`, without the card."""
     tokens, n_tokens = example.tokens, len(example.tokens)
     matrix = unflatten(example.activations, n_tokens)

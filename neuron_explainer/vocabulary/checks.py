@@ -1,9 +1,16 @@
-"""Checks of numbers that a caller gives: whole numbers, layers and token ids. The whole package uses these."""
+"""Checks of what a caller gives: types, numbers, layers and token ids. The whole package uses these."""
 
+import math
 import operator
-from typing import SupportsIndex, cast
+from collections.abc import Iterable
+from typing import Any, SupportsIndex, TypeVar, cast
 
 from neuron_explainer.errors import InvalidRequestError, NeuronExplainerError
+
+GivenT = TypeVar("GivenT")
+
+LayersGiven = SupportsIndex | Iterable[SupportsIndex] | None
+"""A layer, several layers, or None for all; whole numbers may be Python's, NumPy's or torch's."""
 
 
 def whole_number(value: object) -> int | None:
@@ -12,12 +19,101 @@ def whole_number(value: object) -> int | None:
     >>> whole_number(3), whole_number(3.0), whole_number(True)
     (3, None, None)
     """
-    if isinstance(value, bool) or "bool" in str(getattr(value, "dtype", "")):
+    if _is_boolean(value):
         return None
     try:
         return operator.index(cast("SupportsIndex", value))
     except TypeError:
         return None
+
+
+def finite_number(value: object) -> float | None:
+    """`value` as a float, if it is one finite number of Python, NumPy or torch; None for all else, and for booleans.
+
+    >>> finite_number(3), finite_number("3"), finite_number(float("nan"))
+    (3.0, None, None)
+    """
+    if _is_boolean(value) or isinstance(value, str | bytes | bytearray) or getattr(value, "ndim", None):
+        return None
+    try:
+        number = float(cast("Any", value))
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _is_boolean(value: object) -> bool:
+    return isinstance(value, bool) or "bool" in str(getattr(value, "dtype", ""))
+
+
+def checked_type(
+    name: str, value: object, kind: type[GivenT], error: type[NeuronExplainerError] = InvalidRequestError
+) -> GivenT:
+    """`value`, if it is of the type.
+
+    Args:
+        name: the argument's name.
+        value: what was given.
+        kind: the type.
+        error: the class of the error.
+
+    Raises:
+        InvalidRequestError (or `error`): it is of another type.
+    """
+    if not isinstance(value, kind):
+        raise error(f"{name} must be of type {kind.__name__}, not {type(value).__name__}.")
+    return value
+
+
+def checked_number(
+    name: str, value: object, at_least: int = 1, error: type[NeuronExplainerError] = InvalidRequestError
+) -> int:
+    """`value` as a plain int, if it is large enough.
+
+    Args:
+        name: the argument's name.
+        value: what was given.
+        at_least: the smallest value.
+        error: the class of the error.
+
+    Raises:
+        InvalidRequestError (or `error`): it is not a whole number, or is smaller.
+
+    >>> checked_number("top_k", 5)
+    5
+    """
+    number = whole_number(value)
+    if number is None or number < at_least:
+        raise error(f"{name} is {value!r:.80}. Give a whole number, {at_least} or more.")
+    return number
+
+
+def checked_layers(
+    name: str, layers: object, error: type[NeuronExplainerError] = InvalidRequestError
+) -> tuple[int, ...]:
+    """One layer or several as plain ints, in the order given. Whether a model has them is not checked.
+
+    Args:
+        name: the argument's name.
+        layers: a whole number, or several in any iterable.
+        error: the class of the error.
+
+    Raises:
+        InvalidRequestError (or `error`): no layer is given, one is given twice, or is not a whole number from 0 on.
+
+    >>> checked_layers("layers", range(2)), checked_layers("layers", 5)
+    ((0, 1), (5,))
+    """
+    single = whole_number(layers)
+    if single is None and (isinstance(layers, str) or not isinstance(layers, Iterable)):
+        raise error(f"{name} is {layers!r:.80}. Give whole numbers, or None for all layers.")
+    numbers = [whole_number(layer) for layer in cast("Any", layers)] if single is None else [single]
+    if not numbers:
+        raise error(f"{name} is empty. Name at least one layer, or use None for all.")
+    plain = tuple(number for number in numbers if number is not None and number >= 0)
+    if len(plain) < len(numbers) or len(set(plain)) < len(plain):
+        raise error(f"{name} is {layers!r:.80}. Give each layer once, as a whole number from 0 on.")
+    return plain
 
 
 def checked_layer(

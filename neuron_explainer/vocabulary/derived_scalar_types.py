@@ -19,6 +19,7 @@ from neuron_explainer.vocabulary.derived_scalar_rows import (
 )
 from neuron_explainer.vocabulary.described_scalar import DescribedScalar
 from neuron_explainer.vocabulary.nodes import LocationWithinLayer, NodeType
+from neuron_explainer.vocabulary.parsing import member_of
 from neuron_explainer.vocabulary.places import ActivationLocationType
 
 _START = LocationWithinLayer.END_OF_PREV_LAYER
@@ -330,11 +331,15 @@ class DerivedScalarType(DescribedScalar):
 
         AUTOENCODER_LATENT becomes MLP_AUTOENCODER_LATENT for NodeType.MLP_AUTOENCODER_LATENT, and so on. A type that is
         not about autoencoders, that names its autoencoder already, or that has only one form, stays as it is.
+
+        Raises:
+            UnknownNameError: the node type does not exist.
         """
+        asked = None if node_type is None else member_of(NodeType, node_type, "node type")
         of_mlp, of_attention = _OF_EACH_AUTOENCODER.get(self, (self, self))
-        if node_type == _MLP_SAE:
+        if asked is _MLP_SAE:
             return of_mlp
-        return of_attention if node_type == _ATTN_SAE else self
+        return of_attention if asked is _ATTN_SAE else self
 
 
 _DST = DerivedScalarType

@@ -7,6 +7,7 @@ from neuron_explainer.errors import InvalidRequestError
 from neuron_explainer.vocabulary.derived_scalar_rows import Requirement, ScalarLayers, ScalarRow, Source
 from neuron_explainer.vocabulary.dimensions import Dimension
 from neuron_explainer.vocabulary.nodes import LocationWithinLayer, NodeType, PassType
+from neuron_explainer.vocabulary.parsing import member_of
 from neuron_explainer.vocabulary.places import ActivationLocationType
 
 _LOOKED_UP = cast("ScalarRow", None)
@@ -68,8 +69,12 @@ class DescribedScalar(StrEnum):
         return Requirement.TRACE_GRADIENT in self.requires
 
     def requires_grad_for_pass_type(self, pass_type: PassType | str) -> bool:
-        """Whether the model's backward pass is needed: always for gradients, and for values computed from gradients."""
-        return pass_type == PassType.BACKWARD or self.needs_gradient
+        """Whether the model's backward pass is needed: always for gradients, and for values computed from gradients.
+
+        Raises:
+            UnknownNameError: the pass type does not exist.
+        """
+        return member_of(PassType, pass_type, "pass type") is PassType.BACKWARD or self.needs_gradient
 
     @property
     def has_no_layers(self) -> bool:
@@ -87,18 +92,20 @@ class DescribedScalar(StrEnum):
         return self.node_type.is_autoencoder_latent
 
     @classmethod
-    def from_activation_location_type(cls, place: ActivationLocationType) -> Self:
+    def from_activation_location_type(cls, place: ActivationLocationType | str) -> Self:
         """The type that is the raw activation at `place`.
 
         Raises:
             InvalidRequestError: no type is, as for the residual stream after a LayerNorm.
+            UnknownNameError: the place does not exist.
         """
+        asked = member_of(ActivationLocationType, place, "place")
         by_place = {dst.raw_place: dst for dst in cls if dst.raw_place is not None}
-        if place not in by_place:
+        if asked not in by_place:
             raise InvalidRequestError(
-                f"No derived scalar is the raw activation at {place.value}. Choose one of: {', '.join(by_place)}."
+                f"No derived scalar is the raw activation at {asked.value}. Choose one of: {', '.join(by_place)}."
             )
-        return by_place[place]
+        return by_place[asked]
 
     def to_activation_location_type(self) -> ActivationLocationType:
         """The place whose raw activation it is.

@@ -1,10 +1,12 @@
 """From what a person writes (a member, its name or its value, in any case) to a member of the vocabulary."""
 
 from enum import StrEnum
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from neuron_explainer.errors import UnknownNameError
-from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
+
+if TYPE_CHECKING:
+    from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 
 EnumT = TypeVar("EnumT", bound=StrEnum)
 
@@ -34,7 +36,7 @@ def member_of(enum: type[EnumT], asked: object, kind: str) -> EnumT:
     raise UnknownNameError(kind, str(asked), [member.value for member in enum])
 
 
-def derived_scalar_type_of(asked: "DerivedScalarType | str") -> DerivedScalarType:
+def derived_scalar_type_of(asked: "DerivedScalarType | str") -> "DerivedScalarType":
     """The derived scalar type that `asked` names.
 
     Raises:
@@ -43,4 +45,6 @@ def derived_scalar_type_of(asked: "DerivedScalarType | str") -> DerivedScalarTyp
     >>> derived_scalar_type_of("MLP_POST_ACT")
     <DerivedScalarType.MLP_POST_ACT: 'mlp_post_act'>
     """
+    from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType  # its methods use `member_of`
+
     return member_of(DerivedScalarType, asked, "derived scalar type")

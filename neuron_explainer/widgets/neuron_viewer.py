@@ -13,6 +13,7 @@ from neuron_explainer.errors import InvalidRequestError
 from neuron_explainer.storage.atomic import write_bytes_atomically
 from neuron_explainer.views.document import html_document
 from neuron_explainer.views.record_page import DEFAULT_EXAMPLES, record_title, record_to_html
+from neuron_explainer.vocabulary.checks import checked_number
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 from neuron_explainer.vocabulary.parsing import derived_scalar_type_of
 from neuron_explainer.widgets.choices import NeuronChoice
@@ -56,8 +57,9 @@ class NeuronViewer(widgets.VBox):
     Raises:
         UnknownDatasetError: the dataset is unknown, or lacks the derived scalar type.
         UnknownNameError: the derived scalar type is unknown.
-        InvalidRequestError: the dataset does not have this layer or neuron; `examples` is below 1; `texts` are given
-            with a dataset, or `load` with a model; `dataset` is neither a dataset nor a model.
+        InvalidRequestError: the dataset does not have this layer or neuron; `examples` is not a whole
+            number above 0; `texts` are given with a dataset, or `load` with a model; `dataset` is neither a dataset nor
+            a model; `texts` are not texts, or `load` is not a function.
 
     An example, in a notebook cell:
 
@@ -81,15 +83,14 @@ class NeuronViewer(widgets.VBox):
         self._given_texts = (texts,) if isinstance(texts, str) else tuple(texts)
         first = NeuronChoice(*self._source.first_choice(), layer, neuron)
         self._source.size(first.dataset, first.dst).check(first)
-        if examples < 1:
-            raise InvalidRequestError(f"examples must be at least 1, not {examples}.")
+        n_examples = checked_number("examples", examples)
 
         self._loading = LatestOnly(self._source.load, self._loaded)
         self._computing = LatestOnly(self._compute, self._computed)
         self._record: NeuronRecord | None = None
         self._error: Exception | None = None
         self._shown: NeuronChoice | None = None
-        self.controls = NeuronControls(self._source, first, examples, self._chosen, self._render)
+        self.controls = NeuronControls(self._source, first, n_examples, self._chosen, self._render)
         self.own_text = OwnText(self._compute_pressed)
         self.status, self._view = widgets.HTML(), widgets.HTML(layout=widgets.Layout(width="100%"))
         scrolled = widgets.Box([self._view], layout=widgets.Layout(max_height="860px", overflow="auto"))

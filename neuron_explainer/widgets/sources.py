@@ -1,7 +1,7 @@
 """Where a viewer's records come from: registered datasets, an address, a folder, or a model."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from neuron_explainer.activation_server.neuron_datasets import (
@@ -164,9 +164,12 @@ def source_of(
     """The source of a viewer's records, for the arguments of NeuronViewer.
 
     Raises:
-        InvalidRequestError: `texts` are given with a dataset, or `load` with a model; `dataset` is neither.
+        InvalidRequestError: `texts` are given with a dataset, or `load` with a model; `dataset` is neither;
+            `texts` are not texts, or `load` is not a function.
         UnknownDatasetError, UnknownNameError: as DatasetSource and ModelSource.
     """
+    if load is not None and not callable(load):
+        raise InvalidRequestError(f"load is {load!r:.80}. Give a function from a NeuronChoice to a NeuronRecord.")
     if isinstance(dataset, str | os.PathLike):
         if texts:
             raise InvalidRequestError("texts are for a model, not for a dataset. Write a text in the viewer instead.")
@@ -175,4 +178,8 @@ def source_of(
         raise InvalidRequestError(f"{dataset!r:.200} is not a dataset's name, address or folder, or a model.")
     if load is not None:
         raise InvalidRequestError("load is for a dataset, not for a model, which computes its records.")
+    if not isinstance(texts, str) and not (
+        isinstance(texts, Iterable) and all(isinstance(text, str) for text in texts)
+    ):
+        raise InvalidRequestError(f"texts is {texts!r:.80}. Give a text or several.")
     return ModelSource(dataset, dst)

@@ -336,7 +336,7 @@ def change(folder: Path, **settings: Any) -> None:
         ({"architecture": "gated"}, "needs the tensor 'r_mag'"),
         ({"d_in": 5}, r"must be \(5, 24\)|must be \(5,\)"),
         ({"d_in": -1}, "d_in"),
-        ({"d_in": "12"}, "must be a int"),
+        ({"d_in": "12"}, "must be of type int"),
         ({"d_sae": True}, "d_sae"),
         ({"normalize_activations": "unheard_of"}, "not supported"),
         ({"normalize_activations": "constant_scalar_rescale"}, "not supported"),

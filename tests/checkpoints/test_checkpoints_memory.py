@@ -111,7 +111,7 @@ def test_models_in_memory_that_cannot_be_used() -> None:
         ne.load_model(small_gpt2(), revision="main")
     with pytest.raises(UnsupportedCheckpointError, match="The given config has no transformers config"):
         ne.load_model(small_gpt2(), config="gpt2")
-    with pytest.raises(InvalidRequestError, match="A list is not a model"):
+    with pytest.raises(InvalidRequestError, match="An object of type list is not a model"):
         ne.load_model([small_gpt2()])
 
 

@@ -141,7 +141,7 @@ def test_padding_and_truncation_that_were_saved_are_off() -> None:
 def test_what_is_no_usable_tokenizer_is_refused(tmp_path: Path) -> None:
     with pytest.raises(TokenizerError, match="slow tokenizer"):
         ModelTokenizer.of(transformers.ByT5Tokenizer())
-    with pytest.raises(TokenizerError, match="A int is not a supported tokenizer"):
+    with pytest.raises(TokenizerError, match="An object of type int is not a supported tokenizer"):
         ModelTokenizer.of(3)
     with pytest.raises(TokenizerError, match=r"tokenizer\.json does not exist.*tokenizer\.json"):
         ModelTokenizer.of(tmp_path)

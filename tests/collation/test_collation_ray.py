@@ -1,5 +1,6 @@
 """The same pass on a local Ray of two workers, one of which is killed on the way."""
 
+import gc
 import os
 import signal
 from collections.abc import Iterator
@@ -24,6 +25,9 @@ from neuron_explainer.models.model_context import StandardModelContext
 from neuron_explainer.models.transformer import Transformer
 
 ray = pytest.importorskip("ray")
+
+# Ray forgets its processes before they have ended.
+pytestmark = pytest.mark.filterwarnings("ignore:subprocess .* is still running:ResourceWarning")
 
 TEXTS = random_texts(80, seed=5)
 SETTINGS: SettingsChanges = {
@@ -51,11 +55,17 @@ def two_workers() -> Iterator[None]:
             )
             break
         except Exception:  # Ray gives its own processes 30 seconds, which a busy machine may not
-            ray.shutdown()
+            _shut_down()
             if attempt == 2:
                 raise
     yield
+    _shut_down()
+
+
+def _shut_down() -> None:
+    """Stop Ray, and drop what it leaves while its warnings about that are ignored."""
     ray.shutdown()
+    gc.collect()
 
 
 def texts_that_kill(hired: list[Any], killed: list[int]) -> Iterator[Text]:

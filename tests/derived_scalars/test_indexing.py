@@ -242,7 +242,7 @@ def test_a_trace_of_an_activation(
 
 
 def test_contradictory_traces_are_refused() -> None:
-    with pytest.raises(InvalidIndexError, match="cannot start at a residual_stream_channel"):
+    with pytest.raises(InvalidIndexError, match="cannot start at the node type residual_stream_channel"):
         TraceConfig(NodeIndex(NodeType.RESIDUAL_STREAM_CHANNEL, 0, (0, 0)), PreOrPostAct.POST)
     with pytest.raises(InvalidIndexError, match=r"cannot start at attn\.q"):
         TraceConfig.from_activation_index(ActivationIndex(ActivationLocationType.ATTN_QUERY, 0, (0, 0, 0)))

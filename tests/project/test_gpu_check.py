@@ -1,5 +1,6 @@
 """`tools/gpu_check.py` runs without a GPU, on the smallest sizes, and finds what is wrong."""
 
+import mmap
 import subprocess
 import sys
 
@@ -93,8 +94,13 @@ def test_copies_that_do_not_wait_are_let_pass() -> None:
 
 
 def test_memory_that_is_kept_fails(monkeypatch: pytest.MonkeyPatch) -> None:
-    kept = []
-    monkeypatch.setattr(ne, "derive", lambda *_, **__: kept.append(bytearray(b"x" * 2**20)))
+    kept: list[mmap.mmap] = []
+
+    def keep(*_: object, **__: object) -> None:
+        kept.append(mmap.mmap(-1, 2**20))  # always new memory; a bytearray may get some that was freed before
+        kept[-1].write(bytes(2**20))
+
+    monkeypatch.setattr(ne, "derive", keep)
     (check,) = quietness.check_memory(torch.device("cpu"), n_derives=40)
     assert check.passed is False
 

@@ -1,12 +1,12 @@
 """What to overwrite while a model runs."""
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
 from neuron_explainer.activations.derived_scalars.index_fields import JsonForm, SizeOf
 from neuron_explainer.activations.derived_scalars.indices import ActivationIndex
 from neuron_explainer.errors import InvalidIndexError
+from neuron_explainer.vocabulary.checks import finite_number
 
 
 @dataclass(frozen=True)
@@ -26,9 +26,10 @@ class AblationSpec(JsonForm):
     def __post_init__(self) -> None:
         if not isinstance(self.index, ActivationIndex):
             raise InvalidIndexError(f"AblationSpec: index must be an ActivationIndex, not {self.index!r}.")
-        if isinstance(self.value, bool) or not isinstance(self.value, int | float) or not math.isfinite(self.value):
+        number = finite_number(self.value)
+        if number is None:
             raise InvalidIndexError(f"AblationSpec: value must be a finite number, not {self.value!r}.")
-        object.__setattr__(self, "value", float(self.value))
+        object.__setattr__(self, "value", number)
 
     @classmethod
     def _value_from_json(cls, field: str, value: Any) -> Any:

@@ -1,6 +1,5 @@
 """The configuration of derived scalars: the model, the autoencoders, and where a backward pass starts."""
 
-from collections.abc import Collection
 from dataclasses import dataclass
 
 import torch
@@ -17,12 +16,13 @@ from neuron_explainer.models.devices import as_device
 from neuron_explainer.models.inference_engine_type_registry import InferenceEngineType
 from neuron_explainer.models.model_context import ModelContext, StandardModelContext, get_default_device
 from neuron_explainer.models.transformer import Transformer
-from neuron_explainer.vocabulary.checks import checked_layer, whole_number
+from neuron_explainer.vocabulary.checks import checked_layer, checked_layers, checked_type
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 from neuron_explainer.vocabulary.nodes import NodeType, PassType
 from neuron_explainer.vocabulary.parsing import derived_scalar_type_of, member_of
 
 _TYPE_OF_FIELD: dict[str, type] = {
+    "model_name": str,
     "model_context": ModelContext,
     "autoencoder_config": AutoencoderConfig,
     "autoencoder_context": AutoencoderContext,
@@ -43,7 +43,7 @@ class DstConfig:
         model_name: a registered model, loaded when it is first needed. If `model_context` is given too, it must be that
             model's name.
         inference_engine_type: the engine that runs the model of `model_name`.
-        layer_indices: derive only for these layers; None for all.
+        layer_indices: derive only for these layers, or this one; None for all.
         autoencoder_config: autoencoders to load when they are first needed. If `autoencoder_context` is given too, it
             must be their config.
         model_context: a model; takes precedence over `model_name`.
@@ -102,8 +102,8 @@ class DstConfig:
         object.__setattr__(self, "inference_engine_type", engine)
         for field, kind in _TYPE_OF_FIELD.items():
             value = getattr(self, field)
-            if value is not None and not isinstance(value, kind):
-                raise MisconfiguredError(f"{field} must be of type {kind.__name__}, not {type(value).__name__}.")
+            if value is not None:
+                checked_type(field, value, kind, MisconfiguredError)
 
     def _check_names(self) -> None:
         if self.model_context is not None and self.model_name not in (None, self.model_context.model_name):
@@ -135,23 +135,11 @@ class DstConfig:
     def _check_layer_indices(self) -> None:
         if self.layer_indices is None:
             return
-        if isinstance(self.layer_indices, str) or not isinstance(self.layer_indices, Collection):
-            raise MisconfiguredError(f"layer_indices must be a list of layers, not {self.layer_indices!r}.")
-        layers = [self._checked_layer(layer) for layer in self.layer_indices]
-        if not layers:
-            raise MisconfiguredError("layer_indices is empty. Name at least one layer, or use None for all.")
-        if len(set(layers)) != len(layers):
-            raise MisconfiguredError(f"layer_indices names a layer twice: {layers}.")
+        layers = list(checked_layers("layer_indices", self.layer_indices, MisconfiguredError))
+        if self.model_context is not None:  # otherwise the number of layers is not known yet
+            for layer in layers:
+                checked_layer(layer, self.model_context.n_layers, "layer_indices: the model", MisconfiguredError)
         object.__setattr__(self, "layer_indices", layers)
-
-    def _checked_layer(self, layer: object) -> int:
-        """A layer as a plain int. Unless the model is loaded already, its number of layers is checked later."""
-        if self.model_context is not None:
-            return checked_layer(layer, self.model_context.n_layers, "layer_indices: the model", MisconfiguredError)
-        number = whole_number(layer)
-        if number is None or number < 0:
-            raise MisconfiguredError(f"layer_indices holds {layer!r}. Give whole numbers; layers are counted from 0.")
-        return number
 
     def _check_indices(self) -> None:
         head = self.node_index_for_attention_write
@@ -269,7 +257,7 @@ class DstConfig:
         model_context = self.get_model_context()
         if not isinstance(model_context, StandardModelContext):
             raise MisconfiguredError(
-                f"Deriving needs a StandardModelContext, but {model_context.model_name} is a "
+                f"Deriving needs a StandardModelContext, but {model_context.model_name} is of type "
                 f"{type(model_context).__name__}. Use a model from ne.load_model."
             )
         return model_context.get_or_create_model()

@@ -108,6 +108,8 @@ def derive_batch(
     """
     if isinstance(prompts, str):
         raise PromptError(f"derive_batch takes a list of prompts. For a single text, here {prompts!r:.80}, use derive.")
+    if not isinstance(prompts, Iterable):
+        raise PromptError(f"prompts is {prompts!r:.80}. Give a list of texts, or of sequences of token ids.")
     plan = CapturePlan(parse_requests(dsts, config, loss, ablations))
     model_context = plan.bound.config.get_model_context()
     read = [read_prompt(model_context, prompt) for prompt in prompts]

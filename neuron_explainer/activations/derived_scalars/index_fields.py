@@ -69,19 +69,20 @@ def checked_tensor_indices(owner: Any, dimensions: tuple[Dimension | None, ...])
             f"{type(owner).__name__}: tensor_indices is {value!r}. Give a tuple with one entry for each of "
             f"{named_axes(dimensions)}."
         )
-    checked = tuple(
-        entry
-        if entry is None or (isinstance(entry, str) and entry == "All")
-        else checked_integer(owner, "tensor_indices", entry)
-        for entry in value
-    )
+    checked = tuple(_checked_entry(owner, entry) for entry in value)
     if len(checked) != len(dimensions):
         raise InvalidIndexError(
             f"{type(owner).__name__}: tensor_indices {value!r} must have one entry for each axis of "
             f'{_subject(owner)}: {named_axes(dimensions)}. Write "All" for a whole axis.'
         )
     object.__setattr__(owner, "tensor_indices", checked)
-    return cast("tuple[TensorIndex, ...]", checked)
+    return checked
+
+
+def _checked_entry(owner: object, entry: object) -> TensorIndex:
+    if isinstance(entry, str) and entry.lower() == "all":
+        return "All"
+    return None if entry is None else checked_integer(owner, "tensor_indices", entry)
 
 
 def named_axes(dimensions: tuple[Dimension | None, ...]) -> str:

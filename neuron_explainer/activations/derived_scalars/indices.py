@@ -24,6 +24,7 @@ from neuron_explainer.activations.derived_scalars.index_fields import (
     whole_axis,
 )
 from neuron_explainer.errors import InvalidIndexError
+from neuron_explainer.vocabulary.checks import checked_type
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 from neuron_explainer.vocabulary.dimensions import Dimension
 from neuron_explainer.vocabulary.nodes import AttnSubNode, NodeType, PassType
@@ -174,7 +175,13 @@ class DerivedScalarIndex(_Index):
 
     @classmethod
     def from_activation_index(cls, index: ActivationIndex) -> "DerivedScalarIndex":
-        """The same numbers, as entries of the derived scalar that is the raw activation at the place."""
+        """The same numbers, as entries of the derived scalar that is the raw activation at the place.
+
+        Raises:
+            InvalidIndexError: `index` is not an ActivationIndex.
+            InvalidRequestError: no derived scalar is the raw activation at that place.
+        """
+        checked_type("index", index, ActivationIndex, InvalidIndexError)
         dst = DerivedScalarType.from_activation_location_type(index.activation_location_type)
         return cls(dst, index.layer_index, index.tensor_indices, index.pass_type)
 
@@ -214,7 +221,7 @@ class NodeIndex(_Index):
         checked_enum(self, "pass_type", PassType)
         if checked_layer_index(self) is not None and node_type in _NODE_TYPES_WITHOUT_LAYERS:
             raise InvalidIndexError(
-                f"A {node_type.value} does not belong to a layer: layer_index must be None, not {self.layer_index}."
+                f"{node_type.value} does not belong to a layer: layer_index must be None, not {self.layer_index}."
             )
         checked_tensor_indices(self, self.dimensions)
 
@@ -230,7 +237,12 @@ class NodeIndex(_Index):
 
     @classmethod
     def from_activation_index(cls, index: ActivationIndex) -> "NodeIndex":
-        """The component whose activation `index` names (a neuron for MLP_POST_ACT, a head for ATTN_QK_PROBS, …)."""
+        """The component whose activation `index` names (a neuron for MLP_POST_ACT, a head for ATTN_QK_PROBS, …).
+
+        Raises:
+            InvalidIndexError: `index` is not an ActivationIndex.
+        """
+        checked_type("index", index, ActivationIndex, InvalidIndexError)
         place = index.activation_location_type
         return cls(place.node_type, index.layer_index, index.tensor_indices, index.pass_type)
 
@@ -261,4 +273,4 @@ class AttnSubNodeIndex(NodeIndex):
         super().__post_init__()
         checked_enum(self, "q_k_or_v", AttnSubNode)
         if self.node_type is not NodeType.ATTENTION_HEAD:
-            raise InvalidIndexError(f"Only an attention head has a query, key and value, not a {self.node_type.value}.")
+            raise InvalidIndexError(f"Only an attention head has a query, key and value, not {self.node_type.value}.")

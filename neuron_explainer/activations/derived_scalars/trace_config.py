@@ -14,6 +14,7 @@ from neuron_explainer.activations.derived_scalars.index_fields import (
 )
 from neuron_explainer.activations.derived_scalars.indices import ActivationIndex, NodeIndex
 from neuron_explainer.errors import InvalidIndexError
+from neuron_explainer.vocabulary.checks import checked_type
 from neuron_explainer.vocabulary.nodes import NodeType, PassType
 from neuron_explainer.vocabulary.places import ActivationLocationType
 
@@ -93,7 +94,7 @@ class TraceConfig(JsonForm):
         if self.node_type not in _TRACEABLE_NODE_TYPES:
             choices = ", ".join(node_type.value for node_type in _TRACEABLE_NODE_TYPES)
             raise InvalidIndexError(
-                f"A backward pass cannot start at a {self.node_type.value}. Choose one of: {choices}."
+                f"A backward pass cannot start at the node type {self.node_type.value}. Choose one of: {choices}."
             )
         if whole_axis(self.node_index.tensor_indices[-1]):
             raise InvalidIndexError(f"A trace starts at one component, but {self.node_index} names all of them.")
@@ -155,8 +156,10 @@ class TraceConfig(JsonForm):
         """The trace of the activation that `activation_index` names; for a head, through Q and K unless given.
 
         Raises:
-            InvalidIndexError: a backward pass cannot start at that place.
+            InvalidIndexError: a backward pass cannot start at that place, or `activation_index` is not an
+                ActivationIndex.
         """
+        checked_type("activation_index", activation_index, ActivationIndex, InvalidIndexError)
         place = activation_index.activation_location_type
         if place not in _PRE_OR_POST_BY_PLACE:
             choices = ", ".join(choice.value for choice in _PRE_OR_POST_BY_PLACE)

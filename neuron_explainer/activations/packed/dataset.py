@@ -23,6 +23,7 @@ from neuron_explainer.activations.packed.rules import info_problem
 from neuron_explainer.activations.records import NeuronRecord
 from neuron_explainer.errors import MalformedDatasetError, NeuronNotFoundError, number_ranges
 from neuron_explainer.storage.local import read_local_bytes
+from neuron_explainer.storage.locations import path_text
 
 _MOST_INFO_BYTES = 16 * 2**20
 _MOST_TOKENS_BYTES = 256 * 2**20
@@ -30,7 +31,7 @@ _MOST_TOKENS_BYTES = 256 * 2**20
 
 def is_packed_dataset(path: str | os.PathLike[str]) -> bool:
     """Whether a local folder holds a packed dataset, that is, a `dataset.json`."""
-    return (Path(path) / INFO_FILE_NAME).is_file()
+    return (Path(path_text(path)) / INFO_FILE_NAME).is_file()
 
 
 class PackedDataset:

@@ -40,11 +40,11 @@ def read_texts(texts: object, text_field: str = "text") -> Iterator[Text]:
     if isinstance(texts, Mapping):
         parts = ", ".join(map(repr, texts))
         raise InvalidRequestError(
-            f"`texts` is a {type(texts).__name__}, not a list of texts. Choose one of its parts: {parts}."
+            f"`texts` is of type {type(texts).__name__}, not a list of texts. Choose one of its parts: {parts}."
         )
     if isinstance(texts, bytes) or not isinstance(texts, Iterable):
         raise InvalidRequestError(
-            f"`texts` is a {type(texts).__name__}. Give a text, a path, a dataset or an iterable of texts."
+            f"`texts` is of type {type(texts).__name__}. Give a text, a path, a dataset or an iterable of texts."
         )
     return _of_iterable(texts, text_field)
 

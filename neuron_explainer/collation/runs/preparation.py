@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 
+from neuron_explainer.activations.derived_scalars.engine.requests import ConfigOrModel, as_config
 from neuron_explainer.collation.corpus.texts import n_characters, read_texts
 from neuron_explainer.collation.runs.job import CollatedModel, Job
 from neuron_explainer.collation.runs.progress import Progress
@@ -33,6 +34,19 @@ def model_of(model: Any, *, device: Any = None, dtype: Any = None) -> ModelConte
     if dtype is not None and str(dtype).removeprefix("torch.") != str(loaded.dtype).removeprefix("torch."):
         raise InvalidRequestError(f"dtype is {dtype!r}, but the model is {loaded.dtype}. Load it as {dtype!r} instead.")
     return model
+
+
+def collated_model_of(
+    model: Any, config: ConfigOrModel | None, loss: Any, *, device: Any = None, dtype: Any = None
+) -> CollatedModel:
+    """A model with what its derived scalar needs, from what a caller gives.
+
+    Raises:
+        InvalidRequestError: a loaded model has another device or dtype than the one given.
+        MisconfiguredError: `config` is neither a DstConfig nor a model.
+    """
+    own_config = None if config is None else as_config(config)
+    return CollatedModel(model_of(model, device=device, dtype=dtype), own_config, loss)
 
 
 def job_of(

@@ -8,6 +8,7 @@ from neuron_explainer.models.autoencoders.autoencoder import Autoencoder
 from neuron_explainer.models.autoencoders.formats import autoencoder_format_of
 from neuron_explainer.models.autoencoders.origin import AutoencoderOrigin
 from neuron_explainer.models.devices import as_device, as_dtype
+from neuron_explainer.storage.locations import path_text
 
 
 def load_autoencoder(
@@ -39,4 +40,5 @@ def load_autoencoder(
         AutoencoderFormatError: the source is in no known format (the error lists them), or is not a valid autoencoder.
     """
     weights_dtype = None if dtype is None else as_dtype(dtype)
-    return autoencoder_format_of(os.fspath(source)).load(os.fspath(source), as_device(device), weights_dtype)
+    text = path_text(source)
+    return autoencoder_format_of(text).load(text, as_device(device), weights_dtype)

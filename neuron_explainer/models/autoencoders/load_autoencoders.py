@@ -1,9 +1,8 @@
 """Loading autoencoders: by name, from one file or folder, or from one for each layer."""
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import SupportsIndex
 
 import torch
 
@@ -17,8 +16,8 @@ from neuron_explainer.models.autoencoders.formats import (
 from neuron_explainer.models.autoencoders.named import NAMED_AUTOENCODERS, named_autoencoder_config
 from neuron_explainer.models.autoencoders.origin import same_base_model
 from neuron_explainer.models.model_context import ModelContext
-from neuron_explainer.storage.locations import is_url, without_secrets
-from neuron_explainer.vocabulary.checks import whole_number
+from neuron_explainer.storage.locations import is_url, path_text, without_secrets
+from neuron_explainer.vocabulary.checks import LayersGiven, checked_layers
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 from neuron_explainer.vocabulary.parsing import derived_scalar_type_of
 
@@ -29,7 +28,7 @@ def load_autoencoders(
     source: PathLike | Sequence[PathLike] | Mapping[int, PathLike],
     dst: DerivedScalarType | str | None = None,
     *,
-    layers: Iterable[SupportsIndex] | None = None,
+    layers: LayersGiven = None,
     model: ModelContext | None = None,
     device: torch.device | str | None = None,
     omit_dead_latents: bool = False,
@@ -69,7 +68,7 @@ def load_autoencoders(
 def autoencoder_config(
     source: PathLike | Sequence[PathLike] | Mapping[int, PathLike],
     dst: DerivedScalarType | str | None = None,
-    layers: Iterable[SupportsIndex] | None = None,
+    layers: LayersGiven = None,
     base_model_name: str | None = None,
 ) -> AutoencoderConfig:
     """Where autoencoders are; nothing is loaded.
@@ -93,20 +92,10 @@ def autoencoder_config(
         InvalidRequestError: `dst` or `layers` is required, or contradicts the source.
     """
     asked_dst = None if dst is None else derived_scalar_type_of(dst)
-    config = _config(source, asked_dst, None if layers is None else _layers(layers))
+    config = _config(source, asked_dst, None if layers is None else sorted(checked_layers("layers", layers)))
     if base_model_name is None:
         return config
     return AutoencoderConfig(config.dst, config.autoencoder_path_by_layer_index, base_model_name, config.name)
-
-
-def _layers(layers: Iterable[SupportsIndex]) -> list[int]:
-    numbers = []
-    for layer in layers:
-        number = whole_number(layer)
-        if number is None or number < 0:
-            raise InvalidRequestError(f"{layer!r} is not a layer. Give whole numbers from 0.")
-        numbers.append(number)
-    return sorted(numbers)
 
 
 def _config(
@@ -117,8 +106,8 @@ def _config(
     if isinstance(source, Mapping):
         return AutoencoderConfig(_required(dst, source), _chosen(dict(source), layers, source))
     if isinstance(source, Sequence) and not isinstance(source, str):
-        return _from_origins([os.fspath(each) for each in source], dst, layers)
-    text = os.fspath(source)
+        return _from_origins([path_text(each) for each in source], dst, layers)
+    text = path_text(source)
     if text in NAMED_AUTOENCODERS:
         config = named_autoencoder_config(text)
         if dst not in (None, config.dst):

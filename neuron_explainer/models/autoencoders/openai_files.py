@@ -48,7 +48,7 @@ class OpenAIFile(AutoencoderFormat):
         state_dict = read_pytorch_file(source)
         if not isinstance(state_dict, Mapping):
             raise AutoencoderFormatError(
-                f"{without_secrets(source)} holds a {type(state_dict).__name__}, not a state dict."
+                f"{without_secrets(source)} holds an object of type {type(state_dict).__name__}, not a state dict."
             )
         autoencoder = autoencoder_from_state_dict(state_dict, without_secrets(source))
         activation = state_dict.get(_ACTIVATION)

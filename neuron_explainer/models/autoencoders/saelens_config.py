@@ -149,7 +149,7 @@ def _value(settings: dict[str, Any], key: str, kind: type, source: str, default:
     value = settings.get(key, default)
     if not isinstance(value, kind):
         raise AutoencoderFormatError(
-            f"{source}: {key} in {CONFIG_FILE} is {value!r:.100}; it must be a {kind.__name__}."
+            f"{source}: {key} in {CONFIG_FILE} is {value!r:.100}; it must be of type {kind.__name__}."
         )
     return value
 

@@ -79,4 +79,4 @@ def _unmatched(source: CheckpointSource) -> Exception:
         )
     if isinstance(source, str) and not looks_like_path(source):
         get_registered_model(source)  # raises, with the names that exist
-    return CheckpointNotFoundError(f"{path} does not exist. A model is loaded from: {formats}.", file=path)
+    return CheckpointNotFoundError(f"{path} does not exist. Supported sources: {formats}.", file=path)

@@ -110,8 +110,8 @@ def open_model(
         return StandardModelContext(model_name, transformer, given_tokenizer, end_token_ids=_end_token_ids(hf_config))
     if not isinstance(source, str | PathLike):
         raise InvalidRequestError(
-            f"A {type(source).__name__} is not a model. Give a name, a path, an address, a hub id or a transformers "
-            "model."
+            f"An object of type {type(source).__name__} is not a model. Give a name, a path, an address, a hub id or a "
+            "transformers model."
         )
     checkpoint = open_checkpoint(
         source if isinstance(source, str) else Path(source), LoadOptions(config, revision, token)

@@ -1,23 +1,25 @@
 """Generation, token by token. Active interventions take part."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import SupportsIndex
 
 import torch
 
-from neuron_explainer.errors import InvalidRequestError, PromptError
+from neuron_explainer.errors import PromptError
 from neuron_explainer.models.generation.sampling import Sampling
 from neuron_explainer.models.layers.key_value_cache import KeyValueCache
-from neuron_explainer.models.layers.token_checks import padded
+from neuron_explainer.models.layers.token_checks import TokenIds, as_token_ids, padded
 from neuron_explainer.models.transformer import Transformer
+from neuron_explainer.vocabulary.checks import checked_number, checked_type
 
 
 def generate(
     model: Transformer,
-    prompts: Sequence[Sequence[int]],
+    prompts: Sequence[TokenIds],
     *,
-    max_new_tokens: int = 20,
+    max_new_tokens: SupportsIndex = 20,
     sampling: Sampling | None = None,
-    stop_tokens: Collection[int] = (),
+    stop_tokens: TokenIds = (),
     use_cache: bool = True,
 ) -> list[list[int]]:
     """Generate continuations of prompts.
@@ -60,32 +62,36 @@ def generate(
 
 def stream(
     model: Transformer,
-    prompts: Sequence[Sequence[int]],
+    prompts: Sequence[TokenIds],
     *,
-    max_new_tokens: int = 20,
+    max_new_tokens: SupportsIndex = 20,
     sampling: Sampling | None = None,
-    stop_tokens: Collection[int] = (),
+    stop_tokens: TokenIds = (),
     use_cache: bool = True,
 ) -> Iterator[list[int | None]]:
     """As `generate`, but step by step: each step is a token for each prompt, None for prompts that have ended.
 
     Errors are raised at once, before the first step.
     """
-    if max_new_tokens < 1:
-        raise InvalidRequestError(f"max_new_tokens is {max_new_tokens}; it must be at least 1.")
-    longest = max((len(prompt) for prompt in prompts), default=0)
-    if longest + max_new_tokens - 1 > model.config.max_context_length:
+    n_new = checked_number("max_new_tokens", max_new_tokens)
+    if sampling is not None:
+        checked_type("sampling", sampling, Sampling)
+    if not isinstance(prompts, Iterable):
+        raise PromptError(f"prompts is {prompts!r:.80}. Give several sequences of token ids.")
+    ids = [as_token_ids(prompt) for prompt in prompts]
+    longest = max((len(prompt) for prompt in ids), default=0)
+    if longest + n_new - 1 > model.config.max_context_length:
         raise PromptError(
-            f"A prompt of {longest} tokens and {max_new_tokens} new ones do not fit into the model's context of "
+            f"A prompt of {longest} tokens and {n_new} new ones do not fit into the model's context of "
             f"{model.config.max_context_length} tokens. Shorten the prompt, or lower max_new_tokens."
         )
-    padded(prompts)  # raises for empty prompts
-    return _steps(model, prompts, max_new_tokens, sampling or Sampling(), frozenset(stop_tokens), use_cache)
+    padded(ids)  # raises for empty prompts
+    return _steps(model, ids, n_new, sampling or Sampling(), frozenset(as_token_ids(stop_tokens)), use_cache)
 
 
 def _steps(
     model: Transformer,
-    prompts: Sequence[Sequence[int]],
+    prompts: list[list[int]],
     max_new_tokens: int,
     sampling: Sampling,
     stop_tokens: frozenset[int],

@@ -1,15 +1,19 @@
 """Choosing the next token from its logits."""
 
 from dataclasses import dataclass
+from typing import SupportsFloat, SupportsIndex
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from neuron_explainer.errors import MisconfiguredError
+from neuron_explainer.vocabulary.checks import checked_number, finite_number
+
+_LARGEST_SEED = 2**63 - 1
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, init=False)
 class Sampling:
     """How the next token is chosen. By default it is the most likely one.
 
@@ -33,13 +37,22 @@ class Sampling:
     top_p: float | None = None
     seed: int | None = None
 
-    def __post_init__(self) -> None:
-        if not 0 <= self.temperature < float("inf"):
-            raise MisconfiguredError(f"temperature is {self.temperature}; it must be 0 or a positive number.")
-        if self.top_k is not None and self.top_k < 1:
-            raise MisconfiguredError(f"top_k is {self.top_k}; it must be at least 1.")
-        if self.top_p is not None and not 0 < self.top_p <= 1:
-            raise MisconfiguredError(f"top_p is {self.top_p}; it must be above 0 and at most 1.")
+    def __init__(
+        self,
+        *,
+        temperature: SupportsFloat = 0.0,
+        top_k: SupportsIndex | None = None,
+        top_p: SupportsFloat | None = None,
+        seed: SupportsIndex | None = None,
+    ) -> None:
+        # The constructor takes more types than the fields have: NumPy's and torch's numbers.
+        for name, value in (
+            ("temperature", _temperature(temperature)),
+            ("top_k", None if top_k is None else checked_number("top_k", top_k, 1, MisconfiguredError)),
+            ("top_p", None if top_p is None else _share(top_p)),
+            ("seed", None if seed is None else _seed(seed)),
+        ):
+            object.__setattr__(self, name, value)
         if self.temperature == 0 and (self.top_k is not None or self.top_p is not None):
             raise MisconfiguredError(
                 "top_k and top_p have no effect at temperature 0, which always takes the most likely token. Set a "
@@ -75,3 +88,24 @@ class Sampling:
         if self.temperature == 0:
             return logits.argmax(-1)
         return torch.multinomial(self.probabilities(logits), 1, generator=generator)[:, 0]
+
+
+def _temperature(given: object) -> float:
+    number = finite_number(given)
+    if number is None or number < 0:
+        raise MisconfiguredError(f"temperature is {given!r:.80}; it must be 0 or a positive number.")
+    return number
+
+
+def _share(given: object) -> float:
+    number = finite_number(given)
+    if number is None or not 0 < number <= 1:
+        raise MisconfiguredError(f"top_p is {given!r:.80}; it must be above 0 and at most 1.")
+    return number
+
+
+def _seed(given: object) -> int:
+    number = checked_number("seed", given, 0, MisconfiguredError)
+    if number > _LARGEST_SEED:
+        raise MisconfiguredError(f"seed is {number}. Give a whole number below 2^63.")
+    return number

@@ -1,7 +1,8 @@
 """Generation of text, in pieces of whole characters."""
 
 import codecs
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator, Sequence
+from typing import SupportsIndex
 
 from neuron_explainer.models.generation.generate import stream
 from neuron_explainer.models.generation.sampling import Sampling
@@ -14,9 +15,9 @@ def stream_text(
     tokenizer: ModelTokenizer,
     prompt: str,
     *,
-    max_new_tokens: int,
+    max_new_tokens: SupportsIndex,
     sampling: Sampling | None,
-    stop_tokens: Collection[int],
+    stop_tokens: Sequence[int],
 ) -> Iterator[str]:
     """Generate a continuation of a prompt, piece by piece.
 

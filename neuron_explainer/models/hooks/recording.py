@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from neuron_explainer.errors import InvalidRequestError, NotRecordedError, UnknownNameError
-from neuron_explainer.vocabulary.checks import whole_number
+from neuron_explainer.vocabulary.checks import checked_type, whole_number
 from neuron_explainer.vocabulary.parsing import member_of
 from neuron_explainer.vocabulary.places import ActivationLocationType
 
@@ -122,10 +122,12 @@ class Recording(Mapping[PlaceAndLayer, Tensor]):
             retain_graph: keep the graph, so that another scalar can be differentiated afterwards.
 
         Raises:
-            InvalidRequestError: it is not one number, or does not depend on anything recorded with gradients.
+            InvalidRequestError: it is not a tensor of one number, or does not depend on anything recorded with
+                gradients.
         """
         if not self.gradients:
             raise InvalidRequestError("This recording has no autograd graph. Record with gradients=True.")
+        checked_type("scalar", scalar, torch.Tensor)
         if scalar.numel() != 1:
             raise InvalidRequestError(f"Only one number can be differentiated; this has shape {tuple(scalar.shape)}.")
         if not scalar.requires_grad:
@@ -177,4 +179,6 @@ class Recording(Mapping[PlaceAndLayer, Tensor]):
 def _plain_key(place: object, layer: object) -> tuple[ActivationLocationType, Any]:
     """The place's member, and the layer as a plain int. What is not a layer stays: no recording has it."""
     number = whole_number(layer)
+    if number is None and layer is not None:
+        layer = repr(layer)
     return member_of(ActivationLocationType, place, "place"), layer if number is None else number

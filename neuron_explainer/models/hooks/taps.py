@@ -8,21 +8,19 @@ are neither recorded nor intervened on cost nothing.
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from types import MappingProxyType
-from typing import SupportsIndex, cast
+from typing import cast
 
 from torch import Tensor
 
 from neuron_explainer.errors import InvalidRequestError
 from neuron_explainer.models.hooks.intervention import GradientReplaced, Intervention
 from neuron_explainer.models.hooks.recording import PlaceAndLayer, Recording
-from neuron_explainer.vocabulary.checks import checked_layer, whole_number
+from neuron_explainer.vocabulary.checks import LayersGiven, checked_layer, whole_number
 from neuron_explainer.vocabulary.nodes import PassType
 from neuron_explainer.vocabulary.parsing import member_of
 from neuron_explainer.vocabulary.places import ActivationLocationType
 
-Layers = SupportsIndex | Iterable[SupportsIndex] | None
-"""One layer, several, or None: all layers, or the only one of a place without layers."""
-PlaceRequest = ActivationLocationType | str | tuple[ActivationLocationType | str, Layers]
+PlaceRequest = ActivationLocationType | str | tuple[ActivationLocationType | str, LayersGiven]
 """A place in all its layers, or a (place, layers) pair. Names and values stand for places: "mlp_post_act"."""
 Taps = Mapping[ActivationLocationType, "Tap"]
 
@@ -158,9 +156,9 @@ def resolve_places(places: Iterable[PlaceRequest] | PlaceRequest, n_layers: int)
     resolved: set[PlaceAndLayer] = set()
     for request in [places] if _is_one_request(places) else places:
         asked: object = request
-        layers: Layers = None
+        layers: LayersGiven = None
         if isinstance(request, tuple) and len(request) == 2:
-            asked, layers = cast("tuple[object, Layers]", request)
+            asked, layers = cast("tuple[object, LayersGiven]", request)
         place = member_of(ActivationLocationType, asked, "place")
         if place.has_no_layers:
             if layers is not None:
@@ -176,7 +174,7 @@ def _is_one_request(places: object) -> bool:
     return isinstance(places, str) or not isinstance(places, Iterable) or is_pair
 
 
-def _checked_layers(layers: Layers, place: ActivationLocationType, n_layers: int) -> Iterable[int]:
+def _checked_layers(layers: LayersGiven, place: ActivationLocationType, n_layers: int) -> Iterable[int]:
     if layers is None:
         return range(n_layers)
     number = whole_number(layers)

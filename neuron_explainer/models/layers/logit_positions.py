@@ -35,6 +35,10 @@ def at_positions(
         if counts is None:
             return resid[:, -1:]
         logits_at = counts - 1
+    if not isinstance(logits_at, Tensor) or logits_at.is_floating_point() or logits_at.dtype == torch.bool:
+        raise InvalidRequestError(
+            f'logits_at is {logits_at!r:.80}. Give "all", "last", None, or a tensor of one position for each prompt.'
+        )
     if logits_at.shape != (len(resid),):
         raise InvalidRequestError(
             f"logits_at has shape {tuple(logits_at.shape)}; it must have one position for each of {len(resid)} prompts."

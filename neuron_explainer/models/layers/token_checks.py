@@ -1,13 +1,39 @@
 """Checks of token ids and padding, made before a model runs."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import SupportsIndex
 
 import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
 from neuron_explainer.errors import PromptError
-from neuron_explainer.vocabulary.checks import checked_token_id
+from neuron_explainer.vocabulary.checks import checked_token_id, checked_type, whole_number
+
+TokenIds = Sequence[SupportsIndex] | Int[Tensor, "tokens"]
+
+
+def as_token_ids(given: TokenIds, accepted: str = "a flat sequence of token ids") -> list[int]:
+    """A sequence of token ids as plain ints. Bytes and booleans, which are integers to Python, are refused.
+
+    Args:
+        given: the ids.
+        accepted: what an error says that the caller takes.
+
+    Raises:
+        PromptError: it is not a flat sequence of whole numbers.
+
+    >>> as_token_ids(torch.arange(3))
+    [0, 1, 2]
+    """
+    listed = given.tolist() if isinstance(given, Tensor) else given  # one number of a tensor is slow to read
+    numbers: list[int | None] = [None]
+    if isinstance(listed, Iterable) and not isinstance(listed, bytes | bytearray):
+        numbers = [whole_number(number) for number in listed]
+    token_ids = [number for number in numbers if number is not None]
+    if len(token_ids) < len(numbers):
+        raise PromptError(f"Give {accepted}, not {given!r:.200}.")
+    return token_ids
 
 
 def check_tokens(tokens: Tensor, n_earlier: int, vocab_size: int, max_context_length: int) -> None:
@@ -24,6 +50,7 @@ def check_tokens(tokens: Tensor, n_earlier: int, vocab_size: int, max_context_le
     Raises:
         PromptError: the tokens are not a matrix of integers, are empty, too long, or outside of the vocabulary.
     """
+    checked_type("tokens", tokens, Tensor, PromptError)
     if tokens.ndim != 2 or tokens.is_floating_point() or tokens.dtype == torch.bool:
         raise PromptError(
             f"Token ids must be integers of shape (batch, tokens), not {tokens.dtype} {tuple(tokens.shape)}."
@@ -44,6 +71,7 @@ def lengths_of_prompts(attention_mask: Bool[Tensor, "batch tokens"], shape: torc
     Raises:
         PromptError: the mask does not have the tokens' shape, a prompt is all padding, or padding does not come last.
     """
+    checked_type("attention_mask", attention_mask, Tensor, PromptError)
     if attention_mask.shape != shape:
         raise PromptError(f"The attention mask has shape {tuple(attention_mask.shape)}, the tokens {tuple(shape)}.")
     lengths = attention_mask.sum(dim=1)
@@ -70,7 +98,7 @@ def padded(
     """
     lengths = [len(prompt) for prompt in prompts]
     if not lengths or min(lengths) < 1:
-        problem = f"the prompts have {lengths} tokens" if lengths else "no prompts were given"
+        problem = f"the prompts' lengths are {lengths}" if lengths else "no prompts were given"
         raise PromptError(f"Each prompt needs at least one token: {problem}.")
     longest = max(lengths)
     tokens = torch.tensor([[*prompt, *[pad_token] * (longest - len(prompt))] for prompt in prompts])

@@ -16,7 +16,7 @@ import tokenizers
 
 from neuron_explainer.errors import InvalidRequestError, NotOneTokenError, TokenizerError
 from neuron_explainer.models.tokenizers.token_bytes import TokenSpelling
-from neuron_explainer.vocabulary.checks import checked_token_id
+from neuron_explainer.vocabulary.checks import checked_token_id, checked_type, whole_number
 
 TOKENIZER_FILE_NAME = "tokenizer.json"
 
@@ -80,7 +80,7 @@ class ModelTokenizer:
             return cls(tokenizers.Tokenizer.from_str(backend.to_str()), origin=f"{type(given).__name__} in memory")
         slow = hasattr(given, "convert_ids_to_tokens")
         raise TokenizerError(
-            f"A {type(given).__name__} is not a supported tokenizer. "
+            f"An object of type {type(given).__name__} is not a supported tokenizer. "
             + ("It is a slow tokenizer of transformers; load the fast one (use_fast=True). " if slow else "")
             + "Give a fast tokenizer of transformers, a tokenizers.Tokenizer, or the path of a tokenizer.json."
         )
@@ -123,9 +123,14 @@ class ModelTokenizer:
         return self._spelling.bytes_of(checked, token)
 
     def spelled_bytes(self, token_id: int) -> bytes:
-        """The UTF-8 bytes of a token; those of `unused_token` for an id without a token."""
-        has_token = token_id >= 0 and self.backend.id_to_token(token_id) is not None
-        return self.token_bytes(token_id) if has_token else unused_token(token_id).encode()
+        """The UTF-8 bytes of a token; those of `unused_token` for an id without a token.
+
+        Raises:
+            InvalidRequestError: it is not a whole number.
+        """
+        number = _whole(token_id)
+        has_token = number >= 0 and self.backend.id_to_token(number) is not None
+        return self.token_bytes(number) if has_token else unused_token(number).encode()
 
     def encode(self, text: str, *, add_special_tokens: bool = True) -> list[int]:
         """The token ids of a text.
@@ -134,13 +139,20 @@ class ModelTokenizer:
             text: any text; names of special tokens in it (`<|endoftext|>`) become those tokens.
             add_special_tokens: add the tokens that this tokenizer puts around every text (Llama's: a
                 beginning-of-sequence token). The tokenizers of GPT-2, Pythia and SmolLM2 add none.
+
+        Raises:
+            InvalidRequestError: it is not a text.
         """
+        checked_type("text", text, str)
         return self.backend.encode(text, add_special_tokens=add_special_tokens).ids
 
     def decode(self, token_ids: Sequence[int]) -> str:
         """The text of a sequence of tokens, special tokens included.
 
         Bytes that are not valid UTF-8 even together are shown as `\\xNN`, as in `decode_token_list`.
+
+        Raises:
+            InvalidRequestError: an id is not a whole number.
         """
         text = b"".join(map(self.spelled_bytes, token_ids)).decode("utf-8", "backslashreplace")
         return self._spelling.without_added_space(text)
@@ -149,9 +161,13 @@ class ModelTokenizer:
         """The text of each token; a token that is not valid UTF-8 by itself is shown by its bytes (`\\xe2\\x80`).
 
         `unused_token` stands for an id without a token (models pad their vocabularies).
+
+        Raises:
+            InvalidRequestError: an id is not a whole number.
         """
         strings = self.token_strings
-        return [strings[token_id] if 0 <= token_id < len(strings) else unused_token(token_id) for token_id in token_ids]
+        numbers = map(_whole, token_ids)
+        return [strings[number] if 0 <= number < len(strings) else unused_token(number) for number in numbers]
 
     def encode_token_str(self, text: str) -> int:
         """The id of a text that is exactly one token; a leading space counts.
@@ -174,6 +190,13 @@ class ModelTokenizer:
 
     def _is_one_token(self, text: str) -> bool:
         return len(self._ids_by_string.get(text, [])) == 1
+
+
+def _whole(token_id: object) -> int:
+    number = whole_number(token_id)
+    if number is None:
+        raise InvalidRequestError(f"{token_id!r:.80} is not a token id. Give whole numbers.")
+    return number
 
 
 def unused_token(token_id: int) -> str:

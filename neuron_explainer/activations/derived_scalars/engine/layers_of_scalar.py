@@ -41,7 +41,7 @@ def layers_of_scalar(bound: BoundConfig, dst: DerivedScalarType) -> tuple[int | 
 def _layer_of_traced_latent(bound: BoundConfig, dst: DerivedScalarType) -> int | None:
     if not bound.trace.node_type.is_autoencoder_latent:
         raise MisconfiguredError(
-            f"{dst.value} is about a latent, but trace_config traces a {bound.trace.node_type.value}."
+            f"{dst.value} is about a latent, but trace_config traces the node type {bound.trace.node_type.value}."
         )
     _check_place(bound, dst, bound.trace.node_type)
     return bound.trace.layer_index

@@ -49,7 +49,7 @@ def check_node(node: NodeIndex) -> None:
     """
     is_known = node.node_type.is_autoencoder_latent or node.node_type in (NodeType.ATTENTION_HEAD, NodeType.MLP_NEURON)
     if not is_known or node.node_type is NodeType.AUTOENCODER_LATENT_BY_TOKEN_PAIR:
-        raise InvalidRequestError(f"Edges lead from or to a head, a neuron or a latent, not a {node.node_type.value}.")
+        raise InvalidRequestError(f"Edges lead from or to a head, a neuron or a latent, not {node.node_type.value}.")
     if not node.is_one_number:
         raise InvalidRequestError(f"Edges lead from or to one component at one token, but {node} names a whole axis.")
     if node.node_type is NodeType.ATTENTION_HEAD:

@@ -7,8 +7,9 @@ from torch import Tensor
 
 from neuron_explainer.activations.derived_scalars.engine.bound_config import BoundConfig
 from neuron_explainer.errors import PromptError
+from neuron_explainer.models.layers.token_checks import as_token_ids
 from neuron_explainer.models.model_context import ModelContext, StandardModelContext
-from neuron_explainer.vocabulary.checks import checked_token_id, whole_number
+from neuron_explainer.vocabulary.checks import checked_token_id
 from neuron_explainer.vocabulary.dimensions import Dimension
 
 
@@ -26,7 +27,10 @@ def read_prompt(model_context: ModelContext, prompt: str | Sequence[int] | Tenso
     Raises:
         PromptError: there are no tokens, too many, or some that the model does not have.
     """
-    token_ids = model_context.encode(prompt) if isinstance(prompt, str) else _as_token_ids(prompt)
+    if isinstance(prompt, str):
+        token_ids = model_context.encode(prompt)
+    else:
+        token_ids = as_token_ids(prompt, "a text or a flat sequence of token ids")
     shown = f"The prompt {prompt!r:.80}" if isinstance(prompt, str) else "The prompt"
     if not token_ids:
         raise PromptError(f"{shown} has no tokens. Give at least one.")
@@ -38,17 +42,6 @@ def read_prompt(model_context: ModelContext, prompt: str | Sequence[int] | Tenso
     has_tokenizer = not isinstance(model_context, StandardModelContext) or model_context.has_tokenizer
     strings = model_context.decode_token_list(token_ids) if has_tokenizer else [f"<{number}>" for number in token_ids]
     return Prompt(token_ids, strings)
-
-
-def _as_token_ids(prompt: Sequence[int] | Tensor) -> list[int]:
-    """Token ids as plain ints. Bytes and booleans, which are integers to Python, are refused."""
-    numbers: list[int | None] = [None]
-    if isinstance(prompt, Iterable) and not isinstance(prompt, bytes | bytearray):
-        numbers = [whole_number(number) for number in (prompt.tolist() if isinstance(prompt, Tensor) else prompt)]
-    token_ids = [number for number in numbers if number is not None]
-    if len(token_ids) < len(numbers):
-        raise PromptError(f"A prompt must be a text or a flat sequence of token ids, not {prompt!r:.200}.")
-    return token_ids
 
 
 def token_id_of(model_context: ModelContext, token: str | int) -> int:

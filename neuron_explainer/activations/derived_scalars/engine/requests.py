@@ -52,7 +52,7 @@ def as_config(config: ConfigOrModel) -> DstConfig:
     if isinstance(config, ModelContext):
         return DstConfig(model_context=config)
     if not isinstance(config, DstConfig):
-        raise MisconfiguredError(f"config must be a DstConfig or a model context, not a {type(config).__name__}.")
+        raise MisconfiguredError(f"config must be a DstConfig or a model context, not {type(config).__name__}.")
     return config
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from neuron_explainer.activations.attention_utils import index_to_pair
 from neuron_explainer.activations.derived_scalars.index_fields import TensorIndex
 from neuron_explainer.activations.derived_scalars.indexing import DerivedScalarIndex
+from neuron_explainer.errors import IndexOutOfRangeError
 from neuron_explainer.vocabulary.dimensions import Dimension
 from neuron_explainer.vocabulary.nodes import LocationWithinLayer, NodeType
 
@@ -83,7 +84,11 @@ def component_name(index: DerivedScalarIndex) -> str:
 
 
 def index_name(index: DerivedScalarIndex, tokens: Sequence[str]) -> str:
-    """The display name of a component with its token or tokens in quotation marks: `MLP 3:17 at " the"`."""
+    """The display name of a component with its token or tokens in quotation marks: `MLP 3:17 at " the"`.
+
+    Raises:
+        IndexOutOfRangeError: the prompt does not have the token.
+    """
     position = tokens_and_components(index)
     name = component_name(index)
     has_pair = any(
@@ -96,4 +101,6 @@ def index_name(index: DerivedScalarIndex, tokens: Sequence[str]) -> str:
 
 
 def _quoted(token: int | None, tokens: Sequence[str]) -> str:
+    if token is not None and token >= len(tokens):
+        raise IndexOutOfRangeError(f"The prompt has no token {token}. Choose a position from 0 to {len(tokens) - 1}.")
     return "all tokens" if token is None else f'"{tokens[token]}"'.replace("\n", "\\n").replace("\t", "\\t")

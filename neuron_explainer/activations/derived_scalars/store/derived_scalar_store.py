@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, SupportsIndex
+from typing import TYPE_CHECKING, Any, SupportsIndex, cast
 
 import torch
 from jaxtyping import Float
@@ -14,11 +14,18 @@ from neuron_explainer.activations.derived_scalars.indexing import DerivedScalarI
 from neuron_explainer.activations.derived_scalars.store.component_names import index_name
 from neuron_explainer.activations.derived_scalars.store.files import read_store, write_store
 from neuron_explainer.activations.derived_scalars.store.selection import DstOrName, Layers, selected, tensors_by_layer
-from neuron_explainer.activations.derived_scalars.store.shapes import Tensors, check_shapes
+from neuron_explainer.activations.derived_scalars.store.shapes import Tensors, by_members, check_shapes
 from neuron_explainer.activations.derived_scalars.store.tables import table_of
 from neuron_explainer.activations.derived_scalars.store.top_k import top_k
-from neuron_explainer.errors import IndexOutOfRangeError, InvalidRequestError, MalformedStoreError, NotDerivedError
-from neuron_explainer.vocabulary.checks import whole_number
+from neuron_explainer.errors import (
+    IndexOutOfRangeError,
+    InvalidRequestError,
+    MalformedStoreError,
+    NotDerivedError,
+    UnknownNameError,
+)
+from neuron_explainer.models.devices import as_device
+from neuron_explainer.vocabulary.checks import checked_number, checked_type
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 from neuron_explainer.vocabulary.dimensions import Dimension
 from neuron_explainer.vocabulary.nodes import PassType
@@ -28,10 +35,6 @@ if TYPE_CHECKING:
     import pandas
 
 _MOST_ROWS = 1_000_000  # a DataFrame of so many rows takes about 100 MB
-
-
-def _layer_order(layer_index: int | None) -> int:
-    return -1 if layer_index is None else layer_index
 
 
 class DerivedScalarStore:
@@ -48,7 +51,9 @@ class DerivedScalarStore:
         summed: the axes that `sum_over` has summed, which have length 1.
 
     Raises:
-        InvalidRequestError: a tensor's shape does not fit its derived scalar and these tokens.
+        InvalidRequestError: a tensor's shape does not fit its derived scalar and these tokens, or the tensors are not
+            given by derived scalar, pass and layer.
+        UnknownNameError: a derived scalar type, a pass or an axis does not exist.
 
     >>> import neuron_explainer as ne
     >>> store = ne.derive([5, 17, 3], ["mlp_post_act", "attn_write_norm"], ne.load_model("tiny"))
@@ -66,14 +71,11 @@ class DerivedScalarStore:
         model_name: str | None = None,
         summed: Iterable[Dimension] = (),
     ) -> None:
-        self._tensors = {
-            key: {layer_index: by_layer[layer_index].detach() for layer_index in sorted(by_layer, key=_layer_order)}
-            for key, by_layer in tensors.items()
-        }
+        self._tensors = by_members(tensors)
         self.tokens = list(tokens)
         self.token_ids = None if token_ids is None else [int(token) for token in token_ids]
         self.model_name = model_name
-        self.summed = frozenset(summed)
+        self.summed = frozenset(member_of(Dimension, dimension, "axis") for dimension in summed)
         # Tensors stay tensors here, because reading a number from a GPU waits for it.
         self._loss = loss
         self._traced_activation = traced_activation
@@ -107,7 +109,11 @@ class DerivedScalarStore:
         return (tensor for by_layer in self._tensors.values() for tensor in by_layer.values())
 
     def __contains__(self, dst: object) -> bool:
-        return any(dst == derived for derived, _ in self._tensors)
+        try:
+            asked = derived_scalar_type_of(cast("DstOrName", dst))
+        except UnknownNameError:
+            return False
+        return any(asked is derived for derived, _ in self._tensors)
 
     def activations(
         self, dst: DstOrName, pass_type: PassType | str = PassType.FORWARD
@@ -170,9 +176,7 @@ class DerivedScalarStore:
             InvalidRequestError: k is not a positive whole number.
             NotDerivedError: one of `dsts`, or of `layers`, was not derived.
         """
-        number_asked = whole_number(k)
-        if number_asked is None or number_asked < 1:
-            raise InvalidRequestError(f"k must be a whole number with k ≥ 1, not {k!r}.")
+        number_asked = checked_number("k", k)
         pass_type = member_of(PassType, pass_type, "pass type")
         chosen = selected(self._tensors, dsts, layers, pass_type)
         ranked = top_k([tensor for _, _, tensor in chosen], number_asked, largest)
@@ -193,7 +197,13 @@ class DerivedScalarStore:
         )
 
     def name(self, index: DerivedScalarIndex) -> str:
-        """The display name of what an index names, such as `MLP 3:17 at " the"`."""
+        """The display name of what an index names, such as `MLP 3:17 at " the"`.
+
+        Raises:
+            InvalidRequestError: `index` is not a DerivedScalarIndex.
+            IndexOutOfRangeError: the prompt does not have its token.
+        """
+        checked_type("index", index, DerivedScalarIndex)
         return index_name(index, self.tokens)
 
     def to_dataframe(
@@ -246,9 +256,14 @@ class DerivedScalarStore:
         return self._with(summed, self.summed | {dimension})
 
     def to(self, device: torch.device | str) -> "DerivedScalarStore":
-        """A store with the tensors on another device."""
+        """A store with the tensors on another device.
+
+        Raises:
+            InvalidRequestError: it is not a device, or is not available here.
+        """
+        to_device = as_device(device)
         moved = {
-            key: {layer_index: tensor.to(device) for layer_index, tensor in by_layer.items()}
+            key: {layer_index: tensor.to(to_device) for layer_index, tensor in by_layer.items()}
             for key, by_layer in self._tensors.items()
         }
         return self._with(moved, self.summed)
@@ -281,6 +296,7 @@ class DerivedScalarStore:
         Raises:
             MissingFileError: the file does not exist.
             MalformedStoreError: it is another kind of file, or is damaged.
+            InvalidRequestError: `device` is not a device, or is not available here.
         """
         tensors, metadata = read_store(path, device)
         try:

@@ -12,7 +12,9 @@ from torch import Tensor
 
 from neuron_explainer.activations.derived_scalars.store.shapes import Tensors
 from neuron_explainer.errors import MalformedStoreError, MissingFileError
+from neuron_explainer.models.devices import as_device
 from neuron_explainer.storage.atomic import write_bytes_atomically
+from neuron_explainer.storage.locations import path_text
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 from neuron_explainer.vocabulary.nodes import PassType
 from neuron_explainer.vocabulary.parsing import derived_scalar_type_of
@@ -42,15 +44,19 @@ def read_store(path: str | os.PathLike[str], device: torch.device | str) -> tupl
     Raises:
         MissingFileError: the file does not exist.
         MalformedStoreError: it is another kind of file, or is damaged.
+        InvalidRequestError: `device` is not a device, or is not available here.
+        UnsupportedLocationError: `path` is neither a text nor a path object.
     """
-    if not os.path.isfile(path):
-        raise MissingFileError(os.fspath(path))
+    source = path_text(path)
+    if not os.path.isfile(source):
+        raise MissingFileError(source)
+    on_device = str(as_device(device))
     tensors: dict[tuple[DerivedScalarType, PassType], dict[int | None, Tensor]] = {}
     try:
-        with safe_open(path, framework="pt", device=str(device)) as file:
+        with safe_open(source, framework="pt", device=on_device) as file:
             header = file.metadata() or {}
             if header.get("format") != _FORMAT:
-                raise MalformedStoreError(os.fspath(path), f"its format is {header.get('format')!r}, not {_FORMAT!r}")
+                raise MalformedStoreError(source, f"its format is {header.get('format')!r}, not {_FORMAT!r}")
             metadata = json.loads(header["metadata"])
             for name in json.loads(header["order"]):
                 dst, pass_type, layer = name.split("|")
@@ -59,7 +65,7 @@ def read_store(path: str | os.PathLike[str], device: torch.device | str) -> tupl
     except (SafetensorError, ValueError, KeyError, OSError) as error:
         if isinstance(error, MalformedStoreError):
             raise
-        raise MalformedStoreError(os.fspath(path), str(error)) from error
+        raise MalformedStoreError(source, str(error)) from error
     if not isinstance(metadata, dict):
-        raise MalformedStoreError(os.fspath(path), "its metadata is not a JSON object")
+        raise MalformedStoreError(source, "its metadata is not a JSON object")
     return tensors, metadata

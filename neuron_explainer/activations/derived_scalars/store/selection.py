@@ -5,7 +5,7 @@ from typing import SupportsIndex
 
 from torch import Tensor
 
-from neuron_explainer.activations.derived_scalars.store.shapes import Tensors
+from neuron_explainer.activations.derived_scalars.store.shapes import Tensors, layer_order
 from neuron_explainer.errors import InvalidRequestError, NotDerivedError
 from neuron_explainer.vocabulary.checks import whole_number
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
@@ -42,7 +42,7 @@ def selected(
     """
     if dsts is None:
         dsts = [dst for dst, derived_pass in tensors if derived_pass is pass_type]
-    elif isinstance(dsts, str):
+    elif isinstance(dsts, str) or not isinstance(dsts, Iterable):
         dsts = [dsts]
     wanted = None if layers is None else as_layers(layers)
     chosen = [
@@ -55,9 +55,7 @@ def selected(
     if missing or not chosen:
         derived = {layer_index for by_layer in tensors.values() for layer_index in by_layer}
         asked = ", ".join(map(str, sorted(missing, key=str))) or "with values"
-        raise NotDerivedError.of_layer(
-            "the store", asked, sorted(derived, key=lambda layer: -1 if layer is None else layer)
-        )
+        raise NotDerivedError.of_layer("the store", asked, sorted(derived, key=layer_order))
     return chosen
 
 

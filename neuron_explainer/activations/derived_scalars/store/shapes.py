@@ -1,17 +1,51 @@
-"""The check that tensors have the axes of their derived scalar."""
+"""The checks that tensors are given by derived scalar, pass and layer, and have that scalar's axes."""
 
 from collections.abc import Collection, Mapping
 
 from torch import Tensor
 
 from neuron_explainer.errors import InvalidRequestError
+from neuron_explainer.vocabulary.checks import whole_number
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 from neuron_explainer.vocabulary.dimensions import Dimension
 from neuron_explainer.vocabulary.nodes import PassType
+from neuron_explainer.vocabulary.parsing import derived_scalar_type_of, member_of
 
 TensorsByLayer = Mapping[int | None, Tensor]
 Tensors = Mapping[tuple[DerivedScalarType, PassType], TensorsByLayer]
 """For each derived scalar and pass, one tensor for each layer (None for scalars without layers)."""
+
+
+def by_members(tensors: Tensors) -> dict[tuple[DerivedScalarType, PassType], dict[int | None, Tensor]]:
+    """The tensors, detached, by members and plain ints; layers ascend. Names and NumPy's and torch's ints are taken.
+
+    Raises:
+        InvalidRequestError: they are not in the form {(derived scalar type, pass type): {layer: tensor}}.
+        UnknownNameError: a type or a pass does not exist.
+    """
+    result: dict[tuple[DerivedScalarType, PassType], dict[int | None, Tensor]] = {}
+    for key, by_layer in tensors.items() if isinstance(tensors, Mapping) else [(tensors, tensors)]:
+        if not isinstance(key, tuple) or len(key) != 2 or not isinstance(by_layer, Mapping):
+            raise InvalidRequestError(
+                f"tensors holds {key!r:.80}. Give {{(derived scalar type, pass type): {{layer: tensor}}}}."
+            )
+        dst, pass_type = derived_scalar_type_of(key[0]), member_of(PassType, key[1], "pass type")
+        plain: dict[int | None, Tensor] = {}
+        for layer, tensor in by_layer.items():
+            number = None if layer is None else whole_number(layer)
+            if not isinstance(tensor, Tensor) or (number is None and layer is not None):
+                raise InvalidRequestError(
+                    f"tensors holds a {type(tensor).__name__} for layer {layer!r:.80} of {dst.value}. Give a tensor "
+                    "for each layer; None stands for no layer."
+                )
+            plain[number] = tensor.detach()
+        result[dst, pass_type] = {layer: plain[layer] for layer in sorted(plain, key=layer_order)}
+    return result
+
+
+def layer_order(layer_index: int | None) -> int:
+    """The key that sorts layers; None comes first."""
+    return -1 if layer_index is None else layer_index
 
 
 def check_shapes(tensors: Tensors, n_tokens: int, summed: Collection[Dimension]) -> None:
