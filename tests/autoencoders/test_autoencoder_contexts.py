@@ -257,7 +257,7 @@ def test_names_and_any_whole_number_are_taken(files: Path) -> None:
         several.get_autoencoder_context("neuron")
     with pytest.raises(MisconfiguredError, match="-1 is not a layer"):
         AutoencoderConfig("mlp_post_act", {-1: "a"})
-    with pytest.raises(InvalidRequestError, match="whole number from 0 on"):
+    with pytest.raises(InvalidRequestError, match=r"layers is \[-1\]"):
         load_autoencoders(files, "mlp_post_act", layers=[-1])
 
 
