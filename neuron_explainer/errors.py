@@ -9,7 +9,7 @@ was given, what is wrong, and what to choose or do.
 ...     ne.load_neuron("tinny", 2, 5)
 ... except ne.errors.UnknownDatasetError as error:
 ...     print(error.choices[0])
-tiny (mlp_post_act)
+tiny
 """
 
 import difflib
@@ -241,6 +241,18 @@ class NeuronNotFoundError(NeuronExplainerError, FileNotFoundError, IndexError):
 
 class UnknownDatasetError(UnknownNameError, AssertionError):
     """No neuron dataset is registered under the given name and derived scalar type, or at the given path."""
+
+    @classmethod
+    def of_scalar(cls, short_name: str, dst: str, available: Iterable[str]) -> "UnknownDatasetError":
+        """The error for a known name without a derived scalar type. `choices` lists the types that it has.
+
+        >>> print(UnknownDatasetError.of_scalar("tiny", "mlp_pre_act", ["attn_write_norm", "mlp_post_act"]))
+        tiny has no mlp_pre_act. Choose one of: mlp_post_act, attn_write_norm.
+        """
+        error = cls(f"derived scalar type of {short_name}", dst, available)
+        error.message = f"{short_name} has no {dst}. {choices_sentence(error.choices)}"
+        error.args = (error.message,)
+        return error
 
 
 class NotRecordedError(NeuronExplainerError, KeyError):

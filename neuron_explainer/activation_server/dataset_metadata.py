@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from neuron_explainer.vocabulary.checks import checked_type
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 from neuron_explainer.vocabulary.parsing import derived_scalar_type_of
 
@@ -23,6 +24,7 @@ class NeuronDatasetMetadata:
 
     Raises:
         UnknownNameError: the derived scalar type is unknown.
+        InvalidRequestError: a name or the path is not a text.
     """
 
     short_name: str
@@ -47,6 +49,8 @@ class NeuronDatasetMetadata:
         ) -> None: ...
 
     def __post_init__(self) -> None:
+        for name in ("short_name", "user_visible_name", "neuron_dataset_path"):
+            checked_type(name, getattr(self, name), str)
         object.__setattr__(self, "derived_scalar_type", derived_scalar_type_of(self.derived_scalar_type))
 
     @property

@@ -8,9 +8,30 @@ from neuron_explainer.activation_server.neuron_datasets import (
     NeuronDatasetMetadata,
     get_neuron_dataset_metadata_by_short_name_and_dst,
 )
-from neuron_explainer.errors import InvalidRequestError, UnknownDatasetError, choices_sentence
+from neuron_explainer.errors import (
+    InvalidRequestError,
+    UnknownDatasetError,
+    UnsupportedLocationError,
+    choices_sentence,
+)
 from neuron_explainer.storage.locations import is_url, path_text
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
+
+
+def dataset_text(dataset: object) -> str:
+    """A dataset's name, address or folder as text.
+
+    Raises:
+        UnsupportedLocationError: it is neither a text nor a path object.
+    """
+    if not isinstance(dataset, str | os.PathLike):
+        hint = ""
+        if hasattr(dataset, "get_or_create_model"):  # a check of its class would import torch
+            hint = " For a model's record on texts, use live_record(model, layer, neuron, texts)."
+        raise UnsupportedLocationError(
+            f"dataset must be a name, an address or a folder, not of type {type(dataset).__name__}.{hint}"
+        )
+    return path_text(dataset)
 
 
 def resolve_neuron_dataset(dataset: str | os.PathLike[str], dst: DerivedScalarType | str) -> str:
@@ -24,7 +45,7 @@ def resolve_neuron_dataset(dataset: str | os.PathLike[str], dst: DerivedScalarTy
 
     Raises:
         UnknownDatasetError: `dataset` is not an address, a folder, or a short name with this derived scalar type.
-        UnsupportedLocationError: it is an address that is not http(s).
+        UnsupportedLocationError: it is an address that is not http(s), or neither a text nor a path object.
 
     >>> resolve_neuron_dataset("gpt2-xl", "mlp_post_act")
     'https://openaipublic.blob.core.windows.net/neuron-explainer/data/collated-activations/'
@@ -32,6 +53,22 @@ def resolve_neuron_dataset(dataset: str | os.PathLike[str], dst: DerivedScalarTy
     if _is_path(dataset):
         return path_text(dataset)
     return _registered(dataset, dst).neuron_dataset_path
+
+
+def local_dataset_folder(dataset: str | os.PathLike[str], dst: DerivedScalarType | str) -> Path:
+    """The local folder of a neuron dataset, by its short name or by itself.
+
+    Raises:
+        InvalidRequestError: the dataset is at an address.
+        UnknownDatasetError, UnsupportedLocationError: as `resolve_neuron_dataset`.
+
+    >>> local_dataset_folder("tiny", "mlp_post_act").name
+    'mlp_post_act'
+    """
+    path = resolve_neuron_dataset(dataset, dst)
+    if is_url(path):
+        raise InvalidRequestError(f"{dataset_text(dataset)} is at an address. Give a dataset in a local folder.")
+    return Path(path)
 
 
 def explanations_path(dataset: str | os.PathLike[str], dst: DerivedScalarType) -> str:
@@ -57,6 +94,7 @@ def _with_explanations() -> list[NeuronDatasetMetadata]:
 
 
 def _is_path(dataset: str | os.PathLike[str]) -> bool:
+    dataset_text(dataset)
     if is_url(dataset):
         return True
     is_short_name = any(short_name == dataset for short_name, _ in NEURON_DATASET_METADATA_REGISTRY)
@@ -69,7 +107,7 @@ def _registered(dataset: str | os.PathLike[str], dst: DerivedScalarType | str) -
     try:
         return get_neuron_dataset_metadata_by_short_name_and_dst(name, dst)
     except UnknownDatasetError as error:
-        if os.path.basename(name) == name:
+        if os.path.basename(name) == name or error.asked != name:
             raise
         # It looks like a path, so the message says first that the folder is missing.
         raise UnknownDatasetError("folder or neuron dataset", error.asked, error.choices) from None

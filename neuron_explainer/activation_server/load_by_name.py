@@ -9,12 +9,14 @@ import os
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, SupportsIndex, TypeAlias
 
-from neuron_explainer.activation_server.dataset_paths import explanations_path, resolve_neuron_dataset
+from neuron_explainer.activation_server.dataset_paths import dataset_text, explanations_path, resolve_neuron_dataset
 from neuron_explainer.activation_server.loaded_neurons import LoadedNeuron, LoadedNeurons
 from neuron_explainer.activations import activations
 from neuron_explainer.activations.activations import NeuronId, NeuronRecord
-from neuron_explainer.errors import InvalidRequestError, NeuronExplainerError
-from neuron_explainer.storage.locations import path_text
+from neuron_explainer.activations.neuron_ids import checked_index
+from neuron_explainer.errors import InvalidRequestError, NeuronExplainerError, NeuronNotFoundError
+from neuron_explainer.storage.locations import without_secrets
+from neuron_explainer.vocabulary.checks import checked_flag
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 from neuron_explainer.vocabulary.parsing import derived_scalar_type_of
 
@@ -81,7 +83,11 @@ def load_neuron(
     >>> head = ne.load_neuron("tiny", 0, 1, "attn_write_norm")
     """
     path = resolve_neuron_dataset(dataset, derived_scalar_type_of(dst))
-    return activations.load_neuron(path, layer, neuron, use_cache=use_cache, revalidate=revalidate)
+    try:
+        return activations.load_neuron(path, layer, neuron, use_cache=use_cache, revalidate=revalidate)
+    except NeuronNotFoundError as error:  # its message begins with the path, but the user may have given a name
+        given = without_secrets(dataset_text(dataset))
+        raise NeuronNotFoundError(error.detail.replace(without_secrets(path), given, 1)) from None
 
 
 def load_explanations(
@@ -146,8 +152,13 @@ def load_neurons(
     >>> len(results.records), len(results.failures)
     (2, 1)
     """
+    if isinstance(neurons, str | os.PathLike):
+        raise InvalidRequestError(
+            f"neurons is {neurons!r:.80}. Give the neurons first: load_neurons([(layer, index)], dataset)."
+        )
     if not isinstance(neurons, Iterable):
         raise InvalidRequestError(f"neurons is {neurons!r:.80}. Give several: a list of pairs (layer, index), say.")
+    checked_flag("progress", progress)
     asked = [_with_datasets(neuron, dataset, derived_scalar_type_of(dst)) for neuron in neurons]
     for name, scalar_type in {(name, each.dst) for each in asked for name in each.datasets}:
         resolve_neuron_dataset(name, scalar_type)  # raises now for an unknown name
@@ -182,16 +193,17 @@ def _with_datasets(neuron: NeuronName, dataset: DatasetName | None, dst: Derived
     if not isinstance(neuron, NeuronId):
         try:
             layer, index = neuron
-            neuron = NeuronId(layer, index)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError):
             raise InvalidRequestError(
-                f"{neuron!r} is not a NeuronId, a pair (layer, index) or a NodeIdAndDatasets: {error}"
+                f"neurons contains {neuron!r:.80}. Give each neuron as a pair (layer, index), a NeuronId or a "
+                "NodeIdAndDatasets."
             ) from None
+        neuron = NeuronId(checked_index("layer", layer, digits=True), checked_index("neuron", index, digits=True))
     return NodeIdAndDatasets(
         dst=dst,
         layer_index=neuron.layer_index,
         activation_index=neuron.neuron_index,
-        datasets=[path_text(dataset)],
+        datasets=[dataset_text(dataset)],
     )
 
 

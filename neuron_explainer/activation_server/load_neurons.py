@@ -87,7 +87,7 @@ def load_neuron_from_first_dataset(node_id_and_datasets: NodeIdAndDatasets) -> t
             return path, load_neuron(path, asked.layer_index, asked.activation_index)
         except NeuronNotFoundError:
             continue
-    searched = ", ".join(map(without_secrets, paths)) or "an empty list of datasets"
+    searched = ", ".join(map(without_secrets, asked.datasets)) or "an empty list of datasets"
     raise NeuronNotFoundError(
         f"Could not find {asked.dst.value} {asked.layer_index}:{asked.activation_index} in {searched}"
     )

@@ -5,6 +5,7 @@ this package and needs no network.
 """
 
 import os
+from collections.abc import Iterable
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ from neuron_explainer.activation_server.dataset_metadata import NeuronDatasetMet
 from neuron_explainer.activation_server.public_datasets import PUBLIC_BASE, PUBLIC_DATASETS, PUBLIC_EXPLANATIONS
 from neuron_explainer.errors import InvalidRequestError, MissingFileError, UnknownDatasetError
 from neuron_explainer.storage.locations import is_url, without_secrets
-from neuron_explainer.vocabulary.checks import checked_type
+from neuron_explainer.vocabulary.checks import checked_flag, checked_type
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 from neuron_explainer.vocabulary.parsing import derived_scalar_type_of
 
@@ -60,12 +61,13 @@ def register_neuron_dataset_metadata(metadata: NeuronDatasetMetadata, *, replace
         ne.load_neuron("mine", 2, 5)
     """
     checked_type("metadata", metadata, NeuronDatasetMetadata)
+    checked_flag("replace", replace)
     known = NEURON_DATASET_METADATA_REGISTRY.get(metadata.key)
     path = metadata.neuron_dataset_path
     if known is not None and not replace and _without_slash(known.neuron_dataset_path) != _without_slash(path):
         raise InvalidRequestError(
-            f"{_title(*metadata.key)} is already registered with the path {known.neuron_dataset_path}, not {path}. "
-            "Pass replace=True to replace it, or choose another short name."
+            f"{metadata.short_name} ({metadata.derived_scalar_type.value}) is already registered with the path "
+            f"{known.neuron_dataset_path}, not {path}. Pass replace=True to replace it, or choose another short name."
         )
     NEURON_DATASET_METADATA_REGISTRY[metadata.key] = metadata
 
@@ -99,6 +101,8 @@ def register_dataset(
     """
     from neuron_explainer.activations.packed.dataset import PackedDataset, is_packed_dataset
 
+    if short_name is not None:
+        checked_type("short_name", short_name, str)
     if is_url(path):
         raise InvalidRequestError(
             f"{without_secrets(path)} is an address. A packed dataset is read from a local folder. {_JSON_HINT}"
@@ -129,20 +133,35 @@ def get_neuron_dataset_metadata_by_short_name_and_dst(
     """The registered dataset of a short name and derived scalar type.
 
     Raises:
-        UnknownDatasetError: it is not registered; the error lists the registered ones, nearest first.
+        UnknownDatasetError: it is not registered; the error lists the registered names, nearest first, or the derived
+            scalar types of the name.
         UnknownNameError: the derived scalar type is unknown.
     """
+    return dataset_among(NEURON_DATASET_METADATA_REGISTRY.values(), short_name, dst)
+
+
+def dataset_among(
+    known: Iterable[NeuronDatasetMetadata], short_name: str, dst: DerivedScalarType | str
+) -> NeuronDatasetMetadata:
+    """The dataset of a short name and derived scalar type among the known ones.
+
+    Raises:
+        UnknownDatasetError, UnknownNameError: as `get_neuron_dataset_metadata_by_short_name_and_dst`.
+    """
     dst = derived_scalar_type_of(dst)
-    metadata = NEURON_DATASET_METADATA_REGISTRY.get((short_name, dst))
-    if metadata is None:
-        hint = (
-            "A short name ends in _undefined if the autoencoder's name was not given. Give its name."
-            if short_name.endswith("_undefined")
-            else "For a local folder, give its path, or register it with register_dataset."
-        )
-        choices = [_title(*key) for key in NEURON_DATASET_METADATA_REGISTRY]
-        raise UnknownDatasetError("neuron dataset", _title(short_name, dst), choices, hint)
-    return metadata
+    checked_type("short_name", short_name, str)
+    by_key = {metadata.key: metadata for metadata in known}
+    if (short_name, dst) in by_key:
+        return by_key[short_name, dst]
+    types = [other.value for name, other in by_key if name == short_name]
+    if types:
+        raise UnknownDatasetError.of_scalar(short_name, dst.value, types)
+    hint = (
+        "A short name ends in _undefined if the autoencoder's name was not given. Give its name."
+        if short_name.endswith("_undefined")
+        else "For a local folder, give its path, or register it with register_dataset."
+    )
+    raise UnknownDatasetError("neuron dataset", short_name, dict.fromkeys(name for name, _ in by_key), hint)
 
 
 def datasets() -> "pd.DataFrame":
@@ -172,10 +191,6 @@ def datasets() -> "pd.DataFrame":
             }
         )
     return pd.DataFrame(rows).astype({"n_layers": "Int64", "n_components": "Int64"})
-
-
-def _title(short_name: str, dst: DerivedScalarType) -> str:
-    return f"{short_name} ({dst.value})"
 
 
 def _register_known_datasets() -> None:

@@ -158,6 +158,8 @@ def save_neuron(dataset_path: str | os.PathLike[str], record: NeuronRecord) -> P
 
     An example: `save_neuron("my_dataset", record)`, then `load_neuron("my_dataset", 2, 5)`.
     """
+    if isinstance(dataset_path, NeuronRecord):
+        raise InvalidRequestError("dataset_path is a record. The order is save_neuron(dataset_path, record).")
     checked_type("record", record, NeuronRecord)
     if is_url(dataset_path):
         raise InvalidRequestError(

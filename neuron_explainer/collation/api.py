@@ -4,6 +4,7 @@ import dataclasses
 import inspect
 import os
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Unpack, cast
 
@@ -33,8 +34,8 @@ from neuron_explainer.collation.settings import (
 )
 from neuron_explainer.collation.statistics.collation import Collation
 from neuron_explainer.errors import DatasetExistsError, InvalidRequestError
-from neuron_explainer.storage.locations import path_text
-from neuron_explainer.vocabulary.checks import LayersGiven, checked_type, finite_number
+from neuron_explainer.storage.locations import local_path
+from neuron_explainer.vocabulary.checks import LayersGiven, checked_flag, checked_number, checked_type, finite_number
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 
 
@@ -45,7 +46,7 @@ def collate(
     dst: DerivedScalarType | str | None = None,
     layers: LayersGiven = None,
     *,
-    settings: CollateSettings | None = None,
+    settings: CollateSettings | Mapping[str, Any] | None = None,
     config: ConfigOrModel | None = None,
     loss: Any = None,
     device: Any = None,
@@ -81,7 +82,8 @@ def collate(
         out: the folder to make.
         dst: the derived scalar to collate: a member, name or value; None: that of `settings`.
         layers: a layer or several; None: those of `settings`, else all.
-        settings: the dataset's settings; None: the defaults. Further keywords change single settings; see below.
+        settings: the dataset's settings, or a mapping of them; None: the defaults. Further keywords change single
+            settings; see below.
         config: autoencoders, and whatever else the derived scalar needs.
         loss: the loss whose gradients are taken, for scalars that need one.
         device, dtype: where, and in which floating-point type, the model runs if it is loaded here.
@@ -128,13 +130,19 @@ def collate(
         others["dst"] = dst
     if layers is not None:
         others["layers"] = layers
-    if settings is None:
-        settings = CollateSettings()
+    if settings is None or isinstance(settings, Mapping):
+        settings = CollateSettings(**(settings or {}))
     settings = dataclasses.replace(checked_type("settings", settings, CollateSettings), **others)
     seconds = finite_number(save_every_seconds)
     if seconds is None or seconds < 0:
         raise InvalidRequestError(f"save_every_seconds is {save_every_seconds!r}. Give a number of seconds.")
-    path = Path(path_text(out))
+    path = local_path("out", out)
+    overwrite = checked_flag("overwrite", overwrite)
+    if registered_as is not None:
+        checked_type("registered_as", registered_as, str)
+    checked_type("corpus_name", corpus_name, str)
+    if n_workers is not None:
+        checked_number("n_workers", n_workers)
     short_name = registered_as or path.absolute().name
     may_register = _is_free(short_name, settings.dst, path)
     if registered_as is not None and not may_register:  # refused before the work rather than after it
@@ -142,8 +150,6 @@ def collate(
             f"{registered_as!r} ({settings.dst.value}) is already registered at another path. Choose another name."
         )
     work_folder = path.with_name(path.name + ".collating")
-    if overwrite:
-        _remove(path, work_folder)
     length = n_characters(texts, settings.text_field)
     collated_model = collated_model_of(model, config, loss, device=device, dtype=dtype)
     job = job_of(
@@ -154,6 +160,8 @@ def collate(
         save_every_seconds=save_every_seconds,
         progress=Progress(show=progress, max_tokens=settings.max_tokens, n_characters=length),
     )
+    if overwrite:  # only now: a call that is refused removes nothing
+        _remove(path, work_folder)
     if not _is_finished(path, job):
         collation, corpus = _run(job, collated_model, engine, n_workers, ray_address)
         model_context = collated_model.model_context

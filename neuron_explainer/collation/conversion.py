@@ -6,6 +6,7 @@ from pathlib import Path
 
 import msgspec
 
+from neuron_explainer.activation_server.dataset_paths import local_dataset_folder
 from neuron_explainer.activations.activations import load_neuron
 from neuron_explainer.activations.packed.dataset import is_packed_dataset
 from neuron_explainer.activations.packed.layout import DatasetInfo
@@ -25,7 +26,7 @@ from neuron_explainer.errors import (
     MissingFileError,
 )
 from neuron_explainer.storage.disk_full import raise_if_disk_full
-from neuron_explainer.storage.locations import path_text
+from neuron_explainer.storage.locations import local_path
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 from neuron_explainer.vocabulary.parsing import derived_scalar_type_of
 
@@ -45,20 +46,23 @@ def convert(
     """Write a local neuron dataset in the other layout.
 
     Args:
-        path: a packed dataset, or a folder of JSON files, `{layer}/{index}.json`, in any of the public spellings.
+        path: the registered short name or the folder of a packed dataset, or of JSON files, `{layer}/{index}.json`, in
+            any of the public spellings.
         out: the folder to make.
         layout: "packed" or "json"; None: the layout that `path` does not have.
         dst, model, short_name: derived scalar type, model and short name of JSON files; they are needed unless
-            `collate` made the files.
+            `collate` made the files. `dst` also selects among the datasets of one registered name; None: MLP_POST_ACT.
         activation_dtype: dtype of packed activations, "float32" or "float16".
 
     Returns:
         The new folder. It appears only when it is complete.
 
     Raises:
-        MissingFileError: `path` has no dataset.
+        UnknownDatasetError: `path` is neither a folder nor a registered name.
+        MissingFileError: the folder has no dataset.
         DatasetExistsError: `out` exists.
-        InvalidRequestError: `path` already has the layout, or `dst` or `model` is needed and not given.
+        InvalidRequestError: the dataset is at an address or already has the layout, or `dst` or `model` is needed and
+            not given.
         UnknownNameError: `layout`, `dst` or `activation_dtype` is unknown.
         MalformedRecordError: a file is not a neuron record.
         MalformedDatasetError: the layers differ in their components, or components are missing.
@@ -72,7 +76,8 @@ def convert(
     ...     (made / "2" / "0.json").exists()
     True
     """
-    source, target = Path(path_text(path)), Path(path_text(out))
+    target = local_path("out", out)
+    source = local_dataset_folder(path, DerivedScalarType.MLP_POST_ACT if dst is None else dst)
     is_packed = is_packed_dataset(source)
     if layout is None:
         layout = "json" if is_packed else "packed"

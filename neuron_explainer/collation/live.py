@@ -14,7 +14,8 @@ from neuron_explainer.collation.runs.progress import Progress
 from neuron_explainer.collation.runs.scalar_source import entry_kind_of
 from neuron_explainer.collation.settings import CollateSettings
 from neuron_explainer.collation.statistics.entry_kind import EntryKind
-from neuron_explainer.vocabulary.checks import checked_layer, checked_number
+from neuron_explainer.errors import InvalidRequestError
+from neuron_explainer.vocabulary.checks import checked_layer, checked_number, whole_number
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 from neuron_explainer.vocabulary.parsing import derived_scalar_type_of
 
@@ -41,7 +42,8 @@ def live_record(
 
     Args:
         model: a ModelContext, or anything that `load_model` takes.
-        layer, neuron: the component: a neuron, head or latent.
+        layer: the layer, from 0; 0 for a scalar without layers.
+        neuron: the neuron, head or latent in the layer, from 0.
         texts: as for `collate`; often a few strings.
         dst: the derived scalar: a member, name or value.
         context_length: tokens in a sequence, at most; None: the model's context length, but at most 1,024, or 128 for
@@ -60,19 +62,25 @@ def live_record(
     dst = derived_scalar_type_of(dst)
     collated_model = collated_model_of(model, config, loss)
     model_context = collated_model.model_context
-    length = context_length or min(model_context.max_context_length, _LONGEST_CONTEXT[entry_kind_of(dst)])
-    n_layers = 1 if dst.has_no_layers else model_context.n_layers
-    layer = checked_layer(layer, n_layers, dst.value)
+    if context_length is None:
+        context_length = min(model_context.max_context_length, _LONGEST_CONTEXT[entry_kind_of(dst)])
+    if whole_number(layer) is None:
+        raise InvalidRequestError(
+            f"layer is {layer!r:.80}. Give a whole number. The order is live_record(model, layer, neuron, texts)."
+        )
+    if dst.has_no_layers and layer != 0:
+        raise InvalidRequestError(f"{dst.value} has no layers. Give layer 0.")
+    layer = checked_layer(layer, model_context.n_layers, dst.value)
     index = checked_number("neuron", neuron, 0)
     settings = CollateSettings(
         dst=dst,
         layers=layer,
-        context_length=length,
+        context_length=context_length,
         prepend_bos=prepend_bos,
         top_k=top_k,
         random_k=random_k,
         quantiles=0,
-        example_tokens=length,
+        example_tokens=context_length,
         seed=seed,
     )
     job = job_of(

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal, SupportsIndex, TypedDict, Unpack, get_args
 
 from neuron_explainer.errors import InvalidRequestError, UnknownNameError, choices_sentence, nearest_first
-from neuron_explainer.vocabulary.checks import LayersGiven, checked_layers, checked_number, checked_type
+from neuron_explainer.vocabulary.checks import LayersGiven, checked_flag, checked_layers, checked_number, checked_type
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 from neuron_explainer.vocabulary.parsing import derived_scalar_type_of
 
@@ -138,8 +138,7 @@ class CollateSettings:
         return checked_number(name, value, at_least)
 
     def _check_together(self) -> None:
-        if not isinstance(self.prepend_bos, bool):
-            raise InvalidRequestError(f"prepend_bos is {self.prepend_bos!r}. Give True or False.")
+        object.__setattr__(self, "prepend_bos", checked_flag("prepend_bos", self.prepend_bos))
         checked_type("text_field", self.text_field, str)
         if self.new_tokens < 1:
             raise InvalidRequestError("context_length is 1. With prepend_bos a sequence needs 2 tokens or more.")

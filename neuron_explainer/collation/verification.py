@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from neuron_explainer.activation_server.dataset_paths import local_dataset_folder
 from neuron_explainer.activations.derived_scalars.engine.requests import ConfigOrModel, as_config
 from neuron_explainer.activations.packed.dataset import PackedDataset, is_packed_dataset
 from neuron_explainer.activations.packed.layer_file import PackedLayerFile, PackedLayerReader
@@ -21,6 +22,7 @@ from neuron_explainer.collation.settings import DEFAULT_VERIFIED_RECORDS, Collat
 from neuron_explainer.errors import InvalidRequestError, MissingFileError
 from neuron_explainer.models.model_context import ModelContext
 from neuron_explainer.vocabulary.checks import checked_number
+from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 from neuron_explainer.vocabulary.parsing import derived_scalar_type_of
 
 
@@ -69,6 +71,7 @@ def verify(
     path: str | os.PathLike[str],
     n: SupportsIndex = DEFAULT_VERIFIED_RECORDS,
     *,
+    dst: DerivedScalarType | str = DerivedScalarType.MLP_POST_ACT,
     model: Any = None,
     config: ConfigOrModel | None = None,
     loss: Any = None,
@@ -79,39 +82,45 @@ def verify(
     The dataset contains the token sequences of its examples; the model runs over these.
 
     Args:
-        path: the dataset's folder.
+        path: the dataset's folder or registered short name.
         n: how many records, drawn at random.
+        dst: selects among the datasets of one short name; not needed for a folder.
         model: a ModelContext, or anything that `load_model` takes; None: the model that the dataset names, in the
             dtype that the dataset was made with.
         config, loss: as they were given to `collate`.
         seed: seed of the draw.
 
     Raises:
+        UnknownDatasetError: `path` is neither a folder nor a registered name.
         MissingFileError: the folder has no packed dataset.
         MalformedDatasetError: the dataset is damaged.
-        InvalidRequestError: `n` or `seed` is not a whole number or is too small, or the model is not the dataset's: its
-            tokenizer or its number of components differs.
+        InvalidRequestError: `n` or `seed` is not a whole number or is too small, the dataset is at an address, or the
+            model is not the dataset's: its tokenizer or its number of components differs.
+
+    >>> verify("tiny", 2, dst="attn_write_norm").n_records
+    2
     """
     n_records, drawn_with = checked_number("n", n), checked_number("seed", seed, 0)
-    if not is_packed_dataset(path):
+    folder = local_dataset_folder(path, dst)
+    if not is_packed_dataset(folder):
         raise MissingFileError(
-            os.fspath(path),
+            str(folder),
             "dataset.json not found; only packed datasets can be verified, as JSON files do not keep whole sequences",
         )
-    dataset = PackedDataset.open(path)
+    dataset = PackedDataset.open(folder)
     info = dataset.info
-    model_context = _model_of_dataset(path, info, model)
+    model_context = _model_of_dataset(folder, info, model)
     n_in_all = len(info.layer_indices) * info.n_components
     drawn = sorted(random.Random(drawn_with).sample(range(n_in_all), min(n_records, n_in_all)))
     by_layer: dict[int, list[int]] = {}
     for number in drawn:
         by_layer.setdefault(info.layer_indices[number // info.n_components], []).append(number % info.n_components)
-    dst = derived_scalar_type_of(info.derived_scalar_type)
+    stored_dst = derived_scalar_type_of(info.derived_scalar_type)
     own_config = None if config is None else as_config(config)
     comparisons: list[_Comparison] = []
     for layer, components in by_layer.items():
-        stored = PackedLayerFile(Path(path) / layer_file_name(layer), layer, info, dataset.token_strings)
-        source = ScalarSource(model_context, dst, [layer], own_config, loss)
+        stored = PackedLayerFile(folder / layer_file_name(layer), layer, info, dataset.token_strings)
+        source = ScalarSource(model_context, stored_dst, [layer], own_config, loss)
         comparisons += _compared(stored, components, source)
     worst = max(comparisons, key=lambda comparison: comparison.difference, default=None)
     return Verification(
@@ -124,12 +133,12 @@ def verify(
     )
 
 
-def _model_of_dataset(path: str | os.PathLike[str], info: DatasetInfo, model: Any) -> ModelContext:
+def _model_of_dataset(folder: Path, info: DatasetInfo, model: Any) -> ModelContext:
     made_with = info.provenance.get("model") or {}
     model_context = model_of(model) if model is not None else model_of(info.model, dtype=made_with.get("dtype"))
     if info.tokenizer_hash is not None and model_context.tokenizer.fingerprint != info.tokenizer_hash:
         raise InvalidRequestError(
-            f"{os.fspath(path)} was made with another tokenizer than {model_context.model_name}'s. Give model= the "
+            f"{folder} was made with another tokenizer than {model_context.model_name}'s. Give model= the "
             f"dataset's model ({info.model})."
         )
     return model_context

@@ -11,10 +11,13 @@ from neuron_explainer.collation.settings import (
     ConvertedDtype,
     Layout,
 )
-from neuron_explainer.command_line.folders import dataset_folder
+from neuron_explainer.command_line.folders import dataset_folder, named_dataset
 from neuron_explainer.command_line.settings_options import one_of, with_default
+from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 
-_DATASET_HELP = "The dataset's folder, or cache:NAME for a folder in the user's cache."
+_DATASET_HELP = "A registered name, the dataset's folder, or cache:NAME for a folder in the user's cache."
+
+_DST = DerivedScalarType.MLP_POST_ACT.value
 
 
 def verify(
@@ -30,6 +33,9 @@ def verify(
     n: Annotated[
         int, typer.Option("--records", "-n", min=1, metavar="N", help="How many records to check.")
     ] = DEFAULT_VERIFIED_RECORDS,
+    dst: Annotated[
+        str, typer.Option(metavar="DST", help=with_default("Derived scalar type of a registered name.", _DST))
+    ] = _DST,
     seed: Annotated[int, typer.Option(metavar="N", help="Seed of the random choice of records.")] = 0,
 ) -> None:
     """Check a packed dataset against its model.
@@ -38,7 +44,7 @@ def verify(
     """
     from neuron_explainer.collation import verification
 
-    typer.echo(verification.verify(dataset_folder(dataset), n, model=model, seed=seed))
+    typer.echo(verification.verify(named_dataset(dataset), n, dst=dst, model=model, seed=seed))
 
 
 def convert(
@@ -56,7 +62,8 @@ def convert(
     dst: Annotated[
         str | None,
         typer.Option(
-            metavar="DST", help="Derived scalar type of JSON files; needed for files that collate did not make."
+            metavar="DST",
+            help="Derived scalar type of JSON files, needed unless collate made them; or of a registered name.",
         ),
     ] = None,
     model: Annotated[
@@ -90,7 +97,7 @@ def convert(
     given = {name: value for name, value in options.items() if value is not None}
     from neuron_explainer.collation import conversion
 
-    typer.echo(conversion.convert(dataset_folder(dataset), dataset_folder(out), **given))
+    typer.echo(conversion.convert(named_dataset(dataset), dataset_folder(out), **given))
 
 
 def datasets(

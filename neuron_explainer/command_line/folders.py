@@ -28,6 +28,18 @@ def dataset_folder(given: str) -> Path:
     return folder / name
 
 
+def named_dataset(given: str) -> str | Path:
+    """The dataset that an argument names: a folder in the cache, or what was given, a registered name or a path.
+
+    Raises:
+        InvalidRequestError: as `dataset_folder`.
+
+    >>> named_dataset("tiny")
+    'tiny'
+    """
+    return dataset_folder(given) if given.startswith(CACHE_PREFIX) else given
+
+
 def cached_datasets_folder() -> Path | None:
     """Where `cache:NAME` datasets are; None if the cache is off."""
     folder = cache_folder()

@@ -6,6 +6,8 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+from neuron_explainer.storage.locations import local_path
+
 TEMPORARY_SUFFIX = ".partial"
 
 
@@ -21,12 +23,15 @@ def replaced_atomically(path: str | os.PathLike[str], *, durable: bool = True) -
         durable: whether to flush the file to the disk before it is renamed. Without it, a power cut may lose the new
             file; that is enough for files that are checked when read and can be downloaded again.
 
+    Raises:
+        UnsupportedLocationError: `path` is not a local path.
+
     An example:
 
         with replaced_atomically("result.json") as temporary:
             temporary.write_text("[]")
     """
-    target = Path(path)
+    target = local_path("path", path)
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.parent / f".{target.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}{TEMPORARY_SUFFIX}"
     try:

@@ -2,6 +2,7 @@
 
 import os
 import re
+from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 from neuron_explainer.errors import UnsupportedLocationError
@@ -52,6 +53,26 @@ def is_url(location: str | os.PathLike[str]) -> bool:
             f"{without_secrets(text)!r} lacks a host: give an address like https://host/path."
         )
     return True
+
+
+def local_path(name: str, path: object) -> Path:
+    """A local path, to write to.
+
+    Args:
+        name: the argument's name.
+        path: what was given.
+
+    Raises:
+        UnsupportedLocationError: it is neither a text nor a path object, is empty, or is an address.
+
+    >>> local_path("out", "data/mine")
+    PosixPath('data/mine')
+    """
+    if not isinstance(path, str | os.PathLike) or not path_text(path):
+        raise UnsupportedLocationError(f"{name} is {path!r:.80}. Give a local path.")
+    if is_url(path):
+        raise UnsupportedLocationError(f"{name} is an address, {without_secrets(path)}. Give a local path.")
+    return Path(path)
 
 
 def joined(root: str | os.PathLike[str], *parts: str | int) -> str:

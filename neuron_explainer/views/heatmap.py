@@ -87,18 +87,26 @@ def token_heatmap(
 
     Raises:
         InvalidRequestError: the numbers of values and tokens differ, a token is not a text or a value not a number,
-            `scale` is not a ColourScale, or `width` is not a whole number above 0.
+            `scale` is not a ColourScale, `width` is not a whole number above 0, or `title` is not a text.
 
     >>> import neuron_explainer as ne
     >>> html = ne.token_heatmap(["Hello", " world"], [0.0, 2.5], title="A neuron")
     """
-    if not isinstance(tokens, Iterable):
-        raise InvalidRequestError(f"tokens is {tokens!r:.80}. Give a list of texts.")
+    if isinstance(tokens, str) or not isinstance(tokens, Iterable):
+        raise InvalidRequestError(f"tokens is {tokens!r:.80}. Give a list of texts, one per token.")
     texts = [checked_type("each token", token, str) for token in tokens]
     numbers = as_floats(values)
     scale = ColourScale.of(numbers) if scale is None else checked_type("scale", scale, ColourScale)
-    heading = f"<div><b>{escaped(title)}</b></div>" if title else ""
-    return card(heading + legend(scale) + heatmap_text(texts, numbers, scale, width))
+    return card(heading_html(title) + legend(scale) + heatmap_text(texts, numbers, scale, width))
+
+
+def heading_html(title: str | None) -> str:
+    """A view's heading; empty without a title.
+
+    Raises:
+        InvalidRequestError: `title` is not a text.
+    """
+    return f"<div><b>{escaped(checked_type('title', title, str))}</b></div>" if title is not None else ""
 
 
 def heatmap_text(

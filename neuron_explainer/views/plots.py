@@ -15,7 +15,7 @@ from neuron_explainer.views.heatmap import token_heatmap
 from neuron_explainer.views.record_page import record_title
 from neuron_explainer.views.snapshot_figure import SnapshotFigure
 from neuron_explainer.views.statistics import histogram_bars, histogram_of
-from neuron_explainer.views.token_pairs import pair_view
+from neuron_explainer.views.token_pairs import checked_example, pair_view
 from neuron_explainer.views.token_text import escaped, token_label
 from neuron_explainer.vocabulary.checks import checked_type
 
@@ -76,7 +76,7 @@ def plot_example(example: ActivationRecord) -> go.Figure:
     >>> record = ne.load_neuron("tiny", 2, 5)
     >>> figure = ne.plot_example(record.most_positive_activation_records[0])
     """
-    if not checked_type("example", example, ActivationRecord).tokens:
+    if not checked_example(example).tokens:
         raise InvalidRequestError("The example has no tokens, so there is nothing to plot.")
     labels = [escaped(token_label(token)) for token in example.tokens]  # plotly reads its labels as HTML
     positions = list(range(len(labels)))

@@ -45,13 +45,16 @@ def record_to_html(
         HTML; show it in a notebook with `IPython.display.HTML`. (A record displays itself this way.)
 
     Raises:
-        InvalidRequestError: `record` is not a NeuronRecord, or `examples` or `width` is not a whole number above 0.
+        InvalidRequestError: `record` is not a NeuronRecord, `dataset` is not a text, or `examples` or `width` is not a
+            whole number above 0.
         UnknownNameError: the derived scalar type is unknown.
 
     >>> import neuron_explainer as ne
     >>> html = ne.record_to_html(ne.load_neuron("tiny", 2, 5), dst="mlp_post_act", dataset="tiny", examples=4)
     """
     checked_type("record", record, NeuronRecord)
+    if dataset is not None:
+        checked_type("dataset", dataset, str)
     n_top = checked_number("examples", examples)
     if width is not None:
         checked_number("width", width)

@@ -7,8 +7,9 @@ from typing import SupportsIndex
 import numpy as np
 from numpy.typing import NDArray
 
-from neuron_explainer.activations.activation_records import ActivationRecord
 from neuron_explainer.activations.attention_utils import unflatten
+from neuron_explainer.activations.records import ActivationRecord, NeuronRecord
+from neuron_explainer.errors import InvalidRequestError
 from neuron_explainer.views.colour import ColourScale
 from neuron_explainer.views.document import INK, MUTED, PAPER, card
 from neuron_explainer.views.heatmap import (
@@ -16,6 +17,7 @@ from neuron_explainer.views.heatmap import (
     excerpt_around,
     excerpt_html,
     format_value,
+    heading_html,
     legend,
     token_element,
 )
@@ -86,20 +88,34 @@ def pair_view(
 
     Raises:
         InvalidRequestError: `example` is not an ActivationRecord, `scale` is not a ColourScale, `width` or
-            `matrix_width` is not a whole number above 0, or `n_pairs` is not a whole number from 0 on.
+            `matrix_width` is not a whole number above 0, `n_pairs` is not a whole number from 0 on, or `title` is not
+            a text.
 
     >>> import neuron_explainer as ne
     >>> record = ne.load_neuron("tiny", 0, 1, "attn_write_norm")
     >>> html = ne.pair_view(record.most_positive_activation_records[0])
     """
-    checked_type("example", example, ActivationRecord)
+    checked_example(example)
     n_listed = checked_number("n_pairs", n_pairs, 0)
     n_rows = None if matrix_width is None else checked_number("matrix_width", matrix_width)
     scale = ColourScale.of(example.activations) if scale is None else checked_type("scale", scale, ColourScale)
-    heading = f"<div><b>{escaped(title)}</b></div>" if title else ""
     help_text = f'<div style="color:{MUTED};font-size:12px">{HOW_TO_READ_BARS}</div>'
     body = pair_text(example, scale, width, n_listed) + pair_matrix(example, scale, n_rows, is_open=True)
-    return card(heading + legend(scale) + help_text + body)
+    return card(heading_html(title) + legend(scale) + help_text + body)
+
+
+def checked_example(example: object) -> ActivationRecord:
+    """`example`, if it is one example.
+
+    Raises:
+        InvalidRequestError: it is a whole record, or something else.
+    """
+    if isinstance(example, NeuronRecord):
+        raise InvalidRequestError(
+            "example is a whole NeuronRecord. Give one of its examples, such as "
+            "record.most_positive_activation_records[0]."
+        )
+    return checked_type("example", example, ActivationRecord)
 
 
 def pair_text(example: ActivationRecord, scale: ColourScale, width: SupportsIndex | None, n_pairs: int) -> str:

@@ -65,6 +65,24 @@ def checked_type(
     return value
 
 
+def checked_flag(name: str, value: object) -> bool:
+    """`value` as a plain bool, if it is True or False of Python, NumPy or torch.
+
+    Args:
+        name: the argument's name.
+        value: what was given.
+
+    Raises:
+        InvalidRequestError: it is something else, such as "no", which Python would take for True.
+
+    >>> checked_flag("progress", False)
+    False
+    """
+    if not _is_boolean(value) or getattr(value, "ndim", None):
+        raise InvalidRequestError(f"{name} is {value!r:.80}. Give True or False.")
+    return bool(value)
+
+
 def checked_number(
     name: str, value: object, at_least: int = 1, error: type[NeuronExplainerError] = InvalidRequestError
 ) -> int:

@@ -17,8 +17,8 @@ class NeuronChoice:
     Attributes:
         dataset: the dataset's name, address or folder; or the model's name.
         dst: the derived scalar type of the activations.
-        layer: the layer, from 0.
-        neuron: the neuron, head or latent in the layer, from 0.
+        layer: the layer, from 0; a whole number, or digits as text.
+        neuron: the neuron, head or latent in the layer, from 0; the same types.
         texts: the texts to compute activations on; empty for a stored record.
 
     Raises:
@@ -44,7 +44,7 @@ class NeuronChoice:
 
     def __post_init__(self) -> None:
         for name in ("layer", "neuron"):
-            object.__setattr__(self, name, checked_index(name, getattr(self, name)))
+            object.__setattr__(self, name, checked_index(name, getattr(self, name), digits=True))
 
     def __str__(self) -> str:
         return f"layer {self.layer}, {component_kind(self.dst)} {self.neuron} of {self.dataset}"

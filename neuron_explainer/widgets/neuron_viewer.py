@@ -13,7 +13,7 @@ from neuron_explainer.errors import InvalidRequestError
 from neuron_explainer.storage.atomic import write_bytes_atomically
 from neuron_explainer.views.document import html_document
 from neuron_explainer.views.record_page import DEFAULT_EXAMPLES, record_title, record_to_html
-from neuron_explainer.vocabulary.checks import checked_number
+from neuron_explainer.vocabulary.checks import checked_number, checked_type
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 from neuron_explainer.vocabulary.parsing import derived_scalar_type_of
 from neuron_explainer.widgets.choices import NeuronChoice
@@ -131,12 +131,12 @@ class NeuronViewer(widgets.VBox):
         Raises:
             UnknownDatasetError: the dataset is unknown, or lacks the derived scalar type.
             UnknownNameError: the derived scalar type is unknown.
-            InvalidRequestError: the dataset does not have this layer or neuron.
+            InvalidRequestError: the dataset does not have this layer or neuron, or `dataset` is not a text.
 
         An example: `viewer.show(layer=3, neuron=7)`.
         """
         now = self.controls.choice
-        name = now.dataset if dataset is None else dataset
+        name = now.dataset if dataset is None else checked_type("dataset", dataset, str)
         types = self._source.types(name)
         chosen_type = derived_scalar_type_of(dst) if dst is not None else now.dst
         if dst is None and types and chosen_type not in types:
@@ -170,7 +170,7 @@ class NeuronViewer(widgets.VBox):
             The file's path.
 
         Raises:
-            InvalidRequestError: no neuron is shown yet.
+            InvalidRequestError: no neuron is shown yet, or `path` is not a local path.
 
         An example: `viewer.save_html("neuron.html")`.
         """

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Protocol
 from neuron_explainer.activation_server.neuron_datasets import (
     EMBEDDED_SHORT_NAME,
     NeuronDatasetMetadata,
+    dataset_among,
     get_all_neuron_dataset_metadata,
-    get_neuron_dataset_metadata_by_short_name_and_dst,
 )
 from neuron_explainer.activations.activations import load_neuron
 from neuron_explainer.activations.records import NeuronRecord
@@ -132,11 +132,7 @@ class DatasetSource:
         return load_neuron(path, choice.layer, choice.neuron)
 
     def _find(self, dataset: str, dst: DerivedScalarType) -> NeuronDatasetMetadata:
-        for metadata in self._metadata:
-            if metadata.key == (dataset, dst):
-                return metadata
-        # Not found: the registry raises the error that lists the choices.
-        return get_neuron_dataset_metadata_by_short_name_and_dst(dataset, dst)
+        return dataset_among(self._metadata, dataset, dst)
 
 
 def _unregistered(path: str, dst: DerivedScalarType | str | None) -> NeuronDatasetMetadata:

@@ -26,7 +26,9 @@ from neuron_explainer.errors import (
     MalformedDatasetError,
     MissingFileError,
     NonFiniteActivationError,
+    UnknownDatasetError,
     UnknownNameError,
+    UnsupportedLocationError,
 )
 from neuron_explainer.models.autoencoder_context import AutoencoderContext
 from neuron_explainer.models.autoencoders.autoencoder import Autoencoder
@@ -252,6 +254,23 @@ def test_the_layouts_hold_the_same_records(tmp_path: Path) -> None:
     with pytest.raises(MalformedDatasetError, match="without gaps"):
         convert(as_json, tmp_path / "gap", "packed")
     assert not (tmp_path / "gap").exists()
+
+
+def test_datasets_by_their_registered_names(tmp_path: Path) -> None:
+    made = convert("tiny", tmp_path / "heads", dst="attn_write_norm")
+    assert ne.load_neuron(made, 2, 1) == ne.load_neuron("tiny", 2, 1, "attn_write_norm")
+    assert verify("tiny", 2, dst="attn_write_norm").n_records == 2
+    for call in (verify, lambda dataset: convert(dataset, tmp_path / "x")):
+        with pytest.raises(UnknownDatasetError, match="Did you mean: tiny,"):
+            call("tinny")
+        with pytest.raises(UnknownDatasetError, match="Unknown folder"):
+            call(tmp_path / "missing")
+        with pytest.raises(InvalidRequestError, match="gpt2-xl is at an address"):
+            call("gpt2-xl")
+        with pytest.raises(UnsupportedLocationError, match="not of type NoneType"):
+            call(None)
+    with pytest.raises(UnsupportedLocationError, match="out is None"):
+        convert("tiny", None)  # type: ignore[arg-type]
 
 
 def test_verify_finds_what_is_wrong(tmp_path: Path) -> None:

@@ -59,7 +59,9 @@ def test_attention_heads_and_one_string() -> None:
     ("layer", "neuron", "texts", "named"),
     [
         (3, 0, ["w1"], "no layer 3"),
-        (0, 128, ["w1"], "0 to 127"),
+        (0, 128, ["w1"], "no component 128; components: 0–127"),
+        ("w1", 0, 0, r"layer is 'w1'\. Give a whole number\. The order is live_record\(model, layer, neuron, texts\)"),
+        (None, 0, ["w1"], "layer is None. Give a whole number"),
         (0, -1, ["w1"], "neuron is -1"),
         (0, 0, [], "contain no tokens"),
         (0, 0, [""], "contain no tokens"),
@@ -68,3 +70,17 @@ def test_attention_heads_and_one_string() -> None:
 def test_missing_components_and_texts_are_named(layer: int, neuron: int, texts: list[str], named: str) -> None:
     with pytest.raises(InvalidRequestError, match=named):
         ne.live_record(model_context(), layer, neuron, texts)
+
+
+def test_a_scalar_without_layers_has_layer_0() -> None:
+    record = ne.live_record(model_context(), 0, 5, "w1 w2", dst="logits")
+    assert record.neuron_id == ne.NeuronId(0, 5)
+    with pytest.raises(InvalidRequestError, match=r"logits has no layers\. Give layer 0\."):
+        ne.live_record(model_context(), 1, 5, "w1 w2", dst="logits")
+
+
+def test_arguments_are_not_taken_for_others() -> None:
+    with pytest.raises(InvalidRequestError, match="context_length is 0"):
+        ne.live_record(model_context(), 0, 0, "w1", context_length=0)
+    with pytest.raises(InvalidRequestError, match="progress is 'no'"):
+        ne.live_record(model_context(), 0, 0, "w1", progress="no")  # type: ignore[arg-type]

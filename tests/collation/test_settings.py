@@ -86,6 +86,56 @@ def test_an_unknown_keyword_names_the_nearest(tmp_path: Path) -> None:
         ne.collate(model_context(), ["w1"], tmp_path / "made", devise="cpu")  # type: ignore[call-arg]
 
 
+@pytest.mark.parametrize(
+    ("wrong", "error", "said"),
+    [
+        ({"out": None}, InvalidRequestError, "out is None. Give a local path."),
+        ({"out": ""}, InvalidRequestError, "out is ''. Give a local path."),
+        ({"out": "https://host/x?key=1"}, InvalidRequestError, "out is an address, https://host/x. Give a local path."),
+        ({"progress": "no"}, InvalidRequestError, "progress is 'no'. Give True or False."),
+        ({"overwrite": "no"}, InvalidRequestError, "overwrite is 'no'. Give True or False."),
+        ({"registered_as": 5}, InvalidRequestError, "registered_as must be of type str"),
+        ({"corpus_name": 5}, InvalidRequestError, "corpus_name must be of type str"),
+        ({"n_workers": 0}, InvalidRequestError, "n_workers is 0"),
+        ({"settings": 5}, InvalidRequestError, "settings must be of type CollateSettings"),
+        ({"settings": {"topk": 3}}, TypeError, "has no argument 'topk'. Did you mean: top_k,"),
+        ({"settings": {"top_k": 0}}, InvalidRequestError, "top_k is 0"),
+        ({"device": "gpu"}, InvalidRequestError, "'gpu' is not a device"),
+        ({"device": "meta"}, InvalidRequestError, "the model is already on cpu"),
+        ({"dtype": "float16"}, InvalidRequestError, "but the model is torch.float32"),
+        ({"dtype": "float"}, ne.errors.UnknownNameError, "Unknown dtype 'float'"),
+        ({"config": 5}, InvalidRequestError, "config must be a DstConfig or a model"),
+        ({"config": model_context("llama")}, InvalidRequestError, "The config has another model than the one given"),
+        ({"dst": "mlp_write"}, InvalidRequestError, "Did you mean: mlp_write_norm, "),
+    ],
+)
+def test_arguments_are_refused_before_anything_is_written_or_removed(
+    tmp_path: Path, wrong: dict[str, Any], error: type[Exception], said: str
+) -> None:
+    out = tmp_path / "made"
+    arguments: dict[str, Any] = {"out": out, "progress": False}
+    before = ne.collate(model_context(), ["w1 w2"], **arguments) / "dataset.json"
+    with pytest.raises(error) as caught:
+        ne.collate(model_context(), ["w1 w2"], **arguments | {"overwrite": True} | wrong)
+    assert said in str(caught.value)
+    assert len(str(caught.value)) < 400
+    assert before.is_file()
+    assert [path.name for path in tmp_path.iterdir()] == ["made"]
+
+
+def test_settings_as_a_mapping(tmp_path: Path) -> None:
+    path = ne.collate(
+        model_context(), ["w1 w2"], tmp_path / "a", settings={"top_k": 3, "seed": 1}, seed=2, progress=False
+    )
+    made_with = PackedDataset.open(path).info.provenance["settings"]
+    assert made_with == ne.CollateSettings(top_k=3, seed=2).to_json()
+
+
+def test_a_model_as_the_config(tmp_path: Path) -> None:
+    context = model_context()
+    assert ne.collate(context, ["w1 w2"], tmp_path / "a", config=context, progress=False).is_dir()
+
+
 def test_keywords_change_the_given_settings(tmp_path: Path) -> None:
     context, texts = model_context(), random_texts(3)
     path = ne.collate(context, texts, tmp_path / "a", layers=np.array([1]), settings=SMALL, seed=5, progress=False)

@@ -181,8 +181,18 @@ def test_verify_and_convert(small: list[object], tmp_path: Path) -> None:
     assert_one_line(run("convert", made, back), "exists")
     assert_one_line(run("convert", made, tmp_path / "x", "--layout", "packed"), "already has the packed layout")
     assert_one_line(run("verify", as_json), "dataset.json not found")
-    assert_one_line(run("verify", tmp_path / "missing"), "dataset.json not found")
-    assert_one_line(run("convert", tmp_path / "missing", tmp_path / "x"), "no neuron dataset")
+    assert_one_line(run("verify", tmp_path / "missing"), "Unknown folder or neuron dataset")
+    assert_one_line(run("convert", tmp_path / "missing", tmp_path / "x"), "Unknown folder or neuron dataset")
+
+
+def test_verify_and_convert_by_registered_name(tmp_path: Path) -> None:
+    result = run("verify", "tiny", "--records", 2, "--dst", "attn_write_norm")
+    assert result.exit_code == 0, result.output
+    assert result.stdout.startswith("2 records")
+    result = run("convert", "tiny", tmp_path / "json", "--dst", "attn_write_norm")
+    assert result.stdout == f"{tmp_path / 'json'}\n"
+    assert_one_line(run("verify", "tinny"), "Did you mean: tiny,")
+    assert_one_line(run("verify", "tiny", "--dst", "mlp_pre_act"), "tiny has no mlp_pre_act")
 
 
 def test_files_of_unknown_origin_need_their_names(tmp_path: Path) -> None:

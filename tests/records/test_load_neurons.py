@@ -27,6 +27,7 @@ from neuron_explainer.errors import (
     InvalidRequestError,
     MalformedRecordError,
     MissingFileError,
+    NeuronExplainerError,
     NeuronNotFoundError,
     UnknownDatasetError,
     UnknownNameError,
@@ -324,6 +325,29 @@ def test_many_neurons_show_a_progress_bar(tmp_path, capsys):
 def test_invalid_arguments_are_refused_before_loading(neurons, dataset, error):
     with pytest.raises(error):
         ne.load_neurons(neurons, dataset=dataset)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("tiny", [(1, 2)]), r"Give the neurons first: load_neurons\(\[\(layer, index\)\], dataset\)"),
+        (("tiny", 2, 5), "Give the neurons first"),
+        (((1, 2), "tiny"), r"neurons contains 1\. Give each neuron as a pair"),
+        (([(1,)], "tiny"), r"neurons contains \(1,\)\. Give each neuron as a pair"),
+        (([(1, 2)], "tiny", "mlp_pre_act"), "tiny has no mlp_pre_act"),
+        (([(1, 2)], None), "Pass `dataset`"),
+        (([(1, 2)], 5), "not of type int"),
+    ],
+)
+def test_a_wrong_order_and_wrong_forms_are_explained(arguments, says):
+    with pytest.raises(NeuronExplainerError, match=says):
+        ne.load_neurons(*arguments, progress=False)
+    with pytest.raises(InvalidRequestError, match="progress is 'no'"):
+        ne.load_neurons([(1, 2)], "tiny", progress="no")
+
+
+def test_digits_as_text_are_indices():
+    assert ne.load_neurons([("2", "5")], "tiny", progress=False).records == [ne.load_neuron("tiny", 2, 5)]
 
 
 def test_a_missing_folder_is_an_error_of_its_own(tmp_path, monkeypatch):

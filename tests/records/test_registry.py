@@ -22,6 +22,7 @@ from neuron_explainer.activations.packed.writing import write_packed_dataset_inf
 from neuron_explainer.errors import (
     InvalidRequestError,
     MissingFileError,
+    NeuronNotFoundError,
     UnknownDatasetError,
     UnknownNameError,
     UnsupportedLocationError,
@@ -113,17 +114,51 @@ def test_an_unknown_name_lists_the_choices_nearest_first():
     with pytest.raises(UnknownDatasetError) as caught:
         get_neuron_dataset_metadata_by_short_name_and_dst("gpt2-smal", DerivedScalarType.ATTN_WRITE_NORM)
     error = caught.value
-    assert error.choices[0] == "gpt2-small (attn_write_norm)"
-    assert len(error.choices) == 11
-    assert "gpt2-smal (attn_write_norm)" in str(error)
+    assert error.choices[0] == "gpt2-small"
+    assert len(error.choices) == 8  # each name once, so that one can be pasted back
+    assert "'gpt2-smal'" in str(error)
     assert isinstance(error, KeyError)
     assert isinstance(error, UnknownNameError)
     assert isinstance(error, AssertionError)
 
 
-def test_a_known_name_of_another_type_is_unknown():
-    with pytest.raises(UnknownDatasetError, match=r"gpt2-xl \(attn_write_norm\)"):
+def test_a_known_name_of_another_type_names_its_types():
+    with pytest.raises(UnknownDatasetError, match=r"^gpt2-xl has no attn_write_norm\. Choose one of: mlp_post_act\.$"):
         get_neuron_dataset_metadata_by_short_name_and_dst("gpt2-xl", DerivedScalarType.ATTN_WRITE_NORM)
+    with pytest.raises(UnknownDatasetError, match="tiny has no mlp_pre_act") as caught:
+        ne.load_neuron("tiny", 1, 0, "mlp_pre_act")
+    assert caught.value.choices == ["mlp_post_act", "attn_write_norm"]
+    register_neuron_dataset_metadata(NeuronDatasetMetadata("a/b", MLP, "With a slash", "https://host/a"))
+    with pytest.raises(UnknownDatasetError, match="a/b has no mlp_pre_act"):
+        resolve_neuron_dataset("a/b", "mlp_pre_act")
+
+
+def test_what_is_not_a_dataset_is_refused_by_its_type():
+    for wrong in (None, 5, b"tiny"):
+        with pytest.raises(UnsupportedLocationError, match=f"not of type {type(wrong).__name__}"):
+            ne.load_neuron(wrong, 2, 5)
+    with pytest.raises(UnsupportedLocationError, match=r"live_record\(model, layer, neuron, texts\)"):
+        ne.load_neuron(ne.load_model("tiny", device="cpu"), 2, 5)
+    with pytest.raises(InvalidRequestError, match="short_name must be of type str"):
+        NeuronDatasetMetadata(5, MLP, "Five", "https://host/five")
+    with pytest.raises(InvalidRequestError, match="short_name must be of type str"):
+        get_neuron_dataset_metadata_by_short_name_and_dst(5, MLP)
+
+
+def test_a_missing_neuron_is_said_of_the_name_that_was_given(tmp_path):
+    with pytest.raises(NeuronNotFoundError, match=r"^tiny has no layer 9; layers: 0–3\.$"):
+        ne.load_neuron("tiny", 9, 5)
+    with pytest.raises(NeuronNotFoundError, match=r"^tiny has no component 99 in layer 0; components: 0–3\.$"):
+        ne.load_neuron("tiny", 0, 99, "attn_write_norm")
+    (failure,) = ne.load_neurons([(9, 5)], "tiny", progress=False).failures
+    assert str(failure.error) == "Could not find mlp_post_act 9:5 in tiny"
+    folder = resolve_neuron_dataset("tiny", MLP)
+    register_dataset(folder, "own name")
+    with pytest.raises(NeuronNotFoundError, match=r"^own name has no layer 9"):
+        ne.load_neuron("own name", 9, 5)
+    with pytest.raises(NeuronNotFoundError) as caught:
+        ne.load_neuron(folder, 9, 5)
+    assert str(caught.value).startswith(folder)
 
 
 def test_an_undefined_autoencoder_is_named():
@@ -168,6 +203,10 @@ def test_registering_a_folder(tmp_path):
     assert ne.datasets()["short_name"].tolist()[-2:] == ["small", "own name"]
     with pytest.raises(MissingFileError, match="not a packed neuron dataset"):
         register_dataset(tmp_path / "nowhere")
+    with pytest.raises(InvalidRequestError, match="short_name must be of type str"):
+        register_dataset(tmp_path, 5)
+    with pytest.raises(InvalidRequestError, match="replace is 'no'"):
+        register_dataset(tmp_path, replace="no")
     with pytest.raises(InvalidRequestError, match=r"https://host/x is an address\. .*register_neuron"):
         register_dataset("https://host/x?key=secret")
 

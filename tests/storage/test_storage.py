@@ -20,7 +20,15 @@ from helpers.loopback_server import (
     status,
 )
 from neuron_explainer.errors import DownloadError, MissingFileError, TooLargeError, UnsupportedLocationError
-from neuron_explainer.storage import HttpSettings, exists, is_url, joined, read_bytes, replaced_atomically
+from neuron_explainer.storage import (
+    HttpSettings,
+    exists,
+    is_url,
+    joined,
+    read_bytes,
+    replaced_atomically,
+    write_bytes_atomically,
+)
 from neuron_explainer.storage.locations import without_secrets
 
 QUICK = HttpSettings(retries=2, pause=0.01, longest_pause=0.1, connect_timeout=2, read_timeout=0.3, total_timeout=1)
@@ -277,6 +285,13 @@ def test_addresses_are_joined_before_their_query():
     assert without_secrets("https://user:secret@host:8/x?signature=abc") == "https://host:8/x"
     assert is_url("HTTPS://host/x")
     assert not is_url("C:\\data")
+
+
+@pytest.mark.parametrize("path", [None, 5, "", b"x", "https://host/x?key=secret", "s3://bucket/x"])
+def test_only_local_paths_are_written_to(path):
+    with pytest.raises(UnsupportedLocationError) as caught:
+        write_bytes_atomically(path, b"x")
+    assert "secret" not in str(caught.value)
 
 
 def test_a_file_is_replaced_whole_or_not_at_all(tmp_path):

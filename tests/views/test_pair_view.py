@@ -6,9 +6,12 @@ import pytest
 from helpers.hostile_tokens import HOSTILE_TOKENS
 from helpers.html_reading import assert_harmless
 from helpers.neuron_records import example as made_example
+from helpers.neuron_records import neuron_record as made_record
 from neuron_explainer.activations.activations import ActivationRecord
 from neuron_explainer.activations.attention_utils import n_pairs
+from neuron_explainer.errors import InvalidRequestError
 from neuron_explainer.views.colour import ColourScale
+from neuron_explainer.views.plots import plot_example
 from neuron_explainer.views.token_pairs import TokenPair, pair_view, strongest_pairs
 from neuron_explainer.views.token_text import token_label
 
@@ -99,6 +102,17 @@ def test_hostile_tokens_are_text() -> None:
         map(token_label, HOSTILE_TOKENS)
     )
     assert [label.text for label in root.find("td", "ne-label")] == list(map(token_label, HOSTILE_TOKENS))
+
+
+def test_invalid_arguments_are_refused() -> None:
+    record = made_record(by_pair=True)
+    for view in (pair_view, plot_example):
+        with pytest.raises(InvalidRequestError, match=r"such as record\.most_positive_activation_records\[0\]"):
+            view(record)  # type: ignore[operator]
+        with pytest.raises(InvalidRequestError, match="example must be of type ActivationRecord, not str"):
+            view("tiny")  # type: ignore[operator]
+    with pytest.raises(InvalidRequestError, match="title must be of type str, not int"):
+        pair_view(ActivationRecord(["a"], [2.0]), title=5)  # type: ignore[arg-type]
 
 
 def test_texts_of_one_token_and_of_none() -> None:

@@ -98,15 +98,32 @@ def test_integers_of_numpy_and_names_in_any_case(load: FakeLoader) -> None:
     assert load.asked[-1] == NeuronChoice("one", MLP, 0, 2)
 
 
+def test_digits_as_text_are_indices(load: FakeLoader) -> None:
+    viewer = NeuronViewer("one", "1", "2", load=load)  # type: ignore[arg-type]
+    assert load.asked == [NeuronChoice("one", MLP, 1, 2)]
+    viewer.show("0")  # type: ignore[arg-type]
+    assert load.asked[-1] == NeuronChoice("one", MLP, 0, 2)
+
+
+def test_wrong_paths_and_names_are_refused(load: FakeLoader) -> None:
+    viewer = NeuronViewer("one", load=load)
+    assert viewer.wait(10)
+    for path in (None, 5, "", "https://host/x.html"):
+        with pytest.raises(InvalidRequestError, match="Give a local path"):
+            viewer.save_html(path)  # type: ignore[arg-type]
+    with pytest.raises(InvalidRequestError, match="dataset must be of type str"):
+        viewer.show(dataset=5)  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize(
     ("arguments", "error", "says"),
     [
         ({"dataset": "oen"}, UnknownDatasetError, "one"),
-        ({"dst": "mlp_pre_act"}, UnknownDatasetError, "mlp_post_act"),
+        ({"dst": "mlp_pre_act"}, UnknownDatasetError, "one has no mlp_pre_act"),
         ({"layer": 2}, InvalidRequestError, "no layer 2; layers: 0–1"),
         ({"neuron": 10}, InvalidRequestError, "neurons: 0–9"),
         ({"neuron": -1}, InvalidRequestError, "not -1"),
-        ({"layer": "1"}, InvalidRequestError, "whole number"),
+        ({"layer": "one"}, InvalidRequestError, "whole number"),
         ({"neuron": 1.5}, InvalidRequestError, "whole number"),
     ],
 )

@@ -166,7 +166,7 @@ class BatchDeriver:
         own_config = DstConfig() if config is None else as_config(config)
         if own_config.model_context not in (None, model_context):
             raise MisconfiguredError(
-                "The config's model is not this BatchDeriver's model_context. Leave the model out of the config."
+                "The config has another model than the one given. Leave the model out of the config."
             )
         config = dataclasses.replace(own_config, model_context=model_context)
         self._plan = CapturePlan(parse_requests(dsts, config, loss, ablations))

@@ -3,8 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from neuron_explainer.activations.derived_scalars.engine.requests import ConfigOrModel, as_config
 from neuron_explainer.collation.corpus.texts import n_characters, read_texts
 from neuron_explainer.collation.runs.job import CollatedModel, Job
@@ -15,6 +13,7 @@ from neuron_explainer.collation.settings import DEFAULT_SAVE_EVERY_SECONDS, Coll
 from neuron_explainer.collation.statistics.entry_kind import EntryKind
 from neuron_explainer.errors import InvalidRequestError
 from neuron_explainer.models.checkpoints.load_model import load_model
+from neuron_explainer.models.devices import as_device, as_dtype
 from neuron_explainer.models.model_context import ModelContext, StandardModelContext
 
 
@@ -22,16 +21,17 @@ def model_of(model: Any, *, device: Any = None, dtype: Any = None) -> ModelConte
     """The model context that `model` is, or the one that `load_model` makes of it.
 
     Raises:
-        InvalidRequestError: a loaded model has another device or dtype than the one given.
+        InvalidRequestError: a loaded model has another device or dtype than the one given, or the device is unknown.
+        UnknownNameError: the dtype is unknown.
     """
     if not isinstance(model, ModelContext):
         return load_model(model, device=device, dtype=dtype)
     loaded = model.get_or_create_model()
-    if device is not None and torch.device(device).type != loaded.device.type:
+    if device is not None and as_device(device).type != loaded.device.type:
         raise InvalidRequestError(
             f"device is {device!r}, but the model is already on {loaded.device}. Load it on {device!r} instead."
         )
-    if dtype is not None and str(dtype).removeprefix("torch.") != str(loaded.dtype).removeprefix("torch."):
+    if as_dtype(dtype, loaded.dtype) != loaded.dtype:
         raise InvalidRequestError(f"dtype is {dtype!r}, but the model is {loaded.dtype}. Load it as {dtype!r} instead.")
     return model
 

@@ -5,6 +5,8 @@ import sys
 import time
 from typing import Any
 
+from neuron_explainer.vocabulary.checks import checked_flag
+
 LOGGER = logging.getLogger("neuron_explainer.collation")
 _SECONDS_BETWEEN_LINES = 10.0
 
@@ -29,7 +31,12 @@ class Progress:
             show: True: a bar; False: nothing; None: a bar on a terminal or in a notebook, log lines elsewhere.
             max_tokens: the limit of tokens; None: no limit.
             n_characters: about how many characters the texts have; None: unknown.
+
+        Raises:
+            InvalidRequestError: `show` is none of these.
         """
+        if show is not None:
+            checked_flag("progress", show)
         self.n_tokens = 0
         self._max_tokens = max_tokens
         self._n_characters = n_characters

@@ -10,7 +10,7 @@ from torch import Tensor
 from neuron_explainer.activations.derived_scalars.config import DstConfig
 from neuron_explainer.activations.derived_scalars.derivation import BatchDeriver
 from neuron_explainer.collation.statistics.entry_kind import EntryKind, flattened_lower_triangle
-from neuron_explainer.errors import InvalidRequestError
+from neuron_explainer.errors import InvalidRequestError, choices_sentence, nearest_first
 from neuron_explainer.models.model_context import ModelContext
 from neuron_explainer.vocabulary.checks import checked_layer
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
@@ -33,14 +33,14 @@ def entry_kind_of(dst: DerivedScalarType) -> EntryKind:
     before = tuple(dst.shape_spec_per_token_sequence[:-1])
     if before not in _AXES_BEFORE_COMPONENTS:
         axes = ", ".join(axis.value for axis in dst.shape_spec_per_token_sequence)
-        choices = ", ".join(
+        choices = [
             other.value
             for other in DerivedScalarType
             if other.shape_spec_per_token_sequence[:-1] in _AXES_BEFORE_COMPONENTS
-        )
+        ]
         raise InvalidRequestError(
             f"{dst.value} cannot be collated: its axes are ({axes}). A component must have one number for each token "
-            f"or token pair. Choose one of: {choices}."
+            f"or token pair. {choices_sentence(nearest_first(dst.value, choices))}"
         )
     return _AXES_BEFORE_COMPONENTS[before]
 

@@ -73,7 +73,7 @@ class Collation:
         covered = self.components[layer]
         if max(covered) >= n_components:
             raise InvalidRequestError(
-                f"Layer {layer} has no component {max(covered)}. Choose a whole number from 0 to {n_components - 1}."
+                f"Layer {layer} has no component {max(covered)}; components: 0–{n_components - 1}."
             )
         return covered
 
