@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from neuron_explainer.errors import InvalidRequestError, UnknownNameError
+from neuron_explainer.storage.locations import path_text
 from neuron_explainer.vocabulary.checks import checked_type
 
 EMBEDDED_FOLDER = Path(__file__).parent.parent / "data" / "tiny"
@@ -87,30 +88,47 @@ def register_model(model: RegisteredModel, *, replace: bool = False) -> None:
         ne.register_model(ne.RegisteredModel(name="mine", description="my model", path=Path("models/mine")))
 
     Raises:
-        InvalidRequestError: the name is taken and `replace` is not set, the name looks like a hub id or a path, or the
-            model has no path, package or hub id; or `model` is not a RegisteredModel.
+        InvalidRequestError: the name is taken (in any case) and `replace` is not set, the name looks like a hub id or a
+            path, or the model has no path, package or hub id; or `model` is not a RegisteredModel.
     """
     checked_type("model", model, RegisteredModel)
+    checked_type("name", model.name, str)
     if not model.name or "/" in model.name or "\\" in model.name:
         raise InvalidRequestError(f"{model.name!r} looks like a hub id or a path. Choose a name without a slash.")
     if model.path is None and model.package is None and model.hub_id is None:
         raise InvalidRequestError(f"Say where the model {model.name!r} is: give a path, a package or a hub_id.")
-    if model.name in MODEL_REGISTRY and not replace:
+    if model.path is not None:
+        path_text(model.path)
+    taken = _registered_in_any_case(model.name)
+    if taken is not None and not replace:
         raise InvalidRequestError(
-            f"The name {model.name!r} is taken ({MODEL_REGISTRY[model.name].description}). Choose another name, or "
-            "pass replace=True."
+            f"The name {taken.name!r} is taken ({taken.description}). Choose another name, or pass replace=True."
         )
+    if taken is not None:
+        del MODEL_REGISTRY[taken.name]
     MODEL_REGISTRY[model.name] = model
 
 
+def find_registered_model(name: str) -> RegisteredModel | None:
+    """The model with this name; None if no model has it. In another case, a path of this name comes first."""
+    if name in MODEL_REGISTRY or not Path(name).expanduser().exists():
+        return _registered_in_any_case(name)
+    return None
+
+
+def _registered_in_any_case(name: str) -> RegisteredModel | None:
+    return next((model for known, model in MODEL_REGISTRY.items() if known.lower() == name.lower()), None)
+
+
 def get_registered_model(name: str) -> RegisteredModel:
-    """The model with this name.
+    """The model with this name, in any case.
 
     Raises:
         UnknownNameError: no model has it; the error names the nearest ones.
     """
-    if name not in MODEL_REGISTRY:
+    model = find_registered_model(name)
+    if model is None:
         raise UnknownNameError(
             "model", name, MODEL_REGISTRY, "A model on the Hugging Face hub is 'owner/name'; a local one, its path."
         )
-    return MODEL_REGISTRY[name]
+    return model

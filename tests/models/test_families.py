@@ -209,7 +209,7 @@ def documented() -> Iterator[dict[str, Any]]:
         FAMILY_BY_MODEL_TYPE.update(before)
 
 
-DOCUMENTED_CONFIGS = {
+DOCUMENTED_CONFIGS: dict[str, dict[str, Any]] = {
     "gemma": {"model_type": "gemma", "head_dim": 16, "num_key_value_heads": 1},
     "phi3": {"model_type": "phi3", "num_key_value_heads": 2, "sliding_window": 5},
     "phi3_partly_rotated": {"model_type": "phi3", "rope_parameters": {"partial_rotary_factor": 0.5}},

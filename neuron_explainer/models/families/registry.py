@@ -51,7 +51,7 @@ def register_family(family: Family, *, replace: bool = False) -> None:
         InvalidRequestError: the `model_type` has a family already and `replace` is not set, or `family` is not an
             instance of `Family`.
     """
-    checked_type("family", family, Family)
+    checked_type("family", family, Family)  # type: ignore[type-abstract]  # it only asks isinstance
     if not isinstance(getattr(family, "model_type", None), str):
         raise InvalidRequestError(f"{type(family).__name__} has no model_type. Give it the one of its configs.")
     if family.model_type in FAMILY_BY_MODEL_TYPE and not replace:
