@@ -60,6 +60,8 @@ def checked_type(
     Raises:
         InvalidRequestError (or `error`): it is of another type.
     """
+    if isinstance(value, type) and issubclass(value, kind):
+        raise error(f"{name} is the class {value.__name__}. Give an instance: {value.__name__}(…).")
     if not isinstance(value, kind):
         raise error(f"{name} must be of type {kind.__name__}, not {type(value).__name__}.")
     return value

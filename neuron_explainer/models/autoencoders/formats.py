@@ -46,6 +46,6 @@ def autoencoder_format_of(source: str) -> AutoencoderFormat:
     found = find_autoencoder_format(source)
     if found is None:
         raise AutoencoderFormatError(
-            f"{without_secrets(source)} is not in an autoencoder format that this library reads: {format_names()}."
+            f"{without_secrets(source)!r} is not in an autoencoder format that this library reads: {format_names()}."
         )
     return found

@@ -24,7 +24,7 @@ from neuron_explainer.errors import (
     NotDerivedError,
     UnknownNameError,
 )
-from neuron_explainer.models.devices import as_device
+from neuron_explainer.models.devices import DeviceGiven, as_device
 from neuron_explainer.vocabulary.checks import checked_number, checked_type
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 from neuron_explainer.vocabulary.dimensions import Dimension
@@ -256,7 +256,7 @@ class DerivedScalarStore:
             )
         return self._with(summed, self.summed | {dimension})
 
-    def to(self, device: torch.device | str) -> "DerivedScalarStore":
+    def to(self, device: DeviceGiven) -> "DerivedScalarStore":
         """A store with the tensors on another device.
 
         Raises:
@@ -291,7 +291,7 @@ class DerivedScalarStore:
         write_store(path, self._tensors, metadata)
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str], device: torch.device | str = "cpu") -> "DerivedScalarStore":
+    def load(cls, path: str | os.PathLike[str], device: DeviceGiven = "cpu") -> "DerivedScalarStore":
         """Read what `save` wrote.
 
         Raises:

@@ -5,14 +5,13 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
 from neuron_explainer.activations.derived_scalars.store.shapes import Tensors
 from neuron_explainer.errors import MalformedStoreError, MissingFileError
-from neuron_explainer.models.devices import as_device
+from neuron_explainer.models.devices import DeviceGiven, as_device
 from neuron_explainer.storage.atomic import write_bytes_atomically
 from neuron_explainer.storage.locations import path_text
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
@@ -38,7 +37,7 @@ def write_store(path: str | os.PathLike[str], tensors: Tensors, metadata: Mappin
     write_bytes_atomically(path, save(named, metadata=header))
 
 
-def read_store(path: str | os.PathLike[str], device: torch.device | str) -> tuple[Tensors, dict[str, Any]]:
+def read_store(path: str | os.PathLike[str], device: DeviceGiven) -> tuple[Tensors, dict[str, Any]]:
     """Read what `write_store` wrote.
 
     Raises:
