@@ -126,8 +126,9 @@ def find_registered_model(name: str) -> RegisteredModel | None:
 
 
 def _registered_in_any_case(name: str) -> RegisteredModel | None:
-    asked = OTHER_NAMES.get(name.lower(), name).lower()
-    return next((model for known, model in MODEL_REGISTRY.items() if known.lower() == asked), None)
+    by_lower_case = {known.lower(): model for known, model in MODEL_REGISTRY.items()}
+    names = (name.lower(), OTHER_NAMES.get(name.lower()))  # a name of one's own comes before another name of ours
+    return next((by_lower_case[known] for known in names if known in by_lower_case), None)
 
 
 def get_registered_model(name: str) -> RegisteredModel:
