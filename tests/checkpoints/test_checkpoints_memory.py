@@ -83,7 +83,7 @@ def test_without_a_tokenizer_there_are_only_ids() -> None:
 
 
 def test_models_in_memory_that_cannot_be_used() -> None:
-    with pytest.raises(UnsupportedCheckpointError, match="^Linear has no transformers config"):
+    with pytest.raises(UnsupportedCheckpointError, match=r"^Linear has no transformers config"):
         ne.load_model(torch.nn.Linear(2, 2))
     bloom = transformers.BloomForCausalLM(transformers.BloomConfig(vocab_size=16, hidden_size=8, n_layer=1, n_head=2))
     with pytest.raises(UnsupportedCheckpointError, match=r"BloomForCausalLM in memory.*'bloom'"):
