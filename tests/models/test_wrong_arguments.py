@@ -15,45 +15,47 @@ from neuron_explainer.models.model_registry import MODEL_REGISTRY
 
 TINY = ne.load_model("tiny", device="cpu")
 TRANSFORMER = TINY.get_or_create_model()
+NE: Any = ne  # so that mypy lets wrong types pass
+MODEL: Any = TINY
 REFUSED: dict[str, tuple[Any, str]] = {
-    "a model again": (lambda: ne.load_model(TINY), "tiny is loaded already"),
-    "a transformer": (lambda: ne.load_model(TRANSFORMER), r"StandardModelContext\(name, transformer\)"),
-    "a number as config": (lambda: ne.load_model("tiny", config=5), r"config is 5\. Give a dict"),
-    "a number as name": (lambda: ne.load_model("tiny", name=3), "name is 3"),
-    "a number as revision": (lambda: ne.load_model("tiny", revision=3), "revision is 3"),
-    "a number as token": (lambda: ne.load_model("tiny", token=3), "token is 3"),
+    "a model again": (lambda: NE.load_model(TINY), "tiny is loaded already"),
+    "a transformer": (lambda: NE.load_model(TRANSFORMER), r"StandardModelContext\(name, transformer\)"),
+    "a number as config": (lambda: NE.load_model("tiny", config=5), r"config is 5\. Give a dict"),
+    "a number as name": (lambda: NE.load_model("tiny", name=3), "name is 3"),
+    "a number as revision": (lambda: NE.load_model("tiny", revision=3), "revision is 3"),
+    "a number as token": (lambda: NE.load_model("tiny", token=3), "token is 3"),
     "a module without config": (
-        lambda: ne.load_model(torch.nn.Embedding(2, 2)),
+        lambda: NE.load_model(torch.nn.Embedding(2, 2)),
         "^Embedding has no transformers config",
     ),
-    "no autoencoders in a list": (lambda: ne.load_autoencoders([]), "at least one path"),
-    "no autoencoders in a mapping": (lambda: ne.load_autoencoders({}, "mlp_post_act"), "at least one path"),
-    "a number as autoencoders": (lambda: ne.load_autoencoders(5), "5 does not say where autoencoders are"),
-    "a name as model": (lambda: ne.load_autoencoders("x", model="tiny"), "model must be of type ModelContext, not str"),
-    "no file": (lambda: ne.load_autoencoder(""), "^'' is not in an autoencoder format"),
+    "no autoencoders in a list": (lambda: NE.load_autoencoders([]), "at least one path"),
+    "no autoencoders in a mapping": (lambda: NE.load_autoencoders({}, "mlp_post_act"), "at least one path"),
+    "a number as autoencoders": (lambda: NE.load_autoencoders(5), "5 does not say where autoencoders are"),
+    "a name as model": (lambda: NE.load_autoencoders("x", model="tiny"), "model must be of type ModelContext, not str"),
+    "no file": (lambda: NE.load_autoencoder(""), "^'' is not in an autoencoder format"),
     "a number as base model": (
-        lambda: ne.AutoencoderConfig("mlp_post_act", base_model_name=5),
+        lambda: NE.AutoencoderConfig("mlp_post_act", base_model_name=5),
         "base_model_name must be of type str",
     ),
-    "a text as model to register": (lambda: ne.register_model("x"), "RegisteredModel, not str"),
+    "a text as model to register": (lambda: NE.register_model("x"), "RegisteredModel, not str"),
     "a number as registered name": (
-        lambda: ne.register_model(ne.RegisteredModel(name=5, description="", path="x")),
+        lambda: NE.register_model(NE.RegisteredModel(name=5, description="", path="x")),
         "name must be of type str, not int",
     ),
     "a number as registered path": (
-        lambda: ne.register_model(ne.RegisteredModel(name="x", description="", path=5)),
+        lambda: NE.register_model(NE.RegisteredModel(name="x", description="", path=5)),
         "5 is not a location",
     ),
     "a text as tokens": (lambda: TRANSFORMER("a text"), r"tokens is of type str\. .*model\.to_tokens\(text\)"),
     "a list as tokens": (lambda: TRANSFORMER([1, 2]), r"tokens is of type list\. .*torch\.tensor\(\[ids\]\)"),
     "one prompt without batch": (lambda: TRANSFORMER(torch.tensor([1, 2])), r"use tokens\[None\]"),
-    "an empty text": (lambda: TRANSFORMER(TINY.to_tokens("")), "needs at least one token"),
-    "a number as text": (lambda: TINY.encode(5), "text must be of type str, not int"),
-    "texts as a text": (lambda: TINY.to_tokens(["a"]), "text must be of type str, not list"),
-    "a number as texts": (lambda: TINY.encode_token_str_list(5), "texts is 5"),
-    "a number as prompt": (lambda: TINY.generate(5), "prompt must be of type str, not int"),
-    "a temperature alone": (lambda: TINY.generate("a", sampling=0.7), r"ne\.Sampling\(temperature=0\.7\)"),
-    "settings of sampling": (lambda: TINY.generate("a", sampling={"top_k": 3}), r"Give a Sampling: ne\.Sampling"),
+    "an empty text": (lambda: TRANSFORMER(MODEL.to_tokens("")), "needs at least one token"),
+    "a number as text": (lambda: MODEL.encode(5), "text must be of type str, not int"),
+    "texts as a text": (lambda: MODEL.to_tokens(["a"]), "text must be of type str, not list"),
+    "a number as texts": (lambda: MODEL.encode_token_str_list(5), "texts is 5"),
+    "a number as prompt": (lambda: MODEL.generate(5), "prompt must be of type str, not int"),
+    "a temperature alone": (lambda: MODEL.generate("a", sampling=0.7), r"ne\.Sampling\(temperature=0\.7\)"),
+    "settings of sampling": (lambda: MODEL.generate("a", sampling={"top_k": 3}), r"Give a Sampling: ne\.Sampling"),
 }
 
 
@@ -98,9 +100,10 @@ def test_what_is_not_a_dtype_is_refused() -> None:
 
 def test_devices_by_name_in_any_case_and_by_number(monkeypatch: pytest.MonkeyPatch) -> None:
     assert as_device("CPU") == torch.device("cpu")
-    for given in (True, 1.5, -1, [], "gpu"):
+    wrong: list[Any] = [True, 1.5, -1, [], "gpu"]
+    for given in wrong:
         with annotations_unchecked(), pytest.raises(InvalidRequestError, match="is not a device"):
-            as_device(given)  # type: ignore[arg-type]  # that is what is tested
+            as_device(given)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     assert as_device(1) == as_device(np.int64(1)) == torch.device("cuda", 1)

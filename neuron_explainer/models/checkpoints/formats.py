@@ -18,6 +18,7 @@ from neuron_explainer.models.checkpoints.tdb import TransformerDebuggerPieces
 from neuron_explainer.models.format_registry import add_format
 from neuron_explainer.models.model_registry import find_registered_model, get_registered_model
 from neuron_explainer.storage.locations import without_secrets
+from neuron_explainer.vocabulary.checks import checked_type
 
 CHECKPOINT_FORMATS: list[CheckpointFormat] = [
     GgufFormat(),
@@ -36,8 +37,10 @@ def register_checkpoint_format(checkpoint_format: CheckpointFormat, *, replace: 
         replace: take the place of a format of the same name.
 
     Raises:
-        InvalidRequestError: a format of this name exists and `replace` is not set.
+        InvalidRequestError: a format of this name exists and `replace` is not set, or `checkpoint_format` is not an
+            instance of `CheckpointFormat`.
     """
+    checked_type("checkpoint_format", checkpoint_format, CheckpointFormat)  # type: ignore[type-abstract]  # it only asks isinstance
     add_format(CHECKPOINT_FORMATS, checkpoint_format, replace=replace)
 
 
