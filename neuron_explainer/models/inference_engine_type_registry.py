@@ -1,6 +1,6 @@
 """The engines that run a model. Only one exists; code that names it will keep working if more are added."""
 
-from neuron_explainer.vocabulary.parsing import NamedMembers
+from neuron_explainer.vocabulary.named_members import NamedMembers
 
 
 class InferenceEngineType(NamedMembers):

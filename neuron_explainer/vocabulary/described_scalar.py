@@ -5,8 +5,8 @@ from typing import Self, cast
 from neuron_explainer.errors import InvalidRequestError
 from neuron_explainer.vocabulary.derived_scalar_rows import Requirement, ScalarLayers, ScalarRow, Source
 from neuron_explainer.vocabulary.dimensions import Dimension
+from neuron_explainer.vocabulary.named_members import NamedMembers, member_of
 from neuron_explainer.vocabulary.nodes import LocationWithinLayer, NodeType, PassType
-from neuron_explainer.vocabulary.parsing import NamedMembers, member_of
 from neuron_explainer.vocabulary.places import ActivationLocationType
 
 _LOOKED_UP = cast("ScalarRow", None)
@@ -54,7 +54,9 @@ class DescribedScalar(NamedMembers):
         member.raw_place = row.place
         member.meaning = row.meaning
         member.source = row.source
-        member.__doc__ = f"{row.meaning}\n\nSource: {row.source.value}."
+        member.__doc__ = (
+            f"{row.meaning}\n\nIts letters are explained by help(DerivedScalarType). Source: {row.source.value}."
+        )
         return member
 
     @property

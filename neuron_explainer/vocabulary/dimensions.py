@@ -1,6 +1,6 @@
 """The axes that activations, weights and derived scalars have."""
 
-from neuron_explainer.vocabulary.parsing import NamedMembers
+from neuron_explainer.vocabulary.named_members import NamedMembers
 
 
 class Dimension(NamedMembers):

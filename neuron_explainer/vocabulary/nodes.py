@@ -1,7 +1,7 @@
 """The kinds of component, where they are in a layer, and whether a tensor is an activation or a gradient."""
 
 from neuron_explainer.vocabulary.dimensions import Dimension
-from neuron_explainer.vocabulary.parsing import NamedMembers
+from neuron_explainer.vocabulary.named_members import NamedMembers
 
 
 class PassType(NamedMembers):

@@ -2,8 +2,8 @@
 
 from neuron_explainer.vocabulary import axes
 from neuron_explainer.vocabulary.dimensions import Dimension
+from neuron_explainer.vocabulary.named_members import NamedMembers
 from neuron_explainer.vocabulary.nodes import NODE_TYPE_BY_LAST_DIMENSION, LocationWithinLayer, NodeType
-from neuron_explainer.vocabulary.parsing import NamedMembers
 
 _START = LocationWithinLayer.END_OF_PREV_LAYER
 _ATTN = LocationWithinLayer.ATTN

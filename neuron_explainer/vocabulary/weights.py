@@ -1,7 +1,7 @@
 """The weights that have a name in every family."""
 
 from neuron_explainer.vocabulary.dimensions import Dimension
-from neuron_explainer.vocabulary.parsing import NamedMembers
+from neuron_explainer.vocabulary.named_members import NamedMembers
 
 _CHANNELS = Dimension.RESIDUAL_STREAM_CHANNELS
 _HEADS = Dimension.ATTN_HEADS

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, SupportsIndex, cast
 from neuron_explainer.activations.derived_scalars.index_fields import JsonForm
 from neuron_explainer.errors import MisconfiguredError, UnknownNameError
 from neuron_explainer.vocabulary.checks import whole_number
-from neuron_explainer.vocabulary.parsing import NamedMembers, member_of
+from neuron_explainer.vocabulary.named_members import NamedMembers, member_of
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -14,8 +14,8 @@ from neuron_explainer.activations.derived_scalars.index_fields import (
 from neuron_explainer.activations.derived_scalars.indices import ActivationIndex, NodeIndex
 from neuron_explainer.errors import InvalidIndexError, shown
 from neuron_explainer.vocabulary.checks import checked_type
+from neuron_explainer.vocabulary.named_members import NamedMembers
 from neuron_explainer.vocabulary.nodes import NodeType, PassType
-from neuron_explainer.vocabulary.parsing import NamedMembers
 from neuron_explainer.vocabulary.places import ActivationLocationType
 
 

@@ -137,7 +137,8 @@ class DerivedScalarStore:
         """
         if not isinstance(index, DerivedScalarIndex):
             raise InvalidRequestError(
-                f"store[…] takes a DerivedScalarIndex, not {shown(index)}. For tensors by layer use store.activations(dst)."
+                f"store[…] takes a DerivedScalarIndex, not {shown(index)}. For tensors by layer use "
+                "store.activations(dst)."
             )
         by_layer = self.activations(index.dst, index.pass_type)
         if index.layer_index not in by_layer:
@@ -259,7 +260,7 @@ class DerivedScalarStore:
                 for layer_index, tensor in by_layer.items()
             }
         if not any(dimension in dst.shape_spec_per_token_sequence for dst in self.dsts):
-            raise InvalidRequestError(f"No scalar here has the axis {dimension.label}. {choices_sentence(axes_here)}")
+            raise InvalidRequestError(f"No scalar here has the axis {dimension.label!r}. {choices_sentence(axes_here)}")
         return self._with(summed, self.summed | {dimension})
 
     def to(self, device: torch.device | str) -> "DerivedScalarStore":
