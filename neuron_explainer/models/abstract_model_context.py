@@ -17,7 +17,7 @@ from neuron_explainer.models.transformer import Transformer
 from neuron_explainer.models.transformer_config import TransformerConfig
 from neuron_explainer.vocabulary.checks import checked_token_id
 from neuron_explainer.vocabulary.dimensions import Dimension
-from neuron_explainer.vocabulary.members import member_of
+from neuron_explainer.vocabulary.named_members import member_of
 from neuron_explainer.vocabulary.weights import WeightLocationType
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from neuron_explainer.models.devices import DeviceGiven, DtypeGiven, as_device, 
 from neuron_explainer.storage.locations import without_secrets
 from neuron_explainer.vocabulary.checks import checked_type, whole_number
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
-from neuron_explainer.vocabulary.members import member_of
+from neuron_explainer.vocabulary.named_members import member_of
 from neuron_explainer.vocabulary.nodes import NodeType
 from neuron_explainer.vocabulary.parsing import derived_scalar_type_of
 

@@ -143,3 +143,13 @@ def get_registered_model(name: str) -> RegisteredModel:
             "model", name, MODEL_REGISTRY, "A model on the Hugging Face hub is 'owner/name'; a local one, its path."
         )
     return model
+
+
+def check_model_name(name: str) -> None:
+    """Refuse a name that no model has, if it can be neither a path, an address nor a hub id.
+
+    Raises:
+        UnknownNameError: no model has it; the error names the nearest ones.
+    """
+    if not any(character in name for character in "/\\.~") and not Path(name).exists():
+        get_registered_model(name)

@@ -25,7 +25,7 @@ from neuron_explainer.models.layers.token_checks import check_tokens, lengths_of
 from neuron_explainer.models.layers.unfilled import fill, unfilled
 from neuron_explainer.models.transformer_config import TransformerConfig
 from neuron_explainer.vocabulary.checks import LayersGiven, checked_number, checked_type
-from neuron_explainer.vocabulary.members import member_of
+from neuron_explainer.vocabulary.named_members import member_of
 from neuron_explainer.vocabulary.nodes import PassType
 from neuron_explainer.vocabulary.places import ActivationLocationType
 

@@ -228,7 +228,7 @@ def test_asking_for_what_was_not_recorded_says_what_was() -> None:
 @pytest.mark.parametrize(
     ("request_", "message"),
     [
-        ((P.MLP_POST_ACT, 3), "no layer 3. Choose a whole number from 0 to 2"),
+        ((P.MLP_POST_ACT, 3), "no layer 3; layers: 0–2"),
         ((P.MLP_POST_ACT, -1), "no layer -1"),
         ((P.MLP_POST_ACT, [0, 7]), "no layer 7"),
         ((P.MLP_POST_ACT, True), "no layer True"),
