@@ -2,7 +2,7 @@
 
 from typing import Self, cast
 
-from neuron_explainer.errors import InvalidRequestError
+from neuron_explainer.errors import InvalidRequestError, choices_sentence, nearest_first
 from neuron_explainer.vocabulary.derived_scalar_rows import Requirement, ScalarLayers, ScalarRow, Source
 from neuron_explainer.vocabulary.dimensions import Dimension
 from neuron_explainer.vocabulary.named_members import NamedMembers, member_of
@@ -104,7 +104,8 @@ class DescribedScalar(NamedMembers):
         by_place = {dst.raw_place: dst for dst in cls if dst.raw_place is not None}
         if asked not in by_place:
             raise InvalidRequestError(
-                f"No derived scalar is the raw activation at {asked.value}. Choose one of: {', '.join(by_place)}."
+                f"No derived scalar is the raw activation at {asked.value}. "
+                f"{choices_sentence(nearest_first(asked.value, by_place))}"
             )
         return by_place[asked]
 

@@ -355,6 +355,7 @@ for number, call in enumerate([
     lambda: ne.DstConfig(model_context=model.get_or_create_model()),
     lambda: ne.DstConfig(model_context=model, trace_config=node),
     lambda: ne.DstConfig(model_context=model, layer_indices="1"),
+    lambda: ne.DstConfig(model_context=model, layer_indices=1.5),
     lambda: ne.DstConfig(model_context=model, layer_indices=[True]),
     lambda: model.get_weight("embeddings"),
 ]):

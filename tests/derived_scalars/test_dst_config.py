@@ -89,10 +89,10 @@ def test_a_named_model_is_made_once(model: StandardModelContext, monkeypatch: py
         return model
 
     monkeypatch.setattr(ModelContext, "from_model_type", from_model_type)
-    config = DstConfig(model_name="anything", device_for_raw_activations=CPU)
+    config = DstConfig(model_name="owner/anything", device_for_raw_activations=CPU)
     assert config.get_model_context() is config.get_model_context() is model
     assert config.get_n_layers() == 3
-    assert made == [("anything", CPU, InferenceEngineType.STANDARD)]
+    assert made == [("owner/anything", CPU, InferenceEngineType.STANDARD)]
 
 
 def test_an_autoencoder_context_takes_precedence_and_is_made_once(tmp_path: Path) -> None:

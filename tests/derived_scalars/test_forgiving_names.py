@@ -46,7 +46,8 @@ def test_every_way_to_write_a_member_finds_that_member(enum: type[StrEnum]) -> N
 
 @pytest.mark.parametrize("enum", ENUMS)
 def test_what_is_not_a_member_is_refused(enum: type[StrEnum]) -> None:
-    for wrong in ("no such member", 5, None, []):
+    wrongs: list[object] = ["no such member", 5, None, []]
+    for wrong in wrongs:
         with pytest.raises(UnknownNameError):
             member_of(enum, wrong, "member")
         with pytest.raises(ValueError, match=enum.__name__):

@@ -4,6 +4,7 @@ import ast
 import html
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -74,6 +75,7 @@ def test_the_scalars_of_each_autoencoder_correspond(kind):
 def test_meanings_are_docstrings_of_one_line_each():
     assert len({dst.meaning for dst in D}) == len(D)
     for dst in D:
+        assert dst.__doc__ is not None
         assert dst.__doc__.startswith(f"{dst.meaning}\n\n")
         assert "help(DerivedScalarType)" in dst.__doc__
         assert dst.__doc__.endswith(f"Source: {dst.source.value}.")
@@ -113,16 +115,20 @@ def test_the_table_can_be_searched():
     for words in ("attention write norm", "NORM attn write"):
         assert ne.derived_scalars(words).name[0] == "ATTN_WRITE_NORM"
     with pytest.raises(InvalidRequestError, match="search must be of type str, not int"):
-        ne.derived_scalars(5)
+        ne.derived_scalars(5)  # type: ignore[arg-type]
     assert ne.derived_scalars("no such scalar").empty
     assert list(ne.derived_scalars("no such scalar")) == list(ne.derived_scalars())
+
+
+def _html_of(table: Any) -> str:
+    return str(table._repr_html_())
 
 
 def test_front_ends_show_whole_meanings():
     for search in ("ATTN_WRITE_TO_LATENT", "p"):
         table = ne.derived_scalars(search)
         assert all(meaning in " ".join(repr(table).split()) for meaning in table.meaning[:20])
-        assert all(html.escape(meaning, quote=False) in table._repr_html_() for meaning in table.meaning[:20])
+        assert all(html.escape(meaning, quote=False) in _html_of(table) for meaning in table.meaning[:20])
     assert max(map(len, repr(ne.derived_scalars()).splitlines())) <= 92
     assert ", source" in repr(ne.derived_scalars("no such scalar"))
     assert "106" not in repr(table[["name"]])

@@ -253,5 +253,5 @@ def test_derived_scalar_types_by_name():
     with pytest.raises(UnknownNameError) as caught:
         derived_scalar_type_of("mlp_post")
     assert caught.value.choices[0] == "mlp_post_act"
-    with pytest.raises(UnknownNameError, match="'None'"):
+    with pytest.raises(UnknownNameError, match=r"^None is of type NoneType"):
         derived_scalar_type_of(None)  # type: ignore[arg-type]

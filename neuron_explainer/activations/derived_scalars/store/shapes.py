@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping
 
 from torch import Tensor
 
-from neuron_explainer.errors import InvalidRequestError
+from neuron_explainer.errors import InvalidRequestError, shown
 from neuron_explainer.vocabulary.checks import whole_number
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 from neuron_explainer.vocabulary.dimensions import Dimension
@@ -28,7 +28,7 @@ def by_members(tensors: Tensors) -> dict[tuple[DerivedScalarType, PassType], dic
     for key, by_layer in tensors.items() if isinstance(tensors, Mapping) else [(tensors, tensors)]:
         if not isinstance(key, tuple) or len(key) != 2 or not isinstance(by_layer, Mapping):
             raise InvalidRequestError(
-                f"tensors holds {key!r:.80}. Give {{(derived scalar type, pass type): {{layer: tensor}}}}."
+                f"tensors holds {shown(key)}. Give {{(derived scalar type, pass type): {{layer: tensor}}}}."
             )
         dst, pass_type = derived_scalar_type_of(key[0]), member_of(PassType, key[1], "pass type")
         plain: dict[int | None, Tensor] = {}
@@ -36,7 +36,7 @@ def by_members(tensors: Tensors) -> dict[tuple[DerivedScalarType, PassType], dic
             number = None if layer is None else whole_number(layer)
             if not isinstance(tensor, Tensor) or (number is None and layer is not None):
                 raise InvalidRequestError(
-                    f"tensors holds a {type(tensor).__name__} for layer {layer!r:.80} of {dst.value}. Give a tensor "
+                    f"tensors holds a {type(tensor).__name__} for layer {shown(layer)} of {dst.value}. Give a tensor "
                     "for each layer; None stands for no layer."
                 )
             plain[number] = tensor.detach()
