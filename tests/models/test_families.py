@@ -117,7 +117,7 @@ def test_contradictory_sizes_and_unknown_activation_functions_are_refused() -> N
         config_of(num_key_value_heads=3)
     with pytest.raises(MisconfiguredError, match="n_layers is 0"):
         config_of(num_hidden_layers=0)
-    with pytest.raises(UnknownNameError, match=r"'gelu_nw'\. Did you mean: gelu_new"):
+    with pytest.raises(UnknownNameError, match=r"'gelu_nw'\. Choose one of: gelu_new"):
         Transformer(config_of(hidden_act="gelu_nw"))
 
 
