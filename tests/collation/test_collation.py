@@ -262,7 +262,7 @@ def test_datasets_by_their_registered_names(tmp_path: Path) -> None:
     assert ne.load_neuron(made, 2, 1) == ne.load_neuron("tiny", 2, 1, "attn_write_norm")
     assert verify("tiny", 2, dst="attn_write_norm").n_records == 2
     for call in (verify, lambda dataset: convert(dataset, tmp_path / "x")):
-        with pytest.raises(UnknownDatasetError, match="Did you mean: tiny,"):
+        with pytest.raises(UnknownDatasetError, match="Choose one of: tiny,"):
             call("tinny")
         with pytest.raises(UnknownDatasetError, match="Unknown folder"):
             call(tmp_path / "missing")

@@ -106,7 +106,7 @@ def test_an_unknown_keyword_names_the_nearest(tmp_path: Path) -> None:
         ({"device": "meta"}, InvalidRequestError, "the model is already on cpu"),
         ({"dtype": "float16"}, InvalidRequestError, "but the model is torch.float64"),
         ({"dtype": "float"}, ne.errors.UnknownNameError, "Unknown dtype 'float'"),
-        ({"config": 5}, InvalidRequestError, "config must be a DstConfig or a model"),
+        ({"config": 5}, InvalidRequestError, "config must be a model"),
         ({"config": model_context("llama")}, InvalidRequestError, "The config has another model than the one given"),
         ({"dst": "mlp_write"}, InvalidRequestError, "Did you mean: mlp_write_norm, "),
     ],

@@ -191,7 +191,7 @@ def test_verify_and_convert_by_registered_name(tmp_path: Path) -> None:
     assert result.stdout.startswith("2 records")
     result = run("convert", "tiny", tmp_path / "json", "--dst", "attn_write_norm")
     assert result.stdout == f"{tmp_path / 'json'}\n"
-    assert_one_line(run("verify", "tinny"), "Did you mean: tiny,")
+    assert_one_line(run("verify", "tinny"), "Choose one of: tiny,")
     assert_one_line(run("verify", "tiny", "--dst", "mlp_pre_act"), "tiny has no mlp_pre_act")
 
 

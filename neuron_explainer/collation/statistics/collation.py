@@ -13,7 +13,7 @@ from neuron_explainer.collation.settings import DEFAULT_EXAMPLE_TOKENS, CollateS
 from neuron_explainer.collation.statistics.entry_kind import EntryKind
 from neuron_explainer.collation.statistics.layer_state import LayerState
 from neuron_explainer.collation.statistics.sequence_table import SequenceTable
-from neuron_explainer.errors import InvalidRequestError
+from neuron_explainer.vocabulary.checks import check_covered
 
 Activations = dict[int, Float[Tensor, "sequences entries components"]]
 RunModel = Callable[[Int64[Tensor, "sequences tokens"], Bool[Tensor, "sequences tokens"]], Activations]
@@ -71,10 +71,7 @@ class Collation:
     def _covered(self, layer: int, n_components: int) -> list[int]:
         assert self.components is not None
         covered = self.components[layer]
-        if max(covered) >= n_components:
-            raise InvalidRequestError(
-                f"Layer {layer} has no component {max(covered)}; components: 0–{n_components - 1}."
-            )
+        check_covered("component", max(covered), range(n_components), f"Layer {layer}")
         return covered
 
     def prune(self) -> None:
