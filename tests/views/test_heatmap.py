@@ -222,7 +222,7 @@ def test_invalid_arguments_are_refused() -> None:
         token_heatmap(["a", "b"], [1.0])
     with pytest.raises(InvalidRequestError, match="is 0"):
         token_heatmap(["a", "b"], [1.0, 2.0], width=0)
-    with pytest.raises(InvalidRequestError, match="tokens is 'ab'. Give a list of texts, one per token"):
+    with pytest.raises(InvalidRequestError, match=r"tokens is 'ab'\. Give a list of texts, one per token"):
         token_heatmap("ab", [1.0, 2.0])
     with pytest.raises(InvalidRequestError, match="title must be of type str, not int"):
         token_heatmap(["a"], [1.0], title=5)  # type: ignore[arg-type]
