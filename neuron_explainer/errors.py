@@ -12,12 +12,17 @@ was given, what is wrong, and what to choose or do.
 tiny
 """
 
-import difflib
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
-N_NEAREST = 5
-"""How many names a message lists at most."""
+from neuron_explainer.wording import N_LISTED, with_article
+from neuron_explainer.wording import choices_sentence as choices_sentence
+from neuron_explainer.wording import nearest_first as nearest_first
+from neuron_explainer.wording import no_layer as no_layer
+from neuron_explainer.wording import number_ranges as number_ranges
+from neuron_explainer.wording import shown as shown
 
 
 class NeuronExplainerError(Exception):
@@ -37,56 +42,31 @@ def _unpickled(
     return error
 
 
-def nearest_first(asked: str, choices: Iterable[str]) -> list[str]:
-    """The choices, most similar to `asked` first."""
-
-    def dissimilarity(choice: str) -> tuple[float, str]:
-        return -difflib.SequenceMatcher(None, asked.lower(), choice.lower()).ratio(), choice
-
-    return sorted(choices, key=dissimilarity)
-
-
-def choices_sentence(choices: Sequence[str]) -> str:
-    """The sentence of a message that lists the choices: all of them, or the first five (the nearest) of many."""
-    if not choices:
-        return "There are no choices."
-    listed = ", ".join(choices[:N_NEAREST])
-    if len(choices) <= N_NEAREST:
-        return f"Choose one of: {listed}."
-    return f"Did you mean: {listed}? ({len(choices)} in all.)"
-
-
-def number_ranges(numbers: Iterable[int]) -> str:
-    """Whole numbers as text, in ascending order, runs joined.
-
-    >>> number_ranges([0, 1, 2, 3, 7])
-    '0–3, 7'
-    """
-    runs: list[tuple[int, int]] = []
-    for number in sorted(set(numbers)):
-        if runs and number == runs[-1][1] + 1:
-            runs[-1] = (runs[-1][0], number)
-        else:
-            runs.append((number, number))
-    return ", ".join(str(first) if first == last else f"{first}–{last}" for first, last in runs) or "none"
-
-
-def _with_article(noun: str) -> str:
-    return f"{'an' if noun[:1].lower() in 'aeiou' else 'a'} {noun}"
-
-
 class UnknownNameError(NeuronExplainerError, KeyError):
-    """An unknown name was asked for. `choices` lists the known names, the nearest first."""
+    """An unknown name was asked for. `choices` lists the known names, the nearest first.
 
-    def __init__(self, kind: str, asked: str, choices: Iterable[str], hint: str = "") -> None:
+    Where something else than a text was asked for, the message says so, and guesses no names.
+    """
+
+    def __init__(self, kind: str, asked: object, choices: Iterable[str], hint: str = "") -> None:
         self.kind = kind
-        self.asked = asked
-        self.choices = nearest_first(asked, choices)
-        self.message = f"Unknown {kind} {asked!r}. {choices_sentence(self.choices)}" + (f" {hint}" if hint else "")
+        self.asked = asked if isinstance(asked, str) else shown(asked)
+        if isinstance(asked, str):
+            self.choices = nearest_first(asked, choices)
+            sentences = [f"Unknown {kind} {shown(asked)}.", choices_sentence(self.choices)]
+        else:
+            self.choices = list(choices)
+            sentences = [f"{shown(asked)} is of type {type(asked).__name__}. Give the name of {with_article(kind)}."]
+            sentences += [choices_sentence(self.choices)] if len(self.choices) <= N_LISTED else []
+        self.message = " ".join([*sentences, *([hint] if hint else [])])
         super().__init__(self.message)
 
     def __str__(self) -> str:  # KeyError would show the message's repr
         return self.message
+
+
+class UnknownMemberError(UnknownNameError, ValueError):
+    """An enum of the vocabulary was called with a value that none of its members has."""
 
 
 class InvalidRequestError(NeuronExplainerError, ValueError):
@@ -178,7 +158,7 @@ class MalformedRecordError(NeuronExplainerError, ValueError):
         self.problem = problem
         self.source = source
         self.kind = kind
-        super().__init__(problem if source is None else f"{source} is not {_with_article(kind)}: {problem}")
+        super().__init__(problem if source is None else f"{source} is not {with_article(kind)}: {problem}")
 
 
 class MalformedDatasetError(NeuronExplainerError, ValueError):
@@ -341,16 +321,30 @@ class WorkerLostError(CollateError, RuntimeError):
     """Worker processes kept failing, so the run was stopped."""
 
 
-class NothingToDifferentiateError(MisconfiguredError):
+class UnmetNeedError(MisconfiguredError):
+    """A derived scalar needs something that was not given. "This" at the start of the message stands for the scalar."""
+
+    @staticmethod
+    @contextmanager
+    def of(scalar: str) -> Iterator[None]:
+        """Within this context, the message of such an error names the derived scalar."""
+        try:
+            yield
+        except UnmetNeedError as error:
+            error.args = (re.sub("^This ", f"{scalar} ", str(error)),)
+            raise
+
+
+class NothingToDifferentiateError(UnmetNeedError):
     """Gradients were requested without a loss or a trace to differentiate."""
 
 
-class MissingSettingError(MisconfiguredError):
+class MissingSettingError(UnmetNeedError):
     """A derived scalar needs a setting that the DstConfig lacks. `field` is the name of the setting."""
 
-    def __init__(self, field: str, what: str) -> None:
+    def __init__(self, field: str, need: str, remedy: str | None = None) -> None:
         self.field = field
-        super().__init__(f"This needs {what}. Set DstConfig's `{field}`.")
+        super().__init__(f"This needs {need}. " + (remedy or f"Set DstConfig's `{field}`."))
 
 
 class MalformedStoreError(NeuronExplainerError, ValueError):
@@ -373,8 +367,24 @@ class NotDerivedError(UnknownNameError):
         mlp_post_act has no layer 9; derived: 0–3.
         """
         layers = list(derived)
-        error = cls(f"layer of {subject}", str(layer), map(str, layers))
-        known = number_ranges(number for number in layers if number is not None)
-        error.message = f"{subject} has no layer {layer}; derived: {known}."
-        error.args = (error.message,)
+        message = no_layer(subject, layer, (number for number in layers if number is not None), "derived")
+        return cls._saying(message, cls(f"layer of {subject}", str(layer), map(str, layers)))
+
+    @classmethod
+    def of_scalar(cls, scalar: str, derived: Iterable[str], is_gradient: bool = False) -> "NotDerivedError":
+        """The error for a scalar that was not derived, or whose gradient was not.
+
+        >>> print(NotDerivedError.of_scalar("mlp_write", ["mlp_write_norm"]))
+        mlp_write was not derived. Choose one of: mlp_write_norm.
+        """
+        error = cls("derived scalar", scalar, derived)
+        if not is_gradient:
+            return cls._saying(f"{scalar} was not derived. {choices_sentence(error.choices)}", error)
+        gradients = choices_sentence(error.choices) if error.choices else "Set DstConfig's `derive_gradients`."
+        return cls._saying(f"The gradient of {scalar} was not derived. {gradients}", error)
+
+    @staticmethod
+    def _saying(message: str, error: "NotDerivedError") -> "NotDerivedError":
+        error.message = message
+        error.args = (message,)
         return error

@@ -92,7 +92,7 @@ def collate(
         registered_as: the short name of the packed dataset in the registry; None: the folder's name, if it is free.
         corpus_name: one line about the texts, for people.
         overwrite: replace the dataset at `out`, and an unfinished run.
-        save_every_seconds: how often the state is saved.
+        save_every_seconds: how often the state is saved; 0: after every batch.
         progress: True: a bar; False: nothing; None: a bar on a terminal or in a notebook, log lines elsewhere (logger
             "neuron_explainer.collation").
         engine: "local", or "ray" for several workers or machines. Both give the same records.
@@ -135,7 +135,7 @@ def collate(
     settings = dataclasses.replace(checked_type("settings", settings, CollateSettings), **others)
     seconds = finite_number(save_every_seconds)
     if seconds is None or seconds < 0:
-        raise InvalidRequestError(f"save_every_seconds is {save_every_seconds!r}. Give a number of seconds.")
+        raise InvalidRequestError(f"save_every_seconds is {save_every_seconds!r:.80}. Give a number, 0 or more.")
     path = local_path("out", out)
     overwrite = checked_flag("overwrite", overwrite)
     if registered_as is not None:
@@ -157,7 +157,7 @@ def collate(
         texts,
         settings,
         folder=work_folder,
-        save_every_seconds=save_every_seconds,
+        save_every_seconds=seconds,
         progress=Progress(show=progress, max_tokens=settings.max_tokens, n_characters=length),
     )
     if overwrite:  # only now: a call that is refused removes nothing

@@ -1,7 +1,7 @@
 """What every model context offers: sizes, weights, and text to tokens and back."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, SupportsIndex
 
 import torch
@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from neuron_explainer.errors import InvalidRequestError
-from neuron_explainer.models.devices import as_device
+from neuron_explainer.models.devices import DeviceGiven, as_device
 from neuron_explainer.models.inference_engine_type_registry import InferenceEngineType
 from neuron_explainer.models.layers.token_checks import TokenIds, as_token_ids
 from neuron_explainer.models.tokenizers.tokenizer import ModelTokenizer
@@ -17,7 +17,7 @@ from neuron_explainer.models.transformer import Transformer
 from neuron_explainer.models.transformer_config import TransformerConfig
 from neuron_explainer.vocabulary.checks import checked_token_id
 from neuron_explainer.vocabulary.dimensions import Dimension
-from neuron_explainer.vocabulary.members import member_of
+from neuron_explainer.vocabulary.named_members import member_of
 from neuron_explainer.vocabulary.weights import WeightLocationType
 
 if TYPE_CHECKING:
@@ -36,7 +36,15 @@ class ModelContext(ABC):
         InvalidRequestError: `device` is not a device, or is not available here.
     """
 
-    def __init__(self, model_name: str, device: torch.device | str, config: TransformerConfig) -> None:
+    if not TYPE_CHECKING:  # to mypy, a class with __getattr__ has every attribute
+
+        def __getattr__(self, name: str) -> Any:
+            where = ""
+            if not name.startswith("_") and hasattr(Transformer, name):
+                where = f"; its transformer has: get_or_create_model().{name}"
+            raise AttributeError(f"{type(self).__name__} has no attribute {name!r}{where}", name=name, obj=self)
+
+    def __init__(self, model_name: str, device: DeviceGiven, config: TransformerConfig) -> None:
         self.model_name = model_name
         self.device = as_device(device)
         self.config = config
@@ -46,7 +54,7 @@ class ModelContext(ABC):
         cls,
         model_type: str,
         *,
-        device: torch.device | str | None = None,
+        device: DeviceGiven | None = None,
         inference_engine_type: InferenceEngineType | str = InferenceEngineType.STANDARD,
         **options: Any,
     ) -> "StandardModelContext":
@@ -127,7 +135,7 @@ class ModelContext(ABC):
         location_type: WeightLocationType | str,
         layer: SupportsIndex | None = None,
         normalize_dim: Dimension | str | None = None,
-        device: torch.device | str | None = None,
+        device: DeviceGiven | None = None,
     ) -> Float[Tensor, "..."]:
         """A weight, in the shape of `WeightLocationType.shape` for every family.
 
@@ -206,10 +214,10 @@ class ModelContext(ABC):
 
         Raises:
             NotOneTokenError: a text is not one token.
-            InvalidRequestError: one text was given instead of a list.
+            InvalidRequestError: it is not a list of texts.
         """
-        if isinstance(texts, str):
-            raise InvalidRequestError(f"texts is the text {texts!r:.80}. Give a list of texts: [{texts!r:.80}].")
+        if isinstance(texts, str) or not isinstance(texts, Iterable):
+            raise InvalidRequestError(f"texts is {texts!r:.80}. Give a list of texts.")
         return [self.encode_token_str(text) for text in texts]
 
     def _checked(self, token_ids: TokenIds) -> list[int]:

@@ -6,18 +6,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import SupportsIndex, TypeVar
 
-import torch
-
 from neuron_explainer.errors import AutoencoderMismatchError, MisconfiguredError
 from neuron_explainer.models.autoencoders.autoencoder import Autoencoder
 from neuron_explainer.models.autoencoders.formats import autoencoder_format_of
 from neuron_explainer.models.autoencoders.load_autoencoder import load_autoencoder
 from neuron_explainer.models.autoencoders.origin import NODE_TYPE_BY_DST, ModelSizes, check_origin, same_base_model
-from neuron_explainer.models.devices import as_device, as_dtype
+from neuron_explainer.models.devices import DeviceGiven, DtypeGiven, as_device, as_dtype
 from neuron_explainer.storage.locations import without_secrets
 from neuron_explainer.vocabulary.checks import checked_type, whole_number
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
-from neuron_explainer.vocabulary.members import member_of
+from neuron_explainer.vocabulary.named_members import member_of
 from neuron_explainer.vocabulary.nodes import NodeType
 from neuron_explainer.vocabulary.parsing import derived_scalar_type_of
 
@@ -60,7 +58,7 @@ class AutoencoderConfig:
         Raises:
             UnknownNameError: `dst` is not a derived scalar type.
             AutoencoderMismatchError: autoencoders of `dst` are not supported.
-            MisconfiguredError: a key is not a layer, or a value is not a path or address.
+            MisconfiguredError: a key is not a layer, a value is not a path or address, or a name is not a text.
         """
         known_dst = derived_scalar_type_of(dst)
         if known_dst not in NODE_TYPE_BY_DST:
@@ -69,6 +67,9 @@ class AutoencoderConfig:
                 f"{', '.join(supported.name for supported in NODE_TYPE_BY_DST)}."
             )
         paths = _by_layer("autoencoder_path_by_layer_index", autoencoder_path_by_layer_index or {}, (str, os.PathLike))
+        for option, text in (("base_model_name", base_model_name), ("name", name)):
+            if text is not None:
+                checked_type(option, text, str, MisconfiguredError)
         object.__setattr__(self, "dst", known_dst)
         object.__setattr__(self, "autoencoder_path_by_layer_index", paths)
         object.__setattr__(self, "base_model_name", base_model_name)
@@ -123,10 +124,10 @@ class AutoencoderContext:
     def __init__(
         self,
         autoencoder_config: AutoencoderConfig,
-        device: torch.device | str | None = None,
+        device: DeviceGiven | None = None,
         omit_dead_latents: bool = False,
         dead_after: int = DEAD_AFTER_STEPS,
-        dtype: torch.dtype | str | None = None,
+        dtype: DtypeGiven | None = None,
     ) -> None:
         self.autoencoder_config = checked_type(
             "autoencoder_config", autoencoder_config, AutoencoderConfig, MisconfiguredError
@@ -143,7 +144,7 @@ class AutoencoderContext:
         cls,
         dst: DerivedScalarType | str,
         autoencoder_by_layer_index: Mapping[int, Autoencoder],
-        device: torch.device | str | None = None,
+        device: DeviceGiven | None = None,
         base_model_name: str | None = None,
         name: str | None = None,
     ) -> "AutoencoderContext":

@@ -1,8 +1,12 @@
 """Devices and dtypes, from what a caller gives."""
 
+from typing import Any, SupportsIndex
+
+import numpy as np
 import torch
 
 from neuron_explainer.errors import InvalidRequestError, UnknownNameError, number_ranges
+from neuron_explainer.vocabulary.checks import whole_number
 
 _DTYPE_BY_NAME = {
     "float64": torch.float64,
@@ -10,6 +14,20 @@ _DTYPE_BY_NAME = {
     "float16": torch.float16,
     "bfloat16": torch.bfloat16,
 }
+_DTYPE_BY_SHORT_NAME = {
+    "fp64": torch.float64,
+    "double": torch.float64,
+    "fp32": torch.float32,
+    "fp16": torch.float16,
+    "half": torch.float16,
+    "bf16": torch.bfloat16,
+}
+
+DeviceGiven = torch.device | str | SupportsIndex
+"""A device, its name, or the number of a CUDA device."""
+
+DtypeGiven = torch.dtype | str | np.dtype[Any] | type[np.generic]
+"""A dtype of torch or NumPy, or its name."""
 
 
 def get_default_device() -> torch.device:
@@ -17,8 +35,10 @@ def get_default_device() -> torch.device:
     return as_device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def as_device(device: torch.device | str | None) -> torch.device:
-    """A device, from a device or its name. None means the default; "cuda" means the current CUDA device, numbered.
+def as_device(device: DeviceGiven | None) -> torch.device:
+    """A device, from a device, its name in any case, or the number of a CUDA device.
+
+    None means the default; "cuda" means the current CUDA device, numbered.
 
     Raises:
         InvalidRequestError: it is not a device, or is not available here.
@@ -28,8 +48,12 @@ def as_device(device: torch.device | str | None) -> torch.device:
     """
     if device is None:
         return get_default_device()
+    number = whole_number(device)
+    asked = device.lower() if isinstance(device, str) else device if number is None else f"cuda:{number}"
     try:
-        found = torch.device(device)
+        if not isinstance(asked, str | torch.device):
+            raise TypeError
+        found = torch.device(asked)
     except (RuntimeError, TypeError) as error:
         raise InvalidRequestError(f"{device!r} is not a device. Give 'cpu', 'cuda', 'cuda:0' or 'mps'.") from error
     if found.type == "cuda":
@@ -46,18 +70,26 @@ def as_device(device: torch.device | str | None) -> torch.device:
     return found
 
 
-def as_dtype(dtype: torch.dtype | str | None, default: torch.dtype = torch.float32) -> torch.dtype:
-    """A floating-point dtype, from a dtype or its name; `default` for None.
+def as_dtype(dtype: DtypeGiven | None, default: torch.dtype = torch.float32) -> torch.dtype:
+    """A floating-point dtype, from one of torch or NumPy, or its name or short name in any case; `default` for None.
 
     Raises:
         UnknownNameError: models do not run in this dtype.
+        InvalidRequestError: it is neither a dtype nor a name.
 
     >>> as_dtype("bfloat16")
     torch.bfloat16
     """
     if dtype is None:
         return default
-    name = str(dtype).removeprefix("torch.")
-    if name not in _DTYPE_BY_NAME:
+    if isinstance(dtype, np.dtype) or (isinstance(dtype, type) and issubclass(dtype, np.generic)):
+        name = np.dtype(dtype).name
+    elif isinstance(dtype, torch.dtype | str):
+        name = str(dtype).lower().removeprefix("torch.")
+    else:
+        # Python's float is 32 bits to torch and 64 to NumPy, so it is refused too.
+        raise InvalidRequestError(f"{dtype!r} is not a dtype. Give one of: {', '.join(_DTYPE_BY_NAME)}.")
+    found = _DTYPE_BY_NAME.get(name) or _DTYPE_BY_SHORT_NAME.get(name)
+    if found is None:
         raise UnknownNameError("dtype", name, _DTYPE_BY_NAME)
-    return _DTYPE_BY_NAME[name]
+    return found

@@ -1,9 +1,9 @@
 """The engines that run a model. Only one exists; code that names it will keep working if more are added."""
 
-from enum import StrEnum
+from neuron_explainer.vocabulary.named_members import NamedMembers
 
 
-class InferenceEngineType(StrEnum):
+class InferenceEngineType(NamedMembers):
     """The engines for which a model context can be made."""
 
     STANDARD = "standard"

@@ -15,7 +15,7 @@ from neuron_explainer.errors import (
     TokenizerMismatchError,
 )
 from neuron_explainer.models.abstract_model_context import ModelContext
-from neuron_explainer.models.devices import get_default_device
+from neuron_explainer.models.devices import DeviceGiven, get_default_device
 from neuron_explainer.models.generation.sampling import Sampling
 from neuron_explainer.models.generation.text_generation import stream_text
 from neuron_explainer.models.layers.token_checks import TokenIds, as_token_ids
@@ -44,7 +44,7 @@ class StandardModelContext(ModelContext):
         tokenizer: ModelTokenizer | None = None,
         *,
         config: TransformerConfig | None = None,
-        device: torch.device | str | None = None,
+        device: DeviceGiven | None = None,
         create: Callable[[], Transformer] | None = None,
         end_token_ids: TokenIds = (),
     ) -> None:
@@ -122,8 +122,12 @@ class StandardModelContext(ModelContext):
             return self._transformer
 
     def to_tokens(self, text: str) -> Int[Tensor, "1 tokens"]:
-        """The token ids of a text as the model takes them: a batch of one, on the model's device."""
-        return torch.tensor([self.encode(text)], device=self.device)
+        """The token ids of a text as the model takes them: a batch of one, on the model's device.
+
+        Raises:
+            InvalidRequestError: it is not a text.
+        """
+        return torch.tensor([self.encode(text)], dtype=torch.long, device=self.device)
 
     def generate(self, prompt: str, *, max_new_tokens: SupportsIndex = 20, sampling: Sampling | None = None) -> str:
         """Generate a continuation of a prompt. Active interventions take part.

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from neuron_explainer.errors import InvalidRequestError, UnknownNameError
+from neuron_explainer.storage.locations import path_text
 from neuron_explainer.vocabulary.checks import checked_type
 
 EMBEDDED_FOLDER = Path(__file__).parent.parent / "data" / "tiny"
@@ -92,40 +93,63 @@ def register_model(model: RegisteredModel, *, replace: bool = False) -> None:
         ne.register_model(ne.RegisteredModel(name="mine", description="my model", path=Path("models/mine")))
 
     Raises:
-        InvalidRequestError: the name is taken and `replace` is not set, the name looks like a hub id or a path, or the
-            model has no path, package or hub id; or `model` is not a RegisteredModel.
+        InvalidRequestError: the name is taken (in any case) and `replace` is not set, the name looks like a hub id or a
+            path, or the model has no path, package or hub id; or `model` is not a RegisteredModel.
     """
     checked_type("model", model, RegisteredModel)
+    checked_type("name", model.name, str)
     if not model.name or "/" in model.name or "\\" in model.name:
         raise InvalidRequestError(f"{model.name!r} looks like a hub id or a path. Choose a name without a slash.")
     if model.path is None and model.package is None and model.hub_id is None:
         raise InvalidRequestError(f"Say where the model {model.name!r} is: give a path, a package or a hub_id.")
-    if model.name in MODEL_REGISTRY and not replace:
+    if model.path is not None:
+        path_text(model.path)
+    taken = _registered_in_any_case(model.name)
+    if taken is not None and not replace:
         raise InvalidRequestError(
-            f"The name {model.name!r} is taken ({MODEL_REGISTRY[model.name].description}). Choose another name, or "
-            "pass replace=True."
+            f"The name {taken.name!r} is taken ({taken.description}). Choose another name, or pass replace=True."
         )
+    if taken is not None:
+        del MODEL_REGISTRY[taken.name]
     MODEL_REGISTRY[model.name] = model
 
 
-def registered_name(name: str) -> str | None:
-    """The name under which a model is registered, given that name or another one; None if there is no such model.
+def find_registered_model(name: str) -> RegisteredModel | None:
+    """The model with this name or other name, or None. In another case, a path of this name comes first.
 
-    >>> registered_name("gpt2"), registered_name("gpt2-xl"), registered_name("no such model")
-    ('gpt2-small', 'gpt2-xl', None)
+    >>> find_registered_model("GPT2").name, find_registered_model("no such model")
+    ('gpt2-small', None)
     """
-    return next((known for known in (name, OTHER_NAMES.get(name)) if known in MODEL_REGISTRY), None)
+    if name in MODEL_REGISTRY or not Path(name).expanduser().exists():
+        return _registered_in_any_case(name)
+    return None
+
+
+def _registered_in_any_case(name: str) -> RegisteredModel | None:
+    by_lower_case = {known.lower(): model for known, model in MODEL_REGISTRY.items()}
+    names = (name.lower(), OTHER_NAMES.get(name.lower()))  # a name of one's own comes before another name of ours
+    return next((by_lower_case[known] for known in names if known in by_lower_case), None)
 
 
 def get_registered_model(name: str) -> RegisteredModel:
-    """The model with this name, or this other name.
+    """The model with this name, or this other name, in any case.
 
     Raises:
         UnknownNameError: no model has it; the error names the nearest ones.
     """
-    known = registered_name(name)
-    if known is None:
+    model = find_registered_model(name)
+    if model is None:
         raise UnknownNameError(
             "model", name, MODEL_REGISTRY, "A model on the Hugging Face hub is 'owner/name'; a local one, its path."
         )
-    return MODEL_REGISTRY[known]
+    return model
+
+
+def check_model_name(name: str) -> None:
+    """Refuse a name that no model has, if it can be neither a path, an address nor a hub id.
+
+    Raises:
+        UnknownNameError: no model has it; the error names the nearest ones.
+    """
+    if not any(character in name for character in "/\\.~") and not Path(name).exists():
+        get_registered_model(name)

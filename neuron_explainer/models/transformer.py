@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from neuron_explainer.errors import InvalidRequestError
-from neuron_explainer.models.devices import as_device, as_dtype
+from neuron_explainer.models.devices import DeviceGiven, DtypeGiven, as_device, as_dtype
 from neuron_explainer.models.families.fill_parameters import fill_parameters
 from neuron_explainer.models.families.registry import family_of
 from neuron_explainer.models.hooks.intervention import Intervention
@@ -25,7 +25,7 @@ from neuron_explainer.models.layers.token_checks import check_tokens, lengths_of
 from neuron_explainer.models.layers.unfilled import fill, unfilled
 from neuron_explainer.models.transformer_config import TransformerConfig
 from neuron_explainer.vocabulary.checks import LayersGiven, checked_number, checked_type
-from neuron_explainer.vocabulary.members import member_of
+from neuron_explainer.vocabulary.named_members import member_of
 from neuron_explainer.vocabulary.nodes import PassType
 from neuron_explainer.vocabulary.places import ActivationLocationType
 
@@ -74,8 +74,8 @@ class Transformer(nn.Module):
         hf_config: Mapping[str, Any],
         tensors: Mapping[str, Tensor],
         *,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | str | None = None,
+        device: DeviceGiven | None = None,
+        dtype: DtypeGiven | None = None,
     ) -> "Transformer":
         """A model with a Hugging Face config and tensors. Their memory is shared unless they are moved or cast.
 
@@ -104,8 +104,8 @@ class Transformer(nn.Module):
         config: TransformerConfig,
         *,
         seed: SupportsIndex = 0,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | str = torch.float32,
+        device: DeviceGiven | None = None,
+        dtype: DtypeGiven = torch.float32,
     ) -> "Transformer":
         """A model with small random weights: standard deviation 0.02, gains near their neutral value.
 

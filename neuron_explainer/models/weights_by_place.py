@@ -60,7 +60,7 @@ def weight_at(model: Transformer, weight_type: WeightLocationType, layer: Suppor
         block = model.blocks[checked_layer(layer, model.config.n_layers, weight_type.value)]
         weight = _WITHIN_LAYER[weight_type](block)
     if weight is None:
-        raise InvalidRequestError(f"A {model.config.model_type} model has no {weight_type.value}.")
+        raise InvalidRequestError(f"The {model.config.model_type} model has no {weight_type.value}.")
     return weight.detach()
 
 

@@ -7,16 +7,16 @@ import plotly.graph_objects as go
 
 from neuron_explainer.activations.derived_scalars.store.component_names import component_name, tokens_and_components
 from neuron_explainer.activations.derived_scalars.store.derived_scalar_store import DerivedScalarStore
-from neuron_explainer.errors import InvalidRequestError, NotDerivedError, number_ranges
+from neuron_explainer.errors import InvalidRequestError, NotDerivedError, number_ranges, shown
 from neuron_explainer.views import scalar_heatmaps as heatmaps
 from neuron_explainer.views.colour import ColourScale
 from neuron_explainer.views.document import LINE, MUTED, card
 from neuron_explainer.views.heatmap import format_value
 from neuron_explainer.views.token_text import escaped, token_html
-from neuron_explainer.vocabulary.checks import whole_number
+from neuron_explainer.vocabulary.checks import checked_number, checked_type, whole_number
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 from neuron_explainer.vocabulary.dimensions import Dimension
-from neuron_explainer.vocabulary.members import member_of
+from neuron_explainer.vocabulary.named_members import member_of
 from neuron_explainer.vocabulary.nodes import PassType
 from neuron_explainer.vocabulary.parsing import derived_scalar_type_of
 
@@ -31,8 +31,8 @@ def plot(
     dst: DerivedScalarType | str,
     layer: SupportsIndex | None = None,
     *,
-    component: int | None = None,
-    k: int = _MOST_COMPONENTS,
+    component: SupportsIndex | None = None,
+    k: SupportsIndex = _MOST_COMPONENTS,
     pass_type: PassType | str = PassType.FORWARD,
 ) -> go.Figure:
     """A heatmap of one derived scalar. Its axes depend on the scalar, `layer` and `component`.
@@ -62,6 +62,7 @@ def plot(
 
     An example: `plot(ne.derive("Hello world", ["mlp_post_act"], config), "mlp_post_act", layer=2)`.
     """
+    checked_type("store", store, DerivedScalarStore)
     dst, pass_type = derived_scalar_type_of(dst), member_of(PassType, pass_type, "pass type")
     by_layer = store.activations(dst, pass_type)
     dimensions = dst.shape_spec_per_token_sequence
@@ -72,22 +73,22 @@ def plot(
             f"{dst.value} has {n_component_axes} axes besides its tokens ({', '.join(dimensions)}), which a heatmap "
             "cannot show. Plot a scalar with one, such as its norm or one of its projections."
         )
-    if k < 1:
-        raise InvalidRequestError(f"k must be at least 1, not {k}.")
+    k = checked_number("k", k)
     if layer is None and None not in by_layer:
         if component is not None:
-            raise InvalidRequestError(f"Component {component} needs a layer: pass `layer`.")
+            raise InvalidRequestError(f"Component {shown(component)} needs a layer: pass `layer`.")
         return heatmaps.tokens_by_layers(store, dst, pass_type)
     number = whole_number(layer)
     if number not in by_layer or (number is None and layer is not None):
         raise NotDerivedError.of_layer(dst.value, layer, by_layer)
     tensor = by_layer[number]
     n_components = tensor.shape[-1]
-    if component is not None and not 0 <= component < n_components:
-        raise InvalidRequestError(f"{dst.value} has no component {component}; components: 0–{n_components - 1}.")
+    chosen = whole_number(component)
+    if component is not None and (chosen is None or not 0 <= chosen < n_components):
+        raise InvalidRequestError(f"{dst.value} has no component {shown(component)}; components: 0–{n_components - 1}.")
     if is_by_pair:
-        return heatmaps.patterns(store, dst, number, tensor, component, k)
-    return heatmaps.tokens_by_components(store, dst, number, tensor, component, k)
+        return heatmaps.patterns(store, dst, number, tensor, chosen, k)
+    return heatmaps.tokens_by_components(store, dst, number, tensor, chosen, k)
 
 
 def ranked_table(

@@ -5,7 +5,7 @@ import operator
 from collections.abc import Collection, Iterable
 from typing import Any, SupportsIndex, TypeVar, cast
 
-from neuron_explainer.errors import InvalidRequestError, NeuronExplainerError, number_ranges
+from neuron_explainer.errors import InvalidRequestError, NeuronExplainerError, no_layer, number_ranges, shown
 
 GivenT = TypeVar("GivenT")
 
@@ -60,6 +60,8 @@ def checked_type(
     Raises:
         InvalidRequestError (or `error`): it is of another type.
     """
+    if isinstance(value, type) and issubclass(value, kind):
+        raise error(f"{name} is the class {value.__name__}. Give an instance: {value.__name__}(…).")
     if not isinstance(value, kind):
         raise error(f"{name} must be of type {kind.__name__}, not {type(value).__name__}.")
     return value
@@ -102,7 +104,7 @@ def checked_number(
     """
     number = whole_number(value)
     if number is None or number < at_least:
-        raise error(f"{name} is {value!r:.80}. Give a whole number, {at_least} or more.")
+        raise error(f"{name} is {shown(value)}. Give a whole number, {at_least} or more.")
     return number
 
 
@@ -124,13 +126,13 @@ def checked_layers(
     """
     single = whole_number(layers)
     if single is None and (isinstance(layers, str) or not isinstance(layers, Iterable)):
-        raise error(f"{name} is {layers!r:.80}. Give whole numbers, or None for all layers.")
+        raise error(f"{name} is {shown(layers)}. Give whole numbers, or None for all layers.")
     numbers = [whole_number(layer) for layer in cast("Any", layers)] if single is None else [single]
     if not numbers:
         raise error(f"{name} is empty. Name at least one layer, or use None for all.")
     plain = tuple(number for number in numbers if number is not None and number >= 0)
     if len(plain) < len(numbers) or len(set(plain)) < len(plain):
-        raise error(f"{name} is {layers!r:.80}. Give each layer once, as a whole number from 0 on.")
+        raise error(f"{name} is {shown(layers)}. Give each layer once, as a whole number from 0 on.")
     return plain
 
 
@@ -173,7 +175,7 @@ def checked_layer(
     """
     number = whole_number(layer)
     if number is None or not 0 <= number < n_layers:
-        raise error(f"{subject} has no layer {layer!r}. Choose a whole number from 0 to {n_layers - 1}.")
+        raise error(no_layer(subject, layer, range(n_layers)))
     return number
 
 

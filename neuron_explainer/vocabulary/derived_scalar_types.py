@@ -18,7 +18,7 @@ from neuron_explainer.vocabulary.derived_scalar_rows import (
     raw,
 )
 from neuron_explainer.vocabulary.described_scalar import DescribedScalar
-from neuron_explainer.vocabulary.members import member_of
+from neuron_explainer.vocabulary.named_members import member_of
 from neuron_explainer.vocabulary.nodes import LocationWithinLayer, NodeType
 from neuron_explainer.vocabulary.places import ActivationLocationType
 
@@ -55,7 +55,8 @@ class DerivedScalarType(DescribedScalar):
     token t; z a head's sum of a * v; m neurons' activations; lat latents; W_O, W_out, W_lat the rows that a head, a
     neuron and a latent write to the residual stream; x' the gradient, with respect to x, of the loss or of the trace
     (the activation that `trace_config` names); g that gradient at the final residual stream, or for a trace at the
-    residual stream just before it.
+    residual stream just before it. "BACKWARD repeats it": with `derive_gradients`, the results of PassType.BACKWARD are
+    the same values, as in Transformer Debugger, and no gradients.
 
     >>> DerivedScalarType("mlp_write_norm").node_type
     <NodeType.MLP_NEURON: 'mlp_neuron'>
@@ -102,7 +103,7 @@ class DerivedScalarType(DescribedScalar):
 
     # The residual stream, and whole layers' writes to it.
     ALWAYS_ONE = auto(), ScalarRow(axes.ONE, None,
-        "1 for every token", layers=_NO_LAYER)
+        "1 for every token; BACKWARD repeats it", layers=_NO_LAYER)
     PREVIOUS_LAYER_RESID_POST_MLP = auto(), ScalarRow(axes.CHANNELS, _START,
         "The residual stream at the start of the layer: the end of the previous layer, or e in the first layer",
         source=Source.FORWARD_PASS)
@@ -156,15 +157,16 @@ class DerivedScalarType(DescribedScalar):
     ATTN_WRITE = auto(), ScalarRow(axes.PAIRS_HEADS_CHANNELS, _ATTN,
         "a[f, t] * v[t] @ W_O: the vector that each head writes for each pair", NodeType.ATTENTION_HEAD)
     ATTN_WRITE_SUM_HEADS = auto(), ScalarRow(axes.PAIRS_CHANNELS, _ATTN,
-        "ATTN_WRITE, summed over heads")
+        "The sum over heads of a[f, t] * v[t] @ W_O: the vector that attention writes for each pair")
     UNFLATTENED_ATTN_WRITE_NORM = auto(), ScalarRow(axes.PAIRS_HEADS, _ATTN,
         "a[f, t] * norm(v[t] @ W_O): the length of what each head writes for each pair", source=Source.VALUE_NORMS)
     ATTN_WRITE_NORM = auto(), ScalarRow(axes.FLAT_PAIRS_HEADS, _ATTN,
-        "UNFLATTENED_ATTN_WRITE_NORM, with the pairs on one axis", source=Source.VALUE_NORMS)
+        "a[f, t] * norm(v[t] @ W_O), pairs on one axis: the length of each head's write; BACKWARD repeats it",
+        source=Source.VALUE_NORMS)
     ATTN_WRITE_NORM_PER_SEQUENCE_TOKEN = auto(), ScalarRow(axes.HEADS, _ATTN,
         "norm(z @ W_O): the length of what each head writes at each token")
     FLATTENED_ATTN_POST_SOFTMAX = auto(), ScalarRow(axes.FLAT_PAIRS_HEADS, _ATTN,
-        "a, with the pairs on one axis")
+        "a, attention probabilities, with the pairs on one axis; BACKWARD repeats it")
     UNFLATTENED_ATTN_ACT_TIMES_GRAD = auto(), ScalarRow(axes.PAIRS_HEADS, _ATTN,
         "a * a': each attention probability times its gradient", None, _GRADIENT, source=Source.ACT_TIMES_GRAD)
     ATTN_ACT_TIMES_GRAD = auto(), ScalarRow(axes.FLAT_PAIRS_HEADS, _ATTN,
@@ -177,7 +179,8 @@ class DerivedScalarType(DescribedScalar):
     UNFLATTENED_ATTN_WRITE_TO_FINAL_ACTIVATION_RESIDUAL_GRAD = auto(), ScalarRow(axes.PAIRS_HEADS, _ATTN,
         "(a[f, t] * v[t] @ W_O) · g[f]: each head's direct effect on the trace, without a backward pass", None, _TRACE)
     ATTN_WRITE_TO_FINAL_RESIDUAL_GRAD = auto(), ScalarRow(axes.FLAT_PAIRS_HEADS, _ATTN,
-        "UNFLATTENED_ATTN_WRITE_TO_FINAL_RESIDUAL_GRAD, with the pairs on one axis", None, _GRADIENT,
+        "(a[f, t] * v[t] @ W_O) · g[f], pairs on one axis: each head's direct effect; BACKWARD repeats it",
+        None, _GRADIENT,
         source=Source.DIRECT_EFFECT)
     ATTN_WRITE_TO_FINAL_RESIDUAL_GRAD_PER_SEQUENCE_TOKEN = auto(), ScalarRow(axes.HEADS, _ATTN,
         "(z @ W_O) · g: each head's direct effect on the loss or trace at each token", None, _GRADIENT,
@@ -194,32 +197,33 @@ class DerivedScalarType(DescribedScalar):
         "(a[f, t] * v[t] @ W_O) · the traced latent's gradient at f: what each head writes to the latent", None,
         _LATENT, _OF_LATENT)
     ATTN_WRITE_TO_LATENT_SUMMED_OVER_HEADS = auto(), ScalarRow(axes.PAIRS, _ATTN,
-        "ATTN_WRITE_TO_LATENT, summed over heads", _BY_PAIR, _LATENT, _OF_LATENT)
+        "(a[f, t] * v[t] @ W_O) · the traced latent's gradient at f, summed over heads", _BY_PAIR, _LATENT, _OF_LATENT)
     FLATTENED_ATTN_WRITE_TO_LATENT_SUMMED_OVER_HEADS = auto(), ScalarRow(axes.FLAT_PAIRS, _ATTN,
-        "ATTN_WRITE_TO_LATENT, summed over heads, with the pairs on one axis", _BY_PAIR, _LATENT, _OF_LATENT)
+        "(a[f, t] * v[t] @ W_O) · the traced latent's gradient at f, summed over heads, pairs on one axis",
+        _BY_PAIR, _LATENT, _OF_LATENT)
     ATTN_WRITE_TO_LATENT_PER_SEQUENCE_TOKEN = auto(), ScalarRow(axes.HEADS, _ATTN,
         "(z @ W_O) · the traced latent's gradient: what each head writes to the latent at each token", None,
         _LATENT, _OF_LATENT)
     FLATTENED_ATTN_WRITE_TO_LATENT_SUMMED_OVER_HEADS_BATCHED = auto(), ScalarRow(axes.FLAT_PAIRS_LATENTS, _ATTN,
-        "FLATTENED_ATTN_WRITE_TO_LATENT_SUMMED_OVER_HEADS for all latents of one layer at once", _BY_PAIR,
+        "(a[f, t] * v[t] @ W_O) · each latent's gradient at f, summed over heads, pairs on one axis", _BY_PAIR,
         layers=ScalarLayers.ONE, autoencoder_node_type=_ANY_SAE)
     ATTN_WRITE_TO_LATENT_PER_SEQUENCE_TOKEN_BATCHED = auto(), ScalarRow(axes.HEADS_LATENTS, _ATTN,
-        "ATTN_WRITE_TO_LATENT_PER_SEQUENCE_TOKEN for all latents of one layer at once", _ANY_SAE,
+        "(z @ W_O) · each latent's gradient: what each head writes to each latent of one layer, by token", _ANY_SAE,
         layers=ScalarLayers.ONE, autoencoder_node_type=_ANY_SAE)
 
     # Autoencoder latents: offline, encoded from what was recorded.
     AUTOENCODER_LATENT = auto(), latent(_ANY_SAE,
         "lat: the latents of the autoencoder's input as recorded", source=Source.AUTOENCODER)
     MLP_AUTOENCODER_LATENT = auto(), latent(_MLP_SAE,
-        "AUTOENCODER_LATENT of the MLP's autoencoder", source=Source.AUTOENCODER)
+        "lat: the latents of the MLP's autoencoder, encoded from its input as recorded", source=Source.AUTOENCODER)
     ATTENTION_AUTOENCODER_LATENT = auto(), latent(_ATTN_SAE,
-        "AUTOENCODER_LATENT of attention's autoencoder", source=Source.AUTOENCODER)
+        "lat: the latents of attention's autoencoder, encoded from its input as recorded", source=Source.AUTOENCODER)
     AUTOENCODER_WRITE_NORM = auto(), latent(_ANY_SAE,
         "lat * norm(W_lat): the length of what each latent writes to the residual stream")
     MLP_AUTOENCODER_WRITE_NORM = auto(), latent(_MLP_SAE,
-        "AUTOENCODER_WRITE_NORM of the MLP's autoencoder")
+        "lat * norm(W_lat): the length of what each latent of the MLP's autoencoder writes")
     ATTENTION_AUTOENCODER_WRITE_NORM = auto(), latent(_ATTN_SAE,
-        "AUTOENCODER_WRITE_NORM of attention's autoencoder")
+        "lat * norm(W_lat): the length of what each latent of attention's autoencoder writes")
 
     # Autoencoder latents: online, as part of the forward pass.
     ONLINE_AUTOENCODER_LATENT = auto(), raw(_PLACE.ONLINE_AUTOENCODER_LATENT,
@@ -229,7 +233,7 @@ class DerivedScalarType(DescribedScalar):
     ONLINE_AUTOENCODER_WRITE_NORM = auto(), online(_ANY_SAE,
         "lat * norm(W_lat): the length of what each online latent writes")
     ONLINE_AUTOENCODER_ACT_TIMES_GRAD = auto(), online(_ANY_SAE,
-        "lat * lat': each online latent times its gradient, an estimate of its total effect",
+        "lat * lat': each online latent times its gradient, an estimate of its total effect; BACKWARD repeats it",
         requires=_GRADIENT, source=Source.ACT_TIMES_GRAD)
     ONLINE_AUTOENCODER_WRITE_TO_FINAL_RESIDUAL_GRAD = auto(), online(_ANY_SAE,
         "lat * (W_lat · g): each online latent's direct effect on the loss or trace",
@@ -237,33 +241,35 @@ class DerivedScalarType(DescribedScalar):
     ONLINE_AUTOENCODER_WRITE_TO_FINAL_ACTIVATION_RESIDUAL_GRAD = auto(), online(_ANY_SAE,
         "lat * (W_lat · g): each online latent's direct effect on the trace, without a backward pass", requires=_TRACE)
     ONLINE_MLP_AUTOENCODER_LATENT = auto(), raw(_PLACE.ONLINE_MLP_AUTOENCODER_LATENT,
-        "ONLINE_AUTOENCODER_LATENT of the MLP's autoencoder", Source.AUTOENCODER)
+        "lat: the latents of the MLP's autoencoder, which runs within the forward pass", Source.AUTOENCODER)
     ONLINE_MLP_AUTOENCODER_WRITE = auto(), online(_MLP_SAE,
-        "ONLINE_AUTOENCODER_WRITE of the MLP's autoencoder", axes.LATENTS_CHANNELS)
+        "lat * W_lat: the vector that each online latent of the MLP's autoencoder writes", axes.LATENTS_CHANNELS)
     ONLINE_MLP_AUTOENCODER_WRITE_NORM = auto(), online(_MLP_SAE,
-        "ONLINE_AUTOENCODER_WRITE_NORM of the MLP's autoencoder")
+        "lat * norm(W_lat): the length of what each online latent of the MLP's autoencoder writes")
     ONLINE_MLP_AUTOENCODER_ACT_TIMES_GRAD = auto(), online(_MLP_SAE,
-        "ONLINE_AUTOENCODER_ACT_TIMES_GRAD of the MLP's autoencoder",
+        "lat * lat': each online latent of the MLP's autoencoder times its gradient; BACKWARD repeats it",
         requires=_GRADIENT, source=Source.ACT_TIMES_GRAD)
     ONLINE_MLP_AUTOENCODER_WRITE_TO_FINAL_RESIDUAL_GRAD = auto(), online(_MLP_SAE,
-        "ONLINE_AUTOENCODER_WRITE_TO_FINAL_RESIDUAL_GRAD of the MLP's autoencoder",
+        "lat * (W_lat · g): each online latent of the MLP's autoencoder: its direct effect on the loss or trace",
         requires=_GRADIENT, source=Source.DIRECT_EFFECT)
     ONLINE_MLP_AUTOENCODER_WRITE_TO_FINAL_ACTIVATION_RESIDUAL_GRAD = auto(), online(_MLP_SAE,
-        "ONLINE_AUTOENCODER_WRITE_TO_FINAL_ACTIVATION_RESIDUAL_GRAD of the MLP's autoencoder", requires=_TRACE)
+        "lat * (W_lat · g): the direct effect on the trace of each online latent of the MLP's autoencoder",
+        requires=_TRACE)
     ONLINE_ATTENTION_AUTOENCODER_LATENT = auto(), raw(_PLACE.ONLINE_ATTENTION_AUTOENCODER_LATENT,
-        "ONLINE_AUTOENCODER_LATENT of attention's autoencoder", Source.AUTOENCODER)
+        "lat: the latents of attention's autoencoder, which runs within the forward pass", Source.AUTOENCODER)
     ONLINE_ATTENTION_AUTOENCODER_WRITE = auto(), online(_ATTN_SAE,
-        "ONLINE_AUTOENCODER_WRITE of attention's autoencoder", axes.LATENTS_CHANNELS)
+        "lat * W_lat: the vector that each online latent of attention's autoencoder writes", axes.LATENTS_CHANNELS)
     ONLINE_ATTENTION_AUTOENCODER_WRITE_NORM = auto(), online(_ATTN_SAE,
-        "ONLINE_AUTOENCODER_WRITE_NORM of attention's autoencoder")
+        "lat * norm(W_lat): the length of what each online latent of attention's autoencoder writes")
     ONLINE_ATTENTION_AUTOENCODER_ACT_TIMES_GRAD = auto(), online(_ATTN_SAE,
-        "ONLINE_AUTOENCODER_ACT_TIMES_GRAD of attention's autoencoder",
+        "lat * lat': each online latent of attention's autoencoder times its gradient; BACKWARD repeats it",
         requires=_GRADIENT, source=Source.ACT_TIMES_GRAD)
     ONLINE_ATTENTION_AUTOENCODER_WRITE_TO_FINAL_RESIDUAL_GRAD = auto(), online(_ATTN_SAE,
-        "ONLINE_AUTOENCODER_WRITE_TO_FINAL_RESIDUAL_GRAD of attention's autoencoder",
+        "lat * (W_lat · g): each online latent of attention's autoencoder: its direct effect on the loss or trace",
         requires=_GRADIENT, source=Source.DIRECT_EFFECT)
     ONLINE_ATTENTION_AUTOENCODER_WRITE_TO_FINAL_ACTIVATION_RESIDUAL_GRAD = auto(), online(_ATTN_SAE,
-        "ONLINE_AUTOENCODER_WRITE_TO_FINAL_ACTIVATION_RESIDUAL_GRAD of attention's autoencoder", requires=_TRACE)
+        "lat * (W_lat · g): the direct effect on the trace of each online latent of attention's autoencoder",
+        requires=_TRACE)
 
     # What an online autoencoder leaves unexplained.
     ONLINE_MLP_AUTOENCODER_ERROR = auto(), raw(_PLACE.ONLINE_MLP_AUTOENCODER_ERROR,
@@ -271,7 +277,7 @@ class DerivedScalarType(DescribedScalar):
     ONLINE_MLP_AUTOENCODER_ERROR_WRITE_NORM = auto(), error(_PLACE.ONLINE_MLP_AUTOENCODER_ERROR,
         "error * norm(W_out): the length of what each neuron's error writes to the residual stream")
     ONLINE_MLP_AUTOENCODER_ERROR_ACT_TIMES_GRAD = auto(), error(_PLACE.ONLINE_MLP_AUTOENCODER_ERROR,
-        "error * error': each neuron's error times its gradient", _GRADIENT)
+        "error * error': each neuron's error times its gradient; BACKWARD repeats it", _GRADIENT)
     ONLINE_MLP_AUTOENCODER_ERROR_WRITE_TO_FINAL_RESIDUAL_GRAD = auto(), error(_PLACE.ONLINE_MLP_AUTOENCODER_ERROR,
         "error * (W_out · g): each neuron's error: its direct effect on the loss or trace", _GRADIENT)
     ONLINE_RESIDUAL_MLP_AUTOENCODER_ERROR = auto(), raw(_PLACE.ONLINE_RESIDUAL_MLP_AUTOENCODER_ERROR,
@@ -284,20 +290,24 @@ class DerivedScalarType(DescribedScalar):
     SINGLE_NODE_WRITE = auto(), ScalarRow(axes.CHANNELS, None,
         "The vector that the node writes at its token; 0 at the other tokens", None, _NODE, _OF_NODE)
     SINGLE_NODE_WRITE_TO_FINAL_RESIDUAL_GRAD = auto(), ScalarRow(axes.ONE, None,
-        "SINGLE_NODE_WRITE · g: the node's direct effect on the loss or trace", None, _GRADIENT_AND_NODE, _OF_NODE,
+        "The vector that the node writes · g: the node's direct effect on the loss or trace",
+        None, _GRADIENT_AND_NODE, _OF_NODE,
         Source.DIRECT_EFFECT)
     GRAD_OF_SINGLE_SUBNODE_ATTRIBUTION = auto(), ScalarRow(axes.CHANNELS, None,
         "The gradient of the node's act × grad (its grad held constant) at the residual stream that it reads", None,
         _GRADIENT_AND_NODE, _OF_NODE)
     ATTN_OUT_EDGE_ATTRIBUTION = auto(), ScalarRow(axes.PAIRS_HEADS, _ATTN,
-        "What each upstream head writes for each pair · GRAD_OF_SINGLE_SUBNODE_ATTRIBUTION", None, _GRADIENT_AND_NODE)
+        "What each upstream head writes for each pair · the gradient of the node's act × grad at what the node reads",
+        None, _GRADIENT_AND_NODE)
     MLP_OUT_EDGE_ATTRIBUTION = auto(), ScalarRow(axes.NEURONS, _MLP,
-        "What each upstream neuron writes · GRAD_OF_SINGLE_SUBNODE_ATTRIBUTION", None, _GRADIENT_AND_NODE)
+        "What each upstream neuron writes · the gradient of the node's act × grad at what the node reads",
+        None, _GRADIENT_AND_NODE)
     ONLINE_AUTOENCODER_OUT_EDGE_ATTRIBUTION = auto(), online(_ANY_SAE,
-        "What each upstream online latent writes · GRAD_OF_SINGLE_SUBNODE_ATTRIBUTION",
+        "What each upstream online latent writes · the gradient of the node's act × grad at what the node reads",
         requires=_GRADIENT_AND_NODE, source=Source.AUTOENCODER_EDGE)
     TOKEN_OUT_EDGE_ATTRIBUTION = auto(), ScalarRow(axes.ONE, None,
-        "e · GRAD_OF_SINGLE_SUBNODE_ATTRIBUTION", NodeType.TOKEN, _GRADIENT_AND_NODE, _NO_LAYER)
+        "e · the gradient of the node's act × grad at what the node reads",
+        NodeType.TOKEN, _GRADIENT_AND_NODE, _NO_LAYER)
     ATTN_QUERY_IN_EDGE_ATTRIBUTION = auto(), ScalarRow(axes.PAIRS_HEADS, _ATTN,
         "a' times the change of a along the node's write, through each downstream head's query", None,
         _GRADIENT_AND_NODE)

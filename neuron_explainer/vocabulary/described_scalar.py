@@ -1,19 +1,18 @@
 """What every derived scalar type can tell: the attributes of its row, and what follows from them."""
 
-from enum import StrEnum
 from typing import Self, cast
 
 from neuron_explainer.errors import InvalidRequestError
 from neuron_explainer.vocabulary.derived_scalar_rows import Requirement, ScalarLayers, ScalarRow, Source
 from neuron_explainer.vocabulary.dimensions import Dimension
-from neuron_explainer.vocabulary.members import member_of
+from neuron_explainer.vocabulary.named_members import NamedMembers, member_of
 from neuron_explainer.vocabulary.nodes import LocationWithinLayer, NodeType, PassType
 from neuron_explainer.vocabulary.places import ActivationLocationType
 
 _LOOKED_UP = cast("ScalarRow", None)
 
 
-class DescribedScalar(StrEnum):
+class DescribedScalar(NamedMembers):
     """An enum whose members are described by a row; `DerivedScalarType` is the one that has members."""
 
     shape_spec_per_token_sequence: tuple[Dimension, ...]
@@ -55,7 +54,9 @@ class DescribedScalar(StrEnum):
         member.raw_place = row.place
         member.meaning = row.meaning
         member.source = row.source
-        member.__doc__ = f"{row.meaning}\n\nSource: {row.source.value}."
+        member.__doc__ = (
+            f"{row.meaning}\n\nIts letters are explained by help(DerivedScalarType). Source: {row.source.value}."
+        )
         return member
 
     @property

@@ -1,9 +1,9 @@
 """The axes that activations, weights and derived scalars have."""
 
-from enum import StrEnum
+from neuron_explainer.vocabulary.named_members import NamedMembers
 
 
-class Dimension(StrEnum):
+class Dimension(NamedMembers):
     """One axis of an activation, a weight or a derived scalar.
 
     >>> Dimension.MLP_ACTS.label, Dimension.MLP_ACTS.is_sequence_token_dimension

@@ -1,18 +1,17 @@
 """The kinds of component, where they are in a layer, and whether a tensor is an activation or a gradient."""
 
-from enum import StrEnum
-
 from neuron_explainer.vocabulary.dimensions import Dimension
+from neuron_explainer.vocabulary.named_members import NamedMembers
 
 
-class PassType(StrEnum):
+class PassType(NamedMembers):
     """Whether a tensor is an activation (FORWARD) or the gradient with respect to it (BACKWARD)."""
 
     FORWARD = "forward"
     BACKWARD = "backward"
 
 
-class NodeType(StrEnum):
+class NodeType(NamedMembers):
     """The kinds of component that have an activation. Most of them write to the residual stream.
 
     >>> NodeType("mlp_autoencoder_latent").is_autoencoder_latent
@@ -47,7 +46,7 @@ class NodeType(StrEnum):
     VOCAB_TOKEN = "vocab_token"
 
 
-class AttnSubNode(StrEnum):
+class AttnSubNode(NamedMembers):
     """One of a head's three inputs: query, key or value."""
 
     Q = "attn.q"
@@ -55,7 +54,7 @@ class AttnSubNode(StrEnum):
     V = "attn.v"
 
 
-class LocationWithinLayer(StrEnum):
+class LocationWithinLayer(NamedMembers):
     """Where in a layer a quantity arises, in the order of a layer whose MLP comes after its attention.
 
     >>> LocationWithinLayer.ATTN < LocationWithinLayer.MLP

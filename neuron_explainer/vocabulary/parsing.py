@@ -1,7 +1,7 @@
-"""From what a person writes (a member, its name or its value, in any case) to a derived scalar type."""
+"""From what a person writes (a member, its name or its value) to a member of the vocabulary."""
 
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
-from neuron_explainer.vocabulary.members import member_of
+from neuron_explainer.vocabulary.named_members import member_of as member_of
 
 
 def derived_scalar_type_of(asked: DerivedScalarType | str) -> DerivedScalarType:

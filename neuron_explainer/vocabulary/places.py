@@ -1,9 +1,8 @@
 """The places of a forward pass, and of the autoencoders that may run within it."""
 
-from enum import StrEnum
-
 from neuron_explainer.vocabulary import axes
 from neuron_explainer.vocabulary.dimensions import Dimension
+from neuron_explainer.vocabulary.named_members import NamedMembers
 from neuron_explainer.vocabulary.nodes import NODE_TYPE_BY_LAST_DIMENSION, LocationWithinLayer, NodeType
 
 _START = LocationWithinLayer.END_OF_PREV_LAYER
@@ -19,7 +18,7 @@ _MLP_ERROR = NodeType.MLP_AUTOENCODER_ERROR
 _ATTN_ERROR = NodeType.ATTENTION_AUTOENCODER_ERROR
 
 
-class ActivationLocationType(StrEnum):
+class ActivationLocationType(NamedMembers):
     """A place of the forward pass, or of an autoencoder that runs within it.
 
     Residual-stream places are before any normalisation unless the name says LAYER_NORM. A row holds the value, the

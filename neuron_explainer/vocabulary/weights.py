@@ -1,8 +1,7 @@
 """The weights that have a name in every family."""
 
-from enum import StrEnum
-
 from neuron_explainer.vocabulary.dimensions import Dimension
+from neuron_explainer.vocabulary.named_members import NamedMembers
 
 _CHANNELS = Dimension.RESIDUAL_STREAM_CHANNELS
 _HEADS = Dimension.ATTN_HEADS
@@ -11,7 +10,7 @@ _VOCABULARY = Dimension.VOCAB_SIZE
 _ONCE = True
 
 
-class WeightLocationType(StrEnum):
+class WeightLocationType(NamedMembers):
     """A weight that has a name in every family. A row holds the value, the axes, and whether a model has it once.
 
     >>> [dimension.value for dimension in WeightLocationType.MLP_TO_RESIDUAL.shape]

@@ -17,7 +17,7 @@ from tokenizers.models import WordLevel
 import neuron_explainer as ne
 from helpers.checkpoints import byte_level_tokenizer, logits_of, save_folder, small_gpt2, small_llama, some_tokens
 from helpers.property_tests import property_settings
-from helpers.tiny_models import HF_CONFIGS, hf_model, random_tokens
+from helpers.tiny_models import HF_CONFIGS, ONE_OF_EACH_FAMILY, hf_model, random_tokens
 from neuron_explainer.errors import (
     CheckpointError,
     CheckpointNotFoundError,
@@ -298,14 +298,14 @@ def test_a_config_in_place_of_the_folders(folder: Path) -> None:
     assert not torch.allclose(ne.load_model(folder, device="cpu", config=scaled).get_or_create_model()(tokens), plain)
 
 
-@pytest.mark.parametrize("name", ["gpt2", "gpt_neox", "llama"])
+@pytest.mark.parametrize("name", ONE_OF_EACH_FAMILY)
 @pytest.mark.parametrize(
     ("entries", "error", "says"),
     [
         ({"n_head": 0, "num_attention_heads": 0}, MalformedCheckpointError, "a .* model cannot have"),
         ({"n_layer": "two", "num_hidden_layers": "two"}, MalformedCheckpointError, "a .* model cannot have"),
         (
-            {"activation_function": "sin", "hidden_act": "sin"},
+            {"activation_function": "sin", "hidden_act": "sin", "hidden_activation": "sin"},
             UnsupportedCheckpointError,
             "'sin' is not supported. Choose one of: .*relu",
         ),

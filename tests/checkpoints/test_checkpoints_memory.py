@@ -83,7 +83,7 @@ def test_without_a_tokenizer_there_are_only_ids() -> None:
 
 
 def test_models_in_memory_that_cannot_be_used() -> None:
-    with pytest.raises(UnsupportedCheckpointError, match="A Linear has no transformers config"):
+    with pytest.raises(UnsupportedCheckpointError, match=r"^Linear has no transformers config"):
         ne.load_model(torch.nn.Linear(2, 2))
     bloom = transformers.BloomForCausalLM(transformers.BloomConfig(vocab_size=16, hidden_size=8, n_layer=1, n_head=2))
     with pytest.raises(UnsupportedCheckpointError, match=r"BloomForCausalLM in memory.*'bloom'"):
@@ -109,14 +109,14 @@ def test_models_in_memory_that_cannot_be_used() -> None:
         ne.load_model(small_gpt2(), config=small_gpt2().config.to_dict() | {"n_positions": 31})
     with pytest.raises(InvalidRequestError, match="no revision"):
         ne.load_model(small_gpt2(), revision="main")
-    with pytest.raises(UnsupportedCheckpointError, match="The given config has no transformers config"):
+    with pytest.raises(UnsupportedCheckpointError, match=r"config is 'gpt2'\. Give a dict"):
         ne.load_model(small_gpt2(), config="gpt2")
     with pytest.raises(InvalidRequestError, match="An object of type list is not a model"):
         ne.load_model([small_gpt2()])
 
 
 @pytest.mark.usefixtures("no_network")
-@pytest.mark.parametrize("word", ["gpt3", "smollm2", "bert-base", "", "Tiny"])
+@pytest.mark.parametrize("word", ["gpt-2", "smollm2", "bert-base", "", "Tinny"])
 def test_a_word_is_a_registered_name_or_nothing(word: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UnknownNameError) as unknown:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 import neuron_explainer as ne
 from helpers.collation_models import model_context, random_texts
+from helpers.derived_scalars import annotations_unchecked
 from helpers.property_tests import property_settings
 from neuron_explainer import DerivedScalarType as Dst
 from neuron_explainer.activations.packed.dataset import PackedDataset
@@ -267,9 +268,9 @@ def test_datasets_by_their_registered_names(tmp_path: Path) -> None:
             call(tmp_path / "missing")
         with pytest.raises(InvalidRequestError, match="gpt2-xl is at an address"):
             call("gpt2-xl")
-        with pytest.raises(UnsupportedLocationError, match="not of type NoneType"):
-            call(None)
-    with pytest.raises(UnsupportedLocationError, match="out is None"):
+        with annotations_unchecked(), pytest.raises(UnsupportedLocationError, match="not of type NoneType"):
+            call(None)  # type: ignore[arg-type]
+    with annotations_unchecked(), pytest.raises(UnsupportedLocationError, match="out is None"):
         convert("tiny", None)  # type: ignore[arg-type]
 
 

@@ -8,6 +8,7 @@ import pytest
 
 import neuron_explainer as ne
 from helpers.collation_models import model_context, random_texts
+from helpers.derived_scalars import annotations_unchecked
 from neuron_explainer.errors import InvalidRequestError
 
 
@@ -60,8 +61,6 @@ def test_attention_heads_and_one_string() -> None:
     [
         (3, 0, ["w1"], "no layer 3"),
         (0, 128, ["w1"], "no component 128; components: 0–127"),
-        ("w1", 0, 0, r"layer is 'w1'\. Give a whole number\. The order is live_record\(model, layer, neuron, texts\)"),
-        (None, 0, ["w1"], "layer is None. Give a whole number"),
         (0, -1, ["w1"], "neuron is -1"),
         (0, 0, [], "contain no tokens"),
         (0, 0, [""], "contain no tokens"),
@@ -82,5 +81,9 @@ def test_a_scalar_without_layers_has_layer_0() -> None:
 def test_arguments_are_not_taken_for_others() -> None:
     with pytest.raises(InvalidRequestError, match="context_length is 0"):
         ne.live_record(model_context(), 0, 0, "w1", context_length=0)
-    with pytest.raises(InvalidRequestError, match="progress is 'no'"):
-        ne.live_record(model_context(), 0, 0, "w1", progress="no")  # type: ignore[arg-type]
+    with annotations_unchecked():
+        with pytest.raises(InvalidRequestError, match="progress is 'no'"):
+            ne.live_record(model_context(), 0, 0, "w1", progress="no")  # type: ignore[arg-type]
+        for layer in ("w1 w2", None):
+            with pytest.raises(InvalidRequestError, match=f"layer is {layer!r}.*model, layer, neuron, texts"):
+                ne.live_record(model_context(), layer, 0, "w1")  # type: ignore[arg-type]

@@ -11,6 +11,7 @@ import torch
 
 import neuron_explainer as ne
 from helpers.collation_models import model_context, random_texts
+from helpers.derived_scalars import annotations_unchecked
 from neuron_explainer.activations.packed.dataset import PackedDataset
 from neuron_explainer.collation.settings import AllSettings, SettingsChanges
 from neuron_explainer.errors import InvalidRequestError, UnknownNameError
@@ -96,13 +97,14 @@ def test_an_unknown_keyword_names_the_nearest(tmp_path: Path) -> None:
         ({"overwrite": "no"}, InvalidRequestError, "overwrite is 'no'. Give True or False."),
         ({"registered_as": 5}, InvalidRequestError, "registered_as must be of type str"),
         ({"corpus_name": 5}, InvalidRequestError, "corpus_name must be of type str"),
+        ({"save_every_seconds": -1}, InvalidRequestError, "save_every_seconds is -1. Give a number, 0 or more."),
         ({"n_workers": 0}, InvalidRequestError, "n_workers is 0"),
         ({"settings": 5}, InvalidRequestError, "settings must be of type CollateSettings"),
         ({"settings": {"topk": 3}}, TypeError, "has no argument 'topk'. Did you mean: top_k,"),
         ({"settings": {"top_k": 0}}, InvalidRequestError, "top_k is 0"),
         ({"device": "gpu"}, InvalidRequestError, "'gpu' is not a device"),
         ({"device": "meta"}, InvalidRequestError, "the model is already on cpu"),
-        ({"dtype": "float16"}, InvalidRequestError, "but the model is torch.float32"),
+        ({"dtype": "float16"}, InvalidRequestError, "but the model is torch.float64"),
         ({"dtype": "float"}, ne.errors.UnknownNameError, "Unknown dtype 'float'"),
         ({"config": 5}, InvalidRequestError, "config must be a DstConfig or a model"),
         ({"config": model_context("llama")}, InvalidRequestError, "The config has another model than the one given"),
@@ -113,9 +115,9 @@ def test_arguments_are_refused_before_anything_is_written_or_removed(
     tmp_path: Path, wrong: dict[str, Any], error: type[Exception], said: str
 ) -> None:
     out = tmp_path / "made"
-    arguments: dict[str, Any] = {"out": out, "progress": False}
+    arguments: dict[str, Any] = {"out": out, "progress": False, "settings": SMALL}
     before = ne.collate(model_context(), ["w1 w2"], **arguments) / "dataset.json"
-    with pytest.raises(error) as caught:
+    with annotations_unchecked(), pytest.raises(error) as caught:
         ne.collate(model_context(), ["w1 w2"], **arguments | {"overwrite": True} | wrong)
     assert said in str(caught.value)
     assert len(str(caught.value)) < 400
@@ -125,15 +127,15 @@ def test_arguments_are_refused_before_anything_is_written_or_removed(
 
 def test_settings_as_a_mapping(tmp_path: Path) -> None:
     path = ne.collate(
-        model_context(), ["w1 w2"], tmp_path / "a", settings={"top_k": 3, "seed": 1}, seed=2, progress=False
+        model_context(), ["w1 w2"], tmp_path / "a", settings={"context_length": 8, "seed": 1}, seed=2, progress=False
     )
     made_with = PackedDataset.open(path).info.provenance["settings"]
-    assert made_with == ne.CollateSettings(top_k=3, seed=2).to_json()
+    assert made_with == ne.CollateSettings(context_length=8, seed=2).to_json()
 
 
 def test_a_model_as_the_config(tmp_path: Path) -> None:
     context = model_context()
-    assert ne.collate(context, ["w1 w2"], tmp_path / "a", config=context, progress=False).is_dir()
+    assert ne.collate(context, ["w1 w2"], tmp_path / "a", config=context, settings=SMALL, progress=False).is_dir()
 
 
 def test_keywords_change_the_given_settings(tmp_path: Path) -> None:

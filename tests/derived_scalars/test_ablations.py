@@ -4,14 +4,13 @@ import pytest
 import torch
 
 from helpers.derived_scalars import PROMPT, autoencoders, close, context, derived, logit_difference
-from helpers.functional_forward import forward
+from helpers.functional_forward import FAMILIES, forward
 from neuron_explainer.activations.derived_scalars import DerivedScalarType as D
 from neuron_explainer.activations.derived_scalars import LossFnConfig
 from neuron_explainer.activations.derived_scalars.indexing import AblationSpec, ActivationIndex
 from neuron_explainer.vocabulary.nodes import PassType
 from neuron_explainer.vocabulary.places import ActivationLocationType as Place
 
-FAMILIES = ["gpt2", "gpt_neox", "llama"]
 ZERO = LossFnConfig("zero")
 
 

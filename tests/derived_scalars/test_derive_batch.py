@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from helpers.derived_scalars import autoencoders, close, context, logit_difference
+from helpers.tiny_models import ONE_OF_EACH_FAMILY
 from neuron_explainer.activations.derived_scalars import (
     BatchDeriver,
     DstConfig,
@@ -38,7 +39,6 @@ DSTS = [
     D.TOKEN_ATTRIBUTION,
     D.ONLINE_AUTOENCODER_ACT_TIMES_GRAD,
 ]
-FAMILIES = ["gpt2", "gpt_neox", "llama", "gemma2", "mistral"]
 
 
 def check_same(batch, singles):
@@ -58,7 +58,7 @@ def check_same(batch, singles):
 @pytest.mark.parametrize(
     "loss", [logit_difference, LossFnConfig("probs", ["t7"]), LossFnConfig("logit_diff", ["t7"], ["t11"])]
 )
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", ONE_OF_EACH_FAMILY)
 def test_a_batch_is_the_same_as_one_by_one(family, loss):
     config = DstConfig(
         model_context=context(family),
@@ -69,7 +69,7 @@ def test_a_batch_is_the_same_as_one_by_one(family, loss):
     check_same(batch, [derive(prompt, DSTS, config, loss=loss) for prompt in PROMPTS])
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", ONE_OF_EACH_FAMILY)
 @pytest.mark.parametrize(
     "trace",
     [
@@ -152,7 +152,7 @@ def test_configurations_that_contradict_each_other_are_refused():
         derive(PROMPTS[0], [(D.MLP_ACT_TIMES_GRAD, traces[0]), (D.TOKEN_ATTRIBUTION, traces[1])])
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", ONE_OF_EACH_FAMILY)
 def test_the_batch_deriver_gives_padded_tensors(family):
     longest = max(map(len, PROMPTS))
     tokens = torch.tensor([prompt + [0] * (longest - len(prompt)) for prompt in PROMPTS])

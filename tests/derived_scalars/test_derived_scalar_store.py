@@ -66,7 +66,7 @@ def test_results_are_looked_up_by_type_pass_and_index(store: DerivedScalarStore)
 
 
 def test_what_was_not_derived_is_said_with_what_was(store: DerivedScalarStore) -> None:
-    with pytest.raises(NotDerivedError, match=r"mlp_post_act \(forward\).*Choose one of: mlp_post_act \(backward\)"):
+    with pytest.raises(NotDerivedError, match=r"^mlp_post_act was not derived\. Choose one of: mlp_act_times_grad"):
         store.activations(Dst.MLP_POST_ACT)
     with pytest.raises(NotDerivedError, match="has no layer 1; derived: 0, 2"):
         store[DerivedScalarIndex(Dst.MLP_ACT_TIMES_GRAD, 1, (0, 0))]
@@ -204,7 +204,7 @@ def test_an_axis_is_summed_where_it_is(store: DerivedScalarStore) -> None:
     assert summed.loss == store.loss
     both = summed.sum_over(Dimension.SEQUENCE_TOKENS)
     assert both.activations(Dst.MLP_ACT_TIMES_GRAD)[0].tolist() == [[1.0]]
-    with pytest.raises(InvalidRequestError, match="No scalar here has the axis autoencoder_latents"):
+    with pytest.raises(InvalidRequestError, match=r"No scalar here has the axis 'latents'\. Choose one of: 1, heads"):
         store.sum_over(Dimension.AUTOENCODER_LATENTS)
 
 

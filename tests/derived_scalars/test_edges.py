@@ -4,14 +4,13 @@ import pytest
 import torch
 
 from helpers.derived_scalars import PROMPT, autoencoders, close, context, derived, logit_difference
-from helpers.functional_forward import forward, reads_from
+from helpers.functional_forward import FAMILIES, forward, reads_from
 from neuron_explainer.activations.derived_scalars import DerivedScalarType as D
 from neuron_explainer.activations.derived_scalars.indexing import AttnSubNodeIndex, NodeIndex
 from neuron_explainer.vocabulary.nodes import AttnSubNode, NodeType
 from neuron_explainer.vocabulary.places import ActivationLocationType as Place
 from neuron_explainer.vocabulary.weights import WeightLocationType
 
-FAMILIES = ["gpt2", "gpt_neox", "llama"]
 OF_ATTENTION = {"query": Place.ATTN_QK_PROBS, "key": Place.ATTN_QK_PROBS, "value": Place.ATTN_WEIGHTED_SUM_OF_VALUES}
 
 

@@ -156,7 +156,7 @@ def test_numpy_and_string_values_become_plain_ones() -> None:
         (5, (3, 2, 1)),
         (5, ()),
         (5, (3, -1)),
-        (5, (3, "all")),
+        (5, (3, "some")),
         (5, (3, 2.0)),
         (5, (True, 2)),
         (-1, (3, 2)),
@@ -191,7 +191,7 @@ def test_unknown_names_are_answered_with_near_ones() -> None:
 @pytest.mark.parametrize(
     ("index", "message"),
     [
-        (NodeIndex(NodeType.MLP_NEURON, 6, (0, 0)), "no layer 6.*0 to 5"),
+        (NodeIndex(NodeType.MLP_NEURON, 6, (0, 0)), "no layer 6; layers: 0–5"),
         (NodeIndex(NodeType.MLP_NEURON, 0, (4, 0)), "sequence_tokens is out of range. Choose 0 to 3"),
         (NodeIndex(NodeType.MLP_NEURON, 0, (0, 10)), "mlp_acts is out of range. Choose 0 to 9"),
         (ActivationIndex(ActivationLocationType.ATTN_QK_PROBS, 0, (0, 4, 0)), "attended_to_sequence_tokens"),

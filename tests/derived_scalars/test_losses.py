@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from helpers.derived_scalars import DISTRACTOR, PROMPT, TARGET, close, context, derived
-from helpers.functional_forward import forward
+from helpers.functional_forward import FAMILIES, forward
 from neuron_explainer.activations.derived_scalars import DerivedScalarType as D
 from neuron_explainer.activations.derived_scalars import DstConfig, LossFnConfig, LossFnName, derive
 from neuron_explainer.activations.derived_scalars.loss import last_token_loss
@@ -36,7 +36,7 @@ def test_losses_by_hand():
     assert of_logits(LossFnName.ZERO, logits, []) == 0
 
 
-@pytest.mark.parametrize("family", ["gpt2", "gpt_neox", "llama"])
+@pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize(
     ("config", "by_hand"),
     [

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from helpers.derived_scalars import N_LAYERS, PROMPT, autoencoders, close, context, derived, logit_difference
-from helpers.functional_forward import D_HEAD, N_HEADS, Key, forward, reads_from
+from helpers.functional_forward import D_HEAD, FAMILIES, N_HEADS, Key, forward, reads_from
 from neuron_explainer.activations.derived_scalars import DerivedScalarType as D
 from neuron_explainer.activations.derived_scalars.indexing import (
     AttentionTraceType,
@@ -16,7 +16,6 @@ from neuron_explainer.vocabulary.nodes import NodeType, PassType
 from neuron_explainer.vocabulary.places import ActivationLocationType as Place
 from neuron_explainer.vocabulary.weights import WeightLocationType
 
-FAMILIES = ["gpt2", "gpt_neox", "llama"]
 PRE, POST = PreOrPostAct.PRE, PreOrPostAct.POST
 LAYER = 2
 RAW = [D.RESID_POST_EMBEDDING, D.MLP_POST_ACT, D.ATTN_QK_PROBS, D.RESID_POST_MLP, D.RESID_POST_ATTN, D.ATTN_VALUE]

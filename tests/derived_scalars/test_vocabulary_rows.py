@@ -1,15 +1,20 @@
 """The rows of the vocabulary: their attributes agree with the names, and each scalar is registered by its name."""
 
 import ast
+import html
+import re
 from pathlib import Path
 
 import pytest
 
 import neuron_explainer as ne
 from neuron_explainer.activations.derived_scalars import derivers
+from neuron_explainer.activations.derived_scalars.derivers import catalogue  # noqa: F401  # fills the table
+from neuron_explainer.activations.derived_scalars.engine.evaluation import DERIVERS
+from neuron_explainer.errors import InvalidRequestError
 from neuron_explainer.vocabulary.derived_scalar_rows import Requirement, ScalarLayers, Source
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType as D
-from neuron_explainer.vocabulary.nodes import NodeType
+from neuron_explainer.vocabulary.nodes import NodeType, PassType
 from neuron_explainer.vocabulary.places import ActivationLocationType as Place
 from neuron_explainer.vocabulary.weights import WeightLocationType as Weight
 
@@ -69,10 +74,21 @@ def test_the_scalars_of_each_autoencoder_correspond(kind):
 def test_meanings_are_docstrings_of_one_line_each():
     assert len({dst.meaning for dst in D}) == len(D)
     for dst in D:
-        assert dst.__doc__ == f"{dst.meaning}\n\nSource: {dst.source.value}."
+        assert dst.__doc__.startswith(f"{dst.meaning}\n\n")
+        assert "help(DerivedScalarType)" in dst.__doc__
+        assert dst.__doc__.endswith(f"Source: {dst.source.value}.")
         assert "\n" not in dst.meaning
         assert not dst.meaning.endswith(".")
     assert {dst.source for dst in D} == set(Source)
+
+
+@pytest.mark.parametrize("dst", D)
+def test_a_meaning_stands_alone(dst):
+    """It is not told by another scalar's name, and it says so where the gradient is none."""
+    assert not set(re.findall(r"[A-Z]+(?:_[A-Z]+)+", dst.meaning)) & set(D.__members__)
+    forward, backward = DERIVERS[dst, PassType.FORWARD], DERIVERS.get((dst, PassType.BACKWARD))
+    repeats = backward is not None and (backward.function, backward.needs) == (forward.function, forward.needs)
+    assert dst.meaning.endswith("; BACKWARD repeats it") == repeats
 
 
 def test_the_table_has_a_row_for_each_scalar():
@@ -91,8 +107,25 @@ def test_the_table_can_be_searched():
     found = ne.derived_scalars("Direct EFFECT neuron loss").name.tolist()
     assert "MLP_WRITE_TO_FINAL_RESIDUAL_GRAD" in found
     assert "MLP_WRITE_NORM" not in found
+    by_head = ne.derived_scalars("attention").name.tolist()
+    assert {"ATTN_WRITE_NORM", *(dst.name for dst in D if dst.node_type is NodeType.ATTENTION_HEAD)} <= set(by_head)
+    assert ne.derived_scalars("attn").name.tolist() == by_head
+    for words in ("attention write norm", "NORM attn write"):
+        assert ne.derived_scalars(words).name[0] == "ATTN_WRITE_NORM"
+    with pytest.raises(InvalidRequestError, match="search must be of type str, not int"):
+        ne.derived_scalars(5)
     assert ne.derived_scalars("no such scalar").empty
     assert list(ne.derived_scalars("no such scalar")) == list(ne.derived_scalars())
+
+
+def test_front_ends_show_whole_meanings():
+    for search in ("ATTN_WRITE_TO_LATENT", "p"):
+        table = ne.derived_scalars(search)
+        assert all(meaning in " ".join(repr(table).split()) for meaning in table.meaning[:20])
+        assert all(html.escape(meaning, quote=False) in table._repr_html_() for meaning in table.meaning[:20])
+    assert max(map(len, repr(ne.derived_scalars()).splitlines())) <= 92
+    assert ", source" in repr(ne.derived_scalars("no such scalar"))
+    assert "106" not in repr(table[["name"]])
 
 
 def test_places_say_which_autoencoders_they_belong_to():

@@ -72,7 +72,8 @@ def test_passes_axes_and_layers_by_name_and_as_numpy_s_integers(model):
     assert {(index.layer_index, index.pass_type) for index in indices} == {(1, PassType.BACKWARD)}
     assert len(store.topk(2, layers=[np.int64(1), torch.tensor(2)])[1]) == 2
     assert store.sum_over("MLP_ACTS").activations(D.MLP_POST_ACT)[0].shape == (len(PROMPT), 1)
-    with pytest.raises(UnknownNameError, match="Did you mean: mlp_acts"):
+    assert store.sum_over("neurons").activations(D.MLP_POST_ACT)[0].shape == (len(PROMPT), 1)
+    with pytest.raises(UnknownNameError, match=r"Unknown axis 'mlp_act'\. Choose one of: tokens, neurons\."):
         store.sum_over("mlp_act")
     with pytest.raises(UnknownNameError, match=r"forward, backward|backward, forward"):
         store.activations(D.MLP_POST_ACT, "backwards")

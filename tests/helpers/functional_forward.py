@@ -18,6 +18,9 @@ Weights = dict[str, Tensor]
 Edit = Callable[[Place, int | None, Tensor], Tensor]
 
 PREFIX = {"gpt2": "transformer.h.{}.", "gpt_neox": "gpt_neox.layers.{}.", "llama": "model.layers.{}."}
+FAMILIES = list(PREFIX)
+"""The families written out here; identities that need no second forward pass are tested in every family."""
+
 NORMS = {
     "gpt2": ("ln_1", "ln_2", "transformer.ln_f"),
     "gpt_neox": ("input_layernorm", "post_attention_layernorm", "gpt_neox.final_layer_norm"),

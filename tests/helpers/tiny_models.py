@@ -17,6 +17,11 @@ HF_CONFIGS: dict[str, transformers.PreTrainedConfig] = {
 }
 """The table of models that what holds in every family is tested in."""
 
+ONE_OF_EACH_FAMILY: list[str] = list(
+    {config.model_type: name for name, config in reversed(HF_CONFIGS.items())}.values()
+)[::-1]
+"""The first model of each family, for tests in which a family's variants take the same path."""
+
 
 def hf_model(name: str, dtype: torch.dtype = torch.float32) -> transformers.PreTrainedModel:
     """A `transformers` model with random weights, biases and gains, whose attention patterns can be asked for."""

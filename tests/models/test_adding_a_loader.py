@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import save_file
 
 import neuron_explainer as ne
+from helpers.derived_scalars import annotations_unchecked
 from helpers.paths import REPOSITORY
 from neuron_explainer.errors import (
     AutoencoderFormatError,
@@ -120,6 +121,19 @@ def test_a_format_that_exists_is_replaced_only_if_asked(documented: dict[str, An
     newer = documented["NumpyFile"]()
     checkpoint_formats.register_checkpoint_format(newer, replace=True)
     assert [each for each in checkpoint_formats.CHECKPOINT_FORMATS if each.name == newer.name] == [newer]
+
+
+def test_only_an_instance_of_a_format_can_be_registered(documented: dict[str, Any]) -> None:
+    registers: list[Any] = [
+        checkpoint_formats.register_checkpoint_format,
+        autoencoder_formats.register_autoencoder_format,
+    ]
+    for register, name in zip(registers, ("NumpyFile", "SafetensorsAutoencoder"), strict=True):
+        with annotations_unchecked():
+            with pytest.raises(InvalidRequestError, match=rf"is the class {name}\. Give an instance"):
+                register(documented[name], replace=True)
+            with pytest.raises(InvalidRequestError, match="Format, not str"):
+                register(name)
 
 
 def test_each_format_is_asked_once_and_none_after_the_first_that_matches(

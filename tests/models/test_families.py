@@ -1,8 +1,10 @@
 """Configs old and new are read alike, what is not supported is refused, and checkpoints that do not fit are named."""
 
+import dataclasses
 import math
 import re
 from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -10,8 +12,9 @@ import torch
 import transformers
 
 import neuron_explainer as ne
+from helpers.derived_scalars import annotations_unchecked
 from helpers.paths import REPOSITORY
-from helpers.tiny_models import HF_CONFIGS, hf_model, our_model, random_tokens
+from helpers.tiny_models import HF_CONFIGS, ONE_OF_EACH_FAMILY, hf_model, our_model, random_tokens
 from neuron_explainer.errors import (
     InvalidRequestError,
     MisconfiguredError,
@@ -23,11 +26,12 @@ from neuron_explainer.errors import (
 )
 from neuron_explainer.models.families import FAMILY_BY_MODEL_TYPE, family_of, register_family
 from neuron_explainer.models.layers.rotary import inverse_frequencies
+from neuron_explainer.models.parity.reference import ObservedModules
 from neuron_explainer.models.transformer import Transformer
 from neuron_explainer.models.transformer_config import RotaryConfig, TransformerConfig
 from neuron_explainer.vocabulary.nodes import AttnSubNode
+from neuron_explainer.vocabulary.places import ActivationLocationType
 
-FOLDER = REPOSITORY
 LLAMA: dict[str, Any] = {
     "model_type": "llama",
     "hidden_size": 64,
@@ -117,7 +121,7 @@ def test_contradictory_sizes_and_unknown_activation_functions_are_refused() -> N
         Transformer(config_of(hidden_act="gelu_nw"))
 
 
-@pytest.mark.parametrize("name", ["gpt2", "gpt_neox", "llama", "gemma2"])
+@pytest.mark.parametrize("name", ONE_OF_EACH_FAMILY)
 def test_checkpoints_of_the_base_model_and_with_masks_in_them_load_too(name: str) -> None:
     theirs = hf_model(name)
     family = family_of(theirs.config.to_dict())
@@ -188,18 +192,101 @@ def test_random_weights_follow_their_seed() -> None:
     assert Transformer.with_random_weights(config, dtype=torch.bfloat16).dtype == torch.bfloat16
 
 
-def test_the_documented_example_adds_a_family_that_agrees_at_every_place() -> None:
-    (example,) = re.findall(r"```python\n(.*?)```", (FOLDER / "docs/adding_a_family.md").read_text(), re.DOTALL)
+DOCUMENT = REPOSITORY / "docs/adding_a_family.md"
+
+
+@pytest.fixture
+def documented() -> Iterator[dict[str, Any]]:
+    """The document's examples, run; the registry is as before afterwards."""
+    before = dict(FAMILY_BY_MODEL_TYPE)
+    names: dict[str, Any] = {"__name__": "example"}
     try:
-        exec(compile(example, "docs/adding_a_family.md", "exec"), {"__name__": "example"})
-        entries = {key: value for key, value in LLAMA.items() if key != "model_type"}
-        torch.manual_seed(0)
-        theirs = transformers.AutoModelForCausalLM.from_config(
-            transformers.GemmaConfig(**entries, head_dim=16, num_key_value_heads=1, bos_token_id=0, eos_token_id=1)
-        ).eval()
-        ours = Transformer.from_hf_config_and_tensors(theirs.config.to_dict(), theirs.state_dict())
-        assert ne.check_parity(ours, theirs).largest_difference.max() < 1e-4
-        with pytest.raises(InvalidRequestError, match="replace=True"):
-            register_family(FAMILY_BY_MODEL_TYPE["gemma"])
+        for example in re.findall(r"```python\n(.*?)```", DOCUMENT.read_text(), re.DOTALL):
+            exec(compile(example, str(DOCUMENT), "exec"), names)
+        yield names
     finally:
-        FAMILY_BY_MODEL_TYPE.pop("gemma", None)
+        FAMILY_BY_MODEL_TYPE.clear()
+        FAMILY_BY_MODEL_TYPE.update(before)
+
+
+DOCUMENTED_CONFIGS: dict[str, dict[str, Any]] = {
+    "gemma": {"model_type": "gemma", "head_dim": 16, "num_key_value_heads": 1},
+    "phi3": {"model_type": "phi3", "num_key_value_heads": 2, "sliding_window": 5},
+    "phi3_partly_rotated": {"model_type": "phi3", "rope_parameters": {"partial_rotary_factor": 0.5}},
+}
+
+
+def random_hf_model(**entries: object) -> transformers.PreTrainedModel:
+    special = {"bos_token_id": 0, "eos_token_id": 1, "pad_token_id": None}
+    torch.manual_seed(0)
+    config = transformers.AutoConfig.for_model(**{**LLAMA, **special, **entries})
+    return transformers.AutoModelForCausalLM.from_config(config).eval()
+
+
+@pytest.mark.parametrize("name", DOCUMENTED_CONFIGS)
+def test_the_documented_families_agree_at_every_place(documented: dict[str, Any], name: str) -> None:
+    theirs = random_hf_model(**DOCUMENTED_CONFIGS[name])
+    ours = Transformer.from_hf_config_and_tensors(theirs.config.to_dict(), theirs.state_dict())
+    assert ne.check_parity(ours, theirs).largest_difference.max() < 1e-4
+
+
+def test_a_family_is_replaced_only_if_asked(documented: dict[str, Any]) -> None:
+    with pytest.raises(InvalidRequestError, match="replace=True"):
+        register_family(FAMILY_BY_MODEL_TYPE["gemma"])
+    register_family(documented["GemmaFamily"](), replace=True)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (type(FAMILY_BY_MODEL_TYPE["llama"]), r"family is the class LlamaFamily\. Give an instance: LlamaFamily\("),
+        (5, "family must be of type Family, not int"),
+        (None, "not NoneType"),
+    ],
+)
+def test_only_an_instance_of_a_family_can_be_registered(given: Any, message: str) -> None:
+    with annotations_unchecked(), pytest.raises(InvalidRequestError, match=message):
+        register_family(given, replace=True)
+
+
+def test_a_place_of_another_shape_is_named(documented: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    theirs = random_hf_model(model_type="phi3")
+    ours = Transformer.from_hf_config_and_tensors(theirs.config.to_dict(), theirs.state_dict())
+    places = ObservedModules.places
+    key = (ActivationLocationType.MLP_PRE_ACT, 1)
+    monkeypatch.setattr(ObservedModules, "places", lambda self: {**places(self), key: torch.zeros(2, 24, 192)})
+    with pytest.raises(InvalidRequestError, match=r"mlp\.pre_act of layer 1 has shape .*96\) here and .*192\) in"):
+        ne.check_parity(ours, theirs)
+
+
+def test_the_document_lists_exactly_the_parameters_of_our_models() -> None:
+    listed = set()
+    for row in DOCUMENT.read_text().split("## Our parameters")[1].split("\n## ")[0].splitlines():
+        if row.startswith("| `"):
+            listed |= set(re.findall(r"`([\w.]+)`", row.split("|")[1]))
+    configs = [our_model(name).config for name in HF_CONFIGS]
+    models = [Transformer(config) for config in configs]
+    models += [Transformer(dataclasses.replace(config, unembedding_bias=True, qkv_bias=True)) for config in configs]
+    named = {re.sub(r"^blocks\.\d+\.", "", name) for model in models for name, _ in model.named_parameters()}
+    assert listed == named
+
+
+def test_a_share_of_rotated_channels_is_read_in_both_spellings_or_refused(documented: dict[str, Any]) -> None:
+    phi3 = {**LLAMA, "model_type": "phi3", "partial_rotary_factor": 0.5}  # a raw config.json, not a converted one
+    theirs = random_hf_model(**phi3)
+    assert "partial_rotary_factor" in theirs.config.to_dict()["rope_parameters"]
+    old, new = (family_of(phi3).config(entries) for entries in (phi3, theirs.config.to_dict()))
+    assert old == new
+    assert old.rotary == RotaryConfig(n_channels=8)
+    neox = {**LLAMA, "model_type": "gpt_neox"}
+    assert family_of(neox).config({**neox, "partial_rotary_factor": 0.5}).rotary == RotaryConfig(n_channels=8)
+    for model_type in ("llama", "mistral", "qwen2", "qwen3", "gemma2"):
+        for entries in ({"partial_rotary_factor": 0.5}, {"rope_parameters": {"partial_rotary_factor": 0.5}}):
+            with pytest.raises(UnsupportedCheckpointError, match=rf"{model_type} config has partial_rotary_factor"):
+                config_of(model_type=model_type, **entries)
+        assert config_of(model_type=model_type, partial_rotary_factor=1.0).rotary is not None
+
+
+@pytest.mark.parametrize("model_type", sorted(FAMILY_BY_MODEL_TYPE))
+def test_every_family_has_a_model_in_the_table_of_the_tests(model_type: str) -> None:
+    assert model_type in {config.model_type for config in HF_CONFIGS.values()}

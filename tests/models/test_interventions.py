@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from helpers.tiny_models import our_model, random_tokens
+from helpers.tiny_models import ONE_OF_EACH_FAMILY, our_model, random_tokens
 from neuron_explainer.errors import (
     InterventionNeverFiredError,
     InterventionResultError,
@@ -24,7 +24,7 @@ def stretched(tensor: torch.Tensor) -> torch.Tensor:
     return tensor * torch.linspace(1.5, 0.5, tensor.shape[-1], dtype=tensor.dtype)
 
 
-@pytest.mark.parametrize("name", ["gpt2", "gpt_neox", "llama", "gemma2"])
+@pytest.mark.parametrize("name", ONE_OF_EACH_FAMILY)
 def test_replacing_by_what_was_recorded_reproduces_the_other_prompts_logits(name: str) -> None:
     model = our_model(name, torch.float64)
     clean, corrupt = random_tokens(1, 6, seed=1), random_tokens(1, 6, seed=2)
@@ -35,7 +35,7 @@ def test_replacing_by_what_was_recorded_reproduces_the_other_prompts_logits(name
     torch.testing.assert_close(model(clean), expected)
 
 
-@pytest.mark.parametrize("name", ["gpt2", "gpt_neox", "llama", "gemma2"])
+@pytest.mark.parametrize("name", ONE_OF_EACH_FAMILY)
 def test_every_place_can_be_intervened_on(name: str) -> None:
     model = our_model(name, torch.float64)
     tokens = random_tokens(2, 6)
@@ -97,7 +97,7 @@ def test_the_order_at_a_place_is_intervene_record_and_then_what_comes_after() ->
 
 
 @pytest.mark.parametrize("gradients", [False, True])
-@pytest.mark.parametrize("name", ["gpt2", "llama"])
+@pytest.mark.parametrize("name", ONE_OF_EACH_FAMILY)
 def test_changing_in_place_never_corrupts_a_recording(name: str, gradients: bool) -> None:
     model = our_model(name, torch.float64)
     tokens = random_tokens(2, 5)

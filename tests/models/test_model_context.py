@@ -137,7 +137,7 @@ def test_normalised_weights() -> None:
 
 @pytest.mark.parametrize(("location", "layer"), [(W.MLP_TO_HIDDEN, 3), (W.MLP_TO_HIDDEN, -1), (W.MLP_TO_HIDDEN, None)])
 def test_layers_that_are_not_there(location: WeightLocationType, layer: int | None) -> None:
-    with pytest.raises(InvalidRequestError, match=f"no layer {layer}. Choose a whole number from 0 to 2"):
+    with pytest.raises(InvalidRequestError, match=f"no layer {layer}; layers: 0–2"):
         context_of("gpt2").get_weight(location, layer)
     with pytest.raises(InvalidRequestError, match="Leave the layer out"):
         context_of("gpt2").get_weight(W.EMBEDDING, 0)
@@ -283,4 +283,4 @@ def test_names_values_and_other_whole_numbers_are_taken() -> None:
     with pytest.raises(UnknownNameError, match=r"Unknown weight 'mlp_to_resid'\. Did you mean: mlp"):
         context.get_weight("mlp_to_resid", 1)
     with pytest.raises(UnknownNameError, match="Unknown dimension"):
-        context.get_dim_size("neurons")
+        context.get_dim_size("sides")

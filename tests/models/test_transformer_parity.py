@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from helpers.tiny_models import HF_CONFIGS, hf_model, our_model, random_tokens
+from helpers.tiny_models import HF_CONFIGS, ONE_OF_EACH_FAMILY, hf_model, our_model, random_tokens
 from neuron_explainer.errors import PromptError
 from neuron_explainer.models.layers.token_checks import check_tokens, padded
 from neuron_explainer.models.transformer import Transformer
@@ -26,7 +26,7 @@ def test_logits_agree_with_transformers(name: str, n_tokens: int) -> None:
         torch.testing.assert_close(our_model(name, dtype)(tokens), theirs, rtol=0, atol=allowed)
 
 
-@pytest.mark.parametrize("name", ["gpt2", "gpt_neox", "llama", "mistral", "gemma2"])
+@pytest.mark.parametrize("name", ONE_OF_EACH_FAMILY)
 def test_padding_changes_nothing_for_real_tokens(name: str) -> None:
     model = our_model(name, torch.float64)
     prompts = [random_tokens(1, length, seed=length)[0].tolist() for length in (11, 4, 7)]
@@ -43,7 +43,7 @@ def test_padding_changes_nothing_for_real_tokens(name: str) -> None:
         torch.testing.assert_close(last[row, 0], alone[0, -1])
 
 
-@pytest.mark.parametrize("name", ["gpt2", "gpt_neox", "llama", "qwen3", "gemma2"])
+@pytest.mark.parametrize("name", ONE_OF_EACH_FAMILY)
 def test_attention_patterns_agree_with_what_transformers_hands_out(name: str) -> None:
     tokens = random_tokens(2, 9)
     model = our_model(name)
@@ -54,7 +54,7 @@ def test_attention_patterns_agree_with_what_transformers_hands_out(name: str) ->
         torch.testing.assert_close(recording[P.ATTN_QK_PROBS, layer], pattern.permute(0, 2, 3, 1), rtol=0, atol=1e-4)
 
 
-@pytest.mark.parametrize("name", ["gpt2", "gpt_neox", "llama", "gemma2"])
+@pytest.mark.parametrize("name", ONE_OF_EACH_FAMILY)
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_lower_precision_stays_near_and_recording_does_not_change_it(name: str, dtype: torch.dtype) -> None:
     tokens = random_tokens(2, 9)

@@ -50,7 +50,12 @@ MESSAGES = [
     (errors.MalformedStoreError("x", "it is empty"), "x is not a valid file of derived scalars: it is empty."),
     (errors.NotDerivedError.of_layer("mlp_post_act", 9, [2, 0, 1]), "mlp_post_act has no layer 9; derived: 0–2."),
     (errors.UnknownNameError("fruit", "x", []), "Unknown fruit 'x'. There are no choices."),
-    (errors.UnknownNameError("number", "1", map(str, range(10, 16))), "? (6 in all.)"),
+    (errors.UnknownNameError("number", "1", map(str, range(10, 18))), "Choose one of: 10, 11, 12, 13, 14, 15, 16, 17."),
+    (errors.UnknownNameError("number", "1", map(str, range(10, 19))), "Did you mean: 10, 11, 12, 13, 14? (9 in all.)"),
+    (errors.UnknownNameError("axis", 5, ["a"]), "5 is of type int. Give the name of an axis. Choose one of: a."),
+    (errors.UnknownNameError("axis", None, map(str, range(9))), "None is of type NoneType. Give the name of an axis."),
+    (errors.NotDerivedError.of_layer("x", "1", [0, 1]), "x has no layer '1'; derived: 0–1."),
+    (errors.NotDerivedError.of_scalar("x", [], True), "The gradient of x was not derived. Set DstConfig's"),
 ]
 
 

@@ -343,11 +343,12 @@ def test_a_wrong_order_and_wrong_forms_are_explained(arguments, says):
     with pytest.raises(NeuronExplainerError, match=says):
         ne.load_neurons(*arguments, progress=False)
     with pytest.raises(InvalidRequestError, match="progress is 'no'"):
-        ne.load_neurons([(1, 2)], "tiny", progress="no")
+        ne.load_neurons([(1, 2)], "tiny", progress="no")  # type: ignore[arg-type]
 
 
 def test_digits_as_text_are_indices():
-    assert ne.load_neurons([("2", "5")], "tiny", progress=False).records == [ne.load_neuron("tiny", 2, 5)]
+    results = ne.load_neurons([("2", "5")], "tiny", progress=False)  # type: ignore[list-item]
+    assert results.records == [ne.load_neuron("tiny", 2, 5)]
 
 
 def test_a_missing_folder_is_an_error_of_its_own(tmp_path, monkeypatch):

@@ -165,7 +165,7 @@ def test_records_are_not_written_to_addresses():
     with pytest.raises(InvalidRequestError, match="https://host/x"):
         save_neuron("https://host/x", neuron_record())
     with pytest.raises(InvalidRequestError, match=r"The order is save_neuron\(dataset_path, record\)"):
-        save_neuron(neuron_record(), "x.json")
+        save_neuron(neuron_record(), "x.json")  # type: ignore[arg-type]
 
 
 def test_max_activation_is_that_of_the_top_examples():

@@ -136,13 +136,13 @@ def test_a_known_name_of_another_type_names_its_types():
 def test_what_is_not_a_dataset_is_refused_by_its_type():
     for wrong in (None, 5, b"tiny"):
         with pytest.raises(UnsupportedLocationError, match=f"not of type {type(wrong).__name__}"):
-            ne.load_neuron(wrong, 2, 5)
+            ne.load_neuron(wrong, 2, 5)  # type: ignore[arg-type]
     with pytest.raises(UnsupportedLocationError, match=r"live_record\(model, layer, neuron, texts\)"):
-        ne.load_neuron(ne.load_model("tiny", device="cpu"), 2, 5)
+        ne.load_neuron(ne.load_model("tiny", device="cpu"), 2, 5)  # type: ignore[arg-type]
     with pytest.raises(InvalidRequestError, match="short_name must be of type str"):
-        NeuronDatasetMetadata(5, MLP, "Five", "https://host/five")
+        NeuronDatasetMetadata(5, MLP, "Five", "https://host/five")  # type: ignore[arg-type]
     with pytest.raises(InvalidRequestError, match="short_name must be of type str"):
-        get_neuron_dataset_metadata_by_short_name_and_dst(5, MLP)
+        get_neuron_dataset_metadata_by_short_name_and_dst(5, MLP)  # type: ignore[arg-type]
 
 
 def test_a_missing_neuron_is_said_of_the_name_that_was_given(tmp_path):
@@ -204,9 +204,9 @@ def test_registering_a_folder(tmp_path):
     with pytest.raises(MissingFileError, match="not a packed neuron dataset"):
         register_dataset(tmp_path / "nowhere")
     with pytest.raises(InvalidRequestError, match="short_name must be of type str"):
-        register_dataset(tmp_path, 5)
+        register_dataset(tmp_path, 5)  # type: ignore[arg-type]
     with pytest.raises(InvalidRequestError, match="replace is 'no'"):
-        register_dataset(tmp_path, replace="no")
+        register_dataset(tmp_path, replace="no")  # type: ignore[arg-type]
     with pytest.raises(InvalidRequestError, match=r"https://host/x is an address\. .*register_neuron"):
         register_dataset("https://host/x?key=secret")
 

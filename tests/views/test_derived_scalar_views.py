@@ -119,7 +119,7 @@ def test_plots_that_cannot_be_shown_are_refused(store: DerivedScalarStore) -> No
         store.plot(Dst.MLP_ACT_TIMES_GRAD, component=1)
     with pytest.raises(InvalidRequestError, match="no component 6; components: 0–5"):
         store.plot(Dst.MLP_ACT_TIMES_GRAD, 0, component=6)
-    with pytest.raises(InvalidRequestError, match="at least 1"):
+    with pytest.raises(InvalidRequestError, match=r"k is 0\. Give a whole number, 1 or more"):
         store.plot(Dst.MLP_ACT_TIMES_GRAD, 0, k=0)
 
 

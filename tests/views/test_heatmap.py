@@ -220,7 +220,7 @@ def test_peaks_ignore_values_that_are_not_finite() -> None:
 def test_invalid_arguments_are_refused() -> None:
     with pytest.raises(InvalidRequestError, match="tokens: 2, values: 1"):
         token_heatmap(["a", "b"], [1.0])
-    with pytest.raises(InvalidRequestError, match="is 0"):
+    with pytest.raises(InvalidRequestError, match="width is 0"):
         token_heatmap(["a", "b"], [1.0, 2.0], width=0)
     with pytest.raises(InvalidRequestError, match=r"tokens is 'ab'\. Give a list of texts, one per token"):
         token_heatmap("ab", [1.0, 2.0])

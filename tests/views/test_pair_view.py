@@ -108,9 +108,9 @@ def test_invalid_arguments_are_refused() -> None:
     record = made_record(by_pair=True)
     for view in (pair_view, plot_example):
         with pytest.raises(InvalidRequestError, match=r"such as record\.most_positive_activation_records\[0\]"):
-            view(record)  # type: ignore[operator]
+            view(record)  # type: ignore[arg-type]
         with pytest.raises(InvalidRequestError, match="example must be of type ActivationRecord, not str"):
-            view("tiny")  # type: ignore[operator]
+            view("tiny")  # type: ignore[arg-type]
     with pytest.raises(InvalidRequestError, match="title must be of type str, not int"):
         pair_view(ActivationRecord(["a"], [2.0]), title=5)  # type: ignore[arg-type]
 

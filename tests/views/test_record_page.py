@@ -44,7 +44,7 @@ def test_how_many_examples_are_shown() -> None:
     assert "8 of 20" in root.text
     assert "4 of 6" in root.text
     assert len(assert_harmless(record_to_html(neuron_record(), examples=40)).find("div", "ne-example")) == 20 + 4 + 6
-    with pytest.raises(InvalidRequestError, match="is 0"):
+    with pytest.raises(InvalidRequestError, match="examples is 0"):
         record_to_html(neuron_record(), examples=0)
     with pytest.raises(InvalidRequestError, match="dataset must be of type str, not int"):
         record_to_html(neuron_record(), dataset=5)  # type: ignore[arg-type]

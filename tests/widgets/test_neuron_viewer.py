@@ -141,7 +141,7 @@ def test_unknown_neurons_and_datasets_are_refused(
 def test_an_unknown_keyword_is_refused() -> None:
     with pytest.raises(TypeError, match="neurn"):
         NeuronViewer("one", neurn=3)  # type: ignore[call-arg]
-    with pytest.raises(InvalidRequestError, match="is 0"):
+    with pytest.raises(InvalidRequestError, match="examples is 0"):
         NeuronViewer("one", examples=0)
     with pytest.raises(InvalidRequestError, match="None is not a dataset"):
         NeuronViewer(None)  # type: ignore[arg-type]

@@ -5,11 +5,11 @@ from typing import Any
 
 from neuron_explainer.activations.derived_scalars.index_fields import JsonForm, SizeOf
 from neuron_explainer.activations.derived_scalars.indices import ActivationIndex
-from neuron_explainer.errors import InvalidIndexError
+from neuron_explainer.errors import InvalidIndexError, shown
 from neuron_explainer.vocabulary.checks import finite_number
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class AblationSpec(JsonForm):
     """Numbers to overwrite while the model runs: activations, or gradients if the index is BACKWARD.
 
@@ -25,10 +25,10 @@ class AblationSpec(JsonForm):
 
     def __post_init__(self) -> None:
         if not isinstance(self.index, ActivationIndex):
-            raise InvalidIndexError(f"AblationSpec: index must be an ActivationIndex, not {self.index!r}.")
+            raise InvalidIndexError(f"AblationSpec: index must be an ActivationIndex, not {shown(self.index)}.")
         number = finite_number(self.value)
         if number is None:
-            raise InvalidIndexError(f"AblationSpec: value must be a finite number, not {self.value!r}.")
+            raise InvalidIndexError(f"AblationSpec: value must be a finite number, not {shown(self.value)}.")
         object.__setattr__(self, "value", number)
 
     @classmethod

@@ -15,10 +15,11 @@ from neuron_explainer.models.autoencoder_context import (
 from neuron_explainer.models.devices import as_device
 from neuron_explainer.models.inference_engine_type_registry import InferenceEngineType
 from neuron_explainer.models.model_context import ModelContext, StandardModelContext, get_default_device
+from neuron_explainer.models.model_registry import check_model_name
 from neuron_explainer.models.transformer import Transformer
 from neuron_explainer.vocabulary.checks import checked_layer, checked_layers, checked_type
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
-from neuron_explainer.vocabulary.members import member_of
+from neuron_explainer.vocabulary.named_members import member_of
 from neuron_explainer.vocabulary.nodes import NodeType, PassType
 from neuron_explainer.vocabulary.parsing import derived_scalar_type_of
 
@@ -58,6 +59,7 @@ class DstConfig:
         detach_layer_norm_scale_for_attribution: hold the LayerNorm scale just before the downstream node constant.
 
     Raises:
+        UnknownNameError: no model has the name `model_name`, and it is neither a path nor a hub id.
         MisconfiguredError: a field has the wrong type, or fields contradict each other: names or configs that are not
             those of the contexts, devices that differ, a trace without a layer or from a gradient, autoencoders of
             another model.
@@ -107,6 +109,8 @@ class DstConfig:
                 checked_type(field, value, kind, MisconfiguredError)
 
     def _check_names(self) -> None:
+        if self.model_name is not None and self.model_context is None:
+            check_model_name(self.model_name)
         if self.model_context is not None and self.model_name not in (None, self.model_context.model_name):
             raise MisconfiguredError(
                 f"model_name is {self.model_name!r}, but model_context is {self.model_context.model_name!r}. Give one."

@@ -26,10 +26,11 @@ from neuron_explainer.activations.derived_scalars.engine.requests import (
     ConfigOrModel,
     DstOrPair,
     as_config,
+    check_order,
     parse_requests,
 )
 from neuron_explainer.activations.derived_scalars.store.derived_scalar_store import DerivedScalarStore
-from neuron_explainer.errors import MisconfiguredError, PromptError
+from neuron_explainer.errors import MisconfiguredError, PromptError, shown
 from neuron_explainer.models.layers.token_checks import padded
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 from neuron_explainer.vocabulary.dimensions import Dimension
@@ -49,19 +50,20 @@ def derive(
     config: ConfigOrModel | None = None,
     *,
     loss: LossFnConfig | LossFunction | None = None,
-    ablations: Sequence[AblationSpec] = (),
+    ablations: AblationSpec | Iterable[AblationSpec] = (),
 ) -> DerivedScalarStore:
     """Derive scalars from one prompt, with one forward pass and at most one backward pass.
 
     Args:
-        prompt: a text, or token ids.
-        dsts: one type (a DerivedScalarType, its name or its value), several, or (type, config) pairs.
-        config: the model, or a DstConfig with the model and whatever else the types require; for types that come
-            without a config of their own.
+        prompt: a text, or token ids; a batch of one prompt, as `model.to_tokens` gives it, is taken too.
+        dsts: one type (a DerivedScalarType, its name or its value), several, or (type, config) pairs. In the signature
+            DstOrPair is a type or a pair.
+        config: the model, or a DstConfig with the model and whatever else the types require (ConfigOrModel in the
+            signature); for types that come without a config of their own.
         loss: what to differentiate: a LossFnConfig, or a function of the logits (tokens, vocabulary) that returns one
             number. If the config has a `trace_config`, that is differentiated instead; the loss is then used only by a
             trace through a head's value without a downstream node, which is projected on the loss's gradient.
-        ablations: activations or gradients to overwrite while the model runs.
+        ablations: activations or gradients to overwrite while the model runs: an AblationSpec, or several.
 
     Returns:
         The results: for each type one detached tensor for each layer.
@@ -75,10 +77,11 @@ def derive(
         InvalidRequestError: a layer, token or component is out of range. All errors are raised before the model runs.
 
     >>> import neuron_explainer as ne
-    >>> store = ne.derive([5, 17, 3], "mlp_write_norm", ne.load_model("tiny"))
+    >>> store = ne.derive("And the LORD said unto", "mlp_write_norm", ne.load_model("tiny"))
     >>> store.topk(3, dsts="mlp_write_norm")[0].shape
     torch.Size([3])
     """
+    check_order(prompt, dsts, config)
     (store,) = derive_batch([prompt], dsts, config, loss=loss, ablations=ablations)
     return store
 
@@ -90,7 +93,7 @@ def derive_batch(
     config: ConfigOrModel | None = None,
     *,
     loss: LossFnConfig | LossFunction | None = None,
-    ablations: Sequence[AblationSpec] = (),
+    ablations: AblationSpec | Iterable[AblationSpec] = (),
 ) -> list[DerivedScalarStore]:
     """Derive scalars from several prompts in one padded pass: the same as `derive` for each, but faster.
 
@@ -111,10 +114,13 @@ def derive_batch(
     >>> [len(store.tokens) for store in stores]
     [3, 1]
     """
+    check_order(prompts, dsts, config)
     if isinstance(prompts, str):
-        raise PromptError(f"derive_batch takes a list of prompts. For a single text, here {prompts!r:.80}, use derive.")
+        raise PromptError(
+            f"derive_batch takes a list of prompts. For a single text, here {shown(prompts)}, use derive."
+        )
     if not isinstance(prompts, Iterable):
-        raise PromptError(f"prompts is {prompts!r:.80}. Give a list of texts, or of sequences of token ids.")
+        raise PromptError(f"prompts is {shown(prompts)}. Give a list of texts, or of sequences of token ids.")
     plan = CapturePlan(parse_requests(dsts, config, loss, ablations))
     model_context = plan.bound.config.get_model_context()
     read = [read_prompt(model_context, prompt) for prompt in prompts]
@@ -161,7 +167,7 @@ class BatchDeriver:
         config: ConfigOrModel | None = None,
         *,
         loss: LossFnConfig | LossFunction | None = None,
-        ablations: Sequence[AblationSpec] = (),
+        ablations: AblationSpec | Iterable[AblationSpec] = (),
     ) -> None:
         own_config = DstConfig() if config is None else as_config(config)
         if own_config.model_context not in (None, model_context):

@@ -1,16 +1,23 @@
 """What all indices share: checked fields, JSON in and out, and the check against a model's sizes."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from enum import StrEnum
 from typing import Any, ClassVar, Literal, SupportsIndex, TypeVar, cast
 
 import msgspec
 
-from neuron_explainer.errors import IndexOutOfRangeError, InvalidIndexError, MisconfiguredError, UnknownNameError
-from neuron_explainer.vocabulary.checks import checked_layer, whole_number
+from neuron_explainer.errors import (
+    IndexOutOfRangeError,
+    InvalidIndexError,
+    MisconfiguredError,
+    UnknownNameError,
+    no_layer,
+    shown,
+)
+from neuron_explainer.vocabulary.checks import whole_number
 from neuron_explainer.vocabulary.dimensions import Dimension
-from neuron_explainer.vocabulary.members import member_of
+from neuron_explainer.vocabulary.named_members import member_of
 
 TensorIndex = int | Literal["All"] | None
 """One position on an axis; "All" and None both mean the whole axis."""
@@ -21,6 +28,9 @@ GivenTensorIndices = Sequence[SupportsIndex | Literal["All"] | None]
 EnumT = TypeVar("EnumT", bound=StrEnum)
 FormT = TypeVar("FormT", bound="JsonForm")
 SizeOf = Callable[[Dimension], int | None] | Mapping[Dimension, int]
+
+
+_POSITION = 'a whole number, or "All" or None for a whole axis'
 
 
 def checked_enum(owner: object, field: str, enum: type[EnumT]) -> EnumT:
@@ -38,26 +48,24 @@ def checked_bool(owner: object, field: str, error: type[MisconfiguredError] = In
     """Refuse a field that is neither True nor False."""
     value = getattr(owner, field)
     if not isinstance(value, bool):
-        raise error(f"{type(owner).__name__}: {field} must be True or False, not {value!r:.200}.")
+        raise error(f"{type(owner).__name__}: {field} must be True or False, not {shown(value)}.")
 
 
 def checked_layer_index(owner: Any) -> int | None:
     """The `layer_index` field as a plain int that is not negative, or None; also set on the frozen `owner`."""
     value = owner.layer_index
-    layer_index = None if value is None else checked_integer(owner, "layer_index", value)
+    layer_index = None if value is None else checked_integer(owner, "layer_index", value, "a whole number")
     object.__setattr__(owner, "layer_index", layer_index)
     return layer_index
 
 
-def checked_integer(owner: object, field: str, value: object) -> int:
+def checked_integer(owner: object, field: str, value: object, accepted: str) -> int:
     """`value` as a plain int, if it is a whole number (NumPy's and torch's included) that is not negative."""
     number = whole_number(value)
     if number is None:
-        raise InvalidIndexError(
-            f'{type(owner).__name__}: {field} holds {value!r}. Give a whole number, or "All" or None for a whole axis.'
-        )
+        raise InvalidIndexError(f"{type(owner).__name__}: {field} has the entry {shown(value)}. Give {accepted}.")
     if number < 0:
-        raise InvalidIndexError(f"{type(owner).__name__}: {field} holds {number}. Count positions from 0.")
+        raise InvalidIndexError(f"{type(owner).__name__}: {field} has the entry {number}. Count from 0.")
     return number
 
 
@@ -66,7 +74,7 @@ def checked_tensor_indices(owner: Any, dimensions: tuple[Dimension | None, ...])
     value = owner.tensor_indices
     if not isinstance(value, tuple | list):
         raise InvalidIndexError(
-            f"{type(owner).__name__}: tensor_indices is {value!r}. Give a tuple with one entry for each of "
+            f"{type(owner).__name__}: tensor_indices is {shown(value)}. Give a tuple with one entry for each of "
             f"{named_axes(dimensions)}."
         )
     checked = tuple(_checked_entry(owner, entry) for entry in value)
@@ -82,7 +90,7 @@ def checked_tensor_indices(owner: Any, dimensions: tuple[Dimension | None, ...])
 def _checked_entry(owner: object, entry: object) -> TensorIndex:
     if isinstance(entry, str) and entry == "All":
         return "All"
-    return None if entry is None else checked_integer(owner, "tensor_indices", entry)
+    return None if entry is None else checked_integer(owner, "tensor_indices", entry, _POSITION)
 
 
 def named_axes(dimensions: tuple[Dimension | None, ...]) -> str:
@@ -100,6 +108,20 @@ class JsonForm:
     # Such a class checks and converts its fields itself, so a checker of annotations (tests use one) must let all
     # values through.
     __no_type_check__: ClassVar[bool] = True
+
+    def __repr__(self) -> str:
+        """A call that makes an equal object; fields that have their defaults are left out."""
+        arguments = []
+        is_positional = True
+        for field in fields(cast("Any", self)):
+            value = getattr(self, field.name)
+            if field.default is not MISSING and value == field.default:
+                is_positional = False
+                continue
+            is_positional = is_positional and not field.kw_only
+            text = repr(value.value if isinstance(value, StrEnum) else value)
+            arguments.append(text if is_positional else f"{field.name}={text}")
+        return f"{type(self).__name__}({', '.join(arguments)})"
 
     def to_json(self) -> dict[str, Any]:
         """The fields as JSON values, in the fields' order; enums by their values."""
@@ -119,7 +141,7 @@ class JsonForm:
             except msgspec.DecodeError as error:
                 raise InvalidIndexError(f"{cls.__name__}: the text is not JSON: {error}.") from error
         if not isinstance(data, Mapping):
-            raise InvalidIndexError(f"{cls.__name__}: give a JSON object, not {data!r:.200}.")
+            raise InvalidIndexError(f"{cls.__name__}: give a JSON object, not {shown(data, 200)}.")
         kind = cls._class_for(data)
         known = [field.name for field in fields(cast("Any", kind))]
         for key in data:
@@ -128,7 +150,7 @@ class JsonForm:
         try:
             return cast("FormT", kind(**{key: kind._value_from_json(key, value) for key, value in data.items()}))
         except TypeError as error:  # a field is missing
-            raise InvalidIndexError(f"{cls.__name__}: {error}; got {dict(data)!r:.200}.") from error
+            raise InvalidIndexError(f"{cls.__name__}: {error}; got {shown(dict(data), 200)}.") from error
 
     @classmethod
     def _class_for(cls, data: Mapping[str, Any]) -> "type[JsonForm]":
@@ -160,13 +182,22 @@ def check_within_sizes(
     size_of: SizeOf,
 ) -> None:
     """Raise IndexOutOfRangeError if the layer or a position is out of range."""
-    if layer_index is not None:
-        checked_layer(layer_index, n_layers, f"{subject}: the model", IndexOutOfRangeError)
+    if layer_index is not None and layer_index >= n_layers:
+        raise IndexOutOfRangeError(
+            f"{no_layer('The model', layer_index, range(n_layers))} It is the layer of {subject}."
+        )
     for entry, dimension in zip(tensor_indices, dimensions, strict=True):
         if not isinstance(entry, int) or dimension is None:
             continue
         size = size_of.get(dimension) if isinstance(size_of, Mapping) else size_of(dimension)
-        if size is not None and entry >= size:
-            raise IndexOutOfRangeError(
-                f"{subject}: position {entry} on the axis {dimension.value} is out of range. Choose 0 to {size - 1}."
-            )
+        if size is not None:
+            check_position(entry, size, dimension, subject)
+
+
+def check_position(entry: int, length: int, dimension: Dimension | None, subject: object) -> None:
+    """Raise IndexOutOfRangeError if an axis of this length does not have the position."""
+    if entry >= length:
+        axis = dimension or "of components"
+        raise IndexOutOfRangeError(
+            f"Position {entry} on the axis {axis} is out of range. Choose 0 to {length - 1} in {subject}."
+        )

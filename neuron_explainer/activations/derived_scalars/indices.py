@@ -91,7 +91,7 @@ class _Index(JsonForm):
         check_within_sizes(repr(self), self.layer_index, self.tensor_indices, self.dimensions, n_layers, size_of)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ActivationIndex(_Index):
     """Numbers at one place of the forward pass, or (BACKWARD) of the gradient with respect to it.
 
@@ -135,7 +135,7 @@ class ActivationIndex(_Index):
         return self.activation_location_type.shape
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class DerivedScalarIndex(_Index):
     """Numbers of one derived scalar; the layer is None for scalars without layers.
 
@@ -186,7 +186,7 @@ class DerivedScalarIndex(_Index):
         return cls(dst, index.layer_index, index.tensor_indices, index.pass_type)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class NodeIndex(_Index):
     """A component at a token, or a head at a pair of tokens.
 
@@ -247,7 +247,7 @@ class NodeIndex(_Index):
         return cls(place.node_type, index.layer_index, index.tensor_indices, index.pass_type)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class AttnSubNodeIndex(NodeIndex):
     """A head together with one of its inputs: query, key or value.
 

@@ -2,22 +2,24 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import TYPE_CHECKING, SupportsIndex, cast
 
 from neuron_explainer.activations.derived_scalars.index_fields import JsonForm
 from neuron_explainer.errors import MisconfiguredError, UnknownNameError
 from neuron_explainer.vocabulary.checks import whole_number
-from neuron_explainer.vocabulary.members import member_of
+from neuron_explainer.vocabulary.named_members import NamedMembers, member_of
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+EXAMPLE_OF_A_LOSS = 'ne.LossFnConfig("logit_diff", [" Moses"], [" her"])'
+"""A loss as messages show it."""
 
 LossFunction = Callable[["Tensor"], "Tensor"]
 """Takes the logits of one prompt, (tokens, vocabulary), and returns one number as a tensor."""
 
 
-class LossFnName(StrEnum):
+class LossFnName(NamedMembers):
     """The losses that have a name. All look at the last token's logits."""
 
     LOGIT_DIFF = "logit_diff"
@@ -30,7 +32,7 @@ class LossFnName(StrEnum):
     """0: for a backward pass in which only ablations write gradients."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class LossFnConfig(JsonForm):
     """A loss by name, with its tokens.
 

@@ -1,7 +1,6 @@
 """Where a backward pass starts if not at a loss: one traced activation."""
 
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from neuron_explainer.activations.derived_scalars.index_fields import (
@@ -13,20 +12,21 @@ from neuron_explainer.activations.derived_scalars.index_fields import (
     whole_axis,
 )
 from neuron_explainer.activations.derived_scalars.indices import ActivationIndex, NodeIndex
-from neuron_explainer.errors import InvalidIndexError
+from neuron_explainer.errors import InvalidIndexError, shown
 from neuron_explainer.vocabulary.checks import checked_type
+from neuron_explainer.vocabulary.named_members import NamedMembers
 from neuron_explainer.vocabulary.nodes import NodeType, PassType
 from neuron_explainer.vocabulary.places import ActivationLocationType
 
 
-class PreOrPostAct(StrEnum):
+class PreOrPostAct(NamedMembers):
     """An activation before or after its nonlinearity. For a head the nonlinearity is the softmax."""
 
     PRE = "pre"
     POST = "post"
 
 
-class AttentionTraceType(StrEnum):
+class AttentionTraceType(NamedMembers):
     """The inputs of a head that a trace lets the gradient through."""
 
     Q = "Q"
@@ -48,7 +48,7 @@ _PRE_OR_POST_BY_PLACE: dict[ActivationLocationType, PreOrPostAct] = {
 _TRACEABLE_NODE_TYPES = tuple(dict.fromkeys(place.node_type for place in _PRE_OR_POST_BY_PLACE))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class TraceConfig(JsonForm):
     """Where a backward pass starts if not at a loss of the logits: one activation.
 
@@ -86,7 +86,7 @@ class TraceConfig(JsonForm):
 
     def __post_init__(self) -> None:
         if not isinstance(self.node_index, NodeIndex):
-            raise InvalidIndexError(f"TraceConfig: node_index must be a NodeIndex, not {self.node_index!r}.")
+            raise InvalidIndexError(f"TraceConfig: node_index must be a NodeIndex, not {shown(self.node_index)}.")
         checked_enum(self, "pre_or_post_act", PreOrPostAct)
         checked_bool(self, "detach_layer_norm_scale")
         if self.attention_trace_type is not None:
@@ -113,7 +113,7 @@ class TraceConfig(JsonForm):
 
     def _check_downstream(self, downstream: object) -> None:
         if not isinstance(downstream, TraceConfig):
-            raise InvalidIndexError(f"downstream_trace_config must be a TraceConfig, not {downstream!r}.")
+            raise InvalidIndexError(f"downstream_trace_config must be a TraceConfig, not {shown(downstream)}.")
         here, there = self.layer_index, downstream.layer_index
         same_layer_mlp = here == there and downstream.node_type in (
             NodeType.MLP_NEURON,

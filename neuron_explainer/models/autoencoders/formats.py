@@ -9,6 +9,7 @@ from neuron_explainer.models.autoencoders.openai_files import OpenAIFile
 from neuron_explainer.models.autoencoders.saelens import SaelensFolder
 from neuron_explainer.models.format_registry import add_format
 from neuron_explainer.storage.locations import without_secrets
+from neuron_explainer.vocabulary.checks import checked_type
 
 AUTOENCODER_FORMATS: list[AutoencoderFormat] = [SaelensFolder(), OpenAIFile()]
 """The formats, in the order in which they are asked."""
@@ -22,8 +23,10 @@ def register_autoencoder_format(autoencoder_format: AutoencoderFormat, *, replac
         replace: take the place of a format of the same name.
 
     Raises:
-        InvalidRequestError: a format of this name exists and `replace` is not set.
+        InvalidRequestError: a format of this name exists and `replace` is not set, or `autoencoder_format` is not an
+            instance of `AutoencoderFormat`.
     """
+    checked_type("autoencoder_format", autoencoder_format, AutoencoderFormat)  # type: ignore[type-abstract]  # it only asks isinstance
     add_format(AUTOENCODER_FORMATS, autoencoder_format, replace=replace)
 
 
@@ -46,6 +49,6 @@ def autoencoder_format_of(source: str) -> AutoencoderFormat:
     found = find_autoencoder_format(source)
     if found is None:
         raise AutoencoderFormatError(
-            f"{without_secrets(source)} is not in an autoencoder format that this library reads: {format_names()}."
+            f"{without_secrets(source)!r} is not in an autoencoder format that this library reads: {format_names()}."
         )
     return found

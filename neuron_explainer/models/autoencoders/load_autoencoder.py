@@ -2,19 +2,17 @@
 
 import os
 
-import torch
-
 from neuron_explainer.models.autoencoders.autoencoder import Autoencoder
 from neuron_explainer.models.autoencoders.formats import autoencoder_format_of
 from neuron_explainer.models.autoencoders.origin import AutoencoderOrigin
-from neuron_explainer.models.devices import as_device, as_dtype
+from neuron_explainer.models.devices import DeviceGiven, DtypeGiven, as_device, as_dtype
 from neuron_explainer.storage.locations import path_text
 
 
 def load_autoencoder(
     source: str | os.PathLike[str],
-    device: torch.device | str | None = None,
-    dtype: torch.dtype | str | None = None,
+    device: DeviceGiven | None = None,
+    dtype: DtypeGiven | None = None,
 ) -> tuple[Autoencoder, AutoencoderOrigin]:
     """Load one autoencoder: from a file or an address in OpenAI's form, or a SAELens folder.
 

@@ -4,8 +4,6 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import torch
-
 from neuron_explainer.errors import AutoencoderFormatError, InvalidRequestError, MissingFileError, UnknownNameError
 from neuron_explainer.models.autoencoder_context import AutoencoderConfig, AutoencoderContext
 from neuron_explainer.models.autoencoders.formats import (
@@ -13,11 +11,12 @@ from neuron_explainer.models.autoencoders.formats import (
     find_autoencoder_format,
     format_names,
 )
-from neuron_explainer.models.autoencoders.named import NAMED_AUTOENCODERS, named_autoencoder_config
+from neuron_explainer.models.autoencoders.named import NAMED_AUTOENCODERS, known_name, named_autoencoder_config
 from neuron_explainer.models.autoencoders.origin import same_base_model
+from neuron_explainer.models.devices import DeviceGiven, DtypeGiven
 from neuron_explainer.models.model_context import ModelContext
 from neuron_explainer.storage.locations import is_url, path_text, without_secrets
-from neuron_explainer.vocabulary.checks import LayersGiven, checked_layers
+from neuron_explainer.vocabulary.checks import LayersGiven, checked_layers, checked_type
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 from neuron_explainer.vocabulary.parsing import derived_scalar_type_of
 
@@ -30,9 +29,9 @@ def load_autoencoders(
     *,
     layers: LayersGiven = None,
     model: ModelContext | None = None,
-    device: torch.device | str | None = None,
+    device: DeviceGiven | None = None,
     omit_dead_latents: bool = False,
-    dtype: torch.dtype | str | None = None,
+    dtype: DtypeGiven | None = None,
     base_model_name: str | None = None,
 ) -> AutoencoderContext:
     """Autoencoders by name, path, address or folder. Each layer's is loaded when it is first used.
@@ -56,8 +55,9 @@ def load_autoencoders(
         AutoencoderMismatchError: they do not belong to `model`.
         UnknownNameError, AutoencoderFormatError, InvalidRequestError, MissingFileError: see `autoencoder_config`.
     """
-    if device is None and model is not None:
-        device = model.device
+    if model is not None:
+        checked_type("model", model, ModelContext)  # type: ignore[type-abstract]  # it only asks isinstance
+        device = model.device if device is None else device
     config = autoencoder_config(source, dst, layers, base_model_name)
     context = AutoencoderContext(config, device, omit_dead_latents=omit_dead_latents, dtype=dtype)
     if model is not None:
@@ -75,7 +75,7 @@ def autoencoder_config(
 
     Args:
         source: one of
-            - a name (`named_autoencoders` lists them);
+            - a name, in any case (`named_autoencoders` lists them);
             - a file or folder that says its place and layer (a SAELens folder), or several;
             - a folder of `{layer}.pt`;
             - a path or address with `{layer}` in it;
@@ -89,7 +89,8 @@ def autoencoder_config(
         MissingFileError: the path does not exist, or the folder contains no autoencoders.
         AutoencoderFormatError: a file or folder does not say its place or layer, or several are of different places or
             base models.
-        InvalidRequestError: `dst` or `layers` is required, or contradicts the source.
+        InvalidRequestError: `dst` or `layers` is required, or contradicts the source; or the source is empty or of
+            another type.
     """
     asked_dst = None if dst is None else derived_scalar_type_of(dst)
     config = _config(source, asked_dst, None if layers is None else sorted(checked_layers("layers", layers)))
@@ -103,13 +104,20 @@ def _config(
     dst: DerivedScalarType | None,
     layers: list[int] | None,
 ) -> AutoencoderConfig:
+    if isinstance(source, Mapping | Sequence) and not source:
+        raise InvalidRequestError(f"{source!r} names no autoencoders. Give at least one path.")
     if isinstance(source, Mapping):
         return AutoencoderConfig(_required(dst, source), _chosen(dict(source), layers, source))
     if isinstance(source, Sequence) and not isinstance(source, str):
         return _from_origins([path_text(each) for each in source], dst, layers)
+    if not isinstance(source, str | os.PathLike):
+        raise InvalidRequestError(
+            f"{source!r:.80} does not say where autoencoders are. Give a name, a path, an address, a list of paths, or "
+            "a mapping from layers to paths."
+        )
     text = path_text(source)
-    if text in NAMED_AUTOENCODERS:
-        config = named_autoencoder_config(text)
+    if (name := known_name(text)) is not None:
+        config = named_autoencoder_config(name)
         if dst not in (None, config.dst):
             raise InvalidRequestError(f"{text} is of {config.dst}, not of {dst}.")
         paths = _chosen(config.autoencoder_path_by_layer_index, layers, text)

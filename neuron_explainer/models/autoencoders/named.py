@@ -1,5 +1,7 @@
 """The published autoencoders that have a name: OpenAI's for GPT-2 small."""
 
+from pathlib import Path
+
 from neuron_explainer.models.autoencoder_context import AutoencoderConfig
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 
@@ -30,6 +32,12 @@ NAMED_AUTOENCODERS: dict[str, tuple[DerivedScalarType, str]] = {
 def named_autoencoders() -> list[str]:
     """The names that `load_autoencoders` knows."""
     return sorted(NAMED_AUTOENCODERS)
+
+
+def known_name(asked: str) -> str | None:
+    """The name of autoencoders that `asked` is, in any case; None if it is not one, or is an existing path."""
+    name = asked.lower()
+    return name if name in NAMED_AUTOENCODERS and not Path(asked).exists() else None
 
 
 def named_autoencoder_config(name: str) -> AutoencoderConfig:

@@ -16,8 +16,9 @@ from neuron_explainer.models.checkpoints.gguf import GgufFormat
 from neuron_explainer.models.checkpoints.hugging_face import HuggingFaceFolder, HuggingFaceHub, looks_like_path
 from neuron_explainer.models.checkpoints.tdb import TransformerDebuggerPieces
 from neuron_explainer.models.format_registry import add_format
-from neuron_explainer.models.model_registry import get_registered_model, registered_name
+from neuron_explainer.models.model_registry import find_registered_model, get_registered_model
 from neuron_explainer.storage.locations import without_secrets
+from neuron_explainer.vocabulary.checks import checked_type
 
 CHECKPOINT_FORMATS: list[CheckpointFormat] = [
     GgufFormat(),
@@ -36,8 +37,10 @@ def register_checkpoint_format(checkpoint_format: CheckpointFormat, *, replace: 
         replace: take the place of a format of the same name.
 
     Raises:
-        InvalidRequestError: a format of this name exists and `replace` is not set.
+        InvalidRequestError: a format of this name exists and `replace` is not set, or `checkpoint_format` is not an
+            instance of `CheckpointFormat`.
     """
+    checked_type("checkpoint_format", checkpoint_format, CheckpointFormat)  # type: ignore[type-abstract]  # it only asks isinstance
     add_format(CHECKPOINT_FORMATS, checkpoint_format, replace=replace)
 
 
@@ -55,7 +58,7 @@ def open_checkpoint(source: CheckpointSource, options: LoadOptions) -> Checkpoin
         InvalidRequestError: a revision was given for a format without revisions.
         CheckpointError: a file is missing or malformed, or the model is not supported.
     """
-    if isinstance(source, str) and (registered_name(source) is not None or not source):
+    if isinstance(source, str) and (not source or find_registered_model(source) is not None):
         source = get_registered_model(source).source()
     checkpoint_format = next((each for each in CHECKPOINT_FORMATS if each.matches(source, options)), None)
     if checkpoint_format is None:

@@ -7,7 +7,7 @@ import torch
 
 from neuron_explainer.errors import UnsupportedCheckpointError
 from neuron_explainer.models.checkpoints.checkpoint import naming_the_file
-from neuron_explainer.models.devices import as_device, as_dtype
+from neuron_explainer.models.devices import DeviceGiven, DtypeGiven, as_device, as_dtype
 from neuron_explainer.models.tensor_files.raw_tensors import check_finite
 from neuron_explainer.models.transformer import Transformer
 
@@ -16,8 +16,8 @@ def transformer_from_module(
     module: torch.nn.Module,
     config: Mapping[str, Any] | None = None,
     *,
-    device: torch.device | str | None = None,
-    dtype: torch.dtype | str | None = None,
+    device: DeviceGiven | None = None,
+    dtype: DtypeGiven | None = None,
 ) -> tuple[Mapping[str, Any], Transformer]:
     """The config of a transformers model, and a Transformer with its weights.
 
@@ -34,10 +34,15 @@ def transformer_from_module(
         CheckpointError: the family is not supported; weights are missing, unexpected, not finite or quantised; or they
             are on several devices.
     """
-    hf_config = (
-        config if config is not None else config_entries(getattr(module, "config", None), f"A {type(module).__name__}")
-    )
     name = type(module).__name__
+    hf_config = (
+        config
+        if config is not None
+        else config_entries(
+            getattr(module, "config", None),
+            f"{name} has no transformers config, so its family is unknown. Pass config:",
+        )
+    )
     tensors = {key: tensor for key, tensor in module.state_dict().items() if tensor.is_floating_point()}
     if not tensors:
         raise UnsupportedCheckpointError(f"{name} has no floating-point weights.")
@@ -63,12 +68,12 @@ def transformer_from_module(
     return hf_config, transformer
 
 
-def config_entries(config: Any, whose: str) -> Mapping[str, Any]:
+def config_entries(config: Any, problem: str) -> Mapping[str, Any]:
     """The entries of a transformers config, as in its `config.json`.
 
     Args:
         config: the config.
-        whose: what it belongs to, for an error.
+        problem: the beginning of an error.
 
     Raises:
         UnsupportedCheckpointError: it is not a transformers config.
@@ -76,8 +81,7 @@ def config_entries(config: Any, whose: str) -> Mapping[str, Any]:
     to_dict = getattr(config, "to_dict", None)
     if to_dict is None:
         raise UnsupportedCheckpointError(
-            f"{whose} has no transformers config, so its family is unknown. Give a model of transformers, or pass "
-            "`config=`: a dict with the entries of a config.json, or a transformers config."
+            f"{problem} a dict with the entries of a config.json, or a transformers config."
         )
     entries: Mapping[str, Any] = to_dict()
     return entries

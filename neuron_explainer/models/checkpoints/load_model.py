@@ -11,18 +11,19 @@ from neuron_explainer.errors import InvalidRequestError
 from neuron_explainer.models.checkpoints.checkpoint_format import LoadOptions
 from neuron_explainer.models.checkpoints.formats import open_checkpoint
 from neuron_explainer.models.checkpoints.in_memory import config_entries, transformer_from_module
-from neuron_explainer.models.devices import as_device, as_dtype
-from neuron_explainer.models.model_context import StandardModelContext
-from neuron_explainer.models.model_registry import registered_name
+from neuron_explainer.models.devices import DeviceGiven, DtypeGiven, as_device, as_dtype
+from neuron_explainer.models.model_context import ModelContext, StandardModelContext
+from neuron_explainer.models.model_registry import find_registered_model
 from neuron_explainer.models.tokenizers.tokenizer import ModelTokenizer
+from neuron_explainer.models.transformer import Transformer
 from neuron_explainer.storage.locations import is_url, without_secrets
 
 
 def load_model(
     source: Any,
     *,
-    device: torch.device | str | None = None,
-    dtype: torch.dtype | str | None = None,
+    device: DeviceGiven | None = None,
+    dtype: DtypeGiven | None = None,
     revision: str | None = None,
     token: str | bool | None = None,
     tokenizer: Any = None,
@@ -41,7 +42,7 @@ def load_model(
 
     Args:
         source: one of
-            - a registered name: "tiny" (comes with this library), "gpt2-small" (or "gpt2"), "gpt2-medium",
+            - a registered name, in any case: "tiny" (comes with this library), "gpt2-small" (or "gpt2"), "gpt2-medium",
               "gpt2-large", "gpt2-xl", "smollm2-135m", or a name that `register_model` added;
             - the path of a folder in Hugging Face's layout (config.json, tokenizer.json, safetensors, sharded or not);
             - the path of a folder, or the address, of Transformer Debugger's pieces;
@@ -50,9 +51,10 @@ def load_model(
             - a source in a format that `register_checkpoint_format` added;
             - a `transformers` model in memory: its weights are shared, not copied, and nothing is downloaded. (Weights
               that `device` or `dtype` change are copied.)
-        device: where the weights go. None means CUDA if available, else the CPU; for a model in memory, where it is.
-        dtype: the weights' dtype: "float32" (also for None), "bfloat16", "float16" or "float64". For a model in memory
-            None leaves it as it is.
+        device: where the weights go: a device, its name, or the number of a CUDA device. None means CUDA if available,
+            else the CPU; for a model in memory, where it is.
+        dtype: the weights' dtype, of torch or NumPy, or its name: "float32" (also for None), "bfloat16", "float16" or
+            "float64", or a short one such as "bf16". For a model in memory None leaves it as it is.
         revision: a branch, tag or commit on the hub.
         token: an access token for the hub.
         tokenizer: used instead of the one that comes with the model: a fast tokenizer of transformers, a
@@ -70,6 +72,7 @@ def load_model(
         CheckpointError: files or tensors are missing, unexpected, misshapen, cut off or not finite, or the format or
             the family is not supported; the error names the file and the tensor.
         TokenizerError: the tokenizer cannot be read, or does not belong to the model.
+        InvalidRequestError: `source` is not a model, or is loaded already; or another argument is of a wrong type.
         DownloadError: a download failed.
     """
     context = open_model(
@@ -89,8 +92,8 @@ def load_model(
 def open_model(
     source: Any,
     *,
-    device: torch.device | str | None = None,
-    dtype: torch.dtype | str | None = None,
+    device: DeviceGiven | None = None,
+    dtype: DtypeGiven | None = None,
     revision: str | None = None,
     token: str | bool | None = None,
     tokenizer: Any = None,
@@ -98,9 +101,16 @@ def open_model(
     name: str | None = None,
 ) -> StandardModelContext:
     """As `load_model`, but weights are read when they are first needed."""
+    if isinstance(source, ModelContext):
+        raise InvalidRequestError(f"{source.model_name} is loaded already. Use it as it is, without load_model.")
+    if isinstance(source, Transformer):
+        raise InvalidRequestError("A Transformer is loaded already. StandardModelContext(name, transformer) takes it.")
+    for option, value, kinds in (("name", name, str), ("revision", revision, str), ("token", token, str | bool)):
+        if value is not None and not isinstance(value, kinds):
+            raise InvalidRequestError(f"{option} is {value!r:.80}. Give a text, or leave it out.")
     given_tokenizer = None if tokenizer is None else ModelTokenizer.of(tokenizer)
     if config is not None and not isinstance(config, Mapping):
-        config = config_entries(config, "The given config")
+        config = config_entries(config, f"config is {config!r:.80}. Give")
     if isinstance(source, torch.nn.Module):
         if revision is not None or token is not None:
             raise InvalidRequestError("A model in memory has no revision and needs no token. Leave them out.")
@@ -129,10 +139,12 @@ def open_model(
 
 def _name_of(source: str | PathLike[str]) -> str:
     """The name of a model whose caller gave none. For a path, its last part: names are shared, folders are private."""
-    if isinstance(source, str) and (known := registered_name(source)) is not None:
-        return known
-    if isinstance(source, str) and is_url(source):
-        return without_secrets(source)
+    if isinstance(source, str):
+        registered = find_registered_model(source)
+        if registered is not None:
+            return registered.name
+        if is_url(source):
+            return without_secrets(source)
     path = Path(source).expanduser()
     if not path.exists():
         return str(source)

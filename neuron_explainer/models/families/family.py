@@ -114,8 +114,14 @@ def required(hf_config: Mapping[str, Any], *names: str) -> Any:
     )
 
 
-def refuse(hf_config: Mapping[str, Any], name: str, *allowed: Any) -> None:
+def refuse(hf_config: Mapping[str, Any], name: str, *allowed: Any, model_type: str | None = None) -> None:
     """Refuse a config in which an entry is set to a value that is not allowed; missing and None are allowed.
+
+    Args:
+        hf_config: the config's entries, or a part of them.
+        name: the entry.
+        allowed: its values that are supported.
+        model_type: the config's, if `hf_config` is only a part of it.
 
     Raises:
         UnsupportedCheckpointError: the value is not allowed.
@@ -123,6 +129,6 @@ def refuse(hf_config: Mapping[str, Any], name: str, *allowed: Any) -> None:
     value = hf_config.get(name)
     if value is not None and value not in allowed:
         raise UnsupportedCheckpointError(
-            f"The {hf_config.get('model_type')} config has {name} = {value!r}. Supported: "
+            f"The {model_type or hf_config.get('model_type')} config has {name} = {value!r}. Supported: "
             f"{' or '.join(map(repr, allowed)) or 'not set'}."
         )

@@ -27,6 +27,7 @@ class LlamaFamily(Family):
     Attributes:
         norms: for each norm's gain in a layer, its tensor; without the norms of queries and keys.
         ties_by_default: whether the unembedding is the embedding if the config does not say.
+        share_rotated: see `rotary_config`.
     """
 
     model_type = "llama"
@@ -37,6 +38,7 @@ class LlamaFamily(Family):
         "mlp_norm.gain": "post_attention_layernorm.weight",
     }
     ties_by_default = False
+    share_rotated: float | None = None
 
     def config(self, hf_config: Mapping[str, Any]) -> TransformerConfig:
         """See the base class."""
@@ -56,7 +58,7 @@ class LlamaFamily(Family):
             "norm_epsilon": hf_config.get("rms_norm_eps", 1e-6),
             "activation_function": hf_config.get("hidden_act") or "silu",
             "gated_mlp": True,
-            "rotary": rotary_config(hf_config, d_head),
+            "rotary": rotary_config(hf_config, d_head, share_rotated=self.share_rotated),
             "qkv_bias": bool(hf_config.get("attention_bias", False)),
             "attention_output_bias": bool(hf_config.get("attention_bias", False)),
             "mlp_bias": False,

@@ -11,6 +11,7 @@ from neuron_explainer.models.families.gpt_neox import GPTNeoXFamily
 from neuron_explainer.models.families.llama import LlamaFamily
 from neuron_explainer.models.families.mistral import MistralFamily
 from neuron_explainer.models.families.qwen import Qwen2Family, Qwen3Family
+from neuron_explainer.vocabulary.checks import checked_type
 
 FAMILY_BY_MODEL_TYPE: dict[str, Family] = {
     family.model_type: family
@@ -47,8 +48,12 @@ def register_family(family: Family, *, replace: bool = False) -> None:
     """Add a family for a `model_type`; `docs/adding_a_family.md` has a complete example.
 
     Raises:
-        InvalidRequestError: the `model_type` has a family already and `replace` is not set.
+        InvalidRequestError: the `model_type` has a family already and `replace` is not set, or `family` is not an
+            instance of `Family`.
     """
+    checked_type("family", family, Family)  # type: ignore[type-abstract]  # it only asks isinstance
+    if not isinstance(getattr(family, "model_type", None), str):
+        raise InvalidRequestError(f"{type(family).__name__} has no model_type. Give it the one of its configs.")
     if family.model_type in FAMILY_BY_MODEL_TYPE and not replace:
         raise InvalidRequestError(
             f"The model type {family.model_type!r} has a family already. Pass replace=True to replace it."

@@ -4,27 +4,29 @@ from collections.abc import Mapping
 from typing import Any
 
 from neuron_explainer.errors import UnsupportedCheckpointError
+from neuron_explainer.models.families.family import refuse
 from neuron_explainer.models.transformer_config import RotaryConfig
 
 
-def rotary_config(hf_config: Mapping[str, Any], d_head: int, *, share_rotated: float = 1.0) -> RotaryConfig:
+def rotary_config(hf_config: Mapping[str, Any], d_head: int, *, share_rotated: float | None = None) -> RotaryConfig:
     """The rotary embedding that a config describes.
 
     Newer configs have everything in `rope_parameters`. Older ones have `rope_theta` (or `rotary_emb_base`),
-    `rotary_pct` and, for stretched contexts, `rope_scaling`.
+    `partial_rotary_factor` (or `rotary_pct`) and, for stretched contexts, `rope_scaling`.
 
     Args:
         hf_config: the config's entries.
         d_head: the number of channels of a head.
-        share_rotated: the share of a head's channels that is rotated, if the config does not say.
+        share_rotated: the share of a head's channels that is rotated, if the config does not say; None for a family
+            that always rotates all of them.
 
     Raises:
-        UnsupportedCheckpointError: the scaling rule is not default, linear or llama3, or a constant is missing.
+        UnsupportedCheckpointError: the scaling rule is not default, linear or llama3; a constant is missing; or only a
+            share of the channels is rotated, in a family that rotates all.
     """
     settings = hf_config.get("rope_parameters") or hf_config.get("rope_scaling") or {}
     base = settings.get("rope_theta") or hf_config.get("rope_theta") or hf_config.get("rotary_emb_base") or 10000.0
-    share = settings.get("partial_rotary_factor", hf_config.get("rotary_pct", share_rotated))
-    n_channels = int(d_head * share)
+    n_channels = int(d_head * _share_rotated(hf_config, settings, share_rotated))
     rule = settings.get("rope_type") or settings.get("type") or "default"
     if rule == "default":
         return RotaryConfig(n_channels=n_channels, base=float(base))
@@ -45,6 +47,19 @@ def rotary_config(hf_config: Mapping[str, Any], d_head: int, *, share_rotated: f
         f"The {hf_config.get('model_type')} config has the rope type {rule!r}, which is not supported. Supported: "
         "default, linear, llama3."
     )
+
+
+def _share_rotated(hf_config: Mapping[str, Any], settings: Mapping[str, Any], default: float | None) -> float:
+    for entries, name in (
+        (settings, "partial_rotary_factor"),
+        (hf_config, "partial_rotary_factor"),
+        (hf_config, "rotary_pct"),
+    ):
+        if entries.get(name) is not None:
+            if default is None:
+                refuse(entries, name, 1, model_type=hf_config.get("model_type"))
+            return float(entries[name])
+    return 1.0 if default is None else default
 
 
 def _constant(settings: Mapping[str, Any], rule: str, name: str) -> float:

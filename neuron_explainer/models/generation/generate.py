@@ -6,11 +6,11 @@ from typing import SupportsIndex
 import torch
 
 from neuron_explainer.errors import PromptError
-from neuron_explainer.models.generation.sampling import Sampling
+from neuron_explainer.models.generation.sampling import Sampling, check_sampling
 from neuron_explainer.models.layers.key_value_cache import KeyValueCache
 from neuron_explainer.models.layers.token_checks import TokenIds, as_token_ids, padded
 from neuron_explainer.models.transformer import Transformer
-from neuron_explainer.vocabulary.checks import checked_number, checked_type
+from neuron_explainer.vocabulary.checks import checked_number
 
 
 def generate(
@@ -75,7 +75,7 @@ def stream(
     """
     n_new = checked_number("max_new_tokens", max_new_tokens)
     if sampling is not None:
-        checked_type("sampling", sampling, Sampling)
+        check_sampling(sampling)
     if not isinstance(prompts, Iterable):
         raise PromptError(f"prompts is {prompts!r:.80}. Give several sequences of token ids.")
     ids = [as_token_ids(prompt) for prompt in prompts]

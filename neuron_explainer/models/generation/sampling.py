@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from neuron_explainer.errors import MisconfiguredError
+from neuron_explainer.errors import InvalidRequestError, MisconfiguredError
 from neuron_explainer.vocabulary.checks import checked_number, finite_number
 
 _LARGEST_SEED = 2**63 - 1
@@ -88,6 +88,20 @@ class Sampling:
         if self.temperature == 0:
             return logits.argmax(-1)
         return torch.multinomial(self.probabilities(logits), 1, generator=generator)[:, 0]
+
+
+def check_sampling(sampling: object) -> None:
+    """Refuse anything but a `Sampling`.
+
+    Raises:
+        InvalidRequestError: it is something else, such as a temperature alone.
+    """
+    if not isinstance(sampling, Sampling):
+        number = finite_number(sampling)
+        example = 0.8 if number is None else number
+        raise InvalidRequestError(
+            f"sampling is {sampling!r:.80}. Give a Sampling: ne.Sampling(temperature={example:g})."
+        )
 
 
 def _temperature(given: object) -> float:

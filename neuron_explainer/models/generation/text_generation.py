@@ -8,6 +8,7 @@ from neuron_explainer.models.generation.generate import stream
 from neuron_explainer.models.generation.sampling import Sampling
 from neuron_explainer.models.tokenizers.tokenizer import ModelTokenizer
 from neuron_explainer.models.transformer import Transformer
+from neuron_explainer.vocabulary.checks import checked_type
 
 
 def stream_text(
@@ -35,8 +36,9 @@ def stream_text(
 
     Raises:
         PromptError: the prompt is empty, or too long for that many new tokens.
-        InvalidRequestError: `max_new_tokens` is not a whole number above 0.
+        InvalidRequestError: `prompt` is not a text, or `max_new_tokens` is not a whole number above 0.
     """
+    checked_type("prompt", prompt, str)
     steps = stream(
         model,
         [tokenizer.encode(prompt)],

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from neuron_explainer.errors import InvalidRequestError, NotRecordedError, UnknownNameError
 from neuron_explainer.vocabulary.checks import checked_type, whole_number
-from neuron_explainer.vocabulary.members import member_of
+from neuron_explainer.vocabulary.named_members import member_of
 from neuron_explainer.vocabulary.places import ActivationLocationType
 
 PlaceAndLayer = tuple[ActivationLocationType, int | None]

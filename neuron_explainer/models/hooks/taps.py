@@ -16,7 +16,7 @@ from neuron_explainer.errors import InvalidRequestError
 from neuron_explainer.models.hooks.intervention import GradientReplaced, Intervention
 from neuron_explainer.models.hooks.recording import PlaceAndLayer, Recording
 from neuron_explainer.vocabulary.checks import LayersGiven, checked_layer, whole_number
-from neuron_explainer.vocabulary.members import member_of
+from neuron_explainer.vocabulary.named_members import member_of
 from neuron_explainer.vocabulary.nodes import PassType
 from neuron_explainer.vocabulary.places import ActivationLocationType
 

@@ -50,10 +50,15 @@ def check_tokens(tokens: Tensor, n_earlier: int, vocab_size: int, max_context_le
     Raises:
         PromptError: the tokens are not a matrix of integers, are empty, too long, or outside of the vocabulary.
     """
-    checked_type("tokens", tokens, Tensor, PromptError)
+    if not isinstance(tokens, Tensor):
+        raise PromptError(
+            f"tokens is of type {type(tokens).__name__}. Give a tensor of token ids, shape (batch, tokens): "
+            "model.to_tokens(text), or torch.tensor([ids])."
+        )
     if tokens.ndim != 2 or tokens.is_floating_point() or tokens.dtype == torch.bool:
         raise PromptError(
             f"Token ids must be integers of shape (batch, tokens), not {tokens.dtype} {tuple(tokens.shape)}."
+            f"{' For one prompt, use tokens[None].' if tokens.ndim == 1 else ''}"
         )
     if tokens.numel() == 0:
         raise PromptError(f"A prompt needs at least one token; these have shape {tuple(tokens.shape)}.")

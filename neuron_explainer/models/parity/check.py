@@ -48,7 +48,7 @@ def check_parity(
 
     Raises:
         InvalidRequestError: `model` is neither of these, or `hf_model` is not a transformers model of the same family
-            and sizes.
+            and sizes, or a place has another shape in it; the error names the place and the layer.
         CheckpointError: the counterpart's family is not supported, or it lacks a tensor that the model has.
     """
     import pandas as pd
@@ -77,7 +77,14 @@ def check_parity(
     rows = []
     for place in places:
         for layer in [None] if place.has_no_layers else range(transformer.config.n_layers):
-            difference, magnitude = _largest(recording[place, layer], theirs[place, layer], real)
+            found, expected = recording[place, layer], theirs[place, layer]
+            if found.shape != expected.shape:
+                where = place.value if layer is None else f"{place.value} of layer {layer}"
+                raise InvalidRequestError(
+                    f"{where} has shape {tuple(found.shape)} here and {tuple(expected.shape)} in the counterpart. Does "
+                    "the family name the right tensors?"
+                )
+            difference, magnitude = _largest(found, expected, real)
             rows.append((place.value, layer, difference, magnitude))
     table = pd.DataFrame(rows, columns=["place", "layer", "largest_difference", "largest_magnitude"])
     return table.astype({"layer": "Int64"})

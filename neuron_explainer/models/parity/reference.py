@@ -28,9 +28,12 @@ class ObservedModules:
         self.hf_model = hf_model
         family = family_of(hf_model.config.to_dict())
         available = {name for name, _ in hf_model.named_parameters(remove_duplicate=False)}
+        self._sources = family.sources(model.config)
+        self._name_by_parameter = {
+            parameter: family.find(source.name, available) for parameter, source in self._sources.items()
+        }
         self._path_by_parameter = {
-            parameter: family.find(source.name, available).rpartition(".")[0]
-            for parameter, source in family.sources(model.config).items()
+            parameter: name.rpartition(".")[0] for parameter, name in self._name_by_parameter.items()
         }
         self._inputs: dict[str, Tensor] = {}
         self._outputs: dict[str, Tensor] = {}
@@ -78,11 +81,21 @@ class ObservedModules:
             ),
             _PLACE.MLP_INPUT_LAYER_NORM_SCALE: block.mlp_norm.scale(self._inputs[between]),
             _PLACE.RESID_POST_ATTN_LAYER_NORM: self._outputs[between],
-            _PLACE.MLP_PRE_ACT: self._outputs[self._path(layer, "mlp.input_weight")],
+            _PLACE.MLP_PRE_ACT: self._own_outputs(layer, "mlp.input_weight"),
             _PLACE.MLP_POST_ACT: self._inputs[self._path(layer, "mlp.output_weight")],
             _PLACE.RESID_DELTA_MLP: mlp_write,
             _PLACE.RESID_POST_MLP: self._inputs[after],
         }
+
+    def _own_outputs(self, layer: int, parameter: str) -> Tensor:
+        """The outputs that come from one weight of ours; its module may compute more, such as gate and up in one."""
+        parameter = f"blocks.{layer}.{parameter}"
+        output = self._outputs[self._path_by_parameter[parameter]]
+        weight = self.hf_model.get_parameter(self._name_by_parameter[parameter])
+        numbers = torch.arange(output.shape[-1], device=output.device)
+        is_outputs_first = len(weight) == len(numbers)
+        numbered = (numbers[:, None] if is_outputs_first else numbers).expand(weight.shape)
+        return output[..., self._sources[parameter].convert(numbered)[:, 0]]
 
     def _path(self, layer: int, parameter: str) -> str:
         return self._path_by_parameter[f"blocks.{layer}.{parameter}"]

@@ -209,15 +209,41 @@ def write_to_direction_by_token(
     return (summed * direction).sum(dim=-1)
 
 
-@derives(_DST.FLATTENED_ATTN_POST_SOFTMAX, by_pair=_PROBS)
-@derives(_DST.FLATTENED_ATTN_POST_SOFTMAX, pass_type=PassType.BACKWARD, by_pair=_PROBS)
+def lower_triangle(by_pair: Float[Tensor, "batch tokens to last"]) -> Float[Tensor, "batch pairs last"]:
+    """The pairs whose `to` is not after `from`, row by row: pair (from, to) at from (from + 1) / 2 + to."""
+    n_tokens = by_pair.shape[1]
+    rows, columns = torch.tril_indices(n_tokens, n_tokens, device=by_pair.device)
+    return by_pair[:, rows, columns]
+
+
+# The scalars whose pairs are on one axis. Their BACKWARD pass repeats the values, as Transformer Debugger's does.
+# Gradients by pair are those of ATTN_QK_PROBS and UNFLATTENED_ATTN_WRITE_NORM.
+
+
+@derives(_DST.FLATTENED_ATTN_POST_SOFTMAX, probs=_PROBS)
+@derives(_DST.FLATTENED_ATTN_POST_SOFTMAX, pass_type=PassType.BACKWARD, probs=_PROBS)
+def flat_probs(probs: Float[Tensor, "batch tokens to heads"]) -> Float[Tensor, "batch pairs heads"]:
+    """a."""
+    return lower_triangle(probs)
+
+
 @derives(_DST.ATTN_WRITE_NORM, by_pair=Scalar(_DST.UNFLATTENED_ATTN_WRITE_NORM))
 @derives(_DST.ATTN_WRITE_NORM, pass_type=PassType.BACKWARD, by_pair=Scalar(_DST.UNFLATTENED_ATTN_WRITE_NORM))
+def flat_write_norm(by_pair: Float[Tensor, "batch tokens to heads"]) -> Float[Tensor, "batch pairs heads"]:
+    """a * norm(v @ W_O)."""
+    return lower_triangle(by_pair)
+
+
 @derives(
     _DST.ATTN_ACT_TIMES_GRAD,
     by_pair=Scalar(_DST.UNFLATTENED_ATTN_ACT_TIMES_GRAD),
     where=before_start_in_attention,
 )
+def flat_act_times_grad(by_pair: Float[Tensor, "batch tokens to heads"]) -> Float[Tensor, "batch pairs heads"]:
+    """a * a'."""
+    return lower_triangle(by_pair)
+
+
 @derives(
     _DST.ATTN_WRITE_TO_FINAL_RESIDUAL_GRAD,
     by_pair=Scalar(_DST.UNFLATTENED_ATTN_WRITE_TO_FINAL_RESIDUAL_GRAD),
@@ -229,12 +255,6 @@ def write_to_direction_by_token(
     by_pair=Scalar(_DST.UNFLATTENED_ATTN_WRITE_TO_FINAL_RESIDUAL_GRAD),
     where=before_start_in_attention,
 )
-def lower_triangle(by_pair: Float[Tensor, "batch tokens to last"]) -> Float[Tensor, "batch pairs last"]:
-    """The pairs whose `to` is not after `from`, row by row: pair (from, to) at from (from + 1) / 2 + to.
-
-    The BACKWARD pass of the flattened types repeats their values, as Transformer Debugger's does. Gradients by pair are
-    those of ATTN_QK_PROBS and UNFLATTENED_ATTN_WRITE_NORM.
-    """
-    n_tokens = by_pair.shape[1]
-    rows, columns = torch.tril_indices(n_tokens, n_tokens, device=by_pair.device)
-    return by_pair[:, rows, columns]
+def flat_write_to_final_gradient(by_pair: Float[Tensor, "batch tokens to heads"]) -> Float[Tensor, "batch pairs heads"]:
+    """a * (v · (g[from] @ W_O^T))."""
+    return lower_triangle(by_pair)

@@ -132,7 +132,7 @@ def latent_write_norm(
     _DST.ONLINE_ATTENTION_AUTOENCODER_ACT_TIMES_GRAD,
     where=latents_have_gradient,
     latents=OnlineLatents,
-    other=online_latent_gradient,
+    gradient=online_latent_gradient,
 )
 @derives_for_autoencoders(
     _DST.ONLINE_AUTOENCODER_ACT_TIMES_GRAD,
@@ -141,15 +141,22 @@ def latent_write_norm(
     pass_type=_BACKWARD,
     where=latents_have_gradient,
     latents=OnlineLatents,
-    other=online_latent_gradient,
+    gradient=online_latent_gradient,
 )
+def latent_act_times_grad(
+    latents: Float[Tensor, "batch tokens latents"], gradient: Float[Tensor, "batch tokens latents"]
+) -> Float[Tensor, "batch tokens latents"]:
+    """lat * lat'."""
+    return latents * gradient
+
+
 @derives_for_autoencoders(
     _DST.ONLINE_AUTOENCODER_WRITE_TO_FINAL_RESIDUAL_GRAD,
     _DST.ONLINE_MLP_AUTOENCODER_WRITE_TO_FINAL_RESIDUAL_GRAD,
     _DST.ONLINE_ATTENTION_AUTOENCODER_WRITE_TO_FINAL_RESIDUAL_GRAD,
     where=latents_write_before_start,
     latents=OnlineLatents,
-    other=projection_on_final_gradient,
+    projection=projection_on_final_gradient,
 )
 @derives_for_autoencoders(
     _DST.ONLINE_AUTOENCODER_WRITE_TO_FINAL_ACTIVATION_RESIDUAL_GRAD,
@@ -157,13 +164,13 @@ def latent_write_norm(
     _DST.ONLINE_ATTENTION_AUTOENCODER_WRITE_TO_FINAL_ACTIVATION_RESIDUAL_GRAD,
     where=latents_write_before_start,
     latents=OnlineLatents,
-    other=projection_on_local_gradient,
+    projection=projection_on_local_gradient,
 )
-def product(
-    latents: Float[Tensor, "batch tokens latents"], other: Float[Tensor, "batch tokens latents"]
+def latent_write_to_direction(
+    latents: Float[Tensor, "batch tokens latents"], projection: Float[Tensor, "batch tokens latents"]
 ) -> Float[Tensor, "batch tokens latents"]:
-    """lat * lat', or lat * (g @ W_lat^T)."""
-    return latents * other
+    """lat * (g @ W_lat^T)."""
+    return latents * projection
 
 
 @derives_for_autoencoders(
@@ -199,24 +206,31 @@ def error_write_norm(
 @derives(
     _DST.ONLINE_MLP_AUTOENCODER_ERROR_ACT_TIMES_GRAD,
     error=_ERROR,
-    other=_ERROR_GRADIENT,
+    gradient=_ERROR_GRADIENT,
     where=before_start_in_mlp,
 )
 @derives(
     _DST.ONLINE_MLP_AUTOENCODER_ERROR_ACT_TIMES_GRAD,
     pass_type=_BACKWARD,
     error=_ERROR,
-    other=_ERROR_GRADIENT,
+    gradient=_ERROR_GRADIENT,
     where=before_start_in_mlp,
 )
+def error_act_times_grad(
+    error: Float[Tensor, "batch tokens neurons"], gradient: Float[Tensor, "batch tokens neurons"]
+) -> Float[Tensor, "batch tokens neurons"]:
+    """error * error'."""
+    return error * gradient
+
+
 @derives(
     _DST.ONLINE_MLP_AUTOENCODER_ERROR_WRITE_TO_FINAL_RESIDUAL_GRAD,
     error=_ERROR,
-    other=among_neurons(FinalResidualGradient()),
+    projection=among_neurons(FinalResidualGradient()),
     where=before_start_in_mlp,
 )
-def error_product(
-    error: Float[Tensor, "batch tokens neurons"], other: Float[Tensor, "batch tokens neurons"]
+def error_write_to_direction(
+    error: Float[Tensor, "batch tokens neurons"], projection: Float[Tensor, "batch tokens neurons"]
 ) -> Float[Tensor, "batch tokens neurons"]:
-    """error * error', or error * (g @ W_out^T)."""
-    return error * other
+    """error * (g @ W_out^T)."""
+    return error * projection

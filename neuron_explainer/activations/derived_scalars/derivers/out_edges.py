@@ -44,9 +44,9 @@ derives(
 derives(
     _DST.ONLINE_AUTOENCODER_OUT_EDGE_ATTRIBUTION,
     latents=OnlineLatents(_LATENT),
-    other=DirectionAmongLatents(_LATENT, NodeGradient()),
+    projection=DirectionAmongLatents(_LATENT, NodeGradient()),
     where=upstream_of_node(_LATENT),
-)(autoencoder_latents.product)
+)(autoencoder_latents.latent_write_to_direction)
 
 derives(
     _DST.TOKEN_OUT_EDGE_ATTRIBUTION,

@@ -13,6 +13,7 @@ from neuron_explainer.activations.derived_scalars.engine.residual_order import (
     read_location,
     read_position,
 )
+from neuron_explainer.activations.derived_scalars.loss import EXAMPLE_OF_A_LOSS
 from neuron_explainer.errors import MisconfiguredError, MissingSettingError, NothingToDifferentiateError
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 from neuron_explainer.vocabulary.nodes import LocationWithinLayer, NodeType, PassType
@@ -84,7 +85,7 @@ class BoundConfig:
             MissingSettingError: the configuration has no trace_config.
         """
         if self.config.trace_config is None:
-            raise MissingSettingError("trace_config", "a traced activation to take the gradient of")
+            raise MissingSettingError("trace_config", "the gradient of a traced activation")
         return self.config.trace_config
 
     @cached_property
@@ -98,8 +99,8 @@ class BoundConfig:
             return self.start_of(self.config.trace_config)
         if self.loss is None:
             raise NothingToDifferentiateError(
-                "A gradient was asked for, but nothing to differentiate was given. Give a loss (a LossFnConfig or a "
-                "function of the logits), or set DstConfig's trace_config."
+                "This needs a gradient, but there is nothing to differentiate. "
+                f"Pass a loss, such as loss={EXAMPLE_OF_A_LOSS}, or set DstConfig's trace_config.",
             )
         return Start(self.end, end_position(self.model.config.n_layers), is_loss=True)
 
@@ -199,7 +200,11 @@ class BoundConfig:
         """
         context = self.config.get_autoencoder_context(node_type)
         if context is None:
-            raise MissingSettingError("autoencoder_context", f"autoencoders with latents of type {node_type.value}")
+            raise MissingSettingError(
+                "autoencoder_context",
+                f"autoencoders with latents of type {node_type.value}",
+                "Load them with ne.load_autoencoders, and set DstConfig's `autoencoder_context`.",
+            )
         return context
 
     def autoencoder(self, node_type: NodeType, layer: int | None) -> Autoencoder:

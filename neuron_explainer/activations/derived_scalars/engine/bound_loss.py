@@ -10,8 +10,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from neuron_explainer.activations.derived_scalars.loss import LossFnConfig, last_token_loss
-from neuron_explainer.errors import InvalidRequestError, MisconfiguredError
+from neuron_explainer.activations.derived_scalars.loss import EXAMPLE_OF_A_LOSS, LossFnConfig, last_token_loss
+from neuron_explainer.errors import InvalidRequestError, MisconfiguredError, shown
 
 if TYPE_CHECKING:
     from neuron_explainer.models.transformer import Transformer
@@ -109,4 +109,6 @@ def bind_loss(loss: object, token_id: Callable[[str | int], int], device: torch.
         return NamedLoss(loss, token_id, device)
     if callable(loss):
         return LossOfFunction(loss)
-    raise MisconfiguredError(f"loss must be a LossFnConfig or a function of the logits, not {loss!r}.")
+    raise MisconfiguredError(
+        f"loss must be a LossFnConfig, such as {EXAMPLE_OF_A_LOSS}, or a function of the logits, not {shown(loss)}."
+    )

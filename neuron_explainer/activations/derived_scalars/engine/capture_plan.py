@@ -9,7 +9,7 @@ from neuron_explainer.activations.derived_scalars.engine.bound_config import Bou
 from neuron_explainer.activations.derived_scalars.engine.evaluation import DERIVERS, Recorded
 from neuron_explainer.activations.derived_scalars.engine.requests import ScalarRequest
 from neuron_explainer.activations.derived_scalars.engine.traces import residuals_needed
-from neuron_explainer.errors import MisconfiguredError, NothingToDifferentiateError
+from neuron_explainer.errors import MisconfiguredError, NothingToDifferentiateError, UnmetNeedError
 from neuron_explainer.models.hooks.recording import PlaceAndLayer
 from neuron_explainer.vocabulary.nodes import PassType
 from neuron_explainer.vocabulary.places import ActivationLocationType
@@ -37,7 +37,9 @@ class CapturePlan:
         for request in requests:
             for layer in request.layers:
                 step = self.steps.index(layer)
-                for recorded in DERIVERS[request.dst, request.pass_type].recordings(request.bound, layer):
+                with UnmetNeedError.of(request.dst.value):
+                    recordings = list(DERIVERS[request.dst, request.pass_type].recordings(request.bound, layer))
+                for recorded in recordings:
                     self.last_use[recorded] = max(step, self.last_use.get(recorded, 0))
                     if recorded.pass_type is PassType.BACKWARD and request.bound not in differentiated:
                         differentiated.append(request.bound)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, cast
@@ -15,8 +15,15 @@ from neuron_explainer.activations.derived_scalars.engine.evaluation import DERIV
 from neuron_explainer.activations.derived_scalars.engine.layers_of_scalar import layers_of_scalar
 from neuron_explainer.activations.derived_scalars.engine.prompts import token_id_of
 from neuron_explainer.activations.derived_scalars.indexing import AblationSpec
-from neuron_explainer.errors import InvalidRequestError, MisconfiguredError, MissingSettingError
+from neuron_explainer.errors import (
+    InvalidRequestError,
+    MisconfiguredError,
+    MissingSettingError,
+    UnmetNeedError,
+    shown,
+)
 from neuron_explainer.models.model_context import ModelContext
+from neuron_explainer.models.transformer import Transformer
 from neuron_explainer.vocabulary.checks import checked_layer
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 from neuron_explainer.vocabulary.nodes import PassType
@@ -25,7 +32,6 @@ from neuron_explainer.vocabulary.parsing import derived_scalar_type_of
 if TYPE_CHECKING:
     from neuron_explainer.activations.derived_scalars.engine.bound_loss import BoundLoss
     from neuron_explainer.activations.derived_scalars.loss import LossFnConfig, LossFunction
-    from neuron_explainer.models.transformer import Transformer
 
 ConfigOrModel = DstConfig | ModelContext
 """A configuration; or a model, which stands for `DstConfig(model_context=model)`."""
@@ -52,15 +58,52 @@ def as_config(config: ConfigOrModel) -> DstConfig:
     if isinstance(config, ModelContext):
         return DstConfig(model_context=config)
     if not isinstance(config, DstConfig):
-        raise MisconfiguredError(f"config must be a DstConfig or a model context, not {type(config).__name__}.")
+        if isinstance(config, Transformer):
+            raise MisconfiguredError("config is the Transformer inside of a model. Give what ne.load_model returns.")
+        advice = f" To load it: ne.load_model({shown(config)})." if isinstance(config, str) else ""
+        raise MisconfiguredError(
+            f"config must be a model, as ne.load_model returns it, or a DstConfig, not {type(config).__name__}.{advice}"
+        )
     return config
+
+
+def check_order(prompt: object, dsts: object, config: object) -> None:
+    """Refuse arguments of `derive` that are in each other's place.
+
+    Raises:
+        MisconfiguredError: the prompt is a scalar, a model or a config, `dsts` is a model or a config, or `config` is a
+            scalar.
+    """
+    places = {"prompt": prompt, "dsts": dsts, "config": config}
+    misplaced = [name for name in ("prompt", "dsts") if isinstance(places[name], ConfigOrModel)]
+    misplaced += [name for name in ("prompt", "config") if isinstance(places[name], DerivedScalarType)]
+    if misplaced:
+        raise MisconfiguredError(
+            f"{misplaced[0]} is of type {type(places[misplaced[0]]).__name__}. The order of the arguments is: "
+            "derive(prompt, dsts, config), where config is a model or a DstConfig."
+        )
+
+
+def _checked_ablations(ablations: AblationSpec | Iterable[AblationSpec] | None) -> tuple[AblationSpec, ...]:
+    """One ablation or several as a tuple; None stands for none."""
+    if ablations is None or isinstance(ablations, AblationSpec):
+        return () if ablations is None else (ablations,)
+    if not isinstance(ablations, Iterable) or isinstance(ablations, str):
+        raise MisconfiguredError(f"ablations must be AblationSpecs, not {shown(ablations)}.")
+    several = tuple(ablations)
+    for ablation in several:
+        if not isinstance(ablation, AblationSpec):
+            raise MisconfiguredError(
+                f"ablations holds {shown(ablation)}. Give AblationSpecs: AblationSpec(activation_index, value)."
+            )
+    return several
 
 
 def parse_requests(
     dsts: DstOrPair | Iterable[DstOrPair],
     config: ConfigOrModel | None,
     loss: LossFnConfig | LossFunction | None,
-    ablations: Sequence[AblationSpec],
+    ablations: AblationSpec | Iterable[AblationSpec] | None,
 ) -> list[ScalarRequest]:
     """What a call asks for.
 
@@ -75,8 +118,7 @@ def parse_requests(
         InvalidRequestError: a layer or a component is out of range.
         UnknownNameError: a type does not exist.
     """
-    if not isinstance(ablations, Sequence) or not all(isinstance(ablation, AblationSpec) for ablation in ablations):
-        raise MisconfiguredError(f"ablations must be a list of AblationSpecs, not {ablations!r:.200}.")
+    checked_ablations = _checked_ablations(ablations)
     pairs = list(_pairs(dsts, config))
     if not pairs:
         raise InvalidRequestError("No derived scalar was asked for. Give at least one DerivedScalarType.")
@@ -87,7 +129,7 @@ def parse_requests(
     requests: dict[tuple[DerivedScalarType, PassType], ScalarRequest] = {}
     for dst, own_config in pairs:
         if id(own_config) not in bound_configs:
-            bound_configs[id(own_config)] = _bound(own_config, model, bound_loss, tuple(ablations))
+            bound_configs[id(own_config)] = _bound(own_config, model, bound_loss, checked_ablations)
         for request in _requests_of(bound_configs[id(own_config)], dst):
             key = request.dst, request.pass_type
             if key in requests and requests[key].bound is not request.bound:
@@ -118,12 +160,14 @@ def _pairs(
     if isinstance(dsts, str) or (isinstance(dsts, tuple) and len(dsts) == 2 and isinstance(dsts[1], ConfigOrModel)):
         dsts = cast("list[DstOrPair]", [dsts])
     if not isinstance(dsts, Iterable):
-        raise InvalidRequestError(f"dsts must be a DerivedScalarType or several, not {dsts!r}.")
+        raise InvalidRequestError(f"dsts must be a DerivedScalarType or several, not {shown(dsts)}.")
     configs: dict[int, DstConfig] = {}  # so that one model, or configuration, stays one
     for entry in dsts:
         dst, own_config = entry if isinstance(entry, tuple) and len(entry) == 2 else (entry, config)
         if own_config is None:
-            raise MissingSettingError("model_context", f"a model to derive {dst} from")
+            remedy = "Pass it, as derive(prompt, dsts, model), or set DstConfig's `model_context`."
+            with UnmetNeedError.of(str(dst)):
+                raise MissingSettingError("model_context", "a model", remedy)
         if id(own_config) not in configs:
             configs[id(own_config)] = as_config(own_config)
         yield derived_scalar_type_of(cast("DerivedScalarType | str", dst)), configs[id(own_config)]
@@ -134,6 +178,10 @@ def _requests_of(bound: BoundConfig, dst: DerivedScalarType) -> Iterator[ScalarR
     if bound.config.derive_gradients and (dst, PassType.BACKWARD) in DERIVERS:
         pass_types.append(PassType.BACKWARD)
     for pass_type in pass_types:
-        if dst.requires_grad_for_pass_type(pass_type):
-            _ = bound.start  # raises if there is nothing to differentiate
-        yield ScalarRequest(bound, dst, pass_type, layers_of_scalar(bound, dst))
+        with UnmetNeedError.of(dst.value if pass_type is PassType.FORWARD else f"The gradient of {dst.value}"):
+            if dst.needs_trace_gradient:
+                _ = bound.trace
+            if dst.requires_grad_for_pass_type(pass_type):
+                _ = bound.start
+            layers = layers_of_scalar(bound, dst)
+        yield ScalarRequest(bound, dst, pass_type, layers)

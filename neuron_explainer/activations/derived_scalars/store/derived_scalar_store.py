@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from neuron_explainer.activations.derived_scalars.index_fields import TensorIndex
+from neuron_explainer.activations.derived_scalars.index_fields import TensorIndex, check_position
 from neuron_explainer.activations.derived_scalars.indexing import DerivedScalarIndex
 from neuron_explainer.activations.derived_scalars.store.component_names import index_name
 from neuron_explainer.activations.derived_scalars.store.files import read_store, write_store
@@ -18,17 +18,18 @@ from neuron_explainer.activations.derived_scalars.store.shapes import Tensors, b
 from neuron_explainer.activations.derived_scalars.store.tables import table_of
 from neuron_explainer.activations.derived_scalars.store.top_k import top_k
 from neuron_explainer.errors import (
-    IndexOutOfRangeError,
     InvalidRequestError,
     MalformedStoreError,
     NotDerivedError,
     UnknownNameError,
+    choices_sentence,
+    shown,
 )
-from neuron_explainer.models.devices import as_device
+from neuron_explainer.models.devices import DeviceGiven, as_device
 from neuron_explainer.vocabulary.checks import checked_number, checked_type
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 from neuron_explainer.vocabulary.dimensions import Dimension
-from neuron_explainer.vocabulary.members import member_of
+from neuron_explainer.vocabulary.named_members import member_of
 from neuron_explainer.vocabulary.nodes import PassType
 from neuron_explainer.vocabulary.parsing import derived_scalar_type_of
 
@@ -137,17 +138,16 @@ class DerivedScalarStore:
         """
         if not isinstance(index, DerivedScalarIndex):
             raise InvalidRequestError(
-                f"store[…] takes a DerivedScalarIndex, not {index!r}. For tensors by layer use store.activations(dst)."
+                f"store[…] takes a DerivedScalarIndex, not {shown(index)}. For tensors by layer use "
+                "store.activations(dst)."
             )
         by_layer = self.activations(index.dst, index.pass_type)
         if index.layer_index not in by_layer:
             raise NotDerivedError.of_layer(index.dst.value, index.layer_index, by_layer)
         tensor = by_layer[index.layer_index]
         for entry, length, dimension in zip(index.tensor_indices, tensor.shape, index.dimensions, strict=True):
-            if isinstance(entry, int) and entry >= length:
-                raise IndexOutOfRangeError(
-                    f"{index}: position {entry} on the axis {dimension} is out of range. Choose 0 to {length - 1}."
-                )
+            if isinstance(entry, int):
+                check_position(entry, length, dimension, index)
         return tensor[index.slices]
 
     def topk(
@@ -178,6 +178,10 @@ class DerivedScalarStore:
             NotDerivedError: one of `dsts`, or of `layers`, was not derived.
         """
         number_asked = checked_number("k", k)
+        if not isinstance(largest, bool):
+            raise InvalidRequestError(
+                f"largest is {shown(largest)}. Give True or False; name derived scalars as dsts=…, layers as layers=…."
+            )
         pass_type = member_of(PassType, pass_type, "pass type")
         chosen = selected(self._tensors, dsts, layers, pass_type)
         ranked = top_k([tensor for _, _, tensor in chosen], number_asked, largest)
@@ -237,11 +241,18 @@ class DerivedScalarStore:
     def sum_over(self, dimension: Dimension | str) -> "DerivedScalarStore":
         """A store in which one axis is summed, to length 1, in all scalars that have it.
 
+        Args:
+            dimension: the axis: a Dimension, its name or value, or what tables call it, such as "neurons".
+
         Raises:
             InvalidRequestError: no scalar here has that axis.
             UnknownNameError: the axis does not exist.
         """
-        dimension = member_of(Dimension, dimension, "axis")
+        axes_here = sorted({axis.label for dst in self.dsts for axis in dst.shape_spec_per_token_sequence})
+        try:
+            dimension = member_of(Dimension, dimension, "axis")
+        except UnknownNameError:
+            raise UnknownNameError("axis", dimension, axes_here) from None
         summed: dict[tuple[DerivedScalarType, PassType], dict[int | None, Tensor]] = {}
         for key, by_layer in self._tensors.items():
             axes = [axis for axis, named in enumerate(key[0].shape_spec_per_token_sequence) if named is dimension]
@@ -250,13 +261,10 @@ class DerivedScalarStore:
                 for layer_index, tensor in by_layer.items()
             }
         if not any(dimension in dst.shape_spec_per_token_sequence for dst in self.dsts):
-            choices = sorted({named.value for dst in self.dsts for named in dst.shape_spec_per_token_sequence})
-            raise InvalidRequestError(
-                f"No scalar here has the axis {dimension.value}. Choose one of: {', '.join(choices)}."
-            )
+            raise InvalidRequestError(f"No scalar here has the axis {dimension.label!r}. {choices_sentence(axes_here)}")
         return self._with(summed, self.summed | {dimension})
 
-    def to(self, device: torch.device | str) -> "DerivedScalarStore":
+    def to(self, device: DeviceGiven) -> "DerivedScalarStore":
         """A store with the tensors on another device.
 
         Raises:
@@ -291,7 +299,7 @@ class DerivedScalarStore:
         write_store(path, self._tensors, metadata)
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str], device: torch.device | str = "cpu") -> "DerivedScalarStore":
+    def load(cls, path: str | os.PathLike[str], device: DeviceGiven = "cpu") -> "DerivedScalarStore":
         """Read what `save` wrote.
 
         Raises:

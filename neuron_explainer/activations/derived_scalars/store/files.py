@@ -5,14 +5,13 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
 from neuron_explainer.activations.derived_scalars.store.shapes import Tensors
 from neuron_explainer.errors import MalformedStoreError, MissingFileError
-from neuron_explainer.models.devices import as_device
+from neuron_explainer.models.devices import DeviceGiven, as_device
 from neuron_explainer.storage.atomic import write_bytes_atomically
 from neuron_explainer.storage.locations import path_text
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
@@ -23,7 +22,12 @@ _FORMAT = "neuron_explainer derived scalars 1"
 
 
 def write_store(path: str | os.PathLike[str], tensors: Tensors, metadata: Mapping[str, Any]) -> None:
-    """Write the tensors and `metadata` (JSON values) to a file, which is replaced as a whole or left as it was."""
+    """Write the tensors and `metadata` (JSON values) to a file, which is replaced as a whole or left as it was.
+
+    Raises:
+        UnsupportedLocationError: `path` is neither a text nor a path object.
+    """
+    destination = path_text(path)
     named: dict[str, Tensor] = {}
     memory: set[int] = set()
     for (dst, pass_type), by_layer in tensors.items():
@@ -35,10 +39,10 @@ def write_store(path: str | os.PathLike[str], tensors: Tensors, metadata: Mappin
             named[f"{dst.value}|{pass_type.value}|{'none' if layer_index is None else layer_index}"] = content
     # safetensors sorts tensors by name; this keeps the order in which they were derived
     header = {"format": _FORMAT, "metadata": json.dumps(metadata), "order": json.dumps(list(named))}
-    write_bytes_atomically(path, save(named, metadata=header))
+    write_bytes_atomically(destination, save(named, metadata=header))
 
 
-def read_store(path: str | os.PathLike[str], device: torch.device | str) -> tuple[Tensors, dict[str, Any]]:
+def read_store(path: str | os.PathLike[str], device: DeviceGiven) -> tuple[Tensors, dict[str, Any]]:
     """Read what `write_store` wrote.
 
     Raises:

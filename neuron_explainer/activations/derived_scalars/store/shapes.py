@@ -8,7 +8,7 @@ from neuron_explainer.errors import InvalidRequestError
 from neuron_explainer.vocabulary.checks import whole_number
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 from neuron_explainer.vocabulary.dimensions import Dimension
-from neuron_explainer.vocabulary.members import member_of
+from neuron_explainer.vocabulary.named_members import member_of
 from neuron_explainer.vocabulary.nodes import PassType
 from neuron_explainer.vocabulary.parsing import derived_scalar_type_of
 

@@ -1,0 +1,72 @@
+"""How messages say a few things: choices, values, layers. All rooms use these, through `errors`."""
+
+import difflib
+from collections.abc import Iterable, Sequence
+
+N_LISTED = 8
+"""Up to how many choices a message lists all of them."""
+N_NEAREST = 5
+"""How many of more choices it lists: the nearest."""
+
+
+def nearest_first(asked: str, choices: Iterable[str]) -> list[str]:
+    """The choices, most similar to `asked` first."""
+
+    def dissimilarity(choice: str) -> tuple[float, str]:
+        return -difflib.SequenceMatcher(None, asked.lower(), choice.lower()).ratio(), choice
+
+    return sorted(choices, key=dissimilarity)
+
+
+def choices_sentence(choices: Sequence[str]) -> str:
+    """The sentence of a message that lists the choices: up to eight all of them, else the first five (the nearest)."""
+    if not choices:
+        return "There are no choices."
+    if len(choices) <= N_LISTED:
+        return f"Choose one of: {', '.join(choices)}."
+    return f"Did you mean: {', '.join(choices[:N_NEAREST])}? ({len(choices)} in all.)"
+
+
+def shown(value: object, limit: int = 80) -> str:
+    """A value as a message shows it: on one line, cut to about `limit` characters; a text keeps both quotation marks.
+
+    >>> shown("And the LORD said unto", 12)
+    "'And the LORD…'"
+    """
+    if isinstance(value, str):
+        return repr(value if len(value) <= limit else f"{value[:limit]}…")
+    line = " ".join(repr(value).split())
+    return line if len(line) <= limit else f"{line[:limit]}…"
+
+
+def number_ranges(numbers: Iterable[int]) -> str:
+    """Whole numbers as text, in ascending order, runs joined.
+
+    >>> number_ranges([0, 1, 2, 3, 7])
+    '0–3, 7'
+    """
+    runs: list[tuple[int, int]] = []
+    for number in sorted(set(numbers)):
+        if runs and number == runs[-1][1] + 1:
+            runs[-1] = (runs[-1][0], number)
+        else:
+            runs.append((number, number))
+    return ", ".join(str(first) if first == last else f"{first}–{last}" for first, last in runs) or "none"
+
+
+def no_layer(subject: str, layer: object, layers: Iterable[int], which: str = "layers") -> str:
+    """The sentence about a layer that something does not have. `which` says what kind of layers those are.
+
+    >>> no_layer("the model", 9, range(4))
+    'the model has no layer 9; layers: 0–3.'
+    """
+    return f"{subject} has no layer {shown(layer)}; {which}: {number_ranges(layers)}."
+
+
+def with_article(noun: str) -> str:
+    """The noun with "a" or "an" before it.
+
+    >>> with_article("axis")
+    'an axis'
+    """
+    return f"{'an' if noun[:1].lower() in 'aeiou' else 'a'} {noun}"
