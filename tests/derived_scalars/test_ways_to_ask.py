@@ -51,7 +51,7 @@ def test_a_model_stands_for_a_configuration_of_it(model, expected):
     for config in (None, model, DstConfig(model_context=model), DstConfig()):
         results = BatchDeriver(model, "mlp_write_norm", config).run(torch.tensor([PROMPT]))
         close(results[D.MLP_WRITE_NORM][1][0], expected[1])
-    with pytest.raises(MisconfiguredError, match="is not this BatchDeriver's"):
+    with pytest.raises(MisconfiguredError, match="has another model"):
         BatchDeriver(model, D.MLP_WRITE_NORM, context("llama"))
 
 
