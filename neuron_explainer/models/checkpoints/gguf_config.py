@@ -92,7 +92,7 @@ def _llama_3_scaling(file: GgufFile, d_head: int) -> dict[str, Any]:
     return scaling
 
 
-def llama_3_stretch(scaling: dict[str, Any], *, base: float, n_channels: int) -> Float[Tensor, "pairs"]:
+def llama_3_stretch(scaling: dict[str, Any], *, base: float, n_channels: int) -> Float[Tensor, " pairs"]:
     """The factor by which Llama 3's rule stretches each pair's wavelength.
 
     Wavelengths above original / low_freq_factor are stretched by `factor`; those below original / high_freq_factor are

@@ -83,7 +83,7 @@ class Sampling:
         probabilities = torch.zeros_like(probabilities).scatter(-1, order, kept)
         return probabilities / probabilities.sum(-1, keepdim=True)
 
-    def choose(self, logits: Float[Tensor, "batch vocab"], generator: torch.Generator) -> Int[Tensor, "batch"]:
+    def choose(self, logits: Float[Tensor, "batch vocab"], generator: torch.Generator) -> Int[Tensor, " batch"]:
         """One token for each prompt of a batch."""
         if self.temperature == 0:
             return logits.argmax(-1)

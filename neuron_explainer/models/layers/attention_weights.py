@@ -35,7 +35,7 @@ class AttentionWeights(nn.Module):
         self.output_weight = unfilled(config.d_model, config.n_heads * config.d_head)
         self.output_bias = unfilled(config.d_model) if config.attention_output_bias else None
 
-    def part(self, which: AttnSubNode) -> tuple[Float[Tensor, "outputs d_model"], Float[Tensor, "outputs"] | None]:
+    def part(self, which: AttnSubNode) -> tuple[Float[Tensor, "outputs d_model"], Float[Tensor, " outputs"] | None]:
         """The weight and bias of queries, keys or values: views, or copies if heads are interleaved."""
         index = _ORDER.index(which)
         if self.qkv_layout == "separate":

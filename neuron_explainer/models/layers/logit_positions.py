@@ -13,7 +13,7 @@ LogitsAt = Literal["all", "last"] | Int[Tensor, "prompts"] | None
 
 
 def at_positions(
-    resid: Float[Tensor, "batch tokens d_model"], logits_at: LogitsAt, counts: Int[Tensor, "batch"] | None
+    resid: Float[Tensor, "batch tokens d_model"], logits_at: LogitsAt, counts: Int[Tensor, " batch"] | None
 ) -> Float[Tensor, "batch positions d_model"]:
     """The residual stream at the positions where logits are computed.
 

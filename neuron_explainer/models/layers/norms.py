@@ -41,7 +41,7 @@ class Norm(nn.Module, ABC):
         """The norm by PyTorch's fastest function."""
 
     @property
-    def effective_gain(self) -> Float[Tensor, "channels"]:
+    def effective_gain(self) -> Float[Tensor, " channels"]:
         """The factor of the normalised input: the stored gain plus the family's offset."""
         return _at_least_float32(self.gain) + self.gain_offset if self.gain_offset else self.gain
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from neuron_explainer.models.transformer_config import RotaryConfig
 
 
-def inverse_frequencies(config: RotaryConfig) -> Float[Tensor, "pairs"]:
+def inverse_frequencies(config: RotaryConfig) -> Float[Tensor, " pairs"]:
     """The angle by which each pair of channels is rotated per position, in radians, float32.
 
     Llama 3's rule stretches wavelengths above original_context_length / low_frequency_factor by `factor`, keeps those

@@ -70,7 +70,7 @@ def check_tokens(tokens: Tensor, n_earlier: int, vocab_size: int, max_context_le
             checked_token_id(int(extreme), vocab_size, "The model", PromptError)
 
 
-def lengths_of_prompts(attention_mask: Bool[Tensor, "batch tokens"], shape: torch.Size) -> Int[Tensor, "batch"]:
+def lengths_of_prompts(attention_mask: Bool[Tensor, "batch tokens"], shape: torch.Size) -> Int[Tensor, " batch"]:
     """The number of real tokens in each prompt, from a mask that is True for them.
 
     Raises:

@@ -67,7 +67,7 @@ def _fold(
     weights: dict[str, Tensor],
     name: str,
     weight: Float[Tensor, "outputs inputs"],
-    bias: Float[Tensor, "outputs"] | None,
+    bias: Float[Tensor, " outputs"] | None,
     norm: Norm,
 ) -> None:
     """Store the weight and bias of a linear map, with a norm's gain and bias folded in."""

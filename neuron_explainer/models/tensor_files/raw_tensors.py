@@ -127,7 +127,7 @@ def _is_finite(piece: Float[Tensor, "..."]) -> bool:
 
 
 def _raise_non_finite(
-    piece: Float[Tensor, "elements"], start: int, shape: tuple[int, ...], *, file: str, name: str
+    piece: Float[Tensor, " elements"], start: int, shape: tuple[int, ...], *, file: str, name: str
 ) -> None:
     bad = (~torch.isfinite(piece)).nonzero().view(-1)
     index = _unravel(start + int(bad[0]), shape)
@@ -152,7 +152,7 @@ def _pieces(n_elements: int, per_piece: int) -> Iterator[tuple[int, int]]:
         yield start, min(start + per_piece, n_elements)
 
 
-def _read_exactly(file: BinaryIO, destination: Float[Tensor, "elements"], name: str) -> None:
+def _read_exactly(file: BinaryIO, destination: Float[Tensor, " elements"], name: str) -> None:
     """Fill a flat CPU tensor with the file's next bytes."""
     view = memoryview(destination.view(torch.uint8).numpy().data)
     position = 0

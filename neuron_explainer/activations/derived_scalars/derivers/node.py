@@ -123,7 +123,7 @@ class NodeGradient(Need):
 
 def _attribution(
     bound: BoundConfig, resid: Float[Tensor, "batch tokens d_model"], act_gradient: Tensor
-) -> Float[Tensor, "batch"]:
+) -> Float[Tensor, " batch"]:
     """act * act' at the node of each prompt, as a function of the residual stream before the node."""
     node, block = bound.node, bound.block(bound.node_layer)
     detach = bound.config.detach_layer_norm_scale_for_attribution
