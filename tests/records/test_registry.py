@@ -148,7 +148,7 @@ def test_what_is_not_a_dataset_is_refused_by_its_type():
 def test_a_missing_neuron_is_said_of_the_name_that_was_given(tmp_path):
     with pytest.raises(NeuronNotFoundError, match=r"^tiny has no layer 9; layers: 0–3\.$"):
         ne.load_neuron("tiny", 9, 5)
-    with pytest.raises(NeuronNotFoundError, match=r"^tiny has no component 99 in layer 0; components: 0–3\.$"):
+    with pytest.raises(NeuronNotFoundError, match=r"^Layer 0 of tiny has no component 99; components: 0–3\.$"):
         ne.load_neuron("tiny", 0, 99, "attn_write_norm")
     (failure,) = ne.load_neurons([(9, 5)], "tiny", progress=False).failures
     assert str(failure.error) == "Could not find mlp_post_act 9:5 in tiny"
