@@ -14,8 +14,6 @@ from tokenizers.models import WordLevel
 
 from helpers.paths import REPOSITORY
 
-MEASURE = REPOSITORY / "benchmarks" / "bench_loading.py"
-
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -37,7 +35,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_the_peak_is_hardly_more_than_the_weights(folder: Path, dtype: str) -> None:
     done = subprocess.run(
-        [sys.executable, str(MEASURE), "--measure", str(folder), dtype, "ours"], check=True, capture_output=True
+        [sys.executable, "-m", "benchmarks.bench_loading", "--measure", str(folder), dtype, "ours"],
+        cwd=REPOSITORY,
+        check=True,
+        capture_output=True,
     )
     result = json.loads(done.stdout)
     assert result["weight_bytes"] == pytest.approx(117.5e6 / (1 if dtype == "float32" else 2), rel=0.01)
