@@ -2,6 +2,7 @@
 
 import re
 from enum import EnumType, StrEnum
+from functools import cache
 from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
 from neuron_explainer.errors import UnknownMemberError, UnknownNameError, choices_sentence, nearest_first
@@ -38,11 +39,15 @@ def _found(enum: type[EnumT], asked: object) -> EnumT | None:
         exact = enum._value2member_map_.get(asked)
         if isinstance(exact, enum):
             return exact
-        wanted = _joined_words(asked)
-        for member in enum:
-            if wanted in {_joined_words(name) for name in (member.name, member.value, _label(member))}:
-                return member
+        return _members_by_words(enum).get(_joined_words(asked))
     return None
+
+
+@cache
+def _members_by_words(enum: type[EnumT]) -> dict[str, EnumT]:
+    """Each member by its name, value and label, their words joined. Where two share one, it is the earlier member's."""
+    names = ((member, name) for member in enum for name in (member.name, member.value, _label(member)))
+    return {_joined_words(name): member for member, name in reversed(list(names))}
 
 
 def _joined_words(text: str) -> str:
