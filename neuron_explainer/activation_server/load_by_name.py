@@ -14,7 +14,7 @@ from neuron_explainer.activation_server.loaded_neurons import LoadedNeuron, Load
 from neuron_explainer.activations import activations
 from neuron_explainer.activations.activations import NeuronId, NeuronRecord
 from neuron_explainer.activations.neuron_ids import checked_index
-from neuron_explainer.errors import InvalidRequestError, NeuronExplainerError, NeuronNotFoundError
+from neuron_explainer.errors import InvalidRequestError, NeuronExplainerError, NeuronNotFoundError, shown
 from neuron_explainer.storage.locations import without_secrets
 from neuron_explainer.vocabulary.checks import checked_flag
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
@@ -154,10 +154,10 @@ def load_neurons(
     """
     if isinstance(neurons, str | os.PathLike):
         raise InvalidRequestError(
-            f"neurons is {neurons!r:.80}. Give the neurons first: load_neurons([(layer, index)], dataset)."
+            f"neurons is {shown(neurons)}. Give the neurons first: load_neurons([(layer, index)], dataset)."
         )
     if not isinstance(neurons, Iterable):
-        raise InvalidRequestError(f"neurons is {neurons!r:.80}. Give several: a list of pairs (layer, index), say.")
+        raise InvalidRequestError(f"neurons is {shown(neurons)}. Give several: a list of pairs (layer, index), say.")
     checked_flag("progress", progress)
     asked = [_with_datasets(neuron, dataset, derived_scalar_type_of(dst)) for neuron in neurons]
     for name, scalar_type in {(name, each.dst) for each in asked for name in each.datasets}:
@@ -195,7 +195,7 @@ def _with_datasets(neuron: NeuronName, dataset: DatasetName | None, dst: Derived
             layer, index = neuron
         except (TypeError, ValueError):
             raise InvalidRequestError(
-                f"neurons contains {neuron!r:.80}. Give each neuron as a pair (layer, index), a NeuronId or a "
+                f"neurons contains {shown(neuron)}. Give each neuron as a pair (layer, index), a NeuronId or a "
                 "NodeIdAndDatasets."
             ) from None
         neuron = NeuronId(checked_index("layer", layer, digits=True), checked_index("neuron", index, digits=True))

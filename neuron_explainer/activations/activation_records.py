@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, SupportsFloat
 
 from neuron_explainer.activations.attention_utils import attended_window
-from neuron_explainer.errors import InvalidRequestError, MalformedRecordError
+from neuron_explainer.errors import InvalidRequestError, MalformedRecordError, shown
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ def _check_tokens(tokens: list[str]) -> None:
         "".join(tokens).encode()
     except TypeError:
         wrong = next(token for token in tokens if not isinstance(token, str))
-        raise MalformedRecordError(f"tokens must be text, not {wrong!r:.80}") from None
+        raise MalformedRecordError(f"tokens must be text, not {shown(wrong)}") from None
     except UnicodeEncodeError:
         raise MalformedRecordError("a token contains half of a surrogate pair, which is not valid text") from None
 

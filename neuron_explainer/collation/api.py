@@ -33,7 +33,7 @@ from neuron_explainer.collation.settings import (
     refuse_unknown,
 )
 from neuron_explainer.collation.statistics.collation import Collation
-from neuron_explainer.errors import DatasetExistsError, InvalidRequestError
+from neuron_explainer.errors import DatasetExistsError, InvalidRequestError, shown
 from neuron_explainer.storage.locations import local_path
 from neuron_explainer.vocabulary.checks import LayersGiven, checked_flag, checked_number, checked_type, finite_number
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
@@ -135,7 +135,7 @@ def collate(
     settings = dataclasses.replace(checked_type("settings", settings, CollateSettings), **others)
     seconds = finite_number(save_every_seconds)
     if seconds is None or seconds < 0:
-        raise InvalidRequestError(f"save_every_seconds is {save_every_seconds!r:.80}. Give a number, 0 or more.")
+        raise InvalidRequestError(f"save_every_seconds is {shown(save_every_seconds)}. Give a number, 0 or more.")
     path = local_path("out", out)
     overwrite = checked_flag("overwrite", overwrite)
     if registered_as is not None:

@@ -14,7 +14,7 @@ from neuron_explainer.collation.runs.progress import Progress
 from neuron_explainer.collation.runs.scalar_source import entry_kind_of
 from neuron_explainer.collation.settings import CollateSettings
 from neuron_explainer.collation.statistics.entry_kind import EntryKind
-from neuron_explainer.errors import InvalidRequestError
+from neuron_explainer.errors import InvalidRequestError, shown
 from neuron_explainer.vocabulary.checks import checked_layer, checked_number, whole_number
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 from neuron_explainer.vocabulary.parsing import derived_scalar_type_of
@@ -66,7 +66,7 @@ def live_record(
         context_length = min(model_context.max_context_length, _LONGEST_CONTEXT[entry_kind_of(dst)])
     if whole_number(layer) is None:
         raise InvalidRequestError(
-            f"layer is {layer!r:.80}. Give a whole number. The order is live_record(model, layer, neuron, texts)."
+            f"layer is {shown(layer)}. Give a whole number. The order is live_record(model, layer, neuron, texts)."
         )
     if dst.has_no_layers and layer != 0:
         raise InvalidRequestError(f"{dst.value} has no layers. Give layer 0.")

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from neuron_explainer.errors import InvalidRequestError
+from neuron_explainer.errors import InvalidRequestError, shown
 from neuron_explainer.models.devices import DeviceGiven, as_device
 from neuron_explainer.models.inference_engine_type_registry import InferenceEngineType
 from neuron_explainer.models.layers.token_checks import TokenIds, as_token_ids
@@ -217,7 +217,7 @@ class ModelContext(ABC):
             InvalidRequestError: it is not a list of texts.
         """
         if isinstance(texts, str) or not isinstance(texts, Iterable):
-            raise InvalidRequestError(f"texts is {texts!r:.80}. Give a list of texts.")
+            raise InvalidRequestError(f"texts is {shown(texts)}. Give a list of texts.")
         return [self.encode_token_str(text) for text in texts]
 
     def _checked(self, token_ids: TokenIds) -> list[int]:

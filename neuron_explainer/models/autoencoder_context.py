@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import SupportsIndex, TypeVar
 
-from neuron_explainer.errors import AutoencoderMismatchError, MisconfiguredError
+from neuron_explainer.errors import AutoencoderMismatchError, MisconfiguredError, shown
 from neuron_explainer.models.autoencoders.autoencoder import Autoencoder
 from neuron_explainer.models.autoencoders.formats import autoencoder_format_of
 from neuron_explainer.models.autoencoders.load_autoencoder import load_autoencoder
@@ -87,7 +87,7 @@ def _by_layer(name: str, given: Mapping[int, ValueT], kinds: tuple[type, ...]) -
         MisconfiguredError: it is not a mapping, a key is not a layer, or a value is not of one of the types.
     """
     if not isinstance(given, Mapping):
-        raise MisconfiguredError(f"{name} is {given!r:.80}. Give a mapping from layers.")
+        raise MisconfiguredError(f"{name} is {shown(given)}. Give a mapping from layers.")
     by_layer: dict[int, ValueT] = {}
     for layer_index, value in given.items():
         number = whole_number(layer_index)
@@ -95,7 +95,7 @@ def _by_layer(name: str, given: Mapping[int, ValueT], kinds: tuple[type, ...]) -
             raise MisconfiguredError(f"{layer_index!r} is not a layer. Give autoencoders by whole numbers from 0.")
         if not isinstance(value, kinds):
             raise MisconfiguredError(
-                f"{name} holds {value!r:.80} for layer {number}. Give: {' or '.join(kind.__name__ for kind in kinds)}."
+                f"{name} holds {shown(value)} for layer {number}. Give: {' or '.join(kind.__name__ for kind in kinds)}."
             )
         by_layer[number] = value
     return dict(sorted(by_layer.items()))
@@ -291,7 +291,7 @@ class MultiAutoencoderContext:
         given = self.autoencoder_context_by_node_type
         if not isinstance(given, Mapping):
             raise MisconfiguredError(
-                f"{given!r:.80} is not a mapping from node types. Use from_context_list for a list of contexts."
+                f"{shown(given)} is not a mapping from node types. Use from_context_list for a list of contexts."
             )
         if not given:
             raise MisconfiguredError("A MultiAutoencoderContext needs at least one AutoencoderContext.")
@@ -315,7 +315,7 @@ class MultiAutoencoderContext:
             MisconfiguredError: two contexts have the same node type, or one is not an AutoencoderContext.
         """
         if not isinstance(autoencoder_contexts, Sequence):
-            raise MisconfiguredError(f"{autoencoder_contexts!r:.80} is not a list of contexts.")
+            raise MisconfiguredError(f"{shown(autoencoder_contexts)} is not a list of contexts.")
         for context in autoencoder_contexts:
             checked_type("each autoencoder context", context, AutoencoderContext, MisconfiguredError)
         by_node_type = {context.autoencoder_node_type: context for context in autoencoder_contexts}

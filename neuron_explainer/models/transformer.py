@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from neuron_explainer.errors import InvalidRequestError
+from neuron_explainer.errors import InvalidRequestError, shown
 from neuron_explainer.models.devices import DeviceGiven, DtypeGiven, as_device, as_dtype
 from neuron_explainer.models.families.fill_parameters import fill_parameters
 from neuron_explainer.models.families.registry import family_of
@@ -255,7 +255,7 @@ class Transformer(nn.Module):
                 "A BACKWARD intervention always changes what is recorded. Leave after_recording out."
             )
         if not callable(fn):
-            raise InvalidRequestError(f"fn is {fn!r:.80}. Give a function of the tensor.")
+            raise InvalidRequestError(f"fn is {shown(fn)}. Give a function of the tensor.")
         places = resolve_places([(place, layer)], self.config.n_layers)
         return _intervention_context(self._hooks, Intervention(places, fn, direction, after_recording))
 

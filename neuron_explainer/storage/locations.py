@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
-from neuron_explainer.errors import UnsupportedLocationError
+from neuron_explainer.errors import UnsupportedLocationError, shown
 
 # At least two letters: one letter and a colon is a Windows drive.
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):")
@@ -19,7 +19,7 @@ def path_text(location: object) -> str:
     """
     text = os.fspath(location) if isinstance(location, str | os.PathLike) else None
     if not isinstance(text, str):
-        raise UnsupportedLocationError(f"{location!r:.80} is not a location. Give an http(s) address or a local path.")
+        raise UnsupportedLocationError(f"{shown(location)} is not a location. Give an http(s) address or a local path.")
     return text
 
 
@@ -69,7 +69,7 @@ def local_path(name: str, path: object) -> Path:
     PosixPath('data/mine')
     """
     if not isinstance(path, str | os.PathLike) or not path_text(path):
-        raise UnsupportedLocationError(f"{name} is {path!r:.80}. Give a local path.")
+        raise UnsupportedLocationError(f"{name} is {shown(path)}. Give a local path.")
     if is_url(path):
         raise UnsupportedLocationError(f"{name} is an address, {without_secrets(path)}. Give a local path.")
     return Path(path)

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 
-from neuron_explainer.errors import InvalidRequestError
+from neuron_explainer.errors import InvalidRequestError, shown
 from neuron_explainer.vocabulary.checks import finite_number
 
 N_LEVELS = 32
@@ -44,7 +44,7 @@ class ColourScale:
         for name in ("low", "high"):
             number = finite_number(getattr(self, name))
             if number is None:
-                raise InvalidRequestError(f"ColourScale: {name} is {getattr(self, name)!r:.80}. Give a finite number.")
+                raise InvalidRequestError(f"ColourScale: {name} is {shown(getattr(self, name))}. Give a finite number.")
             object.__setattr__(self, name, number)
 
     @classmethod
@@ -98,7 +98,7 @@ def as_floats(values: Iterable[float]) -> list[float]:
             return [float(value) for value in values]
         except (TypeError, ValueError):
             pass
-    raise InvalidRequestError(f"Values must be numbers, not {values!r:.80}.")
+    raise InvalidRequestError(f"Values must be numbers, not {shown(values)}.")
 
 
 @lru_cache(maxsize=2 * N_LEVELS + 1)

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import SupportsIndex
 
-from neuron_explainer.errors import InvalidRequestError
+from neuron_explainer.errors import InvalidRequestError, shown
 from neuron_explainer.views.colour import ColourScale, as_floats, background_of_level
 from neuron_explainer.views.document import MONO, MUTED, card
 from neuron_explainer.views.token_text import counted, escaped, token_html, token_label
@@ -93,7 +93,7 @@ def token_heatmap(
     >>> html = ne.token_heatmap(["Hello", " world"], [0.0, 2.5], title="A neuron")
     """
     if isinstance(tokens, str) or not isinstance(tokens, Iterable):
-        raise InvalidRequestError(f"tokens is {tokens!r:.80}. Give a list of texts, one per token.")
+        raise InvalidRequestError(f"tokens is {shown(tokens)}. Give a list of texts, one per token.")
     texts = [checked_type("each token", token, str) for token in tokens]
     numbers = as_floats(values)
     scale = ColourScale.of(numbers) if scale is None else checked_type("scale", scale, ColourScale)
@@ -170,9 +170,9 @@ def legend(scale: ColourScale, n_swatches: int = 24) -> str:
     if scale.limit == 0:
         return f'<div style="color:{MUTED};font-size:12px">all values are 0</div>'
     lowest, highest = scale.level(scale.low), scale.level(scale.high)
-    shown = (lowest + round(step * (highest - lowest) / (n_swatches - 1)) for step in range(n_swatches))
+    levels = (lowest + round(step * (highest - lowest) / (n_swatches - 1)) for step in range(n_swatches))
     swatches = "".join(
-        f'<span style="{_SWATCH_STYLE};background-color:{background_of_level(level)}"></span>' for level in shown
+        f'<span style="{_SWATCH_STYLE};background-color:{background_of_level(level)}"></span>' for level in levels
     )
     strip_style = f"border:1px solid {MUTED};display:inline-block;line-height:0;vertical-align:middle"
     low = format_value(scale.low) if scale.low < 0 else "0"

@@ -81,7 +81,7 @@ def checked_flag(name: str, value: object) -> bool:
     False
     """
     if not _is_boolean(value) or getattr(value, "ndim", None):
-        raise InvalidRequestError(f"{name} is {value!r:.80}. Give True or False.")
+        raise InvalidRequestError(f"{name} is {shown(value)}. Give True or False.")
     return bool(value)
 
 

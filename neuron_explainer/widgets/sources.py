@@ -12,7 +12,7 @@ from neuron_explainer.activation_server.neuron_datasets import (
 )
 from neuron_explainer.activations.activations import load_neuron
 from neuron_explainer.activations.records import NeuronRecord
-from neuron_explainer.errors import InvalidRequestError, NeuronExplainerError
+from neuron_explainer.errors import InvalidRequestError, NeuronExplainerError, shown
 from neuron_explainer.storage.locations import is_url
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 from neuron_explainer.vocabulary.parsing import derived_scalar_type_of
@@ -165,17 +165,17 @@ def source_of(
         UnknownDatasetError, UnknownNameError: as DatasetSource and ModelSource.
     """
     if load is not None and not callable(load):
-        raise InvalidRequestError(f"load is {load!r:.80}. Give a function from a NeuronChoice to a NeuronRecord.")
+        raise InvalidRequestError(f"load is {shown(load)}. Give a function from a NeuronChoice to a NeuronRecord.")
     if isinstance(dataset, str | os.PathLike):
         if texts:
             raise InvalidRequestError("texts are for a model, not for a dataset. Write a text in the viewer instead.")
         return DatasetSource(dataset, dst, load)
     if not hasattr(dataset, "model_name"):  # a check of its class would import torch
-        raise InvalidRequestError(f"{dataset!r:.200} is not a dataset's name, address or folder, or a model.")
+        raise InvalidRequestError(f"{shown(dataset, 200)} is not a dataset's name, address or folder, or a model.")
     if load is not None:
         raise InvalidRequestError("load is for a dataset, not for a model, which computes its records.")
     if not isinstance(texts, str) and not (
         isinstance(texts, Iterable) and all(isinstance(text, str) for text in texts)
     ):
-        raise InvalidRequestError(f"texts is {texts!r:.80}. Give a text or several.")
+        raise InvalidRequestError(f"texts is {shown(texts)}. Give a text or several.")
     return ModelSource(dataset, dst)

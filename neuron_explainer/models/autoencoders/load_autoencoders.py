@@ -4,7 +4,13 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from neuron_explainer.errors import AutoencoderFormatError, InvalidRequestError, MissingFileError, UnknownNameError
+from neuron_explainer.errors import (
+    AutoencoderFormatError,
+    InvalidRequestError,
+    MissingFileError,
+    UnknownNameError,
+    shown,
+)
 from neuron_explainer.models.autoencoder_context import AutoencoderConfig, AutoencoderContext
 from neuron_explainer.models.autoencoders.formats import (
     autoencoder_format_of,
@@ -112,8 +118,8 @@ def _config(
         return _from_origins([path_text(each) for each in source], dst, layers)
     if not isinstance(source, str | os.PathLike):
         raise InvalidRequestError(
-            f"{source!r:.80} does not say where autoencoders are. Give a name, a path, an address, a list of paths, or "
-            "a mapping from layers to paths."
+            f"{shown(source)} does not say where autoencoders are. Give a name, a path, an address, a list of paths, "
+            "or a mapping from layers to paths."
         )
     text = path_text(source)
     if (name := known_name(text)) is not None:
@@ -165,26 +171,26 @@ def _from_origins(sources: list[str], dst: DerivedScalarType | None, layers: lis
     source_by_dst: dict[DerivedScalarType, str] = {}
     base_model_name: str | None = None
     for source in sources:
-        shown = without_secrets(source)
+        name = without_secrets(source)
         origin = autoencoder_format_of(source).describe(source)
         if origin.dst is None or origin.layer_index is None:
             raise AutoencoderFormatError(
-                f"{shown} does not say its place and layer. Give load_autoencoders a mapping from the layer to it, and "
+                f"{name} does not say its place and layer. Give load_autoencoders a mapping from the layer to it, and "
                 "dst."
             )
         if origin.layer_index in paths:
             raise AutoencoderFormatError(
-                f"{shown} and {paths[origin.layer_index]} are both of layer {origin.layer_index}."
+                f"{name} and {paths[origin.layer_index]} are both of layer {origin.layer_index}."
             )
         if origin.base_model_name and base_model_name and not same_base_model(origin.base_model_name, base_model_name):
             raise AutoencoderFormatError(
-                f"{shown} is of the model {origin.base_model_name}, but {sources[0]} is of {base_model_name}."
+                f"{name} is of the model {origin.base_model_name}, but {sources[0]} is of {base_model_name}."
             )
         paths[origin.layer_index] = source
-        source_by_dst[origin.dst] = shown
+        source_by_dst[origin.dst] = name
         base_model_name = base_model_name or origin.base_model_name
     if len(source_by_dst) != 1 or dst not in (None, *source_by_dst):
-        found = ", ".join(f"{shown} is of {found_dst}" for found_dst, shown in source_by_dst.items())
+        found = ", ".join(f"{name} is of {found_dst}" for found_dst, name in source_by_dst.items())
         raise AutoencoderFormatError(
             f"A context has autoencoders of one place{'' if dst is None else f', here {dst}'}. {found or 'None given'}."
         )

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from neuron_explainer.errors import AutoencoderFormatError
+from neuron_explainer.errors import AutoencoderFormatError, shown
 from neuron_explainer.models.autoencoders.autoencoder import Autoencoder
 from neuron_explainer.models.autoencoders.autoencoder_format import AutoencoderFormat
 from neuron_explainer.models.autoencoders.input_scaling import InputScaling
@@ -123,7 +123,9 @@ def _activation(state_dict: Mapping[str, Any], source: str) -> LatentActivation:
         )
     settings = state_dict.get(_ACTIVATION_STATE)
     if not isinstance(settings, Mapping) or "k" not in settings:
-        raise AutoencoderFormatError(f"{source}: TopK needs {_ACTIVATION_STATE!r} with its k; found {settings!r:.100}.")
+        raise AutoencoderFormatError(
+            f"{source}: TopK needs {_ACTIVATION_STATE!r} with its k; found {shown(settings, 100)}."
+        )
     after = settings.get("postact_fn", "ReLU")
     if after not in ("ReLU", "Identity"):
         raise AutoencoderFormatError(f"{source}: postact_fn {after!r} is not supported; ReLU and Identity are.")

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from neuron_explainer.errors import AutoencoderFormatError
+from neuron_explainer.errors import AutoencoderFormatError, shown
 from neuron_explainer.models.autoencoders.origin import AutoencoderOrigin
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 
@@ -149,7 +149,7 @@ def _value(settings: dict[str, Any], key: str, kind: type, source: str, default:
     value = settings.get(key, default)
     if not isinstance(value, kind):
         raise AutoencoderFormatError(
-            f"{source}: {key} in {CONFIG_FILE} is {value!r:.100}; it must be of type {kind.__name__}."
+            f"{source}: {key} in {CONFIG_FILE} is {shown(value, 100)}; it must be of type {kind.__name__}."
         )
     return value
 

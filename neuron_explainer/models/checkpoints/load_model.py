@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from neuron_explainer.errors import InvalidRequestError
+from neuron_explainer.errors import InvalidRequestError, shown
 from neuron_explainer.models.checkpoints.checkpoint_format import LoadOptions
 from neuron_explainer.models.checkpoints.formats import open_checkpoint
 from neuron_explainer.models.checkpoints.in_memory import config_entries, transformer_from_module
@@ -107,10 +107,10 @@ def open_model(
         raise InvalidRequestError("A Transformer is loaded already. StandardModelContext(name, transformer) takes it.")
     for option, value, kinds in (("name", name, str), ("revision", revision, str), ("token", token, str | bool)):
         if value is not None and not isinstance(value, kinds):
-            raise InvalidRequestError(f"{option} is {value!r:.80}. Give a text, or leave it out.")
+            raise InvalidRequestError(f"{option} is {shown(value)}. Give a text, or leave it out.")
     given_tokenizer = None if tokenizer is None else ModelTokenizer.of(tokenizer)
     if config is not None and not isinstance(config, Mapping):
-        config = config_entries(config, f"config is {config!r:.80}. Give")
+        config = config_entries(config, f"config is {shown(config)}. Give")
     if isinstance(source, torch.nn.Module):
         if revision is not None or token is not None:
             raise InvalidRequestError("A model in memory has no revision and needs no token. Leave them out.")

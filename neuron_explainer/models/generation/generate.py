@@ -5,7 +5,7 @@ from typing import SupportsIndex
 
 import torch
 
-from neuron_explainer.errors import PromptError
+from neuron_explainer.errors import PromptError, shown
 from neuron_explainer.models.generation.sampling import Sampling, check_sampling
 from neuron_explainer.models.layers.key_value_cache import KeyValueCache
 from neuron_explainer.models.layers.token_checks import TokenIds, as_token_ids, padded
@@ -77,7 +77,7 @@ def stream(
     if sampling is not None:
         check_sampling(sampling)
     if not isinstance(prompts, Iterable):
-        raise PromptError(f"prompts is {prompts!r:.80}. Give several sequences of token ids.")
+        raise PromptError(f"prompts is {shown(prompts)}. Give several sequences of token ids.")
     ids = [as_token_ids(prompt) for prompt in prompts]
     longest = max((len(prompt) for prompt in ids), default=0)
     if longest + n_new - 1 > model.config.max_context_length:

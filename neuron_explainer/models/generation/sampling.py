@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from neuron_explainer.errors import InvalidRequestError, MisconfiguredError
+from neuron_explainer.errors import InvalidRequestError, MisconfiguredError, shown
 from neuron_explainer.vocabulary.checks import checked_number, finite_number
 
 _LARGEST_SEED = 2**63 - 1
@@ -100,21 +100,21 @@ def check_sampling(sampling: object) -> None:
         number = finite_number(sampling)
         example = 0.8 if number is None else number
         raise InvalidRequestError(
-            f"sampling is {sampling!r:.80}. Give a Sampling: ne.Sampling(temperature={example:g})."
+            f"sampling is {shown(sampling)}. Give a Sampling: ne.Sampling(temperature={example:g})."
         )
 
 
 def _temperature(given: object) -> float:
     number = finite_number(given)
     if number is None or number < 0:
-        raise MisconfiguredError(f"temperature is {given!r:.80}; it must be 0 or a positive number.")
+        raise MisconfiguredError(f"temperature is {shown(given)}; it must be 0 or a positive number.")
     return number
 
 
 def _share(given: object) -> float:
     number = finite_number(given)
     if number is None or not 0 < number <= 1:
-        raise MisconfiguredError(f"top_p is {given!r:.80}; it must be above 0 and at most 1.")
+        raise MisconfiguredError(f"top_p is {shown(given)}; it must be above 0 and at most 1.")
     return number
 
 

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from neuron_explainer.errors import InvalidRequestError
+from neuron_explainer.errors import InvalidRequestError, shown
 
 LogitsAt = Literal["all", "last"] | Int[Tensor, "prompts"] | None
 """All positions, the last real token of each prompt, one given position in each prompt, or none."""
@@ -37,7 +37,7 @@ def at_positions(
         logits_at = counts - 1
     if not isinstance(logits_at, Tensor) or logits_at.is_floating_point() or logits_at.dtype == torch.bool:
         raise InvalidRequestError(
-            f'logits_at is {logits_at!r:.80}. Give "all", "last", None, or a tensor of one position for each prompt.'
+            f'logits_at is {shown(logits_at)}. Give "all", "last", None, or a tensor of one position for each prompt.'
         )
     if logits_at.shape != (len(resid),):
         raise InvalidRequestError(

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
-from neuron_explainer.errors import PromptError
+from neuron_explainer.errors import PromptError, shown
 from neuron_explainer.vocabulary.checks import checked_token_id, checked_type, whole_number
 
 TokenIds = Sequence[SupportsIndex] | Int[Tensor, "tokens"]
@@ -32,7 +32,7 @@ def as_token_ids(given: object, accepted: str = "a flat sequence of token ids") 
         numbers = [whole_number(number) for number in listed]
     token_ids = [number for number in numbers if number is not None]
     if len(token_ids) < len(numbers):
-        raise PromptError(f"Give {accepted}, not {given!r:.200}.")
+        raise PromptError(f"Give {accepted}, not {shown(given, 200)}.")
     return token_ids
 
 

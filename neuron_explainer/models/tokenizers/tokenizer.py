@@ -14,7 +14,7 @@ from typing import Any
 
 import tokenizers
 
-from neuron_explainer.errors import InvalidRequestError, NotOneTokenError, TokenizerError
+from neuron_explainer.errors import InvalidRequestError, NotOneTokenError, TokenizerError, shown
 from neuron_explainer.models.tokenizers.token_bytes import TokenSpelling
 from neuron_explainer.vocabulary.checks import checked_token_id, checked_type, whole_number
 
@@ -195,7 +195,7 @@ class ModelTokenizer:
 def _whole(token_id: object) -> int:
     number = whole_number(token_id)
     if number is None:
-        raise InvalidRequestError(f"{token_id!r:.80} is not a token id. Give whole numbers.")
+        raise InvalidRequestError(f"{shown(token_id)} is not a token id. Give whole numbers.")
     return number
 
 
