@@ -1,7 +1,6 @@
 """One instrumented transformer for every supported family."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, SupportsIndex, cast
 
 import torch
@@ -12,9 +11,10 @@ from neuron_explainer.errors import InvalidRequestError, shown
 from neuron_explainer.models.devices import DeviceGiven, DtypeGiven, as_device, as_dtype
 from neuron_explainer.models.families.fill_parameters import fill_parameters
 from neuron_explainer.models.families.registry import family_of
+from neuron_explainer.models.hooks.contexts import Hook, HookContext, Hooks
 from neuron_explainer.models.hooks.intervention import Intervention
 from neuron_explainer.models.hooks.recording import Recording
-from neuron_explainer.models.hooks.taps import Hooks, PlaceRequest, TapPlan, at_place, resolve_places
+from neuron_explainer.models.hooks.taps import PlaceRequest, TapPlan, at_place, resolve_places
 from neuron_explainer.models.layers.block import Block
 from neuron_explainer.models.layers.key_value_cache import KeyValueCache
 from neuron_explainer.models.layers.logit_positions import LogitsAt, at_positions
@@ -146,8 +146,9 @@ class Transformer(nn.Module):
         attention_mask: Bool[Tensor, "batch tokens"] | None = None,
         logits_at: LogitsAt = "all",
         cache: KeyValueCache | None = None,
+        hooks: Sequence[Hook] = (),
     ) -> Float[Tensor, "batch positions vocab"] | None:
-        """Run the model over token ids.
+        """Run the model over token ids. What the contexts of this thread record and replace takes part.
 
         Args:
             tokens: ids, shape (batch, tokens), padded on the right with any valid id.
@@ -158,6 +159,8 @@ class Transformer(nn.Module):
                 position in each prompt. None: nowhere; then layers above the last one that is recorded or intervened on
                 do not run, and None is returned.
             cache: keys and values of earlier tokens; this pass adds its own.
+            hooks: recordings and interventions of this pass alone, after those of contexts; see `recording` and
+                `intervention`.
 
         Returns:
             Logits, shape (batch, tokens or 1, vocab), or None.
@@ -172,11 +175,27 @@ class Transformer(nn.Module):
         n_earlier = max(cache.lengths, default=0) if cache is not None else 0
         check_tokens(tokens, n_earlier, self.config.vocab_size, self.config.max_context_length)
         counts = None if attention_mask is None else lengths_of_prompts(attention_mask, tokens.shape)
-        plan = self._hooks.begin_pass()
         if cache is not None:
             cache.check_batch(len(tokens))
-            if plan.gradients:
-                raise InvalidRequestError("Gradients need the whole prompt in one pass. Leave the cache out.")
+        plan_before = self._hooks.running
+        plan = self._hooks.begin_pass(hooks)
+        try:
+            if plan.gradients and torch.is_inference_mode_enabled():
+                with torch.inference_mode(False):
+                    logits = self._run(*map(_differentiable, (tokens, counts, logits_at)), cache, plan)
+            else:
+                logits = self._run(tokens, counts, logits_at, cache, plan)
+        finally:
+            self._hooks.end_pass(plan_before)
+        if cache is not None:
+            cache.advance([tokens.shape[1]] * len(tokens) if counts is None else counts.tolist())
+        return logits if logits_at is not None else None
+
+    def _run(
+        self, tokens: Tensor, counts: Tensor | None, logits_at: LogitsAt, cache: KeyValueCache | None, plan: TapPlan
+    ) -> Tensor | None:
+        if cache is not None and plan.gradients:
+            raise InvalidRequestError("Gradients need the whole prompt in one pass. Leave the cache out.")
         with torch.set_grad_enabled(plan.gradients):
             span = Span(tokens.shape[1], self.device, cache)
             resid = self._embedded(tokens.to(self.device, non_blocking=True), span, plan)
@@ -185,14 +204,11 @@ class Transformer(nn.Module):
             for layer in range(n_layers):
                 resid = self.blocks[layer](resid, span, plan.taps(layer))
             reads_out = computes_logits or plan.needs_final_norm
-            logits = self._read_out(resid, logits_at, counts, plan) if reads_out else None
-        if cache is not None:
-            cache.advance([tokens.shape[1]] * len(tokens) if counts is None else counts.tolist())
-        return logits if logits_at is not None else None
+            return self._read_out(resid, logits_at, counts, plan) if reads_out else None
 
     def record(
         self, places: Iterable[PlaceRequest] | PlaceRequest, *, gradients: bool = False
-    ) -> AbstractContextManager[Recording]:
+    ) -> HookContext[Recording]:
         """Record the tensors at some places in every forward pass within the context.
 
         Example:
@@ -213,7 +229,22 @@ class Transformer(nn.Module):
             UnknownNameError: a place is unknown.
             InvalidRequestError: the model does not have a layer, or a layer is given for a place without layers.
         """
-        return _recording_context(self._hooks, Recording(resolve_places(places, self.config.n_layers), gradients))
+        return HookContext(self._hooks, self.recording(places, gradients=gradients))
+
+    def recording(self, places: Iterable[PlaceRequest] | PlaceRequest, *, gradients: bool = False) -> Recording:
+        """A recording to hand to a forward pass as one of its `hooks`: it fills this recording and no other.
+
+        Args and errors are those of `record`.
+
+        >>> import neuron_explainer as ne
+        >>> model = ne.load_model("tiny", device="cpu")
+        >>> transformer = model.get_or_create_model()
+        >>> recording = transformer.recording(["resid_post_mlp"])
+        >>> logits = transformer(model.to_tokens("Once upon a time"), hooks=[recording])
+        >>> recording.layers("resid_post_mlp")
+        [0, 1, 2, 3]
+        """
+        return Recording(resolve_places(places, self.config.n_layers), gradients)
 
     def intervene(
         self,
@@ -223,7 +254,7 @@ class Transformer(nn.Module):
         *,
         pass_type: PassType | str = PassType.FORWARD,
         after_recording: bool = False,
-    ) -> AbstractContextManager[Intervention]:
+    ) -> HookContext[Intervention]:
         """Replace the tensor at a place in every forward pass within the context.
 
         Example:
@@ -249,6 +280,19 @@ class Transformer(nn.Module):
                 not a function, or `after_recording` is set with BACKWARD.
             InterventionNeverFiredError: when the context ends, if the intervention was never applied.
         """
+        intervention = self.intervention(place, layer, fn, pass_type=pass_type, after_recording=after_recording)
+        return HookContext(self._hooks, intervention)
+
+    def intervention(
+        self,
+        place: ActivationLocationType | str,
+        layer: LayersGiven,
+        fn: Callable[[Tensor], Tensor],
+        *,
+        pass_type: PassType | str = PassType.FORWARD,
+        after_recording: bool = False,
+    ) -> Intervention:
+        """An intervention to hand to a forward pass as one of its `hooks`. Args and errors are those of `intervene`."""
         direction = member_of(PassType, pass_type, "pass type")
         if direction is PassType.BACKWARD and after_recording:
             raise InvalidRequestError(
@@ -257,15 +301,16 @@ class Transformer(nn.Module):
         if not callable(fn):
             raise InvalidRequestError(f"fn is {shown(fn)}. Give a function of the tensor.")
         places = resolve_places([(place, layer)], self.config.n_layers)
-        return _intervention_context(self._hooks, Intervention(places, fn, direction, after_recording))
+        return Intervention(places, fn, direction, after_recording)
 
     def at_place(self, place: ActivationLocationType, layer: int | None, tensor: Tensor) -> Tensor:
         """A tensor after the recordings and interventions at a place; for interventions that have places of their own.
 
-        An online autoencoder, entered as an intervention, passes its latents and its error through here. So they are
-        recorded and intervened on like any place of the model.
+        An online autoencoder, which is an intervention, passes its latents and its error through here. So they are
+        recorded and intervened on like any place of the model. Outside of a pass nothing happens to the tensor.
         """
-        return at_place(self._hooks.plan.taps(layer), place, tensor)
+        plan = self._hooks.running
+        return tensor if plan is None else at_place(plan.taps(layer), place, tensor)
 
     def embed(
         self, tokens: Int[Tensor, "batch tokens"], position_ids: Int[Tensor, "rows tokens"] | None = None
@@ -306,14 +351,6 @@ class Transformer(nn.Module):
         return at_place(taps, _PLACE.LOGITS, self.unembed(normed))
 
 
-@contextmanager
-def _recording_context(hooks: Hooks, recording: Recording) -> Iterator[Recording]:
-    with hooks.entered(recording):
-        yield recording
-
-
-@contextmanager
-def _intervention_context(hooks: Hooks, intervention: Intervention) -> Iterator[Intervention]:
-    with hooks.entered(intervention):
-        yield intervention
-    intervention.raise_if_never_fired()  # not reached when an exception is on its way
+def _differentiable(argument: Any) -> Any:
+    """What is made in inference mode cannot be saved for a backward pass, token ids included; a copy can."""
+    return argument.clone() if isinstance(argument, Tensor) and argument.is_inference() else argument

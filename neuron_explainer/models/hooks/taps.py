@@ -5,8 +5,8 @@ recordings. Interventions on gradients act on the gradient of the recorded tenso
 are neither recorded nor intervened on cost nothing.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+import operator
+from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import cast
 
@@ -37,6 +37,16 @@ class Tap:
         self.recordings: list[Recording] = []
         self.after: list[Intervention] = []
         self.witnesses: list[Recording] = []
+
+    @property
+    def only_observes(self) -> bool:
+        """Whether the pass can go on with the tensor it had: nothing is replaced, and no graph starts here."""
+        return not (self.has_forward_interventions or self.needs_gradient)
+
+    @property
+    def has_forward_interventions(self) -> bool:
+        """Whether an intervention can change the tensor."""
+        return bool(self.before or self.after)
 
     @property
     def needs_gradient(self) -> bool:
@@ -79,9 +89,10 @@ class Tap:
 
 
 class TapPlan:
-    """The taps of a forward pass: the recordings and interventions that are active when it starts."""
+    """The taps of a forward pass: the recordings and interventions that take part in it, in their order."""
 
-    def __init__(self, entries: list[Recording | Intervention], n_layers: int) -> None:
+    def __init__(self, entries: Sequence[Recording | Intervention], n_layers: int) -> None:
+        self._entries = tuple(entries)
         self.recordings = [entry for entry in entries if isinstance(entry, Recording)]
         with_graph = [recording for recording in self.recordings if recording.gradients]
         self.gradients = bool(with_graph)
@@ -109,37 +120,13 @@ class TapPlan:
         if above:
             self.last_layer = n_layers - 1
 
+    def is_of(self, entries: Sequence[Recording | Intervention]) -> bool:
+        """Whether the plan is of these recordings and interventions."""
+        return len(entries) == len(self._entries) and all(map(operator.is_, entries, self._entries))
+
     def taps(self, layer: int | None) -> Taps:
         """The taps of a layer, or of the places without layers."""
         return self._taps.get(layer, NO_TAPS)
-
-
-class Hooks:
-    """The recordings and interventions of one model, in order of entry."""
-
-    def __init__(self, n_layers: int) -> None:
-        self.n_layers = n_layers
-        self._entries: list[Recording | Intervention] = []
-        self.plan = TapPlan([], n_layers)
-
-    def begin_pass(self) -> TapPlan:
-        """The plan for a forward pass that starts now. The recordings that it will fill are emptied."""
-        for recording in self.plan.recordings:
-            recording.clear()
-        return self.plan
-
-    @contextmanager
-    def entered(self, entry: Recording | Intervention) -> Iterator[None]:
-        """Let a recording or intervention take part in all passes until the context ends."""
-        self._entries.append(entry)
-        self.plan = TapPlan(self._entries, self.n_layers)
-        try:
-            yield
-        finally:
-            self._entries = [other for other in self._entries if other is not entry]
-            self.plan = TapPlan(self._entries, self.n_layers)
-            if isinstance(entry, Intervention):
-                entry.has_ended = True
 
 
 def resolve_places(places: Iterable[PlaceRequest] | PlaceRequest, n_layers: int) -> frozenset[PlaceAndLayer]:

@@ -6,9 +6,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from neuron_explainer.models.hooks.taps import NO_TAPS, Taps, at_place
+from neuron_explainer.models.hooks.neutral import scaled_tap, with_plain_value
+from neuron_explainer.models.hooks.taps import NO_TAPS, Tap, Taps, at_place
 from neuron_explainer.models.layers.attention_weights import AttentionWeights
-from neuron_explainer.models.layers.norms import RMSNorm
+from neuron_explainer.models.layers.norms import RMSNorm, at_least_float32
 from neuron_explainer.models.layers.rotary import RotaryEmbedding
 from neuron_explainer.models.layers.span import Span
 from neuron_explainer.models.transformer_config import TransformerConfig
@@ -67,10 +68,16 @@ class Attention(AttentionWeights):
         scale: float = 1.0,
     ) -> Float[Tensor, "batch heads tokens keys"]:
         """Attention logits, -inf where a token may not attend."""
+        return self._precise_logits(queries, keys, span, scale).to(queries.dtype)
+
+    def _precise_logits(
+        self, queries: Tensor, keys: Tensor, span: Span, scale: float
+    ) -> Float[Tensor, "batch heads tokens keys"]:
+        """Attention logits in float32 at least: rounded ones would change the pattern by far more than the kernel."""
         batch, tokens, heads, channels = queries.shape
-        by_head = queries.transpose(1, 2).reshape(batch * heads, tokens, channels)
-        keys_by_head = keys.permute(0, 2, 3, 1).reshape(batch * heads, channels, keys.shape[1])
-        mask = span.mask(self.window, queries.dtype)
+        by_head = at_least_float32(queries).transpose(1, 2).reshape(batch * heads, tokens, channels)
+        keys_by_head = at_least_float32(keys).permute(0, 2, 3, 1).reshape(batch * heads, channels, keys.shape[1])
+        mask = span.mask(self.window, by_head.dtype)
         if self.softcap is None:
             if len(mask) == 1:
                 logits = torch.baddbmm(mask[0], by_head, keys_by_head, alpha=scale)
@@ -85,25 +92,46 @@ class Attention(AttentionWeights):
         """The output of attention, from the normalised residual stream; places on the way are tapped."""
         queries, keys, values = self.project(normed)
         queries, keys = self.placed_queries(queries, span), self.placed_keys(keys, span)
-        scale = self.scale
-        if _PLACE.ATTN_QUERY in taps:
-            queries, scale = taps[_PLACE.ATTN_QUERY](queries * self.root_scale), scale / self.root_scale
-        if _PLACE.ATTN_KEY in taps:
-            keys, scale = taps[_PLACE.ATTN_KEY](self.repeated(keys) * self.root_scale), scale / self.root_scale
-        elif span.cache is not None:  # cached keys have the same scale, recorded or not
-            keys, scale = keys * self.root_scale, scale / self.root_scale
-        if _PLACE.ATTN_VALUE in taps:
-            values = taps[_PLACE.ATTN_VALUE](self.repeated(values))
+        queries = scaled_tap(taps.get(_PLACE.ATTN_QUERY), queries, self.root_scale)
+        keys = self._one_for_each_head(taps.get(_PLACE.ATTN_KEY), keys, self.root_scale)
+        values = self._one_for_each_head(taps.get(_PLACE.ATTN_VALUE), values, 1.0)
         if span.cache is not None:
             keys, values = span.cache.extend(self.layer, span.position_ids, span.starts, keys, values)
         keys, values = self.repeated(keys), self.repeated(values)
-        if self.softcap is not None or not _INNER_PLACES.isdisjoint(taps):
-            summed = self._unfused(queries, keys, values, scale, span, taps)
-        else:
-            summed = self._fused(queries, keys, values, scale, span)
+        summed = self._weighted_sum(queries, keys, values, span, taps)
         return self.output(at_place(taps, _PLACE.ATTN_WEIGHTED_SUM_OF_VALUES, summed))
 
-    def _fused(self, queries: Tensor, keys: Tensor, values: Tensor, scale: float, span: Span) -> Tensor:
+    def _one_for_each_head(self, tap: Tap | None, shared: Tensor, factor: float) -> Tensor:
+        """Keys or values after a tap, which sees `factor` times one of them for each head."""
+        if tap is None:
+            return shared
+        tapped = scaled_tap(tap, self.repeated(shared), factor)
+        return shared if tap.only_observes else tapped
+
+    def _weighted_sum(
+        self, queries: Tensor, keys: Tensor, values: Tensor, span: Span, taps: Taps
+    ) -> Float[Tensor, "batch tokens heads d_head"]:
+        """What each head sums; by the fused kernel, unless the logits are capped, which it cannot do."""
+        inner = [taps[place] for place in _INNER_PLACES if place in taps]
+        if not inner or self.softcap is not None:
+            return self._plain_sum(queries, keys, values, span, taps)
+        if all(tap.only_observes for tap in inner):
+            with torch.no_grad():
+                self._pattern(queries, keys, span, taps)
+            return self._plain_sum(queries, keys, values, span)
+        path = self._sum_by(self._pattern(queries, keys, span, taps), values)
+        with torch.no_grad():
+            plain = self._plain_sum(queries, keys, values, span)
+            if not any(tap.has_forward_interventions for tap in inner):
+                return with_plain_value(path, plain)
+            same = self._sum_by(self._pattern(queries, keys, span), values) == path
+        return with_plain_value(path, plain, same)
+
+    def _plain_sum(
+        self, queries: Tensor, keys: Tensor, values: Tensor, span: Span, taps: Taps = NO_TAPS
+    ) -> Float[Tensor, "batch tokens heads d_head"]:
+        if self.softcap is not None:
+            return self._sum_by(self._pattern(queries, keys, span, taps), values)
         is_causal = span.is_whole_prompt and span.window_that_matters(self.window) is None
         needs_mask = not is_causal and not span.sees_everything(self.window)
         return nn.functional.scaled_dot_product_attention(
@@ -112,17 +140,21 @@ class Attention(AttentionWeights):
             values.transpose(1, 2),
             attn_mask=span.mask(self.window, queries.dtype) if needs_mask else None,
             is_causal=is_causal,
-            scale=scale,
+            scale=self.scale,
         ).transpose(1, 2)
 
-    def _unfused(
-        self, queries: Tensor, keys: Tensor, values: Tensor, scale: float, span: Span, taps: Taps
-    ) -> Float[Tensor, "batch tokens heads d_head"]:
-        logits = self.logits(queries, keys, span, scale)
+    def _pattern(
+        self, queries: Tensor, keys: Tensor, span: Span, taps: Taps = NO_TAPS
+    ) -> Float[Tensor, "batch heads tokens keys"]:
+        """The attention pattern; logits and pattern are tapped in the model's dtype."""
         logits_tap, probs_tap = taps.get(_PLACE.ATTN_QK_LOGITS), taps.get(_PLACE.ATTN_QK_PROBS)
+        logits = self._precise_logits(queries, keys, span, self.scale)
         if logits_tap is not None:
-            logits = logits_tap(logits.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
-        probs = logits.softmax(-1)
-        if probs_tap is not None:
-            probs = probs_tap(probs.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
-        return (probs @ values.transpose(1, 2)).transpose(1, 2)
+            rounded = logits.to(queries.dtype)
+            tapped = logits_tap(rounded.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+            logits = logits if logits_tap.only_observes else tapped.to(logits.dtype)
+        probs = logits.softmax(-1).to(queries.dtype)
+        return probs if probs_tap is None else probs_tap(probs.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+    def _sum_by(self, pattern: Tensor, values: Tensor) -> Float[Tensor, "batch tokens heads d_head"]:
+        return (pattern @ values.transpose(1, 2)).transpose(1, 2)

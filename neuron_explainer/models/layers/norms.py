@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from neuron_explainer.models.hooks.neutral import through_tap
 from neuron_explainer.models.hooks.taps import Taps, at_place
 from neuron_explainer.models.layers.unfilled import unfilled
 from neuron_explainer.models.transformer_config import TransformerConfig
@@ -43,7 +44,7 @@ class Norm(nn.Module, ABC):
     @property
     def effective_gain(self) -> Float[Tensor, " channels"]:
         """The factor of the normalised input: the stored gain plus the family's offset."""
-        return _at_least_float32(self.gain) + self.gain_offset if self.gain_offset else self.gain
+        return at_least_float32(self.gain) + self.gain_offset if self.gain_offset else self.gain
 
     def forward(
         self, resid: Float[Tensor, "*axes channels"], detach_scale: bool = False
@@ -60,11 +61,20 @@ class Norm(nn.Module, ABC):
     ) -> Float[Tensor, "*axes channels"]:
         """The normalised input; the scale and the result are tapped."""
         scale_tap = taps.get(scale_place)
-        normed = self.fused(resid) if scale_tap is None else self.apply_scale(resid, scale_tap(self.scale(resid)))
+        if scale_tap is None:
+            normed = self.fused(resid)
+        else:
+            normed = through_tap(
+                scale_tap,
+                self.scale(resid),
+                through=lambda scale: self.apply_scale(resid, scale),
+                plain=lambda: self.fused(resid),
+            )
         return at_place(taps, normed_place, normed)
 
 
-def _at_least_float32(tensor: Tensor) -> Tensor:
+def at_least_float32(tensor: Tensor) -> Tensor:
+    """The tensor, in float32 if its dtype has 16 bits."""
     return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
 
 
@@ -73,13 +83,13 @@ class LayerNorm(Norm):
 
     def scale(self, resid: Float[Tensor, "*axes channels"]) -> Float[Tensor, "*axes 1"]:
         """sqrt(var + epsilon), with the biased variance."""
-        return (_at_least_float32(resid).var(-1, correction=0, keepdim=True) + self.epsilon).sqrt()
+        return (at_least_float32(resid).var(-1, correction=0, keepdim=True) + self.epsilon).sqrt()
 
     def apply_scale(
         self, resid: Float[Tensor, "*axes channels"], scale: Float[Tensor, "*axes 1"]
     ) -> Float[Tensor, "*axes channels"]:
         """(x - mean) / scale * gain + bias."""
-        precise = _at_least_float32(resid)
+        precise = at_least_float32(resid)
         normed = (precise - precise.mean(-1, keepdim=True)) / scale * self.effective_gain
         return (normed if self.bias is None else normed + self.bias).to(resid.dtype)
 
@@ -94,13 +104,13 @@ class RMSNorm(Norm):
 
     def scale(self, resid: Float[Tensor, "*axes channels"]) -> Float[Tensor, "*axes 1"]:
         """sqrt(mean(x²) + epsilon)."""
-        return (_at_least_float32(resid).square().mean(-1, keepdim=True) + self.epsilon).sqrt()
+        return (at_least_float32(resid).square().mean(-1, keepdim=True) + self.epsilon).sqrt()
 
     def apply_scale(
         self, resid: Float[Tensor, "*axes channels"], scale: Float[Tensor, "*axes 1"]
     ) -> Float[Tensor, "*axes channels"]:
         """x / scale * gain."""
-        normed = _at_least_float32(resid) / scale * self.effective_gain
+        normed = at_least_float32(resid) / scale * self.effective_gain
         return (normed if self.bias is None else normed + self.bias).to(resid.dtype)
 
     def fused(self, resid: Float[Tensor, "*axes channels"]) -> Float[Tensor, "*axes channels"]:

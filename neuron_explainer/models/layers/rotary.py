@@ -47,7 +47,8 @@ class RotaryEmbedding:
         tables = self._tables.get((dtype, device))
         if tables is None or len(tables[0]) < n_positions:
             size = max(64, 2 ** math.ceil(math.log2(n_positions)))
-            with torch.no_grad():
+            # Tables outlive this pass. What is made in inference mode could not take part in a backward pass.
+            with torch.inference_mode(False), torch.no_grad():
                 positions = torch.arange(size, dtype=torch.float32, device=device)
                 angles = positions[:, None] * self._frequencies.to(device)
                 angles = torch.cat((angles, angles), dim=-1)

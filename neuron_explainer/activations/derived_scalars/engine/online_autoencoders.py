@@ -1,12 +1,12 @@
 """Autoencoders that run within the forward pass, because something in them is overwritten."""
 
-from contextlib import AbstractContextManager
-
 from torch import Tensor
 
 from neuron_explainer.activations.derived_scalars.engine.bound_config import BoundConfig
 from neuron_explainer.errors import InvalidRequestError
 from neuron_explainer.models.autoencoder_context import AutoencoderContext
+from neuron_explainer.models.hooks.intervention import Intervention
+from neuron_explainer.models.hooks.neutral import with_plain_value
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 from neuron_explainer.vocabulary.nodes import NodeType
 from neuron_explainer.vocabulary.places import ActivationLocationType
@@ -42,11 +42,12 @@ def error_place(context: AutoencoderContext) -> ActivationLocationType:
     return _ERROR_PLACE[context.dst]
 
 
-def run_online(bound: BoundConfig, node_type: NodeType, layer: int) -> AbstractContextManager[object]:
-    """Run a layer's autoencoder within the pass: replace its input x by recon + error.
+def online_autoencoder(bound: BoundConfig, node_type: NodeType, layer: int) -> Intervention:
+    """An intervention that runs a layer's autoencoder within the pass: it replaces the input x by recon + error.
 
     The error is x minus the reconstruction from a second copy of the latents, with its gradients. So activations and
-    total gradients stay the same, unless the first copy (the place of the latents) or the error is overwritten.
+    total gradients stay the same, unless the first copy (the place of the latents) or the error is overwritten. Where
+    neither is, the pass goes on with x itself: recon + error differs from it by rounding.
     """
     model, context = bound.model, bound.autoencoder_context(node_type)
     autoencoder = context.get_autoencoder(layer)
@@ -55,10 +56,15 @@ def run_online(bound: BoundConfig, node_type: NodeType, layer: int) -> AbstractC
     def replace(tensor: Tensor) -> Tensor:
         inputs = tensor.flatten(2)
         encoded = autoencoder.encode(inputs)
-        error = inputs - autoencoder.decode(encoded, inputs).to(inputs.dtype)
+        recon = autoencoder.decode(encoded, inputs).to(inputs.dtype)
+        error = inputs - recon
         latents = model.at_place(latent_place(context), layer, encoded.view_as(encoded))
+        new_recon = autoencoder.decode(latents, inputs).to(inputs.dtype)
+        same = new_recon.detach() == recon.detach()
         if context.dst in _ERROR_PLACE:
-            error = model.at_place(error_place(context), layer, error)
-        return (autoencoder.decode(latents, inputs).to(inputs.dtype) + error).view_as(tensor)
+            new_error = model.at_place(error_place(context), layer, error.clone())
+            same &= new_error.detach() == error.detach()
+            error = new_error
+        return with_plain_value(new_recon + error, inputs, same).view_as(tensor)
 
-    return model.intervene(place, place_layer, replace, after_recording=True)
+    return model.intervention(place, place_layer, replace, after_recording=True)

@@ -1,6 +1,5 @@
 """One forward pass, and at most one backward pass over activations, that record exactly what a plan needs."""
 
-from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from typing import Literal
 
@@ -15,10 +14,11 @@ from neuron_explainer.activations.derived_scalars.engine.evaluation import Recor
 from neuron_explainer.activations.derived_scalars.engine.online_autoencoders import (
     error_place,
     latent_place,
-    run_online,
+    online_autoencoder,
 )
 from neuron_explainer.activations.derived_scalars.engine.traces import gradient_of_trace, value_of_trace
 from neuron_explainer.activations.derived_scalars.indexing import AblationSpec
+from neuron_explainer.models.hooks.intervention import Intervention
 from neuron_explainer.vocabulary.nodes import PassType
 
 
@@ -50,31 +50,37 @@ def run_pass(
     differentiated = set(plan.gradients)
     if plan.has_backward_pass and not bound.start.is_loss:
         differentiated.add(bound.start.residual)
-    with ExitStack() as stack:
-        for ablation in bound.ablations:
-            stack.enter_context(_overwrite(bound, ablation))
-        for node_type, layer in bound.online_autoencoders:
-            stack.enter_context(run_online(bound, node_type, layer))
-        graph = stack.enter_context(model.record(differentiated, gradients=True)) if differentiated else None
-        recording = stack.enter_context(model.record(plan.activations | plan.traced_residuals))
-        logits = model(tokens, attention_mask=attention_mask, logits_at=_logits_at(plan, lengths, attention_mask))
-        with torch.set_grad_enabled(graph is not None):
-            loss = None if bound.loss is None else _loss_of(bound.loss, logits, lengths)
-            traced, direction = None, None
-            if plan.traced_residuals:
-                trace_of = gradient_of_trace if plan.needs_trace_gradient else value_of_trace
-                traced, direction = trace_of(bound, bound.trace, lengths, lambda place: recording[place])
-            if graph is not None and direction is not None:
-                graph.backward((graph[bound.start.residual] * direction).sum())
-            elif graph is not None and loss is not None:
-                graph.backward(loss.sum())
+    # The hooks belong to this pass alone: nothing stays on the model when it is interrupted.
+    hooks = [_overwrite(bound, ablation) for ablation in bound.ablations]
+    hooks += [online_autoencoder(bound, node_type, layer) for node_type, layer in bound.online_autoencoders]
+    graph = model.recording(differentiated, gradients=True) if differentiated else None
+    recording = model.recording(plan.activations | plan.traced_residuals)
+    recordings = [recording] if graph is None else [graph, recording]
+    logits = model(
+        tokens,
+        attention_mask=attention_mask,
+        logits_at=_logits_at(plan, lengths, attention_mask),
+        hooks=[*hooks, *recordings],
+    )
+    with torch.set_grad_enabled(graph is not None):
+        loss = None if bound.loss is None else _loss_of(bound.loss, logits, lengths)
+        traced, direction = None, None
+        if plan.traced_residuals:
+            trace_of = gradient_of_trace if plan.needs_trace_gradient else value_of_trace
+            traced, direction = trace_of(bound, bound.trace, lengths, lambda place: recording[place])
+        if graph is not None and direction is not None:
+            graph.backward((graph[bound.start.residual] * direction).sum())
+        elif graph is not None and loss is not None:
+            graph.backward(loss.sum())
+    for hook in hooks:
+        hook.raise_if_never_fired()
     recorded = {Recorded(*key): recording[key] for key in plan.activations}
     if graph is not None:
         recorded |= {Recorded(*key, PassType.BACKWARD): graph.gradient(*key) for key in plan.gradients}
     return PassResult(recorded, None if loss is None else loss.detach(), traced, direction)
 
 
-def _overwrite(bound: BoundConfig, ablation: AblationSpec) -> AbstractContextManager[object]:
+def _overwrite(bound: BoundConfig, ablation: AblationSpec) -> Intervention:
     """Overwrite the numbers that an ablation names, in every prompt of the batch."""
     index = ablation.index
     place = index.activation_location_type
@@ -87,7 +93,7 @@ def _overwrite(bound: BoundConfig, ablation: AblationSpec) -> AbstractContextMan
         tensor[where] = ablation.value
         return tensor
 
-    return bound.model.intervene(place, index.layer_index, overwrite, pass_type=index.pass_type)
+    return bound.model.intervention(place, index.layer_index, overwrite, pass_type=index.pass_type)
 
 
 def _logits_at(
