@@ -181,8 +181,9 @@ class Transformer(nn.Module):
         plan = self._hooks.begin_pass(hooks)
         try:
             if plan.gradients and torch.is_inference_mode_enabled():
+                tokens, counts, logits_at = map(_differentiable, (tokens, counts, logits_at))
                 with torch.inference_mode(False):
-                    logits = self._run(*map(_differentiable, (tokens, counts, logits_at)), cache, plan)
+                    logits = self._run(tokens, counts, logits_at, cache, plan)
             else:
                 logits = self._run(tokens, counts, logits_at, cache, plan)
         finally:

@@ -98,7 +98,7 @@ class HookContext(AbstractContextManager[HookT], Generic[HookT]):
 
     def __init__(self, hooks: Hooks, hook: HookT) -> None:
         self._hooks = hooks
-        self._hook = hook
+        self._hook: HookT = hook
         self._was_entered = False
         self._grad_modes: list[AbstractContextManager[object]] = []
 

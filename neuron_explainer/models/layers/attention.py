@@ -120,11 +120,10 @@ class Attention(AttentionWeights):
                 self._pattern(queries, keys, span, taps)
             return self._plain_sum(queries, keys, values, span)
         path = self._sum_by(self._pattern(queries, keys, span, taps), values)
+        may_change = any(tap.has_forward_interventions for tap in inner)
         with torch.no_grad():
             plain = self._plain_sum(queries, keys, values, span)
-            if not any(tap.has_forward_interventions for tap in inner):
-                return with_plain_value(path, plain)
-            same = self._sum_by(self._pattern(queries, keys, span), values) == path
+            same = self._sum_by(self._pattern(queries, keys, span), values) == path if may_change else None
         return with_plain_value(path, plain, same)
 
     def _plain_sum(
