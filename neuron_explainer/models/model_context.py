@@ -76,7 +76,7 @@ class StandardModelContext(ModelContext):
         self._tokenizer = tokenizer
         self._transformer = transformer
         self._create = create
-        self._creating = threading.Lock()  # widgets and workers may ask from several threads
+        self._creating = threading.RLock()  # widgets and workers may ask from several threads
         self.end_token_ids = tuple(as_token_ids(end_token_ids))
 
     def __repr__(self) -> str:
@@ -111,7 +111,11 @@ class StandardModelContext(ModelContext):
             InvalidRequestError: it was freed and cannot be created again, because it came from a model in memory.
             CheckpointError: its weights cannot be loaded.
         """
-        with self._creating:
+        made = self._transformer
+        if made is not None:
+            return made
+        # Weights made in torch.inference_mode could never take part in a backward pass.
+        with self._creating, torch.inference_mode(False):
             if self._transformer is None:
                 if self._create is None:
                     raise InvalidRequestError(

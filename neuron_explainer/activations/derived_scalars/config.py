@@ -1,5 +1,6 @@
 """The configuration of derived scalars: the model, the autoencoders, and where a backward pass starts."""
 
+import threading
 from dataclasses import dataclass
 
 import torch
@@ -34,6 +35,8 @@ _TYPE_OF_FIELD: dict[str, type] = {
     "activation_index_for_fake_grad": ActivationIndex,
     "node_index_for_attribution": NodeIndex,
 }
+
+_MAKING = threading.RLock()  # several threads may derive with one config; a lock of its own could not be pickled
 
 
 @dataclass(frozen=True)
@@ -187,15 +190,16 @@ class DstConfig:
             return self.model_context
         if self.model_name is None:
             raise MisconfiguredError("This needs a model. Give DstConfig a model_context or a model_name.")
-        made: ModelContext | None = self.__dict__.get("_made_model_context")
-        if made is None:
-            made = ModelContext.from_model_type(
-                self.model_name, device=self.get_device(), inference_engine_type=self.inference_engine_type
-            )
-            for autoencoder_context in self._given_autoencoder_contexts():
-                autoencoder_context.check_model(made)
-            object.__setattr__(self, "_made_model_context", made)
-        return made
+        with _MAKING:
+            made: ModelContext | None = self.__dict__.get("_made_model_context")
+            if made is None:
+                made = ModelContext.from_model_type(
+                    self.model_name, device=self.get_device(), inference_engine_type=self.inference_engine_type
+                )
+                for autoencoder_context in self._given_autoencoder_contexts():
+                    autoencoder_context.check_model(made)
+                object.__setattr__(self, "_made_model_context", made)
+            return made
 
     def get_autoencoder_context(self, node_type: NodeType | str | None = None) -> AutoencoderContext | None:
         """The autoencoders, or None if the config has none.
@@ -220,12 +224,7 @@ class DstConfig:
                     f"Several autoencoders are given. Choose one kind of latent ({', '.join(kinds)}), not {node_type}."
                 )
         if context is None and self.autoencoder_config is not None:
-            context = self.__dict__.get("_made_autoencoder_context")
-            if context is None:
-                context = AutoencoderContext(self.autoencoder_config, device=self.get_device())
-                if self.model_context is not None:
-                    context.check_model(self.model_context)
-                object.__setattr__(self, "_made_autoencoder_context", context)
+            context = self._made_autoencoders(self.autoencoder_config)
         if context is None:
             return None
         if node_type not in (None, NodeType.AUTOENCODER_LATENT, context.autoencoder_node_type):
@@ -234,6 +233,16 @@ class DstConfig:
                 f"{node_type} was asked for."
             )
         return context
+
+    def _made_autoencoders(self, config: AutoencoderConfig) -> AutoencoderContext:
+        with _MAKING:
+            made: AutoencoderContext | None = self.__dict__.get("_made_autoencoder_context")
+            if made is None:
+                made = AutoencoderContext(config, device=self.get_device())
+                if self.model_context is not None:
+                    made.check_model(self.model_context)
+                object.__setattr__(self, "_made_autoencoder_context", made)
+            return made
 
     def requires_grad_for_type(self, dst: DerivedScalarType | str) -> bool:
         """Whether deriving `dst` with this config needs the model's backward pass.

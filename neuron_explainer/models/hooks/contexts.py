@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Generic, TypeVar
+from typing import Generic, TypeVar, no_type_check
 
 import torch
 
@@ -102,6 +102,7 @@ class HookContext(AbstractContextManager[HookT], Generic[HookT]):
         self._was_entered = False
         self._grad_modes: list[AbstractContextManager[object]] = []
 
+    @no_type_check  # a wrapper around this method would be taken for the frame that enters the context
     def __enter__(self) -> HookT:
         if self._was_entered:
             raise InvalidRequestError("This context was entered before. Call record or intervene again for another.")

@@ -150,8 +150,10 @@ class Attention(AttentionWeights):
         logits = self._precise_logits(queries, keys, span, self.scale)
         if logits_tap is not None:
             rounded = logits.to(queries.dtype)
+            before = rounded.clone() if logits_tap.has_forward_interventions else None
             tapped = logits_tap(rounded.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
-            logits = logits if logits_tap.only_observes else tapped.to(logits.dtype)
+            if not logits_tap.only_observes:  # rounding is not a change
+                logits = with_plain_value(tapped.to(logits.dtype), logits, None if before is None else tapped == before)
         probs = logits.softmax(-1).to(queries.dtype)
         return probs if probs_tap is None else probs_tap(probs.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
