@@ -20,7 +20,8 @@ from neuron_explainer.activations.derived_scalars.config import DstConfig
 from neuron_explainer.activations.derived_scalars.derivers import catalogue as _catalogue  # noqa: F401  # fills the table of derivers
 from neuron_explainer.activations.derived_scalars.engine.capture_plan import CapturePlan
 from neuron_explainer.activations.derived_scalars.engine.evaluation import Evaluation
-from neuron_explainer.activations.derived_scalars.engine.passes import PassResult, run_pass
+from neuron_explainer.activations.derived_scalars.engine.non_finite import warn_of_non_finite
+from neuron_explainer.activations.derived_scalars.engine.passes import PassResult, interventions_of, run_pass
 from neuron_explainer.activations.derived_scalars.engine.prompts import check_token_positions, read_prompt
 from neuron_explainer.activations.derived_scalars.engine.requests import (
     ConfigOrModel,
@@ -67,6 +68,10 @@ def derive(
 
     Returns:
         The results: for each type one detached tensor for each layer.
+
+    Warns:
+        NonFiniteWarning: some results are infinite or NaN, as where a model overflows in float16. It names the place
+            and the layer where such numbers appear first.
 
     Raises:
         NothingToDifferentiateError: a type needs a gradient, but there is neither a loss nor a trace.
@@ -129,9 +134,13 @@ def derive_batch(
     check_token_positions(plan.bound_configs, min(len(prompt.token_ids) for prompt in read))
     tokens, attention_mask = padded([prompt.token_ids for prompt in read])
     result, tensors = _run(plan, tokens, attention_mask)
+    by_prompt = [_of_prompt(tensors, number, len(prompt.token_ids)) for number, prompt in enumerate(read)]
+    del tensors
+    ids = [prompt.token_ids for prompt in read]
+    warn_of_non_finite(by_prompt, plan.bound.model, ids, interventions_of(plan.bound))
     return [
         DerivedScalarStore(
-            _of_prompt(tensors, number, len(prompt.token_ids)),
+            by_prompt[number],
             prompt.token_strings,
             token_ids=prompt.token_ids,
             loss=None if result.loss is None else result.loss[number],

@@ -51,8 +51,7 @@ def run_pass(
     if plan.has_backward_pass and not bound.start.is_loss:
         differentiated.add(bound.start.residual)
     # The hooks belong to this pass alone: nothing stays on the model when it is interrupted.
-    hooks = [_overwrite(bound, ablation) for ablation in bound.ablations]
-    hooks += [online_autoencoder(bound, node_type, layer) for node_type, layer in bound.online_autoencoders]
+    hooks = interventions_of(bound)
     graph = model.recording(differentiated, gradients=True) if differentiated else None
     recording = model.recording(plan.activations | plan.traced_residuals)
     recordings = [recording] if graph is None else [graph, recording]
@@ -78,6 +77,12 @@ def run_pass(
     if graph is not None:
         recorded |= {Recorded(*key, PassType.BACKWARD): graph.gradient(*key) for key in plan.gradients}
     return PassResult(recorded, None if loss is None else loss.detach(), traced, direction)
+
+
+def interventions_of(bound: BoundConfig) -> list[Intervention]:
+    """What takes part in the pass beside recordings: ablations, and autoencoders that run within it."""
+    hooks = [_overwrite(bound, ablation) for ablation in bound.ablations]
+    return hooks + [online_autoencoder(bound, node_type, layer) for node_type, layer in bound.online_autoencoders]
 
 
 def _overwrite(bound: BoundConfig, ablation: AblationSpec) -> Intervention:

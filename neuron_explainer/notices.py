@@ -1,0 +1,32 @@
+"""The warnings of this library, given where its user called it.
+
+>>> import warnings
+>>> with warnings.catch_warnings(record=True) as caught:
+...     warnings.simplefilter("always")
+...     warn("Something overflowed.", NonFiniteWarning)
+>>> print(caught[0].message)
+Something overflowed.
+"""
+
+import sys
+import warnings
+from types import FrameType
+
+_LIBRARIES_ON_THE_WAY = frozenset({"neuron_explainer", "torch", "contextlib", "jaxtyping", "beartype"})
+
+
+class NeuronExplainerWarning(UserWarning):
+    """Base class of the library's warnings: a result is given, and something about it should be known."""
+
+
+class NonFiniteWarning(NeuronExplainerWarning):
+    """Results have numbers that are infinite or NaN, such as those of a model that overflows in float16."""
+
+
+def warn(message: str, category: type[NeuronExplainerWarning]) -> None:
+    """Warn at the line that called the library, whichever of its functions notices."""
+    level = 2
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] in _LIBRARIES_ON_THE_WAY:
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, category, stacklevel=level if frame is not None else 2)
