@@ -28,6 +28,7 @@ ROOMS = [
     "pydantic",
     "vocabulary",
     "errors",
+    "notices",
     "wording",
 ]
 NOT_ROOMS = {"data", "__init__", "__main__", "_deprecation", "_version"}
