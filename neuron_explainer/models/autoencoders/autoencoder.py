@@ -72,6 +72,8 @@ class Autoencoder:
                 f"The thresholds have shape {tuple(self.activation.threshold.shape)}; {latents} latents "
                 f"need ({latents},)."
             )
+        if isinstance(self.activation, JumpReLU) and not bool(torch.isfinite(self.activation.threshold).all()):
+            raise AutoencoderFormatError("The thresholds hold NaN or infinity.")
         for name, shape in expected.items():
             tensor = getattr(self, name)
             if tensor is not None and tuple(tensor.shape) != shape:

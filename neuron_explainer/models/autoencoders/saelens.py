@@ -7,19 +7,15 @@ import os
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
-from torch import Tensor
 
-from neuron_explainer.errors import AutoencoderFormatError
+from neuron_explainer.errors import AutoencoderFormatError, shown
 from neuron_explainer.models.autoencoders.autoencoder import Autoencoder
 from neuron_explainer.models.autoencoders.autoencoder_format import AutoencoderFormat
 from neuron_explainer.models.autoencoders.origin import AutoencoderOrigin
 from neuron_explainer.models.autoencoders.saelens_architectures import BUILDER_BY_ARCHITECTURE
-from neuron_explainer.models.autoencoders.saelens_config import CONFIG_FILE, SaelensConfig, read_saelens_config
-from neuron_explainer.models.autoencoders.saelens_folding import fold_decoder_norm, fold_input_scale
-
-WEIGHTS_FILE = "sae_weights.safetensors"
+from neuron_explainer.models.autoencoders.saelens_config import CONFIG_FILE, read_saelens_config
+from neuron_explainer.models.autoencoders.saelens_folding import fold
+from neuron_explainer.models.autoencoders.saelens_weights import read_saelens_weights
 
 
 class SaelensFolder(AutoencoderFormat):
@@ -64,7 +60,7 @@ def load_saelens_autoencoder(
             else ""
         )
         raise AutoencoderFormatError(
-            f"{config.folder}: the architecture {config.architecture!r} is not supported. Supported: "
+            f"{config.folder}: the architecture {shown(config.architecture, 100)} is not supported. Supported: "
             f"{', '.join(sorted(BUILDER_BY_ARCHITECTURE))}.{hint}"
         )
     if config.settings.get("finetuning_scaling_factor") or config.metadata.get("hook_head_index") is not None:
@@ -73,21 +69,5 @@ def load_saelens_autoencoder(
         )
     weights = read_saelens_weights(config)
     applied: list[str] = []
-    fold_input_scale(config, weights, applied)
-    if config.settings.get("rescale_acts_by_decoder_norm"):
-        fold_decoder_norm(weights, applied)
-    autoencoder = build(config, weights, applied)
+    autoencoder = build(fold(config, weights, applied), weights, applied)
     return autoencoder.to(device, dtype), config.origin
-
-
-def read_saelens_weights(config: SaelensConfig) -> dict[str, Tensor]:
-    """The tensors in the folder, by name.
-
-    Raises:
-        AutoencoderFormatError: the file is missing or damaged.
-    """
-    path = Path(config.folder) / WEIGHTS_FILE
-    try:
-        return load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise AutoencoderFormatError(f"{path} cannot be read: {error}") from error

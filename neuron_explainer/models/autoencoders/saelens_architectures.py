@@ -8,37 +8,17 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from neuron_explainer.errors import AutoencoderFormatError
+from neuron_explainer.errors import AutoencoderFormatError, shown
 from neuron_explainer.models.autoencoders.autoencoder import Autoencoder
 from neuron_explainer.models.autoencoders.latent_activations import JumpReLU, LatentActivation, ReLU, TopK
 from neuron_explainer.models.autoencoders.saelens_config import SaelensConfig
-from neuron_explainer.models.autoencoders.saelens_folding import input_scaling
+from neuron_explainer.models.autoencoders.saelens_folding import input_scaling, scaling_factor
+from neuron_explainer.models.autoencoders.saelens_weights import Weights, take
 from neuron_explainer.models.autoencoders.variants import (
     MatchingPursuitAutoencoder,
     PredictionAttention,
     TemporalAutoencoder,
 )
-
-Weights = dict[str, Tensor]
-
-
-def take(weights: Weights, config: SaelensConfig, name: str, *shape: int) -> Tensor:
-    """One tensor of the file, checked to have this shape.
-
-    Raises:
-        AutoencoderFormatError: the tensor is missing or has another shape.
-    """
-    if name not in weights:
-        raise AutoencoderFormatError(
-            f"{config.folder}: {config.architecture} needs the tensor {name!r}; the file has {sorted(weights)}."
-        )
-    tensor = weights[name]
-    if tuple(tensor.shape) != shape:
-        raise AutoencoderFormatError(
-            f"{config.folder}: {name} is {tuple(tensor.shape)}; with d_in {config.n_inputs} and d_sae "
-            f"{config.n_latents} it must be {shape}."
-        )
-    return tensor
 
 
 def _linear_autoencoder(
@@ -78,26 +58,35 @@ def _linear_autoencoder(
 def _standard(config: SaelensConfig, weights: Weights, applied: list[str]) -> Autoencoder:
     if config.settings.get("activation_fn", "relu") != "relu":
         raise AutoencoderFormatError(
-            f"{config.folder}: the activation function {config.settings['activation_fn']!r} is not supported; relu "
-            "and topk are."
+            f"{config.folder}: the activation function {shown(config.settings['activation_fn'], 100)} is not "
+            "supported; relu and topk are."
         )
     return _linear_autoencoder(config, weights, applied, ReLU())
 
 
 def _top_k(config: SaelensConfig, weights: Weights, applied: list[str]) -> Autoencoder:
     by_magnitude = config.architecture == "abstopk"
-    activation = TopK(config.settings.get("k", 100), relu=not by_magnitude, by_magnitude=by_magnitude)
+    activation = TopK(config.count("k", 100), relu=not by_magnitude, by_magnitude=by_magnitude)
     return _linear_autoencoder(config, weights, applied, activation)
 
 
 def _jump_relu(config: SaelensConfig, weights: Weights, applied: list[str]) -> Autoencoder:
     if "log_threshold" in weights and "threshold" not in weights:
         weights["threshold"] = weights["log_threshold"].exp()
-    return _linear_autoencoder(config, weights, applied, JumpReLU(take(weights, config, "threshold", config.n_latents)))
+    threshold = take(weights, config, "threshold", config.n_latents)
+    return _linear_autoencoder(config, weights, applied, JumpReLU(_not_negative(threshold, "threshold", config)))
+
+
+def _not_negative(threshold: Tensor, name: str, config: SaelensConfig) -> Tensor:
+    if not bool((threshold >= 0).all()):  # false for NaN too
+        raise AutoencoderFormatError(
+            f"{config.folder}: {name} holds {float(threshold.min()):g}; thresholds must be 0 or more."
+        )
+    return threshold
 
 
 def _batch_top_k(config: SaelensConfig, weights: Weights, applied: list[str]) -> Autoencoder:
-    threshold = take(weights, config, "topk_threshold")
+    threshold = _not_negative(take(weights, config, "topk_threshold"), "topk_threshold", config)
     applied.append("the top k of a batch is replaced by the threshold that training estimated for it")
     bias = take(weights, config, "b_enc", config.n_latents)
     return _linear_autoencoder(config, weights, applied, JumpReLU(torch.ones_like(bias) * threshold.to(bias.dtype)))
@@ -115,7 +104,7 @@ def _gated(config: SaelensConfig, weights: Weights, applied: list[str]) -> Autoe
 def _matching_pursuit(config: SaelensConfig, weights: Weights, applied: list[str]) -> Autoencoder:
     rows = take(weights, config, "W_dec", config.n_latents, config.n_inputs)
     bias = take(weights, config, "b_dec", config.n_inputs)
-    settings = config.settings
+    most = None if config.settings.get("max_iterations") is None else config.count("max_iterations", 1)
     return MatchingPursuitAutoencoder(
         encoder_weight=rows,
         decoder_weight=rows.T,
@@ -123,9 +112,9 @@ def _matching_pursuit(config: SaelensConfig, weights: Weights, applied: list[str
         latent_bias=torch.zeros_like(rows[:, 0]),
         input_scaling=input_scaling(config, applied),
         applied=tuple(applied),
-        residual_threshold=float(settings.get("residual_threshold", 1e-2)),
-        max_iterations=settings.get("max_iterations"),
-        stop_on_duplicate_support=bool(settings.get("stop_on_duplicate_support", True)),
+        residual_threshold=config.number("residual_threshold", 1e-2, or_equal=True),
+        max_iterations=most,
+        stop_on_duplicate_support=bool(config.settings.get("stop_on_duplicate_support", True)),
     )
 
 
@@ -134,8 +123,14 @@ def _temporal(config: SaelensConfig, weights: Weights, applied: list[str]) -> Au
     rows = take(weights, config, "W_dec", latents, inputs)
     bias = take(weights, config, "b_dec", inputs)
     is_tied = bool(settings.get("tied_weights", True))
-    k = settings.get("kval_topk") if settings.get("sae_diff_type", "topk") == "topk" else None
-    narrow = latents // int(settings.get("bottleneck_factor", 64))
+    is_top_k = settings.get("sae_diff_type", "topk") == "topk" and settings.get("kval_topk") is not None
+    narrow = latents // config.count("bottleneck_factor", 64)
+    n_heads = config.count("n_heads", 8)
+    if narrow % n_heads or latents % n_heads or not narrow:
+        raise AutoencoderFormatError(
+            f"{config.folder}: {latents} latents with bottleneck_factor {config.settings.get('bottleneck_factor', 64)} "
+            f"cannot be shared among {n_heads} heads."
+        )
 
     def attention(number: int) -> PredictionAttention:
         def weight(name: str, outputs: int) -> tuple[Tensor, Tensor]:
@@ -146,7 +141,7 @@ def _temporal(config: SaelensConfig, weights: Weights, applied: list[str]) -> Au
             )
 
         return PredictionAttention(
-            int(settings.get("n_heads", 8)),
+            n_heads,
             *weight("q_target", narrow),
             *weight("k_ctx", narrow),
             *weight("v_ctx", latents),
@@ -158,15 +153,26 @@ def _temporal(config: SaelensConfig, weights: Weights, applied: list[str]) -> Au
         decoder_weight=rows.T,
         pre_bias=bias if config.subtracts_output_bias else torch.zeros_like(bias),
         latent_bias=torch.zeros_like(rows[:, 0]),
-        activation=ReLU() if k is None else TopK(k),
+        activation=TopK(config.count("kval_topk", 1)) if is_top_k else ReLU(),
         output_bias=bias if config.subtracts_output_bias or not is_tied else torch.zeros_like(bias),
         input_scaling=input_scaling(config, applied),
         applied=tuple(applied),
-        attention_layers=tuple(attention(number) for number in range(int(settings.get("n_attn_layers", 1)))),
-        input_factor=float(settings.get("activation_normalization_factor", 1.0))
-        if config.input_normalization == "constant_scalar_rescale"
-        else 1.0,
+        attention_layers=tuple(attention(number) for number in range(config.count("n_attn_layers", 1, most=1000))),
+        input_factor=_input_factor(config, applied),
     )
+
+
+def _input_factor(config: SaelensConfig, applied: list[str]) -> float:
+    """The constant that a temporal autoencoder multiplies its inputs by; its encoder cannot take it up."""
+    match config.input_normalization:
+        case "constant_scalar_rescale":
+            factor = config.number("activation_normalization_factor", 1.0)
+        case "expected_average_only_in":
+            factor = scaling_factor(config)
+        case _:
+            return 1.0
+    applied.append(f"inputs are multiplied by {factor:g}, and that is undone after decoding")
+    return factor
 
 
 BUILDER_BY_ARCHITECTURE: dict[str, Callable[[SaelensConfig, Weights, list[str]], Autoencoder]] = {

@@ -5,10 +5,11 @@ import os
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from neuron_explainer.errors import AutoencoderFormatError, shown
 from neuron_explainer.models.autoencoders.origin import AutoencoderOrigin
+from neuron_explainer.vocabulary.checks import finite_number, whole_number
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 
 CONFIG_FILE = "cfg.json"
@@ -66,7 +67,35 @@ class SaelensConfig:
     def is_of_centred_model(self) -> bool:
         """Whether it was trained on residual-stream activations of a model whose writing weights had been centred."""
         options = self.metadata.get("model_from_pretrained_kwargs") or {}
-        return bool(options.get("center_writing_weights")) and self.hook in _RESIDUAL_WIDTH_HOOKS
+        is_centred = isinstance(options, dict) and bool(options.get("center_writing_weights"))
+        return is_centred and self.hook in _RESIDUAL_WIDTH_HOOKS
+
+    def number(self, key: str, default: float, *, above: float = 0.0, or_equal: bool = False) -> float:
+        """A setting that is a finite number above a limit.
+
+        Raises:
+            AutoencoderFormatError: it is not.
+        """
+        number = finite_number(self.settings.get(key, default))
+        if number is None or not (number >= above if or_equal else number > above):
+            self._refuse(key, f"a finite number {'of at least' if or_equal else 'above'} {above:g}")
+        return number
+
+    def count(self, key: str, default: int, most: int = 2**31) -> int:
+        """A setting that is a whole number from 1 to `most`.
+
+        Raises:
+            AutoencoderFormatError: it is not.
+        """
+        number = whole_number(self.settings.get(key, default))
+        if number is None or not 0 < number <= most:
+            self._refuse(key, f"a whole number from 1 to {most}")
+        return number
+
+    def _refuse(self, key: str, must_be: str) -> NoReturn:
+        raise AutoencoderFormatError(
+            f"{self.folder}: {key} in {CONFIG_FILE} is {shown(self.settings.get(key), 100)}; it must be {must_be}."
+        )
 
     @property
     def origin(self) -> AutoencoderOrigin:
@@ -76,9 +105,12 @@ class SaelensConfig:
             AutoencoderFormatError: the hook is not supported.
         """
         dst, layer_index = dst_and_layer_of_hook(self.metadata.get("hook_name"), self.folder)
-        return AutoencoderOrigin(
-            dst, layer_index, self.metadata.get("model_name"), self.architecture, self.n_inputs, self.metadata
-        )
+        model_name = self.metadata.get("model_name")
+        if model_name is not None and not isinstance(model_name, str):
+            raise AutoencoderFormatError(
+                f"{self.folder}: model_name in {CONFIG_FILE} is {shown(model_name, 100)}; it must be a text."
+            )
+        return AutoencoderOrigin(dst, layer_index, model_name, self.architecture, self.n_inputs, self.metadata)
 
 
 def dst_and_layer_of_hook(hook_name: object, source: str) -> tuple[DerivedScalarType | None, int | None]:
@@ -97,7 +129,7 @@ def dst_and_layer_of_hook(hook_name: object, source: str) -> tuple[DerivedScalar
     match = re.fullmatch(r"blocks\.(\d{1,6})\.(.+)", str(hook_name))
     if match is None or match[2] not in _DST_BY_HOOK:
         known = ", ".join(f"blocks.L.{hook}" for hook in _DST_BY_HOOK)
-        raise AutoencoderFormatError(f"{source}: unsupported hook {hook_name!r}. Supported: {known}.")
+        raise AutoencoderFormatError(f"{source}: unsupported hook {shown(hook_name, 100)}. Supported: {known}.")
     return _DST_BY_HOOK[match[2]], int(match[1])
 
 
@@ -113,7 +145,7 @@ def read_saelens_config(folder: str | os.PathLike[str]) -> SaelensConfig:
         with path.open("rb") as file:
             content = file.read(_MOST_BYTES + 1)
         settings = json.loads(content) if len(content) <= _MOST_BYTES else None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise AutoencoderFormatError(f"{path} cannot be read: {error}.") from error
     if not isinstance(settings, dict):
         raise AutoencoderFormatError(f"{path} is not a JSON object of at most {_MOST_BYTES} bytes.")

@@ -1,6 +1,7 @@
 """Settings of SAELens that scale inputs or latents: each is folded into the weights, or becomes an `InputScaling`."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -8,12 +9,17 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from neuron_explainer.errors import AutoencoderFormatError
+from neuron_explainer.errors import AutoencoderFormatError, shown
 from neuron_explainer.models.autoencoders.input_scaling import InputScaling
 from neuron_explainer.models.autoencoders.saelens_config import SaelensConfig
+from neuron_explainer.models.autoencoders.saelens_weights import Weights, take
+from neuron_explainer.vocabulary.checks import finite_number
 
 _SCALER_FILE = "activation_scaler.json"
 _WHITENING_FILE = "activation_whitening.safetensors"
+_MOST_SCALER_BYTES = 10_000
+_RESCALED = {"topk", "abstopk", "batchtopk", "matryoshka_batchtopk"}
+"""The architectures that have `rescale_acts_by_decoder_norm`; elsewhere it means nothing."""
 
 
 def input_scaling(config: SaelensConfig, applied: list[str]) -> InputScaling:
@@ -39,75 +45,119 @@ def input_scaling(config: SaelensConfig, applied: list[str]) -> InputScaling:
     return scaling
 
 
-def fold_input_scale(config: SaelensConfig, weights: dict[str, Tensor], applied: list[str]) -> None:
-    """Fold a constant scale or a whitening of the inputs into the weights.
+def fold(config: SaelensConfig, weights: Weights, applied: list[str]) -> SaelensConfig:
+    """Fold everything that is constant into the weights, in the order in which the autoencoder was trained.
 
-    SAELens keeps these in a file of their own, beside the weights of an unfinished training.
+    Latents are chosen by their values times the norms of the decoder's rows as training has them, so a whitening, which
+    changes each norm by another factor, is folded after them. One scale for all inputs changes all norms alike; it is
+    folded first, as SAELens does, and latents are then the lengths of the vectors that they write.
+
+    Returns:
+        The config with the thresholds that go with the folded weights.
 
     Raises:
-        AutoencoderFormatError: the file is missing or damaged, or the normalization is not supported.
+        AutoencoderFormatError: a file is missing or damaged, or a setting is not supported for the architecture.
     """
-    if config.input_normalization in ("none", "layer_norm", "constant_norm_rescale"):
-        return
-    if config.input_normalization == "constant_scalar_rescale" and config.architecture == "temporal":
-        return
-    if config.input_normalization == "expected_average_only_in":
-        scale = _scaling_factor(config)
-        weights["W_enc"] = weights["W_enc"] * scale
-        weights["W_dec"] = weights["W_dec"] / scale
-        weights["b_dec"] = weights["b_dec"] / scale
-        applied.append(f"the inputs' scale {scale:g} is folded into the weights ({_SCALER_FILE})")
-        return
-    if config.input_normalization != "covariance_whitening":
-        raise AutoencoderFormatError(
-            f"{config.folder}: normalize_activations {config.input_normalization!r} is not supported."
-        )
-    _fold_whitening(config, weights)
-    applied.append(f"the inputs' whitening is folded into the weights ({_WHITENING_FILE})")
+    rescales = config.architecture in _RESCALED and bool(config.settings.get("rescale_acts_by_decoder_norm"))
+    match config.input_normalization:
+        case "none" | "layer_norm" | "constant_norm_rescale":
+            pass
+        case "constant_scalar_rescale" if config.architecture == "temporal":
+            pass
+        case "expected_average_only_in":
+            scale = scaling_factor(config)
+            if config.architecture != "temporal":  # which applies it while it runs
+                config = _fold_scale(config, weights, scale, rescales)
+                applied.append(f"the inputs' scale {scale:g} is folded into the weights ({_SCALER_FILE})")
+        case "covariance_whitening" if config.architecture not in ("temporal", "matching_pursuit"):
+            if rescales:
+                _fold_decoder_norm(config, weights, applied)
+            _fold_whitening(config, weights)
+            applied.append(f"the inputs' whitening is folded into the weights ({_WHITENING_FILE})")
+            return config
+        case other:
+            raise AutoencoderFormatError(
+                f"{config.folder}: normalize_activations {shown(other, 100)} is not supported for "
+                f"{config.architecture}."
+            )
+    if rescales:
+        _fold_decoder_norm(config, weights, applied)
+    return config
 
 
-def fold_decoder_norm(weights: dict[str, Tensor], applied: list[str]) -> None:
+def _fold_scale(config: SaelensConfig, weights: Weights, scale: float, rescales: bool) -> SaelensConfig:
+    weights["W_dec"] = _tensor(config, weights, "W_dec")
+    weights["b_dec"] = _tensor(config, weights, "b_dec") / scale
+    if config.architecture == "matching_pursuit":
+        # Its directions stay as they are; amounts and the remaining input are in the units of the inputs.
+        threshold = config.number("residual_threshold", 1e-2, or_equal=True) / scale
+        return replace(config, settings={**config.settings, "residual_threshold": threshold})
+    weights["W_enc"] = _tensor(config, weights, "W_enc") * scale
+    weights["W_dec"] = weights["W_dec"] / scale
+    if rescales and "topk_threshold" in weights:
+        # It is compared with a latent times the norm of its row, which has just been divided by the scale.
+        weights["topk_threshold"] = weights["topk_threshold"] / scale
+    return config
+
+
+def _fold_decoder_norm(config: SaelensConfig, weights: Weights, applied: list[str]) -> None:
     """Fold the norms n of the decoder's rows into the encoder: W_enc * n, b_enc * n and W_dec / n.
 
     A latent's value is then the length of the vector that it writes.
     """
-    norm = weights["W_dec"].norm(dim=-1)
-    weights["W_enc"] = weights["W_enc"] * norm
-    weights["W_dec"] = weights["W_dec"] / norm[:, None]
-    weights["b_enc"] = weights["b_enc"] * norm
+    rows = _tensor(config, weights, "W_dec")
+    norm = rows.norm(dim=-1)
+    weights["W_enc"] = _tensor(config, weights, "W_enc") * norm
+    # A row of zeros writes nothing, whatever its latent is.
+    weights["W_dec"] = rows / norm.clamp_min(torch.finfo(norm.dtype).tiny)[:, None]
+    weights["b_enc"] = _tensor(config, weights, "b_enc") * norm
     applied.append("the decoder rows' norms are folded into the encoder (rescale_acts_by_decoder_norm)")
 
 
-def _scaling_factor(config: SaelensConfig) -> float:
+def _tensor(config: SaelensConfig, weights: Weights, name: str) -> Tensor:
+    inputs, latents = config.n_inputs, config.n_latents
+    sizes = {"W_enc": (inputs, latents), "W_dec": (latents, inputs), "b_dec": (inputs,), "b_enc": (latents,)}
+    return take(weights, config, name, *sizes[name])
+
+
+def scaling_factor(config: SaelensConfig) -> float:
+    """The factor of all inputs, from the file that SAELens keeps beside the weights of an unfinished training.
+
+    Raises:
+        AutoencoderFormatError: the file is missing, or does not give a finite number above 0.
+    """
     path = Path(config.folder) / _SCALER_FILE
     try:
-        scale = json.loads(path.read_text())["scaling_factor"]
-    except (OSError, ValueError, KeyError, TypeError):
+        with path.open("rb") as file:
+            scale = finite_number(json.loads(file.read(_MOST_SCALER_BYTES))["scaling_factor"])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         scale = None
-    if isinstance(scale, bool) or not isinstance(scale, int | float) or not 0 < scale < float("inf"):
+    if scale is None or scale <= 0:
         raise AutoencoderFormatError(
             f"{config.folder}: inputs were scaled in training (normalize_activations 'expected_average_only_in'), but "
             f'the folder does not give the factor. Write {{"scaling_factor": …}} to {_SCALER_FILE} in it, or save the '
             "autoencoder with the factor folded in."
         )
-    return float(scale)
+    return scale
 
 
-def _fold_whitening(config: SaelensConfig, weights: dict[str, Tensor]) -> None:
+def _fold_whitening(config: SaelensConfig, weights: Weights) -> None:
     """Replace weights that encode z = (x - mean) M and decode x = z M^-1 + mean by weights that take and give x."""
     path = Path(config.folder) / _WHITENING_FILE
     try:
         whitening = load_file(path)
-        mean, matrix, inverse = whitening["mean"], whitening["matrix"], whitening["inverse_matrix"]
-    except (OSError, SafetensorError, KeyError) as error:
+    except (OSError, SafetensorError, ValueError, KeyError, RuntimeError) as error:
         raise AutoencoderFormatError(
             f"{config.folder}: inputs were whitened in training, but {_WHITENING_FILE} cannot be read: {error}"
         ) from error
-    weights["W_enc"] = matrix @ weights["W_enc"]
+    inputs = config.n_inputs
+    shapes = {"mean": (inputs,), "matrix": (inputs, inputs), "inverse_matrix": (inputs, inputs)}
+    mean, matrix, inverse = (take(whitening, config, name, *shape) for name, shape in shapes.items())
+    weights["W_enc"] = matrix @ _tensor(config, weights, "W_enc")
     if not config.subtracts_output_bias:
         shift = mean @ weights["W_enc"]
         for bias, scale in (("b_enc", 1.0), ("b_gate", 1.0), ("b_mag", weights.get("r_mag", torch.zeros(1)).exp())):
             if bias in weights:
                 weights[bias] = weights[bias] - shift * scale
-    weights["W_dec"] = weights["W_dec"] @ inverse
-    weights["b_dec"] = weights["b_dec"] @ inverse + mean
+    weights["W_dec"] = _tensor(config, weights, "W_dec") @ inverse
+    weights["b_dec"] = _tensor(config, weights, "b_dec") @ inverse + mean
