@@ -17,6 +17,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from neuron_explainer.notices import CheckpointWarning as CheckpointWarning
 from neuron_explainer.notices import NeuronExplainerWarning as NeuronExplainerWarning
 from neuron_explainer.notices import NonFiniteWarning as NonFiniteWarning
 from neuron_explainer.wording import N_LISTED, with_article

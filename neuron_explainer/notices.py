@@ -23,6 +23,10 @@ class NonFiniteWarning(NeuronExplainerWarning):
     """Results have numbers that are infinite or NaN, such as those of a model that overflows in float16."""
 
 
+class CheckpointWarning(NeuronExplainerWarning):
+    """A checkpoint contradicts its config, and what was done about it."""
+
+
 def warn(message: str, category: type[NeuronExplainerWarning]) -> None:
     """Warn at the line that called the library, whichever of its functions notices."""
     level = 2

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from neuron_explainer.errors import InvalidRequestError, shown
 from neuron_explainer.models.devices import DeviceGiven, DtypeGiven, as_device, as_dtype
-from neuron_explainer.models.families.fill_parameters import fill_parameters
+from neuron_explainer.models.families.fill_parameters import fill_parameters, tied_as_stored
 from neuron_explainer.models.families.registry import family_of
 from neuron_explainer.models.hooks.contexts import Hook, HookContext, Hooks
 from neuron_explainer.models.hooks.intervention import Intervention
@@ -93,6 +93,7 @@ class Transformer(nn.Module):
             CheckpointError: the family is not supported, or tensors are missing, unexpected or misshapen.
         """
         family = family_of(hf_config)
+        hf_config = tied_as_stored(hf_config, family, family.config(hf_config), tensors)
         model = cls(family.config(hf_config))
         to_device, to_dtype = None if device is None else as_device(device), None if dtype is None else as_dtype(dtype)
         fill_parameters(model, family, model.config, tensors, device=to_device, dtype=to_dtype)

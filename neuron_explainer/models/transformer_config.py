@@ -33,6 +33,17 @@ class RotaryConfig:
     high_frequency_factor: float = 4.0
     original_context_length: int = 8192
 
+    def __post_init__(self) -> None:
+        if self.n_channels < 2 or self.n_channels % 2:
+            raise MisconfiguredError(
+                f"{self.n_channels} channels of each head are rotated. They form pairs: choose an even number."
+            )
+        for name in ("base", "factor", "low_frequency_factor", "high_frequency_factor"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise MisconfiguredError(
+                    f"{name} of the rotary embedding is {getattr(self, name)}; it must be a finite number above 0."
+                )
+
 
 @dataclass(frozen=True, kw_only=True)
 class TransformerConfig:
@@ -102,6 +113,12 @@ class TransformerConfig:
         for name in ("n_layers", "n_heads", "n_key_value_heads", "d_model", "d_head", "d_mlp", "vocab_size"):
             if getattr(self, name) < 1:
                 raise MisconfiguredError(f"{name} is {getattr(self, name)}; it must be at least 1.")
+        if not 0 <= self.norm_epsilon < math.inf:
+            raise MisconfiguredError(f"norm_epsilon is {self.norm_epsilon}; it must be a finite number, 0 or more.")
+        if self.rotary is not None and self.rotary.n_channels > self.d_head:
+            raise MisconfiguredError(
+                f"{self.rotary.n_channels} channels are rotated, but a head has {self.d_head}. Rotate at most those."
+            )
         if self.n_heads % self.n_key_value_heads:
             raise MisconfiguredError(
                 f"{self.n_heads} heads cannot share {self.n_key_value_heads} key/value heads evenly."

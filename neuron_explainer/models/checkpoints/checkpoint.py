@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -15,7 +15,9 @@ from neuron_explainer.errors import (
     MisconfiguredError,
     UnsupportedCheckpointError,
 )
+from neuron_explainer.models.families.quantised import refuse_quantised
 from neuron_explainer.models.families.registry import family_of
+from neuron_explainer.models.families.schema import check_entries
 from neuron_explainer.models.layers.mlp import ACTIVATION_FUNCTIONS
 from neuron_explainer.models.tensor_files.tensor_reader import TensorReader
 from neuron_explainer.models.tokenizers.tokenizer import ModelTokenizer
@@ -32,12 +34,14 @@ class Checkpoint:
         config: the same for this library's transformer; `transformer_config` makes it.
         open_tensors: finds the weights, under Hugging Face's names. It may download them, but does not read them.
         read_tokenizer: reads the tokenizer that comes with the checkpoint.
+        generation_config: the entries of its `generation_config.json`; empty if it has none.
     """
 
     hf_config: Mapping[str, Any]
     config: TransformerConfig
     open_tensors: Callable[[], TensorReader]
     read_tokenizer: Callable[[], ModelTokenizer]
+    generation_config: Mapping[str, Any] = field(default_factory=dict)
 
     def create_transformer(self, *, dtype: torch.dtype, device: torch.device) -> Transformer:
         """A model with this checkpoint's weights, which are read one by one.
@@ -74,11 +78,13 @@ def transformer_config(hf_config: Mapping[str, Any], file: object) -> Transforme
     """
     with naming_the_file(file):
         family = family_of(hf_config)
+        refuse_quantised(hf_config, ())
+        check_entries(hf_config)
         try:
             config = family.config(hf_config)
         except CheckpointError:
             raise
-        except (MisconfiguredError, TypeError, ValueError, AttributeError, KeyError, ZeroDivisionError) as error:
+        except (MisconfiguredError, TypeError, ValueError, AttributeError, KeyError, ArithmeticError) as error:
             raise MalformedCheckpointError(
                 f"An entry has a value that a {family.model_type} model cannot have: {error}"
             ) from error

@@ -4,7 +4,7 @@ import json
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from neuron_explainer.errors import CheckpointNotFoundError, MalformedCheckpointError
 
@@ -12,7 +12,13 @@ CONFIG_FILE_NAME = "config.json"
 
 
 class FileSource(ABC):
-    """Files by name."""
+    """Files by name.
+
+    Attributes:
+        is_local: whether looking for a file costs no request.
+    """
+
+    is_local: ClassVar[bool] = False
 
     @abstractmethod
     def find(self, name: str) -> Path | None:
@@ -28,6 +34,7 @@ class Folder(FileSource):
     """A folder on this machine."""
 
     path: Path
+    is_local: ClassVar[bool] = True
 
     def __str__(self) -> str:
         return str(self.path)
@@ -72,7 +79,7 @@ def json_object(content: bytes, file: object) -> dict[str, Any]:
     """
     try:
         entries = json.loads(content)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise MalformedCheckpointError(f"{file} is not JSON.", file=file) from error
     if not isinstance(entries, dict):
         raise MalformedCheckpointError(f"{file} is not a JSON object.", file=file)

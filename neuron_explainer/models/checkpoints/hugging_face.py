@@ -13,6 +13,7 @@ from neuron_explainer.errors import (
     MalformedCheckpointError,
     MissingTensorError,
     TokenizerError,
+    shown,
 )
 from neuron_explainer.models.checkpoints.checkpoint import Checkpoint, transformer_config
 from neuron_explainer.models.checkpoints.checkpoint_format import CheckpointFormat, CheckpointSource, LoadOptions
@@ -28,6 +29,7 @@ from neuron_explainer.models.tokenizers.tokenizer import TOKENIZER_FILE_NAME, Mo
 
 _WEIGHTS = "model.safetensors"
 _INDEX = "model.safetensors.index.json"
+_GENERATION_CONFIG = "generation_config.json"
 
 
 class HuggingFaceFolder(CheckpointFormat):
@@ -98,36 +100,50 @@ def open_hugging_face_checkpoint(source: FileSource, config: Mapping[str, Any] |
     def open_tensors() -> SafetensorsReader:
         return SafetensorsReader(_weight_files(source))
 
-    return Checkpoint(hf_config, transformer_config(hf_config, config_name), open_tensors, read_tokenizer)
+    checked = transformer_config(hf_config, config_name)
+    generation_file = source.find(_GENERATION_CONFIG)
+    generation = {} if generation_file is None else json_object(generation_file.read_bytes(), generation_file)
+    return Checkpoint(hf_config, checked, open_tensors, read_tokenizer, generation)
 
 
 def _weight_files(source: FileSource) -> list[Path]:
-    """The safetensors file, or the shards that the index names."""
+    """The safetensors file, or the shards that the index names.
+
+    Where a folder has both, the whole file is read, as by transformers. On the hub, where each look is a request, it is
+    read where the index does not lead to shards.
+    """
+    whole = source.find(_WEIGHTS) if source.is_local else None
+    if whole is not None:
+        return [whole]
     index_file = source.find(_INDEX)
     if index_file is None:
-        file = source.find(_WEIGHTS)
-        if file is None:
-            raise CheckpointNotFoundError(
-                f"{source} has neither {_WEIGHTS} nor {_INDEX}. {source.describe_weights()} Pickled weights (.bin) are "
-                "not read, because reading them can run code; transformers' save_pretrained writes safetensors.",
-                file=source,
-            )
-        return [file]
+        whole = source.find(_WEIGHTS)
+        if whole is not None:
+            return [whole]
+        raise CheckpointNotFoundError(
+            f"{source} has neither {_WEIGHTS} nor {_INDEX}. {source.describe_weights()} Pickled weights (.bin) are not "
+            "read, because reading them can run code; transformers' save_pretrained writes safetensors.",
+            file=source,
+        )
     weight_map = json_object(index_file.read_bytes(), index_file).get("weight_map")
     if not isinstance(weight_map, dict) or not weight_map:
         raise MalformedCheckpointError(f"{index_file} has no weight_map.", file=index_file)
     files: dict[str, Path] = {}
     for tensor, name in weight_map.items():
-        if name in files:
+        if isinstance(name, str) and name in files:
             continue
         if not isinstance(name, str) or PurePosixPath(name).name != name or not name.endswith(".safetensors"):
             raise MalformedCheckpointError(
-                f"{index_file} places tensor {tensor!r} in {name!r}, which is not a safetensors file beside the index.",
+                f"{index_file} places tensor {tensor!r} in {shown(name, 100)}, which is not a safetensors file beside "
+                "the index.",
                 file=index_file,
                 tensor=tensor,
             )
         file = source.find(name)
         if file is None:
+            whole = source.find(_WEIGHTS)
+            if whole is not None:
+                return [whole]
             raise CheckpointNotFoundError(
                 f"{source} has no {name}; its index places tensor {tensor!r} there.", file=name, tensor=tensor
             )

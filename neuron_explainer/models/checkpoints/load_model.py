@@ -1,13 +1,13 @@
 """Loading a model: by name, from a folder, the hub, an address or a GGUF file, or from memory."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from neuron_explainer.errors import InvalidRequestError, shown
+from neuron_explainer.errors import InvalidRequestError, MalformedCheckpointError, shown
 from neuron_explainer.models.checkpoints.checkpoint_format import LoadOptions
 from neuron_explainer.models.checkpoints.formats import open_checkpoint
 from neuron_explainer.models.checkpoints.in_memory import config_entries, transformer_from_module
@@ -17,6 +17,7 @@ from neuron_explainer.models.model_registry import find_registered_model
 from neuron_explainer.models.tokenizers.tokenizer import ModelTokenizer
 from neuron_explainer.models.transformer import Transformer
 from neuron_explainer.storage.locations import is_url, without_secrets
+from neuron_explainer.vocabulary.checks import whole_number
 
 
 def load_model(
@@ -116,8 +117,10 @@ def open_model(
             raise InvalidRequestError("A model in memory has no revision and needs no token. Leave them out.")
         hf_config, transformer = transformer_from_module(source, config, device=device, dtype=dtype)
         came_from = getattr(getattr(source, "config", None), "_name_or_path", "")
+        generation = getattr(source, "generation_config", None)
+        end = end_token_ids(hf_config, {"eos_token_id": getattr(generation, "eos_token_id", None)})
         model_name = name or (_name_of(came_from) if came_from else type(source).__name__)
-        return StandardModelContext(model_name, transformer, given_tokenizer, end_token_ids=_end_token_ids(hf_config))
+        return StandardModelContext(model_name, transformer, given_tokenizer, end_token_ids=end)
     if not isinstance(source, str | PathLike):
         raise InvalidRequestError(
             f"An object of type {type(source).__name__} is not a model. Give a name, a path, an address, a hub id or a "
@@ -133,7 +136,7 @@ def open_model(
         config=checkpoint.config,
         device=model_device,
         create=lambda: checkpoint.create_transformer(dtype=model_dtype, device=model_device),
-        end_token_ids=_end_token_ids(checkpoint.hf_config),
+        end_token_ids=end_token_ids(checkpoint.hf_config, checkpoint.generation_config),
     )
 
 
@@ -151,8 +154,28 @@ def _name_of(source: str | PathLike[str]) -> str:
     return path.resolve().stem if path.is_file() else path.resolve().name
 
 
-def _end_token_ids(hf_config: Mapping[str, Any]) -> Sequence[int]:
-    ids = hf_config.get("eos_token_id")
-    if ids is None:
+def end_token_ids(hf_config: Mapping[str, Any], generation_config: Mapping[str, Any]) -> tuple[int, ...]:
+    """The tokens at which generation stops: `generation_config.json`'s, or the config's if that has none.
+
+    The config's come first, so that the first one is the model's own end of a text.
+
+    Raises:
+        MalformedCheckpointError: an entry is not a token id, or a list of them.
+    """
+    of_config, of_generation = _eos_token_ids(hf_config), _eos_token_ids(generation_config)
+    if not of_generation:
+        return of_config
+    return tuple(dict.fromkeys([*(each for each in of_config if each in of_generation), *of_generation]))
+
+
+def _eos_token_ids(entries: Mapping[str, Any]) -> tuple[int, ...]:
+    given = entries.get("eos_token_id")
+    if given is None:
         return ()
-    return tuple(ids) if isinstance(ids, Sequence) else (ids,)
+    numbers = [whole_number(each) for each in (given if isinstance(given, list | tuple) else [given])]
+    ids = tuple(number for number in numbers if number is not None and number >= 0)
+    if len(ids) < len(numbers):
+        raise MalformedCheckpointError(
+            f"eos_token_id in the config is {shown(given, 100)}; it must be a token id, or a list of token ids."
+        )
+    return ids

@@ -77,8 +77,10 @@ class Family(ABC):
                 sources[f"blocks.{layer}.{name}"] = source
         return sources
 
-    def find(self, name: str, available: Collection[str]) -> str:
+    def find(self, name: str, available: Collection[str], config: TransformerConfig | None = None) -> str:
         """The name of a source in a checkpoint: its own name, that without the base model's prefix, or an alias.
+
+        A tied embedding may be stored as the unembedding alone: safetensors keeps one name of two.
 
         Raises:
             MissingTensorError: the checkpoint has none of these names.
@@ -86,11 +88,26 @@ class Family(ABC):
         for candidate in (name, name.removeprefix(self.base_prefix), *self.aliases.get(name, ())):
             if candidate in available:
                 return candidate
+        if config is not None and config.tied_unembedding and name == self.outer_sources(config)["embedding"].name:
+            unembedding = self.stored_unembedding(available)
+            if unembedding is not None:
+                return unembedding
         raise MissingTensorError(
             f"The checkpoint has no tensor {name!r}, which a {self.model_type} model needs. It has {len(available)} "
             f"tensors, such as {', '.join(sorted(available)[:4]) or 'none'}.",
             tensor=name,
         )
+
+    def embedding_name(self, config: TransformerConfig, available: Collection[str] = ()) -> str:
+        """The name of the embedding's tensor, with or without the base model's prefix, as it is available."""
+        name = self.outer_sources(config)["embedding"].name
+        plain = name.removeprefix(self.base_prefix)
+        return plain if name not in available and plain in available else name
+
+    def stored_unembedding(self, available: Collection[str]) -> str | None:
+        """The name under which a checkpoint has the unembedding; None if it does not."""
+        names = (self.unembedding_name, *self.aliases.get(self.unembedding_name, ()))
+        return next((name for name in names if name in available), None)
 
     def is_ignored(self, name: str, config: TransformerConfig) -> bool:
         """Whether a checkpoint may have this tensor although no parameter comes from it."""

@@ -1,14 +1,17 @@
 """Filling the parameters of a transformer, from tensors in memory or read one by one."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from neuron_explainer.errors import TensorShapeError, UnexpectedTensorError
 from neuron_explainer.models.families.family import Family, TensorSource
+from neuron_explainer.models.families.quantised import refuse_quantised
 from neuron_explainer.models.layers.unfilled import fill
 from neuron_explainer.models.transformer_config import TransformerConfig
+from neuron_explainer.notices import CheckpointWarning, warn
 
 
 def fill_parameters(
@@ -40,9 +43,10 @@ def fill_parameters(
         TensorShapeError: a tensor does not have the config's shape.
     """
     names = set(tensors.keys())
+    refuse_quantised({}, names)
     by_source: dict[str, list[tuple[str, TensorSource]]] = {}
     for parameter_name, source in family.sources(config).items():
-        by_source.setdefault(family.find(source.name, names), []).append((parameter_name, source))
+        by_source.setdefault(family.find(source.name, names, config), []).append((parameter_name, source))
     extra = sorted(name for name in names - by_source.keys() if not family.is_ignored(name, config))
     if extra:
         raise UnexpectedTensorError(
@@ -63,6 +67,29 @@ def fill_parameters(
                     tensor=source_name,
                 )
             fill(model, parameter_name, converted)
+
+
+def tied_as_stored(
+    hf_config: Mapping[str, Any], family: Family, config: TransformerConfig, tensors: Mapping[str, Tensor]
+) -> Mapping[str, Any]:
+    """The config of tensors that may contradict it: tied by the config, but with another unembedding in the file.
+
+    The stored unembedding counts then, as in transformers 5, and a warning says so.
+    """
+    if not config.tied_unembedding:
+        return hf_config
+    embedding, unembedding = family.embedding_name(config, tensors), family.stored_unembedding(tensors)
+    if embedding not in tensors or unembedding is None or unembedding == embedding:
+        return hf_config
+    first, second = tensors[embedding], tensors[unembedding]
+    if first.is_meta or (first.shape == second.shape and bool(torch.equal(first, second.to(first)))):
+        return hf_config
+    warn(
+        f"The config says that the unembedding is the embedding (tie_word_embeddings), but {unembedding} is another "
+        "tensor. It is used, as transformers does.",
+        CheckpointWarning,
+    )
+    return {**hf_config, "tie_word_embeddings": False}
 
 
 def _converted(source: TensorSource, tensor: Tensor, name: str) -> Tensor:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from neuron_explainer.errors import InvalidRequestError, UnsupportedCheckpointError, nearest_first
+from neuron_explainer.errors import InvalidRequestError, UnsupportedCheckpointError, nearest_first, shown
 from neuron_explainer.models.families.family import Family
 from neuron_explainer.models.families.gemma2 import Gemma2Family
 from neuron_explainer.models.families.gpt2 import GPT2Family
@@ -35,10 +35,10 @@ def family_of(hf_config: Mapping[str, Any]) -> Family:
         UnsupportedCheckpointError: its `model_type` is missing or not supported.
     """
     model_type = hf_config.get("model_type")
-    if model_type not in FAMILY_BY_MODEL_TYPE:
-        choices = nearest_first(str(model_type), FAMILY_BY_MODEL_TYPE)
+    if not isinstance(model_type, str) or model_type not in FAMILY_BY_MODEL_TYPE:
+        choices = nearest_first(shown(model_type, 60), FAMILY_BY_MODEL_TYPE)
         raise UnsupportedCheckpointError(
-            f"The model type {model_type!r} is not supported. Choose one of: {', '.join(choices)}. "
+            f"The model type {shown(model_type, 60)} is not supported. Choose one of: {', '.join(choices)}. "
             "docs/adding_a_family.md shows how to add one."
         )
     return FAMILY_BY_MODEL_TYPE[model_type]

@@ -25,6 +25,12 @@ def rotary_config(hf_config: Mapping[str, Any], d_head: int, *, share_rotated: f
             share of the channels is rotated, in a family that rotates all.
     """
     settings = hf_config.get("rope_parameters") or hf_config.get("rope_scaling") or {}
+    nested = sorted(name for name, value in settings.items() if isinstance(value, Mapping))
+    if nested:
+        raise UnsupportedCheckpointError(
+            f"The {hf_config.get('model_type')} config has rope_parameters of their own for {', '.join(nested)}. "
+            "Models of this family have one rotary embedding for all layers."
+        )
     base = settings.get("rope_theta") or hf_config.get("rope_theta") or hf_config.get("rotary_emb_base") or 10000.0
     n_channels = int(d_head * _share_rotated(hf_config, settings, share_rotated))
     rule = settings.get("rope_type") or settings.get("type") or "default"

@@ -6,7 +6,8 @@ so it is shown by its bytes (`\\xe6`). Decoding the parts together gives the cha
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from os import PathLike
 from pathlib import Path
@@ -54,10 +55,8 @@ class ModelTokenizer:
                 f"{file} does not exist. Pass `tokenizer=` the path of a {TOKENIZER_FILE_NAME}, a "
                 "`tokenizers.Tokenizer`, or a fast tokenizer of `transformers`."
             )
-        try:
+        with _as_tokenizer_error(f"{file} cannot be read as a tokenizer"):
             return cls(tokenizers.Tokenizer.from_file(str(file)), origin=str(file))
-        except Exception as error:  # the package raises bare Exceptions
-            raise TokenizerError(f"{file} cannot be read as a tokenizer: {error}") from error
 
     @classmethod
     def of(cls, given: Any) -> "ModelTokenizer":
@@ -142,9 +141,11 @@ class ModelTokenizer:
 
         Raises:
             InvalidRequestError: it is not a text.
+            TokenizerError: the tokenizer fails, as a damaged one can.
         """
         checked_type("text", text, str)
-        return self.backend.encode(text, add_special_tokens=add_special_tokens).ids
+        with _as_tokenizer_error(f"The tokenizer ({self.origin}) cannot encode {shown(text, 60)}"):
+            return self.backend.encode(text, add_special_tokens=add_special_tokens).ids
 
     def decode(self, token_ids: Sequence[int]) -> str:
         """The text of a sequence of tokens, special tokens included.
@@ -178,8 +179,9 @@ class ModelTokenizer:
         token_ids = self.encode(text, add_special_tokens=False)
         if len(token_ids) == 1 and (self.token_strings[token_ids[0]] == text or not self._spelling.adds_leading_space):
             return token_ids[0]
-        # Some tokenizers put a space before every text (Llama's SentencePiece). They have a token for " Paris", but
-        # encoding " Paris" gives a second space. A token's text must lead back to the token.
+        # Some tokenizers put a space before every text (Llama's SentencePiece, byte-level BPE with add_prefix_space).
+        # They have a token for " Paris", but encoding "Paris" gives it too, or encoding it gives a second space. A
+        # token's text must lead back to the token.
         same_spelling = self._ids_by_string.get(text, [])
         if len(same_spelling) == 1:
             return same_spelling[0]
@@ -190,6 +192,21 @@ class ModelTokenizer:
 
     def _is_one_token(self, text: str) -> bool:
         return len(self._ids_by_string.get(text, [])) == 1
+
+
+@contextmanager
+def _as_tokenizer_error(problem: str) -> Iterator[None]:
+    """What the package raises becomes a TokenizerError: bare Exceptions, and panics, which are BaseExceptions."""
+    try:
+        yield
+    except TokenizerError:
+        raise
+    except Exception as error:
+        raise TokenizerError(f"{problem}: {shown(str(error), 300)}") from error
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":
+            raise
+        raise TokenizerError(f"{problem}: it failed inside ({shown(str(error), 300)})") from error
 
 
 def _whole(token_id: object) -> int:
