@@ -222,7 +222,7 @@ def test_a_table_by_token():
 def test_a_table_by_token_pair():
     record = NeuronRecord(
         NeuronId(1, 2),
-        random_sample=[ActivationRecord(["a", "b", "c"], [1.0, 2.0, 3.0, 4.0, 5.0])],  # a window of two tokens
+        random_sample=[ActivationRecord(["a", "b", "c"], [1.0, 2.0, 3.0, 4.0, 5.0])],  # two tokens are attended to
     )
     frame = record.to_dataframe()
     pairs = frame[["token", "attended_token", "position", "attended_position", "activation"]]
@@ -230,8 +230,8 @@ def test_a_table_by_token_pair():
         ("a", "a", 0, 0, 1.0),
         ("b", "a", 1, 0, 2.0),
         ("b", "b", 1, 1, 3.0),
-        ("c", "b", 2, 1, 4.0),
-        ("c", "c", 2, 2, 5.0),
+        ("c", "a", 2, 0, 4.0),
+        ("c", "b", 2, 1, 5.0),
     ]
 
 
