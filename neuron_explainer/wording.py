@@ -1,6 +1,7 @@
 """How messages say a few things: choices, values, layers. All rooms use these, through `errors`."""
 
 import difflib
+import re
 from collections.abc import Iterable, Sequence
 
 N_LISTED = 8
@@ -37,6 +38,38 @@ def shown(value: object, limit: int = 80) -> str:
         return repr(value if len(value) <= limit else f"{value[:limit]}…")
     line = " ".join(repr(value).split())
     return line if len(line) <= limit else f"{line[:limit]}…"
+
+
+# Characters that change the text around them or are invalid: controls except tab and newline, text directions, halves
+# of surrogate pairs.
+_STEERING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def character_escape(character: str) -> str:
+    r"""A character as Python writes it: \x1b, \u202e, \U000e0001."""
+    code = ord(character)
+    if code < 0x100:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def without_steering(text: str) -> str:
+    r"""The text with its control and direction characters as escapes. Tabs and newlines stay.
+
+    >>> without_steering("a\u202eb")
+    'a\\u202eb'
+    """
+    return _STEERING.sub(lambda found: character_escape(found[0]), text)
+
+
+def in_a_sentence(text: object, limit: int = 200) -> str:
+    """A text from outside as part of a message: on one line, cut, without characters that steer the text around it.
+
+    >>> in_a_sentence("Not\\n found", 7)
+    'Not fou…'
+    """
+    whole = " ".join(str(text).split())
+    return without_steering(whole if len(whole) <= limit else f"{whole[:limit]}…")
 
 
 def number_ranges(numbers: Iterable[int]) -> str:

@@ -3,9 +3,9 @@
 A record of an attention head or of a token-pair latent has one activation per pair (attended from, attended to). A
 token attends to itself and to earlier tokens. The pairs are stored row by row; a row is the token that attends
 ("attended from"), a column the token that it attends to. In a *square* record each token attends to all earlier ones:
-pair (i, j) is at index i(i+1)/2 + j. In a *rectangular* record only the first m tokens are attended to: the rows have the
-lengths 1, 2, …, m, m, …, and the place within a row is the token that is attended to, in every row. So a record is a
-matrix (attended from, attended to) of the shape (tokens, m), with its upper triangle cut off. Here m is the `window`.
+pair (i, j) is at index i(i+1)/2 + j. In a *rectangular* record only the first m tokens are attended to: the rows have
+the lengths 1, 2, …, m, m, …, and the place within a row is the token that is attended to, in every row. So a record is
+a matrix (attended from, attended to) of the shape (tokens, m) without its upper triangle. Here m is the `window`.
 
 >>> index_to_pair(4), pair_to_index(2, 1)
 ((2, 1), 4)

@@ -51,7 +51,6 @@ def _without_constant(found: re.Match[bytes]) -> bytes:
     return found[0] if found[0].startswith(b'"') else b"null"
 
 
-
 def _problem(content: bytes, error: Exception) -> str:
     start = content[:200].lstrip()
     if not start:

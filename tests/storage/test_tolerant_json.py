@@ -47,7 +47,7 @@ def test_beside_a_nan_everything_is_checked_as_elsewhere(content, problem):
 
 def test_of_a_key_that_is_given_twice_the_last_value_counts():
     assert decode_tolerantly(b'{"a": 1, "a": 2}', ANYTHING) == {"a": 2}
-    found = decode_tolerantly(b'{"a": 1, "a": NaN}', ANYTHING)
+    found: Any = decode_tolerantly(b'{"a": 1, "a": NaN}', ANYTHING)
     assert math.isnan(found["a"])
 
 

@@ -47,7 +47,11 @@ def test_tooltips_show_the_strongest_attention_in_both_directions() -> None:
 def test_of_fewer_attended_tokens_those_are_the_first() -> None:
     root = assert_harmless(pair_view(WINDOWED))
     tokens = root.find("div", "ne-text")[0].find("bdi")
-    assert tokens[2].attributes["title"].endswith("attends most to ·gave (1): 0.25 · attention to it is not part of the record")
+    assert (
+        tokens[2]
+        .attributes["title"]
+        .endswith("attends most to ·gave (1): 0.25 · attention to it is not part of the record")
+    )
     rows = [[cell.attributes.get("title") for cell in row.find("td")] for row in root.find("tr")]
     assert rows == [
         ["·Mary (0) to ·Mary (0): 0.5", None],
