@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from neuron_explainer.wording import N_LISTED, with_article
+from neuron_explainer.wording import N_LISTED, with_article, without_steering
 from neuron_explainer.wording import choices_sentence as choices_sentence
 from neuron_explainer.wording import nearest_first as nearest_first
 from neuron_explainer.wording import no_layer as no_layer
@@ -158,7 +158,9 @@ class MalformedRecordError(NeuronExplainerError, ValueError):
         self.problem = problem
         self.source = source
         self.kind = kind
-        super().__init__(problem if source is None else f"{source} is not {with_article(kind)}: {problem}")
+        super().__init__(
+            problem if source is None else f"{without_steering(source)} is not {with_article(kind)}: {problem}"
+        )
 
 
 class MalformedDatasetError(NeuronExplainerError, ValueError):
@@ -167,7 +169,7 @@ class MalformedDatasetError(NeuronExplainerError, ValueError):
     def __init__(self, problem: str, source: str) -> None:
         self.problem = problem
         self.source = source
-        super().__init__(f"{source} is not a valid packed-dataset file: {problem}")
+        super().__init__(f"{without_steering(source)} is not a valid packed-dataset file: {problem}")
 
 
 class UnsupportedLocationError(InvalidRequestError):
@@ -179,7 +181,7 @@ class MissingFileError(NeuronExplainerError, FileNotFoundError):
 
     def __init__(self, location: str, answer: str = "file not found") -> None:
         self.location = location
-        super().__init__(f"{location}: {answer}")
+        super().__init__(f"{without_steering(location)}: {answer}")
 
 
 class DownloadError(NeuronExplainerError, OSError):
@@ -193,7 +195,7 @@ class DownloadError(NeuronExplainerError, OSError):
         self.location = location
         self.problem = problem
         self.status_code = status_code
-        super().__init__(f"{location}: {problem}")
+        super().__init__(f"{without_steering(location)}: {problem}")
 
 
 class TooLargeError(NeuronExplainerError, OSError):
@@ -202,7 +204,7 @@ class TooLargeError(NeuronExplainerError, OSError):
     def __init__(self, location: str, limit: int) -> None:
         self.location = location
         self.limit = limit
-        super().__init__(f"{location} exceeds the limit of {limit:,} bytes")
+        super().__init__(f"{without_steering(location)} exceeds the limit of {limit:,} bytes")
 
 
 class NeuronNotFoundError(NeuronExplainerError, FileNotFoundError, IndexError):

@@ -14,7 +14,7 @@ from neuron_explainer.errors import (
     UnsupportedLocationError,
     choices_sentence,
 )
-from neuron_explainer.storage.locations import is_url, path_text
+from neuron_explainer.storage.locations import is_url, path_text, without_secrets
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 
 
@@ -67,7 +67,9 @@ def local_dataset_folder(dataset: str | os.PathLike[str], dst: DerivedScalarType
     """
     path = resolve_neuron_dataset(dataset, dst)
     if is_url(path):
-        raise InvalidRequestError(f"{dataset_text(dataset)} is at an address. Give a dataset in a local folder.")
+        raise InvalidRequestError(
+            f"{without_secrets(dataset_text(dataset))} is at an address. Give a dataset in a local folder."
+        )
     return Path(path)
 
 
@@ -130,6 +132,9 @@ def convert_dataset_path_to_short_name(dataset_path: str | os.PathLike[str]) -> 
     short_name = short_name_by_path.get(path.rstrip("/"))
     if short_name is None:
         raise UnknownDatasetError(
-            "registered neuron dataset at", path, short_name_by_path, "Register your own with register_dataset."
+            "registered neuron dataset at",
+            without_secrets(path),
+            map(without_secrets, short_name_by_path),
+            "Register your own with register_dataset.",
         )
     return short_name

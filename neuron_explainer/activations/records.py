@@ -182,7 +182,7 @@ class NeuronRecord:
             kind: "top", "random" or "quantile".
             bucket: the quantile's number, from 0; missing for other kinds.
             example: the example's number within its kind and bucket, from 0.
-            position, token: the token; for a pair, the token that attends.
+            position, token: the token, control and direction characters as escapes; for a pair, the token that attends.
             attended_position, attended_token: for a pair only, the token that is attended to.
             activation: the component's activation.
 

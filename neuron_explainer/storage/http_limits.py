@@ -1,7 +1,8 @@
 """One deadline and one number of bytes for a whole download, however the server spreads them.
 
 The time-outs of `requests` are for single reads, so a server that sends a byte now and then, or "100 Continue" for
-ever, could go on without end. Here every read of a connection, headers and trailers included, takes from one `Allowance`.
+ever, could go on without end. Here every read of a connection, headers and trailers included, takes from one
+`Allowance`.
 """
 
 import contextlib

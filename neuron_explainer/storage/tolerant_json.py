@@ -8,8 +8,8 @@ import msgspec
 
 T = TypeVar("T")
 
-# A string that never ends matches up to the end of the file, and nothing is tried twice (`++`, `*+`): so the search takes
-# linear time, whatever the bytes are.
+# A string that never ends matches up to the end of the file, and nothing is tried twice (`++`, `*+`): so the search
+# takes linear time, whatever the bytes are.
 _STRING_OR_CONSTANT = re.compile(rb'"(?:[^"\\]++|\\.?)*+"?|-?Infinity|NaN', re.DOTALL)
 
 
