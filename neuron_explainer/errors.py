@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from neuron_explainer.wording import N_LISTED, with_article, without_steering
+from neuron_explainer.wording import N_LISTED, with_article, without_credentials, without_steering
 from neuron_explainer.wording import choices_sentence as choices_sentence
 from neuron_explainer.wording import nearest_first as nearest_first
 from neuron_explainer.wording import no_layer as no_layer
@@ -26,7 +26,12 @@ from neuron_explainer.wording import shown as shown
 
 
 class NeuronExplainerError(Exception):
-    """Base class of the library's errors."""
+    """Base class of the library's errors. Addresses in their messages are without credentials."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(
+            *(without_credentials(each) if isinstance(each, str) else each for each in arguments), **options
+        )
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Pickle would call the class with the message alone, but many of these constructors take other arguments.

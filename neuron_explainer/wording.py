@@ -28,15 +28,45 @@ def choices_sentence(choices: Sequence[str]) -> str:
     return f"Did you mean: {', '.join(choices[:N_NEAREST])}? ({len(choices)} in all.)"
 
 
+_MOST_SEARCHED = 10_000
+
+# Scheme, user and password, host and path, query and fragment. The forms with fewer slashes come from path objects.
+# Lengths are bounded, so that the search takes linear time.
+_ADDRESS = re.compile(
+    r"""((?<![\w+.-])(?:[A-Za-z][\w+.-]{0,20}://|[Hh][Tt][Tt][Pp][Ss]?:/?(?=[^/\s]{0,500}@)))"""
+    r"""([^\s/?#'"]{0,500}@)?([^\s?#'"]*)([?#][^\s'"]*)?"""
+)
+
+
+def without_credentials(text: str) -> str:
+    """A message whose addresses lose their user, password, query and fragment, which may be secrets.
+
+    >>> without_credentials("Unknown: https://me:password@host/data?key=1.")
+    'Unknown: https://host/data'
+    """
+    return _ADDRESS.sub(_public_part, text) if ":/" in text or "http" in text.lower() else text
+
+
+def _public_part(found: re.Match[str]) -> str:
+    scheme, _, place, query = found.groups(default="")
+    end = query[len(query.rstrip(".,:;)]}")) :]  # of the sentence around the address
+    return f"{scheme}{place}{end}"
+
+
 def shown(value: object, limit: int = 80) -> str:
     """A value as a message shows it: on one line, cut to about `limit` characters; a text keeps both quotation marks.
+
+    Addresses are without credentials.
 
     >>> shown("And the LORD said unto", 12)
     "'And the LORD…'"
     """
     if isinstance(value, str):
+        if len(value) > _MOST_SEARCHED:
+            value = value[:_MOST_SEARCHED]
+        value = without_credentials(value)
         return repr(value if len(value) <= limit else f"{value[:limit]}…")
-    line = " ".join(repr(value).split())
+    line = without_credentials(" ".join(repr(value).split()))
     return line if len(line) <= limit else f"{line[:limit]}…"
 
 

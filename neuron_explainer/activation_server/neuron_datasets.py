@@ -68,7 +68,8 @@ def register_neuron_dataset_metadata(metadata: NeuronDatasetMetadata, *, replace
     if known is not None and not replace and _without_slash(known.neuron_dataset_path) != _without_slash(path):
         raise InvalidRequestError(
             f"{metadata.short_name} ({metadata.derived_scalar_type.value}) is already registered with the path "
-            f"{without_secrets(known.neuron_dataset_path)}, not {without_secrets(path)}. Pass replace=True to replace it, or choose another short name."
+            f"{without_secrets(known.neuron_dataset_path)}, not {without_secrets(path)}. Pass replace=True to "
+            "replace it, or choose another short name."
         )
     NEURON_DATASET_METADATA_REGISTRY[metadata.key] = metadata
 
