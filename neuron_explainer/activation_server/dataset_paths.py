@@ -16,6 +16,7 @@ from neuron_explainer.errors import (
 )
 from neuron_explainer.storage.locations import is_url, path_text, without_secrets
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
+from neuron_explainer.vocabulary.parsing import derived_scalar_type_of
 
 
 def dataset_text(dataset: object) -> str:
@@ -26,7 +27,8 @@ def dataset_text(dataset: object) -> str:
     """
     if not isinstance(dataset, str | os.PathLike):
         hint = ""
-        if hasattr(dataset, "get_or_create_model"):  # a check of its class would import torch
+        # A check of the class of a model, or of its context, would import torch.
+        if hasattr(dataset, "get_or_create_model") or hasattr(dataset, "intervene"):
             hint = " For a model's record on texts, use live_record(model, layer, neuron, texts)."
         raise UnsupportedLocationError(
             f"dataset must be a name, an address or a folder, not of type {type(dataset).__name__}.{hint}"
@@ -53,6 +55,29 @@ def resolve_neuron_dataset(dataset: str | os.PathLike[str], dst: DerivedScalarTy
     if _is_path(dataset):
         return path_text(dataset)
     return _registered(dataset, dst).neuron_dataset_path
+
+
+def type_of_dataset(dataset: str | os.PathLike[str], dst: DerivedScalarType | str | None) -> DerivedScalarType:
+    """The derived scalar type that was asked for, or else the type that a dataset's name most likely means.
+
+    Args:
+        dataset: a registered short name, an address or a folder.
+        dst: the type or its name; None: mlp_post_act if the short name has it, or else the only type that it has.
+
+    Raises:
+        UnknownNameError: the derived scalar type is unknown.
+        UnsupportedLocationError: as `resolve_neuron_dataset`.
+
+    >>> type_of_dataset("gpt2-small_ae-resid-delta-mlp-v4", None).value
+    'mlp_autoencoder_latent'
+    """
+    if dst is not None:
+        return derived_scalar_type_of(dst)
+    name = dataset_text(dataset)
+    types = [scalar_type for short_name, scalar_type in NEURON_DATASET_METADATA_REGISTRY if short_name == name]
+    if len(types) == 1:
+        return types[0]
+    return DerivedScalarType.MLP_POST_ACT
 
 
 def local_dataset_folder(dataset: str | os.PathLike[str], dst: DerivedScalarType | str) -> Path:
