@@ -177,6 +177,10 @@ class MalformedDatasetError(NeuronExplainerError, ValueError):
         super().__init__(f"{without_steering(source)} is not a valid packed-dataset file: {problem}")
 
 
+class UnexpectedContentWarning(UserWarning):
+    """A file was read, but it may not mean what its user thinks: it is of another neuron, or has a misspelt field."""
+
+
 class UnsupportedLocationError(InvalidRequestError):
     """A location is neither an http(s) address nor a local path."""
 
@@ -187,6 +191,15 @@ class MissingFileError(NeuronExplainerError, FileNotFoundError):
     def __init__(self, location: str, answer: str = "file not found") -> None:
         self.location = location
         super().__init__(f"{without_steering(location)}: {answer}")
+
+
+class UnreadableFileError(NeuronExplainerError, OSError):
+    """A local file cannot be read: it is a pipe or a device, or the system refuses it. `location` is its path."""
+
+    def __init__(self, location: str, problem: str) -> None:
+        self.location = location
+        self.problem = problem
+        super().__init__(f"{without_steering(location)} cannot be read: {problem}")
 
 
 class DownloadError(NeuronExplainerError, OSError):

@@ -4,6 +4,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from neuron_explainer.storage.local import is_local_file
 from neuron_explainer.storage.locations import without_secrets
 from neuron_explainer.vocabulary.checks import checked_type
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
@@ -89,4 +90,4 @@ class NeuronDatasetMetadata:
         from neuron_explainer.activations.packed.layout import INFO_FILE_NAME
 
         path = self.neuron_dataset_path
-        return "://" not in path and (Path(path) / INFO_FILE_NAME).is_file()
+        return "://" not in path and is_local_file(Path(path) / INFO_FILE_NAME)

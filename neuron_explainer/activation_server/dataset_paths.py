@@ -14,6 +14,7 @@ from neuron_explainer.errors import (
     UnsupportedLocationError,
     choices_sentence,
 )
+from neuron_explainer.storage.local import is_local_folder
 from neuron_explainer.storage.locations import is_url, path_text, without_secrets
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 from neuron_explainer.vocabulary.parsing import derived_scalar_type_of
@@ -125,7 +126,7 @@ def _is_path(dataset: str | os.PathLike[str]) -> bool:
     if is_url(dataset):
         return True
     is_short_name = any(short_name == dataset for short_name, _ in NEURON_DATASET_METADATA_REGISTRY)
-    return not is_short_name and dataset != "" and Path(dataset).is_dir()
+    return not is_short_name and dataset != "" and is_local_folder(dataset)
 
 
 def _registered(dataset: str | os.PathLike[str], dst: DerivedScalarType | str) -> NeuronDatasetMetadata:

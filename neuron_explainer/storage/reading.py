@@ -14,7 +14,7 @@ from typing import TypeVar
 from neuron_explainer.errors import DownloadError, MissingFileError
 from neuron_explainer.storage.disk_cache import CACHE_VARIABLE, CachedFile, DiskCache, default_cache
 from neuron_explainer.storage.http_settings import DEFAULT_SETTINGS, HttpSettings
-from neuron_explainer.storage.local import read_local_bytes
+from neuron_explainer.storage.local import is_local_file, opened_file, read_local_bytes
 from neuron_explainer.storage.locations import is_url, without_secrets
 
 MOST_RECORD_BYTES = 64 * 2**20
@@ -164,9 +164,8 @@ def fetch_file(
         DownloadError: the address could not be read, or the disk cache is off.
     """
     if not is_url(location):
-        if not Path(location).is_file():
-            raise MissingFileError(os.fspath(location))
-        return Path(location)
+        with opened_file(location):  # raises what is wrong with it
+            return Path(location)
     url = str(location)
     cache = default_cache()
     if cache is None:
@@ -211,7 +210,7 @@ def exists(
         DownloadError: the server could not be reached, or answered with an error other than 404 or 410.
     """
     if not is_url(location):
-        return Path(location).is_file()
+        return is_local_file(location)
     cache = default_cache() if use_cache else None
     if cache is not None and cache.find(str(location)) is not None:
         return True

@@ -47,6 +47,16 @@ def _decode(content: bytes, decoder: msgspec.json.Decoder[T]) -> T:
         return msgspec.convert(json.loads(content), decoder.type)
 
 
+def keys_of(content: bytes) -> list[str]:
+    """The keys of a JSON object that `decode_tolerantly` has read, in order."""
+    try:
+        return list(msgspec.json.decode(content, type=dict[str, msgspec.Raw]))
+    except msgspec.DecodeError:  # it has a NaN or Infinity
+        return list(
+            msgspec.json.decode(_STRING_OR_CONSTANT.sub(_without_constant, content), type=dict[str, msgspec.Raw])
+        )
+
+
 def _without_constant(found: re.Match[bytes]) -> bytes:
     return found[0] if found[0].startswith(b'"') else b"null"
 

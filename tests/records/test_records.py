@@ -323,3 +323,13 @@ def test_a_folder_of_records_from_elsewhere():
             assert record_from_json(record_to_json(record)) == record
             assert record.is_by_token_pair == (dataset == "attn")
     assert all(counts.get(dataset) for dataset in ("mlp", "attn", "legacy", "broken"))
+
+
+def test_control_and_direction_characters_of_tokens_are_escapes_in_tables():
+    tokens = ["a\x1b[31m", "\u202eb", "\n", "\t", "é"]
+    shown = ["a\\x1b[31m", "\\u202eb", "\n", "\t", "é"]
+    by_token = NeuronRecord(NeuronId(1, 2), random_sample=[ActivationRecord(tokens, [1.0] * 5)])
+    assert by_token.to_dataframe().token.tolist() == shown
+    by_pair = NeuronRecord(NeuronId(1, 2), random_sample=[ActivationRecord(tokens, [1.0] * 15)])
+    frame = by_pair.to_dataframe()
+    assert set(frame.token) == set(frame.attended_token) == set(shown)
