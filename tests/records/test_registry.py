@@ -188,7 +188,7 @@ def test_a_model_is_told_what_to_do():
     context = ne.load_model("tiny")
     for model in (context, context.get_or_create_model()):
         with pytest.raises(UnsupportedLocationError, match="use live_record"):
-            ne.load_neuron(model, 2, 5)
+            ne.load_neuron(model, 2, 5)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("content", [b"{}", b"\xff", b"[" * 100_000, b""])

@@ -176,8 +176,7 @@ class PackedLayerFile(PackedLayerReader):
         except ValueError as error:
             raise MalformedDatasetError(str(error), str(path)) from None
         if written_for not in (None, str(layer)):
-            problem = f"it is the file of layer {written_for:.20}, not of layer {layer}"
-            raise MalformedDatasetError(problem, str(path))
+            raise MalformedDatasetError(f"it is the file of layer {written_for:.20}, not of layer {layer}", str(path))
         problem = layout_problem({name: (array.dtype.name, array.shape) for name, array in tensors.items()}, info)
         if problem is None:
             record_bytes = sum(array[:1].nbytes for array in tensors.values())
