@@ -80,7 +80,7 @@ def load_neuron(
 
     >>> from neuron_explainer.activation_server.dataset_paths import resolve_neuron_dataset
     >>> load_neuron(resolve_neuron_dataset("tiny", "attn_write_norm"), 0, 1)
-    <NeuronRecord 0:1: 20 top, 10 random, 3 quantile examples by token pair, max 4.031>
+    <NeuronRecord 0:1: 20 top, 15 random, 3 quantile examples by token pair, max 4.031>
     """
     layer, neuron = _indices(layer_index, neuron_index)
     if _is_packed(dataset_path):

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import neuron_explainer as ne
 from helpers.neuron_records import as_bytes, example, neuron_record, public_json
 from neuron_explainer.activations.activations import (
     ActivationRecord,
@@ -333,3 +334,15 @@ def test_control_and_direction_characters_of_tokens_are_escapes_in_tables():
     by_pair = NeuronRecord(NeuronId(1, 2), random_sample=[ActivationRecord(tokens, [1.0] * 15)])
     frame = by_pair.to_dataframe()
     assert set(frame.token) == set(frame.attended_token) == set(shown)
+
+
+@pytest.mark.parametrize("dst", ["mlp_post_act", "attn_write_norm"])
+def test_the_embedded_records_hold_enough_for_five_examples_per_split(dst):
+    record = ne.load_neuron("tiny", 1, 3, dst)
+    five = ActivationRecordSliceParams(n_examples_per_split=5)
+    for name, n_examples in (("train", 5), ("calibration", 10), ("valid", 10), ("test", 10)):
+        split = getattr(record, f"{name}_activation_records")
+        assert len(split(five)) == n_examples
+        assert split(activation_record_slice_params=five) == split(params=five) == split(five)
+        with pytest.raises(InvalidRequestError, match="older name of params"):
+            split(five, activation_record_slice_params=five)
