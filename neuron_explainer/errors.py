@@ -29,18 +29,14 @@ class NeuronExplainerError(Exception):
     """Base class of the library's errors. Addresses in their messages are without credentials."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(
-            *(without_credentials(each) if isinstance(each, str) else each for each in arguments), **options
-        )
+        super().__init__(*map(without_credentials, arguments), **options)
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Pickle would call the class with the message alone, but many of these constructors take other arguments.
         return _unpickled, (type(self), self.args, self.__dict__)
 
 
-def _unpickled(
-    error_class: type[NeuronExplainerError], arguments: tuple[Any, ...], state: dict[str, Any]
-) -> NeuronExplainerError:
+def _unpickled(error_class: type[NeuronExplainerError], arguments: Any, state: Any) -> NeuronExplainerError:
     error = error_class.__new__(error_class)
     error.args = arguments
     error.__dict__.update(state)
@@ -177,10 +173,6 @@ class MalformedDatasetError(NeuronExplainerError, ValueError):
         super().__init__(f"{without_steering(source)} is not a valid packed-dataset file: {problem}")
 
 
-class UnexpectedContentWarning(UserWarning):
-    """A file was read, but it may not mean what its user thinks: it is of another neuron, or has a misspelt field."""
-
-
 class UnsupportedLocationError(InvalidRequestError):
     """A location is neither an http(s) address nor a local path."""
 
@@ -312,9 +304,6 @@ class NonFiniteActivationError(CollateError, ArithmeticError):
             f"{sequence_index}. Statistics need finite values: use a wider dtype (dtype=torch.float32), or leave the "
             "text out."
         )
-
-    def __reduce__(self) -> tuple[type, tuple[int, int, int, int, float]]:  # worker processes send it
-        return type(self), (self.layer, self.component, self.sequence_index, self.entry, self.value)
 
 
 class BadDocumentError(CollateError, ValueError):

@@ -3,6 +3,9 @@
 import difflib
 import re
 from collections.abc import Iterable, Sequence
+from typing import TypeVar, cast
+
+T = TypeVar("T")
 
 N_LISTED = 8
 """Up to how many choices a message lists all of them."""
@@ -38,13 +41,17 @@ _ADDRESS = re.compile(
 )
 
 
-def without_credentials(text: str) -> str:
+def without_credentials(text: T) -> T:
     """A message whose addresses lose their user, password, query and fragment, which may be secrets.
+
+    Other values than texts stay as they are.
 
     >>> without_credentials("Unknown: https://me:password@host/data?key=1.")
     'Unknown: https://host/data'
     """
-    return _ADDRESS.sub(_public_part, text) if ":/" in text or "http" in text.lower() else text
+    if not isinstance(text, str) or not (":/" in text or "http" in text.lower()):
+        return text
+    return cast(T, _ADDRESS.sub(_public_part, text))
 
 
 def _public_part(found: re.Match[str]) -> str:

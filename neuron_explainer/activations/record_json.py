@@ -9,8 +9,12 @@ from msgspec import UNSET, UnsetType
 
 from neuron_explainer.activations.neuron_ids import checked_index
 from neuron_explainer.activations.records import ActivationRecord, Histogram, NeuronId, NeuronRecord
-from neuron_explainer.errors import MalformedRecordError, UnexpectedContentWarning, shown
+from neuron_explainer.errors import MalformedRecordError, shown
 from neuron_explainer.storage.tolerant_json import decode_tolerantly, keys_of
+
+
+class UnexpectedContentWarning(UserWarning):
+    """A file was read, but it may not mean what its user thinks: it is of another neuron, or has a misspelt field."""
 
 
 class NeuronIdFields(msgspec.Struct):

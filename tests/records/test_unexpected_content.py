@@ -9,8 +9,8 @@ import pytest
 import neuron_explainer as ne
 from helpers.neuron_records import as_bytes, neuron_record, public_json
 from neuron_explainer.activations.activations import load_neuron, save_neuron
-from neuron_explainer.activations.record_json import record_from_json
-from neuron_explainer.errors import MalformedDatasetError, UnexpectedContentWarning
+from neuron_explainer.activations.record_json import UnexpectedContentWarning, record_from_json
+from neuron_explainer.errors import MalformedDatasetError
 
 RECORD = neuron_record(3, 7)
 FIELDS = public_json(RECORD)
