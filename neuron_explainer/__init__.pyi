@@ -1,6 +1,6 @@
 # The public names, in families. Type checkers read them here, and `lazy_loader` imports each one on first use.
 
-from . import errors
+from . import errors, notices
 from ._version import __version__
 
 # Neuron datasets and their records
@@ -111,6 +111,7 @@ __all__ = [
     "load_model",
     "load_neuron",
     "load_neurons",
+    "notices",
     "pair_view",
     "plot_example",
     "plot_histogram",

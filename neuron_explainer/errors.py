@@ -17,10 +17,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from neuron_explainer.notices import CheckpointWarning as CheckpointWarning
-from neuron_explainer.notices import NeuronExplainerWarning as NeuronExplainerWarning
-from neuron_explainer.notices import NonFiniteWarning as NonFiniteWarning
-from neuron_explainer.wording import N_LISTED, with_article
+from neuron_explainer.wording import N_LISTED, with_article, without_credentials, without_steering
 from neuron_explainer.wording import choices_sentence as choices_sentence
 from neuron_explainer.wording import nearest_first as nearest_first
 from neuron_explainer.wording import no_layer as no_layer
@@ -29,16 +26,17 @@ from neuron_explainer.wording import shown as shown
 
 
 class NeuronExplainerError(Exception):
-    """Base class of the library's errors."""
+    """Base class of the library's errors. Addresses in their messages are without credentials."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*map(without_credentials, arguments), **options)
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Pickle would call the class with the message alone, but many of these constructors take other arguments.
         return _unpickled, (type(self), self.args, self.__dict__)
 
 
-def _unpickled(
-    error_class: type[NeuronExplainerError], arguments: tuple[Any, ...], state: dict[str, Any]
-) -> NeuronExplainerError:
+def _unpickled(error_class: type[NeuronExplainerError], arguments: Any, state: Any) -> NeuronExplainerError:
     error = error_class.__new__(error_class)
     error.args = arguments
     error.__dict__.update(state)
@@ -161,7 +159,9 @@ class MalformedRecordError(NeuronExplainerError, ValueError):
         self.problem = problem
         self.source = source
         self.kind = kind
-        super().__init__(problem if source is None else f"{source} is not {with_article(kind)}: {problem}")
+        super().__init__(
+            problem if source is None else f"{without_steering(source)} is not {with_article(kind)}: {problem}"
+        )
 
 
 class MalformedDatasetError(NeuronExplainerError, ValueError):
@@ -170,7 +170,7 @@ class MalformedDatasetError(NeuronExplainerError, ValueError):
     def __init__(self, problem: str, source: str) -> None:
         self.problem = problem
         self.source = source
-        super().__init__(f"{source} is not a valid packed-dataset file: {problem}")
+        super().__init__(f"{without_steering(source)} is not a valid packed-dataset file: {problem}")
 
 
 class UnsupportedLocationError(InvalidRequestError):
@@ -182,7 +182,16 @@ class MissingFileError(NeuronExplainerError, FileNotFoundError):
 
     def __init__(self, location: str, answer: str = "file not found") -> None:
         self.location = location
-        super().__init__(f"{location}: {answer}")
+        super().__init__(f"{without_steering(location)}: {answer}")
+
+
+class UnreadableFileError(NeuronExplainerError, OSError):
+    """A local file cannot be read: it is a pipe or a device, or the system refuses it. `location` is its path."""
+
+    def __init__(self, location: str, problem: str) -> None:
+        self.location = location
+        self.problem = problem
+        super().__init__(f"{without_steering(location)} cannot be read: {problem}")
 
 
 class DownloadError(NeuronExplainerError, OSError):
@@ -196,7 +205,7 @@ class DownloadError(NeuronExplainerError, OSError):
         self.location = location
         self.problem = problem
         self.status_code = status_code
-        super().__init__(f"{location}: {problem}")
+        super().__init__(f"{without_steering(location)}: {problem}")
 
 
 class TooLargeError(NeuronExplainerError, OSError):
@@ -205,7 +214,7 @@ class TooLargeError(NeuronExplainerError, OSError):
     def __init__(self, location: str, limit: int) -> None:
         self.location = location
         self.limit = limit
-        super().__init__(f"{location} exceeds the limit of {limit:,} bytes")
+        super().__init__(f"{without_steering(location)} exceeds the limit of {limit:,} bytes")
 
 
 class NeuronNotFoundError(NeuronExplainerError, FileNotFoundError, IndexError):
@@ -295,9 +304,6 @@ class NonFiniteActivationError(CollateError, ArithmeticError):
             f"{sequence_index}. Statistics need finite values: use a wider dtype (dtype=torch.float32), or leave the "
             "text out."
         )
-
-    def __reduce__(self) -> tuple[type, tuple[int, int, int, int, float]]:  # worker processes send it
-        return type(self), (self.layer, self.component, self.sequence_index, self.entry, self.value)
 
 
 class BadDocumentError(CollateError, ValueError):

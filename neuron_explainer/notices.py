@@ -23,6 +23,10 @@ class NonFiniteWarning(NeuronExplainerWarning):
     """Results have numbers that are infinite or NaN, such as those of a model that overflows in float16."""
 
 
+class UnexpectedContentWarning(NeuronExplainerWarning):
+    """A file has other content than its name or its format promises; what it has is used."""
+
+
 class CheckpointWarning(NeuronExplainerWarning):
     """A checkpoint contradicts its config, and what was done about it."""
 

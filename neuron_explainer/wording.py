@@ -1,7 +1,11 @@
 """How messages say a few things: choices, values, layers. All rooms use these, through `errors`."""
 
 import difflib
+import re
 from collections.abc import Iterable, Sequence
+from typing import TypeVar, cast
+
+T = TypeVar("T")
 
 N_LISTED = 8
 """Up to how many choices a message lists all of them."""
@@ -27,16 +31,82 @@ def choices_sentence(choices: Sequence[str]) -> str:
     return f"Did you mean: {', '.join(choices[:N_NEAREST])}? ({len(choices)} in all.)"
 
 
+_MOST_SEARCHED = 10_000
+
+# Scheme, user and password, host and path, query and fragment. The forms with fewer slashes come from path objects.
+# Lengths are bounded, so that the search takes linear time.
+_ADDRESS = re.compile(
+    r"""((?<![\w+.-])(?:[A-Za-z][\w+.-]{0,20}://|[Hh][Tt][Tt][Pp][Ss]?:/?(?=[^/\s]{0,500}@)))"""
+    r"""([^\s/?#'"]{0,500}@)?([^\s?#'"]*)([?#][^\s'"]*)?"""
+)
+
+
+def without_credentials(text: T) -> T:
+    """A message whose addresses lose their user, password, query and fragment, which may be secrets.
+
+    Other values than texts stay as they are.
+
+    >>> without_credentials("Unknown: https://me:password@host/data?key=1.")
+    'Unknown: https://host/data'
+    """
+    if not isinstance(text, str) or not (":/" in text or "http" in text.lower()):
+        return text
+    return cast(T, _ADDRESS.sub(_public_part, text))
+
+
+def _public_part(found: re.Match[str]) -> str:
+    scheme, _, place, query = found.groups(default="")
+    end = query[len(query.rstrip(".,:;)]}")) :]  # of the sentence around the address
+    return f"{scheme}{place}{end}"
+
+
 def shown(value: object, limit: int = 80) -> str:
     """A value as a message shows it: on one line, cut to about `limit` characters; a text keeps both quotation marks.
+
+    Addresses are without credentials.
 
     >>> shown("And the LORD said unto", 12)
     "'And the LORD…'"
     """
     if isinstance(value, str):
+        if len(value) > _MOST_SEARCHED:
+            value = value[:_MOST_SEARCHED]
+        value = without_credentials(value)
         return repr(value if len(value) <= limit else f"{value[:limit]}…")
-    line = " ".join(repr(value).split())
+    line = without_credentials(" ".join(repr(value).split()))
     return line if len(line) <= limit else f"{line[:limit]}…"
+
+
+# Characters that change the text around them or are invalid: controls except tab and newline, text directions, halves
+# of surrogate pairs.
+_STEERING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def character_escape(character: str) -> str:
+    r"""A character as Python writes it: \x1b, \u202e, \U000e0001."""
+    code = ord(character)
+    if code < 0x100:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def without_steering(text: str) -> str:
+    r"""The text with its control and direction characters as escapes. Tabs and newlines stay.
+
+    >>> without_steering("a\u202eb")
+    'a\\u202eb'
+    """
+    return _STEERING.sub(lambda found: character_escape(found[0]), text)
+
+
+def in_a_sentence(text: object, limit: int = 200) -> str:
+    """A text from outside as part of a message: on one line, cut, without characters that steer the text around it.
+
+    >>> in_a_sentence("Not\\n found", 7)
+    'Not fou…'
+    """
+    whole = " ".join(str(text).split())
+    return without_steering(whole if len(whole) <= limit else f"{whole[:limit]}…")
 
 
 def number_ranges(numbers: Iterable[int]) -> str:

@@ -31,7 +31,7 @@ CORPUS_NAME = (
 )
 COMMON: dict[str, Any] = {
     "top_k": 20,
-    "random_k": 10,
+    "random_k": 15,
     "quantiles": 3,
     "examples_per_quantile": 1,
     "histogram_bins": 16,
@@ -39,7 +39,7 @@ COMMON: dict[str, Any] = {
     "corpus_name": CORPUS_NAME,
 }
 SETTINGS: dict[str, dict[str, Any]] = {
-    "mlp_post_act": COMMON | {"context_length": 64, "example_tokens": 32, "random_example_tokens": 16},
+    "mlp_post_act": COMMON | {"context_length": 64, "example_tokens": 32, "random_example_tokens": 10},
     "attn_write_norm": COMMON | {"context_length": 24},
 }
 

@@ -1,15 +1,17 @@
 """One entry of the registry of neuron datasets."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from neuron_explainer.storage.local import is_local_file
+from neuron_explainer.storage.locations import without_secrets
 from neuron_explainer.vocabulary.checks import checked_type
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 from neuron_explainer.vocabulary.parsing import derived_scalar_type_of
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class NeuronDatasetMetadata:
     """One neuron dataset.
 
@@ -51,7 +53,15 @@ class NeuronDatasetMetadata:
     def __post_init__(self) -> None:
         for name in ("short_name", "user_visible_name", "neuron_dataset_path"):
             checked_type(name, getattr(self, name), str)
+        if self.explanations_path is not None:
+            checked_type("explanations_path", self.explanations_path, str)
         object.__setattr__(self, "derived_scalar_type", derived_scalar_type_of(self.derived_scalar_type))
+
+    def __repr__(self) -> str:  # without the credentials that an address may contain
+        values = {each.name: getattr(self, each.name) for each in fields(self)}
+        for name in ("neuron_dataset_path", "explanations_path"):
+            values[name] = values[name] and without_secrets(values[name])
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in values.items())})"
 
     @property
     def key(self) -> tuple[str, DerivedScalarType]:
@@ -80,4 +90,4 @@ class NeuronDatasetMetadata:
         from neuron_explainer.activations.packed.layout import INFO_FILE_NAME
 
         path = self.neuron_dataset_path
-        return "://" not in path and (Path(path) / INFO_FILE_NAME).is_file()
+        return "://" not in path and is_local_file(Path(path) / INFO_FILE_NAME)

@@ -14,8 +14,10 @@ from neuron_explainer.errors import (
     UnsupportedLocationError,
     choices_sentence,
 )
-from neuron_explainer.storage.locations import is_url, path_text
+from neuron_explainer.storage.local import is_local_folder
+from neuron_explainer.storage.locations import is_url, path_text, without_secrets
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
+from neuron_explainer.vocabulary.parsing import derived_scalar_type_of
 
 
 def dataset_text(dataset: object) -> str:
@@ -26,7 +28,8 @@ def dataset_text(dataset: object) -> str:
     """
     if not isinstance(dataset, str | os.PathLike):
         hint = ""
-        if hasattr(dataset, "get_or_create_model"):  # a check of its class would import torch
+        # A check of the class of a model, or of its context, would import torch.
+        if hasattr(dataset, "get_or_create_model") or hasattr(dataset, "intervene"):
             hint = " For a model's record on texts, use live_record(model, layer, neuron, texts)."
         raise UnsupportedLocationError(
             f"dataset must be a name, an address or a folder, not of type {type(dataset).__name__}.{hint}"
@@ -55,6 +58,29 @@ def resolve_neuron_dataset(dataset: str | os.PathLike[str], dst: DerivedScalarTy
     return _registered(dataset, dst).neuron_dataset_path
 
 
+def type_of_dataset(dataset: str | os.PathLike[str], dst: DerivedScalarType | str | None) -> DerivedScalarType:
+    """The derived scalar type that was asked for, or else the type that a dataset's name most likely means.
+
+    Args:
+        dataset: a registered short name, an address or a folder.
+        dst: the type or its name; None: mlp_post_act if the short name has it, or else the only type that it has.
+
+    Raises:
+        UnknownNameError: the derived scalar type is unknown.
+        UnsupportedLocationError: as `resolve_neuron_dataset`.
+
+    >>> type_of_dataset("gpt2-small_ae-resid-delta-mlp-v4", None).value
+    'mlp_autoencoder_latent'
+    """
+    if dst is not None:
+        return derived_scalar_type_of(dst)
+    name = dataset_text(dataset)
+    types = [scalar_type for short_name, scalar_type in NEURON_DATASET_METADATA_REGISTRY if short_name == name]
+    if len(types) == 1:
+        return types[0]
+    return DerivedScalarType.MLP_POST_ACT
+
+
 def local_dataset_folder(dataset: str | os.PathLike[str], dst: DerivedScalarType | str) -> Path:
     """The local folder of a neuron dataset, by its short name or by itself.
 
@@ -67,7 +93,9 @@ def local_dataset_folder(dataset: str | os.PathLike[str], dst: DerivedScalarType
     """
     path = resolve_neuron_dataset(dataset, dst)
     if is_url(path):
-        raise InvalidRequestError(f"{dataset_text(dataset)} is at an address. Give a dataset in a local folder.")
+        raise InvalidRequestError(
+            f"{without_secrets(dataset_text(dataset))} is at an address. Give a dataset in a local folder."
+        )
     return Path(path)
 
 
@@ -98,7 +126,7 @@ def _is_path(dataset: str | os.PathLike[str]) -> bool:
     if is_url(dataset):
         return True
     is_short_name = any(short_name == dataset for short_name, _ in NEURON_DATASET_METADATA_REGISTRY)
-    return not is_short_name and dataset != "" and Path(dataset).is_dir()
+    return not is_short_name and dataset != "" and is_local_folder(dataset)
 
 
 def _registered(dataset: str | os.PathLike[str], dst: DerivedScalarType | str) -> NeuronDatasetMetadata:
@@ -130,6 +158,9 @@ def convert_dataset_path_to_short_name(dataset_path: str | os.PathLike[str]) -> 
     short_name = short_name_by_path.get(path.rstrip("/"))
     if short_name is None:
         raise UnknownDatasetError(
-            "registered neuron dataset at", path, short_name_by_path, "Register your own with register_dataset."
+            "registered neuron dataset at",
+            without_secrets(path),
+            map(without_secrets, short_name_by_path),
+            "Register your own with register_dataset.",
         )
     return short_name

@@ -9,7 +9,12 @@ import os
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, SupportsIndex, TypeAlias
 
-from neuron_explainer.activation_server.dataset_paths import dataset_text, explanations_path, resolve_neuron_dataset
+from neuron_explainer.activation_server.dataset_paths import (
+    dataset_text,
+    explanations_path,
+    resolve_neuron_dataset,
+    type_of_dataset,
+)
 from neuron_explainer.activation_server.loaded_neurons import LoadedNeuron, LoadedNeurons
 from neuron_explainer.activations import activations
 from neuron_explainer.activations.activations import NeuronId, NeuronRecord
@@ -18,7 +23,6 @@ from neuron_explainer.errors import InvalidRequestError, NeuronExplainerError, N
 from neuron_explainer.storage.locations import without_secrets
 from neuron_explainer.vocabulary.checks import checked_flag
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
-from neuron_explainer.vocabulary.parsing import derived_scalar_type_of
 
 if TYPE_CHECKING:
     from neuron_explainer.activation_server.load_neurons import NodeIdAndDatasets
@@ -47,7 +51,7 @@ def load_neuron(
     dataset: DatasetName,
     layer: SupportsIndex,
     neuron: SupportsIndex,
-    dst: DerivedScalarType | str = DerivedScalarType.MLP_POST_ACT,
+    dst: DerivedScalarType | str | None = None,
     *,
     use_cache: bool = True,
     revalidate: bool = False,
@@ -62,7 +66,7 @@ def load_neuron(
         layer: the layer, from 0; an int, or a NumPy or torch integer.
         neuron: the neuron, head or latent in the layer, from 0; the same types.
         dst: the derived scalar type of the activations, or its name in any case; it selects among the datasets of one
-            short name. Not needed for an address or a folder.
+            short name. None: mlp_post_act, or the only type there is. Not needed for an address or a folder.
         use_cache: whether downloads are read from and kept in the disk cache.
         revalidate: ask the server whether the cached file is up to date.
 
@@ -82,7 +86,7 @@ def load_neuron(
     >>> record = ne.load_neuron("tiny", 2, 5)
     >>> head = ne.load_neuron("tiny", 0, 1, "attn_write_norm")
     """
-    path = resolve_neuron_dataset(dataset, derived_scalar_type_of(dst))
+    path = resolve_neuron_dataset(dataset, type_of_dataset(dataset, dst))
     try:
         return activations.load_neuron(path, layer, neuron, use_cache=use_cache, revalidate=revalidate)
     except NeuronNotFoundError as error:  # its message begins with the path, but the user may have given a name
@@ -94,7 +98,7 @@ def load_explanations(
     dataset: DatasetName,
     layer: SupportsIndex,
     neuron: SupportsIndex,
-    dst: DerivedScalarType | str = DerivedScalarType.MLP_POST_ACT,
+    dst: DerivedScalarType | str | None = None,
     *,
     use_cache: bool = True,
 ) -> "NeuronSimulationResults":
@@ -105,7 +109,8 @@ def load_explanations(
             folder of explanations.
         layer: the layer, from 0.
         neuron: the neuron in the layer, from 0.
-        dst: the derived scalar type of the dataset, or its name; it selects among the datasets of one short name.
+        dst: the derived scalar type of the dataset, or its name; it selects among the datasets of one short name. None:
+            mlp_post_act, or the only type there is.
         use_cache: whether downloads are read from and kept in the disk cache.
 
     Raises:
@@ -120,14 +125,14 @@ def load_explanations(
     """
     from neuron_explainer.activations.explanation_files import load_explanations as load_explanations_at
 
-    path = explanations_path(dataset, derived_scalar_type_of(dst))
+    path = explanations_path(dataset, type_of_dataset(dataset, dst))
     return load_explanations_at(path, layer, neuron, use_cache=use_cache)
 
 
 def load_neurons(
     neurons: Iterable[NeuronName],
     dataset: DatasetName | None = None,
-    dst: DerivedScalarType | str = DerivedScalarType.MLP_POST_ACT,
+    dst: DerivedScalarType | str | None = None,
     *,
     progress: bool = True,
 ) -> LoadedNeurons:
@@ -136,7 +141,7 @@ def load_neurons(
     Args:
         neurons: each a NeuronId, a pair (layer, index), or a NodeIdAndDatasets.
         dataset: the dataset of the neurons that are not a NodeIdAndDatasets: a short name, an address or a folder.
-        dst: the derived scalar type of that dataset, or its name.
+        dst: the derived scalar type of that dataset, or its name; None: mlp_post_act, or the only type there is.
         progress: whether to show a progress bar.
 
     Returns:
@@ -159,9 +164,10 @@ def load_neurons(
     if not isinstance(neurons, Iterable):
         raise InvalidRequestError(f"neurons is {shown(neurons)}. Give several: a list of pairs (layer, index), say.")
     checked_flag("progress", progress)
-    asked = [_with_datasets(neuron, dataset, derived_scalar_type_of(dst)) for neuron in neurons]
-    for name, scalar_type in {(name, each.dst) for each in asked for name in each.datasets}:
-        resolve_neuron_dataset(name, scalar_type)  # raises now for an unknown name
+    scalar_type = DerivedScalarType.MLP_POST_ACT if dataset is None else type_of_dataset(dataset, dst)
+    asked = [_with_datasets(neuron, dataset, scalar_type) for neuron in neurons]
+    for name, its_type in {(name, each.dst) for each in asked for name in each.datasets}:
+        resolve_neuron_dataset(name, its_type)  # raises now for an unknown name
     if not asked:
         return LoadedNeurons([])
     from concurrent.futures import ThreadPoolExecutor

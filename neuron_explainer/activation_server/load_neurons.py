@@ -1,9 +1,10 @@
 """Load a neuron from the first of several datasets that has it."""
 
 import asyncio
+from collections.abc import Iterator
 from typing import Annotated
 
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, ConfigDict
 
 from neuron_explainer.activation_server.dataset_paths import (
     convert_dataset_path_to_short_name,
@@ -50,10 +51,17 @@ class NodeIdAndDatasets(CamelCaseBaseModel):
         UnknownNameError: the derived scalar type is unknown.
     """
 
+    model_config = ConfigDict(hide_input_in_errors=True)  # addresses may contain credentials
+
     dst: Annotated[DerivedScalarType, BeforeValidator(derived_scalar_type_of)]
     layer_index: _WholeNumber
     activation_index: _WholeNumber
     datasets: list[str]
+
+    def __repr_args__(self) -> Iterator[tuple[str, object]]:
+        """What `repr` shows: addresses without credentials."""
+        for name, value in super().__repr_args__():
+            yield str(name), [without_secrets(dataset) for dataset in self.datasets] if name == "datasets" else value
 
 
 async def load_neuron_from_datasets(node_id_and_datasets: NodeIdAndDatasets) -> tuple[str, NeuronRecord]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, overload
 
 from neuron_explainer.activations.records import NeuronId, NeuronRecord
+from neuron_explainer.wording import without_steering
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -52,7 +53,9 @@ class LoadedNeurons(Sequence[LoadedNeuron]):
                 "layer": result.neuron_id.layer_index,
                 "neuron": result.neuron_id.neuron_index,
                 **{name: getattr(result.record, name, None) for name in statistics},
-                "error": None if result.error is None else f"{type(result.error).__name__}: {result.error}",
+                "error": None
+                if result.error is None
+                else without_steering(f"{type(result.error).__name__}: {result.error}"),
             }
             for result in self
         ]

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 
 from neuron_explainer.activation_server.dataset_metadata import NeuronDatasetMetadata
 from neuron_explainer.activation_server.public_datasets import PUBLIC_BASE, PUBLIC_DATASETS, PUBLIC_EXPLANATIONS
-from neuron_explainer.errors import InvalidRequestError, MissingFileError, UnknownDatasetError
+from neuron_explainer.errors import InvalidRequestError, MissingFileError, NeuronExplainerError, UnknownDatasetError
 from neuron_explainer.storage.locations import is_url, without_secrets
 from neuron_explainer.vocabulary.checks import checked_flag, checked_type
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 from neuron_explainer.vocabulary.parsing import derived_scalar_type_of
+from neuron_explainer.wording import without_steering
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -67,7 +68,8 @@ def register_neuron_dataset_metadata(metadata: NeuronDatasetMetadata, *, replace
     if known is not None and not replace and _without_slash(known.neuron_dataset_path) != _without_slash(path):
         raise InvalidRequestError(
             f"{metadata.short_name} ({metadata.derived_scalar_type.value}) is already registered with the path "
-            f"{known.neuron_dataset_path}, not {path}. Pass replace=True to replace it, or choose another short name."
+            f"{without_secrets(known.neuron_dataset_path)}, not {without_secrets(path)}. Pass replace=True to "
+            "replace it, or choose another short name."
         )
     NEURON_DATASET_METADATA_REGISTRY[metadata.key] = metadata
 
@@ -168,7 +170,10 @@ def datasets() -> "pd.DataFrame":
     """A table of the registered neuron datasets, one row per dataset.
 
     Columns: short_name, derived_scalar_type, user_visible_name, n_layers, n_components (per layer; missing if unknown),
-    layout ("json": one file per neuron, or "packed"), path (address or folder).
+    layout ("json": one file per neuron, "packed", or "unreadable: " and why), path (address or folder).
+
+    It is for people: addresses are without credentials and query, and control and direction characters are escapes.
+    `get_all_neuron_dataset_metadata` gives the entries themselves.
 
     >>> import neuron_explainer as ne
     >>> ne.datasets().query("short_name == 'tiny'").derived_scalar_type.tolist()
@@ -178,16 +183,19 @@ def datasets() -> "pd.DataFrame":
 
     rows = []
     for metadata in get_all_neuron_dataset_metadata():
-        n_layers, n_components = metadata.size()
+        try:
+            (n_layers, n_components), layout = metadata.size(), metadata.layout
+        except (NeuronExplainerError, OSError) as error:  # one broken folder must not hide the other datasets
+            n_layers, n_components, layout = metadata.n_layers, metadata.n_components, f"unreadable: {error}"
         rows.append(
             {
-                "short_name": metadata.short_name,
+                "short_name": without_steering(metadata.short_name),
                 "derived_scalar_type": metadata.derived_scalar_type.value,
-                "user_visible_name": metadata.user_visible_name,
+                "user_visible_name": without_steering(metadata.user_visible_name),
                 "n_layers": n_layers,
                 "n_components": n_components,
-                "layout": metadata.layout,
-                "path": metadata.neuron_dataset_path,
+                "layout": without_steering(layout),
+                "path": without_steering(without_secrets(metadata.neuron_dataset_path)),
             }
         )
     return pd.DataFrame(rows).astype({"n_layers": "Int64", "n_components": "Int64"})

@@ -13,7 +13,7 @@ from typing import SupportsIndex
 
 from neuron_explainer.activations.neuron_ids import checked_index
 from neuron_explainer.activations.packed.dataset import is_packed_dataset, open_packed_dataset
-from neuron_explainer.activations.record_json import record_from_json, record_to_json
+from neuron_explainer.activations.record_json import record_from_json, record_to_json, warn_of_another
 from neuron_explainer.activations.records import (
     ActivationRecord,
     ActivationRecordSliceParams,
@@ -25,6 +25,7 @@ from neuron_explainer.activations.records import (
 from neuron_explainer.errors import InvalidRequestError, MissingFileError, NeuronNotFoundError
 from neuron_explainer.storage.atomic import write_bytes_atomically
 from neuron_explainer.storage.http_settings import DEFAULT_SETTINGS, HttpSettings
+from neuron_explainer.storage.local import is_local_folder
 from neuron_explainer.storage.locations import is_url, joined, without_secrets
 from neuron_explainer.storage.reading import MOST_RECORD_BYTES, exists, read_decoded
 from neuron_explainer.vocabulary.checks import checked_type
@@ -74,16 +75,19 @@ def load_neuron(
         UnsupportedLocationError: the path is neither an http(s) address nor a local path.
         InvalidRequestError: an index is negative or not a whole number.
 
+    Warns:
+        UnexpectedContentWarning: the file is of another neuron, or has a misspelt field.
+
     >>> from neuron_explainer.activation_server.dataset_paths import resolve_neuron_dataset
     >>> load_neuron(resolve_neuron_dataset("tiny", "attn_write_norm"), 0, 1)
-    <NeuronRecord 0:1: 20 top, 10 random, 3 quantile examples by token pair, max 4.031>
+    <NeuronRecord 0:1: 20 top, 15 random, 3 quantile examples by token pair, max 4.031>
     """
     layer, neuron = _indices(layer_index, neuron_index)
     if _is_packed(dataset_path):
         return open_packed_dataset(dataset_path).record(layer, neuron)
     location = record_location(dataset_path, layer, neuron)
     try:
-        return read_decoded(
+        record = read_decoded(
             location,
             partial(record_from_json, source=without_secrets(location)),
             most_bytes=MOST_RECORD_BYTES,
@@ -95,6 +99,8 @@ def load_neuron(
         raise NeuronNotFoundError(
             f"The dataset {without_secrets(dataset_path)} has no neuron {neuron} in layer {layer}: {error}."
         ) from None
+    warn_of_another(record.neuron_id, NeuronId(layer, neuron), without_secrets(location))
+    return record
 
 
 async def load_neuron_async(
@@ -193,7 +199,7 @@ def record_location(
 def _is_packed(dataset_path: str | os.PathLike[str]) -> bool:
     if is_url(dataset_path):
         return False
-    if not Path(dataset_path).is_dir():  # otherwise the error would name the neuron, and not the folder
+    if not is_local_folder(dataset_path):  # otherwise the error would name the neuron, and not the folder
         raise MissingFileError(os.fspath(dataset_path), "folder not found")
     return is_packed_dataset(dataset_path)
 

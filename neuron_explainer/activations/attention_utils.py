@@ -3,8 +3,9 @@
 A record of an attention head or of a token-pair latent has one activation per pair (attended from, attended to). A
 token attends to itself and to earlier tokens. The pairs are stored row by row; a row is the token that attends
 ("attended from"), a column the token that it attends to. In a *square* record each token attends to all earlier ones:
-pair (i, j) is at index i(i+1)/2 + j. In a *windowed* record it attends to itself and the m-1 tokens before it: the rows
-have the lengths 1, 2, …, m, m, …, and row i begins with token max(0, i-m+1).
+pair (i, j) is at index i(i+1)/2 + j. In a *rectangular* record only the first m tokens are attended to: the rows have
+the lengths 1, 2, …, m, m, …, and the place within a row is the token that is attended to, in every row. So a record is
+a matrix (attended from, attended to) of the shape (tokens, m) without its upper triangle. Here m is the `window`.
 
 >>> index_to_pair(4), pair_to_index(2, 1)
 ((2, 1), 4)
@@ -24,7 +25,7 @@ def _check_window(window: int | None, n_tokens: int = 1) -> None:
 
 
 def n_pairs(n_tokens: int, window: int | None = None) -> int:
-    """The number of pairs of a text, if each token attends to itself and up to `window` - 1 earlier tokens (None: all).
+    """The number of pairs of a text, if its first `window` tokens are attended to (None: all).
 
     Raises:
         InvalidRequestError: `window` is below 1.
@@ -36,7 +37,9 @@ def n_pairs(n_tokens: int, window: int | None = None) -> int:
 
 
 def attended_window(n_tokens: int, n_activations: int) -> int:
-    """The window of a record with this many tokens and activations of pairs; `n_tokens` for a square record.
+    """How many tokens are attended to, the first ones, in a record with this many tokens and activations of pairs.
+
+    It is `n_tokens` for a square record.
 
     Raises:
         InvalidRequestError: no window gives this many pairs.
@@ -48,7 +51,7 @@ def attended_window(n_tokens: int, n_activations: int) -> int:
         raise InvalidRequestError(
             f"the numbers of tokens ({n_tokens}) and activations ({n_activations}) do not fit: there must be one "
             f"activation per token ({n_tokens}) or one per token pair ({n_pairs(n_tokens)}; fewer, by a triangular "
-            "number, if attention is limited to a window)"
+            "number, if only the first tokens are attended to)"
         )
     return n_tokens - beyond
 
@@ -71,12 +74,10 @@ def pair_to_index(attended_from: int, attended_to: int, window: int | None = Non
         InvalidRequestError: the first token does not attend to the second, or `window` is below 1.
     """
     _check_window(window)
-    first = 0 if window is None else max(0, attended_from - window + 1)
-    if not (0 <= first <= attended_to <= attended_from):
-        raise InvalidRequestError(
-            f"Token {attended_from} attends to tokens {first} to {attended_from}, not to {attended_to}."
-        )
-    return n_pairs(attended_from, window) + attended_to - first
+    last = attended_from if window is None else min(attended_from, window - 1)
+    if not 0 <= attended_to <= last:
+        raise InvalidRequestError(f"Token {attended_from} attends to tokens 0 to {last}, not to {attended_to}.")
+    return n_pairs(attended_from, window) + attended_to
 
 
 def index_to_pair(index: int, window: int | None = None) -> tuple[int, int]:
@@ -91,8 +92,8 @@ def index_to_pair(index: int, window: int | None = None) -> tuple[int, int]:
     row = (math.isqrt(8 * index + 1) - 1) // 2
     if window is None or row < window:
         return row, index - n_pairs(row)
-    row, column = divmod(index - n_pairs(window), window)
-    return row + window, row + 1 + column
+    row, attended_to = divmod(index - n_pairs(window), window)
+    return row + window, attended_to
 
 
 def pairs(n_tokens: int, window: int | None = None) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -105,12 +106,11 @@ def pairs(n_tokens: int, window: int | None = None) -> tuple[NDArray[np.int64], 
     rows = np.arange(n_tokens, dtype=np.int64)
     attended_from = np.repeat(rows, lengths)
     starts = np.cumsum(lengths) - lengths
-    within_row = np.arange(len(attended_from), dtype=np.int64) - np.repeat(starts, lengths)
-    return attended_from, within_row + np.repeat(rows + 1 - lengths, lengths)
+    return attended_from, np.arange(len(attended_from), dtype=np.int64) - np.repeat(starts, lengths)
 
 
 def unflatten(activations: ArrayLike, n_tokens: int, fill: float = math.nan) -> NDArray[np.float64]:
-    """The matrix (attended from, attended to) of flattened activations, square or windowed.
+    """The matrix (attended from, attended to) of flattened activations, square or rectangular.
 
     Args:
         activations: the flattened activations; (pairs,).
@@ -118,28 +118,40 @@ def unflatten(activations: ArrayLike, n_tokens: int, fill: float = math.nan) -> 
         fill: the value of entries that are not pairs.
 
     Returns:
-        The matrix; (tokens, tokens).
+        The matrix; (tokens, attended-to tokens). It has at most twice as many entries as there are pairs.
 
     Raises:
         InvalidRequestError: the number of activations does not fit `n_tokens`.
 
     >>> unflatten([1, 2, 3], 2).tolist()
     [[1.0, nan], [2.0, 3.0]]
+    >>> unflatten([1, 2, 3, 4, 5], 3).tolist()
+    [[1.0, nan], [2.0, 3.0], [4.0, 5.0]]
     """
     flat = np.asarray(activations, dtype=np.float64)
     window = attended_window(n_tokens, len(flat))
-    matrix = np.full((n_tokens, n_tokens), fill)
+    matrix = np.full((n_tokens, window), fill)
     matrix[pairs(n_tokens, window)] = flat
     return matrix
 
 
 def flatten(matrix: ArrayLike, window: int | None = None) -> NDArray[np.float64]:
-    """The flattened activations, (pairs,), of a matrix (attended from, attended to), (tokens, tokens).
+    """The flattened activations, (pairs,), of a matrix (attended from, attended to), (tokens, attended-to tokens).
+
+    Args:
+        matrix: the matrix; its upper triangle is left out.
+        window: how many of the attended-to tokens to take, the first ones; None: all that the matrix has.
 
     Raises:
-        InvalidRequestError: the matrix is not square, or `window` is below 1.
+        InvalidRequestError: the matrix has more columns than rows or fewer than `window`, or `window` is below 1.
     """
-    square = np.asarray(matrix, dtype=np.float64)
-    if square.ndim != 2 or square.shape[0] != square.shape[1]:
-        raise InvalidRequestError(f"A matrix of token pairs must have the shape (tokens, tokens), not {square.shape}.")
-    return square[pairs(len(square), window)]
+    values = np.asarray(matrix, dtype=np.float64)
+    if values.ndim != 2 or not min(1, len(values)) <= values.shape[1] <= len(values):
+        raise InvalidRequestError(
+            f"A matrix of token pairs must have the shape (tokens, attended-to tokens), not {values.shape}. "
+            "The tokens attended to are the first ones."
+        )
+    n_attended = values.shape[1] if window is None else window
+    if n_attended > values.shape[1]:
+        raise InvalidRequestError(f"window is {window}, but the matrix has {values.shape[1]} attended-to tokens.")
+    return values[pairs(len(values), n_attended)]

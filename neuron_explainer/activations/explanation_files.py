@@ -11,7 +11,8 @@ from typing import SupportsIndex, TypeVar
 import msgspec
 
 from neuron_explainer.activations.activations import record_location
-from neuron_explainer.activations.record_json import NeuronIdFields, finite_or_none
+from neuron_explainer.activations.neuron_ids import NeuronId, checked_index
+from neuron_explainer.activations.record_json import NeuronIdFields, finite_or_none, warn_of_another
 from neuron_explainer.activations.scored_explanations import (
     NeuronSimulationResults,
     ScoredExplanation,
@@ -60,16 +61,25 @@ def load_explanations(
         MalformedRecordError: the file is not a valid explanations file.
         DownloadError: the address could not be read.
         InvalidRequestError: an index is negative or not a whole number.
+
+    Warns:
+        UnexpectedContentWarning: the file is of another neuron.
     """
     location = record_location(explanations_path, layer_index, neuron_index, "jsonl")
     try:
         decode = partial(explanations_from_json, source=without_secrets(location))
-        return read_decoded(location, decode, use_cache=use_cache)
+        results = read_decoded(location, decode, use_cache=use_cache)
     except MissingFileError as error:
         raise NeuronNotFoundError(
             f"{without_secrets(explanations_path)} has no explanations of neuron {neuron_index} in layer "
             f"{layer_index}: {error}."
         ) from None
+    warn_of_another(
+        results.neuron_id,
+        NeuronId(checked_index("layer", layer_index, digits=True), checked_index("neuron", neuron_index, digits=True)),
+        without_secrets(location),
+    )
+    return results
 
 
 class _SimulationFields(msgspec.Struct):

@@ -1,5 +1,6 @@
 """Neuron records as JSON: reads every spelling that the public datasets use, and writes the present one."""
 
+import difflib
 import math
 
 import msgspec
@@ -7,8 +8,9 @@ from msgspec import UNSET, UnsetType
 
 from neuron_explainer.activations.neuron_ids import checked_index
 from neuron_explainer.activations.records import ActivationRecord, Histogram, NeuronId, NeuronRecord
-from neuron_explainer.errors import MalformedRecordError
-from neuron_explainer.storage.tolerant_json import decode_tolerantly
+from neuron_explainer.errors import MalformedRecordError, shown
+from neuron_explainer.notices import UnexpectedContentWarning, warn
+from neuron_explainer.storage.tolerant_json import decode_tolerantly, keys_of
 
 
 class NeuronIdFields(msgspec.Struct):
@@ -50,6 +52,8 @@ class _RecordFields(msgspec.Struct):
 
 
 _DECODER = msgspec.json.Decoder(_RecordFields)
+_MOST_UNKNOWN = 20
+_LONGEST_NAME = 100
 
 
 def record_from_json(content: bytes, source: str | None = None) -> NeuronRecord:
@@ -61,9 +65,13 @@ def record_from_json(content: bytes, source: str | None = None) -> NeuronRecord:
 
     Raises:
         MalformedRecordError: the bytes are not a valid record. No other exception is raised, whatever the bytes are.
+
+    Warns:
+        UnexpectedContentWarning: a field is unknown and its name is like that of a field that the file lacks.
     """
     try:
         fields = decode_tolerantly(content, _DECODER)
+        _warn_of_misspelt(content, source)
         if fields.dataclass_name != "NeuronRecord":
             raise MalformedRecordError(f"its dataclass_name is {fields.dataclass_name[:80]!r}, not 'NeuronRecord'")
         return NeuronRecord(
@@ -82,6 +90,32 @@ def record_from_json(content: bytes, source: str | None = None) -> NeuronRecord:
         )
     except ValueError as error:
         raise MalformedRecordError(getattr(error, "problem", str(error)), source) from None
+
+
+def _warn_of_misspelt(content: bytes, source: str | None) -> None:
+    """Warn of unknown fields that stand where a known one is missing."""
+    found = dict.fromkeys(keys_of(content))
+    known = _RecordFields.__struct_fields__
+    missing = [name for name in known if name not in found]
+    unknown = [name for name in found if name not in known and len(name) <= _LONGEST_NAME]
+    for name in unknown[:_MOST_UNKNOWN]:
+        nearest = difflib.get_close_matches(name, missing, n=1, cutoff=0.8)
+        if nearest:
+            warn(
+                f"{source or 'A neuron record'} has the unknown field {shown(name)}, which is left out. "
+                f"Did you mean: {nearest[0]}?",
+                UnexpectedContentWarning,
+            )
+
+
+def warn_of_another(found: NeuronId, asked: NeuronId, source: str) -> None:
+    """Warn if a file is of another component than its place says."""
+    if found != asked:
+        warn(
+            f"{source} says that it is of neuron {found.neuron_index} in layer {found.layer_index}; asked for was "
+            f"neuron {asked.neuron_index} in layer {asked.layer_index}. Check where the file comes from.",
+            UnexpectedContentWarning,
+        )
 
 
 def _either_spelling(kind: str, value: int | str | UnsetType, old_spelling: int | str | UnsetType) -> int:

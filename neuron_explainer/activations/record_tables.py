@@ -5,15 +5,19 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from neuron_explainer.activations.activation_records import ActivationRecord
 from neuron_explainer.activations.attention_utils import attended_window, pairs
+from neuron_explainer.wording import without_steering
 
 
 def examples_to_dataframe(
     examples: Iterable[tuple[str, int | None, int, ActivationRecord]], by_pair: bool
 ) -> pd.DataFrame:
     """A table with one row per token, or per token pair, of every example; `NeuronRecord.to_dataframe` has the columns.
+
+    Control and direction characters of tokens become escapes, or they would change the table around them.
 
     Args:
         examples: each as (kind, bucket, number, example).
@@ -35,7 +39,7 @@ def examples_to_dataframe(
 def _token_columns(example: ActivationRecord) -> dict[str, Any]:
     return {
         "position": np.arange(len(example.tokens)),
-        "token": np.array(example.tokens, dtype=object),
+        "token": _tokens(example),
         "activation": np.array(example.activations, dtype=np.float64),
     }
 
@@ -43,7 +47,7 @@ def _token_columns(example: ActivationRecord) -> dict[str, Any]:
 def _pair_columns(example: ActivationRecord) -> dict[str, Any]:
     n_tokens = len(example.tokens)
     attended_from, attended_to = pairs(n_tokens, attended_window(n_tokens, len(example.activations)))
-    tokens = np.array(example.tokens, dtype=object)
+    tokens = _tokens(example)
     return {
         "position": attended_from,
         "token": tokens[attended_from],
@@ -51,3 +55,7 @@ def _pair_columns(example: ActivationRecord) -> dict[str, Any]:
         "attended_token": tokens[attended_to],
         "activation": np.array(example.activations, dtype=np.float64),
     }
+
+
+def _tokens(example: ActivationRecord) -> NDArray[np.object_]:
+    return np.array([without_steering(token) for token in example.tokens], dtype=object)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from neuron_explainer.activations.activation_records import ActivationRecord, Histogram
 from neuron_explainer.activations.neuron_ids import NeuronId
 from neuron_explainer.activations.splits import ActivationRecordSliceParams, split_of
-from neuron_explainer.errors import MalformedRecordError
+from neuron_explainer.errors import InvalidRequestError, MalformedRecordError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -106,41 +106,73 @@ class NeuronRecord:
             for position, example in enumerate(examples):
                 yield "quantile", bucket, position, example
 
-    def train_activation_records(self, params: ActivationRecordSliceParams | None = None) -> list[ActivationRecord]:
+    def train_activation_records(
+        self,
+        params: ActivationRecordSliceParams | None = None,
+        *,
+        activation_record_slice_params: ActivationRecordSliceParams | None = None,
+    ) -> list[ActivationRecord]:
         """The examples to write an explanation from: every fourth top example.
+
+        Args:
+            params: how large the splits are; None: as large as possible.
+            activation_record_slice_params: an older name of `params`.
 
         Raises:
             InvalidRequestError: there are too few examples for the split size that `params` asks for.
+
+        >>> import neuron_explainer as ne
+        >>> record = ne.load_neuron("tiny", 2, 5)
+        >>> len(record.train_activation_records(ActivationRecordSliceParams(n_examples_per_split=5)))
+        5
         """
-        return self._split("train", params)
+        return self._split("train", params, activation_record_slice_params)
 
     def calibration_activation_records(
-        self, params: ActivationRecordSliceParams | None = None
+        self,
+        params: ActivationRecordSliceParams | None = None,
+        *,
+        activation_record_slice_params: ActivationRecordSliceParams | None = None,
     ) -> list[ActivationRecord]:
         """The examples to calibrate a simulation with: every fourth top example and every third random one.
 
         Raises:
             InvalidRequestError: as `train_activation_records`.
         """
-        return self._split("calibration", params)
+        return self._split("calibration", params, activation_record_slice_params)
 
-    def valid_activation_records(self, params: ActivationRecordSliceParams | None = None) -> list[ActivationRecord]:
+    def valid_activation_records(
+        self,
+        params: ActivationRecordSliceParams | None = None,
+        *,
+        activation_record_slice_params: ActivationRecordSliceParams | None = None,
+    ) -> list[ActivationRecord]:
         """The examples to choose an explanation with: every fourth top example and every third random one.
 
         Raises:
             InvalidRequestError: as `train_activation_records`.
         """
-        return self._split("valid", params)
+        return self._split("valid", params, activation_record_slice_params)
 
-    def test_activation_records(self, params: ActivationRecordSliceParams | None = None) -> list[ActivationRecord]:
+    def test_activation_records(
+        self,
+        params: ActivationRecordSliceParams | None = None,
+        *,
+        activation_record_slice_params: ActivationRecordSliceParams | None = None,
+    ) -> list[ActivationRecord]:
         """The examples to score an explanation with: every fourth top example and every third random one.
 
         Raises:
             InvalidRequestError: as `train_activation_records`.
         """
-        return self._split("test", params)
+        return self._split("test", params, activation_record_slice_params)
 
-    def _split(self, split: str, params: ActivationRecordSliceParams | None) -> list[ActivationRecord]:
+    def _split(
+        self, split: str, params: ActivationRecordSliceParams | None, by_older_name: ActivationRecordSliceParams | None
+    ) -> list[ActivationRecord]:
+        if params is not None and by_older_name is not None:
+            raise InvalidRequestError("activation_record_slice_params is the older name of params. Give one of them.")
+        params = params if by_older_name is None else by_older_name
         return split_of(self.most_positive_activation_records, self.random_sample, split, params)
 
     def to_dict(self) -> dict[str, Any]:
@@ -182,7 +214,7 @@ class NeuronRecord:
             kind: "top", "random" or "quantile".
             bucket: the quantile's number, from 0; missing for other kinds.
             example: the example's number within its kind and bucket, from 0.
-            position, token: the token; for a pair, the token that attends.
+            position, token: the token, control and direction characters as escapes; for a pair, the token that attends.
             attended_position, attended_token: for a pair only, the token that is attended to.
             activation: the component's activation.
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from neuron_explainer.activations.neuron_ids import NeuronId
+from neuron_explainer.wording import without_steering
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -75,13 +76,16 @@ class NeuronSimulationResults:
     source: str | None = field(default=None, compare=False)
 
     def to_dataframe(self) -> "pd.DataFrame":
-        """A table with one row per explanation: explanation, the three scores, n_sequences (texts it was scored on)."""
+        """A table with one row per explanation: explanation, the three scores, n_sequences (texts it was scored on).
+
+        Control and direction characters of explanations become escapes.
+        """
         import pandas as pd
 
         scores = ["ev_correlation_score", "rsquared_score", "absolute_dev_explained_score"]
         rows = [
             {
-                "explanation": each.explanation,
+                "explanation": without_steering(each.explanation),
                 **{name: getattr(each.scores, name) for name in scores},
                 "n_sequences": len(each.sequences),
             }

@@ -12,7 +12,7 @@ TEMPORARY_SUFFIX = ".partial"
 
 
 @contextlib.contextmanager
-def replaced_atomically(path: str | os.PathLike[str], *, durable: bool = True) -> Iterator[Path]:
+def replaced_atomically(path: str | os.PathLike[str], *, durable: bool = True, private: bool = False) -> Iterator[Path]:
     """Context manager that yields a temporary path beside `path`, and renames that file to `path` at the end.
 
     A reader sees the old file or the new one, never a part. If the block raises, `path` is unchanged and the temporary
@@ -22,6 +22,7 @@ def replaced_atomically(path: str | os.PathLike[str], *, durable: bool = True) -
         path: the file to write.
         durable: whether to flush the file to the disk before it is renamed. Without it, a power cut may lose the new
             file; that is enough for files that are checked when read and can be downloaded again.
+        private: whether only its user may read the file.
 
     Raises:
         UnsupportedLocationError: `path` is not a local path.
@@ -35,7 +36,7 @@ def replaced_atomically(path: str | os.PathLike[str], *, durable: bool = True) -
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.parent / f".{target.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}{TEMPORARY_SUFFIX}"
     try:
-        temporary.touch()
+        temporary.touch(mode=0o600 if private else 0o666)
         usual_mode = temporary.stat().st_mode
         yield temporary
         temporary.chmod(usual_mode)  # some writers create files that only their owner can read
@@ -49,9 +50,11 @@ def replaced_atomically(path: str | os.PathLike[str], *, durable: bool = True) -
         _flush_to_disk(target.parent)
 
 
-def write_bytes_atomically(path: str | os.PathLike[str], content: bytes, *, durable: bool = True) -> None:
+def write_bytes_atomically(
+    path: str | os.PathLike[str], content: bytes, *, durable: bool = True, private: bool = False
+) -> None:
     """Write `content` to `path` atomically; see `replaced_atomically`."""
-    with replaced_atomically(path, durable=durable) as temporary:
+    with replaced_atomically(path, durable=durable, private=private) as temporary:
         temporary.write_bytes(content)
 
 

@@ -6,7 +6,10 @@ its entry. So another process sees an old entry or a new one, and a killed proce
 which are never read. Every read checks the body against its name; a broken entry is dropped.
 
 The folder is in the user's cache folder. The environment variable NEURON_EXPLAINER_CACHE sets another folder, or turns
-the cache off with the value `off`.
+the cache off with the value `off`. Only its user can read it, and an entry names its address without credentials.
+
+The cache takes at most NEURON_EXPLAINER_CACHE_BYTES (20 GiB unless set). When a download exceeds that, the files that
+were used least recently are removed, but none that a process has been given the path of (see `cache_size`).
 """
 
 import contextlib
@@ -16,6 +19,7 @@ import os
 import shutil
 import time
 import uuid
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from io import BufferedRandom
@@ -24,19 +28,28 @@ from pathlib import Path
 import msgspec
 import platformdirs
 
+from neuron_explainer.errors import MissingFileError
 from neuron_explainer.storage.atomic import write_bytes_atomically
+from neuron_explainer.storage.cache_size import FilesInUse, cache_limit, private_opener
+from neuron_explainer.storage.local import read_local_bytes
+from neuron_explainer.storage.locations import without_secrets
 
 CACHE_VARIABLE = "NEURON_EXPLAINER_CACHE"
 _VERSION_FOLDER = "v1"
 _LARGE_BYTES = 16 * 2**20
 _ABANDONED_SECONDS = 24 * 3600.0
+_USE_SECONDS = 60.0
+_ORPHAN_SECONDS = 3600.0
+_PAUSE_SECONDS = 10.0
+_MOST_ENTRY_BYTES = 64 * 1024
 _LOG = logging.getLogger(__name__)
 
 
 class _Entry(msgspec.Struct, frozen=True):
     """The contents of an entry's file."""
 
-    url: str
+    address: str  # for people: without credentials
+    key: str  # the SHA-256 of the whole address
     sha256: str
     n_bytes: int
     etag: str | None
@@ -58,54 +71,155 @@ class DiskCache:
         self._root = self.folder / _VERSION_FOLDER
         # A process hashes a large body once, while its size and modification time stay the same.
         self._checked: set[tuple[str, int, int, int]] = set()
+        self._in_use = FilesInUse(self._root)
+        self._n_bytes_before: int | None = None  # when it was last counted
+        self._n_bytes_since = 0
+        self._next_trim = 0.0
 
-    def find(self, url: str) -> CachedFile | None:
-        """The cached file of an address; None if it is missing or broken."""
+    def find(self, url: str, *, hold: bool = False) -> CachedFile | None:
+        """The cached file of an address; None if it is missing or broken.
+
+        Args:
+            url: the address.
+            hold: whether to keep the file from being removed to make room, as long as this process lives.
+        """
         entry_path = self._entry_path(url)
         try:
-            entry = msgspec.json.decode(entry_path.read_bytes(), type=_Entry)
-        except FileNotFoundError:
+            entry = msgspec.json.decode(read_local_bytes(entry_path, _MOST_ENTRY_BYTES), type=_Entry)
+        except MissingFileError:
             return None
-        except (OSError, msgspec.MsgspecError, ValueError) as error:
+        except (OSError, msgspec.MsgspecError, ValueError, RecursionError) as error:
             self._drop_broken(url, f"its entry cannot be read: {error}")
             return None
-        is_valid = entry.url == url and _is_hash(entry.sha256)
+        is_valid = entry.key == _hash(url) and _is_hash(entry.sha256)
+        if is_valid and hold:
+            self._in_use.add(entry.sha256)
         body = self._body_path(entry.sha256)
         problem = self._body_problem(body, entry) if is_valid else "its entry belongs to another address"
         if problem is not None:
             self._drop_broken(url, problem)
             return None
+        with contextlib.suppress(OSError):
+            if time.time() - entry_path.stat().st_mtime > _USE_SECONDS:
+                os.utime(entry_path)  # its last use
         return CachedFile(body, entry.etag)
+
+    def is_writable(self) -> bool:
+        """Whether files can be put into the cache, as far as its folder tells."""
+        try:
+            return os.access(self._private(self._root / "unfinished"), os.W_OK | os.X_OK)
+        except OSError:
+            return False
 
     @contextlib.contextmanager
     def unfinished_file(self) -> Iterator[BufferedRandom]:
         """Context manager that yields a file to download into. It is removed at the end unless `keep` took it."""
-        folder = self._root / "unfinished"
-        folder.mkdir(parents=True, exist_ok=True)
+        folder = self._private(self._root / "unfinished")
         _remove_abandoned(folder)
         path = folder / f"{os.getpid()}-{uuid.uuid4().hex}"
         try:
-            with path.open("w+b") as file:
+            with open(path, "w+b", opener=private_opener) as file:
                 yield file
         finally:
             path.unlink(missing_ok=True)
 
-    def keep(self, url: str, file: BufferedRandom, etag: str | None) -> CachedFile:
-        """Make an `unfinished_file` the cached file of an address. Closes the file."""
+    def keep(self, url: str, file: BufferedRandom, etag: str | None, *, hold: bool = False) -> CachedFile:
+        """Make an `unfinished_file` the cached file of an address, and make room for it. Closes the file.
+
+        Args:
+            url: the address.
+            file: what `unfinished_file` gave.
+            etag: the ETag that the server sent; None without one.
+            hold: as for `find`.
+
+        Raises:
+            InvalidRequestError: NEURON_EXPLAINER_CACHE_BYTES is not a size.
+        """
+        limit = cache_limit()
         file.flush()
         file.seek(0)
         digest = hashlib.file_digest(file, "sha256").hexdigest()
         n_bytes = file.seek(0, os.SEEK_END)
         file.close()  # Windows cannot rename an open file
         body = self._body_path(digest)
-        body.parent.mkdir(parents=True, exist_ok=True)
+        self._private(body.parent)
+        if hold:
+            self._in_use.add(digest)
         os.replace(file.name, body)
-        self._write_entry(_Entry(url=url, sha256=digest, n_bytes=n_bytes, etag=etag))
+        entry = _Entry(address=without_secrets(url), key=_hash(url), sha256=digest, n_bytes=n_bytes, etag=etag)
+        path = self._entry_path(url)
+        self._private(path.parent)
+        # Entries are checked when read, so there is no need to wait for the disk.
+        write_bytes_atomically(path, msgspec.json.encode(entry), durable=False, private=True)
+        self._make_room(n_bytes, limit)
         return CachedFile(body, etag)
 
     def drop(self, url: str) -> None:
-        """Remove the entry of an address."""
-        self._entry_path(url).unlink(missing_ok=True)
+        """Remove the entry of an address. What cannot be removed stays."""
+        with contextlib.suppress(OSError):
+            self._entry_path(url).unlink()
+
+    def trim(self, most_bytes: int) -> int:
+        """Remove the files that were used least recently, until at most `most_bytes` are left. Returns the bytes freed.
+
+        Files stay that a process has been given the path of.
+        """
+        with self._in_use.alone() as is_alone:
+            before = self.n_bytes()
+            if is_alone and before > most_bytes:
+                self._remove_oldest(before - most_bytes, self._in_use.all())
+            left = self.n_bytes()
+        self._n_bytes_before, self._n_bytes_since = left, 0
+        return before - left
+
+    def _make_room(self, n_bytes: int, limit: int) -> None:
+        """Keep the cache within its limit after a download of `n_bytes`. It is rarely counted: that takes time."""
+        self._n_bytes_since += n_bytes
+        before = self._n_bytes_before
+        is_counted = before is not None and self._n_bytes_since < limit // 20  # others may have written, too
+        if (is_counted and (before or 0) + self._n_bytes_since <= limit) or time.monotonic() < self._next_trim:
+            return
+        if self.trim(limit) and self.n_bytes() > limit * 9 // 10:
+            self.trim(limit * 9 // 10)  # so that the next downloads need not
+        if (self._n_bytes_before or 0) > limit:  # the rest is in use
+            self._next_trim = time.monotonic() + _PAUSE_SECONDS
+
+    def _remove_oldest(self, n_bytes: int, in_use: set[str]) -> None:
+        """Remove entries, the least recently used first, and bodies without entries, of at least `n_bytes` in all."""
+        used: list[tuple[float, Path, str]] = []
+        n_entries: Counter[str] = Counter()
+        for path in (self._root / "entries").rglob("*.json"):
+            with contextlib.suppress(OSError, msgspec.MsgspecError, ValueError, RecursionError):
+                entry = msgspec.json.decode(read_local_bytes(path, _MOST_ENTRY_BYTES), type=_Entry)
+                used.append((path.stat().st_mtime, path, entry.sha256))
+                n_entries[entry.sha256] += 1
+        freed = 0
+        for body in (self._root / "bodies").rglob("*"):  # those that no entry names
+            with contextlib.suppress(OSError):
+                status = body.stat()
+                is_old = time.time() - status.st_mtime > _ORPHAN_SECONDS
+                if body.is_file() and is_old and not n_entries[body.name] and body.name not in in_use:
+                    body.unlink()
+                    freed += status.st_size
+        for _, path, digest in sorted(used):
+            if freed >= n_bytes:
+                return
+            if digest in in_use:
+                continue
+            with contextlib.suppress(OSError):
+                freed += path.stat().st_size
+                path.unlink()
+                n_entries[digest] -= 1
+                if not n_entries[digest] and _is_hash(digest):
+                    freed += self._body_path(digest).stat().st_size
+                    self._body_path(digest).unlink()
+
+    def _private(self, folder: Path) -> Path:
+        """A folder of the cache, made if missing, which only its user may enter."""
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if self._root.stat().st_mode & 0o077:
+            self._root.chmod(0o700)
+        return folder
 
     def n_bytes(self) -> int:
         """How many bytes the cache takes."""
@@ -123,15 +237,11 @@ class DiskCache:
         return freed
 
     def _entry_path(self, url: str) -> Path:
-        digest = hashlib.sha256(url.encode()).hexdigest()
+        digest = _hash(url)
         return self._root / "entries" / digest[:2] / f"{digest}.json"
 
     def _body_path(self, digest: str) -> Path:
         return self._root / "bodies" / digest[:2] / digest
-
-    def _write_entry(self, entry: _Entry) -> None:
-        # Entries are checked when read, so there is no need to wait for the disk.
-        write_bytes_atomically(self._entry_path(entry.url), msgspec.json.encode(entry), durable=False)
 
     def _body_problem(self, body: Path, entry: _Entry) -> str | None:
         try:
@@ -150,8 +260,7 @@ class DiskCache:
 
     def _drop_broken(self, url: str, problem: str) -> None:
         _LOG.warning("Dropped a broken entry of the disk cache (%s): %s", self.folder, problem)
-        with contextlib.suppress(OSError):
-            self.drop(url)
+        self.drop(url)
 
 
 def cache_folder() -> Path | None:
@@ -183,6 +292,10 @@ def clear_cache() -> int:
     """
     cache = default_cache()
     return 0 if cache is None else cache.clear()
+
+
+def _hash(url: str) -> str:
+    return hashlib.sha256(url.encode()).hexdigest()
 
 
 def _is_hash(text: str) -> bool:

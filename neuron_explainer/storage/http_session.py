@@ -1,47 +1,44 @@
-"""The shared HTTP session: pooled connections, retries with growing pauses, redirects only to http(s)."""
+"""The shared HTTP session: pooled connections, and the proxies that the environment names.
+
+`requests` reads the body of a redirect, and urllib3 that of an answer that it retries, however large. So neither is
+asked to: `http_exchange` follows redirects and `download` retries, without reading those bodies.
+"""
 
 import functools
 import os
 from http.cookiejar import DefaultCookiePolicy
+from typing import Any
 
 import requests
 import urllib3
 from requests.adapters import HTTPAdapter
 
-from neuron_explainer.storage.http_settings import DEFAULT_SETTINGS, HttpSettings
+from neuron_explainer.storage.http_limits import LIMITED_POOLS
 
-RETRIED_STATUS_CODES = (429, *range(500, 600))
 _POOLED_CONNECTIONS = 32
 
 
-class BoundedRetry(urllib3.Retry):
-    """urllib3's Retry, with the wait that a server's Retry-After asks for limited to `backoff_max`."""
+class _LimitedAdapter(HTTPAdapter):
+    """An adapter whose responses take from the allowance of their thread, see `http_limits`."""
 
-    def get_retry_after(self, response: urllib3.BaseHTTPResponse) -> float | None:
-        """The seconds that the server asks to wait, at most `backoff_max`; None if it gives no valid number."""
-        try:
-            asked = super().get_retry_after(response)
-        except (urllib3.exceptions.InvalidHeader, ValueError, OverflowError):
-            return None
-        return None if asked is None else min(asked, self.backoff_max)
+    def init_poolmanager(self, *arguments: Any, **options: Any) -> None:
+        super().init_poolmanager(*arguments, **options)
+        self.poolmanager.pool_classes_by_scheme = LIMITED_POOLS
+
+    def proxy_manager_for(self, proxy: str, **options: Any) -> Any:
+        manager = super().proxy_manager_for(proxy, **options)
+        if isinstance(manager, urllib3.ProxyManager):  # a SOCKS proxy has connections of its own
+            manager.pool_classes_by_scheme = LIMITED_POOLS
+        return manager
 
 
-@functools.lru_cache(maxsize=8)
-def http_session(settings: HttpSettings = DEFAULT_SETTINGS) -> requests.Session:
+@functools.lru_cache(maxsize=1)
+def http_session() -> requests.Session:
     """The session that all downloads of this process share. It is safe to use from several threads."""
     session = requests.Session()
-    retry = BoundedRetry(
-        total=settings.retries,
-        backoff_factor=settings.pause,
-        backoff_max=settings.longest_pause,
-        status_forcelist=RETRIED_STATUS_CODES,
-        allowed_methods=("GET", "HEAD"),
-        raise_on_status=False,
-    )
-    adapter = HTTPAdapter(pool_connections=8, pool_maxsize=_POOLED_CONNECTIONS, max_retries=retry)
+    adapter = _LimitedAdapter(pool_connections=8, pool_maxsize=_POOLED_CONNECTIONS, max_retries=0)
     session.mount("http://", adapter)
     session.mount("https://", adapter)
-    session.max_redirects = 10
     # Cookies are not needed, and a cookie jar is the one part of a session that threads must not share.
     session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
     session.headers["User-Agent"] = "neuron-explainer-jupyter"

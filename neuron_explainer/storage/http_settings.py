@@ -13,7 +13,7 @@ class HttpSettings:
         longest_pause: the most seconds to wait before a retry, even if the server's Retry-After asks for more.
         connect_timeout: seconds allowed to connect.
         read_timeout: seconds allowed between two pieces of a body.
-        total_timeout: seconds allowed for the whole body.
+        total_timeout: seconds allowed for the whole download, with its redirects, retries and pauses.
 
     An example: `load_neuron(address, 2, 5, settings=HttpSettings(retries=0, connect_timeout=1))`.
     """

@@ -6,6 +6,7 @@ from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 from neuron_explainer.errors import UnsupportedLocationError, shown
+from neuron_explainer.wording import without_steering
 
 # At least two letters: one letter and a colon is a Windows drive.
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):")
@@ -89,17 +90,22 @@ def joined(root: str | os.PathLike[str], *parts: str | int) -> str:
 
 
 def without_secrets(location: str | os.PathLike[str]) -> str:
-    """A location for messages: an address loses its user, password and query, which may be secrets.
+    """A location as everything that people see shows it: messages, tables, `repr`, logs, pages.
+
+    An address loses its user, password, query and fragment, which may be secrets. A path stays as it is.
 
     >>> without_secrets("https://user:password@host/data?key=1")
     'https://host/data'
     """
     text = path_text(location)
-    if "://" not in text:
+    scheme = _SCHEME.match(text.lstrip())
+    if scheme is None or not ("://" in text or scheme[1].lower() in ("http", "https")):
         return text
+    if "://" not in text:  # such as http:user:password@host
+        return f"{scheme[1]}:…"
     try:
         address = urlsplit(text)
     except ValueError:  # a malformed address may contain secrets anywhere
         return text.partition("://")[0] + "://…"
     host = address.netloc.rpartition("@")[2]
-    return urlunsplit(address._replace(netloc=host, query="", fragment=""))
+    return without_steering(urlunsplit(address._replace(netloc=host, query="", fragment="")))

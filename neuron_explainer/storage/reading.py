@@ -3,18 +3,23 @@
 The modules for HTTP are imported when an address is first read, because they are slow to import.
 """
 
+import atexit
+import functools
 import io
 import logging
 import os
+import shutil
+import tempfile
 from collections.abc import Callable
 from io import BufferedRandom
 from pathlib import Path
 from typing import TypeVar
 
-from neuron_explainer.errors import DownloadError, MissingFileError
-from neuron_explainer.storage.disk_cache import CACHE_VARIABLE, CachedFile, DiskCache, default_cache
+from neuron_explainer.errors import DownloadError, MissingFileError, NeuronExplainerError
+from neuron_explainer.storage.disk_cache import CachedFile, DiskCache, default_cache
+from neuron_explainer.storage.disk_full import raise_if_disk_full
 from neuron_explainer.storage.http_settings import DEFAULT_SETTINGS, HttpSettings
-from neuron_explainer.storage.local import read_local_bytes
+from neuron_explainer.storage.local import is_local_file, opened_file, read_local_bytes
 from neuron_explainer.storage.locations import is_url, without_secrets
 
 MOST_RECORD_BYTES = 64 * 2**20
@@ -149,7 +154,9 @@ def fetch_file(
 ) -> Path:
     """The path of a local file with the bytes at a location. For files that are too large to hold in memory.
 
-    A local path is returned as it is. An address is downloaded to the disk cache, if it is not there already.
+    A local path is returned as it is. An address is downloaded to the disk cache, if it is not there already. Without a
+    cache that can be written to, it is downloaded to a temporary folder that is removed when the process ends; a
+    warning is logged.
 
     Args:
         location: an http(s) address or a local path.
@@ -161,22 +168,45 @@ def fetch_file(
         UnsupportedLocationError: the location is neither an http(s) address nor a local path.
         MissingFileError: the file does not exist.
         TooLargeError: the download is larger than `most_bytes`.
-        DownloadError: the address could not be read, or the disk cache is off.
+        DownloadError: the address could not be read, or what it sent could not be written.
+        OutOfSpaceError: the disk is full.
     """
     if not is_url(location):
-        if not Path(location).is_file():
-            raise MissingFileError(os.fspath(location))
-        return Path(location)
+        with opened_file(location):  # raises what is wrong with it
+            return Path(location)
     url = str(location)
+    shown = without_secrets(url)
     cache = default_cache()
-    if cache is None:
-        problem = f"large files are downloaded to the disk cache, which is off; unset {CACHE_VARIABLE}"
-        raise DownloadError(without_secrets(url), problem)
-    cached = cache.find(url)
+    cached = None if cache is None else cache.find(url, hold=True)
     if cached is not None and not revalidate:
         return cached.path
-    with cache.unfinished_file() as file:
-        return _download_to_cache(url, file, most_bytes, cache, cached, settings)
+    if cache is None or not cache.is_writable():
+        state = "off" if cache is None else "read-only"
+        _LOG.warning("The disk cache is %s. %s is kept until this process ends.", state, shown)
+        cache = _temporary_cache()
+        cached = cache.find(url, hold=True) or cached
+        if cached is not None and not revalidate:
+            return cached.path
+    try:
+        with raise_if_disk_full(cache.folder), cache.unfinished_file() as file:
+            return _download_to_cache(url, file, most_bytes, cache, cached, settings)
+    except NeuronExplainerError:
+        raise
+    except OSError as error:
+        raise DownloadError(shown, f"it could not be written to {cache.folder}: {error.strerror or error}") from None
+
+
+@functools.cache
+def _temporary_cache() -> DiskCache:
+    """A cache for this process alone, in a temporary folder that is removed when the process ends."""
+    folder, maker = tempfile.mkdtemp(prefix="neuron_explainer-"), os.getpid()
+
+    def remove() -> None:
+        if os.getpid() == maker:  # and not a process that was forked from it
+            shutil.rmtree(folder, ignore_errors=True)
+
+    atexit.register(remove)
+    return DiskCache(folder)
 
 
 def _download_to_cache(
@@ -198,7 +228,7 @@ def _download_to_cache(
         return cached.path
     if result.is_unchanged and cached is not None:
         return cached.path
-    return cache.keep(url, file, result.etag).path
+    return cache.keep(url, file, result.etag, hold=True).path
 
 
 def exists(
@@ -211,7 +241,7 @@ def exists(
         DownloadError: the server could not be reached, or answered with an error other than 404 or 410.
     """
     if not is_url(location):
-        return Path(location).is_file()
+        return is_local_file(location)
     cache = default_cache() if use_cache else None
     if cache is not None and cache.find(str(location)) is not None:
         return True

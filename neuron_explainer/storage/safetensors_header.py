@@ -30,6 +30,7 @@ BYTES_BY_DTYPE = {
 
 LARGEST_HEADER = 100_000_000
 """The format's own limit of a header's length, in bytes."""
+METADATA = "__metadata__"
 _MOST_AXES = 16
 _LONGEST_AXIS = 2**48
 _MOST_SHOWN = 80
@@ -90,8 +91,22 @@ def read_safetensors_header(file: BinaryIO, largest_header: int = LARGEST_HEADER
         fields = msgspec.json.decode(file.read(header_length), type=dict[str, msgspec.Raw])
     except (msgspec.MsgspecError, RecursionError, ValueError) as error:
         raise SafetensorsError(f"the header is not a JSON object: {error}") from None
-    fields.pop("__metadata__", None)
+    fields.pop(METADATA, None)
     return {name: _checked(name, raw, 8 + header_length, n_bytes) for name, raw in fields.items()}
+
+
+def safetensors_metadata(file: BinaryIO, largest_header: int = LARGEST_HEADER) -> dict[str, str]:
+    """The metadata of a safetensors file whose header is valid: texts by name.
+
+    Raises:
+        SafetensorsError: the metadata are not texts.
+    """
+    header_length = int.from_bytes(file.read(8), "little")
+    try:
+        fields = msgspec.json.decode(file.read(min(header_length, largest_header)), type=dict[str, msgspec.Raw])
+        return msgspec.json.decode(fields.get(METADATA, b"{}"), type=dict[str, str])
+    except (msgspec.MsgspecError, RecursionError, ValueError) as error:
+        raise SafetensorsError(f"its metadata are malformed: {error}") from None
 
 
 def _checked(name: str, raw: msgspec.Raw, data_start: int, n_bytes: int) -> TensorEntry:

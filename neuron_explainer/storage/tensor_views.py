@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from neuron_explainer.errors import MissingFileError
-from neuron_explainer.storage.safetensors_header import TensorEntry, read_safetensors_header
+from neuron_explainer.storage.local import opened_file
+from neuron_explainer.storage.safetensors_header import TensorEntry, read_safetensors_header, safetensors_metadata
 
 _LARGEST_HEADER = 16 * 2**20
 _NUMPY_DTYPE = {
@@ -38,15 +38,23 @@ def tensor_views(path: str | os.PathLike[str]) -> dict[str, NDArray[Any]]:
 
     Raises:
         MissingFileError: the file does not exist.
+        UnreadableFileError: the system refuses to open it.
         ValueError: it is not a valid safetensors file, or a dtype is not supported.
     """
-    try:
-        with open(path, "rb") as file:
-            entries = read_safetensors_header(file, _LARGEST_HEADER)
-            content = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
-    except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
-        raise MissingFileError(os.fspath(path)) from None
+    with opened_file(path) as file:
+        entries = read_safetensors_header(file, _LARGEST_HEADER)
+        content = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
     return {name: _view(name, entry, content) for name, entry in entries.items()}
+
+
+def tensor_metadata(path: str | os.PathLike[str]) -> dict[str, str]:
+    """The metadata of a safetensors file: texts by name.
+
+    Raises:
+        MissingFileError, UnreadableFileError, ValueError: as `tensor_views`.
+    """
+    with opened_file(path) as file:
+        return safetensors_metadata(file, _LARGEST_HEADER)
 
 
 def _view(name: str, entry: TensorEntry, content: memoryview) -> NDArray[Any]:

@@ -48,13 +48,13 @@ def strongest_pairs(matrix: NDArray[np.float64], count: int) -> list[TokenPair]:
     """The pairs with the largest values, the largest first.
 
     Args:
-        matrix: (attended from, attended to), (tokens, tokens); NaN for entries that are not pairs.
+        matrix: (attended from, attended to), (tokens, attended-to tokens); NaN for entries that are not pairs.
         count: how many pairs.
     """
     flat = np.where(np.isnan(matrix), -np.inf, matrix).ravel()
     largest = np.argpartition(-flat, min(count, flat.size - 1))[:count] if flat.size else np.arange(0)
     order = largest[np.lexsort((largest, -flat[largest]))]  # among equal values, the earlier pair first
-    found = (divmod(int(index), len(matrix)) for index in order if flat[index] > -np.inf)
+    found = (divmod(int(index), matrix.shape[1]) for index in order if flat[index] > -np.inf)
     return [
         TokenPair(attended_from, attended_to, float(matrix[attended_from, attended_to]))
         for attended_from, attended_to in found
@@ -73,7 +73,7 @@ def pair_view(
     """One example of an attention head, or of another component with one value per token pair, as static HTML.
 
     It shows the text with two bars at each token (see `HOW_TO_READ_BARS`), the strongest pairs, and the matrix of all
-    pairs. Tokens may attend to all earlier tokens or to a bounded window of them.
+    pairs. Tokens may attend to all earlier tokens, or to those among the first few.
 
     Args:
         example: the text and its flattened pairs.
@@ -126,23 +126,29 @@ def pair_text(example: ActivationRecord, scale: ColourScale, width: SupportsInde
     excerpt = excerpt_around(strongest[0].attended_from if strongest else 0, n_tokens, width)
     parts = []
     for position in excerpt.positions:
-        attends, attended = _largest(matrix[position]), _largest(matrix[:, position])
+        attends = _largest(matrix[position])
+        attended = _largest(matrix[:, position]) if position < matrix.shape[1] else None
         text = token_html(tokens[position])
         if strongest and position in (strongest[0].attended_from, strongest[0].attended_to):
             text = f"<b>{text}</b>"
         hover = (
             f"{token_label(tokens[position])} · position {position}"
             f" · attends most to {_named(tokens, attends[0])}: {format_value(attends[1])}"
-            f" · attended to most by {_named(tokens, attended[0])}: {format_value(attended[1])}"
+            + (
+                " · attention to it is not part of the record"
+                if attended is None
+                else f" · attended to most by {_named(tokens, attended[0])}: {format_value(attended[1])}"
+            )
         )
-        above, below = scale.background(attends[1]), scale.background(attended[1])
+        above = scale.background(attends[1])
+        below = "transparent" if attended is None else scale.background(attended[1])
         parts.append(token_element(text, hover, f"border-top:4px solid {above};border-bottom:4px solid {below}"))
     listed = "".join(_listed_pair(pair, tokens, scale) for pair in strongest[:n_pairs])
     return excerpt_html(parts, excerpt, tokens) + f'<div style="{_PAIRS_STYLE}">{listed}</div>'
 
 
 def _largest(values: NDArray[np.float64]) -> tuple[int, float]:
-    """The position of the largest value, and the value. No row or column is empty: it has the token itself."""
+    """The position of the largest value, and the value. Each row and column has at least one pair."""
     position = int(np.nanargmax(values))
     return position, float(values[position])
 
@@ -178,10 +184,10 @@ def pair_matrix(example: ActivationRecord, scale: ColourScale, width: int | None
     for attended_from in excerpt.positions:
         cells = []
         for attended_to in range(excerpt.start, attended_from + 1):
-            value = float(matrix[attended_from, attended_to])
-            if np.isnan(value):
+            if attended_to >= matrix.shape[1]:
                 cells.append("<td></td>")
                 continue
+            value = float(matrix[attended_from, attended_to])
             hover = f"{_named(tokens, attended_from)} to {_named(tokens, attended_to)}: {format_value(value)}"
             cells.append(f'<td bgcolor="{scale.background(value)}" title="{escaped(hover)}"></td>')
         label = f'<td class="ne-label" colspan="{excerpt.stop - attended_from}" style="text-align:left">'

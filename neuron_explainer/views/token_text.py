@@ -5,9 +5,10 @@ HTML.
 """
 
 import html
-import re
 import unicodedata
 from functools import lru_cache
+
+from neuron_explainer.wording import character_escape, without_steering
 
 SPACE, NEWLINE, TAB, CARRIAGE_RETURN = "·", "↵", "⇥", "\\r"
 _MARK_BY_CHARACTER = {" ": SPACE, "\n": NEWLINE, "\t": TAB, "\r": CARRIAGE_RETURN}
@@ -18,14 +19,10 @@ _TAGS = range(0xE0020, 0xE0080)  # they follow the black flag in the flags of En
 _BLACK_FLAG = "\U0001f3f4"
 _VARIATION_SELECTORS = range(0xFE00, 0xFE10)
 
-# Characters that change the text around them or are invalid: controls except tab and newline, text directions, halves
-# of surrogate pairs.
-_STEERING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
-
 
 def escaped(text: str) -> str:
     """Text escaped for HTML, for an element or a quoted attribute. Control and direction characters become escapes."""
-    return html.escape(_STEERING.sub(lambda found: _escape(found[0]), text), quote=True)
+    return html.escape(without_steering(text), quote=True)
 
 
 def counted(number: int, noun: str) -> str:
@@ -66,7 +63,7 @@ def _visible_parts(token: str) -> list[tuple[str, bool]]:
     for position, character in enumerate(token):
         mark = _MARK_BY_CHARACTER.get(character)
         if mark is None and not _is_shown_as_itself(token, position):
-            mark = _escape(character)
+            mark = character_escape(character)
         if mark is not None:
             if position > run_start:
                 parts.append((token[run_start:position], False))
@@ -75,14 +72,6 @@ def _visible_parts(token: str) -> list[tuple[str, bool]]:
     if run_start < len(token):
         parts.append((token[run_start:], False))
     return parts
-
-
-def _escape(character: str) -> str:
-    r"""As Python writes it: \x1b, \u202e, \U000e0001."""
-    code = ord(character)
-    if code < 0x100:
-        return f"\\x{code:02x}"
-    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
 def _is_shown_as_itself(token: str, position: int) -> bool:

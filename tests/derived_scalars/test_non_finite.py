@@ -9,8 +9,8 @@ import torch
 import neuron_explainer as ne
 from helpers.tiny_models import our_model
 from neuron_explainer.activations.derived_scalars.indexing import AblationSpec, ActivationIndex
-from neuron_explainer.errors import NonFiniteWarning
 from neuron_explainer.models.model_context import StandardModelContext
+from neuron_explainer.notices import NonFiniteWarning
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType as D
 from neuron_explainer.vocabulary.places import ActivationLocationType as P
 

@@ -43,7 +43,7 @@ def builder() -> ModuleType:
 def test_its_sequences_give_its_activations(tiny: StandardModelContext, dst: str) -> None:
     report = verify(DATA / "tiny" / dst, n=16, model=tiny)
     assert report.n_records == 16
-    assert report.n_examples == 16 * (20 + 10 + 3)
+    assert report.n_examples == 16 * (20 + 15 + 3)
     # Activations are kept as float16, which has 11 binary digits.
     assert report.largest_difference <= report.largest_activation * 2**-11
 

@@ -1,5 +1,7 @@
 """Token pairs and the flattened lower triangle, against a plain loop over all pairs."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -21,15 +23,16 @@ SIZES = st.integers(1, 12).flatmap(lambda n: st.tuples(st.just(n), st.integers(1
 
 
 def pairs_by_loop(n_tokens: int, window: int) -> list[tuple[int, int]]:
-    return [(i, j) for i in range(n_tokens) for j in range(n_tokens) if i - window < j <= i]
+    return [(i, j) for i in range(n_tokens) for j in range(n_tokens) if j <= i and j < window]
 
 
 def test_the_layouts_by_hand():
     assert pairs_by_loop(3, 3) == [(0, 0), (1, 0), (1, 1), (2, 0), (2, 1), (2, 2)]
     assert [index_to_pair(place) for place in range(6)] == pairs_by_loop(3, 3)
-    # four tokens, each attending to itself and the one before
-    windowed = [(0, 0), (1, 0), (1, 1), (2, 1), (2, 2), (3, 2), (3, 3)]
-    assert [index_to_pair(place, 2) for place in range(7)] == windowed
+    # four tokens, of which the first two are attended to: the lower triangle of a matrix of 4 rows and 2 columns
+    rectangular = list(zip(*(axis.tolist() for axis in np.tril_indices(4, 0, 2)), strict=True))
+    assert rectangular == [(0, 0), (1, 0), (1, 1), (2, 0), (2, 1), (3, 0), (3, 1)]
+    assert [index_to_pair(place, attended_window(4, 7)) for place in range(7)] == rectangular
     assert row_lengths(5, 3) == [1, 2, 3, 3, 3]
     assert row_lengths(3) == [1, 2, 3]
     assert pair_to_index(9, 4) == 9 * 10 // 2 + 4
@@ -60,11 +63,26 @@ def test_indices_and_pairs_round_trip(size):
     assert list(zip(*map(np.ndarray.tolist, pairs(n_tokens, window)), strict=True)) == expected
     values = np.arange(1.0, len(expected) + 1)
     matrix = unflatten(values, n_tokens)
+    assert matrix.shape == (n_tokens, window)
     for i in range(n_tokens):
-        for j in range(n_tokens):
+        for j in range(window):
             wanted = values[expected.index((i, j))] if (i, j) in expected else np.nan
             np.testing.assert_equal(matrix[i, j], wanted)
-    np.testing.assert_array_equal(flatten(matrix, window), values)
+    np.testing.assert_array_equal(flatten(matrix), values)
+    padded = np.pad(matrix, ((0, 0), (0, n_tokens - window)))
+    np.testing.assert_array_equal(flatten(padded, window), values)
+
+
+def test_a_long_text_with_few_attended_tokens_takes_little_memory():
+    n_tokens = 20_000
+    tracemalloc.start()
+    try:
+        matrix = unflatten(np.ones(n_pairs(n_tokens, 2)), n_tokens)
+        assert tracemalloc.get_traced_memory()[1] < 5_000_000
+    finally:
+        tracemalloc.stop()
+    assert matrix.shape == (n_tokens, 2)
+    assert np.isnan(matrix).sum() == 1
 
 
 @given(st.integers(1, 60), st.integers(-2, 2000))
@@ -85,7 +103,7 @@ def test_large_counts_are_exact():
 
 
 @pytest.mark.parametrize(
-    ("attended_from", "attended_to", "window"), [(1, 2, None), (1, -1, None), (5, 3, 2), (-1, -1, None)]
+    ("attended_from", "attended_to", "window"), [(1, 2, None), (1, -1, None), (5, 2, 2), (-1, -1, None)]
 )
 def test_pairs_that_do_not_attend(attended_from, attended_to, window):
     with pytest.raises(InvalidRequestError):
@@ -93,9 +111,11 @@ def test_pairs_that_do_not_attend(attended_from, attended_to, window):
 
 
 def test_invalid_matrices_and_indices_are_refused():
-    for matrix in (np.zeros((2, 3)), np.zeros(4)):
-        with pytest.raises(InvalidRequestError, match="tokens, tokens"):
+    for matrix in (np.zeros((2, 3)), np.zeros(4), np.zeros((3, 0))):
+        with pytest.raises(InvalidRequestError, match="tokens, attended-to tokens"):
             flatten(matrix)
+    with pytest.raises(InvalidRequestError, match="window is 3"):
+        flatten(np.zeros((4, 2)), window=3)
     with pytest.raises(InvalidRequestError, match="at least 1"):
         flatten(np.zeros((2, 2)), window=0)
     with pytest.raises(InvalidRequestError):

@@ -155,7 +155,7 @@ SEQUENCE = "scored_explanations.0.scored_simulation.scored_sequence_simulations.
         (changed(f"{SEQUENCE}.true_activations", [1.0]), r"true activations \(1\)"),
         (changed(f"{SEQUENCE}.sequence_simulation.expected_activations", []), r"expected activations \(0\)"),
         (changed(f"{SEQUENCE}.sequence_simulation.tokens", [1, 2]), "str"),
-        (json.dumps(PRESENT).encode()[:-2], "delimiter"),
+        (json.dumps(PRESENT).encode()[:-2], "truncated"),
         (b'{"x":' + b"[" * 100_000, "nested"),
     ],
 )

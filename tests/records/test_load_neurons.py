@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import neuron_explainer as ne
-from helpers.loopback_server import Handler, in_turn, loopback_server, ok, reset_at_once, status
+from helpers.loopback_server import Handler, Respond, in_turn, loopback_server, ok, reset_at_once, status
 from helpers.neuron_records import as_bytes, neuron_record, public_json
 from neuron_explainer.activation_server.event_loop import run_coroutine
 from neuron_explainer.activation_server.load_by_name import NeuronName
@@ -292,14 +292,17 @@ def test_many_neurons_come_in_order_with_failures(server, tmp_path):
 
 def test_many_neurons_are_loaded_in_parallel(server):
     barrier = threading.Barrier(16, timeout=5)
-    body = as_bytes(public_json(neuron_record(0, 0)))
 
-    def together(handler: Handler) -> None:
-        barrier.wait()
-        handler.answer(200, body)
+    def together(body: bytes) -> Respond:
+        def respond(handler: Handler) -> None:
+            barrier.wait()
+            handler.answer(200, body)
+
+        return respond
 
     for neuron in range(16):
-        server.routes[f"/together/0/{neuron}.json"] = together
+        body = as_bytes(public_json(neuron_record(0, neuron)))
+        server.routes[f"/together/0/{neuron}.json"] = together(body)
     results = ne.load_neurons([(0, neuron) for neuron in range(16)], dataset=server.address + "/together")
     assert not results.failures
 

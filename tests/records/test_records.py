@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import neuron_explainer as ne
 from helpers.neuron_records import as_bytes, example, neuron_record, public_json
 from neuron_explainer.activations.activations import (
     ActivationRecord,
@@ -222,7 +223,7 @@ def test_a_table_by_token():
 def test_a_table_by_token_pair():
     record = NeuronRecord(
         NeuronId(1, 2),
-        random_sample=[ActivationRecord(["a", "b", "c"], [1.0, 2.0, 3.0, 4.0, 5.0])],  # a window of two tokens
+        random_sample=[ActivationRecord(["a", "b", "c"], [1.0, 2.0, 3.0, 4.0, 5.0])],  # two tokens are attended to
     )
     frame = record.to_dataframe()
     pairs = frame[["token", "attended_token", "position", "attended_position", "activation"]]
@@ -230,8 +231,8 @@ def test_a_table_by_token_pair():
         ("a", "a", 0, 0, 1.0),
         ("b", "a", 1, 0, 2.0),
         ("b", "b", 1, 1, 3.0),
-        ("c", "b", 2, 1, 4.0),
-        ("c", "c", 2, 2, 5.0),
+        ("c", "a", 2, 0, 4.0),
+        ("c", "b", 2, 1, 5.0),
     ]
 
 
@@ -323,3 +324,25 @@ def test_a_folder_of_records_from_elsewhere():
             assert record_from_json(record_to_json(record)) == record
             assert record.is_by_token_pair == (dataset == "attn")
     assert all(counts.get(dataset) for dataset in ("mlp", "attn", "legacy", "broken"))
+
+
+def test_control_and_direction_characters_of_tokens_are_escapes_in_tables():
+    tokens = ["a\x1b[31m", "\u202eb", "\n", "\t", "é"]
+    shown = ["a\\x1b[31m", "\\u202eb", "\n", "\t", "é"]
+    by_token = NeuronRecord(NeuronId(1, 2), random_sample=[ActivationRecord(tokens, [1.0] * 5)])
+    assert by_token.to_dataframe().token.tolist() == shown
+    by_pair = NeuronRecord(NeuronId(1, 2), random_sample=[ActivationRecord(tokens, [1.0] * 15)])
+    frame = by_pair.to_dataframe()
+    assert set(frame.token) == set(frame.attended_token) == set(shown)
+
+
+@pytest.mark.parametrize("dst", ["mlp_post_act", "attn_write_norm"])
+def test_the_embedded_records_hold_enough_for_five_examples_per_split(dst):
+    record = ne.load_neuron("tiny", 1, 3, dst)
+    five = ActivationRecordSliceParams(n_examples_per_split=5)
+    for name, n_examples in (("train", 5), ("calibration", 10), ("valid", 10), ("test", 10)):
+        split = getattr(record, f"{name}_activation_records")
+        assert len(split(five)) == n_examples
+        assert split(activation_record_slice_params=five) == split(params=five) == split(five)
+        with pytest.raises(InvalidRequestError, match="older name of params"):
+            split(five, activation_record_slice_params=five)

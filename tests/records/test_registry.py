@@ -6,18 +6,20 @@ from pathlib import Path
 import pytest
 
 import neuron_explainer as ne
-from helpers.neuron_records import INFO, TOKENS
+from helpers.neuron_records import INFO, TOKENS, neuron_record
 from neuron_explainer.activation_server.load_neurons import (
     convert_dataset_path_to_short_name,
     resolve_neuron_dataset,
 )
 from neuron_explainer.activation_server.neuron_datasets import (
+    NEURON_DATASET_METADATA_REGISTRY,
     NeuronDatasetMetadata,
     get_all_neuron_dataset_metadata,
     get_neuron_dataset_metadata_by_short_name_and_dst,
     register_dataset,
     register_neuron_dataset_metadata,
 )
+from neuron_explainer.activations.activations import save_neuron
 from neuron_explainer.activations.packed.writing import write_packed_dataset_info
 from neuron_explainer.errors import (
     InvalidRequestError,
@@ -167,6 +169,40 @@ def test_an_undefined_autoencoder_is_named():
     with pytest.raises(UnknownDatasetError) as caught:
         get_neuron_dataset_metadata_by_short_name_and_dst("gpt2-medium", MLP)
     assert "was not given" not in str(caught.value)
+
+
+def test_the_only_type_of_a_name_need_not_be_given(monkeypatch, tmp_path):
+    entry = NeuronDatasetMetadata("mine", "attn_write_norm", "Mine", str(tmp_path))
+    monkeypatch.setitem(NEURON_DATASET_METADATA_REGISTRY, entry.key, entry)
+    record = neuron_record(1, 5, by_pair=True)
+    save_neuron(tmp_path, record)
+    assert ne.load_neuron("mine", 1, 5) == record
+    assert ne.load_neurons([(1, 5)], "mine", progress=False).records == [record]
+    with pytest.raises(UnknownDatasetError, match="Choose one of: attn_write_norm"):
+        ne.load_neuron("mine", 1, 5, "mlp_post_act")
+    with pytest.raises(UnknownNameError, match="nonsense"):
+        ne.load_neuron("mine", 1, 5, "nonsense")
+
+
+def test_a_model_is_told_what_to_do():
+    context = ne.load_model("tiny")
+    for model in (context, context.get_or_create_model()):
+        with pytest.raises(UnsupportedLocationError, match="use live_record"):
+            ne.load_neuron(model, 2, 5)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("content", [b"{}", b"\xff", b"[" * 100_000, b""])
+def test_a_broken_folder_is_a_row_that_says_so(tmp_path, monkeypatch, content):
+    (tmp_path / "dataset.json").write_bytes(content)
+    entry = NeuronDatasetMetadata("mi\u202ene\x1b", "mlp_post_act", "Mine", str(tmp_path))
+    monkeypatch.setitem(NEURON_DATASET_METADATA_REGISTRY, entry.key, entry)
+    table = ne.datasets()
+    assert len(table) == 12
+    row = table.iloc[-1]
+    assert row.layout.startswith("unreadable: ")
+    assert str(tmp_path) in row.layout
+    assert row.short_name == "mi\\u202ene\\x1b"
+    assert table.n_layers.notna().sum() == 11
 
 
 def test_registering_twice():

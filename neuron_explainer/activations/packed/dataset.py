@@ -21,8 +21,8 @@ from neuron_explainer.activations.packed.layout import (
 )
 from neuron_explainer.activations.packed.rules import info_problem
 from neuron_explainer.activations.records import NeuronRecord
-from neuron_explainer.errors import MalformedDatasetError, NeuronNotFoundError, number_ranges
-from neuron_explainer.storage.local import read_local_bytes
+from neuron_explainer.errors import MalformedDatasetError, MissingFileError, NeuronNotFoundError, number_ranges
+from neuron_explainer.storage.local import is_local_file, read_local_bytes, readable
 from neuron_explainer.storage.locations import path_text
 from neuron_explainer.vocabulary.checks import check_covered
 
@@ -32,7 +32,7 @@ _MOST_TOKENS_BYTES = 256 * 2**20
 
 def is_packed_dataset(path: str | os.PathLike[str]) -> bool:
     """Whether a local folder holds a packed dataset, that is, a `dataset.json`."""
-    return (Path(path_text(path)) / INFO_FILE_NAME).is_file()
+    return is_local_file(Path(path_text(path)) / INFO_FILE_NAME)
 
 
 class PackedDataset:
@@ -110,8 +110,9 @@ class PackedDataset:
     def _layer(self, layer: int) -> PackedLayerFile:
         path = self.path / layer_file_name(layer)
         try:
-            status = path.stat()
-        except FileNotFoundError:
+            with readable(str(path)):
+                status = path.stat()
+        except MissingFileError:
             raise NeuronNotFoundError(f"{self.path} has no file {path.name} yet.") from None
         version = (status.st_ino, status.st_mtime_ns, status.st_size)
         opened = self._layers.get(layer)
@@ -123,10 +124,9 @@ class PackedDataset:
 
 def open_packed_dataset(path: str | os.PathLike[str]) -> PackedDataset:
     """Open a dataset as `PackedDataset.open` does, or return the one opened before if it has not changed since."""
-    try:
-        status = (Path(path) / INFO_FILE_NAME).stat()
-    except FileNotFoundError:
-        return PackedDataset.open(path)  # raises the error
+    file = Path(path) / INFO_FILE_NAME
+    with readable(str(file)):
+        status = file.stat()
     return _opened(os.path.abspath(path), status.st_ino, status.st_mtime_ns)
 
 

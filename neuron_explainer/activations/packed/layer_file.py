@@ -12,8 +12,10 @@ from neuron_explainer.activations.packed.rules import layout_problem
 from neuron_explainer.activations.record_json import finite_or_none
 from neuron_explainer.activations.records import ActivationRecord, Histogram, NeuronId, NeuronRecord
 from neuron_explainer.errors import MalformedDatasetError, MalformedRecordError
-from neuron_explainer.storage.tensor_views import tensor_views
+from neuron_explainer.storage.tensor_views import tensor_metadata, tensor_views
 
+LAYER_KEY = "layer"
+"""The name of the layer's number in the metadata of its file. Older files lack it."""
 _MOST_RECORD_BYTES = 256 * 2**20
 
 
@@ -165,12 +167,16 @@ class PackedLayerFile(PackedLayerReader):
         """Open the file.
 
         Raises:
-            MalformedDatasetError: the file is not a safetensors file, or its tensors do not have the layout's form.
+            MalformedDatasetError: the file is not a safetensors file, its tensors do not have the layout's form, or it
+                says that it is of another layer.
         """
         try:
             tensors = tensor_views(path)
+            written_for = tensor_metadata(path).get(LAYER_KEY)
         except ValueError as error:
             raise MalformedDatasetError(str(error), str(path)) from None
+        if written_for not in (None, str(layer)):
+            raise MalformedDatasetError(f"it is the file of layer {written_for:.20}, not of layer {layer}", str(path))
         problem = layout_problem({name: (array.dtype.name, array.shape) for name, array in tensors.items()}, info)
         if problem is None:
             record_bytes = sum(array[:1].nbytes for array in tensors.values())

@@ -44,8 +44,7 @@ class DatasetInfo(msgspec.Struct, frozen=True, kw_only=True):
         n_components: how many neurons, heads or latents each layer has.
         context_length: the length of the longest sequence, in tokens.
         is_by_token_pair: whether there is one activation per token pair, not one per token.
-        attended_window: how many tokens a token attends to at most, itself included; None: all earlier ones. Only for
-            token pairs.
+        attended_window: how many tokens of an example are attended to, the first ones; None: all. Only for token pairs.
         dimensions: the names of the activations' axes, as in DerivedScalarType.
         tokenizer_hash: SHA-256 of the tokenizer's file, in hex; None if unknown.
         corpus: the source of the text, for people.

@@ -9,6 +9,7 @@ import numpy as np
 from safetensors.numpy import save_file
 
 from neuron_explainer.activations.packed.dataset import PackedDataset
+from neuron_explainer.activations.packed.layer_file import LAYER_KEY
 from neuron_explainer.activations.packed.layout import (
     INFO_FILE_NAME,
     TOKENS_FILE_NAME,
@@ -61,4 +62,5 @@ def write_packed_layer(path: str | os.PathLike[str], layer: int, packed_layer: P
     if problem is not None:
         raise InvalidRequestError(f"Layer {layer} cannot be written to {os.fspath(path)}: {problem}.")
     with replaced_atomically(Path(path) / layer_file_name(layer)) as temporary:
-        save_file({name: np.ascontiguousarray(array) for name, array in tensors.items()}, temporary)
+        arrays = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
+        save_file(arrays, temporary, metadata={LAYER_KEY: str(layer)})

@@ -22,7 +22,7 @@ class Survey:
         vocabulary: the id of every token that occurs.
         longest: how many tokens the longest example has.
         by_pair: whether there is one activation for each token pair.
-        attended_window: how many tokens a token attends to at most; None: all earlier ones.
+        attended_window: how many tokens are attended to, the first ones; None: all.
     """
 
     vocabulary: dict[str, int] = field(default_factory=dict)
