@@ -47,7 +47,7 @@ def without_credentials(text: T) -> T:
     Other values than texts stay as they are.
 
     >>> without_credentials("Unknown: https://me:password@host/data?key=1.")
-    'Unknown: https://host/data'
+    'Unknown: https://host/data.'
     """
     if not isinstance(text, str) or not (":/" in text or "http" in text.lower()):
         return text
@@ -100,9 +100,9 @@ def without_steering(text: str) -> str:
 
 
 def in_a_sentence(text: object, limit: int = 200) -> str:
-    """A text from outside as part of a message: on one line, cut, without characters that steer the text around it.
+    r"""A text from outside as part of a message: on one line, cut, without characters that steer the text around it.
 
-    >>> in_a_sentence("Not\\n found", 7)
+    >>> in_a_sentence("Not\n found", 7)
     'Not fou…'
     """
     whole = " ".join(str(text).split())

@@ -19,7 +19,7 @@ from neuron_explainer.errors import (  # noqa: E402
 from neuron_explainer.models.autoencoder_context import AutoencoderConfig, AutoencoderContext  # noqa: E402
 from neuron_explainer.models.autoencoders.load_autoencoder import load_autoencoder  # noqa: E402
 from neuron_explainer.models.autoencoders.load_autoencoders import load_autoencoders  # noqa: E402
-from neuron_explainer.models.autoencoders.saelens_config import (  # noqa: E402
+from neuron_explainer.models.autoencoders.saelens.config import (  # noqa: E402
     dst_and_layer_of_hook,
     read_saelens_config,
 )
@@ -158,7 +158,7 @@ def test_transcoders_agree_with_saelens_and_are_no_autoencoders(tmp_path: Path, 
 def test_what_saelens_writes_is_all_known(tmp_path: Path) -> None:
     from sae_lens import registry
 
-    from neuron_explainer.models.autoencoders.saelens_architectures import BUILDER_BY_ARCHITECTURE
+    from neuron_explainer.models.autoencoders.saelens.architectures import BUILDER_BY_ARCHITECTURE
     from neuron_explainer.models.autoencoders.transcoder import TRANSCODER_ARCHITECTURES
 
     known = {*BUILDER_BY_ARCHITECTURE, *TRANSCODER_ARCHITECTURES}

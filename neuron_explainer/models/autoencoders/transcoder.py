@@ -10,8 +10,8 @@ from torch import Tensor
 from neuron_explainer.errors import AutoencoderFormatError, InvalidRequestError
 from neuron_explainer.models.autoencoders.latent_activations import JumpReLU, LatentActivation, ReLU
 from neuron_explainer.models.autoencoders.origin import AutoencoderOrigin
-from neuron_explainer.models.autoencoders.saelens_config import SaelensConfig, read_saelens_config
-from neuron_explainer.models.autoencoders.saelens_weights import read_saelens_weights, take
+from neuron_explainer.models.autoencoders.saelens.config import SaelensConfig, read_saelens_config
+from neuron_explainer.models.autoencoders.saelens.weights import read_saelens_weights, take
 
 TRANSCODER_ARCHITECTURES = ("transcoder", "skip_transcoder", "jumprelu_transcoder", "jumprelu_skip_transcoder")
 

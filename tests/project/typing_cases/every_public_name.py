@@ -3,6 +3,7 @@
 A new public name gets a line here.
 """
 
+import warnings
 from pathlib import Path
 from typing import assert_type
 
@@ -95,6 +96,10 @@ def views(record: ne.NeuronRecord) -> None:
     assert_type(ne.record_document(record, dataset="tiny"), str)
     ne.plot_example(record.random_sample[0])
     ne.plot_histogram(record)
+
+
+def warnings_given() -> None:
+    warnings.simplefilter("error", ne.notices.NonFiniteWarning)
 
 
 def widgets(model: ne.ModelContext) -> None:

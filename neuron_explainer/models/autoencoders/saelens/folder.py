@@ -12,10 +12,10 @@ from neuron_explainer.errors import AutoencoderFormatError, shown
 from neuron_explainer.models.autoencoders.autoencoder import Autoencoder
 from neuron_explainer.models.autoencoders.autoencoder_format import AutoencoderFormat
 from neuron_explainer.models.autoencoders.origin import AutoencoderOrigin
-from neuron_explainer.models.autoencoders.saelens_architectures import BUILDER_BY_ARCHITECTURE
-from neuron_explainer.models.autoencoders.saelens_config import CONFIG_FILE, read_saelens_config
-from neuron_explainer.models.autoencoders.saelens_folding import fold
-from neuron_explainer.models.autoencoders.saelens_weights import read_saelens_weights
+from neuron_explainer.models.autoencoders.saelens.architectures import BUILDER_BY_ARCHITECTURE
+from neuron_explainer.models.autoencoders.saelens.config import CONFIG_FILE, read_saelens_config
+from neuron_explainer.models.autoencoders.saelens.folding import fold
+from neuron_explainer.models.autoencoders.saelens.weights import read_saelens_weights
 
 
 class SaelensFolder(AutoencoderFormat):

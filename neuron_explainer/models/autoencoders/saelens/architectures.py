@@ -11,9 +11,9 @@ from torch import Tensor
 from neuron_explainer.errors import AutoencoderFormatError, shown
 from neuron_explainer.models.autoencoders.autoencoder import Autoencoder
 from neuron_explainer.models.autoencoders.latent_activations import JumpReLU, LatentActivation, ReLU, TopK
-from neuron_explainer.models.autoencoders.saelens_config import SaelensConfig
-from neuron_explainer.models.autoencoders.saelens_folding import input_scaling, scaling_factor
-from neuron_explainer.models.autoencoders.saelens_weights import Weights, take
+from neuron_explainer.models.autoencoders.saelens.config import SaelensConfig
+from neuron_explainer.models.autoencoders.saelens.folding import input_scaling, scaling_factor
+from neuron_explainer.models.autoencoders.saelens.weights import Weights, take
 from neuron_explainer.models.autoencoders.variants import (
     MatchingPursuitAutoencoder,
     PredictionAttention,

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from neuron_explainer.errors import AutoencoderFormatError, shown
 from neuron_explainer.models.autoencoders.input_scaling import InputScaling
-from neuron_explainer.models.autoencoders.saelens_config import SaelensConfig
-from neuron_explainer.models.autoencoders.saelens_weights import Weights, take
+from neuron_explainer.models.autoencoders.saelens.config import SaelensConfig
+from neuron_explainer.models.autoencoders.saelens.weights import Weights, take
 from neuron_explainer.vocabulary.checks import finite_number
 
 _SCALER_FILE = "activation_scaler.json"

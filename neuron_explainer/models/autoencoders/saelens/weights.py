@@ -7,7 +7,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from neuron_explainer.errors import AutoencoderFormatError
-from neuron_explainer.models.autoencoders.saelens_config import SaelensConfig
+from neuron_explainer.models.autoencoders.saelens.config import SaelensConfig
 
 WEIGHTS_FILE = "sae_weights.safetensors"
 Weights = dict[str, Tensor]

@@ -1,0 +1,1 @@
+"""Autoencoders that SAELens saved: config, tensors, what is folded, and the architectures."""
