@@ -1,13 +1,14 @@
 """From text to token ids and back: nothing is lost, and what is no single token is refused."""
 
 import functools
+import random
 from pathlib import Path
 
 import pytest
 import transformers
 from hypothesis import given
 from hypothesis import strategies as st
-from tokenizers import Tokenizer, decoders, normalizers, processors
+from tokenizers import AddedToken, Tokenizer, decoders, normalizers, pre_tokenizers, processors
 from tokenizers.models import BPE
 
 from helpers.checkpoints import VOCAB_SIZE, byte_level_tokenizer
@@ -148,3 +149,107 @@ def test_what_is_no_usable_tokenizer_is_refused(tmp_path: Path) -> None:
     (tmp_path / "tokenizer.json").write_text('{"version": "1.0"}')
     with pytest.raises(TokenizerError, match="cannot be read as a tokenizer"):
         ModelTokenizer.of(tmp_path)
+
+
+def gemma_like() -> Tokenizer:
+    """A vocabulary as Gemma's: a mark for spaces, runs of it as added tokens, byte tokens, no space before a text."""
+    pieces = ["<unk>", "\n", "▁▁", "▁▁▁▁", *[f"<0x{byte:02X}>" for byte in range(256)], "▁", *"abcdef():"]
+    ids = {piece: token_id for token_id, piece in enumerate(pieces)}
+    merges = [("▁", "▁"), ("▁▁", "▁▁")]
+    tokenizer = Tokenizer(BPE(ids, merges, unk_token="<unk>", fuse_unk=True, byte_fallback=True))
+    tokenizer.normalizer = normalizers.Replace(" ", "▁")
+    tokenizer.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()])
+    tokenizer.add_tokens([AddedToken(text, normalized=False) for text in ("\n", "▁▁", "▁▁▁▁", "▁x")])
+    tokenizer.add_special_tokens(["<bos>"])
+    return tokenizer
+
+
+@pytest.mark.parametrize("text", ["def:\n    b", "a  b      c", "\n\n  ", "é", "<bos>def"])
+def test_added_tokens_are_spelled_by_the_decoder_s_rules(text: str) -> None:
+    backend = gemma_like()
+    tokenizer = ModelTokenizer(backend)
+    ids = tokenizer.encode(text)
+    assert tokenizer.decode(ids) == backend.decode(ids, skip_special_tokens=False) == text
+    for token_id, string in zip(ids, tokenizer.decode_token_list(ids), strict=True):
+        if "\\x" not in string:
+            assert string == backend.decode([token_id], skip_special_tokens=False)
+    assert tokenizer.encode_token_str("    ") == backend.token_to_id("▁▁▁▁")
+
+
+def test_added_tokens_of_a_byte_level_vocabulary() -> None:
+    backend = byte_level_tokenizer()
+    backend.add_tokens(["Ġadded", "é", "two words", "<|im_start|>"])
+    tokenizer = ModelTokenizer(backend)
+    spelled = {text: tokenizer.decode([backend.token_to_id(text)]) for text in ("Ġadded", "two words", "<|im_start|>")}
+    assert spelled == {text: backend.decode([backend.token_to_id(text)]) for text in spelled}
+    assert tokenizer.decode([backend.token_to_id("é")]) == "é"  # as a byte, it would not be a character
+    assert tokenizer.decode(tokenizer.encode("é two words")) == "é two words"
+
+
+def test_one_token_of_a_byte_level_tokenizer_that_adds_a_space() -> None:
+    backend = byte_level_tokenizer()
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
+    tokenizer = ModelTokenizer(backend)
+    for text in ("a", " a", "capital", " capital"):
+        spelling = text.replace(" ", "Ġ")
+        if backend.token_to_id(spelling) is not None:
+            assert tokenizer.encode_token_str(text) == backend.token_to_id(spelling)
+    assert tokenizer.decode([tokenizer.encode_token_str("a")]) == "a"
+
+
+class PanicException(BaseException):
+    """As the `tokenizers` package raises where its Rust code fails; it is not an Exception."""
+
+
+def test_a_panic_of_the_package_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Panicking:
+        def encode(self, *arguments: object, **options: object) -> None:
+            raise PanicException("index out of bounds")
+
+    tokenizer = ModelTokenizer(byte_level_tokenizer())
+    tokenizer.backend = Panicking()  # type: ignore[assignment]
+    with pytest.raises(TokenizerError, match=r"cannot encode 'a': it failed inside \('index out of bounds'\)"):
+        tokenizer.encode("a")
+    path = tmp_path / "tokenizer.json"
+    byte_level_tokenizer().save(str(path))
+    monkeypatch.setattr("tokenizers.Tokenizer.from_file", Panicking().encode)
+    with pytest.raises(TokenizerError, match="cannot be read as a tokenizer: it failed inside"):
+        ModelTokenizer.from_file(path)
+
+
+def test_an_interrupt_while_encoding_stays_an_interrupt() -> None:
+    class Interrupted:
+        def encode(self, *arguments: object, **options: object) -> None:
+            raise KeyboardInterrupt
+
+    tokenizer = ModelTokenizer(byte_level_tokenizer())
+    tokenizer.backend = Interrupted()  # type: ignore[assignment]
+    with pytest.raises(KeyboardInterrupt):
+        tokenizer.encode("a")
+
+
+def test_mutated_files_load_or_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "tokenizer.json"
+    byte_level_tokenizer(300).save(str(path))
+    whole = path.read_bytes()
+    generator = random.Random(7)
+    n_refused = 0
+    for _ in range(300):
+        content = bytearray(whole)
+        for _ in range(generator.choice([1, 2, 8])):
+            place = generator.randrange(len(content))
+            kind = generator.randrange(3)
+            if kind == 0:
+                content[place] = generator.randrange(256)
+            elif kind == 1:
+                del content[place : place + generator.randrange(1, 40)]
+            else:
+                content[place:place] = generator.choice([b"null", b"-1", b"[]", b'"', b"{", b"9" * 30])
+        path.write_bytes(content)
+        try:
+            tokenizer = ModelTokenizer.from_file(path)
+            tokenizer.decode(tokenizer.encode("The capital of France (東京)\x00"))
+            tokenizer.fingerprint  # noqa: B018  # every token's string
+        except TokenizerError:
+            n_refused += 1
+    assert n_refused > 100

@@ -14,6 +14,7 @@ from neuron_explainer.errors import (
     MalformedCheckpointError,
     MisconfiguredError,
     UnsupportedCheckpointError,
+    shown,
 )
 from neuron_explainer.models.families.quantised import refuse_quantised
 from neuron_explainer.models.families.registry import family_of
@@ -23,6 +24,7 @@ from neuron_explainer.models.tensor_files.tensor_reader import TensorReader
 from neuron_explainer.models.tokenizers.tokenizer import ModelTokenizer
 from neuron_explainer.models.transformer import Transformer
 from neuron_explainer.models.transformer_config import TransformerConfig
+from neuron_explainer.wording import in_a_sentence
 
 
 @dataclass(frozen=True)
@@ -86,11 +88,11 @@ def transformer_config(hf_config: Mapping[str, Any], file: object) -> Transforme
             raise
         except (MisconfiguredError, TypeError, ValueError, AttributeError, KeyError, ArithmeticError) as error:
             raise MalformedCheckpointError(
-                f"An entry has a value that a {family.model_type} model cannot have: {error}"
+                f"An entry has a value that a {family.model_type} model cannot have: {in_a_sentence(error, 300)}"
             ) from error
         if config.activation_function not in ACTIVATION_FUNCTIONS:
             raise UnsupportedCheckpointError(
-                f"The activation function {config.activation_function!r} is not supported. Choose one of: "
+                f"The activation function {shown(config.activation_function, 60)} is not supported. Choose one of: "
                 f"{', '.join(ACTIVATION_FUNCTIONS)}."
             )
         return config

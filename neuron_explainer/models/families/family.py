@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
-from neuron_explainer.errors import MissingTensorError, UnsupportedCheckpointError
+from neuron_explainer.errors import MissingTensorError, UnsupportedCheckpointError, nearest_first, shown
 from neuron_explainer.models.transformer_config import TransformerConfig
 
 
@@ -127,7 +127,8 @@ def required(hf_config: Mapping[str, Any], *names: str) -> Any:
         if hf_config.get(name) is not None:
             return hf_config[name]
     raise UnsupportedCheckpointError(
-        f"The {hf_config.get('model_type')} config has no {' or '.join(names)}. It has: {', '.join(sorted(hf_config))}."
+        f"The {hf_config.get('model_type')} config has no {' or '.join(names)}. Of its {len(hf_config)} entries, the "
+        f"nearest are {', '.join(nearest_first(names[0], map(str, hf_config))[:5]) or 'none'}."
     )
 
 
@@ -146,6 +147,6 @@ def refuse(hf_config: Mapping[str, Any], name: str, *allowed: Any, model_type: s
     value = hf_config.get(name)
     if value is not None and value not in allowed:
         raise UnsupportedCheckpointError(
-            f"The {model_type or hf_config.get('model_type')} config has {name} = {value!r}. Supported: "
+            f"The {model_type or hf_config.get('model_type')} config has {name} = {shown(value, 60)}. Supported: "
             f"{' or '.join(map(repr, allowed)) or 'not set'}."
         )

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from neuron_explainer.errors import UnsupportedCheckpointError
+from neuron_explainer.errors import UnsupportedCheckpointError, shown
 from neuron_explainer.models.families.family import refuse
 from neuron_explainer.models.transformer_config import RotaryConfig
 
@@ -50,8 +50,8 @@ def rotary_config(hf_config: Mapping[str, Any], d_head: int, *, share_rotated: f
             original_context_length=int(_constant(settings, rule, "original_max_position_embeddings")),
         )
     raise UnsupportedCheckpointError(
-        f"The {hf_config.get('model_type')} config has the rope type {rule!r}, which is not supported. Supported: "
-        "default, linear, llama3."
+        f"The {hf_config.get('model_type')} config has the rope type {shown(rule, 60)}, which is not supported. "
+        "Supported: default, linear, llama3."
     )
 
 
