@@ -179,7 +179,7 @@ def test_an_odd_number_of_rotated_channels_is_refused_when_loading(share: float,
 def test_rotary_constants_must_be_finite_and_above_0(value: float) -> None:
     for name in ("base", "factor", "low_frequency_factor", "high_frequency_factor"):
         with pytest.raises(MisconfiguredError, match=name):
-            RotaryConfig(n_channels=4, **{name: value})
+            RotaryConfig(n_channels=4, **{name: value})  # type: ignore[arg-type]
 
 
 NASTY = [
