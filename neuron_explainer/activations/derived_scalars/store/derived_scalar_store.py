@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, SupportsIndex, cast
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -189,7 +190,7 @@ class DerivedScalarStore:
         places = zip(ranked.tensor.tolist(), ranked.row.tolist(), ranked.column.tolist(), strict=True)
         for number, row, column in places:
             dst, layer_index, tensor = chosen[number]
-            others = [int(entry) for entry in torch.unravel_index(torch.tensor(column), tensor.shape[1:])]
+            others = [int(entry) for entry in np.unravel_index(column, tensor.shape[1:])]
             entries = self._without_summed(dst, (row, *others))
             indices.append(DerivedScalarIndex(dst, layer_index, entries, pass_type))
         return ranked.values, indices
