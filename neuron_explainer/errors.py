@@ -15,6 +15,7 @@ tiny
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from types import MemberDescriptorType
 from typing import Any
 
 from neuron_explainer.wording import N_LISTED, with_article
@@ -30,16 +31,32 @@ class NeuronExplainerError(Exception):
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Pickle would call the class with the message alone, but many of these constructors take other arguments.
-        return _unpickled, (type(self), self.args, self.__dict__)
+        return _unpickled, (type(self), self.args, {**_set_by_built_in_classes(self), **self.__dict__})
 
 
 def _unpickled(
     error_class: type[NeuronExplainerError], arguments: tuple[Any, ...], state: dict[str, Any]
 ) -> NeuronExplainerError:
-    error = error_class.__new__(error_class)
+    # Of several built-in bases, Python accepts only the __new__ of the one that decides the instance's memory layout.
+    built_in: type = error_class
+    while "__module__" in vars(built_in):  # only classes written in Python have it among their own entries
+        built_in = built_in.__base__ or object
+    error: NeuronExplainerError = built_in.__new__(error_class)
     error.args = arguments
-    error.__dict__.update(state)
+    for name, value in state.items():
+        setattr(error, name, value)
     return error
+
+
+def _set_by_built_in_classes(error: BaseException) -> dict[str, Any]:
+    """What built-in classes keep outside of `__dict__`: `errno` of an OSError, `name` of an ImportError."""
+    names = {
+        name
+        for built_in in type(error).__mro__
+        for name, entry in vars(built_in).items()
+        if isinstance(entry, MemberDescriptorType) and not name.startswith("_")
+    }
+    return {name: value for name in sorted(names) if (value := getattr(error, name)) is not None}
 
 
 class UnknownNameError(NeuronExplainerError, KeyError):
@@ -292,9 +309,6 @@ class NonFiniteActivationError(CollateError, ArithmeticError):
             f"{sequence_index}. Statistics need finite values: use a wider dtype (dtype=torch.float32), or leave the "
             "text out."
         )
-
-    def __reduce__(self) -> tuple[type, tuple[int, int, int, int, float]]:  # worker processes send it
-        return type(self), (self.layer, self.component, self.sequence_index, self.entry, self.value)
 
 
 class BadDocumentError(CollateError, ValueError):
