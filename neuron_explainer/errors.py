@@ -15,9 +15,9 @@ tiny
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from types import MemberDescriptorType
 from typing import Any
 
+from neuron_explainer._error_copies import made_again, state_of
 from neuron_explainer.wording import N_LISTED, with_article
 from neuron_explainer.wording import choices_sentence as choices_sentence
 from neuron_explainer.wording import nearest_first as nearest_first
@@ -31,32 +31,7 @@ class NeuronExplainerError(Exception):
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Pickle would call the class with the message alone, but many of these constructors take other arguments.
-        return _unpickled, (type(self), self.args, {**_set_by_built_in_classes(self), **self.__dict__})
-
-
-def _unpickled(
-    error_class: type[NeuronExplainerError], arguments: tuple[Any, ...], state: dict[str, Any]
-) -> NeuronExplainerError:
-    # Of several built-in bases, Python accepts only the __new__ of the one that decides the instance's memory layout.
-    built_in: type = error_class
-    while "__module__" in vars(built_in):  # only classes written in Python have it among their own entries
-        built_in = built_in.__base__ or object
-    error: NeuronExplainerError = built_in.__new__(error_class)
-    error.args = arguments
-    for name, value in state.items():
-        setattr(error, name, value)
-    return error
-
-
-def _set_by_built_in_classes(error: BaseException) -> dict[str, Any]:
-    """What built-in classes keep outside of `__dict__`: `errno` of an OSError, `name` of an ImportError."""
-    names = {
-        name
-        for built_in in type(error).__mro__
-        for name, entry in vars(built_in).items()
-        if isinstance(entry, MemberDescriptorType) and not name.startswith("_")
-    }
-    return {name: value for name in sorted(names) if (value := getattr(error, name)) is not None}
+        return made_again, (type(self), self.args, state_of(self))
 
 
 class UnknownNameError(NeuronExplainerError, KeyError):
