@@ -7,9 +7,9 @@ from typing import Any
 def made_again(error_class: type[BaseException], arguments: tuple[Any, ...], state: dict[str, Any]) -> BaseException:
     """An error made without its constructor, which may take other arguments than the error keeps."""
     # Of several built-in bases, Python accepts only the __new__ of the one that decides the instance's memory layout.
-    built_in: type = error_class
+    built_in: Any = error_class
     while "__module__" in vars(built_in):  # only classes written in Python have it among their own entries
-        built_in = built_in.__base__ or object
+        built_in = built_in.__base__
     error: BaseException = built_in.__new__(error_class)
     error.args = arguments
     for name, value in state.items():

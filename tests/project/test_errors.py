@@ -1,6 +1,7 @@
 """Every error is also a built-in exception, survives pickling and copying, and has a readable message."""
 
 import copy
+import functools
 import pickle
 
 import pytest
@@ -63,6 +64,10 @@ def of_the_system():
     return error
 
 
+def pickled(error, protocol):
+    return pickle.loads(pickle.dumps(error, protocol))
+
+
 EVERY_ERROR = [
     *map(made, subclasses(errors.NeuronExplainerError)),
     of_the_system(),
@@ -71,10 +76,7 @@ EVERY_ERROR = [
     errors.NotDerivedError.of_scalar("mlp_write", ["mlp_write_norm"], True),
 ]
 COPIES = {
-    **{
-        f"pickle {n}": lambda error, n=n: pickle.loads(pickle.dumps(error, n))
-        for n in range(pickle.HIGHEST_PROTOCOL + 1)
-    },
+    **{f"pickle {n}": functools.partial(pickled, protocol=n) for n in range(pickle.HIGHEST_PROTOCOL + 1)},
     "copy": copy.copy,
     "deepcopy": copy.deepcopy,
 }

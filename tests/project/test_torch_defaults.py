@@ -131,6 +131,7 @@ def live(_: Path) -> Any:
     viewer = ne.NeuronViewer(tiny(), layer=1, neuron=0, texts=[TEXT])
     viewer.wait()
     assert viewer.error is None
+    assert viewer.record is not None
     return record.most_positive_activation_records, record._repr_html_(), viewer.record.most_positive_activation_records
 
 

@@ -1,6 +1,7 @@
 """The configuration of derived scalars: the model, the autoencoders, and where a backward pass starts."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -92,6 +93,10 @@ class DstConfig:
         if self.model_context is not None:
             for autoencoder_context in self._given_autoencoder_contexts():
                 autoencoder_context.check_model(self.model_context)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What was given; what was made from it is made again where it is needed."""
+        return {name: value for name, value in self.__dict__.items() if not name.startswith("_made")}
 
     def _check_types(self) -> None:
         if isinstance(self.derive_gradients, ModelContext):
