@@ -65,6 +65,19 @@ class InvalidRequestError(NeuronExplainerError, ValueError):
     """An argument is refused: out of range, contradictory, or of the wrong form."""
 
 
+class UnknownArgumentError(InvalidRequestError, TypeError):
+    """A call named an argument that does not exist. `choices` lists those that do, nearest first.
+
+    >>> print(UnknownArgumentError("Sampling", "temp", ["temperature", "top_k", "top_p", "seed"]))
+    Sampling() has no argument 'temp'. Choose one of: temperature, top_p, top_k, seed.
+    """
+
+    def __init__(self, called: str, asked: str, known: Iterable[str]) -> None:
+        self.asked = asked
+        self.choices = nearest_first(asked, known)
+        super().__init__(f"{called}() has no argument {shown(asked)}. {choices_sentence(self.choices)}")
+
+
 class MisconfiguredError(InvalidRequestError, AssertionError):
     """A configuration contradicts itself, or lacks something that the request needs.
 

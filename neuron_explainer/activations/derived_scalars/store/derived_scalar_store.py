@@ -27,7 +27,7 @@ from neuron_explainer.errors import (
     shown,
 )
 from neuron_explainer.models.devices import DeviceGiven, as_device
-from neuron_explainer.vocabulary.checks import checked_number, checked_type
+from neuron_explainer.vocabulary.checks import checked_number, checked_type, flag_of
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 from neuron_explainer.vocabulary.dimensions import Dimension
 from neuron_explainer.vocabulary.named_members import member_of
@@ -179,13 +179,13 @@ class DerivedScalarStore:
             NotDerivedError: one of `dsts`, or of `layers`, was not derived.
         """
         number_asked = checked_number("k", k)
-        if not isinstance(largest, bool):
+        if flag_of(largest) is None:
             raise InvalidRequestError(
                 f"largest is {shown(largest)}. Give True or False; name derived scalars as dsts=…, layers as layers=…."
             )
         pass_type = member_of(PassType, pass_type, "pass type")
         chosen = selected(self._tensors, dsts, layers, pass_type)
-        ranked = top_k([tensor for _, _, tensor in chosen], number_asked, largest)
+        ranked = top_k([tensor for _, _, tensor in chosen], number_asked, bool(largest))
         indices = []
         places = zip(ranked.tensor.tolist(), ranked.row.tolist(), ranked.column.tolist(), strict=True)
         for number, row, column in places:
