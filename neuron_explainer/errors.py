@@ -17,6 +17,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from neuron_explainer._error_copies import made_again, state_of
 from neuron_explainer.wording import N_LISTED, with_article, without_credentials, without_steering
 from neuron_explainer.wording import choices_sentence as choices_sentence
 from neuron_explainer.wording import nearest_first as nearest_first
@@ -33,14 +34,7 @@ class NeuronExplainerError(Exception):
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Pickle would call the class with the message alone, but many of these constructors take other arguments.
-        return _unpickled, (type(self), self.args, self.__dict__)
-
-
-def _unpickled(error_class: type[NeuronExplainerError], arguments: Any, state: Any) -> NeuronExplainerError:
-    error = error_class.__new__(error_class)
-    error.args = arguments
-    error.__dict__.update(state)
-    return error
+        return made_again, (type(self), self.args, state_of(self))
 
 
 class UnknownNameError(NeuronExplainerError, KeyError):
@@ -72,6 +66,19 @@ class UnknownMemberError(UnknownNameError, ValueError):
 
 class InvalidRequestError(NeuronExplainerError, ValueError):
     """An argument is refused: out of range, contradictory, or of the wrong form."""
+
+
+class UnknownArgumentError(InvalidRequestError, TypeError):
+    """A call named an argument that does not exist. `choices` lists those that do, nearest first.
+
+    >>> print(UnknownArgumentError("Sampling", "temp", ["temperature", "top_k", "top_p", "seed"]))
+    Sampling() has no argument 'temp'. Choose one of: temperature, top_p, top_k, seed.
+    """
+
+    def __init__(self, called: str, asked: str, known: Iterable[str]) -> None:
+        self.asked = asked
+        self.choices = nearest_first(asked, known)
+        super().__init__(f"{called}() has no argument {shown(asked)}. {choices_sentence(self.choices)}")
 
 
 class MisconfiguredError(InvalidRequestError, AssertionError):

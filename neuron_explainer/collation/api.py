@@ -30,13 +30,13 @@ from neuron_explainer.collation.settings import (
     SettingsChanges,
     check_choice,
     described_settings,
-    refuse_unknown,
 )
 from neuron_explainer.collation.statistics.collation import Collation
 from neuron_explainer.errors import DatasetExistsError, InvalidRequestError, shown
 from neuron_explainer.storage.locations import local_path
 from neuron_explainer.vocabulary.checks import LayersGiven, checked_flag, checked_number, checked_type, finite_number
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
+from neuron_explainer.vocabulary.named_arguments import refuse_unknown
 
 
 def collate(

@@ -5,13 +5,14 @@ their documentation.
 """
 
 import textwrap
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal, SupportsIndex, TypedDict, Unpack, get_args
 
-from neuron_explainer.errors import InvalidRequestError, UnknownNameError, choices_sentence, nearest_first
+from neuron_explainer.errors import InvalidRequestError, UnknownNameError
 from neuron_explainer.vocabulary.checks import LayersGiven, checked_flag, checked_layers, checked_number, checked_type
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
+from neuron_explainer.vocabulary.named_arguments import named_arguments
 from neuron_explainer.vocabulary.parsing import derived_scalar_type_of
 
 Layout = Literal["packed", "json"]
@@ -64,6 +65,7 @@ class AllSettings(SettingsChanges, total=False):
     layers: LayersGiven
 
 
+@named_arguments()
 @dataclass(frozen=True, init=False)
 class CollateSettings:
     """Everything that a dataset depends on besides the model and the texts.
@@ -120,7 +122,6 @@ class CollateSettings:
 
     def __init__(self, **given: Unpack[AllSettings]) -> None:
         # The constructor takes more types than the fields have: names of members, NumPy's and torch's whole numbers.
-        refuse_unknown("CollateSettings", given, CollateSettings.__dataclass_fields__)
         for each in fields(self):
             object.__setattr__(self, each.name, given.get(each.name, each.default))
         object.__setattr__(self, "dst", derived_scalar_type_of(self.dst))
@@ -171,14 +172,6 @@ def check_choice(name: str, value: object, choices: Any) -> None:
     """Raise an UnknownNameError if an argument's value is not one of a Literal's."""
     if value not in get_args(choices):
         raise UnknownNameError(name, str(value), get_args(choices))
-
-
-def refuse_unknown(called: str, given: Mapping[str, Any], known: Iterable[str]) -> None:
-    """Raise a TypeError that names the nearest arguments if one in `given` is unknown."""
-    known = list(known)
-    for name in given:
-        if name not in known:
-            raise TypeError(f"{called}() has no argument {name!r}. {choices_sentence(nearest_first(name, known))}")
 
 
 def meaning_of(name: str) -> str:

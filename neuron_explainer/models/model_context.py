@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterator
-from typing import SupportsIndex
+from typing import Any, SupportsIndex
 
 import torch
 from jaxtyping import Float, Int
@@ -47,6 +47,7 @@ class StandardModelContext(ModelContext):
         device: DeviceGiven | None = None,
         create: Callable[[], Transformer] | None = None,
         end_token_ids: TokenIds = (),
+        reopen: Callable[[], "StandardModelContext"] | None = None,
     ) -> None:
         """Make a context from its parts; `load_model` does this for every model that can be loaded.
 
@@ -58,6 +59,8 @@ class StandardModelContext(ModelContext):
             device: where `create` will put the weights; needed only without a transformer.
             create: makes the model when it is first needed, and again after `free`.
             end_token_ids: the tokens that end a text.
+            reopen: makes the context again where a pickle or a copy of it is unpacked; it must be picklable. None:
+                a pickle contains the weights.
 
         Raises:
             MisconfiguredError: neither a transformer nor config, device and create were given, or one is of another
@@ -76,6 +79,8 @@ class StandardModelContext(ModelContext):
         self._tokenizer = tokenizer
         self._transformer = transformer
         self._create = create
+        self._reopen = reopen
+        self._weights_as_created: list[tuple[int, int]] | None = None
         self._creating = threading.RLock()  # widgets and workers may ask from several threads
         self.end_token_ids = tuple(as_token_ids(end_token_ids))
 
@@ -123,7 +128,22 @@ class StandardModelContext(ModelContext):
                         "model again."
                     )
                 self._transformer = self._create()
+                self._weights_as_created = _weights_now(self._transformer)
             return self._transformer
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A model that `load_model` found by name, path or address is found again; its weights do not travel.
+
+        Weights travel if they were changed since, or come from a model in memory.
+
+        Raises:
+            InvalidRequestError: the model came from memory and was freed.
+        """
+        own = {name: value for name, value in self.__dict__.items() if name not in _NOT_PICKLED}
+        transformer = self._transformer
+        if self._reopen is not None and (transformer is None or _weights_now(transformer) == self._weights_as_created):
+            return self._reopen, (), own
+        return _with_weights, (type(self), self.model_name, self.get_or_create_model(), self._tokenizer), own
 
     def to_tokens(self, text: str) -> Int[Tensor, "1 tokens"]:
         """The token ids of a text as the model takes them: a batch of one, on the model's device.
@@ -178,6 +198,29 @@ class StandardModelContext(ModelContext):
 
     def _weight(self, weight_type: WeightLocationType, layer: SupportsIndex | None) -> Float[Tensor, "..."]:
         return weight_at(self.get_or_create_model(), weight_type, layer)
+
+
+_NOT_PICKLED = (
+    "config",
+    "device",
+    "_tokenizer",
+    "_transformer",
+    "_create",
+    "_reopen",
+    "_weights_as_created",
+    "_creating",
+)
+
+
+def _with_weights(
+    kind: type[StandardModelContext], model_name: str, transformer: Transformer, tokenizer: ModelTokenizer | None
+) -> StandardModelContext:
+    return kind(model_name, transformer, tokenizer)
+
+
+def _weights_now(transformer: Transformer) -> list[tuple[int, int]]:
+    """Where each weight is and how often it was changed in place (which torch does not count in inference mode)."""
+    return [(each.data_ptr(), 0 if each.is_inference() else each._version) for each in transformer.parameters()]
 
 
 def check_vocabulary(tokenizer: ModelTokenizer, vocab_size: int, model_name: str) -> None:

@@ -82,6 +82,9 @@ MODEL_REGISTRY: dict[str, RegisteredModel] = {
 }
 """The models that `load_model` knows by name."""
 
+BUILT_IN_MODELS = frozenset(MODEL_REGISTRY.values())
+"""Those that come with the library, and so have the same name in every process."""
+
 OTHER_NAMES = {"gpt2": "gpt2-small"}
 """Other names that people use for a registered model: here, its name on the hub."""
 

@@ -46,6 +46,15 @@ def _is_boolean(value: object) -> bool:
     return isinstance(value, bool) or "bool" in str(getattr(value, "dtype", ""))
 
 
+def flag_of(value: object) -> bool | None:
+    """`value` as a plain bool, if it is one True or False of Python, NumPy or torch; None for all else.
+
+    >>> flag_of(False), flag_of(0)
+    (False, None)
+    """
+    return bool(value) if _is_boolean(value) and not getattr(value, "ndim", None) else None
+
+
 def checked_type(
     name: str, value: object, kind: type[GivenT], error: type[NeuronExplainerError] = InvalidRequestError
 ) -> GivenT:
@@ -80,9 +89,10 @@ def checked_flag(name: str, value: object) -> bool:
     >>> checked_flag("progress", False)
     False
     """
-    if not _is_boolean(value) or getattr(value, "ndim", None):
+    flag = flag_of(value)
+    if flag is None:
         raise InvalidRequestError(f"{name} is {shown(value)}. Give True or False.")
-    return bool(value)
+    return flag
 
 
 def checked_number(

@@ -39,14 +39,25 @@ def _found(enum: type[EnumT], asked: object) -> EnumT | None:
         exact = enum._value2member_map_.get(asked)
         if isinstance(exact, enum):
             return exact
-        return _members_by_words(enum).get(_joined_words(asked))
+        by_words = _members_by_words(enum)
+        words = _joined_words(asked)
+        # "ActivationLocationType.MLP_POST_ACT" is how Python writes a member.
+        return by_words.get(words) or by_words.get(words.removeprefix(f"{enum.__name__.lower()}_"))
     return None
 
 
 @cache
 def _members_by_words(enum: type[EnumT]) -> dict[str, EnumT]:
-    """Each member by its name, value and label, their words joined. Where two share one, it is the earlier member's."""
-    names = ((member, name) for member in enum for name in (member.name, member.value, _label(member)))
+    """Each member by its name, value and label, their words joined. Where two share one, it is the earlier member's.
+
+    A label may be in the singular: "head" is the axis of the heads.
+    """
+    names = (
+        (member, name)
+        for member in enum
+        for name in (member.name, member.value, _label(member), getattr(member, "label", "").removesuffix("s"))
+        if name
+    )
     return {_joined_words(name): member for member, name in reversed(list(names))}
 
 

@@ -1,6 +1,7 @@
 """Every error is also a built-in exception, survives pickling and copying, and has a readable message."""
 
 import copy
+import functools
 import pickle
 
 import pytest
@@ -28,10 +29,69 @@ def test_errors(error, built_in):
     assert isinstance(error, errors.NeuronExplainerError)
     assert isinstance(error, built_in)
     assert not isinstance(error, errors.MissingFileError) or not isinstance(error, errors.NeuronNotFoundError)
-    for again in (pickle.loads(pickle.dumps(error)), copy.copy(error)):
-        assert type(again) is type(error)
-        assert str(again) == str(error)
-        assert vars(again) == vars(error)
+
+
+def subclasses(of):
+    return dict.fromkeys([of, *(each for child in of.__subclasses__() for each in subclasses(child))])
+
+
+OWN_ARGUMENTS = {
+    errors.UnknownNameError: ("fruit", "aple", ["pear", "apple"], "A hint."),
+    errors.UnknownArgumentError: ("Sampling", "temp", ["temperature", "seed"]),
+    errors.NotOneTokenError: ("ab", ["a", "b"], "A hint."),
+    errors.MalformedRecordError: ("it is empty", "x.json", "explanations file"),
+    errors.MalformedDatasetError: ("it is empty", "x.json"),
+    errors.MissingFileError: ("x.json", "the server answered 410"),
+    errors.DownloadError: ("https://host/x", "the server answered 500", 500),
+    errors.TooLargeError: ("x.json", 1000),
+    errors.MissingPackageError: ("ray", "ray", "A needs B"),
+    errors.NonFiniteActivationError: (1, 2, 3, 4, float("inf")),
+    errors.BadDocumentError: ("line 3 of x.jsonl", "it is cut off"),
+    errors.MissingSettingError: ("trace_config", "a trace", "Give one."),
+    errors.MalformedStoreError: ("x.safetensors", "it is empty"),
+}
+"""The arguments of classes that take more than a message; their subclasses take the same."""
+
+
+def made(error_class):
+    arguments = next((OWN_ARGUMENTS[each] for each in error_class.__mro__ if each in OWN_ARGUMENTS), ("It is wrong.",))
+    of_checkpoint = issubclass(error_class, errors.CheckpointError)
+    return error_class(*arguments, **({"file": "x.gguf", "tensor": "w"} if of_checkpoint else {}))
+
+
+def of_the_system():
+    error = errors.OutOfSpaceError(28, "No space left on device", "x.json")
+    error.add_note("While saving.")
+    return error
+
+
+def pickled(error, protocol):
+    return pickle.loads(pickle.dumps(error, protocol))
+
+
+EVERY_ERROR = {
+    **{each.__name__: functools.partial(made, each) for each in subclasses(errors.NeuronExplainerError)},
+    "an error of the system": of_the_system,
+    "a type that a dataset lacks": lambda: errors.UnknownDatasetError.of_scalar("tiny", "mlp_pre", ["mlp_post_act"]),
+    "a layer that was not derived": lambda: errors.NotDerivedError.of_layer("mlp_post_act", 9, [0, 1]),
+    "a gradient that was not derived": lambda: errors.NotDerivedError.of_scalar("mlp_write", ["mlp_write_norm"], True),
+}
+COPIES = {
+    **{f"pickle {n}": functools.partial(pickled, protocol=n) for n in range(pickle.HIGHEST_PROTOCOL + 1)},
+    "copy": copy.copy,
+    "deepcopy": copy.deepcopy,
+}
+
+
+@pytest.mark.parametrize("way", COPIES)
+@pytest.mark.parametrize("name", EVERY_ERROR)
+def test_every_error_survives_copying_whole(name, way):
+    error = EVERY_ERROR[name]()
+    again = COPIES[way](error)
+    assert type(again) is type(error)
+    assert (str(again), repr(again), again.args, vars(again)) == (str(error), repr(error), error.args, vars(error))
+    for name in ("errno", "strerror", "filename", "name", "msg", "status_code"):
+        assert getattr(again, name, None) == getattr(error, name, None)
 
 
 MESSAGES = [

@@ -2,12 +2,13 @@
 
 import threading
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
 from neuron_explainer.activations.derived_scalars.index_fields import checked_bool
 from neuron_explainer.activations.derived_scalars.indexing import ActivationIndex, NodeIndex, TraceConfig
-from neuron_explainer.errors import MisconfiguredError
+from neuron_explainer.errors import MisconfiguredError, shown
 from neuron_explainer.models.autoencoder_context import (
     AutoencoderConfig,
     AutoencoderContext,
@@ -20,6 +21,7 @@ from neuron_explainer.models.model_registry import check_model_name
 from neuron_explainer.models.transformer import Transformer
 from neuron_explainer.vocabulary.checks import checked_layer, checked_layers, checked_type
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
+from neuron_explainer.vocabulary.named_arguments import named_arguments
 from neuron_explainer.vocabulary.named_members import member_of
 from neuron_explainer.vocabulary.nodes import NodeType, PassType
 from neuron_explainer.vocabulary.parsing import derived_scalar_type_of
@@ -39,7 +41,15 @@ _TYPE_OF_FIELD: dict[str, type] = {
 _MAKING = threading.RLock()  # several threads may derive with one config; a lock of its own could not be pickled
 
 
-@dataclass(frozen=True)
+def _name_of_value(value: object) -> str | None:
+    """The field of DstConfig that a value given without a name must be."""
+    if isinstance(value, Transformer):  # it is inside of the context that the field takes
+        return "model_context"
+    return next((field for field, kind in _TYPE_OF_FIELD.items() if isinstance(value, kind)), None)
+
+
+@named_arguments(_name_of_value, formerly_in_order=True)
+@dataclass(frozen=True, kw_only=True)
 class DstConfig:
     """The model, and everything else that a derived scalar requires. Raw activations require only a model.
 
@@ -96,11 +106,16 @@ class DstConfig:
             for autoencoder_context in self._given_autoencoder_contexts():
                 autoencoder_context.check_model(self.model_context)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What was given; what was made from it is made again where it is needed."""
+        return {name: value for name, value in self.__dict__.items() if not name.startswith("_made")}
+
     def _check_types(self) -> None:
-        if isinstance(self.derive_gradients, ModelContext):
+        if isinstance(self.model_context, str | Transformer):
+            by_name = f"model_name={shown(self.model_context)}, or " if isinstance(self.model_context, str) else ""
             raise MisconfiguredError(
-                "The first argument of DstConfig is derive_gradients, but it was given a model. Write "
-                "DstConfig(model_context=model)."
+                f"model_context is of type {type(self.model_context).__name__}. Give {by_name}model_context=model, the "
+                "model as ne.load_model returns it."
             )
         checked_bool(self, "derive_gradients", MisconfiguredError)
         checked_bool(self, "detach_layer_norm_scale_for_attribution", MisconfiguredError)

@@ -208,7 +208,7 @@ def _run(
     """Run the model once, then compute layer by layer. Tensors that are no longer needed are released."""
     device = plan.bound.model.device
     if attention_mask is None:
-        lengths = torch.full((len(tokens),), tokens.shape[1], device=device)
+        lengths = torch.full((len(tokens),), tokens.shape[1], dtype=torch.int64, device=device)
     else:
         lengths = attention_mask.sum(dim=1).to(device, non_blocking=True)
     with torch.inference_mode(mode=False):

@@ -15,7 +15,7 @@ from neuron_explainer.errors import (
     no_layer,
     shown,
 )
-from neuron_explainer.vocabulary.checks import whole_number
+from neuron_explainer.vocabulary.checks import flag_of, whole_number
 from neuron_explainer.vocabulary.dimensions import Dimension
 from neuron_explainer.vocabulary.named_members import member_of
 
@@ -45,10 +45,12 @@ def checked_enum(owner: object, field: str, enum: type[EnumT]) -> EnumT:
 
 
 def checked_bool(owner: object, field: str, error: type[MisconfiguredError] = InvalidIndexError) -> None:
-    """Refuse a field that is neither True nor False."""
+    """Refuse a field that is neither True nor False; a plain bool is set on the frozen `owner`."""
     value = getattr(owner, field)
-    if not isinstance(value, bool):
+    flag = flag_of(value)
+    if flag is None:
         raise error(f"{type(owner).__name__}: {field} must be True or False, not {shown(value)}.")
+    object.__setattr__(owner, field, flag)
 
 
 def checked_layer_index(owner: Any) -> int | None:
@@ -72,6 +74,8 @@ def checked_integer(owner: object, field: str, value: object, accepted: str) -> 
 def checked_tensor_indices(owner: Any, dimensions: tuple[Dimension | None, ...]) -> tuple[TensorIndex, ...]:
     """The `tensor_indices` field as a tuple with one entry for each of `dimensions`; also set on the frozen `owner`."""
     value = owner.tensor_indices
+    if getattr(value, "ndim", None) == 1:  # an array of NumPy or torch
+        value = tuple(value.tolist())
     if not isinstance(value, tuple | list):
         raise InvalidIndexError(
             f"{type(owner).__name__}: tensor_indices is {shown(value)}. Give a tuple with one entry for each of "

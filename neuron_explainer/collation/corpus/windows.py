@@ -13,6 +13,7 @@ from torch import Tensor
 
 from neuron_explainer.collation.corpus.corpus_reader import CorpusReader
 from neuron_explainer.collation.settings import CollateSettings
+from neuron_explainer.models.layers.token_checks import int64_on_cpu
 
 _BATCHES_IN_CHUNK = 8
 
@@ -70,11 +71,11 @@ class CorpusChunk:
             width = len(self.sequences[order[0]])
             n_rows = max(1, batch_tokens // width)
             rows, order = sorted(order[:n_rows]), order[n_rows:]
-            tokens = torch.zeros(len(rows), width, dtype=torch.int64)
+            tokens = torch.zeros(len(rows), width, dtype=torch.int64, device="cpu")
             for row, number in enumerate(rows):
-                tokens[row, : len(self.sequences[number])] = torch.tensor(self.sequences[number])
-            lengths = torch.tensor([len(self.sequences[number]) for number in rows])
-            batches.append(Batch(tokens, lengths, torch.tensor(rows) + self.start.sequences))
+                tokens[row, : len(self.sequences[number])] = int64_on_cpu(self.sequences[number])
+            lengths = int64_on_cpu([len(self.sequences[number]) for number in rows])
+            batches.append(Batch(tokens, lengths, int64_on_cpu(rows) + self.start.sequences))
         return batches
 
 

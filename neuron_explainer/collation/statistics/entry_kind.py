@@ -33,12 +33,12 @@ class EntryKind(StrEnum):
         the first is then a beginning-of-sequence token, where activations are extreme and say nothing about text.
         """
         device = n_tokens.device
-        counted = torch.arange(self.of_tokens(width), device=device) < self.counts(n_tokens)[:, None]
+        counted = torch.arange(self.of_tokens(width), dtype=torch.int64, device=device) < self.counts(n_tokens)[:, None]
         if skip_first_token:
             if self is EntryKind.TOKENS:
                 counted[:, 0] = False
             else:
-                rows = torch.arange(width, device=device)
+                rows = torch.arange(width, dtype=torch.int64, device=device)
                 counted[:, rows * (rows + 1) // 2] = False  # the pairs (f, 0)
         return counted
 
@@ -47,5 +47,5 @@ def flattened_lower_triangle(
     values: Float[Tensor, "sequences tokens tokens components"],
 ) -> Float[Tensor, "sequences pairs components"]:
     """Squares of (from, to) as token pairs."""
-    row, column = torch.tril_indices(values.shape[1], values.shape[2], device=values.device)
+    row, column = torch.tril_indices(values.shape[1], values.shape[2], dtype=torch.int64, device=values.device)
     return values[:, row, column]

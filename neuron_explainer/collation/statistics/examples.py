@@ -35,10 +35,10 @@ class KeptExamples:
         """No examples yet; room for `n_slots` of each component, with at most `width` activations."""
         return cls(
             rank=torch.full((n_components, n_slots), EMPTY_RANK, dtype=torch.int64, device=device),
-            peak=torch.zeros(n_components, n_slots, device=device),
+            peak=torch.zeros(n_components, n_slots, dtype=torch.float32, device=device),
             start=torch.zeros(n_components, n_slots, dtype=torch.int32, device=device),
             length=torch.zeros(n_components, n_slots, dtype=torch.int32, device=device),
-            activations=torch.zeros(n_components, n_slots, width, device=device),
+            activations=torch.zeros(n_components, n_slots, width, dtype=torch.float32, device=device),
         )
 
     def offer(
@@ -96,12 +96,14 @@ class KeptExamples:
         else:
             candidates = values if counted is None else values.masked_fill(~counted[sequence], -torch.inf)
             start = window_start(candidates.argmax(dim=1), length, width)  # argmax gives the first of equal peaks
-            offsets = torch.arange(width, device=values.device)
+            offsets = torch.arange(width, dtype=torch.int64, device=values.device)
             window = values.gather(1, (start[:, None] + offsets).clamp_max_(n_entries - 1))
         kept = (length - start).clamp_max(width)
         shown = window.shape[1]
         if counted is not None:  # padding may hold anything
-            window = window.masked_fill(torch.arange(shown, device=values.device) >= kept[:, None], 0.0)
+            window = window.masked_fill(
+                torch.arange(shown, dtype=torch.int64, device=values.device) >= kept[:, None], 0.0
+            )
         self.activations[component, slot, :shown] = window.to(torch.float32)
         self.activations[component, slot, shown:] = 0.0
         self.start[component, slot] = start.to(torch.int32)

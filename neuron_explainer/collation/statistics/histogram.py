@@ -40,8 +40,8 @@ class RunningHistogram:
             exponent=torch.full((n_components,), _SMALLEST_EXPONENT, dtype=torch.int64, device=device),
             first_bin=torch.zeros(n_components, dtype=torch.int64, device=device),
             counts=torch.zeros(n_components, n_bins, dtype=torch.int64, device=device),
-            lowest=torch.full((n_components,), torch.inf, device=device),
-            highest=torch.full((n_components,), -torch.inf, device=device),
+            lowest=torch.full((n_components,), torch.inf, dtype=torch.float32, device=device),
+            highest=torch.full((n_components,), -torch.inf, dtype=torch.float32, device=device),
         )
 
     def make_room(self, lowest: Float32[Tensor, " components"], highest: Float32[Tensor, " components"]) -> None:
@@ -62,7 +62,7 @@ class RunningHistogram:
         n_components, n_bins = self.counts.shape
         # Bin numbers are floored before the first bin is subtracted, so that rounding cannot move a value.
         bins = (values * torch.exp2(-self.exponent.to(torch.float32))).floor_().to(torch.int32)
-        row_start = torch.arange(n_components, device=values.device) * n_bins
+        row_start = torch.arange(n_components, dtype=torch.int64, device=values.device) * n_bins
         bins += (row_start - self.first_bin).to(torch.int32)
         self.counts += torch.bincount(bins.view(-1), minlength=self.counts.numel()).view_as(self.counts)
 
@@ -77,7 +77,7 @@ class RunningHistogram:
     def edges(self) -> Float64[Tensor, "components edges"]:
         """The edges of the bins; bin i goes from edge i (inclusive) to edge i + 1."""
         n_bins = self.counts.shape[1]
-        steps = self.first_bin[:, None] + torch.arange(n_bins + 1, device=self.counts.device)
+        steps = self.first_bin[:, None] + torch.arange(n_bins + 1, dtype=torch.int64, device=self.counts.device)
         return steps.double() * torch.exp2(self.exponent.double())[:, None]
 
 
@@ -116,7 +116,7 @@ def _moved(
 ) -> Int64[Tensor, "rows bins"]:
     """The same counts in wider bins with another start."""
     n_bins = counts.shape[1]
-    old_bins = first_bin[:, None] + torch.arange(n_bins, device=counts.device)
+    old_bins = first_bin[:, None] + torch.arange(n_bins, dtype=torch.int64, device=counts.device)
     doublings = (new_exponent - exponent).clamp(0, 62)[:, None]
     target = (old_bins >> doublings) - new_first_bin[:, None]
     # Bins outside of the new range are empty: the new range contains every counted value.

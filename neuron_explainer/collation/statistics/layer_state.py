@@ -203,7 +203,7 @@ def _with_stand_ins(
 ) -> Float[Tensor, "sequences entries components"]:
     """The values; each that does not count is replaced by one that does, which leaves minimum and maximum unchanged."""
     first = counted.to(torch.uint8).argmax(dim=1)
-    stand_in = values[torch.arange(len(values), device=values.device), first]
+    stand_in = values[torch.arange(len(values), dtype=torch.int64, device=values.device), first]
     return torch.where(counted[:, :, None], values, stand_in[:, None, :])
 
 

@@ -60,8 +60,8 @@ class SequenceTable:
         numbers = sorted(self._tokens)
         tokens = [self._tokens[number] for number in numbers]
         return {
-            "number": torch.tensor(numbers, dtype=torch.int64),
-            "length": torch.tensor([len(each) for each in tokens], dtype=torch.int32),
+            "number": torch.tensor(numbers, dtype=torch.int64, device="cpu"),
+            "length": torch.tensor([len(each) for each in tokens], dtype=torch.int32, device="cpu"),
             "tokens": torch.from_numpy(np.concatenate([np.zeros(0, np.int32), *tokens])),
         }
 

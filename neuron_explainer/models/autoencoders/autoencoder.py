@@ -191,7 +191,9 @@ class Autoencoder:
         if not bool(alive.any()):
             raise AutoencoderFormatError(f"All {self.n_latents} latents were inactive for over {dead_after} steps.")
         numbers = (
-            torch.arange(self.n_latents, device=self.device) if self.latent_indices is None else self.latent_indices
+            torch.arange(self.n_latents, dtype=torch.int64, device=self.device)
+            if self.latent_indices is None
+            else self.latent_indices
         )
         return replace(
             self,

@@ -129,7 +129,7 @@ class _Shapes(_Tensors):
     """The tensors' shapes: tensors without data, on the meta device."""
 
     def __getitem__(self, name: str) -> Float[Tensor, "..."]:
-        return torch.empty(self._reader.shape(name), device="meta")
+        return torch.empty(self._reader.shape(name), dtype=torch.float32, device="meta")
 
 
 class _Loaded(_Tensors):

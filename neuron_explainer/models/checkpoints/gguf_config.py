@@ -100,7 +100,7 @@ def llama_3_stretch(scaling: dict[str, Any], *, base: float, n_channels: int) ->
     """
     factor, original = scaling["factor"], scaling["original_max_position_embeddings"]
     low, high = scaling["low_freq_factor"], scaling["high_freq_factor"]
-    exponents = torch.arange(0, n_channels, 2, dtype=torch.float64) / n_channels
+    exponents = torch.arange(0, n_channels, 2, dtype=torch.float64, device="cpu") / n_channels
     wavelengths = 2 * math.pi * base**exponents
     unstretched_share = ((original / wavelengths - low) / (high - low)).clamp(0, 1)
     return (1 / (unstretched_share + (1 - unstretched_share) / factor)).to(torch.float32)

@@ -1,6 +1,8 @@
 """Loading a model: by name, from a folder, the hub, an address or a GGUF file, or from memory."""
 
+import os
 from collections.abc import Mapping
+from functools import partial
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ from neuron_explainer.models.checkpoints.formats import open_checkpoint
 from neuron_explainer.models.checkpoints.in_memory import config_entries, transformer_from_module
 from neuron_explainer.models.devices import DeviceGiven, DtypeGiven, as_device, as_dtype
 from neuron_explainer.models.model_context import ModelContext, StandardModelContext
-from neuron_explainer.models.model_registry import find_registered_model
+from neuron_explainer.models.model_registry import BUILT_IN_MODELS, find_registered_model
 from neuron_explainer.models.tokenizers.tokenizer import ModelTokenizer
 from neuron_explainer.models.transformer import Transformer
 from neuron_explainer.storage.locations import is_url, without_secrets
@@ -130,14 +132,35 @@ def open_model(
         source if isinstance(source, str) else Path(source), LoadOptions(config, revision, token)
     )
     model_device, model_dtype = as_device(device), as_dtype(dtype)
+    model_name = name or _name_of(source)
     return StandardModelContext(
-        name or _name_of(source),
+        model_name,
         tokenizer=given_tokenizer or checkpoint.read_tokenizer(),
         config=checkpoint.config,
         device=model_device,
         create=lambda: checkpoint.create_transformer(dtype=model_dtype, device=model_device),
         end_token_ids=end_token_ids(checkpoint.hf_config, checkpoint.generation_config),
+        reopen=partial(  # without the token: an access token is not written into pickles
+            open_model,
+            _source_elsewhere(source),
+            device=model_device,
+            dtype=model_dtype,
+            revision=revision,
+            tokenizer=given_tokenizer,
+            config=None if config is None else dict(config),
+            name=model_name,
+        ),
     )
+
+
+def _source_elsewhere(source: str | PathLike[str]) -> str:
+    """What stands for the same model in another process, which may have another folder and other registered names."""
+    registered = find_registered_model(source) if isinstance(source, str) else None
+    if registered in BUILT_IN_MODELS:
+        return registered.name
+    text = os.fspath(source) if registered is None else registered.source()
+    path = Path(text).expanduser()
+    return str(path.absolute()) if not is_url(text) and path.exists() else text
 
 
 def _name_of(source: str | PathLike[str]) -> str:

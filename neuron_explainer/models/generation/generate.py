@@ -3,12 +3,10 @@
 from collections.abc import Iterable, Iterator, Sequence
 from typing import SupportsIndex
 
-import torch
-
 from neuron_explainer.errors import PromptError, shown
 from neuron_explainer.models.generation.sampling import Sampling, check_sampling
 from neuron_explainer.models.layers.key_value_cache import KeyValueCache
-from neuron_explainer.models.layers.token_checks import TokenIds, as_token_ids, padded
+from neuron_explainer.models.layers.token_checks import TokenIds, as_token_ids, int64_on_cpu, padded
 from neuron_explainer.models.transformer import Transformer
 from neuron_explainer.vocabulary.checks import checked_number
 
@@ -115,4 +113,4 @@ def _steps(
                 text.append(token)
             tokens, attention_mask = padded(texts)
         else:
-            tokens, attention_mask = torch.tensor(chosen)[:, None], None
+            tokens, attention_mask = int64_on_cpu(chosen)[:, None], None

@@ -9,10 +9,12 @@ from torch import Tensor
 
 from neuron_explainer.errors import InvalidRequestError, MisconfiguredError, shown
 from neuron_explainer.vocabulary.checks import checked_number, finite_number
+from neuron_explainer.vocabulary.named_arguments import named_arguments
 
 _LARGEST_SEED = 2**63 - 1
 
 
+@named_arguments()
 @dataclass(frozen=True, init=False)
 class Sampling:
     """How the next token is chosen. By default it is the most likely one.

@@ -57,7 +57,7 @@ class KeyValueCache:
             if len(starts) == 1:
                 store[layer][:, :, starts[0] : n_slots] = new_heads
             else:
-                rows = torch.arange(len(new_heads), device=new.device)[:, None]
+                rows = torch.arange(len(new_heads), dtype=torch.int64, device=new.device)[:, None]
                 store[layer][rows, :, position_ids] = new_heads.transpose(1, 2)
             extended.append(store[layer][:, :, :n_slots].transpose(1, 2))
         return extended[0], extended[1]

@@ -46,5 +46,5 @@ def at_positions(
     # Positions on a GPU are not checked: the pass would have to wait for it.
     if logits_at.device.type == "cpu" and not ((logits_at >= 0) & (logits_at < resid.shape[1])).all():
         raise InvalidRequestError(f"logits_at is {logits_at.tolist()}; positions are from 0 to {resid.shape[1] - 1}.")
-    rows = torch.arange(len(resid), device=resid.device)
+    rows = torch.arange(len(resid), dtype=torch.int64, device=resid.device)
     return resid[rows, logits_at.to(resid.device, non_blocking=True)][:, None]

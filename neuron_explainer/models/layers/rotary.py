@@ -15,7 +15,7 @@ def inverse_frequencies(config: RotaryConfig) -> Float[Tensor, " pairs"]:
     Llama 3's rule stretches wavelengths above original_context_length / low_frequency_factor by `factor`, keeps those
     below original_context_length / high_frequency_factor, and interpolates between.
     """
-    exponents = torch.arange(0, config.n_channels, 2, dtype=torch.float32) / config.n_channels
+    exponents = torch.arange(0, config.n_channels, 2, dtype=torch.float32, device="cpu") / config.n_channels
     frequencies = 1.0 / (config.base**exponents)
     if config.scaling is None:
         return frequencies

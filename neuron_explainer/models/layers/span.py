@@ -24,10 +24,11 @@ class Span:
             starts = starts[:1]
         self.starts = starts
         self.n_keys = max(starts) + n_tokens
-        if len(starts) == 1:
-            self.position_ids: Int[Tensor, "rows tokens"] = torch.arange(starts[0], self.n_keys, device=device)[None]
-        else:
-            self.position_ids = torch.tensor(starts, device=device)[:, None] + torch.arange(n_tokens, device=device)
+        first = starts[0] if len(starts) == 1 else 0
+        positions = torch.arange(first, first + n_tokens, dtype=torch.int64, device=device)[None]
+        if len(starts) > 1:
+            positions = torch.tensor(starts, dtype=torch.int64, device=device)[:, None] + positions
+        self.position_ids: Int[Tensor, "rows tokens"] = positions
         self._masks: dict[tuple[int | None, torch.dtype], Tensor] = {}
         self._rotations: dict[tuple[int, torch.dtype], tuple[Tensor, Tensor]] = {}
 
@@ -49,7 +50,7 @@ class Span:
         key = (self.window_that_matters(window), dtype)
         if key not in self._masks:
             own = self.position_ids[:, None, :, None]
-            others = torch.arange(self.n_keys, device=own.device)
+            others = torch.arange(self.n_keys, dtype=torch.int64, device=own.device)
             hidden = others > own
             if key[0] is not None:
                 hidden |= others <= own - key[0]

@@ -36,6 +36,18 @@ def as_token_ids(given: object, accepted: str = "a flat sequence of token ids") 
     return token_ids
 
 
+def int64_on_cpu(numbers: object) -> Int[Tensor, "..."]:
+    """Whole numbers as a tensor on the CPU, whatever torch's default device is.
+
+    Args:
+        numbers: a flat or nested sequence of them.
+
+    >>> int64_on_cpu([[5, 6]]).shape
+    torch.Size([1, 2])
+    """
+    return torch.tensor(numbers, dtype=torch.int64, device="cpu")
+
+
 def check_tokens(tokens: Tensor, n_earlier: int, vocab_size: int, max_context_length: int) -> None:
     """Refuse token ids that the model cannot run over.
 
@@ -80,7 +92,7 @@ def lengths_of_prompts(attention_mask: Bool[Tensor, "batch tokens"], shape: torc
     if attention_mask.shape != shape:
         raise PromptError(f"The attention mask has shape {tuple(attention_mask.shape)}, the tokens {tuple(shape)}.")
     lengths = attention_mask.sum(dim=1)
-    positions = torch.arange(shape[1], device=attention_mask.device)
+    positions = torch.arange(shape[1], dtype=torch.int64, device=attention_mask.device)
     if not torch.equal(attention_mask, positions < lengths[:, None]):
         raise PromptError("Padding must come last (on the right): each prompt's mask is True first, then False.")
     if int(lengths.min()) < 1:
@@ -106,7 +118,8 @@ def padded(
         problem = f"the prompts' lengths are {lengths}" if lengths else "no prompts were given"
         raise PromptError(f"Each prompt needs at least one token: {problem}.")
     longest = max(lengths)
-    tokens = torch.tensor([[*prompt, *[pad_token] * (longest - len(prompt))] for prompt in prompts])
+    rows = [[*prompt, *[pad_token] * (longest - len(prompt))] for prompt in prompts]
+    tokens = int64_on_cpu(rows)
     if min(lengths) == longest:
         return tokens, None
-    return tokens, torch.arange(longest) < torch.tensor(lengths)[:, None]
+    return tokens, int64_on_cpu(range(longest)) < int64_on_cpu(lengths)[:, None]

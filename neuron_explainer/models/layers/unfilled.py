@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 def unfilled(*shape: int) -> nn.Parameter:
     """A weight that has a shape but no data yet; `fill` gives it data."""
-    return nn.Parameter(torch.empty(shape, device="meta"), requires_grad=False)
+    return nn.Parameter(torch.empty(shape, dtype=torch.float32, device="meta"), requires_grad=False)
 
 
 def fill(module: nn.Module, name: str, tensor: Tensor) -> None:

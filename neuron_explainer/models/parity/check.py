@@ -8,6 +8,7 @@ from torch import Tensor
 
 from neuron_explainer.errors import InvalidRequestError
 from neuron_explainer.models.families.registry import family_of
+from neuron_explainer.models.layers.token_checks import int64_on_cpu
 from neuron_explainer.models.parity.reference import ObservedModules
 from neuron_explainer.models.transformer import Transformer
 from neuron_explainer.vocabulary.places import ActivationLocationType
@@ -99,10 +100,12 @@ def _largest(ours: Tensor, theirs: Tensor, real: Bool[Tensor, "batch tokens"]) -
 
 def _random_prompts(model: Transformer) -> tuple[Int[Tensor, "batch tokens"], Bool[Tensor, "batch tokens"]]:
     n_tokens = min(24, model.config.max_context_length)
-    generator = torch.Generator().manual_seed(0)
-    tokens = torch.randint(0, model.config.vocab_size, (2, n_tokens), generator=generator)
-    lengths = torch.tensor([[n_tokens], [(n_tokens + 1) // 2]])
-    return tokens, torch.arange(n_tokens) < lengths
+    generator = torch.Generator("cpu").manual_seed(0)
+    tokens = torch.randint(
+        0, model.config.vocab_size, (2, n_tokens), generator=generator, dtype=torch.int64, device="cpu"
+    )
+    lengths = int64_on_cpu([[n_tokens], [(n_tokens + 1) // 2]])
+    return tokens, int64_on_cpu(range(n_tokens)) < lengths
 
 
 def _check_counterpart(model: Transformer, hf_model: Any) -> None:

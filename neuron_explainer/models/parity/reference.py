@@ -92,7 +92,7 @@ class ObservedModules:
         parameter = f"blocks.{layer}.{parameter}"
         output = self._outputs[self._path_by_parameter[parameter]]
         weight = self.hf_model.get_parameter(self._name_by_parameter[parameter])
-        numbers = torch.arange(output.shape[-1], device=output.device)
+        numbers = torch.arange(output.shape[-1], dtype=torch.int64, device=output.device)
         is_outputs_first = len(weight) == len(numbers)
         numbered = (numbers[:, None] if is_outputs_first else numbers).expand(weight.shape)
         return output[..., self._sources[parameter].convert(numbered)[:, 0]]

@@ -52,7 +52,9 @@ def stream_elements(
     file.seek(offset)
 
     def read_piece(start: int, stop: int, destination: Tensor | None) -> Tensor:
-        piece = torch.empty(stop - start, dtype=stored_dtype) if destination is None else destination
+        piece = destination
+        if piece is None:
+            piece = torch.empty(stop - start, dtype=stored_dtype, device="cpu")
         _read_exactly(file, piece, name)
         return piece
 

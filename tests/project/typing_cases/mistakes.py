@@ -22,7 +22,7 @@ ne.LossFnConfig("logit_diff", [2.5])  # E: list-item
 ne.NodeIndex("mlp_neuron", 5, (7, "all"))  # E: arg-type
 ne.NodeIndex("mlp_neuron", "5", (7, 1))  # E: arg-type
 ne.TraceConfig(ne.NodeIndex("mlp_neuron", 5, (7, 1)), pre_or_post="pre")  # E: call-arg
-ne.DstConfig(model)  # E: arg-type
+ne.DstConfig(model)  # E: arg-type, call-arg
 ne.CollateSettings(layer=1)  # E: call-arg
 ne.CollateSettings(top_k="5")  # E: arg-type
 ne.collate(model, ["a"], "out", contxt_length=3)  # E: call-arg

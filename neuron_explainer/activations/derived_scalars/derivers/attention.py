@@ -212,7 +212,7 @@ def write_to_direction_by_token(
 def lower_triangle(by_pair: Float[Tensor, "batch tokens to last"]) -> Float[Tensor, "batch pairs last"]:
     """The pairs whose `to` is not after `from`, row by row: pair (from, to) at from (from + 1) / 2 + to."""
     n_tokens = by_pair.shape[1]
-    rows, columns = torch.tril_indices(n_tokens, n_tokens, device=by_pair.device)
+    rows, columns = torch.tril_indices(n_tokens, n_tokens, dtype=torch.int64, device=by_pair.device)
     return by_pair[:, rows, columns]
 
 

@@ -137,7 +137,7 @@ def pair_writes_to_all_latents(
 ) -> Float[Tensor, "batch pairs latents"]:
     """The heads' writes by pair, summed over heads, along every latent's gradient."""
     by_pair = lower_triangle(write_of_all_heads(weights, writes))
-    rows, _ = torch.tril_indices(inputs.shape[1], inputs.shape[1], device=inputs.device)
+    rows, _ = torch.tril_indices(inputs.shape[1], inputs.shape[1], dtype=torch.int64, device=inputs.device)
     slopes = latent_slopes(autoencoder, inputs)
     return pre_activation_tangents(autoencoder, inputs[:, rows], by_pair).mul_(slopes[:, rows])
 

@@ -38,7 +38,7 @@ class BoundLoss(ABC):
     ) -> Float[Tensor, " batch"]:
         """Each prompt's loss, from the residual stream after the last layer."""
         if self.last_token_only:
-            rows = torch.arange(len(resid), device=resid.device)
+            rows = torch.arange(len(resid), dtype=torch.int64, device=resid.device)
             resid = resid[rows, lengths - 1][:, None]
         return self.of_logits(model.unembed(model.final_norm(resid, detach_scale)), lengths)
 

@@ -116,5 +116,5 @@ def _loss_of(
     loss: BoundLoss, logits: Float[Tensor, "batch positions vocab"], lengths: Int[Tensor, " batch"]
 ) -> Float[Tensor, " batch"]:
     if loss.last_token_only and logits.shape[1] > 1:
-        logits = logits[torch.arange(len(logits), device=logits.device), lengths - 1][:, None]
+        logits = logits[torch.arange(len(logits), dtype=torch.int64, device=logits.device), lengths - 1][:, None]
     return loss.of_logits(logits, lengths)

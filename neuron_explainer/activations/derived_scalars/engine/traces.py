@@ -64,7 +64,7 @@ def traced_activation(
         values = recompute.latents(bound, trace.node_type, layer, resid[:, upto], detach, act, which)
     if token is not None:
         return values[:, -1, 0]
-    is_real = torch.arange(resid.shape[1], device=resid.device) < lengths[:, None]
+    is_real = torch.arange(resid.shape[1], dtype=torch.int64, device=resid.device) < lengths[:, None]
     return values[..., 0].masked_fill(~is_real, 0).sum(dim=1)
 
 

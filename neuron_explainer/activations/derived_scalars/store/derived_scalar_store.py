@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, SupportsIndex, cast
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -26,7 +27,7 @@ from neuron_explainer.errors import (
     shown,
 )
 from neuron_explainer.models.devices import DeviceGiven, as_device
-from neuron_explainer.vocabulary.checks import checked_number, checked_type
+from neuron_explainer.vocabulary.checks import checked_number, checked_type, flag_of
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 from neuron_explainer.vocabulary.dimensions import Dimension
 from neuron_explainer.vocabulary.named_members import member_of
@@ -178,18 +179,18 @@ class DerivedScalarStore:
             NotDerivedError: one of `dsts`, or of `layers`, was not derived.
         """
         number_asked = checked_number("k", k)
-        if not isinstance(largest, bool):
+        if flag_of(largest) is None:
             raise InvalidRequestError(
                 f"largest is {shown(largest)}. Give True or False; name derived scalars as dsts=…, layers as layers=…."
             )
         pass_type = member_of(PassType, pass_type, "pass type")
         chosen = selected(self._tensors, dsts, layers, pass_type)
-        ranked = top_k([tensor for _, _, tensor in chosen], number_asked, largest)
+        ranked = top_k([tensor for _, _, tensor in chosen], number_asked, bool(largest))
         indices = []
         places = zip(ranked.tensor.tolist(), ranked.row.tolist(), ranked.column.tolist(), strict=True)
         for number, row, column in places:
             dst, layer_index, tensor = chosen[number]
-            others = [int(entry) for entry in torch.unravel_index(torch.tensor(column), tensor.shape[1:])]
+            others = [int(entry) for entry in np.unravel_index(column, tensor.shape[1:])]
             entries = self._without_summed(dst, (row, *others))
             indices.append(DerivedScalarIndex(dst, layer_index, entries, pass_type))
         return ranked.values, indices

@@ -40,7 +40,8 @@ def top_k(tensors: Sequence[Float[Tensor, "..."]], k: int, largest: bool = True)
     """
     device = tensors[0].device
     extremes = torch.cat([_row_extremes(tensor, largest) for tensor in tensors])
-    first_rows = torch.tensor([0, *(tensor.shape[0] for tensor in tensors[:-1])], device=device).cumsum(0)
+    sizes = [0, *(tensor.shape[0] for tensor in tensors[:-1])]
+    first_rows = torch.tensor(sizes, dtype=torch.int64, device=device).cumsum(0)
     chosen_rows = extremes.topk(min(k, extremes.shape[0]), largest=largest).indices.sort().values
     owners = torch.searchsorted(first_rows, chosen_rows, right=True) - 1
     values, numbers, rows, columns = [], [], [], []

@@ -156,8 +156,9 @@ def _fold_whitening(config: SaelensConfig, weights: Weights) -> None:
     weights["W_enc"] = matrix @ _tensor(config, weights, "W_enc")
     if not config.subtracts_output_bias:
         shift = mean @ weights["W_enc"]
-        for bias, scale in (("b_enc", 1.0), ("b_gate", 1.0), ("b_mag", weights.get("r_mag", torch.zeros(1)).exp())):
+        for bias in ("b_enc", "b_gate", "b_mag"):
             if bias in weights:
-                weights[bias] = weights[bias] - shift * scale
+                scaled = shift * weights["r_mag"].exp() if bias == "b_mag" and "r_mag" in weights else shift
+                weights[bias] = weights[bias] - scaled
     weights["W_dec"] = _tensor(config, weights, "W_dec") @ inverse
     weights["b_dec"] = _tensor(config, weights, "b_dec") @ inverse + mean
