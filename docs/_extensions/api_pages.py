@@ -45,7 +45,7 @@ def families(stub: Path = STUB) -> list[Family]:
         elif number in imports and found:
             found[-1].names += [alias.asname or alias.name for alias in imports[number].names]
     for family in found:
-        family.names = [name for name in family.names if not name.startswith("_") and name != "errors"]
+        family.names = [name for name in family.names if not name.startswith("_") and name not in ("errors", "notices")]
     return [family for family in found if family.names]
 
 

@@ -3,6 +3,7 @@
 import copy
 import functools
 import pickle
+from collections.abc import Callable
 
 import pytest
 
@@ -44,6 +45,7 @@ OWN_ARGUMENTS = {
     errors.MissingFileError: ("x.json", "the server answered 410"),
     errors.DownloadError: ("https://host/x", "the server answered 500", 500),
     errors.TooLargeError: ("x.json", 1000),
+    errors.UnreadableFileError: ("x.json", "it is a pipe"),
     errors.MissingPackageError: ("ray", "ray", "A needs B"),
     errors.NonFiniteActivationError: (1, 2, 3, 4, float("inf")),
     errors.BadDocumentError: ("line 3 of x.jsonl", "it is cut off"),
@@ -69,14 +71,14 @@ def pickled(error, protocol):
     return pickle.loads(pickle.dumps(error, protocol))
 
 
-EVERY_ERROR = {
+EVERY_ERROR: dict[str, Callable[[], Exception]] = {
     **{each.__name__: functools.partial(made, each) for each in subclasses(errors.NeuronExplainerError)},
     "an error of the system": of_the_system,
     "a type that a dataset lacks": lambda: errors.UnknownDatasetError.of_scalar("tiny", "mlp_pre", ["mlp_post_act"]),
     "a layer that was not derived": lambda: errors.NotDerivedError.of_layer("mlp_post_act", 9, [0, 1]),
     "a gradient that was not derived": lambda: errors.NotDerivedError.of_scalar("mlp_write", ["mlp_write_norm"], True),
 }
-COPIES = {
+COPIES: dict[str, Callable[[Exception], Exception]] = {
     **{f"pickle {n}": functools.partial(pickled, protocol=n) for n in range(pickle.HIGHEST_PROTOCOL + 1)},
     "copy": copy.copy,
     "deepcopy": copy.deepcopy,

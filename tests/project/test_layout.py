@@ -31,7 +31,7 @@ ROOMS = [
     "notices",
     "wording",
 ]
-NOT_ROOMS = {"data", "__init__", "__main__", "_deprecation", "_error_copies", "_version"}
+NOT_ROOMS = {"data", "__init__", "__main__", "_deprecation", "_version"}
 DISPLAY_PACKAGES = {"ipywidgets", "plotly", "IPython", "anywidget"}
 
 # The imports that close a circle and are wanted. Each is made within a function, so nothing fails when modules load.

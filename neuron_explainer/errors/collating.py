@@ -1,0 +1,47 @@
+"""Errors of runs that make a dataset."""
+
+from neuron_explainer.errors.base import NeuronExplainerError
+
+
+class CollateError(NeuronExplainerError):
+    """Base class of errors while a dataset is made. Saved work is kept, and the run can be resumed."""
+
+
+class NonFiniteActivationError(CollateError, ArithmeticError):
+    """A model computed an activation that is infinite or NaN."""
+
+    def __init__(self, layer: int, component: int, sequence_index: int, entry: int, value: float) -> None:
+        self.layer = layer
+        self.component = component
+        self.sequence_index = sequence_index
+        self.entry = entry
+        self.value = value
+        super().__init__(
+            f"The activation of component {component} of layer {layer} is {value} at entry {entry} of sequence "
+            f"{sequence_index}. Statistics need finite values: use a wider dtype (dtype=torch.float32), or leave the "
+            "text out."
+        )
+
+
+class BadDocumentError(CollateError, ValueError):
+    """A text of the corpus cannot be read. `where` names it. The work done before it is kept."""
+
+    def __init__(self, where: str, what: str) -> None:
+        self.where = where
+        super().__init__(f"{where}: {what}. Fix or remove the text, then run the same command again to continue.")
+
+
+class CorpusChangedError(CollateError, ValueError):
+    """A run was resumed with texts that differ from those it started with."""
+
+
+class DatasetExistsError(CollateError, FileExistsError):
+    """The output folder already holds a dataset, or an unfinished run, with other settings."""
+
+
+class OutOfSpaceError(CollateError, OSError):
+    """The disk is full. Files written before are intact."""
+
+
+class WorkerLostError(CollateError, RuntimeError):
+    """Worker processes kept failing, so the run was stopped."""
