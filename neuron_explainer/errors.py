@@ -69,7 +69,7 @@ class UnknownArgumentError(InvalidRequestError, TypeError):
     """A call named an argument that does not exist. `choices` lists those that do, nearest first.
 
     >>> print(UnknownArgumentError("Sampling", "temp", ["temperature", "top_k", "top_p", "seed"]))
-    Sampling() has no argument 'temp'. Choose one of: temperature, top_p, top_k, seed.
+    Sampling() has no argument 'temp'. Choose one of: temperature, top_k, top_p, seed.
     """
 
     def __init__(self, called: str, asked: str, known: Iterable[str]) -> None:
