@@ -154,7 +154,7 @@ class StandardModelContext(ModelContext):
         """
         if _is_list_of_texts(text):
             raise InvalidRequestError(
-                f"text is a list of {len(text)}. Texts of different lengths need padding, so give one at a time: "
+                "text must be of type str, not list. Texts of different lengths need padding, so give one at a time: "
                 "[model.to_tokens(text) for text in texts]. derive_batch and generate take lists."
             )
         return torch.tensor([self.encode(text)], dtype=torch.long, device=self.device)

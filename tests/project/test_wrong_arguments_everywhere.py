@@ -151,7 +151,6 @@ REFUSED = {  # expressions, with a part of the message that they raise
     "ne.Sampling(temp=0.8)": "Sampling() has no argument 'temp'. Choose one of: temperature",
     "ne.CollateSettings(5)": "takes arguments by name",
     'ne.load_model("gpt2-smal")': "Choose one of: gpt2-small, gpt2-xl",
-    'ne.load_neuron("gpt2", 5, 3, dst="attn_qk_logits")': "gpt2-small has no attn_qk_logits",
     'ne.Sampling(temperature="warm")': "temperature is 'warm'",
     "ne.Sampling(temperature=1, top_k=1.5)": "top_k is 1.5",
     "ne.Sampling(seed=2**63)": "below 2^63",
