@@ -31,6 +31,10 @@ class CheckpointWarning(NeuronExplainerWarning):
     """A checkpoint contradicts its config, and what was done about it."""
 
 
+class TrailingSpaceWarning(NeuronExplainerWarning):
+    """A prompt ends in a space that became a token of its own."""
+
+
 def warn(message: str, category: type[NeuronExplainerWarning]) -> None:
     """Warn at the line that called the library, whichever of its functions notices."""
     level = 2

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 from neuron_explainer.activation_server.dataset_metadata import NeuronDatasetMetadata
 from neuron_explainer.activation_server.public_datasets import PUBLIC_BASE, PUBLIC_DATASETS, PUBLIC_EXPLANATIONS
 from neuron_explainer.errors import InvalidRequestError, MissingFileError, NeuronExplainerError, UnknownDatasetError
-from neuron_explainer.models.model_registry import OTHER_NAMES
 from neuron_explainer.storage.locations import is_url, without_secrets
 from neuron_explainer.vocabulary.checks import checked_flag, checked_type
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
@@ -154,8 +153,6 @@ def dataset_among(
     dst = derived_scalar_type_of(dst)
     checked_type("short_name", short_name, str)
     by_key = {metadata.key: metadata for metadata in known}
-    if all(name != short_name for name, _ in by_key):  # a dataset is named for its model, which may have another name
-        short_name = OTHER_NAMES.get(short_name.lower(), short_name)
     if (short_name, dst) in by_key:
         return by_key[short_name, dst]
     types = [other.value for name, other in by_key if name == short_name]

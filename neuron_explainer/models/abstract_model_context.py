@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from neuron_explainer.errors import InvalidRequestError, shown
+from neuron_explainer.errors import InvalidRequestError, choices_sentence, nearest_first, shown
 from neuron_explainer.models.devices import DeviceGiven, as_device
 from neuron_explainer.models.inference_engine_type_registry import InferenceEngineType
 from neuron_explainer.models.layers.token_checks import TokenIds, as_token_ids
@@ -126,7 +126,8 @@ class ModelContext(ABC):
         if size is None:
             sizes = [name.value for name in Dimension if self.config.size_of(name) is not None]
             raise InvalidRequestError(
-                f"The length of {asked.value} does not depend on the model alone. Choose one of: {', '.join(sizes)}."
+                f"The length of {asked.value} does not depend on the model alone. "
+                f"{choices_sentence(nearest_first(asked.value, sizes))}"
             )
         return size
 

@@ -6,7 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import SupportsIndex, TypeVar
 
-from neuron_explainer.errors import AutoencoderMismatchError, MisconfiguredError, shown
+from neuron_explainer.errors import (
+    AutoencoderMismatchError,
+    MisconfiguredError,
+    choices_sentence,
+    nearest_first,
+    number_ranges,
+    shown,
+)
 from neuron_explainer.models.autoencoders.autoencoder import Autoencoder
 from neuron_explainer.models.autoencoders.formats import autoencoder_format_of
 from neuron_explainer.models.autoencoders.load_autoencoder import load_autoencoder
@@ -62,9 +69,9 @@ class AutoencoderConfig:
         """
         known_dst = derived_scalar_type_of(dst)
         if known_dst not in NODE_TYPE_BY_DST:
+            choices = nearest_first(known_dst.name, [supported.name for supported in NODE_TYPE_BY_DST])
             raise AutoencoderMismatchError(
-                f"Autoencoders of {known_dst.name} are not supported. Choose one of: "
-                f"{', '.join(supported.name for supported in NODE_TYPE_BY_DST)}."
+                f"Autoencoders of {known_dst.name} are not supported. {choices_sentence(choices)}"
             )
         paths = _by_layer("autoencoder_path_by_layer_index", autoencoder_path_by_layer_index or {}, (str, os.PathLike))
         for option, text in (("base_model_name", base_model_name), ("name", name)):
@@ -210,7 +217,7 @@ class AutoencoderContext:
         number = whole_number(layer_index)
         if number is None or number not in self.layer_indices:
             raise AutoencoderMismatchError(
-                f"{self.dst} has no autoencoder for layer {layer_index!r}. Choose from {list(self.layer_indices)}."
+                f"{self.dst} has no autoencoder for layer {layer_index!r}. Layers: {number_ranges(self.layer_indices)}."
             )
         if number not in self._autoencoder_by_layer_index:
             self._autoencoder_by_layer_index[number] = self._load(number)

@@ -1,8 +1,8 @@
 """A model with its name, tokenizer and device, run by this library's own transformer."""
 
 import threading
-from collections.abc import Callable, Iterator
-from typing import Any, SupportsIndex
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, SupportsIndex, TypeGuard, overload
 
 import torch
 from jaxtyping import Float, Int
@@ -18,12 +18,17 @@ from neuron_explainer.models.abstract_model_context import ModelContext
 from neuron_explainer.models.devices import DeviceGiven, get_default_device
 from neuron_explainer.models.generation.sampling import Sampling
 from neuron_explainer.models.generation.text_generation import stream_text
-from neuron_explainer.models.layers.token_checks import TokenIds, as_token_ids
+from neuron_explainer.models.hooks.contexts import HookContext
+from neuron_explainer.models.hooks.intervention import Intervention
+from neuron_explainer.models.hooks.recording import Recording
+from neuron_explainer.models.hooks.taps import PlaceRequest
+from neuron_explainer.models.layers.token_checks import PromptIds, TokenIds, as_token_ids
 from neuron_explainer.models.tokenizers.tokenizer import ModelTokenizer
 from neuron_explainer.models.transformer import Transformer
 from neuron_explainer.models.transformer_config import TransformerConfig
 from neuron_explainer.models.weights_by_place import weight_at
-from neuron_explainer.vocabulary.checks import checked_type
+from neuron_explainer.vocabulary.checks import LayersGiven, checked_type
+from neuron_explainer.vocabulary.places import ActivationLocationType
 from neuron_explainer.vocabulary.weights import WeightLocationType
 
 __all__ = ["ModelContext", "StandardModelContext", "get_default_device"]
@@ -151,31 +156,52 @@ class StandardModelContext(ModelContext):
         Raises:
             InvalidRequestError: it is not a text.
         """
+        if _is_list_of_texts(text):
+            raise InvalidRequestError(
+                "text must be of type str, not list. Texts of different lengths need padding, so give one at a time: "
+                "[model.to_tokens(text) for text in texts]. derive_batch and generate take lists."
+            )
         return torch.tensor([self.encode(text)], dtype=torch.long, device=self.device)
 
-    def generate(self, prompt: str, *, max_new_tokens: SupportsIndex = 20, sampling: Sampling | None = None) -> str:
+    @overload
+    def generate(
+        self, prompt: str | PromptIds, *, max_new_tokens: SupportsIndex = 20, sampling: Sampling | None = None
+    ) -> str: ...
+
+    @overload
+    def generate(
+        self, prompt: list[str], *, max_new_tokens: SupportsIndex = 20, sampling: Sampling | None = None
+    ) -> list[str]: ...
+
+    def generate(
+        self, prompt: Any, *, max_new_tokens: SupportsIndex = 20, sampling: Sampling | None = None
+    ) -> str | list[str]:
         """Generate a continuation of a prompt. Active interventions take part.
 
         Example:
             model.generate("Once upon a time", sampling=ne.Sampling(temperature=0.8, seed=0))
 
         Args:
-            prompt: the text to continue.
+            prompt: the text to continue, or its token ids; or a list of texts, which are continued one after the other.
             max_new_tokens: the largest number of new tokens; a token of `end_token_ids` ends the text earlier.
             sampling: how tokens are chosen; None means the most likely token every time.
 
         Returns:
-            The new text, without the prompt.
+            The new text, without the prompt; for a list of texts, a list.
 
         Raises:
-            PromptError: the prompt is empty, or too long for that many new tokens.
-            InvalidRequestError: `max_new_tokens` is not a whole number above 0, `prompt` is not a text, or `sampling`
-                is not a Sampling.
+            PromptError: the prompt is empty, is neither a text nor token ids, or is too long for that many new tokens.
+            InvalidRequestError: `max_new_tokens` is not a whole number above 0, or `sampling` is not a Sampling.
+
+        Warns:
+            TrailingSpaceWarning: the text ends in a space that is a token of its own.
         """
+        if _is_list_of_texts(prompt):
+            return [self.generate(text, max_new_tokens=max_new_tokens, sampling=sampling) for text in prompt]
         return "".join(self.stream(prompt, max_new_tokens=max_new_tokens, sampling=sampling))
 
     def stream(
-        self, prompt: str, *, max_new_tokens: SupportsIndex = 20, sampling: Sampling | None = None
+        self, prompt: str | PromptIds, *, max_new_tokens: SupportsIndex = 20, sampling: Sampling | None = None
     ) -> Iterator[str]:
         """As `generate`, but piece by piece while the model runs; a piece is one or more whole characters."""
         return stream_text(
@@ -186,6 +212,31 @@ class StandardModelContext(ModelContext):
             sampling=sampling,
             stop_tokens=self.end_token_ids,
         )
+
+    def record(
+        self, places: Iterable[PlaceRequest] | PlaceRequest, *, gradients: bool = False
+    ) -> HookContext[Recording]:
+        """Record the tensors at some places in every forward pass within the context; see `Transformer.record`.
+
+        >>> import neuron_explainer as ne
+        >>> model = ne.load_model("tiny", device="cpu")
+        >>> with model.record("mlp_post_act") as recording:
+        ...     text = model.generate("Once upon a time", max_new_tokens=1)
+        >>> recording["mlp_post_act", 0].shape[-1] == model.n_neurons
+        True
+        """
+        return self.get_or_create_model().record(places, gradients=gradients)
+
+    def intervene(
+        self, place: ActivationLocationType | str, layer: LayersGiven, fn: Callable[[Tensor], Tensor], **options: Any
+    ) -> HookContext[Intervention]:
+        """Replace the tensor at a place in every forward pass within the context; see `Transformer.intervene`.
+
+        Example:
+            with model.intervene("mlp_post_act", 3, torch.zeros_like):  # ablate the MLP neurons of layer 3
+                model.generate("Once upon a time")
+        """
+        return self.get_or_create_model().intervene(place, layer, fn, **options)
 
     def free(self) -> None:
         """Release the weights; a GPU's memory is given back to the system.
@@ -221,6 +272,10 @@ def _with_weights(
 def _weights_now(transformer: Transformer) -> list[tuple[int, int]]:
     """Where each weight is and how often it was changed in place (which torch does not count in inference mode)."""
     return [(each.data_ptr(), 0 if each.is_inference() else each._version) for each in transformer.parameters()]
+
+
+def _is_list_of_texts(given: object) -> TypeGuard[list[str]]:
+    return isinstance(given, list | tuple) and bool(given) and all(isinstance(each, str) for each in given)
 
 
 def check_vocabulary(tokenizer: ModelTokenizer, vocab_size: int, model_name: str) -> None:

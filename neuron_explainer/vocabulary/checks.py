@@ -72,7 +72,9 @@ def checked_type(
     if isinstance(value, type) and issubclass(value, kind):
         raise error(f"{name} is the class {value.__name__}. Give an instance: {value.__name__}(…).")
     if not isinstance(value, kind):
-        raise error(f"{name} must be of type {kind.__name__}, not {type(value).__name__}.")
+        several = isinstance(value, list | tuple) and bool(value) and all(isinstance(each, kind) for each in value)
+        advice = " Give one at a time." if several else ""
+        raise error(f"{name} must be of type {kind.__name__}, not {type(value).__name__}.{advice}")
     return value
 
 

@@ -64,9 +64,7 @@ def test_autoencoders_are_loaded_when_asked_for_and_once(files: Path, monkeypatc
     assert context.get_autoencoder(2) is first
     assert read == [str(files / "2.pt")]
     torch.testing.assert_close(first.encoder_weight, state_dict(2)["encoder.weight"])
-    with pytest.raises(
-        AutoencoderMismatchError, match=r"mlp_post_act has no autoencoder for layer 1\. Choose from \[0, 2\]"
-    ):
+    with pytest.raises(AutoencoderMismatchError, match=r"mlp_post_act has no autoencoder for layer 1\. Layers: 0, 2"):
         context.get_autoencoder(1)
 
 

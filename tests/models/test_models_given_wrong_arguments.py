@@ -53,7 +53,7 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "a number as text": (lambda: MODEL.encode(5), "text must be of type str, not int"),
     "texts as a text": (lambda: MODEL.to_tokens(["a"]), "text must be of type str, not list"),
     "a number as texts": (lambda: MODEL.encode_token_str_list(5), "texts is 5"),
-    "a number as prompt": (lambda: MODEL.generate(5), "prompt must be of type str, not int"),
+    "a number as prompt": (lambda: MODEL.generate(5), "Give a text or a flat sequence of token ids, not 5"),
     "a temperature alone": (lambda: MODEL.generate("a", sampling=0.7), r"ne\.Sampling\(temperature=0\.7\)"),
     "settings of sampling": (lambda: MODEL.generate("a", sampling={"top_k": 3}), r"Give a Sampling: ne\.Sampling"),
 }
@@ -133,7 +133,7 @@ def test_a_folder_comes_before_a_registered_name_in_another_case(
 
 
 def test_what_only_the_transformer_has_is_pointed_to() -> None:
-    with pytest.raises(AttributeError, match=r"no attribute 'record'; .*get_or_create_model\(\)\.record"):
-        TINY.record  # type: ignore[attr-defined]  # noqa: B018
+    with pytest.raises(AttributeError, match=r"no attribute 'forward'; .*get_or_create_model\(\)\.forward"):
+        TINY.forward  # type: ignore[attr-defined]  # noqa: B018
     assert not hasattr(TINY, "nothing_of_this_name")
     assert issubclass(PromptError, InvalidRequestError)

@@ -12,7 +12,7 @@ from neuron_explainer.activations.derived_scalars.index_fields import (
     whole_axis,
 )
 from neuron_explainer.activations.derived_scalars.indices import ActivationIndex, NodeIndex
-from neuron_explainer.errors import InvalidIndexError, shown
+from neuron_explainer.errors import InvalidIndexError, choices_sentence, nearest_first, shown
 from neuron_explainer.vocabulary.checks import checked_type
 from neuron_explainer.vocabulary.named_members import NamedMembers
 from neuron_explainer.vocabulary.nodes import NodeType, PassType
@@ -92,9 +92,9 @@ class TraceConfig(JsonForm):
         if self.attention_trace_type is not None:
             checked_enum(self, "attention_trace_type", AttentionTraceType)
         if self.node_type not in _TRACEABLE_NODE_TYPES:
-            choices = ", ".join(node_type.value for node_type in _TRACEABLE_NODE_TYPES)
+            choices = nearest_first(self.node_type.value, [node_type.value for node_type in _TRACEABLE_NODE_TYPES])
             raise InvalidIndexError(
-                f"A backward pass cannot start at the node type {self.node_type.value}. Choose one of: {choices}."
+                f"A backward pass cannot start at the node type {self.node_type.value}. {choices_sentence(choices)}"
             )
         if whole_axis(self.node_index.tensor_indices[-1]):
             raise InvalidIndexError(f"A trace starts at one component, but {self.node_index} names all of them.")
@@ -162,8 +162,8 @@ class TraceConfig(JsonForm):
         checked_type("activation_index", activation_index, ActivationIndex, InvalidIndexError)
         place = activation_index.activation_location_type
         if place not in _PRE_OR_POST_BY_PLACE:
-            choices = ", ".join(choice.value for choice in _PRE_OR_POST_BY_PLACE)
-            raise InvalidIndexError(f"A backward pass cannot start at {place.value}. Choose one of: {choices}.")
+            choices = nearest_first(place.value, [choice.value for choice in _PRE_OR_POST_BY_PLACE])
+            raise InvalidIndexError(f"A backward pass cannot start at {place.value}. {choices_sentence(choices)}")
         if attention_trace_type is None and place.node_type is NodeType.ATTENTION_HEAD:
             attention_trace_type = AttentionTraceType.QK
         return cls(

@@ -9,6 +9,7 @@ from neuron_explainer.errors import (
     InvalidRequestError,
     MissingFileError,
     UnknownNameError,
+    number_ranges,
     shown,
 )
 from neuron_explainer.models.autoencoder_context import AutoencoderConfig, AutoencoderContext
@@ -160,7 +161,7 @@ def _chosen(paths: Mapping[int, PathLike], layers: list[int] | None, source: obj
     missing = [layer for layer in layers if layer not in paths]
     if missing:
         raise InvalidRequestError(
-            f"{source!s:.200} has no autoencoders for layers {missing}. Choose from {sorted(paths)}."
+            f"{source!s:.200} has no autoencoders for layers {missing}. Layers: {number_ranges(paths)}."
         )
     return {layer: paths[layer] for layer in layers}
 

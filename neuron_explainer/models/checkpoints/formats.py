@@ -9,6 +9,7 @@ from neuron_explainer.errors import (
     CheckpointNotFoundError,
     InvalidRequestError,
     UnsupportedCheckpointError,
+    shown,
 )
 from neuron_explainer.models.checkpoints.checkpoint import Checkpoint
 from neuron_explainer.models.checkpoints.checkpoint_format import CheckpointFormat, CheckpointSource, LoadOptions
@@ -59,7 +60,23 @@ def open_checkpoint(source: CheckpointSource, options: LoadOptions) -> Checkpoin
         CheckpointError: a file is missing or malformed, or the model is not supported.
     """
     if isinstance(source, str) and (not source or find_registered_model(source) is not None):
-        source = get_registered_model(source).source()
+        return _open_registered(source, options)
+    return _open(source, options)
+
+
+def _open_registered(name: str, options: LoadOptions) -> Checkpoint:
+    """As `open_checkpoint`; an error says what the name stands for."""
+    source = get_registered_model(name).source()
+    try:
+        return _open(source, options)
+    except CheckpointNotFoundError as error:
+        raise CheckpointNotFoundError(
+            f"The model {shown(name)} is {source}. {error} A folder with its files is loaded by its path.",
+            file=error.file,
+        ) from error
+
+
+def _open(source: CheckpointSource, options: LoadOptions) -> Checkpoint:
     checkpoint_format = next((each for each in CHECKPOINT_FORMATS if each.matches(source, options)), None)
     if checkpoint_format is None:
         raise _unmatched(source)

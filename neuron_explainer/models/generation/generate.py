@@ -76,6 +76,11 @@ def stream(
         check_sampling(sampling)
     if not isinstance(prompts, Iterable):
         raise PromptError(f"prompts is {shown(prompts)}. Give several sequences of token ids.")
+    if isinstance(prompts, str) or any(isinstance(prompt, str) for prompt in prompts):
+        raise PromptError(
+            f"Give a flat sequence of token ids for each prompt, not {shown(prompts)}. For texts use the generate of a "
+            "model from ne.load_model: model.generate(text)."
+        )
     ids = [as_token_ids(prompt) for prompt in prompts]
     longest = max((len(prompt) for prompt in ids), default=0)
     if longest + n_new - 1 > model.config.max_context_length:

@@ -6,15 +6,16 @@ from typing import SupportsIndex
 
 from neuron_explainer.models.generation.generate import stream
 from neuron_explainer.models.generation.sampling import Sampling
+from neuron_explainer.models.layers.token_checks import PromptIds, as_token_ids, only_prompt
 from neuron_explainer.models.tokenizers.tokenizer import ModelTokenizer
+from neuron_explainer.models.tokenizers.trailing_space import warn_of_trailing_space
 from neuron_explainer.models.transformer import Transformer
-from neuron_explainer.vocabulary.checks import checked_type
 
 
 def stream_text(
     model: Transformer,
     tokenizer: ModelTokenizer,
-    prompt: str,
+    prompt: str | PromptIds,
     *,
     max_new_tokens: SupportsIndex,
     sampling: Sampling | None,
@@ -29,19 +30,24 @@ def stream_text(
     Args:
         model: the model.
         tokenizer: its tokenizer.
-        prompt: the text to continue.
+        prompt: the text to continue, or its token ids, which may be a batch of one.
         max_new_tokens: the largest number of new tokens.
         sampling: how tokens are chosen; None means the most likely token every time.
         stop_tokens: ids that end the text.
 
     Raises:
-        PromptError: the prompt is empty, or too long for that many new tokens.
-        InvalidRequestError: `prompt` is not a text, or `max_new_tokens` is not a whole number above 0.
+        PromptError: the prompt is neither a text nor token ids, is empty, or too long for that many new tokens.
+        InvalidRequestError: `max_new_tokens` is not a whole number above 0.
     """
-    checked_type("prompt", prompt, str)
+    if isinstance(prompt, str):
+        token_ids = tokenizer.encode(prompt)
+        warn_of_trailing_space(tokenizer, prompt, token_ids)
+    else:
+        only = only_prompt(prompt, "use generate, or stream one at a time")
+        token_ids = as_token_ids(only, "a text or a flat sequence of token ids")
     steps = stream(
         model,
-        [tokenizer.encode(prompt)],
+        [token_ids],
         max_new_tokens=max_new_tokens,
         sampling=sampling,
         stop_tokens=stop_tokens,

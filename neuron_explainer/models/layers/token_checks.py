@@ -1,8 +1,9 @@
 """Checks of token ids and padding, made before a model runs."""
 
 from collections.abc import Iterable, Sequence
-from typing import SupportsIndex
+from typing import Any, SupportsIndex
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
@@ -11,6 +12,8 @@ from neuron_explainer.errors import PromptError, shown
 from neuron_explainer.vocabulary.checks import checked_token_id, checked_type, whole_number
 
 TokenIds = Sequence[SupportsIndex] | Int[Tensor, "tokens"]
+PromptIds = Sequence[SupportsIndex] | Sequence[Sequence[SupportsIndex]] | Int[Tensor, "..."] | Int[np.ndarray, "..."]
+"""The token ids of one prompt, alone or as a batch of one."""
 
 
 def as_token_ids(given: object, accepted: str = "a flat sequence of token ids") -> list[int]:
@@ -34,6 +37,29 @@ def as_token_ids(given: object, accepted: str = "a flat sequence of token ids") 
     if len(token_ids) < len(numbers):
         raise PromptError(f"Give {accepted}, not {shown(given, 200)}.")
     return token_ids
+
+
+def only_prompt(batch: Any, several: str) -> Any:
+    """The prompt of a batch of one; token ids that are not in a batch as they are.
+
+    Args:
+        batch: token ids, or a batch of one sequence of them, as a tensor or as lists.
+        several: the end of an error's sentence, "for several prompts …".
+
+    Raises:
+        PromptError: it is a batch of several, or a list of texts.
+    """
+    prompts: Any = batch.tolist() if isinstance(batch, Tensor | np.ndarray) else batch
+    if not isinstance(prompts, Sequence) or not prompts or not isinstance(prompts[0], str | Sequence):
+        return prompts
+    if len(prompts) > 1 or isinstance(prompts[0], str):
+        kind = "text" if isinstance(prompts[0], str) else "sequence"
+        counted = f"{len(prompts)} {kind}{'' if len(prompts) == 1 else 's'}{' of token ids' * (kind != 'text')}"
+        raise PromptError(
+            f"The prompt is a list of {counted}. Give one text or one flat sequence of token ids; for several prompts "
+            f"{several}."
+        )
+    return prompts[0]
 
 
 def int64_on_cpu(numbers: object) -> Int[Tensor, "..."]:

@@ -10,7 +10,7 @@ ne.load_neuron("tiny", 2, 5).maen  # E: attr-defined
 ne.load_neurons([(2, 5, 7)], "tiny")  # E: list-item
 ne.ActivationRecord("a", 3)  # E: arg-type
 model = ne.load_model("tiny", devise="cpu")  # E: call-arg
-model.generate(5)  # E: arg-type
+model.generate(5)  # E: call-overload
 model.genrate("a")  # E: attr-defined
 ne.derive("a", "mlp_post_act", model, lss=None)  # E: call-arg
 ne.derive("a", 3, model)  # E: arg-type

@@ -2,14 +2,14 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from torch import Tensor
 
 from neuron_explainer.activations.derived_scalars.engine.bound_config import BoundConfig
 from neuron_explainer.errors import PromptError, shown
-from neuron_explainer.models.layers.token_checks import as_token_ids
+from neuron_explainer.models.layers.token_checks import as_token_ids, only_prompt
 from neuron_explainer.models.model_context import ModelContext, StandardModelContext
+from neuron_explainer.models.tokenizers.trailing_space import warn_of_trailing_space
 from neuron_explainer.vocabulary.checks import checked_token_id
 from neuron_explainer.vocabulary.dimensions import Dimension
 
@@ -30,8 +30,10 @@ def read_prompt(model_context: ModelContext, prompt: str | Sequence[int] | Tenso
     """
     if isinstance(prompt, str):
         token_ids = model_context.encode(prompt)
+        warn_of_trailing_space(model_context.tokenizer, prompt, token_ids)
     else:
-        token_ids = as_token_ids(_only_prompt(prompt), "a text or a flat sequence of token ids")
+        only = only_prompt(prompt, "use derive_batch")
+        token_ids = as_token_ids(only, "a text or a flat sequence of token ids")
     given = f"The prompt {shown(prompt)}" if isinstance(prompt, str) else "The prompt"
     if not token_ids:
         raise PromptError(f"{given} has no tokens. Give at least one.")
@@ -43,20 +45,6 @@ def read_prompt(model_context: ModelContext, prompt: str | Sequence[int] | Tenso
     has_tokenizer = not isinstance(model_context, StandardModelContext) or model_context.has_tokenizer
     strings = model_context.decode_token_list(token_ids) if has_tokenizer else [f"<{number}>" for number in token_ids]
     return Prompt(token_ids, strings)
-
-
-def _only_prompt(batch: Sequence[Any] | Tensor) -> Sequence[int] | Tensor:
-    """The prompt of a batch of one; token ids that are not in a batch as they are."""
-    prompts: Any = batch.tolist() if isinstance(batch, Tensor) else batch
-    if not isinstance(prompts, Sequence) or not prompts or not isinstance(prompts[0], str | Sequence):
-        return prompts
-    if len(prompts) > 1 or isinstance(prompts[0], str):
-        kind = "texts" if isinstance(prompts[0], str) else "sequences of token ids"
-        raise PromptError(
-            f"The prompt is a list of {len(prompts)} {kind}. Give one text or one flat sequence of token ids; for "
-            "several prompts use derive_batch."
-        )
-    return prompts[0]
 
 
 def token_id_of(model_context: ModelContext, token: str | int) -> int:
