@@ -115,11 +115,11 @@ class Transformer(nn.Module):
             UnknownNameError: models do not run in this dtype.
         """
         model = cls(config)
-        generator = torch.Generator().manual_seed(checked_number("seed", seed, 0))
+        generator = torch.Generator("cpu").manual_seed(checked_number("seed", seed, 0))
         to_device, to_dtype = None if device is None else as_device(device), as_dtype(dtype)
         gains = {f"{name}.gain" for name, module in model.named_modules() if isinstance(module, Norm)}
         for name, parameter in list(model.named_parameters()):
-            numbers = torch.randn(parameter.shape, generator=generator) * 0.02
+            numbers = torch.randn(parameter.shape, generator=generator, dtype=torch.float32, device="cpu") * 0.02
             if name in gains and not config.norm_gain_offset:
                 numbers += 1.0
             fill(model, name, numbers.to(device=to_device, dtype=to_dtype))
@@ -321,7 +321,8 @@ class Transformer(nn.Module):
         resid = nn.functional.embedding(tokens, self.embedding)
         if self.config.embedding_scale != 1.0:
             # rounded to float32 first, like the scale of the released models
-            resid = resid * torch.tensor(self.config.embedding_scale, dtype=torch.float32).to(resid.dtype)
+            scale = torch.tensor(self.config.embedding_scale, dtype=torch.float32, device="cpu")
+            resid = resid * scale.to(resid.dtype)
         if self.position_embedding is None:
             return resid
         if position_ids is None:

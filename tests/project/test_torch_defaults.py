@@ -67,7 +67,6 @@ def logits_of_families(_: Path) -> Any:
     return [
         Transformer.from_hf_config_and_tensors(model.config.to_dict(), model.state_dict())(tokens, attention_mask=mask)
         for model in map(hf_model, ONE_OF_EACH_FAMILY)
-        if not model.config.model_type.startswith("gemma")  # its forward pass makes a tensor of its embedding's factor
     ]
 
 
