@@ -30,7 +30,7 @@ def live_record(
     dst: DerivedScalarType | str = DerivedScalarType.MLP_POST_ACT,
     *,
     context_length: SupportsIndex | None = None,
-    prepend_bos: bool = False,
+    prepend_bos: bool | None = None,
     top_k: SupportsIndex = CollateSettings.top_k,
     random_k: SupportsIndex = CollateSettings.random_k,
     seed: SupportsIndex = CollateSettings.seed,
@@ -48,7 +48,9 @@ def live_record(
         dst: the derived scalar: a member, name or value.
         context_length: tokens in a sequence, at most; None: the model's context length, but at most 1,024, or 128 for
             scalars with one number for each token pair. Examples show whole sequences.
-        prepend_bos, top_k, random_k, seed: as for `collate`.
+        prepend_bos: whether each sequence begins with the beginning-of-sequence token; None: as the model's tokenizer
+            does, so that the numbers are those of `derive`.
+        top_k, random_k, seed: as for `collate`.
         config, loss: as for `collate`.
         progress: as for `collate`, except that the default shows nothing.
 

@@ -58,7 +58,7 @@ def test_names_of_derived_scalars() -> None:
     [
         ({"context_length": 0}, "context_length is 0. Give a whole number, 1 or more."),
         ({"context_length": None}, "context_length is None"),
-        ({"context_length": 1, "prepend_bos": True}, "context_length is 1. With prepend_bos"),
+        ({"context_length": 1, "prepend_bos": True}, "context_length is 1. With a beginning token"),
         ({"stride": 200}, "stride is 200, but a sequence has only 128 tokens"),
         ({"top_k": 0}, "top_k is 0"),
         ({"top_k": True}, "top_k is True"),

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from neuron_explainer.activations.derived_scalars.engine.requests import ConfigOrModel, as_config
+from neuron_explainer.collation.corpus.beginning import beginning_token, with_beginning_rule
 from neuron_explainer.collation.corpus.texts import n_characters, read_texts
 from neuron_explainer.collation.runs.job import CollatedModel, Job
 from neuron_explainer.collation.runs.progress import Progress
@@ -14,7 +15,7 @@ from neuron_explainer.collation.statistics.entry_kind import EntryKind
 from neuron_explainer.errors import InvalidRequestError
 from neuron_explainer.models.checkpoints.load_model import load_model
 from neuron_explainer.models.devices import as_device, as_dtype
-from neuron_explainer.models.model_context import ModelContext, StandardModelContext
+from neuron_explainer.models.model_context import ModelContext
 
 
 def model_of(model: Any, *, device: Any = None, dtype: Any = None) -> ModelContext:
@@ -71,6 +72,7 @@ def job_of(
         InvalidRequestError: the scalar cannot be collated, or the model lacks a layer or has a shorter context.
     """
     model_context = collated_model.model_context
+    settings = with_beginning_rule(settings, model_context)
     _check_lengths(settings, model_context)
     layers = layers_of(settings.dst, settings.layers, model_context.n_layers)
     return Job(
@@ -107,26 +109,6 @@ def _check_lengths(settings: CollateSettings, model_context: ModelContext) -> No
             f"example_tokens is {settings.example_tokens}, but examples of {settings.dst.value} (one number for each "
             f"token pair) show whole sequences. Leave example_tokens out, or shorten context_length (now {length})."
         )
-
-
-def beginning_token(model_context: ModelContext) -> int:
-    """The token that marks the beginning of a text.
-
-    It is the token that the tokenizer adds before a text; else the one that ends a text, which GPT-2 and others use for
-    both.
-
-    Raises:
-        InvalidRequestError: the model has neither.
-    """
-    added = model_context.encode("", add_special_tokens=True)
-    if added:
-        return added[0]
-    if isinstance(model_context, StandardModelContext) and model_context.end_token_ids:
-        return model_context.end_token_ids[0]
-    raise InvalidRequestError(
-        f"prepend_bos is set, but {model_context.model_name} has no beginning-of-sequence token and no token that ends "
-        "a text. Use prepend_bos=False."
-    )
 
 
 def _described(collated_model: CollatedModel) -> dict[str, Any]:
