@@ -175,7 +175,7 @@ def _computed(
         part = numbers[begin : begin + step]
         width = int(lengths[part].max())
         tokens = torch.from_numpy(sequences[part, :width].astype(np.int64))
-        mask = torch.arange(width) < torch.from_numpy(lengths[part].astype(np.int64))[:, None]
+        mask = torch.arange(width, device="cpu") < torch.from_numpy(lengths[part].astype(np.int64))[:, None]
         values = source(tokens, mask)[stored.layer]
         if values.shape[2] != stored.info.n_components:
             raise InvalidRequestError(

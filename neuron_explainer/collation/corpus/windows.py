@@ -70,11 +70,11 @@ class CorpusChunk:
             width = len(self.sequences[order[0]])
             n_rows = max(1, batch_tokens // width)
             rows, order = sorted(order[:n_rows]), order[n_rows:]
-            tokens = torch.zeros(len(rows), width, dtype=torch.int64)
+            tokens = torch.zeros(len(rows), width, dtype=torch.int64, device="cpu")
             for row, number in enumerate(rows):
-                tokens[row, : len(self.sequences[number])] = torch.tensor(self.sequences[number])
-            lengths = torch.tensor([len(self.sequences[number]) for number in rows])
-            batches.append(Batch(tokens, lengths, torch.tensor(rows) + self.start.sequences))
+                tokens[row, : len(self.sequences[number])] = torch.tensor(self.sequences[number], device="cpu")
+            lengths = torch.tensor([len(self.sequences[number]) for number in rows], device="cpu")
+            batches.append(Batch(tokens, lengths, torch.tensor(rows, device="cpu") + self.start.sequences))
         return batches
 
 

@@ -49,7 +49,7 @@ class Collation:
             InvalidRequestError: a layer lacks one of `components`.
         """
         width = batch.tokens.shape[1]
-        real = torch.arange(width) < batch.lengths[:, None]
+        real = torch.arange(width, device="cpu") < batch.lengths[:, None]
         activations_by_layer = run_model(batch.tokens, real)
         counted = self.entry_kind.counted(batch.lengths, width, skip_first_token=bool(self.settings.prepend_bos))
         lengths = self.entry_kind.counts(batch.lengths)

@@ -35,10 +35,10 @@ class KeptExamples:
         """No examples yet; room for `n_slots` of each component, with at most `width` activations."""
         return cls(
             rank=torch.full((n_components, n_slots), EMPTY_RANK, dtype=torch.int64, device=device),
-            peak=torch.zeros(n_components, n_slots, device=device),
+            peak=torch.zeros(n_components, n_slots, dtype=torch.float32, device=device),
             start=torch.zeros(n_components, n_slots, dtype=torch.int32, device=device),
             length=torch.zeros(n_components, n_slots, dtype=torch.int32, device=device),
-            activations=torch.zeros(n_components, n_slots, width, device=device),
+            activations=torch.zeros(n_components, n_slots, width, dtype=torch.float32, device=device),
         )
 
     def offer(

@@ -40,8 +40,8 @@ class RunningHistogram:
             exponent=torch.full((n_components,), _SMALLEST_EXPONENT, dtype=torch.int64, device=device),
             first_bin=torch.zeros(n_components, dtype=torch.int64, device=device),
             counts=torch.zeros(n_components, n_bins, dtype=torch.int64, device=device),
-            lowest=torch.full((n_components,), torch.inf, device=device),
-            highest=torch.full((n_components,), -torch.inf, device=device),
+            lowest=torch.full((n_components,), torch.inf, dtype=torch.float32, device=device),
+            highest=torch.full((n_components,), -torch.inf, dtype=torch.float32, device=device),
         )
 
     def make_room(self, lowest: Float32[Tensor, " components"], highest: Float32[Tensor, " components"]) -> None:
