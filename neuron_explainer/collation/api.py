@@ -23,7 +23,7 @@ from neuron_explainer.collation.runs.job import CollatedModel, CorpusSummary, Jo
 from neuron_explainer.collation.runs.local_run import run_locally
 from neuron_explainer.collation.runs.preparation import collated_model_of, job_of
 from neuron_explainer.collation.runs.progress import LOGGER, Progress
-from neuron_explainer.collation.runs.saved_state import differences
+from neuron_explainer.collation.runs.saved_state import STATE_FILE_NAME, differences
 from neuron_explainer.collation.runs.work_folder import remove_work, work_folder_of
 from neuron_explainer.collation.settings import (
     DEFAULT_ACTIVATION_DTYPE,
@@ -79,7 +79,7 @@ def collate(
 
     The state of the run is saved in the folder `{out}.collating`. A run that was stopped resumes there when the same
     call is made again, and gives the same dataset to the byte. `out` appears when it is complete. If it is complete
-    already, and was made with the same model and settings, nothing is done.
+    already, and was made with the same model, settings and texts, nothing is done.
 
     Args:
         model: a ModelContext, or anything that `load_model` takes.
@@ -203,12 +203,24 @@ def _run(
 ) -> tuple[Collation, CorpusSummary]:
     try:
         if engine == "local":
-            return run_locally(job)
-        from neuron_explainer.collation.runs.ray_run import run_on_ray
+            made = run_locally(job)
+        else:
+            from neuron_explainer.collation.runs.ray_run import run_on_ray
 
-        return run_on_ray(job, collated_model, n_workers=n_workers, address=ray_address)
-    finally:
-        job.progress.finish()
+            made = run_on_ray(job, collated_model, n_workers=n_workers, address=ray_address)
+    except BaseException as error:
+        job.progress.stop()
+        if isinstance(error, KeyboardInterrupt) and not error.args:
+            raise KeyboardInterrupt(_how_to_go_on(job)) from None
+        raise
+    job.progress.finish()
+    return made
+
+
+def _how_to_go_on(job: Job) -> str:
+    if job.folder is None or not (job.folder / STATE_FILE_NAME).is_file():
+        return "Stopped before the first batch was done. Nothing is saved."
+    return f"Stopped. The work is saved in {job.folder}: make the same call again to go on."
 
 
 def _is_free(short_name: str, dst: DerivedScalarType, path: Path) -> bool:

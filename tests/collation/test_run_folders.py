@@ -18,7 +18,7 @@ SETTINGS: dict[str, Any] = {
     "top_k": 3,
     "random_k": 2,
     "quantiles": 0,
-    "batch_tokens": 60,
+    "batch_tokens": 12,
     "layers": [1],
     "progress": False,
     "save_every_seconds": 0.0,

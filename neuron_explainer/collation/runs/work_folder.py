@@ -77,8 +77,8 @@ def _locked(folder: Path, path: Path) -> int:
             holder = os.pread(descriptor, 200, 0).decode(errors="replace").strip()
             os.close(descriptor)
             raise DatasetExistsError(
-                f"Another run is making {path} at this moment{f' ({holder})' if holder else ''}. Wait for it, or choose "
-                "another folder."
+                f"Another run is making {path} at this moment{f' ({holder})' if holder else ''}. Wait for it, or "
+                "choose another folder."
             ) from None
         if _is_file(descriptor, file):
             os.ftruncate(descriptor, 0)
