@@ -21,7 +21,7 @@ from neuron_explainer.collation.output.dataset_writing import (
 )
 from neuron_explainer.collation.runs.job import CollatedModel, CorpusSummary, Job
 from neuron_explainer.collation.runs.local_run import run_locally
-from neuron_explainer.collation.runs.preparation import collated_model_of, job_of
+from neuron_explainer.collation.runs.preparation import collated_model_of, job_of, refuse_interventions
 from neuron_explainer.collation.runs.progress import LOGGER, Progress
 from neuron_explainer.collation.runs.saved_state import STATE_FILE_NAME, differences
 from neuron_explainer.collation.runs.work_folder import remove_work, work_folder_of
@@ -111,7 +111,8 @@ def collate(
         The folder. A packed dataset opens in the viewer by its path and by its short name.
 
     Raises:
-        InvalidRequestError: an argument is out of range, or contradicts another or the model.
+        InvalidRequestError: an argument is out of range, or contradicts another or the model; or an intervention on
+            the model is active in this thread.
         UnknownNameError: `dst`, `layout`, `activation_dtype` or `engine` is unknown.
         DatasetExistsError: `out`, or the unfinished run, belongs to another model, other settings or other texts;
             or another run works there at this moment.
@@ -160,6 +161,7 @@ def collate(
     work_folder = path.with_name(path.name + ".collating")
     length = n_characters(texts, settings.text_field)
     collated_model = collated_model_of(model, config, loss, device=device, dtype=dtype)
+    refuse_interventions(collated_model.model_context)
     job = job_of(
         collated_model,
         texts,

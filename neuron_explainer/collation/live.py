@@ -40,6 +40,8 @@ def live_record(
 ) -> NeuronRecord:
     """Compute one component's record on texts: the record that a dataset made by `collate` would have.
 
+    Within `with model.intervene(…)` the record is that of the changed model.
+
     Args:
         model: a ModelContext, or anything that `load_model` takes.
         layer: the layer, from 0; 0 for a scalar without layers.

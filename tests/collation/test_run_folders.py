@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 import neuron_explainer as ne
 from helpers.collation_models import model_context, random_texts
 from neuron_explainer.collation.runs.work_folder import work_folder_of
-from neuron_explainer.errors import CollateError, DatasetExistsError, NeuronExplainerError
+from neuron_explainer.errors import CollateError, DatasetExistsError, InvalidRequestError, NeuronExplainerError
 
 TEXTS = random_texts(12, seed=3)
 SETTINGS: dict[str, Any] = {
@@ -119,7 +120,7 @@ def test_damaged_state_is_never_taken(tmp_path: Path) -> None:
     identity = job_of(collated_model_of(context, None, None), TEXTS, CollateSettings(**own)).identity
     assert load_state(state.parent, identity) is not None
     header = 8 + int.from_bytes(whole[:8], "little")
-    for number in range(800):
+    for number in range(200):
         damaged = bytearray(whole)
         for _ in range(chance.choice([1, 1, 3])):
             damaged[chance.randrange(header if number % 2 else len(whole))] ^= 1 << chance.randrange(8)
@@ -132,3 +133,29 @@ def test_damaged_state_is_never_taken(tmp_path: Path) -> None:
         ne.collate(context, TEXTS, path, **SETTINGS)
     state.write_bytes(whole)
     ne.collate(context, TEXTS, path, **SETTINGS)
+
+
+def test_no_dataset_of_a_changed_model(tmp_path: Path) -> None:
+    context, path = model_context(), tmp_path / "out"
+    ablated = ("mlp_post_act", 1, torch.zeros_like)
+    model = context.get_or_create_model()
+    with pytest.raises(InvalidRequestError, match=r"mlp\.post_act of layer 1"), model.intervene(*ablated):
+        ne.collate(context, TEXTS, path, **SETTINGS)
+    assert list(tmp_path.iterdir()) == []
+    ne.collate(context, TEXTS, path, **SETTINGS)
+    with pytest.raises(InvalidRequestError, match=r"mlp\.post_act of layer 1"), model.intervene(*ablated):
+        ne.verify(path, 2, model=context)
+    with model.intervene(*ablated):
+        record = ne.live_record(context, 1, 3, TEXTS)
+    assert record.max_activation == 0
+
+
+def test_defaults_of_torch_change_no_number() -> None:
+    context = model_context(dtype=torch.float32)
+    expected = ne.live_record(context, 1, 3, TEXTS)
+    torch.set_default_dtype(torch.float64)
+    try:
+        found = ne.live_record(context, 1, 3, TEXTS)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert found == expected

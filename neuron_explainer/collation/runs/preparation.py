@@ -50,6 +50,20 @@ def collated_model_of(
     return CollatedModel(model_of(model, device=device, dtype=dtype), own_config, loss)
 
 
+def refuse_interventions(model_context: ModelContext) -> None:
+    """Refuse to make or check a dataset of a model that the caller is changing in this thread.
+
+    Raises:
+        InvalidRequestError: an intervention is active.
+    """
+    changed = ", ".join(model_context.get_or_create_model().active_interventions)
+    if changed:
+        raise InvalidRequestError(
+            f"An intervention on {model_context.model_name} is active here ({changed}), and a dataset describes the "
+            "model as it is. Leave the `with` block of the intervention first; live_record works within it."
+        )
+
+
 def job_of(
     collated_model: CollatedModel,
     texts: object,
