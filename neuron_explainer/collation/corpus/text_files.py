@@ -1,12 +1,13 @@
 """Texts from files: plain text, JSON lines and Parquet."""
 
 import gzip
+import io
 import json
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from neuron_explainer.errors import BadDocumentError, InvalidRequestError, MissingFileError, MissingPackageError
 
@@ -79,12 +80,12 @@ def texts_of_file(path: Path, text_field: str) -> Iterator[Text]:
 
 
 def in_pieces(text: Text) -> Iterator[Text]:
-    """A text, in pieces of at most LONGEST_TEXT characters if it is longer: a window of tokens never needs all of it.
+    """A text, in pieces of about LONGEST_TEXT characters if it is longer than two: a window of tokens never needs all of it.
 
     A piece ends at the end of a line, else at a space, else where it is full.
     """
     rest, number = text.content, 0
-    while len(rest) > LONGEST_TEXT:
+    while len(rest) > 2 * LONGEST_TEXT:
         found = max(rest.rfind("\n", 0, LONGEST_TEXT) + 1, 0) or max(rest.rfind(" ", 0, LONGEST_TEXT), 0)
         end = found or LONGEST_TEXT
         yield Text(rest[:end], f"{text.where}, piece {number}")
@@ -119,7 +120,7 @@ def field_of(item: Mapping[Any, Any], text_field: str, where: str) -> object:
     return item[text_field]
 
 
-def _of_plain(file: IO[bytes], path: Path) -> Iterator[Text]:
+def _of_plain(file: io.BufferedReader | gzip.GzipFile, path: Path) -> Iterator[Text]:
     lines: list[str] = []
     length = 0
     first_line = number = 1
@@ -148,7 +149,7 @@ def _whole_characters(line: bytes) -> tuple[bytes, bytes]:
     return (line[: n_bytes - 1], line[n_bytes - 1 :]) if line[n_bytes - 1] >= 0xC0 else (line, b"")
 
 
-def _of_lines(file: IO[bytes], path: Path, text_field: str) -> Iterator[Text]:
+def _of_lines(file: io.BufferedReader | gzip.GzipFile, path: Path, text_field: str) -> Iterator[Text]:
     number = 0
     while line := file.readline(_LONGEST_RECORD + 1):
         number += 1

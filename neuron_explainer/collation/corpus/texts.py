@@ -20,7 +20,9 @@ from neuron_explainer.errors import InvalidRequestError
 
 
 def read_texts(texts: object, text_field: str = "text") -> Iterator[Text]:
-    """Read the texts of a source in order. Empty texts are left out; a text of more than 2^20 characters becomes several.
+    """Read the texts of a source in order. Empty texts are left out.
+
+    A text of more than 2^21 characters is read as several, which end at the end of a line, else at a space.
 
     Args:
         texts: a string (a text, or a file name that ends in .txt, .jsonl or .parquet, the first two perhaps with .gz);
