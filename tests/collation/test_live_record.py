@@ -122,3 +122,11 @@ def test_every_sequence_of_a_long_text_begins_with_the_token() -> None:
     record = ne.live_record(begun_context(), 1, 2, "w1 w2 w3 w4 w5", context_length=3)
     tokens = sorted(example.tokens for example in record.most_positive_activation_records)
     assert tokens == [["w9", "w1", "w2"], ["w9", "w3", "w4"], ["w9", "w5"]]
+
+
+@pytest.mark.parametrize("dst", ["mlp_post_act", "attn_write_norm"])
+def test_a_long_text_is_there_whole_in_order_and_once(dst: str) -> None:
+    words = [f"w{number * 7 % 60}" for number in range(400)]
+    record = ne.live_record(model_context(), 1, 2, " ".join(words), dst=dst, context_length=12)
+    found = [token for example in record.most_positive_activation_records for token in example.tokens]
+    assert found == words

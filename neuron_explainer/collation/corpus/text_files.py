@@ -80,9 +80,9 @@ def texts_of_file(path: Path, text_field: str) -> Iterator[Text]:
 
 
 def in_pieces(text: Text) -> Iterator[Text]:
-    """A text, in pieces of about LONGEST_TEXT characters if it is longer than two: a window of tokens never needs all of it.
+    """A text, in pieces of about LONGEST_TEXT characters if it is longer than two such pieces.
 
-    A piece ends at the end of a line, else at a space, else where it is full.
+    A window of tokens never needs all of it. A piece ends at the end of a line, else at a space, else where it is full.
     """
     rest, number = text.content, 0
     while len(rest) > 2 * LONGEST_TEXT:

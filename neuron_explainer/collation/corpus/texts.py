@@ -57,6 +57,12 @@ def _in_pieces(texts: Iterator[Text]) -> Iterator[Text]:
         yield from in_pieces(text)
 
 
+def is_in_memory(texts: object) -> bool:
+    """Whether the texts are strings, none of which is a file name."""
+    items = [texts] if isinstance(texts, str) else texts
+    return isinstance(items, (list, tuple)) and all(isinstance(item, str) and not is_file_name(item) for item in items)
+
+
 def n_characters(texts: object, text_field: str = "text") -> int | None:
     """About how long the texts are together; None if only reading them would tell. It serves to estimate progress.
 
