@@ -68,4 +68,4 @@ def live_record_of(model: "ModelContext", choice: NeuronChoice) -> NeuronRecord:
         raise InvalidRequestError("No text was given. Write a text to compute activations on.")
     from neuron_explainer.collation.live import live_record
 
-    return live_record(model, choice.layer, choice.neuron, list(choice.texts), dst=choice.dst, random_k=0)
+    return live_record(model, choice.layer, choice.neuron, list(choice.texts), dst=choice.dst)
