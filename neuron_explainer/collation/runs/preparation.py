@@ -1,5 +1,6 @@
 """From a caller's model, texts and settings to a job."""
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from neuron_explainer.errors import InvalidRequestError
 from neuron_explainer.models.checkpoints.load_model import load_model
 from neuron_explainer.models.devices import as_device, as_dtype
 from neuron_explainer.models.model_context import ModelContext
+from neuron_explainer.vocabulary.dimensions import Dimension
 
 
 def model_of(model: Any, *, device: Any = None, dtype: Any = None) -> ModelContext:
@@ -88,6 +90,7 @@ def job_of(
     model_context = collated_model.model_context
     settings = with_beginning_rule(settings, model_context)
     _check_lengths(settings, model_context)
+    settings = _with_layers_of_autoencoders(settings, collated_model)
     layers = layers_of(settings.dst, settings.layers, model_context.n_layers)
     return Job(
         settings=settings,
@@ -109,6 +112,18 @@ def job_of(
         or Progress(max_tokens=settings.max_tokens, n_characters=n_characters(texts, settings.text_field)),
         components=components,
     )
+
+
+def _with_layers_of_autoencoders(settings: CollateSettings, collated_model: CollatedModel) -> CollateSettings:
+    """Settings that leave the layers open, for latents: the layers that have an autoencoder."""
+    dst, config = settings.dst, collated_model.config
+    is_of_latents = dst.shape_spec_per_token_sequence[-1] is Dimension.AUTOENCODER_LATENTS
+    if settings.layers is not None or config is None or dst.has_no_layers or not is_of_latents:
+        return settings
+    autoencoders = config.get_autoencoder_context()
+    if autoencoders is None or len(autoencoders.layer_indices) == collated_model.model_context.n_layers:
+        return settings
+    return dataclasses.replace(settings, layers=autoencoders.layer_indices)
 
 
 def _check_lengths(settings: CollateSettings, model_context: ModelContext) -> None:
