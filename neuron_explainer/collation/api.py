@@ -3,7 +3,6 @@
 import dataclasses
 import inspect
 import os
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Unpack, cast
@@ -11,13 +10,21 @@ from typing import Any, Unpack, cast
 from neuron_explainer._deprecation import deprecated_argument
 from neuron_explainer.activation_server.neuron_datasets import NEURON_DATASET_METADATA_REGISTRY, register_dataset
 from neuron_explainer.activations.derived_scalars.engine.requests import ConfigOrModel
+from neuron_explainer.collation.corpus.corpus_reader import CorpusReader
 from neuron_explainer.collation.corpus.texts import n_characters
-from neuron_explainer.collation.output.dataset_writing import dataset_info, provenance_of_finished, write_dataset
+from neuron_explainer.collation.output.dataset_writing import (
+    dataset_info,
+    described_dataset,
+    provenance_of_finished,
+    remove_dataset,
+    write_dataset,
+)
 from neuron_explainer.collation.runs.job import CollatedModel, CorpusSummary, Job
 from neuron_explainer.collation.runs.local_run import run_locally
-from neuron_explainer.collation.runs.preparation import collated_model_of, job_of
-from neuron_explainer.collation.runs.progress import Progress
-from neuron_explainer.collation.runs.saved_state import differences
+from neuron_explainer.collation.runs.preparation import collated_model_of, job_of, refuse_interventions
+from neuron_explainer.collation.runs.progress import LOGGER, Progress
+from neuron_explainer.collation.runs.saved_state import STATE_FILE_NAME, differences
+from neuron_explainer.collation.runs.work_folder import remove_work, work_folder_of
 from neuron_explainer.collation.settings import (
     DEFAULT_ACTIVATION_DTYPE,
     DEFAULT_ENGINE,
@@ -72,7 +79,7 @@ def collate(
 
     The state of the run is saved in the folder `{out}.collating`. A run that was stopped resumes there when the same
     call is made again, and gives the same dataset to the byte. `out` appears when it is complete. If it is complete
-    already, and was made with the same model and settings, nothing is done.
+    already, and was made with the same model, settings and texts, nothing is done.
 
     Args:
         model: a ModelContext, or anything that `load_model` takes.
@@ -104,9 +111,11 @@ def collate(
         The folder. A packed dataset opens in the viewer by its path and by its short name.
 
     Raises:
-        InvalidRequestError: an argument is out of range, or contradicts another or the model.
+        InvalidRequestError: an argument is out of range, or contradicts another or the model; or an intervention on
+            the model is active in this thread.
         UnknownNameError: `dst`, `layout`, `activation_dtype` or `engine` is unknown.
-        DatasetExistsError: `out`, or the unfinished run, belongs to another model or other settings.
+        DatasetExistsError: `out`, or the unfinished run, belongs to another model, other settings or other texts;
+            or another run works there at this moment.
         BadDocumentError: a text cannot be read. The work done so far is saved.
         CorpusChangedError: a run is resumed with other texts.
         NonFiniteActivationError: an activation is infinite or not a number.
@@ -152,6 +161,7 @@ def collate(
     work_folder = path.with_name(path.name + ".collating")
     length = n_characters(texts, settings.text_field)
     collated_model = collated_model_of(model, config, loss, device=device, dtype=dtype)
+    refuse_interventions(collated_model.model_context)
     job = job_of(
         collated_model,
         texts,
@@ -160,22 +170,26 @@ def collate(
         save_every_seconds=seconds,
         progress=Progress(show=progress, max_tokens=settings.max_tokens, n_characters=length),
     )
-    if overwrite:  # only now: a call that is refused removes nothing
-        _remove(path, work_folder)
-    if not _is_finished(path, job):
-        collation, corpus = _run(job, collated_model, engine, n_workers, ray_address)
-        model_context = collated_model.model_context
-        info = dataset_info(job, collation, corpus, model_context, short_name=short_name, corpus_name=corpus_name)
-        write_dataset(
-            path,
-            work_folder,
-            info,
-            collation,
-            model_context.tokenizer.token_strings,
-            layout=layout,
-            activation_dtype=activation_dtype,
-        )
-    shutil.rmtree(work_folder, ignore_errors=True)
+    if job.bos_token is not None:
+        (beginning,) = collated_model.model_context.decode_token_list([job.bos_token])
+        LOGGER.info("Every sequence begins with the token %s (prepend_bos=False: without)", shown(beginning))
+    with work_folder_of(path, overwrite=overwrite):
+        if overwrite and provenance_of_finished(path) is not None:
+            remove_dataset(path)  # only now: a call that is refused removes nothing
+        if overwrite or not _is_finished(path, job, layout):
+            collation, corpus = _run(job, collated_model, engine, n_workers, ray_address)
+            model_context = collated_model.model_context
+            info = dataset_info(job, collation, corpus, model_context, short_name=short_name, corpus_name=corpus_name)
+            write_dataset(
+                path,
+                work_folder,
+                info,
+                collation,
+                model_context.tokenizer.token_strings,
+                layout=layout,
+                activation_dtype=activation_dtype,
+            )
+        remove_work(work_folder)
     if layout == "packed" and may_register:
         register_dataset(path, short_name, replace=True)
     return path
@@ -191,12 +205,24 @@ def _run(
 ) -> tuple[Collation, CorpusSummary]:
     try:
         if engine == "local":
-            return run_locally(job)
-        from neuron_explainer.collation.runs.ray_run import run_on_ray
+            made = run_locally(job)
+        else:
+            from neuron_explainer.collation.runs.ray_run import run_on_ray
 
-        return run_on_ray(job, collated_model, n_workers=n_workers, address=ray_address)
-    finally:
-        job.progress.finish()
+            made = run_on_ray(job, collated_model, n_workers=n_workers, address=ray_address)
+    except BaseException as error:
+        job.progress.stop()
+        if isinstance(error, KeyboardInterrupt) and not error.args:
+            raise KeyboardInterrupt(_how_to_go_on(job)) from None
+        raise
+    job.progress.finish()
+    return made
+
+
+def _how_to_go_on(job: Job) -> str:
+    if job.folder is None or not (job.folder / STATE_FILE_NAME).is_file():
+        return "Stopped before the first batch was done. Nothing is saved."
+    return f"Stopped. The work is saved in {job.folder}: make the same call again to go on."
 
 
 def _is_free(short_name: str, dst: DerivedScalarType, path: Path) -> bool:
@@ -205,25 +231,32 @@ def _is_free(short_name: str, dst: DerivedScalarType, path: Path) -> bool:
     return known is None or known.neuron_dataset_path.rstrip("/") == os.path.abspath(path)
 
 
-def _is_finished(path: Path, job: Job) -> bool:
+def _is_finished(path: Path, job: Job, layout: Layout) -> bool:
     """Whether the dataset is complete.
 
     Raises:
-        DatasetExistsError: something else is there.
+        DatasetExistsError: something else is there, or a dataset of another model, other settings or other texts.
     """
     provenance = provenance_of_finished(path)
     if provenance is None:
         return False
-    found = {name: provenance.get(name) for name in job.identity}
-    if found != job.identity:
-        raise DatasetExistsError(
-            f"{path} has a dataset with different settings: {differences(found, job.identity)}. Choose another folder, "
-            "or replace the dataset with overwrite=True."
-        )
+    there = described_dataset(path)
+    found = {name: provenance.get(name) for name in job.identity} | {"layout": there[1] if there else None}
+    asked = job.identity | {"layout": layout}
+    remedy = "Choose another folder, or replace the dataset with overwrite=True."
+    if found != asked:
+        raise DatasetExistsError(f"{path} has a dataset with different settings: {differences(found, asked)}. {remedy}")
+    if not _is_of(provenance.get("corpus") or {}, job):
+        raise DatasetExistsError(f"{path} has a dataset of other texts. {remedy}")
     return True
 
 
-def _remove(path: Path, work_folder: Path) -> None:
-    shutil.rmtree(work_folder, ignore_errors=True)
-    if provenance_of_finished(path) is not None:
-        shutil.rmtree(path)
+def _is_of(corpus: Mapping[str, Any], job: Job) -> bool:
+    """Whether the job's texts are those that a dataset was made of. The texts are read, but no model runs."""
+    n_texts, max_tokens = corpus.get("n_texts"), job.settings.max_tokens
+    reader = CorpusReader(job.texts())
+    while reader.n_texts != n_texts:
+        if reader.next() is None:
+            return False
+    used_all = max_tokens is None or corpus.get("n_tokens", 0) < max_tokens
+    return reader.digest == corpus.get("sha256") and not (used_all and reader.next() is not None)

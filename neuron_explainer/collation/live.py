@@ -6,6 +6,9 @@ from typing import Any, SupportsIndex
 from neuron_explainer.activations.derived_scalars.engine.requests import ConfigOrModel
 from neuron_explainer.activations.packed.layer_file import PackedLayerReader
 from neuron_explainer.activations.records import NeuronId, NeuronRecord
+from neuron_explainer.collation.corpus.beginning import with_beginning_rule
+from neuron_explainer.collation.corpus.texts import is_in_memory, read_texts
+from neuron_explainer.collation.corpus.windows import windows_of
 from neuron_explainer.collation.output.dataset_writing import dataset_info
 from neuron_explainer.collation.output.packing import packed_layer
 from neuron_explainer.collation.runs.local_run import run_locally
@@ -30,8 +33,8 @@ def live_record(
     dst: DerivedScalarType | str = DerivedScalarType.MLP_POST_ACT,
     *,
     context_length: SupportsIndex | None = None,
-    prepend_bos: bool = False,
-    top_k: SupportsIndex = CollateSettings.top_k,
+    prepend_bos: bool | None = None,
+    top_k: SupportsIndex | None = None,
     random_k: SupportsIndex = CollateSettings.random_k,
     seed: SupportsIndex = CollateSettings.seed,
     config: ConfigOrModel | None = None,
@@ -39,6 +42,8 @@ def live_record(
     progress: bool | None = False,
 ) -> NeuronRecord:
     """Compute one component's record on texts: the record that a dataset made by `collate` would have.
+
+    Within `with model.intervene(…)` the record is that of the changed model.
 
     Args:
         model: a ModelContext, or anything that `load_model` takes.
@@ -48,7 +53,12 @@ def live_record(
         dst: the derived scalar: a member, name or value.
         context_length: tokens in a sequence, at most; None: the model's context length, but at most 1,024, or 128 for
             scalars with one number for each token pair. Examples show whole sequences.
-        prepend_bos, top_k, random_k, seed: as for `collate`.
+        prepend_bos: whether each sequence begins with the beginning-of-sequence token; None: as the model's tokenizer
+            does, so that the numbers are those of `derive`.
+        top_k: how many sequences, those with the highest peaks first. None: texts in memory are there as a whole, each
+            sequence once, in the order of the texts (a text longer than the context is several sequences); of files and
+            datasets, 20.
+        random_k, seed: as for `collate`.
         config, loss: as for `collate`.
         progress: as for `collate`, except that the default shows nothing.
 
@@ -72,17 +82,23 @@ def live_record(
         raise InvalidRequestError(f"{dst.value} has no layers. Give layer 0.")
     layer = checked_layer(layer, model_context.n_layers, dst.value)
     index = checked_number("neuron", neuron, 0)
+    in_order = top_k is None and is_in_memory(texts)
     settings = CollateSettings(
         dst=dst,
         layers=layer,
         context_length=context_length,
         prepend_bos=prepend_bos,
-        top_k=top_k,
+        top_k=CollateSettings.top_k if top_k is None else top_k,
         random_k=random_k,
         quantiles=0,
         example_tokens=context_length,
         seed=seed,
     )
+    if in_order:
+        settings = with_beginning_rule(settings, model_context)
+        encoded = (model_context.encode(text.content, add_special_tokens=False) for text in read_texts(texts))
+        n_sequences = sum(1 for tokens in encoded for _ in windows_of(tokens, settings))
+        settings = dataclasses.replace(settings, top_k=max(1, n_sequences))
     job = job_of(
         collated_model,
         texts,
@@ -93,5 +109,12 @@ def live_record(
     collation, corpus = run_locally(job)
     packed = packed_layer(collation, layer, activation_dtype="float32")
     info = dataset_info(job, collation, corpus, model_context, short_name="", corpus_name="")
-    record = PackedLayerReader(packed.tensors(), layer, info, model_context.tokenizer.token_strings).record(0)
-    return dataclasses.replace(record, neuron_id=NeuronId(layer, index))
+    reader = PackedLayerReader(packed.tensors(), layer, info, model_context.tokenizer.token_strings)
+    record = dataclasses.replace(reader.record(0), neuron_id=NeuronId(layer, index))
+    if in_order:  # the packed sequences have the order of the texts
+        by_text = sorted(
+            zip(reader.windows(0)["top"], record.most_positive_activation_records, strict=True),
+            key=lambda pair: pair[0].sequence,
+        )
+        record = dataclasses.replace(record, most_positive_activation_records=[example for _, example in by_text])
+    return record

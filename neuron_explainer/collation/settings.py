@@ -44,7 +44,7 @@ class SettingsChanges(TypedDict, total=False):
 
     context_length: SupportsIndex
     stride: SupportsIndex | None
-    prepend_bos: bool
+    prepend_bos: bool | None
     top_k: SupportsIndex
     random_k: SupportsIndex
     quantiles: SupportsIndex
@@ -93,8 +93,10 @@ class CollateSettings:
         at_least=1,
         none_means="sequences do not overlap",
     )
-    prepend_bos: bool = _setting(
-        False, "Begin every sequence with the model's beginning-of-sequence token. It is shown but not counted."
+    prepend_bos: bool | None = _setting(
+        None,
+        "Begin every sequence with the model's beginning-of-sequence token. It is shown but not counted.",
+        none_means="as the model's tokenizer does, and so do derive and generate",
     )
     top_k: int = _setting(20, "Top examples of each component: the sequences with the highest peaks.", at_least=1)
     random_k: int = _setting(10, "Random examples of each component.", at_least=0)
@@ -139,10 +141,13 @@ class CollateSettings:
         return checked_number(name, value, at_least)
 
     def _check_together(self) -> None:
-        object.__setattr__(self, "prepend_bos", checked_flag("prepend_bos", self.prepend_bos))
+        if self.prepend_bos is not None:
+            object.__setattr__(self, "prepend_bos", checked_flag("prepend_bos", self.prepend_bos))
         checked_type("text_field", self.text_field, str)
         if self.new_tokens < 1:
-            raise InvalidRequestError("context_length is 1. With prepend_bos a sequence needs 2 tokens or more.")
+            raise InvalidRequestError(
+                "context_length is 1. With a beginning token (prepend_bos) a sequence needs 2 tokens or more."
+            )
         if self.seed > _LARGEST_SEED:
             raise InvalidRequestError(f"seed is {self.seed}. Give a whole number below 2^32.")
         if self.quantiles == 1:
@@ -156,7 +161,7 @@ class CollateSettings:
     @property
     def new_tokens(self) -> int:
         """How many tokens of its text a sequence has at most."""
-        return self.context_length - self.prepend_bos
+        return self.context_length - bool(self.prepend_bos)
 
     @property
     def sample_size(self) -> int:

@@ -16,7 +16,7 @@ from neuron_explainer.activations.derived_scalars.engine.requests import ConfigO
 from neuron_explainer.activations.packed.dataset import PackedDataset, is_packed_dataset
 from neuron_explainer.activations.packed.layer_file import PackedLayerFile, PackedLayerReader
 from neuron_explainer.activations.packed.layout import DatasetInfo, layer_file_name
-from neuron_explainer.collation.runs.preparation import model_of
+from neuron_explainer.collation.runs.preparation import model_of, refuse_interventions
 from neuron_explainer.collation.runs.scalar_source import ScalarSource
 from neuron_explainer.collation.settings import DEFAULT_VERIFIED_RECORDS, CollateSettings
 from neuron_explainer.errors import InvalidRequestError, MissingFileError
@@ -94,8 +94,9 @@ def verify(
         UnknownDatasetError: `path` is neither a folder nor a registered name.
         MissingFileError: the folder has no packed dataset.
         MalformedDatasetError: the dataset is damaged.
-        InvalidRequestError: `n` or `seed` is not a whole number or is too small, the dataset is at an address, or the
-            model is not the dataset's: its tokenizer or its number of components differs.
+        InvalidRequestError: `n` or `seed` is not a whole number or is too small, the dataset is at an address, an
+            intervention on the model is active in this thread, or the model is not the dataset's: its tokenizer or its
+            number of components differs.
 
     >>> verify("tiny", 2, dst="attn_write_norm").n_records
     2
@@ -110,6 +111,7 @@ def verify(
     dataset = PackedDataset.open(folder)
     info = dataset.info
     model_context = _model_of_dataset(folder, info, model)
+    refuse_interventions(model_context)
     n_in_all = len(info.layer_indices) * info.n_components
     drawn = sorted(random.Random(drawn_with).sample(range(n_in_all), min(n_records, n_in_all)))
     by_layer: dict[int, list[int]] = {}

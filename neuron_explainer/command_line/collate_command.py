@@ -121,8 +121,12 @@ def collate(
 
     try:
         made = api.collate(model, texts[0] if len(texts) == 1 else texts, folder, overwrite=overwrite, **given)
-    except KeyboardInterrupt:
-        typer.echo("Stopped. The work is saved: run the same command again to go on.", err=True)
+    except KeyboardInterrupt as stop:
+        is_saved = "is saved in" in str(stop)
+        said = (
+            "Stopped. The work is saved: run the same command again to go on." if is_saved else str(stop) or "Stopped."
+        )
+        typer.echo(said, err=True)
         raise typer.Exit(130) from None
     typer.echo(made)
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from neuron_explainer.errors import InvalidRequestError
 from neuron_explainer.storage.disk_cache import CACHE_VARIABLE, cache_folder
+from neuron_explainer.storage.locations import local_path
 
 CACHE_PREFIX = "cache:"
 
@@ -12,14 +13,14 @@ def dataset_folder(given: str) -> Path:
     """The folder that an argument names.
 
     Raises:
-        InvalidRequestError: it names a folder in the cache, but the cache is off.
+        InvalidRequestError: it is an address, or names a folder in the cache, but the cache is off.
 
     >>> dataset_folder("my_dataset")
     PosixPath('my_dataset')
     """
     name = given.removeprefix(CACHE_PREFIX)
-    if name in (given, ""):
-        return Path(given)
+    if not given.startswith(CACHE_PREFIX) or name == "":
+        return local_path("FOLDER", given)
     folder = cached_datasets_folder()
     if folder is None:
         raise InvalidRequestError(

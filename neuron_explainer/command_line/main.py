@@ -1,5 +1,6 @@
 """The command `neuron-explainer`: its subcommands, and how it reports errors."""
 
+import os
 import sys
 from typing import Annotated, Any
 
@@ -13,6 +14,8 @@ from neuron_explainer.command_line.dataset_commands import convert, datasets, ve
 from neuron_explainer.errors import NeuronExplainerError, choices_sentence, nearest_first
 
 NAME = "neuron-explainer"
+
+_ENDINGS = (typer.Exit, typer.Abort)
 
 
 class CommandGroup(TyperGroup):
@@ -46,10 +49,16 @@ class CommandGroup(TyperGroup):
         """Run the subcommand."""
         try:
             return super().invoke(ctx)
-        except BrokenPipeError:  # the reader closed the pipe
-            raise
-        except (NeuronExplainerError, OSError) as error:
-            typer.echo(f"{NAME}: {' '.join(str(error).splitlines())}", err=True)
+        except BrokenPipeError:  # the reader closed the pipe, and wants no more
+            sys.stdout = open(os.devnull, "w")  # noqa: SIM115 (Python flushes it at the end)
+            raise typer.Exit(141) from None
+        except Exception as error:
+            if ctx.params.get("traceback") or hasattr(error, "format_message") or isinstance(error, _ENDINGS):
+                raise  # errors and endings of the command-line library are not failures of the command
+            own = isinstance(error, NeuronExplainerError | OSError)
+            said = " ".join(str(error).split()) or "it says nothing more"
+            what = said if own else f"{type(error).__name__}: {said} (the option --traceback shows where)"
+            typer.echo(f"{NAME}: {what}", err=True)
             raise typer.Exit(2) from None
         except KeyboardInterrupt:
             typer.echo("Stopped.", err=True)
@@ -87,6 +96,9 @@ def _print_version(asked: bool) -> None:
 
 @app.callback()
 def options(
+    traceback: Annotated[
+        bool, typer.Option("--traceback", help="Show an error with the lines of code that led to it.")
+    ] = False,
     version: Annotated[
         bool, typer.Option("--version", help="Show the version and exit.", is_eager=True, callback=_print_version)
     ] = False,

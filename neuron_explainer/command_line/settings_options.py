@@ -10,6 +10,9 @@ import typer
 from neuron_explainer.collation.settings import CollateSettings, SettingsChanges, default_of, meaning_of
 from neuron_explainer.errors import choices_sentence, nearest_first
 
+_SWITCHES = [name for name, kind in get_type_hints(CollateSettings).items() if kind == bool | None]
+"""Settings that are on, off, or left to the model."""
+
 
 def setting_help(name: str) -> str:
     """A setting's meaning and default."""
@@ -54,7 +57,10 @@ def _option(name: str) -> inspect.Parameter:
     field = {each.name: each for each in dataclasses.fields(CollateSettings)}[name]
     flag = f"--{name.replace('_', '-')}"
     annotation: Any
-    if field.default is False:
+    if name in _SWITCHES:
+        switch = typer.Option(f"{flag}/--no-{flag[2:]}", help=setting_help(name), show_default=False)
+        annotation = Annotated[bool | None, switch]
+    elif field.default is False:
         annotation = Annotated[bool, typer.Option(flag, help=meaning_of(name), show_default=False)]
     else:
         kind = str if get_type_hints(CollateSettings)[name] is str else int

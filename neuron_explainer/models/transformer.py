@@ -13,7 +13,7 @@ from neuron_explainer.models.families.fill_parameters import fill_parameters, ti
 from neuron_explainer.models.families.registry import family_of
 from neuron_explainer.models.hooks.contexts import Hook, HookContext, Hooks
 from neuron_explainer.models.hooks.intervention import Intervention
-from neuron_explainer.models.hooks.recording import Recording
+from neuron_explainer.models.hooks.recording import Recording, name_of
 from neuron_explainer.models.hooks.taps import PlaceRequest, TapPlan, at_place, resolve_places
 from neuron_explainer.models.layers.block import Block
 from neuron_explainer.models.layers.key_value_cache import KeyValueCache
@@ -247,6 +247,11 @@ class Transformer(nn.Module):
         [0, 1, 2, 3]
         """
         return Recording(resolve_places(places, self.config.n_layers), gradients)
+
+    @property
+    def active_interventions(self) -> list[str]:
+        """The places and layers of the interventions that take part in this thread's passes."""
+        return [name_of(*key) for one in self._hooks.interventions() for key in sorted(one.places, key=str)]
 
     def intervene(
         self,

@@ -129,16 +129,16 @@ def interruptible() -> Iterator[None]:
 def test_interrupt_lets_the_batch_finish(tmp_path: Path, uninterrupted: dict[str, str]) -> None:
     context, path = model_context(), tmp_path / "out"
 
-    def interrupting(tensor: Tensor) -> Tensor:
+    def interrupting(*_: object) -> None:
         os.kill(os.getpid(), signal.SIGINT)
-        return tensor
 
-    place = ne.ActivationLocationType.MLP_POST_ACT
     calm = SETTINGS | {"save_every_seconds": 1e9}
     for _ in range(3):
         # The interrupt comes in the middle of a forward pass; the batch is in the checkpoint all the same.
-        with context.get_or_create_model().intervene(place, 0, interrupting), pytest.raises(KeyboardInterrupt):
+        handle = context.get_or_create_model().blocks[0].register_forward_hook(interrupting)
+        with pytest.raises(KeyboardInterrupt, match=r"The work is saved in .*make the same call again to go on"):
             ne.collate(context, TEXTS, path, **calm)
+        handle.remove()
     with safe_open(tmp_path / "out.collating" / "checkpoint.safetensors", framework="pt") as file:
         assert json.loads(file.metadata()["collate"])["position"]["batches_done"] == 3
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
@@ -185,14 +185,13 @@ def test_bad_document_is_named_mended_and_gone_on_from(tmp_path: Path, uninterru
     assert (tmp_path / "out.collating" / "checkpoint.safetensors").is_file()
     corpus.write_text("\n".join(lines))
     n_run = []
-    place = ne.ActivationLocationType.MLP_POST_ACT
 
-    def count(tensor):
-        n_run.append(len(tensor))
-        return tensor
+    def count(_: object, inputs: tuple[Tensor, ...]) -> None:
+        n_run.append(len(inputs[0]))
 
-    with context.get_or_create_model().intervene(place, 0, count):
-        ne.collate(context, corpus, path, **SETTINGS)
+    handle = context.get_or_create_model().blocks[0].register_forward_pre_hook(count)
+    ne.collate(context, corpus, path, **SETTINGS)
+    handle.remove()
     n_sequences = json.loads((path / "dataset.json").read_text())["provenance"]["corpus"]["n_sequences"]
     assert 0 < sum(n_run) < 0.7 * n_sequences
     assert digest(path) == uninterrupted

@@ -191,3 +191,32 @@ def test_texts_that_have_changed_are_noticed() -> None:
         CorpusReader(longer, expected), numbers, CollateSettings(), start=CorpusPosition(texts=1, sequences=1)
     )
     assert chunk.sequences == [[2, 3], [4], [5]]
+
+
+@pytest.mark.parametrize("letter", ["x", "ß", "語", "😀"])
+@pytest.mark.parametrize("start", range(4))
+def test_a_giant_line_is_read_in_pieces(
+    letter: str, start: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(text_files, "LONGEST_TEXT", 64)
+    monkeypatch.setattr(text_files, "_LONGEST_LINE", 64)
+    content = "a" * start + letter * 500
+    with gzip.open(tmp_path / "giant.txt.gz", "wt", encoding="utf-8") as file:
+        file.write(content)
+    (tmp_path / "giant.jsonl").write_text(json.dumps({"text": content}), encoding="utf-8")
+    for source in (tmp_path / "giant.txt.gz", tmp_path / "giant.jsonl", [content]):
+        pieces = contents(source)
+        assert "".join(pieces) == content
+        assert max(map(len, pieces)) <= 2 * 64
+
+
+def test_pieces_end_at_lines_or_spaces(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(text_files, "LONGEST_TEXT", 10)
+    assert contents("12345\n67890 abc defghijklmnop") == ["12345\n", "67890 abc", " defghijklmnop"]
+
+
+def test_a_json_line_has_a_longest_length(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(text_files, "_LONGEST_RECORD", 100)
+    (tmp_path / "a.jsonl").write_text('{"text": "' + "x" * 200 + '"}')
+    with pytest.raises(BadDocumentError, match="line 1: it is longer than 100 bytes"):
+        contents(tmp_path / "a.jsonl")

@@ -1,15 +1,20 @@
 """One component's record on the spot: what a dataset of the same texts would say of it."""
 
 import dataclasses
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from tokenizers.processors import TemplateProcessing
 
 import neuron_explainer as ne
-from helpers.collation_models import model_context, random_texts
+from helpers.collation_models import model_context, number_tokenizer, random_texts
 from helpers.derived_scalars import annotations_unchecked
+from helpers.tiny_models import our_model
 from neuron_explainer.errors import InvalidRequestError
+from neuron_explainer.models.model_context import StandardModelContext
 
 
 def test_is_what_a_dataset_says(tmp_path: Path) -> None:
@@ -87,3 +92,41 @@ def test_arguments_are_not_taken_for_others() -> None:
         for layer in ("w1 w2", None):
             with pytest.raises(InvalidRequestError, match=f"layer is {layer!r}.*model, layer, neuron, texts"):
                 ne.live_record(model_context(), layer, 0, "w1")  # type: ignore[arg-type]
+
+
+def begun_context() -> StandardModelContext:
+    """A model whose tokenizer puts a token before every text."""
+    tokenizer = number_tokenizer()
+    tokenizer.backend.post_processor = TemplateProcessing(single="w9 $A", special_tokens=[("w9", 9)])
+    return StandardModelContext("begun", our_model("llama", torch.float64), tokenizer, end_token_ids=[1])
+
+
+@pytest.mark.parametrize("dst", ["mlp_post_act", "attn_write_norm"])
+def test_the_beginning_token_is_the_models_own(dst: str, tmp_path: Path) -> None:
+    context, text = begun_context(), "w1 w2 w3"
+    store = ne.derive(text, [dst], ne.DstConfig(model_context=context))
+    expected = store.activations(dst)[1][:, 2]
+    (example,) = ne.live_record(context, 1, 2, text, dst=dst).most_positive_activation_records
+    assert example.tokens == ["w9", "w1", "w2", "w3"]
+    assert np.allclose(example.activations, expected, rtol=1e-5)
+    path = ne.collate(context, [text], tmp_path / "made", dst, context_length=8, progress=False)
+    (filed,) = ne.load_neuron(path, 1, 2).most_positive_activation_records
+    assert filed.tokens == example.tokens
+    provenance = json.loads((path / "dataset.json").read_text())["provenance"]
+    assert (provenance["settings"]["prepend_bos"], provenance["bos_token"]) == (True, 9)
+    (bare,) = ne.live_record(context, 1, 2, text, dst=dst, prepend_bos=False).most_positive_activation_records
+    assert bare.tokens == ["w1", "w2", "w3"]
+
+
+def test_every_sequence_of_a_long_text_begins_with_the_token() -> None:
+    record = ne.live_record(begun_context(), 1, 2, "w1 w2 w3 w4 w5", context_length=3)
+    tokens = sorted(example.tokens for example in record.most_positive_activation_records)
+    assert tokens == [["w9", "w1", "w2"], ["w9", "w3", "w4"], ["w9", "w5"]]
+
+
+@pytest.mark.parametrize("dst", ["mlp_post_act", "attn_write_norm"])
+def test_a_long_text_is_there_whole_in_order_and_once(dst: str) -> None:
+    words = [f"w{number * 7 % 60}" for number in range(400)]
+    record = ne.live_record(model_context(), 1, 2, " ".join(words), dst=dst, context_length=12)
+    found = [token for example in record.most_positive_activation_records for token in example.tokens]
+    assert found == words

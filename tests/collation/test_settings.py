@@ -58,7 +58,7 @@ def test_names_of_derived_scalars() -> None:
     [
         ({"context_length": 0}, "context_length is 0. Give a whole number, 1 or more."),
         ({"context_length": None}, "context_length is None"),
-        ({"context_length": 1, "prepend_bos": True}, "context_length is 1. With prepend_bos"),
+        ({"context_length": 1, "prepend_bos": True}, "context_length is 1. With a beginning token"),
         ({"stride": 200}, "stride is 200, but a sequence has only 128 tokens"),
         ({"top_k": 0}, "top_k is 0"),
         ({"top_k": True}, "top_k is True"),
@@ -130,7 +130,7 @@ def test_settings_as_a_mapping(tmp_path: Path) -> None:
         model_context(), ["w1 w2"], tmp_path / "a", settings={"context_length": 8, "seed": 1}, seed=2, progress=False
     )
     made_with = PackedDataset.open(path).info.provenance["settings"]
-    assert made_with == ne.CollateSettings(context_length=8, seed=2).to_json()
+    assert made_with == ne.CollateSettings(context_length=8, seed=2, prepend_bos=False).to_json()
 
 
 def test_a_model_as_the_config(tmp_path: Path) -> None:
@@ -142,7 +142,9 @@ def test_keywords_change_the_given_settings(tmp_path: Path) -> None:
     context, texts = model_context(), random_texts(3)
     path = ne.collate(context, texts, tmp_path / "a", layers=np.array([1]), settings=SMALL, seed=5, progress=False)
     made_with = PackedDataset.open(path).info.provenance["settings"]
-    assert made_with == ne.CollateSettings(**SMALL.to_json() | {"layers": [1], "seed": 5}).to_json()
+    assert (
+        made_with == ne.CollateSettings(**SMALL.to_json() | {"layers": [1], "seed": 5, "prepend_bos": False}).to_json()
+    )
     dst = ne.CollateSettings(dst="attn_write_norm", context_length=8)
     path = ne.collate(context, texts, tmp_path / "b", settings=dst, progress=False)
     assert PackedDataset.open(path).info.derived_scalar_type == "attn_write_norm"

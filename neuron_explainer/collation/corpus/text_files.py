@@ -1,8 +1,10 @@
 """Texts from files: plain text, JSON lines and Parquet."""
 
 import gzip
+import io
 import json
-from collections.abc import Iterable, Iterator, Mapping
+import zlib
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,12 @@ from neuron_explainer.errors import BadDocumentError, InvalidRequestError, Missi
 
 LONGEST_TEXT = 1 << 20
 """A plain text file with more characters than this is read as several texts; each ends at the end of a line."""
+
+_LONGEST_LINE = 1 << 20
+"""A line of a plain text file with more bytes than this is read in pieces of so many, each a text of its own."""
+
+_LONGEST_RECORD = 1 << 26
+"""How many bytes a JSON line has at most."""
 
 _FILE_SUFFIXES = (".txt", ".jsonl", ".parquet", ".txt.gz", ".jsonl.gz")
 
@@ -67,8 +75,23 @@ def texts_of_file(path: Path, text_field: str) -> Iterator[Text]:
     with opener(path, "rb") as file:
         try:
             yield from (_of_lines(file, path, text_field) if name.endswith(".jsonl") else _of_plain(file, path))
-        except (EOFError, gzip.BadGzipFile) as error:
+        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
             raise BadDocumentError(str(path), f"the gzip file is damaged ({error})") from None
+
+
+def in_pieces(text: Text) -> Iterator[Text]:
+    """A text, in pieces of about LONGEST_TEXT characters if it is longer than two such pieces.
+
+    A window of tokens never needs all of it. A piece ends at the end of a line, else at a space, else where it is full.
+    """
+    rest, number = text.content, 0
+    while len(rest) > 2 * LONGEST_TEXT:
+        found = max(rest.rfind("\n", 0, LONGEST_TEXT) + 1, 0) or max(rest.rfind(" ", 0, LONGEST_TEXT), 0)
+        end = found or LONGEST_TEXT
+        yield Text(rest[:end], f"{text.where}, piece {number}")
+        rest, number = rest[end:], number + 1
+    if rest:
+        yield Text(rest, f"{text.where}, piece {number}" if number else text.where)
 
 
 def content_of(content: object, where: str) -> str:
@@ -97,23 +120,42 @@ def field_of(item: Mapping[Any, Any], text_field: str, where: str) -> object:
     return item[text_field]
 
 
-def _of_plain(file: Iterable[bytes], path: Path) -> Iterator[Text]:
+def _of_plain(file: io.BufferedReader | gzip.GzipFile, path: Path) -> Iterator[Text]:
     lines: list[str] = []
     length = 0
-    first_line = 1
-    for number, line in enumerate(file, start=1):
+    first_line = number = 1
+    cut = b""  # the first bytes of a character that a piece of a line ends in
+    while line := file.readline(_LONGEST_LINE):
+        line, cut = _whole_characters(cut + line)
         lines.append(_decoded(line, f"{path}, line {number}"))
         length += len(lines[-1])
+        number += line.endswith(b"\n")
         if length >= LONGEST_TEXT:
             yield Text("".join(lines), f"{path}, from line {first_line}")
-            lines, length, first_line = [], 0, number + 1
+            lines, length, first_line = [], 0, number
+    if cut:
+        lines.append(_decoded(cut, f"{path}, line {number}"))
     if length:
         yield Text("".join(lines), f"{path}, from line {first_line}")
 
 
-def _of_lines(file: Iterable[bytes], path: Path, text_field: str) -> Iterator[Text]:
-    for number, line in enumerate(file, start=1):
+def _whole_characters(line: bytes) -> tuple[bytes, bytes]:
+    """A full piece of a line without the bytes of the character that it ends in, if that goes on; and those bytes."""
+    if len(line) < _LONGEST_LINE:
+        return line, b""
+    n_bytes = len(line)
+    while n_bytes > len(line) - 3 and line[n_bytes - 1] & 0xC0 == 0x80:  # bytes that continue a character
+        n_bytes -= 1
+    return (line[: n_bytes - 1], line[n_bytes - 1 :]) if line[n_bytes - 1] >= 0xC0 else (line, b"")
+
+
+def _of_lines(file: io.BufferedReader | gzip.GzipFile, path: Path, text_field: str) -> Iterator[Text]:
+    number = 0
+    while line := file.readline(_LONGEST_RECORD + 1):
+        number += 1
         where = f"{path}, line {number}"
+        if len(line) > _LONGEST_RECORD:
+            raise BadDocumentError(where, f"it is longer than {_LONGEST_RECORD:,} bytes")
         encoded = _decoded(line, where)
         if not encoded.strip():
             continue

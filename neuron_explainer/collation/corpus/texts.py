@@ -12,6 +12,7 @@ from neuron_explainer.collation.corpus.text_files import (
     content_of,
     field_of,
     files_of,
+    in_pieces,
     is_file_name,
     texts_of_file,
 )
@@ -20,6 +21,8 @@ from neuron_explainer.errors import InvalidRequestError
 
 def read_texts(texts: object, text_field: str = "text") -> Iterator[Text]:
     """Read the texts of a source in order. Empty texts are left out.
+
+    A text of more than 2^21 characters is read as several, which end at the end of a line, else at a space.
 
     Args:
         texts: a string (a text, or a file name that ends in .txt, .jsonl or .parquet, the first two perhaps with .gz);
@@ -36,7 +39,7 @@ def read_texts(texts: object, text_field: str = "text") -> Iterator[Text]:
     ['one', 'two']
     """
     if isinstance(texts, (str, os.PathLike)):
-        return _of_item(texts, text_field, "the text")
+        return _in_pieces(_of_item(texts, text_field, "the text"))
     if isinstance(texts, Mapping):
         parts = ", ".join(map(repr, texts))
         raise InvalidRequestError(
@@ -46,7 +49,18 @@ def read_texts(texts: object, text_field: str = "text") -> Iterator[Text]:
         raise InvalidRequestError(
             f"`texts` is of type {type(texts).__name__}. Give a text, a path, a dataset or an iterable of texts."
         )
-    return _of_iterable(texts, text_field)
+    return _in_pieces(_of_iterable(texts, text_field))
+
+
+def _in_pieces(texts: Iterator[Text]) -> Iterator[Text]:
+    for text in texts:
+        yield from in_pieces(text)
+
+
+def is_in_memory(texts: object) -> bool:
+    """Whether the texts are strings, none of which is a file name."""
+    items = [texts] if isinstance(texts, str) else texts
+    return isinstance(items, (list, tuple)) and all(isinstance(item, str) and not is_file_name(item) for item in items)
 
 
 def n_characters(texts: object, text_field: str = "text") -> int | None:

@@ -9,7 +9,7 @@ import msgspec
 
 from neuron_explainer.activations.activations import save_neuron
 from neuron_explainer.activations.packed.dataset import PackedDataset
-from neuron_explainer.activations.packed.layout import INFO_FILE_NAME, DatasetInfo
+from neuron_explainer.activations.packed.layout import INFO_FILE_NAME, TOKENS_FILE_NAME, DatasetInfo, layer_file_name
 from neuron_explainer.activations.packed.writing import write_packed_dataset_info, write_packed_layer
 from neuron_explainer.collation.output.packing import packed_layer
 from neuron_explainer.collation.runs.job import CorpusSummary, Job
@@ -103,11 +103,21 @@ def write_json_dataset(packed: str | os.PathLike[str], path: str | os.PathLike[s
 
 
 def move_into_place(building: Path, path: Path) -> None:
-    """Move a complete folder to `path`, which does not exist or is an empty folder."""
+    """Move a complete folder to `path`. Files of others that are there stay; the file that describes it comes last."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    if path.is_dir():
-        path.rmdir()
-    os.replace(building, path)
+    if is_vacant(path):
+        if path.is_dir():
+            path.rmdir()
+        os.replace(building, path)
+        return
+    described = (INFO_FILE_NAME, JSON_INFO_FILE_NAME)
+    for file in sorted(
+        (file for file in building.rglob("*") if file.is_file()), key=lambda file: file.name in described
+    ):
+        target = path / file.relative_to(building)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        os.replace(file, target)
+    shutil.rmtree(building)
 
 
 def is_vacant(path: Path) -> bool:
@@ -123,7 +133,49 @@ def provenance_of_finished(path: Path) -> dict[str, Any] | None:
     """
     if is_vacant(path):
         return None
-    for name in (INFO_FILE_NAME, JSON_INFO_FILE_NAME):
+    found = described_dataset(path)
+    if found is None:
+        raise DatasetExistsError(f"{path} exists, but it is not a dataset made by collate. Choose another folder.")
+    return found[0].provenance
+
+
+def described_dataset(path: Path) -> tuple[DatasetInfo, Layout] | None:
+    """What a folder's dataset says of itself, and its layout; None if it has no such file.
+
+    Raises:
+        DatasetExistsError: the file is damaged.
+    """
+    layouts: dict[str, Layout] = {INFO_FILE_NAME: "packed", JSON_INFO_FILE_NAME: "json"}
+    for name, layout in layouts.items():
         if (path / name).is_file():
-            return msgspec.json.decode((path / name).read_bytes(), type=DatasetInfo).provenance
-    raise DatasetExistsError(f"{path} exists, but it is not a dataset made by collate. Choose another folder.")
+            try:
+                return msgspec.json.decode((path / name).read_bytes(), type=DatasetInfo), layout
+            except (msgspec.MsgspecError, ValueError) as error:
+                raise DatasetExistsError(
+                    f"{path / name} is damaged ({error}). Choose another folder, or remove the dataset."
+                ) from None
+    return None
+
+
+def remove_dataset(path: Path) -> None:
+    """Remove the files of the dataset in a folder, and its folders that are then empty. Other files stay."""
+    found = described_dataset(path)
+    if found is None:
+        return
+    info, layout = found
+    if layout == "packed":
+        files = [path / name for name in (INFO_FILE_NAME, TOKENS_FILE_NAME, *map(layer_file_name, info.layer_indices))]
+    else:
+        files = [path / str(layer) / f"{n}.json" for layer in info.layer_indices for n in range(info.n_components)]
+        files.append(path / JSON_INFO_FILE_NAME)
+    for file in files:
+        file.unlink(missing_ok=True)
+    for folder in {file.parent for file in files} - {path}:
+        remove_if_empty(folder)
+    remove_if_empty(path)
+
+
+def remove_if_empty(folder: Path) -> None:
+    """Remove a folder that has nothing in it."""
+    if folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()

@@ -1,9 +1,11 @@
 """From a caller's model, texts and settings to a job."""
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
 from neuron_explainer.activations.derived_scalars.engine.requests import ConfigOrModel, as_config
+from neuron_explainer.collation.corpus.beginning import beginning_token, with_beginning_rule
 from neuron_explainer.collation.corpus.texts import n_characters, read_texts
 from neuron_explainer.collation.runs.job import CollatedModel, Job
 from neuron_explainer.collation.runs.progress import Progress
@@ -14,7 +16,8 @@ from neuron_explainer.collation.statistics.entry_kind import EntryKind
 from neuron_explainer.errors import InvalidRequestError
 from neuron_explainer.models.checkpoints.load_model import load_model
 from neuron_explainer.models.devices import as_device, as_dtype
-from neuron_explainer.models.model_context import ModelContext, StandardModelContext
+from neuron_explainer.models.model_context import ModelContext
+from neuron_explainer.vocabulary.dimensions import Dimension
 
 
 def model_of(model: Any, *, device: Any = None, dtype: Any = None) -> ModelContext:
@@ -49,6 +52,20 @@ def collated_model_of(
     return CollatedModel(model_of(model, device=device, dtype=dtype), own_config, loss)
 
 
+def refuse_interventions(model_context: ModelContext) -> None:
+    """Refuse to make or check a dataset of a model that the caller is changing in this thread.
+
+    Raises:
+        InvalidRequestError: an intervention is active.
+    """
+    changed = ", ".join(model_context.get_or_create_model().active_interventions)
+    if changed:
+        raise InvalidRequestError(
+            f"An intervention on {model_context.model_name} is active here ({changed}), and a dataset describes the "
+            "model as it is. Leave the `with` block of the intervention first; live_record works within it."
+        )
+
+
 def job_of(
     collated_model: CollatedModel,
     texts: object,
@@ -71,7 +88,9 @@ def job_of(
         InvalidRequestError: the scalar cannot be collated, or the model lacks a layer or has a shorter context.
     """
     model_context = collated_model.model_context
+    settings = with_beginning_rule(settings, model_context)
     _check_lengths(settings, model_context)
+    settings = _with_layers_of_autoencoders(settings, collated_model)
     layers = layers_of(settings.dst, settings.layers, model_context.n_layers)
     return Job(
         settings=settings,
@@ -95,6 +114,18 @@ def job_of(
     )
 
 
+def _with_layers_of_autoencoders(settings: CollateSettings, collated_model: CollatedModel) -> CollateSettings:
+    """Settings that leave the layers open, for latents: the layers that have an autoencoder."""
+    dst, config = settings.dst, collated_model.config
+    is_of_latents = dst.shape_spec_per_token_sequence[-1] is Dimension.AUTOENCODER_LATENTS
+    if settings.layers is not None or config is None or dst.has_no_layers or not is_of_latents:
+        return settings
+    autoencoders = config.get_autoencoder_context()
+    if autoencoders is None or len(autoencoders.layer_indices) == collated_model.model_context.n_layers:
+        return settings
+    return dataclasses.replace(settings, layers=autoencoders.layer_indices)
+
+
 def _check_lengths(settings: CollateSettings, model_context: ModelContext) -> None:
     length = settings.context_length
     if length > model_context.max_context_length:
@@ -107,26 +138,6 @@ def _check_lengths(settings: CollateSettings, model_context: ModelContext) -> No
             f"example_tokens is {settings.example_tokens}, but examples of {settings.dst.value} (one number for each "
             f"token pair) show whole sequences. Leave example_tokens out, or shorten context_length (now {length})."
         )
-
-
-def beginning_token(model_context: ModelContext) -> int:
-    """The token that marks the beginning of a text.
-
-    It is the token that the tokenizer adds before a text; else the one that ends a text, which GPT-2 and others use for
-    both.
-
-    Raises:
-        InvalidRequestError: the model has neither.
-    """
-    added = model_context.encode("", add_special_tokens=True)
-    if added:
-        return added[0]
-    if isinstance(model_context, StandardModelContext) and model_context.end_token_ids:
-        return model_context.end_token_ids[0]
-    raise InvalidRequestError(
-        f"prepend_bos is set, but {model_context.model_name} has no beginning-of-sequence token and no token that ends "
-        "a text. Use prepend_bos=False."
-    )
 
 
 def _described(collated_model: CollatedModel) -> dict[str, Any]:

@@ -54,7 +54,9 @@ class Progress:
         self.n_tokens = self._began_with = n_tokens
         self._began_at = time.monotonic()
         if self._bar is not None:
-            self._bar.initial = self._bar.n = n_tokens
+            self._bar.initial = self._bar.n = self._bar.last_print_n = n_tokens
+            self._bar.start_t = self._bar.last_print_t = time.time()  # tqdm's own clock
+            self._bar.refresh()
 
     def advance(self, tokens: int, characters_done: int) -> None:
         """Count a batch.
@@ -82,8 +84,17 @@ class Progress:
             line += f", {100 * self.n_tokens / max(total, 1):.0f}%, {_hours_minutes_seconds(left)} left"
         return line
 
+    def stop(self) -> None:
+        """Close the bar where it stands, or log how far the run has come: it stops before its end."""
+        if self._bar is not None:
+            self._bar.set_description_str("stopped", refresh=False)
+            self._bar.refresh()
+            self._bar.close()
+        elif self._logs:
+            LOGGER.info("stopped: %s", self.line(time.monotonic(), None))
+
     def finish(self) -> None:
-        """Close the bar, or log the last line."""
+        """Close the bar at its end, or log the last line."""
         if self._bar is not None:
             self._bar.total = self.n_tokens
             self._bar.refresh()

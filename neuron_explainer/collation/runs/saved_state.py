@@ -1,11 +1,13 @@
 """The state of a run on disk: one file, replaced atomically, so that a run killed at any moment can go on."""
 
+import hashlib
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import msgspec
-from safetensors import SafetensorError, safe_open
+import torch
+from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -17,6 +19,8 @@ from neuron_explainer.storage.atomic import TEMPORARY_SUFFIX, replaced_atomicall
 from neuron_explainer.storage.disk_full import raise_if_disk_full
 
 STATE_FILE_NAME = "checkpoint.safetensors"
+
+_VERSION = "1"
 
 
 @dataclass(frozen=True)
@@ -73,7 +77,8 @@ def save_state(folder: Path, identity: dict[str, Any], resume_point: ResumePoint
         OutOfSpaceError: the disk is full; the earlier saved state is intact.
     """
     described = {"identity": identity, "position": asdict(resume_point)}
-    metadata = {"collate": msgspec.json.encode(described).decode()}
+    text = msgspec.json.encode(described).decode()
+    metadata = {"collate": text, "version": _VERSION, "sha256": _checksum(text, tensors)}
     with raise_if_disk_full(folder), replaced_atomically(folder / STATE_FILE_NAME) as temporary:
         save_file(tensors, temporary, metadata=metadata)
 
@@ -83,7 +88,7 @@ def load_state(folder: Path, identity: dict[str, Any]) -> SavedState | None:
 
     Raises:
         DatasetExistsError: the state belongs to a run with another model or other settings.
-        CollateError: the file is damaged.
+        CollateError: the file is damaged, or was saved by another version of the library.
     """
     for leftover in folder.glob(f".*{TEMPORARY_SUFFIX}"):
         leftover.unlink(missing_ok=True)
@@ -91,23 +96,36 @@ def load_state(folder: Path, identity: dict[str, Any]) -> SavedState | None:
     if not path.is_file():
         return None
     try:
-        with safe_open(path, framework="pt") as file:
-            described = msgspec.json.decode(file.metadata()["collate"])
-            names = list(file.keys())
-            found = described["identity"]
-            if found == identity:
-                tensors = {name: file.get_tensor(name) for name in names}
-                position = described["position"]
-                chunk_start = CorpusPosition(**position["chunk_start"])
-                return SavedState(ResumePoint(**position | {"chunk_start": chunk_start}), tensors)
-    except (SafetensorError, msgspec.MsgspecError, KeyError, TypeError, ValueError) as error:
+        with safe_open(path, framework="pt", device="cpu") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        if (version := metadata.get("version")) != _VERSION:
+            raise ValueError(f"its version is {version}, and {_VERSION} is read")
+        if _checksum(metadata["collate"], tensors) != metadata["sha256"]:
+            raise ValueError("its checksum differs")
+        described = msgspec.json.decode(metadata["collate"])
+        found = described["identity"]
+        position = described["position"]
+        resume_point = ResumePoint(**position | {"chunk_start": CorpusPosition(**position["chunk_start"])})
+    except Exception as error:  # whatever a damaged file leads to
         raise CollateError(
             f"The saved state {path} is damaged ({error}). Remove it, or start again with overwrite=True."
         ) from None
-    raise DatasetExistsError(
-        f"{path.parent} has an unfinished run with different settings: {differences(found, identity)}. Use the same "
-        "settings to finish it, overwrite=True to start again, or another folder."
-    )
+    if found != identity:
+        raise DatasetExistsError(
+            f"{path.parent} has an unfinished run with different settings: {differences(found, identity)}. Use the "
+            "same settings to finish it, overwrite=True to start again, or another folder."
+        )
+    return SavedState(resume_point, tensors)
+
+
+def _checksum(described: str, tensors: dict[str, Tensor]) -> str:
+    """The SHA-256, in hex, of all that a saved state contains."""
+    digest = hashlib.sha256(described.encode())
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def differences(found: Any, asked: Any, name: str = "") -> str:

@@ -51,7 +51,7 @@ class Collation:
         width = batch.tokens.shape[1]
         real = torch.arange(width, dtype=torch.int64, device=batch.lengths.device) < batch.lengths[:, None]
         activations_by_layer = run_model(batch.tokens, real)
-        counted = self.entry_kind.counted(batch.lengths, width, skip_first_token=self.settings.prepend_bos)
+        counted = self.entry_kind.counted(batch.lengths, width, skip_first_token=bool(self.settings.prepend_bos))
         lengths = self.entry_kind.counts(batch.lengths)
         for layer in sorted(activations_by_layer):
             # Each layer's activations are freed before the next layer's are used.

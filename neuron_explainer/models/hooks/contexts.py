@@ -85,6 +85,10 @@ class Hooks:
         self._local.entries = tuple(entry for entry in self._local.entries if entry.hook is not hook)
         self._local.latest = None
 
+    def interventions(self) -> list[Intervention]:
+        """The interventions that this thread has entered and that take part in its passes."""
+        return [hook for hook in self._entered() if isinstance(hook, Intervention)]
+
     def _entered(self) -> tuple[Hook, ...]:
         local = self._local
         if not local.entries:

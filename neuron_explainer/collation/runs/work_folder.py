@@ -1,0 +1,103 @@
+"""The folder of a run, `{out}.collating`: one run at a time works there, and only a run's own files are removed."""
+
+import fcntl
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from neuron_explainer.collation.output.dataset_writing import remove_if_empty
+from neuron_explainer.collation.runs.saved_state import STATE_FILE_NAME
+from neuron_explainer.errors import DatasetExistsError
+from neuron_explainer.storage.atomic import TEMPORARY_SUFFIX
+
+LOCK_FILE_NAME = "run.lock"
+_BUILT_FOLDERS = ("dataset", "packed")
+
+
+@contextmanager
+def work_folder_of(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
+    """Hold the lock of the folder in which a dataset is made. The system releases it when a process ends, however.
+
+    Args:
+        path: where the dataset will be.
+        overwrite: whether an unfinished run there is removed.
+
+    Raises:
+        DatasetExistsError: another run works there, or the folder belongs to something else.
+    """
+    folder = path.with_name(path.name + ".collating")
+    _refuse_foreign(folder)
+    descriptor = _locked(folder, path)
+    try:
+        if overwrite:
+            _remove_run(folder)
+        yield folder
+    finally:
+        (folder / LOCK_FILE_NAME).unlink(missing_ok=True)
+        os.close(descriptor)
+        if folder.is_dir():
+            remove_if_empty(folder)
+
+
+def remove_work(folder: Path) -> None:
+    """Remove the files of a run that is done. The files of others stay."""
+    _remove_run(folder)
+
+
+def _refuse_foreign(folder: Path) -> None:
+    """Refuse a folder that has files, but none of a run."""
+    if not os.path.lexists(folder):
+        return
+    own = (STATE_FILE_NAME, LOCK_FILE_NAME)
+    is_own = folder.is_dir() and (
+        any((folder / name).is_file() for name in own)
+        or all(file.name.endswith(TEMPORARY_SUFFIX) for file in folder.iterdir())
+    )
+    if not is_own:
+        raise DatasetExistsError(
+            f"{folder} exists, but no run of collate made it. Choose another output folder, or move that one away."
+        )
+
+
+def _locked(folder: Path, path: Path) -> int:
+    """The open lock file, locked."""
+    while True:
+        folder.mkdir(parents=True, exist_ok=True)
+        file = folder / LOCK_FILE_NAME
+        try:
+            descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        except FileNotFoundError:  # a run that ended has just removed the folder
+            continue
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.pread(descriptor, 200, 0).decode(errors="replace").strip()
+            os.close(descriptor)
+            raise DatasetExistsError(
+                f"Another run is making {path} at this moment{f' ({holder})' if holder else ''}. Wait for it, or "
+                "choose another folder."
+            ) from None
+        if _is_file(descriptor, file):
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"process {os.getpid()}, since {time.strftime('%Y-%m-%d %H:%M:%S')}\n".encode(), 0)
+            return descriptor
+        os.close(descriptor)  # the run before removed this file between the two calls
+
+
+def _is_file(descriptor: int, file: Path) -> bool:
+    try:
+        found = file.stat()
+    except FileNotFoundError:
+        return False
+    return os.path.samestat(os.fstat(descriptor), found)
+
+
+def _remove_run(folder: Path) -> None:
+    (folder / STATE_FILE_NAME).unlink(missing_ok=True)
+    for leftover in folder.glob(f".*{TEMPORARY_SUFFIX}"):
+        leftover.unlink(missing_ok=True)
+    for name in _BUILT_FOLDERS:
+        shutil.rmtree(folder / name, ignore_errors=True)

@@ -1,0 +1,161 @@
+"""What a run finds in its folders: other datasets, other runs, the user's own files, damaged state."""
+
+import random
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import neuron_explainer as ne
+from helpers.collation_models import model_context, random_texts
+from neuron_explainer.collation.runs.work_folder import work_folder_of
+from neuron_explainer.errors import CollateError, DatasetExistsError, InvalidRequestError, NeuronExplainerError
+
+TEXTS = random_texts(12, seed=3)
+SETTINGS: dict[str, Any] = {
+    "context_length": 12,
+    "top_k": 3,
+    "random_k": 2,
+    "quantiles": 0,
+    "batch_tokens": 12,
+    "layers": [1],
+    "progress": False,
+    "save_every_seconds": 0.0,
+}
+
+
+class Stopped(Exception):
+    """What stops a run in these tests."""
+
+
+def stopping() -> Iterator[str]:
+    yield from TEXTS[:10]
+    raise Stopped
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+
+
+@pytest.mark.parametrize(
+    "texts", [TEXTS[:-1], [*TEXTS, "w1"], [*TEXTS[:-1], "w1 w2"], TEXTS[::-1]], ids=["fewer", "more", "other", "order"]
+)
+def test_a_finished_dataset_of_other_texts_is_refused(texts: list[str], tmp_path: Path) -> None:
+    context, path = model_context(), tmp_path / "out"
+    ne.collate(context, TEXTS, path, **SETTINGS)
+    before = contents(path)
+    with pytest.raises(DatasetExistsError, match="other texts"):
+        ne.collate(context, texts, path, **SETTINGS)
+    assert contents(path) == before
+    assert ne.collate(context, iter(TEXTS), path, **SETTINGS) == path
+
+
+def test_texts_beyond_the_limit_of_tokens_make_no_other_dataset(tmp_path: Path) -> None:
+    context, path = model_context(), tmp_path / "out"
+    limited = SETTINGS | {"max_tokens": 40}
+    ne.collate(context, TEXTS, path, **limited)
+    assert ne.collate(context, [*TEXTS, "w1"], path, **limited) == path
+    with pytest.raises(DatasetExistsError, match="other texts"):
+        ne.collate(context, ["w3", *TEXTS], path, **limited)
+
+
+def test_a_finished_dataset_of_another_model_or_layout_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "out"
+    ne.collate(model_context(), TEXTS, path, **SETTINGS)
+    with pytest.raises(DatasetExistsError, match=r"model\.name"):
+        ne.collate(model_context("gpt_neox"), TEXTS, path, **SETTINGS)
+    with pytest.raises(DatasetExistsError, match=r"layout \(there 'packed', asked 'json'\)"):
+        ne.collate(model_context(), TEXTS, path, **SETTINGS, layout="json")
+
+
+def test_one_run_a_folder(tmp_path: Path) -> None:
+    path = tmp_path / "out"
+    with work_folder_of(path), pytest.raises(DatasetExistsError, match=r"Another run is making .*out.* \(process \d+"):
+        ne.collate(model_context(), TEXTS, path, **SETTINGS)
+    assert list(tmp_path.iterdir()) == []
+    assert ne.collate(model_context(), TEXTS, path, **SETTINGS).is_dir()
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_foreign_work_folder_is_left_alone(overwrite: bool, tmp_path: Path) -> None:
+    foreign = tmp_path / "out.collating"
+    (foreign / "dataset").mkdir(parents=True)
+    (foreign / "dataset" / "thesis.tex").write_text("mine")
+    with pytest.raises(DatasetExistsError, match="no run of collate made it"):
+        ne.collate(model_context(), TEXTS, tmp_path / "out", **SETTINGS, overwrite=overwrite)
+    assert contents(foreign) == {"dataset/thesis.tex": b"mine"}
+
+
+@pytest.mark.parametrize("layout", ["packed", "json"])
+def test_overwriting_removes_only_what_a_run_wrote(layout: Any, tmp_path: Path) -> None:
+    context, path = model_context(), tmp_path / "out"
+    ne.collate(context, TEXTS, path, **SETTINGS, layout=layout)
+    mine = {"notes.md": b"mine", "plots/a.png": b"mine", "1/notes.json": b"mine"}
+    for name, content in mine.items():
+        (path / name).parent.mkdir(exist_ok=True)
+        (path / name).write_bytes(content)
+    ne.collate(context, TEXTS[:5], path, **SETTINGS, layout="packed", overwrite=True)
+    assert {name: contents(path)[name] for name in mine} == mine
+    assert not (path / "1" / "0.json").exists()
+    assert ne.load_neuron(path, 1, 3) == ne.load_neuron(
+        ne.collate(context, TEXTS[:5], tmp_path / "other", **SETTINGS), 1, 3
+    )
+
+
+def test_damaged_state_is_never_taken(tmp_path: Path) -> None:
+    """Whatever is changed in the file: a typed error, and never another dataset."""
+    context, path = model_context(), tmp_path / "out"
+    with pytest.raises(Stopped):
+        ne.collate(context, stopping(), path, **SETTINGS)
+    state = tmp_path / "out.collating" / "checkpoint.safetensors"
+    whole = state.read_bytes()
+    chance = random.Random(0)
+    from neuron_explainer.collation.runs.preparation import collated_model_of, job_of
+    from neuron_explainer.collation.runs.saved_state import load_state
+    from neuron_explainer.collation.settings import CollateSettings
+
+    own = {name: value for name, value in SETTINGS.items() if name not in ("progress", "save_every_seconds")}
+    identity = job_of(collated_model_of(context, None, None), TEXTS, CollateSettings(**own)).identity
+    assert load_state(state.parent, identity) is not None
+    header = 8 + int.from_bytes(whole[:8], "little")
+    for number in range(200):
+        damaged = bytearray(whole)
+        for _ in range(chance.choice([1, 1, 3])):
+            damaged[chance.randrange(header if number % 2 else len(whole))] ^= 1 << chance.randrange(8)
+        if number % 5 == 0:
+            del damaged[chance.randrange(len(damaged)) :]
+        state.write_bytes(damaged)
+        with pytest.raises(NeuronExplainerError):
+            load_state(state.parent, identity)
+    with pytest.raises(CollateError, match=r"checkpoint\.safetensors is damaged"):
+        ne.collate(context, TEXTS, path, **SETTINGS)
+    state.write_bytes(whole)
+    ne.collate(context, TEXTS, path, **SETTINGS)
+
+
+def test_no_dataset_of_a_changed_model(tmp_path: Path) -> None:
+    context, path = model_context(), tmp_path / "out"
+    ablated = ("mlp_post_act", 1, torch.zeros_like)
+    model = context.get_or_create_model()
+    with pytest.raises(InvalidRequestError, match=r"mlp\.post_act of layer 1"), model.intervene(*ablated):
+        ne.collate(context, TEXTS, path, **SETTINGS)
+    assert list(tmp_path.iterdir()) == []
+    ne.collate(context, TEXTS, path, **SETTINGS)
+    with pytest.raises(InvalidRequestError, match=r"mlp\.post_act of layer 1"), model.intervene(*ablated):
+        ne.verify(path, 2, model=context)
+    with model.intervene(*ablated):
+        record = ne.live_record(context, 1, 3, TEXTS)
+    assert record.max_activation == 0
+
+
+def test_defaults_of_torch_change_no_number() -> None:
+    context = model_context(dtype=torch.float32)
+    expected = ne.live_record(context, 1, 3, TEXTS)
+    torch.set_default_dtype(torch.float64)
+    try:
+        found = ne.live_record(context, 1, 3, TEXTS)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert found == expected
