@@ -77,7 +77,11 @@ class Hooks:
 
     def enter(self, hook: Hook, owner: Owner) -> None:
         """Let a recording or intervention take part in the passes of this thread."""
-        others = (entry for entry in self._local.entries if not entry.owner.is_same_statement(owner))
+        others = (
+            entry
+            for entry in self._local.entries
+            if entry.owner.is_within() and not entry.owner.is_same_statement(owner)
+        )
         self._local.entries = (*others, _Entry(hook, owner))
 
     def leave(self, hook: Hook) -> None:
