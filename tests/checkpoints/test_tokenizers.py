@@ -198,26 +198,6 @@ def test_one_token_of_a_byte_level_tokenizer_that_adds_a_space() -> None:
     assert tokenizer.decode([tokenizer.encode_token_str("a")]) == "a"
 
 
-class PanicException(BaseException):
-    """As the `tokenizers` package raises where its Rust code fails; it is not an Exception."""
-
-
-def test_a_panic_of_the_package_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Panicking:
-        def encode(self, *arguments: object, **options: object) -> None:
-            raise PanicException("index out of bounds")
-
-    tokenizer = ModelTokenizer(byte_level_tokenizer())
-    tokenizer.backend = Panicking()  # type: ignore[assignment]
-    with pytest.raises(TokenizerError, match=r"cannot encode 'a': it failed inside \('index out of bounds'\)"):
-        tokenizer.encode("a")
-    path = tmp_path / "tokenizer.json"
-    byte_level_tokenizer().save(str(path))
-    monkeypatch.setattr("tokenizers.Tokenizer.from_file", Panicking().encode)
-    with pytest.raises(TokenizerError, match="cannot be read as a tokenizer: it failed inside"):
-        ModelTokenizer.from_file(path)
-
-
 def test_an_interrupt_while_encoding_stays_an_interrupt() -> None:
     class Interrupted:
         def encode(self, *arguments: object, **options: object) -> None:

@@ -2,13 +2,14 @@
 
 import logging
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
+from torch import Tensor
 
 import neuron_explainer as ne
 from helpers.collation_models import model_context, random_texts
@@ -33,6 +34,7 @@ from neuron_explainer.errors import (
 )
 from neuron_explainer.models.autoencoder_context import AutoencoderContext
 from neuron_explainer.models.autoencoders.autoencoder import Autoencoder
+from neuron_explainer.models.layers.unfilled import fill
 from neuron_explainer.models.model_context import StandardModelContext
 
 CONTEXT, TOP, RANDOM, WINDOW = 12, 5, 3, 7
@@ -283,10 +285,10 @@ def test_verify_finds_what_is_wrong(tmp_path: Path) -> None:
     assert report.largest_difference < 1e-5
     by_pair = collate(context, texts, tmp_path / "pairs", Dst.ATTN_WRITE_NORM)
     assert verify(by_pair, n=5, model=context).largest_difference < 1e-5
-    with context.get_or_create_model().intervene(
-        ne.ActivationLocationType.MLP_POST_ACT, 1, lambda tensor: tensor * 1.5
-    ):
-        wrong = verify(path, n=40, model=context)
+    mlp = context.get_or_create_model().blocks[1].mlp
+    fill(mlp, "input_weight", mlp.input_weight.detach() * 1.5)
+    fill(mlp, "input_bias", cast(Tensor, mlp.input_bias).detach() * 1.5)
+    wrong = verify(path, n=40, model=context)
     assert wrong.largest_difference > 0.1
     assert wrong.where is not None
     assert wrong.where[0] == 1
@@ -351,12 +353,11 @@ def test_refusals(tmp_path: Path) -> None:
 
 def test_activations_that_overflow_are_named(tmp_path: Path) -> None:
     context = model_context("gpt2", torch.float32)
-    with (
-        context.get_or_create_model().intervene(
-            ne.ActivationLocationType.MLP_POST_ACT, 1, lambda tensor: tensor.masked_fill(tensor > 0.5, torch.inf)
-        ),
-        pytest.raises(NonFiniteActivationError, match="layer 1 is inf"),
-    ):
+    mlp = context.get_or_create_model().blocks[1].mlp
+    bias = cast(Tensor, mlp.input_bias).detach().clone()
+    bias[3] = torch.inf
+    fill(mlp, "input_bias", bias)
+    with pytest.raises(NonFiniteActivationError, match="layer 1 is inf"):
         collate(context, random_texts(5), tmp_path / "made")
 
 

@@ -114,7 +114,6 @@ def test_entering_and_leaving(model: Transformer, work: Callable[[Transformer], 
 
 def test_a_loop_that_goes_on_after_an_interrupt(model: Transformer) -> None:
     """The same `with` statement of the same frame runs again: what the interrupt left of it is replaced."""
-    plain = model(TOKENS)
     with model.intervene(P.RESID_POST_MLP, 0, lambda resid: resid * 2):
         doubled = model(TOKENS)
 

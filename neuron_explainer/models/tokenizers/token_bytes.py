@@ -37,23 +37,19 @@ class TokenSpelling:
 
     Attributes:
         backend: the tokenizer.
-        added_ids: the tokens added to the vocabulary. The decoder's rules apply to them too, as in `tokenizers`, but
-            what cannot be read by them is written as it is.
+        added_text_by_id: the tokens added to the vocabulary. The decoder's rules apply to them as to the others.
         byte_level: whether each byte is written as one printable character.
         byte_tokens: whether there is a token `<0xNN>` for each byte.
         space_mark: the character that is written for a space; None if it is the space.
         n_added_spaces: how many spaces encoding puts before a text, and decoding removes again.
-        adds_kept_space: whether encoding puts a space before a text that decoding keeps (byte-level BPE with
-            `add_prefix_space`).
     """
 
     backend: tokenizers.Tokenizer
-    added_ids: frozenset[int]
+    added_text_by_id: dict[int, str]
     byte_level: bool
     byte_tokens: bool
     space_mark: str | None
     n_added_spaces: int
-    adds_kept_space: bool
 
     @classmethod
     def of(cls, backend: tokenizers.Tokenizer) -> "TokenSpelling":
@@ -61,46 +57,42 @@ class TokenSpelling:
         byte_level = byte_tokens = False
         space_mark: str | None = None
         n_added_spaces = 0
-        for part in _parts(backend.decoder):
+        for part in _decoder_parts(backend):
             kind = part["type"]
             byte_level |= kind == "ByteLevel"
             byte_tokens |= kind == "ByteFallback"
             if kind == "Replace" and part["content"] == " ":
-                space_mark = part["pattern"].get("String")
+                space_mark = _literal(part["pattern"])
             elif kind == "Strip" and part["content"] == " ":
                 n_added_spaces = part["start"]
             elif kind == "Metaspace":
                 space_mark = part["replacement"]
                 scheme = part.get("prepend_scheme", "always" if part.get("add_prefix_space", True) else "never")
                 n_added_spaces = 0 if scheme == "never" else 1
-        adds_kept_space = any(
-            part["type"] == "ByteLevel" and part.get("add_prefix_space") for part in _parts(backend.pre_tokenizer)
-        )
-        added = frozenset(backend.get_added_tokens_decoder())
-        return cls(backend, added, byte_level, byte_tokens, space_mark, n_added_spaces, adds_kept_space)
+        added = {token_id: token.content for token_id, token in backend.get_added_tokens_decoder().items()}
+        return cls(backend, added, byte_level, byte_tokens, space_mark, n_added_spaces)
 
-    @property
-    def adds_leading_space(self) -> bool:
-        """Whether encoding puts a space before every text."""
-        return self.n_added_spaces > 0 or self.adds_kept_space
+    def spaced(self, text: str) -> str:
+        """A text with spaces in place of the mark for a space."""
+        return text if self.space_mark is None else text.replace(self.space_mark, " ")
 
     def bytes_of(self, token_id: int, token: str) -> bytes:
         """The bytes of `token`, whose id is `token_id`."""
-        is_added = token_id in self.added_ids
         if self.byte_level:
-            byte_values = [BYTE_BY_CHARACTER.get(character) for character in token]
-            if None in byte_values:  # the token is written as plain text
-                return token.encode()
-            spelled = bytes(byte for byte in byte_values if byte is not None)
-            # An added "é" stands for é; as a byte it would not be a character.
-            return token.encode() if is_added and not _is_text(spelled) else spelled
+            return self._byte_level_bytes(token_id, token)
         if self.byte_tokens and (match := _BYTE_TOKEN.fullmatch(token)):
             return bytes([int(match[1], 16)])
         if self.space_mark is not None:
-            return token.replace(self.space_mark, " ").encode()
-        if is_added:
-            return token.encode()
+            return self.spaced(token).encode()
         return self.backend.decode([token_id], skip_special_tokens=False).encode()
+
+    def _byte_level_bytes(self, token_id: int, token: str) -> bytes:
+        byte_values = [BYTE_BY_CHARACTER.get(character) for character in token]
+        if None in byte_values:  # the token is written as plain text
+            return token.encode()
+        spelled = bytes(byte for byte in byte_values if byte is not None)
+        # An added token is a whole text, never a part of a character: what is not UTF-8 as bytes is written as it is.
+        return token.encode() if token_id in self.added_text_by_id and not _is_utf8(spelled) else spelled
 
     def without_added_space(self, text: str) -> str:
         """A decoded text without the spaces that encoding added."""
@@ -109,20 +101,28 @@ class TokenSpelling:
         return text
 
 
-def _is_text(spelled: bytes) -> bool:
+def _literal(pattern: dict[str, str]) -> str | None:
+    """The text that a pattern of the package stands for; None for a regular expression of more than one character."""
+    expression = pattern.get("Regex", "")
+    return pattern.get("String") or (
+        expression if len(expression) == 1 and re.escape(expression) == expression else None
+    )
+
+
+def _is_utf8(content: bytes) -> bool:
     try:
-        spelled.decode()
+        content.decode()
     except UnicodeDecodeError:
         return False
     return True
 
 
-def _parts(step: Any) -> Iterator[dict[str, Any]]:
-    """A decoder or pre-tokenizer of the `tokenizers` package, and what it is made of, as in its JSON."""
-    if step is None:
+def _decoder_parts(backend: tokenizers.Tokenizer) -> Iterator[dict[str, Any]]:
+    """The steps of a tokenizer's decoder, as in its JSON."""
+    if backend.decoder is None:
         return
-    pending = [json.loads(step.__getstate__())]
+    pending = [json.loads(backend.decoder.__getstate__())]
     while pending:
         part = pending.pop(0)
-        pending[:0] = [*part.get("decoders", []), *part.get("pretokenizers", [])]
+        pending[:0] = part.get("decoders", [])
         yield part

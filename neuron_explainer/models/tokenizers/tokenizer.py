@@ -6,8 +6,7 @@ so it is shown by its bytes (`\\xe6`). Decoding the parts together gives the cha
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from os import PathLike
 from pathlib import Path
@@ -16,16 +15,23 @@ from typing import Any
 import tokenizers
 
 from neuron_explainer.errors import InvalidRequestError, NotOneTokenError, TokenizerError, shown
+from neuron_explainer.models.tokenizers.backend_errors import backend_errors, check_merges
 from neuron_explainer.models.tokenizers.token_bytes import TokenSpelling
 from neuron_explainer.vocabulary.checks import checked_token_id, checked_type, whole_number
 
 TOKENIZER_FILE_NAME = "tokenizer.json"
+MOST_TOKENIZER_BYTES = 512 * 2**20
+"""The largest size of a `tokenizer.json`. Those of the largest vocabularies have about 40 MB."""
+MOST_TOKENS = 2**22
+"""The largest number of token ids. The largest vocabularies have about a million."""
 
 
 class ModelTokenizer:
     """A model's tokenizer, based on one of the `tokenizers` package.
 
-    Padding and truncation that the tokenizer was saved with are switched off: `encode` gives all tokens of a text.
+    Padding and truncation that the tokenizer was saved with are switched off: `encode` gives all tokens of a text. A
+    tokenizer in memory is copied, and the copy never changes. So several threads can use it at once, whatever happens
+    to the original.
 
     Example:
         tokenizer = ModelTokenizer.from_file("gpt2/tokenizer.json")
@@ -33,19 +39,33 @@ class ModelTokenizer:
     """
 
     def __init__(self, tokenizer: tokenizers.Tokenizer, *, origin: str = "memory") -> None:
-        """Take over `tokenizer`; `origin` tells in errors where it came from."""
-        tokenizer.no_padding()
-        tokenizer.no_truncation()
-        self.backend = tokenizer
+        """Copy `tokenizer`; `origin` tells in errors where it came from.
+
+        Raises:
+            TokenizerError: it cannot be copied, or has far too many token ids.
+        """
+        checked_type("tokenizer", tokenizer, tokenizers.Tokenizer, TokenizerError)
+        with backend_errors(f"The tokenizer ({origin}) cannot be copied"):
+            self._keep(tokenizers.Tokenizer.from_str(tokenizer.to_str()), origin)
+
+    def _keep(self, backend: tokenizers.Tokenizer, origin: str) -> None:
+        """Use a backend that belongs to this object alone."""
+        backend.no_padding()
+        backend.no_truncation()
+        self.backend = backend
         self.origin = origin
-        self._spelling = TokenSpelling.of(tokenizer)
+        self._spelling = TokenSpelling.of(backend)
+        if self.n_tokens > MOST_TOKENS:
+            raise TokenizerError(
+                f"The tokenizer ({origin}) has the token id {self.n_tokens - 1}. The limit is {MOST_TOKENS - 1}."
+            )
 
     @classmethod
     def from_file(cls, path: str | PathLike[str]) -> "ModelTokenizer":
         """Read a `tokenizer.json`, or the one in a folder.
 
         Raises:
-            TokenizerError: the file does not exist or is malformed.
+            TokenizerError: the file does not exist, is malformed or is far too large.
         """
         file = Path(path)
         if file.is_dir():
@@ -55,8 +75,16 @@ class ModelTokenizer:
                 f"{file} does not exist. Pass `tokenizer=` the path of a {TOKENIZER_FILE_NAME}, a "
                 "`tokenizers.Tokenizer`, or a fast tokenizer of `transformers`."
             )
-        with _as_tokenizer_error(f"{file} cannot be read as a tokenizer"):
-            return cls(tokenizers.Tokenizer.from_file(str(file)), origin=str(file))
+        if file.stat().st_size > MOST_TOKENIZER_BYTES:
+            raise TokenizerError(
+                f"{file} has {file.stat().st_size:,} bytes. The limit for a tokenizer is {MOST_TOKENIZER_BYTES:,}."
+            )
+        new = cls.__new__(cls)
+        with backend_errors(f"{file} cannot be read as a tokenizer"):
+            content = file.read_bytes()
+            check_merges(content, file)
+            new._keep(tokenizers.Tokenizer.from_buffer(content), str(file))
+        return new
 
     @classmethod
     def of(cls, given: Any) -> "ModelTokenizer":
@@ -76,7 +104,7 @@ class ModelTokenizer:
             return cls.from_file(given)
         backend = given if isinstance(given, tokenizers.Tokenizer) else getattr(given, "backend_tokenizer", None)
         if isinstance(backend, tokenizers.Tokenizer):
-            return cls(tokenizers.Tokenizer.from_str(backend.to_str()), origin=f"{type(given).__name__} in memory")
+            return cls(backend, origin=f"{type(given).__name__} in memory")
         slow = hasattr(given, "convert_ids_to_tokens")
         raise TokenizerError(
             f"An object of type {type(given).__name__} is not a supported tokenizer. "
@@ -116,10 +144,11 @@ class ModelTokenizer:
             InvalidRequestError: no token has this id.
         """
         checked = checked_token_id(token_id, self.n_tokens, "The tokenizer")
-        token = self.backend.id_to_token(checked)
-        if token is None:
-            raise InvalidRequestError(f"The tokenizer has no token {checked}: the id is unused.")
-        return self._spelling.bytes_of(checked, token)
+        with backend_errors(f"Token {checked} cannot be decoded"):
+            token = self.backend.id_to_token(checked)
+            if token is None:
+                raise InvalidRequestError(f"The tokenizer has no token {checked}: the id is unused.")
+            return self._spelling.bytes_of(checked, token)
 
     def spelled_bytes(self, token_id: int) -> bytes:
         """The UTF-8 bytes of a token; those of `unused_token` for an id without a token.
@@ -128,7 +157,7 @@ class ModelTokenizer:
             InvalidRequestError: it is not a whole number.
         """
         number = _whole(token_id)
-        has_token = number >= 0 and self.backend.id_to_token(number) is not None
+        has_token = 0 <= number < self.n_tokens and self.backend.id_to_token(number) is not None
         return self.token_bytes(number) if has_token else unused_token(number).encode()
 
     def encode(self, text: str, *, add_special_tokens: bool = True) -> list[int]:
@@ -140,11 +169,18 @@ class ModelTokenizer:
                 beginning-of-sequence token). The tokenizers of GPT-2, Pythia and SmolLM2 add none.
 
         Raises:
-            InvalidRequestError: it is not a text.
-            TokenizerError: the tokenizer fails, as a damaged one can.
+            InvalidRequestError: it is not a text, or holds half of a surrogate pair, which no encoding has.
+            TokenizerError: the tokenizer fails on this text.
         """
         checked_type("text", text, str)
-        with _as_tokenizer_error(f"The tokenizer ({self.origin}) cannot encode {shown(text, 60)}"):
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise InvalidRequestError(
+                f"text has {text[error.start]!r} at character {error.start}: half of a surrogate pair. Give whole "
+                "characters."
+            ) from None
+        with backend_errors(f"The tokenizer ({self.origin}) cannot encode {shown(text)}"):
             return self.backend.encode(text, add_special_tokens=add_special_tokens).ids
 
     def decode(self, token_ids: Sequence[int]) -> str:
@@ -177,11 +213,10 @@ class ModelTokenizer:
             NotOneTokenError: the text is not one token; the error shows its tokens.
         """
         token_ids = self.encode(text, add_special_tokens=False)
-        if len(token_ids) == 1 and (self.token_strings[token_ids[0]] == text or not self._spelling.adds_leading_space):
+        if len(token_ids) == 1 and self._leads_back(token_ids[0], text):
             return token_ids[0]
-        # Some tokenizers put a space before every text (Llama's SentencePiece, byte-level BPE with add_prefix_space).
-        # They have a token for " Paris", but encoding "Paris" gives it too, or encoding it gives a second space. A
-        # token's text must lead back to the token.
+        # Some tokenizers put a space before every text (Llama's SentencePiece, byte-level ones with add_prefix_space).
+        # Encoding "a" gives " a", and encoding " Paris" may give two spaces. A token's text must lead back to it.
         same_spelling = self._ids_by_string.get(text, [])
         if len(same_spelling) == 1:
             return same_spelling[0]
@@ -190,23 +225,18 @@ class ModelTokenizer:
         hint = f"{spaced!r}, with a leading space, is." if text[:1] != " " and self._is_one_token(spaced) else ""
         raise NotOneTokenError(text, pieces, hint)
 
+    def _leads_back(self, token_id: int, text: str) -> bool:
+        """Whether a token's text is `text`, or what the tokenizer's normalizer (lower case, composed accents) makes of
+        it apart from spaces at its beginning."""
+        string = self.token_strings[token_id]
+        if string == text or self.backend.normalizer is None:
+            return string == text
+        with backend_errors(f"The tokenizer ({self.origin}) cannot normalise {shown(text)}"):
+            normalised = self._spelling.spaced(self.backend.normalizer.normalize_str(text))
+        return string == normalised and _n_leading_spaces(string) == _n_leading_spaces(text)
+
     def _is_one_token(self, text: str) -> bool:
         return len(self._ids_by_string.get(text, [])) == 1
-
-
-@contextmanager
-def _as_tokenizer_error(problem: str) -> Iterator[None]:
-    """What the package raises becomes a TokenizerError: bare Exceptions, and panics, which are BaseExceptions."""
-    try:
-        yield
-    except TokenizerError:
-        raise
-    except Exception as error:
-        raise TokenizerError(f"{problem}: {shown(str(error), 300)}") from error
-    except BaseException as error:
-        if type(error).__name__ != "PanicException":
-            raise
-        raise TokenizerError(f"{problem}: it failed inside ({shown(str(error), 300)})") from error
 
 
 def _whole(token_id: object) -> int:
@@ -214,6 +244,10 @@ def _whole(token_id: object) -> int:
     if number is None:
         raise InvalidRequestError(f"{shown(token_id)} is not a token id. Give whole numbers.")
     return number
+
+
+def _n_leading_spaces(text: str) -> int:
+    return len(text) - len(text.lstrip(" "))
 
 
 def unused_token(token_id: int) -> str:
