@@ -176,7 +176,7 @@ class StandardModelContext(ModelContext):
     def generate(
         self, prompt: Any, *, max_new_tokens: SupportsIndex = 20, sampling: Sampling | None = None
     ) -> str | list[str]:
-        """Generate a continuation of a prompt. Active interventions take part.
+        """Generate a continuation of a prompt. Interventions that this thread has entered take part.
 
         Example:
             model.generate("Once upon a time", sampling=ne.Sampling(temperature=0.8, seed=0))

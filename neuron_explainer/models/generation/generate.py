@@ -1,4 +1,4 @@
-"""Generation, token by token. Active interventions take part."""
+"""Generation, token by token. Interventions that this thread has entered take part."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import SupportsIndex
