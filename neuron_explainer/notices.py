@@ -27,10 +27,6 @@ class UnexpectedContentWarning(NeuronExplainerWarning):
     """A file has other content than its name or its format promises; what it has is used."""
 
 
-class CheckpointWarning(NeuronExplainerWarning):
-    """A checkpoint contradicts its config, and what was done about it."""
-
-
 class TrailingSpaceWarning(NeuronExplainerWarning):
     """A prompt ends in a space that became a token of its own."""
 

@@ -133,6 +133,7 @@ class StandardModelContext(ModelContext):
                         "model again."
                     )
                 self._transformer = self._create()
+                self.config = self._transformer.config  # the weights may say that the unembedding is not tied
                 self._weights_as_created = _weights_now(self._transformer)
             return self._transformer
 

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from neuron_explainer.errors import InvalidRequestError, shown
 from neuron_explainer.models.devices import DeviceGiven, DtypeGiven, as_device, as_dtype
-from neuron_explainer.models.families.fill_parameters import fill_parameters, tied_as_stored
-from neuron_explainer.models.families.registry import family_of
+from neuron_explainer.models.families.fill_parameters import config_of_tensors, fill_parameters, uses_of_tensors
+from neuron_explainer.models.families.registry import family_and_config
 from neuron_explainer.models.hooks.contexts import Hook, HookContext, Hooks
 from neuron_explainer.models.hooks.intervention import Intervention
 from neuron_explainer.models.hooks.recording import Recording, name_of
@@ -92,11 +92,12 @@ class Transformer(nn.Module):
         Raises:
             CheckpointError: the family is not supported, or tensors are missing, unexpected or misshapen.
         """
-        family = family_of(hf_config)
-        hf_config = tied_as_stored(hf_config, family, family.config(hf_config), tensors)
-        model = cls(family.config(hf_config))
+        family, named_config = family_and_config(hf_config)
+        config = config_of_tensors(family, named_config, tensors)
+        uses = uses_of_tensors(family, config, tensors.keys())
+        model = cls(config)
         to_device, to_dtype = None if device is None else as_device(device), None if dtype is None else as_dtype(dtype)
-        fill_parameters(model, family, model.config, tensors, device=to_device, dtype=to_dtype)
+        fill_parameters(model, uses, tensors, device=to_device, dtype=to_dtype)
         return model
 
     @classmethod

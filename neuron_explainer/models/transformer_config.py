@@ -4,11 +4,23 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from neuron_explainer.errors import MisconfiguredError
+from neuron_explainer.errors import MisconfiguredError, shown
+from neuron_explainer.vocabulary.checks import finite_number, whole_number
 from neuron_explainer.vocabulary.dimensions import Dimension
 
 NormKind = Literal["layer_norm", "rms_norm"]
 QkvLayout = Literal["fused", "fused_by_head", "separate"]
+
+
+_SIZES = (
+    "n_layers", "n_heads", "n_key_value_heads", "d_model", "d_head", "d_mlp", "vocab_size", "max_context_length"
+)  # fmt: skip
+
+
+def _check_positive(name: str, value: object) -> None:
+    number = finite_number(value)
+    if number is None or number <= 0:
+        raise MisconfiguredError(f"{name} is {shown(value)}; it must be a number above 0.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,12 +29,15 @@ class RotaryConfig:
 
     Attributes:
         n_channels: how many of a head's channels, from the first on, are rotated. Channel i is paired with channel
-            i + n_channels / 2.
+            i + n_channels / 2, so the number is even.
         base: the base of the angles ("theta"): pair i is rotated by position * base^(-2 i / n_channels) radians.
         scaling: how wavelengths are stretched for long contexts: not (None), all by `factor` ("linear"), or by Llama
             3's rule ("llama3": long ones by `factor`, short ones not at all, with a smooth step between).
         factor: the stretch.
         low_frequency_factor, high_frequency_factor, original_context_length: the other three constants of Llama 3.
+
+    Raises:
+        MisconfiguredError: the number of channels is odd, or a number is not positive and finite.
     """
 
     n_channels: int
@@ -34,15 +49,19 @@ class RotaryConfig:
     original_context_length: int = 8192
 
     def __post_init__(self) -> None:
-        if self.n_channels < 2 or self.n_channels % 2:
+        number = whole_number(self.n_channels)
+        if number is None or number < 0 or number % 2:
             raise MisconfiguredError(
-                f"{self.n_channels} channels of each head are rotated. They form pairs: choose an even number."
+                f"{shown(self.n_channels)} channels of a head are rotated. The number must be even: they are rotated "
+                "in pairs."
             )
-        for name in ("base", "factor", "low_frequency_factor", "high_frequency_factor"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise MisconfiguredError(
-                    f"{name} of the rotary embedding is {getattr(self, name)}; it must be a finite number above 0."
-                )
+        for name in ("base", "factor", "low_frequency_factor", "high_frequency_factor", "original_context_length"):
+            _check_positive(f"The rotary embedding's {name}", getattr(self, name))
+        if self.scaling == "llama3" and not self.low_frequency_factor < self.high_frequency_factor:
+            raise MisconfiguredError(
+                f"low_frequency_factor is {self.low_frequency_factor}; it must be below high_frequency_factor, "
+                f"{self.high_frequency_factor}."
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +94,8 @@ class TransformerConfig:
         tied_unembedding: whether the unembedding is the token embedding.
 
     Raises:
-        MisconfiguredError: a size is less than 1, or sizes contradict each other.
+        MisconfiguredError: a size is not a whole number above 0, a scale, cap or epsilon is not positive and finite, or
+            sizes contradict each other.
     """
 
     model_type: str
@@ -110,14 +130,17 @@ class TransformerConfig:
     tied_unembedding: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("n_layers", "n_heads", "n_key_value_heads", "d_model", "d_head", "d_mlp", "vocab_size"):
-            if getattr(self, name) < 1:
-                raise MisconfiguredError(f"{name} is {getattr(self, name)}; it must be at least 1.")
-        if not 0 <= self.norm_epsilon < math.inf:
-            raise MisconfiguredError(f"norm_epsilon is {self.norm_epsilon}; it must be a finite number, 0 or more.")
+        for name in _SIZES:
+            number = whole_number(getattr(self, name))
+            if number is None or number < 1:
+                raise MisconfiguredError(f"{name} is {shown(getattr(self, name))}; it must be at least 1.")
+            object.__setattr__(self, name, number)
+        for name in ("norm_epsilon", "embedding_scale", "attention_softcap", "logits_softcap"):
+            if getattr(self, name) is not None or name == "norm_epsilon":
+                _check_positive(name, getattr(self, name))
         if self.rotary is not None and self.rotary.n_channels > self.d_head:
             raise MisconfiguredError(
-                f"{self.rotary.n_channels} channels are rotated, but a head has {self.d_head}. Rotate at most those."
+                f"{self.rotary.n_channels} channels of each head are rotated, but a head has {self.d_head}."
             )
         if self.n_heads % self.n_key_value_heads:
             raise MisconfiguredError(
@@ -132,6 +155,12 @@ class TransformerConfig:
                 raise MisconfiguredError(
                     f"{name} has {len(getattr(self, name))} entries for {self.n_layers} layers. Give one per layer."
                 )
+
+        for scale in self.attention_scale_by_layer:
+            _check_positive("attention_scale_by_layer", scale)
+        for window in self.sliding_window_by_layer:
+            if window is not None and ((number := whole_number(window)) is None or number < 1):
+                raise MisconfiguredError(f"A sliding window is {shown(window)}; it must be at least 1 token.")
 
     def size_of(self, dimension: Dimension) -> int | None:
         """The length of an axis; None if it depends on the prompt or on an autoencoder."""

@@ -1,4 +1,4 @@
-"""Tokenizers that fail: every error and panic of the package is a typed error; threads do not disturb each other."""
+"""Tokenizers that fail: errors and panics of the package are typed errors, and threads do not disturb each other."""
 
 import json
 import random

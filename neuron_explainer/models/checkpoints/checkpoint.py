@@ -9,22 +9,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from neuron_explainer.errors import (
-    CheckpointError,
-    MalformedCheckpointError,
-    MisconfiguredError,
-    UnsupportedCheckpointError,
-    shown,
-)
-from neuron_explainer.models.families.quantised import refuse_quantised
-from neuron_explainer.models.families.registry import family_of
-from neuron_explainer.models.families.schema import check_entries
-from neuron_explainer.models.layers.mlp import ACTIVATION_FUNCTIONS
+from neuron_explainer.errors import CheckpointError
+from neuron_explainer.models.families.registry import family_and_config
 from neuron_explainer.models.tensor_files.tensor_reader import TensorReader
 from neuron_explainer.models.tokenizers.tokenizer import ModelTokenizer
 from neuron_explainer.models.transformer import Transformer
 from neuron_explainer.models.transformer_config import TransformerConfig
-from neuron_explainer.wording import in_a_sentence
 
 
 @dataclass(frozen=True)
@@ -36,7 +26,7 @@ class Checkpoint:
         config: the same for this library's transformer; `transformer_config` makes it.
         open_tensors: finds the weights, under Hugging Face's names. It may download them, but does not read them.
         read_tokenizer: reads the tokenizer that comes with the checkpoint.
-        generation_config: the entries of its `generation_config.json`; empty if it has none.
+        generation_config: the entries of a Hugging Face `generation_config.json`; empty if there is none.
     """
 
     hf_config: Mapping[str, Any]
@@ -79,23 +69,7 @@ def transformer_config(hf_config: Mapping[str, Any], file: object) -> Transforme
         CheckpointError: the family or the activation function is not supported, or an entry has an invalid value.
     """
     with naming_the_file(file):
-        family = family_of(hf_config)
-        refuse_quantised(hf_config, ())
-        check_entries(hf_config)
-        try:
-            config = family.config(hf_config)
-        except CheckpointError:
-            raise
-        except (MisconfiguredError, TypeError, ValueError, AttributeError, KeyError, ArithmeticError) as error:
-            raise MalformedCheckpointError(
-                f"An entry has a value that a {family.model_type} model cannot have: {in_a_sentence(error, 300)}"
-            ) from error
-        if config.activation_function not in ACTIVATION_FUNCTIONS:
-            raise UnsupportedCheckpointError(
-                f"The activation function {shown(config.activation_function, 60)} is not supported. Choose one of: "
-                f"{', '.join(ACTIVATION_FUNCTIONS)}."
-            )
-        return config
+        return family_and_config(hf_config)[1]
 
 
 @contextmanager

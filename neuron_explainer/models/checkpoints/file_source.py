@@ -4,21 +4,23 @@ import json
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
-from neuron_explainer.errors import CheckpointNotFoundError, MalformedCheckpointError
+from neuron_explainer.errors import (
+    CheckpointNotFoundError,
+    MalformedCheckpointError,
+    MissingFileError,
+    TooLargeError,
+)
+from neuron_explainer.storage.local import read_local_bytes
 
 CONFIG_FILE_NAME = "config.json"
+MOST_JSON_BYTES = 64 * 2**20
+"""The largest size of a config or an index. The largest indexes have about 20 MB."""
 
 
 class FileSource(ABC):
-    """Files by name.
-
-    Attributes:
-        is_local: whether looking for a file costs no request.
-    """
-
-    is_local: ClassVar[bool] = False
+    """Files by name."""
 
     @abstractmethod
     def find(self, name: str) -> Path | None:
@@ -34,7 +36,6 @@ class Folder(FileSource):
     """A folder on this machine."""
 
     path: Path
-    is_local: ClassVar[bool] = True
 
     def __str__(self) -> str:
         return str(self.path)
@@ -64,7 +65,22 @@ def read_config(source: FileSource) -> dict[str, Any]:
             f"{source.describe_weights()}",
             file=source,
         )
-    return json_object(file.read_bytes(), file)
+    return read_json_object(file)
+
+
+def read_json_object(file: Path) -> dict[str, Any]:
+    """The JSON object in a file on this machine.
+
+    Raises:
+        CheckpointNotFoundError: the file does not exist.
+        MalformedCheckpointError: it is not a JSON object, or is far too large.
+    """
+    try:
+        return json_object(read_local_bytes(file, MOST_JSON_BYTES), file)
+    except MissingFileError as error:
+        raise CheckpointNotFoundError(f"{file} does not exist.", file=file) from error
+    except TooLargeError as error:
+        raise MalformedCheckpointError(str(error), file=file) from error
 
 
 def json_object(content: bytes, file: object) -> dict[str, Any]:
@@ -79,7 +95,9 @@ def json_object(content: bytes, file: object) -> dict[str, Any]:
     """
     try:
         entries = json.loads(content)
-    except (ValueError, RecursionError) as error:
+    except RecursionError as error:
+        raise MalformedCheckpointError(f"{file} is nested too deeply.", file=file) from error
+    except ValueError as error:
         raise MalformedCheckpointError(f"{file} is not JSON.", file=file) from error
     if not isinstance(entries, dict):
         raise MalformedCheckpointError(f"{file} is not a JSON object.", file=file)

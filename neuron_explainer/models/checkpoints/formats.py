@@ -83,7 +83,7 @@ def _open(source: CheckpointSource, options: LoadOptions) -> Checkpoint:
     if options.revision is not None and not checkpoint_format.has_revisions:
         raise InvalidRequestError(
             f"{without_secrets(source)} is a {checkpoint_format.name}, which has no revisions. Leave "
-            f"revision={options.revision!r} out."
+            f"revision={shown(without_secrets(options.revision))} out."
         )
     return checkpoint_format.open(source, options)
 

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from neuron_explainer.errors import UnsupportedCheckpointError
+from neuron_explainer.errors import TensorShapeError, UnsupportedCheckpointError, shown
 from neuron_explainer.models.checkpoints.checkpoint import Checkpoint, transformer_config
 from neuron_explainer.models.checkpoints.checkpoint_format import CheckpointFormat, CheckpointSource, LoadOptions
 from neuron_explainer.models.checkpoints.gguf_config import ROTARY_FACTORS, config_from_gguf, size_entry
@@ -75,7 +75,7 @@ class GgufReader:
         architecture = file.metadata.get("general.architecture")
         if architecture not in ARCHITECTURES:
             raise UnsupportedCheckpointError(
-                f"{file.path} has the architecture {architecture!r}. Supported in GGUF "
+                f"{file.path} has the architecture {shown(architecture)}. Supported in GGUF "
                 f"files: {', '.join(map(repr, ARCHITECTURES))}. Load the model from its safetensors files.",
                 file=file.path,
             )
@@ -133,6 +133,11 @@ def rotary_halves_from_pairs(weight: Float[Tensor, "rows ..."], n_heads: int) ->
     Args:
         weight: one row (or one bias) for each channel of each head, head after head.
         n_heads: the number of heads.
+
+    Raises:
+        TensorShapeError: the rows do not fit the heads.
     """
+    if weight.shape[0] % (2 * n_heads):
+        raise TensorShapeError(f"{weight.shape[0]} rows are not pairs of channels of {n_heads} heads.")
     by_pair = weight.view(n_heads, weight.shape[0] // n_heads // 2, 2, *weight.shape[1:])
     return by_pair.transpose(1, 2).reshape(weight.shape)

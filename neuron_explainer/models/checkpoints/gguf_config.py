@@ -7,8 +7,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from neuron_explainer.errors import MalformedCheckpointError, UnsupportedCheckpointError
+from neuron_explainer.errors import MalformedCheckpointError, UnsupportedCheckpointError, shown
+from neuron_explainer.models.families.config_entries import MOST_POSITIONS
 from neuron_explainer.models.tensor_files.gguf_file import GgufFile
+from neuron_explainer.vocabulary.checks import finite_number, whole_number
 
 ROTARY_FACTORS = "rope_freqs.weight"
 """The tensor with the factors by which Llama 3 stretches the wavelengths of the rotary embedding, one per pair."""
@@ -51,8 +53,14 @@ def config_from_gguf(file: GgufFile) -> dict[str, Any]:
         "tie_word_embeddings": "output.weight" not in file.tensors,
         "attention_bias": "blk.0.attn_q.bias" in file.tensors,
         "mlp_bias": "blk.0.ffn_down.bias" in file.tensors,
-        "eos_token_id": file.metadata.get("tokenizer.ggml.eos_token_id"),
+        "eos_token_id": _end_tokens(file),
     }
+
+
+def _end_tokens(file: GgufFile) -> list[Any] | None:
+    """The tokens at which llama.cpp stops: the end of a text, of a turn, and of a message."""
+    ends = [file.metadata.get(f"tokenizer.ggml.{kind}_token_id") for kind in ("eos", "eot", "eom")]
+    return [end for end in ends if end is not None] or None
 
 
 def _rope_scaling(file: GgufFile, d_head: int) -> dict[str, Any] | None:
@@ -61,7 +69,7 @@ def _rope_scaling(file: GgufFile, d_head: int) -> dict[str, Any] | None:
         return {"rope_type": "linear", "factor": _number(file, "llama.rope.scaling.factor")}
     if kind != "none":
         raise UnsupportedCheckpointError(
-            f"{file.path}: rope scaling {kind!r} is not supported; 'linear' and Llama 3's are.",
+            f"{file.path}: rope scaling {shown(kind)} is not supported; 'linear' and Llama 3's are.",
             file=file.path,
         )
     return _llama_3_scaling(file, d_head) if ROTARY_FACTORS in file.tensors else None
@@ -73,6 +81,8 @@ def _llama_3_scaling(file: GgufFile, d_head: int) -> dict[str, Any]:
     A file holds the factor of each wavelength, not the constants that it was computed from. All Llama 3 models have the
     same constants except `factor`, which is the factor of the longest wavelength.
     """
+    if file.tensors[ROTARY_FACTORS].shape != (d_head // 2,):
+        raise _not_llama_3(file)
     stored = file.read(ROTARY_FACTORS, dtype=torch.float32, device=torch.device("cpu"))
     scaling = {
         "rope_type": "llama3",
@@ -83,13 +93,17 @@ def _llama_3_scaling(file: GgufFile, d_head: int) -> dict[str, Any]:
     }
     expected = llama_3_stretch(scaling, base=_number(file, "llama.rope.freq_base", 10000.0), n_channels=d_head)
     if stored.shape != expected.shape or not torch.allclose(stored, expected, rtol=1e-3):
-        raise UnsupportedCheckpointError(
-            f"{file.path}: tensor {ROTARY_FACTORS!r} does not follow Llama 3's rule for the rotary embedding; no other "
-            "rule is supported.",
-            file=file.path,
-            tensor=ROTARY_FACTORS,
-        )
+        raise _not_llama_3(file)
     return scaling
+
+
+def _not_llama_3(file: GgufFile) -> UnsupportedCheckpointError:
+    return UnsupportedCheckpointError(
+        f"{file.path}: tensor {ROTARY_FACTORS!r} does not follow Llama 3's rule for the rotary embedding; no other "
+        "rule is supported.",
+        file=file.path,
+        tensor=ROTARY_FACTORS,
+    )
 
 
 def llama_3_stretch(scaling: dict[str, Any], *, base: float, n_channels: int) -> Float[Tensor, " pairs"]:
@@ -120,16 +134,20 @@ def size_entry(file: GgufFile, key: str, default: int | None = None) -> int:
         MalformedCheckpointError: the entry is missing and has no default, or is not a whole number above 0.
     """
     value = _required(file, key, default)
-    if not isinstance(value, int) or value < 1:
-        raise MalformedCheckpointError(f"{file.path}: {key} is {value!r}; it must be 1 or more.", file=file.path)
-    return value
+    number = whole_number(value)
+    if number is None or not 1 <= number <= MOST_POSITIONS:
+        raise MalformedCheckpointError(
+            f"{file.path}: {key} is {shown(value)}; it must be 1 or more, at most {MOST_POSITIONS}.", file=file.path
+        )
+    return number
 
 
 def _number(file: GgufFile, key: str, default: float | None = None) -> float:
     value = _required(file, key, default)
-    if not isinstance(value, int | float) or not 0 < value < math.inf:
-        raise MalformedCheckpointError(f"{file.path}: {key} is {value!r}; it must be above 0.", file=file.path)
-    return value
+    number = finite_number(value)
+    if number is None or number <= 0:
+        raise MalformedCheckpointError(f"{file.path}: {key} is {shown(value)}; it must be above 0.", file=file.path)
+    return number
 
 
 def _required(file: GgufFile, key: str, default: Any = None) -> Any:

@@ -6,12 +6,14 @@ from typing import Any
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, normalizers, pre_tokenizers, processors
 from tokenizers.models import BPE
 
-from neuron_explainer.errors import TokenizerError
+from neuron_explainer.errors import TokenizerError, shown
 from neuron_explainer.models.tensor_files.gguf_file import GgufFile
+from neuron_explainer.models.tokenizers.backend_errors import backend_errors
 from neuron_explainer.models.tokenizers.token_bytes import SPACE_MARK
 from neuron_explainer.models.tokenizers.tokenizer import ModelTokenizer
 
 # llama.cpp's kinds of token
+_LONGEST_TOKEN = 4096
 _UNKNOWN, _CONTROL, _USER_DEFINED = 2, 3, 4
 
 # How text is split before byte pairs are merged, by llama.cpp's name for it (`tokenizer.ggml.pre`). Contractions and
@@ -36,15 +38,23 @@ def tokenizer_from_gguf(file: GgufFile) -> ModelTokenizer:
     a score for each piece.
 
     Raises:
-        TokenizerError: the file has no vocabulary, or one of another kind; the error names the supported kinds.
+        TokenizerError: the file has no vocabulary, a damaged one, or one of another kind; the error names the
+            supported kinds.
     """
+    with backend_errors(f"{file.path}: the tokenizer cannot be built"):
+        return _tokenizer(file)
+
+
+def _tokenizer(file: GgufFile) -> ModelTokenizer:
     kind = file.metadata.get("tokenizer.ggml.model")
     if kind not in SUPPORTED_VOCABULARIES:
         raise TokenizerError(
-            f"{file.path}: the tokenizer is of kind {kind!r}; {', '.join(map(repr, SUPPORTED_VOCABULARIES))} are "
+            f"{file.path}: the tokenizer is of kind {shown(kind)}; {', '.join(map(repr, SUPPORTED_VOCABULARIES))} are "
             "supported. Pass `tokenizer=` the path of the model's tokenizer.json."
         )
     tokens = _entry(file, "tokenizer.ggml.tokens", list)
+    if any(not isinstance(token, str) or len(token) > _LONGEST_TOKEN for token in tokens):
+        raise TokenizerError(f"{file.path}: the vocabulary must be texts of at most {_LONGEST_TOKEN} characters.")
     if len(set(tokens)) != len(tokens):
         raise TokenizerError(f"{file.path}: the vocabulary has the same token twice.")
     tokenizer = _byte_level_bpe(file, tokens) if kind == "gpt2" else _sentencepiece_bpe(file, tokens)

@@ -1,5 +1,6 @@
 """Files of a model on the Hugging Face hub, downloaded one by one into the hub's own cache."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +13,8 @@ import huggingface_hub.utils
 from neuron_explainer.errors import CheckpointNotFoundError, DownloadError, UnknownNameError
 from neuron_explainer.models.checkpoints.file_source import CONFIG_FILE_NAME, FileSource
 from neuron_explainer.models.model_registry import MODEL_REGISTRY
+
+_COMMIT = re.compile("[0-9a-f]{40}")
 
 # Every version exports its errors from there; newer ones define them elsewhere, which confuses type checkers.
 hub: Any = huggingface_hub.utils
@@ -48,6 +51,8 @@ class HubModel(FileSource):
             DownloadError: the model's conditions must be accepted first, or the hub answered with an error.
         """
         with self._hub_errors(name):
+            if self._is_known_to_be_absent(name):
+                return None
             try:
                 file = Path(
                     huggingface_hub.hf_hub_download(
@@ -65,6 +70,13 @@ class HubModel(FileSource):
         # From here on use the same commit, even if the branch moves on; this also saves asking where it is.
         self._revision = file.parent.name
         return file
+
+    def _is_known_to_be_absent(self, name: str) -> bool:
+        """Whether the cache says that the commit has no such file. What a commit has never changes."""
+        if self._revision is None or not _COMMIT.fullmatch(self._revision):
+            return False
+        cached = huggingface_hub.try_to_load_from_cache(self._hub_id, name, revision=self._revision)
+        return cached is huggingface_hub._CACHED_NO_EXIST
 
     def describe_weights(self) -> str:
         """Where the model's files are listed."""

@@ -1,7 +1,7 @@
 """Checkpoints in Hugging Face's layout: a local folder, or a model on the hub.
 
-From the hub, only `config.json`, `tokenizer.json` and the safetensors files are downloaded; pickled weights (`.bin`)
-never are.
+From the hub, only the configs (`config.json`, `generation_config.json`), `tokenizer.json` and the safetensors files are
+downloaded; pickled weights (`.bin`) never are.
 """
 
 from collections.abc import Mapping
@@ -17,19 +17,20 @@ from neuron_explainer.errors import (
 )
 from neuron_explainer.models.checkpoints.checkpoint import Checkpoint, transformer_config
 from neuron_explainer.models.checkpoints.checkpoint_format import CheckpointFormat, CheckpointSource, LoadOptions
+from neuron_explainer.models.checkpoints.end_tokens import GENERATION_CONFIG_FILE_NAME
 from neuron_explainer.models.checkpoints.file_source import (
     CONFIG_FILE_NAME,
     FileSource,
     Folder,
-    json_object,
     read_config,
+    read_json_object,
 )
+from neuron_explainer.models.checkpoints.quantised import refuse_quantised_config, refuse_quantised_tensors
 from neuron_explainer.models.tensor_files.safetensors_files import SafetensorsReader
 from neuron_explainer.models.tokenizers.tokenizer import TOKENIZER_FILE_NAME, ModelTokenizer
 
 _WEIGHTS = "model.safetensors"
 _INDEX = "model.safetensors.index.json"
-_GENERATION_CONFIG = "generation_config.json"
 
 
 class HuggingFaceFolder(CheckpointFormat):
@@ -98,52 +99,53 @@ def open_hugging_face_checkpoint(source: FileSource, config: Mapping[str, Any] |
         return ModelTokenizer.from_file(file)
 
     def open_tensors() -> SafetensorsReader:
-        return SafetensorsReader(_weight_files(source))
+        reader = SafetensorsReader(_weight_files(source))
+        refuse_quantised_tensors({name: reader.dtype(name) for name in reader.names()}, hf_config, reader.where())
+        return reader
 
-    checked = transformer_config(hf_config, config_name)
-    generation_file = source.find(_GENERATION_CONFIG)
-    generation = {} if generation_file is None else json_object(generation_file.read_bytes(), generation_file)
-    return Checkpoint(hf_config, checked, open_tensors, read_tokenizer, generation)
+    refuse_quantised_config(hf_config, config_name)
+    described = transformer_config(hf_config, config_name)
+    generation_file = source.find(GENERATION_CONFIG_FILE_NAME)
+    generation_config = {} if generation_file is None else read_json_object(generation_file)
+    return Checkpoint(hf_config, described, open_tensors, read_tokenizer, generation_config)
 
 
 def _weight_files(source: FileSource) -> list[Path]:
-    """The safetensors file, or the shards that the index names.
+    """The whole safetensors file, or the shards that the index names.
 
-    Where a folder has both, the whole file is read, as by transformers. On the hub, where each look is a request, it is
-    read where the index does not lead to shards.
+    As in `transformers`, the whole file comes first: an index beside it may be a remnant.
     """
-    whole = source.find(_WEIGHTS) if source.is_local else None
-    if whole is not None:
-        return [whole]
+    file = source.find(_WEIGHTS)
+    if file is not None:
+        return [file]
     index_file = source.find(_INDEX)
     if index_file is None:
-        whole = source.find(_WEIGHTS)
-        if whole is not None:
-            return [whole]
         raise CheckpointNotFoundError(
-            f"{source} has neither {_WEIGHTS} nor {_INDEX}. {source.describe_weights()} Pickled weights (.bin) are not "
-            "read, because reading them can run code; transformers' save_pretrained writes safetensors.",
+            f"{source} has neither {_WEIGHTS} nor {_INDEX}. {source.describe_weights()} Pickled weights (.bin) are "
+            "not read, because reading them can run code; transformers' save_pretrained writes safetensors.",
             file=source,
         )
-    weight_map = json_object(index_file.read_bytes(), index_file).get("weight_map")
+    weight_map = read_json_object(index_file).get("weight_map")
     if not isinstance(weight_map, dict) or not weight_map:
         raise MalformedCheckpointError(f"{index_file} has no weight_map.", file=index_file)
     files: dict[str, Path] = {}
     for tensor, name in weight_map.items():
         if isinstance(name, str) and name in files:
             continue
-        if not isinstance(name, str) or PurePosixPath(name).name != name or not name.endswith(".safetensors"):
+        if (
+            not isinstance(name, str)
+            or "\0" in name
+            or PurePosixPath(name).name != name
+            or not name.endswith(".safetensors")
+        ):
             raise MalformedCheckpointError(
-                f"{index_file} places tensor {tensor!r} in {shown(name, 100)}, which is not a safetensors file beside "
-                "the index.",
+                f"{index_file} places tensor {shown(tensor)} in {shown(name)}, which is not a safetensors file "
+                "beside the index.",
                 file=index_file,
                 tensor=tensor,
             )
         file = source.find(name)
         if file is None:
-            whole = source.find(_WEIGHTS)
-            if whole is not None:
-                return [whole]
             raise CheckpointNotFoundError(
                 f"{source} has no {name}; its index places tensor {tensor!r} there.", file=name, tensor=tensor
             )

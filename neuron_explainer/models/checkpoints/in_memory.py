@@ -7,8 +7,8 @@ import torch
 
 from neuron_explainer.errors import UnsupportedCheckpointError
 from neuron_explainer.models.checkpoints.checkpoint import naming_the_file
+from neuron_explainer.models.checkpoints.quantised import refuse_quantised_tensors
 from neuron_explainer.models.devices import DeviceGiven, DtypeGiven, as_device, as_dtype
-from neuron_explainer.models.families.quantised import refuse_quantised
 from neuron_explainer.models.tensor_files.raw_tensors import check_finite
 from neuron_explainer.models.transformer import Transformer
 
@@ -44,9 +44,9 @@ def transformer_from_module(
             f"{name} has no transformers config, so its family is unknown. Pass config:",
         )
     )
-    stored = module.state_dict()
-    refuse_quantised({}, stored)
-    tensors = {key: tensor for key, tensor in stored.items() if tensor.is_floating_point()}
+    state = {key: value for key, value in module.state_dict().items() if isinstance(value, torch.Tensor)}
+    refuse_quantised_tensors({key: str(tensor.dtype) for key, tensor in state.items()}, hf_config, f"{name} in memory")
+    tensors = {key: tensor for key, tensor in state.items() if tensor.is_floating_point()}
     if not tensors:
         raise UnsupportedCheckpointError(f"{name} has no floating-point weights.")
     for kind, found in (

@@ -9,8 +9,9 @@ from typing import Any
 
 import torch
 
-from neuron_explainer.errors import InvalidRequestError, MalformedCheckpointError, shown
+from neuron_explainer.errors import InvalidRequestError, shown
 from neuron_explainer.models.checkpoints.checkpoint_format import LoadOptions
+from neuron_explainer.models.checkpoints.end_tokens import ENTRY, end_token_ids
 from neuron_explainer.models.checkpoints.formats import open_checkpoint
 from neuron_explainer.models.checkpoints.in_memory import config_entries, transformer_from_module
 from neuron_explainer.models.devices import DeviceGiven, DtypeGiven, as_device, as_dtype
@@ -19,7 +20,6 @@ from neuron_explainer.models.model_registry import BUILT_IN_MODELS, find_registe
 from neuron_explainer.models.tokenizers.tokenizer import ModelTokenizer
 from neuron_explainer.models.transformer import Transformer
 from neuron_explainer.storage.locations import is_url, without_secrets
-from neuron_explainer.vocabulary.checks import whole_number
 
 
 def load_model(
@@ -119,10 +119,12 @@ def open_model(
             raise InvalidRequestError("A model in memory has no revision and needs no token. Leave them out.")
         hf_config, transformer = transformer_from_module(source, config, device=device, dtype=dtype)
         came_from = getattr(getattr(source, "config", None), "_name_or_path", "")
-        generation = getattr(source, "generation_config", None)
-        end = end_token_ids(hf_config, {"eos_token_id": getattr(generation, "eos_token_id", None)})
         model_name = name or (_name_of(came_from) if came_from else type(source).__name__)
-        return StandardModelContext(model_name, transformer, given_tokenizer, end_token_ids=end)
+        generation_config = {ENTRY: getattr(getattr(source, "generation_config", None), ENTRY, None)}
+        ends = end_token_ids(
+            generation_config, hf_config, transformer.config.vocab_size, f"{type(source).__name__} in memory"
+        )
+        return StandardModelContext(model_name, transformer, given_tokenizer, end_token_ids=ends)
     if not isinstance(source, str | PathLike):
         raise InvalidRequestError(
             f"An object of type {type(source).__name__} is not a model. Give a name, a path, an address, a hub id or a "
@@ -139,7 +141,9 @@ def open_model(
         config=checkpoint.config,
         device=model_device,
         create=lambda: checkpoint.create_transformer(dtype=model_dtype, device=model_device),
-        end_token_ids=end_token_ids(checkpoint.hf_config, checkpoint.generation_config),
+        end_token_ids=end_token_ids(
+            checkpoint.generation_config, checkpoint.hf_config, checkpoint.config.vocab_size, without_secrets(source)
+        ),
         reopen=partial(  # without the token: an access token is not written into pickles
             open_model,
             _source_elsewhere(source),
@@ -175,30 +179,3 @@ def _name_of(source: str | PathLike[str]) -> str:
     if not path.exists():
         return str(source)
     return path.resolve().stem if path.is_file() else path.resolve().name
-
-
-def end_token_ids(hf_config: Mapping[str, Any], generation_config: Mapping[str, Any]) -> tuple[int, ...]:
-    """The tokens at which generation stops: `generation_config.json`'s, or the config's if that has none.
-
-    The config's come first, so that the first one is the model's own end of a text.
-
-    Raises:
-        MalformedCheckpointError: an entry is not a token id, or a list of them.
-    """
-    of_config, of_generation = _eos_token_ids(hf_config), _eos_token_ids(generation_config)
-    if not of_generation:
-        return of_config
-    return tuple(dict.fromkeys([*(each for each in of_config if each in of_generation), *of_generation]))
-
-
-def _eos_token_ids(entries: Mapping[str, Any]) -> tuple[int, ...]:
-    given = entries.get("eos_token_id")
-    if given is None:
-        return ()
-    numbers = [whole_number(each) for each in (given if isinstance(given, list | tuple) else [given])]
-    ids = tuple(number for number in numbers if number is not None and number >= 0)
-    if len(ids) < len(numbers):
-        raise MalformedCheckpointError(
-            f"eos_token_id in the config is {shown(given, 100)}; it must be a token id, or a list of token ids."
-        )
-    return ids

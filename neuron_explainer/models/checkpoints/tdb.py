@@ -12,20 +12,39 @@ from neuron_explainer.errors import (
     CheckpointError,
     CheckpointNotFoundError,
     MalformedCheckpointError,
+    MisconfiguredError,
     MissingFileError,
+    TensorShapeError,
     TokenizerError,
     UnsupportedCheckpointError,
+    shown,
 )
 from neuron_explainer.models.checkpoints.checkpoint import Checkpoint, transformer_config
 from neuron_explainer.models.checkpoints.checkpoint_format import CheckpointFormat, CheckpointSource, LoadOptions
 from neuron_explainer.models.checkpoints.file_source import CONFIG_FILE_NAME, Folder, json_object, read_config
 from neuron_explainer.models.checkpoints.tdb_pieces import FOLDER_OF_PIECES, TdbReader, read_embedding
+from neuron_explainer.models.families.config_entries import (
+    MOST_CHANNELS,
+    MOST_LAYERS,
+    MOST_POSITIONS,
+    checked_entries,
+    positive,
+    size,
+)
 from neuron_explainer.models.tokenizers.tokenizer import TOKENIZER_FILE_NAME, ModelTokenizer
 from neuron_explainer.storage.locations import is_url, joined, without_secrets
 from neuron_explainer.storage.reading import read_bytes
+from neuron_explainer.vocabulary.checks import whole_number
 
 GPT2_HUB_ID = "openai-community/gpt2"
 _CONFIG_KEYS = ("ctx_window", "d_model", "n_layers", "n_heads")
+_ENTRIES = {
+    "ctx_window": size(MOST_POSITIONS),
+    "d_model": size(MOST_CHANNELS),
+    "n_layers": size(MOST_LAYERS),
+    "n_heads": size(MOST_CHANNELS),
+    "m_mlp": positive(1000.0),
+}
 
 
 class TransformerDebuggerPieces(CheckpointFormat):
@@ -62,16 +81,28 @@ def open_tdb_checkpoint(root: str, config: Mapping[str, Any], token: str | bool 
     Raises:
         CheckpointError: the config is incomplete, or describes something other than GPT-2.
     """
-    shown, config_file = without_secrets(root), joined(without_secrets(root), CONFIG_FILE_NAME)
-    missing = [key for key in _CONFIG_KEYS if not isinstance(config.get(key), int)]
+    place, config_file = without_secrets(root), joined(without_secrets(root), CONFIG_FILE_NAME)
+    missing = [key for key in _CONFIG_KEYS if whole_number(config.get(key)) is None]
     if missing:
         raise MalformedCheckpointError(
-            f"{shown}: the config has no whole number for {', '.join(missing)}; it has {sorted(config)}.",
+            f"{place}: the config has no whole number for {', '.join(missing)}; "
+            f"it has {shown(sorted(map(str, config)))}.",
             file=config_file,
         )
+    try:
+        config = checked_entries(config, _ENTRIES)
+    except MisconfiguredError as error:
+        raise MalformedCheckpointError(f"{place}: {error}", file=config_file) from error
     if config.get("m_attn", 1) != 1:
         raise UnsupportedCheckpointError(
-            f"{shown}: m_attn is {config['m_attn']}. Only 1 is supported: attention as wide as the residual stream.",
+            f"{place}: m_attn is {shown(config['m_attn'])}. Only 1 is supported: attention as wide as the residual "
+            "stream.",
+            file=config_file,
+        )
+    vocab_size, width = read_embedding(root).shape
+    if width != config["d_model"]:
+        raise TensorShapeError(
+            f"{place}: the embedding has {width} channels; by the config it must have {config['d_model']}.",
             file=config_file,
         )
     hf_config = {
@@ -81,7 +112,7 @@ def open_tdb_checkpoint(root: str, config: Mapping[str, Any], token: str | bool 
         "n_embd": config["d_model"],
         "n_inner": int(config["d_model"] * config.get("m_mlp", 4)),
         "n_positions": config["ctx_window"],
-        "vocab_size": read_embedding(root).shape[0],
+        "vocab_size": vocab_size,
         "activation_function": "gelu_new",
         "layer_norm_epsilon": 1e-5,
         "tie_word_embeddings": False,
@@ -92,12 +123,12 @@ def open_tdb_checkpoint(root: str, config: Mapping[str, Any], token: str | bool 
             return ModelTokenizer.from_file(root)
         if config.get("enc", "gpt2") != "gpt2":
             raise TokenizerError(
-                f"{shown} names the tokenizer {config['enc']!r}; only 'gpt2' is supported. Pass `tokenizer=`."
+                f"{place} names the tokenizer {shown(config['enc'])}; only 'gpt2' is supported. Pass `tokenizer=`."
             )
-        return _gpt2_tokenizer(shown, token)
+        return _gpt2_tokenizer(place, token)
 
     return Checkpoint(
-        hf_config, transformer_config(hf_config, shown), lambda: TdbReader(root, hf_config), read_tokenizer
+        hf_config, transformer_config(hf_config, place), lambda: TdbReader(root, hf_config), read_tokenizer
     )
 
 
@@ -110,16 +141,16 @@ def read_tdb_config(root: str) -> dict[str, Any]:
         DownloadError: the address could not be read.
     """
     location = joined(root, CONFIG_FILE_NAME)
-    shown = without_secrets(location)
+    place = without_secrets(location)
     try:
         content = read_bytes(location)
     except MissingFileError as error:
         raise CheckpointNotFoundError(
-            f"{shown} does not exist. A model at an address must be a Transformer Debugger checkpoint: a "
+            f"{place} does not exist. A model at an address must be a Transformer Debugger checkpoint: a "
             f"{CONFIG_FILE_NAME} and a folder {FOLDER_OF_PIECES}.",
-            file=shown,
+            file=place,
         ) from error
-    return json_object(content, shown)
+    return json_object(content, place)
 
 
 def is_tdb_config(config: Mapping[str, Any]) -> bool:

@@ -52,7 +52,12 @@ class TdbReader:
         self._shapes = _shapes(hf_config)
         pieces = {piece for name in self._shapes for piece in pieces_of(name)}
         if not is_url(root):
-            extra = sorted({file.stem for file in (Path(root) / FOLDER_OF_PIECES).glob("*.pt")} - pieces)
+            present = {file.stem for file in (Path(root) / FOLDER_OF_PIECES).glob("*.pt")}
+            for name in self._shapes:  # in the model's order, so that a layer too many is the one that is named
+                for piece in pieces_of(name):
+                    if piece not in present:
+                        raise _missing_piece(root, piece)
+            extra = sorted(present - pieces)
             if extra:
                 raise UnexpectedTensorError(
                     f"{root} has pieces that do not belong to a model of its config: {', '.join(extra[:5])}.",
@@ -105,6 +110,11 @@ class TdbReader:
         return whole.T if is_matrix else whole
 
 
+def _missing_piece(root: str, piece: str) -> MissingTensorError:
+    file = without_secrets(_location(root, piece))
+    return MissingTensorError(f"{file} does not exist; the model needs it.", file=file, tensor=piece)
+
+
 def _location(root: str, piece: str) -> str:
     return joined(root, FOLDER_OF_PIECES, f"{piece}.pt")
 
@@ -115,7 +125,7 @@ def _read_piece(root: str, piece: str) -> Float[Tensor, "..."]:
     try:
         tensor = read_pytorch_file(location)
     except MissingFileError as error:
-        raise MissingTensorError(f"{file} does not exist; the model needs it.", file=file, tensor=piece) from error
+        raise _missing_piece(root, piece) from error
     if not isinstance(tensor, Tensor) or not tensor.is_floating_point():
         found = tensor.dtype if isinstance(tensor, Tensor) else type(tensor).__name__
         raise MalformedCheckpointError(

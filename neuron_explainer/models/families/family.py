@@ -2,14 +2,22 @@
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
 from torch import Tensor
 
-from neuron_explainer.errors import MissingTensorError, UnsupportedCheckpointError, nearest_first, shown
+from neuron_explainer.errors import (
+    MalformedCheckpointError,
+    MissingTensorError,
+    UnsupportedCheckpointError,
+    choices_sentence,
+    nearest_first,
+    shown,
+)
+from neuron_explainer.models.families.config_entries import ConfigEntry
 from neuron_explainer.models.transformer_config import TransformerConfig
 
 
@@ -44,6 +52,7 @@ class Family(ABC):
         base_prefix: the prefix of all tensor names except the unembedding's; checkpoints of the base model lack it.
         unembedding_name: the name of the unembedding's tensor, if it is not the embedding.
         aliases: for a tensor's name, the other names that checkpoints use.
+        entries: what the entries of its configs can be; see `config_entries`. Those that are not named are not checked.
         ignored: patterns of tensor names that checkpoints may contain but no model needs (masks, rotary tables).
     """
 
@@ -51,6 +60,7 @@ class Family(ABC):
     base_prefix: str
     unembedding_name: str = "lm_head.weight"
     aliases: Mapping[str, tuple[str, ...]] = MappingProxyType({})
+    entries: Mapping[str, ConfigEntry] = MappingProxyType({})
     ignored: tuple[str, ...] = ()
 
     @abstractmethod
@@ -71,16 +81,17 @@ class Family(ABC):
 
     def sources(self, config: TransformerConfig) -> dict[str, TensorSource]:
         """The source of each parameter, by the parameter's full name."""
-        sources = dict(self.outer_sources(config))
+        return dict(self.each_source(config))
+
+    def each_source(self, config: TransformerConfig) -> Iterator[tuple[str, TensorSource]]:
+        """Each parameter's full name and source, one by one: a config can name any number of layers."""
+        yield from self.outer_sources(config).items()
         for layer in range(config.n_layers):
             for name, source in self.layer_sources(config, layer).items():
-                sources[f"blocks.{layer}.{name}"] = source
-        return sources
+                yield f"blocks.{layer}.{name}", source
 
-    def find(self, name: str, available: Collection[str], config: TransformerConfig | None = None) -> str:
+    def find(self, name: str, available: Collection[str]) -> str:
         """The name of a source in a checkpoint: its own name, that without the base model's prefix, or an alias.
-
-        A tied embedding may be stored as the unembedding alone: safetensors keeps one name of two.
 
         Raises:
             MissingTensorError: the checkpoint has none of these names.
@@ -88,26 +99,22 @@ class Family(ABC):
         for candidate in (name, name.removeprefix(self.base_prefix), *self.aliases.get(name, ())):
             if candidate in available:
                 return candidate
-        if config is not None and config.tied_unembedding and name == self.outer_sources(config)["embedding"].name:
-            unembedding = self.stored_unembedding(available)
-            if unembedding is not None:
-                return unembedding
         raise MissingTensorError(
             f"The checkpoint has no tensor {name!r}, which a {self.model_type} model needs. It has {len(available)} "
             f"tensors, such as {', '.join(sorted(available)[:4]) or 'none'}.",
             tensor=name,
         )
 
-    def embedding_name(self, config: TransformerConfig, available: Collection[str] = ()) -> str:
-        """The name of the embedding's tensor, with or without the base model's prefix, as it is available."""
-        name = self.outer_sources(config)["embedding"].name
-        plain = name.removeprefix(self.base_prefix)
-        return plain if name not in available and plain in available else name
-
-    def stored_unembedding(self, available: Collection[str]) -> str | None:
-        """The name under which a checkpoint has the unembedding; None if it does not."""
-        names = (self.unembedding_name, *self.aliases.get(self.unembedding_name, ()))
-        return next((name for name in names if name in available), None)
+    def find_tied(self, name: str, available: Collection[str]) -> str:
+        """As `find`, for an embedding that is the unembedding too: a file may have it under either name."""
+        try:
+            return self.find(name, available)
+        except MissingTensorError:
+            try:
+                return self.find(self.unembedding_name, available)
+            except MissingTensorError:
+                pass
+            raise
 
     def is_ignored(self, name: str, config: TransformerConfig) -> bool:
         """Whether a checkpoint may have this tensor although no parameter comes from it."""
@@ -127,9 +134,19 @@ def required(hf_config: Mapping[str, Any], *names: str) -> Any:
         if hf_config.get(name) is not None:
             return hf_config[name]
     raise UnsupportedCheckpointError(
-        f"The {hf_config.get('model_type')} config has no {' or '.join(names)}. Of its {len(hf_config)} entries, the "
-        f"nearest are {', '.join(nearest_first(names[0], map(str, hf_config))[:5]) or 'none'}."
+        f"The {hf_config.get('model_type')} config has no {' or '.join(names)}. "
+        f"{choices_sentence(nearest_first(names[0], map(str, hf_config)))}"
     )
+
+
+def check_divides(d_model: int, n_heads: int) -> None:
+    """Refuse a residual stream whose channels the heads cannot share.
+
+    Raises:
+        MalformedCheckpointError: the number of heads does not divide the number of channels.
+    """
+    if d_model % n_heads:
+        raise MalformedCheckpointError(f"{n_heads} heads cannot share {d_model} channels evenly.")
 
 
 def refuse(hf_config: Mapping[str, Any], name: str, *allowed: Any, model_type: str | None = None) -> None:
@@ -147,6 +164,6 @@ def refuse(hf_config: Mapping[str, Any], name: str, *allowed: Any, model_type: s
     value = hf_config.get(name)
     if value is not None and value not in allowed:
         raise UnsupportedCheckpointError(
-            f"The {model_type or hf_config.get('model_type')} config has {name} = {shown(value, 60)}. Supported: "
+            f"The {model_type or hf_config.get('model_type')} config has {name} = {shown(value)}. Supported: "
             f"{' or '.join(map(repr, allowed)) or 'not set'}."
         )

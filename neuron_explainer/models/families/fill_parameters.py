@@ -1,23 +1,79 @@
 """Filling the parameters of a transformer, from tensors in memory or read one by one."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Collection, Mapping
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
-from neuron_explainer.errors import TensorShapeError, UnexpectedTensorError
+from neuron_explainer.errors import MissingTensorError, TensorShapeError, UnexpectedTensorError
 from neuron_explainer.models.families.family import Family, TensorSource
-from neuron_explainer.models.families.quantised import refuse_quantised
 from neuron_explainer.models.layers.unfilled import fill
 from neuron_explainer.models.transformer_config import TransformerConfig
-from neuron_explainer.notices import CheckpointWarning, warn
+
+UsesByTensor = dict[str, list[tuple[str, TensorSource]]]
+"""For a checkpoint's tensor, the parameters that come from it."""
+
+
+def uses_of_tensors(family: Family, config: TransformerConfig, available: Collection[str]) -> UsesByTensor:
+    """Which tensors of a checkpoint become which parameters.
+
+    This needs names alone. So a config that asks for more layers than the checkpoint has is refused before anything is
+    made for them.
+
+    Args:
+        family: says which tensor becomes which parameter.
+        config: the model's.
+        available: the names of the checkpoint's tensors.
+
+    Raises:
+        MissingTensorError: a tensor is missing.
+        UnexpectedTensorError: a tensor belongs to no parameter, and the family does not ignore it.
+    """
+    names = set(available)
+    uses: UsesByTensor = {}
+    for parameter_name, source in family.each_source(config):
+        tied = parameter_name == "embedding" and config.tied_unembedding
+        found = family.find_tied(source.name, names) if tied else family.find(source.name, names)
+        uses.setdefault(found, []).append((parameter_name, source))
+    extra = sorted(name for name in names - uses.keys() if not family.is_ignored(name, config))
+    if extra:
+        raise UnexpectedTensorError(
+            f"The checkpoint has tensors that do not belong to a {family.model_type} model with n_layers "
+            f"{config.n_layers}: {', '.join(extra[:5])}{', …' if len(extra) > 5 else ''} ({len(extra)} in all). The "
+            "config may be of another checkpoint.",
+            tensor=extra[0],
+        )
+    return uses
+
+
+def config_of_tensors(family: Family, config: TransformerConfig, tensors: Mapping[str, Tensor]) -> TransformerConfig:
+    """The config, untied if the checkpoint has an unembedding that is not the embedding.
+
+    As in `transformers` 5, the weights that are there count, and not what the config says about them.
+    """
+    if not config.tied_unembedding:
+        return config
+    names = set(tensors.keys())
+    try:
+        embedding = family.find(family.outer_sources(config)["embedding"].name, names)
+        unembedding = family.find(family.unembedding_name, names)
+    except (MissingTensorError, KeyError):
+        return config
+    if _are_equal(tensors[embedding], tensors[unembedding]):
+        return config
+    return replace(config, tied_unembedding=False)
+
+
+def _are_equal(one: Tensor, other: Tensor) -> bool:
+    if one.shape != other.shape or one.is_meta:  # without numbers, both shapes are to be checked
+        return False
+    return one.data_ptr() == other.data_ptr() or torch.equal(one, other.to(one))
 
 
 def fill_parameters(
     model: nn.Module,
-    family: Family,
-    config: TransformerConfig,
+    uses_by_tensor: UsesByTensor,
     tensors: Mapping[str, Tensor],
     *,
     device: torch.device | str | None = None,
@@ -31,32 +87,16 @@ def fill_parameters(
 
     Args:
         model: a `Transformer` whose parameters are unfilled.
-        family: says which tensor becomes which parameter.
-        config: the model's.
+        uses_by_tensor: the parameters that come from each tensor.
         tensors: by the names of a Hugging Face checkpoint, with or without the base model's prefix.
         device: where the parameters go; None leaves each tensor where it is.
         dtype: the parameters' dtype; None leaves each tensor as it is.
 
     Raises:
-        MissingTensorError: a tensor is missing.
-        UnexpectedTensorError: a tensor belongs to no parameter, and the family does not ignore it.
         TensorShapeError: a tensor does not have the config's shape.
     """
-    names = set(tensors.keys())
-    refuse_quantised({}, names)
-    by_source: dict[str, list[tuple[str, TensorSource]]] = {}
-    for parameter_name, source in family.sources(config).items():
-        by_source.setdefault(family.find(source.name, names, config), []).append((parameter_name, source))
-    extra = sorted(name for name in names - by_source.keys() if not family.is_ignored(name, config))
-    if extra:
-        raise UnexpectedTensorError(
-            f"The checkpoint has tensors that do not belong to a {family.model_type} model with n_layers "
-            f"{config.n_layers}: {', '.join(extra[:5])}{', …' if len(extra) > 5 else ''} ({len(extra)} in all). The "
-            "config may be of another checkpoint.",
-            tensor=extra[0],
-        )
     shapes = {name: parameter.shape for name, parameter in model.named_parameters()}
-    for source_name, uses in by_source.items():
+    for source_name, uses in uses_by_tensor.items():
         tensor = tensors[source_name].detach().to(device=device, dtype=dtype)
         for parameter_name, source in uses:
             converted = _converted(source, tensor, source_name)
@@ -67,29 +107,6 @@ def fill_parameters(
                     tensor=source_name,
                 )
             fill(model, parameter_name, converted)
-
-
-def tied_as_stored(
-    hf_config: Mapping[str, Any], family: Family, config: TransformerConfig, tensors: Mapping[str, Tensor]
-) -> Mapping[str, Any]:
-    """The config of tensors that may contradict it: tied by the config, but with another unembedding in the file.
-
-    The stored unembedding counts then, as in transformers 5, and a warning says so.
-    """
-    if not config.tied_unembedding:
-        return hf_config
-    embedding, unembedding = family.embedding_name(config, tensors), family.stored_unembedding(tensors)
-    if embedding not in tensors or unembedding is None or unembedding == embedding:
-        return hf_config
-    first, second = tensors[embedding], tensors[unembedding]
-    if first.is_meta or (first.shape == second.shape and bool(torch.equal(first, second.to(first)))):
-        return hf_config
-    warn(
-        f"The config says that the unembedding is the embedding (tie_word_embeddings), but {unembedding} is another "
-        "tensor. It is used, as transformers does.",
-        CheckpointWarning,
-    )
-    return {**hf_config, "tie_word_embeddings": False}
 
 
 def _converted(source: TensorSource, tensor: Tensor, name: str) -> Tensor:

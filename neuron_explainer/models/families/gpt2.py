@@ -4,7 +4,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from neuron_explainer.models.families.family import Family, TensorSource, refuse, required, transposed
+from neuron_explainer.models.families.config_entries import USUAL_ENTRIES
+from neuron_explainer.models.families.family import Family, TensorSource, check_divides, refuse, required, transposed
 from neuron_explainer.models.transformer_config import TransformerConfig
 
 
@@ -13,12 +14,14 @@ class GPT2Family(Family):
 
     model_type = "gpt2"
     base_prefix = "transformer."
+    entries = USUAL_ENTRIES
     ignored = (r"(transformer\.)?h\.\d+\.attn\.(bias|masked_bias)",)
 
     def config(self, hf_config: Mapping[str, Any]) -> TransformerConfig:
         """See the base class."""
         refuse(hf_config, "add_cross_attention", False)
         d_model, n_heads = required(hf_config, "n_embd"), required(hf_config, "n_head")
+        check_divides(d_model, n_heads)
         n_layers = required(hf_config, "n_layer")
         scale = 1 / math.sqrt(d_model // n_heads) if hf_config.get("scale_attn_weights", True) else 1.0
         by_layer = hf_config.get("scale_attn_by_inverse_layer_idx", False)

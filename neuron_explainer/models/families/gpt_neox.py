@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-from neuron_explainer.models.families.family import Family, TensorSource, required
+from neuron_explainer.models.families.config_entries import USUAL_ENTRIES
+from neuron_explainer.models.families.family import Family, TensorSource, check_divides, required
 from neuron_explainer.models.families.rope import rotary_config
 from neuron_explainer.models.transformer_config import TransformerConfig
 
@@ -29,12 +30,14 @@ class GPTNeoXFamily(Family):
 
     model_type = "gpt_neox"
     base_prefix = "gpt_neox."
+    entries = USUAL_ENTRIES
     aliases: Mapping[str, tuple[str, ...]] = MappingProxyType({"lm_head.weight": ("embed_out.weight",)})
     ignored = (r"(gpt_neox\.)?layers\.\d+\.attention\.(bias|masked_bias|rotary_emb\.inv_freq)",)
 
     def config(self, hf_config: Mapping[str, Any]) -> TransformerConfig:
         """See the base class."""
         d_model, n_heads = required(hf_config, "hidden_size"), required(hf_config, "num_attention_heads")
+        check_divides(d_model, n_heads)
         attention_bias = hf_config.get("attention_bias", True)
         return TransformerConfig(
             model_type=self.model_type,

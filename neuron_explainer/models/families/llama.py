@@ -6,6 +6,7 @@ SmolLM2 and TinyLlama have this type. Other families derive from it and give onl
 from collections.abc import Mapping
 from typing import Any
 
+from neuron_explainer.models.families.config_entries import USUAL_ENTRIES
 from neuron_explainer.models.families.family import Family, TensorSource, refuse, required
 from neuron_explainer.models.families.rope import rotary_config
 from neuron_explainer.models.transformer_config import TransformerConfig
@@ -32,6 +33,7 @@ class LlamaFamily(Family):
 
     model_type = "llama"
     base_prefix = "model."
+    entries = USUAL_ENTRIES
     ignored = (r"(model\.)?layers\.\d+\.self_attn\.rotary_emb\.inv_freq", r"(model\.)?rotary_emb\.inv_freq")
     norms: Mapping[str, str] = {
         "attention_norm.gain": "input_layernorm.weight",
@@ -108,6 +110,6 @@ def windows_by_layer(hf_config: Mapping[str, Any], slides_by_default: list[bool]
         slides_by_default: which layers have the window if the config does not say.
     """
     window = hf_config.get("sliding_window")
-    types = hf_config.get("layer_types")
+    types = hf_config.get("layer_types")  # the two that there are: see `config_entries`
     slides = slides_by_default if types is None else [kind == "sliding_attention" for kind in types]
     return tuple(window if each else None for each in slides)

@@ -3,7 +3,16 @@
 from collections.abc import Mapping
 from typing import Any
 
-from neuron_explainer.errors import InvalidRequestError, UnsupportedCheckpointError, nearest_first, shown
+from neuron_explainer.errors import (
+    CheckpointError,
+    InvalidRequestError,
+    MalformedCheckpointError,
+    MisconfiguredError,
+    UnsupportedCheckpointError,
+    nearest_first,
+    shown,
+)
+from neuron_explainer.models.families.config_entries import checked_entries
 from neuron_explainer.models.families.family import Family
 from neuron_explainer.models.families.gemma2 import Gemma2Family
 from neuron_explainer.models.families.gpt2 import GPT2Family
@@ -11,6 +20,8 @@ from neuron_explainer.models.families.gpt_neox import GPTNeoXFamily
 from neuron_explainer.models.families.llama import LlamaFamily
 from neuron_explainer.models.families.mistral import MistralFamily
 from neuron_explainer.models.families.qwen import Qwen2Family, Qwen3Family
+from neuron_explainer.models.layers.mlp import ACTIVATION_FUNCTIONS
+from neuron_explainer.models.transformer_config import TransformerConfig
 from neuron_explainer.vocabulary.checks import checked_type
 
 FAMILY_BY_MODEL_TYPE: dict[str, Family] = {
@@ -36,12 +47,38 @@ def family_of(hf_config: Mapping[str, Any]) -> Family:
     """
     model_type = hf_config.get("model_type")
     if not isinstance(model_type, str) or model_type not in FAMILY_BY_MODEL_TYPE:
-        choices = nearest_first(shown(model_type, 60), FAMILY_BY_MODEL_TYPE)
+        choices = nearest_first(shown(model_type), FAMILY_BY_MODEL_TYPE)
         raise UnsupportedCheckpointError(
-            f"The model type {shown(model_type, 60)} is not supported. Choose one of: {', '.join(choices)}. "
+            f"The model type {shown(model_type)} is not supported. Choose one of: {', '.join(choices)}. "
             "docs/adding_a_family.md shows how to add one."
         )
     return FAMILY_BY_MODEL_TYPE[model_type]
+
+
+def family_and_config(hf_config: Mapping[str, Any]) -> tuple[Family, TransformerConfig]:
+    """The family of a Hugging Face config, and our config of the model.
+
+    Raises:
+        CheckpointError: the family or the activation function is not supported, or an entry has a value that it cannot
+            have.
+    """
+    family = family_of(hf_config)
+    try:
+        config = family.config(checked_entries(hf_config, family.entries))
+    except CheckpointError:
+        raise
+    except (
+        MisconfiguredError, TypeError, ValueError, AttributeError, LookupError, ArithmeticError, RecursionError
+    ) as error:  # fmt: skip
+        raise MalformedCheckpointError(
+            f"An entry has a value that a {family.model_type} model cannot have: {error!s:.300}"
+        ) from error
+    if config.activation_function not in ACTIVATION_FUNCTIONS:
+        raise UnsupportedCheckpointError(
+            f"The activation function {shown(config.activation_function)} is not supported. Choose one of: "
+            f"{', '.join(ACTIVATION_FUNCTIONS)}."
+        )
+    return family, config
 
 
 def register_family(family: Family, *, replace: bool = False) -> None:

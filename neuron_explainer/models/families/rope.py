@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from neuron_explainer.errors import UnsupportedCheckpointError, shown
+from neuron_explainer.models.families.config_entries import checked_rope_entries
 from neuron_explainer.models.families.family import refuse
 from neuron_explainer.models.transformer_config import RotaryConfig
 
@@ -21,17 +22,13 @@ def rotary_config(hf_config: Mapping[str, Any], d_head: int, *, share_rotated: f
             that always rotates all of them.
 
     Raises:
-        UnsupportedCheckpointError: the scaling rule is not default, linear or llama3; a constant is missing; or only a
-            share of the channels is rotated, in a family that rotates all.
+        MisconfiguredError: a setting has a value that it cannot have.
+        UnsupportedCheckpointError: there are settings for each type of layer; the scaling rule is not default, linear
+            or llama3; a constant is missing; or only a share of the channels is rotated, in a family that rotates all.
     """
-    settings = hf_config.get("rope_parameters") or hf_config.get("rope_scaling") or {}
-    nested = sorted(name for name, value in settings.items() if isinstance(value, Mapping))
-    if nested:
-        raise UnsupportedCheckpointError(
-            f"The {hf_config.get('model_type')} config has rope_parameters of their own for {', '.join(nested)}. "
-            "Models of this family have one rotary embedding for all layers."
-        )
-    base = settings.get("rope_theta") or hf_config.get("rope_theta") or hf_config.get("rotary_emb_base") or 10000.0
+    settings = checked_rope_entries(hf_config)
+    bases = (settings.get("rope_theta"), hf_config.get("rope_theta"), hf_config.get("rotary_emb_base"))
+    base = next((base for base in bases if base is not None), 10000.0)
     n_channels = int(d_head * _share_rotated(hf_config, settings, share_rotated))
     rule = settings.get("rope_type") or settings.get("type") or "default"
     if rule == "default":
@@ -50,8 +47,8 @@ def rotary_config(hf_config: Mapping[str, Any], d_head: int, *, share_rotated: f
             original_context_length=int(_constant(settings, rule, "original_max_position_embeddings")),
         )
     raise UnsupportedCheckpointError(
-        f"The {hf_config.get('model_type')} config has the rope type {shown(rule, 60)}, which is not supported. "
-        "Supported: default, linear, llama3."
+        f"The {hf_config.get('model_type')} config has the rope type {shown(rule)}, which is not supported. Supported: "
+        "default, linear, llama3."
     )
 
 
@@ -71,6 +68,6 @@ def _share_rotated(hf_config: Mapping[str, Any], settings: Mapping[str, Any], de
 def _constant(settings: Mapping[str, Any], rule: str, name: str) -> float:
     if settings.get(name) is None:
         raise UnsupportedCheckpointError(
-            f"The rope type {rule!r} needs {name!r}; the config has only {', '.join(sorted(settings))}."
+            f"The rope type {rule!r} needs {name!r}; it is not among {shown(sorted(map(str, settings)))}."
         )
     return float(settings[name])

@@ -30,7 +30,7 @@ class ObservedModules:
         available = {name for name, _ in hf_model.named_parameters(remove_duplicate=False)}
         self._sources = family.sources(model.config)
         self._name_by_parameter = {
-            parameter: family.find(source.name, available, model.config) for parameter, source in self._sources.items()
+            parameter: family.find(source.name, available) for parameter, source in self._sources.items()
         }
         self._path_by_parameter = {
             parameter: name.rpartition(".")[0] for parameter, name in self._name_by_parameter.items()

@@ -14,6 +14,8 @@ _SCALAR_FORMATS = {
     0: "<B", 1: "<b", 2: "<H", 3: "<h", 4: "<I", 5: "<i", 6: "<f", 7: "<?", 10: "<Q", 11: "<q", 12: "<d"
 }  # fmt: skip
 _FLOAT32, _STRING, _ARRAY = 6, 8, 9
+_DEEPEST = 8
+"""How many lists may be within each other. Files of models have lists of numbers and texts alone."""
 
 
 @dataclass
@@ -54,12 +56,16 @@ class GgufCursor:
                 f"{self.path}: the text at byte {start} is not UTF-8.", file=self.path
             ) from error
 
-    def value(self, type_number: int) -> Any:
-        """The next value of a metadata entry, of the type with this GGUF number."""
+    def value(self, type_number: int, depth: int = 0) -> Any:
+        """The next value of a metadata entry, of the type with this GGUF number, within `depth` lists."""
         if type_number == _STRING:
             return self.string()
         if type_number == _ARRAY:
             item_type, length = self.scalar("<I"), self.scalar("<Q")
+            if depth == _DEEPEST:
+                raise MalformedCheckpointError(
+                    f"{self.path}: lists at byte {self.position} are nested too deeply.", file=self.path
+                )
             if length > len(self.content):
                 raise MalformedCheckpointError(
                     f"{self.path}: the length {length} of a list exceeds the file.", file=self.path
@@ -67,7 +73,7 @@ class GgufCursor:
             if item_type in _SCALAR_FORMATS:
                 layout = np.dtype(_SCALAR_FORMATS[item_type])
                 return np.frombuffer(self.take(length * layout.itemsize), dtype=layout).tolist()
-            return [self.value(item_type) for _ in range(length)]
+            return [self.value(item_type, depth + 1) for _ in range(length)]
         if type_number not in _SCALAR_FORMATS:
             raise MalformedCheckpointError(
                 f"{self.path}: unknown value type {type_number} at byte {self.position - 4}.",

@@ -49,6 +49,10 @@ class SafetensorsReader:
         """A tensor's shape."""
         return self._entries[name][1].shape
 
+    def dtype(self, name: str) -> str:
+        """The format's name of a tensor's dtype, such as "F32"."""
+        return self._entries[name][1].dtype
+
     def where(self, name: str | None = None) -> str:
         """The file of a tensor; without a name, the only file or the folder of several."""
         if name in self._entries:
