@@ -165,8 +165,14 @@ def _left_out(count: int, noun: str) -> str:
     return f'<span title="{counted(count, noun)} not shown" style="color:{MUTED}">⋯</span>'
 
 
-def legend(scale: ColourScale, n_swatches: int = 24) -> str:
-    """The scale as a strip of colours, with its lowest and its highest value beside it."""
+def legend(scale: ColourScale, n_swatches: int = 24, note: str = "") -> str:
+    """The scale as a strip of colours, with its lowest and its highest value beside it.
+
+    Args:
+        scale: the scale.
+        n_swatches: how many steps the strip has.
+        note: what the scale is of, behind it; text.
+    """
     if scale.limit == 0:
         return f'<div style="color:{MUTED};font-size:12px">all values are 0</div>'
     lowest, highest = scale.level(scale.low), scale.level(scale.high)
@@ -178,5 +184,7 @@ def legend(scale: ColourScale, n_swatches: int = 24) -> str:
     low = format_value(scale.low) if scale.low < 0 else "0"
     return (
         f'<div class="ne-legend" style="color:{MUTED};font-size:12px;margin:4px 0 8px">'
-        f'{low} <span style="{strip_style}">{swatches}</span> {format_value(scale.high)}</div>'
+        f'{low} <span style="{strip_style}">{swatches}</span> {format_value(scale.high)}'
+        + (f" · {escaped(note)}" if note else "")
+        + "</div>"
     )

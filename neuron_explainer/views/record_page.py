@@ -59,7 +59,7 @@ def record_to_html(
     if width is not None:
         checked_number("width", width)
     dst = None if dst is None else derived_scalar_type_of(dst)
-    scale = ColourScale.of(value for _, _, _, example in record.examples() for value in example.activations)
+    scale = scale_of(record)
     page = _Page(record.is_by_token_pair, scale, width)
     top = record.most_positive_activation_records
     parts = [
@@ -67,7 +67,7 @@ def record_to_html(
         statistics_strip(record),
         histogram_bars(record, scale),
         legend(scale),
-        f'<div style="color:{MUTED};font-size:12px">{HOW_TO_READ_BARS}</div>' if record.is_by_token_pair else "",
+        page.help_text(),
         page.section("Top activations", top, n_top, n_matrices=_N_MATRICES),
         *_quantile_sections(record, page, max(1, n_top // 4)),
         page.section("Random examples", record.random_sample, max(1, n_top // 2)),
@@ -75,6 +75,39 @@ def record_to_html(
     if next(record.examples(), None) is None:
         parts.append(f'<div style="color:{MUTED}">This record has no examples.</div>')
     return card("".join(parts), "ne-record")
+
+
+def scale_of(record: NeuronRecord) -> ColourScale:
+    """The colour scale of a component: that of all examples of its record."""
+    return ColourScale.of(value for _, _, _, example in record.examples() for value in example.activations)
+
+
+def texts_to_html(
+    record: NeuronRecord,
+    scale: ColourScale,
+    note: str = "",
+    *,
+    dst: DerivedScalarType | None = None,
+    dataset: str | None = None,
+) -> str:
+    """A record of texts in memory, as `live_record` computes it: the texts whole, in order, each once.
+
+    Args:
+        record: the record; its top examples are the texts.
+        scale: the component's colour scale.
+        note: what the scale is of; text.
+        dst: the derived scalar type; with it the page has a heading, statistics and a histogram.
+        dataset: the model's name, for the heading; text; None: left out.
+    """
+    page = _Page(record.is_by_token_pair, scale, None)
+    texts = record.most_positive_activation_records
+    about = [] if dst is None else [_heading(record, dst, dataset), statistics_strip(record)]
+    if dst is not None:
+        about.append(histogram_bars(record, scale))
+    texts_html = "".join(page.example(text, number < _N_MATRICES) for number, text in enumerate(texts))
+    return card(
+        "".join([*about, legend(scale, note=note), page.help_text(), texts_html]), "" if dst is None else "ne-record"
+    )
 
 
 def record_document(
@@ -138,13 +171,18 @@ class _Page:
         how_many = counted(len(records), "example")
         if len(shown) < len(records):
             how_many = f"{len(shown)} of {how_many}"
-        rows = (self._example(example, number < n_matrices) for number, example in enumerate(shown))
+        rows = (self.example(example, number < n_matrices) for number, example in enumerate(shown))
         return (
             f'<div style="margin-top:14px"><b>{escaped(title)}</b> '
             f'<span style="color:{MUTED};font-size:12px">{how_many}</span></div>{"".join(rows)}'
         )
 
-    def _example(self, example: ActivationRecord, with_matrix: bool) -> str:
+    def help_text(self) -> str:
+        """How to read the bars of token pairs; empty for values of tokens."""
+        return f'<div style="color:{MUTED};font-size:12px">{HOW_TO_READ_BARS}</div>' if self.by_pair else ""
+
+    def example(self, example: ActivationRecord, with_matrix: bool) -> str:
+        """One example, its largest activation beside it."""
         highest = example.max_activation
         if highest is None:
             text = f'<span style="color:{MUTED}">no tokens</span>'

@@ -2,12 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, SupportsIndex
+from typing import TYPE_CHECKING, Literal, SupportsIndex
 
+from neuron_explainer.activations.derived_scalars.indices import DIMENSIONS_BY_NODE_TYPE, NodeIndex
 from neuron_explainer.activations.neuron_ids import checked_index
+from neuron_explainer.errors import InvalidIndexError
 from neuron_explainer.views.component_kinds import component_kind
 from neuron_explainer.vocabulary.checks import check_covered
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
+from neuron_explainer.wording import without_credentials
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,24 @@ class NeuronChoice:
             object.__setattr__(self, name, checked_index(name, getattr(self, name), digits=True))
 
     def __str__(self) -> str:
-        return f"layer {self.layer}, {component_kind(self.dst)} {self.neuron} of {self.dataset}"
+        return f"layer {self.layer}, {component_kind(self.dst)} {self.neuron} of {self.dataset_shown}"
+
+    @property
+    def node(self) -> NodeIndex | None:
+        """The component, at all tokens; None if it is not a node, such as one of a scalar without components."""
+        node_type = self.dst.node_type
+        axes = DIMENSIONS_BY_NODE_TYPE[node_type]
+        layer = None if self.dst.has_no_layers else self.layer
+        whole: list[Literal["All"]] = ["All"] * (len(axes) - 1)
+        try:
+            return NodeIndex(node_type, layer, (*whole, self.neuron))
+        except InvalidIndexError:
+            return None
+
+    @property
+    def dataset_shown(self) -> str:
+        """The dataset as people see it: an address without credentials."""
+        return without_credentials(self.dataset)
 
 
 @dataclass(frozen=True)
@@ -79,3 +99,9 @@ class DatasetSize:
         if not 0 <= position < len(self.layers):
             return choice
         return replace(choice, layer=self.layers[position], neuron=0 if step > 0 else self.n_components - 1)
+
+    def with_layer(self, choice: NeuronChoice) -> NeuronChoice:
+        """The choice in the nearest layer that the dataset has."""
+        if not self.layers or choice.layer in self.layers:
+            return choice
+        return replace(choice, layer=min(self.layers, key=lambda layer: abs(layer - choice.layer)))

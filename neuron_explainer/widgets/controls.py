@@ -10,11 +10,12 @@ import ipywidgets as widgets
 from neuron_explainer.views.component_kinds import component_kind
 from neuron_explainer.widgets.choices import DatasetSize, NeuronChoice
 from neuron_explainer.widgets.sources import RecordSource
+from neuron_explainer.wording import without_credentials
 
 _MOST_EXAMPLES = 40
 _UNKNOWN_LAST = 10**7  # the largest index for a dataset of unknown size
 _LABEL_BY_KIND = {"neuron": "Neuron", "attention head": "Head", "latent": "Latent"}
-_NARROW, _WIDE = widgets.Layout(width="170px"), widgets.Layout(width="330px")
+_NARROW, _WIDE = "170px", "330px"
 
 
 class NeuronControls(widgets.HBox):
@@ -26,7 +27,7 @@ class NeuronControls(widgets.HBox):
         examples: the first number of examples.
         on_choice: called with the choice when the user chooses another neuron, and with whether it was typed, so that
             more changes may follow immediately.
-        on_examples: called when the user changes the number of examples.
+        on_examples: called when the user changes the number of examples; None: all are shown, and the field is hidden.
     """
 
     def __init__(
@@ -35,20 +36,28 @@ class NeuronControls(widgets.HBox):
         first: NeuronChoice,
         examples: int,
         on_choice: Callable[[NeuronChoice, bool], None],
-        on_examples: Callable[[], None],
+        on_examples: Callable[[], None] | None,
     ) -> None:
         self._source = source
         self._on_choice = on_choice
         self._is_quiet = False
         datasets = source.datasets()
         self.dataset = widgets.Dropdown(
-            options=datasets, value=first.dataset, description="Dataset", disabled=len(datasets) == 1, layout=_WIDE
+            options=[(without_credentials(name), name) for name in datasets],
+            value=first.dataset,
+            description="Dataset",
+            disabled=len(datasets) == 1,
+            layout=_flexible(_WIDE),
         )
-        self.dst = widgets.Dropdown(description="Activations", layout=_WIDE)
-        self.layer = widgets.BoundedIntText(description="Layer", min=0, continuous_update=True, layout=_NARROW)
-        self.neuron = widgets.BoundedIntText(description="Neuron", min=0, continuous_update=True, layout=_NARROW)
+        self.dst = widgets.Dropdown(description="Activations", layout=_flexible(_WIDE))
+        self.layer = widgets.BoundedIntText(
+            description="Layer", min=0, continuous_update=True, layout=_flexible(_NARROW)
+        )
+        self.neuron = widgets.BoundedIntText(
+            description="Neuron", min=0, continuous_update=True, layout=_flexible(_NARROW)
+        )
         self.examples = widgets.BoundedIntText(
-            description="Examples", value=examples, min=1, max=max(examples, _MOST_EXAMPLES), layout=_NARROW
+            description="Examples", value=examples, min=1, max=max(examples, _MOST_EXAMPLES), layout=_flexible(_NARROW)
         )
         self.previous = _button("Previous", "arrow-left", "Show the previous neuron")
         self.next = _button("Next", "arrow-right", "Show the next neuron")
@@ -62,7 +71,10 @@ class NeuronControls(widgets.HBox):
             (self.neuron, self._index_changed),
         ):
             control.observe(handler, names="value")
-        self.examples.observe(lambda _: on_examples(), names="value")
+        if on_examples is None:
+            self.examples.layout.display = "none"
+        else:
+            self.examples.observe(lambda _: on_examples(), names="value")
         self.previous.on_click(lambda _: self._move(-1))
         self.next.on_click(lambda _: self._move(+1))
         self.random.on_click(lambda _: self._move_anywhere())
@@ -70,9 +82,9 @@ class NeuronControls(widgets.HBox):
             [
                 widgets.VBox([self.dataset, self.dst]),
                 widgets.VBox([self.layer, self.neuron]),
-                widgets.VBox([self.examples, widgets.HBox([self.previous, self.next, self.random])]),
+                widgets.VBox([self.examples, widgets.HBox([self.previous, self.next, self.random], layout=_wrapped())]),
             ],
-            layout=widgets.Layout(flex_flow="row wrap"),
+            layout=_wrapped(),
         )
 
     @property
@@ -94,13 +106,16 @@ class NeuronControls(widgets.HBox):
             self.dst.value = choice.dst
             self.dst.disabled = len(types) == 1
             self._limit_indices(choice)
+            choice = self._size.with_layer(choice)
             self.layer.value, self.neuron.value = choice.layer, choice.neuron
 
     def _limit_indices(self, choice: NeuronChoice) -> None:
         """Limit layer and neuron to the dataset's size. Larger values become the largest allowed."""
         self._size = self._source.size(choice.dataset, choice.dst)
         self.neuron.description = _LABEL_BY_KIND.get(component_kind(choice.dst), "Component")
+        self.layer.min = 0  # so that the largest one may fall below the present smallest
         self.layer.max = max(self._size.layers) if self._size.layers else _UNKNOWN_LAST
+        self.layer.min = min(self._size.layers) if self._size.layers else 0
         self.neuron.max = self._size.n_components - 1 if self._size.n_components else _UNKNOWN_LAST
         self.random.disabled = not (self._size.layers and self._size.n_components)
 
@@ -151,12 +166,15 @@ class OwnText(widgets.VBox):
         self.text = widgets.Textarea(
             placeholder="Type a text…",
             description="Your text",
-            layout=widgets.Layout(width="660px", height="64px"),
+            # Without a smallest width of its own, the field takes what the button leaves.
+            layout=widgets.Layout(flex="1 1 0", width="auto", min_width="0", max_width="660px", height="64px"),
         )
         self.compute = _button("Compute", "play", "Compute this neuron's activations on your text")
         self.view = widgets.HTML()
         self.compute.on_click(lambda _: on_compute())
-        super().__init__([widgets.HBox([self.text, self.compute]), self.view])
+        self.view.layout.width = "100%"
+        row = widgets.HBox([self.text, self.compute], layout=widgets.Layout(width="100%", align_items="flex-end"))
+        super().__init__([row, self.view], layout=widgets.Layout(width="100%"))
 
     @property
     def texts(self) -> tuple[str, ...]:
@@ -164,5 +182,17 @@ class OwnText(widgets.VBox):
         return (self.text.value,) if self.text.value.strip() else ()
 
 
+def _wrapped() -> widgets.Layout:
+    """A row that goes on in the next line where the page is narrow."""
+    return widgets.Layout(flex_flow="row wrap", width="100%")
+
+
+def _flexible(width: str) -> widgets.Layout:
+    """A width that shrinks with the page."""
+    return widgets.Layout(width=width, max_width="100%")
+
+
 def _button(name: str, icon: str, tooltip: str) -> widgets.Button:
-    return widgets.Button(description=name, icon=icon, tooltip=tooltip, layout=widgets.Layout(width="108px"))
+    return widgets.Button(
+        description=name, icon=icon, tooltip=tooltip, layout=widgets.Layout(width="108px", flex="0 0 auto")
+    )

@@ -1,26 +1,32 @@
 """A viewer's messages (errors, progress, status), as HTML."""
 
-from neuron_explainer.activations.records import NeuronRecord
-from neuron_explainer.views.colour import ColourScale
 from neuron_explainer.views.component_kinds import component_kind
 from neuron_explainer.views.document import INK, SANS
-from neuron_explainer.views.heatmap import token_heatmap
-from neuron_explainer.views.token_pairs import pair_view
 from neuron_explainer.views.token_text import counted, escaped
 from neuron_explainer.widgets.choices import DatasetSize, NeuronChoice
+from neuron_explainer.wording import without_credentials
 
 _ERROR_GROUND, _ERROR_INK = "#fff1f0", "#a40e26"
 
 
-def error_message(error: Exception, shown: NeuronChoice | None) -> str:
+def error_message(error: BaseException, shown: NeuronChoice | None) -> str:
     """An error, and the neuron that is still shown."""
     kept = f'<div style="color:{INK}">Still showing {escaped(str(shown))}.</div>' if shown is not None else ""
     return (
         f'<div role="alert" class="ne-error" style="background-color:{_ERROR_GROUND};color:{_ERROR_INK};'
         f"border:1px solid {_ERROR_INK};border-radius:6px;padding:6px 10px;font-family:{SANS};line-height:1.45;"
         f'white-space:pre-wrap;overflow-wrap:anywhere">'
-        f"<b>{escaped(type(error).__name__)}</b>: {escaped(str(error))}{kept}</div>"
+        f"<b>{escaped(type(error).__name__)}</b>: {escaped(without_credentials(_said(error)))}{kept}</div>"
     )
+
+
+def _said(error: BaseException) -> str:
+    """An error's message; for one without, what it means."""
+    try:
+        said = str(error)
+    except Exception:  # an error's own method may fail
+        said = ""
+    return said or ("The computation was interrupted." if isinstance(error, KeyboardInterrupt) else "no message")
 
 
 def loading_message(choice: NeuronChoice) -> str:
@@ -46,20 +52,3 @@ def hint_message(text: str) -> str:
 def _status(text: str) -> str:
     # The page's own colour, because this is outside of the card, on a light or a dark page.
     return f'<div role="status" style="color:inherit;padding:0 6px">{escaped(text)}</div>'
-
-
-def text_view(record: NeuronRecord, scale_with: NeuronRecord | None) -> str:
-    """The view of a record computed on the user's text: a heatmap or token pairs, in the colours of the shown record.
-
-    Args:
-        record: the record; its top examples are the texts.
-        scale_with: the shown record, for a common colour scale; None: the text's own scale.
-    """
-    examples = list(record.most_positive_activation_records)
-    values = [value for example in examples for value in example.activations]
-    if scale_with is not None:
-        values += [value for _, _, _, example in scale_with.examples() for value in example.activations]
-    scale = ColourScale.of(values)
-    if record.is_by_token_pair:
-        return "".join(pair_view(example, scale=scale) for example in examples)
-    return "".join(token_heatmap(example.tokens, example.activations, scale=scale, width=None) for example in examples)

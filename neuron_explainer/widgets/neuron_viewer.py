@@ -3,26 +3,32 @@
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, SupportsIndex
 
 import ipywidgets as widgets
+import traitlets
 
+from neuron_explainer.activations.derived_scalars.indexing import NodeIndex
 from neuron_explainer.activations.records import NeuronRecord
 from neuron_explainer.errors import InvalidRequestError
 from neuron_explainer.storage.atomic import write_bytes_atomically
 from neuron_explainer.views.document import html_document
-from neuron_explainer.views.record_page import DEFAULT_EXAMPLES, record_title, record_to_html
+from neuron_explainer.views.record_page import DEFAULT_EXAMPLES, record_title, record_to_html, texts_to_html
 from neuron_explainer.vocabulary.checks import checked_number, checked_type
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 from neuron_explainer.vocabulary.parsing import derived_scalar_type_of
 from neuron_explainer.widgets.choices import NeuronChoice
+from neuron_explainer.widgets.component_scales import ComponentScales
 from neuron_explainer.widgets.controls import NeuronControls, OwnText
 from neuron_explainer.widgets.latest_only import LatestOnly
-from neuron_explainer.widgets.messages import error_message, hint_message, loading_message, shown_message, text_view
+from neuron_explainer.widgets.messages import error_message, hint_message, loading_message, shown_message
 from neuron_explainer.widgets.model_source import ModelSource, live_record_of
+from neuron_explainer.widgets.replaced import displayed, watch
 from neuron_explainer.widgets.snapshot import SnapshotDisplay
-from neuron_explainer.widgets.sources import source_of
+from neuron_explainer.widgets.sources import RecordSource, source_of
+from neuron_explainer.widgets.weak_calls import weakly
 
 if TYPE_CHECKING:
     from neuron_explainer.models.model_context import ModelContext
@@ -42,7 +48,7 @@ class NeuronViewer(widgets.VBox):
     Args:
         dataset: a registered short name (`ne.datasets()` lists them), an http(s) address, or a folder; or a model,
             which computes its activations on `texts`.
-        layer: the layer to show first, from 0.
+        layer: the layer to show first, from 0; None: the first layer of the dataset.
         neuron: the neuron, head or latent to show first, from 0.
         dst: the derived scalar type of the activations, or its name; None: the dataset's first.
         examples: how many top examples are shown; fewer of the other kinds.
@@ -50,6 +56,10 @@ class NeuronViewer(widgets.VBox):
         load: for a dataset: a function that loads the record of a `NeuronChoice`; None: `load_neuron`.
 
     Attributes:
+        record: the record that is shown; None before the first one. A trait, as are `node` and `error`:
+            `viewer.observe(f, "record")` calls `f` when a new record is on view, in the thread that loaded it.
+        node: the neuron, head or latent that is shown, at all tokens; None before the first one.
+        error: the error of the last load or computation; None if it succeeded.
         controls: the fields and buttons that choose the neuron.
         own_text: the field for the user's text, its button and its view; hidden if no model is available.
         status: the line that says what is loading, shown or wrong.
@@ -67,10 +77,14 @@ class NeuronViewer(widgets.VBox):
         viewer
     """
 
+    record = traitlets.Instance(NeuronRecord, allow_none=True, read_only=True)
+    node = traitlets.Instance(NodeIndex, allow_none=True, read_only=True)
+    error = traitlets.Instance(BaseException, allow_none=True, read_only=True)
+
     def __init__(
         self,
         dataset: "str | os.PathLike[str] | ModelContext" = "tiny",
-        layer: SupportsIndex = 0,
+        layer: SupportsIndex | None = None,
         neuron: SupportsIndex = 0,
         dst: DerivedScalarType | str | None = None,
         *,
@@ -81,36 +95,36 @@ class NeuronViewer(widgets.VBox):
         self._source = source_of(dataset, dst, texts, load)
         self._computes_records = isinstance(self._source, ModelSource)  # then a record needs a text
         self._given_texts = (texts,) if isinstance(texts, str) else tuple(texts)
-        first = NeuronChoice(*self._source.first_choice(), layer, neuron)
-        self._source.size(first.dataset, first.dst).check(first)
+        name, first_type = self._source.first_choice()
+        size = self._source.size(name, first_type)
+        if layer is None:
+            layer = size.layers[0] if size.layers else 0
+        first = NeuronChoice(name, first_type, layer, neuron)
+        size.check(first)
         n_examples = checked_number("examples", examples)
 
-        self._loading = LatestOnly(self._source.load, self._loaded)
-        self._computing = LatestOnly(self._compute, self._computed)
-        self._record: NeuronRecord | None = None
-        self._error: Exception | None = None
+        self._loading = LatestOnly(self._source.load, weakly(self._loaded))
+        self._computing = LatestOnly(partial(_computed_on_texts, self._source), weakly(self._computed))
+        self._scales = ComponentScales()
         self._shown: NeuronChoice | None = None
-        self.controls = NeuronControls(self._source, first, n_examples, self._chosen, self._render)
-        self.own_text = OwnText(self._compute_pressed)
+        self.controls = NeuronControls(
+            self._source,
+            first,
+            n_examples,
+            weakly(self._chosen),
+            None if self._computes_records else weakly(self._render),
+        )
+        self.own_text = OwnText(weakly(self._compute_pressed))
         self.status, self._view = widgets.HTML(), widgets.HTML(layout=widgets.Layout(width="100%"))
         scrolled = widgets.Box([self._view], layout=widgets.Layout(max_height="860px", overflow="auto"))
         super().__init__([self.controls, self.status, self.own_text, scrolled])
         self.add_class("ne-viewer")
         self._snapshot = SnapshotDisplay(self)
+        watch(self)
         if self._computes_records and not self._given_texts:
             self.status.value = hint_message(_HINT)
         else:
             self.show()
-
-    @property
-    def record(self) -> NeuronRecord | None:
-        """The record that is shown; None before the first one."""
-        return self._record
-
-    @property
-    def error(self) -> Exception | None:
-        """The error of the last load or computation; None if it succeeded."""
-        return self._error
 
     def show(
         self,
@@ -144,7 +158,10 @@ class NeuronViewer(widgets.VBox):
         choice = NeuronChoice(
             name, chosen_type, now.layer if layer is None else layer, now.neuron if neuron is None else neuron
         )
-        self._source.size(name, chosen_type).check(choice)
+        size = self._source.size(name, chosen_type)
+        if layer is None:
+            choice = size.with_layer(choice)
+        size.check(choice)
         self.controls.choose(choice)
         self._loading.run(self._with_texts(choice))
 
@@ -174,17 +191,27 @@ class NeuronViewer(widgets.VBox):
 
         An example: `viewer.save_html("neuron.html")`.
         """
-        if self._record is None or self._shown is None:
+        if self.record is None or self._shown is None:
             raise InvalidRequestError("No neuron is shown yet, so there is nothing to save.")
-        document = html_document(self.to_html(), record_title(self._record, self._shown.dst))
+        document = html_document(self.to_html(), record_title(self.record, self._shown.dst))
         write_bytes_atomically(path, document.encode())
         return Path(path)
 
     def __repr__(self) -> str:
         return f"<NeuronViewer of {self._shown or 'nothing yet'}>"
 
+    def close(self) -> None:
+        """Close the viewer and all its parts. What it showed stays in the notebook as static HTML.
+
+        A viewer closes by itself when its cell has run again and nothing refers to it any more.
+        """
+        for part in _parts_of(self):
+            part.close()
+        super().close()
+
     def _ipython_display_(self, **_: object) -> None:
         self._snapshot.show(self.to_html())
+        displayed(self)
 
     # From a control to the page
 
@@ -200,17 +227,12 @@ class NeuronViewer(widgets.VBox):
             return choice
         return replace(choice, texts=self.own_text.texts or self._given_texts)
 
-    def _loaded(self, choice: NeuronChoice, result: NeuronRecord | Exception) -> None:
+    def _loaded(self, choice: NeuronChoice, result: NeuronRecord | BaseException) -> None:
         """Show a record, or an error beside the record that is shown."""
-        if not isinstance(result, Exception):
-            try:
-                self._show_record(choice, result)
-            except Exception as error:  # a failing view must not break the viewer
-                result = error
-        if isinstance(result, Exception):
+        if isinstance(result, BaseException):
             self._fail(result)
             return
-        self._error = None
+        self._show_record(choice, result)
         self.status.value = shown_message(choice, self.controls.size)
         can_compute = self._source.computes_texts(choice.dataset)
         self.own_text.layout.display = "" if can_compute else "none"
@@ -220,18 +242,26 @@ class NeuronViewer(widgets.VBox):
             self.own_text.view.value = ""
 
     def _show_record(self, choice: NeuronChoice, record: NeuronRecord) -> None:
-        page = record_to_html(record, dst=choice.dst, dataset=choice.dataset, examples=self.controls.examples.value)
-        self._record, self._shown = record, choice
+        dataset = choice.dataset_shown
+        if self._computes_records:
+            page = texts_to_html(record, *self._scales.scale(choice, record, None), dst=choice.dst, dataset=dataset)
+        else:
+            page = record_to_html(record, dst=choice.dst, dataset=dataset, examples=self.controls.examples.value)
+        self._shown = choice
         self._view.value = page
         self._snapshot.update(self.to_html())
+        with self.hold_trait_notifications():  # an observer of one finds the others as new
+            self.set_trait("error", None)
+            self.set_trait("node", choice.node)
+            self.set_trait("record", record)
 
     def _render(self) -> None:
-        if self._record is not None and self._shown is not None:
-            self._show_record(self._shown, self._record)
+        if self.record is not None and self._shown is not None:
+            self._show_record(self._shown, self.record)
 
-    def _fail(self, error: Exception) -> None:
-        self._error = error
+    def _fail(self, error: BaseException) -> None:
         self.status.value = error_message(error, self._shown)
+        self.set_trait("error", error)
 
     # The user's text
 
@@ -250,15 +280,26 @@ class NeuronViewer(widgets.VBox):
         self.status.value = loading_message(choice)
         self._computing.submit(choice)
 
-    def _compute(self, choice: NeuronChoice) -> NeuronRecord:
-        return live_record_of(self._source.live_model(), choice)
-
-    def _computed(self, choice: NeuronChoice, result: NeuronRecord | Exception) -> None:
+    def _computed(self, choice: NeuronChoice, result: NeuronRecord | BaseException) -> None:
         """Show the activations on the user's text, or an error."""
-        if isinstance(result, Exception):
+        if isinstance(result, BaseException):
             self._fail(result)
             return
-        self._error = None
-        self.own_text.view.value = text_view(result, self._record)
+        self.own_text.view.value = texts_to_html(result, *self._scales.scale(choice, result, self.record))
         self.status.value = shown_message(choice, self.controls.size)
         self._snapshot.update(self.to_html())
+        self.set_trait("error", None)
+
+
+def _parts_of(box: widgets.Box) -> list[widgets.Widget]:
+    """The widgets in a box, its layout, and theirs."""
+    parts: list[widgets.Widget] = [box.layout]
+    for child in box.children:
+        parts += _parts_of(child) if isinstance(child, widgets.Box) else [child.layout]
+        parts += [child.style] if isinstance(getattr(child, "style", None), widgets.Widget) else []
+        parts.append(child)
+    return parts
+
+
+def _computed_on_texts(source: RecordSource, choice: NeuronChoice) -> NeuronRecord:
+    return live_record_of(source.live_model(), choice)

@@ -1,5 +1,6 @@
 """Static HTML that a widget leaves in a saved notebook, hidden while the widget is alive."""
 
+import weakref
 from typing import Any
 
 import ipywidgets as widgets
@@ -19,15 +20,25 @@ class SnapshotDisplay:
     """
 
     def __init__(self, widget: widgets.DOMWidget) -> None:
-        self._widget = widget
+        self._widget_ref = weakref.ref(widget)  # the widget holds this, too
         self._name = f"ne-{widget.model_id}"
         widget.add_class(self._name)
         self._is_shown = False
 
+    @property
+    def _widget(self) -> widgets.DOMWidget:
+        widget = self._widget_ref()
+        if widget is None:
+            raise ReferenceError("The widget of this copy is gone.")
+        return widget
+
     def show(self, html: str) -> None:
-        """Display the widget and its static copy in a notebook."""
+        """Display the widget and its static copy in a notebook; the copy alone if the widget is closed."""
         from IPython.display import display
 
+        if self._widget.comm is None:
+            display({"text/plain": repr(self._widget), "text/html": html}, raw=True)
+            return
         view = {"version_major": 2, "version_minor": 0, "model_id": self._widget.model_id}
         display({"text/plain": repr(self._widget), WIDGET_VIEW: view}, raw=True)
         display(self._bundle(html), raw=True, display_id=self._name)
@@ -35,7 +46,7 @@ class SnapshotDisplay:
 
     def update(self, html: str) -> None:
         """Replace the static copy in the notebook."""
-        if not self._is_shown:
+        if not self._is_shown or self._widget.comm is None:
             return
         from IPython.display import update_display
 

@@ -107,6 +107,8 @@ class DatasetSource:
 
                 layers = open_packed_dataset(metadata.neuron_dataset_path).info.layer_indices
                 return DatasetSize(sorted(layers), n_components)
+            if n_layers is None and not is_url(metadata.neuron_dataset_path):
+                return DatasetSize(_layer_folders(metadata.neuron_dataset_path), n_components)
         except (NeuronExplainerError, OSError):
             return DatasetSize(None, None)
         return DatasetSize(None if n_layers is None else range(n_layers), n_components)
@@ -133,6 +135,12 @@ class DatasetSource:
 
     def _find(self, dataset: str, dst: DerivedScalarType) -> NeuronDatasetMetadata:
         return dataset_among(self._metadata, dataset, dst)
+
+
+def _layer_folders(path: str) -> list[int] | None:
+    """The layers of a folder of JSON files, ascending; None if they cannot be told."""
+    names = [entry.name for entry in os.scandir(path) if entry.is_dir()]
+    return sorted(int(name) for name in names if name.isascii() and name.isdigit() and len(name) < 8) or None
 
 
 def _unregistered(path: str, dst: DerivedScalarType | str | None) -> NeuronDatasetMetadata:
