@@ -10,8 +10,9 @@ from neuron_explainer.activations.derived_scalars.store.derived_scalar_store imp
 from neuron_explainer.errors import InvalidRequestError, NotDerivedError, number_ranges, shown
 from neuron_explainer.views import scalar_heatmaps as heatmaps
 from neuron_explainer.views.colour import ColourScale
-from neuron_explainer.views.document import LINE, MUTED, card
+from neuron_explainer.views.document import INK, LINE, MUTED, PAPER, card
 from neuron_explainer.views.heatmap import format_value
+from neuron_explainer.views.running_text import plain_tokens
 from neuron_explainer.views.token_text import escaped, token_html
 from neuron_explainer.vocabulary.checks import checked_number, checked_type, whole_number
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
@@ -136,13 +137,18 @@ def _ranked_rows(
 
 def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """An HTML table of cells that are HTML."""
-    padding = "padding:2px 14px 2px 0;text-align:left;vertical-align:top"
-    head = "".join(f'<th style="{padding};color:{MUTED}">{name}</th>' for name in heads)
+    # Front ends style tables for their own theme, so each part says its colours itself.
+    colours = f"background-color:{PAPER};color:{INK}"
+    padding = "padding:2px 14px 2px 0;text-align:left;vertical-align:top;white-space:normal"
+    head = "".join(f'<th style="{padding};background-color:{PAPER};color:{MUTED}">{name}</th>' for name in heads)
     body = "".join(
-        "<tr>" + "".join(f'<td style="{padding};border-top:1px solid {LINE}">{cell}</td>' for cell in cells) + "</tr>"
+        "<tr>"
+        + "".join(f'<td style="{padding};{colours};border-top:1px solid {LINE}">{cell}</td>' for cell in cells)
+        + "</tr>"
         for cells in rows
     )
-    return f'<table style="border-collapse:collapse"><tr>{head}</tr>{body}</table>'
+    table = f'<table style="border-collapse:collapse;{colours}"><tr>{head}</tr>{body}</table>'
+    return f'<div style="overflow-x:auto">{table}</div>'
 
 
 def _token(store: DerivedScalarStore, position: int | None) -> str:
@@ -153,7 +159,7 @@ def _token(store: DerivedScalarStore, position: int | None) -> str:
 
 def store_html(store: DerivedScalarStore) -> str:
     """A store as a card: the prompt, the loss, and each derived scalar with its axes, layers and largest value."""
-    prompt = "".join(f"<bdi>{token_html(token)}</bdi>" for token in store.tokens)
+    prompt = plain_tokens(store.tokens)
     facts = [f"{len(store.tokens)} tokens"]
     if store.model_name is not None:
         facts.insert(0, escaped(store.model_name))

@@ -13,6 +13,9 @@ INK, MUTED, LINE, PAPER = "#1f2328", "#59636e", "#d1d9e0", "#ffffff"
 SANS = "system-ui,-apple-system,'Segoe UI',Roboto,'Helvetica Neue',Arial,sans-serif"
 MONO = "ui-monospace,SFMono-Regular,Menlo,Consolas,'DejaVu Sans Mono',monospace"
 
+NO_MATHEMATICS = "tex2jax_ignore mathjax_ignore"
+"""The classes by which MathJax (2; 3 and 4) leaves an element alone, so that a token such as `$x$` stays text."""
+
 _CARD_STYLE = (
     f"background-color:{PAPER};color:{INK};border:1px solid {LINE};border-radius:8px;padding:14px 18px;"
     f"font-family:{SANS};font-size:14px;line-height:1.45;text-align:left"
@@ -43,7 +46,7 @@ def card(content: str, classes: str = "") -> str:
         content: HTML.
         classes: further CSS classes of the card, separated by spaces.
     """
-    names = escaped(f"ne-card {classes}".strip())
+    names = escaped(f"ne-card {NO_MATHEMATICS} {classes}".strip())
     return f'{STYLE_ELEMENT}<section class="{names}" style="{_CARD_STYLE}">{content}</section>'
 
 

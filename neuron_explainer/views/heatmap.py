@@ -1,13 +1,14 @@
 """Text with a value for each token, the values as colours."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import SupportsIndex
 
 from neuron_explainer.errors import InvalidRequestError, shown
 from neuron_explainer.views.colour import ColourScale, as_floats, background_of_level
 from neuron_explainer.views.document import MONO, MUTED, card
+from neuron_explainer.views.running_text import Piece, in_reading_direction, pieces_of
 from neuron_explainer.views.token_text import counted, escaped, token_html, token_label
 from neuron_explainer.vocabulary.checks import checked_number, checked_type
 
@@ -121,14 +122,28 @@ def heatmap_text(
         raise InvalidRequestError(f"A heatmap needs one value per token; tokens: {len(tokens)}, values: {len(values)}.")
     peak = peak_of(values)
     excerpt = excerpt_around(peak, len(tokens), width)
-    parts = []
-    for position in excerpt.positions:
-        text = token_html(tokens[position])
-        if position == peak:
+    pieces = pieces_of(tokens, excerpt.positions)
+    elements = []
+    for piece in pieces:
+        text = token_html(piece.text)
+        if peak in piece.positions:
             text = f"<b>{text}</b>"
-        hover = f"{token_label(tokens[position])} · position {position} · {format_value(values[position])}"
-        parts.append(token_element(text, hover, scale.style(values[position])))
-    return excerpt_html(parts, excerpt, tokens)
+        strongest = max(piece.positions, key=lambda position: _magnitude(values[position]))
+        each = {position: format_value(values[position]) for position in piece.positions}
+        elements.append(token_element(text, hover_text(piece, tokens, each), scale.style(values[strongest])))
+    return excerpt_html(pieces, elements, excerpt)
+
+
+def _magnitude(value: float) -> float:
+    return abs(value) if math.isfinite(value) else math.inf
+
+
+def hover_text(piece: Piece, tokens: Sequence[str], said_by_position: Mapping[int, str]) -> str:
+    """The tooltip of a piece: the token, its position, and what is said of it; of a joined piece, of each token."""
+    if not piece.is_joined:
+        return f"{token_label(piece.text)} · position {piece.start} · {said_by_position[piece.start]}"
+    parts = "; ".join(f"{token_label(tokens[place])} ({place}) {said_by_position[place]}" for place in piece.positions)
+    return f"{token_label(piece.text)} · positions {piece.start}–{piece.stop - 1} · {parts}"
 
 
 def token_element(text_html: str, hover: str, style: str = "") -> str:
@@ -143,19 +158,20 @@ def token_element(text_html: str, hover: str, style: str = "") -> str:
     return f'<bdi{css} title="{escaped(hover)}">{text_html}</bdi>'
 
 
-def excerpt_html(token_elements: Sequence[str], excerpt: Excerpt, tokens: Sequence[str]) -> str:
-    """The elements of an excerpt's tokens as running text, with a mark for the tokens left out before and after.
+def excerpt_html(pieces: Sequence[Piece], elements: Sequence[str], excerpt: Excerpt) -> str:
+    """The elements of an excerpt's pieces as running text, with a mark for the tokens left out before and after.
 
     Lines may break where the text has whitespace; the marks that stand for whitespace would not allow it.
     """
     parts = []
-    for position, element in zip(excerpt.positions, token_elements, strict=True):
-        follows_whitespace = position > excerpt.start and tokens[position - 1][-1:].isspace()
-        parts.append(f"<wbr>{element}" if follows_whitespace or tokens[position][:1].isspace() else element)
+    for number, (piece, element) in enumerate(zip(pieces, elements, strict=True)):
+        follows_whitespace = number > 0 and pieces[number - 1].text[-1:].isspace()
+        parts.append(f"<wbr>{element}" if follows_whitespace or piece.text[:1].isspace() else element)
     earlier, later = excerpt.start, excerpt.n_tokens - excerpt.stop
+    text = in_reading_direction(pieces, parts)
     return (
         f'<div class="ne-text" dir="ltr" style="{TEXT_STYLE}">'
-        f"{_left_out(earlier, 'earlier token')}{''.join(parts)}{_left_out(later, 'later token')}</div>"
+        f"{_left_out(earlier, 'earlier token')}{text}{_left_out(later, 'later token')}</div>"
     )
 
 

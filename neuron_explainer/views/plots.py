@@ -16,7 +16,7 @@ from neuron_explainer.views.record_page import record_title
 from neuron_explainer.views.snapshot_figure import SnapshotFigure
 from neuron_explainer.views.statistics import histogram_bars, histogram_of
 from neuron_explainer.views.token_pairs import checked_example, pair_view
-from neuron_explainer.views.token_text import escaped, token_label
+from neuron_explainer.views.token_text import escaped, plotly_label
 from neuron_explainer.vocabulary.checks import checked_type
 
 _TEMPLATE = "plotly_white"
@@ -78,7 +78,7 @@ def plot_example(example: ActivationRecord) -> go.Figure:
     """
     if not checked_example(example).tokens:
         raise InvalidRequestError("The example has no tokens, so there is nothing to plot.")
-    labels = [escaped(token_label(token)) for token in example.tokens]  # plotly reads its labels as HTML
+    labels = [plotly_label(token) for token in example.tokens]
     positions = list(range(len(labels)))
     ticks = {"tickmode": "array", "tickvals": positions, "ticktext": labels}
     scale = ColourScale.of(example.activations)

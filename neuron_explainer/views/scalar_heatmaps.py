@@ -13,7 +13,7 @@ from neuron_explainer.activations.derived_scalars.indexing import DerivedScalarI
 from neuron_explainer.activations.derived_scalars.store.component_names import component_name
 from neuron_explainer.activations.derived_scalars.store.derived_scalar_store import DerivedScalarStore
 from neuron_explainer.views.colour import ColourScale, plotly_colour_scale
-from neuron_explainer.views.token_text import escaped, token_label
+from neuron_explainer.views.token_text import plotly_label
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 from neuron_explainer.vocabulary.dimensions import Dimension
 from neuron_explainer.vocabulary.nodes import PassType
@@ -104,7 +104,7 @@ def _title(dst: DerivedScalarType, pass_type: PassType = PassType.FORWARD) -> st
 
 
 def _token_labels(store: DerivedScalarStore) -> list[str]:
-    return [escaped(token_label(token)) for token in store.tokens]  # plotly reads its labels as HTML
+    return [plotly_label(token) for token in store.tokens]
 
 
 def _ticks(labels: list[str]) -> dict[str, object]:

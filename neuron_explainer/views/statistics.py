@@ -103,8 +103,8 @@ def histogram_bars(record: NeuronRecord, scale: ColourScale) -> str:
         f'<div class="ne-histogram" style="max-width:520px;margin:6px 0 10px">'
         f'<div style="display:flex;align-items:flex-end;height:{_HEIGHT}px;border-bottom:1px solid {LINE}">'
         f"{''.join(bars)}</div>"
-        f'<div style="display:flex;justify-content:space-between;color:{MUTED};font-size:12px">'
-        f"<span>{format_value(edges[0])}</span> "
-        f"<span>activations on {sum(counts):,} {shown.counted} (counts on a log scale)</span> "
-        f"<span>{format_value(edges[-1])}</span></div></div>"
+        f'<div style="display:flex;justify-content:space-between;gap:16px;color:{MUTED};font-size:12px">'
+        f"<span>{format_value(edges[0])}</span> <span>{format_value(edges[-1])}</span></div>"
+        f'<div style="color:{MUTED};font-size:12px">'
+        f"activations on {sum(counts):,} {shown.counted} (counts on a log scale)</div></div>"
     )

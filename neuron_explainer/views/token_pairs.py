@@ -18,9 +18,11 @@ from neuron_explainer.views.heatmap import (
     excerpt_html,
     format_value,
     heading_html,
+    hover_text,
     legend,
     token_element,
 )
+from neuron_explainer.views.running_text import pieces_of
 from neuron_explainer.views.token_text import escaped, token_html, token_label
 from neuron_explainer.vocabulary.checks import checked_number, checked_type
 
@@ -124,27 +126,31 @@ def pair_text(example: ActivationRecord, scale: ColourScale, width: SupportsInde
     matrix = unflatten(example.activations, n_tokens)
     strongest = strongest_pairs(matrix, max(1, n_pairs))
     excerpt = excerpt_around(strongest[0].attended_from if strongest else 0, n_tokens, width)
-    parts = []
-    for position in excerpt.positions:
-        attends = _largest(matrix[position])
-        attended = _largest(matrix[:, position]) if position < matrix.shape[1] else None
-        text = token_html(tokens[position])
-        if strongest and position in (strongest[0].attended_from, strongest[0].attended_to):
+    pieces = pieces_of(tokens, excerpt.positions)
+    elements = []
+    for piece in pieces:
+        attends = {position: _largest(matrix[position]) for position in piece.positions}
+        attended = {
+            position: _largest(matrix[:, position]) for position in piece.positions if position < matrix.shape[1]
+        }
+        text = token_html(piece.text)
+        if strongest and {strongest[0].attended_from, strongest[0].attended_to} & set(piece.positions):
             text = f"<b>{text}</b>"
-        hover = (
-            f"{token_label(tokens[position])} · position {position}"
-            f" · attends most to {_named(tokens, attends[0])}: {format_value(attends[1])}"
+        said = {
+            position: f"attends most to {_named(tokens, attends[position][0])}: {format_value(attends[position][1])}"
             + (
-                " · attention to it is not part of the record"
-                if attended is None
-                else f" · attended to most by {_named(tokens, attended[0])}: {format_value(attended[1])}"
+                f" · attended to most by {_named(tokens, attended[position][0])}: {format_value(attended[position][1])}"
+                if position in attended
+                else " · attention to it is not part of the record"
             )
-        )
-        above = scale.background(attends[1])
-        below = "transparent" if attended is None else scale.background(attended[1])
-        parts.append(token_element(text, hover, f"border-top:4px solid {above};border-bottom:4px solid {below}"))
+            for position in piece.positions
+        }
+        above = scale.background(max(value for _, value in attends.values()))
+        below = scale.background(max(value for _, value in attended.values())) if attended else "transparent"
+        style = f"border-top:4px solid {above};border-bottom:4px solid {below}"
+        elements.append(token_element(text, hover_text(piece, tokens, said), style))
     listed = "".join(_listed_pair(pair, tokens, scale) for pair in strongest[:n_pairs])
-    return excerpt_html(parts, excerpt, tokens) + f'<div style="{_PAIRS_STYLE}">{listed}</div>'
+    return excerpt_html(pieces, elements, excerpt) + f'<div style="{_PAIRS_STYLE}">{listed}</div>'
 
 
 def _largest(values: NDArray[np.float64]) -> tuple[int, float]:

@@ -52,6 +52,11 @@ def token_label(token: str) -> str:
     return "".join(text for text, _ in _visible_parts(token))
 
 
+def plotly_label(token: str) -> str:
+    """A token as a label of plotly, which reads labels as HTML, and text between dollar signs as mathematics."""
+    return escaped(token_label(token)).replace("$", "&#36;")
+
+
 def _visible_parts(token: str) -> list[tuple[str, bool]]:
     """The token as parts (text, is_mark). Each mark or escape, which stands for another character, is its own part."""
     if not token:

@@ -1,7 +1,7 @@
 """A viewer's messages (errors, progress, status), as HTML."""
 
 from neuron_explainer.views.component_kinds import component_kind
-from neuron_explainer.views.document import INK, SANS
+from neuron_explainer.views.document import INK, NO_MATHEMATICS, SANS
 from neuron_explainer.views.token_text import counted, escaped
 from neuron_explainer.widgets.choices import DatasetSize, NeuronChoice
 from neuron_explainer.wording import without_credentials
@@ -13,7 +13,8 @@ def error_message(error: BaseException, shown: NeuronChoice | None) -> str:
     """An error, and the neuron that is still shown."""
     kept = f'<div style="color:{INK}">Still showing {escaped(str(shown))}.</div>' if shown is not None else ""
     return (
-        f'<div role="alert" class="ne-error" style="background-color:{_ERROR_GROUND};color:{_ERROR_INK};'
+        f'<div role="alert" class="ne-error {NO_MATHEMATICS}" '
+        f'style="background-color:{_ERROR_GROUND};color:{_ERROR_INK};'
         f"border:1px solid {_ERROR_INK};border-radius:6px;padding:6px 10px;font-family:{SANS};line-height:1.45;"
         f'white-space:pre-wrap;overflow-wrap:anywhere">'
         f"<b>{escaped(type(error).__name__)}</b>: {escaped(without_credentials(_said(error)))}{kept}</div>"
@@ -51,4 +52,4 @@ def hint_message(text: str) -> str:
 
 def _status(text: str) -> str:
     # The page's own colour, because this is outside of the card, on a light or a dark page.
-    return f'<div role="status" style="color:inherit;padding:0 6px">{escaped(text)}</div>'
+    return f'<div role="status" class="{NO_MATHEMATICS}" style="color:inherit;padding:0 6px">{escaped(text)}</div>'
