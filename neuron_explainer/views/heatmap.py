@@ -8,7 +8,7 @@ from typing import SupportsIndex
 from neuron_explainer.errors import InvalidRequestError, shown
 from neuron_explainer.views.colour import ColourScale, as_floats, background_of_level
 from neuron_explainer.views.document import MONO, MUTED, card
-from neuron_explainer.views.running_text import Piece, in_reading_direction, pieces_of
+from neuron_explainer.views.running_text import Piece, in_reading_direction, text_pieces
 from neuron_explainer.views.token_text import counted, escaped, token_html, token_label
 from neuron_explainer.vocabulary.checks import checked_number, checked_type
 
@@ -122,7 +122,7 @@ def heatmap_text(
         raise InvalidRequestError(f"A heatmap needs one value per token; tokens: {len(tokens)}, values: {len(values)}.")
     peak = peak_of(values)
     excerpt = excerpt_around(peak, len(tokens), width)
-    pieces = pieces_of(tokens, excerpt.positions)
+    pieces = text_pieces(tokens, excerpt.positions)
     elements = []
     for piece in pieces:
         text = token_html(piece.text)

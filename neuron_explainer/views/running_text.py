@@ -38,10 +38,10 @@ class Piece:
         return self.stop - self.start > 1
 
 
-def pieces_of(tokens: Sequence[str], positions: range) -> list[Piece]:
+def text_pieces(tokens: Sequence[str], positions: range) -> list[Piece]:
     r"""The tokens at these positions as pieces, in order.
 
-    >>> [piece.text for piece in pieces_of(["a", "\\xc3", "\\xa9", "b"], range(4))]
+    >>> [piece.text for piece in text_pieces(["a", "\\xc3", "\\xa9", "b"], range(4))]
     ['a', 'é', 'b']
     """
     pieces: list[Piece] = []
@@ -58,26 +58,30 @@ def pieces_of(tokens: Sequence[str], positions: range) -> list[Piece]:
 
 def _joined_at(tokens: Sequence[str], start: int, end: int) -> Piece | None:
     """The piece of the tokens from `start` on that are parts of one character; None if there is none."""
-    tail = _BYTES_AT_END.search(tokens[start]) if "\\x" in tokens[start] else None
-    if tail is None:
-        return None
-    before, content = tokens[start][: tail.start()], _bytes(tail[0])
+    whole, pending = _without_last_bytes(tokens[start])
+    joined = None
     for position in range(start + 1, min(end, start + _MOST_PARTS)):
-        head = _BYTES_AT_START.match(tokens[position])
+        head = _BYTES_AT_START.match(tokens[position]) if pending else None
         if head is None:
-            return None
-        content += _bytes(head[0])
+            break
+        pending += head[0]
         after = tokens[position][head.end() :]
         try:
-            return Piece(start, position + 1, before + content.decode() + after)
+            whole += bytes.fromhex(pending.replace("\\x", "")).decode()
         except UnicodeDecodeError as error:
             if after or error.reason != "unexpected end of data":
-                return None
-    return None
+                break
+            continue
+        joined = Piece(start, position + 1, whole + after)
+        after, pending = _without_last_bytes(after)  # where another character may begin
+        whole += after
+    return joined
 
 
-def _bytes(escapes: str) -> bytes:
-    return bytes.fromhex(escapes.replace("\\x", ""))
+def _without_last_bytes(text: str) -> tuple[str, str]:
+    """A text, and the bytes that it ends with."""
+    tail = _BYTES_AT_END.search(text) if "\\x" in text else None
+    return (text, "") if tail is None else (text[: tail.start()], tail[0])
 
 
 def _is_one_character(before: str, after: str) -> bool:
@@ -121,7 +125,7 @@ def _not_isolated(element: str) -> str:
 
 def plain_tokens(tokens: Sequence[str]) -> str:
     """A text without values, one element for each piece."""
-    pieces = pieces_of(tokens, range(len(tokens)))
+    pieces = text_pieces(tokens, range(len(tokens)))
     return in_reading_direction(pieces, [f"<bdi>{token_html(piece.text)}</bdi>" for piece in pieces])
 
 

@@ -22,7 +22,7 @@ from neuron_explainer.views.heatmap import (
     legend,
     token_element,
 )
-from neuron_explainer.views.running_text import pieces_of
+from neuron_explainer.views.running_text import text_pieces
 from neuron_explainer.views.token_text import escaped, token_html, token_label
 from neuron_explainer.vocabulary.checks import checked_number, checked_type
 
@@ -126,7 +126,7 @@ def pair_text(example: ActivationRecord, scale: ColourScale, width: SupportsInde
     matrix = unflatten(example.activations, n_tokens)
     strongest = strongest_pairs(matrix, max(1, n_pairs))
     excerpt = excerpt_around(strongest[0].attended_from if strongest else 0, n_tokens, width)
-    pieces = pieces_of(tokens, excerpt.positions)
+    pieces = text_pieces(tokens, excerpt.positions)
     elements = []
     for piece in pieces:
         attends = {position: _largest(matrix[position]) for position in piece.positions}
