@@ -82,7 +82,7 @@ def _errors_page() -> str:
     return (
         "# Errors\n\n```{eval-rst}\n"
         f".. automodule:: neuron_explainer.errors\n   :no-members:\n\n"
-        f".. currentmodule:: neuron_explainer.errors\n\n{documented}\n```\n"
+        f".. currentmodule:: neuron_explainer.errors\n\n.. autofunction:: show_library_frames\n\n{documented}\n```\n"
     )
 
 

@@ -2,7 +2,8 @@
 
 Each is a `NeuronExplainerError` and also the built-in exception that a caller would expect (a `KeyError` for an unknown
 name, a `ValueError` for a bad value), so code that does not know this module can still catch it. A message says what
-was given, what is wrong, and what to choose or do.
+was given, what is wrong, and what to choose or do. IPython and notebooks show it with the user's own lines alone;
+`ne.errors.show_library_frames()` shows the library's frames, too.
 
 >>> import neuron_explainer as ne
 >>> try:
@@ -39,6 +40,7 @@ from neuron_explainer.errors.computing import NothingToDifferentiateError as Not
 from neuron_explainer.errors.computing import NotRecordedError as NotRecordedError
 from neuron_explainer.errors.computing import PromptError as PromptError
 from neuron_explainer.errors.computing import UnmetNeedError as UnmetNeedError
+from neuron_explainer.errors.frames import show_library_frames as show_library_frames
 from neuron_explainer.errors.loading import CheckpointError as CheckpointError
 from neuron_explainer.errors.loading import CheckpointNotFoundError as CheckpointNotFoundError
 from neuron_explainer.errors.loading import DownloadError as DownloadError

@@ -17,6 +17,12 @@ class NeuronExplainerError(Exception):
         # Pickle would call the class with the message alone, but many of these constructors take other arguments.
         return made_again, (type(self), self.args, state_of(self))
 
+    def _render_traceback_(self) -> list[str]:
+        """The lines in which IPython shows this error: the user's own lines and the message."""
+        from neuron_explainer.views.short_traceback import short_traceback
+
+        return short_traceback(self)
+
 
 class UnknownNameError(NeuronExplainerError, KeyError):
     """An unknown name was asked for. `choices` lists the known names, the nearest first.

@@ -40,6 +40,7 @@ BACK_EDGES_WANTED = [
     ("activations.activation_records", "views."),
     ("activations.records", "views."),
     ("activations.derived_scalars.store.derived_scalar_store", "views."),
+    ("errors.base", "views.short_traceback"),  # an error that a notebook shows
     # `ModelContext.from_model_type` loads a model: its interface is Transformer Debugger's.
     ("models.abstract_model_context", "models.checkpoints.load_model"),
     ("models.abstract_model_context", "models.model_context"),  # for type checkers alone
