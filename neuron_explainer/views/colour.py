@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 from neuron_explainer.errors import InvalidRequestError, shown
 from neuron_explainer.vocabulary.checks import finite_number
@@ -95,10 +96,18 @@ def as_floats(values: Iterable[float]) -> list[float]:
     """
     if not isinstance(values, str):
         try:
-            return [float(value) for value in values]
+            return [float(value) for value in _flat(values)]
         except (TypeError, ValueError):
             pass
     raise InvalidRequestError(f"Values must be numbers, not {shown(values)}.")
+
+
+def _flat(values: Any) -> Any:
+    """A tensor or array with one axis. Those of models may belong to a graph, and have a batch axis of 1."""
+    if hasattr(values, "detach"):
+        values = values.detach()
+    shape = getattr(values, "shape", ())
+    return values.reshape(-1) if len(shape) > 1 and max(shape) == math.prod(shape) else values
 
 
 @lru_cache(maxsize=2 * N_LEVELS + 1)
@@ -111,10 +120,14 @@ def background_of_level(level: int) -> str:
     return _hex_of_oklab(lightness, chroma * math.cos(hue), chroma * math.sin(hue))
 
 
-def plotly_colour_scale() -> list[tuple[float, str]]:
-    """The scale in plotly's form: 0 is the negative limit, 0.5 is zero, 1 is the positive limit."""
-    levels = range(-N_LEVELS, N_LEVELS + 1)
-    return [((level + N_LEVELS) / (2 * N_LEVELS), background_of_level(level)) for level in levels]
+def plotly_colour_scale(is_signed: bool = True) -> list[tuple[float, str]]:
+    """The scale in plotly's form: 0 is the negative limit, 0.5 is zero, 1 is the positive limit.
+
+    Args:
+        is_signed: False for the upper half alone: 0 is zero.
+    """
+    levels = range(-N_LEVELS if is_signed else 0, N_LEVELS + 1)
+    return [((level - levels[0]) / (len(levels) - 1), background_of_level(level)) for level in levels]
 
 
 def _hex_of_oklab(lightness: float, a: float, b: float) -> str:

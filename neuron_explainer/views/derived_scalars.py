@@ -14,7 +14,7 @@ from neuron_explainer.views.document import INK, LINE, MUTED, PAPER, card
 from neuron_explainer.views.heatmap import format_value
 from neuron_explainer.views.running_text import plain_tokens
 from neuron_explainer.views.token_text import escaped, token_html
-from neuron_explainer.vocabulary.checks import checked_number, checked_type, whole_number
+from neuron_explainer.vocabulary.checks import checked_number, checked_type, flag_of, whole_number
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 from neuron_explainer.vocabulary.dimensions import Dimension
 from neuron_explainer.vocabulary.named_members import member_of
@@ -35,17 +35,19 @@ def plot(
     component: SupportsIndex | None = None,
     k: SupportsIndex = _MOST_COMPONENTS,
     pass_type: PassType | str = PassType.FORWARD,
+    without_first_token: bool = False,
 ) -> go.Figure:
     """A heatmap of one derived scalar. Its axes depend on the scalar, `layer` and `component`.
 
     - Without a layer: tokens × layers. Each cell is the sum over the layer's components (heads, neurons, latents) and
-      over the tokens attended to.
+      over the tokens attended to. Attention probabilities and logits, whose sums mean little, are a grid of the
+      patterns of all heads, a row for each layer.
     - One layer, one value per token and component: tokens × the k components with the largest magnitudes.
     - One layer of attention: the pattern of each head (attended from × attended to); with a component, of that head
       alone, larger.
 
-    Values above zero are orange, values below zero blue. The deepest colour is the largest magnitude. Masked pairs are
-    empty.
+    Values above zero are orange, values below zero blue. The deepest colour is the largest magnitude; of attention
+    probabilities it is 1. Masked pairs are empty. Where plotly is missing, a notebook shows static HTML instead.
 
     Args:
         store: the results of `derive`.
@@ -54,11 +56,14 @@ def plot(
         component: the head, neuron or latent, from 0; None: all, or the k largest. It needs a layer.
         k: the most components to show.
         pass_type: BACKWARD for gradients; or its name.
+        without_first_token: leave the first token out. Most heads attend to it most of the time, and the residual
+            stream is largest there, so that its colours drown the others.
 
     Raises:
         NotDerivedError: `dst`, or `layer`, was not derived.
-        InvalidRequestError: `component` is given without a layer or is out of range; `k` is below 1; or the scalar has
-            a vector per component, which a heatmap cannot show (plot its norm or its projection instead).
+        InvalidRequestError: `component` is given without a layer or is out of range; `k` is below 1; the patterns of
+            all layers are too many to show; the only token is to be left out; or the scalar has a vector per component,
+            which a heatmap cannot show (plot its norm or its projection instead).
         UnknownNameError: `dst` or `pass_type` is unknown.
 
     An example: `plot(ne.derive("Hello world", ["mlp_post_act"], config), "mlp_post_act", layer=2)`.
@@ -75,10 +80,17 @@ def plot(
             "cannot show. Plot a scalar with one, such as its norm or one of its projections."
         )
     k = checked_number("k", k)
+    if flag_of(without_first_token) is None:
+        raise InvalidRequestError(f"without_first_token is {shown(without_first_token)}. Give True or False.")
+    if without_first_token and len(store.tokens) < 2:
+        raise InvalidRequestError("The prompt has one token alone, so it cannot be left out.")
+    tokens = heatmaps.ShownTokens(store.tokens, int(bool(without_first_token)))
     if layer is None and None not in by_layer:
         if component is not None:
             raise InvalidRequestError(f"Component {shown(component)} needs a layer: pass `layer`.")
-        return heatmaps.tokens_by_layers(store, dst, pass_type)
+        if dst in heatmaps.PATTERNS:
+            return heatmaps.patterns_by_layer(tokens, dst, by_layer, pass_type)
+        return heatmaps.tokens_by_layers(tokens, dst, by_layer, pass_type)
     number = whole_number(layer)
     if number not in by_layer or (number is None and layer is not None):
         raise NotDerivedError.of_layer(dst.value, layer, by_layer)
@@ -88,8 +100,8 @@ def plot(
     if component is not None and (chosen is None or not 0 <= chosen < n_components):
         raise InvalidRequestError(f"{dst.value} has no component {shown(component)}; components: 0–{n_components - 1}.")
     if is_by_pair:
-        return heatmaps.patterns(store, dst, number, tensor, chosen, k)
-    return heatmaps.tokens_by_components(store, dst, number, tensor, chosen, k)
+        return heatmaps.patterns(tokens, dst, number, tensor, chosen, k, pass_type)
+    return heatmaps.tokens_by_components(tokens, dst, number, tensor, chosen, k, pass_type)
 
 
 def ranked_table(

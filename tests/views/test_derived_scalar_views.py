@@ -1,15 +1,18 @@
 """Figures and tables of derived scalars: values, labels, and errors."""
 
 import itertools
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from helpers.html_reading import assert_harmless
 from neuron_explainer.activations.derived_scalars.store.derived_scalar_store import DerivedScalarStore
 from neuron_explainer.errors import InvalidRequestError, NotDerivedError
 from neuron_explainer.views.colour import plotly_colour_scale
 from neuron_explainer.views.derived_scalars import plot, ranked_table
+from neuron_explainer.views.heatmap import format_value, token_heatmap
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType as Dst
 from neuron_explainer.vocabulary.nodes import PassType
 
@@ -147,3 +150,117 @@ def test_a_store_of_masked_values_alone() -> None:
     store = DerivedScalarStore({(Dst.ATTN_QK_LOGITS, PassType.FORWARD): {0: masked}}, TOKENS)
     assert "attn_qk_logits" in store._repr_html_()
     assert np.isnan(np.asarray(store.plot(Dst.ATTN_QK_LOGITS, 0).data[0].z)).all()
+
+
+def _patterns_store(n_tokens: int = T, n_layers: int = 2, n_heads: int = 3) -> DerivedScalarStore:
+    generator = torch.Generator().manual_seed(0)
+    allowed = torch.ones(n_tokens, n_tokens).tril().bool()
+    by_layer: dict[int | None, torch.Tensor] = {}
+    for layer in range(n_layers):
+        logits = torch.randn(n_tokens, n_tokens, n_heads, generator=generator)
+        by_layer[layer] = logits.masked_fill(~allowed[:, :, None], -float("inf")).softmax(dim=1)
+    return DerivedScalarStore({(Dst.ATTN_QK_PROBS, PassType.FORWARD): by_layer}, [f" t{n}" for n in range(n_tokens)])
+
+
+def test_probabilities_without_a_layer_are_a_grid_of_heads() -> None:
+    store = _patterns_store()
+    figure = store.plot("attn_qk_probs")
+    names = [note.text for note in figure.layout.annotations]
+    assert names == ["head 0:0", "head 0:1", "head 0:2", "head 1:0", "head 1:1", "head 1:2"]
+    for number, trace in enumerate(figure.data):
+        expected = store.activations("attn_qk_probs")[number // 3][:, :, number % 3].numpy()
+        np.testing.assert_allclose(np.nan_to_num(trace.z), expected, atol=1e-6)
+    rows = {trace.yaxis for trace in figure.data[:3]}
+    assert len(rows) == 3
+    tops = [figure.layout[axis.replace("y", "yaxis", 1) if axis != "y" else "yaxis"].domain[1] for axis in rows]
+    assert len(set(tops)) == 1  # a layer is a row
+
+
+def test_probabilities_have_colours_from_0_to_1() -> None:
+    figure = _patterns_store().plot("attn_qk_probs", 1)
+    for trace in figure.data:
+        assert (trace.zmin, trace.zmax) == (0, 1)
+        assert trace.colorscale[0][1] == "#ffffff"
+        assert trace.colorscale[-1] == plotly_colour_scale()[-1]
+
+
+def test_values_with_a_sign_keep_the_symmetric_scale(store: DerivedScalarStore) -> None:
+    trace = store.plot(Dst.ATTN_QK_LOGITS, 1).data[0]
+    assert trace.zmin == -trace.zmax
+    assert list(trace.colorscale) == plotly_colour_scale()
+
+
+def test_the_first_token_can_be_left_out(store: DerivedScalarStore) -> None:
+    whole = store.plot(Dst.ATTN_QK_LOGITS, 1, component=0).data[0].z
+    figure = store.plot(Dst.ATTN_QK_LOGITS, 1, component=0, without_first_token=True)
+    np.testing.assert_array_equal(figure.data[0].z, whole[1:, 1:])
+    assert list(figure.layout.xaxis.ticktext) == LABELS[1:]
+    assert figure.data[0].zmax == np.nanmax(np.abs(whole[1:, 1:]))
+    neurons = store.plot(Dst.MLP_ACT_TIMES_GRAD, without_first_token=True)
+    np.testing.assert_allclose(neurons.data[0].z, store.plot(Dst.MLP_ACT_TIMES_GRAD).data[0].z[:, 1:])
+    flat = store.plot(Dst.ATTN_WRITE_NORM, without_first_token=True).data[0].z
+    matrices = [store.plot(Dst.ATTN_WRITE_NORM, 1, component=head).data[0].z[1:, 1:] for head in range(2)]
+    np.testing.assert_allclose(flat[0], np.nansum(matrices, axis=(0, 2)))
+    with pytest.raises(InvalidRequestError, match="True or False"):
+        store.plot(Dst.ATTN_QK_LOGITS, 1, without_first_token="yes")
+    with pytest.raises(InvalidRequestError, match="one token alone"):
+        _patterns_store(1).plot("attn_qk_probs", 1, without_first_token=True)
+
+
+def test_a_grid_that_a_notebook_cannot_show_is_refused() -> None:
+    with pytest.raises(InvalidRequestError, match="Give a layer"):
+        _patterns_store(600, 2, 5).plot("attn_qk_probs")
+
+
+def test_the_title_says_that_it_is_a_gradient() -> None:
+    values: dict[int | None, torch.Tensor] = {0: torch.ones(T, 4)}
+    store = DerivedScalarStore({(Dst.MLP_POST_ACT, PassType.BACKWARD): values}, TOKENS)
+    assert "gradient" in store.plot(Dst.MLP_POST_ACT, 0, pass_type="backward").layout.title.text
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"dst": Dst.MLP_ACT_TIMES_GRAD},
+        {"dst": Dst.MLP_ACT_TIMES_GRAD, "layer": 1},
+        {"dst": Dst.ATTN_QK_LOGITS},
+        {"dst": Dst.ATTN_QK_LOGITS, "layer": 1, "component": 1},
+        {"dst": Dst.ATTN_WRITE_NORM, "layer": 1},
+        {"dst": Dst.TOKEN_ATTRIBUTION},
+    ],
+)
+def test_a_figure_has_static_html_of_its_values(store: DerivedScalarStore, options: dict[str, Any]) -> None:
+    figure = store.plot(**options)
+    root = assert_harmless(figure._snapshot)
+    tokens = root.find("bdi")
+    assert len(tokens) >= T
+    assert "<b>" in root.text
+    assert "None" not in root.text
+    largest = float(np.nanmax([np.nanmax(trace.z) for trace in figure.data]))
+    assert any(format_value(largest) in token.attributes.get("title", "") for token in tokens)
+
+
+def test_labels_are_no_mathematics() -> None:
+    values: dict[int | None, torch.Tensor] = {0: torch.ones(2, 4)}
+    store = DerivedScalarStore({(Dst.MLP_POST_ACT, PassType.FORWARD): values}, ["$x$", "$"])
+    assert list(store.plot("mlp_post_act").layout.xaxis.ticktext) == ["&#36;x&#36;", "&#36;"]
+    assert "tex2jax_ignore" in store._repr_html_()
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        torch.tensor([1.0, -2.0]),
+        torch.tensor([1.0, -2.0], requires_grad=True),
+        torch.tensor([[1.0, -2.0]], dtype=torch.bfloat16),
+        np.array([1.0, -2.0]),
+        np.array([[1.0], [-2.0]], dtype=np.float16),
+    ],
+)
+def test_heatmaps_take_tensors_and_arrays(values: Any) -> None:
+    assert token_heatmap(["a", "b"], values) == token_heatmap(np.array(["a", "b"]), [1.0, -2.0])  # type: ignore[arg-type]
+
+
+def test_heatmaps_refuse_matrices() -> None:
+    with pytest.raises(InvalidRequestError, match="must be numbers"):
+        token_heatmap(["a", "b"], torch.ones(2, 2))  # type: ignore[arg-type]

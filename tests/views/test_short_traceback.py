@@ -122,11 +122,14 @@ def test_the_error_itself_is_unchanged(shell: Any) -> None:
     def parts(error: BaseException) -> tuple[object, ...]:
         return error.__cause__, error.__context__, error.__suppress_context__, error.__traceback__
 
-    with pytest.raises(ne.errors.InvalidRequestError) as caught:
+    def fail() -> None:
         try:
             raise KeyError("cause")
         except KeyError as problem:
             raise ne.errors.InvalidRequestError("x") from problem
+
+    with pytest.raises(ne.errors.InvalidRequestError) as caught:
+        fail()
     before = parts(caught.value)
     caught.value._render_traceback_()
     assert parts(caught.value) == before
