@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from neuron_explainer.activations.activation_records import ActivationRecord
 from neuron_explainer.activations.attention_utils import attended_window, pairs
+from neuron_explainer.activations.token_table import TokenTable
 from neuron_explainer.wording import without_steering
 
 
@@ -29,7 +30,7 @@ def examples_to_dataframe(
         parts.append(pd.DataFrame({"kind": kind, "bucket": bucket, "example": number, **columns}))
     empty = ActivationRecord(tokens=[], activations=[])
     columns = {"kind": [], "bucket": [], "example": [], **(_pair_columns(empty) if by_pair else _token_columns(empty))}
-    frame = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns)
+    frame = TokenTable(pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns))
     frame["bucket"] = frame["bucket"].astype("Int64")
     frame["example"] = frame["example"].astype("int64")
     frame["kind"] = pd.Categorical(frame["kind"], categories=["top", "random", "quantile"])

@@ -68,7 +68,7 @@ def read_html(html: str) -> Element:
 
 
 _TAGS_OF_VIEWS = {"style", "section", "div", "span", "bdi", "b", "i", "br", "wbr"}
-_TAGS_OF_VIEWS |= {"details", "summary", "table", "tr", "td"}
+_TAGS_OF_VIEWS |= {"details", "summary", "table", "thead", "tbody", "tr", "th", "td", "p"}
 _ATTRIBUTES_OF_VIEWS = {"class", "style", "title", "dir", "open", "bgcolor", "colspan"}
 
 

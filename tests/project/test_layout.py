@@ -39,6 +39,7 @@ BACK_EDGES_WANTED = [
     # A record, or a store of derived scalars, asks its view when it is itself shown or plotted.
     ("activations.activation_records", "views."),
     ("activations.records", "views."),
+    ("activations.token_table", "views."),
     ("activations.derived_scalars.store.derived_scalar_store", "views."),
     ("errors.base", "views.short_traceback"),  # an error that a notebook shows
     # `ModelContext.from_model_type` loads a model: its interface is Transformer Debugger's.

@@ -9,6 +9,7 @@ from neuron_explainer.activations.derived_scalars.indexing import DerivedScalarI
 from neuron_explainer.errors import IndexOutOfRangeError
 from neuron_explainer.vocabulary.dimensions import Dimension
 from neuron_explainer.vocabulary.nodes import LocationWithinLayer, NodeType
+from neuron_explainer.wording import without_steering
 
 _NAME_OF_NODE_TYPE: dict[NodeType, str] = {
     NodeType.ATTENTION_HEAD: "head",
@@ -103,4 +104,6 @@ def index_name(index: DerivedScalarIndex, tokens: Sequence[str]) -> str:
 def _quoted(token: int | None, tokens: Sequence[str]) -> str:
     if token is not None and token >= len(tokens):
         raise IndexOutOfRangeError(f"The prompt has no token {token}. Choose a position from 0 to {len(tokens) - 1}.")
-    return "all tokens" if token is None else f'"{tokens[token]}"'.replace("\n", "\\n").replace("\t", "\\t")
+    if token is None:
+        return "all tokens"
+    return f'"{without_steering(tokens[token])}"'.replace("\n", "\\n").replace("\t", "\\t")

@@ -9,6 +9,7 @@ from neuron_explainer.activations.derived_scalars.store.component_names import (
     index_name,
     tokens_and_components,
 )
+from neuron_explainer.wording import without_steering
 
 if TYPE_CHECKING:
     import pandas
@@ -31,10 +32,11 @@ def table_of(
     values: Sequence[float], indices: Sequence[DerivedScalarIndex], tokens: Sequence[str]
 ) -> "pandas.DataFrame":
     """One row for each number, with its display name and tokens; columns that do not apply are NA."""
-    import pandas
+    from neuron_explainer.activations.token_table import TokenTable  # pandas takes its time to import
 
+    tokens = [without_steering(token) for token in tokens]
     rows = [_row(value, index, tokens) for value, index in zip(values, indices, strict=True)]
-    return pandas.DataFrame(rows, columns=list(COLUMNS)).astype(dict.fromkeys(_WHOLE_NUMBERS, "Int64"))
+    return TokenTable(rows, columns=list(COLUMNS)).astype(dict.fromkeys(_WHOLE_NUMBERS, "Int64"))
 
 
 def _row(value: float, index: DerivedScalarIndex, tokens: Sequence[str]) -> dict[str, object]:
