@@ -13,10 +13,14 @@ from functools import lru_cache
 from typing import Any
 
 from neuron_explainer.errors import InvalidRequestError, shown
+from neuron_explainer.views.document import INK
 from neuron_explainer.vocabulary.checks import finite_number
 
 N_LEVELS = 32
 """The number of steps from zero to the deepest colour, on each side."""
+
+LEAST_CONTRAST = 4.5
+"""The least contrast of text with its background, as WCAG 2.2 asks for."""
 
 NOT_FINITE_BACKGROUND = "#d5d5d5"
 _POSITIVE_HUE, _NEGATIVE_HUE = 58.0, 250.0  # degrees
@@ -82,7 +86,8 @@ class ColourScale:
         if background == "#ffffff":
             return ""
         text = text_colour(background)
-        return f"background-color:{background}" + (f";color:{text}" if text != "#000000" else "")
+        is_default = text == "#000000" and contrast(INK, background) >= LEAST_CONTRAST  # the card's own ink will do
+        return f"background-color:{background}" + ("" if is_default else f";color:{text}")
 
 
 def as_floats(values: Iterable[float]) -> list[float]:

@@ -175,8 +175,9 @@ def _grid(
         cols=[number % n_columns + 1 for number in range(len(panels))],
     )
     are_labelled = len(tokens.texts) <= 12 and panel_height == _PANEL_HEIGHT
-    figure.update_xaxes(**tokens.ticks, showticklabels=are_labelled, tickfont_size=8)
-    figure.update_yaxes(**tokens.ticks, autorange="reversed", showticklabels=are_labelled, tickfont_size=8)
+    axes = {**tokens.ticks, "showticklabels": are_labelled, "tickfont_size": 8, "showgrid": False}
+    figure.update_xaxes(**axes)
+    figure.update_yaxes(**axes, autorange="reversed")
     figure.update_annotations(font_size=12 if panel_height == _PANEL_HEIGHT else 9)
     height = min(max(110 + panel_height * n_rows, 340), 4000)
     figure.update_layout(template=_TEMPLATE, title=f"{title}: rows attend to columns", height=height)

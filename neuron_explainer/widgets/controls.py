@@ -172,7 +172,6 @@ class OwnText(widgets.VBox):
         self.compute = _button("Compute", "play", "Compute this neuron's activations on your text")
         self.view = widgets.HTML()
         self.compute.on_click(lambda _: on_compute())
-        self.view.layout.width = "100%"
         row = widgets.HBox([self.text, self.compute], layout=widgets.Layout(width="100%", align_items="flex-end"))
         super().__init__([row, self.view], layout=widgets.Layout(width="100%"))
 

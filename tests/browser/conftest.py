@@ -72,6 +72,20 @@ def run_notebook(open_notebook: Callable[..., NotebookPage]) -> Callable[..., No
 
 
 @pytest.fixture
+def in_dark_theme() -> Callable[[NotebookPage], None]:
+    """`in_dark_theme(opened)` changes JupyterLab's theme, and waits until it has changed."""
+
+    def change(opened: NotebookPage) -> None:
+        opened.page.evaluate(
+            "() => window.jupyterapp.commands.execute('apputils:change-theme', {theme: 'JupyterLab Dark'})"
+        )
+        opened.page.wait_for_function("() => document.body.dataset.jpThemeLight === 'false'")
+        opened.page.locator("#jupyterlab-splash").wait_for(state="detached")  # it covers the page meanwhile
+
+    return change
+
+
+@pytest.fixture
 def write_notebook(tmp_path: Path) -> Callable[..., Path]:
     """`write_notebook(name, *cells)` → the path of a notebook of these code cells."""
 

@@ -170,14 +170,12 @@ def test_a_saved_notebook_shows_the_neuron_without_a_kernel(
 
 
 def test_colours_stay_readable_in_the_dark_theme(
-    run_notebook: Callable[..., NotebookPage], viewer_notebook: Path
+    run_notebook: Callable[..., NotebookPage],
+    viewer_notebook: Path,
+    in_dark_theme: Callable[[NotebookPage], None],
 ) -> None:
     opened = run_notebook(viewer_notebook)
-    opened.page.evaluate(
-        "() => window.jupyterapp.commands.execute('apputils:change-theme', {theme: 'JupyterLab Dark'})"
-    )
-    opened.page.wait_for_function("() => document.body.dataset.jpThemeLight === 'false'")
-    opened.page.locator("#jupyterlab-splash").wait_for(state="detached")  # JupyterLab covers the page while it changes
+    in_dark_theme(opened)
     card = _viewer(opened).locator(".ne-record")
     colours = card.evaluate("element => [getComputedStyle(element).backgroundColor, getComputedStyle(element).color]")
     assert colours == ["rgb(255, 255, 255)", "rgb(31, 35, 40)"]

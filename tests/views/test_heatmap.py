@@ -3,6 +3,7 @@
 import math
 import unicodedata
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -266,3 +267,10 @@ def test_a_document_needs_no_other_file() -> None:
     assert "default-src &#x27;none&#x27;" in document or "default-src 'none'" in document
     for outside in ("http:", "https:", "src=", "href=", "@import", "url("):
         assert outside not in document
+
+
+def test_text_on_every_colour_has_contrast() -> None:
+    scale = ColourScale(-1.0, 1.0)
+    for value in (*np.linspace(-1, 1, 201).tolist(), math.nan):
+        style = dict(part.split(":") for part in scale.style(value).split(";") if part)
+        assert contrast(style.get("color", INK), style.get("background-color", "#ffffff")) >= 4.5

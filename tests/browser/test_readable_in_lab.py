@@ -1,0 +1,163 @@
+"""What a person reads in JupyterLab: in both themes, on a narrow page, in several scripts, and after many re-runs."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import expect
+
+from helpers.lab_in_chromium import NotebookPage
+
+Run = Callable[..., NotebookPage]
+Write = Callable[..., Path]
+SETUP = """
+import neuron_explainer as ne
+from IPython.display import HTML
+from neuron_explainer.views import ranked_table
+tiny = ne.load_model("tiny")
+store = ne.derive("The price $x$ and $y$", ["attn_qk_probs", "attn_write_norm"], tiny)
+"""
+TABLES = (
+    "store",
+    "HTML(ranked_table(store, 5))",
+    "store.to_dataframe(6, dsts='attn_qk_probs')",
+    "ne.load_neuron('tiny', 1, 355)",
+    "viewer = ne.NeuronViewer('tiny', 1, 355)\nviewer",
+)
+_CONTRASTS = """() => {
+    const luminance = c => {
+        const [r, g, b] = c.map(v => v / 255).map(v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
+        return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+    };
+    const parts = text => text.match(/[\\d.]+/g).map(Number);
+    const found = [];
+    const outputs = document.querySelectorAll('.jp-NotebookPanel .jp-OutputArea-output');
+    for (const output of outputs) {
+        const walker = document.createTreeWalker(output, NodeFilter.SHOW_TEXT);
+        while (walker.nextNode()) {
+            const element = walker.currentNode.parentElement;
+            if (!walker.currentNode.data.trim() || !element.checkVisibility() || element.closest('style')) continue;
+            let opacity = 1, ground = null;
+            for (let e = element; e; e = e.parentElement) {
+                const style = getComputedStyle(e);
+                if (ground === null) opacity *= Number(style.opacity);
+                const [r, g, b, a = 1] = parts(style.backgroundColor);
+                if (ground === null && a === 1) ground = [r, g, b];
+            }
+            const ink = parts(getComputedStyle(element).color).slice(0, 3)
+                .map((value, i) => value * opacity + ground[i] * (1 - opacity));
+            const [light, dark] = [luminance(ink), luminance(ground)].sort((a, b) => b - a);
+            found.push([(light + 0.05) / (dark + 0.05), walker.currentNode.data.trim().slice(0, 30)]);
+        }
+    }
+    return found;
+}"""
+
+
+def _assert_readable(opened: NotebookPage) -> None:
+    found = opened.page.evaluate(_CONTRASTS)
+    assert len(found) > 200
+    # The marks of whitespace are fainter than text, as they stand for no text.
+    faint = [(ratio, text) for ratio, text in found if ratio < 4.5 and text not in ("·", "↵", "⇥")]
+    assert faint == []
+
+
+def test_tables_are_readable_in_both_themes(
+    run_notebook: Run, write_notebook: Write, in_dark_theme: Callable[[NotebookPage], None]
+) -> None:
+    opened = run_notebook(write_notebook("tables", SETUP, *TABLES), height=4000)
+    _assert_readable(opened)
+    in_dark_theme(opened)
+    opened.page.mouse.move(0, 0)
+    _assert_readable(opened)
+    opened.panel.locator(".ne-ranked td").first.hover()  # JupyterLab colours the row under the mouse
+    _assert_readable(opened)
+
+
+def test_a_table_of_pairs_fits(run_notebook: Run, write_notebook: Write) -> None:
+    opened = run_notebook(write_notebook("pairs", SETUP, TABLES[2]))
+    opened.page.set_viewport_size({"width": 1280, "height": 900})
+    name = opened.panel.locator("table.ne-table tbody td").first
+    assert name.evaluate("e => e.getClientRects()[0].height / parseFloat(getComputedStyle(e).fontSize)") < 4
+    last = opened.panel.locator("table.ne-table th", has_text="attended_to").last
+    box, width = last.bounding_box(), opened.panel.bounding_box()
+    assert box is not None
+    assert width is not None
+    assert box["x"] + box["width"] <= width["x"] + width["width"]
+
+
+def test_dollar_signs_are_no_mathematics(run_notebook: Run, write_notebook: Write) -> None:
+    opened = run_notebook(write_notebook("dollars", SETUP, "store", "store.to_dataframe(4)", "HTML('<p>$a+b$</p>')"))
+    expect(opened.panel.locator("mjx-container, .MathJax").first).to_be_visible(timeout=20_000)  # it is at work
+    assert opened.panel.locator("mjx-container, .MathJax").count() == 1
+    assert "$x$" in opened.panel.locator(".ne-derived-scalars").inner_text()
+
+
+def test_a_narrow_page_and_other_scripts(run_notebook: Run, write_notebook: Write) -> None:
+    opened = run_notebook(write_notebook("narrow", "import neuron_explainer as ne", TABLES[-1]))
+    opened.page.set_viewport_size({"width": 800, "height": 1400})
+    viewer = opened.panel.locator(".ne-viewer")
+    viewer.scroll_into_view_if_needed()
+    panel = opened.panel.bounding_box()
+    assert panel is not None
+    for control in [*viewer.locator("button, input, select, textarea").all()]:
+        box = control.bounding_box()
+        assert box is not None
+        assert panel["x"] <= box["x"]
+        assert box["x"] + box["width"] <= panel["x"] + panel["width"]
+    low, high, counted = viewer.locator(".ne-histogram span, .ne-histogram > div:last-child").all()
+    boxes = [text.bounding_box() for text in (low, high, counted)]
+    assert all(boxes)
+    assert boxes[0]["x"] + boxes[0]["width"] + 8 < boxes[1]["x"]  # type: ignore[index]
+    assert boxes[2]["y"] >= boxes[0]["y"] + boxes[0]["height"] - 1  # type: ignore[index]
+    viewer.get_by_label("Your text").fill("Hi 😀, say مرحبا بالعالم now")
+    viewer.get_by_role("button", name="Compute").click()
+    own = viewer.locator(".ne-card:not(.ne-record)")
+    expect(own).to_contain_text("😀", timeout=60_000)
+    expect(own).not_to_contain_text("\\x")
+    run = own.locator("span[dir=rtl]")
+    letters = [letter.bounding_box() for letter in run.locator("bdi").all()]
+    first, second = letters[1], letters[2]  # behind the space
+    assert first is not None
+    assert second is not None
+    assert second["x"] < first["x"]
+
+
+def test_viewers_that_a_cell_replaced_are_closed(run_notebook: Run, write_notebook: Write) -> None:
+    count = """
+from ipywidgets.widgets.widget import _instances
+n_viewers = sum(type(widget).__name__ == "NeuronViewer" for widget in _instances.values())
+print("alive:", n_viewers, len(_instances))
+"""
+    path = write_notebook(
+        "again", "import neuron_explainer as ne", TABLES[-1], "viewer", "ne.NeuronViewer('tiny')", count
+    )
+    opened = run_notebook(path)
+    said = opened.panel.locator(".jp-OutputArea-output", has_text="alive:")
+    first = said.inner_text()
+    assert first.startswith("alive: 2 ")
+    for _ in range(5):
+        opened.page.evaluate("() => window.jupyterapp.commands.execute('notebook:run-all-cells')")
+        opened.page.wait_for_timeout(300)
+        opened.run_all()
+    numbers = [int(number) for number in said.inner_text().split()[1:]]
+    # The viewer of the second cell is closed only when the third cell, which shows it too, has run again.
+    assert numbers[0] <= 3
+    assert opened.panel.locator(".ne-viewer").count() == 3
+    expect(opened.panel.get_by_text("Error displaying widget")).to_have_count(0)
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_an_error_is_short(
+    open_notebook: Run, write_notebook: Write, theme: str, in_dark_theme: Callable[[NotebookPage], None]
+) -> None:
+    code = "import neuron_explainer as ne\nne.load_neuron('tinny', 1, 2)"
+    opened = open_notebook(write_notebook(f"error_{theme}", code))
+    with pytest.raises(AssertionError, match="UnknownDatasetError"):
+        opened.run_all()
+    if theme == "dark":
+        in_dark_theme(opened)
+    error = opened.panel.locator(".jp-OutputArea-output").last
+    for said in ("ne.load_neuron('tinny', 1, 2)", "UnknownDatasetError: ", "show_library_frames"):
+        expect(error).to_contain_text(said)
+    assert len(error.inner_text().splitlines()) < 16
