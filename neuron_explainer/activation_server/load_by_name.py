@@ -7,6 +7,7 @@ load.
 
 import os
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import TYPE_CHECKING, SupportsIndex, TypeAlias
 
 from neuron_explainer.activation_server.dataset_paths import (
@@ -86,9 +87,12 @@ def load_neuron(
     >>> record = ne.load_neuron("tiny", 2, 5)
     >>> head = ne.load_neuron("tiny", 0, 1, "attn_write_norm")
     """
-    path = resolve_neuron_dataset(dataset, type_of_dataset(dataset, dst))
+    scalar_type = type_of_dataset(dataset, dst)
+    path = resolve_neuron_dataset(dataset, scalar_type)
     try:
-        return activations.load_neuron(path, layer, neuron, use_cache=use_cache, revalidate=revalidate)
+        record = activations.load_neuron(path, layer, neuron, use_cache=use_cache, revalidate=revalidate)
+        is_known = dst is not None or path != dataset_text(dataset)  # a folder or address alone leaves it to guess
+        return replace(record, dst=scalar_type) if record.dst is None and is_known else record
     except NeuronNotFoundError as error:  # its message begins with the path, but the user may have given a name
         given = without_secrets(dataset_text(dataset))
         raise NeuronNotFoundError(error.detail.replace(without_secrets(path), given, 1)) from None

@@ -9,6 +9,7 @@ from neuron_explainer.activations.activation_records import ActivationRecord, Hi
 from neuron_explainer.activations.neuron_ids import NeuronId
 from neuron_explainer.activations.splits import ActivationRecordSliceParams, split_of
 from neuron_explainer.errors import InvalidRequestError, MalformedRecordError
+from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,7 +45,9 @@ class NeuronRecord:
             0; None if unknown.
         histogram: counts of the activation over the corpus; None if unknown.
         source: the file or address that the record was read from; None for one made in memory. Records that differ in
-            it alone are equal.
+            it or in `dst` alone are equal.
+        dst: the derived scalar type of the activations, which says what the component is: a neuron, a head, a latent;
+            None if unknown.
 
     Raises:
         MalformedRecordError: some examples hold one activation per token and others one per token pair, or a quantile
@@ -68,6 +71,7 @@ class NeuronRecord:
     activation_frequency: float | None = None
     histogram: Histogram | None = None
     source: str | None = field(default=None, compare=False)
+    dst: DerivedScalarType | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         by_pair = self.is_by_token_pair

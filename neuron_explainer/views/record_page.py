@@ -36,7 +36,7 @@ def record_to_html(
 
     Args:
         record: the record.
-        dst: the derived scalar type of its activations, or its name, for the heading; None: left out.
+        dst: the derived scalar type of its activations, or its name, for the heading; None: the record's, if known.
         dataset: the dataset's name, for the heading; text; None: left out.
         examples: how many top examples are shown; half as many random ones, and a quarter as many of each quantile.
         width: how many tokens of an example are shown, around its peak; None: all.
@@ -58,7 +58,7 @@ def record_to_html(
     n_top = checked_number("examples", examples)
     if width is not None:
         checked_number("width", width)
-    dst = None if dst is None else derived_scalar_type_of(dst)
+    dst = record.dst if dst is None else derived_scalar_type_of(dst)
     scale = scale_of(record)
     page = _Page(record.is_by_token_pair, scale, width)
     top = record.most_positive_activation_records
@@ -135,10 +135,11 @@ def record_title(record: NeuronRecord, dst: DerivedScalarType | str | None = Non
 
     Args:
         record: the record.
-        dst: the derived scalar type of its activations, or its name; None: unknown.
+        dst: the derived scalar type of its activations, or its name; None: the record's, if it is known.
     """
     unnamed = "component" if record.is_by_token_pair else "neuron"
-    kind = unnamed if dst is None else component_kind(derived_scalar_type_of(dst))
+    dst = record.dst if dst is None else derived_scalar_type_of(dst)
+    kind = unnamed if dst is None else component_kind(dst)
     return f"Layer {record.neuron_id.layer_index}, {kind} {record.neuron_id.neuron_index}"
 
 

@@ -77,9 +77,24 @@ class NeuronViewer(widgets.VBox):
         viewer
     """
 
-    record = traitlets.Instance(NeuronRecord, allow_none=True, read_only=True)
-    node = traitlets.Instance(NodeIndex, allow_none=True, read_only=True)
-    error = traitlets.Instance(BaseException, allow_none=True, read_only=True)
+    if TYPE_CHECKING:  # as a reader sees the traits, which nobody else sets
+
+        @property
+        def record(self) -> NeuronRecord | None:
+            """The record that is shown; None before the first one."""
+
+        @property
+        def node(self) -> NodeIndex | None:
+            """The neuron, head or latent that is shown, at all tokens; None before the first one."""
+
+        @property
+        def error(self) -> BaseException | None:
+            """The error of the last load or computation; None if it succeeded."""
+
+    else:
+        record = traitlets.Instance(NeuronRecord, allow_none=True, read_only=True)
+        node = traitlets.Instance(NodeIndex, allow_none=True, read_only=True)
+        error = traitlets.Instance(BaseException, allow_none=True, read_only=True)
 
     def __init__(
         self,

@@ -5,10 +5,12 @@ import math
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import plotly.graph_objects as go
 import pytest
 
+import neuron_explainer as ne
 from helpers.hostile_tokens import HOSTILE_TOKENS
 from helpers.html_reading import Element, assert_harmless
 from helpers.neuron_records import neuron_record
@@ -230,3 +232,19 @@ def test_a_plot_leaves_static_html_beside_it(monkeypatch: pytest.MonkeyPatch) ->
         assert says in bundle["text/html"]
         assert_harmless(bundle["text/html"])
         assert copy.deepcopy(figure) == figure
+
+
+def test_a_record_knows_what_its_component_is(tmp_path: Path) -> None:
+    texts = ["In the beginning God created"]
+    head = ne.live_record("tiny", 1, 2, texts, "attn_write_norm")
+    assert "Layer 1, attention head 2" in head._repr_html_()
+    assert "Layer 1, neuron 2" in ne.live_record("tiny", 1, 2, texts)._repr_html_()
+    stored = ne.load_neuron("tiny", 1, 2, "attn_write_norm")
+    assert stored.dst is ne.DerivedScalarType.ATTN_WRITE_NORM
+    assert "attention head 2" in stored._repr_html_()
+    assert "attention head 2" in ne.plot_histogram(stored).layout.title.text
+    ne.save_neuron(tmp_path, ne.live_record("tiny", 1, 2, texts))
+    assert ne.load_neuron(tmp_path, 1, 2).dst is None  # a file of its own does not say
+    assert ne.load_neuron(tmp_path, 1, 2, "mlp_autoencoder_latent").dst is ne.DerivedScalarType.MLP_AUTOENCODER_LATENT
+    assert "latent 2" in ne.load_neuron(tmp_path, 1, 2, "mlp_autoencoder_latent")._repr_html_()
+    assert replace(stored, dst=None) == stored

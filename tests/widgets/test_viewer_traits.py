@@ -55,7 +55,7 @@ def test_a_failure_is_observed_and_the_record_stays(load: FakeLoader) -> None:
 def test_what_is_shown_cannot_be_assigned(load: FakeLoader) -> None:
     viewer = NeuronViewer("one", load=load)
     with pytest.raises(Exception, match="read-only"):
-        viewer.record = None
+        viewer.record = None  # type: ignore[misc]
 
 
 def test_the_first_layer_that_a_dataset_has(tmp_path: Path) -> None:

@@ -11,8 +11,10 @@ from neuron_explainer.activations.packed.layout import DatasetInfo
 from neuron_explainer.activations.packed.rules import layout_problem
 from neuron_explainer.activations.record_json import finite_or_none
 from neuron_explainer.activations.records import ActivationRecord, Histogram, NeuronId, NeuronRecord
-from neuron_explainer.errors import MalformedDatasetError, MalformedRecordError
+from neuron_explainer.errors import MalformedDatasetError, MalformedRecordError, UnknownNameError
 from neuron_explainer.storage.tensor_views import tensor_metadata, tensor_views
+from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
+from neuron_explainer.vocabulary.parsing import derived_scalar_type_of
 
 LAYER_KEY = "layer"
 """The name of the layer's number in the metadata of its file. Older files lack it."""
@@ -54,6 +56,10 @@ class PackedLayerReader:
         self.info = info
         self.token_strings = token_strings
         self.path = path
+        try:
+            self.dst: DerivedScalarType | None = derived_scalar_type_of(info.derived_scalar_type)
+        except UnknownNameError:  # a dataset may name a type that this version does not know
+            self.dst = None
         self.sequences = tensors["sequences"]
         self.sequence_lengths = tensors["sequence_lengths"]
 
@@ -86,6 +92,7 @@ class PackedLayerReader:
             activation_frequency=None if frequency is None else finite_or_none(frequency),
             histogram=None if counts is None else Histogram(self._row("histogram_edges", index), counts),
             source=None if self.path is None else str(self.path),
+            dst=self.dst,
         )
 
     def _row(self, name: str, index: int) -> Any:
