@@ -17,6 +17,7 @@ _PACKAGES = tuple(
 _CELL_RUNNER = os.path.join("IPython", "core", "interactiveshell.py")
 _CONTEXT = 3  # lines around each of the user's lines
 _MOST_CAUSES = 8
+_CAUSED, _FOLLOWED = "This is the cause of:", "While this was handled, this followed:"
 
 
 def short_traceback(error: BaseException) -> list[str]:
@@ -42,6 +43,8 @@ def short_traceback(error: BaseException) -> list[str]:
         for each, link in reversed(list(_with_causes(error))):
             n_frames, kept = _users_frames(each.__traceback__)
             n_left_out += n_frames - len(kept)
+            if link == _FOLLOWED and not kept:
+                continue  # the library tried something, and went on
             lines += [*_formatted(formatter, each, kept), *([f"\n{link}\n"] if link else [])]
     finally:
         formatter.tb = whole  # where %debug begins
@@ -57,9 +60,9 @@ def _with_causes(error: BaseException) -> Iterator[tuple[BaseException, str]]:
     for _ in range(_MOST_CAUSES):
         yield each, link
         if each.__cause__ is not None:
-            each, link = each.__cause__, "This is the cause of:"
+            each, link = each.__cause__, _CAUSED
         elif each.__context__ is not None and not each.__suppress_context__:
-            each, link = each.__context__, "While this was handled, this followed:"
+            each, link = each.__context__, _FOLLOWED
         else:
             return
         if id(each) in seen:

@@ -110,6 +110,17 @@ def test_a_context_that_is_hidden_stays_hidden(failing: Failing) -> None:
     assert "While this was handled, this followed:" in said
 
 
+def test_what_the_library_handled_is_left_out(shell: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    handled = RuntimeError("no running event loop")
+    with pytest.raises(ne.errors.UnknownDatasetError) as caught:
+        ne.load_neuron("tinny", 2, 5)
+    caught.value.__suppress_context__, caught.value.__context__ = False, handled
+    text = "\n".join(caught.value._render_traceback_())
+    assert "no running event loop" not in text
+    assert "tinny" in text
+    assert HINT in text
+
+
 def test_causes_within_the_library_are_one_line(failing: Failing, tmp_path: Path) -> None:
     (tmp_path / "0").mkdir()
     (tmp_path / "0" / "0.json").write_text("{")
