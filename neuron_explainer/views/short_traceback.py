@@ -42,9 +42,9 @@ def short_traceback(error: BaseException) -> list[str]:
         n_left_out = 0
         for each, link in reversed(list(_with_causes(error))):
             n_frames, kept = _users_frames(each.__traceback__)
-            n_left_out += n_frames - len(kept)
             if link == _FOLLOWED and not kept:
                 continue  # the library tried something, and went on
+            n_left_out += n_frames - len(kept)
             lines += [*_formatted(formatter, each, kept), *([f"\n{link}\n"] if link else [])]
     finally:
         formatter.tb = whole  # where %debug begins

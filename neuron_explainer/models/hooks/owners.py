@@ -49,10 +49,10 @@ class Owner:
 
 
 def _running_task() -> "asyncio.Task[object] | None":
-    try:
-        return asyncio.current_task()
-    except RuntimeError:  # no event loop runs in this thread
-        return None
+    # Not get_running_loop, which raises where no loop runs: an interrupt in an `except` would leave its error behind as
+    # the context of later ones.
+    loop = asyncio._get_running_loop()
+    return None if loop is None else asyncio.current_task(loop)
 
 
 def _is_running(frame: FrameType) -> bool:
