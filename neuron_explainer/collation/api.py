@@ -14,8 +14,7 @@ from neuron_explainer.collation.corpus.corpus_reader import CorpusReader
 from neuron_explainer.collation.corpus.texts import n_characters
 from neuron_explainer.collation.output.dataset_writing import (
     dataset_info,
-    described_dataset,
-    provenance_of_finished,
+    finished_dataset,
     remove_dataset,
     write_dataset,
 )
@@ -24,7 +23,7 @@ from neuron_explainer.collation.runs.local_run import run_locally
 from neuron_explainer.collation.runs.preparation import collated_model_of, job_of, refuse_interventions
 from neuron_explainer.collation.runs.progress import LOGGER, Progress
 from neuron_explainer.collation.runs.saved_state import STATE_FILE_NAME, differences
-from neuron_explainer.collation.runs.work_folder import remove_work, work_folder_of
+from neuron_explainer.collation.runs.work_folder import held_work_folder, remove_work, work_folder_of
 from neuron_explainer.collation.settings import (
     DEFAULT_ACTIVATION_DTYPE,
     DEFAULT_ENGINE,
@@ -158,7 +157,7 @@ def collate(
         raise InvalidRequestError(
             f"{registered_as!r} ({settings.dst.value}) is already registered at another path. Choose another name."
         )
-    work_folder = path.with_name(path.name + ".collating")
+    work_folder = work_folder_of(path)
     length = n_characters(texts, settings.text_field)
     collated_model = collated_model_of(model, config, loss, device=device, dtype=dtype)
     refuse_interventions(collated_model.model_context)
@@ -173,8 +172,8 @@ def collate(
     if job.bos_token is not None:
         (beginning,) = collated_model.model_context.decode_token_list([job.bos_token])
         LOGGER.info("Every sequence begins with the token %s (prepend_bos=False: without)", shown(beginning))
-    with work_folder_of(path, overwrite=overwrite):
-        if overwrite and provenance_of_finished(path) is not None:
+    with held_work_folder(path, overwrite=overwrite):
+        if overwrite:
             remove_dataset(path)  # only now: a call that is refused removes nothing
         if overwrite or not _is_finished(path, job, layout):
             collation, corpus = _run(job, collated_model, engine, n_workers, ray_address)
@@ -237,11 +236,11 @@ def _is_finished(path: Path, job: Job, layout: Layout) -> bool:
     Raises:
         DatasetExistsError: something else is there, or a dataset of another model, other settings or other texts.
     """
-    provenance = provenance_of_finished(path)
-    if provenance is None:
+    there = finished_dataset(path)
+    if there is None:
         return False
-    there = described_dataset(path)
-    found = {name: provenance.get(name) for name in job.identity} | {"layout": there[1] if there else None}
+    provenance = there[0].provenance
+    found = {name: provenance.get(name) for name in job.identity} | {"layout": there[1]}
     asked = job.identity | {"layout": layout}
     remedy = "Choose another folder, or replace the dataset with overwrite=True."
     if found != asked:

@@ -13,13 +13,10 @@ import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from neuron_explainer.errors import InvalidRequestError, shown
-
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
+from neuron_explainer.storage.file_locks import ARE_AVAILABLE, try_lock
 
 SIZE_VARIABLE = "NEURON_EXPLAINER_CACHE_BYTES"
 DEFAULT_BYTES = 20 * 2**30
@@ -88,8 +85,7 @@ class FilesInUse:
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         path = self._folder / f"{os.getpid()}-{uuid.uuid4().hex}"
         descriptor = private_opener(str(path), os.O_CREAT | os.O_EXCL | os.O_WRONLY)
-        if fcntl is not None:
-            fcntl.flock(descriptor, fcntl.LOCK_SH)
+        _locked(descriptor, shared=True)
         os.write(descriptor, "".join(f"{each}\n" for each in self._names).encode())
         self._list = path, descriptor
 
@@ -105,25 +101,20 @@ class FilesInUse:
                         found.update(file.read(_MOST_LISTED_BYTES).decode(errors="replace").split())
         return found
 
-    def _is_left_over(self, file: object, path: Path) -> bool:
-        if fcntl is None or (self._list is not None and self._list[0] == path):
-            return False
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # type: ignore[arg-type]
-        except BlockingIOError:
-            return False
-        return True
+    def _is_left_over(self, file: BinaryIO, path: Path) -> bool:
+        is_own = self._list is not None and self._list[0] == path
+        return ARE_AVAILABLE and not is_own and try_lock(file)
 
     @contextlib.contextmanager
     def alone(self, *, shared: bool = False) -> Iterator[bool]:
         """Context manager that yields whether this process has the cache's lock, after some seconds at most."""
-        if fcntl is None:
+        if not ARE_AVAILABLE:
             yield False
             return
         self._root.mkdir(parents=True, exist_ok=True, mode=0o700)
         descriptor = os.open(self._root / "lock", os.O_CREAT | os.O_RDWR, 0o600)
         try:
-            yield _locked(descriptor, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
+            yield _locked(descriptor, shared)
         finally:
             os.close(descriptor)  # releases the lock
 
@@ -133,14 +124,10 @@ def private_opener(path: str, flags: int) -> int:
     return os.open(path, flags, 0o600)
 
 
-def _locked(descriptor: int, kind: int) -> bool:
+def _locked(descriptor: int, shared: bool) -> bool:
     deadline = time.monotonic() + _LONGEST_WAIT
-    while True:
-        try:
-            fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() > deadline:
-                return False
-            time.sleep(0.02)
-        else:
-            return True
+    while not try_lock(descriptor, shared=shared):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+    return True

@@ -1,6 +1,8 @@
 """What a run finds in its folders: other datasets, other runs, the user's own files, damaged state."""
 
 import random
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,7 @@ import torch
 
 import neuron_explainer as ne
 from helpers.collation_models import model_context, random_texts
-from neuron_explainer.collation.runs.work_folder import work_folder_of
+from neuron_explainer.collation.runs.work_folder import held_work_folder
 from neuron_explainer.errors import CollateError, DatasetExistsError, InvalidRequestError, NeuronExplainerError
 
 TEXTS = random_texts(12, seed=3)
@@ -72,7 +74,10 @@ def test_a_finished_dataset_of_another_model_or_layout_is_refused(tmp_path: Path
 
 def test_one_run_a_folder(tmp_path: Path) -> None:
     path = tmp_path / "out"
-    with work_folder_of(path), pytest.raises(DatasetExistsError, match=r"Another run is making .*out.* \(process \d+"):
+    with (
+        held_work_folder(path),
+        pytest.raises(DatasetExistsError, match=r"Another run is making .*out.* \(process \d+"),
+    ):
         ne.collate(model_context(), TEXTS, path, **SETTINGS)
     assert list(tmp_path.iterdir()) == []
     assert ne.collate(model_context(), TEXTS, path, **SETTINGS).is_dir()
@@ -159,3 +164,14 @@ def test_defaults_of_torch_change_no_number() -> None:
     finally:
         torch.set_default_dtype(torch.float32)
     assert found == expected
+
+
+def test_collating_works_where_the_system_has_no_file_locks(tmp_path: Path) -> None:
+    code = (
+        "import sys; sys.modules['fcntl'] = None\n"  # as on Windows
+        "import neuron_explainer as ne\n"
+        f"made = ne.collate('tiny', ['And the LORD said'], {str(tmp_path / 'made')!r}, layers=0, quantiles=0)\n"
+        "print(ne.load_neuron(made, 0, 3).neuron_id)"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=120)
+    assert run.stdout.strip() == "NeuronId(layer_index=0, neuron_index=3)", run.stderr

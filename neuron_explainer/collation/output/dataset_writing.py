@@ -3,7 +3,6 @@
 import os
 import shutil
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
@@ -125,26 +124,14 @@ def is_vacant(path: Path) -> bool:
     return not path.exists() or (path.is_dir() and not any(path.iterdir()))
 
 
-def provenance_of_finished(path: Path) -> dict[str, Any] | None:
-    """The provenance of the dataset in a folder; None if nothing is there.
+def finished_dataset(path: Path) -> tuple[DatasetInfo, Layout] | None:
+    """What the dataset in a folder says of itself, and its layout; None if nothing is there.
 
     Raises:
         DatasetExistsError: something else is there.
     """
     if is_vacant(path):
         return None
-    found = described_dataset(path)
-    if found is None:
-        raise DatasetExistsError(f"{path} exists, but it is not a dataset made by collate. Choose another folder.")
-    return found[0].provenance
-
-
-def described_dataset(path: Path) -> tuple[DatasetInfo, Layout] | None:
-    """What a folder's dataset says of itself, and its layout; None if it has no such file.
-
-    Raises:
-        DatasetExistsError: the file is damaged.
-    """
     layouts: dict[str, Layout] = {INFO_FILE_NAME: "packed", JSON_INFO_FILE_NAME: "json"}
     for name, layout in layouts.items():
         if (path / name).is_file():
@@ -154,12 +141,16 @@ def described_dataset(path: Path) -> tuple[DatasetInfo, Layout] | None:
                 raise DatasetExistsError(
                     f"{path / name} is damaged ({error}). Choose another folder, or remove the dataset."
                 ) from None
-    return None
+    raise DatasetExistsError(f"{path} exists, but it is not a dataset made by collate. Choose another folder.")
 
 
 def remove_dataset(path: Path) -> None:
-    """Remove the files of the dataset in a folder, and its folders that are then empty. Other files stay."""
-    found = described_dataset(path)
+    """Remove the files of the dataset in a folder, and its folders that are then empty. Other files stay.
+
+    Raises:
+        DatasetExistsError: as `finished_dataset`.
+    """
+    found = finished_dataset(path)
     if found is None:
         return
     info, layout = found

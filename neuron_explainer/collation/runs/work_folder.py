@@ -1,6 +1,5 @@
 """The folder of a run, `{out}.collating`: one run at a time works there, and only a run's own files are removed."""
 
-import fcntl
 import os
 import shutil
 import time
@@ -12,13 +11,19 @@ from neuron_explainer.collation.output.dataset_writing import remove_if_empty
 from neuron_explainer.collation.runs.saved_state import STATE_FILE_NAME
 from neuron_explainer.errors import DatasetExistsError
 from neuron_explainer.storage.atomic import TEMPORARY_SUFFIX
+from neuron_explainer.storage.file_locks import try_lock
 
 LOCK_FILE_NAME = "run.lock"
 _BUILT_FOLDERS = ("dataset", "packed")
 
 
+def work_folder_of(path: Path) -> Path:
+    """The folder in which the dataset at `path` is made."""
+    return path.with_name(path.name + ".collating")
+
+
 @contextmanager
-def work_folder_of(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
+def held_work_folder(path: Path, *, overwrite: bool = False) -> Iterator[None]:
     """Hold the lock of the folder in which a dataset is made. The system releases it when a process ends, however.
 
     Args:
@@ -28,13 +33,13 @@ def work_folder_of(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
     Raises:
         DatasetExistsError: another run works there, or the folder belongs to something else.
     """
-    folder = path.with_name(path.name + ".collating")
+    folder = work_folder_of(path)
     _refuse_foreign(folder)
     descriptor = _locked(folder, path)
     try:
         if overwrite:
-            _remove_run(folder)
-        yield folder
+            remove_work(folder)
+        yield
     finally:
         (folder / LOCK_FILE_NAME).unlink(missing_ok=True)
         os.close(descriptor)
@@ -43,8 +48,12 @@ def work_folder_of(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
 
 
 def remove_work(folder: Path) -> None:
-    """Remove the files of a run that is done. The files of others stay."""
-    _remove_run(folder)
+    """Remove the files of a run. The files of others stay."""
+    (folder / STATE_FILE_NAME).unlink(missing_ok=True)
+    for leftover in folder.glob(f".*{TEMPORARY_SUFFIX}"):
+        leftover.unlink(missing_ok=True)
+    for name in _BUILT_FOLDERS:
+        shutil.rmtree(folder / name, ignore_errors=True)
 
 
 def _refuse_foreign(folder: Path) -> None:
@@ -68,21 +77,19 @@ def _locked(folder: Path, path: Path) -> int:
         folder.mkdir(parents=True, exist_ok=True)
         file = folder / LOCK_FILE_NAME
         try:
-            descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o644)
         except FileNotFoundError:  # a run that ended has just removed the folder
             continue
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = os.pread(descriptor, 200, 0).decode(errors="replace").strip()
+        if not try_lock(descriptor):
+            holder = os.read(descriptor, 200).decode(errors="replace").strip()
             os.close(descriptor)
             raise DatasetExistsError(
                 f"Another run is making {path} at this moment{f' ({holder})' if holder else ''}. Wait for it, or "
                 "choose another folder."
-            ) from None
+            )
         if _is_file(descriptor, file):
             os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, f"process {os.getpid()}, since {time.strftime('%Y-%m-%d %H:%M:%S')}\n".encode(), 0)
+            os.write(descriptor, f"process {os.getpid()}, since {time.strftime('%Y-%m-%d %H:%M:%S')}\n".encode())
             return descriptor
         os.close(descriptor)  # the run before removed this file between the two calls
 
@@ -93,11 +100,3 @@ def _is_file(descriptor: int, file: Path) -> bool:
     except FileNotFoundError:
         return False
     return os.path.samestat(os.fstat(descriptor), found)
-
-
-def _remove_run(folder: Path) -> None:
-    (folder / STATE_FILE_NAME).unlink(missing_ok=True)
-    for leftover in folder.glob(f".*{TEMPORARY_SUFFIX}"):
-        leftover.unlink(missing_ok=True)
-    for name in _BUILT_FOLDERS:
-        shutil.rmtree(folder / name, ignore_errors=True)
