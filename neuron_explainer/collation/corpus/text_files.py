@@ -84,14 +84,15 @@ def in_pieces(text: Text) -> Iterator[Text]:
 
     A window of tokens never needs all of it. A piece ends at the end of a line, else at a space, else where it is full.
     """
-    rest, number = text.content, 0
-    while len(rest) > 2 * LONGEST_TEXT:
-        found = max(rest.rfind("\n", 0, LONGEST_TEXT) + 1, 0) or max(rest.rfind(" ", 0, LONGEST_TEXT), 0)
-        end = found or LONGEST_TEXT
-        yield Text(rest[:end], f"{text.where}, piece {number}")
-        rest, number = rest[end:], number + 1
-    if rest:
-        yield Text(rest, f"{text.where}, piece {number}" if number else text.where)
+    content, start, number = text.content, 0, 0
+    while len(content) - start > 2 * LONGEST_TEXT:
+        full = start + LONGEST_TEXT
+        line_end, space = content.rfind("\n", start, full) + 1, content.rfind(" ", start, full)
+        end = line_end or (space if space > start else full)
+        yield Text(content[start:end], f"{text.where}, piece {number}")
+        start, number = end, number + 1
+    if start < len(content):
+        yield Text(content[start:], f"{text.where}, piece {number}" if number else text.where)
 
 
 def content_of(content: object, where: str) -> str:
