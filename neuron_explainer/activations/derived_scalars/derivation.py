@@ -21,7 +21,7 @@ from neuron_explainer.activations.derived_scalars.derivers import catalogue as _
 from neuron_explainer.activations.derived_scalars.engine.capture_plan import CapturePlan
 from neuron_explainer.activations.derived_scalars.engine.evaluation import Evaluation
 from neuron_explainer.activations.derived_scalars.engine.non_finite import warn_of_non_finite
-from neuron_explainer.activations.derived_scalars.engine.passes import PassResult, interventions_of, run_pass
+from neuron_explainer.activations.derived_scalars.engine.passes import PassResult, run_pass
 from neuron_explainer.activations.derived_scalars.engine.prompts import check_token_positions, read_prompt
 from neuron_explainer.activations.derived_scalars.engine.requests import (
     ConfigOrModel,
@@ -136,8 +136,7 @@ def derive_batch(
     result, tensors = _run(plan, tokens, attention_mask)
     by_prompt = [_of_prompt(tensors, number, len(prompt.token_ids)) for number, prompt in enumerate(read)]
     del tensors
-    ids = [prompt.token_ids for prompt in read]
-    warn_of_non_finite(by_prompt, plan.bound.model, ids, interventions_of(plan.bound))
+    warn_of_non_finite(by_prompt, plan.bound, [prompt.token_ids for prompt in read])
     return [
         DerivedScalarStore(
             by_prompt[number],
@@ -193,7 +192,7 @@ class BatchDeriver:
 
         Args:
             tokens: token ids, padded on the right.
-            attention_mask: True for real tokens; best on the CPU. None if there is no padding.
+            attention_mask: True for real tokens; best on the CPU. None for prompts of one length.
 
         Returns:
             For each type and layer a tensor, (batch, *axes). Its entries at padding have no meaning.
@@ -205,7 +204,7 @@ class BatchDeriver:
 def _run(
     plan: CapturePlan, tokens: Int[Tensor, "batch tokens"], attention_mask: Bool[Tensor, "batch tokens"] | None
 ) -> tuple[PassResult, TensorsByKey]:
-    """Run the model once, then compute layer by layer. Tensors that are no longer needed are released."""
+    """Run the model once, then compute layer by layer. Tensors are released after their last use."""
     device = plan.bound.model.device
     if attention_mask is None:
         lengths = torch.full((len(tokens),), tokens.shape[1], dtype=torch.int64, device=device)

@@ -61,7 +61,7 @@ class BoundConfig:
         config: the user's configuration.
         model: the transformer that runs.
         layers: the layers asked for, ascending.
-        loss: where the backward pass starts, or what a value trace is projected on; None if there is no loss.
+        loss: where the backward pass starts, or what a value trace is projected on; None without a loss.
         ablations: what is overwritten while the model runs.
     """
 

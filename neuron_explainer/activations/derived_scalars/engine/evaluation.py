@@ -134,7 +134,7 @@ class Evaluation:
         return self._intermediate[key]
 
     def forget_layer(self, layer: int) -> None:
-        """Release the results of a layer that is no longer needed."""
+        """Release the results of a layer after its last use."""
         self._scalars = {key: value for key, value in self._scalars.items() if key[2] != layer}
         self._intermediate = {key: value for key, value in self._intermediate.items() if key[1] != layer}
 

@@ -5,6 +5,8 @@ from collections.abc import Iterable, Mapping, Sequence
 import torch
 from torch import Tensor
 
+from neuron_explainer.activations.derived_scalars.engine.bound_config import BoundConfig
+from neuron_explainer.activations.derived_scalars.engine.passes import interventions_of
 from neuron_explainer.models.hooks.intervention import Intervention
 from neuron_explainer.models.hooks.recording import PlaceAndLayer, name_of
 from neuron_explainer.models.transformer import Transformer
@@ -20,9 +22,7 @@ _INFINITE_WHERE_MASKED = {ActivationLocationType.ATTN_QK_LOGITS}
 Results = Mapping[tuple[DerivedScalarType, PassType], Mapping[int | None, Tensor]]
 
 
-def warn_of_non_finite(
-    results: Sequence[Results], model: Transformer, prompts: Sequence[Sequence[int]], hooks: Sequence[Intervention]
-) -> None:
+def warn_of_non_finite(results: Sequence[Results], bound: BoundConfig, prompts: Sequence[Sequence[int]]) -> None:
     """Warn if results have numbers that are infinite or NaN.
 
     The model then runs once more, to find the first place where they appear. Logits of attention are -inf where a token
@@ -30,9 +30,8 @@ def warn_of_non_finite(
 
     Args:
         results: for each prompt, tensors by type, pass and layer.
-        model: the model that they come from.
+        bound: what they were derived with: the model, ablations, and autoencoders that ran within the pass.
         prompts: the token ids of each prompt.
-        hooks: what took part in the pass.
     """
     keys = [
         (number, key, layer)
@@ -44,8 +43,8 @@ def warn_of_non_finite(
     bad = [key for key, is_finite in zip(keys, are_finite, strict=True) if not is_finite]
     if not bad:
         return
-    number = bad[0][0]
-    first = first_non_finite(model, prompts[number], hooks)
+    number, model = bad[0][0], bound.model
+    first = first_non_finite(model, prompts[number], interventions_of(bound))
     of_prompt = "" if len(prompts) == 1 else f" of prompt {number}"
     where = (
         f"The first appear at {name_of(*first)}"
