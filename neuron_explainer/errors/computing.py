@@ -10,10 +10,7 @@ from neuron_explainer.errors.base import (
     NeuronExplainerError,
     UnknownNameError,
 )
-from neuron_explainer.wording import (
-    choices_sentence,
-    no_layer,
-)
+from neuron_explainer.wording import choices_sentence, no_layer
 
 
 class NotRecordedError(NeuronExplainerError, KeyError):

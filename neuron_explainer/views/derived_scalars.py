@@ -14,7 +14,7 @@ from neuron_explainer.views.document import INK, LINE, MUTED, PAPER, card
 from neuron_explainer.views.heatmap import format_value
 from neuron_explainer.views.running_text import plain_tokens
 from neuron_explainer.views.token_text import escaped, token_html
-from neuron_explainer.vocabulary.checks import checked_number, checked_type, flag_of, whole_number
+from neuron_explainer.vocabulary.checks import checked_flag, checked_number, checked_type, whole_number
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 from neuron_explainer.vocabulary.dimensions import Dimension
 from neuron_explainer.vocabulary.named_members import member_of
@@ -80,11 +80,10 @@ def plot(
             "cannot show. Plot a scalar with one, such as its norm or one of its projections."
         )
     k = checked_number("k", k)
-    if flag_of(without_first_token) is None:
-        raise InvalidRequestError(f"without_first_token is {shown(without_first_token)}. Give True or False.")
+    without_first_token = checked_flag("without_first_token", without_first_token)
     if without_first_token and len(store.tokens) < 2:
         raise InvalidRequestError("The prompt has one token alone, so it cannot be left out.")
-    tokens = heatmaps.ShownTokens(store.tokens, int(bool(without_first_token)))
+    tokens = heatmaps.ShownTokens(store.tokens, int(without_first_token))
     if layer is None and None not in by_layer:
         if component is not None:
             raise InvalidRequestError(f"Component {shown(component)} needs a layer: pass `layer`.")

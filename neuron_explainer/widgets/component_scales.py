@@ -29,7 +29,7 @@ class ComponentScales:
         Args:
             choice: the component.
             texts: its record on the texts.
-            recorded: its record in the dataset; None: there is none.
+            recorded: its record in the dataset; None for a model without a dataset.
         """
         of_texts = scale_of(texts)
         if recorded is not None and (own := scale_of(recorded)).limit > 0:

@@ -5,14 +5,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
 from neuron_explainer.errors import AutoencoderFormatError, shown
 from neuron_explainer.models.autoencoders.input_scaling import InputScaling
 from neuron_explainer.models.autoencoders.saelens.config import SaelensConfig
-from neuron_explainer.models.autoencoders.saelens.weights import Weights, take
+from neuron_explainer.models.autoencoders.saelens.weights import Weights, read_tensors, take
 from neuron_explainer.vocabulary.checks import finite_number
 
 _SCALER_FILE = "activation_scaler.json"
@@ -86,14 +84,13 @@ def fold(config: SaelensConfig, weights: Weights, applied: list[str]) -> Saelens
 
 
 def _fold_scale(config: SaelensConfig, weights: Weights, scale: float, rescales: bool) -> SaelensConfig:
-    weights["W_dec"] = _tensor(config, weights, "W_dec")
     weights["b_dec"] = _tensor(config, weights, "b_dec") / scale
     if config.architecture == "matching_pursuit":
         # Its directions stay as they are; amounts and the remaining input are in the units of the inputs.
         threshold = config.number("residual_threshold", 1e-2, or_equal=True) / scale
         return replace(config, settings={**config.settings, "residual_threshold": threshold})
     weights["W_enc"] = _tensor(config, weights, "W_enc") * scale
-    weights["W_dec"] = weights["W_dec"] / scale
+    weights["W_dec"] = _tensor(config, weights, "W_dec") / scale
     if rescales and "topk_threshold" in weights:
         # It is compared with a latent times the norm of its row, which has just been divided by the scale.
         weights["topk_threshold"] = weights["topk_threshold"] / scale
@@ -143,13 +140,8 @@ def scaling_factor(config: SaelensConfig) -> float:
 
 def _fold_whitening(config: SaelensConfig, weights: Weights) -> None:
     """Replace weights that encode z = (x - mean) M and decode x = z M^-1 + mean by weights that take and give x."""
-    path = Path(config.folder) / _WHITENING_FILE
-    try:
-        whitening = load_file(path)
-    except (OSError, SafetensorError, ValueError, KeyError, RuntimeError) as error:
-        raise AutoencoderFormatError(
-            f"{config.folder}: inputs were whitened in training, but {_WHITENING_FILE} cannot be read: {error}"
-        ) from error
+    problem = f"{config.folder}: inputs were whitened in training, but {_WHITENING_FILE} cannot be read"
+    whitening = read_tensors(Path(config.folder) / _WHITENING_FILE, problem)
     inputs = config.n_inputs
     shapes = {"mean": (inputs,), "matrix": (inputs, inputs), "inverse_matrix": (inputs, inputs)}
     mean, matrix, inverse = (take(whitening, config, name, *shape) for name, shape in shapes.items())

@@ -20,10 +20,19 @@ def read_saelens_weights(config: SaelensConfig) -> Weights:
         AutoencoderFormatError: the file is missing or damaged.
     """
     path = Path(config.folder) / WEIGHTS_FILE
+    return read_tensors(path, f"{path} cannot be read")
+
+
+def read_tensors(path: Path, problem: str) -> Weights:
+    """The tensors in a safetensors file, by name.
+
+    Raises:
+        AutoencoderFormatError: the file is missing or damaged; `problem` begins its message.
+    """
     try:
         return load_file(path)
     except (OSError, SafetensorError, ValueError, KeyError, RuntimeError) as error:
-        raise AutoencoderFormatError(f"{path} cannot be read: {error}") from error
+        raise AutoencoderFormatError(f"{problem}: {error}") from error
 
 
 def take(weights: Weights, config: SaelensConfig, name: str, *shape: int) -> Tensor:
