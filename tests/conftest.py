@@ -26,3 +26,9 @@ def _registry_as_it_was() -> Iterator[None]:
 # No test leaves a dataset in the registry, and no fixture that a module's tests share.
 registry_after_each_test = pytest.fixture(autouse=True)(_registry_as_it_was)
 registry_after_each_module = pytest.fixture(autouse=True, scope="module")(_registry_as_it_was)
+
+
+@pytest.fixture
+def no_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the disk cache: every download is one."""
+    monkeypatch.setenv("NEURON_EXPLAINER_CACHE", "off")

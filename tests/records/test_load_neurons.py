@@ -39,10 +39,7 @@ from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 MLP = DerivedScalarType.MLP_POST_ACT
 QUICK = HttpSettings(retries=1, pause=0.01, connect_timeout=2, read_timeout=1)
 
-
-@pytest.fixture(autouse=True)
-def no_cache(monkeypatch):
-    monkeypatch.setenv("NEURON_EXPLAINER_CACHE", "off")
+pytestmark = pytest.mark.usefixtures("no_cache")
 
 
 @pytest.fixture

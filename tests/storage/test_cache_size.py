@@ -17,11 +17,7 @@ from neuron_explainer.storage.cache_size import bytes_of, cache_limit
 QUICK = HttpSettings(retries=0, connect_timeout=2, read_timeout=2)
 KILOBYTE = 1000
 
-
-@pytest.fixture(autouse=True)
-def cache_path(tmp_path, monkeypatch):
-    monkeypatch.setenv("NEURON_EXPLAINER_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache"
+pytestmark = pytest.mark.usefixtures("cache_path")
 
 
 @pytest.fixture

@@ -19,11 +19,7 @@ from neuron_explainer.storage.atomic import replaced_atomically
 
 QUICK = HttpSettings(retries=1, pause=0.01, longest_pause=0.1, connect_timeout=2, read_timeout=1)
 
-
-@pytest.fixture(autouse=True)
-def cache_path(tmp_path, monkeypatch):
-    monkeypatch.setenv("NEURON_EXPLAINER_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache"
+pytestmark = pytest.mark.usefixtures("cache_path")
 
 
 @pytest.fixture

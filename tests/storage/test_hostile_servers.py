@@ -22,16 +22,7 @@ LIMIT = 100_000
 OK = b"HTTP/1.1 200 OK\r\n"
 CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
 
-
-@pytest.fixture(autouse=True)
-def no_cache(monkeypatch):
-    monkeypatch.setenv("NEURON_EXPLAINER_CACHE", "off")
-
-
-@pytest.fixture
-def server():
-    with loopback_server() as running:
-        yield running
+pytestmark = pytest.mark.usefixtures("no_cache")
 
 
 def raw(beginning: bytes, repeated: bytes, pause: float = 0.0, most: int = 200_000_000) -> Respond:

@@ -13,7 +13,6 @@ from helpers.loopback_server import (
     LoopbackServer,
     cut_short,
     in_turn,
-    loopback_server,
     ok,
     reset_at_once,
     reset_in_the_middle,
@@ -34,16 +33,7 @@ from neuron_explainer.storage.locations import without_secrets
 QUICK = HttpSettings(retries=2, pause=0.01, longest_pause=0.1, connect_timeout=2, read_timeout=0.3, total_timeout=1)
 BODY = b'{"some": "json"}' * 1000
 
-
-@pytest.fixture(autouse=True)
-def no_cache(monkeypatch):
-    monkeypatch.setenv("NEURON_EXPLAINER_CACHE", "off")
-
-
-@pytest.fixture
-def server():
-    with loopback_server() as running:
-        yield running
+pytestmark = pytest.mark.usefixtures("no_cache")
 
 
 def read(server: LoopbackServer, path: str = "/x", **arguments):
