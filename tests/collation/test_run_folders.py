@@ -174,4 +174,4 @@ def test_collating_works_where_the_system_has_no_file_locks(tmp_path: Path) -> N
         "print(ne.load_neuron(made, 0, 3).neuron_id)"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=120)
-    assert run.stdout.strip() == "NeuronId(layer_index=0, neuron_index=3)", run.stderr
+    assert run.stdout.strip() == "0:3", run.stderr
