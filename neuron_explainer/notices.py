@@ -27,6 +27,10 @@ class UnexpectedContentWarning(NeuronExplainerWarning):
     """A file has other content than its name or its format promises; what it has is used."""
 
 
+class AssumedSettingWarning(NeuronExplainerWarning):
+    """A file does not say a setting that changes results; one was assumed, and an argument gives another."""
+
+
 class TrailingSpaceWarning(NeuronExplainerWarning):
     """A prompt ends in a space that became a token of its own."""
 

@@ -4,7 +4,10 @@ import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import SupportsIndex, TypeVar
+from threading import Lock
+from typing import Any, SupportsIndex, TypeVar
+
+import torch
 
 from neuron_explainer.errors import (
     AutoencoderMismatchError,
@@ -16,6 +19,7 @@ from neuron_explainer.errors import (
 )
 from neuron_explainer.models.autoencoders.autoencoder import Autoencoder
 from neuron_explainer.models.autoencoders.formats import autoencoder_format_of
+from neuron_explainer.models.autoencoders.input_scaling import InputScaling
 from neuron_explainer.models.autoencoders.load_autoencoder import load_autoencoder
 from neuron_explainer.models.autoencoders.origin import NODE_TYPE_BY_DST, ModelSizes, check_origin, same_base_model
 from neuron_explainer.models.devices import DeviceGiven, DtypeGiven, as_device, as_dtype
@@ -46,12 +50,14 @@ class AutoencoderConfig:
         base_model_name: the model they were trained on; other models are refused. None if unknown: then what a SAELens
             folder says counts.
         name: the name of this set of autoencoders.
+        input_scaling: how each token's input was scaled in training; None means what the files say.
     """
 
     dst: DerivedScalarType
     autoencoder_path_by_layer_index: Mapping[int, PathLike]
     base_model_name: str | None
     name: str | None
+    input_scaling: InputScaling | None
 
     def __init__(
         self,
@@ -59,11 +65,12 @@ class AutoencoderConfig:
         autoencoder_path_by_layer_index: Mapping[int, PathLike] | None = None,
         base_model_name: str | None = None,
         name: str | None = None,
+        input_scaling: InputScaling | str | None = None,
     ) -> None:
         """Check the parts and keep them; `dst` may be a name or value, such as "mlp_post_act".
 
         Raises:
-            UnknownNameError: `dst` is not a derived scalar type.
+            UnknownNameError: `dst` is not a derived scalar type, or `input_scaling` is not the name of a scaling.
             AutoencoderMismatchError: autoencoders of `dst` are not supported.
             MisconfiguredError: a key is not a layer, a value is not a path or address, or a name is not a text.
         """
@@ -81,10 +88,12 @@ class AutoencoderConfig:
         object.__setattr__(self, "autoencoder_path_by_layer_index", paths)
         object.__setattr__(self, "base_model_name", base_model_name)
         object.__setattr__(self, "name", name)
+        scaling = None if input_scaling is None else member_of(InputScaling, input_scaling, "input scaling")
+        object.__setattr__(self, "input_scaling", scaling)
 
     def __hash__(self) -> int:
         paths = tuple((layer, os.fspath(path)) for layer, path in self.autoencoder_path_by_layer_index.items())
-        return hash((self.dst, paths, self.base_model_name, self.name))
+        return hash((self.dst, paths, self.base_model_name, self.name, self.input_scaling))
 
 
 def _by_layer(name: str, given: Mapping[int, ValueT], kinds: tuple[type, ...]) -> dict[int, ValueT]:
@@ -110,6 +119,8 @@ def _by_layer(name: str, given: Mapping[int, ValueT], kinds: tuple[type, ...]) -
 
 class AutoencoderContext:
     """The autoencoders of one place, each loaded once, when it is first needed, all on one device.
+
+    Any number of threads may use one context: the first that needs an autoencoder loads it, and the others wait.
 
     Example:
         config = AutoencoderConfig("mlp_post_act", {5: "autoencoders/5.pt"})
@@ -145,6 +156,13 @@ class AutoencoderContext:
         self.dtype = None if dtype is None else as_dtype(dtype)
         self._layer_indices = tuple(autoencoder_config.autoencoder_path_by_layer_index)
         self._autoencoder_by_layer_index: dict[int, Autoencoder] = {}
+        self._loading = Lock()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "_loading"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, _loading=Lock())
 
     @classmethod
     def from_autoencoders(
@@ -219,13 +237,22 @@ class AutoencoderContext:
             raise AutoencoderMismatchError(
                 f"{self.dst} has no autoencoder for layer {layer_index!r}. Layers: {number_ranges(self.layer_indices)}."
             )
-        if number not in self._autoencoder_by_layer_index:
-            self._autoencoder_by_layer_index[number] = self._load(number)
-        return self._autoencoder_by_layer_index[number]
+        found = self._autoencoder_by_layer_index.get(number)
+        if found is not None:
+            return found
+        with self._loading:
+            found = self._autoencoder_by_layer_index.get(number)
+            if found is None:
+                # Weights loaded within inference mode could not take part in a backward pass later.
+                with torch.inference_mode(False):
+                    found = self._load(number)
+                self._autoencoder_by_layer_index[number] = found
+        return found
 
     def _load(self, layer_index: int) -> Autoencoder:
-        path = self.autoencoder_config.autoencoder_path_by_layer_index[layer_index]
-        autoencoder, origin = load_autoencoder(path, self.device, self.dtype)
+        config = self.autoencoder_config
+        path = config.autoencoder_path_by_layer_index[layer_index]
+        autoencoder, origin = load_autoencoder(path, self.device, self.dtype, input_scaling=config.input_scaling)
         check_origin(origin, self.dst, layer_index, without_secrets(path))
         return autoencoder.without_dead_latents(self.dead_after) if self.omit_dead_latents else autoencoder
 
@@ -245,7 +272,7 @@ class AutoencoderContext:
                 f"The autoencoders are of the layers {beyond}, but {model_context.model_name} has "
                 f"{model_context.n_layers} layers."
             )
-        widths = {layer: autoencoder.n_inputs for layer, autoencoder in self._autoencoder_by_layer_index.items()}
+        widths = {layer: loaded.n_outputs for layer, loaded in self._autoencoder_by_layer_index.items()}
         for layer_index, path in self.autoencoder_config.autoencoder_path_by_layer_index.items():
             if layer_index not in widths:
                 source = os.fspath(path)
@@ -253,14 +280,15 @@ class AutoencoderContext:
                 check_origin(origin, self.dst, layer_index, without_secrets(path))
                 if self.autoencoder_config.base_model_name is None:
                     self._check_base_model(origin.base_model_name, model_context)
-                if origin.n_inputs is not None:
-                    widths[layer_index] = origin.n_inputs
-        width = self._width_in(model_context)
-        for layer_index, n_inputs in widths.items():
-            if n_inputs != width:
+                width = origin.n_inputs if origin.n_outputs is None else origin.n_outputs
+                if width is not None:
+                    widths[layer_index] = width
+        needed = self._width_in(model_context)
+        for layer_index, width in widths.items():
+            if width != needed:
                 raise AutoencoderMismatchError(
-                    f"The autoencoder of layer {layer_index} reads {n_inputs} numbers per token, but {self.dst} of "
-                    f"{model_context.model_name} has {width}."
+                    f"The autoencoder of layer {layer_index} reads {width} numbers per token (a transcoder: predicts "
+                    f"them), but {self.dst} of {model_context.model_name} has {needed}."
                 )
 
     def _check_base_model(self, base: str | None, model_context: ModelSizes) -> None:

@@ -29,10 +29,8 @@ from neuron_explainer.models.autoencoder_context import (
     MultiAutoencoderContext,
 )
 from neuron_explainer.models.autoencoders.load_autoencoder import load_autoencoder
-from neuron_explainer.models.autoencoders.load_autoencoders import (
-    autoencoder_config,
-    load_autoencoders,
-)
+from neuron_explainer.models.autoencoders.load_autoencoders import load_autoencoders
+from neuron_explainer.models.autoencoders.locating import autoencoder_config
 from neuron_explainer.models.autoencoders.named import named_autoencoders
 from neuron_explainer.models.autoencoders.openai_files import autoencoder_from_state_dict
 from neuron_explainer.models.autoencoders.origin import same_base_model

@@ -13,6 +13,7 @@ from torch import Tensor
 from neuron_explainer.errors import AutoencoderFormatError, InvalidRequestError
 from neuron_explainer.models.autoencoders.input_scaling import InputScaling
 from neuron_explainer.models.autoencoders.latent_activations import JumpReLU, LatentActivation, ReLU
+from neuron_explainer.vocabulary.named_members import member_of
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -45,6 +46,8 @@ class Autoencoder:
 
     # The shapes are checked in __post_init__, with errors about the file; annotations need no second check.
     __no_type_check__: ClassVar[bool] = True
+    is_square: ClassVar[bool] = True
+    """Whether there are as many outputs as inputs; a transcoder's may be more or fewer."""
 
     encoder_weight: Float[Tensor, "latents inputs"]
     decoder_weight: Float[Tensor, "inputs latents"]
@@ -59,11 +62,13 @@ class Autoencoder:
 
     def __post_init__(self) -> None:
         latents, inputs = self.encoder_weight.shape
+        outputs = inputs if self.is_square else self.decoder_weight.shape[0]
         expected = {
-            "decoder_weight": (inputs, latents),
+            "decoder_weight": (outputs, latents),
             "pre_bias": (inputs,),
             "latent_bias": (latents,),
-            "output_bias": (inputs,),
+            "output_bias": (outputs,),
+            "skip_weight": (outputs, inputs),
             "last_nonzero": (latents,),
             "latent_indices": (latents,),
         }
@@ -75,14 +80,14 @@ class Autoencoder:
         if isinstance(self.activation, JumpReLU) and not bool(torch.isfinite(self.activation.threshold).all()):
             raise AutoencoderFormatError("The thresholds hold NaN or infinity.")
         for name, shape in expected.items():
-            tensor = getattr(self, name)
+            tensor = getattr(self, name, None)
             if tensor is not None and tuple(tensor.shape) != shape:
                 raise AutoencoderFormatError(
                     f"encoder_weight is (latents, inputs) = {(latents, inputs)}, so {name} must be {shape}, not "
                     f"{tuple(tensor.shape)}."
                 )
-        for name in ("encoder_weight", "decoder_weight", "pre_bias", "latent_bias", "output_bias"):
-            tensor = getattr(self, name)
+        for name in ("encoder_weight", "decoder_weight", "pre_bias", "latent_bias", "output_bias", "skip_weight"):
+            tensor = getattr(self, name, None)
             if tensor is not None and not bool(torch.isfinite(tensor.detach()).all()):
                 raise AutoencoderFormatError(f"{name} holds NaN or infinity.")
             if tensor is not None:
@@ -97,6 +102,11 @@ class Autoencoder:
     def n_inputs(self) -> int:
         """How many numbers it reads at each token."""
         return self.encoder_weight.shape[1]
+
+    @property
+    def n_outputs(self) -> int:
+        """How many numbers its reconstruction has at each token: `n_inputs`, except of a transcoder."""
+        return self.decoder_weight.shape[0]
 
     @property
     def device(self) -> torch.device:
@@ -172,6 +182,21 @@ class Autoencoder:
         """The reconstruction of the inputs: decode(encode(x))."""
         return self.decode(self.encode(inputs), inputs)
 
+    def error(
+        self,
+        explained: Float[Tensor, "*batch outputs"],
+        latents: Float[Tensor, "*batch latents"],
+        inputs: Float[Tensor, "*batch inputs"],
+    ) -> Float[Tensor, "*batch outputs"]:
+        """What the latents leave unexplained: `explained` minus the reconstruction, in the dtype of `explained`.
+
+        Args:
+            explained: what the reconstruction is to equal: the inputs; of a transcoder, what the MLP writes.
+            latents: all latents.
+            inputs: what was encoded.
+        """
+        return explained - self.decode(latents, inputs).to(explained.dtype)
+
     def token_multiplier(self, inputs: Float[Tensor, "*batch inputs"]) -> Float[Tensor, "*batch 1"]:
         """The factor of each token's decoded latents that undoes the input scaling; 1 without scaling."""
         return self.input_scaling.of(self._checked(inputs)).multiplier
@@ -204,6 +229,17 @@ class Autoencoder:
             last_nonzero=self.last_nonzero[alive],
             latent_indices=numbers[alive],
             applied=(*self.applied, f"dead latents are omitted: {int((~alive).sum())}"),
+        )
+
+    def with_input_scaling(self, input_scaling: InputScaling | str) -> "Autoencoder":
+        """A copy with another input scaling: for what a file does not say about its training.
+
+        Raises:
+            UnknownNameError: `input_scaling` is not the name of a scaling.
+        """
+        scaling = member_of(InputScaling, input_scaling, "input scaling")
+        return replace(
+            self, input_scaling=scaling, applied=(*self.applied, f"input_scaling was given: {scaling.value}")
         )
 
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> "Autoencoder":

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from neuron_explainer.errors import AutoencoderFormatError
+from neuron_explainer.errors import AutoencoderFormatError, shown
 
 ActivationT = TypeVar("ActivationT")
 
@@ -94,7 +94,9 @@ class TopK(_WithoutTensors):
 
     def __post_init__(self) -> None:
         if not isinstance(self.k, int) or isinstance(self.k, bool) or self.k < 1:
-            raise AutoencoderFormatError(f"k of a TopK autoencoder is {self.k!r}; it must be a whole number above 0.")
+            raise AutoencoderFormatError(
+                f"k of a TopK autoencoder is {shown(self.k)}; it must be a whole number above 0."
+            )
 
     def __call__(
         self, pre_activations: Float[Tensor, "*batch latents"], latents: slice = slice(None)

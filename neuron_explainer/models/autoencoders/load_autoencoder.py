@@ -1,20 +1,27 @@
 """Loading one autoencoder, from whichever format it is in."""
 
 import os
+from dataclasses import replace
 
+from neuron_explainer.errors import InvalidRequestError, shown
 from neuron_explainer.models.autoencoders.autoencoder import Autoencoder
 from neuron_explainer.models.autoencoders.formats import autoencoder_format_of
+from neuron_explainer.models.autoencoders.in_memory import WHAT_IS_TAKEN, autoencoder_in_memory, is_autoencoder
+from neuron_explainer.models.autoencoders.input_scaling import InputScaling
 from neuron_explainer.models.autoencoders.origin import AutoencoderOrigin
 from neuron_explainer.models.devices import DeviceGiven, DtypeGiven, as_device, as_dtype
-from neuron_explainer.storage.locations import path_text
+from neuron_explainer.notices import AssumedSettingWarning, warn
+from neuron_explainer.storage.locations import path_text, without_secrets
 
 
 def load_autoencoder(
-    source: str | os.PathLike[str],
+    source: str | os.PathLike[str] | object,
     device: DeviceGiven | None = None,
     dtype: DtypeGiven | None = None,
+    *,
+    input_scaling: InputScaling | str | None = None,
 ) -> tuple[Autoencoder, AutoencoderOrigin]:
-    """Load one autoencoder: from a file or an address in OpenAI's form, or a SAELens folder.
+    """Load one autoencoder: from a file or an address in OpenAI's form, a SAELens folder, or an object in memory.
 
     For use with a model and `derive`, `load_autoencoders` gives a context with one autoencoder for each layer.
 
@@ -23,9 +30,13 @@ def load_autoencoder(
         latents = autoencoder.encode(activations)  # (…, inputs) → (…, latents)
 
     Args:
-        source: a path or an address.
-        device: where the weights go; None means CUDA if available, else the CPU.
-        dtype: the weights' floating-point dtype; None leaves it as it is in the file.
+        source: a path or an address; or in memory: an SAE or a transcoder of SAELens, a state dict in OpenAI's form, or
+            an `Autoencoder`.
+        device: where the weights go; None means CUDA if available, else the CPU; for an object in memory, its own.
+        dtype: the weights' floating-point dtype; None leaves it as it is.
+        input_scaling: how each token's input was scaled in training, if the source does not say it or is wrong: "none",
+            "layer_norm", "constant_norm_rescale" or "center" (minus its mean over channels, for autoencoders of a model
+            whose writing weights had been centred). None means what the source says.
 
     Returns:
         The autoencoder, and what its file says about its origin: place, layer, base model, architecture; None for
@@ -36,7 +47,25 @@ def load_autoencoder(
         DownloadError: the address could not be read.
         CheckpointError: the file is damaged, or reading it could run code.
         AutoencoderFormatError: the source is in no known format (the error lists them), or is not a valid autoencoder.
+        InvalidRequestError: the source is an object of another type.
+        UnknownNameError: `input_scaling` is not the name of a scaling.
+
+    Warns:
+        AssumedSettingWarning: the source does not say how inputs were scaled; the warning says what was assumed.
     """
     weights_dtype = None if dtype is None else as_dtype(dtype)
-    text = path_text(source)
-    return autoencoder_format_of(text).load(text, as_device(device), weights_dtype)
+    if is_autoencoder(source):
+        autoencoder, origin = autoencoder_in_memory(source)
+        autoencoder = autoencoder.to(None if device is None else as_device(device), weights_dtype)
+        name = type(source).__name__
+    elif isinstance(source, str | os.PathLike):
+        name = without_secrets(source)
+        text = path_text(source)
+        autoencoder, origin = autoencoder_format_of(text).load(text, as_device(device), weights_dtype)
+    else:
+        raise InvalidRequestError(f"{shown(source)} is not an autoencoder. Give {WHAT_IS_TAKEN}.")
+    if input_scaling is not None:
+        return autoencoder.with_input_scaling(input_scaling), replace(origin, assumed=None)
+    if origin.assumed is not None:
+        warn(f"{name} does not say how inputs were scaled. This assumes {origin.assumed}.", AssumedSettingWarning)
+    return autoencoder, origin

@@ -1,37 +1,29 @@
-"""Loading autoencoders: by name, from one file or folder, or from one for each layer."""
+"""Loading autoencoders: by name, from one file or folder, from one for each layer, or from memory."""
 
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from typing import cast
 
-from neuron_explainer.errors import (
-    AutoencoderFormatError,
-    InvalidRequestError,
-    MissingFileError,
-    UnknownNameError,
-    number_ranges,
-    shown,
-)
-from neuron_explainer.models.autoencoder_context import AutoencoderConfig, AutoencoderContext
-from neuron_explainer.models.autoencoders.formats import (
-    autoencoder_format_of,
-    find_autoencoder_format,
-    format_names,
-)
-from neuron_explainer.models.autoencoders.named import NAMED_AUTOENCODERS, known_name, named_autoencoder_config
-from neuron_explainer.models.autoencoders.origin import same_base_model
+from neuron_explainer.models.autoencoder_context import DEAD_AFTER_STEPS, AutoencoderContext
+from neuron_explainer.models.autoencoders.common_origin import chosen_layers, common_origin, required_dst
+from neuron_explainer.models.autoencoders.in_memory import is_autoencoder
+from neuron_explainer.models.autoencoders.input_scaling import InputScaling
+from neuron_explainer.models.autoencoders.load_autoencoder import load_autoencoder
+from neuron_explainer.models.autoencoders.locating import autoencoder_config
+from neuron_explainer.models.autoencoders.origin import check_origin
 from neuron_explainer.models.devices import DeviceGiven, DtypeGiven
 from neuron_explainer.models.model_context import ModelContext
-from neuron_explainer.storage.locations import is_url, path_text, without_secrets
 from neuron_explainer.vocabulary.checks import LayersGiven, checked_layers, checked_type
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 from neuron_explainer.vocabulary.parsing import derived_scalar_type_of
 
 PathLike = str | os.PathLike[str]
+Source = PathLike | object
+"""A path or address, or an autoencoder in memory."""
 
 
 def load_autoencoders(
-    source: PathLike | Sequence[PathLike] | Mapping[int, PathLike],
+    source: Source | Sequence[Source] | Mapping[int, Source],
     dst: DerivedScalarType | str | None = None,
     *,
     layers: LayersGiven = None,
@@ -40,8 +32,11 @@ def load_autoencoders(
     omit_dead_latents: bool = False,
     dtype: DtypeGiven | None = None,
     base_model_name: str | None = None,
+    input_scaling: InputScaling | str | None = None,
 ) -> AutoencoderContext:
-    """Autoencoders by name, path, address or folder. Each layer's is loaded when it is first used.
+    """Autoencoders by name, path, address or folder, each layer's loaded when it is first used; or those in memory.
+
+    Transcoders are taken too: `dst` is then what they predict, RESID_DELTA_MLP.
 
     Example:
         model = ne.load_model("gpt2-small")
@@ -49,7 +44,8 @@ def load_autoencoders(
         autoencoders.get_autoencoder(5)
 
     Args:
-        source: see `autoencoder_config`.
+        source: see `autoencoder_config`; or in memory: an SAE or a transcoder of SAELens, several, or a mapping from
+            layers to these, to state dicts in OpenAI's form, to `Autoencoder`s or to paths.
         dst: the derived scalar type they were trained on, if the source does not say it.
         layers: which layers; None means all that the source has.
         model: the model that they are for: they are checked against it and go to its device.
@@ -57,6 +53,8 @@ def load_autoencoders(
         omit_dead_latents: leave out latents that had long been inactive when training ended.
         dtype: the weights' floating-point dtype; None leaves it as it is in the files.
         base_model_name: the model they were trained on, if the source gives it another name.
+        input_scaling: how each token's input was scaled in training, if the source does not say it or is wrong: see
+            `load_autoencoder`.
 
     Raises:
         AutoencoderMismatchError: they do not belong to `model`.
@@ -65,134 +63,68 @@ def load_autoencoders(
     if model is not None:
         checked_type("model", model, ModelContext)  # type: ignore[type-abstract]  # it only asks isinstance
         device = model.device if device is None else device
-    config = autoencoder_config(source, dst, layers, base_model_name)
-    context = AutoencoderContext(config, device, omit_dead_latents=omit_dead_latents, dtype=dtype)
+    if _holds_objects(source):
+        context = _of_objects(source, dst, layers, device, omit_dead_latents, dtype, base_model_name, input_scaling)
+    else:
+        config = autoencoder_config(cast(PathLike, source), dst, layers, base_model_name, input_scaling)
+        context = AutoencoderContext(config, device, omit_dead_latents=omit_dead_latents, dtype=dtype)
     if model is not None:
         context.check_model(model)
     return context
 
 
-def autoencoder_config(
-    source: PathLike | Sequence[PathLike] | Mapping[int, PathLike],
-    dst: DerivedScalarType | str | None = None,
-    layers: LayersGiven = None,
-    base_model_name: str | None = None,
-) -> AutoencoderConfig:
-    """Where autoencoders are; nothing is loaded.
+def _holds_objects(source: object) -> bool:
+    """Whether a source is an autoencoder in memory, or holds one."""
+    if is_autoencoder(source):
+        return True
+    values = source.values() if isinstance(source, Mapping) else source if isinstance(source, list | tuple) else ()
+    return any(map(is_autoencoder, values))
 
-    Args:
-        source: one of
-            - a name, in any case (`named_autoencoders` lists them);
-            - a file or folder that says its place and layer (a SAELens folder), or several;
-            - a folder of `{layer}.pt`;
-            - a path or address with `{layer}` in it;
-            - a mapping from layers to paths or addresses.
-        dst: the derived scalar type they were trained on; names and SAELens folders say it themselves.
-        layers: which layers; required for a path or address with `{layer}`. None means all that the source has.
-        base_model_name: the model they were trained on; None means what the source says.
+
+def _of_objects(
+    source: object,
+    dst: DerivedScalarType | str | None,
+    layers: LayersGiven,
+    device: DeviceGiven | None,
+    omit_dead_latents: bool,
+    dtype: DtypeGiven | None,
+    base_model_name: str | None,
+    input_scaling: InputScaling | str | None,
+) -> AutoencoderContext:
+    """A context of autoencoders of which at least one is in memory; all are loaded now.
 
     Raises:
-        UnknownNameError: `source` is neither a known name nor an existing path, or `dst` is unknown.
-        MissingFileError: the path does not exist, or the folder contains no autoencoders.
-        AutoencoderFormatError: a file or folder does not say its place or layer, or several are of different places or
-            base models.
-        InvalidRequestError: `dst` or `layers` is required, or contradicts the source; or the source is empty or of
-            another type.
+        InvalidRequestError, AutoencoderFormatError, AutoencoderMismatchError: see `load_autoencoders`.
     """
     asked_dst = None if dst is None else derived_scalar_type_of(dst)
-    config = _config(source, asked_dst, None if layers is None else sorted(checked_layers("layers", layers)))
-    if base_model_name is None:
-        return config
-    return AutoencoderConfig(config.dst, config.autoencoder_path_by_layer_index, base_model_name, config.name)
-
-
-def _config(
-    source: PathLike | Sequence[PathLike] | Mapping[int, PathLike],
-    dst: DerivedScalarType | None,
-    layers: list[int] | None,
-) -> AutoencoderConfig:
-    if isinstance(source, Mapping | Sequence) and not source:
-        raise InvalidRequestError(f"{source!r} names no autoencoders. Give at least one path.")
-    if isinstance(source, Mapping):
-        return AutoencoderConfig(_required(dst, source), _chosen(dict(source), layers, source))
-    if isinstance(source, Sequence) and not isinstance(source, str):
-        return _from_origins([path_text(each) for each in source], dst, layers)
-    if not isinstance(source, str | os.PathLike):
-        raise InvalidRequestError(
-            f"{shown(source)} does not say where autoencoders are. Give a name, a path, an address, a list of paths, "
-            "or a mapping from layers to paths."
-        )
-    text = path_text(source)
-    if (name := known_name(text)) is not None:
-        config = named_autoencoder_config(name)
-        if dst not in (None, config.dst):
-            raise InvalidRequestError(f"{text} is of {config.dst}, not of {dst}.")
-        paths = _chosen(config.autoencoder_path_by_layer_index, layers, text)
-        return AutoencoderConfig(config.dst, paths, config.base_model_name, config.name)
-    if "{layer}" in text:
-        if layers is None:
-            raise InvalidRequestError(f"{without_secrets(text)} stands for any layer. Give `layers`.")
-        return AutoencoderConfig(_required(dst, text), {layer: text.replace("{layer}", str(layer)) for layer in layers})
-    if not is_url(text) and not Path(text).exists():
-        if "/" not in text:
-            raise UnknownNameError("autoencoder", text, NAMED_AUTOENCODERS, "A path or an address works too.")
-        raise MissingFileError(text)
-    if find_autoencoder_format(text) is not None:
-        return _from_origins([text], dst, layers)
-    numbered: dict[int, PathLike] = {int(file.stem): file for file in Path(text).glob("*.pt") if file.stem.isdecimal()}
-    if not numbered:
-        raise MissingFileError(
-            f"{text}/{{layer}}.pt", f"file not found, and the folder is not in a known format: {format_names()}"
-        )
-    return AutoencoderConfig(_required(dst, text), _chosen(numbered, layers, text))
-
-
-def _required(dst: DerivedScalarType | None, source: object) -> DerivedScalarType:
-    if dst is None:
-        raise InvalidRequestError(
-            f"{source!s:.200} does not say what the autoencoders were trained on. Give dst, such as 'mlp_post_act'."
-        )
-    return dst
-
-
-def _chosen(paths: Mapping[int, PathLike], layers: list[int] | None, source: object) -> dict[int, PathLike]:
-    if layers is None:
-        return dict(paths)
-    missing = [layer for layer in layers if layer not in paths]
-    if missing:
-        raise InvalidRequestError(
-            f"{source!s:.200} has no autoencoders for layers {missing}. Layers: {number_ranges(paths)}."
-        )
-    return {layer: paths[layer] for layer in layers}
-
-
-def _from_origins(sources: list[str], dst: DerivedScalarType | None, layers: list[int] | None) -> AutoencoderConfig:
-    """The config of files or folders that say themselves which place and layer they are of."""
-    paths: dict[int, PathLike] = {}
-    source_by_dst: dict[DerivedScalarType, str] = {}
-    base_model_name: str | None = None
-    for source in sources:
-        name = without_secrets(source)
-        origin = autoencoder_format_of(source).describe(source)
-        if origin.dst is None or origin.layer_index is None:
-            raise AutoencoderFormatError(
-                f"{name} does not say its place and layer. Give load_autoencoders a mapping from the layer to it, and "
-                "dst."
-            )
-        if origin.layer_index in paths:
-            raise AutoencoderFormatError(
-                f"{name} and {paths[origin.layer_index]} are both of layer {origin.layer_index}."
-            )
-        if origin.base_model_name and base_model_name and not same_base_model(origin.base_model_name, base_model_name):
-            raise AutoencoderFormatError(
-                f"{name} is of the model {origin.base_model_name}, but {sources[0]} is of {base_model_name}."
-            )
-        paths[origin.layer_index] = source
-        source_by_dst[origin.dst] = name
-        base_model_name = base_model_name or origin.base_model_name
-    if len(source_by_dst) != 1 or dst not in (None, *source_by_dst):
-        found = ", ".join(f"{name} is of {found_dst}" for found_dst, name in source_by_dst.items())
-        raise AutoencoderFormatError(
-            f"A context has autoencoders of one place{'' if dst is None else f', here {dst}'}. {found or 'None given'}."
-        )
-    return AutoencoderConfig(next(iter(source_by_dst)), _chosen(paths, layers, sources), base_model_name)
+    asked_layers = None if layers is None else sorted(checked_layers("layers", layers))
+    given: list[object]
+    layers_given: list[int | None]
+    if is_autoencoder(source):
+        given = [source]
+        layers_given = [asked_layers[0] if asked_layers is not None and len(asked_layers) == 1 else None]
+    elif isinstance(source, Mapping):
+        given, layers_given = list(source.values()), list(checked_layers("source", list(source)))
+    else:
+        given = list(cast(Sequence[object], source))
+        layers_given = [None] * len(given)
+    loaded = [load_autoencoder(each, device, dtype, input_scaling=input_scaling) for each in given]
+    names = [
+        f"the {type(each).__name__}{'' if layer is None else f' of layer {layer}'}"
+        for each, layer in zip(given, layers_given, strict=True)
+    ]
+    origins = [(name, origin) for name, (_, origin) in zip(names, loaded, strict=True)]
+    if all(origin.dst is None for _, origin in origins):
+        asked_dst = required_dst(asked_dst, ", ".join(names))
+    common = common_origin(origins, asked_dst, layers_given)
+    for (name, origin), layer in zip(origins, common.layers, strict=True):
+        check_origin(origin, common.dst, layer, name)
+    by_layer = {layer: autoencoder for layer, (autoencoder, _) in zip(common.layers, loaded, strict=True)}
+    if omit_dead_latents:
+        by_layer = {layer: each.without_dead_latents(DEAD_AFTER_STEPS) for layer, each in by_layer.items()}
+    return AutoencoderContext.from_autoencoders(
+        common.dst,
+        chosen_layers(by_layer, asked_layers, "The source"),
+        device,
+        common.base_model_name if base_model_name is None else base_model_name,
+    )

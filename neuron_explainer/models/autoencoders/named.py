@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from neuron_explainer.models.autoencoder_context import AutoencoderConfig
+from neuron_explainer.models.autoencoders.input_scaling import InputScaling
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 
 _ROOT = "https://openaipublic.blob.core.windows.net/sparse-autoencoder/gpt2-small"
@@ -48,4 +49,5 @@ def named_autoencoder_config(name: str) -> AutoencoderConfig:
     """
     dst, folder = NAMED_AUTOENCODERS[name]
     paths = {layer: f"{_ROOT}/{folder}/autoencoders/{layer}.pt" for layer in range(_N_LAYERS)}
-    return AutoencoderConfig(dst, paths, _BASE_MODEL, name)
+    scaling = InputScaling.LAYER_NORM if "-v5-" in name else None  # v5 are TopK, trained by sparse_autoencoder
+    return AutoencoderConfig(dst, paths, _BASE_MODEL, name, scaling)

@@ -6,8 +6,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from typing_extensions import TypeIs
 
-from neuron_explainer.errors import AutoencoderFormatError, shown
+from neuron_explainer.errors import AutoencoderFormatError, nearest_first, shown
 from neuron_explainer.models.autoencoders.autoencoder import Autoencoder
 from neuron_explainer.models.autoencoders.autoencoder_format import AutoencoderFormat
 from neuron_explainer.models.autoencoders.input_scaling import InputScaling
@@ -15,6 +16,7 @@ from neuron_explainer.models.autoencoders.latent_activations import Identity, La
 from neuron_explainer.models.autoencoders.origin import AutoencoderOrigin
 from neuron_explainer.models.tensor_files.pytorch_files import read_pytorch_file
 from neuron_explainer.storage.locations import is_url, without_secrets
+from neuron_explainer.vocabulary.checks import whole_number
 
 _REQUIRED = ("encoder.weight", "pre_bias", "latent_bias")
 _DECODER = "decoder.weight"
@@ -22,6 +24,11 @@ _TIED_DECODER = "decoder.linear.weight"
 _STATISTICS = ("stats_last_nonzero", "latents_activation_frequency", "latents_mean_square")
 _ACTIVATION = "activation"
 _ACTIVATION_STATE = "activation_state_dict"
+_KNOWN = sorted({*_REQUIRED, _DECODER, _TIED_DECODER, *_STATISTICS, _ACTIVATION, _ACTIVATION_STATE})
+_ASSUMED = (
+    "that each token's input was layer-normed in training, as sparse_autoencoder does for TopK. Transformer Debugger "
+    "does not. Pass input_scaling='layer_norm' or input_scaling='none'"
+)
 
 
 class OpenAIFile(AutoencoderFormat):
@@ -46,16 +53,28 @@ class OpenAIFile(AutoencoderFormat):
             AutoencoderFormatError: it is not an autoencoder.
         """
         state_dict = read_pytorch_file(source)
+        name = without_secrets(source)
         if not isinstance(state_dict, Mapping):
             raise AutoencoderFormatError(
-                f"{without_secrets(source)} holds an object of type {type(state_dict).__name__}, not a state dict."
+                f"{name} holds an object of type {type(state_dict).__name__}, not a state dict."
             )
-        autoencoder = autoencoder_from_state_dict(state_dict, without_secrets(source))
-        activation = state_dict.get(_ACTIVATION)
-        origin = AutoencoderOrigin(
-            architecture=activation if isinstance(activation, str) else None, n_inputs=autoencoder.n_inputs
-        )
-        return autoencoder.to(device, dtype), origin
+        autoencoder = autoencoder_from_state_dict(state_dict, name)
+        return autoencoder.to(device, dtype), origin_of_state_dict(state_dict, autoencoder)
+
+
+def is_state_dict(source: object) -> TypeIs[Mapping[str, Any]]:
+    """Whether an object in memory looks like a state dict in OpenAI's form."""
+    return isinstance(source, Mapping) and any(name in source for name in _REQUIRED)
+
+
+def origin_of_state_dict(state_dict: Mapping[str, Any], autoencoder: Autoencoder) -> AutoencoderOrigin:
+    """What a state dict says about its autoencoder: the activation function and the width."""
+    activation = state_dict.get(_ACTIVATION)
+    return AutoencoderOrigin(
+        architecture=activation if isinstance(activation, str) else None,
+        n_inputs=autoencoder.n_inputs,
+        assumed=_ASSUMED if isinstance(autoencoder.activation, TopK) else None,
+    )
 
 
 def autoencoder_from_state_dict(state_dict: Mapping[str, Any], source: str = "the state dict") -> Autoencoder:
@@ -63,8 +82,10 @@ def autoencoder_from_state_dict(state_dict: Mapping[str, Any], source: str = "th
 
     The format is that of https://github.com/openai/sparse_autoencoder. The entries are `encoder.weight` (latents,
     inputs), `decoder.weight` (inputs, latents), `pre_bias`, `latent_bias`, optionally `stats_last_nonzero`, and
-    `activation`: "ReLU" (the default), "Identity", or "TopK" with an `activation_state_dict` of k and postact_fn. TopK
-    autoencoders were trained on layer-normed inputs, so their inputs are layer-normed here too.
+    `activation`: "ReLU" (the default), "Identity", or "TopK" with an `activation_state_dict` of k and postact_fn.
+
+    A state dict does not say whether inputs were layer-normed in training. As sparse_autoencoder does, this assumes
+    that those of TopK autoencoders were, and no others; `with_input_scaling` changes it.
 
     Args:
         state_dict: the entries.
@@ -73,12 +94,11 @@ def autoencoder_from_state_dict(state_dict: Mapping[str, Any], source: str = "th
     Raises:
         AutoencoderFormatError: an entry is missing, unknown, misshapen or not finite.
     """
-    known = {*_REQUIRED, _DECODER, _TIED_DECODER, *_STATISTICS, _ACTIVATION, _ACTIVATION_STATE}
-    unknown = [str(key) for key in state_dict if key not in known]
+    unknown = [key for key in state_dict if not isinstance(key, str) or key not in _KNOWN]
     if unknown:
         raise AutoencoderFormatError(
-            f"{source}: the entries {unknown} do not belong in an autoencoder's state dict. Known entries: "
-            f"{sorted(known)}."
+            f"{source}: the entries {shown(unknown[:5], 200)} do not belong in an autoencoder's state dict. "
+            f"Known entries: {', '.join(_KNOWN)}."
         )
     has_decoder = _DECODER in state_dict
     for name in (*_REQUIRED, _DECODER if has_decoder else _TIED_DECODER):
@@ -86,12 +106,17 @@ def autoencoder_from_state_dict(state_dict: Mapping[str, Any], source: str = "th
         if not isinstance(tensor, Tensor):
             missing = name if name != _TIED_DECODER else _DECODER
             raise AutoencoderFormatError(
-                f"{source}: the tensor {missing!r} is missing; the entries are {sorted(state_dict)}."
+                f"{source}: the tensor {missing!r} is missing. "
+                f"Entries: {', '.join(nearest_first(missing, state_dict))}."
             )
-        if not tensor.is_floating_point() or tensor.ndim != (2 if "weight" in name else 1):
+        if (
+            not tensor.is_floating_point()
+            or tensor.dtype.itemsize == 1
+            or tensor.ndim != (2 if "weight" in name else 1)
+        ):
             raise AutoencoderFormatError(
-                f"{source}: {name!r} is {tensor.dtype} of shape {tuple(tensor.shape)}; it must be a floating-point "
-                f"{'matrix' if 'weight' in name else 'vector'}."
+                f"{source}: {name!r} is {tensor.dtype} of shape {tuple(tensor.shape)}; it must be a "
+                f"floating-point {'matrix' if 'weight' in name else 'vector'} of 16 bits or more."
             )
     activation = _activation(state_dict, source)
     is_normalized = isinstance(activation, TopK)
@@ -105,7 +130,9 @@ def autoencoder_from_state_dict(state_dict: Mapping[str, Any], source: str = "th
             activation=activation,
             input_scaling=InputScaling.LAYER_NORM if is_normalized else InputScaling.NONE,
             last_nonzero=last_nonzero if isinstance(last_nonzero, Tensor) else None,
-            applied=("each token's input is layer-normed, as for all TopK state dicts",) if is_normalized else (),
+            applied=("each token's input is layer-normed, as sparse_autoencoder does for TopK",)
+            if is_normalized
+            else (),
         )
     except AutoencoderFormatError as error:
         raise AutoencoderFormatError(f"{source}: {error}") from None
@@ -113,13 +140,15 @@ def autoencoder_from_state_dict(state_dict: Mapping[str, Any], source: str = "th
 
 def _activation(state_dict: Mapping[str, Any], source: str) -> LatentActivation:
     name = state_dict.get(_ACTIVATION, "ReLU")
+    if not isinstance(name, str):
+        raise AutoencoderFormatError(f"{source}: the activation function is {shown(name, 100)}; it must be a name.")
     if name == "ReLU":
         return ReLU()
     if name == "Identity":
         return Identity()
     if name != "TopK":
         raise AutoencoderFormatError(
-            f"{source}: the activation function {name!r} is not supported; ReLU, Identity and TopK are."
+            f"{source}: the activation function {shown(name, 100)} is not supported; ReLU, Identity and TopK are."
         )
     settings = state_dict.get(_ACTIVATION_STATE)
     if not isinstance(settings, Mapping) or "k" not in settings:
@@ -127,7 +156,12 @@ def _activation(state_dict: Mapping[str, Any], source: str) -> LatentActivation:
             f"{source}: TopK needs {_ACTIVATION_STATE!r} with its k; found {shown(settings, 100)}."
         )
     after = settings.get("postact_fn", "ReLU")
-    if after not in ("ReLU", "Identity"):
-        raise AutoencoderFormatError(f"{source}: postact_fn {after!r} is not supported; ReLU and Identity are.")
-    k = settings["k"]
-    return TopK(int(k) if isinstance(k, Tensor) and k.numel() == 1 else k, relu=after == "ReLU")
+    if not isinstance(after, str) or after not in ("ReLU", "Identity"):
+        raise AutoencoderFormatError(
+            f"{source}: postact_fn {shown(after, 100)} is not supported; ReLU and Identity are."
+        )
+    k = whole_number(settings["k"])
+    try:
+        return TopK(settings["k"] if k is None else k, relu=after == "ReLU")
+    except AutoencoderFormatError as error:
+        raise AutoencoderFormatError(f"{source}: {error}") from None

@@ -51,6 +51,8 @@ class AutoencoderOrigin:
         base_model_name: the model it was trained on.
         architecture: the kind of autoencoder, in the file's own words.
         n_inputs: how many numbers it reads at a token.
+        n_outputs: how many numbers it gives at a token, if it is a transcoder; None: as many as it reads.
+        assumed: a setting that changes results and that the file does not say, in words for a warning.
         metadata: everything else in the file.
     """
 
@@ -59,6 +61,8 @@ class AutoencoderOrigin:
     base_model_name: str | None = None
     architecture: str | None = None
     n_inputs: int | None = None
+    n_outputs: int | None = None
+    assumed: str | None = None
     metadata: dict[str, Any] = field(default_factory=dict)
 
 

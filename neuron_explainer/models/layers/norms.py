@@ -32,10 +32,17 @@ class Norm(nn.Module, ABC):
         """The divisor of the input, epsilon included."""
 
     @abstractmethod
+    def without_gain(
+        self, resid: Float[Tensor, "*axes channels"], scale: Float[Tensor, "*axes 1"]
+    ) -> Float[Tensor, "*axes channels"]:
+        """(x - centre) / scale, before the gain and bias, in float32 or wider."""
+
     def apply_scale(
         self, resid: Float[Tensor, "*axes channels"], scale: Float[Tensor, "*axes 1"]
     ) -> Float[Tensor, "*axes channels"]:
         """The norm with a given scale, gain and bias included: affine in `resid`."""
+        normed = self.without_gain(resid, scale) * self.effective_gain
+        return (normed if self.bias is None else normed + self.bias).to(resid.dtype)
 
     @abstractmethod
     def fused(self, resid: Float[Tensor, "*axes channels"]) -> Float[Tensor, "*axes channels"]:
@@ -85,13 +92,12 @@ class LayerNorm(Norm):
         """sqrt(var + epsilon), with the biased variance."""
         return (at_least_float32(resid).var(-1, correction=0, keepdim=True) + self.epsilon).sqrt()
 
-    def apply_scale(
+    def without_gain(
         self, resid: Float[Tensor, "*axes channels"], scale: Float[Tensor, "*axes 1"]
     ) -> Float[Tensor, "*axes channels"]:
-        """(x - mean) / scale * gain + bias."""
+        """(x - mean) / scale."""
         precise = at_least_float32(resid)
-        normed = (precise - precise.mean(-1, keepdim=True)) / scale * self.effective_gain
-        return (normed if self.bias is None else normed + self.bias).to(resid.dtype)
+        return (precise - precise.mean(-1, keepdim=True)) / scale
 
     def fused(self, resid: Float[Tensor, "*axes channels"]) -> Float[Tensor, "*axes channels"]:
         """PyTorch's own LayerNorm."""
@@ -106,12 +112,11 @@ class RMSNorm(Norm):
         """sqrt(mean(x²) + epsilon)."""
         return (at_least_float32(resid).square().mean(-1, keepdim=True) + self.epsilon).sqrt()
 
-    def apply_scale(
+    def without_gain(
         self, resid: Float[Tensor, "*axes channels"], scale: Float[Tensor, "*axes 1"]
     ) -> Float[Tensor, "*axes channels"]:
-        """x / scale * gain."""
-        normed = at_least_float32(resid) / scale * self.effective_gain
-        return (normed if self.bias is None else normed + self.bias).to(resid.dtype)
+        """x / scale."""
+        return at_least_float32(resid) / scale
 
     def fused(self, resid: Float[Tensor, "*axes channels"]) -> Float[Tensor, "*axes channels"]:
         """PyTorch's own RMSNorm if it exists and the gain has no offset (a gain with an offset would be rounded)."""

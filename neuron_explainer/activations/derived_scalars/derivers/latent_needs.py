@@ -11,6 +11,7 @@ from neuron_explainer.activations.derived_scalars.engine.evaluation import Evalu
 from neuron_explainer.activations.derived_scalars.engine.online_autoencoders import error_place, latent_place
 from neuron_explainer.activations.derived_scalars.engine.scalar_deriver import Scalar
 from neuron_explainer.models.autoencoders.autoencoder import Autoencoder
+from neuron_explainer.models.autoencoders.encoded_inputs import encoded_input
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 from neuron_explainer.vocabulary.nodes import NodeType, PassType
 
@@ -43,8 +44,8 @@ class AutoencoderOf(Need):
 
 
 @dataclass(frozen=True)
-class InputOf(Need):
-    """What a layer's autoencoder encodes, as recorded, or (BACKWARD) the gradient with respect to it."""
+class ExplainedOf(Need):
+    """What a layer's autoencoder reconstructs, as recorded, or (BACKWARD) the gradient with respect to it."""
 
     node_type: NodeType
     pass_type: PassType = PassType.FORWARD
@@ -60,6 +61,27 @@ class InputOf(Need):
 
 
 @dataclass(frozen=True)
+class InputOf(Need):
+    """What a layer's autoencoder encodes, as recorded: what it reconstructs, except of a transcoder."""
+
+    node_type: NodeType
+
+    def recordings(self, bound: BoundConfig, layer: int | None) -> Iterator[Recorded]:
+        """The tensor at the place that it is computed from."""
+        yield Recorded(*bound.encoded_place(self.node_type, layer))
+
+    def value(self, evaluation: Evaluation, layer: int | None) -> Float[Tensor, "batch tokens inputs"]:
+        """One number for each input."""
+        bound = evaluation.bound
+        (recorded,) = self.recordings(bound, layer)
+        autoencoder = bound.autoencoder(self.node_type, layer)
+        inputs: Tensor = evaluation.once(
+            self, layer, lambda: encoded_input(autoencoder, bound.block(layer), evaluation.recorded(recorded))
+        )
+        return inputs
+
+
+@dataclass(frozen=True)
 class OfflineInputOf(Need):
     """What a layer's autoencoder encodes when it does not run within the pass.
 
@@ -70,15 +92,16 @@ class OfflineInputOf(Need):
 
     def recordings(self, bound: BoundConfig, layer: int | None) -> Iterator[Recorded]:
         """What the input needs."""
-        return self._need(bound).recordings(bound, layer)
+        return self._need(bound, layer).recordings(bound, layer)
 
     def value(self, evaluation: Evaluation, layer: int | None) -> Float[Tensor, "batch tokens inputs"]:
         """One number for each input."""
-        value: Tensor = self._need(evaluation.bound).value(evaluation, layer)
+        value: Tensor = self._need(evaluation.bound, layer).value(evaluation, layer)
         return value
 
-    def _need(self, bound: BoundConfig) -> Need:
-        if bound.autoencoder_context(self.node_type).dst is DerivedScalarType.RESID_DELTA_MLP:
+    def _need(self, bound: BoundConfig, layer: int | None) -> Need:
+        writes_in_mlp = bound.autoencoder_context(self.node_type).dst is DerivedScalarType.RESID_DELTA_MLP
+        if writes_in_mlp and bound.autoencoder(self.node_type, layer).is_square:
             return Scalar(DerivedScalarType.RESID_DELTA_MLP_FROM_MLP_POST_ACT)
         return InputOf(self.node_type)
 
@@ -97,7 +120,7 @@ class OnlineLatents(Need):
         elif self.pass_type is _FORWARD or bound.autoencoder(self.node_type, layer).scales_inputs:
             yield from InputOf(self.node_type).recordings(bound, layer)
         if self.pass_type is _BACKWARD and not bound.runs_online(self.node_type, layer):
-            yield from InputOf(self.node_type, _BACKWARD).recordings(bound, layer)
+            yield from ExplainedOf(self.node_type, _BACKWARD).recordings(bound, layer)
 
     def value(self, evaluation: Evaluation, layer: int | None) -> Float[Tensor, "batch tokens latents"]:
         """The recorded tensor; or the encoded input, or the input's gradient through the decoder."""
@@ -113,7 +136,7 @@ class OnlineLatents(Need):
         if self.pass_type is _FORWARD:
             return autoencoder.encode(InputOf(self.node_type).value(evaluation, layer))
         return direction_among_latents(
-            InputOf(self.node_type, _BACKWARD).value(evaluation, layer),
+            ExplainedOf(self.node_type, _BACKWARD).value(evaluation, layer),
             autoencoder,
             InputOf(self.node_type).value(evaluation, layer) if autoencoder.scales_inputs else None,
         )
@@ -126,29 +149,32 @@ def online_latent_gradient(node_type: NodeType) -> OnlineLatents:
 
 @dataclass(frozen=True)
 class OnlineError(Need):
-    """What an online autoencoder leaves unexplained of its input, or the gradient with respect to it."""
+    """What an online autoencoder leaves unexplained, or the gradient with respect to it."""
 
     node_type: NodeType
     pass_type: PassType = PassType.FORWARD
 
     def recordings(self, bound: BoundConfig, layer: int | None) -> Iterator[Recorded]:
-        """The error if the autoencoder has to run; else its input."""
+        """The error if the autoencoder has to run; else what it reconstructs, and what it encodes."""
         if bound.runs_online(self.node_type, layer):
             yield Recorded(error_place(bound.autoencoder_context(self.node_type)), layer, self.pass_type)
         else:
-            yield from InputOf(self.node_type, self.pass_type).recordings(bound, layer)
+            yield from ExplainedOf(self.node_type, self.pass_type).recordings(bound, layer)
+            if self.pass_type is _FORWARD:
+                yield from InputOf(self.node_type).recordings(bound, layer)
 
     def value(self, evaluation: Evaluation, layer: int | None) -> Float[Tensor, "batch tokens inputs"]:
-        """The recorded tensor; or the input minus its reconstruction, whose gradient is the input's."""
+        """The recorded tensor; or what is reconstructed minus the reconstruction, with the gradient of the former."""
         bound = evaluation.bound
         if bound.runs_online(self.node_type, layer):
             (recorded,) = self.recordings(bound, layer)
             return evaluation.recorded(recorded)
-        inputs = InputOf(self.node_type, self.pass_type).value(evaluation, layer)
+        explained = ExplainedOf(self.node_type, self.pass_type).value(evaluation, layer)
         if self.pass_type is _BACKWARD:
-            return inputs
+            return explained
         latents = OnlineLatents(self.node_type).value(evaluation, layer)
-        return inputs - bound.autoencoder(self.node_type, layer).decode(latents, inputs).to(inputs.dtype)
+        inputs = InputOf(self.node_type).value(evaluation, layer)
+        return bound.autoencoder(self.node_type, layer).error(explained, latents, inputs)
 
 
 def online_error_gradient(node_type: NodeType) -> OnlineError:

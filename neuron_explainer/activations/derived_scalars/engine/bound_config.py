@@ -15,6 +15,7 @@ from neuron_explainer.activations.derived_scalars.engine.residual_order import (
 )
 from neuron_explainer.activations.derived_scalars.loss import EXAMPLE_OF_A_LOSS
 from neuron_explainer.errors import MisconfiguredError, MissingSettingError, NothingToDifferentiateError
+from neuron_explainer.models.autoencoders.encoded_inputs import place_of_transcoder_input
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 from neuron_explainer.vocabulary.nodes import LocationWithinLayer, NodeType, PassType
 from neuron_explainer.vocabulary.places import ActivationLocationType
@@ -217,6 +218,15 @@ class BoundConfig:
         if dst is DerivedScalarType.PREVIOUS_LAYER_RESID_POST_MLP:
             return self.block(layer).attention_reads_from
         return dst.to_activation_location_type(), layer
+
+    def encoded_place(self, node_type: NodeType, layer: int | None) -> PlaceAndLayer:
+        """The place that `encoded_input` computes a layer's encoded input from; not the former one of a transcoder.
+
+        Raises:
+            AutoencoderMismatchError: a transcoder cannot run within this model.
+        """
+        read = place_of_transcoder_input(self.autoencoder(node_type, layer), self.block(layer))
+        return self.autoencoder_place(node_type, layer) if read is None else read
 
     @cached_property
     def autoencoder_kinds(self) -> tuple[NodeType, ...]:

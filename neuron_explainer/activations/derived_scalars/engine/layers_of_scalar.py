@@ -65,8 +65,9 @@ def _check_place(bound: BoundConfig, dst: DerivedScalarType, kind: NodeType) -> 
     elif dst is _DST.AUTOENCODER_LATENT_GRAD_WRT_MLP_POST_ACT_INPUT:
         fits, needed = context.dst is _DST.MLP_POST_ACT, f"autoencoders of {_DST.MLP_POST_ACT.name}"
     elif dst.layers in (ScalarLayers.OF_TRACED_LATENT, ScalarLayers.ONE):
-        fits = context.dst.shape_spec_per_token_sequence == axes.CHANNELS
-        needed = "autoencoders of a place with the channels of the residual stream"
+        first = context.get_autoencoder(context.layer_indices[0])
+        fits = context.dst.shape_spec_per_token_sequence == axes.CHANNELS and first.is_square
+        needed = "autoencoders (not transcoders) of a place with the channels of the residual stream"
     else:
         return
     if not fits:

@@ -5,6 +5,7 @@ from torch import Tensor
 from neuron_explainer.activations.derived_scalars.engine.bound_config import BoundConfig
 from neuron_explainer.errors import InvalidRequestError
 from neuron_explainer.models.autoencoder_context import AutoencoderContext
+from neuron_explainer.models.autoencoders.encoded_inputs import encoded_input
 from neuron_explainer.models.hooks.intervention import Intervention
 from neuron_explainer.models.hooks.neutral import with_plain_value
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
@@ -42,29 +43,38 @@ def error_place(context: AutoencoderContext) -> ActivationLocationType:
     return _ERROR_PLACE[context.dst]
 
 
-def online_autoencoder(bound: BoundConfig, node_type: NodeType, layer: int) -> Intervention:
-    """An intervention that runs a layer's autoencoder within the pass: it replaces the input x by recon + error.
+def online_autoencoder(bound: BoundConfig, node_type: NodeType, layer: int) -> list[Intervention]:
+    """Interventions that run a layer's autoencoder within the pass: what it reconstructs becomes recon + error.
 
-    The error is x minus the reconstruction from a second copy of the latents, with its gradients. So activations and
-    total gradients stay the same, unless the first copy (the place of the latents) or the error is overwritten. Where
-    neither is, the pass goes on with x itself: recon + error differs from it by rounding.
+    The error is what the reconstruction from a second copy of the latents leaves, with its gradients. So activations
+    and total gradients stay the same, unless the first copy (the place of the latents) or the error is overwritten.
+    Where neither is, the pass goes on with the tensor itself: recon + error differs from it by rounding.
     """
     model, context = bound.model, bound.autoencoder_context(node_type)
     autoencoder = context.get_autoencoder(layer)
     place, place_layer = bound.autoencoder_place(node_type, layer)
+    read_place, read_layer = bound.encoded_place(node_type, layer)
+    read: list[Tensor] = []
+
+    def remember(tensor: Tensor) -> Tensor:
+        read[:] = [tensor]
+        return tensor
 
     def replace(tensor: Tensor) -> Tensor:
-        inputs = tensor.flatten(2)
+        explained = tensor.flatten(2)
+        inputs = encoded_input(autoencoder, bound.block(layer), read.pop() if reads_elsewhere else tensor)
         encoded = autoencoder.encode(inputs)
-        recon = autoencoder.decode(encoded, inputs).to(inputs.dtype)
-        error = inputs - recon
+        recon = autoencoder.decode(encoded, inputs).to(explained.dtype)
+        error = autoencoder.error(explained, encoded, inputs)
         latents = model.at_place(latent_place(context), layer, encoded.view_as(encoded))
-        new_recon = autoencoder.decode(latents, inputs).to(inputs.dtype)
+        new_recon = autoencoder.decode(latents, inputs).to(explained.dtype)
         same = new_recon.detach() == recon.detach()
         if context.dst in _ERROR_PLACE:
             new_error = model.at_place(error_place(context), layer, error.clone())
             same &= new_error.detach() == error.detach()
             error = new_error
-        return with_plain_value(new_recon + error, inputs, same).view_as(tensor)
+        return with_plain_value(new_recon + error, explained, same).view_as(tensor)
 
-    return model.intervention(place, place_layer, replace, after_recording=True)
+    reads_elsewhere = (read_place, read_layer) != (place, place_layer)
+    reader = [model.intervention(read_place, read_layer, remember, after_recording=True)] if reads_elsewhere else []
+    return [*reader, model.intervention(place, place_layer, replace, after_recording=True)]

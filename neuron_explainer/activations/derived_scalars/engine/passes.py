@@ -82,7 +82,9 @@ def run_pass(
 def interventions_of(bound: BoundConfig) -> list[Intervention]:
     """What takes part in the pass beside recordings: ablations, and autoencoders that run within it."""
     hooks = [_overwrite(bound, ablation) for ablation in bound.ablations]
-    return hooks + [online_autoencoder(bound, node_type, layer) for node_type, layer in bound.online_autoencoders]
+    for node_type, layer in bound.online_autoencoders:
+        hooks += online_autoencoder(bound, node_type, layer)
+    return hooks
 
 
 def _overwrite(bound: BoundConfig, ablation: AblationSpec) -> Intervention:

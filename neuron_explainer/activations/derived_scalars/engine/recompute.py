@@ -13,6 +13,8 @@ from torch import Tensor
 from neuron_explainer.activations.derived_scalars.engine.bound_config import BoundConfig
 from neuron_explainer.activations.derived_scalars.indexing import PreOrPostAct
 from neuron_explainer.errors import InvalidRequestError
+from neuron_explainer.models.autoencoders.encoded_inputs import transcoder_input
+from neuron_explainer.models.autoencoders.variants.transcoder import Transcoder
 from neuron_explainer.models.layers.block import Block
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 from neuron_explainer.vocabulary.nodes import LocationWithinLayer, NodeType
@@ -72,6 +74,9 @@ def autoencoder_input(
         InvalidRequestError: that input cannot be recomputed.
     """
     block, dst = bound.block(layer), bound.autoencoder_context(node_type).dst
+    autoencoder = bound.autoencoder(node_type, layer)
+    if isinstance(autoencoder, Transcoder):
+        return transcoder_input(autoencoder, block, resid, detach_scale)
     match dst:
         case _DST.MLP_PRE_ACT:
             return neurons(block, resid, detach_scale, PreOrPostAct.PRE)

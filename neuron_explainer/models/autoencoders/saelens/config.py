@@ -3,12 +3,15 @@
 import json
 import os
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
 from neuron_explainer.errors import AutoencoderFormatError, shown
 from neuron_explainer.models.autoencoders.origin import AutoencoderOrigin
+from neuron_explainer.models.autoencoders.variants.transcoder import TranscoderInput
+from neuron_explainer.storage.local import opened_file
 from neuron_explainer.vocabulary.checks import finite_number, whole_number
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 
@@ -25,7 +28,17 @@ _DST_BY_HOOK = {
     "mlp.hook_post": DerivedScalarType.MLP_POST_ACT,
     "attn.hook_z": DerivedScalarType.ATTN_WEIGHTED_SUM_OF_VALUES,
 }
-_RESIDUAL_WIDTH_HOOKS = ("hook_resid_pre", "hook_resid_mid", "hook_resid_post", "hook_attn_out", "hook_mlp_out")
+_INPUT_BY_HOOK = {hook.value: hook for hook in TranscoderInput} | {"hook_resid_mid": TranscoderInput.RESIDUAL}
+_OUTPUT_HOOKS = ("hook_mlp_out", "mlp.hook_out")
+"""What the MLP writes: after its post-norm, in models that have one; and before it."""
+_RESIDUAL_WIDTH_HOOKS = (
+    "hook_resid_pre",
+    "hook_resid_mid",
+    "hook_resid_post",
+    "hook_attn_out",
+    "hook_mlp_out",
+    "hook_mlp_in",
+)
 _OLD_KEYS = {
     "hook_point": "hook_name",
     "hook_point_head_index": "hook_head_index",
@@ -38,7 +51,8 @@ class SaelensConfig:
     """The entries of `cfg.json`, whichever version of SAELens wrote it.
 
     Attributes:
-        folder: the folder that it was read from.
+        source: what errors call the autoencoder: its folder, or the type of an object in memory.
+        folder: the folder with the weights and other files; None for an object in memory.
         architecture: "standard", "topk", …
         n_inputs: `d_in`.
         n_latents: `d_sae`.
@@ -48,7 +62,8 @@ class SaelensConfig:
         metadata: where and how the autoencoder was trained.
     """
 
-    folder: str
+    source: str
+    folder: Path | None
     architecture: str
     n_inputs: int
     n_latents: int
@@ -66,9 +81,40 @@ class SaelensConfig:
     @property
     def is_of_centred_model(self) -> bool:
         """Whether it was trained on residual-stream activations of a model whose writing weights had been centred."""
-        options = self.metadata.get("model_from_pretrained_kwargs") or {}
-        is_centred = isinstance(options, dict) and bool(options.get("center_writing_weights"))
-        return is_centred and self.hook in _RESIDUAL_WIDTH_HOOKS
+        return self.has_centred_weights and self.hook in _RESIDUAL_WIDTH_HOOKS
+
+    @property
+    def has_centred_weights(self) -> bool:
+        """Whether the writing weights of the model that it was trained on had been centred."""
+        return self._was_asked_for("center_writing_weights")
+
+    @property
+    def has_folded_norms(self) -> bool:
+        """Whether the norms of the model that it was trained on had been folded into the weights after them."""
+        return self._was_asked_for("fold_ln")
+
+    def _was_asked_for(self, option: str) -> bool:
+        options = self.metadata.get("model_from_pretrained_kwargs")
+        return isinstance(options, dict) and bool(options.get(option))
+
+    @property
+    def is_transcoder(self) -> bool:
+        """Whether it predicts another place than it reads."""
+        return "transcoder" in self.architecture
+
+    @property
+    def transcoder_input(self) -> TranscoderInput | None:
+        """What a transcoder reads, if that and what it predicts are of one MLP, or the output is not said."""
+        layer, hook = _layer_and_hook(self.metadata.get("hook_name"))
+        output = self.metadata.get("hook_name_out")
+        if layer is None or (output is not None and _layer_and_hook(output) not in {(layer, o) for o in _OUTPUT_HOOKS}):
+            return None
+        return _INPUT_BY_HOOK.get(hook)
+
+    @property
+    def predicts_before_post_norm(self) -> bool:
+        """Whether a transcoder predicts what the MLP gives before its post-norm."""
+        return _layer_and_hook(self.metadata.get("hook_name_out"))[1] == "mlp.hook_out"
 
     def number(self, key: str, default: float, *, above: float = 0.0, or_equal: bool = False) -> float:
         """A setting that is a finite number above a limit.
@@ -94,23 +140,36 @@ class SaelensConfig:
 
     def _refuse(self, key: str, must_be: str) -> NoReturn:
         raise AutoencoderFormatError(
-            f"{self.folder}: {key} in {CONFIG_FILE} is {shown(self.settings.get(key), 100)}; it must be {must_be}."
+            f"{self.source}: {key} in {CONFIG_FILE} is {shown(self.settings.get(key), 100)}; it must be {must_be}."
         )
 
     @property
     def origin(self) -> AutoencoderOrigin:
-        """The derived scalar type, layer, base model and width.
+        """The derived scalar type, layer, base model and width; of a transcoder, the type that it predicts.
 
         Raises:
             AutoencoderFormatError: the hook is not supported.
         """
-        dst, layer_index = dst_and_layer_of_hook(self.metadata.get("hook_name"), self.folder)
+        dst: DerivedScalarType | None
+        if self.is_transcoder:
+            layer_index = _layer_and_hook(self.metadata.get("hook_name"))[0]
+            dst = None if self.transcoder_input is None else DerivedScalarType.RESID_DELTA_MLP
+        else:
+            dst, layer_index = dst_and_layer_of_hook(self.metadata.get("hook_name"), self.source)
         model_name = self.metadata.get("model_name")
         if model_name is not None and not isinstance(model_name, str):
             raise AutoencoderFormatError(
-                f"{self.folder}: model_name in {CONFIG_FILE} is {shown(model_name, 100)}; it must be a text."
+                f"{self.source}: model_name in {CONFIG_FILE} is {shown(model_name, 100)}; it must be a text."
             )
-        return AutoencoderOrigin(dst, layer_index, model_name, self.architecture, self.n_inputs, self.metadata)
+        return AutoencoderOrigin(
+            dst,
+            layer_index,
+            model_name,
+            self.architecture,
+            self.n_inputs,
+            self.count("d_out", self.n_inputs) if self.is_transcoder else None,
+            metadata=self.metadata,
+        )
 
 
 def dst_and_layer_of_hook(hook_name: object, source: str) -> tuple[DerivedScalarType | None, int | None]:
@@ -126,11 +185,17 @@ def dst_and_layer_of_hook(hook_name: object, source: str) -> tuple[DerivedScalar
     """
     if hook_name is None:
         return None, None
-    match = re.fullmatch(r"blocks\.(\d{1,6})\.(.+)", str(hook_name))
-    if match is None or match[2] not in _DST_BY_HOOK:
+    layer_index, hook = _layer_and_hook(hook_name)
+    if hook not in _DST_BY_HOOK:
         known = ", ".join(f"blocks.L.{hook}" for hook in _DST_BY_HOOK)
         raise AutoencoderFormatError(f"{source}: unsupported hook {shown(hook_name, 100)}. Supported: {known}.")
-    return _DST_BY_HOOK[match[2]], int(match[1])
+    return _DST_BY_HOOK[hook], layer_index
+
+
+def _layer_and_hook(hook_name: object) -> tuple[int, str] | tuple[None, str]:
+    """The parts of `blocks.{layer}.{hook}`; (None, "") for another text."""
+    match = re.fullmatch(r"blocks\.(\d{1,6})\.(.{1,100})", hook_name) if isinstance(hook_name, str) else None
+    return (None, "") if match is None else (int(match[1]), match[2])
 
 
 def read_saelens_config(folder: str | os.PathLike[str]) -> SaelensConfig:
@@ -139,16 +204,25 @@ def read_saelens_config(folder: str | os.PathLike[str]) -> SaelensConfig:
     Raises:
         AutoencoderFormatError: the file is missing or not JSON, or a required entry is missing or invalid.
     """
-    source = os.fspath(folder)
     path = Path(folder) / CONFIG_FILE
     try:
-        with path.open("rb") as file:
+        with opened_file(path) as file:
             content = file.read(_MOST_BYTES + 1)
         settings = json.loads(content) if len(content) <= _MOST_BYTES else None
     except (OSError, ValueError, RecursionError) as error:
-        raise AutoencoderFormatError(f"{path} cannot be read: {error}.") from error
+        raise AutoencoderFormatError(f"{path} cannot be read: {error!s:.300}.") from error
     if not isinstance(settings, dict):
         raise AutoencoderFormatError(f"{path} is not a JSON object of at most {_MOST_BYTES} bytes.")
+    return saelens_config(settings, os.fspath(folder), Path(folder))
+
+
+def saelens_config(settings: Mapping[str, Any], source: str, folder: Path | None = None) -> SaelensConfig:
+    """The config in the entries of a `cfg.json`, or of the `cfg` of an object in memory.
+
+    Raises:
+        AutoencoderFormatError: a required entry is missing or invalid.
+    """
+    settings = dict(settings)
     metadata = settings.get("metadata")
     if not isinstance(metadata, dict):  # before version 6, all entries were at the top level
         settings = {_OLD_KEYS.get(key, key): value for key, value in settings.items()}
@@ -156,6 +230,7 @@ def read_saelens_config(folder: str | os.PathLike[str]) -> SaelensConfig:
         settings = _with_old_defaults(settings)
     return SaelensConfig(
         source,
+        folder,
         _value(settings, "architecture", str, source),
         _size(settings, "d_in", source),
         _size(settings, "d_sae", source),

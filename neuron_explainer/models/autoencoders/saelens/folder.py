@@ -8,13 +8,11 @@ from pathlib import Path
 
 import torch
 
-from neuron_explainer.errors import AutoencoderFormatError, shown
 from neuron_explainer.models.autoencoders.autoencoder import Autoencoder
 from neuron_explainer.models.autoencoders.autoencoder_format import AutoencoderFormat
 from neuron_explainer.models.autoencoders.origin import AutoencoderOrigin
-from neuron_explainer.models.autoencoders.saelens.architectures import BUILDER_BY_ARCHITECTURE
+from neuron_explainer.models.autoencoders.saelens.architectures import build_autoencoder
 from neuron_explainer.models.autoencoders.saelens.config import CONFIG_FILE, read_saelens_config
-from neuron_explainer.models.autoencoders.saelens.folding import fold
 from neuron_explainer.models.autoencoders.saelens.weights import read_saelens_weights
 
 
@@ -33,8 +31,8 @@ class SaelensFolder(AutoencoderFormat):
         """See the base class.
 
         Raises:
-            AutoencoderFormatError: a file is missing or damaged, the config contradicts the weights or needs a file
-                that is missing, or it is a transcoder.
+            AutoencoderFormatError: a file is missing or damaged, or the config contradicts the weights or needs a file
+                that is missing.
         """
         return load_saelens_autoencoder(source, device, dtype)
 
@@ -52,22 +50,4 @@ def load_saelens_autoencoder(
         AutoencoderFormatError: see `SaelensFolder.load`.
     """
     config = read_saelens_config(folder)
-    build = BUILDER_BY_ARCHITECTURE.get(config.architecture)
-    if build is None:
-        hint = (
-            " A transcoder reads one place and writes another: use load_transcoder."
-            if "transcoder" in config.architecture
-            else ""
-        )
-        raise AutoencoderFormatError(
-            f"{config.folder}: the architecture {shown(config.architecture, 100)} is not supported. Supported: "
-            f"{', '.join(sorted(BUILDER_BY_ARCHITECTURE))}.{hint}"
-        )
-    if config.settings.get("finetuning_scaling_factor") or config.metadata.get("hook_head_index") is not None:
-        raise AutoencoderFormatError(
-            f"{config.folder}: autoencoders with a finetuning scaling factor, or of a single head, are not supported."
-        )
-    weights = read_saelens_weights(config)
-    applied: list[str] = []
-    autoencoder = build(fold(config, weights, applied), weights, applied)
-    return autoencoder.to(device, dtype), config.origin
+    return build_autoencoder(config, read_saelens_weights(config)).to(device, dtype), config.origin

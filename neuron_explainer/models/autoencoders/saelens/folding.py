@@ -1,5 +1,6 @@
 """Settings of SAELens that scale inputs or latents: each is folded into the weights, or becomes an `InputScaling`."""
 
+import contextlib
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ from neuron_explainer.errors import AutoencoderFormatError, shown
 from neuron_explainer.models.autoencoders.input_scaling import InputScaling
 from neuron_explainer.models.autoencoders.saelens.config import SaelensConfig
 from neuron_explainer.models.autoencoders.saelens.weights import Weights, read_tensors, take
+from neuron_explainer.storage.local import opened_file
 from neuron_explainer.vocabulary.checks import finite_number
 
 _SCALER_FILE = "activation_scaler.json"
@@ -33,7 +35,7 @@ def input_scaling(config: SaelensConfig, applied: list[str]) -> InputScaling:
     if config.is_of_centred_model and scaling is not InputScaling.LAYER_NORM:
         if scaling is not InputScaling.NONE:
             raise AutoencoderFormatError(
-                f"{config.folder}: {scaling.value} on a model with centred writing weights is not supported."
+                f"{config.source}: {scaling.value} on a model with centred writing weights is not supported."
             )
         scaling = InputScaling.CENTER
         applied.append(
@@ -75,7 +77,7 @@ def fold(config: SaelensConfig, weights: Weights, applied: list[str]) -> Saelens
             return config
         case other:
             raise AutoencoderFormatError(
-                f"{config.folder}: normalize_activations {shown(other, 100)} is not supported for "
+                f"{config.source}: normalize_activations {shown(other, 100)} is not supported for "
                 f"{config.architecture}."
             )
     if rescales:
@@ -123,25 +125,31 @@ def scaling_factor(config: SaelensConfig) -> float:
     Raises:
         AutoencoderFormatError: the file is missing, or does not give a finite number above 0.
     """
-    path = Path(config.folder) / _SCALER_FILE
-    try:
-        with path.open("rb") as file:
-            scale = finite_number(json.loads(file.read(_MOST_SCALER_BYTES))["scaling_factor"])
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        scale = None
+    scale = None if config.folder is None else _saved_factor(config.folder / _SCALER_FILE)
     if scale is None or scale <= 0:
+        if config.folder is None:
+            raise AutoencoderFormatError(
+                f"{config.source}: inputs were scaled in training (normalize_activations 'expected_average_only_in'), "
+                "but the object does not hold the factor. Call its fold_activation_norm_scaling_factor(factor) first."
+            )
         raise AutoencoderFormatError(
-            f"{config.folder}: inputs were scaled in training (normalize_activations 'expected_average_only_in'), but "
+            f"{config.source}: inputs were scaled in training (normalize_activations 'expected_average_only_in'), but "
             f'the folder does not give the factor. Write {{"scaling_factor": …}} to {_SCALER_FILE} in it, or save the '
             "autoencoder with the factor folded in."
         )
     return scale
 
 
+def _saved_factor(path: Path) -> float | None:
+    """The factor in a file; None if it does not give a finite number."""
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError, RecursionError), opened_file(path) as file:
+        return finite_number(json.loads(file.read(_MOST_SCALER_BYTES))["scaling_factor"])
+    return None
+
+
 def _fold_whitening(config: SaelensConfig, weights: Weights) -> None:
     """Replace weights that encode z = (x - mean) M and decode x = z M^-1 + mean by weights that take and give x."""
-    problem = f"{config.folder}: inputs were whitened in training, but {_WHITENING_FILE} cannot be read"
-    whitening = read_tensors(Path(config.folder) / _WHITENING_FILE, problem)
+    whitening = read_tensors(config, _WHITENING_FILE, "inputs were whitened in training")
     inputs = config.n_inputs
     shapes = {"mean": (inputs,), "matrix": (inputs, inputs), "inverse_matrix": (inputs, inputs)}
     mean, matrix, inverse = (take(whitening, config, name, *shape) for name, shape in shapes.items())

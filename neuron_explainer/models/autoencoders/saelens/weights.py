@@ -1,13 +1,11 @@
-"""The tensors of a SAELens folder, each checked before it is used."""
+"""The tensors of an autoencoder of SAELens, each checked before it is used."""
 
-from pathlib import Path
-
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from neuron_explainer.errors import AutoencoderFormatError
+from neuron_explainer.errors import AutoencoderFormatError, choices_sentence, nearest_first
 from neuron_explainer.models.autoencoders.saelens.config import SaelensConfig
+from neuron_explainer.storage.local import opened_file
 
 WEIGHTS_FILE = "sae_weights.safetensors"
 Weights = dict[str, Tensor]
@@ -19,20 +17,32 @@ def read_saelens_weights(config: SaelensConfig) -> Weights:
     Raises:
         AutoencoderFormatError: the file is missing or damaged.
     """
-    path = Path(config.folder) / WEIGHTS_FILE
-    return read_tensors(path, f"{path} cannot be read")
+    return read_tensors(config, WEIGHTS_FILE, "the weights are needed")
 
 
-def read_tensors(path: Path, problem: str) -> Weights:
-    """The tensors in a safetensors file, by name.
+def read_tensors(config: SaelensConfig, name: str, what: str) -> Weights:
+    """The tensors in a safetensors file of the folder, by name.
+
+    Args:
+        config: the folder's config.
+        name: the file's name.
+        what: what it holds, as the subject of an error's sentence.
 
     Raises:
-        AutoencoderFormatError: the file is missing or damaged; `problem` begins its message.
+        AutoencoderFormatError: the file is missing or damaged, or the config is of an object in memory.
     """
+    if config.folder is None:
+        raise AutoencoderFormatError(
+            f"{config.source}: {what}, but the object does not hold {name}. Save it to a folder, and load that."
+        )
+    path = config.folder / name
     try:
-        return load_file(path)
-    except (OSError, SafetensorError, ValueError, KeyError, RuntimeError) as error:
-        raise AutoencoderFormatError(f"{problem}: {error}") from error
+        with opened_file(path):
+            return load_file(path)
+    except MemoryError:
+        raise
+    except Exception as error:  # the format's reader raises errors of many types for damaged files
+        raise AutoencoderFormatError(f"{config.source}: {what} cannot be read from {name}: {error!s:.300}") from error
 
 
 def take(weights: Weights, config: SaelensConfig, name: str, *shape: int) -> Tensor:
@@ -44,17 +54,18 @@ def take(weights: Weights, config: SaelensConfig, name: str, *shape: int) -> Ten
     """
     if name not in weights:
         raise AutoencoderFormatError(
-            f"{config.folder}: {config.architecture} needs the tensor {name!r}; the file has {sorted(weights)}."
+            f"{config.source}: {config.architecture} needs the tensor {name!r}, which is missing. "
+            f"{choices_sentence(nearest_first(name, weights))}"
         )
     tensor = weights[name]
     if not tensor.is_floating_point() or tensor.dtype.itemsize == 1:
         raise AutoencoderFormatError(
-            f"{config.folder}: {name} is of dtype {str(tensor.dtype).removeprefix('torch.')}; it must be of floating "
+            f"{config.source}: {name} is of dtype {str(tensor.dtype).removeprefix('torch.')}; it must be of floating "
             "point, with 16 bits or more."
         )
     if tuple(tensor.shape) != shape:
         raise AutoencoderFormatError(
-            f"{config.folder}: {name} is {tuple(tensor.shape)}; with d_in {config.n_inputs} and d_sae "
+            f"{config.source}: {name} is {tuple(tensor.shape)}; with d_in {config.n_inputs} and d_sae "
             f"{config.n_latents} it must be {shape}."
         )
     return tensor

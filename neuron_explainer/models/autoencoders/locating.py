@@ -1,0 +1,115 @@
+"""Where autoencoders are, from a name, a path, an address, a folder or several; nothing is loaded."""
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from neuron_explainer.errors import InvalidRequestError, MissingFileError, UnknownNameError, shown
+from neuron_explainer.models.autoencoder_context import AutoencoderConfig
+from neuron_explainer.models.autoencoders.common_origin import chosen_layers, common_origin, required_dst
+from neuron_explainer.models.autoencoders.formats import (
+    autoencoder_format_of,
+    find_autoencoder_format,
+    format_names,
+)
+from neuron_explainer.models.autoencoders.input_scaling import InputScaling
+from neuron_explainer.models.autoencoders.named import NAMED_AUTOENCODERS, known_name, named_autoencoder_config
+from neuron_explainer.storage.locations import is_url, path_text, without_secrets
+from neuron_explainer.vocabulary.checks import LayersGiven, checked_layers
+from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
+from neuron_explainer.vocabulary.parsing import derived_scalar_type_of
+
+PathLike = str | os.PathLike[str]
+
+
+def autoencoder_config(
+    source: PathLike | Sequence[PathLike] | Mapping[int, PathLike],
+    dst: DerivedScalarType | str | None = None,
+    layers: LayersGiven = None,
+    base_model_name: str | None = None,
+    input_scaling: InputScaling | str | None = None,
+) -> AutoencoderConfig:
+    """Where autoencoders are; nothing is loaded.
+
+    Args:
+        source: one of
+            - a name, in any case (`named_autoencoders` lists them);
+            - a file or folder that says its place and layer (a SAELens folder), or several;
+            - a folder of `{layer}.pt`;
+            - a path or address with `{layer}` in it;
+            - a mapping from layers to paths or addresses.
+        dst: the derived scalar type they were trained on; names and SAELens folders say it themselves.
+        layers: which layers; required for a path or address with `{layer}`. None means all that the source has.
+        base_model_name: the model they were trained on; None means what the source says.
+        input_scaling: how each token's input was scaled in training; None means what the source says.
+
+    Raises:
+        UnknownNameError: `source` is neither a known name nor an existing path, or `dst` or `input_scaling` is unknown.
+        MissingFileError: the path does not exist, or the folder contains no autoencoders.
+        AutoencoderFormatError: a file or folder does not say its place or layer, or several are of different places or
+            base models.
+        InvalidRequestError: `dst` or `layers` is required, or contradicts the source; or the source is empty or of
+            another type.
+    """
+    asked_dst = None if dst is None else derived_scalar_type_of(dst)
+    config = _config(source, asked_dst, None if layers is None else sorted(checked_layers("layers", layers)))
+    return AutoencoderConfig(
+        config.dst,
+        config.autoencoder_path_by_layer_index,
+        config.base_model_name if base_model_name is None else base_model_name,
+        config.name,
+        config.input_scaling if input_scaling is None else input_scaling,
+    )
+
+
+def _config(
+    source: PathLike | Sequence[PathLike] | Mapping[int, PathLike],
+    dst: DerivedScalarType | None,
+    layers: list[int] | None,
+) -> AutoencoderConfig:
+    if isinstance(source, Mapping | Sequence) and not source:
+        raise InvalidRequestError(f"{source!r} names no autoencoders. Give at least one path.")
+    if isinstance(source, Mapping):
+        return AutoencoderConfig(required_dst(dst, source), chosen_layers(dict(source), layers, source))
+    if isinstance(source, Sequence) and not isinstance(source, str):
+        return _from_origins([path_text(each) for each in source], dst, layers)
+    if not isinstance(source, str | os.PathLike):
+        raise InvalidRequestError(
+            f"{shown(source)} does not say where autoencoders are. Give a name, a path, an address, a list of paths, "
+            "or a mapping from layers to paths."
+        )
+    text = path_text(source)
+    if (name := known_name(text)) is not None:
+        config = named_autoencoder_config(name)
+        if dst not in (None, config.dst):
+            raise InvalidRequestError(f"{text} is of {config.dst}, not of {dst}.")
+        paths = chosen_layers(config.autoencoder_path_by_layer_index, layers, text)
+        return AutoencoderConfig(config.dst, paths, config.base_model_name, config.name, config.input_scaling)
+    if "{layer}" in text:
+        if layers is None:
+            raise InvalidRequestError(f"{without_secrets(text)} stands for any layer. Give `layers`.")
+        return AutoencoderConfig(
+            required_dst(dst, text), {layer: text.replace("{layer}", str(layer)) for layer in layers}
+        )
+    if not is_url(text) and not Path(text).exists():
+        if "/" not in text:
+            raise UnknownNameError("autoencoder", text, NAMED_AUTOENCODERS, "A path or an address works too.")
+        raise MissingFileError(text)
+    if find_autoencoder_format(text) is not None:
+        return _from_origins([text], dst, layers)
+    numbered: dict[int, PathLike] = {int(file.stem): file for file in Path(text).glob("*.pt") if file.stem.isdecimal()}
+    if not numbered:
+        raise MissingFileError(
+            f"{text}/{{layer}}.pt", f"file not found, and the folder is not in a known format: {format_names()}"
+        )
+    return AutoencoderConfig(required_dst(dst, text), chosen_layers(numbered, layers, text))
+
+
+def _from_origins(sources: list[str], dst: DerivedScalarType | None, layers: list[int] | None) -> AutoencoderConfig:
+    """The config of files or folders that say themselves which place and layer they are of."""
+    origins = [(without_secrets(source), autoencoder_format_of(source).describe(source)) for source in sources]
+    found = common_origin(origins, dst)
+    paths: dict[int, PathLike] = dict(zip(found.layers, sources, strict=True))
+    return AutoencoderConfig(
+        found.dst, chosen_layers(paths, layers, ", ".join(name for name, _ in origins)), found.base_model_name
+    )
