@@ -10,10 +10,8 @@ sae_lens = pytest.importorskip("sae_lens", exc_type=ImportError)
 
 from sae_lens.saes.sae import SAEMetadata  # noqa: E402
 from transformer_lens import HookedTransformerConfig  # noqa: E402
-from transformer_lens.pretrained.weight_conversions import (  # noqa: E402
-    convert_gpt2_weights,
-    convert_llama_weights,
-)
+from transformer_lens.pretrained.weight_conversions.gpt2 import convert_gpt2_weights  # noqa: E402
+from transformer_lens.pretrained.weight_conversions.llama import convert_llama_weights  # noqa: E402
 
 import neuron_explainer as ne  # noqa: E402
 from helpers.derived_scalars import PROMPT, close, context, derived  # noqa: E402

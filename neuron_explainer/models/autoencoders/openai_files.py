@@ -62,12 +62,12 @@ class OpenAIFile(AutoencoderFormat):
         return autoencoder.to(device, dtype), origin_of_state_dict(state_dict, autoencoder)
 
 
-def is_state_dict(source: object) -> TypeIs[Mapping[str, Any]]:
+def is_state_dict(source: object) -> TypeIs[Mapping[Any, Any]]:
     """Whether an object in memory looks like a state dict in OpenAI's form."""
     return isinstance(source, Mapping) and any(name in source for name in _REQUIRED)
 
 
-def origin_of_state_dict(state_dict: Mapping[str, Any], autoencoder: Autoencoder) -> AutoencoderOrigin:
+def origin_of_state_dict(state_dict: Mapping[Any, Any], autoencoder: Autoencoder) -> AutoencoderOrigin:
     """What a state dict says about its autoencoder: the activation function and the width."""
     activation = state_dict.get(_ACTIVATION)
     return AutoencoderOrigin(
@@ -77,7 +77,7 @@ def origin_of_state_dict(state_dict: Mapping[str, Any], autoencoder: Autoencoder
     )
 
 
-def autoencoder_from_state_dict(state_dict: Mapping[str, Any], source: str = "the state dict") -> Autoencoder:
+def autoencoder_from_state_dict(state_dict: Mapping[Any, Any], source: str = "the state dict") -> Autoencoder:
     """An autoencoder from a state dict as OpenAI saves them.
 
     The format is that of https://github.com/openai/sparse_autoencoder. The entries are `encoder.weight` (latents,
@@ -138,7 +138,7 @@ def autoencoder_from_state_dict(state_dict: Mapping[str, Any], source: str = "th
         raise AutoencoderFormatError(f"{source}: {error}") from None
 
 
-def _activation(state_dict: Mapping[str, Any], source: str) -> LatentActivation:
+def _activation(state_dict: Mapping[Any, Any], source: str) -> LatentActivation:
     name = state_dict.get(_ACTIVATION, "ReLU")
     if not isinstance(name, str):
         raise AutoencoderFormatError(f"{source}: the activation function is {shown(name, 100)}; it must be a name.")
@@ -161,7 +161,8 @@ def _activation(state_dict: Mapping[str, Any], source: str) -> LatentActivation:
             f"{source}: postact_fn {shown(after, 100)} is not supported; ReLU and Identity are."
         )
     k = whole_number(settings["k"])
-    try:
-        return TopK(settings["k"] if k is None else k, relu=after == "ReLU")
-    except AutoencoderFormatError as error:
-        raise AutoencoderFormatError(f"{source}: {error}") from None
+    if k is None or k < 1:
+        raise AutoencoderFormatError(
+            f"{source}: k of a TopK autoencoder is {shown(settings['k'])}; it must be a whole number above 0."
+        )
+    return TopK(k, relu=after == "ReLU")
