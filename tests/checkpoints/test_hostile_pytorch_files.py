@@ -1,5 +1,6 @@
 """`.pt` files that are damaged, that unpack to far more than they are, or whose tensors are not plain."""
 
+import functools
 import io
 import os
 import warnings
@@ -82,6 +83,10 @@ def damaged(change: Callable[[bytes], bytes]) -> bytes:
     return result.getvalue()
 
 
+def with_byte(position: int, value: int, content: bytes) -> bytes:
+    return content[:position] + bytes([value]) + content[position + 1 :]
+
+
 @pytest.mark.filterwarnings("ignore:Detected pickle protocol:UserWarning")
 def test_a_damaged_pickle_is_a_typed_error(tmp_path: Path) -> None:
     path = tmp_path / "0.pt"
@@ -89,9 +94,7 @@ def test_a_damaged_pickle_is_a_typed_error(tmp_path: Path) -> None:
     n_refused = 0
     for position in range(2, 400, 3):
         for value in (0, 0x52, 0x85, 0xFF):  # REDUCE and TUPLE1 among them
-            path.write_bytes(
-                damaged(lambda content, at=position, to=value: content[:at] + bytes([to]) + content[at + 1 :])
-            )  # type: ignore[misc]
+            path.write_bytes(damaged(functools.partial(with_byte, position, value)))
             try:
                 load_autoencoder(path)
             except (CheckpointError, AutoencoderFormatError):

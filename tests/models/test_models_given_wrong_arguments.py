@@ -30,7 +30,7 @@ REFUSED: dict[str, tuple[Any, str]] = {
     ),
     "no autoencoders in a list": (lambda: NE.load_autoencoders([]), "at least one path"),
     "no autoencoders in a mapping": (lambda: NE.load_autoencoders({}, "mlp_post_act"), "at least one path"),
-    "a number as autoencoders": (lambda: NE.load_autoencoders(5), "5 does not say where autoencoders are"),
+    "a number as autoencoders": (lambda: NE.load_autoencoders(5), "5 is not an autoencoder"),
     "a name as model": (lambda: NE.load_autoencoders("x", model="tiny"), "model must be of type ModelContext, not str"),
     "no file": (lambda: NE.load_autoencoder(""), "^'' is not in an autoencoder format"),
     "a number as base model": (

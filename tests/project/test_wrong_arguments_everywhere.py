@@ -162,7 +162,7 @@ REFUSED = {  # expressions, with a part of the message that they raise
     'recorded("mlp_post_act")["mlp_post_act", [1]]': "was not asked for",
     'intervened("mlp_post_act", 1, 3)': "Give a function of the tensor",
     'Transformer.with_random_weights(transformer.config, device="no device")': "'no device' is not a device",
-    "ne.load_autoencoder(3)": "3 is not a location",
+    "ne.load_autoencoder(3)": "3 is not an autoencoder",
     'ne.load_autoencoders("a/{layer}.pt", "mlp_post_act", layers="1")': "layers is '1'",
     'ne.AutoencoderConfig("mlp_post_act", ["a.pt"])': "Give a mapping from layers",
     'ne.AutoencoderConfig("mlp_post_act", {1: 3})': "holds 3 for layer 1. Give: str or PathLike",

@@ -1,12 +1,13 @@
 """Loading autoencoders: by name, from one file or folder, from one for each layer, or from memory."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, ValuesView
 from typing import cast
 
+from neuron_explainer.errors import InvalidRequestError, shown
 from neuron_explainer.models.autoencoder_context import DEAD_AFTER_STEPS, AutoencoderContext
 from neuron_explainer.models.autoencoders.common_origin import chosen_layers, common_origin, required_dst
-from neuron_explainer.models.autoencoders.in_memory import is_autoencoder
+from neuron_explainer.models.autoencoders.in_memory import WHAT_IS_TAKEN, is_autoencoder
 from neuron_explainer.models.autoencoders.input_scaling import InputScaling
 from neuron_explainer.models.autoencoders.load_autoencoder import load_autoencoder
 from neuron_explainer.models.autoencoders.locating import autoencoder_config
@@ -74,11 +75,24 @@ def load_autoencoders(
 
 
 def _holds_objects(source: object) -> bool:
-    """Whether a source is an autoencoder in memory, or holds one."""
+    """Whether a source is an autoencoder in memory, or holds one; else it is a path, or holds paths.
+
+    Raises:
+        InvalidRequestError: it is neither, or holds something else.
+    """
     if is_autoencoder(source):
         return True
-    values = source.values() if isinstance(source, Mapping) else source if isinstance(source, list | tuple) else ()
-    return any(map(is_autoencoder, values))
+    given = source.values() if isinstance(source, Mapping) else source
+    parts: list[object] = (
+        list(given) if isinstance(given, Sequence | ValuesView) and not isinstance(given, str) else [given]
+    )
+    for part in parts:
+        if not is_autoencoder(part) and not isinstance(part, str | os.PathLike):
+            raise InvalidRequestError(
+                f"{shown(part)} is not an autoencoder. Give a name, {WHAT_IS_TAKEN}; several; or a mapping from layers "
+                "to these."
+            )
+    return any(map(is_autoencoder, parts))
 
 
 def _of_objects(

@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from neuron_explainer.errors import InvalidRequestError, MissingFileError, UnknownNameError, shown
+from neuron_explainer.errors import InvalidRequestError, MissingFileError, UnknownNameError
 from neuron_explainer.models.autoencoder_context import AutoencoderConfig
 from neuron_explainer.models.autoencoders.common_origin import chosen_layers, common_origin, required_dst
 from neuron_explainer.models.autoencoders.formats import (
@@ -73,11 +73,6 @@ def _config(
         return AutoencoderConfig(required_dst(dst, source), chosen_layers(dict(source), layers, source))
     if isinstance(source, Sequence) and not isinstance(source, str):
         return _from_origins([path_text(each) for each in source], dst, layers)
-    if not isinstance(source, str | os.PathLike):
-        raise InvalidRequestError(
-            f"{shown(source)} does not say where autoencoders are. Give a name, a path, an address, a list of paths, "
-            "or a mapping from layers to paths."
-        )
     text = path_text(source)
     if (name := known_name(text)) is not None:
         config = named_autoencoder_config(name)

@@ -52,6 +52,11 @@ class Transcoder(Autoencoder):
     centres_outputs: bool = False
     predicts_before_post_norm: bool = False
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.reads is not None:  # a hook's name is taken too
+            object.__setattr__(self, "reads", member_of(TranscoderInput, self.reads, "input of a transcoder"))
+
     def decode(
         self, latents: Float[Tensor, "*batch latents"], inputs: Float[Tensor, "*batch inputs"] | None = None
     ) -> Float[Tensor, "*batch outputs"]:
