@@ -1,0 +1,138 @@
+"""This checkout against another one: the same work in two processes that take turns, as ratios of times.
+
+    git worktree add ../before SOME_COMMIT
+    python -m benchmarks.bench_against ../before
+
+Each process runs on one thread and imports the package from its own checkout. One works while the other waits, and
+which begins changes every round, so a machine that slows down slows both.
+"""
+
+import argparse
+import gc
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from benchmarks.measure import median_ratio, print_ratio
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+MOST = 1.03
+PROMPT = "And the LORD said unto Moses, Go in unto Pharaoh"
+
+
+def work() -> dict[str, Callable[[], object]]:
+    """What is timed, by name; only what older checkouts have too is used."""
+    import torch
+
+    import neuron_explainer as ne
+    from benchmarks.passes import recorded, with_gradients
+    from benchmarks.shapes import GPT2_SMALL, random_model
+
+    torch.manual_seed(0)
+    model = random_model(GPT2_SMALL, "cpu", torch.float32)
+    tokens = {n: torch.randint(0, 50257, (1, n)) for n in (16, 128)}
+    tiny = ne.load_model("tiny")
+    config = ne.DstConfig(model_context=tiny, derive_gradients=True)
+    place = ne.ActivationLocationType.MLP_POST_ACT
+    loss = ne.LossFnConfig(ne.LossFnName.LOGIT_DIFF, target_tokens=[" the"], distractor_tokens=[" a"])
+
+    def plain(n_tokens: int) -> object:
+        with torch.no_grad():
+            return model(tokens[n_tokens])
+
+    def one_place() -> object:
+        with torch.no_grad():
+            return recorded(model, tokens[128], [place])
+
+    return {
+        "plain forward, 16 tokens": lambda: plain(16),
+        "plain forward, 128 tokens": lambda: plain(128),
+        "recording one place, 128 tokens": one_place,
+        "recording everything and gradients, 16 tokens": lambda: with_gradients(model, tokens[16]),
+        "derive, tiny": lambda: ne.derive(PROMPT, ["mlp_act_times_grad", "attn_write_norm"], config, loss=loss),
+        "generate 8 tokens, tiny": lambda: tiny.generate(PROMPT, max_new_tokens=8),
+        "live record of a neuron, tiny": lambda: ne.live_record(tiny, 1, 7, [PROMPT] * 4),
+    }
+
+
+def serve() -> None:
+    """Time the functions that standard input names, one line each; print each one's seconds."""
+    functions = work()
+    print(*functions, sep="\t", flush=True)
+    gc.freeze()
+    for line in sys.stdin:
+        function = functions[line.rstrip("\n")]
+        gc.collect()
+        gc.disable()
+        start = time.process_time()
+        function()
+        print(time.process_time() - start, flush=True)
+        gc.enable()
+
+
+class Worker:
+    """A process that runs one checkout's code."""
+
+    def __init__(self, checkout: Path) -> None:
+        environment = os.environ | {"PYTHONPATH": str(checkout), "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+        self.process = subprocess.Popen(
+            [sys.executable, str(Path(__file__).resolve()), "--serve"],
+            cwd=checkout,
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self.names = self._line().split("\t")
+
+    def seconds(self, name: str) -> float:
+        """The processor's seconds of one call."""
+        assert self.process.stdin is not None
+        print(name, file=self.process.stdin, flush=True)
+        return float(self._line())
+
+    def close(self) -> None:
+        """End the process."""
+        self.process.terminate()
+        self.process.wait()
+
+    def _line(self) -> str:
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        if not line:
+            raise SystemExit("A worker ended; its error stands above.")
+        return line.rstrip("\n")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("before", type=Path, nargs="?", help="the other checkout")
+    parser.add_argument("--repeats", type=int, default=40)
+    parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.serve:
+        serve()
+        return
+    if options.before is None:
+        parser.error("name the other checkout")
+    now, before = Worker(REPOSITORY), Worker(options.before.resolve())
+    print("processor time of this checkout / of the other one, one thread, medians of pairs")
+    for name in now.names:
+        times: dict[Worker, list[float]] = {now: [], before: []}
+        for repeat in range(-2, options.repeats):
+            for worker in (now, before) if repeat % 2 else (before, now):
+                elapsed = worker.seconds(name)
+                if repeat >= 0:
+                    times[worker].append(elapsed)
+        milliseconds = statistics.median(times[now]) * 1e3
+        print_ratio(f"{name} ({milliseconds:.1f} ms)", median_ratio(times[now], times[before]), MOST)
+    now.close()
+    before.close()
+
+
+if __name__ == "__main__":
+    main()
