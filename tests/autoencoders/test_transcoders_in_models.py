@@ -1,5 +1,6 @@
 """Transcoders within a model: as SAELens runs them in TransformerLens's copy of it, whatever hook they read."""
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,11 @@ from transformer_lens.pretrained.weight_conversions.gpt2 import convert_gpt2_wei
 from transformer_lens.pretrained.weight_conversions.llama import convert_llama_weights  # noqa: E402
 
 import neuron_explainer as ne  # noqa: E402
-from helpers.derived_scalars import PROMPT, close, context, derived  # noqa: E402
+from helpers.derived_scalars import PROMPT, annotations_unchecked, close, context, derived  # noqa: E402
 from helpers.tiny_models import hf_model  # noqa: E402
 from neuron_explainer.errors import AutoencoderFormatError, AutoencoderMismatchError, InvalidRequestError  # noqa: E402
 from neuron_explainer.models.autoencoder_context import AutoencoderContext  # noqa: E402
+from neuron_explainer.models.autoencoders.latent_activations import Identity  # noqa: E402
 from neuron_explainer.models.autoencoders.transcoder import load_transcoder  # noqa: E402
 from neuron_explainer.models.autoencoders.variants.transcoder import Transcoder, TranscoderInput  # noqa: E402
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType as D  # noqa: E402
@@ -261,6 +263,23 @@ def test_a_traced_latent_has_the_value_that_was_encoded(family: str, reads: Tran
     options: dict[str, Any] = {"trace_config": trace, "autoencoder_context": transcoders, "loss": None}
     store = derived(family, [D.ONLINE_MLP_AUTOENCODER_LATENT, D.TOKEN_ATTRIBUTION], **options)
     close(store.traced_activation, store.activations(D.ONLINE_MLP_AUTOENCODER_LATENT)[1][4, 6])
+
+
+@pytest.mark.parametrize("detach", [False, True])
+@pytest.mark.parametrize("reads", list(TranscoderInput))
+@pytest.mark.parametrize("family", FAMILIES)
+def test_an_edge_between_latents_is_the_same_from_either_end(family: str, reads: TranscoderInput, detach: bool) -> None:
+    up, down = (ne.NodeIndex(ne.NodeType.AUTOENCODER_LATENT, layer, (2, 9)) for layer in (0, 1))
+    options: dict[str, Any] = {
+        "detach_layer_norm_scale_for_attribution": detach,
+        "autoencoder_context": transcoders_for(family, reads, activation=Identity()),
+    }
+    into, out_of = D.ONLINE_AUTOENCODER_IN_EDGE_ATTRIBUTION, D.ONLINE_AUTOENCODER_OUT_EDGE_ATTRIBUTION
+    with annotations_unchecked() if detach else contextlib.nullcontext():
+        from_below = derived(family, into, node_index_for_attribution=up, **options).activations(into)[1][2, 9]
+        from_above = derived(family, out_of, node_index_for_attribution=down, **options).activations(out_of)[0][2, 9]
+    torch.testing.assert_close(from_below, from_above, rtol=1e-8, atol=1e-14)
+    assert abs(float(from_below)) > 1e-9
 
 
 def test_transcoders_that_cannot_run_in_a_model_say_why(tmp_path: Path) -> None:
