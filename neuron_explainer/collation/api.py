@@ -10,8 +10,9 @@ from typing import Any, Unpack, cast
 from neuron_explainer._deprecation import deprecated_argument
 from neuron_explainer.activation_server.neuron_datasets import NEURON_DATASET_METADATA_REGISTRY, register_dataset
 from neuron_explainer.activations.derived_scalars.engine.requests import ConfigOrModel
+from neuron_explainer.activations.derived_scalars.loss import LossFnConfig, LossFunction
 from neuron_explainer.collation.corpus.corpus_reader import CorpusReader
-from neuron_explainer.collation.corpus.texts import n_characters
+from neuron_explainer.collation.corpus.texts import TextsGiven, n_characters
 from neuron_explainer.collation.output.dataset_writing import (
     dataset_info,
     finished_dataset,
@@ -20,7 +21,7 @@ from neuron_explainer.collation.output.dataset_writing import (
 )
 from neuron_explainer.collation.runs.job import CollatedModel, CorpusSummary, Job
 from neuron_explainer.collation.runs.local_run import run_locally
-from neuron_explainer.collation.runs.preparation import collated_model_of, job_of, refuse_interventions
+from neuron_explainer.collation.runs.preparation import ModelGiven, collated_model_of, job_of, refuse_interventions
 from neuron_explainer.collation.runs.progress import LOGGER, Progress
 from neuron_explainer.collation.runs.saved_state import STATE_FILE_NAME, differences
 from neuron_explainer.collation.runs.work_folder import held_work_folder, remove_work, work_folder_of
@@ -39,6 +40,7 @@ from neuron_explainer.collation.settings import (
 )
 from neuron_explainer.collation.statistics.collation import Collation
 from neuron_explainer.errors import DatasetExistsError, InvalidRequestError, shown
+from neuron_explainer.models.devices import DeviceGiven, DtypeGiven
 from neuron_explainer.storage.locations import local_path
 from neuron_explainer.vocabulary.checks import LayersGiven, checked_flag, checked_number, checked_type, finite_number
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
@@ -46,17 +48,17 @@ from neuron_explainer.vocabulary.named_arguments import refuse_unknown
 
 
 def collate(
-    model: Any,
-    texts: Any,
+    model: ModelGiven,
+    texts: TextsGiven,
     out: str | os.PathLike[str],
     dst: DerivedScalarType | str | None = None,
     layers: LayersGiven = None,
     *,
     settings: CollateSettings | Mapping[str, Any] | None = None,
     config: ConfigOrModel | None = None,
-    loss: Any = None,
-    device: Any = None,
-    dtype: Any = None,
+    loss: LossFnConfig | LossFunction | None = None,
+    device: DeviceGiven | None = None,
+    dtype: DtypeGiven | None = None,
     layout: Layout = DEFAULT_LAYOUT,
     activation_dtype: ActivationDtype = DEFAULT_ACTIVATION_DTYPE,
     registered_as: str | None = None,
@@ -148,9 +150,13 @@ def collate(
     overwrite = checked_flag("overwrite", overwrite)
     if registered_as is not None:
         checked_type("registered_as", registered_as, str)
+        if not registered_as:
+            raise InvalidRequestError("registered_as is empty. Give a name, or None for the folder's name.")
     checked_type("corpus_name", corpus_name, str)
     if n_workers is not None:
         checked_number("n_workers", n_workers)
+    if ray_address is not None:
+        checked_type("ray_address", ray_address, str)
     short_name = registered_as or path.absolute().name
     may_register = _is_free(short_name, settings.dst, path)
     if registered_as is not None and not may_register:  # refused before the work rather than after it

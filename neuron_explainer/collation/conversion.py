@@ -27,6 +27,7 @@ from neuron_explainer.errors import (
 )
 from neuron_explainer.storage.disk_full import raise_if_disk_full
 from neuron_explainer.storage.locations import local_path
+from neuron_explainer.vocabulary.checks import checked_type
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 from neuron_explainer.vocabulary.parsing import derived_scalar_type_of
 
@@ -61,8 +62,8 @@ def convert(
         UnknownDatasetError: `path` is neither a folder nor a registered name.
         MissingFileError: the folder has no dataset.
         DatasetExistsError: `out` exists.
-        InvalidRequestError: the dataset is at an address or already has the layout, or `dst` or `model` is needed and
-            not given.
+        InvalidRequestError: the dataset is at an address or already has the layout; `model` or `short_name` is not a
+            text; or `dst` or `model` is needed and not given.
         UnknownNameError: `layout`, `dst` or `activation_dtype` is unknown.
         MalformedRecordError: a file is not a neuron record.
         MalformedDatasetError: the layers differ in their components, or components are missing.
@@ -82,6 +83,9 @@ def convert(
     if layout is None:
         layout = "json" if is_packed else "packed"
     check_choice("layout", layout, Layout)
+    for name, text in (("model", model), ("short_name", short_name)):
+        if text is not None:
+            checked_type(name, text, str)
     check_choice("activation_dtype", activation_dtype, ConvertedDtype)
     if not is_vacant(target):
         raise DatasetExistsError(f"{target} exists. Choose another folder.")

@@ -1,18 +1,19 @@
 """One component's record, computed at once, without a dataset."""
 
 import dataclasses
-from typing import Any, SupportsIndex
+from typing import SupportsIndex
 
 from neuron_explainer.activations.derived_scalars.engine.requests import ConfigOrModel
+from neuron_explainer.activations.derived_scalars.loss import LossFnConfig, LossFunction
 from neuron_explainer.activations.packed.layer_file import PackedLayerReader
 from neuron_explainer.activations.records import NeuronId, NeuronRecord
 from neuron_explainer.collation.corpus.beginning import with_beginning_rule
-from neuron_explainer.collation.corpus.texts import is_in_memory, read_texts
+from neuron_explainer.collation.corpus.texts import TextsGiven, is_in_memory, read_texts
 from neuron_explainer.collation.corpus.windows import windows_of
 from neuron_explainer.collation.output.dataset_writing import dataset_info
 from neuron_explainer.collation.output.packing import packed_layer
 from neuron_explainer.collation.runs.local_run import run_locally
-from neuron_explainer.collation.runs.preparation import collated_model_of, job_of
+from neuron_explainer.collation.runs.preparation import ModelGiven, collated_model_of, job_of
 from neuron_explainer.collation.runs.progress import Progress
 from neuron_explainer.collation.runs.scalar_source import entry_kind_of
 from neuron_explainer.collation.settings import CollateSettings
@@ -26,10 +27,10 @@ _LONGEST_CONTEXT = {EntryKind.TOKENS: 1024, EntryKind.TOKEN_PAIRS: 128}
 
 
 def live_record(
-    model: Any,
+    model: ModelGiven,
     layer: SupportsIndex,
     neuron: SupportsIndex,
-    texts: Any,
+    texts: TextsGiven,
     dst: DerivedScalarType | str = DerivedScalarType.MLP_POST_ACT,
     *,
     context_length: SupportsIndex | None = None,
@@ -38,7 +39,7 @@ def live_record(
     random_k: SupportsIndex = CollateSettings.random_k,
     seed: SupportsIndex = CollateSettings.seed,
     config: ConfigOrModel | None = None,
-    loss: Any = None,
+    loss: LossFnConfig | LossFunction | None = None,
     progress: bool | None = False,
 ) -> NeuronRecord:
     """Compute one component's record on texts: the record that a dataset made by `collate` would have.

@@ -5,7 +5,7 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, SupportsIndex
+from typing import SupportsIndex
 
 import numpy as np
 import torch
@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 
 from neuron_explainer.activation_server.dataset_paths import local_dataset_folder
 from neuron_explainer.activations.derived_scalars.engine.requests import ConfigOrModel, as_config
+from neuron_explainer.activations.derived_scalars.loss import LossFnConfig, LossFunction
 from neuron_explainer.activations.packed.dataset import PackedDataset, is_packed_dataset
 from neuron_explainer.activations.packed.layer_file import PackedLayerFile, PackedLayerReader
 from neuron_explainer.activations.packed.layout import DatasetInfo, layer_file_name
-from neuron_explainer.collation.runs.preparation import model_of, refuse_interventions
+from neuron_explainer.collation.runs.preparation import ModelGiven, model_of, refuse_interventions
 from neuron_explainer.collation.runs.scalar_source import ScalarSource
 from neuron_explainer.collation.settings import DEFAULT_VERIFIED_RECORDS, CollateSettings
 from neuron_explainer.errors import InvalidRequestError, MissingFileError
@@ -72,9 +73,9 @@ def verify(
     n: SupportsIndex = DEFAULT_VERIFIED_RECORDS,
     *,
     dst: DerivedScalarType | str = DerivedScalarType.MLP_POST_ACT,
-    model: Any = None,
+    model: ModelGiven | None = None,
     config: ConfigOrModel | None = None,
-    loss: Any = None,
+    loss: LossFnConfig | LossFunction | None = None,
     seed: SupportsIndex = 0,
 ) -> Verification:
     """Compute some records of a packed dataset again and compare.
@@ -135,7 +136,7 @@ def verify(
     )
 
 
-def _model_of_dataset(folder: Path, info: DatasetInfo, model: Any) -> ModelContext:
+def _model_of_dataset(folder: Path, info: DatasetInfo, model: ModelGiven | None) -> ModelContext:
     made_with = info.provenance.get("model") or {}
     model_context = model_of(model) if model is not None else model_of(info.model, dtype=made_with.get("dtype"))
     if info.tokenizer_hash is not None and model_context.tokenizer.fingerprint != info.tokenizer_hash:

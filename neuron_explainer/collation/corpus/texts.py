@@ -6,6 +6,7 @@ Texts are read when they are needed, one at a time. Each has a name for error me
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from neuron_explainer.collation.corpus.text_files import (
     Text,
@@ -17,6 +18,9 @@ from neuron_explainer.collation.corpus.text_files import (
     texts_of_file,
 )
 from neuron_explainer.errors import InvalidRequestError
+
+TextsGiven = str | os.PathLike[str] | Iterable[str | os.PathLike[str] | Mapping[str, Any]]
+"""A text, a path, or an iterable of texts, paths and records; see `read_texts`."""
 
 
 def read_texts(texts: object, text_field: str = "text") -> Iterator[Text]:

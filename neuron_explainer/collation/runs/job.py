@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from neuron_explainer.activations.derived_scalars.config import DstConfig
+from neuron_explainer.activations.derived_scalars.loss import LossFnConfig, LossFunction
 from neuron_explainer.collation.corpus.corpus_reader import CorpusReader
 from neuron_explainer.collation.corpus.text_files import Text
 from neuron_explainer.collation.corpus.windows import CorpusChunk, CorpusPosition, corpus_chunks
@@ -30,7 +31,7 @@ class CollatedModel:
 
     model_context: ModelContext
     config: DstConfig | None = None
-    loss: Any = None
+    loss: LossFnConfig | LossFunction | None = None
 
 
 @dataclass

@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from neuron_explainer.activations.derived_scalars.config import DstConfig
+from neuron_explainer.activations.derived_scalars.loss import LossFnConfig, LossFunction
 from neuron_explainer.collation.corpus.windows import CorpusChunk
 from neuron_explainer.collation.runs.job import CollatedModel, Job
 from neuron_explainer.collation.runs.scalar_source import ScalarSource, layers_of
@@ -40,7 +41,7 @@ class WorkerSetup:
     model_name: str
     model: Transformer
     config: DstConfig | None
-    loss: Any
+    loss: LossFnConfig | LossFunction | None
     device_type: str
 
     @classmethod

@@ -2,13 +2,13 @@
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
 
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from neuron_explainer.activations.derived_scalars.config import DstConfig
 from neuron_explainer.activations.derived_scalars.derivation import BatchDeriver
+from neuron_explainer.activations.derived_scalars.loss import LossFnConfig, LossFunction
 from neuron_explainer.collation.statistics.entry_kind import EntryKind, flattened_lower_triangle
 from neuron_explainer.errors import InvalidRequestError, choices_sentence, nearest_first
 from neuron_explainer.models.model_context import ModelContext
@@ -67,7 +67,7 @@ class ScalarSource:
         dst: DerivedScalarType,
         layers: Sequence[int],
         config: DstConfig | None = None,
-        loss: Any = None,
+        loss: LossFnConfig | LossFunction | None = None,
     ) -> None:
         """Plan which activations to record.
 
