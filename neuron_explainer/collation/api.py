@@ -119,7 +119,8 @@ def collate(
             or another run works there at this moment.
         BadDocumentError: a text cannot be read. The work done so far is saved.
         CorpusChangedError: a run is resumed with other texts.
-        NonFiniteActivationError: an activation is infinite or not a number.
+        NonFiniteActivationError: an activation is infinite or NaN, so that a component has no statistics. The error
+            names the text, and the place and the layer where such numbers appear first. No dataset is written.
         OutOfSpaceError: the disk is full. What was saved is intact.
         TypeError: a keyword is unknown.
 

@@ -65,6 +65,8 @@ def live_record(
 
     Raises:
         InvalidRequestError: the model does not have this layer or component, or the texts contain no tokens.
+        NonFiniteActivationError: an activation is infinite or NaN, so that the component has no statistics. The error
+            names the place and the layer where such numbers appear first; `derive` gives the numbers, with a warning.
 
     >>> record = live_record("tiny", 1, 355, ["In the beginning God created the heaven and the earth."])
     >>> record.neuron_id, len(record.most_positive_activation_records)

@@ -20,7 +20,7 @@ from neuron_explainer.activations.derived_scalars.config import DstConfig
 from neuron_explainer.activations.derived_scalars.derivers import catalogue as _catalogue  # noqa: F401  # fills the table of derivers
 from neuron_explainer.activations.derived_scalars.engine.capture_plan import CapturePlan
 from neuron_explainer.activations.derived_scalars.engine.evaluation import Evaluation
-from neuron_explainer.activations.derived_scalars.engine.non_finite import warn_of_non_finite
+from neuron_explainer.activations.derived_scalars.engine.non_finite import warn_of_non_finite, where_non_finite
 from neuron_explainer.activations.derived_scalars.engine.passes import PassResult, run_pass
 from neuron_explainer.activations.derived_scalars.engine.prompts import check_token_positions, read_prompt
 from neuron_explainer.activations.derived_scalars.engine.requests import (
@@ -199,6 +199,10 @@ class BatchDeriver:
         """
         _, tensors = _run(self._plan, tokens, attention_mask)
         return {dst: by_layer for (dst, pass_type), by_layer in tensors.items() if pass_type is PassType.FORWARD}
+
+    def where_non_finite(self, token_ids: Sequence[int]) -> str:
+        """Where a prompt's numbers that are infinite or NaN appear first, and what to do, in words."""
+        return where_non_finite(self._plan.bound, token_ids)
 
 
 def _run(

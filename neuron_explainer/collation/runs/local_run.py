@@ -74,7 +74,7 @@ class _LocalRun:
             if number < done:
                 continue
             self._is_consistent = False
-            self.collation.add_batch(batch, self.job.run_model)
+            self.job.source.add_batch(self.collation, batch)
             self._is_consistent = True
             self.resume_point = ResumePoint(chunk.start, number + 1, self.reader.n_texts, self.reader.digest)
             self.job.progress.advance(int(batch.lengths.sum()), self.reader.n_characters)

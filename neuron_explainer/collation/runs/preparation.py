@@ -117,7 +117,7 @@ def job_of(
         texts=texts if callable(texts) else lambda: read_texts(texts, settings.text_field),
         encode=lambda text: model_context.encode(text, add_special_tokens=False),
         bos_token=beginning_token(model_context) if settings.prepend_bos else None,
-        run_model=ScalarSource(model_context, settings.dst, layers, collated_model.config, collated_model.loss),
+        source=ScalarSource(model_context, settings.dst, layers, collated_model.config, collated_model.loss),
         device=model_context.get_or_create_model().device,
         folder=folder,
         identity={

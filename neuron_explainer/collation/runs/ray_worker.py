@@ -78,7 +78,7 @@ class Worker:
         model = setup.model.to(setup.device_type)
         context = StandardModelContext(setup.model_name, model)
         layers = layers_of(setup.settings.dst, setup.settings.layers, context.n_layers)
-        self._run_model = ScalarSource(context, setup.settings.dst, layers, setup.config, setup.loss)
+        self._source = ScalarSource(context, setup.settings.dst, layers, setup.config, setup.loss)
 
     def collate(self, shard: list[CorpusChunk]) -> tuple[int, Arrays]:
         """Collate a shard; returns its number of tokens and the collation's tensors."""
@@ -87,7 +87,7 @@ class Worker:
         n_tokens = 0
         for chunk in shard:
             for batch in chunk.batches(setup.settings.batch_tokens):
-                collation.add_batch(batch, self._run_model)
+                self._source.add_batch(collation, batch)
                 n_tokens += int(batch.lengths.sum())
         collation.prune()
         return n_tokens, arrays_of(collation)

@@ -42,9 +42,13 @@ def read_prompt(model_context: ModelContext, prompt: str | Sequence[int] | Tenso
         raise PromptError(f"{given} has {len(token_ids)} tokens; {model_context.model_name} reads at most {longest}.")
     for token_id in token_ids:
         checked_token_id(token_id, model_context.vocab_size, model_context.model_name, PromptError)
+    return Prompt(token_ids, token_strings_of(model_context, token_ids))
+
+
+def token_strings_of(model_context: ModelContext, token_ids: Sequence[int]) -> list[str]:
+    """The tokens' texts; of a model without a tokenizer, the numbers in brackets."""
     has_tokenizer = not isinstance(model_context, StandardModelContext) or model_context.has_tokenizer
-    strings = model_context.decode_token_list(token_ids) if has_tokenizer else [f"<{number}>" for number in token_ids]
-    return Prompt(token_ids, strings)
+    return model_context.decode_token_list(token_ids) if has_tokenizer else [f"<{number}>" for number in token_ids]
 
 
 def token_id_of(model_context: ModelContext, token: str | int) -> int:
