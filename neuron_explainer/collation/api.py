@@ -85,7 +85,8 @@ def collate(
     Args:
         model: a ModelContext, or anything that `load_model` takes.
         texts: a text; the path of a .txt, .jsonl or .parquet file (the first two perhaps with .gz) or of a folder of
-            them; a Hugging Face dataset; or an iterable of texts, paths and mappings. To resume a run, an iterator must
+            them; a Hugging Face dataset; or an iterable of texts, paths and mappings. A string that looks like a path
+            is one; [{"text": "corpus.txt"}] is a text. To resume a run, an iterator must
             give the same texts again from the first one on.
         out: the folder to make.
         dst: the derived scalar to collate: a member, name or value; None: that of `settings`.
@@ -117,6 +118,8 @@ def collate(
         UnknownNameError: `dst`, `layout`, `activation_dtype` or `engine` is unknown.
         DatasetExistsError: `out`, or the unfinished run, belongs to another model, other settings or other texts;
             or another run works there at this moment.
+        MissingFileError: a file of texts does not exist; the message names the nearest that do.
+        UnreadableFileError: a path leads to a pipe or a device, or the system refuses it.
         BadDocumentError: a text cannot be read. The work done so far is saved.
         CorpusChangedError: a run is resumed with other texts.
         NonFiniteActivationError: an activation is infinite or NaN, so that a component has no statistics. The error
