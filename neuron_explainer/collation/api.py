@@ -39,7 +39,7 @@ from neuron_explainer.collation.settings import (
     described_settings,
 )
 from neuron_explainer.collation.statistics.collation import Collation
-from neuron_explainer.errors import DatasetExistsError, InvalidRequestError, shown
+from neuron_explainer.errors import CollateStopped, DatasetExistsError, InvalidRequestError, shown
 from neuron_explainer.models.devices import DeviceGiven, DtypeGiven
 from neuron_explainer.storage.locations import local_path
 from neuron_explainer.vocabulary.checks import LayersGiven, checked_flag, checked_number, checked_type, finite_number
@@ -125,6 +125,7 @@ def collate(
         NonFiniteActivationError: an activation is infinite or NaN, so that a component has no statistics. The error
             names the text, and the place and the layer where such numbers appear first. No dataset is written.
         OutOfSpaceError: the disk is full. What was saved is intact.
+        CollateStopped: the run was interrupted. It is a KeyboardInterrupt; its `folder` is where the work is saved.
         TypeError: a keyword is unknown.
 
     >>> texts = ["In the beginning God created the heaven and the earth."]
@@ -222,16 +223,11 @@ def _run(
     except BaseException as error:
         job.progress.stop()
         if isinstance(error, KeyboardInterrupt) and not error.args:
-            raise KeyboardInterrupt(_how_to_go_on(job)) from None
+            has_saved = job.folder is not None and (job.folder / STATE_FILE_NAME).is_file()
+            raise CollateStopped(str(job.folder) if has_saved else None) from None
         raise
     job.progress.finish()
     return made
-
-
-def _how_to_go_on(job: Job) -> str:
-    if job.folder is None or not (job.folder / STATE_FILE_NAME).is_file():
-        return "Stopped before the first batch was done. Nothing is saved."
-    return f"Stopped. The work is saved in {job.folder}: make the same call again to go on."
 
 
 def _is_free(short_name: str, dst: DerivedScalarType, path: Path) -> bool:

@@ -1,5 +1,7 @@
 """Errors of runs that make a dataset."""
 
+from typing import Self
+
 from neuron_explainer.errors.base import NeuronExplainerError
 from neuron_explainer.wording import shown
 
@@ -56,6 +58,25 @@ class DatasetExistsError(CollateError, FileExistsError):
 
 class OutOfSpaceError(CollateError, OSError):
     """The disk is full. Files written before are intact."""
+
+
+class CollateStopped(KeyboardInterrupt):
+    """A run was interrupted, as by Ctrl-C or a notebook's stop button. It is no `Exception`, as its base is none.
+
+    Attributes:
+        folder: where the work is saved; None: nothing is saved.
+    """
+
+    def __init__(self, folder: str | None) -> None:
+        self.folder = folder
+        super().__init__(
+            "Stopped before the first batch was done. Nothing is saved."
+            if folder is None
+            else f"Stopped. The work is saved in {folder}: make the same call again to go on."
+        )
+
+    def __reduce__(self) -> tuple[type[Self], tuple[str | None]]:
+        return type(self), (self.folder,)
 
 
 class WorkerLostError(CollateError, RuntimeError):
