@@ -155,7 +155,7 @@ def test_a_stopped_run_is_saved_and_its_workers_end(
             reached.append(number)
             yield text
 
-    run = partial(ne.collate, out=path, engine="ray", n_workers=2, progress=False, **SETTINGS | {"layers": 1})
+    run = partial(ne.collate, out=path, engine="ray", n_workers=2, progress=False, layers=1, **SETTINGS)
     with pytest.raises(BadDocumentError if how == "bad text" else CollateStopped) as caught:
         run(context, stopping())
     assert len(reached) < len(texts)
@@ -174,7 +174,7 @@ def test_a_stopped_run_is_saved_and_its_workers_end(
         saved = json.loads(file.metadata()["collate"])["position"]
     assert 0 < saved["chunk_start"]["texts"] < 250
     run(context, texts)
-    local = ne.collate(context, texts, tmp_path / "local", progress=False, **SETTINGS | {"layers": 1})
+    local = ne.collate(context, texts, tmp_path / "local", progress=False, layers=1, **SETTINGS)
     for component in range(0, 128, 5):
         expected, found = ne.load_neuron(local, 1, component), ne.load_neuron(path, 1, component)
         assert found.most_positive_activation_records == expected.most_positive_activation_records
