@@ -164,6 +164,7 @@ def source_of(
     dst: DerivedScalarType | str | None,
     texts: str | Sequence[str],
     load: Callable[[NeuronChoice], NeuronRecord] | None,
+    prepend_bos: bool | None = None,
 ) -> RecordSource:
     """The source of a viewer's records, for the arguments of NeuronViewer.
 
@@ -186,4 +187,4 @@ def source_of(
         isinstance(texts, Iterable) and all(isinstance(text, str) for text in texts)
     ):
         raise InvalidRequestError(f"texts is {shown(texts)}. Give a text or several.")
-    return ModelSource(dataset, dst)
+    return ModelSource(dataset, dst, prepend_bos)

@@ -6,15 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
-from tokenizers.processors import TemplateProcessing
 
 import neuron_explainer as ne
-from helpers.collation_models import model_context, number_tokenizer, random_texts
+from helpers.collation_models import begun_context, model_context, random_texts
 from helpers.derived_scalars import annotations_unchecked
-from helpers.tiny_models import our_model
 from neuron_explainer.errors import InvalidRequestError
-from neuron_explainer.models.model_context import StandardModelContext
 
 
 def test_is_what_a_dataset_says(tmp_path: Path) -> None:
@@ -92,13 +88,6 @@ def test_arguments_are_not_taken_for_others() -> None:
         for layer in ("w1 w2", None):
             with pytest.raises(InvalidRequestError, match=f"layer is {layer!r}.*model, layer, neuron, texts"):
                 ne.live_record(model_context(), layer, 0, "w1")  # type: ignore[arg-type]
-
-
-def begun_context() -> StandardModelContext:
-    """A model whose tokenizer puts a token before every text."""
-    tokenizer = number_tokenizer()
-    tokenizer.backend.post_processor = TemplateProcessing(single="w9 $A", special_tokens=[("w9", 9)])
-    return StandardModelContext("begun", our_model("llama", torch.float64), tokenizer, end_token_ids=[1])
 
 
 @pytest.mark.parametrize("dst", ["mlp_post_act", "attn_write_norm"])

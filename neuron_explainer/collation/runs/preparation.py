@@ -9,7 +9,7 @@ import torch
 
 from neuron_explainer.activations.derived_scalars.engine.requests import ConfigOrModel, as_config
 from neuron_explainer.activations.derived_scalars.loss import LossFnConfig, LossFunction
-from neuron_explainer.collation.corpus.beginning import beginning_token, with_beginning_rule
+from neuron_explainer.collation.corpus.beginning import with_beginning_rule
 from neuron_explainer.collation.corpus.texts import n_characters, read_texts
 from neuron_explainer.collation.runs.job import CollatedModel, Job
 from neuron_explainer.collation.runs.progress import Progress
@@ -18,6 +18,7 @@ from neuron_explainer.collation.runs.scalar_source import ScalarSource, entry_ki
 from neuron_explainer.collation.settings import DEFAULT_SAVE_EVERY_SECONDS, CollateSettings
 from neuron_explainer.collation.statistics.entry_kind import EntryKind
 from neuron_explainer.errors import InvalidRequestError
+from neuron_explainer.models.beginning import beginning_token
 from neuron_explainer.models.checkpoints.load_model import load_model
 from neuron_explainer.models.devices import DeviceGiven, DtypeGiven, as_device, as_dtype
 from neuron_explainer.models.model_context import ModelContext
