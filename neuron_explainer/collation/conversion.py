@@ -1,7 +1,6 @@
 """Convert a neuron dataset from one layout to the other."""
 
 import os
-import shutil
 from pathlib import Path
 
 import msgspec
@@ -11,6 +10,7 @@ from neuron_explainer.activations.activations import load_neuron
 from neuron_explainer.activations.packed.dataset import is_packed_dataset
 from neuron_explainer.activations.packed.layout import DatasetInfo
 from neuron_explainer.activations.packed.writing import write_packed_dataset_info, write_packed_layer
+from neuron_explainer.collation.output.building import building_folder
 from neuron_explainer.collation.output.dataset_writing import (
     JSON_INFO_FILE_NAME,
     is_vacant,
@@ -30,8 +30,6 @@ from neuron_explainer.storage.locations import local_path
 from neuron_explainer.vocabulary.checks import checked_type
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 from neuron_explainer.vocabulary.parsing import derived_scalar_type_of
-
-_UNFINISHED = ".converting"
 
 
 def convert(
@@ -91,17 +89,12 @@ def convert(
         raise DatasetExistsError(f"{target} exists. Choose another folder.")
     if is_packed == (layout == "packed"):
         raise InvalidRequestError(f"{source} already has the {layout} layout.")
-    building = target.with_name(target.name + _UNFINISHED)
-    shutil.rmtree(building, ignore_errors=True)
-    try:
-        with raise_if_disk_full(building):
-            if layout == "json":
-                write_json_dataset(source, building)
-            else:
-                _pack(source, building, dst, model, short_name, activation_dtype)
-            move_into_place(building, target)
-    finally:
-        shutil.rmtree(building, ignore_errors=True)
+    with building_folder(target.parent, target.name) as building, raise_if_disk_full(building):
+        if layout == "json":
+            write_json_dataset(source, building)
+        else:
+            _pack(source, building, dst, model, short_name, activation_dtype, target)
+        move_into_place(building, target)
     return target
 
 
@@ -112,6 +105,7 @@ def _pack(
     model: str | None,
     short_name: str | None,
     activation_dtype: ConvertedDtype,
+    target: Path,
 ) -> None:
     indices_by_layer = _indices_by_layer(source)
     file = source / JSON_INFO_FILE_NAME
@@ -133,7 +127,7 @@ def _pack(
     info = DatasetInfo(
         model=model,
         derived_scalar_type=dst.value,
-        short_name=short_name or (known.short_name if known else building.name.removesuffix(_UNFINISHED)),
+        short_name=short_name or (known.short_name if known else target.name),
         user_visible_name=known.user_visible_name if known else f"{model} - {dst.value.replace('_', ' ')}",
         n_layers=known.n_layers if known else layers[-1] + 1,
         layer_indices=layers,

@@ -21,7 +21,7 @@ from neuron_explainer.collation.runs import ray_run
 from neuron_explainer.collation.runs.job import CollatedModel
 from neuron_explainer.collation.runs.preparation import job_of
 from neuron_explainer.collation.runs.progress import Progress
-from neuron_explainer.collation.runs.ray_pool import WorkerPool
+from neuron_explainer.collation.runs.ray_pool import WorkerPool, _Phase
 from neuron_explainer.collation.runs.ray_run import run_on_ray
 from neuron_explainer.collation.settings import CollateSettings, SettingsChanges
 from neuron_explainer.errors import BadDocumentError, CollateStopped, InvalidRequestError, NonFiniteActivationError
@@ -155,7 +155,7 @@ def test_a_stopped_run_is_saved_and_its_workers_end(
 
     run = partial(ne.collate, out=path, progress=False, layers=1, **SETTINGS)
     with pytest.raises(BadDocumentError if how == "bad text" else CollateStopped) as caught:
-        run(context, stopping(), engine="ray", n_workers=2)
+        run(context, stopping(), engine="ray", n_workers=1)
     assert len(reached) < len(texts)
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     if isinstance(caught.value, CollateStopped):
@@ -164,7 +164,7 @@ def test_a_stopped_run_is_saved_and_its_workers_end(
             str(caught.value) == f"Stopped. The work is saved in {path}.collating: make the same call again to go on."
         )
         assert isinstance(caught.value, KeyboardInterrupt)
-    assert len(hired) == 2
+    assert len(hired) == 1
     for worker in hired:
         with pytest.raises(ray.exceptions.RayActorError):
             ray.get(worker.__ray_call__.remote(lambda _: None), timeout=30)
@@ -178,6 +178,17 @@ def test_a_stopped_run_is_saved_and_its_workers_end(
         assert found.most_positive_activation_records == expected.most_positive_activation_records
         assert found.random_sample == expected.random_sample
         assert found.histogram == expected.histogram
+
+
+def test_what_is_saved_ends_where_a_part_is_missing() -> None:
+    """Results come in any order, and neighbours are merged when both are there."""
+    phase = _Phase()
+    phase.tree = {(2, 0): "0 to 3", (0, 4): "4", (1, 3): "6 and 7", (0, 8): "8"}  # 5 is missing
+    assert phase.first_done() == (["0 to 3", "4"], 5)
+    phase.tree = {(0, 1): "1", (1, 1): "2 and 3"}
+    assert phase.first_done() == ([], 0)
+    phase.tree = {(2, 0): "0 to 3", (1, 2): "4 and 5", (0, 6): "6"}
+    assert phase.first_done() == (["0 to 3", "4 and 5", "6"], 7)
 
 
 @pytest.mark.usefixtures("two_workers")

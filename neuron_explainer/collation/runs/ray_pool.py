@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +17,9 @@ _ATTEMPTS = 4
 
 _SECONDS_BETWEEN_LOOKS = 0.5
 """How long to wait for a worker before looking whether someone wants to stop."""
+
+_SECONDS_TO_END = 10.0
+"""How long a run that is stopped waits for its workers."""
 
 
 @dataclass(frozen=True)
@@ -153,8 +157,19 @@ class WorkerPool:
                     phase.retry(number, error)
 
     def done_so_far(self) -> tuple[Arrays, ResumePoint] | None:
-        """What a stopped `run` had done, up to the first shard that was not done; None if that is nothing."""
+        """What a stopped `run` had done, up to the first shard that was not done; None if that is nothing.
+
+        Workers get some seconds to end the shards that they have.
+        """
         phase, self._phase = self._phase, _Phase()
+        until = time.monotonic() + _SECONDS_TO_END
+        while self._busy and (left := until - time.monotonic()) > 0:
+            ready, _ = self._ray.wait(list(self._busy), num_returns=1, timeout=left)
+            for done in ready:
+                _, result, number = self._busy.pop(done)
+                with suppress(self._ray.exceptions.RayError):
+                    self._ray.get(done)
+                    self._add_result(phase.tree, (0, number), result)
         results, n_done = phase.first_done()
         if not results:
             return None

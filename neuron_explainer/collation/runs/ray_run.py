@@ -34,7 +34,7 @@ def run_on_ray(
     """Read all texts on Ray, from the saved state on if there is one.
 
     Whatever stops the run, the work done so far is saved first: that of the first shards, up to one that is not done.
-    Workers are stopped in the middle of theirs.
+    Workers get some seconds to end theirs. A second Ctrl-C stops at once.
 
     Args:
         job: what to do.
