@@ -7,12 +7,12 @@ import msgspec
 
 from neuron_explainer.activation_server.dataset_paths import local_dataset_folder
 from neuron_explainer.activations.activations import load_neuron
+from neuron_explainer.activations.dataset_types import type_of_folder
 from neuron_explainer.activations.packed.dataset import is_packed_dataset
-from neuron_explainer.activations.packed.layout import DatasetInfo
+from neuron_explainer.activations.packed.layout import JSON_INFO_FILE_NAME, DatasetInfo
 from neuron_explainer.activations.packed.writing import write_packed_dataset_info, write_packed_layer
 from neuron_explainer.collation.output.building import building_folder
 from neuron_explainer.collation.output.dataset_writing import (
-    JSON_INFO_FILE_NAME,
     is_vacant,
     move_into_place,
     write_json_dataset,
@@ -49,8 +49,9 @@ def convert(
             any of the public spellings.
         out: the folder to make.
         layout: "packed" or "json"; None: the layout that `path` does not have.
-        dst, model, short_name: derived scalar type, model and short name of JSON files; they are needed unless
-            `collate` made the files. `dst` also selects among the datasets of one registered name; None: MLP_POST_ACT.
+        dst, model, short_name: derived scalar type, model and short name of JSON files. `model` is needed unless
+            `collate` made the files; `dst`, unless the records or the folder's name say it, too. `dst` also selects
+            among the datasets of one registered name; None: MLP_POST_ACT.
         activation_dtype: dtype of packed activations, "float32" or "float16".
 
     Returns:
@@ -111,13 +112,10 @@ def _pack(
     file = source / JSON_INFO_FILE_NAME
     known = msgspec.json.decode(file.read_bytes(), type=DatasetInfo) if file.is_file() else None
     model = model or (known.model if known else None)
-    dst = dst if dst is not None else known.derived_scalar_type if known else None
-    if model is None or dst is None:
-        raise InvalidRequestError(
-            f"{source} does not name its model and derived scalar type. Give dst= (such as 'mlp_post_act') and model= "
-            "(such as 'gpt2-small')."
-        )
-    dst = derived_scalar_type_of(dst)
+    missing = "dst=" if model is not None else "dst=, and model= (such as 'gpt2-small')"
+    dst = type_of_folder(source, f"Give {missing}.") if dst is None else derived_scalar_type_of(dst)
+    if model is None:
+        raise InvalidRequestError(f"{source} does not name its model. Give model= (such as 'gpt2-small').")
     # The records are read twice: first to survey all of them for the layout, then to pack layer by layer.
     survey = Survey()
     for layer, indices in indices_by_layer.items():

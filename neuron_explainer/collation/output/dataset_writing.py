@@ -7,7 +7,13 @@ import msgspec
 
 from neuron_explainer.activations.activations import save_neuron
 from neuron_explainer.activations.packed.dataset import PackedDataset
-from neuron_explainer.activations.packed.layout import INFO_FILE_NAME, TOKENS_FILE_NAME, DatasetInfo, layer_file_name
+from neuron_explainer.activations.packed.layout import (
+    INFO_FILE_NAME,
+    JSON_INFO_FILE_NAME,
+    TOKENS_FILE_NAME,
+    DatasetInfo,
+    layer_file_name,
+)
 from neuron_explainer.activations.packed.writing import write_packed_dataset_info, write_packed_layer
 from neuron_explainer.collation.output.building import building_folder
 from neuron_explainer.collation.output.packing import packed_layer
@@ -19,9 +25,6 @@ from neuron_explainer.errors import DatasetExistsError, InvalidRequestError
 from neuron_explainer.models.model_context import ModelContext
 from neuron_explainer.storage.atomic import write_bytes_atomically
 from neuron_explainer.storage.disk_full import raise_if_disk_full
-
-JSON_INFO_FILE_NAME = "collated.json"
-"""The file that describes a JSON dataset; the public JSON layout has no such file."""
 
 
 def dataset_info(
