@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from neuron_explainer.activations.activations import load_neuron
-from neuron_explainer.activations.packed.layout import JSON_INFO_FILE_NAME
+from neuron_explainer.activations.packed.layout import JSON_INFO_FILE_NAME, MOST_INFO_BYTES
 from neuron_explainer.activations.records import NeuronRecord
 from neuron_explainer.errors import InvalidRequestError, NeuronExplainerError, choices_sentence
 from neuron_explainer.storage.local import is_local_folder, read_local_bytes
@@ -20,7 +20,6 @@ from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 from neuron_explainer.vocabulary.dimensions import Dimension
 from neuron_explainer.vocabulary.parsing import type_named
 
-_MOST_BYTES = 16 * 2**20
 _N_FOLDERS = 2
 """How many names, from the end of the path, are looked at."""
 _USUAL = (DerivedScalarType.MLP_POST_ACT, DerivedScalarType.ATTN_WRITE_NORM, DerivedScalarType.ATTN_QK_PROBS)
@@ -96,7 +95,7 @@ def _described(path: str | os.PathLike[str]) -> DerivedScalarType | None:
     if is_url(path) or not is_local_folder(path):
         return None
     try:
-        content = read_local_bytes(Path(path) / JSON_INFO_FILE_NAME, _MOST_BYTES)
+        content = read_local_bytes(Path(path) / JSON_INFO_FILE_NAME, MOST_INFO_BYTES)
         return type_named(msgspec.json.decode(content, type=_Described).derived_scalar_type)
     except (NeuronExplainerError, msgspec.MsgspecError, ValueError):
         return None

@@ -9,7 +9,7 @@ from neuron_explainer.activation_server.dataset_paths import local_dataset_folde
 from neuron_explainer.activations.activations import load_neuron
 from neuron_explainer.activations.dataset_types import type_of_folder
 from neuron_explainer.activations.packed.dataset import is_packed_dataset
-from neuron_explainer.activations.packed.layout import JSON_INFO_FILE_NAME, DatasetInfo
+from neuron_explainer.activations.packed.layout import JSON_INFO_FILE_NAME, MOST_INFO_BYTES, DatasetInfo
 from neuron_explainer.activations.packed.writing import write_packed_dataset_info, write_packed_layer
 from neuron_explainer.collation.output.building import building_folder
 from neuron_explainer.collation.output.dataset_writing import (
@@ -26,6 +26,7 @@ from neuron_explainer.errors import (
     MissingFileError,
 )
 from neuron_explainer.storage.disk_full import raise_if_disk_full
+from neuron_explainer.storage.local import read_local_bytes
 from neuron_explainer.storage.locations import local_path
 from neuron_explainer.vocabulary.checks import checked_type
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
@@ -109,8 +110,7 @@ def _pack(
     target: Path,
 ) -> None:
     indices_by_layer = _indices_by_layer(source)
-    file = source / JSON_INFO_FILE_NAME
-    known = msgspec.json.decode(file.read_bytes(), type=DatasetInfo) if file.is_file() else None
+    known = _description(source / JSON_INFO_FILE_NAME)
     model = model or (known.model if known else None)
     missing = "dst=" if model is not None else "dst=, and model= (such as 'gpt2-small')"
     dst = type_of_folder(source, f"Give {missing}.") if dst is None else derived_scalar_type_of(dst)
@@ -141,6 +141,20 @@ def _pack(
     for layer, indices in indices_by_layer.items():
         records = [load_neuron(source, layer, index) for index in indices]
         write_packed_layer(building, layer, Packer(info, survey.vocabulary, activation_dtype).pack(records))
+
+
+def _description(file: Path) -> DatasetInfo | None:
+    """What `collate` wrote about JSON files; None if it did not.
+
+    Raises:
+        MalformedDatasetError: it is damaged.
+    """
+    if not os.path.lexists(file):
+        return None
+    try:
+        return msgspec.json.decode(read_local_bytes(file, MOST_INFO_BYTES), type=DatasetInfo)
+    except (msgspec.MsgspecError, ValueError) as error:
+        raise MalformedDatasetError(str(error), str(file)) from None
 
 
 def _indices_by_layer(source: Path) -> dict[int, list[int]]:

@@ -10,7 +10,7 @@ from helpers.neuron_records import neuron_record
 from neuron_explainer import DerivedScalarType as Dst
 from neuron_explainer.activations.activations import save_neuron
 from neuron_explainer.activations.dataset_types import type_in_name
-from neuron_explainer.errors import InvalidRequestError
+from neuron_explainer.errors import InvalidRequestError, MalformedDatasetError
 
 
 @pytest.mark.parametrize(
@@ -68,6 +68,9 @@ def test_what_collate_wrote_is_taken(tmp_path: Path) -> None:
     said = "heads does not say its derived scalar type, in its name or its records. Pass it: NeuronViewer(…, dst=…)."
     assert f"{said} Its records have a number for each token pair. Did you mean: attn_write_norm, " in str(caught.value)
     assert "mlp_post_act" not in str(caught.value)
+    with pytest.raises(MalformedDatasetError, match=r"collated\.json is not a valid"):
+        ne.convert(folder, tmp_path / "packed", model="m")
+    (folder / "collated.json").unlink()
     with pytest.raises(InvalidRequestError, match=r"Give dst=\. Its records have a number for each token pair\."):
         ne.convert(folder, tmp_path / "packed", model="m")
 

@@ -21,6 +21,7 @@ INFO_FILE_NAME = "dataset.json"
 TOKENS_FILE_NAME = "tokens.json"
 JSON_INFO_FILE_NAME = "collated.json"
 """The same description beside JSON files that `collate` made; the public JSON layout has no such file."""
+MOST_INFO_BYTES = 16 * 2**20
 MOMENTS = ("mean", "variance", "skewness", "kurtosis")
 
 
