@@ -1,6 +1,7 @@
 """One component's record, computed at once, without a dataset."""
 
 import dataclasses
+import functools
 from typing import SupportsIndex
 
 from neuron_explainer.activations.derived_scalars.engine.requests import ConfigOrModel
@@ -97,10 +98,10 @@ def live_record(
         example_tokens=context_length,
         seed=seed,
     )
+    encode = functools.cache(functools.partial(model_context.encode, add_special_tokens=False))
     if in_order:
         settings = with_beginning_rule(settings, model_context)
-        encoded = (model_context.encode(text.content, add_special_tokens=False) for text in read_texts(texts))
-        n_sequences = sum(1 for tokens in encoded for _ in windows_of(tokens, settings))
+        n_sequences = sum(1 for text in read_texts(texts) for _ in windows_of(encode(text.content), settings))
         settings = dataclasses.replace(settings, top_k=max(1, n_sequences))
     job = job_of(
         collated_model,
@@ -109,6 +110,8 @@ def live_record(
         progress=Progress(show=progress),
         components={layer: [index]},
     )
+    if in_order:
+        job.encode = encode  # which knows the tokens already
     collation, corpus = run_locally(job)
     packed = packed_layer(collation, layer, activation_dtype="float32")
     info = dataset_info(job, collation, corpus, model_context, short_name="", corpus_name="")

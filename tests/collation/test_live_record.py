@@ -119,3 +119,18 @@ def test_a_long_text_is_there_whole_in_order_and_once(dst: str) -> None:
     record = ne.live_record(model_context(), 1, 2, " ".join(words), dst=dst, context_length=12)
     found = [token for example in record.most_positive_activation_records for token in example.tokens]
     assert found == words
+
+
+def test_texts_in_memory_are_tokenised_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    context, texts = begun_context(), ["w1 w2 w3", "w4 w5"]
+    expected = ne.live_record(context, 1, 2, texts)
+    tokenised: list[str] = []
+    encode = context.encode
+
+    def counted(text: str, *, add_special_tokens: bool = True) -> list[int]:
+        tokenised.append(text)
+        return encode(text, add_special_tokens=add_special_tokens)
+
+    monkeypatch.setattr(context, "encode", counted)
+    assert ne.live_record(context, 1, 2, texts) == expected
+    assert [text for text in tokenised if text in texts] == texts

@@ -12,7 +12,7 @@ from neuron_explainer.activations.packed.rules import layout_problem
 from neuron_explainer.activations.record_json import finite_or_none
 from neuron_explainer.activations.records import ActivationRecord, Histogram, NeuronId, NeuronRecord
 from neuron_explainer.errors import MalformedDatasetError, MalformedRecordError
-from neuron_explainer.storage.tensor_views import tensor_metadata, tensor_views
+from neuron_explainer.storage.tensor_views import tensor_views
 from neuron_explainer.vocabulary.parsing import type_named
 
 LAYER_KEY = "layer"
@@ -174,10 +174,10 @@ class PackedLayerFile(PackedLayerReader):
                 says that it is of another layer.
         """
         try:
-            tensors = tensor_views(path)
-            written_for = tensor_metadata(path).get(LAYER_KEY)
+            tensors, metadata = tensor_views(path)
         except ValueError as error:
             raise MalformedDatasetError(str(error), str(path)) from None
+        written_for = metadata.get(LAYER_KEY)
         if written_for not in (None, str(layer)):
             raise MalformedDatasetError(f"it is the file of layer {written_for:.20}, not of layer {layer}", str(path))
         problem = layout_problem({name: (array.dtype.name, array.shape) for name, array in tensors.items()}, info)
