@@ -51,7 +51,9 @@ class _Runs:
         if shell is not None:
             shell.events.register("pre_run_cell", self.before_cell)
             shell.events.register("post_run_cell", self.after_cell)
-            shell.display_formatter.mimebundle_formatter.for_type(widgets.Box, _box_displayed)
+            formatter = shell.display_formatter.mimebundle_formatter
+            if widgets.Box not in formatter.type_printers:  # what the user registered stays
+                formatter.for_type(widgets.Box, _box_displayed)
 
     def before_cell(self, info: Any = None) -> None:
         """A cell begins."""
