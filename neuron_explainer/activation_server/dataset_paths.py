@@ -8,6 +8,7 @@ from neuron_explainer.activation_server.neuron_datasets import (
     NeuronDatasetMetadata,
     get_neuron_dataset_metadata_by_short_name_and_dst,
 )
+from neuron_explainer.activations.dataset_types import type_said
 from neuron_explainer.errors import (
     InvalidRequestError,
     UnknownDatasetError,
@@ -63,7 +64,8 @@ def type_of_dataset(dataset: str | os.PathLike[str], dst: DerivedScalarType | st
 
     Args:
         dataset: a registered short name, an address or a folder.
-        dst: the type or its name; None: mlp_post_act if the short name has it, or else the only type that it has.
+        dst: the type or its name; None: mlp_post_act if the short name has it, or else the only type that it has; of a
+            folder or an address, the type that it says.
 
     Raises:
         UnknownNameError: the derived scalar type is unknown.
@@ -78,7 +80,8 @@ def type_of_dataset(dataset: str | os.PathLike[str], dst: DerivedScalarType | st
     types = [scalar_type for short_name, scalar_type in NEURON_DATASET_METADATA_REGISTRY if short_name == name]
     if len(types) == 1:
         return types[0]
-    return DerivedScalarType.MLP_POST_ACT
+    said = type_said(name) if _is_path(name) else None
+    return said or DerivedScalarType.MLP_POST_ACT
 
 
 def local_dataset_folder(dataset: str | os.PathLike[str], dst: DerivedScalarType | str) -> Path:

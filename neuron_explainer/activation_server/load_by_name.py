@@ -19,6 +19,7 @@ from neuron_explainer.activation_server.dataset_paths import (
 from neuron_explainer.activation_server.loaded_neurons import LoadedNeuron, LoadedNeurons
 from neuron_explainer.activations import activations
 from neuron_explainer.activations.activations import NeuronId, NeuronRecord
+from neuron_explainer.activations.dataset_types import type_said
 from neuron_explainer.activations.neuron_ids import checked_index
 from neuron_explainer.errors import InvalidRequestError, NeuronExplainerError, NeuronNotFoundError, shown
 from neuron_explainer.storage.locations import without_secrets
@@ -67,7 +68,8 @@ def load_neuron(
         layer: the layer, from 0; an int, or a NumPy or torch integer.
         neuron: the neuron, head or latent in the layer, from 0; the same types.
         dst: the derived scalar type of the activations, or its name in any case; it selects among the datasets of one
-            short name. None: mlp_post_act, or the only type there is. Not needed for an address or a folder.
+            short name. None: mlp_post_act, or the only type there is. Not needed for an address or a folder, whose
+            name or files may say it.
         use_cache: whether downloads are read from and kept in the disk cache.
         revalidate: ask the server whether the cached file is up to date.
 
@@ -92,7 +94,8 @@ def load_neuron(
     try:
         record = activations.load_neuron(path, layer, neuron, use_cache=use_cache, revalidate=revalidate)
         is_known = dst is not None or path != dataset_text(dataset)  # a folder or address alone leaves it to guess
-        return replace(record, dst=scalar_type) if record.dst is None and is_known else record
+        said = scalar_type if is_known else type_said(path, record)
+        return replace(record, dst=said) if record.dst is None and said is not None else record
     except NeuronNotFoundError as error:  # its message begins with the path, but the user may have given a name
         given = without_secrets(dataset_text(dataset))
         raise NeuronNotFoundError(error.detail.replace(without_secrets(path), given, 1)) from None

@@ -2,6 +2,7 @@
 
 import difflib
 import math
+from typing import Any
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -11,6 +12,7 @@ from neuron_explainer.activations.records import ActivationRecord, Histogram, Ne
 from neuron_explainer.errors import MalformedRecordError, shown
 from neuron_explainer.notices import UnexpectedContentWarning, warn
 from neuron_explainer.storage.tolerant_json import decode_tolerantly, keys_of
+from neuron_explainer.vocabulary.parsing import type_named
 
 
 class NeuronIdFields(msgspec.Struct):
@@ -35,7 +37,7 @@ class NeuronIdFields(msgspec.Struct):
 
 
 class _RecordFields(msgspec.Struct):
-    """A NeuronRecord as files spell it. Other fields are skipped."""
+    """A NeuronRecord as files spell it. Other fields are skipped. The public files do not say their type."""
 
     neuron_id: NeuronIdFields
     dataclass_name: str = "NeuronRecord"
@@ -49,6 +51,8 @@ class _RecordFields(msgspec.Struct):
     most_positive_activation_records: list[ActivationRecord] = []
     activation_frequency: float | None = None
     histogram: Histogram | None = None
+    derived_scalar_type: Any = None
+    dst: Any = None
 
 
 _DECODER = msgspec.json.Decoder(_RecordFields)
@@ -87,6 +91,7 @@ def record_from_json(content: bytes, source: str | None = None) -> NeuronRecord:
             activation_frequency=finite_or_none(fields.activation_frequency),
             histogram=fields.histogram,
             source=source,
+            dst=type_named(fields.derived_scalar_type) or type_named(fields.dst),
         )
     except ValueError as error:
         raise MalformedRecordError(getattr(error, "problem", str(error)), source) from None

@@ -10,8 +10,9 @@ from typing import Any, Unpack, cast
 from neuron_explainer._deprecation import deprecated_argument
 from neuron_explainer.activation_server.neuron_datasets import NEURON_DATASET_METADATA_REGISTRY, register_dataset
 from neuron_explainer.activations.derived_scalars.engine.requests import ConfigOrModel
+from neuron_explainer.activations.derived_scalars.loss import LossFnConfig, LossFunction
 from neuron_explainer.collation.corpus.corpus_reader import CorpusReader
-from neuron_explainer.collation.corpus.texts import n_characters
+from neuron_explainer.collation.corpus.texts import TextsGiven, n_characters
 from neuron_explainer.collation.output.dataset_writing import (
     dataset_info,
     finished_dataset,
@@ -20,7 +21,7 @@ from neuron_explainer.collation.output.dataset_writing import (
 )
 from neuron_explainer.collation.runs.job import CollatedModel, CorpusSummary, Job
 from neuron_explainer.collation.runs.local_run import run_locally
-from neuron_explainer.collation.runs.preparation import collated_model_of, job_of, refuse_interventions
+from neuron_explainer.collation.runs.preparation import ModelGiven, collated_model_of, job_of, refuse_interventions
 from neuron_explainer.collation.runs.progress import LOGGER, Progress
 from neuron_explainer.collation.runs.saved_state import STATE_FILE_NAME, differences
 from neuron_explainer.collation.runs.work_folder import held_work_folder, remove_work, work_folder_of
@@ -38,7 +39,8 @@ from neuron_explainer.collation.settings import (
     described_settings,
 )
 from neuron_explainer.collation.statistics.collation import Collation
-from neuron_explainer.errors import DatasetExistsError, InvalidRequestError, shown
+from neuron_explainer.errors import CollateStopped, DatasetExistsError, InvalidRequestError, shown
+from neuron_explainer.models.devices import DeviceGiven, DtypeGiven
 from neuron_explainer.storage.locations import local_path
 from neuron_explainer.vocabulary.checks import LayersGiven, checked_flag, checked_number, checked_type, finite_number
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
@@ -46,17 +48,17 @@ from neuron_explainer.vocabulary.named_arguments import refuse_unknown
 
 
 def collate(
-    model: Any,
-    texts: Any,
+    model: ModelGiven,
+    texts: TextsGiven,
     out: str | os.PathLike[str],
     dst: DerivedScalarType | str | None = None,
     layers: LayersGiven = None,
     *,
     settings: CollateSettings | Mapping[str, Any] | None = None,
     config: ConfigOrModel | None = None,
-    loss: Any = None,
-    device: Any = None,
-    dtype: Any = None,
+    loss: LossFnConfig | LossFunction | None = None,
+    device: DeviceGiven | None = None,
+    dtype: DtypeGiven | None = None,
     layout: Layout = DEFAULT_LAYOUT,
     activation_dtype: ActivationDtype = DEFAULT_ACTIVATION_DTYPE,
     registered_as: str | None = None,
@@ -83,8 +85,9 @@ def collate(
     Args:
         model: a ModelContext, or anything that `load_model` takes.
         texts: a text; the path of a .txt, .jsonl or .parquet file (the first two perhaps with .gz) or of a folder of
-            them; a Hugging Face dataset; or an iterable of texts, paths and mappings. To resume a run, an iterator must
-            give the same texts again from the first one on.
+            them; a Hugging Face dataset; or an iterable of texts, paths and mappings. A string that looks like a path
+            is one; in a mapping it is a text. To resume a run, an iterator must give the same texts again from the
+            first one on.
         out: the folder to make.
         dst: the derived scalar to collate: a member, name or value; None: that of `settings`.
         layers: a layer or several; None: those of `settings`, else all.
@@ -115,10 +118,14 @@ def collate(
         UnknownNameError: `dst`, `layout`, `activation_dtype` or `engine` is unknown.
         DatasetExistsError: `out`, or the unfinished run, belongs to another model, other settings or other texts;
             or another run works there at this moment.
+        MissingFileError: a file of texts does not exist; the message names the nearest that do.
+        UnreadableFileError: a path leads to a pipe or a device, or the system refuses it.
         BadDocumentError: a text cannot be read. The work done so far is saved.
         CorpusChangedError: a run is resumed with other texts.
-        NonFiniteActivationError: an activation is infinite or not a number.
+        NonFiniteActivationError: an activation is infinite or NaN, so that a component has no statistics. The error
+            names the text, and the place and the layer where such numbers appear first. No dataset is written.
         OutOfSpaceError: the disk is full. What was saved is intact.
+        CollateStopped: the run was interrupted. It is a KeyboardInterrupt; its `folder` is where the work is saved.
         TypeError: a keyword is unknown.
 
     >>> texts = ["In the beginning God created the heaven and the earth."]
@@ -148,9 +155,13 @@ def collate(
     overwrite = checked_flag("overwrite", overwrite)
     if registered_as is not None:
         checked_type("registered_as", registered_as, str)
+        if not registered_as:
+            raise InvalidRequestError("registered_as is empty. Give a name, or None for the folder's name.")
     checked_type("corpus_name", corpus_name, str)
     if n_workers is not None:
         checked_number("n_workers", n_workers)
+    if ray_address is not None:
+        checked_type("ray_address", ray_address, str)
     short_name = registered_as or path.absolute().name
     may_register = _is_free(short_name, settings.dst, path)
     if registered_as is not None and not may_register:  # refused before the work rather than after it
@@ -212,16 +223,11 @@ def _run(
     except BaseException as error:
         job.progress.stop()
         if isinstance(error, KeyboardInterrupt) and not error.args:
-            raise KeyboardInterrupt(_how_to_go_on(job)) from None
+            has_saved = job.folder is not None and (job.folder / STATE_FILE_NAME).is_file()
+            raise CollateStopped(str(job.folder) if has_saved else None) from None
         raise
     job.progress.finish()
     return made
-
-
-def _how_to_go_on(job: Job) -> str:
-    if job.folder is None or not (job.folder / STATE_FILE_NAME).is_file():
-        return "Stopped before the first batch was done. Nothing is saved."
-    return f"Stopped. The work is saved in {job.folder}: make the same call again to go on."
 
 
 def _is_free(short_name: str, dst: DerivedScalarType, path: Path) -> bool:

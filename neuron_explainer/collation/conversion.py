@@ -1,18 +1,18 @@
 """Convert a neuron dataset from one layout to the other."""
 
 import os
-import shutil
 from pathlib import Path
 
 import msgspec
 
 from neuron_explainer.activation_server.dataset_paths import local_dataset_folder
 from neuron_explainer.activations.activations import load_neuron
+from neuron_explainer.activations.dataset_types import type_of_folder
 from neuron_explainer.activations.packed.dataset import is_packed_dataset
-from neuron_explainer.activations.packed.layout import DatasetInfo
+from neuron_explainer.activations.packed.layout import JSON_INFO_FILE_NAME, MOST_INFO_BYTES, DatasetInfo
 from neuron_explainer.activations.packed.writing import write_packed_dataset_info, write_packed_layer
+from neuron_explainer.collation.output.building import building_folder
 from neuron_explainer.collation.output.dataset_writing import (
-    JSON_INFO_FILE_NAME,
     is_vacant,
     move_into_place,
     write_json_dataset,
@@ -26,11 +26,11 @@ from neuron_explainer.errors import (
     MissingFileError,
 )
 from neuron_explainer.storage.disk_full import raise_if_disk_full
+from neuron_explainer.storage.local import read_local_bytes
 from neuron_explainer.storage.locations import local_path
+from neuron_explainer.vocabulary.checks import checked_type
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 from neuron_explainer.vocabulary.parsing import derived_scalar_type_of
-
-_UNFINISHED = ".converting"
 
 
 def convert(
@@ -50,8 +50,9 @@ def convert(
             any of the public spellings.
         out: the folder to make.
         layout: "packed" or "json"; None: the layout that `path` does not have.
-        dst, model, short_name: derived scalar type, model and short name of JSON files; they are needed unless
-            `collate` made the files. `dst` also selects among the datasets of one registered name; None: MLP_POST_ACT.
+        dst, model, short_name: derived scalar type, model and short name of JSON files. `model` is needed unless
+            `collate` made the files; `dst`, unless the records or the folder's name say it, too. `dst` also selects
+            among the datasets of one registered name; None: MLP_POST_ACT.
         activation_dtype: dtype of packed activations, "float32" or "float16".
 
     Returns:
@@ -61,8 +62,8 @@ def convert(
         UnknownDatasetError: `path` is neither a folder nor a registered name.
         MissingFileError: the folder has no dataset.
         DatasetExistsError: `out` exists.
-        InvalidRequestError: the dataset is at an address or already has the layout, or `dst` or `model` is needed and
-            not given.
+        InvalidRequestError: the dataset is at an address or already has the layout; `model` or `short_name` is not a
+            text; or `dst` or `model` is needed and not given.
         UnknownNameError: `layout`, `dst` or `activation_dtype` is unknown.
         MalformedRecordError: a file is not a neuron record.
         MalformedDatasetError: the layers differ in their components, or components are missing.
@@ -82,22 +83,20 @@ def convert(
     if layout is None:
         layout = "json" if is_packed else "packed"
     check_choice("layout", layout, Layout)
+    for name, text in (("model", model), ("short_name", short_name)):
+        if text is not None:
+            checked_type(name, text, str)
     check_choice("activation_dtype", activation_dtype, ConvertedDtype)
     if not is_vacant(target):
         raise DatasetExistsError(f"{target} exists. Choose another folder.")
     if is_packed == (layout == "packed"):
         raise InvalidRequestError(f"{source} already has the {layout} layout.")
-    building = target.with_name(target.name + _UNFINISHED)
-    shutil.rmtree(building, ignore_errors=True)
-    try:
-        with raise_if_disk_full(building):
-            if layout == "json":
-                write_json_dataset(source, building)
-            else:
-                _pack(source, building, dst, model, short_name, activation_dtype)
-            move_into_place(building, target)
-    finally:
-        shutil.rmtree(building, ignore_errors=True)
+    with building_folder(target.parent, target.name) as building, raise_if_disk_full(building):
+        if layout == "json":
+            write_json_dataset(source, building)
+        else:
+            _pack(source, building, dst, model, short_name, activation_dtype, target)
+        move_into_place(building, target)
     return target
 
 
@@ -108,18 +107,15 @@ def _pack(
     model: str | None,
     short_name: str | None,
     activation_dtype: ConvertedDtype,
+    target: Path,
 ) -> None:
     indices_by_layer = _indices_by_layer(source)
-    file = source / JSON_INFO_FILE_NAME
-    known = msgspec.json.decode(file.read_bytes(), type=DatasetInfo) if file.is_file() else None
+    known = _description(source / JSON_INFO_FILE_NAME)
     model = model or (known.model if known else None)
-    dst = dst if dst is not None else known.derived_scalar_type if known else None
-    if model is None or dst is None:
-        raise InvalidRequestError(
-            f"{source} does not name its model and derived scalar type. Give dst= (such as 'mlp_post_act') and model= "
-            "(such as 'gpt2-small')."
-        )
-    dst = derived_scalar_type_of(dst)
+    missing = "dst=" if model is not None else "dst=, and model= (such as 'gpt2-small')"
+    dst = type_of_folder(source, f"Give {missing}.") if dst is None else derived_scalar_type_of(dst)
+    if model is None:
+        raise InvalidRequestError(f"{source} does not name its model. Give model= (such as 'gpt2-small').")
     # The records are read twice: first to survey all of them for the layout, then to pack layer by layer.
     survey = Survey()
     for layer, indices in indices_by_layer.items():
@@ -129,7 +125,7 @@ def _pack(
     info = DatasetInfo(
         model=model,
         derived_scalar_type=dst.value,
-        short_name=short_name or (known.short_name if known else building.name.removesuffix(_UNFINISHED)),
+        short_name=short_name or (known.short_name if known else target.name),
         user_visible_name=known.user_visible_name if known else f"{model} - {dst.value.replace('_', ' ')}",
         n_layers=known.n_layers if known else layers[-1] + 1,
         layer_indices=layers,
@@ -145,6 +141,20 @@ def _pack(
     for layer, indices in indices_by_layer.items():
         records = [load_neuron(source, layer, index) for index in indices]
         write_packed_layer(building, layer, Packer(info, survey.vocabulary, activation_dtype).pack(records))
+
+
+def _description(file: Path) -> DatasetInfo | None:
+    """What `collate` wrote about JSON files; None if it did not.
+
+    Raises:
+        MalformedDatasetError: it is damaged.
+    """
+    if not os.path.lexists(file):
+        return None
+    try:
+        return msgspec.json.decode(read_local_bytes(file, MOST_INFO_BYTES), type=DatasetInfo)
+    except (msgspec.MsgspecError, ValueError) as error:
+        raise MalformedDatasetError(str(error), str(file)) from None
 
 
 def _indices_by_layer(source: Path) -> dict[int, list[int]]:

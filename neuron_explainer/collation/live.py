@@ -1,18 +1,20 @@
 """One component's record, computed at once, without a dataset."""
 
 import dataclasses
-from typing import Any, SupportsIndex
+import functools
+from typing import SupportsIndex
 
 from neuron_explainer.activations.derived_scalars.engine.requests import ConfigOrModel
+from neuron_explainer.activations.derived_scalars.loss import LossFnConfig, LossFunction
 from neuron_explainer.activations.packed.layer_file import PackedLayerReader
 from neuron_explainer.activations.records import NeuronId, NeuronRecord
 from neuron_explainer.collation.corpus.beginning import with_beginning_rule
-from neuron_explainer.collation.corpus.texts import is_in_memory, read_texts
+from neuron_explainer.collation.corpus.texts import TextsGiven, is_in_memory, read_texts
 from neuron_explainer.collation.corpus.windows import windows_of
 from neuron_explainer.collation.output.dataset_writing import dataset_info
 from neuron_explainer.collation.output.packing import packed_layer
 from neuron_explainer.collation.runs.local_run import run_locally
-from neuron_explainer.collation.runs.preparation import collated_model_of, job_of
+from neuron_explainer.collation.runs.preparation import ModelGiven, collated_model_of, job_of
 from neuron_explainer.collation.runs.progress import Progress
 from neuron_explainer.collation.runs.scalar_source import entry_kind_of
 from neuron_explainer.collation.settings import CollateSettings
@@ -26,10 +28,10 @@ _LONGEST_CONTEXT = {EntryKind.TOKENS: 1024, EntryKind.TOKEN_PAIRS: 128}
 
 
 def live_record(
-    model: Any,
+    model: ModelGiven,
     layer: SupportsIndex,
     neuron: SupportsIndex,
-    texts: Any,
+    texts: TextsGiven,
     dst: DerivedScalarType | str = DerivedScalarType.MLP_POST_ACT,
     *,
     context_length: SupportsIndex | None = None,
@@ -38,7 +40,7 @@ def live_record(
     random_k: SupportsIndex = CollateSettings.random_k,
     seed: SupportsIndex = CollateSettings.seed,
     config: ConfigOrModel | None = None,
-    loss: Any = None,
+    loss: LossFnConfig | LossFunction | None = None,
     progress: bool | None = False,
 ) -> NeuronRecord:
     """Compute one component's record on texts: the record that a dataset made by `collate` would have.
@@ -64,6 +66,8 @@ def live_record(
 
     Raises:
         InvalidRequestError: the model does not have this layer or component, or the texts contain no tokens.
+        NonFiniteActivationError: an activation is infinite or NaN, so that the component has no statistics. The error
+            names the place and the layer where such numbers appear first; `derive` gives the numbers, with a warning.
 
     >>> record = live_record("tiny", 1, 355, ["In the beginning God created the heaven and the earth."])
     >>> record.neuron_id, len(record.most_positive_activation_records)
@@ -94,10 +98,10 @@ def live_record(
         example_tokens=context_length,
         seed=seed,
     )
+    encode = functools.cache(functools.partial(model_context.encode, add_special_tokens=False))
     if in_order:
         settings = with_beginning_rule(settings, model_context)
-        encoded = (model_context.encode(text.content, add_special_tokens=False) for text in read_texts(texts))
-        n_sequences = sum(1 for tokens in encoded for _ in windows_of(tokens, settings))
+        n_sequences = sum(1 for text in read_texts(texts) for _ in windows_of(encode(text.content), settings))
         settings = dataclasses.replace(settings, top_k=max(1, n_sequences))
     job = job_of(
         collated_model,
@@ -106,6 +110,8 @@ def live_record(
         progress=Progress(show=progress),
         components={layer: [index]},
     )
+    if in_order:
+        job.encode = encode  # which knows the tokens already
     collation, corpus = run_locally(job)
     packed = packed_layer(collation, layer, activation_dtype="float32")
     info = dataset_info(job, collation, corpus, model_context, short_name="", corpus_name="")

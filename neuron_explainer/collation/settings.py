@@ -176,7 +176,7 @@ class CollateSettings:
 def check_choice(name: str, value: object, choices: Any) -> None:
     """Raise an UnknownNameError if an argument's value is not one of a Literal's."""
     if value not in get_args(choices):
-        raise UnknownNameError(name, str(value), get_args(choices))
+        raise UnknownNameError(name, value, get_args(choices))
 
 
 def meaning_of(name: str) -> str:

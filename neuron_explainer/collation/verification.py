@@ -1,11 +1,12 @@
 """Check a dataset against its model: some of the records are computed again."""
 
+import math
 import os
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, SupportsIndex
+from typing import SupportsIndex
 
 import numpy as np
 import torch
@@ -13,14 +14,16 @@ from numpy.typing import NDArray
 
 from neuron_explainer.activation_server.dataset_paths import local_dataset_folder
 from neuron_explainer.activations.derived_scalars.engine.requests import ConfigOrModel, as_config
+from neuron_explainer.activations.derived_scalars.loss import LossFnConfig, LossFunction
 from neuron_explainer.activations.packed.dataset import PackedDataset, is_packed_dataset
 from neuron_explainer.activations.packed.layer_file import PackedLayerFile, PackedLayerReader
 from neuron_explainer.activations.packed.layout import DatasetInfo, layer_file_name
-from neuron_explainer.collation.runs.preparation import model_of, refuse_interventions
+from neuron_explainer.collation.runs.preparation import ModelGiven, model_of, refuse_interventions
 from neuron_explainer.collation.runs.scalar_source import ScalarSource
 from neuron_explainer.collation.settings import DEFAULT_VERIFIED_RECORDS, CollateSettings
 from neuron_explainer.errors import InvalidRequestError, MissingFileError
 from neuron_explainer.models.model_context import ModelContext
+from neuron_explainer.notices import NonFiniteWarning, warn
 from neuron_explainer.vocabulary.checks import checked_number
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 from neuron_explainer.vocabulary.parsing import derived_scalar_type_of
@@ -32,7 +35,8 @@ class Verification:
 
     Attributes:
         n_records, n_examples, n_activations: how many were computed again.
-        largest_difference: the largest absolute difference between a stored activation and the model's.
+        largest_difference: the largest absolute difference between a stored activation and the model's; infinite
+            where the model's is not a number.
         largest_activation: the largest absolute activation among the model's, as a scale for the difference.
         where: layer, component and kind of example of the largest difference.
     """
@@ -53,8 +57,11 @@ class Verification:
         )
         if self.where is None:
             return summary
-        layer, component, kind = self.where
-        return f"{summary} (the largest difference is in a {kind} example of {layer}:{component})"
+        return f"{summary} (the largest difference is in {_place(*self.where)})"
+
+
+def _place(layer: int, component: int, kind: str) -> str:
+    return f"a {kind} example of {layer}:{component}"
 
 
 @dataclass(frozen=True)
@@ -62,9 +69,11 @@ class _Comparison:
     """One example's stored activations, compared with the model's."""
 
     where: tuple[int, int, str]
+    token_ids: list[int]
     n_activations: int
     difference: float
     largest_activation: float
+    is_finite: bool
 
 
 def verify(
@@ -72,9 +81,9 @@ def verify(
     n: SupportsIndex = DEFAULT_VERIFIED_RECORDS,
     *,
     dst: DerivedScalarType | str = DerivedScalarType.MLP_POST_ACT,
-    model: Any = None,
+    model: ModelGiven | None = None,
     config: ConfigOrModel | None = None,
-    loss: Any = None,
+    loss: LossFnConfig | LossFunction | None = None,
     seed: SupportsIndex = 0,
 ) -> Verification:
     """Compute some records of a packed dataset again and compare.
@@ -89,6 +98,10 @@ def verify(
             dtype that the dataset was made with.
         config, loss: as they were given to `collate`.
         seed: seed of the draw.
+
+    Warns:
+        NonFiniteWarning: some of the model's numbers are infinite or NaN, as where it overflows in float16; their
+            difference counts as infinite. It names the place and the layer where such numbers appear first.
 
     Raises:
         UnknownDatasetError: `path` is neither a folder nor a registered name.
@@ -120,10 +133,17 @@ def verify(
     stored_dst = derived_scalar_type_of(info.derived_scalar_type)
     own_config = None if config is None else as_config(config)
     comparisons: list[_Comparison] = []
+    not_finite: tuple[str, str] | None = None
     for layer, components in by_layer.items():
         stored = PackedLayerFile(folder / layer_file_name(layer), layer, info, dataset.token_strings)
         source = ScalarSource(model_context, stored_dst, [layer], own_config, loss)
-        comparisons += _compared(stored, components, source)
+        of_layer = list(_compared(stored, components, source))
+        if not_finite is None and (found := next((each for each in of_layer if not each.is_finite), None)):
+            not_finite = f"{stored_dst.value} ({_place(*found.where)})", source.where_non_finite(found.token_ids)
+        comparisons += of_layer
+    if not_finite is not None:
+        scalar, where_first = not_finite
+        warn(f"{scalar}: the model's numbers are infinite or NaN. {where_first}", NonFiniteWarning)
     worst = max(comparisons, key=lambda comparison: comparison.difference, default=None)
     return Verification(
         n_records=len(drawn),
@@ -135,7 +155,7 @@ def verify(
     )
 
 
-def _model_of_dataset(folder: Path, info: DatasetInfo, model: Any) -> ModelContext:
+def _model_of_dataset(folder: Path, info: DatasetInfo, model: ModelGiven | None) -> ModelContext:
     made_with = info.provenance.get("model") or {}
     model_context = model_of(model) if model is not None else model_of(info.model, dtype=made_with.get("dtype"))
     if info.tokenizer_hash is not None and model_context.tokenizer.fingerprint != info.tokenizer_hash:
@@ -159,11 +179,14 @@ def _compared(stored: PackedLayerReader, components: list[int], source: ScalarSo
     for column, kind, window in examples:
         n_activations = len(window.activations)
         expected = computed[window.sequence][window.start :, column][:n_activations]
+        difference = float(np.abs(window.activations.astype(np.float64) - expected).max())
         yield _Comparison(
             where=(stored.layer, components[column], kind),
+            token_ids=stored.sequences[window.sequence, : stored.sequence_lengths[window.sequence]].tolist(),
             n_activations=n_activations,
-            difference=float(np.abs(window.activations.astype(np.float64) - expected).max()),
+            difference=math.inf if math.isnan(difference) else difference,
             largest_activation=float(np.abs(expected).max()),
+            is_finite=bool(np.isfinite(expected).all()),
         )
 
 

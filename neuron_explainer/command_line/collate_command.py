@@ -18,6 +18,7 @@ from neuron_explainer.collation.settings import (
 )
 from neuron_explainer.command_line.folders import dataset_folder
 from neuron_explainer.command_line.settings_options import one_of, setting_help, takes_settings, with_default
+from neuron_explainer.errors import CollateStopped
 
 
 @takes_settings
@@ -121,12 +122,9 @@ def collate(
 
     try:
         made = api.collate(model, texts[0] if len(texts) == 1 else texts, folder, overwrite=overwrite, **given)
-    except KeyboardInterrupt as stop:
-        is_saved = "is saved in" in str(stop)
-        said = (
-            "Stopped. The work is saved: run the same command again to go on." if is_saved else str(stop) or "Stopped."
-        )
-        typer.echo(said, err=True)
+    except CollateStopped as stop:
+        saved = "Stopped. The work is saved: run the same command again to go on."
+        typer.echo(saved if stop.folder is not None else str(stop), err=True)
         raise typer.Exit(130) from None
     typer.echo(made)
 

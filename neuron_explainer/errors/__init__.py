@@ -3,7 +3,8 @@
 Each is a `NeuronExplainerError` and also the built-in exception that a caller would expect (a `KeyError` for an unknown
 name, a `ValueError` for a bad value), so code that does not know this module can still catch it. A message says what
 was given, what is wrong, and what to choose or do. IPython and notebooks show it with the user's own lines alone;
-`ne.errors.show_library_frames()` shows the library's frames, too.
+`ne.errors.show_library_frames()` shows the library's frames, too. `CollateStopped` alone is none of these: it is a
+`KeyboardInterrupt` that says where the work is saved.
 
 >>> import neuron_explainer as ne
 >>> try:
@@ -24,6 +25,7 @@ from neuron_explainer.errors.base import UnknownMemberError as UnknownMemberErro
 from neuron_explainer.errors.base import UnknownNameError as UnknownNameError
 from neuron_explainer.errors.collating import BadDocumentError as BadDocumentError
 from neuron_explainer.errors.collating import CollateError as CollateError
+from neuron_explainer.errors.collating import CollateStopped as CollateStopped
 from neuron_explainer.errors.collating import CorpusChangedError as CorpusChangedError
 from neuron_explainer.errors.collating import DatasetExistsError as DatasetExistsError
 from neuron_explainer.errors.collating import NonFiniteActivationError as NonFiniteActivationError

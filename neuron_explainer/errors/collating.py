@@ -1,6 +1,9 @@
 """Errors of runs that make a dataset."""
 
+from typing import Self
+
 from neuron_explainer.errors.base import NeuronExplainerError
+from neuron_explainer.wording import shown
 
 
 class CollateError(NeuronExplainerError):
@@ -8,18 +11,32 @@ class CollateError(NeuronExplainerError):
 
 
 class NonFiniteActivationError(CollateError, ArithmeticError):
-    """A model computed an activation that is infinite or NaN."""
+    """A model computed an activation that is infinite or NaN.
 
-    def __init__(self, layer: int, component: int, sequence_index: int, entry: int, value: float) -> None:
+    The message names the component, the token (or token pair) and its sequence; and, where the model is at hand, the
+    sequence's text and the place and layer at which such numbers appear first.
+    """
+
+    def __init__(
+        self,
+        layer: int,
+        component: int,
+        sequence_index: int,
+        entry: int,
+        value: float,
+        text: str = "",
+        where_first: str = "",
+    ) -> None:
         self.layer = layer
         self.component = component
         self.sequence_index = sequence_index
         self.entry = entry
         self.value = value
+        of_text = f", {shown(text)}" if text else ""
         super().__init__(
             f"The activation of component {component} of layer {layer} is {value} at entry {entry} of sequence "
-            f"{sequence_index}. Statistics need finite values: use a wider dtype (dtype=torch.float32), or leave the "
-            "text out."
+            f"{sequence_index}{of_text}. {where_first or 'Use a wider dtype, such as dtype=torch.float32.'} Statistics "
+            "need finite values; if a wider dtype has none either, leave the text out."
         )
 
 
@@ -41,6 +58,25 @@ class DatasetExistsError(CollateError, FileExistsError):
 
 class OutOfSpaceError(CollateError, OSError):
     """The disk is full. Files written before are intact."""
+
+
+class CollateStopped(KeyboardInterrupt):
+    """A run was interrupted, as by Ctrl-C or a notebook's stop button. It is no `Exception`, as its base is none.
+
+    Attributes:
+        folder: where the work is saved; None: nothing is saved.
+    """
+
+    def __init__(self, folder: str | None) -> None:
+        self.folder = folder
+        super().__init__(
+            "Stopped before the first batch was done. Nothing is saved."
+            if folder is None
+            else f"Stopped. The work is saved in {folder}: make the same call again to go on."
+        )
+
+    def __reduce__(self) -> tuple[type[Self], tuple[str | None]]:
+        return type(self), (self.folder,)
 
 
 class WorkerLostError(CollateError, RuntimeError):

@@ -15,6 +15,7 @@ from neuron_explainer.errors import (
     TokenizerMismatchError,
 )
 from neuron_explainer.models.abstract_model_context import ModelContext
+from neuron_explainer.models.beginning import encoded, refuse_for_token_ids
 from neuron_explainer.models.devices import DeviceGiven, get_default_device
 from neuron_explainer.models.generation.sampling import Sampling
 from neuron_explainer.models.generation.text_generation import stream_text
@@ -22,8 +23,9 @@ from neuron_explainer.models.hooks.contexts import HookContext
 from neuron_explainer.models.hooks.intervention import Intervention
 from neuron_explainer.models.hooks.recording import Recording
 from neuron_explainer.models.hooks.taps import PlaceRequest
-from neuron_explainer.models.layers.token_checks import PromptIds, TokenIds, as_token_ids
+from neuron_explainer.models.layers.token_checks import PromptIds, TokenIds, as_token_ids, only_prompt
 from neuron_explainer.models.tokenizers.tokenizer import ModelTokenizer
+from neuron_explainer.models.tokenizers.trailing_space import warn_of_trailing_space
 from neuron_explainer.models.transformer import Transformer
 from neuron_explainer.models.transformer_config import TransformerConfig
 from neuron_explainer.models.weights_by_place import weight_at
@@ -151,31 +153,50 @@ class StandardModelContext(ModelContext):
             return self._reopen, (), own
         return _with_weights, (type(self), self.model_name, self.get_or_create_model(), self._tokenizer), own
 
-    def to_tokens(self, text: str) -> Int[Tensor, "1 tokens"]:
+    def to_tokens(self, text: str, *, prepend_bos: bool | None = None) -> Int[Tensor, "1 tokens"]:
         """The token ids of a text as the model takes them: a batch of one, on the model's device.
 
+        Args:
+            text: the text.
+            prepend_bos: whether they begin with the beginning-of-sequence token; None: as the tokenizer does.
+
         Raises:
-            InvalidRequestError: it is not a text.
+            InvalidRequestError: it is not a text, or the model has no such token.
         """
         if _is_list_of_texts(text):
             raise InvalidRequestError(
                 "text must be of type str, not list. Texts of different lengths need padding, so give one at a time: "
                 "[model.to_tokens(text) for text in texts]. derive_batch and generate take lists."
             )
-        return torch.tensor([self.encode(text)], dtype=torch.long, device=self.device)
+        return torch.tensor([encoded(self, text, prepend_bos)[0]], dtype=torch.long, device=self.device)
 
     @overload
     def generate(
-        self, prompt: str | PromptIds, *, max_new_tokens: SupportsIndex = 20, sampling: Sampling | None = None
+        self,
+        prompt: str | PromptIds,
+        *,
+        max_new_tokens: SupportsIndex = 20,
+        sampling: Sampling | None = None,
+        prepend_bos: bool | None = None,
     ) -> str: ...
 
     @overload
     def generate(
-        self, prompt: list[str], *, max_new_tokens: SupportsIndex = 20, sampling: Sampling | None = None
+        self,
+        prompt: list[str],
+        *,
+        max_new_tokens: SupportsIndex = 20,
+        sampling: Sampling | None = None,
+        prepend_bos: bool | None = None,
     ) -> list[str]: ...
 
     def generate(
-        self, prompt: Any, *, max_new_tokens: SupportsIndex = 20, sampling: Sampling | None = None
+        self,
+        prompt: Any,
+        *,
+        max_new_tokens: SupportsIndex = 20,
+        sampling: Sampling | None = None,
+        prepend_bos: bool | None = None,
     ) -> str | list[str]:
         """Generate a continuation of a prompt. Interventions that this thread has entered take part.
 
@@ -186,29 +207,47 @@ class StandardModelContext(ModelContext):
             prompt: the text to continue, or its token ids; or a list of texts, which are continued one after the other.
             max_new_tokens: the largest number of new tokens; a token of `end_token_ids` ends the text earlier.
             sampling: how tokens are chosen; None means the most likely token every time.
+            prepend_bos: for a text, whether its tokens begin with the beginning-of-sequence token; None: as the
+                tokenizer does.
 
         Returns:
             The new text, without the prompt; for a list of texts, a list.
 
         Raises:
             PromptError: the prompt is empty, is neither a text nor token ids, or is too long for that many new tokens.
-            InvalidRequestError: `max_new_tokens` is not a whole number above 0, or `sampling` is not a Sampling.
+            InvalidRequestError: `max_new_tokens` is not a whole number above 0, `sampling` is not a Sampling, or
+                `prepend_bos` is given with token ids or for a model that has no such token.
 
         Warns:
             TrailingSpaceWarning: the text ends in a space that is a token of its own.
         """
         if _is_list_of_texts(prompt):
-            return [self.generate(text, max_new_tokens=max_new_tokens, sampling=sampling) for text in prompt]
-        return "".join(self.stream(prompt, max_new_tokens=max_new_tokens, sampling=sampling))
+            return [
+                self.generate(text, max_new_tokens=max_new_tokens, sampling=sampling, prepend_bos=prepend_bos)
+                for text in prompt
+            ]
+        return "".join(self.stream(prompt, max_new_tokens=max_new_tokens, sampling=sampling, prepend_bos=prepend_bos))
 
     def stream(
-        self, prompt: str | PromptIds, *, max_new_tokens: SupportsIndex = 20, sampling: Sampling | None = None
+        self,
+        prompt: str | PromptIds,
+        *,
+        max_new_tokens: SupportsIndex = 20,
+        sampling: Sampling | None = None,
+        prepend_bos: bool | None = None,
     ) -> Iterator[str]:
         """As `generate`, but piece by piece while the model runs; a piece is one or more whole characters."""
+        if isinstance(prompt, str):
+            token_ids, _ = encoded(self, prompt, prepend_bos)
+            warn_of_trailing_space(self.tokenizer, prompt, token_ids)
+        else:
+            refuse_for_token_ids(prepend_bos)
+            only = only_prompt(prompt, "use generate, or stream one at a time")
+            token_ids = as_token_ids(only, "a text or a flat sequence of token ids")
         return stream_text(
             self.get_or_create_model(),
             self.tokenizer,
-            prompt,
+            token_ids,
             max_new_tokens=max_new_tokens,
             sampling=sampling,
             stop_tokens=self.end_token_ids,

@@ -67,8 +67,32 @@ class _Entry(msgspec.Struct):
     data_offsets: tuple[int, int]
 
 
+@dataclass(frozen=True)
+class SafetensorsHeader:
+    """The header of a safetensors file: its tensors by name, and its metadata, which are checked when asked for."""
+
+    tensors: dict[str, TensorEntry]
+    _metadata: msgspec.Raw
+
+    def metadata(self) -> dict[str, str]:
+        """The metadata: texts by name.
+
+        Raises:
+            SafetensorsError: they are not texts.
+        """
+        try:
+            return msgspec.json.decode(self._metadata, type=dict[str, str])
+        except (msgspec.MsgspecError, RecursionError, ValueError) as error:
+            raise SafetensorsError(f"its metadata are malformed: {error}") from None
+
+
 def read_safetensors_header(file: BinaryIO, largest_header: int = LARGEST_HEADER) -> dict[str, TensorEntry]:
-    """The tensors of a safetensors file, by name. Only the header is read.
+    """The tensors of a safetensors file, by name; see `read_whole_header`."""
+    return read_whole_header(file, largest_header).tensors
+
+
+def read_whole_header(file: BinaryIO, largest_header: int = LARGEST_HEADER) -> SafetensorsHeader:
+    """The tensors and the metadata of a safetensors file. Only the header is read.
 
     Args:
         file: open for reading, at its beginning.
@@ -91,22 +115,9 @@ def read_safetensors_header(file: BinaryIO, largest_header: int = LARGEST_HEADER
         fields = msgspec.json.decode(file.read(header_length), type=dict[str, msgspec.Raw])
     except (msgspec.MsgspecError, RecursionError, ValueError) as error:
         raise SafetensorsError(f"the header is not a JSON object: {error}") from None
-    fields.pop(METADATA, None)
-    return {name: _checked(name, raw, 8 + header_length, n_bytes) for name, raw in fields.items()}
-
-
-def safetensors_metadata(file: BinaryIO, largest_header: int = LARGEST_HEADER) -> dict[str, str]:
-    """The metadata of a safetensors file whose header is valid: texts by name.
-
-    Raises:
-        SafetensorsError: the metadata are not texts.
-    """
-    header_length = int.from_bytes(file.read(8), "little")
-    try:
-        fields = msgspec.json.decode(file.read(min(header_length, largest_header)), type=dict[str, msgspec.Raw])
-        return msgspec.json.decode(fields.get(METADATA, b"{}"), type=dict[str, str])
-    except (msgspec.MsgspecError, RecursionError, ValueError) as error:
-        raise SafetensorsError(f"its metadata are malformed: {error}") from None
+    metadata = fields.pop(METADATA, msgspec.Raw(b"{}"))
+    tensors = {name: _checked(name, raw, 8 + header_length, n_bytes) for name, raw in fields.items()}
+    return SafetensorsHeader(tensors, metadata)
 
 
 def _checked(name: str, raw: msgspec.Raw, data_start: int, n_bytes: int) -> TensorEntry:

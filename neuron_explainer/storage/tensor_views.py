@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuron_explainer.storage.local import opened_file
-from neuron_explainer.storage.safetensors_header import TensorEntry, read_safetensors_header, safetensors_metadata
+from neuron_explainer.storage.safetensors_header import TensorEntry, read_whole_header
 
 _LARGEST_HEADER = 16 * 2**20
 _NUMPY_DTYPE = {
@@ -28,23 +28,24 @@ _NUMPY_DTYPE = {
 }
 
 
-def tensor_views(path: str | os.PathLike[str]) -> dict[str, NDArray[Any]]:
-    """The tensors of a safetensors file by name, as read-only views of the file.
+def tensor_views(path: str | os.PathLike[str]) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
+    """The tensors of a safetensors file by name, as read-only views of the file; and its metadata, texts by name.
 
     While they are in use the file must not be changed in place. It may be replaced by another file of the same name.
 
     Example:
-        tensor_views("layer_3.safetensors")["activations"][100:200]
+        tensors, _ = tensor_views("layer_3.safetensors")
+        tensors["activations"][100:200]
 
     Raises:
         MissingFileError: the file does not exist.
         UnreadableFileError: the system refuses to open it.
-        ValueError: it is not a valid safetensors file, or a dtype is not supported.
+        ValueError: it is not a valid safetensors file, or a dtype is not supported. (SafetensorsError is one.)
     """
     with opened_file(path) as file:
-        entries = read_safetensors_header(file, _LARGEST_HEADER)
+        header = read_whole_header(file, _LARGEST_HEADER)
         content = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
-    return {name: _view(name, entry, content) for name, entry in entries.items()}
+    return {name: _view(name, entry, content) for name, entry in header.tensors.items()}, header.metadata()
 
 
 def tensor_metadata(path: str | os.PathLike[str]) -> dict[str, str]:
@@ -54,7 +55,7 @@ def tensor_metadata(path: str | os.PathLike[str]) -> dict[str, str]:
         MissingFileError, UnreadableFileError, ValueError: as `tensor_views`.
     """
     with opened_file(path) as file:
-        return safetensors_metadata(file, _LARGEST_HEADER)
+        return read_whole_header(file, _LARGEST_HEADER).metadata()
 
 
 def _view(name: str, entry: TensorEntry, content: memoryview) -> NDArray[Any]:

@@ -172,6 +172,8 @@ def store_html(store: DerivedScalarStore) -> str:
     """A store as a card: the prompt, the loss, and each derived scalar with its axes, layers and largest value."""
     prompt = plain_tokens(store.tokens)
     facts = [f"{len(store.tokens)} tokens"]
+    if store.n_beginning:
+        facts.append(f"begins with <bdi>{token_html(store.beginning)}</bdi>, put before the text")
     if store.model_name is not None:
         facts.insert(0, escaped(store.model_name))
     if store.loss is not None:

@@ -11,7 +11,7 @@ from neuron_explainer.views.document import LINE, MUTED, card, html_document
 from neuron_explainer.views.heatmap import DEFAULT_WIDTH, format_value, heatmap_text, legend
 from neuron_explainer.views.statistics import histogram_bars, statistics_strip
 from neuron_explainer.views.token_pairs import HOW_TO_READ_BARS, MATRIX_WIDTH, pair_matrix, pair_text
-from neuron_explainer.views.token_text import counted, escaped
+from neuron_explainer.views.token_text import counted, escaped, token_html
 from neuron_explainer.vocabulary.checks import checked_number, checked_type
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 from neuron_explainer.vocabulary.parsing import derived_scalar_type_of
@@ -87,6 +87,7 @@ def texts_to_html(
     scale: ColourScale,
     note: str = "",
     *,
+    beginning: str = "",
     dst: DerivedScalarType | None = None,
     dataset: str | None = None,
 ) -> str:
@@ -96,6 +97,7 @@ def texts_to_html(
         record: the record; its top examples are the texts.
         scale: the component's colour scale.
         note: what the scale is of; text.
+        beginning: the token that was put before each text; empty for none.
         dst: the derived scalar type; with it the page has a heading, statistics and a histogram.
         dataset: the model's name, for the heading; text; None: left out.
     """
@@ -105,8 +107,17 @@ def texts_to_html(
     if dst is not None:
         about.append(histogram_bars(record, scale))
     texts_html = "".join(page.example(text, number < _N_MATRICES) for number, text in enumerate(texts))
-    return card(
-        "".join([*about, legend(scale, note=note), page.help_text(), texts_html]), "" if dst is None else "ne-record"
+    parts = [*about, legend(scale, note=note), page.help_text(), _beginning_note(beginning), texts_html]
+    return card("".join(parts), "" if dst is None else "ne-record")
+
+
+def _beginning_note(beginning: str) -> str:
+    """That each text begins with a token that is not the user's; empty without one."""
+    if not beginning:
+        return ""
+    return (
+        f'<div class="ne-beginning" style="color:{MUTED};font-size:12px">Each text begins with '
+        f"<bdi>{token_html(beginning)}</bdi>, which was put before it (prepend_bos=False: without).</div>"
     )
 
 

@@ -18,13 +18,17 @@ class ModelSource:
     Args:
         model: the model.
         dst: the derived scalar type to show first, or its name; None: MLP neurons' activations.
+        prepend_bos: as for `live_record`.
 
     Raises:
         UnknownNameError: the derived scalar type is unknown.
     """
 
-    def __init__(self, model: "ModelContext", dst: DerivedScalarType | str | None) -> None:
+    def __init__(
+        self, model: "ModelContext", dst: DerivedScalarType | str | None, prepend_bos: bool | None = None
+    ) -> None:
         self._model = model
+        self._prepend_bos = prepend_bos
         types = [DerivedScalarType.MLP_POST_ACT, DerivedScalarType.ATTN_WRITE_NORM]
         first_type = types[0] if dst is None else derived_scalar_type_of(dst)
         self._types = list(dict.fromkeys([first_type, *types]))
@@ -47,7 +51,7 @@ class ModelSource:
 
     def load(self, choice: NeuronChoice) -> NeuronRecord:
         """Compute the record of a choice on its texts."""
-        return live_record_of(self._model, choice)
+        return live_record_of(self._model, choice, self._prepend_bos)
 
     def computes_texts(self, dataset: str) -> bool:
         """Always True."""
@@ -58,8 +62,8 @@ class ModelSource:
         return self._model
 
 
-def live_record_of(model: "ModelContext", choice: NeuronChoice) -> NeuronRecord:
-    """Compute the record of a choice on its texts.
+def live_record_of(model: "ModelContext", choice: NeuronChoice, prepend_bos: bool | None = None) -> NeuronRecord:
+    """Compute the record of a choice on its texts; each begins with a token of the model's as `prepend_bos` says.
 
     Raises:
         InvalidRequestError: the choice has no text.
@@ -68,4 +72,14 @@ def live_record_of(model: "ModelContext", choice: NeuronChoice) -> NeuronRecord:
         raise InvalidRequestError("No text was given. Write a text to compute activations on.")
     from neuron_explainer.collation.live import live_record
 
-    return live_record(model, choice.layer, choice.neuron, list(choice.texts), dst=choice.dst)
+    return live_record(model, choice.layer, choice.neuron, list(choice.texts), dst=choice.dst, prepend_bos=prepend_bos)
+
+
+def beginning_of(model: "ModelContext", prepend_bos: bool | None = None) -> str:
+    """The token that `live_record_of` puts before each text; empty if it puts none."""
+    from neuron_explainer.models.beginning import added_before_text, beginning_token
+
+    if prepend_bos is False:
+        return ""
+    token_ids = added_before_text(model) if prepend_bos is None else [beginning_token(model)]
+    return "".join(model.decode_token_list(token_ids)) if token_ids else ""

@@ -16,7 +16,7 @@ from neuron_explainer.errors import InvalidRequestError
 from neuron_explainer.storage.atomic import write_bytes_atomically
 from neuron_explainer.views.document import html_document
 from neuron_explainer.views.record_page import DEFAULT_EXAMPLES, record_title, record_to_html, texts_to_html
-from neuron_explainer.vocabulary.checks import checked_number, checked_type
+from neuron_explainer.vocabulary.checks import checked_flag, checked_number, checked_type
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 from neuron_explainer.vocabulary.parsing import derived_scalar_type_of
 from neuron_explainer.widgets.choices import NeuronChoice
@@ -24,7 +24,7 @@ from neuron_explainer.widgets.component_scales import ComponentScales
 from neuron_explainer.widgets.controls import NeuronControls, OwnText
 from neuron_explainer.widgets.latest_only import LatestOnly
 from neuron_explainer.widgets.messages import error_message, hint_message, loading_message, shown_message
-from neuron_explainer.widgets.model_source import ModelSource, live_record_of
+from neuron_explainer.widgets.model_source import ModelSource, beginning_of, live_record_of
 from neuron_explainer.widgets.replaced import displayed, watch
 from neuron_explainer.widgets.snapshot import SnapshotDisplay
 from neuron_explainer.widgets.sources import RecordSource, source_of
@@ -53,6 +53,8 @@ class NeuronViewer(widgets.VBox):
         dst: the derived scalar type of the activations, or its name; None: the dataset's first.
         examples: how many top examples are shown; fewer of the other kinds.
         texts: for a model: the texts that it computes activations on, until the user writes one.
+        prepend_bos: whether the tokens of a text begin with the beginning-of-sequence token; None: as the model's
+            tokenizer does. The view says so if they do.
         load: for a dataset: a function that loads the record of a `NeuronChoice`; None: `load_neuron`.
 
     Attributes:
@@ -67,9 +69,9 @@ class NeuronViewer(widgets.VBox):
     Raises:
         UnknownDatasetError: the dataset is unknown, or lacks the derived scalar type.
         UnknownNameError: the derived scalar type is unknown.
-        InvalidRequestError: the dataset does not have this layer or neuron; `examples` is not a whole
-            number above 0; `texts` are given with a dataset, or `load` with a model; `dataset` is neither a dataset nor
-            a model; `texts` are not texts, or `load` is not a function.
+        InvalidRequestError: the dataset does not have this layer or neuron; `examples` is not a whole number above 0;
+            `prepend_bos` is not True or False; `texts` are given with a dataset, or `load` with a model; `dataset` is
+            neither a dataset nor a model; `texts` are not texts, or `load` is not a function.
 
     An example, in a notebook cell:
 
@@ -105,9 +107,11 @@ class NeuronViewer(widgets.VBox):
         *,
         examples: int = DEFAULT_EXAMPLES,
         texts: str | Sequence[str] = (),
+        prepend_bos: bool | None = None,
         load: Callable[[NeuronChoice], NeuronRecord] | None = None,
     ) -> None:
-        self._source = source_of(dataset, dst, texts, load)
+        self._prepend_bos = None if prepend_bos is None else checked_flag("prepend_bos", prepend_bos)
+        self._source = source_of(dataset, dst, texts, load, self._prepend_bos)
         self._computes_records = isinstance(self._source, ModelSource)  # then a record needs a text
         self._given_texts = (texts,) if isinstance(texts, str) else tuple(texts)
         name, first_type = self._source.first_choice()
@@ -119,7 +123,8 @@ class NeuronViewer(widgets.VBox):
         n_examples = checked_number("examples", examples)
 
         self._loading = LatestOnly(self._source.load, weakly(self._loaded))
-        self._computing = LatestOnly(partial(_computed_on_texts, self._source), weakly(self._computed))
+        on_texts = partial(_computed_on_texts, self._source, self._prepend_bos)
+        self._computing = LatestOnly(on_texts, weakly(self._computed))
         self._scales = ComponentScales()
         self._shown: NeuronChoice | None = None
         self.controls = NeuronControls(
@@ -259,7 +264,8 @@ class NeuronViewer(widgets.VBox):
     def _show_record(self, choice: NeuronChoice, record: NeuronRecord) -> None:
         dataset = choice.dataset_shown
         if self._computes_records:
-            page = texts_to_html(record, *self._scales.scale(choice, record, None), dst=choice.dst, dataset=dataset)
+            scale, note = self._scales.scale(choice, record, None)
+            page = texts_to_html(record, scale, note, beginning=self._beginning(), dst=choice.dst, dataset=dataset)
         else:
             page = record_to_html(record, dst=choice.dst, dataset=dataset, examples=self.controls.examples.value)
         self._shown = choice
@@ -300,10 +306,14 @@ class NeuronViewer(widgets.VBox):
         if isinstance(result, BaseException):
             self._fail(result)
             return
-        self.own_text.view.value = texts_to_html(result, *self._scales.scale(choice, result, self.record))
+        scale, note = self._scales.scale(choice, result, self.record)
+        self.own_text.view.value = texts_to_html(result, scale, note, beginning=self._beginning())
         self.status.value = shown_message(choice, self.controls.size)
         self._snapshot.update(self.to_html())
         self.set_trait("error", None)
+
+    def _beginning(self) -> str:
+        return beginning_of(self._source.live_model(), self._prepend_bos)
 
 
 def _parts_of(box: widgets.Box) -> list[widgets.Widget]:
@@ -316,5 +326,5 @@ def _parts_of(box: widgets.Box) -> list[widgets.Widget]:
     return parts
 
 
-def _computed_on_texts(source: RecordSource, choice: NeuronChoice) -> NeuronRecord:
-    return live_record_of(source.live_model(), choice)
+def _computed_on_texts(source: RecordSource, prepend_bos: bool | None, choice: NeuronChoice) -> NeuronRecord:
+    return live_record_of(source.live_model(), choice, prepend_bos)

@@ -2,33 +2,43 @@
 
 `ipywidgets` holds every widget until it is closed, and IPython every displayed result. So a widget would live on after
 its cell has run again, with its page removed. Such a widget is closed if nobody can reach it: it is on view in no other
-cell, and nothing but `ipywidgets` and IPython's history refers to it.
+cell, alone or in a box, and nothing but `ipywidgets`, IPython's history and such boxes refers to it. The boxes are
+closed with it.
 """
 
-import re
-import sys
 import weakref
 from dataclasses import dataclass, field
 from typing import Any
 
 import ipywidgets as widgets
 
+from neuron_explainer.widgets.references import (
+    Held,
+    boxes_around,
+    ipython_shell,
+    is_in_use,
+    is_open,
+    open_widgets,
+)
+
 _ELSEWHERE = "elsewhere"
 """A place that no later run of a cell is known to clear, such as an Output widget."""
-_HISTORY_NAME = re.compile(r"_\d+|_{1,3}")
 
 
 @dataclass
 class _Watched:
-    """A widget, and the cells that show it: by cell, the number of the run that displayed it."""
+    """A widget, and the cells that show it: by cell, the number of the run that displayed it.
 
-    widget: "weakref.ref[widgets.DOMWidget]"
-    made_in: int
+    `made_in` is the run in which it was made; None for a box, which is closed only with a widget that it holds.
+    """
+
+    widget: Held
+    made_in: int | None
     places: dict[object, int] = field(default_factory=dict)
 
 
 class _Runs:
-    """The runs of cells, and the widgets that were made in them."""
+    """The runs of cells, and the widgets that were made or displayed in them."""
 
     def __init__(self) -> None:
         self.watched: list[_Watched] = []
@@ -36,11 +46,14 @@ class _Runs:
         self.is_inside = True  # the first widget is made within a cell, before its events can be listened to
 
     def listen(self) -> None:
-        """Hear of the cells that run, if this is IPython."""
-        shell = _shell()
+        """Hear of the cells that run, and of the boxes that are displayed, if this is IPython."""
+        shell = ipython_shell()
         if shell is not None:
             shell.events.register("pre_run_cell", self.before_cell)
             shell.events.register("post_run_cell", self.after_cell)
+            formatter = shell.display_formatter.mimebundle_formatter
+            if widgets.Box not in formatter.type_printers:  # what the user registered stays
+                formatter.for_type(widgets.Box, _box_displayed)
 
     def before_cell(self, info: Any = None) -> None:
         """A cell begins."""
@@ -58,17 +71,28 @@ class _Runs:
                 watched.places[cell] = self.number
             elif cell != _ELSEWHERE and watched.places.get(cell, self.number) != self.number:
                 del watched.places[cell]
-        replaced = []
-        for watched in self.watched:
-            widget = watched.widget()
-            if widget is not None and watched.made_in != self.number and not watched.places:
-                replaced.append(watched)
-            del widget  # or it would count as a reference
-        for watched in replaced:
-            if not _is_in_use(watched.widget) and (widget := watched.widget()) is not None:
-                widget.close()
-                del widget
-        self.watched = [each for each in self.watched if _is_open(each.widget)]
+        candidates = [each for each in self.watched if each.made_in not in (None, self.number) and not each.places]
+        # All are found before one is closed, because a box may hold several.
+        for held in [held for watched in candidates for held in self._replaced(watched.widget)]:
+            _close(held)
+        self.watched = [each for each in self.watched if is_open(each.widget)]
+
+    def _replaced(self, held: Held) -> list[Held]:
+        """A widget and the boxes around it, if they are on view nowhere and out of reach; else nothing."""
+        around = boxes_around(held)
+        known = [watched for watched in self.watched if watched.widget in around]
+        # Boxes that were displayed before anything was watched may be on view.
+        is_gone = (bool(known) or not around) and not any(watched.places for watched in known)
+        return [held, *around] if is_gone and not any(map(is_in_use, [held, *around])) else []
+
+    def display(self, widget: widgets.DOMWidget) -> None:
+        """Note that a widget is displayed now."""
+        watched = next((each for each in self.watched if each.widget() is widget), None)
+        if watched is None:
+            watched = _Watched(weakref.ref(widget), None)
+            self.watched.append(watched)
+        is_in_cell = self.is_inside and not _is_captured()
+        watched.places[None if is_in_cell else _ELSEWHERE] = self.number
 
 
 _RUNS = _Runs()
@@ -82,68 +106,27 @@ def watch(widget: widgets.DOMWidget) -> None:
 
 def displayed(widget: widgets.DOMWidget) -> None:
     """Note that a widget is displayed now."""
-    for watched in _RUNS.watched:
-        if watched.widget() is widget:
-            is_in_cell = _RUNS.is_inside and not _is_captured()
-            watched.places[None if is_in_cell else _ELSEWHERE] = _RUNS.number
+    _RUNS.display(widget)
 
 
-def _shell() -> Any:
-    """IPython's shell; None outside of IPython."""
-    from IPython.core.getipython import get_ipython
+def _box_displayed(box: widgets.Box) -> Any:
+    """What IPython shows of a box, which is noted; a viewer in it is on view with it."""
+    displayed(box)
+    return box._repr_mimebundle_()
 
-    return get_ipython()
 
-
-def _open_widgets() -> dict[str, widgets.Widget]:
-    """What ipywidgets holds, by model id."""
-    return getattr(sys.modules["ipywidgets.widgets.widget"], "_instances", {})
+def _close(held: Held) -> None:
+    """Close a widget, and its layout if that is its own."""
+    widget = held()
+    if widget is None or widget.comm is None:
+        return
+    layout = weakref.ref(widget.layout)
+    is_shared = is_in_use(layout, n_besides=1)
+    widget.close()
+    if not is_shared and (own := layout()) is not None:
+        own.close()
 
 
 def _is_captured() -> bool:
     """Whether an Output widget receives what is displayed now."""
-    return any(isinstance(widget, widgets.Output) and widget.msg_id for widget in list(_open_widgets().values()))
-
-
-def _is_open(held: "weakref.ref[widgets.DOMWidget]") -> bool:
-    widget = held()
-    return widget is not None and widget.comm is not None
-
-
-def _is_in_use(held: "weakref.ref[widgets.DOMWidget]") -> bool:
-    """Whether more refers to a widget than ipywidgets and IPython's history do."""
-    widget = held()
-    if widget is None or widget.comm is None:
-        return False
-    handler = getattr(widget.comm, "_msg_callback", None)
-    known = int(_open_widgets().get(widget.model_id) is widget) + int(getattr(handler, "__self__", None) is widget)
-    known += sum(value is widget for value in _history())
-    del widget, handler
-    return _references(held) > known
-
-
-def _history() -> list[object]:
-    """The results that IPython keeps, as often as it keeps them."""
-    shell = _shell()
-    if shell is None:
-        return []
-    kept = list(shell.user_ns.get("_oh", {}).values())
-    for names in (shell.user_ns, getattr(shell, "user_ns_hidden", {})):
-        kept += [value for name, value in list(names.items()) if _HISTORY_NAME.fullmatch(name)]
-    kept += [getattr(shell.displayhook, name, None) for name in ("_", "__", "___")]
-    return [*kept, getattr(getattr(shell, "last_execution_result", None), "result", None)]
-
-
-class _Probe:
-    """An object that is referred to once."""
-
-
-def _references(held: "weakref.ref[Any]") -> int:
-    """How many references to an object there are, apart from those of this function."""
-    probe = [_Probe()]
-    return _counted(held) - _counted(weakref.ref(probe[0])) + 1
-
-
-def _counted(held: "weakref.ref[Any]") -> int:
-    found = held()
-    return sys.getrefcount(found)
+    return any(isinstance(widget, widgets.Output) and widget.msg_id for widget in list(open_widgets().values()))

@@ -11,6 +11,7 @@ from neuron_explainer.activation_server.neuron_datasets import (
     get_all_neuron_dataset_metadata,
 )
 from neuron_explainer.activations.activations import load_neuron
+from neuron_explainer.activations.dataset_types import type_of_folder
 from neuron_explainer.activations.records import NeuronRecord
 from neuron_explainer.errors import InvalidRequestError, NeuronExplainerError, shown
 from neuron_explainer.storage.locations import is_url
@@ -66,7 +67,7 @@ class DatasetSource:
     Raises:
         UnknownDatasetError: the dataset is unknown, or lacks the derived scalar type.
         UnknownNameError: the derived scalar type is unknown.
-        InvalidRequestError: `dataset` is an address or a folder of JSON files, and `dst` is None.
+        InvalidRequestError: `dst` is None, and an address or a folder of JSON files does not say its type.
     """
 
     def __init__(
@@ -152,11 +153,8 @@ def _unregistered(path: str, dst: DerivedScalarType | str | None) -> NeuronDatas
         return NeuronDatasetMetadata(
             path, derived_scalar_type_of(info.derived_scalar_type), info.user_visible_name, path
         )
-    if dst is None:
-        raise InvalidRequestError(
-            f"{path} does not say its derived scalar type. Pass it: NeuronViewer(…, dst='mlp_post_act')."
-        )
-    return NeuronDatasetMetadata(path, derived_scalar_type_of(dst), path, path)
+    said = type_of_folder(path, "Pass it: NeuronViewer(…, dst=…).") if dst is None else derived_scalar_type_of(dst)
+    return NeuronDatasetMetadata(path, said, path, path)
 
 
 def source_of(
@@ -164,6 +162,7 @@ def source_of(
     dst: DerivedScalarType | str | None,
     texts: str | Sequence[str],
     load: Callable[[NeuronChoice], NeuronRecord] | None,
+    prepend_bos: bool | None = None,
 ) -> RecordSource:
     """The source of a viewer's records, for the arguments of NeuronViewer.
 
@@ -186,4 +185,4 @@ def source_of(
         isinstance(texts, Iterable) and all(isinstance(text, str) for text in texts)
     ):
         raise InvalidRequestError(f"texts is {shown(texts)}. Give a text or several.")
-    return ModelSource(dataset, dst)
+    return ModelSource(dataset, dst, prepend_bos)

@@ -21,6 +21,7 @@ from helpers.collation_models import model_context, random_texts
 from neuron_explainer.errors import (
     BadDocumentError,
     CollateError,
+    CollateStopped,
     CorpusChangedError,
     DatasetExistsError,
     OutOfSpaceError,
@@ -117,14 +118,6 @@ def test_stopped_again_and_again(error: BaseException, tmp_path: Path, uninterru
     assert digest(path) == uninterrupted
 
 
-@pytest.fixture
-def interruptible() -> Iterator[None]:
-    """Python's own handler of SIGINT, which a process that was started in the background does not have."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
 @pytest.mark.usefixtures("interruptible")
 def test_interrupt_lets_the_batch_finish(tmp_path: Path, uninterrupted: dict[str, str]) -> None:
     context, path = model_context(), tmp_path / "out"
@@ -136,8 +129,9 @@ def test_interrupt_lets_the_batch_finish(tmp_path: Path, uninterrupted: dict[str
     for _ in range(3):
         # The interrupt comes in the middle of a forward pass; the batch is in the checkpoint all the same.
         handle = context.get_or_create_model().blocks[0].register_forward_hook(interrupting)
-        with pytest.raises(KeyboardInterrupt, match=r"The work is saved in .*make the same call again to go on"):
+        with pytest.raises(CollateStopped, match=r"The work is saved in .*make the same call again to go on") as caught:
             ne.collate(context, TEXTS, path, **calm)
+        assert caught.value.folder == f"{path}.collating"
         handle.remove()
     with safe_open(tmp_path / "out.collating" / "checkpoint.safetensors", framework="pt") as file:
         assert json.loads(file.metadata()["collate"])["position"]["batches_done"] == 3

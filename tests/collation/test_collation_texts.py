@@ -3,6 +3,7 @@
 import gzip
 import itertools
 import json
+import os
 from pathlib import Path
 
 import pyarrow
@@ -18,7 +19,13 @@ from neuron_explainer.collation.corpus.text_files import Text
 from neuron_explainer.collation.corpus.texts import n_characters, read_texts
 from neuron_explainer.collation.corpus.windows import CorpusChunk, CorpusPosition, corpus_chunks, windows_of
 from neuron_explainer.collation.settings import CollateSettings
-from neuron_explainer.errors import BadDocumentError, CorpusChangedError, InvalidRequestError, MissingFileError
+from neuron_explainer.errors import (
+    BadDocumentError,
+    CorpusChangedError,
+    InvalidRequestError,
+    MissingFileError,
+    UnreadableFileError,
+)
 
 
 def contents(texts: object, field: str = "text") -> list[str]:
@@ -107,6 +114,57 @@ def test_what_is_no_text_at_all(tmp_path: Path) -> None:
     pyarrow.parquet.write_table(pyarrow.table({"body": ["p"]}), tmp_path / "d.parquet")
     with pytest.raises(InvalidRequestError, match=r"no column 'text'.*'body'"):
         contents(tmp_path / "d.parquet")
+
+
+def test_a_mistyped_path_is_no_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data").mkdir()
+    for name in ("corpus.txt", "other.jsonl", "notes.pdf", "data/a.TXT"):
+        (tmp_path / name).write_text('"x"')
+    nearest = "Choose one of: corpus.txt, other.jsonl."
+    for mistyped, said in {
+        "corpsu.txt": f"corpsu.txt: the file does not exist. {nearest} A text that looks like a path is given as",
+        "./corpsu": f"corpsu: the file does not exist. {nearest}",
+        f"{tmp_path}/corpus": nearest,
+        "corpus.csv": nearest,
+        "other.jsonl.gzz": "Choose one of: other.jsonl, corpus.txt.",
+        "dta/a.txt": "there is no folder dta. Choose one of: data.",
+        "./data/b.jsonl.gz": "data/b.jsonl.gz: the file does not exist. Choose one of: a.TXT.",
+        "~/no such file.txt": "no such file.txt: the file does not exist",
+    }.items():
+        for read in (contents, n_characters):
+            with pytest.raises(MissingFileError) as caught:
+                read(mistyped)
+            assert said in str(caught.value)
+    with pytest.raises(InvalidRequestError, match=r"'https://host/a\.txt' is an address\. Download"):
+        contents("https://host/a.txt")
+    assert contents("./data") == contents(tmp_path / "data") == contents("data/a.TXT") == ['"x"']
+    for text in ("data", "See /etc", "/r/python", "hello.world", "A dot.txt\nin a line", "https://host/x", "and/or"):
+        assert contents(text) == [text]
+        assert n_characters(text) == len(text)
+    assert contents([{"text": "nope.txt"}, "./no path in a list"]) == ["nope.txt", "./no path in a list"]
+
+
+@pytest.mark.parametrize("kind", ["pipe", "loop", "link", "device", "folder", "long", "NUL", "surrogate"])
+def test_paths_that_are_no_files(kind: str, tmp_path: Path) -> None:
+    for suffix in (".txt", ".jsonl.gz", ".parquet"):
+        path = tmp_path / f"x{suffix}"
+        if kind == "pipe":
+            os.mkfifo(path)
+        elif kind == "folder":
+            path.mkdir()
+        elif kind in ("loop", "link", "device"):
+            path.symlink_to({"loop": path, "link": tmp_path / "nothing", "device": Path("/dev/zero")}[kind])
+        else:
+            path = tmp_path / ({"long": "x" * 300, "NUL": "\0", "surrogate": "\ud800"}[kind] + suffix)
+        expected = UnreadableFileError if kind in ("pipe", "loop", "device") else MissingFileError
+        for read, path_given in itertools.product((contents, n_characters), (path, str(path), [path])):
+            with pytest.raises(expected) as caught:
+                read(path_given)
+            assert len(str(caught.value)) < 1000
+    if kind == "pipe":
+        with pytest.raises(UnreadableFileError, match=r"it is a pipe"):  # among the files of a folder
+            n_characters(tmp_path)
 
 
 @given(n_tokens=st.integers(0, 50), size=st.integers(1, 12), stride=st.integers(1, 12), prepend_bos=st.booleans())

@@ -6,15 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
-from tokenizers.processors import TemplateProcessing
 
 import neuron_explainer as ne
-from helpers.collation_models import model_context, number_tokenizer, random_texts
+from helpers.collation_models import begun_context, model_context, random_texts
 from helpers.derived_scalars import annotations_unchecked
-from helpers.tiny_models import our_model
 from neuron_explainer.errors import InvalidRequestError
-from neuron_explainer.models.model_context import StandardModelContext
 
 
 def test_is_what_a_dataset_says(tmp_path: Path) -> None:
@@ -94,13 +90,6 @@ def test_arguments_are_not_taken_for_others() -> None:
                 ne.live_record(model_context(), layer, 0, "w1")  # type: ignore[arg-type]
 
 
-def begun_context() -> StandardModelContext:
-    """A model whose tokenizer puts a token before every text."""
-    tokenizer = number_tokenizer()
-    tokenizer.backend.post_processor = TemplateProcessing(single="w9 $A", special_tokens=[("w9", 9)])
-    return StandardModelContext("begun", our_model("llama", torch.float64), tokenizer, end_token_ids=[1])
-
-
 @pytest.mark.parametrize("dst", ["mlp_post_act", "attn_write_norm"])
 def test_the_beginning_token_is_the_models_own(dst: str, tmp_path: Path) -> None:
     context, text = begun_context(), "w1 w2 w3"
@@ -130,3 +119,18 @@ def test_a_long_text_is_there_whole_in_order_and_once(dst: str) -> None:
     record = ne.live_record(model_context(), 1, 2, " ".join(words), dst=dst, context_length=12)
     found = [token for example in record.most_positive_activation_records for token in example.tokens]
     assert found == words
+
+
+def test_texts_in_memory_are_tokenised_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    context, texts = begun_context(), ["w1 w2 w3", "w4 w5"]
+    expected = ne.live_record(context, 1, 2, texts)
+    tokenised: list[str] = []
+    encode = context.encode
+
+    def counted(text: str, *, add_special_tokens: bool = True) -> list[int]:
+        tokenised.append(text)
+        return encode(text, add_special_tokens=add_special_tokens)
+
+    monkeypatch.setattr(context, "encode", counted)
+    assert ne.live_record(context, 1, 2, texts) == expected
+    assert [text for text in tokenised if text in texts] == texts

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 import neuron_explainer as ne
 from helpers.collation_models import model_context, random_texts
@@ -91,6 +92,72 @@ def test_a_foreign_work_folder_is_left_alone(overwrite: bool, tmp_path: Path) ->
     with pytest.raises(DatasetExistsError, match="no run of collate made it"):
         ne.collate(model_context(), TEXTS, tmp_path / "out", **SETTINGS, overwrite=overwrite)
     assert contents(foreign) == {"dataset/thesis.tex": b"mine"}
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+@pytest.mark.parametrize("kind", ["model", "no safetensors", "folder", "lock"])
+def test_files_of_others_with_a_runs_names_are_left_alone(kind: str, overwrite: bool, tmp_path: Path) -> None:
+    work, context = tmp_path / "out.collating", model_context()
+    with pytest.raises(Stopped):
+        ne.collate(context, stopping(), tmp_path / "out", **SETTINGS)
+    mine = work / ("run.lock" if kind == "lock" else "checkpoint.safetensors")
+    mine.unlink(missing_ok=True)
+    if kind == "model":
+        save_file({"weight": torch.zeros(3)}, mine, metadata={"format": "pt"})
+    elif kind == "folder":
+        mine.mkdir()
+        (mine / "thesis.tex").write_text("mine")
+    else:
+        mine.write_text("mine")
+    before = contents(work)
+    with pytest.raises(DatasetExistsError, match=rf"{mine.name} is damaged, or no run of collate made it"):
+        ne.collate(context, TEXTS, tmp_path / "out", **SETTINGS, overwrite=overwrite)
+    assert contents(work) == before
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+@pytest.mark.parametrize("layout", ["packed", "json"])
+def test_files_of_others_beside_a_runs_stay(layout: Any, overwrite: bool, tmp_path: Path) -> None:
+    work, context, path = tmp_path / "out.collating", model_context(), tmp_path / "out"
+    with pytest.raises(Stopped):
+        ne.collate(context, stopping(), path, **SETTINGS, layout=layout)
+    left = {
+        f".checkpoint.safetensors.12-{'a1' * 4}.partial": work,
+        f".packed.being-built-{'a1' * 16}/x": work,
+    }  # as killed processes leave them
+    mine = {"dataset/thesis.tex": work, "packed/thesis.tex": work, ".notes.partial": work, "notes.md": work}
+    for name, folder in (mine | left).items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(b"mine")
+    ne.collate(context, TEXTS, path, **SETTINGS, layout=layout, overwrite=overwrite)
+    assert contents(work) == dict.fromkeys(mine, b"mine")
+    assert not any(content == b"mine" for content in contents(path).values())
+
+
+def test_a_file_of_others_in_the_datasets_place_stays(tmp_path: Path) -> None:
+    context, path = model_context(), tmp_path / "out"
+    ne.collate(context, TEXTS, path, **SETTINGS)
+    (path / "layer_2.safetensors").write_bytes(b"mine")
+    two_layers = SETTINGS | {"layers": [1, 2], "overwrite": True}
+    with pytest.raises(DatasetExistsError, match=r"layer_2\.safetensors is not of a dataset made by collate. Move it"):
+        ne.collate(context, TEXTS, path, **two_layers)
+    assert contents(path) == {"layer_2.safetensors": b"mine"}
+    (path / "layer_2.safetensors").unlink()
+    assert ne.load_neuron(ne.collate(context, iter(TEXTS), path, **two_layers | {"overwrite": False}), 2, 3)
+
+
+def test_converting_removes_no_folder_of_others(tmp_path: Path) -> None:
+    mine = tmp_path / "made.converting"
+    mine.mkdir()
+    (mine / "thesis.tex").write_text("mine")
+    left = tmp_path / f".made.being-built-{'0f' * 16}"
+    left.mkdir()
+    made = ne.convert("tiny", tmp_path / "made", dst="attn_write_norm")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["made", "made.converting"]
+    back = ne.convert(made, tmp_path / "back")
+    assert ne.load_neuron(back, 1, 2).most_positive_activation_records
+    assert contents(mine) == {"thesis.tex": b"mine"}
 
 
 @pytest.mark.parametrize("layout", ["packed", "json"])

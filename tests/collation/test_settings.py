@@ -97,6 +97,15 @@ def test_an_unknown_keyword_names_the_nearest(tmp_path: Path) -> None:
         ({"overwrite": "no"}, InvalidRequestError, "overwrite is 'no'. Give True or False."),
         ({"registered_as": 5}, InvalidRequestError, "registered_as must be of type str"),
         ({"corpus_name": 5}, InvalidRequestError, "corpus_name must be of type str"),
+        ({"registered_as": ""}, InvalidRequestError, "registered_as is empty"),
+        ({"ray_address": 5}, InvalidRequestError, "ray_address must be of type str"),
+        (
+            {"engine": 3},
+            ne.errors.UnknownNameError,
+            "3 is of type int. Give the name of an engine. Choose one of: local",
+        ),
+        ({"loss": "logit_diff"}, InvalidRequestError, "loss must be a LossFnConfig"),
+        ({"model": 5}, InvalidRequestError, "type int is not a model. Give a name, a path,"),
         ({"save_every_seconds": -1}, InvalidRequestError, "save_every_seconds is -1. Give a number, 0 or more."),
         ({"n_workers": 0}, InvalidRequestError, "n_workers is 0"),
         ({"settings": 5}, InvalidRequestError, "settings must be of type CollateSettings"),
@@ -115,14 +124,27 @@ def test_arguments_are_refused_before_anything_is_written_or_removed(
     tmp_path: Path, wrong: dict[str, Any], error: type[Exception], said: str
 ) -> None:
     out = tmp_path / "made"
-    arguments: dict[str, Any] = {"out": out, "progress": False, "settings": SMALL}
-    before = ne.collate(model_context(), ["w1 w2"], **arguments) / "dataset.json"
+    arguments: dict[str, Any] = {"model": model_context(), "texts": ["w1 w2"], "out": out, "settings": SMALL}
+    arguments["progress"] = False
+    before = ne.collate(**arguments) / "dataset.json"
     with annotations_unchecked(), pytest.raises(error) as caught:
-        ne.collate(model_context(), ["w1 w2"], **arguments | {"overwrite": True} | wrong)
+        ne.collate(**arguments | {"overwrite": True} | wrong)
     assert said in str(caught.value)
     assert len(str(caught.value)) < 400
     assert before.is_file()
     assert [path.name for path in tmp_path.iterdir()] == ["made"]
+
+
+def test_live_record_and_verify_refuse_what_is_no_loss_and_no_model() -> None:
+    wrong: Any = "logit_diff"
+    with annotations_unchecked():
+        with pytest.raises(InvalidRequestError, match="loss must be a LossFnConfig"):
+            ne.live_record(model_context(), 0, 1, ["w1"], loss=wrong)
+        with pytest.raises(InvalidRequestError, match="loss must be a LossFnConfig"):
+            ne.verify("tiny", 1, loss=wrong)
+        wrong = 3
+        with pytest.raises(InvalidRequestError, match=r"type int is not a model\. Give a name"):
+            ne.verify("tiny", model=wrong)
 
 
 def test_settings_as_a_mapping(tmp_path: Path) -> None:

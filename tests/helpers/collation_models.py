@@ -2,6 +2,7 @@
 
 import numpy as np
 import torch
+from tokenizers.processors import TemplateProcessing
 
 from benchmarks import small_models
 from benchmarks.small_models import VOCABULARY_SIZE
@@ -29,3 +30,10 @@ def random_texts(n_texts: int, seed: int = 0, longest: int = 30) -> list[str]:
         " ".join(f"w{token}" for token in generator.integers(0, VOCABULARY_SIZE, generator.integers(1, longest + 1)))
         for _ in range(n_texts)
     ]
+
+
+def begun_context() -> StandardModelContext:
+    """A model whose tokenizer puts a token before every text."""
+    tokenizer = number_tokenizer()
+    tokenizer.backend.post_processor = TemplateProcessing(single="w9 $A", special_tokens=[("w9", 9)])
+    return StandardModelContext("begun", our_model("llama", torch.float64), tokenizer, end_token_ids=[1])

@@ -71,14 +71,15 @@ def pickled(error, protocol):
     return pickle.loads(pickle.dumps(error, protocol))
 
 
-EVERY_ERROR: dict[str, Callable[[], Exception]] = {
+EVERY_ERROR: dict[str, Callable[[], BaseException]] = {
     **{each.__name__: functools.partial(made, each) for each in subclasses(errors.NeuronExplainerError)},
     "an error of the system": of_the_system,
+    "a stopped run": lambda: errors.CollateStopped("made.collating"),
     "a type that a dataset lacks": lambda: errors.UnknownDatasetError.of_scalar("tiny", "mlp_pre", ["mlp_post_act"]),
     "a layer that was not derived": lambda: errors.NotDerivedError.of_layer("mlp_post_act", 9, [0, 1]),
     "a gradient that was not derived": lambda: errors.NotDerivedError.of_scalar("mlp_write", ["mlp_write_norm"], True),
 }
-COPIES: dict[str, Callable[[Exception], Exception]] = {
+COPIES: dict[str, Callable[[BaseException], BaseException]] = {
     **{f"pickle {n}": functools.partial(pickled, protocol=n) for n in range(pickle.HIGHEST_PROTOCOL + 1)},
     "copy": copy.copy,
     "deepcopy": copy.deepcopy,

@@ -26,7 +26,8 @@ from neuron_explainer.activations.activations import (
     save_neuron,
 )
 from neuron_explainer.activations.packed.dataset import PackedDataset, is_packed_dataset
-from neuron_explainer.activations.packed.layout import PackedExamples, PackedLayer
+from neuron_explainer.activations.packed.layer_file import PackedLayerFile
+from neuron_explainer.activations.packed.layout import PackedExamples, PackedLayer, layer_file_name
 from neuron_explainer.activations.packed.writing import write_packed_dataset_info, write_packed_layer
 from neuron_explainer.errors import (
     InvalidRequestError,
@@ -35,6 +36,8 @@ from neuron_explainer.errors import (
     NeuronExplainerError,
     NeuronNotFoundError,
 )
+from neuron_explainer.storage import tensor_views
+from neuron_explainer.storage.local import opened_file
 
 
 def examples(sequence, start, length, activations) -> PackedExamples:
@@ -339,6 +342,20 @@ def test_a_record_that_would_fill_the_memory_is_refused(folder):
             pytest.skip("this file system makes no files of several terabytes")
     with pytest.raises(MalformedDatasetError):
         load_neuron(folder, 1, 0)
+
+
+def test_a_layers_file_is_opened_once(folder, monkeypatch):
+    opened = []
+
+    def counted(path):
+        opened.append(path)
+        return opened_file(path)
+
+    monkeypatch.setattr(tensor_views, "opened_file", counted)
+    info = PackedDataset.open(folder).info
+    layer = info.layer_indices[0]
+    PackedLayerFile(folder / layer_file_name(layer), layer, info, TOKENS)
+    assert len(opened) == 1
 
 
 def test_reading_is_by_slices(tmp_path):

@@ -12,7 +12,7 @@ from safetensors.numpy import load, save, save_file
 
 from helpers.property_tests import property_settings
 from neuron_explainer.errors import MissingFileError
-from neuron_explainer.storage.tensor_views import tensor_views
+from neuron_explainer.storage.tensor_views import tensor_metadata, tensor_views
 
 DTYPES = ["int8", "int16", "int32", "int64", "uint8", "float16", "float32", "float64"]
 ARRAYS = st.sampled_from(DTYPES).flatmap(
@@ -25,7 +25,8 @@ ARRAYS = st.sampled_from(DTYPES).flatmap(
 def test_as_the_library_reads_it(tmp_path_factory, tensors):
     path = tmp_path_factory.getbasetemp() / "x.safetensors"
     path.write_bytes(save(tensors, metadata={"about": "x"}))
-    views = tensor_views(path)
+    views, metadata = tensor_views(path)
+    assert metadata == tensor_metadata(path) == {"about": "x"}
     expected = load(path.read_bytes())
     assert set(views) == set(expected) == set(tensors)
     for name, view in views.items():
@@ -35,7 +36,7 @@ def test_as_the_library_reads_it(tmp_path_factory, tensors):
 def test_views_are_read_only_and_outlive_a_replaced_file(tmp_path):
     path = tmp_path / "x.safetensors"
     save_file({"a": np.arange(6).reshape(2, 3)}, path)
-    view = tensor_views(path)["a"]
+    view = tensor_views(path)[0]["a"]
     with pytest.raises(ValueError, match="read-only"):
         view[0, 0] = 1
     save_file({"a": np.zeros((2, 3))}, tmp_path / "new")
@@ -77,6 +78,8 @@ def tensor(dtype="I64", shape=(3,), start=0, end=24) -> dict[str, object]:
         file_of(tensor(start=24, end=0)),
         file_of(tensor(), body=bytes(23)),
         file_of(tensor(), body=b""),
+        file_of(tensor() | {"__metadata__": 5}),
+        file_of(tensor() | {"__metadata__": {"a": 5}}),
     ],
 )
 def test_invalid_files_are_value_errors(tmp_path, content):

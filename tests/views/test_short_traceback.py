@@ -1,5 +1,7 @@
 """Errors of the library in IPython: the user's own lines and the message."""
 
+import io
+import pdb
 import re
 import subprocess
 import sys
@@ -144,6 +146,31 @@ def test_the_error_itself_is_unchanged(shell: Any) -> None:
     before = parts(caught.value)
     caught.value._render_traceback_()
     assert parts(caught.value) == before
+
+
+@pytest.mark.parametrize("how", ["%debug", "pdb.pm()", "%pdb"])
+def test_the_debugger_begins_in_the_library(
+    how: str, shell: Any, failing: Failing, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(shell.InteractiveTB, "pdb", None)  # it holds the output of the first use
+    code = "def own():\n    return ne.load_neuron('tinny', 2, 5)\n"
+    monkeypatch.setattr(sys, "stdin", io.StringIO("p short_name\nup\nup\nup\nup\nup\nq\n"))
+    monkeypatch.setattr(shell, "call_pdb", how == "%pdb")
+    text = failing(code + "own()")
+    assert _library_frames(text) == 0
+    if how == "%debug":
+        shell.run_line_magic("debug", "")
+    elif how == "pdb.pm()":
+        debugger = pdb.Pdb(stdin=sys.stdin, stdout=sys.stdout)
+        debugger.reset()
+        debugger.interaction(None, sys.last_traceback)
+    said = re.sub(r"\x1b\[[\d;]*m", "", capsys.readouterr().out)
+    frames = re.findall(r"> (\S+)\(\d+\)(\w+)\(\)", said)
+    assert frames[0][0].endswith("neuron_explainer/activation_server/neuron_datasets.py"), said
+    assert "'tinny'" in said  # a variable of that frame
+    functions = [function for _, function in frames]
+    assert functions[-1] == "own", said
+    assert functions[-2] == "load_neuron", said
 
 
 def test_the_frames_are_a_call_away_and_for_the_debugger(shell: Any, failing: Failing) -> None:

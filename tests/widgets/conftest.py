@@ -30,10 +30,13 @@ def live(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """Replaces a model's computation. Returns the list of calls."""
     calls: list[Any] = []
 
-    def live_record(model: Any, layer: int, neuron: int, texts: list[str], dst: DerivedScalarType) -> NeuronRecord:
+    def live_record(
+        model: Any, layer: int, neuron: int, texts: list[str], dst: DerivedScalarType, prepend_bos: bool | None
+    ) -> NeuronRecord:
         calls.append((model, layer, neuron, texts, dst))
         examples = [ActivationRecord([*text.split()], [float(neuron)] * len(text.split())) for text in texts]
         return NeuronRecord(NeuronId(layer, neuron), most_positive_activation_records=examples)
 
     monkeypatch.setattr("neuron_explainer.collation.live.live_record", live_record)
+    monkeypatch.setattr("neuron_explainer.models.beginning.added_before_text", lambda model: [])
     return calls

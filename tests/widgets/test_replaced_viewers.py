@@ -41,11 +41,15 @@ def _viewers() -> list[NeuronViewer]:
         "viewer = make()\ndisplay(viewer)",
         "viewer = make()",
         "def show():\n    inner = make()\n    display(inner)\nshow()",
+        "HBox([make()])",
+        "viewer = make()\nrow = HBox([viewer, HTML('beside')])\nrow",
+        "display(VBox([HBox([make()])]))",
+        "tabs = Tab([make()])\ndisplay(tabs)",
     ],
 )
 @pytest.mark.parametrize("cell", ["a", None])
 def test_one_viewer_is_left_of_many_runs(run: Callable[..., None], code: str, cell: str | None) -> None:
-    run(cell, "from IPython.display import display")
+    run(cell, "from IPython.display import display\nfrom ipywidgets import HBox, HTML, Tab, VBox")
     n_before = len(_instances)
     run(cell, code)
     one = len(_instances) - n_before
@@ -53,7 +57,8 @@ def test_one_viewer_is_left_of_many_runs(run: Callable[..., None], code: str, ce
     for _ in range(N_TIMES):
         run(cell, code)
     assert len(_viewers()) == 1
-    assert len(_instances) == n_before + one  # their parts, too
+    own = 3 * N_TIMES if "HTML" in code else 0  # the user's own widget beside it, with its layout and style
+    assert len(_instances) == n_before + one + own  # their parts, too
 
 
 def test_a_viewer_that_another_cell_shows_stays(run: Callable[..., None]) -> None:
@@ -64,6 +69,44 @@ def test_a_viewer_that_another_cell_shows_stays(run: Callable[..., None]) -> Non
     assert first in _instances
     run("b", "viewer")  # cell b shows the new one now
     assert first not in _instances
+
+
+def test_both_viewers_of_a_row_are_closed(run: Callable[..., None]) -> None:
+    code = "import ipywidgets\nrow = ipywidgets.HBox([make(), make()])\nrow"
+    for _ in range(3):
+        run("a", code)
+    assert len(_viewers()) == 2
+
+
+def test_a_viewer_in_a_row_that_another_cell_shows_stays(run: Callable[..., None]) -> None:
+    code = "import ipywidgets\nviewer = make()\nrow = ipywidgets.VBox([ipywidgets.HBox([viewer])])\nrow"
+    run("a", code)
+    first = _viewers()[-1].model_id
+    run("b", "row")
+    run("c", "1")
+    run("a", code)
+    assert first in _instances
+    run("a", code)
+    assert len(_viewers()) == 2  # that of cell b, and the last of cell a
+    run("b", "row")
+    assert first not in _instances
+    assert len(_viewers()) == 1
+
+
+def test_a_viewer_that_is_shown_alone_elsewhere_stays_with_its_row(run: Callable[..., None]) -> None:
+    code = "import ipywidgets\nviewer = make()\nrow = ipywidgets.HBox([viewer])\nrow"
+    run("a", code)
+    first = _viewers()[-1].model_id
+    run("b", "viewer")
+    run("a", code)
+    assert first in _instances
+
+
+def test_a_row_whose_display_was_not_seen_stays(run: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> None:
+    code = "import ipywidgets\ndef show():\n    row = ipywidgets.HBox()\n    row.children = [make()]\nshow()"
+    run("a", code)
+    run("a", code)
+    assert len(_viewers()) == 2
 
 
 @pytest.mark.parametrize(

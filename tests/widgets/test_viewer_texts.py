@@ -1,16 +1,19 @@
 """A viewer of a model, the user's own text, and a folder in place of a dataset's name."""
 
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
+from helpers.collation_models import begun_context, model_context
 from helpers.neuron_records import neuron_record
 from helpers.viewers import HEADS, MLP, FakeLoader, shown
 from neuron_explainer.activation_server.neuron_datasets import NeuronDatasetMetadata, register_neuron_dataset_metadata
 from neuron_explainer.activations.activations import save_neuron
 from neuron_explainer.errors import InvalidRequestError, NeuronNotFoundError
+from neuron_explainer.models.model_context import StandardModelContext
 from neuron_explainer.widgets.neuron_viewer import NeuronViewer
 
 
@@ -49,6 +52,30 @@ def test_a_model_with_texts_shows_at_once(live: list[Any]) -> None:
     assert viewer.record is not None
     NeuronViewer(model, texts="one text alone")
     assert live[-1][3] == ["one text alone"]
+
+
+@pytest.mark.parametrize(
+    ("context", "prepend_bos", "begins"),
+    [
+        (begun_context, None, "w9"),
+        (begun_context, False, ""),
+        (model_context, None, ""),
+        (model_context, True, "w1"),
+    ],
+)
+def test_a_text_that_begins_with_a_token_of_the_models_says_so(
+    context: Callable[[], StandardModelContext], prepend_bos: bool | None, begins: str
+) -> None:
+    model = context()
+    viewer = NeuronViewer(model, 1, 2, texts="w3 w4", prepend_bos=prepend_bos)
+    said = f"Each text begins with <bdi>{begins}</bdi>, which was put before it (prepend_bos=False: without)."
+    assert (said in viewer.to_html()) == bool(begins)
+    assert ("ne-beginning" in viewer.to_html()) == bool(begins)
+    assert viewer.record is not None
+    (example,) = viewer.record.most_positive_activation_records
+    assert example.tokens == [*([begins] if begins else []), "w3", "w4"]
+    with pytest.raises(InvalidRequestError, match="prepend_bos is 'no'"):
+        NeuronViewer(model, prepend_bos=cast("Any", "no"))
 
 
 def test_arguments_that_need_a_model_or_a_dataset(load: FakeLoader) -> None:

@@ -20,7 +20,7 @@ from neuron_explainer.activations.derived_scalars.config import DstConfig
 from neuron_explainer.activations.derived_scalars.derivers import catalogue as _catalogue  # noqa: F401  # fills the table of derivers
 from neuron_explainer.activations.derived_scalars.engine.capture_plan import CapturePlan
 from neuron_explainer.activations.derived_scalars.engine.evaluation import Evaluation
-from neuron_explainer.activations.derived_scalars.engine.non_finite import warn_of_non_finite
+from neuron_explainer.activations.derived_scalars.engine.non_finite import warn_of_non_finite, where_non_finite
 from neuron_explainer.activations.derived_scalars.engine.passes import PassResult, run_pass
 from neuron_explainer.activations.derived_scalars.engine.prompts import check_token_positions, read_prompt
 from neuron_explainer.activations.derived_scalars.engine.requests import (
@@ -52,6 +52,7 @@ def derive(
     *,
     loss: LossFnConfig | LossFunction | None = None,
     ablations: AblationSpec | Iterable[AblationSpec] = (),
+    prepend_bos: bool | None = None,
 ) -> DerivedScalarStore:
     """Derive scalars from one prompt, with one forward pass and at most one backward pass.
 
@@ -65,6 +66,8 @@ def derive(
             number. If the config has a `trace_config`, that is differentiated instead; the loss is then used only by a
             trace through a head's value without a downstream node, which is projected on the loss's gradient.
         ablations: activations or gradients to overwrite while the model runs: an AblationSpec, or several.
+        prepend_bos: for a text, whether its tokens begin with the beginning-of-sequence token; None: as the model's
+            tokenizer does. The store's `n_beginning` says how many tokens were put before the text.
 
     Returns:
         The results: for each type one detached tensor for each layer.
@@ -79,7 +82,8 @@ def derive(
         UnknownNameError: a type does not exist.
         NotOneTokenError: a target or distractor of the loss is not exactly one token.
         PromptError: the prompt is empty, too long, or has ids outside of the vocabulary.
-        InvalidRequestError: a layer, token or component is out of range. All errors are raised before the model runs.
+        InvalidRequestError: a layer, token or component is out of range; or `prepend_bos` is given with token ids, or
+            cannot be followed. All errors are raised before the model runs.
 
     >>> import neuron_explainer as ne
     >>> store = ne.derive("And the LORD said unto", "mlp_write_norm", ne.load_model("tiny"))
@@ -87,7 +91,7 @@ def derive(
     torch.Size([3])
     """
     check_order(prompt, dsts, config)
-    (store,) = derive_batch([prompt], dsts, config, loss=loss, ablations=ablations)
+    (store,) = derive_batch([prompt], dsts, config, loss=loss, ablations=ablations, prepend_bos=prepend_bos)
     return store
 
 
@@ -99,6 +103,7 @@ def derive_batch(
     *,
     loss: LossFnConfig | LossFunction | None = None,
     ablations: AblationSpec | Iterable[AblationSpec] = (),
+    prepend_bos: bool | None = None,
 ) -> list[DerivedScalarStore]:
     """Derive scalars from several prompts in one padded pass: the same as `derive` for each, but faster.
 
@@ -106,7 +111,7 @@ def derive_batch(
 
     Args:
         prompts: texts, or sequences of token ids.
-        dsts, config, loss, ablations: as for `derive`.
+        dsts, config, loss, ablations, prepend_bos: as for `derive`.
 
     Returns:
         The results of each prompt, without its padding.
@@ -128,7 +133,7 @@ def derive_batch(
         raise PromptError(f"prompts is {shown(prompts)}. Give a list of texts, or of sequences of token ids.")
     plan = CapturePlan(parse_requests(dsts, config, loss, ablations))
     model_context = plan.bound.config.get_model_context()
-    read = [read_prompt(model_context, prompt) for prompt in prompts]
+    read = [read_prompt(model_context, prompt, prepend_bos) for prompt in prompts]
     if not read:
         return []
     check_token_positions(plan.bound_configs, min(len(prompt.token_ids) for prompt in read))
@@ -145,6 +150,7 @@ def derive_batch(
             loss=None if result.loss is None else result.loss[number],
             traced_activation=None if result.traced is None else result.traced[number],
             model_name=model_context.model_name,
+            n_beginning=prompt.n_beginning,
         )
         for number, prompt in enumerate(read)
     ]
@@ -199,6 +205,10 @@ class BatchDeriver:
         """
         _, tensors = _run(self._plan, tokens, attention_mask)
         return {dst: by_layer for (dst, pass_type), by_layer in tensors.items() if pass_type is PassType.FORWARD}
+
+    def where_non_finite(self, token_ids: Sequence[int]) -> str:
+        """Where a prompt's numbers that are infinite or NaN appear first, and what to do, in words."""
+        return where_non_finite(self._plan.bound, token_ids)
 
 
 def _run(

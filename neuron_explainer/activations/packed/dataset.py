@@ -15,6 +15,7 @@ import msgspec
 from neuron_explainer.activations.packed.layer_file import PackedLayerFile
 from neuron_explainer.activations.packed.layout import (
     INFO_FILE_NAME,
+    MOST_INFO_BYTES,
     TOKENS_FILE_NAME,
     DatasetInfo,
     layer_file_name,
@@ -26,7 +27,6 @@ from neuron_explainer.storage.local import is_local_file, read_local_bytes, read
 from neuron_explainer.storage.locations import path_text
 from neuron_explainer.vocabulary.checks import check_covered
 
-_MOST_INFO_BYTES = 16 * 2**20
 _MOST_TOKENS_BYTES = 256 * 2**20
 
 
@@ -63,7 +63,7 @@ class PackedDataset:
         """
         folder = Path(path)
         file = folder / INFO_FILE_NAME
-        info = _decoded(file, DatasetInfo, _MOST_INFO_BYTES)
+        info = _decoded(file, DatasetInfo, MOST_INFO_BYTES)
         if problem := info_problem(info):
             raise MalformedDatasetError(problem, str(file))
         return cls(folder, info)

@@ -11,10 +11,9 @@ from neuron_explainer.activations.packed.layout import DatasetInfo
 from neuron_explainer.activations.packed.rules import layout_problem
 from neuron_explainer.activations.record_json import finite_or_none
 from neuron_explainer.activations.records import ActivationRecord, Histogram, NeuronId, NeuronRecord
-from neuron_explainer.errors import MalformedDatasetError, MalformedRecordError, UnknownNameError
-from neuron_explainer.storage.tensor_views import tensor_metadata, tensor_views
-from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
-from neuron_explainer.vocabulary.parsing import derived_scalar_type_of
+from neuron_explainer.errors import MalformedDatasetError, MalformedRecordError
+from neuron_explainer.storage.tensor_views import tensor_views
+from neuron_explainer.vocabulary.parsing import type_named
 
 LAYER_KEY = "layer"
 """The name of the layer's number in the metadata of its file. Older files lack it."""
@@ -56,10 +55,7 @@ class PackedLayerReader:
         self.info = info
         self.token_strings = token_strings
         self.path = path
-        try:
-            self.dst: DerivedScalarType | None = derived_scalar_type_of(info.derived_scalar_type)
-        except UnknownNameError:  # a dataset may name a type that this version does not know
-            self.dst = None
+        self.dst = type_named(info.derived_scalar_type)
         self.sequences = tensors["sequences"]
         self.sequence_lengths = tensors["sequence_lengths"]
 
@@ -178,10 +174,10 @@ class PackedLayerFile(PackedLayerReader):
                 says that it is of another layer.
         """
         try:
-            tensors = tensor_views(path)
-            written_for = tensor_metadata(path).get(LAYER_KEY)
+            tensors, metadata = tensor_views(path)
         except ValueError as error:
             raise MalformedDatasetError(str(error), str(path)) from None
+        written_for = metadata.get(LAYER_KEY)
         if written_for not in (None, str(layer)):
             raise MalformedDatasetError(f"it is the file of layer {written_for:.20}, not of layer {layer}", str(path))
         problem = layout_problem({name: (array.dtype.name, array.shape) for name, array in tensors.items()}, info)

@@ -19,6 +19,9 @@ from neuron_explainer.activations.attention_utils import n_pairs
 FORMAT_VERSION = 1
 INFO_FILE_NAME = "dataset.json"
 TOKENS_FILE_NAME = "tokens.json"
+JSON_INFO_FILE_NAME = "collated.json"
+"""The same description beside JSON files that `collate` made; the public JSON layout has no such file."""
+MOST_INFO_BYTES = 16 * 2**20
 MOMENTS = ("mean", "variance", "skewness", "kurtosis")
 
 

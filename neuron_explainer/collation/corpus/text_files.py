@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from neuron_explainer.errors import BadDocumentError, InvalidRequestError, MissingFileError, MissingPackageError
+from neuron_explainer.errors import BadDocumentError, InvalidRequestError, MissingPackageError
+from neuron_explainer.storage.local import opened_file
 
 LONGEST_TEXT = 1 << 20
 """A plain text file with more characters than this is read as several texts; each ends at the end of a line."""
@@ -20,8 +21,6 @@ _LONGEST_LINE = 1 << 20
 _LONGEST_RECORD = 1 << 26
 """How many bytes a JSON line has at most."""
 
-_FILE_SUFFIXES = (".txt", ".jsonl", ".parquet", ".txt.gz", ".jsonl.gz")
-
 
 @dataclass(frozen=True)
 class Text:
@@ -31,50 +30,25 @@ class Text:
     where: str
 
 
-def is_file_name(text: str) -> bool:
-    """Whether a string is a file name rather than a text: one line that ends in a known suffix."""
-    return text.endswith(_FILE_SUFFIXES) and "\n" not in text and len(text) < 4096
-
-
-def files_of(path: Path) -> list[Path]:
-    """The text files that a path means: the file, or the files of the folder in the order of their names.
-
-    Raises:
-        MissingFileError: the file does not exist, or the folder has no text files.
-        InvalidRequestError: the file's suffix is unknown.
-    """
-    if path.is_dir():
-        files = sorted(file for file in path.iterdir() if file.name.endswith(_FILE_SUFFIXES))
-        if not files:
-            raise MissingFileError(str(path), f"the folder has no file that ends in {', '.join(_FILE_SUFFIXES)}")
-        return files
-    if not path.is_file():
-        raise MissingFileError(
-            str(path), "the file does not exist (a one-line string that ends in a text file's suffix is a file name)"
-        )
-    if not path.name.endswith(_FILE_SUFFIXES):
-        raise InvalidRequestError(
-            f"{path} is not a text file. Give a file whose name ends in {', '.join(_FILE_SUFFIXES)}."
-        )
-    return [path]
-
-
 def texts_of_file(path: Path, text_field: str) -> Iterator[Text]:
     """The texts of one file in order; empty ones are left out.
 
     Raises:
         BadDocumentError: a text cannot be read; raised when its turn comes.
+        MissingFileError, UnreadableFileError: there is no such file, or it is a pipe or a device, or the system refuses
+            to read it.
         InvalidRequestError: a Parquet file has no column `text_field`.
         MissingPackageError: pyarrow, which reads Parquet files, is not installed.
     """
-    name = path.name.removesuffix(".gz")
-    if name.endswith(".parquet"):
-        yield from _of_parquet(path, text_field)
-        return
-    opener = gzip.open if path.name.endswith(".gz") else open
-    with opener(path, "rb") as file:
+    name = path.name.lower()
+    with opened_file(path) as file:
+        if name.endswith(".parquet"):
+            yield from _of_parquet(file, path, text_field)
+            return
+        content = gzip.GzipFile(fileobj=file) if name.endswith(".gz") else file
         try:
-            yield from (_of_lines(file, path, text_field) if name.endswith(".jsonl") else _of_plain(file, path))
+            is_lines = name.removesuffix(".gz").endswith(".jsonl")
+            yield from _of_lines(content, path, text_field) if is_lines else _of_plain(content, path)
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:
             raise BadDocumentError(str(path), f"the gzip file is damaged ({error})") from None
 
@@ -169,14 +143,14 @@ def _of_lines(file: io.BufferedReader | gzip.GzipFile, path: Path, text_field: s
             yield Text(content, where)
 
 
-def _of_parquet(path: Path, text_field: str) -> Iterator[Text]:
+def _of_parquet(file: io.BufferedReader, path: Path, text_field: str) -> Iterator[Text]:
     try:
         import pyarrow
         import pyarrow.parquet
     except ImportError:
         raise MissingPackageError("pyarrow", "collate", f"{path} is a Parquet file") from None
     try:
-        table = pyarrow.parquet.ParquetFile(path)
+        table = pyarrow.parquet.ParquetFile(file)
         if text_field not in table.schema_arrow.names:
             columns = ", ".join(map(repr, table.schema_arrow.names))
             raise InvalidRequestError(f"{path} has no column {text_field!r}. Set text_field to one of: {columns}.")

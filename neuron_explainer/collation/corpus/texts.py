@@ -5,18 +5,15 @@ Texts are read when they are needed, one at a time. Each has a name for error me
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
+from typing import Any
 
-from neuron_explainer.collation.corpus.text_files import (
-    Text,
-    content_of,
-    field_of,
-    files_of,
-    in_pieces,
-    is_file_name,
-    texts_of_file,
-)
+from neuron_explainer.collation.corpus.file_names import files_of, is_file_name, is_meant_as_path
+from neuron_explainer.collation.corpus.text_files import Text, content_of, field_of, in_pieces, texts_of_file
 from neuron_explainer.errors import InvalidRequestError
+from neuron_explainer.storage.local import opened_file
+
+TextsGiven = str | os.PathLike[str] | Iterable[str | os.PathLike[str] | Mapping[str, Any]]
+"""A text, a path, or an iterable of texts, paths and records; see `read_texts`."""
 
 
 def read_texts(texts: object, text_field: str = "text") -> Iterator[Text]:
@@ -25,19 +22,24 @@ def read_texts(texts: object, text_field: str = "text") -> Iterator[Text]:
     A text of more than 2^21 characters is read as several, which end at the end of a line, else at a space.
 
     Args:
-        texts: a string (a text, or a file name that ends in .txt, .jsonl or .parquet, the first two perhaps with .gz);
-            a `Path` to such a file or to a folder of them (read in the order of their names); a Hugging Face dataset;
-            or an iterable of strings, paths, or mappings that have `text_field`.
+        texts: a text; a path of a file that ends in .txt, .jsonl or .parquet (the first two perhaps with .gz), or of a
+            folder of them (read in the order of their names); a Hugging Face dataset; or an iterable of texts, paths,
+            or mappings that have `text_field`. A string is a path if it is one line that ends in such a suffix; and, if
+            it stands alone, also if it is one word that begins with ./, ../, ~/ or a folder of the system, or ends in a
+            suffix of other files. A mapping, {"text": "corpus.txt"}, is a text always.
         text_field: the field of a JSON line, Parquet column or mapping that holds the text.
 
     Raises:
         InvalidRequestError: `texts` is something else.
-        MissingFileError: a file does not exist.
+        MissingFileError: a file does not exist; the message names the nearest that do.
+        UnreadableFileError: a path leads to a pipe or a device, or the system refuses it.
         BadDocumentError: a text cannot be read; raised when its turn comes.
 
     >>> [text.content for text in read_texts(["one", {"text": "two"}])]
     ['one', 'two']
     """
+    if isinstance(texts, str) and is_meant_as_path(texts):
+        return _in_pieces(_of_path(texts, text_field))
     if isinstance(texts, (str, os.PathLike)):
         return _in_pieces(_of_item(texts, text_field, "the text"))
     if isinstance(texts, Mapping):
@@ -59,8 +61,9 @@ def _in_pieces(texts: Iterator[Text]) -> Iterator[Text]:
 
 def is_in_memory(texts: object) -> bool:
     """Whether the texts are strings, none of which is a file name."""
-    items = [texts] if isinstance(texts, str) else texts
-    return isinstance(items, (list, tuple)) and all(isinstance(item, str) and not is_file_name(item) for item in items)
+    if isinstance(texts, str):
+        return not is_meant_as_path(texts)
+    return isinstance(texts, (list, tuple)) and all(isinstance(item, str) and not is_file_name(item) for item in texts)
 
 
 def n_characters(texts: object, text_field: str = "text") -> int | None:
@@ -69,22 +72,35 @@ def n_characters(texts: object, text_field: str = "text") -> int | None:
     For strings it is the number of characters, for plain files the number of bytes.
 
     Raises:
-        MissingFileError: a file does not exist.
+        MissingFileError, UnreadableFileError, InvalidRequestError: as `read_texts`, about paths.
     """
+    if isinstance(texts, str) and is_meant_as_path(texts):
+        return _size_of(texts)
+    return _n_characters(texts, text_field)
+
+
+def _n_characters(texts: object, text_field: str) -> int | None:
     if isinstance(texts, os.PathLike) or (isinstance(texts, str) and is_file_name(texts)):
-        files = files_of(Path(texts))
-        if any(file.name.endswith((".gz", ".parquet")) for file in files):
-            return None
-        return sum(file.stat().st_size for file in files)
+        return _size_of(texts)
     if isinstance(texts, str):
         return len(texts)
     if isinstance(texts, (list, tuple)):
         lengths = [
-            len(item.get(text_field) or "") if isinstance(item, Mapping) else n_characters(item, text_field)
+            len(item.get(text_field) or "") if isinstance(item, Mapping) else _n_characters(item, text_field)
             for item in texts
         ]
         return None if any(length is None for length in lengths) else sum(length or 0 for length in lengths)
     return None
+
+
+def _size_of(path: str | os.PathLike[str]) -> int | None:
+    """How many bytes a path's files have; None if one is compressed. Each is opened, to be refused early."""
+    sizes: list[int | None] = []
+    for file in files_of(path):
+        with opened_file(file) as opened:
+            is_compressed = file.name.lower().endswith((".gz", ".parquet"))
+            sizes.append(None if is_compressed else os.fstat(opened.fileno()).st_size)
+    return None if None in sizes else sum(size or 0 for size in sizes)
 
 
 def _of_iterable(items: Iterable[object], text_field: str) -> Iterator[Text]:
@@ -92,10 +108,14 @@ def _of_iterable(items: Iterable[object], text_field: str) -> Iterator[Text]:
         yield from _of_item(item, text_field, f"text {number}")
 
 
+def _of_path(path: str | os.PathLike[str], text_field: str) -> Iterator[Text]:
+    for file in files_of(path):
+        yield from texts_of_file(file, text_field)
+
+
 def _of_item(item: object, text_field: str, where: str) -> Iterator[Text]:
     if isinstance(item, os.PathLike) or (isinstance(item, str) and is_file_name(item)):
-        for file in files_of(Path(item)):
-            yield from texts_of_file(file, text_field)
+        yield from _of_path(item, text_field)
         return
     content = content_of(field_of(item, text_field, where) if isinstance(item, Mapping) else item, where)
     if content:

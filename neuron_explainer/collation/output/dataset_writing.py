@@ -1,15 +1,21 @@
 """Write a finished collation as a dataset. Its folder appears only when it is complete."""
 
 import os
-import shutil
 from pathlib import Path
 
 import msgspec
 
 from neuron_explainer.activations.activations import save_neuron
 from neuron_explainer.activations.packed.dataset import PackedDataset
-from neuron_explainer.activations.packed.layout import INFO_FILE_NAME, TOKENS_FILE_NAME, DatasetInfo, layer_file_name
+from neuron_explainer.activations.packed.layout import (
+    INFO_FILE_NAME,
+    JSON_INFO_FILE_NAME,
+    TOKENS_FILE_NAME,
+    DatasetInfo,
+    layer_file_name,
+)
 from neuron_explainer.activations.packed.writing import write_packed_dataset_info, write_packed_layer
+from neuron_explainer.collation.output.building import building_folder
 from neuron_explainer.collation.output.packing import packed_layer
 from neuron_explainer.collation.runs.job import CorpusSummary, Job
 from neuron_explainer.collation.settings import ActivationDtype, Layout
@@ -19,9 +25,6 @@ from neuron_explainer.errors import DatasetExistsError, InvalidRequestError
 from neuron_explainer.models.model_context import ModelContext
 from neuron_explainer.storage.atomic import write_bytes_atomically
 from neuron_explainer.storage.disk_full import raise_if_disk_full
-
-JSON_INFO_FILE_NAME = "collated.json"
-"""The file that describes a JSON dataset; the public JSON layout has no such file."""
 
 
 def dataset_info(
@@ -76,19 +79,18 @@ def write_dataset(
 
     Raises:
         OutOfSpaceError: the disk is full; the saved state is intact.
+        DatasetExistsError: as `move_into_place`.
     """
-    building = work_folder / "dataset"
-    shutil.rmtree(building, ignore_errors=True)
-    packed = building if layout == "packed" else work_folder / "packed"
-    shutil.rmtree(packed, ignore_errors=True)
-    with raise_if_disk_full(work_folder):
+    with raise_if_disk_full(work_folder), building_folder(work_folder, "packed") as packed:
         write_packed_dataset_info(packed, info, token_strings)
         for layer in info.layer_indices:
             write_packed_layer(packed, layer, packed_layer(collation, layer, activation_dtype=activation_dtype))
-        if layout == "json":
+        if layout == "packed":
+            move_into_place(packed, path)
+            return
+        with building_folder(work_folder, "json") as building:
             write_json_dataset(packed, building)
-            shutil.rmtree(packed)
-        move_into_place(building, path)
+            move_into_place(building, path)
 
 
 def write_json_dataset(packed: str | os.PathLike[str], path: str | os.PathLike[str]) -> None:
@@ -102,7 +104,11 @@ def write_json_dataset(packed: str | os.PathLike[str], path: str | os.PathLike[s
 
 
 def move_into_place(building: Path, path: Path) -> None:
-    """Move a complete folder to `path`. Files of others that are there stay; the file that describes it comes last."""
+    """Move a complete folder to `path`. Files of others that are there stay; the file that describes it comes last.
+
+    Raises:
+        DatasetExistsError: a file of others has the name of one of the dataset's. Nothing is moved.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     if is_vacant(path):
         if path.is_dir():
@@ -110,13 +116,16 @@ def move_into_place(building: Path, path: Path) -> None:
         os.replace(building, path)
         return
     described = (INFO_FILE_NAME, JSON_INFO_FILE_NAME)
-    for file in sorted(
-        (file for file in building.rglob("*") if file.is_file()), key=lambda file: file.name in described
-    ):
+    files = [file for file in building.rglob("*") if file.is_file()]
+    for target in (path / file.relative_to(building) for file in files):
+        if os.path.lexists(target):
+            raise DatasetExistsError(
+                f"{target} is not of a dataset made by collate. Move it away, then make the same call again to go on."
+            )
+    for file in sorted(files, key=lambda file: file.name in described):
         target = path / file.relative_to(building)
         target.parent.mkdir(parents=True, exist_ok=True)
         os.replace(file, target)
-    shutil.rmtree(building)
 
 
 def is_vacant(path: Path) -> bool:

@@ -15,6 +15,7 @@ from neuron_explainer.collation.statistics.entry_kind import EntryKind
 from neuron_explainer.collation.statistics.examples import KeptExamples
 from neuron_explainer.collation.statistics.layer_state import LayerState
 from neuron_explainer.collation.statistics.sequence_table import SequenceTable
+from neuron_explainer.errors import InvalidRequestError
 
 _LARGEST_FLOAT16 = 65504.0
 _SMALLEST_PEAK_FOR_FLOAT16 = 2.0**-10
@@ -41,6 +42,9 @@ def packed_layer(
         layer: one of its layers.
         activation_dtype: dtype of the examples' activations. "auto" chooses float16 if the largest one lies between
             2^-10 and 65,504 (or is 0), else float32.
+
+    Raises:
+        InvalidRequestError: an activation does not fit `activation_dtype`.
     """
     state, settings = collation.layers[layer], collation.settings
     by_pair = collation.entry_kind is EntryKind.TOKEN_PAIRS
@@ -139,13 +143,33 @@ def _activation_dtype(asked: ActivationDtype, groups: list[_Group]) -> type[np.f
     return np.float16 if fits else np.float32
 
 
+def as_activation_dtype(
+    activations: NDArray[np.float32], dtype: type[np.float16] | type[np.float32]
+) -> NDArray[np.float16] | NDArray[np.float32]:
+    """Activations in the dtype in which they are stored.
+
+    Raises:
+        InvalidRequestError: one of them does not fit.
+    """
+    with np.errstate(over="ignore"):
+        narrowed = activations.astype(dtype)
+    if not np.isfinite(narrowed).all():
+        largest = float(np.abs(activations).max())
+        wider = "Use activation_dtype='float32'." if dtype is np.float16 else "Datasets cannot hold them."
+        raise InvalidRequestError(
+            f"There are activations as large as {largest:.3g}, but {np.dtype(dtype).name} ends at "
+            f"{np.finfo(dtype).max:.3g}. {wider}"
+        )
+    return narrowed  # type: ignore[return-value]
+
+
 def _packed(group: _Group, numbers: NDArray[np.int64], dtype: type[np.float16] | type[np.float32]) -> PackedExamples:
     rows = np.where(group.sequence >= 0, np.searchsorted(numbers, group.sequence), -1)
     return PackedExamples(
         sequence=_narrowed(rows.astype(np.int32)),
         start=_narrowed(group.start.astype(np.int32)),
         length=_narrowed(group.length.astype(np.int32)),
-        activations=group.activations.astype(dtype),  # type: ignore[arg-type]
+        activations=as_activation_dtype(group.activations, dtype),
     )
 
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from neuron_explainer.activations.attention_utils import attended_window
 from neuron_explainer.activations.packed.layout import DatasetInfo, PackedExamples, PackedLayer
 from neuron_explainer.activations.records import ActivationRecord, NeuronRecord
+from neuron_explainer.collation.output.packing import as_activation_dtype
 from neuron_explainer.collation.settings import ConvertedDtype
 from neuron_explainer.errors import MalformedRecordError
 
@@ -74,6 +75,7 @@ class Packer:
 
         Raises:
             MalformedRecordError: the records differ in quantiles, histogram sizes or activations per token.
+            InvalidRequestError: an activation does not fit `activation_dtype`.
         """
         top = self._examples([[record.most_positive_activation_records] for record in records])
         random = self._examples([[record.random_sample] for record in records])
@@ -122,7 +124,7 @@ class Packer:
         sequence = np.full(shape, -1, dtype=np.int32)
         length = np.zeros(shape, dtype=np.int32)
         dtype = np.float16 if self.activation_dtype == "float16" else np.float32
-        activations = np.zeros((*shape, max(widths, default=1)), dtype=dtype)
+        activations = np.zeros((*shape, max(widths, default=1)), dtype=np.float32)
         for component, buckets in enumerate(buckets_by_record):
             for number, bucket in enumerate(buckets):
                 for slot, example in enumerate(bucket):
@@ -136,8 +138,9 @@ class Packer:
                             f"{len(example.activations)} activations; it should have "
                             f"{self.info.n_activations(len(tokens))}"
                         )
-                    activations[where][: len(example.activations)] = example.activations
-        return PackedExamples(sequence, np.zeros_like(sequence), length, activations)
+                    with np.errstate(over="ignore"):  # what does not fit is refused below
+                        activations[where][: len(example.activations)] = example.activations
+        return PackedExamples(sequence, np.zeros_like(sequence), length, as_activation_dtype(activations, dtype))
 
 
 def _without_buckets(examples: PackedExamples) -> PackedExamples:

@@ -8,12 +8,14 @@ from typing import Any
 import torch
 
 from neuron_explainer.activations.derived_scalars.config import DstConfig
+from neuron_explainer.activations.derived_scalars.loss import LossFnConfig, LossFunction
 from neuron_explainer.collation.corpus.corpus_reader import CorpusReader
 from neuron_explainer.collation.corpus.text_files import Text
 from neuron_explainer.collation.corpus.windows import CorpusChunk, CorpusPosition, corpus_chunks
 from neuron_explainer.collation.runs.progress import Progress
+from neuron_explainer.collation.runs.scalar_source import ScalarSource
 from neuron_explainer.collation.settings import DEFAULT_SAVE_EVERY_SECONDS, CollateSettings
-from neuron_explainer.collation.statistics.collation import Collation, RunModel
+from neuron_explainer.collation.statistics.collation import Collation
 from neuron_explainer.collation.statistics.entry_kind import EntryKind
 from neuron_explainer.models.model_context import ModelContext
 
@@ -30,7 +32,7 @@ class CollatedModel:
 
     model_context: ModelContext
     config: DstConfig | None = None
-    loss: Any = None
+    loss: LossFnConfig | LossFunction | None = None
 
 
 @dataclass
@@ -43,7 +45,7 @@ class Job:
         texts: starts the stream of texts again from the first one.
         encode: text to token ids.
         bos_token: the token put before every sequence; None: no token.
-        run_model: tokens to activations.
+        source: runs the model over batches.
         device: the activations' device.
         folder: where the run's state is saved; None: nowhere.
         identity: model, settings and versions, as JSON; a saved state must have the same.
@@ -57,7 +59,7 @@ class Job:
     texts: Callable[[], Iterator[Text]]
     encode: Callable[[str], Sequence[int]]
     bos_token: int | None
-    run_model: RunModel
+    source: ScalarSource
     device: torch.device
     folder: Path | None = None
     identity: dict[str, Any] = field(default_factory=dict)

@@ -1,14 +1,10 @@
 """One pass over the texts on this machine. The state is saved now and then, and when something stops the run."""
 
-import signal
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from types import FrameType
 
 from neuron_explainer.collation.corpus.corpus_reader import CorpusReader
 from neuron_explainer.collation.corpus.windows import CorpusChunk, CorpusPosition
+from neuron_explainer.collation.runs.interrupts import delayed_interrupt
 from neuron_explainer.collation.runs.job import CorpusSummary, Job
 from neuron_explainer.collation.runs.saved_state import ResumePoint, load_state, save_state
 from neuron_explainer.collation.statistics.collation import Collation
@@ -27,7 +23,7 @@ def run_locally(job: Job) -> tuple[Collation, CorpusSummary]:
     """
     run = _LocalRun(job)
     try:
-        with _delayed_interrupt() as interrupts:
+        with delayed_interrupt() as interrupts:
             run.to_the_end(interrupts)
     except OutOfSpaceError:
         raise
@@ -74,7 +70,7 @@ class _LocalRun:
             if number < done:
                 continue
             self._is_consistent = False
-            self.collation.add_batch(batch, self.job.run_model)
+            self.job.source.add_batch(self.collation, batch)
             self._is_consistent = True
             self.resume_point = ResumePoint(chunk.start, number + 1, self.reader.n_texts, self.reader.digest)
             self.job.progress.advance(int(batch.lengths.sum()), self.reader.n_characters)
@@ -93,24 +89,3 @@ class _LocalRun:
             save_state(self.job.folder, self.job.identity, self.resume_point, self.collation.tensors())
             self.saved_point = self.resume_point
         self._saved_at = time.monotonic()
-
-
-@contextmanager
-def _delayed_interrupt() -> Iterator[list[int]]:
-    """Note the first Ctrl-C in a list, for the run to look at between batches. Later ones interrupt at once."""
-    received: list[int] = []
-
-    def note(number: int, frame: FrameType | None) -> None:
-        if received:
-            raise KeyboardInterrupt
-        received.append(number)
-
-    in_main_thread = threading.current_thread() is threading.main_thread()
-    if not in_main_thread or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
-        yield received  # someone else handles interrupts
-        return
-    signal.signal(signal.SIGINT, note)
-    try:
-        yield received
-    finally:
-        signal.signal(signal.SIGINT, signal.default_int_handler)

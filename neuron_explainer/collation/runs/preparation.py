@@ -1,11 +1,15 @@
 """From a caller's model, texts and settings to a job."""
 
 import dataclasses
+import os
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from neuron_explainer.activations.derived_scalars.engine.requests import ConfigOrModel, as_config
-from neuron_explainer.collation.corpus.beginning import beginning_token, with_beginning_rule
+from neuron_explainer.activations.derived_scalars.loss import LossFnConfig, LossFunction
+from neuron_explainer.collation.corpus.beginning import with_beginning_rule
 from neuron_explainer.collation.corpus.texts import n_characters, read_texts
 from neuron_explainer.collation.runs.job import CollatedModel, Job
 from neuron_explainer.collation.runs.progress import Progress
@@ -14,13 +18,17 @@ from neuron_explainer.collation.runs.scalar_source import ScalarSource, entry_ki
 from neuron_explainer.collation.settings import DEFAULT_SAVE_EVERY_SECONDS, CollateSettings
 from neuron_explainer.collation.statistics.entry_kind import EntryKind
 from neuron_explainer.errors import InvalidRequestError
+from neuron_explainer.models.beginning import beginning_token
 from neuron_explainer.models.checkpoints.load_model import load_model
-from neuron_explainer.models.devices import as_device, as_dtype
+from neuron_explainer.models.devices import DeviceGiven, DtypeGiven, as_device, as_dtype
 from neuron_explainer.models.model_context import ModelContext
 from neuron_explainer.vocabulary.dimensions import Dimension
 
+ModelGiven = ModelContext | torch.nn.Module | str | os.PathLike[str]
+"""A model context, or what `load_model` takes: a name, a path, an address, a `transformers` model."""
 
-def model_of(model: Any, *, device: Any = None, dtype: Any = None) -> ModelContext:
+
+def model_of(model: ModelGiven, *, device: DeviceGiven | None = None, dtype: DtypeGiven | None = None) -> ModelContext:
     """The model context that `model` is, or the one that `load_model` makes of it.
 
     Raises:
@@ -30,7 +38,7 @@ def model_of(model: Any, *, device: Any = None, dtype: Any = None) -> ModelConte
     if not isinstance(model, ModelContext):
         return load_model(model, device=device, dtype=dtype)
     loaded = model.get_or_create_model()
-    if device is not None and as_device(device).type != loaded.device.type:
+    if device is not None and not _is_on(loaded.device, device):
         raise InvalidRequestError(
             f"device is {device!r}, but the model is already on {loaded.device}. Load it on {device!r} instead."
         )
@@ -39,8 +47,20 @@ def model_of(model: Any, *, device: Any = None, dtype: Any = None) -> ModelConte
     return model
 
 
+def _is_on(found: torch.device, asked: DeviceGiven) -> bool:
+    """Whether a device is the one asked for; "cuda" without a number is any CUDA device."""
+    is_any = isinstance(asked, str) and ":" not in asked
+    device = as_device(asked)
+    return found.type == device.type and (is_any or found.index in (None, device.index))
+
+
 def collated_model_of(
-    model: Any, config: ConfigOrModel | None, loss: Any, *, device: Any = None, dtype: Any = None
+    model: ModelGiven,
+    config: ConfigOrModel | None,
+    loss: LossFnConfig | LossFunction | None,
+    *,
+    device: DeviceGiven | None = None,
+    dtype: DtypeGiven | None = None,
 ) -> CollatedModel:
     """A model with what its derived scalar needs, from what a caller gives.
 
@@ -98,7 +118,7 @@ def job_of(
         texts=texts if callable(texts) else lambda: read_texts(texts, settings.text_field),
         encode=lambda text: model_context.encode(text, add_special_tokens=False),
         bos_token=beginning_token(model_context) if settings.prepend_bos else None,
-        run_model=ScalarSource(model_context, settings.dst, layers, collated_model.config, collated_model.loss),
+        source=ScalarSource(model_context, settings.dst, layers, collated_model.config, collated_model.loss),
         device=model_context.get_or_create_model().device,
         folder=folder,
         identity={

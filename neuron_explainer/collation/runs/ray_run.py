@@ -12,12 +12,13 @@ import torch
 
 from neuron_explainer.collation.corpus.corpus_reader import CorpusReader
 from neuron_explainer.collation.corpus.windows import CorpusPosition
+from neuron_explainer.collation.runs.interrupts import delayed_interrupt
 from neuron_explainer.collation.runs.job import CollatedModel, CorpusSummary, Job
 from neuron_explainer.collation.runs.ray_pool import Shards, WorkerPool
-from neuron_explainer.collation.runs.ray_worker import WorkerSetup, collation_of
+from neuron_explainer.collation.runs.ray_worker import Arrays, WorkerSetup, collation_of
 from neuron_explainer.collation.runs.saved_state import ResumePoint, load_state, save_state
 from neuron_explainer.collation.statistics.collation import Collation
-from neuron_explainer.errors import CorpusChangedError, InvalidRequestError, MissingPackageError
+from neuron_explainer.errors import CorpusChangedError, InvalidRequestError, MissingPackageError, OutOfSpaceError
 
 _BATCHES_IN_SHARD = 64
 
@@ -31,6 +32,9 @@ def run_on_ray(
     shard_tokens: int | None = None,
 ) -> tuple[Collation, CorpusSummary]:
     """Read all texts on Ray, from the saved state on if there is one.
+
+    Whatever stops the run, the work done so far is saved first: that of the first shards, up to one that is not done.
+    Workers get some seconds to end theirs. A second Ctrl-C stops at once.
 
     Args:
         job: what to do.
@@ -112,17 +116,29 @@ def _collate_all_texts(job: Job, pool: WorkerPool, shard_tokens: int) -> tuple[C
             )
         reader = CorpusReader(job.texts(), resume_point.read if saved else None)
         chunks = job.chunks(reader, resume_point.chunk_start)
-        shards = Shards(chunks, shard_tokens, resume_point.chunk_start)
+        shards = Shards(chunks, reader, shard_tokens)
 
         def advance(n_tokens: int) -> None:
             job.progress.advance(n_tokens, reader.n_characters)
 
-        while found := pool.run(shards, time.monotonic() + job.save_every_seconds, advance):
-            collation = collation.merge(collation_of(pool.setup, found))
-            resume_point = ResumePoint(shards.end, 0, reader.n_texts, reader.digest)
+        def add(done: tuple[Arrays, ResumePoint]) -> None:
+            nonlocal collation, resume_point
+            arrays, resume_point = done
+            collation = collation.merge(collation_of(pool.setup, arrays))
             if job.folder is not None:
                 save_state(job.folder, job.identity, resume_point, collation.tensors())
-        resume_point = ResumePoint.at_the_end(shards.end, reader)
+
+        with delayed_interrupt() as interrupts:
+            try:
+                while done := pool.run(shards, time.monotonic() + job.save_every_seconds, advance, interrupts):
+                    add(done)
+            except OutOfSpaceError:
+                raise
+            except BaseException:
+                if (done := pool.done_so_far()) is not None:
+                    add(done)
+                raise
+        resume_point = ResumePoint.at_the_end(resume_point.chunk_start, reader)
         collation.prune()
         if job.folder is not None:
             save_state(job.folder, job.identity, resume_point, collation.tensors())

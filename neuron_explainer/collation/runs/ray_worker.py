@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from neuron_explainer.activations.derived_scalars.config import DstConfig
+from neuron_explainer.activations.derived_scalars.loss import LossFnConfig, LossFunction
 from neuron_explainer.collation.corpus.windows import CorpusChunk
 from neuron_explainer.collation.runs.job import CollatedModel, Job
 from neuron_explainer.collation.runs.scalar_source import ScalarSource, layers_of
@@ -40,7 +41,7 @@ class WorkerSetup:
     model_name: str
     model: Transformer
     config: DstConfig | None
-    loss: Any
+    loss: LossFnConfig | LossFunction | None
     device_type: str
 
     @classmethod
@@ -77,7 +78,7 @@ class Worker:
         model = setup.model.to(setup.device_type)
         context = StandardModelContext(setup.model_name, model)
         layers = layers_of(setup.settings.dst, setup.settings.layers, context.n_layers)
-        self._run_model = ScalarSource(context, setup.settings.dst, layers, setup.config, setup.loss)
+        self._source = ScalarSource(context, setup.settings.dst, layers, setup.config, setup.loss)
 
     def collate(self, shard: list[CorpusChunk]) -> tuple[int, Arrays]:
         """Collate a shard; returns its number of tokens and the collation's tensors."""
@@ -86,7 +87,7 @@ class Worker:
         n_tokens = 0
         for chunk in shard:
             for batch in chunk.batches(setup.settings.batch_tokens):
-                collation.add_batch(batch, self._run_model)
+                self._source.add_batch(collation, batch)
                 n_tokens += int(batch.lengths.sum())
         collation.prune()
         return n_tokens, arrays_of(collation)

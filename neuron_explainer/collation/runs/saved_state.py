@@ -1,6 +1,8 @@
 """The state of a run on disk: one file, replaced atomically, so that a run killed at any moment can go on."""
 
 import hashlib
+import os
+import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,9 +19,11 @@ from neuron_explainer.collation.runs.job import CorpusSummary
 from neuron_explainer.errors import CollateError, DatasetExistsError, InvalidRequestError
 from neuron_explainer.storage.atomic import TEMPORARY_SUFFIX, replaced_atomically
 from neuron_explainer.storage.disk_full import raise_if_disk_full
+from neuron_explainer.storage.tensor_views import tensor_metadata
 
 STATE_FILE_NAME = "checkpoint.safetensors"
 
+_DESCRIPTION = "collate"
 _VERSION = "1"
 
 
@@ -78,7 +82,7 @@ def save_state(folder: Path, identity: dict[str, Any], resume_point: ResumePoint
     """
     described = {"identity": identity, "position": asdict(resume_point)}
     text = msgspec.json.encode(described).decode()
-    metadata = {"collate": text, "version": _VERSION, "sha256": _checksum(text, tensors)}
+    metadata = {_DESCRIPTION: text, "version": _VERSION, "sha256": _checksum(text, tensors)}
     with raise_if_disk_full(folder), replaced_atomically(folder / STATE_FILE_NAME) as temporary:
         save_file(tensors, temporary, metadata=metadata)
 
@@ -90,10 +94,9 @@ def load_state(folder: Path, identity: dict[str, Any]) -> SavedState | None:
         DatasetExistsError: the state belongs to a run with another model or other settings.
         CollateError: the file is damaged, or was saved by another version of the library.
     """
-    for leftover in folder.glob(f".*{TEMPORARY_SUFFIX}"):
-        leftover.unlink(missing_ok=True)
+    remove_unfinished(folder)
     path = folder / STATE_FILE_NAME
-    if not path.is_file():
+    if not os.path.lexists(path):
         return None
     try:
         with safe_open(path, framework="pt", device="cpu") as file:
@@ -101,9 +104,9 @@ def load_state(folder: Path, identity: dict[str, Any]) -> SavedState | None:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         if (version := metadata.get("version")) != _VERSION:
             raise ValueError(f"its version is {version}, and {_VERSION} is read")
-        if _checksum(metadata["collate"], tensors) != metadata["sha256"]:
+        if _checksum(metadata[_DESCRIPTION], tensors) != metadata["sha256"]:
             raise ValueError("its checksum differs")
-        described = msgspec.json.decode(metadata["collate"])
+        described = msgspec.json.decode(metadata[_DESCRIPTION])
         found = described["identity"]
         position = described["position"]
         resume_point = ResumePoint(**position | {"chunk_start": CorpusPosition(**position["chunk_start"])})
@@ -117,6 +120,22 @@ def load_state(folder: Path, identity: dict[str, Any]) -> SavedState | None:
             "same settings to finish it, overwrite=True to start again, or another folder."
         )
     return SavedState(resume_point, tensors)
+
+
+def is_saved_state(path: Path) -> bool:
+    """Whether a file is a run's saved state, and not somebody's own of the same name. Its beginning tells."""
+    try:
+        return _DESCRIPTION in tensor_metadata(path)
+    except (ValueError, OSError):
+        return False
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove the files that killed processes had not finished."""
+    name = re.escape(f".{STATE_FILE_NAME}.")
+    for leftover in folder.glob(f".*{TEMPORARY_SUFFIX}"):
+        if re.fullmatch(rf"{name}\d+-[0-9a-f]{{8}}{re.escape(TEMPORARY_SUFFIX)}", leftover.name):
+            leftover.unlink(missing_ok=True)
 
 
 def _checksum(described: str, tensors: dict[str, Tensor]) -> str:

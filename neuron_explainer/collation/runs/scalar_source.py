@@ -2,15 +2,18 @@
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
 
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from neuron_explainer.activations.derived_scalars.config import DstConfig
 from neuron_explainer.activations.derived_scalars.derivation import BatchDeriver
+from neuron_explainer.activations.derived_scalars.engine.prompts import token_strings_of
+from neuron_explainer.activations.derived_scalars.loss import LossFnConfig, LossFunction
+from neuron_explainer.collation.corpus.windows import Batch
+from neuron_explainer.collation.statistics.collation import Collation
 from neuron_explainer.collation.statistics.entry_kind import EntryKind, flattened_lower_triangle
-from neuron_explainer.errors import InvalidRequestError, choices_sentence, nearest_first
+from neuron_explainer.errors import InvalidRequestError, NonFiniteActivationError, choices_sentence, nearest_first
 from neuron_explainer.models.model_context import ModelContext
 from neuron_explainer.vocabulary.checks import checked_layer
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
@@ -67,7 +70,7 @@ class ScalarSource:
         dst: DerivedScalarType,
         layers: Sequence[int],
         config: DstConfig | None = None,
-        loss: Any = None,
+        loss: LossFnConfig | LossFunction | None = None,
     ) -> None:
         """Plan which activations to record.
 
@@ -80,6 +83,7 @@ class ScalarSource:
         Raises:
             InvalidRequestError: the scalar needs a loss or an autoencoder that is not given.
         """
+        self._model_context = model_context
         self._dst = dst
         self._is_plane = Dimension.ATTENDED_TO_SEQUENCE_TOKENS in dst.shape_spec_per_token_sequence
         if not dst.has_no_layers:
@@ -95,3 +99,29 @@ class ScalarSource:
             layer or 0: flattened_lower_triangle(values) if self._is_plane else values
             for layer, values in by_layer.items()
         }
+
+    def add_batch(self, collation: Collation, batch: Batch) -> None:
+        """Run a batch and add its activations to a collation.
+
+        Raises:
+            NonFiniteActivationError: an activation is infinite or not a number. It says where such numbers come from.
+            InvalidRequestError: a layer lacks one of the collation's components.
+        """
+        try:
+            collation.add_batch(batch, self)
+        except NonFiniteActivationError as error:
+            row = batch.sequence_index.tolist().index(error.sequence_index)
+            token_ids = batch.tokens[row, : batch.lengths[row]].tolist()
+            raise NonFiniteActivationError(
+                error.layer,
+                error.component,
+                error.sequence_index,
+                error.entry,
+                error.value,
+                text="".join(token_strings_of(self._model_context, token_ids)),
+                where_first=self.where_non_finite(token_ids),
+            ) from None
+
+    def where_non_finite(self, token_ids: Sequence[int]) -> str:
+        """Where a sequence's numbers that are infinite or NaN appear first, and what to do, in words."""
+        return self._deriver.where_non_finite(token_ids)

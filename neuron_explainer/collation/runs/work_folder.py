@@ -1,20 +1,22 @@
 """The folder of a run, `{out}.collating`: one run at a time works there, and only a run's own files are removed."""
 
 import os
-import shutil
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from neuron_explainer.collation.output.building import is_built, remove_built
 from neuron_explainer.collation.output.dataset_writing import remove_if_empty
-from neuron_explainer.collation.runs.saved_state import STATE_FILE_NAME
-from neuron_explainer.errors import DatasetExistsError
+from neuron_explainer.collation.runs.saved_state import STATE_FILE_NAME, is_saved_state, remove_unfinished
+from neuron_explainer.errors import DatasetExistsError, NeuronExplainerError
 from neuron_explainer.storage.atomic import TEMPORARY_SUFFIX
 from neuron_explainer.storage.file_locks import try_lock
+from neuron_explainer.storage.local import read_local_bytes
 
 LOCK_FILE_NAME = "run.lock"
-_BUILT_FOLDERS = ("dataset", "packed")
+_LONGEST_LOCK = 200
 
 
 def work_folder_of(path: Path) -> Path:
@@ -31,7 +33,8 @@ def held_work_folder(path: Path, *, overwrite: bool = False) -> Iterator[None]:
         overwrite: whether an unfinished run there is removed.
 
     Raises:
-        DatasetExistsError: another run works there, or the folder belongs to something else.
+        DatasetExistsError: another run works there, or the folder, or a file there with the name of one of a run's,
+            belongs to something else.
     """
     folder = work_folder_of(path)
     _refuse_foreign(folder)
@@ -48,27 +51,46 @@ def held_work_folder(path: Path, *, overwrite: bool = False) -> Iterator[None]:
 
 
 def remove_work(folder: Path) -> None:
-    """Remove the files of a run. The files of others stay."""
-    (folder / STATE_FILE_NAME).unlink(missing_ok=True)
-    for leftover in folder.glob(f".*{TEMPORARY_SUFFIX}"):
-        leftover.unlink(missing_ok=True)
-    for name in _BUILT_FOLDERS:
-        shutil.rmtree(folder / name, ignore_errors=True)
+    """Remove the files of a run. The files of others stay, whatever their names."""
+    if is_saved_state(folder / STATE_FILE_NAME):
+        (folder / STATE_FILE_NAME).unlink(missing_ok=True)
+    remove_unfinished(folder)
+    for name in ("packed", "json"):
+        remove_built(folder, name)
 
 
 def _refuse_foreign(folder: Path) -> None:
-    """Refuse a folder that has files, but none of a run."""
+    """Refuse a folder that has files, but none of a run; and files of others with the names of a run's."""
     if not os.path.lexists(folder):
         return
-    own = (STATE_FILE_NAME, LOCK_FILE_NAME)
     is_own = folder.is_dir() and (
-        any((folder / name).is_file() for name in own)
-        or all(file.name.endswith(TEMPORARY_SUFFIX) for file in folder.iterdir())
+        is_saved_state(folder / STATE_FILE_NAME)
+        or os.path.lexists(folder / LOCK_FILE_NAME)
+        or all(file.name.endswith(TEMPORARY_SUFFIX) or is_built(file) for file in folder.iterdir())
     )
+    state, lock = folder / STATE_FILE_NAME, folder / LOCK_FILE_NAME
+    foreign = [
+        path
+        for path, belongs in ((state, is_saved_state), (lock, _is_lock))
+        if os.path.lexists(path) and not belongs(path)
+    ]
+    if foreign:
+        raise DatasetExistsError(
+            f"{foreign[0]} is damaged, or no run of collate made it. Move it away, or choose another output folder."
+        )
     if not is_own:
         raise DatasetExistsError(
             f"{folder} exists, but no run of collate made it. Choose another output folder, or move that one away."
         )
+
+
+def _is_lock(path: Path) -> bool:
+    """Whether a file is a run's lock, which is empty or says who holds it."""
+    try:
+        content = read_local_bytes(path, _LONGEST_LOCK)
+    except NeuronExplainerError:
+        return False
+    return not content or re.fullmatch(rb"process \d+, since [-:\d ]+\n", content) is not None
 
 
 def _locked(folder: Path, path: Path) -> int:
@@ -81,7 +103,7 @@ def _locked(folder: Path, path: Path) -> int:
         except FileNotFoundError:  # a run that ended has just removed the folder
             continue
         if not try_lock(descriptor):
-            holder = os.read(descriptor, 200).decode(errors="replace").strip()
+            holder = os.read(descriptor, _LONGEST_LOCK).decode(errors="replace").strip()
             os.close(descriptor)
             raise DatasetExistsError(
                 f"Another run is making {path} at this moment{f' ({holder})' if holder else ''}. Wait for it, or "

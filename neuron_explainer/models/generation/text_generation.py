@@ -6,16 +6,14 @@ from typing import SupportsIndex
 
 from neuron_explainer.models.generation.generate import stream
 from neuron_explainer.models.generation.sampling import Sampling
-from neuron_explainer.models.layers.token_checks import PromptIds, as_token_ids, only_prompt
 from neuron_explainer.models.tokenizers.tokenizer import ModelTokenizer
-from neuron_explainer.models.tokenizers.trailing_space import warn_of_trailing_space
 from neuron_explainer.models.transformer import Transformer
 
 
 def stream_text(
     model: Transformer,
     tokenizer: ModelTokenizer,
-    prompt: str | PromptIds,
+    token_ids: Sequence[int],
     *,
     max_new_tokens: SupportsIndex,
     sampling: Sampling | None,
@@ -30,21 +28,15 @@ def stream_text(
     Args:
         model: the model.
         tokenizer: its tokenizer.
-        prompt: the text to continue, or its token ids, which may be a batch of one.
+        token_ids: the token ids of the text to continue.
         max_new_tokens: the largest number of new tokens.
         sampling: how tokens are chosen; None means the most likely token every time.
         stop_tokens: ids that end the text.
 
     Raises:
-        PromptError: the prompt is neither a text nor token ids, is empty, or too long for that many new tokens.
+        PromptError: the prompt is empty, or too long for that many new tokens.
         InvalidRequestError: `max_new_tokens` is not a whole number above 0.
     """
-    if isinstance(prompt, str):
-        token_ids = tokenizer.encode(prompt)
-        warn_of_trailing_space(tokenizer, prompt, token_ids)
-    else:
-        only = only_prompt(prompt, "use generate, or stream one at a time")
-        token_ids = as_token_ids(only, "a text or a flat sequence of token ids")
     steps = stream(
         model,
         [token_ids],

@@ -64,6 +64,11 @@ def own_datasets(model: ne.StandardModelContext) -> None:
     assert_type(settings.context_length, int)
     path = ne.collate(model, ["a text"], "folder", layers=1, settings=settings, top_k=5, max_tokens=None, layout="json")
     assert_type(path, Path)
+    records = [{"text": "a text"}]
+    ne.collate(
+        "tiny", records, path, dst="mlp_act_times_grad", loss=ne.LossFnConfig("zero"), device=0, dtype=np.float16
+    )
+    ne.collate(model, iter(["a text"]), path, loss=lambda logits: logits[-1, 3] - logits[-1, 4])
     assert_type(ne.convert(path, Path("packed"), "packed"), Path)
     assert_type(ne.live_record(model, 1, np.int64(355), ["a text"], top_k=3), ne.NeuronRecord)
     assert_type(ne.verify(path, 5, model=model).largest_difference, float)

@@ -28,6 +28,11 @@ ne.CollateSettings(top_k="5")  # E: arg-type
 ne.collate(model, ["a"], "out", contxt_length=3)  # E: call-arg
 ne.collate(model, ["a"], "out", context_length="3")  # E: arg-type
 ne.collate(model, ["a"], "out", layout="pickled")  # E: arg-type
+ne.collate(model, 5, "out")  # E: arg-type
+ne.collate(model, ["a"], "out", loss="logit_diff")  # E: arg-type
+ne.collate(model, ["a"], "out", device=1.5)  # E: arg-type
+ne.live_record(model, 1, 2, ["a"], loss=3)  # E: arg-type
+ne.verify("tiny", model=3)  # E: arg-type
 ne.convert("in", "out", "zip")  # E: arg-type
 ne.Sampling(0.8)  # E: call-arg
 ne.NeuronViewer("tiny", layer="2")  # E: arg-type

@@ -43,20 +43,23 @@ def warn_of_non_finite(results: Sequence[Results], bound: BoundConfig, prompts: 
     bad = [key for key, is_finite in zip(keys, are_finite, strict=True) if not is_finite]
     if not bad:
         return
-    number, model = bad[0][0], bound.model
-    first = first_non_finite(model, prompts[number], interventions_of(bound))
+    number = bad[0][0]
     of_prompt = "" if len(prompts) == 1 else f" of prompt {number}"
+    where = where_non_finite(bound, prompts[number])
+    warn(f"{_names(bad, number)}{of_prompt}: some numbers are infinite or NaN. {where}", NonFiniteWarning)
+
+
+def where_non_finite(bound: BoundConfig, prompt: Sequence[int]) -> str:
+    """Where numbers that are infinite or NaN appear first, and what to do, in words. The model runs once more."""
+    model = bound.model
+    first = first_non_finite(model, prompt, interventions_of(bound))
     where = (
         f"The first appear at {name_of(*first)}"
         if first is not None
         else "Every activation of the model is finite; they appear where these are computed"
     )
     remedy = " Load the model with dtype=torch.bfloat16 or torch.float32." if model.dtype == torch.float16 else ""
-    warn(
-        f"{_names(bad, number)}{of_prompt}: some numbers are infinite or NaN. {where}, "
-        f"in {str(model.dtype).removeprefix('torch.')}.{remedy}",
-        NonFiniteWarning,
-    )
+    return f"{where}, in {str(model.dtype).removeprefix('torch.')}.{remedy}"
 
 
 def first_non_finite(

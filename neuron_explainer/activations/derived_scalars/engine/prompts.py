@@ -7,6 +7,7 @@ from torch import Tensor
 
 from neuron_explainer.activations.derived_scalars.engine.bound_config import BoundConfig
 from neuron_explainer.errors import PromptError, shown
+from neuron_explainer.models.beginning import encoded, refuse_for_token_ids
 from neuron_explainer.models.layers.token_checks import as_token_ids, only_prompt
 from neuron_explainer.models.model_context import ModelContext, StandardModelContext
 from neuron_explainer.models.tokenizers.trailing_space import warn_of_trailing_space
@@ -16,22 +17,33 @@ from neuron_explainer.vocabulary.dimensions import Dimension
 
 @dataclass(frozen=True)
 class Prompt:
-    """A prompt's tokens, as ids and as text."""
+    """A prompt's tokens, as ids and as text; the first `n_beginning` are not of the text that was given."""
 
     token_ids: list[int]
     token_strings: list[str]
+    n_beginning: int
 
 
-def read_prompt(model_context: ModelContext, prompt: str | Sequence[int] | Tensor) -> Prompt:
+def read_prompt(
+    model_context: ModelContext, prompt: str | Sequence[int] | Tensor, prepend_bos: bool | None = None
+) -> Prompt:
     """The tokens of a text or of token ids, which may be a batch of one prompt, as `to_tokens` gives it.
 
+    Args:
+        model_context: the model.
+        prompt: a text, or token ids.
+        prepend_bos: for a text, whether the beginning-of-sequence token comes first; None: as the tokenizer does.
+
     Raises:
+        InvalidRequestError: `prepend_bos` is given with token ids, or cannot be followed.
         PromptError: there are no tokens, too many, or some that the model does not have.
     """
     if isinstance(prompt, str):
-        token_ids = model_context.encode(prompt)
+        token_ids, n_beginning = encoded(model_context, prompt, prepend_bos)
         warn_of_trailing_space(model_context.tokenizer, prompt, token_ids)
     else:
+        n_beginning = 0
+        refuse_for_token_ids(prepend_bos)
         only = only_prompt(prompt, "use derive_batch")
         token_ids = as_token_ids(only, "a text or a flat sequence of token ids")
     given = f"The prompt {shown(prompt)}" if isinstance(prompt, str) else "The prompt"
@@ -42,9 +54,13 @@ def read_prompt(model_context: ModelContext, prompt: str | Sequence[int] | Tenso
         raise PromptError(f"{given} has {len(token_ids)} tokens; {model_context.model_name} reads at most {longest}.")
     for token_id in token_ids:
         checked_token_id(token_id, model_context.vocab_size, model_context.model_name, PromptError)
+    return Prompt(token_ids, token_strings_of(model_context, token_ids), n_beginning)
+
+
+def token_strings_of(model_context: ModelContext, token_ids: Sequence[int]) -> list[str]:
+    """The tokens' texts; of a model without a tokenizer, the numbers in brackets."""
     has_tokenizer = not isinstance(model_context, StandardModelContext) or model_context.has_tokenizer
-    strings = model_context.decode_token_list(token_ids) if has_tokenizer else [f"<{number}>" for number in token_ids]
-    return Prompt(token_ids, strings)
+    return model_context.decode_token_list(token_ids) if has_tokenizer else [f"<{number}>" for number in token_ids]
 
 
 def token_id_of(model_context: ModelContext, token: str | int) -> int:

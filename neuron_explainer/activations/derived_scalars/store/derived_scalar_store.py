@@ -52,6 +52,8 @@ class DerivedScalarStore:
         traced_activation: the traced activation, if there is a trace.
         model_name: the model's name.
         summed: the axes that `sum_over` has summed, which have length 1.
+        n_beginning: how many tokens, the first ones, were put before the prompt's text, such as a
+            beginning-of-sequence token.
 
     Raises:
         InvalidRequestError: a tensor's shape does not fit its derived scalar and these tokens, or the tensors are not
@@ -73,11 +75,13 @@ class DerivedScalarStore:
         traced_activation: float | Tensor | None = None,
         model_name: str | None = None,
         summed: Iterable[Dimension] = (),
+        n_beginning: SupportsIndex = 0,
     ) -> None:
         self._tensors = by_members(tensors)
         self.tokens = list(tokens)
         self.token_ids = None if token_ids is None else [int(token) for token in token_ids]
         self.model_name = model_name
+        self.n_beginning = min(checked_number("n_beginning", n_beginning, 0), len(self.tokens))
         self.summed = frozenset(member_of(Dimension, dimension, "axis") for dimension in summed)
         # Tensors stay tensors here, because reading a number from a GPU waits for it.
         self._loss = loss
@@ -102,6 +106,11 @@ class DerivedScalarStore:
     def contents(self) -> list[tuple[DerivedScalarType, PassType, list[int | None]]]:
         """Each derived scalar type and pass, with its layers."""
         return [(dst, pass_type, list(by_layer)) for (dst, pass_type), by_layer in self._tensors.items()]
+
+    @property
+    def beginning(self) -> str:
+        """What was put before the prompt's text, such as a beginning-of-sequence token; often nothing."""
+        return "".join(self.tokens[: self.n_beginning])
 
     @property
     def device(self) -> torch.device:
@@ -284,7 +293,14 @@ class DerivedScalarStore:
         summed: Iterable[Dimension],
     ) -> "DerivedScalarStore":
         return type(self)(
-            tensors, self.tokens, self.token_ids, self._loss, self._traced_activation, self.model_name, summed
+            tensors,
+            self.tokens,
+            self.token_ids,
+            self._loss,
+            self._traced_activation,
+            self.model_name,
+            summed,
+            self.n_beginning,
         )
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -296,6 +312,7 @@ class DerivedScalarStore:
             "traced_activation": self.traced_activation,
             "model_name": self.model_name,
             "summed": sorted(self.summed),
+            "n_beginning": self.n_beginning,
         }
         write_store(path, self._tensors, metadata)
 
@@ -334,6 +351,8 @@ class DerivedScalarStore:
         outcome = "" if self.loss is None else f", loss {self.loss:.4g}"
         if self.traced_activation is not None:
             outcome += f", traced activation {self.traced_activation:.4g}"
+        if self.n_beginning:
+            outcome = f", {shown(self.beginning)} put before the text" + outcome
         text = json.dumps("".join(self.tokens), ensure_ascii=False)
         return f"<DerivedScalarStore: {len(self.tokens)} tokens {text:.40}{outcome}; tensors of {derived}{more}>"
 
