@@ -46,7 +46,7 @@ def load_autoencoders(
 
     Args:
         source: see `autoencoder_config`; or in memory: an SAE or a transcoder of SAELens, several, or a mapping from
-            layers to these, to state dicts in OpenAI's form, to `Autoencoder`s or to paths.
+            layers to these, to state dicts in OpenAI's form, to objects of type `Autoencoder`, or to paths.
         dst: the derived scalar type they were trained on, if the source does not say it.
         layers: which layers; None means all that the source has.
         model: the model that they are for: they are checked against it and go to its device.
