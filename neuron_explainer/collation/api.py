@@ -162,6 +162,9 @@ def collate(
         checked_number("n_workers", n_workers)
     if ray_address is not None:
         checked_type("ray_address", ray_address, str)
+    for_ray = [name for name, value in (("n_workers", n_workers), ("ray_address", ray_address)) if value is not None]
+    if engine == "local" and for_ray:
+        raise InvalidRequestError(f"{for_ray[0]} is for Ray, but engine is 'local'. Pass engine='ray', or leave it.")
     short_name = registered_as or path.absolute().name
     may_register = _is_free(short_name, settings.dst, path)
     if registered_as is not None and not may_register:  # refused before the work rather than after it

@@ -108,6 +108,8 @@ def test_an_unknown_keyword_names_the_nearest(tmp_path: Path) -> None:
         ({"model": 5}, InvalidRequestError, "type int is not a model. Give a name, a path,"),
         ({"save_every_seconds": -1}, InvalidRequestError, "save_every_seconds is -1. Give a number, 0 or more."),
         ({"n_workers": 0}, InvalidRequestError, "n_workers is 0"),
+        ({"n_workers": 2}, InvalidRequestError, "n_workers is for Ray, but engine is 'local'"),
+        ({"ray_address": "auto"}, InvalidRequestError, "ray_address is for Ray"),
         ({"settings": 5}, InvalidRequestError, "settings must be of type CollateSettings"),
         ({"settings": {"topk": 3}}, TypeError, "has no argument 'topk'. Did you mean: top_k,"),
         ({"settings": {"top_k": 0}}, InvalidRequestError, "top_k is 0"),
