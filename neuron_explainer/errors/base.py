@@ -4,14 +4,25 @@ from collections.abc import Iterable
 from typing import Any
 
 from neuron_explainer.errors.copies import made_again, state_of
-from neuron_explainer.wording import N_LISTED, choices_sentence, nearest_first, shown, with_article, without_credentials
+from neuron_explainer.wording import (
+    N_LISTED,
+    choices_sentence,
+    nearest_first,
+    shown,
+    with_article,
+    within_limit,
+    without_credentials,
+)
 
 
 class NeuronExplainerError(Exception):
-    """Base class of the library's errors. Addresses in their messages are without credentials."""
+    """Base class of the library's errors. Addresses in their messages are without credentials.
+
+    A message has at most 2,500 characters, whatever the names in it are.
+    """
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*map(without_credentials, arguments), **options)
+        super().__init__(*(within_limit(without_credentials(each)) for each in arguments), **options)
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Pickle would call the class with the message alone, but many of these constructors take other arguments.
@@ -40,8 +51,12 @@ class UnknownNameError(NeuronExplainerError, KeyError):
             self.choices = list(choices)
             sentences = [f"{shown(asked)} is of type {type(asked).__name__}. Give the name of {with_article(kind)}."]
             sentences += [choices_sentence(self.choices)] if len(self.choices) <= N_LISTED else []
-        self.message = " ".join([*sentences, *([hint] if hint else [])])
+        self.message = within_limit(" ".join([*sentences, *([hint] if hint else [])]))
         super().__init__(self.message)
+
+    def _say_instead(self, message: str) -> None:
+        self.message = within_limit(without_credentials(message))
+        self.args = (self.message,)
 
     def __str__(self) -> str:  # KeyError would show the message's repr
         return self.message

@@ -104,6 +104,5 @@ class NotDerivedError(UnknownNameError):
 
     @staticmethod
     def _saying(message: str, error: "NotDerivedError") -> "NotDerivedError":
-        error.message = message
-        error.args = (message,)
+        error._say_instead(message)
         return error

@@ -159,6 +159,5 @@ class UnknownDatasetError(UnknownNameError, AssertionError):
         tiny has no mlp_pre_act. Choose one of: mlp_post_act, attn_write_norm.
         """
         error = cls(f"derived scalar type of {short_name}", dst, available)
-        error.message = f"{short_name} has no {dst}. {choices_sentence(error.choices)}"
-        error.args = (error.message,)
+        error._say_instead(f"{short_name} has no {dst}. {choices_sentence(error.choices)}")
         return error

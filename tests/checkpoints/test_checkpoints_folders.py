@@ -154,6 +154,13 @@ def test_a_misshapen_tensor(folder: Path) -> None:
         ne.load_model(folder, device="cpu")
 
 
+@pytest.mark.parametrize("shape", [(), (24 * 72,), (24, 72, 1), (1, 24, 72)])
+def test_a_matrix_with_another_number_of_axes(folder: Path, shape: tuple[int, ...]) -> None:
+    changed(folder, lambda tensors: tensors.update({"transformer.h.0.attn.c_attn.weight": torch.zeros(shape)}))
+    with pytest.raises(TensorShapeError, match=r"c_attn\.weight"):
+        ne.load_model(folder, device="cpu")
+
+
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
 def test_a_number_that_is_not_finite(folder: Path, bad: float) -> None:
     def spoil(tensors: dict[str, torch.Tensor]) -> None:

@@ -6,13 +6,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 import neuron_explainer as ne
 from helpers.checkpoints import small_llama
-from helpers.gguf_files import write_llama
-from neuron_explainer.errors import MalformedCheckpointError, NeuronExplainerError
+from helpers.gguf_files import KINDS, write_llama
+from neuron_explainer.errors import MalformedCheckpointError, NeuronExplainerError, NonFiniteTensorError
 from neuron_explainer.models.tensor_files.gguf_file import GgufFile
 
 NASTY: tuple[Any, ...] = (
@@ -55,3 +56,15 @@ def test_lists_within_lists_without_end(tmp_path: Path) -> None:
     (tmp_path / "model.gguf").write_bytes(header + nested)
     with pytest.raises(MalformedCheckpointError, match="nested too deeply"):
         GgufFile.open(tmp_path / "model.gguf")
+
+
+@pytest.mark.parametrize("kind", [KINDS.Q4_0, KINDS.Q8_0, KINDS.F16])
+@pytest.mark.parametrize("number", [np.inf, np.nan])
+def test_scales_that_are_not_finite_are_refused_without_a_warning(kind: Any, number: float, tmp_path: Path) -> None:
+    path = write_llama(tmp_path / "model.gguf", small_llama(), kind=kind)
+    tensor = GgufFile.open(path).tensors["blk.0.ffn_up.weight"]
+    damaged = bytearray(path.read_bytes())
+    damaged[tensor.offset : tensor.offset + 2] = np.float16(number).tobytes()  # the scale of its first block
+    path.write_bytes(damaged)
+    with pytest.raises(NonFiniteTensorError, match=r"ffn_up\.weight"):
+        ne.load_model(path, device="cpu")

@@ -74,9 +74,27 @@ def test_files_and_vocabularies_have_a_largest_size(tmp_path: Path, monkeypatch:
     huge["model"]["vocab"]["a"] = 2**32 - 1
     with pytest.raises(TokenizerError, match=r"has the token id 4294967295\. The limit is"):
         ModelTokenizer.from_file(written(json.dumps(huge), tmp_path))
+    huge["model"]["vocab"]["a"] = module.MOST_TOKENS - 1  # would take 350 MB for a file of 4 KB
+    with pytest.raises(TokenizerError, match=r"has the token id 4194303, but 300 tokens in all"):
+        ModelTokenizer.from_file(written(json.dumps(huge), tmp_path))
+    huge["model"]["vocab"]["a"] = 100_000  # some vocabularies have gaps
+    assert ModelTokenizer.from_file(written(json.dumps(huge), tmp_path)).n_tokens == 100_001
     monkeypatch.setattr(module, "MOST_TOKENIZER_BYTES", 100)
     with pytest.raises(TokenizerError, match="The limit for a tokenizer is 100"):
         ModelTokenizer.from_file(written(" " * 101, tmp_path))
+
+
+@pytest.mark.parametrize("end", ["start", "stop"])
+@pytest.mark.parametrize("n_characters", [1001, 2**31, 2**63 - 1])
+def test_decoders_that_would_not_end_are_refused(end: str, n_characters: int, tmp_path: Path) -> None:
+    whole = json.loads(byte_level_tokenizer(270).to_str())
+    step = {"type": "Strip", "content": " ", "start": 1, "stop": 0, end: n_characters}
+    whole["decoder"] = {"type": "Sequence", "decoders": [{"type": "Fuse"}, {"type": "Sequence", "decoders": [step]}]}
+    with pytest.raises(TokenizerError, match=rf"removes {n_characters} characters .* The limit is 1000"):
+        ModelTokenizer.from_file(written(json.dumps(whole), tmp_path))
+    step[end] = 1000
+    tokenizer = ModelTokenizer.from_file(written(json.dumps(whole), tmp_path))
+    assert tokenizer.decode(tokenizer.encode("The")) == "The"
 
 
 def with_prefix(prefix: str) -> str:

@@ -4,6 +4,7 @@ import gzip
 import itertools
 import json
 import os
+import random
 from pathlib import Path
 
 import pyarrow
@@ -77,6 +78,23 @@ def test_hugging_face_dataset() -> None:
         read_texts(datasets.DatasetDict({"train": dataset}))
 
 
+def test_damaged_parquet_files_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    pyarrow.parquet.write_table(pyarrow.table({"text": ["one", "two"] * 50}), path)
+    whole = path.read_bytes()
+    chance = random.Random(0)
+    n_refused = 0
+    for _ in range(300):
+        damaged = bytearray(whole)
+        damaged[chance.randrange(len(whole))] ^= 1 << chance.randrange(8)
+        path.write_bytes(damaged)
+        try:
+            contents(path)
+        except (BadDocumentError, InvalidRequestError):
+            n_refused += 1
+    assert n_refused > 50
+
+
 def test_bad_documents_are_named(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text('{"text": "fine"}\n{"text": 3}\n')
     stream = read_texts(tmp_path / "a.jsonl")
@@ -95,6 +113,9 @@ def test_bad_documents_are_named(tmp_path: Path) -> None:
     (tmp_path / "e.parquet").write_bytes(b"PAR1 not really")
     with pytest.raises(BadDocumentError, match=r"e\.parquet"):
         contents(tmp_path / "e.parquet")
+    (tmp_path / "f.jsonl").write_text('{"text": "x", "id": ' + "9" * 5000 + "}")
+    with pytest.raises(BadDocumentError, match=r"f\.jsonl, line 1: it is not valid JSON"):
+        contents(tmp_path / "f.jsonl")
     for bad, what in ((None, "NoneType"), (b"bytes", "bytes"), ("half \ud800", "surrogate"), ({"body": "x"}, "'body'")):
         with pytest.raises(BadDocumentError, match=what):
             contents(["fine", bad])

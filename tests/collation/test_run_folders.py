@@ -1,19 +1,23 @@
 """What a run finds in its folders: other datasets, other runs, the user's own files, damaged state."""
 
+import json
 import random
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import save_file
 
 import neuron_explainer as ne
 from helpers.collation_models import model_context, random_texts
-from neuron_explainer.collation.runs.work_folder import held_work_folder
+from neuron_explainer.collation.runs.saved_state import STATE_FILE_NAME, SavedState, _checksum, load_state, save_state
+from neuron_explainer.collation.runs.work_folder import held_work_folder, work_folder_of
 from neuron_explainer.errors import CollateError, DatasetExistsError, InvalidRequestError, NeuronExplainerError
 
 TEXTS = random_texts(12, seed=3)
@@ -185,7 +189,6 @@ def test_damaged_state_is_never_taken(tmp_path: Path) -> None:
     whole = state.read_bytes()
     chance = random.Random(0)
     from neuron_explainer.collation.runs.preparation import collated_model_of, job_of
-    from neuron_explainer.collation.runs.saved_state import load_state
     from neuron_explainer.collation.settings import CollateSettings
 
     own = {name: value for name, value in SETTINGS.items() if name not in ("progress", "save_every_seconds")}
@@ -205,6 +208,70 @@ def test_damaged_state_is_never_taken(tmp_path: Path) -> None:
         ne.collate(context, TEXTS, path, **SETTINGS)
     state.write_bytes(whole)
     ne.collate(context, TEXTS, path, **SETTINGS)
+
+
+SAVED_CHANGES: dict[str, Callable[[dict[str, torch.Tensor]], object]] = {
+    "a missing tensor": lambda tensors: tensors.pop("1.top.peak"),
+    "no sequences": lambda tensors: [tensors.pop(f"sequences.{name}") for name in ("number", "length", "tokens")],
+    "an unknown tensor": lambda tensors: tensors.update({"x" * 5000: torch.zeros(1)}),
+    "another layer": lambda tensors: tensors.update({"2.component": torch.arange(5)}),
+    "another dtype": lambda tensors: tensors.update({"1.active": tensors["1.active"].float()}),
+    "another shape": lambda tensors: tensors.update({"1.moments.mean": tensors["1.moments.mean"][None]}),
+    "fewer components": lambda tensors: tensors.update({"1.component": tensors["1.component"][:-1]}),
+    "more tokens": lambda tensors: tensors.update({"sequences.tokens": tensors["sequences.tokens"].repeat(2)}),
+    "negative lengths": lambda tensors: tensors.update({"sequences.length": -tensors["sequences.length"]}),
+    "other sequences": lambda tensors: tensors.update({"sequences.number": tensors["sequences.number"] + 1000}),
+    "bins elsewhere": lambda tensors: tensors.update({"1.histogram.exponent": -tensors["1.histogram.exponent"]}),
+    "a range of NaN": lambda tensors: tensors["1.histogram.lowest"].fill_(torch.nan),
+}
+
+
+def stopped_run(path: Path) -> SavedState:
+    """A saved state, and the description of its run."""
+    with pytest.raises(Stopped):
+        ne.collate(model_context(), stopping(), path, **SETTINGS)
+    saved = load_state(work_folder_of(path), identity_of_run(path))
+    assert saved is not None
+    return saved
+
+
+def identity_of_run(path: Path) -> dict[str, Any]:
+    with safe_open(work_folder_of(path) / STATE_FILE_NAME, framework="pt") as file:
+        described: dict[str, Any] = json.loads(file.metadata()["collate"])["identity"]
+    return described
+
+
+@pytest.mark.parametrize("change", SAVED_CHANGES.values(), ids=SAVED_CHANGES)
+def test_tensors_that_no_such_run_saves_are_refused(
+    change: Callable[[dict[str, torch.Tensor]], object], tmp_path: Path
+) -> None:
+    path = tmp_path / "out"
+    saved = stopped_run(path)
+    change(saved.tensors)
+    save_state(work_folder_of(path), identity_of_run(path), saved.resume_point, saved.tensors)
+    with pytest.raises(CollateError, match="The saved state is damaged") as caught:
+        ne.collate(model_context(), TEXTS, path, **SETTINGS)
+    assert len(str(caught.value)) < 500
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"n_texts": "5"}, {"n_texts": -1}, {"digest": None}, {"batches_done": 1.5}, {"is_complete": 1},
+        {"chunk_start": None}, {"chunk_start": {"texts": 10**18}}, {"chunk_start": {"windows": -1}},
+        {"chunk_start": {"sequences": 2**64}},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_place_where_no_run_can_be_is_refused(changes: dict[str, Any], tmp_path: Path) -> None:
+    path = tmp_path / "out"
+    saved = stopped_run(path)
+    position = {**asdict(saved.resume_point), **changes}
+    described = json.dumps({"identity": identity_of_run(path), "position": position})
+    metadata = {"collate": described, "version": "1", "sha256": _checksum(described, saved.tensors)}
+    save_file(saved.tensors, work_folder_of(path) / STATE_FILE_NAME, metadata)
+    with pytest.raises(CollateError, match=r"checkpoint\.safetensors is damaged"):
+        ne.collate(model_context(), TEXTS, path, **SETTINGS)
 
 
 def test_no_dataset_of_a_changed_model(tmp_path: Path) -> None:

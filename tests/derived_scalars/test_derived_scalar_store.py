@@ -1,12 +1,15 @@
 """The store of derived scalars: what is looked up, ranked, tabulated, summed, saved and named."""
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from safetensors.torch import save_file
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 from helpers.property_tests import property_settings
 from neuron_explainer.activations.derived_scalars.indexing import DerivedScalarIndex
@@ -251,6 +254,52 @@ def test_files_that_are_none_are_refused(store: DerivedScalarStore, tmp_path: Pa
     path.write_bytes(path.read_bytes()[:-3])
     with pytest.raises(MalformedStoreError):
         DerivedScalarStore.load(path)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("metadata", {"tokens": TOKENS, "summed": [], "loss": [1.0]}),
+        ("metadata", {"tokens": [1, 2], "summed": []}),
+        ("metadata", {"tokens": TOKENS, "summed": [], "other": 1}),
+        ("metadata", []),
+        ("order", [5]),
+        ("order", "mlp_post_act"),
+        ("order", ["mlp_post_act|forward|none|none"]),
+        ("order", ["x" * 10_000]),
+        ("format", "x" * 10_000),
+    ],
+)
+def test_headers_with_other_values_are_refused(key: str, value: Any, store: DerivedScalarStore, tmp_path: Path) -> None:
+    path = tmp_path / "store"
+    store.save(path)
+    with safe_open(path, framework="pt") as file:
+        header = {**file.metadata(), key: value if key == "format" else json.dumps(value)}
+    save_file(load_file(path), path, header)
+    with pytest.raises(MalformedStoreError) as caught:
+        DerivedScalarStore.load(path)
+    assert len(str(caught.value)) < 1000
+
+
+def test_headers_that_are_nested_without_end_are_refused(store: DerivedScalarStore, tmp_path: Path) -> None:
+    path = tmp_path / "store"
+    store.save(path)
+    with safe_open(path, framework="pt") as file:
+        header = {**file.metadata(), "order": "[" * 100_000}
+    save_file(load_file(path), path, header)
+    with pytest.raises(MalformedStoreError):
+        DerivedScalarStore.load(path)
+
+
+@pytest.mark.parametrize("dtype", [torch.int64, torch.bool, torch.complex64, torch.float8_e4m3fn])
+def test_tensors_of_other_dtypes_are_refused(dtype: torch.dtype) -> None:
+    with pytest.raises(InvalidRequestError, match="it must be of floating point, with 16 bits or more"):
+        DerivedScalarStore({(Dst.MLP_POST_ACT, FORWARD): {0: torch.zeros(len(TOKENS), 3).to(dtype)}}, TOKENS)
+
+
+def test_tensors_without_numbers_are_refused() -> None:
+    with pytest.raises(InvalidRequestError, match="has the shape"):
+        DerivedScalarStore({(Dst.MLP_POST_ACT, FORWARD): {0: torch.zeros(len(TOKENS), 0)}}, TOKENS)
 
 
 def test_moving_keeps_everything_but_the_device(store: DerivedScalarStore) -> None:

@@ -128,6 +128,24 @@ def test_messages(error, text):
 
 
 @pytest.mark.parametrize(
+    "error",
+    [
+        errors.CheckpointError("It has no tensor " + "x" * 10**6 + ". Download it again."),
+        errors.UnknownNameError("tensor", "y", ["x" * 10**6], "Download it again."),
+        errors.NotDerivedError.of_scalar("x" * 10**6, ["y"]),
+        errors.MalformedRecordError("it lacks " + "x" * 10**6, "a.json"),
+        errors.NotOneTokenError("x" * 10**6, ["x"] * 10**6, "Download it again."),
+        errors.BadDocumentError("a.jsonl", "it has no field 'text'; its fields: " + "x" * 10**6),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_messages_are_bounded_and_keep_both_ends(error: errors.NeuronExplainerError) -> None:
+    assert len(str(error)) == 2500
+    assert " … " in str(error)
+    assert str(error).endswith(("Download it again.", "Choose one of: y.", "x", "to continue."))
+
+
+@pytest.mark.parametrize(
     ("numbers", "text"), [([], "none"), ([3], "3"), ([1, 0], "0–1"), ([5, 0, 1, 2, 5, 7], "0–2, 5, 7")]
 )
 def test_number_ranges(numbers, text):

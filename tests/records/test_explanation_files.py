@@ -1,12 +1,12 @@
 """Explanations of neurons: both spellings of their files, scores, and invalid files."""
 
 import json
-import math
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from helpers.explanations import PRESENT, UNCALIBRATED, in_old_spelling
 from helpers.property_tests import property_settings
 from neuron_explainer.activation_server import load_explanations
 from neuron_explainer.activation_server.dataset_paths import explanations_path
@@ -23,56 +23,6 @@ from neuron_explainer.errors import InvalidRequestError, MalformedRecordError, N
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 
 MLP = DerivedScalarType.MLP_POST_ACT
-
-UNCALIBRATED = {
-    "tokens": ["a", "b"],
-    "expected_activations": [1.0, 9.0],
-    "activation_scale": "simulated_normalized_activations",
-    "distribution_values": [[0, 10], [10]],
-    "distribution_probabilities": [[0.9, 0.1], [1.0]],
-    "uncalibrated_simulation": None,
-}
-PRESENT = {
-    "dataclass_name": "NeuronSimulationResults",
-    "neuron_id": {"dataclass_name": "NeuronId", "layer_index": 3, "neuron_index": 7},
-    "scored_explanations": [
-        {
-            "explanation": "the word b",
-            "scored_simulation": {
-                "scored_sequence_simulations": [
-                    {
-                        "sequence_simulation": UNCALIBRATED
-                        | {"activation_scale": "neuron_activations", "uncalibrated_simulation": UNCALIBRATED},
-                        "true_activations": [0.0, 0.5],
-                        "ev_correlation_score": 0.75,
-                        "rsquared_score": math.nan,
-                        "absolute_dev_explained_score": None,
-                    }
-                ],
-                "ev_correlation_score": 0.5,
-                "rsquared_score": -0.25,
-                "absolute_dev_explained_score": 0.125,
-            },
-        }
-    ],
-}
-
-
-def in_old_spelling(fields):
-    """The same with the names that older files have, and without class names."""
-    old = {
-        "scored_explanations": "scored_explanation_or_baseline_list",
-        "explanation": "explanation_or_baseline",
-        "sequence_simulation": "simulation",
-        "activation_scale": "unit",
-        "layer_index": "layer",
-        "neuron_index": "idx",
-    }
-    if isinstance(fields, list):
-        return [in_old_spelling(each) for each in fields]
-    if not isinstance(fields, dict):
-        return fields
-    return {old.get(name, name): in_old_spelling(each) for name, each in fields.items() if name != "dataclass_name"}
 
 
 def simulation(scale: str, uncalibrated: SequenceSimulation | None = None) -> SequenceSimulation:

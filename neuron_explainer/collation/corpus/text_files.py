@@ -9,7 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from neuron_explainer.errors import BadDocumentError, InvalidRequestError, MissingPackageError
+from neuron_explainer.errors import (
+    BadDocumentError,
+    InvalidRequestError,
+    MissingPackageError,
+    NeuronExplainerError,
+)
 from neuron_explainer.storage.local import opened_file
 
 LONGEST_TEXT = 1 << 20
@@ -136,7 +141,7 @@ def _of_lines(file: io.BufferedReader | gzip.GzipFile, path: Path, text_field: s
             continue
         try:
             item = json.loads(encoded)
-        except (json.JSONDecodeError, RecursionError) as error:
+        except (ValueError, RecursionError) as error:  # a ValueError of another kind: a number with too many digits
             raise BadDocumentError(where, f"it is not valid JSON ({error})") from None
         content = content_of(field_of(item, text_field, where) if isinstance(item, dict) else item, where)
         if content:
@@ -161,7 +166,9 @@ def _of_parquet(file: io.BufferedReader, path: Path, text_field: str) -> Iterato
                 if content := content_of(value, where):
                     yield Text(content, where)
                 row += 1
-    except pyarrow.ArrowException as error:
+    except NeuronExplainerError:
+        raise
+    except (pyarrow.ArrowException, OSError, ValueError) as error:  # pyarrow raises bare ones, too
         raise BadDocumentError(str(path), f"the Parquet file is damaged ({error})") from None
 
 

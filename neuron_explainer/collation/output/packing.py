@@ -151,7 +151,7 @@ def as_activation_dtype(
     Raises:
         InvalidRequestError: one of them does not fit.
     """
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
         narrowed = activations.astype(dtype)
     if not np.isfinite(narrowed).all():
         largest = float(np.abs(activations).max())

@@ -3,7 +3,7 @@
 import hashlib
 import os
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +16,17 @@ from torch import Tensor
 from neuron_explainer.collation.corpus.corpus_reader import CorpusReader
 from neuron_explainer.collation.corpus.windows import CorpusPosition
 from neuron_explainer.collation.runs.job import CorpusSummary
-from neuron_explainer.errors import CollateError, DatasetExistsError, InvalidRequestError
+from neuron_explainer.errors import CollateError, DatasetExistsError, InvalidRequestError, shown
 from neuron_explainer.storage.atomic import TEMPORARY_SUFFIX, replaced_atomically
 from neuron_explainer.storage.disk_full import raise_if_disk_full
 from neuron_explainer.storage.tensor_views import tensor_metadata
+from neuron_explainer.wording import in_a_sentence
 
 STATE_FILE_NAME = "checkpoint.safetensors"
 
 _DESCRIPTION = "collate"
 _VERSION = "1"
+_LARGEST_COUNT = 2**60
 
 
 @dataclass(frozen=True)
@@ -108,11 +110,14 @@ def load_state(folder: Path, identity: dict[str, Any]) -> SavedState | None:
             raise ValueError("its checksum differs")
         described = msgspec.json.decode(metadata[_DESCRIPTION])
         found = described["identity"]
-        position = described["position"]
-        resume_point = ResumePoint(**position | {"chunk_start": CorpusPosition(**position["chunk_start"])})
+        resume_point = msgspec.convert(described["position"], ResumePoint)
+        counted = (*astuple(resume_point.chunk_start), resume_point.batches_done, resume_point.n_texts)
+        if min(counted) < 0 or max(counted) > _LARGEST_COUNT or resume_point.chunk_start.texts > resume_point.n_texts:
+            raise ValueError(f"it cannot have come so far: {counted}")
     except Exception as error:  # whatever a damaged file leads to
         raise CollateError(
-            f"The saved state {path} is damaged ({error}). Remove it, or start again with overwrite=True."
+            f"The saved state {path} is damaged ({in_a_sentence(error)}). Remove it, or start again with "
+            "overwrite=True."
         ) from None
     if found != identity:
         raise DatasetExistsError(
@@ -155,4 +160,4 @@ def differences(found: Any, asked: Any, name: str = "") -> str:
             for key in sorted(found.keys() | asked.keys())
         )
         return "; ".join(part for part in parts if part)
-    return "" if found == asked else f"{name} (there {found!r}, asked {asked!r})"
+    return "" if found == asked else f"{name} (there {shown(found)}, asked {shown(asked)})"

@@ -12,8 +12,13 @@ from neuron_explainer.collation.corpus.windows import Batch
 from neuron_explainer.collation.settings import DEFAULT_EXAMPLE_TOKENS, CollateSettings
 from neuron_explainer.collation.statistics.entry_kind import EntryKind
 from neuron_explainer.collation.statistics.layer_state import LayerState
+from neuron_explainer.collation.statistics.restoring import check_layer, check_sequences, check_values
 from neuron_explainer.collation.statistics.sequence_table import SequenceTable
+from neuron_explainer.errors import CollateError, shown
 from neuron_explainer.vocabulary.checks import check_covered
+
+_MOST_DIGITS = 6
+"""How many digits the number of a layer has at most."""
 
 Activations = dict[int, Float[Tensor, "sequences entries components"]]
 RunModel = Callable[[Int64[Tensor, "sequences tokens"], Bool[Tensor, "sequences tokens"]], Activations]
@@ -82,7 +87,7 @@ class Collation:
 
     def _empty(self, layer: int, n_components: int, device: torch.device) -> LayerState:
         settings = self.settings
-        covered = range(n_components) if self.components is None else self.components[layer]
+        covered = range(n_components) if self.components is None else self.components.get(layer, ())
         return LayerState.empty(
             layer=layer,
             component=torch.tensor(list(covered), dtype=torch.int64, device=device),
@@ -116,20 +121,32 @@ class Collation:
         return named
 
     def restore(self, named: dict[str, Any], device: torch.device) -> None:
-        """Set the state to that of `tensors`."""
+        """Set the state to that of `tensors`.
+
+        Raises:
+            CollateError: a collation with these settings cannot have made the tensors.
+        """
         by_layer: dict[int, dict[str, Tensor]] = {}
         sequences: dict[str, Tensor] = {}
         for name, tensor in named.items():
             owner, _, rest = name.partition(".")
             if owner == "sequences":
                 sequences[rest] = tensor
+            elif not (owner.isdecimal() and len(owner) <= _MOST_DIGITS):
+                raise CollateError(f"The saved state is damaged: it has a tensor {shown(name)}.")
             else:
                 # The tensors may be views of a file that is replaced while the run goes on.
                 by_layer.setdefault(int(owner), {})[rest] = tensor.clone().to(device)
+        for layer, tensors in by_layer.items():
+            n_components = tensors["component"].numel() if "component" in tensors else 0
+            # Without memory: the number of components is the file's.
+            check_layer(tensors, self._empty(layer, n_components, torch.device("meta")))
+        check_sequences(sequences)
         self.layers = {
             layer: LayerState.from_tensors(layer, self.settings.seed, by_layer[layer]) for layer in sorted(by_layer)
         }
         self.sequences = SequenceTable.from_tensors(sequences)
+        check_values(self.layers.values(), sequences["number"].tolist())
 
 
 def example_tokens(settings: CollateSettings, entry_kind: EntryKind) -> int:

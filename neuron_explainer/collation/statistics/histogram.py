@@ -66,6 +66,15 @@ class RunningHistogram:
         bins += (row_start - self.first_bin).to(torch.int32)
         self.counts += torch.bincount(bins.view(-1), minlength=self.counts.numel()).view_as(self.counts)
 
+    def has_fitting_bins(self) -> bool:
+        """Whether the bins are those of the range, as they are in every histogram that was made here."""
+        is_empty = self.lowest.isposinf() & self.highest.isneginf()
+        is_range = self.lowest.isfinite() & self.highest.isfinite() & (self.lowest <= self.highest)
+        exponent, first_bin = _fit(self.lowest, self.highest, self.counts.shape[1])
+        return bool((is_empty | is_range).all()) and bool(
+            (self.exponent == exponent).all() and (self.first_bin == first_bin).all()
+        )
+
     def merge(self, other: "RunningHistogram") -> "RunningHistogram":
         """The histogram of the values of both."""
         lowest, highest = torch.minimum(self.lowest, other.lowest), torch.maximum(self.highest, other.highest)

@@ -28,7 +28,7 @@ def unchanged(tensor: Tensor) -> Tensor:
 
 def transposed(tensor: Tensor) -> Tensor:
     """The transpose of a matrix, as a view."""
-    return tensor.T
+    return tensor.transpose(0, 1)  # raises where `.T` would only warn: for what has a single axis, or none
 
 
 @dataclass(frozen=True)

@@ -85,7 +85,8 @@ def read_quantised(
             # As one long row: `dequantize` takes a few rows at a time, which is slow if rows are short.
             raw = np.frombuffer(file.read((stop - start) // row_length * bytes_per_row), dtype=np.uint8)[None]
             try:
-                return torch.from_numpy(gguf.dequantize(raw, quantisation)).view(-1)
+                with np.errstate(all="ignore"):  # what is not finite is refused when all of it is checked
+                    return torch.from_numpy(gguf.dequantize(raw, quantisation)).view(-1)
             except NotImplementedError as error:
                 raise UnsupportedCheckpointError(
                     f"{path}: tensor {name!r} is quantised as {quantisation.name}, which the installed gguf package "

@@ -117,6 +117,12 @@ def _is_utf8(content: bytes) -> bool:
     return True
 
 
+def most_stripped(backend: tokenizers.Tokenizer) -> int:
+    """How many characters a tokenizer's decoder removes from an end of a text, at most."""
+    steps = (part for part in _decoder_parts(backend) if part["type"] == "Strip")
+    return max((max(step["start"], step["stop"]) for step in steps), default=0)
+
+
 def _decoder_parts(backend: tokenizers.Tokenizer) -> Iterator[dict[str, Any]]:
     """The steps of a tokenizer's decoder, as in its JSON."""
     if backend.decoder is None:

@@ -16,7 +16,7 @@ import tokenizers
 
 from neuron_explainer.errors import InvalidRequestError, NotOneTokenError, TokenizerError, shown
 from neuron_explainer.models.tokenizers.backend_errors import backend_errors, check_merges
-from neuron_explainer.models.tokenizers.token_bytes import TokenSpelling
+from neuron_explainer.models.tokenizers.token_bytes import TokenSpelling, most_stripped
 from neuron_explainer.vocabulary.checks import checked_token_id, checked_type, whole_number
 
 TOKENIZER_FILE_NAME = "tokenizer.json"
@@ -24,6 +24,10 @@ MOST_TOKENIZER_BYTES = 512 * 2**20
 """The largest size of a `tokenizer.json`. Those of the largest vocabularies have about 40 MB."""
 MOST_TOKENS = 2**22
 """The largest number of token ids. The largest vocabularies have about a million."""
+_MOST_STRIPPED = 1000
+"""How many characters decoding may remove. The package counts to this number, however short the text is."""
+_MOST_UNUSED_IDS = 2**17
+"""How many ids may have no token, beside as many as there are tokens: every id up to the largest takes memory."""
 
 
 class ModelTokenizer:
@@ -54,10 +58,21 @@ class ModelTokenizer:
         backend.no_truncation()
         self.backend = backend
         self.origin = origin
+        if (n_stripped := most_stripped(backend)) > _MOST_STRIPPED:
+            raise TokenizerError(
+                f"The tokenizer ({origin}) removes {n_stripped} characters from the ends of what it decodes. The limit "
+                f"is {_MOST_STRIPPED}."
+            )
         self._spelling = TokenSpelling.of(backend)
         if self.n_tokens > MOST_TOKENS:
             raise TokenizerError(
                 f"The tokenizer ({origin}) has the token id {self.n_tokens - 1}. The limit is {MOST_TOKENS - 1}."
+            )
+        n_used = backend.get_vocab_size(with_added_tokens=True)
+        if self.n_tokens > 2 * n_used + _MOST_UNUSED_IDS:
+            raise TokenizerError(
+                f"The tokenizer ({origin}) has the token id {self.n_tokens - 1}, but {n_used:,} tokens in all. Its "
+                "vocabulary may be damaged."
             )
 
     @classmethod

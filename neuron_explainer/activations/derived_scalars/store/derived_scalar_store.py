@@ -33,6 +33,7 @@ from neuron_explainer.vocabulary.dimensions import Dimension
 from neuron_explainer.vocabulary.named_members import member_of
 from neuron_explainer.vocabulary.nodes import PassType
 from neuron_explainer.vocabulary.parsing import derived_scalar_type_of
+from neuron_explainer.wording import in_a_sentence
 
 if TYPE_CHECKING:
     import pandas
@@ -329,7 +330,7 @@ class DerivedScalarStore:
         try:
             return cls(tensors, **{**metadata, "summed": [Dimension(named) for named in metadata["summed"]]})
         except (TypeError, KeyError, ValueError) as error:
-            raise MalformedStoreError(os.fspath(path), str(error)) from error
+            raise MalformedStoreError(os.fspath(path), in_a_sentence(error)) from error
 
     def plot(self, dst: DstOrName, layer: SupportsIndex | None = None, **options: Any) -> Any:
         """A plotly figure of one derived scalar; see `neuron_explainer.views.derived_scalars.plot`.

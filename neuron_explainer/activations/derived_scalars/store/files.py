@@ -5,20 +5,32 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
 from neuron_explainer.activations.derived_scalars.store.shapes import Tensors
-from neuron_explainer.errors import MalformedStoreError, MissingFileError
+from neuron_explainer.errors import MalformedStoreError, MissingFileError, shown
 from neuron_explainer.models.devices import DeviceGiven, as_device
 from neuron_explainer.storage.atomic import write_bytes_atomically
 from neuron_explainer.storage.locations import path_text
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 from neuron_explainer.vocabulary.nodes import PassType
 from neuron_explainer.vocabulary.parsing import derived_scalar_type_of
+from neuron_explainer.wording import in_a_sentence
 
 _FORMAT = "neuron_explainer derived scalars 1"
+
+
+class _Metadata(msgspec.Struct, forbid_unknown_fields=True):
+    tokens: list[str]
+    summed: list[str]
+    token_ids: list[int] | None = None
+    loss: float | None = None
+    traced_activation: float | None = None
+    model_name: str | None = None
+    n_beginning: int = 0
 
 
 def write_store(path: str | os.PathLike[str], tensors: Tensors, metadata: Mapping[str, Any]) -> None:
@@ -60,16 +72,14 @@ def read_store(path: str | os.PathLike[str], device: DeviceGiven) -> tuple[Tenso
         with safe_open(source, framework="pt", device=on_device) as file:
             header = file.metadata() or {}
             if header.get("format") != _FORMAT:
-                raise MalformedStoreError(source, f"its format is {header.get('format')!r}, not {_FORMAT!r}")
-            metadata = json.loads(header["metadata"])
-            for name in json.loads(header["order"]):
+                raise MalformedStoreError(source, f"its format is {shown(header.get('format'))}, not {_FORMAT!r}")
+            metadata = msgspec.convert(json.loads(header["metadata"]), _Metadata)
+            for name in msgspec.convert(json.loads(header["order"]), list[str]):
                 dst, pass_type, layer = name.split("|")
                 by_layer = tensors.setdefault((derived_scalar_type_of(dst), PassType(pass_type)), {})
                 by_layer[None if layer == "none" else int(layer)] = file.get_tensor(name)
-    except (SafetensorError, ValueError, KeyError, OSError) as error:
+    except (SafetensorError, ValueError, KeyError, OSError, RecursionError) as error:
         if isinstance(error, MalformedStoreError):
             raise
-        raise MalformedStoreError(source, str(error)) from error
-    if not isinstance(metadata, dict):
-        raise MalformedStoreError(source, "its metadata is not a JSON object")
-    return tensors, metadata
+        raise MalformedStoreError(source, in_a_sentence(error)) from error
+    return tensors, msgspec.structs.asdict(metadata)

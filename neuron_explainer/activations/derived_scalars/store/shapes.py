@@ -58,7 +58,8 @@ def check_shapes(tensors: Tensors, n_tokens: int, summed: Collection[Dimension])
         summed: axes that have been summed, to length 1.
 
     Raises:
-        InvalidRequestError: a tensor has other axes, or an axis has another length.
+        InvalidRequestError: a tensor has other axes, an axis has another length or is empty, or the dtype is not of
+            floating point with 16 bits or more.
     """
     lengths = {
         Dimension.SEQUENCE_TOKENS: n_tokens,
@@ -70,8 +71,14 @@ def check_shapes(tensors: Tensors, n_tokens: int, summed: Collection[Dimension])
     for (dst, _), by_layer in tensors.items():
         dimensions = dst.shape_spec_per_token_sequence
         for layer_index, tensor in by_layer.items():
+            if not tensor.is_floating_point() or tensor.dtype.itemsize == 1:
+                dtype = str(tensor.dtype).removeprefix("torch.")
+                raise InvalidRequestError(
+                    f"{dst.value} of layer {layer_index} is of dtype {dtype}; it must be of floating point, with 16 "
+                    "bits or more."
+                )
             fits = tensor.ndim == len(dimensions) and all(
-                lengths.get(dimension, length) == length
+                length > 0 and lengths.get(dimension, length) == length
                 for dimension, length in zip(dimensions, tensor.shape, strict=True)
             )
             if not fits:
