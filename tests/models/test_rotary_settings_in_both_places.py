@@ -48,7 +48,7 @@ LLAMA3 = {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_fr
 )
 def test_the_setting_that_counts_is_the_one_that_transformers_reads(model_type: str, entries: dict[str, Any]) -> None:
     hf_config = {"model_type": model_type, **SIZES, **entries}
-    theirs = transformers.AutoConfig.for_model(**copy.deepcopy(hf_config))
+    theirs: Any = transformers.AutoConfig.for_model(**copy.deepcopy(hf_config))
     rotary = (GPTNeoXRotaryEmbedding if model_type == "gpt_neox" else LlamaRotaryEmbedding)(theirs)
     ours = family_of(hf_config).config(hf_config)
     assert ours.rotary is not None
@@ -57,8 +57,8 @@ def test_the_setting_that_counts_is_the_one_that_transformers_reads(model_type: 
 
 @pytest.mark.parametrize(("model_type", "channels"), [("llama", 16), ("mistral", 16), ("gemma2", 256), ("qwen3", 128)])
 def test_heads_whose_size_is_not_said_have_their_family_s(model_type: str, channels: int) -> None:
-    hf_config = {"model_type": model_type, **SIZES}
-    theirs = transformers.AutoConfig.for_model(**copy.deepcopy(hf_config))
+    hf_config: dict[str, Any] = {"model_type": model_type, **SIZES}
+    theirs: Any = transformers.AutoConfig.for_model(**copy.deepcopy(hf_config))
     ours = family_of(hf_config).config(hf_config)
     assert (getattr(theirs, "head_dim", None) or 16) == channels
     assert (ours.d_head, ours.rotary and ours.rotary.n_channels) == (channels, channels)
