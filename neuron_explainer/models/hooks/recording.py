@@ -61,6 +61,7 @@ class Recording(Mapping[PlaceAndLayer, Tensor]):
     def __init__(self, asked: frozenset[PlaceAndLayer], gradients: bool) -> None:
         self.asked = asked
         self.gradients = gradients
+        self.has_ended = False
         self._tensors: dict[PlaceAndLayer, Tensor] = {}
         self._gradients: dict[PlaceAndLayer, Tensor] = {}
         self._hooked: list[Tensor] = []
