@@ -4,7 +4,7 @@ import asyncio
 import copy
 import pickle
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -172,7 +172,7 @@ def test_a_context_that_another_thread_leaves_has_ended(by_generator: bool) -> N
     model, tokens = our_model("llama"), random_tokens(1, 5)
     plain = model(tokens)
 
-    def ablating() -> Iterator[torch.Tensor | None]:
+    def ablating() -> Generator[torch.Tensor | None, None, None]:
         with model.intervene(P.MLP_POST_ACT, 0, torch.zeros_like):
             while True:
                 yield model(tokens)
