@@ -203,7 +203,7 @@ def test_recordings_are_compared_as_what_they_are() -> None:
     model, tokens = our_model("gpt2"), random_tokens(1, 5)
     one, other = (model.recording("mlp_post_act") for _ in range(2))
     model(tokens, hooks=[one, other])
-    assert one == one  # noqa: PLR0124
+    assert one == one
     assert one != other
     assert len({one, other}) == 2
 
