@@ -105,3 +105,11 @@ def common_dtype(tensors: Iterable[torch.Tensor]) -> torch.dtype | None:
     """
     dtypes = [tensor.dtype for tensor in tensors if tensor.is_floating_point()]
     return functools.reduce(torch.promote_types, dtypes) if dtypes else None
+
+
+def differentiable(tensor: torch.Tensor) -> torch.Tensor:
+    """The tensor; a copy of one that was made in inference mode, which can take part in no backward pass."""
+    if not tensor.is_inference():
+        return tensor
+    with torch.inference_mode(False):
+        return tensor.clone()

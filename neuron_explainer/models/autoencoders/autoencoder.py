@@ -13,7 +13,7 @@ from torch import Tensor
 from neuron_explainer.errors import AutoencoderFormatError, InvalidRequestError
 from neuron_explainer.models.autoencoders.input_scaling import InputScaling
 from neuron_explainer.models.autoencoders.latent_activations import JumpReLU, LatentActivation, ReLU
-from neuron_explainer.models.devices import common_dtype
+from neuron_explainer.models.devices import common_dtype, differentiable
 from neuron_explainer.vocabulary.named_members import member_of
 
 
@@ -94,7 +94,7 @@ class Autoencoder:
             if not bool(torch.isfinite(tensor).all()):
                 raise AutoencoderFormatError(f"{name} holds NaN or infinity.")
             # A file may keep the matrices in half precision and the biases not; they are multiplied and added.
-            object.__setattr__(self, name, tensor.to(dtype))
+            object.__setattr__(self, name, differentiable(tensor.to(dtype)))
 
     @property
     def n_latents(self) -> int:

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from neuron_explainer.errors import AutoencoderFormatError, choices_sentence, nearest_first
 from neuron_explainer.models.autoencoders.saelens.config import CONFIG_FILE, SaelensConfig
-from neuron_explainer.models.devices import common_dtype
+from neuron_explainer.models.devices import common_dtype, differentiable
 from neuron_explainer.storage.local import opened_file
 
 WEIGHTS_FILE = "sae_weights.safetensors"
@@ -21,7 +21,9 @@ class Weights(dict[str, Tensor]):
         # of their own.
         arrays = {name for name, tensor in tensors.items() if is_plain_float(tensor) and tensor.ndim}
         dtype = common_dtype(tensors[name] for name in arrays)
-        super().__init__({name: tensor.to(dtype) if name in arrays else tensor for name, tensor in tensors.items()})
+        super().__init__(
+            {name: differentiable(tensor.to(dtype)) if name in arrays else tensor for name, tensor in tensors.items()}
+        )
         self.taken: set[str] = set()
 
 
