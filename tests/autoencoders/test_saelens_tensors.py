@@ -10,6 +10,7 @@ from safetensors.torch import load_file, save_file
 
 sae_lens = pytest.importorskip("sae_lens")
 
+import neuron_explainer as ne  # noqa: E402
 from neuron_explainer.errors import AutoencoderFormatError  # noqa: E402
 from neuron_explainer.models.autoencoders.autoencoder import Autoencoder  # noqa: E402
 from neuron_explainer.models.autoencoders.load_autoencoder import load_autoencoder  # noqa: E402
@@ -134,3 +135,15 @@ def test_state_dicts_in_memory_with_tensors_that_are_not_plain_are_refused() -> 
     for tensor, kind in ((sparse, "layout torch.sparse_coo"), (meta, "device meta")):
         with pytest.raises(ValueError, match=rf"the state dict: tensor 'encoder.weight' is .*{kind}"):
             load_autoencoder({**plain, "encoder.weight": tensor}, "cpu")
+
+
+def test_folders_by_layer_say_their_place(tmp_path: Path) -> None:
+    paths = {}
+    for layer in (1, 3):
+        (tmp_path / str(layer)).mkdir()
+        paths[layer] = folder(tmp_path / str(layer), TENSORS, hook_name=f"blocks.{layer}.hook_mlp_out")
+    context = ne.load_autoencoders(paths, device="cpu")
+    assert (context.dst, list(context.layer_indices)) == (ne.DerivedScalarType.RESID_DELTA_MLP, [1, 3])
+    assert list(ne.load_autoencoders(paths, layers=3, device="cpu").layer_indices) == [3]
+    with pytest.raises(ValueError, match="is of layer 1, but is used as one of layer 2"):
+        ne.load_autoencoders({2: paths[1]}, device="cpu").get_autoencoder(2)
