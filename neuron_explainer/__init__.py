@@ -5,9 +5,9 @@ The public names are listed in `__init__.pyi`, which type checkers read. Each is
 
 from typing import Any
 
-import lazy_loader
+from neuron_explainer._lazy_names import names_of_stub
 
-_exported, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+_exported, __dir__, __all__ = names_of_stub(__name__, __file__)
 
 
 def __getattr__(name: str) -> Any:

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING, SupportsIndex, TypeAlias
 
+import neuron_explainer.activations.activations as activations
 from neuron_explainer.activation_server.dataset_paths import (
     dataset_text,
     explanations_path,
@@ -17,7 +18,6 @@ from neuron_explainer.activation_server.dataset_paths import (
     type_of_dataset,
 )
 from neuron_explainer.activation_server.loaded_neurons import LoadedNeuron, LoadedNeurons
-from neuron_explainer.activations import activations
 from neuron_explainer.activations.activations import NeuronId, NeuronRecord
 from neuron_explainer.activations.dataset_types import type_said
 from neuron_explainer.activations.neuron_ids import checked_index

@@ -115,7 +115,7 @@ def _check_tokens(tokens: list[str]) -> None:
 def _as_floats(values: Iterable[float]) -> list[float]:
     try:
         return [float(value) for value in values]
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError, RuntimeError) as error:  # a meta tensor has no numbers
         raise MalformedRecordError(f"activations must be numbers: {error}") from None
 
 

@@ -99,7 +99,12 @@ class NotDerivedError(UnknownNameError):
         error = cls("derived scalar", scalar, derived)
         if not is_gradient:
             return cls._saying(f"{scalar} was not derived. {choices_sentence(error.choices)}", error)
-        gradients = choices_sentence(error.choices) if error.choices else "Set DstConfig's `derive_gradients`."
+        gradients = (
+            choices_sentence(error.choices)
+            if error.choices
+            else "Set DstConfig's `derive_gradients`. If it is set: what is computed after the pass has no gradient, "
+            "only activations of the pass (such as mlp_post_act or online_autoencoder_latent) do."
+        )
         return cls._saying(f"The gradient of {scalar} was not derived. {gradients}", error)
 
     @staticmethod

@@ -1,5 +1,5 @@
 """Transformers that can be recorded and intervened on, and how they are loaded."""
 
-import lazy_loader
+from neuron_explainer._lazy_names import names_of_stub
 
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+__getattr__, __dir__, __all__ = names_of_stub(__name__, __file__)

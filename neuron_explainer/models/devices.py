@@ -1,5 +1,7 @@
 """Devices and dtypes, from what a caller gives."""
 
+import functools
+from collections.abc import Iterable
 from typing import Any, SupportsIndex
 
 import numpy as np
@@ -93,3 +95,21 @@ def as_dtype(dtype: DtypeGiven | None, default: torch.dtype = torch.float32) -> 
     if found is None:
         raise UnknownNameError("dtype", name, _DTYPE_BY_NAME)
     return found
+
+
+def common_dtype(tensors: Iterable[torch.Tensor]) -> torch.dtype | None:
+    """The narrowest floating-point dtype that holds the numbers of all these tensors; None if there are none.
+
+    >>> common_dtype([torch.zeros(1, dtype=torch.float16), torch.zeros(1, dtype=torch.bfloat16)])
+    torch.float32
+    """
+    dtypes = [tensor.dtype for tensor in tensors if tensor.is_floating_point()]
+    return functools.reduce(torch.promote_types, dtypes) if dtypes else None
+
+
+def differentiable(tensor: torch.Tensor) -> torch.Tensor:
+    """The tensor; a copy of one that was made in inference mode, which can take part in no backward pass."""
+    if not tensor.is_inference():
+        return tensor
+    with torch.inference_mode(False):
+        return tensor.clone()

@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from neuron_explainer.errors import InvalidRequestError, shown
-from neuron_explainer.models.devices import DeviceGiven, DtypeGiven, as_device, as_dtype
+from neuron_explainer.models.devices import DeviceGiven, DtypeGiven, as_device, as_dtype, differentiable
 from neuron_explainer.models.families.fill_parameters import config_of_tensors, fill_parameters, uses_of_tensors
 from neuron_explainer.models.families.registry import family_and_config
 from neuron_explainer.models.hooks.contexts import Hook, HookContext, Hooks
@@ -362,4 +362,4 @@ class Transformer(nn.Module):
 
 def _differentiable(argument: Any) -> Any:
     """What is made in inference mode cannot be saved for a backward pass, token ids included; a copy can."""
-    return argument.clone() if isinstance(argument, Tensor) and argument.is_inference() else argument
+    return differentiable(argument) if isinstance(argument, Tensor) else argument

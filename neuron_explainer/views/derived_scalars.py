@@ -5,10 +5,10 @@ from typing import SupportsIndex
 
 import plotly.graph_objects as go
 
+import neuron_explainer.views.scalar_heatmaps as heatmaps
 from neuron_explainer.activations.derived_scalars.store.component_names import component_name, tokens_and_components
 from neuron_explainer.activations.derived_scalars.store.derived_scalar_store import DerivedScalarStore
 from neuron_explainer.errors import InvalidRequestError, NotDerivedError, number_ranges, shown
-from neuron_explainer.views import scalar_heatmaps as heatmaps
 from neuron_explainer.views.colour import ColourScale
 from neuron_explainer.views.document import INK, LINE, MUTED, PAPER, card
 from neuron_explainer.views.heatmap import format_value

@@ -1,5 +1,6 @@
 """Autoencoders by hand-computed numbers, and from the state dicts of OpenAI's files."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from neuron_explainer.errors import (
 from neuron_explainer.models.autoencoders.autoencoder import Autoencoder
 from neuron_explainer.models.autoencoders.input_scaling import InputScaling
 from neuron_explainer.models.autoencoders.latent_activations import Identity, JumpReLU, LatentActivation, ReLU, TopK
+from neuron_explainer.models.autoencoders.load_autoencoder import load_autoencoder
 from neuron_explainer.models.autoencoders.openai_files import autoencoder_from_state_dict
 
 
@@ -180,3 +182,21 @@ def test_dead_latents_are_left_out_and_the_others_keep_their_numbers() -> None:
 
 
 # Files
+
+
+@pytest.mark.parametrize("wrap", ["module.", "_orig_mod.", "module._orig_mod.", "state_dict", "model_state_dict"])
+def test_names_and_nesting_that_say_nothing_are_seen_through(tmp_path: Path, wrap: str) -> None:
+    plain = state_dict()
+    is_prefix = wrap.endswith(".")
+    wrapped = {f"{wrap}{name}": value for name, value in plain.items()} if is_prefix else {wrap: plain}
+    torch.save(wrapped, tmp_path / "wrapped.pt")
+    inputs = torch.randn(4, plain["pre_bias"].shape[0], generator=torch.Generator().manual_seed(0))
+    expected = autoencoder_from_state_dict(plain).encode(inputs)
+    for source in (wrapped, tmp_path / "wrapped.pt"):
+        torch.testing.assert_close(load_autoencoder(source, "cpu")[0].encode(inputs), expected)
+
+
+def test_a_state_dict_beside_other_entries_is_pointed_out(tmp_path: Path) -> None:
+    torch.save({"state_dict": state_dict(), "normalize": True}, tmp_path / "training.pt")
+    with pytest.raises(AutoencoderFormatError, match=r"the entry 'state_dict' looks like .*'normalize'"):
+        load_autoencoder(tmp_path / "training.pt", "cpu")

@@ -253,3 +253,14 @@ def test_an_autoencoder_loaded_in_inference_mode_takes_part_in_a_backward_pass(t
     autoencoder.encode(inputs).sum().backward()
     assert inputs.grad is not None
     assert bool((inputs.grad != 0).any())
+
+
+@pytest.mark.parametrize("dtype", [None, "float64"])
+def test_an_autoencoder_made_in_inference_mode_takes_part_in_a_backward_pass(dtype: str | None) -> None:
+    with torch.inference_mode():
+        made = {name: tensor * 1.0 for name, tensor in state_dict().items()}
+        autoencoder = ne.load_autoencoder(made, "cpu", dtype)[0]
+    inputs = INPUTS.clone().requires_grad_()
+    autoencoder.encode(inputs).sum().backward()
+    assert inputs.grad is not None
+    assert bool((inputs.grad != 0).any())

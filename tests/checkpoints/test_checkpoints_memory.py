@@ -186,3 +186,13 @@ def test_a_model_can_be_registered(tmp_path: Path) -> None:
         ne.load_model("gone")
     register_model(RegisteredModel(name="absent", description="", package="no_such_package", hub_id="owner/absent"))
     assert get_registered_model("absent").source() == "owner/absent"
+
+
+@pytest.mark.parametrize("dtype", [None, "bfloat16"])
+def test_a_model_made_in_inference_mode_has_gradients(dtype: str | None) -> None:
+    with torch.inference_mode():
+        theirs = transformers.AutoModelForCausalLM.from_config(HF_CONFIGS["llama"])
+        model = ne.load_model(theirs, dtype=dtype).get_or_create_model()
+    with model.record("mlp_post_act", gradients=True) as recording:
+        recording.backward(model(random_tokens(1, 4))[0, -1, 3])
+    assert bool(recording.gradient("mlp_post_act", 0).any())

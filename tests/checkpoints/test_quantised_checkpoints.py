@@ -45,6 +45,13 @@ def test_the_config_says_so(folder: Path, settings: Any, says: str) -> None:
     assert says in refusal(folder)
 
 
+def test_the_config_of_mlx_says_so_too(folder: Path) -> None:
+    file = folder / "config.json"
+    settings = {"group_size": 64, "bits": 4}
+    file.write_text(json.dumps({**json.loads(file.read_text()), "quantization": settings}))
+    assert "says that the weights are quantised" in refusal(folder)
+
+
 @pytest.mark.parametrize("settings", [None, {}])
 def test_an_empty_entry_says_nothing(folder: Path, settings: Any) -> None:
     file = folder / "config.json"
@@ -67,6 +74,11 @@ def _eight_bits(*parts: str) -> dict[str, torch.Tensor]:
         ({f"{_LAYER}.weight_scale_inv": torch.ones(1)}, "fp8"),
         (_eight_bits("weight_packed"), "compressed-tensors"),
         ({f"{_LAYER}.weight": torch.ones(4, dtype=torch.int8)}, "whole numbers, I8"),
+        (_eight_bits("weight._data", "weight._scale"), "quanto"),
+        (_eight_bits("weight:_data", "weight:_scale"), "whole numbers, U8"),
+        (_eight_bits("codes", "codebooks", "scales"), "AQLM"),
+        (_eight_bits("q_weight", "q_scale"), "EXL2"),
+        (_eight_bits("trellis", "suh", "svh"), "EXL3"),
     ],
 )
 def test_the_tensors_say_so(folder: Path, tensors: dict[str, torch.Tensor], method: str) -> None:

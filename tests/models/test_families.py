@@ -279,7 +279,8 @@ def test_a_share_of_rotated_channels_is_read_in_both_spellings_or_refused(docume
     assert old == new
     assert old.rotary == RotaryConfig(n_channels=8)
     neox = {**LLAMA, "model_type": "gpt_neox"}
-    assert family_of(neox).config({**neox, "partial_rotary_factor": 0.5}).rotary == RotaryConfig(n_channels=8)
+    nested = {**neox, "rope_parameters": {"partial_rotary_factor": 0.5}}
+    assert family_of(neox).config(nested).rotary == RotaryConfig(n_channels=8)
     for model_type in ("llama", "mistral", "qwen2", "qwen3", "gemma2"):
         for entries in ({"partial_rotary_factor": 0.5}, {"rope_parameters": {"partial_rotary_factor": 0.5}}):
             with pytest.raises(UnsupportedCheckpointError, match=rf"{model_type} config has partial_rotary_factor"):

@@ -199,6 +199,15 @@ def test_nested_recordings_each_hold_what_they_asked_for() -> None:
     assert (P.MLP_POST_ACT, 2) not in outer
 
 
+def test_recordings_are_compared_as_what_they_are() -> None:
+    model, tokens = our_model("gpt2"), random_tokens(1, 5)
+    one, other = (model.recording("mlp_post_act") for _ in range(2))
+    model(tokens, hooks=[one, other])
+    assert one == one
+    assert one != other
+    assert len({one, other}) == 2
+
+
 def test_a_recording_ends_when_its_context_does_even_by_an_exception() -> None:
     model = our_model("gpt2")
     with pytest.raises(RuntimeError, match="stop"), model.record(P.MLP_POST_ACT) as recording:

@@ -4,7 +4,7 @@ import asyncio
 import copy
 import pickle
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -164,6 +164,31 @@ def test_a_context_entered_in_a_generator_counts_while_the_generator_waits() -> 
     next(steps)
     assert not torch.equal(model(tokens), plain)
     next(steps, None)
+    assert torch.equal(model(tokens), plain)
+
+
+@pytest.mark.parametrize("by_generator", [True, False])
+def test_a_context_that_another_thread_leaves_has_ended(by_generator: bool) -> None:
+    model, tokens = our_model("llama"), random_tokens(1, 5)
+    plain = model(tokens)
+
+    def ablating() -> Generator[torch.Tensor | None, None, None]:
+        with model.intervene(P.MLP_POST_ACT, 0, torch.zeros_like):
+            while True:
+                yield model(tokens)
+
+    steps = ablating()
+    by_hand = model.intervene(P.MLP_POST_ACT, 0, torch.zeros_like)
+    if by_generator:
+        next(steps)
+    else:
+        by_hand.__enter__()
+    assert not torch.equal(model(tokens), plain)
+    leave = steps.close if by_generator else (lambda: by_hand.__exit__(None, None, None))
+    thread = threading.Thread(target=leave)
+    thread.start()
+    thread.join()
+    assert not model.active_interventions
     assert torch.equal(model(tokens), plain)
 
 

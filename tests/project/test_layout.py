@@ -31,7 +31,7 @@ ROOMS = [
     "notices",
     "wording",
 ]
-NOT_ROOMS = {"data", "__init__", "__main__", "_deprecation", "_version"}
+NOT_ROOMS = {"data", "__init__", "__main__", "_deprecation", "_lazy_names", "_version"}
 DISPLAY_PACKAGES = {"ipywidgets", "plotly", "IPython", "anywidget"}
 
 # The imports that close a circle and are wanted. Each is made within a function, so nothing fails when modules load.
@@ -173,6 +173,73 @@ def is_wanted(module: str, imported: str) -> bool:
 
 def test_no_circle_of_imports_but_those_wanted():
     assert [sorted(group) for group in groups_that_import_each_other()] == []
+
+
+def test_no_module_asks_for_a_lazy_name_while_it_is_imported():
+    """It would hold its own import lock and wait for that of lazy names; another thread may do the reverse."""
+    lazy = {module_name(stub.with_suffix(".py")) for stub in PACKAGE.rglob("__init__.pyi")}
+    assert lazy
+    assert not [
+        f"{module_name(path)}: {ast.unparse(node)}"
+        for path in modules_of_the_package()
+        for node in ast.parse(path.read_text()).body
+        if isinstance(node, ast.ImportFrom) and node.module in lazy
+    ]
+
+
+IN_MANY_THREADS = """
+import random, sys, threading
+import neuron_explainer as ne
+sys.setswitchinterval(1e-6)
+ready, wrong = threading.Barrier(8), []
+def ask(seed):
+    names = sorted(ne.__all__)
+    random.Random(seed).shuffle(names)
+    ready.wait()
+    try:
+        for name in names:
+            getattr(ne, name)
+    except BaseException as error:
+        wrong.append(repr(error))
+threads = [threading.Thread(target=ask, args=(seed,)) for seed in range(8)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+assert not wrong, wrong
+"""
+
+
+def test_names_are_imported_by_any_number_of_threads_at_once():
+    finished = subprocess.run(
+        [sys.executable, "-c", IN_MANY_THREADS], capture_output=True, text=True, cwd=REPOSITORY.parent
+    )
+    assert finished.returncode == 0, finished.stderr
+
+
+LOCK_IS_HELD = """
+import sys, threading, time
+import neuron_explainer as ne
+from neuron_explainer import _lazy_names
+held = threading.Event()
+def hold():
+    with _lazy_names._IMPORTING.lock:
+        held.set()
+        time.sleep(0.5)
+        done.append(True)
+done = []
+threading.Thread(target=hold).start()
+held.wait()
+ne.DerivedScalarType
+assert done, "the name was imported while another thread imported"
+"""
+
+
+def test_a_thread_waits_while_another_imports():
+    finished = subprocess.run(
+        [sys.executable, "-c", LOCK_IS_HELD], capture_output=True, text=True, cwd=REPOSITORY.parent
+    )
+    assert finished.returncode == 0, finished.stderr
 
 
 def test_display_packages_stay_in_views_and_widgets():

@@ -2,15 +2,18 @@
 
 import math
 import unicodedata
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from helpers.hostile_tokens import HOSTILE_TOKENS
 from helpers.html_reading import Element, assert_harmless, read_html
-from neuron_explainer.errors import InvalidRequestError
+from neuron_explainer.activations.activations import ActivationRecord
+from neuron_explainer.errors import InvalidRequestError, MalformedRecordError
 from neuron_explainer.views.colour import N_LEVELS, ColourScale, background_of_level, contrast, text_colour
 from neuron_explainer.views.document import INK, MUTED, PAPER, html_document
 from neuron_explainer.views.heatmap import excerpt_around, format_value, peak_of, token_heatmap
@@ -274,3 +277,11 @@ def test_text_on_every_colour_has_contrast() -> None:
     for value in (*np.linspace(-1, 1, 201).tolist(), math.nan):
         style = dict(part.split(":") for part in scale.style(value).split(";") if part)
         assert contrast(style.get("color", INK), style.get("background-color", "#ffffff")) >= 4.5
+
+
+@pytest.mark.parametrize("values", [torch.ones(3, device="meta"), [10**400, 1, 2]])
+def test_values_without_a_float_are_refused(values: Any) -> None:
+    with pytest.raises(InvalidRequestError, match="Values must be numbers"):
+        token_heatmap(["a", "b", "c"], values)
+    with pytest.raises(MalformedRecordError, match="activations must be numbers"):
+        ActivationRecord(tokens=["a", "b", "c"], activations=values)

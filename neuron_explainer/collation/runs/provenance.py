@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from neuron_explainer import __version__
+from neuron_explainer._version import __version__
 from neuron_explainer.models.model_context import ModelContext
 from neuron_explainer.models.transformer import Transformer
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from neuron_explainer.errors import AutoencoderFormatError, InvalidRequestError
 from neuron_explainer.models.autoencoders.input_scaling import InputScaling
 from neuron_explainer.models.autoencoders.latent_activations import JumpReLU, LatentActivation, ReLU
+from neuron_explainer.models.devices import common_dtype, differentiable
 from neuron_explainer.vocabulary.named_members import member_of
 
 
@@ -86,12 +87,14 @@ class Autoencoder:
                     f"encoder_weight is (latents, inputs) = {(latents, inputs)}, so {name} must be {shape}, not "
                     f"{tuple(tensor.shape)}."
                 )
-        for name in ("encoder_weight", "decoder_weight", "pre_bias", "latent_bias", "output_bias", "skip_weight"):
-            tensor = getattr(self, name, None)
-            if tensor is not None and not bool(torch.isfinite(tensor.detach()).all()):
+        names = ("encoder_weight", "decoder_weight", "pre_bias", "latent_bias", "output_bias", "skip_weight")
+        weights = {name: tensor.detach() for name in names if (tensor := getattr(self, name, None)) is not None}
+        dtype = common_dtype(weights.values())
+        for name, tensor in weights.items():
+            if not bool(torch.isfinite(tensor).all()):
                 raise AutoencoderFormatError(f"{name} holds NaN or infinity.")
-            if tensor is not None:
-                object.__setattr__(self, name, tensor.detach())
+            # A file may keep the matrices in half precision and the biases not; they are multiplied and added.
+            object.__setattr__(self, name, differentiable(tensor.to(dtype)))
 
     @property
     def n_latents(self) -> int:

@@ -11,11 +11,14 @@ from neuron_explainer.models.autoencoders.openai_files import (
     autoencoder_from_state_dict,
     is_state_dict,
     origin_of_state_dict,
+    without_wrapping,
 )
 from neuron_explainer.models.autoencoders.origin import AutoencoderOrigin
 from neuron_explainer.models.autoencoders.saelens.architectures import build_autoencoder
 from neuron_explainer.models.autoencoders.saelens.config import saelens_config
+from neuron_explainer.models.autoencoders.saelens.weights import Weights
 from neuron_explainer.models.autoencoders.variants.transcoder import Transcoder
+from neuron_explainer.models.tensor_files.pytorch_files import check_plain
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 
 WHAT_IS_TAKEN = "a path, an address, an SAE of SAELens, a state dict in OpenAI's form, or an Autoencoder"
@@ -58,10 +61,14 @@ def autoencoder_in_memory(source: object) -> tuple[Autoencoder, AutoencoderOrigi
         dst = DerivedScalarType.RESID_DELTA_MLP if isinstance(source, Transcoder) and source.reads is not None else None
         return source, AutoencoderOrigin(dst, n_inputs=source.n_inputs)
     if is_state_dict(source):
+        source = without_wrapping(source)
+        for key, tensor in source.items():
+            if isinstance(tensor, Tensor):
+                check_plain(tensor, str(key), "the state dict")
         autoencoder = autoencoder_from_state_dict(source)
         return autoencoder, origin_of_state_dict(source, autoencoder)
     if not _is_of_saelens(source):
         raise InvalidRequestError(f"{shown(source)} is not an autoencoder. Give {WHAT_IS_TAKEN}.")
     config = saelens_config(source.cfg.to_dict(), f"the {type(source).__name__} in memory")
     tensors = {name: value.detach().clone() for name, value in source.state_dict().items() if isinstance(value, Tensor)}
-    return build_autoencoder(config, tensors), config.origin
+    return build_autoencoder(config, Weights(tensors)), config.origin

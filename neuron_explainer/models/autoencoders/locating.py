@@ -70,7 +70,9 @@ def _config(
     if isinstance(source, Mapping | Sequence) and not source:
         raise InvalidRequestError(f"{source!r} names no autoencoders. Give at least one path.")
     if isinstance(source, Mapping):
-        return AutoencoderConfig(required_dst(dst, source), chosen_layers(dict(source), layers, source))
+        if dst is None:
+            return _from_origins([path_text(each) for each in source.values()], None, layers, source)
+        return AutoencoderConfig(dst, chosen_layers(dict(source), layers, source))
     if isinstance(source, Sequence) and not isinstance(source, str):
         return _from_origins([path_text(each) for each in source], dst, layers)
     text = path_text(source)
@@ -100,10 +102,24 @@ def _config(
     return AutoencoderConfig(required_dst(dst, text), chosen_layers(numbered, layers, text))
 
 
-def _from_origins(sources: list[str], dst: DerivedScalarType | None, layers: list[int] | None) -> AutoencoderConfig:
-    """The config of files or folders that say themselves which place and layer they are of."""
+def _from_origins(
+    sources: list[str],
+    dst: DerivedScalarType | None,
+    layers: list[int] | None,
+    by_layer: Mapping[int, PathLike] | None = None,
+) -> AutoencoderConfig:
+    """The config of files or folders that say themselves which place and layer they are of.
+
+    Args:
+        sources: the files or folders.
+        dst: the place that the user says.
+        layers: the layers to take.
+        by_layer: the sources by the layers that the user says; None if each says its own.
+    """
     origins = [(without_secrets(source), autoencoder_format_of(source).describe(source)) for source in sources]
-    found = common_origin(origins, dst)
+    if by_layer is not None and all(origin.dst is None for _, origin in origins):
+        required_dst(dst, by_layer)
+    found = common_origin(origins, dst, None if by_layer is None else list(checked_layers("source", list(by_layer))))
     paths: dict[int, PathLike] = dict(zip(found.layers, sources, strict=True))
     return AutoencoderConfig(
         found.dst, chosen_layers(paths, layers, ", ".join(name for name, _ in origins)), found.base_model_name

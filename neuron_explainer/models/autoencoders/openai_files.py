@@ -25,6 +25,10 @@ _STATISTICS = ("stats_last_nonzero", "latents_activation_frequency", "latents_me
 _ACTIVATION = "activation"
 _ACTIVATION_STATE = "activation_state_dict"
 _KNOWN = sorted({*_REQUIRED, _DECODER, _TIED_DECODER, *_STATISTICS, _ACTIVATION, _ACTIVATION_STATE})
+_WRAPPERS = ("module.", "_orig_mod.")
+"""What DataParallel and torch.compile put before every name."""
+_NESTED = ("state_dict", "model_state_dict", "model")
+"""The usual names of a state dict within a file."""
 _ASSUMED = (
     "that each token's input was layer-normed in training, as sparse_autoencoder does for TopK. Transformer Debugger "
     "does not. Pass input_scaling='layer_norm' or input_scaling='none'"
@@ -58,13 +62,27 @@ class OpenAIFile(AutoencoderFormat):
             raise AutoencoderFormatError(
                 f"{name} holds an object of type {type(state_dict).__name__}, not a state dict."
             )
+        state_dict = without_wrapping(state_dict)
         autoencoder = autoencoder_from_state_dict(state_dict, name)
         return autoencoder.to(device, dtype), origin_of_state_dict(state_dict, autoencoder)
 
 
 def is_state_dict(source: object) -> TypeIs[Mapping[Any, Any]]:
     """Whether an object in memory looks like a state dict in OpenAI's form."""
-    return isinstance(source, Mapping) and any(name in source for name in _REQUIRED)
+    return isinstance(source, Mapping) and any(name in without_wrapping(source) for name in _REQUIRED)
+
+
+def without_wrapping(entries: Mapping[Any, Any]) -> Mapping[Any, Any]:
+    """The state dict that is the only entry of another, and names without the prefix of a wrapper.
+
+    More entries beside a nested state dict could say how inputs were scaled, so then it is not looked for.
+    """
+    if len(entries) == 1 and (name := next(iter(entries))) in _NESTED and isinstance(entries[name], Mapping):
+        entries = entries[name]
+    for wrapper in _WRAPPERS:
+        if all(isinstance(name, str) and name.startswith(wrapper) for name in entries):
+            entries = {name.removeprefix(wrapper): value for name, value in entries.items()}
+    return entries
 
 
 def origin_of_state_dict(state_dict: Mapping[Any, Any], autoencoder: Autoencoder) -> AutoencoderOrigin:
@@ -95,6 +113,14 @@ def autoencoder_from_state_dict(state_dict: Mapping[Any, Any], source: str = "th
         AutoencoderFormatError: an entry is missing, unknown, misshapen or not finite.
     """
     unknown = [key for key in state_dict if not isinstance(key, str) or key not in _KNOWN]
+    nested = [key for key in unknown if is_state_dict(state_dict[key])]
+    if nested:
+        raise AutoencoderFormatError(
+            f"{source}: the entry {shown(nested[0], 100)} looks like an autoencoder's state dict. Load the file with "
+            "torch.load(…, weights_only=True), and give load_autoencoder that entry. The other entries "
+            f"({shown([key for key in state_dict if key != nested[0]][:5], 200)}) may say how inputs were scaled: see "
+            "input_scaling."
+        )
     if unknown:
         raise AutoencoderFormatError(
             f"{source}: the entries {shown(unknown[:5], 200)} do not belong in an autoencoder's state dict. "

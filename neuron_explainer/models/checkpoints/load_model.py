@@ -53,7 +53,7 @@ def load_model(
             - a model on the Hugging Face hub, "owner/name";
             - a source in a format that `register_checkpoint_format` added;
             - a `transformers` model in memory: its weights are shared, not copied, and nothing is downloaded. (Weights
-              that `device` or `dtype` change are copied.)
+              that `device` or `dtype` change, or that were made in inference mode, are copied.)
         device: where the weights go: a device, its name, or the number of a CUDA device. None means CUDA if available,
             else the CPU; for a model in memory, where it is.
         dtype: the weights' dtype, of torch or NumPy, or its name: "float32" (also for None), "bfloat16", "float16" or

@@ -13,7 +13,7 @@ from typing import Any
 
 from neuron_explainer.errors import UnsupportedCheckpointError, shown
 
-_ENTRIES = ("quantization_config", "compression_config")
+_ENTRIES = ("quantization_config", "compression_config", "quantization")  # the last is of MLX
 
 # The end of a tensor's name, and the method that writes such tensors; the surest signs come first.
 _METHOD_BY_SUFFIX = {
@@ -27,7 +27,11 @@ _METHOD_BY_SUFFIX = {
     ".weight_packed": "compressed-tensors",
     ".weight_scale_inv": "fp8",
     ".weight_scale": "fp8 or compressed-tensors",
+    ".weight._data": "quanto",
+    ".codebooks": "AQLM",
     ".W_q": "HQQ",
+    ".q_weight": "EXL2",
+    ".trellis": "EXL3",
     "_blocks": "MXFP4",
 }
 _WHOLE_DTYPES = frozenset(f"{sign}{bits}" for sign in ("i", "u", "int", "uint") for bits in (4, 8, 16, 32))
@@ -96,7 +100,7 @@ def _sign_in_dtypes(dtype_by_name: Mapping[str, str]) -> tuple[str, str] | None:
         small = dtype.lower().removeprefix("torch.")
         if "e4m3" in small or "e5m2" in small:
             return name, "fp8"
-        if name.endswith(".weight") and small in _WHOLE_DTYPES:
+        if ".weight" in name and small in _WHOLE_DTYPES:  # the number may be a part of the weight: weight:_data
             return name, f"whole numbers, {dtype}"
     return None
 

@@ -2,6 +2,6 @@
 
 `FAMILY_BY_MODEL_TYPE` is the registry; `docs/adding_a_family.md` shows how to add one."""
 
-import lazy_loader
+from neuron_explainer._lazy_names import names_of_stub
 
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+__getattr__, __dir__, __all__ = names_of_stub(__name__, __file__)

@@ -18,7 +18,8 @@ MOST_POSITIONS = 2**40
 LARGEST_NUMBER = 1e15
 LAYER_TYPES = ("full_attention", "sliding_attention")
 
-ROPE_NAMES = ("rope_parameters", "rope_scaling")
+ROPE_NAMES = ("rope_scaling", "rope_parameters")
+"""The old name comes first: `transformers` lets it win where a config has both."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,9 @@ USUAL_ENTRIES: Mapping[str, ConfigEntry] = MappingProxyType(
         ),
         "intermediate_size": size(8 * MOST_CHANNELS, null_is_missing=True),
         "vocab_size": size(MOST_TOKENS, null_is_missing=True),
-        **dict.fromkeys(("n_positions", "n_ctx", "max_position_embeddings"), _POSITIONS),
+        **dict.fromkeys(
+            ("n_positions", "n_ctx", "max_position_embeddings", "original_max_position_embeddings"), _POSITIONS
+        ),
         "sliding_window": size(MOST_POSITIONS, keeps_null=True),
         "max_window_layers": size(MOST_POSITIONS, 0),
         **dict.fromkeys(("layer_norm_epsilon", "layer_norm_eps", "rms_norm_eps"), positive()),
@@ -139,7 +142,7 @@ def checked_entries(hf_config: Mapping[str, Any], kinds: Mapping[str, ConfigEntr
 
 
 def checked_rope_entries(hf_config: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings of the rotary embedding: `rope_parameters`, or in older configs `rope_scaling`, each checked.
+    """The settings of the rotary embedding: `rope_scaling` in older configs, else `rope_parameters`; each checked.
 
     Raises:
         MisconfiguredError: a setting has a value that it cannot have.

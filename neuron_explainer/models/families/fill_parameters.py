@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from neuron_explainer.errors import MissingTensorError, TensorShapeError, UnexpectedTensorError
+from neuron_explainer.models.devices import differentiable
 from neuron_explainer.models.families.family import Family, TensorSource
 from neuron_explainer.models.layers.unfilled import fill
 from neuron_explainer.models.transformer_config import TransformerConfig
@@ -81,9 +82,9 @@ def fill_parameters(
 ) -> None:
     """Fill every parameter of a model from a checkpoint's tensors.
 
-    Each tensor is looked up once, moved and cast if required (otherwise its memory is shared), and given to every
-    parameter that comes from it. So a mapping that reads a tensor on look-up needs, beside the parameters, memory for
-    only one tensor.
+    Each tensor is looked up once, moved and cast if required (otherwise its memory is shared, unless it was made in
+    inference mode), and given to every parameter that comes from it. So a mapping that reads a tensor on look-up needs,
+    beside the parameters, memory for only one tensor.
 
     Args:
         model: a `Transformer` whose parameters are unfilled.
@@ -106,7 +107,7 @@ def fill_parameters(
                     f"{tuple(converted.shape)}; by the config it must be {tuple(shapes[parameter_name])}.",
                     tensor=source_name,
                 )
-            fill(model, parameter_name, converted)
+            fill(model, parameter_name, differentiable(converted))
 
 
 def _converted(source: TensorSource, tensor: Tensor, name: str) -> Tensor:

@@ -18,6 +18,7 @@ class Gemma2Family(LlamaFamily):
 
     model_type = "gemma2"
     ties_by_default = True
+    default_d_head = 256
     norms: Mapping[str, str] = {
         "attention_norm.gain": "input_layernorm.weight",
         "attention_post_norm.gain": "post_attention_layernorm.weight",
@@ -31,7 +32,6 @@ class Gemma2Family(LlamaFamily):
         n_layers = required(hf_config, "num_hidden_layers")
         scale = 1 / math.sqrt(hf_config.get("query_pre_attn_scalar", 256))
         return {
-            "d_head": hf_config.get("head_dim", 256),
             "activation_function": hf_config.get("hidden_activation") or "gelu_pytorch_tanh",
             "norm_gain_offset": 1.0,
             "post_norms": True,

@@ -29,6 +29,8 @@ class LlamaFamily(Family):
         norms: for each norm's gain in a layer, its tensor; without the norms of queries and keys.
         ties_by_default: whether the unembedding is the embedding if the config does not say.
         share_rotated: see `rotary_config`.
+        default_d_head: the number of channels of a head if the config does not say; None means that the heads share
+            the residual stream's channels.
     """
 
     model_type = "llama"
@@ -41,11 +43,12 @@ class LlamaFamily(Family):
     }
     ties_by_default = False
     share_rotated: float | None = None
+    default_d_head: int | None = None
 
     def config(self, hf_config: Mapping[str, Any]) -> TransformerConfig:
         """See the base class."""
         d_model, n_heads = required(hf_config, "hidden_size"), required(hf_config, "num_attention_heads")
-        d_head = hf_config.get("head_dim") or d_model // n_heads
+        d_head = hf_config.get("head_dim") or self.default_d_head or d_model // n_heads
         common = {
             "model_type": self.model_type,
             "n_layers": required(hf_config, "num_hidden_layers"),

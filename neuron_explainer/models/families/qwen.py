@@ -30,6 +30,7 @@ class Qwen3Family(LlamaFamily):
     """Qwen 3: the queries and keys of each head are normalised."""
 
     model_type = "qwen3"
+    default_d_head = 128
 
     def differences(self, hf_config: Mapping[str, Any]) -> dict[str, Any]:
         """See the base class."""

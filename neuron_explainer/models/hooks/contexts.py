@@ -85,7 +85,12 @@ class Hooks:
         self._local.entries = (*others, _Entry(hook, owner))
 
     def leave(self, hook: Hook) -> None:
-        """Its context has ended."""
+        """Its context has ended.
+
+        The thread may be another one than that which entered it: a generator can be closed anywhere. So the hook itself
+        knows too that it has ended.
+        """
+        hook.has_ended = True
         self._local.entries = tuple(entry for entry in self._local.entries if entry.hook is not hook)
         self._local.latest = None
 
@@ -97,7 +102,7 @@ class Hooks:
         local = self._local
         if not local.entries:
             return ()
-        local.entries = tuple(entry for entry in local.entries if entry.owner.is_within())
+        local.entries = tuple(entry for entry in local.entries if not entry.hook.has_ended and entry.owner.is_within())
         return tuple(entry.hook for entry in local.entries if entry.owner.is_of_running_task())
 
 
@@ -130,10 +135,8 @@ class HookContext(AbstractContextManager[HookT], Generic[HookT]):
         self._hooks.leave(self._hook)
         while self._grad_modes:
             self._grad_modes.pop().__exit__(kind, error, traceback)
-        if isinstance(self._hook, Intervention):
-            self._hook.has_ended = True
-            if error is None:
-                self._hook.raise_if_never_fired()
+        if isinstance(self._hook, Intervention) and error is None:
+            self._hook.raise_if_never_fired()
 
     def _enter_mode(self, mode: AbstractContextManager[object]) -> None:
         self._grad_modes.append(mode)

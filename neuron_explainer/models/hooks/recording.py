@@ -61,6 +61,7 @@ class Recording(Mapping[PlaceAndLayer, Tensor]):
     def __init__(self, asked: frozenset[PlaceAndLayer], gradients: bool) -> None:
         self.asked = asked
         self.gradients = gradients
+        self.has_ended = False
         self._tensors: dict[PlaceAndLayer, Tensor] = {}
         self._gradients: dict[PlaceAndLayer, Tensor] = {}
         self._hooked: list[Tensor] = []
@@ -80,6 +81,12 @@ class Recording(Mapping[PlaceAndLayer, Tensor]):
 
     def __len__(self) -> int:
         return len(self._tensors)
+
+    def __eq__(self, other: object) -> bool:
+        return self is other  # a mapping's own comparison would ask whether tensors are equal, which is not yes or no
+
+    def __hash__(self) -> int:
+        return id(self)
 
     def __contains__(self, key: object) -> bool:
         place, layer = key if isinstance(key, tuple) and len(key) == 2 else (key, None)

@@ -62,7 +62,7 @@ def read_pytorch_file(location: str | os.PathLike[str]) -> Any:
             f"{name} is damaged or not a PyTorch file: {type(error).__name__}: {error!s:.200}", file=name
         ) from error
     for key, tensor in _tensors_in(content):
-        _check_plain(tensor, key, name)
+        check_plain(tensor, key, name)
     return content
 
 
@@ -103,8 +103,8 @@ def _tensors_in(content: Any) -> Iterator[tuple[str, Tensor]]:
             waiting += [(inner if isinstance(inner, str) else key, each) for inner, each in pairs]
 
 
-def _check_plain(tensor: Tensor, key: str, name: str) -> None:
-    """Refuse a tensor whose numbers are not all stored one by one on the CPU.
+def check_plain(tensor: Tensor, key: str, name: str) -> None:
+    """Refuse a tensor whose numbers are not all stored one by one.
 
     Raises:
         UnsupportedCheckpointError: it is of another kind.
@@ -117,8 +117,8 @@ def _check_plain(tensor: Tensor, key: str, name: str) -> None:
         kind = f"of layout {tensor.layout}"
     elif tensor.is_nested or tensor.is_quantized:
         kind = "nested" if tensor.is_nested else "quantised"
-    elif tensor.device.type != "cpu":
-        kind = f"on the device {tensor.device}, without numbers"
+    elif tensor.is_meta:
+        kind = "on the device meta, without numbers"
     elif tensor.is_floating_point() and tensor.dtype.itemsize == 1:
         kind = f"of dtype {tensor.dtype}"
     if kind is not None:

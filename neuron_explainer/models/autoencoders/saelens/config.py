@@ -244,7 +244,7 @@ def saelens_config(settings: Mapping[str, Any], source: str, folder: Path | None
 def _with_old_defaults(settings: dict[str, Any]) -> dict[str, Any]:
     defaulted = {"architecture": "standard", **settings}
     activation, options = settings.get("activation_fn", "relu"), settings.get("activation_fn_kwargs") or {}
-    if activation == "topk" and isinstance(options, dict) and "k" in options:
+    if "topk" in (activation, defaulted["architecture"]) and isinstance(options, dict) and "k" in options:
         defaulted |= {"architecture": "topk", "k": options["k"]}
     normalization = settings.get("normalize_activations")
     if normalization is None or isinstance(normalization, bool):

@@ -153,12 +153,17 @@ def _fold_whitening(config: SaelensConfig, weights: Weights) -> None:
     inputs = config.n_inputs
     shapes = {"mean": (inputs,), "matrix": (inputs, inputs), "inverse_matrix": (inputs, inputs)}
     mean, matrix, inverse = (take(whitening, config, name, *shape) for name, shape in shapes.items())
-    weights["W_enc"] = matrix @ _tensor(config, weights, "W_enc")
+    encoder, decoder, bias = (_tensor(config, weights, name) for name in ("W_enc", "W_dec", "b_dec"))
+    saved = encoder.dtype
+    wide = torch.promote_types(saved, matrix.dtype)  # a file of weights may be in half precision, and this one not
+    mean, matrix, inverse = mean.to(wide), matrix.to(wide), inverse.to(wide)
+    folded = {"W_enc": matrix @ encoder.to(wide)}
     if not config.subtracts_output_bias:
-        shift = mean @ weights["W_enc"]
-        for bias in ("b_enc", "b_gate", "b_mag"):
-            if bias in weights:
-                scaled = shift * weights["r_mag"].exp() if bias == "b_mag" and "r_mag" in weights else shift
-                weights[bias] = weights[bias] - scaled
-    weights["W_dec"] = _tensor(config, weights, "W_dec") @ inverse
-    weights["b_dec"] = _tensor(config, weights, "b_dec") @ inverse + mean
+        shift = mean @ folded["W_enc"]
+        for name in ("b_enc", "b_gate", "b_mag"):
+            if name in weights:
+                scaled = shift * weights["r_mag"].exp() if name == "b_mag" and "r_mag" in weights else shift
+                folded[name] = weights[name] - scaled
+    folded["W_dec"] = decoder.to(wide) @ inverse
+    folded["b_dec"] = bias.to(wide) @ inverse + mean
+    weights.update({name: tensor.to(saved) for name, tensor in folded.items()})

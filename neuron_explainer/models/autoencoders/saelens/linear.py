@@ -68,7 +68,7 @@ def largest_k(config: SaelensConfig, weights: Weights, applied: list[str]) -> Au
 def jump_relu(config: SaelensConfig, weights: Weights, applied: list[str]) -> Autoencoder:
     """ReLU with a threshold for each latent."""
     if "log_threshold" in weights and "threshold" not in weights:
-        weights["threshold"] = weights["log_threshold"].exp()
+        weights["threshold"] = weights.pop("log_threshold").exp()
     threshold = take(weights, config, "threshold", config.n_latents)
     return _linear_autoencoder(config, weights, applied, JumpReLU(not_negative(threshold, "threshold", config)))
 

@@ -99,6 +99,11 @@ def transcoder(config: SaelensConfig, weights: Weights, applied: list[str]) -> A
             f"{config.source}: normalize_activations {shown(config.input_normalization, 100)} is not supported for "
             f"{config.architecture}. Supported: none and layer_norm."
         )
+    if config.settings.get("apply_b_dec_to_input"):
+        raise AutoencoderFormatError(
+            f"{config.source}: apply_b_dec_to_input is set; a {config.architecture} writes to another place than it "
+            "reads, so SAELens does not have this either."
+        )
     activation = config.settings.get("activation_fn", "relu")
     if activation != "relu":
         raise AutoencoderFormatError(
