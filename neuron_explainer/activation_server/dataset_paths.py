@@ -22,7 +22,7 @@ from neuron_explainer.vocabulary.parsing import derived_scalar_type_of
 
 
 def dataset_text(dataset: object) -> str:
-    """A dataset's name, address or folder as text.
+    """A dataset's name, address or folder as text; a ~ at its beginning stands for the user's folder.
 
     Raises:
         UnsupportedLocationError: it is neither a text nor a path object.
@@ -35,7 +35,7 @@ def dataset_text(dataset: object) -> str:
         raise UnsupportedLocationError(
             f"dataset must be a name, an address or a folder, not of type {type(dataset).__name__}.{hint}"
         )
-    return path_text(dataset)
+    return os.path.expanduser(path_text(dataset))
 
 
 def resolve_neuron_dataset(dataset: str | os.PathLike[str], dst: DerivedScalarType | str) -> str:
@@ -55,7 +55,7 @@ def resolve_neuron_dataset(dataset: str | os.PathLike[str], dst: DerivedScalarTy
     'https://openaipublic.blob.core.windows.net/neuron-explainer/data/collated-activations/'
     """
     if _is_path(dataset):
-        return path_text(dataset)
+        return dataset_text(dataset)
     return _registered(dataset, dst).neuron_dataset_path
 
 
@@ -110,7 +110,7 @@ def explanations_path(dataset: str | os.PathLike[str], dst: DerivedScalarType) -
         InvalidRequestError: no explanations are registered for the dataset.
     """
     if _is_path(dataset):
-        return path_text(dataset)
+        return dataset_text(dataset)
     path = _registered(dataset, dst).explanations_path
     if path is None:
         choices = [f"{each.short_name} ({each.derived_scalar_type.value})" for each in _with_explanations()]
@@ -125,11 +125,11 @@ def _with_explanations() -> list[NeuronDatasetMetadata]:
 
 
 def _is_path(dataset: str | os.PathLike[str]) -> bool:
-    dataset_text(dataset)
+    name = dataset_text(dataset)
     if is_url(dataset):
         return True
     is_short_name = any(short_name == dataset for short_name, _ in NEURON_DATASET_METADATA_REGISTRY)
-    return not is_short_name and dataset != "" and is_local_folder(dataset)
+    return not is_short_name and dataset != "" and is_local_folder(name)
 
 
 def _registered(dataset: str | os.PathLike[str], dst: DerivedScalarType | str) -> NeuronDatasetMetadata:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from neuron_explainer.activation_server.dataset_metadata import NeuronDatasetMetadata
 from neuron_explainer.activation_server.public_datasets import PUBLIC_BASE, PUBLIC_DATASETS, PUBLIC_EXPLANATIONS
 from neuron_explainer.errors import InvalidRequestError, MissingFileError, NeuronExplainerError, UnknownDatasetError
-from neuron_explainer.storage.locations import is_url, without_secrets
+from neuron_explainer.storage.locations import expanded, is_url, without_secrets
 from neuron_explainer.vocabulary.checks import checked_flag, checked_type
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 from neuron_explainer.vocabulary.parsing import derived_scalar_type_of
@@ -109,14 +109,14 @@ def register_dataset(
         raise InvalidRequestError(
             f"{without_secrets(path)} is an address. A packed dataset is read from a local folder. {_JSON_HINT}"
         )
-    if not is_packed_dataset(path):
+    if not is_packed_dataset(expanded(path)):
         raise MissingFileError(os.fspath(path), f"not a packed neuron dataset: dataset.json not found. {_JSON_HINT}")
-    info = PackedDataset.open(path).info
+    info = PackedDataset.open(expanded(path)).info
     metadata = NeuronDatasetMetadata(
         short_name=short_name or info.short_name,
         derived_scalar_type=derived_scalar_type_of(info.derived_scalar_type),
         user_visible_name=info.user_visible_name,
-        neuron_dataset_path=os.path.abspath(path),
+        neuron_dataset_path=os.path.abspath(expanded(path)),
         n_layers=info.n_layers,
         n_components=info.n_components,
     )

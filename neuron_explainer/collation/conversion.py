@@ -18,6 +18,7 @@ from neuron_explainer.collation.output.dataset_writing import (
     write_json_dataset,
 )
 from neuron_explainer.collation.output.repacking import Packer, Survey
+from neuron_explainer.collation.runs.work_folder import held_work_folder
 from neuron_explainer.collation.settings import DEFAULT_CONVERTED_DTYPE, ConvertedDtype, Layout, check_choice
 from neuron_explainer.errors import (
     DatasetExistsError,
@@ -61,7 +62,7 @@ def convert(
     Raises:
         UnknownDatasetError: `path` is neither a folder nor a registered name.
         MissingFileError: the folder has no dataset.
-        DatasetExistsError: `out` exists.
+        DatasetExistsError: `out` exists, or another run is making it at this moment.
         InvalidRequestError: the dataset is at an address or already has the layout; `model` or `short_name` is not a
             text; or `dst` or `model` is needed and not given.
         UnknownNameError: `layout`, `dst` or `activation_dtype` is unknown.
@@ -87,17 +88,23 @@ def convert(
         if text is not None:
             checked_type(name, text, str)
     check_choice("activation_dtype", activation_dtype, ConvertedDtype)
-    if not is_vacant(target):
-        raise DatasetExistsError(f"{target} exists. Choose another folder.")
+    _refuse_taken(target)
     if is_packed == (layout == "packed"):
         raise InvalidRequestError(f"{source} already has the {layout} layout.")
-    with building_folder(target.parent, target.name) as building, raise_if_disk_full(building):
-        if layout == "json":
-            write_json_dataset(source, building)
-        else:
-            _pack(source, building, dst, model, short_name, activation_dtype, target)
-        move_into_place(building, target)
+    with held_work_folder(target):  # another process would remove what this one builds
+        _refuse_taken(target)
+        with building_folder(target.parent, target.name) as building, raise_if_disk_full(building):
+            if layout == "json":
+                write_json_dataset(source, building)
+            else:
+                _pack(source, building, dst, model, short_name, activation_dtype, target)
+            move_into_place(building, target)
     return target
+
+
+def _refuse_taken(target: Path) -> None:
+    if not is_vacant(target):
+        raise DatasetExistsError(f"{target} exists. Choose another folder.")
 
 
 def _pack(

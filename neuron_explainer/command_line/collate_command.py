@@ -21,13 +21,24 @@ from neuron_explainer.command_line.settings_options import one_of, setting_help,
 from neuron_explainer.errors import CollateStopped
 
 
+def text_path(given: str) -> Path:
+    """A path of texts. An empty one, as of an unset variable of the shell, would mean the working directory.
+
+    Raises:
+        BadParameter: it is empty.
+    """
+    if not given:
+        raise typer.BadParameter("it is empty. Give a file or a folder.")
+    return Path(given)
+
+
 @takes_settings
 def collate(
     model: Annotated[str, typer.Option(metavar="MODEL", help="A registered name, a folder, a GGUF file or a hub id.")],
     texts: Annotated[
         list[Path],
         typer.Option(
-            exists=True,
+            parser=text_path,
             metavar="PATH",
             help="A .txt, .jsonl (also .gz) or .parquet file, or a folder of them. Can be repeated.",
         ),

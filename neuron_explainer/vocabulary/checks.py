@@ -98,18 +98,24 @@ def checked_flag(name: str, value: object) -> bool:
 
 
 def checked_number(
-    name: str, value: object, at_least: int = 1, error: type[NeuronExplainerError] = InvalidRequestError
+    name: str,
+    value: object,
+    at_least: int = 1,
+    error: type[NeuronExplainerError] = InvalidRequestError,
+    *,
+    at_most: int | None = None,
 ) -> int:
-    """`value` as a plain int, if it is large enough.
+    """`value` as a plain int, if it is within its range.
 
     Args:
         name: the argument's name.
         value: what was given.
         at_least: the smallest value.
         error: the class of the error.
+        at_most: the largest value; None: there is none.
 
     Raises:
-        InvalidRequestError (or `error`): it is not a whole number, or is smaller.
+        InvalidRequestError (or `error`): it is not a whole number, or is smaller or larger.
 
     >>> checked_number("top_k", 5)
     5
@@ -117,6 +123,8 @@ def checked_number(
     number = whole_number(value)
     if number is None or number < at_least:
         raise error(f"{name} is {shown(value)}. Give a whole number, {at_least} or more.")
+    if at_most is not None and number > at_most:
+        raise error(f"{name} is {shown(value)}. Give a whole number, {at_most:,} or less.")
     return number
 
 
