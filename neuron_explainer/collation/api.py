@@ -42,9 +42,17 @@ from neuron_explainer.collation.statistics.collation import Collation
 from neuron_explainer.errors import CollateStopped, DatasetExistsError, InvalidRequestError, shown
 from neuron_explainer.models.devices import DeviceGiven, DtypeGiven
 from neuron_explainer.storage.locations import local_path
-from neuron_explainer.vocabulary.checks import LayersGiven, checked_flag, checked_number, checked_type, finite_number
+from neuron_explainer.vocabulary.checks import (
+    LayersGiven,
+    checked_flag,
+    checked_number,
+    checked_text,
+    checked_type,
+    finite_number,
+)
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 from neuron_explainer.vocabulary.named_arguments import refuse_unknown
+from neuron_explainer.wording import as_valid_text
 
 
 def collate(
@@ -154,15 +162,15 @@ def collate(
     path = local_path("out", out)
     overwrite = checked_flag("overwrite", overwrite)
     if registered_as is not None:
-        checked_type("registered_as", registered_as, str)
+        checked_text("registered_as", registered_as)
         if not registered_as:
             raise InvalidRequestError("registered_as is empty. Give a name, or None for the folder's name.")
-    checked_type("corpus_name", corpus_name, str)
+    checked_text("corpus_name", corpus_name)
     if n_workers is not None:
         checked_number("n_workers", n_workers)
     if ray_address is not None:
         checked_type("ray_address", ray_address, str)
-    short_name = registered_as or path.absolute().name
+    short_name = registered_as or as_valid_text(path.absolute().name)
     may_register = _is_free(short_name, settings.dst, path)
     if registered_as is not None and not may_register:  # refused before the work rather than after it
         raise InvalidRequestError(

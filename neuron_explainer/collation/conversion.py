@@ -29,9 +29,10 @@ from neuron_explainer.errors import (
 from neuron_explainer.storage.disk_full import raise_if_disk_full
 from neuron_explainer.storage.local import read_local_bytes
 from neuron_explainer.storage.locations import local_path
-from neuron_explainer.vocabulary.checks import checked_type
+from neuron_explainer.vocabulary.checks import checked_text
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 from neuron_explainer.vocabulary.parsing import derived_scalar_type_of
+from neuron_explainer.wording import as_valid_text
 
 
 def convert(
@@ -86,7 +87,7 @@ def convert(
     check_choice("layout", layout, Layout)
     for name, text in (("model", model), ("short_name", short_name)):
         if text is not None:
-            checked_type(name, text, str)
+            checked_text(name, text)
     check_choice("activation_dtype", activation_dtype, ConvertedDtype)
     _refuse_taken(target)
     if is_packed == (layout == "packed"):
@@ -132,7 +133,7 @@ def _pack(
     info = DatasetInfo(
         model=model,
         derived_scalar_type=dst.value,
-        short_name=short_name or (known.short_name if known else target.name),
+        short_name=short_name or (known.short_name if known else as_valid_text(target.name)),
         user_visible_name=known.user_visible_name if known else f"{model} - {dst.value.replace('_', ' ')}",
         n_layers=known.n_layers if known else layers[-1] + 1,
         layer_indices=layers,

@@ -1,8 +1,11 @@
 """`neuron-explainer collate`: make a neuron dataset."""
 
 import logging
+import signal
 import sys
+import threading
 from pathlib import Path
+from types import FrameType
 from typing import Annotated, Any
 
 import typer
@@ -129,6 +132,7 @@ def collate(
     given = {name: value for name, value in (options | settings).items() if value is not None}
     folder = dataset_folder(out)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
+    _end_as_by_interrupt()
     from neuron_explainer.collation import api
 
     try:
@@ -138,6 +142,19 @@ def collate(
         typer.echo(saved if stop.folder is not None else str(stop), err=True)
         raise typer.Exit(130) from None
     typer.echo(made)
+
+
+def _end_as_by_interrupt() -> None:
+    """Let the work be saved when the system ends this process (a scheduler, a closed terminal), as Ctrl-C does."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+    if threading.current_thread() is not threading.main_thread():
+        return  # only it may set handlers
+    for ending in (signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
+        if signal.getsignal(ending) is signal.SIG_DFL:  # not so under nohup
+            signal.signal(ending, interrupt)
 
 
 def layer_indices(given: list[str]) -> list[int]:

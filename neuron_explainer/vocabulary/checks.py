@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable
 from typing import Any, SupportsIndex, TypeVar, cast
 
 from neuron_explainer.errors import InvalidRequestError, NeuronExplainerError, no_layer, number_ranges, shown
+from neuron_explainer.wording import as_valid_text
 
 GivenT = TypeVar("GivenT")
 
@@ -95,6 +96,18 @@ def checked_flag(name: str, value: object) -> bool:
     if flag is None:
         raise InvalidRequestError(f"{name} is {shown(value)}. Give True or False.")
     return flag
+
+
+def checked_text(name: str, text: object) -> str:
+    """`text`, if it is one that can be encoded: not so a name that is not UTF-8.
+
+    Raises:
+        InvalidRequestError: it is something else.
+    """
+    given = checked_type(name, text, str)
+    if as_valid_text(given) != given:
+        raise InvalidRequestError(f"{name} is {shown(given)}, which is not valid text.")
+    return given
 
 
 def checked_number(

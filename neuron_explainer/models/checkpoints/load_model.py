@@ -20,6 +20,7 @@ from neuron_explainer.models.model_registry import BUILT_IN_MODELS, find_registe
 from neuron_explainer.models.tokenizers.tokenizer import ModelTokenizer
 from neuron_explainer.models.transformer import Transformer
 from neuron_explainer.storage.locations import expanded, is_url, without_secrets
+from neuron_explainer.wording import as_valid_text
 
 
 def load_model(
@@ -177,5 +178,5 @@ def _name_of(source: str | PathLike[str]) -> str:
             return without_secrets(source)
     path = expanded(source)
     if not os.path.exists(path):
-        return str(source)
-    return path.resolve().stem if path.is_file() else path.resolve().name
+        return as_valid_text(str(source))
+    return as_valid_text(path.resolve().stem if path.is_file() else path.resolve().name)
