@@ -6,7 +6,9 @@ from pathlib import Path
 from neuron_explainer.activation_server.neuron_datasets import (
     NEURON_DATASET_METADATA_REGISTRY,
     NeuronDatasetMetadata,
+    get_all_neuron_dataset_metadata,
     get_neuron_dataset_metadata_by_short_name_and_dst,
+    registered_name,
 )
 from neuron_explainer.activations.dataset_types import type_said
 from neuron_explainer.errors import (
@@ -24,6 +26,8 @@ from neuron_explainer.vocabulary.parsing import derived_scalar_type_of
 def dataset_text(dataset: object) -> str:
     """A dataset's name, address or folder as text; a ~ at its beginning stands for the user's folder.
 
+    A registered short name may be in another case.
+
     Raises:
         UnsupportedLocationError: it is neither a text nor a path object.
     """
@@ -35,7 +39,8 @@ def dataset_text(dataset: object) -> str:
         raise UnsupportedLocationError(
             f"dataset must be a name, an address or a folder, not of type {type(dataset).__name__}.{hint}"
         )
-    return os.path.expanduser(path_text(dataset))
+    text = os.path.expanduser(path_text(dataset))
+    return text if is_local_folder(text) else registered_name(text, get_all_neuron_dataset_metadata())
 
 
 def resolve_neuron_dataset(dataset: str | os.PathLike[str], dst: DerivedScalarType | str) -> str:
@@ -128,8 +133,8 @@ def _is_path(dataset: str | os.PathLike[str]) -> bool:
     name = dataset_text(dataset)
     if is_url(dataset):
         return True
-    is_short_name = any(short_name == dataset for short_name, _ in NEURON_DATASET_METADATA_REGISTRY)
-    return not is_short_name and dataset != "" and is_local_folder(name)
+    is_short_name = any(short_name == name for short_name, _ in NEURON_DATASET_METADATA_REGISTRY)
+    return not is_short_name and name != "" and is_local_folder(name)
 
 
 def _registered(dataset: str | os.PathLike[str], dst: DerivedScalarType | str) -> NeuronDatasetMetadata:

@@ -153,6 +153,7 @@ def dataset_among(
     dst = derived_scalar_type_of(dst)
     checked_type("short_name", short_name, str)
     by_key = {metadata.key: metadata for metadata in known}
+    short_name = registered_name(short_name, by_key.values())
     if (short_name, dst) in by_key:
         return by_key[short_name, dst]
     types = [other.value for name, other in by_key if name == short_name]
@@ -164,6 +165,18 @@ def dataset_among(
         else "For a local folder, give its path, or register it with register_dataset."
     )
     raise UnknownDatasetError("neuron dataset", short_name, dict.fromkeys(name for name, _ in by_key), hint)
+
+
+def registered_name(name: str, known: Iterable[NeuronDatasetMetadata]) -> str:
+    """The short name that a name in any case stands for; a name that is unknown stays as it is.
+
+    >>> registered_name("GPT2-small", get_all_neuron_dataset_metadata())
+    'gpt2-small'
+    """
+    names = {metadata.short_name: metadata.short_name.lower() for metadata in known}
+    if name in names:
+        return name
+    return next((known_name for known_name, lower in names.items() if lower == name.lower()), name)
 
 
 def datasets() -> "pd.DataFrame":
@@ -184,6 +197,7 @@ def datasets() -> "pd.DataFrame":
     rows = []
     for metadata in get_all_neuron_dataset_metadata():
         try:
+            metadata.check_readable()
             (n_layers, n_components), layout = metadata.size(), metadata.layout
         except (NeuronExplainerError, OSError) as error:  # one broken folder must not hide the other datasets
             n_layers, n_components, layout = metadata.n_layers, metadata.n_components, f"unreadable: {error}"

@@ -102,7 +102,7 @@ def as_floats(values: Iterable[float]) -> list[float]:
     if not isinstance(values, str):
         try:
             return [float(value) for value in _flat(values)]
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             pass
     raise InvalidRequestError(f"Values must be numbers, not {shown(values)}.")
 

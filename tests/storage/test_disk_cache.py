@@ -228,7 +228,9 @@ def test_the_folder_of_the_cache_by_a_name(server, monkeypatch, tmp_path):
     monkeypatch.chdir("elsewhere")
     assert path.read_bytes() == b"first"
     monkeypatch.setenv("NEURON_EXPLAINER_CACHE", " ")
-    assert cache_folder().name == "neuron_explainer"
+    folder = cache_folder()
+    assert folder is not None
+    assert folder.name == "neuron_explainer"
     monkeypatch.setenv("NEURON_EXPLAINER_CACHE", "~no-such-user/x")
     assert read_bytes(server.address + "/x", settings=QUICK) == b"first"
     monkeypatch.setenv("NEURON_EXPLAINER_CACHE", "a" * 5000)
