@@ -3,7 +3,7 @@
 import dataclasses
 import inspect
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Unpack, cast
 
@@ -12,7 +12,7 @@ from neuron_explainer.activation_server.neuron_datasets import NEURON_DATASET_ME
 from neuron_explainer.activations.derived_scalars.engine.requests import ConfigOrModel
 from neuron_explainer.activations.derived_scalars.loss import LossFnConfig, LossFunction
 from neuron_explainer.collation.corpus.corpus_reader import CorpusReader
-from neuron_explainer.collation.corpus.texts import TextsGiven, n_characters
+from neuron_explainer.collation.corpus.texts import TextsGiven, n_characters, read_texts
 from neuron_explainer.collation.output.dataset_writing import (
     dataset_info,
     finished_dataset,
@@ -176,6 +176,8 @@ def collate(
         raise InvalidRequestError(
             f"{registered_as!r} ({settings.dst.value}) is already registered at another path. Choose another name."
         )
+    if callable(texts) and not isinstance(texts, Iterable):
+        read_texts(texts)  # refuses it
     work_folder = work_folder_of(path)
     length = n_characters(texts, settings.text_field)
     collated_model = collated_model_of(model, config, loss, device=device, dtype=dtype)
