@@ -114,6 +114,15 @@ def without_steering(text: str) -> str:
     return _STEERING.sub(lambda found: character_escape(found[0]), text)
 
 
+def as_valid_text(text: str) -> str:
+    r"""The text with what cannot be encoded as escapes.
+
+    >>> as_valid_text("caf\udce9")
+    'caf\\udce9'
+    """
+    return text.encode(errors="backslashreplace").decode()
+
+
 def in_a_sentence(text: object, limit: int = 200) -> str:
     r"""A text from outside as part of a message: on one line, cut, without characters that steer the text around it.
 

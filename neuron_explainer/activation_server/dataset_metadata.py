@@ -1,10 +1,12 @@
 """One entry of the registry of neuron datasets."""
 
+import os
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from neuron_explainer.storage.local import is_local_file
+from neuron_explainer.errors import MissingFileError
+from neuron_explainer.storage.local import is_local_file, is_local_folder
 from neuron_explainer.storage.locations import without_secrets
 from neuron_explainer.vocabulary.checks import checked_type
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
@@ -85,6 +87,23 @@ class NeuronDatasetMetadata:
             info = open_packed_dataset(self.neuron_dataset_path).info
             return info.n_layers, info.n_components
         return self.n_layers, self.n_components
+
+    def check_readable(self) -> None:
+        """Check that a local folder is there, and that what describes a packed dataset in it can be read.
+
+        Raises:
+            MissingFileError, UnreadableFileError, MalformedDatasetError: it is not so.
+        """
+        from neuron_explainer.activations.packed.dataset import open_packed_dataset
+        from neuron_explainer.activations.packed.layout import INFO_FILE_NAME
+
+        path = self.neuron_dataset_path
+        if "://" in path:
+            return
+        if not is_local_folder(path):
+            raise MissingFileError(path, "the folder does not exist")
+        if os.path.lexists(Path(path) / INFO_FILE_NAME):
+            open_packed_dataset(path)
 
     def _is_packed(self) -> bool:
         from neuron_explainer.activations.packed.layout import INFO_FILE_NAME

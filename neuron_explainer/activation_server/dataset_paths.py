@@ -6,7 +6,9 @@ from pathlib import Path
 from neuron_explainer.activation_server.neuron_datasets import (
     NEURON_DATASET_METADATA_REGISTRY,
     NeuronDatasetMetadata,
+    get_all_neuron_dataset_metadata,
     get_neuron_dataset_metadata_by_short_name_and_dst,
+    registered_name,
 )
 from neuron_explainer.activations.dataset_types import type_said
 from neuron_explainer.errors import (
@@ -22,7 +24,9 @@ from neuron_explainer.vocabulary.parsing import derived_scalar_type_of
 
 
 def dataset_text(dataset: object) -> str:
-    """A dataset's name, address or folder as text.
+    """A dataset's name, address or folder as text; a ~ at its beginning stands for the user's folder.
+
+    A registered short name may be in another case.
 
     Raises:
         UnsupportedLocationError: it is neither a text nor a path object.
@@ -35,7 +39,8 @@ def dataset_text(dataset: object) -> str:
         raise UnsupportedLocationError(
             f"dataset must be a name, an address or a folder, not of type {type(dataset).__name__}.{hint}"
         )
-    return path_text(dataset)
+    text = os.path.expanduser(path_text(dataset))
+    return text if is_local_folder(text) else registered_name(text, get_all_neuron_dataset_metadata())
 
 
 def resolve_neuron_dataset(dataset: str | os.PathLike[str], dst: DerivedScalarType | str) -> str:
@@ -55,7 +60,7 @@ def resolve_neuron_dataset(dataset: str | os.PathLike[str], dst: DerivedScalarTy
     'https://openaipublic.blob.core.windows.net/neuron-explainer/data/collated-activations/'
     """
     if _is_path(dataset):
-        return path_text(dataset)
+        return dataset_text(dataset)
     return _registered(dataset, dst).neuron_dataset_path
 
 
@@ -110,7 +115,7 @@ def explanations_path(dataset: str | os.PathLike[str], dst: DerivedScalarType) -
         InvalidRequestError: no explanations are registered for the dataset.
     """
     if _is_path(dataset):
-        return path_text(dataset)
+        return dataset_text(dataset)
     path = _registered(dataset, dst).explanations_path
     if path is None:
         choices = [f"{each.short_name} ({each.derived_scalar_type.value})" for each in _with_explanations()]
@@ -125,11 +130,11 @@ def _with_explanations() -> list[NeuronDatasetMetadata]:
 
 
 def _is_path(dataset: str | os.PathLike[str]) -> bool:
-    dataset_text(dataset)
+    name = dataset_text(dataset)
     if is_url(dataset):
         return True
-    is_short_name = any(short_name == dataset for short_name, _ in NEURON_DATASET_METADATA_REGISTRY)
-    return not is_short_name and dataset != "" and is_local_folder(dataset)
+    is_short_name = any(short_name == name for short_name, _ in NEURON_DATASET_METADATA_REGISTRY)
+    return not is_short_name and name != "" and is_local_folder(name)
 
 
 def _registered(dataset: str | os.PathLike[str], dst: DerivedScalarType | str) -> NeuronDatasetMetadata:

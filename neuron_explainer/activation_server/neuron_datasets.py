@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from neuron_explainer.activation_server.dataset_metadata import NeuronDatasetMetadata
 from neuron_explainer.activation_server.public_datasets import PUBLIC_BASE, PUBLIC_DATASETS, PUBLIC_EXPLANATIONS
 from neuron_explainer.errors import InvalidRequestError, MissingFileError, NeuronExplainerError, UnknownDatasetError
-from neuron_explainer.storage.locations import is_url, without_secrets
+from neuron_explainer.storage.locations import expanded, is_url, without_secrets
 from neuron_explainer.vocabulary.checks import checked_flag, checked_type
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 from neuron_explainer.vocabulary.parsing import derived_scalar_type_of
@@ -109,14 +109,14 @@ def register_dataset(
         raise InvalidRequestError(
             f"{without_secrets(path)} is an address. A packed dataset is read from a local folder. {_JSON_HINT}"
         )
-    if not is_packed_dataset(path):
+    if not is_packed_dataset(expanded(path)):
         raise MissingFileError(os.fspath(path), f"not a packed neuron dataset: dataset.json not found. {_JSON_HINT}")
-    info = PackedDataset.open(path).info
+    info = PackedDataset.open(expanded(path)).info
     metadata = NeuronDatasetMetadata(
         short_name=short_name or info.short_name,
         derived_scalar_type=derived_scalar_type_of(info.derived_scalar_type),
         user_visible_name=info.user_visible_name,
-        neuron_dataset_path=os.path.abspath(path),
+        neuron_dataset_path=os.path.abspath(expanded(path)),
         n_layers=info.n_layers,
         n_components=info.n_components,
     )
@@ -153,6 +153,7 @@ def dataset_among(
     dst = derived_scalar_type_of(dst)
     checked_type("short_name", short_name, str)
     by_key = {metadata.key: metadata for metadata in known}
+    short_name = registered_name(short_name, by_key.values())
     if (short_name, dst) in by_key:
         return by_key[short_name, dst]
     types = [other.value for name, other in by_key if name == short_name]
@@ -164,6 +165,18 @@ def dataset_among(
         else "For a local folder, give its path, or register it with register_dataset."
     )
     raise UnknownDatasetError("neuron dataset", short_name, dict.fromkeys(name for name, _ in by_key), hint)
+
+
+def registered_name(name: str, known: Iterable[NeuronDatasetMetadata]) -> str:
+    """The short name that a name in any case stands for; a name that is unknown stays as it is.
+
+    >>> registered_name("GPT2-small", get_all_neuron_dataset_metadata())
+    'gpt2-small'
+    """
+    names = {metadata.short_name: metadata.short_name.lower() for metadata in known}
+    if name in names:
+        return name
+    return next((known_name for known_name, lower in names.items() if lower == name.lower()), name)
 
 
 def datasets() -> "pd.DataFrame":
@@ -184,6 +197,7 @@ def datasets() -> "pd.DataFrame":
     rows = []
     for metadata in get_all_neuron_dataset_metadata():
         try:
+            metadata.check_readable()
             (n_layers, n_components), layout = metadata.size(), metadata.layout
         except (NeuronExplainerError, OSError) as error:  # one broken folder must not hide the other datasets
             n_layers, n_components, layout = metadata.n_layers, metadata.n_components, f"unreadable: {error}"

@@ -3,7 +3,7 @@
 import dataclasses
 import inspect
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Unpack, cast
 
@@ -12,7 +12,7 @@ from neuron_explainer.activation_server.neuron_datasets import NEURON_DATASET_ME
 from neuron_explainer.activations.derived_scalars.engine.requests import ConfigOrModel
 from neuron_explainer.activations.derived_scalars.loss import LossFnConfig, LossFunction
 from neuron_explainer.collation.corpus.corpus_reader import CorpusReader
-from neuron_explainer.collation.corpus.texts import TextsGiven, n_characters
+from neuron_explainer.collation.corpus.texts import TextsGiven, n_characters, read_texts
 from neuron_explainer.collation.output.dataset_writing import (
     dataset_info,
     finished_dataset,
@@ -42,9 +42,17 @@ from neuron_explainer.collation.statistics.collation import Collation
 from neuron_explainer.errors import CollateStopped, DatasetExistsError, InvalidRequestError, shown
 from neuron_explainer.models.devices import DeviceGiven, DtypeGiven
 from neuron_explainer.storage.locations import local_path
-from neuron_explainer.vocabulary.checks import LayersGiven, checked_flag, checked_number, checked_type, finite_number
+from neuron_explainer.vocabulary.checks import (
+    LayersGiven,
+    checked_flag,
+    checked_number,
+    checked_text,
+    checked_type,
+    finite_number,
+)
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 from neuron_explainer.vocabulary.named_arguments import refuse_unknown
+from neuron_explainer.wording import as_valid_text
 
 
 def collate(
@@ -154,10 +162,10 @@ def collate(
     path = local_path("out", out)
     overwrite = checked_flag("overwrite", overwrite)
     if registered_as is not None:
-        checked_type("registered_as", registered_as, str)
+        checked_text("registered_as", registered_as)
         if not registered_as:
             raise InvalidRequestError("registered_as is empty. Give a name, or None for the folder's name.")
-    checked_type("corpus_name", corpus_name, str)
+    checked_text("corpus_name", corpus_name)
     if n_workers is not None:
         checked_number("n_workers", n_workers)
     if ray_address is not None:
@@ -165,12 +173,14 @@ def collate(
     for_ray = [name for name, value in (("n_workers", n_workers), ("ray_address", ray_address)) if value is not None]
     if engine == "local" and for_ray:
         raise InvalidRequestError(f"{for_ray[0]} is for Ray, but engine is 'local'. Pass engine='ray', or leave it.")
-    short_name = registered_as or path.absolute().name
+    short_name = registered_as or as_valid_text(path.absolute().name)
     may_register = _is_free(short_name, settings.dst, path)
     if registered_as is not None and not may_register:  # refused before the work rather than after it
         raise InvalidRequestError(
             f"{registered_as!r} ({settings.dst.value}) is already registered at another path. Choose another name."
         )
+    if callable(texts) and not isinstance(texts, Iterable):
+        read_texts(texts)  # refuses it
     work_folder = work_folder_of(path)
     length = n_characters(texts, settings.text_field)
     collated_model = collated_model_of(model, config, loss, device=device, dtype=dtype)

@@ -18,6 +18,7 @@ from neuron_explainer.collation.output.dataset_writing import (
     write_json_dataset,
 )
 from neuron_explainer.collation.output.repacking import Packer, Survey
+from neuron_explainer.collation.runs.work_folder import held_work_folder
 from neuron_explainer.collation.settings import DEFAULT_CONVERTED_DTYPE, ConvertedDtype, Layout, check_choice
 from neuron_explainer.errors import (
     DatasetExistsError,
@@ -28,9 +29,10 @@ from neuron_explainer.errors import (
 from neuron_explainer.storage.disk_full import raise_if_disk_full
 from neuron_explainer.storage.local import read_local_bytes
 from neuron_explainer.storage.locations import local_path
-from neuron_explainer.vocabulary.checks import checked_type
+from neuron_explainer.vocabulary.checks import checked_text
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 from neuron_explainer.vocabulary.parsing import derived_scalar_type_of
+from neuron_explainer.wording import as_valid_text
 
 
 def convert(
@@ -61,7 +63,7 @@ def convert(
     Raises:
         UnknownDatasetError: `path` is neither a folder nor a registered name.
         MissingFileError: the folder has no dataset.
-        DatasetExistsError: `out` exists.
+        DatasetExistsError: `out` exists, or another run is making it at this moment.
         InvalidRequestError: the dataset is at an address or already has the layout; `model` or `short_name` is not a
             text; or `dst` or `model` is needed and not given.
         UnknownNameError: `layout`, `dst` or `activation_dtype` is unknown.
@@ -85,19 +87,25 @@ def convert(
     check_choice("layout", layout, Layout)
     for name, text in (("model", model), ("short_name", short_name)):
         if text is not None:
-            checked_type(name, text, str)
+            checked_text(name, text)
     check_choice("activation_dtype", activation_dtype, ConvertedDtype)
-    if not is_vacant(target):
-        raise DatasetExistsError(f"{target} exists. Choose another folder.")
+    _refuse_taken(target)
     if is_packed == (layout == "packed"):
         raise InvalidRequestError(f"{source} already has the {layout} layout.")
-    with building_folder(target.parent, target.name) as building, raise_if_disk_full(building):
-        if layout == "json":
-            write_json_dataset(source, building)
-        else:
-            _pack(source, building, dst, model, short_name, activation_dtype, target)
-        move_into_place(building, target)
+    with held_work_folder(target):  # another process would remove what this one builds
+        _refuse_taken(target)
+        with building_folder(target.parent, target.name) as building, raise_if_disk_full(building):
+            if layout == "json":
+                write_json_dataset(source, building)
+            else:
+                _pack(source, building, dst, model, short_name, activation_dtype, target)
+            move_into_place(building, target)
     return target
+
+
+def _refuse_taken(target: Path) -> None:
+    if not is_vacant(target):
+        raise DatasetExistsError(f"{target} exists. Choose another folder.")
 
 
 def _pack(
@@ -125,7 +133,7 @@ def _pack(
     info = DatasetInfo(
         model=model,
         derived_scalar_type=dst.value,
-        short_name=short_name or (known.short_name if known else target.name),
+        short_name=short_name or (known.short_name if known else as_valid_text(target.name)),
         user_visible_name=known.user_visible_name if known else f"{model} - {dst.value.replace('_', ' ')}",
         n_layers=known.n_layers if known else layers[-1] + 1,
         layer_indices=layers,

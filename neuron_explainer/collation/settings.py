@@ -29,11 +29,20 @@ DEFAULT_VERIFIED_RECORDS = 20
 DEFAULT_CONVERTED_DTYPE: ConvertedDtype = "float32"
 
 _LARGEST_SEED = 2**32 - 1
+_MOST_KEPT = 100_000  # of what memory is taken for, for each component
 
 
-def _setting(default: object, meaning: str, *, at_least: int | None = None, none_means: str = "") -> Any:
-    """A field with its meaning, its smallest value if it is a whole number, and what None stands for."""
-    return field(default=default, metadata={"meaning": meaning, "at_least": at_least, "none_means": none_means})
+def _setting(
+    default: object,
+    meaning: str,
+    *,
+    at_least: int | None = None,
+    at_most: int | None = None,
+    none_means: str = "",
+) -> Any:
+    """A field with its meaning, its smallest and largest value if it is a whole number, and what None stands for."""
+    metadata = {"meaning": meaning, "at_least": at_least, "at_most": at_most, "none_means": none_means}
+    return field(default=default, metadata=metadata)
 
 
 class SettingsChanges(TypedDict, total=False):
@@ -98,12 +107,17 @@ class CollateSettings:
         "Begin every sequence with the model's beginning-of-sequence token. It is shown but not counted.",
         none_means="as the model's tokenizer does, and so do derive and generate",
     )
-    top_k: int = _setting(20, "Top examples of each component: the sequences with the highest peaks.", at_least=1)
-    random_k: int = _setting(10, "Random examples of each component.", at_least=0)
-    quantiles: int = _setting(
-        4, "Groups, ordered by peak, into which more random examples are divided. 0: no groups.", at_least=0
+    top_k: int = _setting(
+        20, "Top examples of each component: the sequences with the highest peaks.", at_least=1, at_most=_MOST_KEPT
     )
-    examples_per_quantile: int = _setting(5, "Examples in each group.", at_least=1)
+    random_k: int = _setting(10, "Random examples of each component.", at_least=0, at_most=_MOST_KEPT)
+    quantiles: int = _setting(
+        4,
+        "Groups, ordered by peak, into which more random examples are divided. 0: no groups.",
+        at_least=0,
+        at_most=_MOST_KEPT,
+    )
+    examples_per_quantile: int = _setting(5, "Examples in each group.", at_least=1, at_most=_MOST_KEPT)
     example_tokens: int | None = _setting(
         None,
         "Tokens that a top example shows around its peak.",
@@ -116,7 +130,7 @@ class CollateSettings:
         at_least=1,
         none_means="as many as a top example",
     )
-    histogram_bins: int = _setting(50, "Bins of each histogram.", at_least=4)
+    histogram_bins: int = _setting(50, "Bins of each histogram.", at_least=4, at_most=_MOST_KEPT)
     seed: int = _setting(0, "Seed of the random examples.", at_least=0)
     batch_tokens: int = _setting(4096, "Tokens that run through the model at a time, padding included.", at_least=1)
     max_tokens: int | None = _setting(None, "Tokens of the texts to use.", at_least=1, none_means="all")
@@ -131,14 +145,14 @@ class CollateSettings:
             object.__setattr__(self, "layers", checked_layers("layers", self.layers))
         for each in fields(self):
             if each.metadata["at_least"] is not None:
-                object.__setattr__(self, each.name, self._checked_number(each.name, each.metadata["at_least"]))
+                object.__setattr__(self, each.name, self._checked_number(each.name))
         self._check_together()
 
-    def _checked_number(self, name: str, at_least: int) -> int | None:
-        value = getattr(self, name)
-        if value is None and self.__dataclass_fields__[name].default is None:
+    def _checked_number(self, name: str) -> int | None:
+        value, about = getattr(self, name), self.__dataclass_fields__[name]
+        if value is None and about.default is None:
             return None
-        return checked_number(name, value, at_least)
+        return checked_number(name, value, about.metadata["at_least"], at_most=about.metadata["at_most"])
 
     def _check_together(self) -> None:
         if self.prepend_bos is not None:
@@ -150,6 +164,11 @@ class CollateSettings:
             )
         if self.seed > _LARGEST_SEED:
             raise InvalidRequestError(f"seed is {self.seed}. Give a whole number below 2^32.")
+        if self.sample_size > _MOST_KEPT:
+            raise InvalidRequestError(
+                f"random_k and the groups make {self.sample_size:,} random examples of each component. Choose "
+                f"{_MOST_KEPT:,} or less."
+            )
         if self.quantiles == 1:
             raise InvalidRequestError("quantiles is 1. Use 0 for no groups, or 2 or more.")
         if self.stride is not None and self.stride > self.new_tokens:

@@ -1,6 +1,5 @@
 """`neuron-explainer cache`: the folder of downloads."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -8,6 +7,7 @@ import typer
 from neuron_explainer.command_line.folders import CACHE_PREFIX, cached_datasets_folder
 from neuron_explainer.storage.cache_size import SIZE_VARIABLE, bytes_of, cache_limit
 from neuron_explainer.storage.disk_cache import CACHE_VARIABLE, default_cache
+from neuron_explainer.storage.local import folder_size
 
 
 def cache(
@@ -38,7 +38,7 @@ def cache(
     typer.echo(f"downloads: {downloads} of at most {in_units(cache_limit())} ({SIZE_VARIABLE})")
     folder = cached_datasets_folder()
     if folder is not None and folder.is_dir():
-        typer.echo(f"datasets:  {in_units(_n_bytes(folder))} ({CACHE_PREFIX}NAME, in {folder})")
+        typer.echo(f"datasets:  {in_units(folder_size(folder))} ({CACHE_PREFIX}NAME, in {folder})")
 
 
 def in_units(n_bytes: int) -> str:
@@ -54,7 +54,3 @@ def in_units(n_bytes: int) -> str:
     while size >= 1000 and unit != "GB":
         size, unit = size / 1000, next(units)
     return f"{size:,.1f} {unit}"
-
-
-def _n_bytes(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

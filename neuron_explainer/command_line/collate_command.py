@@ -1,8 +1,11 @@
 """`neuron-explainer collate`: make a neuron dataset."""
 
 import logging
+import signal
 import sys
+import threading
 from pathlib import Path
+from types import FrameType
 from typing import Annotated, Any
 
 import typer
@@ -21,13 +24,24 @@ from neuron_explainer.command_line.settings_options import one_of, setting_help,
 from neuron_explainer.errors import CollateStopped
 
 
+def text_path(given: str) -> Path:
+    """A path of texts. An empty one, as of an unset variable of the shell, would mean the working directory.
+
+    Raises:
+        BadParameter: it is empty.
+    """
+    if not given:
+        raise typer.BadParameter("it is empty. Give a file or a folder.")
+    return Path(given)
+
+
 @takes_settings
 def collate(
     model: Annotated[str, typer.Option(metavar="MODEL", help="A registered name, a folder, a GGUF file or a hub id.")],
     texts: Annotated[
         list[Path],
         typer.Option(
-            exists=True,
+            parser=text_path,
             metavar="PATH",
             help="A .txt, .jsonl (also .gz) or .parquet file, or a folder of them. Can be repeated.",
         ),
@@ -118,6 +132,7 @@ def collate(
     given = {name: value for name, value in (options | settings).items() if value is not None}
     folder = dataset_folder(out)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
+    _end_as_by_interrupt()
     from neuron_explainer.collation import api
 
     try:
@@ -127,6 +142,19 @@ def collate(
         typer.echo(saved if stop.folder is not None else str(stop), err=True)
         raise typer.Exit(130) from None
     typer.echo(made)
+
+
+def _end_as_by_interrupt() -> None:
+    """Let the work be saved when the system ends this process (a scheduler, a closed terminal), as Ctrl-C does."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+    if threading.current_thread() is not threading.main_thread():
+        return  # only it may set handlers
+    for ending in (signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
+        if signal.getsignal(ending) is signal.SIG_DFL:  # not so under nohup
+            signal.signal(ending, interrupt)
 
 
 def layer_indices(given: list[str]) -> list[int]:

@@ -1,8 +1,9 @@
 """Dataset folders on the command line: a path, or `cache:NAME` for a folder in the user's cache."""
 
+import os
 from pathlib import Path
 
-from neuron_explainer.errors import InvalidRequestError
+from neuron_explainer.errors import InvalidRequestError, shown
 from neuron_explainer.storage.disk_cache import CACHE_VARIABLE, cache_folder
 from neuron_explainer.storage.locations import local_path
 
@@ -13,7 +14,7 @@ def dataset_folder(given: str) -> Path:
     """The folder that an argument names.
 
     Raises:
-        InvalidRequestError: it is an address, or names a folder in the cache, but the cache is off.
+        InvalidRequestError: it is an address; or names a folder in the cache, but the cache is off, or one outside.
 
     >>> dataset_folder("my_dataset")
     PosixPath('my_dataset')
@@ -26,6 +27,8 @@ def dataset_folder(given: str) -> Path:
         raise InvalidRequestError(
             f"{given} is in the cache, but {CACHE_VARIABLE} switches the cache off. Name a folder."
         )
+    if os.path.isabs(name) or {".", ".."} & set(Path(name).parts) or not Path(name).parts:
+        raise InvalidRequestError(f"{shown(given)} is not in the cache. After {CACHE_PREFIX}, give a plain name.")
     return folder / name
 
 

@@ -31,6 +31,9 @@ class CommandGroup(TyperGroup):
         except typer.Abort:
             typer.echo("Nothing was done.", err=True)
             sys.exit(1)
+        except OSError as error:  # of the help, and of other output outside of a subcommand
+            typer.echo(f"{NAME}: {error}", err=True)
+            sys.exit(2)
         except Exception as error:
             if not hasattr(error, "format_message"):  # errors of the command-line library have it
                 raise

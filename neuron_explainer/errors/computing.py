@@ -107,6 +107,16 @@ class NotDerivedError(UnknownNameError):
         )
         return cls._saying(f"The gradient of {scalar} was not derived. {gradients}", error)
 
+    @classmethod
+    def of_pass(cls, pass_type: str) -> "NotDerivedError":
+        """The error for a pass of which nothing was derived.
+
+        >>> print(NotDerivedError.of_pass("backward"))
+        Nothing of the backward pass was derived. Set DstConfig's `derive_gradients`.
+        """
+        hint = " Set DstConfig's `derive_gradients`." if pass_type == "backward" else ""
+        return cls._saying(f"Nothing of the {pass_type} pass was derived.{hint}", cls("pass", pass_type, ()))
+
     @staticmethod
     def _saying(message: str, error: "NotDerivedError") -> "NotDerivedError":
         error._say_instead(message)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from neuron_explainer.errors import InvalidRequestError, UnknownNameError
-from neuron_explainer.storage.locations import path_text
+from neuron_explainer.storage.locations import expanded, path_text
 from neuron_explainer.vocabulary.checks import checked_type
 
 EMBEDDED_FOLDER = Path(__file__).parent.parent / "data" / "tiny"
@@ -39,7 +39,7 @@ class RegisteredModel:
         Raises:
             InvalidRequestError: the model is not on this machine and has no hub id.
         """
-        if self.path is not None and Path(self.path).expanduser().exists():
+        if self.path is not None and os.path.exists(expanded(self.path)):
             return os.fspath(self.path)
         if self.package is not None and (file := gguf_file_of_package(self.package)) is not None:
             return str(file)
@@ -123,7 +123,7 @@ def find_registered_model(name: str) -> RegisteredModel | None:
     >>> find_registered_model("GPT2").name, find_registered_model("no such model")
     ('gpt2-small', None)
     """
-    if name in MODEL_REGISTRY or not Path(name).expanduser().exists():
+    if name in MODEL_REGISTRY or not os.path.exists(expanded(name)):
         return _registered_in_any_case(name)
     return None
 
@@ -154,5 +154,5 @@ def check_model_name(name: str) -> None:
     Raises:
         UnknownNameError: no model has it; the error names the nearest ones.
     """
-    if not any(character in name for character in "/\\.~") and not Path(name).exists():
+    if not any(character in name for character in "/\\.~") and not os.path.exists(name):
         get_registered_model(name)

@@ -31,8 +31,8 @@ import platformdirs
 from neuron_explainer.errors import MissingFileError
 from neuron_explainer.storage.atomic import write_bytes_atomically
 from neuron_explainer.storage.cache_size import FilesInUse, cache_limit, private_opener
-from neuron_explainer.storage.local import read_local_bytes
-from neuron_explainer.storage.locations import without_secrets
+from neuron_explainer.storage.local import folder_size, opened_file, read_local_bytes
+from neuron_explainer.storage.locations import expanded, without_secrets
 
 CACHE_VARIABLE = "NEURON_EXPLAINER_CACHE"
 _VERSION_FOLDER = "v1"
@@ -145,10 +145,12 @@ class DiskCache:
         self._private(body.parent)
         if hold:
             self._in_use.add(digest)
+        _remove_folder(body)
         os.replace(file.name, body)
         entry = _Entry(address=without_secrets(url), key=_hash(url), sha256=digest, n_bytes=n_bytes, etag=etag)
         path = self._entry_path(url)
         self._private(path.parent)
+        _remove_folder(path)
         # Entries are checked when read, so there is no need to wait for the disk.
         write_bytes_atomically(path, msgspec.json.encode(entry), durable=False, private=True)
         self._make_room(n_bytes, limit)
@@ -216,6 +218,10 @@ class DiskCache:
 
     def _private(self, folder: Path) -> Path:
         """A folder of the cache, made if missing, which only its user may enter."""
+        below = folder.relative_to(self._root).parts
+        for path in (self._root.joinpath(*below[:n]) for n in range(1, len(below) + 1)):
+            if os.path.lexists(path) and not path.is_dir():  # a file, or a link to nothing, is in its place
+                path.unlink(missing_ok=True)
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         if self._root.stat().st_mode & 0o077:
             self._root.chmod(0o700)
@@ -223,11 +229,7 @@ class DiskCache:
 
     def n_bytes(self) -> int:
         """How many bytes the cache takes."""
-        total = 0
-        for path in self._root.rglob("*"):
-            with contextlib.suppress(FileNotFoundError):  # another process may clear the cache, too
-                total += path.stat().st_size if path.is_file() else 0
-        return total
+        return folder_size(self._root)
 
     def clear(self) -> int:
         """Remove everything in the cache, but no other file in its folder. Returns the bytes freed."""
@@ -245,14 +247,14 @@ class DiskCache:
 
     def _body_problem(self, body: Path, entry: _Entry) -> str | None:
         try:
-            with body.open("rb") as file:
+            with opened_file(body) as file:
                 status = os.fstat(file.fileno())
                 version = (entry.sha256, status.st_ino, status.st_size, status.st_mtime_ns)
                 if version in self._checked:
                     return None
                 if status.st_size != entry.n_bytes or hashlib.file_digest(file, "sha256").hexdigest() != entry.sha256:
                     return "its body differs from the download"
-        except OSError as error:
+        except (OSError, MissingFileError) as error:
             return f"its body cannot be read: {error}"
         if entry.n_bytes > _LARGE_BYTES:
             self._checked.add(version)
@@ -268,7 +270,9 @@ def cache_folder() -> Path | None:
     setting = os.environ.get(CACHE_VARIABLE, "")
     if setting.strip().lower() == "off":
         return None
-    return Path(setting).expanduser() if setting else Path(platformdirs.user_cache_dir("neuron_explainer"))
+    if setting.strip():  # absolute, because the process may go to another folder while it uses a file
+        return expanded(setting).absolute()
+    return Path(platformdirs.user_cache_dir("neuron_explainer"))
 
 
 _CACHES: dict[Path, DiskCache] = {}
@@ -300,6 +304,12 @@ def _hash(url: str) -> str:
 
 def _is_hash(text: str) -> bool:
     return len(text) == 64 and set(text) <= set("0123456789abcdef")
+
+
+def _remove_folder(path: Path) -> None:
+    """Remove a folder that stands where the cache keeps a file."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
 
 
 def _remove_abandoned(folder: Path) -> None:

@@ -193,18 +193,23 @@ def _pieces(response: requests.Response, allowance: Allowance) -> Iterator[bytes
         raise _CutOff(innermost_reason(error)) from None
 
 
+def _unsupported(url: str, encoding: str) -> DownloadError:
+    shown = in_a_sentence(encoding, 40)
+    return DownloadError(without_secrets(url), f"the server used the compression {shown!r}, which is unsupported")
+
+
 def _decompressed(url: str, response: requests.Response, allowance: Allowance) -> Iterator[bytes]:
     """The decompressed body, in pieces of bounded size, even if a few compressed bytes expand to many."""
+    transfer = response.headers.get("Transfer-Encoding", "identity").strip().lower()
+    if transfer not in ("identity", "chunked", ""):  # http.client would pass on the chunks' lengths as content
+        raise _unsupported(url, transfer)
     pieces = _pieces(response, allowance)
     encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
     if encoding in ("identity", ""):
         yield from pieces
         return
     if encoding not in ("gzip", "x-gzip", "deflate"):
-        raise DownloadError(
-            without_secrets(url),
-            f"the server used the compression {in_a_sentence(encoding, 40)!r}, which is unsupported",
-        )
+        raise _unsupported(url, encoding)
     wbits = 32 + zlib.MAX_WBITS  # gzip or zlib, as its header says
     decompressor = zlib.decompressobj(wbits)
     try:

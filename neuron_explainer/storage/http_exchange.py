@@ -1,7 +1,9 @@
 """One request and its answer: follows redirects without reading their bodies, and keeps credentials to their host."""
 
 import contextlib
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
 from urllib.parse import urldefrag, urljoin, urlsplit
 
 import requests
@@ -17,7 +19,9 @@ from neuron_explainer.wording import in_a_sentence
 
 _REDIRECTS = (301, 302, 303, 307, 308)
 _MOST_REDIRECTS = 10
+_HERE = "here or in a redirect"
 _DEFAULT_PORTS = {"http": 80, "https": 443}
+_CONNECTION = re.compile(r"^\w+\(host='([^']*)', port=([0-9]+)\): ")  # how urllib3's messages begin
 _Credentials = tuple[str, str]
 
 
@@ -43,7 +47,7 @@ def answered(
             often.
     """
     shown = without_secrets(url)
-    credentials = _credentials_in(url) or get_netrc_auth(url)
+    credentials = _credentials_in(url) or _credentials_of_netrc(url)
     at = url
     for _ in range(_MOST_REDIRECTS + 1):
         own = _credentials_in(at) or (credentials if _origin(at, shown) == _origin(url, shown) else None)
@@ -67,6 +71,7 @@ def _sent(
 ) -> Iterator[requests.Response]:
     """Context manager that yields the answer to one request, and closes it. `shown` is the address for messages."""
     session = http_session()
+    options: Mapping[str, Any] = {"proxies": None}
     try:
         request = requests.PreparedRequest()
         # Not prepared by the session, which would add credentials of ~/.netrc for any host.
@@ -84,8 +89,10 @@ def _sent(
         )
     except (requests.exceptions.InvalidURL, urllib3.exceptions.LocationParseError):
         # The exception's own message would show the whole address, secrets included.
-        raise DownloadError(shown, "invalid host or port (here or in a redirect)") from None
-    except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError, UnicodeError) as error:
+        where = "here, in a redirect or in the proxy that the environment sets" if options["proxies"] else _HERE
+        raise DownloadError(shown, f"invalid host or port ({where})") from None
+    # An OSError, because requests reports a missing file of certificates so; its own exceptions are OSErrors, too.
+    except (OSError, urllib3.exceptions.HTTPError, UnicodeError) as error:
         problem = f"the server could not be reached ({type(error).__name__}): {innermost_reason(error)}"
         hint = "Without a network, local files and earlier downloads can still be loaded."
         raise Unreachable(DownloadError(shown, f"{problem}. {hint}")) from None
@@ -104,12 +111,20 @@ def innermost_reason(error: Exception) -> str:
         if not isinstance(inner, Exception):
             break
         reason = inner
-    return in_a_sentence(str(reason).rpartition(">: ")[2] or type(error).__name__)
+    said = _CONNECTION.sub(r"\1:\2: ", str(reason).rpartition(">: ")[2])
+    return in_a_sentence(said or type(error).__name__).rstrip(".")
 
 
 def _credentials_in(url: str) -> _Credentials | None:
     found = requests.utils.get_auth_from_url(url)
     return found if any(found) else None
+
+
+def _credentials_of_netrc(url: str) -> _Credentials | None:
+    try:
+        return get_netrc_auth(url)
+    except ValueError:  # not a text file
+        return None
 
 
 def _origin(url: str, shown: str) -> tuple[str, str | None, int | None]:
@@ -118,7 +133,7 @@ def _origin(url: str, shown: str) -> tuple[str, str | None, int | None]:
     try:
         return address.scheme, address.hostname, address.port or _DEFAULT_PORTS.get(address.scheme)
     except ValueError:
-        raise DownloadError(shown, "invalid host or port (here or in a redirect)") from None
+        raise DownloadError(shown, f"invalid host or port ({_HERE})") from None
 
 
 def _followed(url: str, location: str, shown: str) -> str:

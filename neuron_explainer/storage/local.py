@@ -90,3 +90,14 @@ def read_local_bytes(path: str | os.PathLike[str], most_bytes: int) -> bytes:
     if len(content) > most_bytes:
         raise TooLargeError(os.fspath(path), most_bytes)
     return content
+
+
+def folder_size(folder: str | os.PathLike[str]) -> int:
+    """How many bytes the files below a folder take; 0 if it is missing. What cannot be read does not count."""
+    total = 0
+    for inner, _, names in os.walk(folder):
+        for name in names:
+            path = os.path.join(inner, name)
+            with contextlib.suppress(OSError):  # another process may remove it, too
+                total += os.stat(path).st_size if is_local_file(path) else 0
+    return total

@@ -64,7 +64,8 @@ def local_path(name: str, path: object) -> Path:
         path: what was given.
 
     Raises:
-        UnsupportedLocationError: it is neither a text nor a path object, is empty, or is an address.
+        UnsupportedLocationError: it is neither a text nor a path object, is empty, is an address, or has a character
+            that names cannot have.
 
     >>> local_path("out", "data/mine")
     PosixPath('data/mine')
@@ -73,7 +74,22 @@ def local_path(name: str, path: object) -> Path:
         raise UnsupportedLocationError(f"{name} is {shown(path)}. Give a local path.")
     if is_url(path):
         raise UnsupportedLocationError(f"{name} is an address, {without_secrets(path)}. Give a local path.")
-    return Path(path)
+    try:
+        is_name = b"\0" not in os.fsencode(path)
+    except UnicodeError:
+        is_name = False
+    if not is_name:
+        raise UnsupportedLocationError(f"{name} is {shown(path)}, which has a character that names cannot have.")
+    return expanded(path)
+
+
+def expanded(path: str | os.PathLike[str]) -> Path:
+    """A local path whose first part may be ~, which stands for the user's folder.
+
+    >>> expanded("data/~")
+    PosixPath('data/~')
+    """
+    return Path(os.path.expanduser(path))
 
 
 def joined(root: str | os.PathLike[str], *parts: str | int) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable
 from typing import Any, SupportsIndex, TypeVar, cast
 
 from neuron_explainer.errors import InvalidRequestError, NeuronExplainerError, no_layer, number_ranges, shown
+from neuron_explainer.wording import as_valid_text
 
 GivenT = TypeVar("GivenT")
 
@@ -97,19 +98,37 @@ def checked_flag(name: str, value: object) -> bool:
     return flag
 
 
+def checked_text(name: str, text: object) -> str:
+    """`text`, if it is one that can be encoded: not so a name that is not UTF-8.
+
+    Raises:
+        InvalidRequestError: it is something else.
+    """
+    given = checked_type(name, text, str)
+    if as_valid_text(given) != given:
+        raise InvalidRequestError(f"{name} is {shown(given)}, which is not valid text.")
+    return given
+
+
 def checked_number(
-    name: str, value: object, at_least: int = 1, error: type[NeuronExplainerError] = InvalidRequestError
+    name: str,
+    value: object,
+    at_least: int = 1,
+    error: type[NeuronExplainerError] = InvalidRequestError,
+    *,
+    at_most: int | None = None,
 ) -> int:
-    """`value` as a plain int, if it is large enough.
+    """`value` as a plain int, if it is within its range.
 
     Args:
         name: the argument's name.
         value: what was given.
         at_least: the smallest value.
         error: the class of the error.
+        at_most: the largest value; None: there is none.
 
     Raises:
-        InvalidRequestError (or `error`): it is not a whole number, or is smaller.
+        InvalidRequestError (or `error`): it is not a whole number, or is smaller or larger.
 
     >>> checked_number("top_k", 5)
     5
@@ -117,6 +136,8 @@ def checked_number(
     number = whole_number(value)
     if number is None or number < at_least:
         raise error(f"{name} is {shown(value)}. Give a whole number, {at_least} or more.")
+    if at_most is not None and number > at_most:
+        raise error(f"{name} is {shown(value)}. Give a whole number, {at_most:,} or less.")
     return number
 
 

@@ -1,7 +1,7 @@
 """What a viewer is asked to show, and the size of the dataset that bounds it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Literal, SupportsIndex
 
 from neuron_explainer.activations.derived_scalars.indices import DIMENSIONS_BY_NODE_TYPE, NodeIndex
@@ -13,7 +13,7 @@ from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 from neuron_explainer.wording import without_credentials
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class NeuronChoice:
     """One neuron, head or latent that a viewer is asked to show.
 
@@ -48,6 +48,10 @@ class NeuronChoice:
     def __post_init__(self) -> None:
         for name in ("layer", "neuron"):
             object.__setattr__(self, name, checked_index(name, getattr(self, name), digits=True))
+
+    def __repr__(self) -> str:  # without the credentials that an address may contain
+        values = {each.name: getattr(self, each.name) for each in fields(self)} | {"dataset": self.dataset_shown}
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in values.items())})"
 
     def __str__(self) -> str:
         return f"layer {self.layer}, {component_kind(self.dst)} {self.neuron} of {self.dataset_shown}"

@@ -43,7 +43,7 @@ class NeuronControls(widgets.HBox):
         self._is_quiet = False
         datasets = source.datasets()
         self.dataset = widgets.Dropdown(
-            options=[(without_credentials(name), name) for name in datasets],
+            options=[(without_credentials(name), _Dataset(name)) for name in datasets],
             value=first.dataset,
             description="Dataset",
             disabled=len(datasets) == 1,
@@ -90,7 +90,7 @@ class NeuronControls(widgets.HBox):
     @property
     def choice(self) -> NeuronChoice:
         """The present choice, without texts."""
-        return NeuronChoice(self.dataset.value, self.dst.value, self.layer.value, self.neuron.value)
+        return NeuronChoice(str(self.dataset.value), self.dst.value, self.layer.value, self.neuron.value)
 
     @property
     def size(self) -> DatasetSize:
@@ -136,7 +136,7 @@ class NeuronControls(widgets.HBox):
 
     def _type_changed(self, change: dict[str, Any]) -> None:
         if not self._is_quiet:
-            self._go(NeuronChoice(self.dataset.value, change["new"], self.layer.value, self.neuron.value))
+            self._go(NeuronChoice(str(self.dataset.value), change["new"], self.layer.value, self.neuron.value))
 
     def _index_changed(self, change: dict[str, Any]) -> None:
         if not self._is_quiet:
@@ -148,7 +148,7 @@ class NeuronControls(widgets.HBox):
     def _move_anywhere(self) -> None:
         if self._size.layers and self._size.n_components:
             layer, neuron = random.choice(self._size.layers), random.randrange(self._size.n_components)
-            self._go(NeuronChoice(self.dataset.value, self.dst.value, layer, neuron))
+            self._go(NeuronChoice(str(self.dataset.value), self.dst.value, layer, neuron))
 
     def _go(self, choice: NeuronChoice) -> None:
         self.choose(choice)
@@ -179,6 +179,13 @@ class OwnText(widgets.VBox):
     def texts(self) -> tuple[str, ...]:
         """The user's text, as a tuple of one; empty if it is blank."""
         return (self.text.value,) if self.text.value.strip() else ()
+
+
+class _Dataset(str):
+    """A dataset's name or address; its `repr`, which is part of its widget's, is without credentials."""
+
+    def __repr__(self) -> str:
+        return repr(without_credentials(str(self)))
 
 
 def _wrapped() -> widgets.Layout:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, SupportsIndex
 import ipywidgets as widgets
 import traitlets
 
+from neuron_explainer.activation_server.dataset_paths import dataset_text
 from neuron_explainer.activations.derived_scalars.indexing import NodeIndex
 from neuron_explainer.activations.records import NeuronRecord
 from neuron_explainer.errors import InvalidRequestError
@@ -170,7 +171,7 @@ class NeuronViewer(widgets.VBox):
         An example: `viewer.show(layer=3, neuron=7)`.
         """
         now = self.controls.choice
-        name = now.dataset if dataset is None else checked_type("dataset", dataset, str)
+        name = now.dataset if dataset is None else dataset_text(checked_type("dataset", dataset, str))
         types = self._source.types(name)
         chosen_type = derived_scalar_type_of(dst) if dst is not None else now.dst
         if dst is None and types and chosen_type not in types:
@@ -253,7 +254,7 @@ class NeuronViewer(widgets.VBox):
             self._fail(result)
             return
         self._show_record(choice, result)
-        self.status.value = shown_message(choice, self.controls.size)
+        self.status.value = self._shown_message(choice)
         can_compute = self._source.computes_texts(choice.dataset)
         self.own_text.layout.display = "" if can_compute else "none"
         if can_compute and self.own_text.view.value:  # the text stays, so show this neuron's activations on it
@@ -284,6 +285,10 @@ class NeuronViewer(widgets.VBox):
         self.status.value = error_message(error, self._shown)
         self.set_trait("error", error)
 
+    def _shown_message(self, choice: NeuronChoice) -> str:
+        # Not the size in the controls, which may have another dataset, whose record could not be loaded.
+        return shown_message(choice, self._source.size(choice.dataset, choice.dst))
+
     # The user's text
 
     def _compute_pressed(self) -> None:
@@ -308,7 +313,7 @@ class NeuronViewer(widgets.VBox):
             return
         scale, note = self._scales.scale(choice, result, self.record)
         self.own_text.view.value = texts_to_html(result, scale, note, beginning=self._beginning())
-        self.status.value = shown_message(choice, self.controls.size)
+        self.status.value = self._shown_message(choice)
         self._snapshot.update(self.to_html())
         self.set_trait("error", None)
 

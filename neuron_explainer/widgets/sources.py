@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
+from neuron_explainer.activation_server.dataset_paths import dataset_text
 from neuron_explainer.activation_server.neuron_datasets import (
     EMBEDDED_SHORT_NAME,
     NeuronDatasetMetadata,
@@ -79,7 +80,7 @@ class DatasetSource:
         self._metadata = get_all_neuron_dataset_metadata()
         self._load = load if load is not None else self._load_recorded
         self._model: ModelContext | None = None
-        name = os.fspath(dataset)
+        name = dataset_text(dataset)
         if all(metadata.short_name != name for metadata in self._metadata) and ("/" in name or os.path.isdir(name)):
             self._metadata.append(_unregistered(name, dst))
         types = self.types(name)

@@ -356,6 +356,20 @@ def test_progress_is_logged_where_nobody_looks(tmp_path: Path, caplog: pytest.Lo
     assert "tokens/s" in caplog.text
 
 
+def test_a_process_without_standard_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stderr", None)
+    assert collate(model_context(), random_texts(3), tmp_path / "made", progress=None) == tmp_path / "made"
+
+
+@pytest.mark.parametrize("layout", ["packed", "json"])
+def test_a_folder_whose_name_is_not_utf_8(layout: Any, tmp_path: Path) -> None:
+    made = collate(model_context(), random_texts(3), tmp_path / "caf\udce9", layout=layout, progress=False)
+    assert ne.load_neuron(made, 0, 0).random_sample
+    back = ne.convert(made, tmp_path / "caf\udcea")
+    (described,) = (made if layout == "packed" else back).glob("dataset.json")
+    assert "caf" in described.read_text()
+
+
 def test_one_sequence_longer_than_a_batch(tmp_path: Path) -> None:
     context = model_context()
     path = collate(context, [" ".join(["w3"] * 40)], tmp_path / "made", batch_tokens=1)

@@ -6,6 +6,7 @@ import json
 import os
 import random
 from pathlib import Path
+from typing import Any
 
 import pyarrow
 import pyarrow.parquet
@@ -13,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import neuron_explainer as ne
 from helpers.property_tests import property_settings
 from neuron_explainer.collation.corpus import text_files
 from neuron_explainer.collation.corpus.corpus_reader import CorpusReader
@@ -299,3 +301,26 @@ def test_a_json_line_has_a_longest_length(tmp_path: Path, monkeypatch: pytest.Mo
     (tmp_path / "a.jsonl").write_text('{"text": "' + "x" * 200 + '"}')
     with pytest.raises(BadDocumentError, match="line 1: it is longer than 100 bytes"):
         contents(tmp_path / "a.jsonl")
+
+
+def test_a_mark_of_the_encoding_is_no_text(tmp_path: Path) -> None:
+    mark = b"\xef\xbb\xbf"
+    for name, content in (("a.txt", b"one"), ("b.jsonl", b'{"text": "one"}\n')):
+        (tmp_path / name).write_bytes(mark + content)
+        (tmp_path / f"{name}.gz").write_bytes(gzip.compress(mark + content))
+    assert [text.content for text in read_texts(tmp_path)] == ["one"] * 4
+    (tmp_path / "a.txt").write_bytes(mark)
+    assert list(read_texts(tmp_path / "a.txt")) == []
+
+
+@pytest.mark.parametrize("line", ["9" * 5000, '{"text": "a", "n": ' + "9" * 5000 + "}"])
+def test_a_number_of_thousands_of_digits(line: str, tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text(line)
+    with pytest.raises(BadDocumentError, match="line 1: it is not valid JSON"):
+        list(read_texts(tmp_path / "a.jsonl"))
+
+
+@pytest.mark.parametrize("texts", [[{"text": 3}], [{"text": ["a"]}]])
+def test_what_holds_no_text_is_refused_before_the_work(texts: Any, tmp_path: Path) -> None:
+    with pytest.raises((BadDocumentError, InvalidRequestError), match=r"of type (int|list)"):
+        ne.collate("tiny", texts, tmp_path / "made", device="cpu", progress=False)

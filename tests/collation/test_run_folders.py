@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 
 import neuron_explainer as ne
 from helpers.collation_models import model_context, random_texts
+from neuron_explainer.collation.output.building import building_folder
 from neuron_explainer.collation.runs.saved_state import STATE_FILE_NAME, SavedState, _checksum, load_state, save_state
 from neuron_explainer.collation.runs.work_folder import held_work_folder, work_folder_of
 from neuron_explainer.errors import CollateError, DatasetExistsError, InvalidRequestError, NeuronExplainerError
@@ -162,6 +163,41 @@ def test_converting_removes_no_folder_of_others(tmp_path: Path) -> None:
     back = ne.convert(made, tmp_path / "back")
     assert ne.load_neuron(back, 1, 2).most_positive_activation_records
     assert contents(mine) == {"thesis.tex": b"mine"}
+
+
+def test_one_conversion_a_folder(tmp_path: Path) -> None:
+    made = tmp_path / "made"
+    with held_work_folder(made), building_folder(tmp_path, "made") as building:  # as a conversion has them
+        building.mkdir()
+        with pytest.raises(DatasetExistsError, match="Another run is making"):
+            ne.convert("tiny", made, dst="attn_write_norm")
+        assert building.is_dir()
+    assert ne.convert("tiny", made, dst="attn_write_norm") == made
+    assert [path.name for path in tmp_path.iterdir()] == ["made"]
+
+
+@pytest.mark.parametrize("out", [".", "link", "/"])
+def test_folders_that_cannot_be_replaced(out: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = tmp_path / "here"
+    place.mkdir()
+    monkeypatch.chdir(place)
+    (tmp_path / "link").symlink_to(place)
+    if out == "/":
+        with pytest.raises(DatasetExistsError, match="a dataset can be made in"):
+            ne.collate(model_context(), TEXTS, out, **SETTINGS)
+        return
+    path = Path(".") if out == "." else tmp_path / out
+    assert ne.collate(model_context(), TEXTS, path, **SETTINGS) == path
+    assert ne.collate(model_context(), TEXTS, path, **SETTINGS) == path
+    assert ne.load_neuron(place, 1, 0).random_sample
+    assert {each.name for each in tmp_path.iterdir()} == {"here", "link"}
+
+
+def test_a_home_folder_is_written_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert ne.collate(model_context(), TEXTS, "~/mine", **SETTINGS) == tmp_path / "mine"
+    assert ne.load_neuron("~/mine", 1, 0).random_sample
+    assert ne.register_dataset("~/mine", "of home").neuron_dataset_path == str(tmp_path / "mine")
 
 
 @pytest.mark.parametrize("layout", ["packed", "json"])

@@ -105,10 +105,24 @@ BAD_CALLS = [
             "--n-workers 0",
             "--registered-as gpt2-small",
             "--topk 3",
+            "--top-k 1000000000000",
+            "--random-k 9223372036854775807",
+            "--quantiles 5000 --examples-per-quantile 1000",
+            "--histogram-bins 99999999999999999999",
+            "--out cache:../below",
+            "--out cache:/tmp",
+            "--out cache:.",
+            "--out /",
             "extra",
         )
     ),
     ["collate"],
+    [*COLLATE, "--texts", ""],
+    [*COLLATE, "--out", "a\0b"],
+    [*COLLATE, "--corpus-name", "\udcff"],
+    [*COLLATE, "--registered-as", "\udcff"],
+    [*COLLATE, "--model", "a" * 5000],
+    [*COLLATE, "--model", "~no-such-user/model"],
     ["collate", "--model", "tiny", "--texts", "empty.txt", "--out", "made", "--quiet", "--device", "cpu"],
     ["verify"],
     ["verify", "missing"],
@@ -179,3 +193,13 @@ def test_an_interrupt_and_a_closed_pipe(monkeypatch: pytest.MonkeyPatch) -> None
     os.close(writing)
     assert closed.stderr == b""
     assert closed.returncode != 0
+
+
+@pytest.mark.parametrize("call", ["datasets", "--help", "--version"])
+def test_output_that_cannot_be_written(call: str) -> None:
+    with open("/dev/full", "w") as full:
+        run = subprocess.run(
+            [sys.executable, "-m", "neuron_explainer", call], stdout=full, stderr=subprocess.PIPE, cwd=REPOSITORY
+        )
+    assert run.stderr.startswith(b"neuron-explainer: [Errno 28]")
+    assert (run.returncode, run.stderr.count(b"\n")) == (2, 1)

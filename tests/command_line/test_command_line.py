@@ -146,7 +146,8 @@ def test_module_and_version() -> None:
     assert (finished.returncode, finished.stdout) == (0, f"neuron-explainer {ne.__version__}\n")
 
 
-def test_interrupted_run_is_saved_and_goes_on(tmp_path: Path) -> None:
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_interrupted_run_is_saved_and_goes_on(ending: signal.Signals, tmp_path: Path) -> None:
     texts = tmp_path / "texts.txt"
     texts.write_text(GENESIS * 20_000)
     command = [
@@ -161,7 +162,7 @@ def test_interrupted_run_is_saved_and_goes_on(tmp_path: Path) -> None:
         if state.exists() or process.poll() is not None:
             break
         time.sleep(0.1)
-    os.kill(process.pid, signal.SIGINT)
+    os.kill(process.pid, ending)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130, said
     assert said == "Stopped. The work is saved: run the same command again to go on.\n"

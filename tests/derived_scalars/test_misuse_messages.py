@@ -53,6 +53,10 @@ for call, says in [
     (lambda: store.to_dataframe(dsts=[]), "^dsts is empty"),
     (lambda: store.topk(3, largest="abs"), "^largest is 'abs'. Give True or False"),
     (lambda: store.to_dataframe(5, "mlp_write_norm"), "name derived scalars as dsts=…"),
+    (lambda: store.to_dataframe(layers=[]), "^layers is empty"),
+    (lambda: store.topk(3, pass_type="backward"), "^Nothing of the backward pass was derived. Set DstConfig's"),
+    (lambda: store.plot("mlp_write_norm", 1, without_first=True), "without_first.*without_first_token"),
+    (lambda: ne.token_heatmap(["a"], [10**400]), "^Values must be numbers"),
     (lambda: store.save(None), "None is not a location"),
     (lambda: store.sum_over(5), "^5 is of type int. Give the name of an axis. Choose one of: neurons, tokens"),
 ]:

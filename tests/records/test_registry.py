@@ -1,12 +1,15 @@
 """The registry of neuron datasets."""
 
 import dataclasses
+import os
+import shutil
 from pathlib import Path
 
 import pytest
 
 import neuron_explainer as ne
 from helpers.neuron_records import INFO, TOKENS, neuron_record
+from neuron_explainer.activation_server import neuron_datasets
 from neuron_explainer.activation_server.load_neurons import (
     convert_dataset_path_to_short_name,
     resolve_neuron_dataset,
@@ -189,6 +192,35 @@ def test_a_model_is_told_what_to_do():
     for model in (context, context.get_or_create_model()):
         with pytest.raises(UnsupportedLocationError, match="use live_record"):
             ne.load_neuron(model, 2, 5)  # type: ignore[arg-type]
+
+
+def test_names_in_any_case(tmp_path, monkeypatch):
+    assert ne.load_neuron("TINY", 1, 2) == ne.load_neuron("tiny", 1, 2)
+    assert get_neuron_dataset_metadata_by_short_name_and_dst("GPT2-XL", "mlp_post_act").short_name == "gpt2-xl"
+    entry = NeuronDatasetMetadata("TINY", "mlp_post_act", "Mine", str(tmp_path))
+    monkeypatch.setitem(NEURON_DATASET_METADATA_REGISTRY, entry.key, entry)  # a name as it is written comes first
+    with pytest.raises(NeuronNotFoundError, match="The dataset TINY"):
+        ne.load_neuron("TINY", 1, 2)
+    assert ne.load_neuron("tiny", 1, 2).most_positive_activation_records
+
+
+@pytest.mark.parametrize("harm", ["gone", "cut", "pipe"])
+def test_a_folder_that_breaks_after_it_was_registered_is_a_row_that_says_so(tmp_path, monkeypatch, harm):
+    shutil.copytree(ne.datasets().path.iloc[-2], tmp_path / "mine")
+    monkeypatch.setattr(neuron_datasets, "NEURON_DATASET_METADATA_REGISTRY", dict(NEURON_DATASET_METADATA_REGISTRY))
+    ne.register_dataset(tmp_path / "mine", "mine")
+    assert ne.datasets().layout.iloc[-1] == "packed"
+    described = tmp_path / "mine" / "dataset.json"
+    if harm == "cut":
+        described.write_bytes(described.read_bytes()[:100])
+    elif harm == "pipe":
+        described.unlink()
+        os.mkfifo(described)
+    else:
+        shutil.rmtree(tmp_path / "mine")
+    row = ne.datasets().iloc[-1]
+    assert row.layout.startswith("unreadable: ")
+    assert (row.short_name, row.n_layers, row.n_components) == ("mine", 4, 512)
 
 
 @pytest.mark.parametrize("content", [b"{}", b"\xff", b"[" * 100_000, b""])

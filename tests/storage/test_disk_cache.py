@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -122,12 +123,27 @@ def damage(path: Path, how: str) -> None:
         path.write_bytes(b"")
     elif how == "gone":
         path.unlink()
-    elif how == "folder":
+    elif how == "file above":
+        shutil.rmtree(path.parent)
+        path.parent.write_bytes(b"")
+    else:
         path.unlink()
-        path.mkdir()
+        if how == "pipe":
+            os.mkfifo(path)
+        elif how == "endless":
+            path.symlink_to("/dev/zero")
+        elif how == "link to nothing":
+            path.symlink_to("nowhere")
+        else:
+            path.mkdir()
+            if how == "full folder":
+                (path / "x").write_bytes(b"x")
 
 
-@pytest.mark.parametrize("how", ["cut", "flip", "empty", "gone"])
+HARMS = ["cut", "flip", "empty", "gone", "folder", "full folder", "pipe", "endless", "link to nothing", "file above"]
+
+
+@pytest.mark.parametrize("how", HARMS)
 @pytest.mark.parametrize("what", [bodies, entries])
 def test_a_damaged_entry_is_dropped_and_downloaded_again(server, cache_path, what, how):
     url = server.address + "/x"
@@ -137,6 +153,18 @@ def test_a_damaged_entry_is_dropped_and_downloaded_again(server, cache_path, wha
     server.routes["/x"] = ok(b"second")
     assert read_bytes(url, settings=QUICK) == b"second"
     assert read_bytes(url, settings=QUICK) == b"second"
+    assert server.n_requests("/x") == 2
+
+
+@pytest.mark.parametrize("how", HARMS)
+@pytest.mark.parametrize("what", [bodies, entries])
+def test_a_damaged_entry_of_a_large_file_is_replaced(server, cache_path, what, how):
+    url = server.address + "/x"
+    fetch_file(url, 10, settings=QUICK)
+    (path,) = what(cache_path)
+    damage(path, how)
+    for _ in range(2):  # the same content, so that it is to be written where the damage is
+        assert fetch_file(url, 10, settings=QUICK).read_bytes() == b"first"
     assert server.n_requests("/x") == 2
 
 
@@ -190,6 +218,24 @@ def test_the_cache_can_be_switched_off_and_moved(server, monkeypatch, tmp_path):
     monkeypatch.delenv("NEURON_EXPLAINER_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert cache_folder() is not None
+
+
+def test_the_folder_of_the_cache_by_a_name(server, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.setenv("NEURON_EXPLAINER_CACHE", "relative")
+    path = fetch_file(server.address + "/x", 10, settings=QUICK)
+    monkeypatch.chdir("elsewhere")
+    assert path.read_bytes() == b"first"
+    monkeypatch.setenv("NEURON_EXPLAINER_CACHE", " ")
+    folder = cache_folder()
+    assert folder is not None
+    assert folder.name == "neuron_explainer"
+    monkeypatch.setenv("NEURON_EXPLAINER_CACHE", "~no-such-user/x")
+    assert read_bytes(server.address + "/x", settings=QUICK) == b"first"
+    monkeypatch.setenv("NEURON_EXPLAINER_CACHE", "a" * 5000)
+    assert read_bytes(server.address + "/x", settings=QUICK) == b"first"
+    assert ne.clear_cache() == 0
 
 
 def test_clear_cache_removes_only_the_caches_files(server, cache_path):

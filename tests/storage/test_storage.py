@@ -22,6 +22,7 @@ from neuron_explainer.errors import DownloadError, MissingFileError, TooLargeErr
 from neuron_explainer.storage import (
     HttpSettings,
     exists,
+    fetch_file,
     is_url,
     joined,
     read_bytes,
@@ -206,6 +207,36 @@ def test_an_unsupported_compression(server):
     server.routes["/x"] = ok(BODY, Content_Encoding="br")
     with pytest.raises(DownloadError, match="'br'"):
         read(server)
+
+
+@pytest.mark.parametrize("transfer", ["gzip, chunked", "gzip", "chunked, chunked"])
+def test_an_unsupported_transfer_encoding_is_no_content(server, transfer):
+    server.routes["/x"] = lambda handler: handler.answer(200, BODY, Transfer_Encoding=transfer)
+    with pytest.raises(DownloadError, match=f"'{transfer}'"):
+        read(server)
+
+
+@pytest.mark.parametrize("what", [read_bytes, exists, lambda url, settings: fetch_file(url, 10, settings=settings)])
+def test_a_missing_file_of_certificates(what, monkeypatch):
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nowhere/certificates.pem")
+    with pytest.raises(DownloadError, match=r"certificate bundle, invalid path: /nowhere") as caught:
+        what("https://127.0.0.1:1/x", settings=QUICK)
+    assert "written" not in str(caught.value)
+
+
+def test_a_netrc_file_that_is_no_text(server, monkeypatch, tmp_path):
+    (tmp_path / "netrc").write_bytes(b"\xff\xfe")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    server.routes["/x"] = ok(BODY)
+    assert read(server) == BODY
+
+
+def test_a_malformed_proxy_is_named_as_such(server, monkeypatch):
+    monkeypatch.setenv("http_proxy", "http://ann:s3cret@ho st:1")
+    monkeypatch.setenv("no_proxy", "")
+    with pytest.raises(DownloadError, match="in the proxy that the environment sets") as caught:
+        read(server)
+    assert "s3cret" not in str(caught.value)
 
 
 def test_redirects_are_followed_only_to_http(server):

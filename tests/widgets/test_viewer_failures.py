@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from helpers.viewers import FakeLoader, settled
+from helpers.viewers import MLP, FakeLoader, settled
 from neuron_explainer.activations.activations import NeuronRecord
 from neuron_explainer.widgets import neuron_viewer
 from neuron_explainer.widgets.choices import NeuronChoice
@@ -78,6 +78,35 @@ def test_an_observer_that_fails_is_shown(load: FakeLoader) -> None:
     viewer.controls.next.click()
     assert viewer.wait(10)
     assert "in an observer" in viewer.status.value
+
+
+def test_the_size_is_of_the_dataset_that_is_shown(
+    load: FakeLoader, live: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    viewer = NeuronViewer("one", 1, 3, load=load)
+    monkeypatch.setattr(viewer._source, "live_model", lambda: "model", raising=False)
+    load.errors[7] = LookupError("no such record")
+    viewer.show(dataset="two", neuron=7)
+    assert viewer.error is load.errors[7]
+    viewer.own_text.text.value = "some text"
+    viewer.own_text.compute.click()
+    assert viewer.wait(10)
+    assert "Showing layer 1, neuron 3 of one (2 layers, 10 neurons per layer)" in viewer.status.value
+
+
+def test_a_dataset_in_any_case(load: FakeLoader) -> None:
+    viewer = NeuronViewer("ONE", 1, 3, load=load)
+    viewer.show(dataset="Two", layer=1)
+    assert viewer.error is None
+    assert repr(viewer) == "<NeuronViewer of layer 1, neuron 3 of two>"
+
+
+def test_nothing_of_a_viewer_shows_credentials(load: FakeLoader) -> None:
+    address = "http://ann:s3cret@host/data?sig=s3cret"
+    viewer = NeuronViewer(address, 1, 3, MLP, load=load)
+    assert load.asked[-1].dataset == address
+    for seen in (viewer, viewer.controls, viewer.controls.dataset, viewer.controls.choice, viewer.status.value):
+        assert "s3cret" not in repr(seen) + str(seen)
 
 
 def test_an_interrupt_while_showing_reaches_the_cell(load: FakeLoader) -> None:

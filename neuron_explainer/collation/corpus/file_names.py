@@ -7,7 +7,7 @@ from pathlib import Path
 
 from neuron_explainer.errors import InvalidRequestError, MissingFileError, choices_sentence, nearest_first, shown
 from neuron_explainer.storage.local import is_local_file, is_local_folder, readable
-from neuron_explainer.storage.locations import is_url
+from neuron_explainer.storage.locations import expanded, is_url
 from neuron_explainer.wording import without_steering
 
 _FILE_SUFFIXES = (".txt", ".jsonl", ".parquet", ".txt.gz", ".jsonl.gz")
@@ -51,7 +51,7 @@ def files_of(given: str | os.PathLike[str]) -> list[Path]:
     """
     if is_url(given):
         raise InvalidRequestError(f"{shown(os.fspath(given))} is an address. Download the texts, and give their path.")
-    path = Path(os.path.expanduser(given))
+    path = expanded(given)
     if is_local_folder(path):
         with readable(str(path)):
             found = sorted(file for file in path.iterdir() if _is_named_as_text(file) and not is_local_folder(file))

@@ -4,6 +4,7 @@ import gzip
 import io
 import json
 import zlib
+from codecs import BOM_UTF8
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,6 +53,8 @@ def texts_of_file(path: Path, text_field: str) -> Iterator[Text]:
             return
         content = gzip.GzipFile(fileobj=file) if name.endswith(".gz") else file
         try:
+            if content.peek(len(BOM_UTF8))[: len(BOM_UTF8)] == BOM_UTF8:  # a mark of the encoding, no part of the text
+                content.read(len(BOM_UTF8))
             is_lines = name.removesuffix(".gz").endswith(".jsonl")
             yield from _of_lines(content, path, text_field) if is_lines else _of_plain(content, path)
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:
@@ -141,7 +144,7 @@ def _of_lines(file: io.BufferedReader | gzip.GzipFile, path: Path, text_field: s
             continue
         try:
             item = json.loads(encoded)
-        except (ValueError, RecursionError) as error:  # a ValueError of another kind: a number with too many digits
+        except (ValueError, RecursionError) as error:  # a ValueError also for a number of thousands of digits
             raise BadDocumentError(where, f"it is not valid JSON ({error})") from None
         content = content_of(field_of(item, text_field, where) if isinstance(item, dict) else item, where)
         if content:

@@ -86,7 +86,7 @@ def _n_characters(texts: object, text_field: str) -> int | None:
         return len(texts)
     if isinstance(texts, (list, tuple)):
         lengths = [
-            len(item.get(text_field) or "") if isinstance(item, Mapping) else _n_characters(item, text_field)
+            len(str(item.get(text_field) or "")) if isinstance(item, Mapping) else _n_characters(item, text_field)
             for item in texts
         ]
         return None if any(length is None for length in lengths) else sum(length or 0 for length in lengths)

@@ -110,9 +110,7 @@ def move_into_place(building: Path, path: Path) -> None:
         DatasetExistsError: a file of others has the name of one of the dataset's. Nothing is moved.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    if is_vacant(path):
-        if path.is_dir():
-            path.rmdir()
+    if is_vacant(path) and _is_removed(path):
         os.replace(building, path)
         return
     described = (INFO_FILE_NAME, JSON_INFO_FILE_NAME)
@@ -126,6 +124,19 @@ def move_into_place(building: Path, path: Path) -> None:
         target = path / file.relative_to(building)
         target.parent.mkdir(parents=True, exist_ok=True)
         os.replace(file, target)
+
+
+def _is_removed(path: Path) -> bool:
+    """Remove an empty folder, if there is one. A link, a mounted disk or the working directory stays: False."""
+    if not os.path.lexists(path):
+        return True
+    if path.name in ("", "..") or path.absolute() == Path.cwd():
+        return False
+    try:
+        path.rmdir()
+    except OSError:
+        return False
+    return True
 
 
 def is_vacant(path: Path) -> bool:

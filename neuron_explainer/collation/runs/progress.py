@@ -122,4 +122,6 @@ def _is_interactive() -> bool:
     in_notebook = (
         interactive_shell is not None and getattr(interactive_shell, "get_ipython", lambda: None)() is not None
     )
-    return in_notebook or sys.stderr.isatty()
+    if in_notebook:
+        return True
+    return sys.stderr is not None and sys.stderr.isatty()  # a process may be started without one

@@ -19,6 +19,7 @@ from neuron_explainer.collation.runs.ray_worker import Arrays, WorkerSetup, coll
 from neuron_explainer.collation.runs.saved_state import ResumePoint, load_state, save_state
 from neuron_explainer.collation.statistics.collation import Collation
 from neuron_explainer.errors import CorpusChangedError, InvalidRequestError, MissingPackageError, OutOfSpaceError
+from neuron_explainer.wording import in_a_sentence, shown
 
 _BATCHES_IN_SHARD = 64
 
@@ -69,8 +70,19 @@ def run_on_ray(
 
 
 def _connect(ray: Any, address: str | None, n_workers: int | None) -> None:
+    """Join a cluster, or start one on this machine.
+
+    Raises:
+        InvalidRequestError: the cluster at the address cannot be joined.
+    """
     if address is not None:
-        ray.init(address=address, log_to_driver=False)
+        try:
+            ray.init(address=address, log_to_driver=False)
+        except (ValueError, ConnectionError, RuntimeError) as error:
+            raise InvalidRequestError(
+                f"The Ray cluster at {shown(address)} cannot be joined: {in_a_sentence(error)}. Give its address, such "
+                "as 'auto' or 'host:6379', or none to start one here."
+            ) from None
         return
     n_cpus = max(n_workers or 1, os.cpu_count() or 1)
     ray.init(

@@ -20,8 +20,15 @@ _LONGEST_LOCK = 200
 
 
 def work_folder_of(path: Path) -> Path:
-    """The folder in which the dataset at `path` is made."""
-    return path.with_name(path.name + ".collating")
+    """The folder in which the dataset at `path` is made, beside it.
+
+    Raises:
+        DatasetExistsError: nothing can be beside `path`, because it is the root of the file system.
+    """
+    place = path if path.name not in ("", "..") else Path(os.path.abspath(path))  # such as "."
+    if not place.name:
+        raise DatasetExistsError(f"{path} is not a folder that a dataset can be made in. Choose another folder.")
+    return place.with_name(place.name + ".collating")
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 `docs/adding_a_loader.md` has a complete example.
 """
 
-from pathlib import Path
+import os
 
 from neuron_explainer.errors import (
     CheckpointNotFoundError,
@@ -18,7 +18,7 @@ from neuron_explainer.models.checkpoints.hugging_face import HuggingFaceFolder, 
 from neuron_explainer.models.checkpoints.tdb import TransformerDebuggerPieces
 from neuron_explainer.models.format_registry import add_format
 from neuron_explainer.models.model_registry import find_registered_model, get_registered_model
-from neuron_explainer.storage.locations import without_secrets
+from neuron_explainer.storage.locations import expanded, without_secrets
 from neuron_explainer.vocabulary.checks import checked_type
 
 CHECKPOINT_FORMATS: list[CheckpointFormat] = [
@@ -89,9 +89,9 @@ def _open(source: CheckpointSource, options: LoadOptions) -> Checkpoint:
 
 
 def _unmatched(source: CheckpointSource) -> Exception:
-    path = Path(source).expanduser()
+    path = expanded(source)
     formats = ", ".join(each.name for each in CHECKPOINT_FORMATS)
-    if path.exists():
+    if os.path.exists(path):
         return UnsupportedCheckpointError(
             f"{path} is not in a checkpoint format that this library reads: {formats}. For a file of a Hugging Face "
             "checkpoint, pass the folder that contains it.",

@@ -15,6 +15,8 @@ from neuron_explainer.models.checkpoints.checkpoint_format import CheckpointForm
 from neuron_explainer.models.checkpoints.gguf_config import ROTARY_FACTORS, config_from_gguf, size_entry
 from neuron_explainer.models.checkpoints.gguf_tokenizer import tokenizer_from_gguf
 from neuron_explainer.models.tensor_files.gguf_file import GgufFile
+from neuron_explainer.storage.local import is_local_file
+from neuron_explainer.storage.locations import expanded
 
 ARCHITECTURES = ("llama",)
 
@@ -44,12 +46,12 @@ class GgufFormat(CheckpointFormat):
 
     def matches(self, source: CheckpointSource, options: LoadOptions) -> bool:
         """An existing file whose name ends with .gguf."""
-        path = Path(source).expanduser()
-        return path.suffix.lower() == ".gguf" and path.is_file()
+        path = expanded(source)
+        return path.suffix.lower() == ".gguf" and is_local_file(path)
 
     def open(self, source: CheckpointSource, options: LoadOptions) -> Checkpoint:
         """See the base class."""
-        return open_gguf_checkpoint(Path(source).expanduser(), options.config)
+        return open_gguf_checkpoint(expanded(source), options.config)
 
 
 def open_gguf_checkpoint(path: Path, config: Mapping[str, Any] | None = None) -> Checkpoint:

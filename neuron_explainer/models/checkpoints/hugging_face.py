@@ -4,6 +4,7 @@ From the hub, only the configs (`config.json`, `generation_config.json`), `token
 downloaded; pickled weights (`.bin`) never are.
 """
 
+import os
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -28,6 +29,8 @@ from neuron_explainer.models.checkpoints.file_source import (
 from neuron_explainer.models.checkpoints.quantised import refuse_quantised_config, refuse_quantised_tensors
 from neuron_explainer.models.tensor_files.safetensors_files import SafetensorsReader
 from neuron_explainer.models.tokenizers.tokenizer import TOKENIZER_FILE_NAME, ModelTokenizer
+from neuron_explainer.storage.local import is_local_folder
+from neuron_explainer.storage.locations import expanded
 
 _WEIGHTS = "model.safetensors"
 _INDEX = "model.safetensors.index.json"
@@ -40,11 +43,11 @@ class HuggingFaceFolder(CheckpointFormat):
 
     def matches(self, source: CheckpointSource, options: LoadOptions) -> bool:
         """Any folder: missing files are reported when it is opened."""
-        return Path(source).expanduser().is_dir()
+        return is_local_folder(expanded(source))
 
     def open(self, source: CheckpointSource, options: LoadOptions) -> Checkpoint:
         """See the base class."""
-        return open_hugging_face_checkpoint(Folder(Path(source).expanduser()), options.config)
+        return open_hugging_face_checkpoint(Folder(expanded(source)), options.config)
 
 
 class HuggingFaceHub(CheckpointFormat):
@@ -55,7 +58,7 @@ class HuggingFaceHub(CheckpointFormat):
 
     def matches(self, source: CheckpointSource, options: LoadOptions) -> bool:
         """Whether the text has the form of a hub id, and nothing on this machine has that path."""
-        return isinstance(source, str) and looks_like_hub_id(source) and not Path(source).exists()
+        return isinstance(source, str) and looks_like_hub_id(source) and not os.path.exists(source)
 
     def open(self, source: CheckpointSource, options: LoadOptions) -> Checkpoint:
         """See the base class."""

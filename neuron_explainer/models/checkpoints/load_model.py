@@ -19,7 +19,8 @@ from neuron_explainer.models.model_context import ModelContext, StandardModelCon
 from neuron_explainer.models.model_registry import BUILT_IN_MODELS, find_registered_model
 from neuron_explainer.models.tokenizers.tokenizer import ModelTokenizer
 from neuron_explainer.models.transformer import Transformer
-from neuron_explainer.storage.locations import is_url, without_secrets
+from neuron_explainer.storage.locations import expanded, is_url, without_secrets
+from neuron_explainer.wording import as_valid_text
 
 
 def load_model(
@@ -163,8 +164,8 @@ def _source_elsewhere(source: str | PathLike[str]) -> str:
     if registered in BUILT_IN_MODELS:
         return registered.name
     text = os.fspath(source) if registered is None else registered.source()
-    path = Path(text).expanduser()
-    return str(path.absolute()) if not is_url(text) and path.exists() else text
+    path = expanded(text)
+    return str(path.absolute()) if not is_url(text) and os.path.exists(path) else text
 
 
 def _name_of(source: str | PathLike[str]) -> str:
@@ -175,7 +176,7 @@ def _name_of(source: str | PathLike[str]) -> str:
             return registered.name
         if is_url(source):
             return without_secrets(source)
-    path = Path(source).expanduser()
-    if not path.exists():
-        return str(source)
-    return path.resolve().stem if path.is_file() else path.resolve().name
+    path = expanded(source)
+    if not os.path.exists(path):
+        return as_valid_text(str(source))
+    return as_valid_text(path.resolve().stem if path.is_file() else path.resolve().name)

@@ -32,7 +32,8 @@ from neuron_explainer.models.families.config_entries import (
     size,
 )
 from neuron_explainer.models.tokenizers.tokenizer import TOKENIZER_FILE_NAME, ModelTokenizer
-from neuron_explainer.storage.locations import is_url, joined, without_secrets
+from neuron_explainer.storage.local import is_local_folder
+from neuron_explainer.storage.locations import expanded, is_url, joined, without_secrets
 from neuron_explainer.storage.reading import read_bytes
 from neuron_explainer.vocabulary.checks import whole_number
 
@@ -56,8 +57,8 @@ class TransformerDebuggerPieces(CheckpointFormat):
         """Any address, and a folder whose config is Transformer Debugger's."""
         if isinstance(source, str) and is_url(source):
             return True
-        folder = Path(source).expanduser()
-        if not folder.is_dir():
+        folder = expanded(source)
+        if not is_local_folder(folder):
             return False
         try:
             return is_tdb_config(options.config or read_config(Folder(folder)))
@@ -66,7 +67,7 @@ class TransformerDebuggerPieces(CheckpointFormat):
 
     def open(self, source: CheckpointSource, options: LoadOptions) -> Checkpoint:
         """See the base class."""
-        root = source if isinstance(source, str) and is_url(source) else str(Path(source).expanduser())
+        root = source if isinstance(source, str) and is_url(source) else str(expanded(source))
         return open_tdb_checkpoint(root, options.config or read_tdb_config(root), options.token)
 
 

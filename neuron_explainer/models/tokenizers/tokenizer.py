@@ -17,6 +17,7 @@ import tokenizers
 from neuron_explainer.errors import InvalidRequestError, NotOneTokenError, TokenizerError, shown
 from neuron_explainer.models.tokenizers.backend_errors import backend_errors, check_merges
 from neuron_explainer.models.tokenizers.token_bytes import TokenSpelling, most_stripped
+from neuron_explainer.storage.local import is_local_folder
 from neuron_explainer.vocabulary.checks import checked_token_id, checked_type, whole_number
 
 TOKENIZER_FILE_NAME = "tokenizer.json"
@@ -83,7 +84,7 @@ class ModelTokenizer:
             TokenizerError: the file does not exist, is malformed or is far too large.
         """
         file = Path(path)
-        if file.is_dir():
+        if is_local_folder(file):
             file = file / TOKENIZER_FILE_NAME
         if not file.is_file():
             raise TokenizerError(

@@ -1,5 +1,6 @@
 """The result of deriving: tensors by derived scalar, pass and layer, with the prompt's tokens."""
 
+import inspect
 import json
 import os
 from collections.abc import Iterable, Sequence
@@ -30,6 +31,7 @@ from neuron_explainer.models.devices import DeviceGiven, as_device
 from neuron_explainer.vocabulary.checks import checked_number, checked_type, flag_of
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 from neuron_explainer.vocabulary.dimensions import Dimension
+from neuron_explainer.vocabulary.named_arguments import refuse_unknown
 from neuron_explainer.vocabulary.named_members import member_of
 from neuron_explainer.vocabulary.nodes import PassType
 from neuron_explainer.vocabulary.parsing import derived_scalar_type_of
@@ -341,9 +343,11 @@ class DerivedScalarStore:
             NotDerivedError: `dst`, or `layer`, was not derived.
             UnknownNameError: the derived scalar type does not exist.
             InvalidRequestError: an option is out of range.
+            UnknownArgumentError: an option does not exist.
         """
         from neuron_explainer.views import derived_scalars
 
+        refuse_unknown("plot", options, list(inspect.signature(derived_scalars.plot).parameters)[1:])
         return derived_scalars.plot(self, derived_scalar_type_of(dst), layer, **options)
 
     def __repr__(self) -> str:

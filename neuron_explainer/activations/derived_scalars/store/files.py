@@ -78,7 +78,7 @@ def read_store(path: str | os.PathLike[str], device: DeviceGiven) -> tuple[Tenso
                 dst, pass_type, layer = name.split("|")
                 by_layer = tensors.setdefault((derived_scalar_type_of(dst), PassType(pass_type)), {})
                 by_layer[None if layer == "none" else int(layer)] = file.get_tensor(name)
-    except (SafetensorError, ValueError, KeyError, OSError, RecursionError) as error:
+    except (SafetensorError, ValueError, KeyError, OSError, TypeError, AttributeError, RecursionError) as error:
         if isinstance(error, MalformedStoreError):
             raise
         raise MalformedStoreError(source, in_a_sentence(error)) from error

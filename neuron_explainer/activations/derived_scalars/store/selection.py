@@ -57,12 +57,16 @@ def selected(
     """
     if dsts is None:
         dsts = [dst for dst, derived_pass in tensors if derived_pass is pass_type]
+        if not dsts and tensors:
+            raise NotDerivedError.of_pass(pass_type.value)
     elif isinstance(dsts, str) or not isinstance(dsts, Iterable):
         dsts = [dsts]
     dsts = list(dsts)
     if not dsts:
         raise InvalidRequestError("dsts is empty. Name at least one derived scalar, or use None for all.")
     wanted = None if layers is None else as_layers(layers)
+    if wanted is not None and not wanted:
+        raise InvalidRequestError("layers is empty. Name at least one layer, or use None for all.")
     chosen = [
         (derived_scalar_type_of(dst), layer_index, tensor)
         for dst in dsts
