@@ -287,8 +287,8 @@ class AutoencoderContext:
         for layer_index, width in widths.items():
             if width != needed:
                 raise AutoencoderMismatchError(
-                    f"The autoencoder of layer {layer_index} reads {width} numbers per token (a transcoder: predicts "
-                    f"them), but {self.dst} of {model_context.model_name} has {needed}."
+                    f"The autoencoder of layer {layer_index} reads (a transcoder: predicts) {width} numbers per "
+                    f"token, but {self.dst} of {model_context.model_name} has {needed}."
                 )
 
     def _check_base_model(self, base: str | None, model_context: ModelSizes) -> None:
