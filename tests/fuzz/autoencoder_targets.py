@@ -96,8 +96,8 @@ def _saelens_folder(architecture: str, hooks: dict[str, str] | None = None, **se
     }
     of_latents = {"gated": ("b_mag", "r_mag", "b_gate"), "jumprelu": ("threshold",)}
     tensors |= {name: _random(N_LATENTS).abs() for name in of_latents.get(architecture, ())}
-    if architecture == "gated":
-        del tensors["b_enc"]
+    for name in {"gated": ["b_enc"], "matching_pursuit": ["W_enc", "b_enc"]}.get(architecture, []):
+        del tensors[name]
     if architecture == "skip_transcoder":
         tensors["W_skip"] = _random(N_INPUTS, N_INPUTS)
     config = {
