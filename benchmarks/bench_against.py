@@ -29,7 +29,7 @@ def work() -> dict[str, Callable[[], object]]:
     import torch
 
     import neuron_explainer as ne
-    from benchmarks.passes import recorded, with_gradients
+    from benchmarks.passes import NODE_TABLE_LOSS, recorded, with_gradients
     from benchmarks.shapes import GPT2_SMALL, random_model
 
     torch.manual_seed(0)
@@ -37,6 +37,7 @@ def work() -> dict[str, Callable[[], object]]:
     tokens = {n: torch.randint(0, 50257, (1, n)) for n in (16, 128)}
     tiny = ne.load_model("tiny")
     config = ne.DstConfig(model_context=tiny, derive_gradients=True)
+    in_shape = ne.DstConfig(model_context=ne.StandardModelContext("random", model), derive_gradients=True)
     place = ne.ActivationLocationType.MLP_POST_ACT
     loss = ne.LossFnConfig(ne.LossFnName.LOGIT_DIFF, target_tokens=[" the"], distractor_tokens=[" a"])
 
@@ -53,6 +54,9 @@ def work() -> dict[str, Callable[[], object]]:
         "plain forward, 128 tokens": lambda: plain(128),
         "recording one place, 128 tokens": one_place,
         "recording everything and gradients, 16 tokens": lambda: with_gradients(model, tokens[16]),
+        "derive, 16 tokens": lambda: ne.derive(
+            tokens[16][0].tolist(), ["mlp_act_times_grad", "attn_write_norm"], in_shape, loss=NODE_TABLE_LOSS
+        ),
         "derive, tiny": lambda: ne.derive(PROMPT, ["mlp_act_times_grad", "attn_write_norm"], config, loss=loss),
         "generate 8 tokens, tiny": lambda: tiny.generate(PROMPT, max_new_tokens=8),
         "live record of a neuron, tiny": lambda: ne.live_record(tiny, 1, 7, [PROMPT] * 4),
