@@ -34,7 +34,7 @@ def mutated_safetensors(content: bytes, chance: random.Random, others: Sequence[
         return content[: 8 + length] + with_telling_numbers(data, chance)
     entries = json.loads(header)
     for _ in range(chance.choice((1, 1, 2, 3))):
-        entries = _changed_entries(entries, chance)
+        entries = _changed_entries(entries, chance) if entries else entries
     if chance.random() < 0.2:
         data = chance.choice((data[:-1], data + b"\0", data[: len(data) // 2], b"", data * 2))
     return packed(json.dumps(entries).encode(), data)
