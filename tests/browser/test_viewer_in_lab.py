@@ -142,6 +142,7 @@ def test_a_saved_notebook_shows_the_neuron_without_a_kernel(
     _viewer(opened).get_by_role("button", name="Next").click()
     _expect_neuron(opened, "plain", 0, 2)
     assert opened.panel.locator(".ne-record:visible").count() == 1  # the copy is hidden while the widget lives
+    expect(opened.panel.locator(".ne-record", has_text="plain-0-2")).to_have_count(2)  # the copy follows
     saved = opened.save()
     copies = [
         "".join(output.data["text/html"])
