@@ -46,6 +46,20 @@ _LLAMA3_ROPE = {
     "original_max_position_embeddings": 32,
 }
 
+_GEMMA3_TEXT = {
+    "model_type": "gemma3_text",
+    **_SIZES,
+    "num_key_value_heads": 2,
+    "head_dim": 16,
+    "sliding_window": 5,
+    "query_pre_attn_scalar": 24,
+    "layer_types": ["sliding_attention", "full_attention", "sliding_attention"],
+    "rope_parameters": {
+        "sliding_attention": {"rope_type": "default", "rope_theta": 100.0},
+        "full_attention": {"rope_type": "linear", "rope_theta": 5000.0, "factor": 4.0},
+    },
+}
+
 SMALL_CONFIGS: dict[str, dict[str, Any]] = {
     "gpt2": {"model_type": "gpt2", **_GPT2_SIZES},
     "gpt2_scaled_by_layer": {
@@ -98,7 +112,123 @@ SMALL_CONFIGS: dict[str, dict[str, Any]] = {
         "attn_logit_softcapping": 2.0,
         "final_logit_softcapping": 3.0,
     },
-}
+    "gemma3_text": _GEMMA3_TEXT,
+    "gemma3": {
+        "model_type": "gemma3",
+        "text_config": _GEMMA3_TEXT,
+        "vision_config": {
+            "hidden_size": 16,
+            "num_hidden_layers": 1,
+            "num_attention_heads": 2,
+            "intermediate_size": 16,
+            "image_size": 16,
+            "patch_size": 8,
+        },
+        "mm_tokens_per_image": 4,
+    },
+    "smollm3": {
+        "model_type": "smollm3",
+        **_SIZES,
+        "num_key_value_heads": 2,
+        "no_rope_layers": [1, 0, 1],
+        "use_sliding_window": True,
+        "sliding_window": 5,
+        "layer_types": ["sliding_attention", "full_attention", "sliding_attention"],
+    },
+    "olmo2": {"model_type": "olmo2", **_SIZES, "num_key_value_heads": 2},
+    "olmo3": {
+        "model_type": "olmo3",
+        **_SIZES,
+        "num_key_value_heads": 2,
+        "sliding_window": 5,
+        "layer_types": ["sliding_attention", "full_attention", "sliding_attention"],
+        "rope_parameters": {
+            "sliding_attention": {"rope_type": "default", "rope_theta": 500.0},
+            "full_attention": {
+                "rope_type": "yarn", "rope_theta": 500.0, "factor": 4.0, "original_max_position_embeddings": 16,
+                "beta_fast": 4.0, "beta_slow": 0.5,
+            },
+        },
+    },
+    "phi3": {
+        "model_type": "phi3",
+        **_SIZES,
+        "num_key_value_heads": 2,
+        "sliding_window": 5,
+        "original_max_position_embeddings": 32,
+        "rope_parameters": {
+            "rope_type": "longrope", "rope_theta": 500.0, "short_factor": [1.0, 1.5, 2.0, 2.5],
+            "long_factor": [2.0, 3.0, 4.0, 5.0], "original_max_position_embeddings": 32,
+        },
+    },
+    "phi": {"model_type": "phi", **_SIZES},
+    "gptj": {"model_type": "gptj", **_GPT2_SIZES, "rotary_dim": 4},
+    "gpt_neo": {
+        "model_type": "gpt_neo",
+        "hidden_size": 32,
+        "num_layers": 3,
+        "num_heads": 4,
+        "attention_types": [[["global", "local", "global"], 1]],
+        "window_size": 5,
+        "vocab_size": VOCABULARY_SIZE,
+        "max_position_embeddings": 64,
+        "bos_token_id": 0,
+        "eos_token_id": 1,
+    },
+    "opt": {
+        "model_type": "opt", **{name: size for name, size in _SIZES.items() if name != "intermediate_size"},
+        "ffn_dim": 48, "word_embed_proj_dim": 32, "activation_function": "gelu",
+    },
+    "falcon": {"model_type": "falcon", **_SIZES, "ffn_hidden_size": 48},
+    "falcon_groups": {
+        "model_type": "falcon", **_SIZES, "ffn_hidden_size": 48, "new_decoder_architecture": True, "num_kv_heads": 2,
+        "bias": True,
+    },
+    "falcon_sequential": {
+        "model_type": "falcon", **_SIZES, "ffn_hidden_size": 48, "parallel_attn": False, "multi_query": False,
+    },
+    "stablelm": {"model_type": "stablelm", **_SIZES, "num_key_value_heads": 2, "use_qkv_bias": True},
+    "stablelm_parallel": {
+        "model_type": "stablelm", **_SIZES, "num_key_value_heads": 2, "use_parallel_residual": True,
+    },
+    "starcoder2": {"model_type": "starcoder2", **_SIZES, "num_key_value_heads": 2, "sliding_window": 5},
+    "granite": {
+        "model_type": "granite",
+        **_SIZES,
+        "num_key_value_heads": 2,
+        "embedding_multiplier": 3.0,
+        "attention_multiplier": 0.2,
+        "residual_multiplier": 0.6,
+        "logits_scaling": 2.5,
+    },
+    "cohere": {"model_type": "cohere", **_SIZES, "num_key_value_heads": 2, "use_qk_norm": True, "logit_scale": 0.5},
+    "cohere2": {
+        "model_type": "cohere2",
+        **_SIZES,
+        "num_key_value_heads": 2,
+        "sliding_window": 5,
+        "layer_types": ["sliding_attention", "full_attention", "sliding_attention"],
+    },
+    "glm4": {"model_type": "glm4", **_SIZES, "num_key_value_heads": 2, "head_dim": 16},
+    "ministral": {
+        "model_type": "ministral",
+        **_SIZES,
+        "num_key_value_heads": 2,
+        "head_dim": 16,
+        "sliding_window": 5,
+        "layer_types": ["sliding_attention", "full_attention", "sliding_attention"],
+    },
+    "ministral3": {
+        "model_type": "ministral3",
+        **_SIZES,
+        "num_key_value_heads": 2,
+        "head_dim": 16,
+        "rope_parameters": {
+            "rope_type": "yarn", "rope_theta": 500.0, "factor": 16.0, "original_max_position_embeddings": 4,
+            "beta_fast": 4.0, "beta_slow": 0.5, "mscale": 1.0, "mscale_all_dim": 1.0, "llama_4_scaling_beta": 0.3,
+        },
+    },
+}  # fmt: skip
 """The entries of a Hugging Face config for each family, and for each variant that takes a path of its own."""
 
 

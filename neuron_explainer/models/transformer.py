@@ -56,12 +56,13 @@ class Transformer(nn.Module):
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__()
         self.config = checked_type("config", config, TransformerConfig)
-        rotary = None if config.rotary is None else RotaryEmbedding(config.rotary)
+        rotary = {each: RotaryEmbedding(each) for each in set(config.rotary_by_layer) if each is not None}
+        rotary_by_layer = [None if each is None else rotary[each] for each in config.rotary_by_layer]
         self.embedding = unfilled(config.vocab_size, config.d_model)
         self.position_embedding = (
             unfilled(config.max_context_length, config.d_model) if config.learned_positions else None
         )
-        blocks = nn.ModuleList(Block(config, layer, rotary) for layer in range(config.n_layers))
+        blocks = nn.ModuleList(Block(config, layer, rotary_by_layer[layer]) for layer in range(config.n_layers))
         self.blocks = cast(Sequence[Block], blocks)
         self.final_norm = build_norm(config, config.d_model)
         self.unembedding = None if config.tied_unembedding else unfilled(config.vocab_size, config.d_model)
@@ -336,8 +337,10 @@ class Transformer(nn.Module):
         return resid + self.position_embedding[position_ids]
 
     def unembed(self, normed: Float[Tensor, "*axes d_model"]) -> Float[Tensor, "*axes vocab"]:
-        """Logits from the final norm's output, soft-capped if the family does so."""
+        """Logits from the final norm's output, scaled and soft-capped if the family does so."""
         logits = nn.functional.linear(normed, self.unembedding_weight, self.unembedding_bias)
+        if self.config.logits_scale != 1:
+            logits = logits * self.config.logits_scale
         softcap = self.config.logits_softcap
         return logits if softcap is None else (logits / softcap).tanh() * softcap
 

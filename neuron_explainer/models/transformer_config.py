@@ -5,63 +5,18 @@ from dataclasses import dataclass
 from typing import Literal
 
 from neuron_explainer.errors import MisconfiguredError, shown
-from neuron_explainer.vocabulary.checks import finite_number, whole_number
+from neuron_explainer.models.rotary_config import RotaryConfig, check_positive
+from neuron_explainer.vocabulary.checks import whole_number
 from neuron_explainer.vocabulary.dimensions import Dimension
 
 NormKind = Literal["layer_norm", "rms_norm"]
 QkvLayout = Literal["fused", "fused_by_head", "separate"]
+QueryKeyNorm = Literal["rms_by_head", "rms_of_projection", "layer_norm_by_head"]
 
 
 _SIZES = (
     "n_layers", "n_heads", "n_key_value_heads", "d_model", "d_head", "d_mlp", "vocab_size", "max_context_length"
 )  # fmt: skip
-
-
-def _check_positive(name: str, value: object) -> None:
-    number = finite_number(value)
-    if number is None or number <= 0:
-        raise MisconfiguredError(f"{name} is {shown(value)}; it must be a number above 0.")
-
-
-@dataclass(frozen=True, kw_only=True)
-class RotaryConfig:
-    """Rotary position embedding (Su et al. 2021): pairs of channels rotated by an angle that grows with the position.
-
-    Attributes:
-        n_channels: how many of a head's channels, from the first on, are rotated. Channel i is paired with channel
-            i + n_channels / 2, so the number is even.
-        base: the base of the angles ("theta"): pair i is rotated by position * base^(-2 i / n_channels) radians.
-        scaling: how wavelengths are stretched for long contexts: not (None), all by `factor` ("linear"), or by Llama
-            3's rule ("llama3": long ones by `factor`, short ones not at all, with a smooth step between).
-        factor: the stretch.
-        low_frequency_factor, high_frequency_factor, original_context_length: the other three constants of Llama 3.
-
-    Raises:
-        MisconfiguredError: the number of channels is odd, or a number is not positive and finite.
-    """
-
-    n_channels: int
-    base: float = 10000.0
-    scaling: Literal["linear", "llama3"] | None = None
-    factor: float = 1.0
-    low_frequency_factor: float = 1.0
-    high_frequency_factor: float = 4.0
-    original_context_length: int = 8192
-
-    def __post_init__(self) -> None:
-        number = whole_number(self.n_channels)
-        if number is None or number < 0 or number % 2:
-            raise MisconfiguredError(
-                f"{shown(self.n_channels)} channels of a head are rotated. The number must be even: they are rotated "
-                "in pairs."
-            )
-        for name in ("base", "factor", "low_frequency_factor", "high_frequency_factor", "original_context_length"):
-            _check_positive(f"The rotary embedding's {name}", getattr(self, name))
-        if self.scaling == "llama3" and not self.low_frequency_factor < self.high_frequency_factor:
-            raise MisconfiguredError(
-                f"low_frequency_factor is {self.low_frequency_factor}; it must be below high_frequency_factor, "
-                f"{self.high_frequency_factor}."
-            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,22 +30,33 @@ class TransformerConfig:
         norm_kind: how the residual stream is normalised.
         norm_epsilon: added to the variance (or mean square).
         norm_gain_offset: added to the stored gains (1 in gemma2, which stores each gain minus 1).
+        norm_has_bias: whether norms have a bias; None means those of a LayerNorm.
+        input_norms: whether attention and the MLP read the residual stream through a norm (olmo2 has none there).
+        shared_norm: whether attention and the MLP read through the same norm (phi, gptj); then they are in parallel.
         activation_function: the neurons' activation function, a key of `layers.mlp.ACTIVATION_FUNCTIONS`.
         gated_mlp: whether a neuron is act(gate) * up rather than act(input).
         parallel_residual: whether the MLP reads the residual stream before attention writes to it.
         learned_positions: whether a position embedding is added to the token embedding.
-        rotary: the rotary embedding of queries and keys; None if there is no rotary embedding.
+        rotary: the rotary embedding of queries and keys; None if there is none, or layers differ.
+        rotary_by_layer: each layer's, where they differ; None for a layer without one. If it is not given, `rotary` is
+            everywhere.
         attention_scale_by_layer: the factor of query · key, 1/sqrt(d_head) in most families. Recorded queries and keys
             are each multiplied by its square root.
+        query_growth, query_growth_length: queries at position p have the factor 1 + growth * log(1 + p // length), so
+            that the pattern stays sharp in long contexts; 0 for none.
         sliding_window_by_layer: how many tokens, itself included, a token may attend to; None means all up to itself.
-        query_key_norm: whether the queries and keys of each head are RMS-normalised before the rotary embedding.
+        query_key_norm: how queries and keys are normalised before the rotary embedding: the channels of each head by
+            one RMSNorm ("rms_by_head"), all channels of all heads together ("rms_of_projection"), or each head's by a
+            LayerNorm whose gains differ by head ("layer_norm_by_head"). None: they are not.
         post_norms: whether the outputs of attention and of the MLP are normalised before they are added (gemma2).
         attention_softcap, logits_softcap: c in c * tanh(x / c), applied to attention logits and to logits.
         embedding_scale: the factor of the token embedding.
+        residual_multiplier: the factor of what attention and the MLP add to the residual stream.
+        logits_scale: the factor of the logits.
         qkv_bias, attention_output_bias, mlp_bias, unembedding_bias: which linear maps have a bias.
         qkv_layout: how the query, key and value weights are stored: one matrix with all queries, all keys, all values
-            ("fused"); one matrix with query, key, value of head after head ("fused_by_head"); or three matrices
-            ("separate").
+            ("fused"); one matrix with, for each key in turn, its queries, the key and the value ("fused_by_head"); or
+            three matrices ("separate").
         tied_unembedding: whether the unembedding is the token embedding.
 
     Raises:
@@ -111,17 +77,25 @@ class TransformerConfig:
     norm_epsilon: float
     activation_function: str
     norm_gain_offset: float = 0.0
+    norm_has_bias: bool | None = None
+    input_norms: bool = True
+    shared_norm: bool = False
     gated_mlp: bool = False
     parallel_residual: bool = False
     learned_positions: bool = False
     rotary: RotaryConfig | None = None
+    rotary_by_layer: tuple[RotaryConfig | None, ...] = ()
     attention_scale_by_layer: tuple[float, ...] = ()
+    query_growth: float = 0.0
+    query_growth_length: int | None = None
     sliding_window_by_layer: tuple[int | None, ...] = ()
-    query_key_norm: bool = False
+    query_key_norm: QueryKeyNorm | None = None
     post_norms: bool = False
     attention_softcap: float | None = None
     logits_softcap: float | None = None
     embedding_scale: float = 1.0
+    residual_multiplier: float = 1.0
+    logits_scale: float = 1.0
     qkv_bias: bool = True
     attention_output_bias: bool = True
     mlp_bias: bool = True
@@ -135,32 +109,48 @@ class TransformerConfig:
             if number is None or number < 1:
                 raise MisconfiguredError(f"{name} is {shown(getattr(self, name))}; it must be at least 1.")
             object.__setattr__(self, name, number)
-        for name in ("norm_epsilon", "embedding_scale", "attention_softcap", "logits_softcap"):
+        positive = ("norm_epsilon", "embedding_scale", "residual_multiplier", "logits_scale")
+        for name in (*positive, "attention_softcap", "logits_softcap"):
             if getattr(self, name) is not None or name == "norm_epsilon":
-                _check_positive(name, getattr(self, name))
-        if self.rotary is not None and self.rotary.n_channels > self.d_head:
-            raise MisconfiguredError(
-                f"{self.rotary.n_channels} channels of each head are rotated, but a head has {self.d_head}."
-            )
+                check_positive(name, getattr(self, name))
+        if self.norm_has_bias is None:
+            object.__setattr__(self, "norm_has_bias", self.norm_kind == "layer_norm")
+        if self.shared_norm and not self.parallel_residual:
+            raise MisconfiguredError("shared_norm needs parallel_residual: one norm reads one place.")
+        if not self.rotary_by_layer:
+            object.__setattr__(self, "rotary_by_layer", (self.rotary,) * self.n_layers)
+        for rotary in set(self.rotary_by_layer):
+            if rotary is not None and rotary.n_channels > self.d_head:
+                raise MisconfiguredError(
+                    f"{rotary.n_channels} channels of each head are rotated, but a head has {self.d_head}."
+                )
         if self.n_heads % self.n_key_value_heads:
             raise MisconfiguredError(
                 f"{self.n_heads} heads cannot share {self.n_key_value_heads} key/value heads evenly."
             )
+        if self.query_growth:
+            check_positive("query_growth", self.query_growth)
+            check_positive("query_growth_length", self.query_growth_length)
         if not self.attention_scale_by_layer:
             object.__setattr__(self, "attention_scale_by_layer", (1 / math.sqrt(self.d_head),) * self.n_layers)
         if not self.sliding_window_by_layer:
             object.__setattr__(self, "sliding_window_by_layer", (None,) * self.n_layers)
-        for name in ("attention_scale_by_layer", "sliding_window_by_layer"):
+        for name in ("attention_scale_by_layer", "sliding_window_by_layer", "rotary_by_layer"):
             if len(getattr(self, name)) != self.n_layers:
                 raise MisconfiguredError(
                     f"{name} has {len(getattr(self, name))} entries for {self.n_layers} layers. Give one per layer."
                 )
 
         for scale in self.attention_scale_by_layer:
-            _check_positive("attention_scale_by_layer", scale)
+            check_positive("attention_scale_by_layer", scale)
         for window in self.sliding_window_by_layer:
             if window is not None and ((number := whole_number(window)) is None or number < 1):
                 raise MisconfiguredError(f"A sliding window is {shown(window)}; it must be at least 1 token.")
+
+    @property
+    def scales_writes(self) -> bool:
+        """Whether something multiplies what attention and the MLP give before it is added to the residual stream."""
+        return self.post_norms or self.residual_multiplier != 1
 
     def size_of(self, dimension: Dimension) -> int | None:
         """The length of an axis; None if it depends on the prompt or on an autoencoder."""

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from neuron_explainer.errors import InvalidRequestError
 from neuron_explainer.models.layers.block import Block
+from neuron_explainer.models.layers.norms import Norm
 from neuron_explainer.models.transformer import Transformer
 from neuron_explainer.vocabulary.checks import checked_layer
 from neuron_explainer.vocabulary.nodes import AttnSubNode
@@ -18,8 +19,8 @@ _WEIGHT = WeightLocationType
 _OUTER: dict[WeightLocationType, Callable[[Transformer], Tensor | None]] = {
     _WEIGHT.EMBEDDING: lambda model: _scaled(model.embedding, model.config.embedding_scale),
     _WEIGHT.POSITION_EMBEDDING: lambda model: model.position_embedding,
-    _WEIGHT.UNEMBEDDING: lambda model: model.unembedding_weight.T,
-    _WEIGHT.FINAL_LAYER_NORM_GAIN: lambda model: model.final_norm.effective_gain,
+    _WEIGHT.UNEMBEDDING: lambda model: _scaled(model.unembedding_weight, model.config.logits_scale).T,
+    _WEIGHT.FINAL_LAYER_NORM_GAIN: lambda model: _gain(model.final_norm),
     _WEIGHT.FINAL_LAYER_NORM_BIAS: lambda model: model.final_norm.bias,
 }
 
@@ -27,13 +28,13 @@ _WITHIN_LAYER: dict[WeightLocationType, Callable[[Block], Tensor | None]] = {
     _WEIGHT.ATTN_TO_QUERY: lambda block: block.attention.by_head(AttnSubNode.Q),
     _WEIGHT.ATTN_TO_KEY: lambda block: block.attention.by_head(AttnSubNode.K),
     _WEIGHT.ATTN_TO_VALUE: lambda block: block.attention.by_head(AttnSubNode.V),
-    _WEIGHT.ATTN_TO_RESIDUAL: lambda block: block.attention.output_by_head(),
+    _WEIGHT.ATTN_TO_RESIDUAL: lambda block: _scaled(block.attention.output_by_head(), block.residual_multiplier),
     _WEIGHT.MLP_TO_HIDDEN: lambda block: block.mlp.input_weight.T,
     _WEIGHT.MLP_TO_HIDDEN_UP: lambda block: None if block.mlp.up_weight is None else block.mlp.up_weight.T,
-    _WEIGHT.MLP_TO_RESIDUAL: lambda block: block.mlp.output_weight.T,
-    _WEIGHT.ATTN_INPUT_LAYER_NORM_GAIN: lambda block: block.attention_norm.effective_gain,
+    _WEIGHT.MLP_TO_RESIDUAL: lambda block: _scaled(block.mlp.output_weight, block.residual_multiplier).T,
+    _WEIGHT.ATTN_INPUT_LAYER_NORM_GAIN: lambda block: _gain(block.attention_norm),
     _WEIGHT.ATTN_INPUT_LAYER_NORM_BIAS: lambda block: block.attention_norm.bias,
-    _WEIGHT.MLP_INPUT_LAYER_NORM_GAIN: lambda block: block.mlp_norm.effective_gain,
+    _WEIGHT.MLP_INPUT_LAYER_NORM_GAIN: lambda block: _gain(block.mlp_norm),
     _WEIGHT.MLP_INPUT_LAYER_NORM_BIAS: lambda block: block.mlp_norm.bias,
 }
 
@@ -64,5 +65,11 @@ def weight_at(model: Transformer, weight_type: WeightLocationType, layer: Suppor
     return weight.detach()
 
 
-def _scaled(weight: Float[Tensor, "vocab d_model"], scale: float) -> Float[Tensor, "vocab d_model"]:
+def _scaled(weight: Float[Tensor, "..."], scale: float) -> Float[Tensor, "..."]:
     return weight if scale == 1.0 else weight * scale
+
+
+def _gain(norm: Norm) -> Float[Tensor, " channels"] | None:
+    """A norm's gain; None if it has none."""
+    gain = norm.effective_gain
+    return gain if isinstance(gain, Tensor) else None

@@ -312,7 +312,7 @@ def test_a_config_in_place_of_the_folders(folder: Path) -> None:
         ({"n_head": 0, "num_attention_heads": 0}, MalformedCheckpointError, "a .* model cannot have"),
         ({"n_layer": "two", "num_hidden_layers": "two"}, MalformedCheckpointError, "a .* model cannot have"),
         (
-            {"activation_function": "sin", "hidden_act": "sin", "hidden_activation": "sin"},
+            dict.fromkeys(("activation_function", "hidden_act", "hidden_activation", "activation"), "sin"),
             UnsupportedCheckpointError,
             "'sin' is not supported. Choose one of: .*relu",
         ),
@@ -322,6 +322,8 @@ def test_entries_of_the_config_that_cannot_be(
     name: str, entries: dict[str, object], error: type[CheckpointError], says: str, tmp_path: Path
 ) -> None:
     config = {**hf_model(name).config.to_dict(), **entries}
+    if "text_config" in config:
+        config["text_config"] |= entries
     (tmp_path / "config.json").write_text(json.dumps(config))
     with pytest.raises(error, match=says) as caught:
         ne.load_model(tmp_path, device="cpu")

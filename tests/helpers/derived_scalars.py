@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import jaxtyping
+import pytest
 import torch
 from torch import Tensor
 
@@ -22,6 +23,12 @@ from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType a
 PROMPT = [5, 17, 3, 44, 17, 20]
 N_LAYERS = 3
 FAMILIES = list(HF_CONFIGS)
+_STRUCTURES = {
+    "gpt2", "gpt_neox", "gpt_neox_sequential", "gptj", "phi", "llama", "mistral", "qwen3", "gemma2", "olmo2", "granite",
+    "cohere", "ministral3",
+}  # fmt: skip
+EACH_STRUCTURE = [pytest.param(family, marks=() if family in _STRUCTURES else pytest.mark.long) for family in FAMILIES]
+"""All families; those whose block is put together as another one's are for `make long`."""
 TARGET, DISTRACTOR = 7, 11
 
 
@@ -102,9 +109,18 @@ _ATTENTION_BIASES = (
     "transformer.h.{}.attn.c_proj.bias",
     "gpt_neox.layers.{}.attention.dense.bias",
     "model.layers.{}.self_attn.o_proj.bias",
+    "model.layers.{}.self_attn.dense.bias",
+    "model.decoder.layers.{}.self_attn.out_proj.bias",
+    "transformer.h.{}.attn.attention.out_proj.bias",
+    "transformer.h.{}.self_attention.dense.bias",
 )
 _MLP_BIASES = (
     "transformer.h.{}.mlp.c_proj.bias",
     "gpt_neox.layers.{}.mlp.dense_4h_to_h.bias",
     "model.layers.{}.mlp.down_proj.bias",
+    "model.layers.{}.mlp.fc2.bias",
+    "model.layers.{}.mlp.c_proj.bias",
+    "model.decoder.layers.{}.fc2.bias",
+    "transformer.h.{}.mlp.fc_out.bias",
+    "transformer.h.{}.mlp.dense_4h_to_h.bias",
 )

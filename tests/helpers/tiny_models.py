@@ -7,7 +7,10 @@ from unittest import mock
 
 import torch
 import transformers
+from transformers.models.cohere import modeling_cohere
+from transformers.models.cohere2 import modeling_cohere2
 from transformers.models.gemma2 import modeling_gemma2
+from transformers.models.gemma3 import modeling_gemma3
 
 from benchmarks.small_models import SMALL_CONFIGS
 from neuron_explainer.models.transformer import Transformer
@@ -37,6 +40,7 @@ def _hf_model(name: str, dtype: torch.dtype) -> transformers.PreTrainedModel:
             parameter.add_(torch.randn_like(parameter) * 0.2)
     model = model.eval().to(dtype).requires_grad_(False)
     if dtype == torch.float64:
+        model(random_tokens(1, 64))  # longrope makes its angles for long contexts now, in float32 as ours
         model.forward = _in_float64_throughout(model.forward)
     return model
 
@@ -55,14 +59,30 @@ def _exact_rms_norm(norm: Any, hidden: torch.Tensor) -> torch.Tensor:
     return hidden * torch.rsqrt(hidden.square().mean(-1, keepdim=True) + norm.eps) * (1.0 + norm.weight)
 
 
+_ROTATE_OF_COHERE = modeling_cohere.apply_rotary_pos_emb
+
+
+def _exactly(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function whose `.float()` does not round."""
+
+    def exact(*arguments: Any, **keywords: Any) -> Any:
+        with mock.patch.object(torch.Tensor, "float", torch.Tensor.double):
+            return function(*arguments, **keywords)
+
+    return exact
+
+
 def _in_float64_throughout(forward: Callable[..., Any]) -> Callable[..., Any]:
-    """A forward pass of `transformers` without its rounding of norms and softmax to float32."""
+    """A forward pass of `transformers` without its rounding of norms, rotations and softmax to float32."""
 
     @functools.wraps(forward)
     def exact(*arguments: Any, **keywords: Any) -> Any:
         with (
             mock.patch.object(torch, "float32", torch.float64),
             mock.patch.object(modeling_gemma2.Gemma2RMSNorm, "forward", _exact_rms_norm),
+            mock.patch.object(modeling_gemma3.Gemma3RMSNorm, "forward", _exact_rms_norm),
+            mock.patch.object(modeling_cohere, "apply_rotary_pos_emb", _exactly(_ROTATE_OF_COHERE)),
+            mock.patch.object(modeling_cohere2, "apply_rotary_pos_emb", _exactly(_ROTATE_OF_COHERE)),
         ):
             return forward(*arguments, **keywords)
 

@@ -9,7 +9,15 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from helpers.derived_scalars import FAMILIES, PROMPT, annotations_unchecked, autoencoders, context, derived
+from helpers.derived_scalars import (
+    EACH_STRUCTURE,
+    FAMILIES,
+    PROMPT,
+    annotations_unchecked,
+    autoencoders,
+    context,
+    derived,
+)
 from neuron_explainer.activations.derived_scalars.indexing import AttnSubNodeIndex, NodeIndex
 from neuron_explainer.models.autoencoders.latent_activations import Identity
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType as D
@@ -62,7 +70,7 @@ def check_from_both_ends(
 @pytest.mark.parametrize("detach", [False, True])
 @pytest.mark.parametrize("downstream", DOWNSTREAM)
 @pytest.mark.parametrize("upstream", UPSTREAM)
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", EACH_STRUCTURE)
 def test_an_edge_to_the_next_layer_is_the_same_from_either_end(
     family: str, upstream: str, downstream: str, detach: bool
 ) -> None:

@@ -18,7 +18,6 @@ from neuron_explainer.models.autoencoders.latent_activations import LatentActiva
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType as D
 from neuron_explainer.vocabulary.nodes import NodeType, PassType
 from neuron_explainer.vocabulary.places import ActivationLocationType as Place
-from neuron_explainer.vocabulary.weights import WeightLocationType
 
 LATENT_PLACES = [
     D.MLP_POST_ACT,
@@ -103,7 +102,7 @@ def test_the_direct_effects_of_latents_error_and_biases_are_the_place_s_own(
         if dst is D.MLP_POST_ACT:
             block = context(family).get_or_create_model().blocks[layer]
             post_norm = block.mlp_post_norm_at(store.activations(dst)[layer][None])
-            rest = rest @ context(family).get_weight(WeightLocationType.MLP_TO_RESIDUAL, layer)
+            rest = rest @ block.mlp.output_weight.T
             rest = rest if post_norm is None else rest * post_norm.factor[0]
             _, bias = output_biases(family, layer)
         total = store.activations(writes)[layer].sum(-1) + ((rest + bias) * g).sum(-1)

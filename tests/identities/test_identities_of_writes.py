@@ -95,10 +95,12 @@ def test_direct_effects_with_the_final_scale_held_make_the_logit_difference(fami
     rm = store.activations(D.RESID_POST_MLP)[N_LAYERS - 1]
     g = store.activations(D.RESID_POST_MLP, PassType.BACKWARD)[N_LAYERS - 1]
     constant = torch.zeros((), dtype=torch.float64)
-    if context(family).config.norm_kind == "layer_norm":  # its bias, unembedded; RMSNorm has none
+    if context(family).config.norm_has_bias:  # unembedded
         unembedding = context(family).get_weight(WeightLocationType.UNEMBEDDING)
         bias = context(family).get_weight(WeightLocationType.FINAL_LAYER_NORM_BIAS)
         constant = bias @ (unembedding[:, TARGET] - unembedding[:, DISTRACTOR])
+    if (of_tokens := context(family).get_or_create_model().unembedding_bias) is not None:
+        constant = constant + of_tokens[TARGET] - of_tokens[DISTRACTOR]
     close((rm * g).sum() + constant, store.loss)
 
 

@@ -27,8 +27,9 @@ from neuron_explainer.errors import (
 from neuron_explainer.models.families import FAMILY_BY_MODEL_TYPE, family_of, register_family
 from neuron_explainer.models.layers.rotary import inverse_frequencies
 from neuron_explainer.models.parity.reference import ObservedModules
+from neuron_explainer.models.rotary_config import RotaryConfig
 from neuron_explainer.models.transformer import Transformer
-from neuron_explainer.models.transformer_config import RotaryConfig, TransformerConfig
+from neuron_explainer.models.transformer_config import TransformerConfig
 from neuron_explainer.vocabulary.nodes import AttnSubNode
 from neuron_explainer.vocabulary.places import ActivationLocationType
 
@@ -100,7 +101,7 @@ def test_entries_that_older_configs_leave_out_have_their_family_s_defaults() -> 
     ("entries", "message"),
     [
         ({"model_type": "lama"}, r"'lama' is not supported\. Choose one of: llama, "),
-        ({"rope_scaling": {"rope_type": "yarn", "factor": 4.0}}, "'yarn'"),
+        ({"rope_scaling": {"rope_type": "proportional", "factor": 4.0}}, "'proportional'"),
         ({"rope_scaling": {"rope_type": "llama3", "factor": 4.0}}, "needs 'low_freq_factor'"),
         ({"hidden_size": None}, "no hidden_size"),
         ({"pretraining_tp": 2}, "pretraining_tp = 2"),
@@ -126,10 +127,15 @@ def test_checkpoints_of_the_base_model_and_with_masks_in_them_load_too(name: str
     theirs = hf_model(name)
     family = family_of(theirs.config.to_dict())
     tensors = {key.removeprefix(family.base_prefix): tensor for key, tensor in theirs.state_dict().items()}
-    mask_name = {"gpt2": "h.0.attn.bias", "gpt_neox": "layers.0.attention.masked_bias"}.get(
-        name, "layers.1.self_attn.rotary_emb.inv_freq"
-    )
-    tensors[mask_name] = torch.zeros(1)
+    mask_name = {
+        "gpt2": "h.0.attn.bias",
+        "gpt_neox": "layers.0.attention.masked_bias",
+        "gptj": "h.0.attn.masked_bias",
+        "gpt_neo": "h.0.attn.attention.bias",
+        "opt": "decoder.embed_positions.weight",  # it has none
+        "falcon": "h.0.self_attention.rotary_emb.inv_freq",
+    }.get(name, "layers.1.self_attn.rotary_emb.inv_freq")
+    tensors.setdefault(mask_name, torch.zeros(1))
     model = Transformer.from_hf_config_and_tensors(theirs.config.to_dict(), tensors)
     tokens = random_tokens(1, 5)
     torch.testing.assert_close(model(tokens), our_model(name)(tokens))
@@ -211,8 +217,8 @@ def documented() -> Iterator[dict[str, Any]]:
 
 DOCUMENTED_CONFIGS: dict[str, dict[str, Any]] = {
     "gemma": {"model_type": "gemma", "head_dim": 16, "num_key_value_heads": 1},
-    "phi3": {"model_type": "phi3", "num_key_value_heads": 2, "sliding_window": 5},
-    "phi3_partly_rotated": {"model_type": "phi3", "rope_parameters": {"partial_rotary_factor": 0.5}},
+    "glm": {"model_type": "glm", "num_key_value_heads": 2, "head_dim": 16},
+    "glm_rotated": {"model_type": "glm", "head_dim": 8, "rope_parameters": {"partial_rotary_factor": 1.0}},
 }
 
 
@@ -250,7 +256,7 @@ def test_only_an_instance_of_a_family_can_be_registered(given: Any, message: str
 
 
 def test_a_place_of_another_shape_is_named(documented: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    theirs = random_hf_model(model_type="phi3")
+    theirs = random_hf_model(model_type="glm", head_dim=8)
     ours = Transformer.from_hf_config_and_tensors(theirs.config.to_dict(), theirs.state_dict())
     places = ObservedModules.places
     key = (ActivationLocationType.MLP_PRE_ACT, 1)

@@ -45,8 +45,11 @@ def absent(name: str) -> set[WeightLocationType]:
     missing = set() if config.learned_positions else {W.POSITION_EMBEDDING}
     if not config.gated_mlp:
         missing.add(W.MLP_TO_HIDDEN_UP)
-    if config.norm_kind == "rms_norm":
+    if not config.norm_has_bias:
         missing |= {W.ATTN_INPUT_LAYER_NORM_BIAS, W.MLP_INPUT_LAYER_NORM_BIAS, W.FINAL_LAYER_NORM_BIAS}
+    if not config.input_norms:
+        missing |= {W.ATTN_INPUT_LAYER_NORM_GAIN, W.MLP_INPUT_LAYER_NORM_GAIN}
+        missing |= {W.ATTN_INPUT_LAYER_NORM_BIAS, W.MLP_INPUT_LAYER_NORM_BIAS}
     return missing
 
 
@@ -111,6 +114,8 @@ def test_the_embedding_and_the_unembedding_are_the_ends_of_the_residual_stream(n
         embedded = embedded + context.get_weight(W.POSITION_EMBEDDING)[:6]
     assert torch.allclose(recording[P.RESID_POST_EMBEDDING][0], embedded, atol=1e-12)
     unembedded = recording[P.RESID_POST_FINAL_LAYER_NORM][0] @ context.get_weight(W.UNEMBEDDING)
+    if model.unembedding_bias is not None:
+        unembedded = unembedded + model.unembedding_bias
     cap = context.config.logits_softcap
     assert torch.allclose(logits, unembedded if cap is None else cap * torch.tanh(unembedded / cap), atol=1e-9)
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -112,7 +113,8 @@ def test_what_cannot_be_run_is_refused() -> None:
 def test_weights_are_shared_with_the_model_they_come_from() -> None:
     for name in HF_CONFIGS:
         theirs, ours = hf_model(name), our_model(name)
-        storages = {parameter.untyped_storage().data_ptr() for parameter in theirs.parameters()}
+        of_text = [tensor for key, tensor in theirs.named_parameters() if not re.search("vision|multi_modal", key)]
+        storages = {parameter.untyped_storage().data_ptr() for parameter in of_text}
         assert {parameter.untyped_storage().data_ptr() for parameter in ours.parameters()} == storages
         assert not any(parameter.requires_grad for parameter in ours.parameters())
 

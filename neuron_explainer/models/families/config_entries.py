@@ -64,6 +64,11 @@ def _is_share(value: Any) -> bool:
     return number is not None and 0 <= number <= 1
 
 
+def _is_number_above_0(value: Any) -> bool:
+    number = finite_number(value)
+    return number is not None and 0 < number <= LARGEST_NUMBER
+
+
 def _is_layer_types(value: Any) -> bool:
     return isinstance(value, list | tuple) and all(isinstance(each, str) for each in value)
 
@@ -72,6 +77,11 @@ _FLAG = ConfigEntry(lambda value: isinstance(value, bool), "true or false")
 _TEXT = ConfigEntry(lambda value: isinstance(value, str), "a text", null_is_missing=True)
 _SHARE = ConfigEntry(_is_share, "a number from 0 to 1", null_is_missing=True)
 _SETTINGS = ConfigEntry(lambda value: isinstance(value, Mapping), "an object", null_is_missing=True)
+_FACTORS = ConfigEntry(
+    lambda value: isinstance(value, list | tuple) and len(value) <= 2**16 and all(map(_is_number_above_0, value)),
+    "a list of numbers above 0",
+    null_is_missing=True,
+)
 _CHANNELS = size(MOST_CHANNELS, null_is_missing=True)
 _POSITIONS = size(MOST_POSITIONS, null_is_missing=True)
 _BASE = positive(null_is_missing=True)
@@ -116,6 +126,9 @@ ROPE_ENTRIES: Mapping[str, ConfigEntry] = MappingProxyType(
         **dict.fromkeys(("factor", "low_freq_factor", "high_freq_factor"), positive(null_is_missing=True)),
         "original_max_position_embeddings": _POSITIONS,
         **dict.fromkeys(("rope_type", "type"), _TEXT),
+        **dict.fromkeys(("attention_factor", "beta_fast", "beta_slow", "mscale", "mscale_all_dim"), _BASE),
+        **dict.fromkeys(("short_factor", "long_factor"), _FACTORS),
+        "truncate": _FLAG,
     }
 )
 """The entries of `rope_parameters` and `rope_scaling`."""
@@ -141,12 +154,17 @@ def checked_entries(hf_config: Mapping[str, Any], kinds: Mapping[str, ConfigEntr
     return entries
 
 
-def checked_rope_entries(hf_config: Mapping[str, Any]) -> dict[str, Any]:
+def checked_rope_entries(hf_config: Mapping[str, Any], layer_type: str | None = None) -> dict[str, Any]:
     """The settings of the rotary embedding: `rope_scaling` in older configs, else `rope_parameters`; each checked.
+
+    Args:
+        hf_config: the config's entries.
+        layer_type: the type of layer whose settings are asked for, in a family that has settings by type.
 
     Raises:
         MisconfiguredError: a setting has a value that it cannot have.
-        UnsupportedCheckpointError: there are settings for each type of layer.
+        UnsupportedCheckpointError: there are settings for each type of layer, but `layer_type` is None or not among
+            them.
     """
     name = next((name for name in ROPE_NAMES if hf_config.get(name)), None)
     if name is None:
@@ -155,12 +173,24 @@ def checked_rope_entries(hf_config: Mapping[str, Any]) -> dict[str, Any]:
     if not isinstance(settings, Mapping):
         raise MisconfiguredError(f"{name} is {shown(settings)}; it must be {_SETTINGS.description}.")
     nested = [str(key) for key, value in settings.items() if isinstance(value, Mapping)]
-    if nested:
+    if not nested:
+        return _checked(settings, ROPE_ENTRIES, f"{name}.")
+    if layer_type is None:
         raise UnsupportedCheckpointError(
             f"{name} has settings for each type of layer ({shown(', '.join(nested))}). Supported: one rotary embedding "
             "for all layers."
         )
-    return _checked(settings, ROPE_ENTRIES, f"{name}.")
+    if layer_type not in nested:
+        raise UnsupportedCheckpointError(
+            f"{name} has no settings for layers of the type {layer_type}. It has some for: {shown(', '.join(nested))}."
+        )
+    checked = _checked(settings[layer_type], ROPE_ENTRIES, f"{name}.{layer_type}.")
+    if checked.get("truncate") is False:
+        raise UnsupportedCheckpointError(
+            f"{name}.{layer_type}.truncate is false. `transformers` reads it only where all layers have the "
+            "same settings, so it is not supported here."
+        )
+    return checked
 
 
 def _checked(entries: Mapping[str, Any], kinds: Mapping[str, ConfigEntry], prefix: str) -> dict[str, Any]:

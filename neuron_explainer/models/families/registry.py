@@ -14,12 +14,23 @@ from neuron_explainer.errors import (
 )
 from neuron_explainer.models.families.config_entries import checked_entries
 from neuron_explainer.models.families.family import Family
-from neuron_explainer.models.families.gemma2 import Gemma2Family
-from neuron_explainer.models.families.gpt2 import GPT2Family
-from neuron_explainer.models.families.gpt_neox import GPTNeoXFamily
+from neuron_explainer.models.families.like_gpt.falcon import FalconFamily
+from neuron_explainer.models.families.like_gpt.gpt2 import GPT2Family
+from neuron_explainer.models.families.like_gpt.gpt_neo import GPTNeoFamily
+from neuron_explainer.models.families.like_gpt.gpt_neox import GPTNeoXFamily
+from neuron_explainer.models.families.like_gpt.gptj import GPTJFamily
+from neuron_explainer.models.families.like_gpt.opt import OPTFamily
+from neuron_explainer.models.families.like_gpt.phi import PhiFamily
+from neuron_explainer.models.families.like_llama.cohere import Cohere2Family, CohereFamily
+from neuron_explainer.models.families.like_llama.fused import Glm4Family, Phi3Family
+from neuron_explainer.models.families.like_llama.gemma import Gemma2Family, Gemma3Family, Gemma3TextFamily
+from neuron_explainer.models.families.like_llama.granite import GraniteFamily
+from neuron_explainer.models.families.like_llama.mistral import Ministral3Family, MinistralFamily, MistralFamily
+from neuron_explainer.models.families.like_llama.olmo import Olmo2Family, Olmo3Family
+from neuron_explainer.models.families.like_llama.qwen import Qwen2Family, Qwen3Family
+from neuron_explainer.models.families.like_llama.smollm3 import SmolLM3Family
+from neuron_explainer.models.families.like_llama.with_layer_norm import StableLMFamily, Starcoder2Family
 from neuron_explainer.models.families.llama import LlamaFamily
-from neuron_explainer.models.families.mistral import MistralFamily
-from neuron_explainer.models.families.qwen import Qwen2Family, Qwen3Family
 from neuron_explainer.models.layers.mlp import ACTIVATION_FUNCTIONS
 from neuron_explainer.models.transformer_config import TransformerConfig
 from neuron_explainer.vocabulary.checks import checked_type
@@ -28,12 +39,31 @@ FAMILY_BY_MODEL_TYPE: dict[str, Family] = {
     family.model_type: family
     for family in (
         GPT2Family(),
+        GPTNeoFamily(),
         GPTNeoXFamily(),
+        GPTJFamily(),
+        OPTFamily(),
+        FalconFamily(),
+        PhiFamily(),
         LlamaFamily(),
         MistralFamily(),
+        MinistralFamily(),
+        Ministral3Family(),
         Qwen2Family(),
         Qwen3Family(),
         Gemma2Family(),
+        Gemma3TextFamily(),
+        Gemma3Family(),
+        SmolLM3Family(),
+        Olmo2Family(),
+        Olmo3Family(),
+        Phi3Family(),
+        Glm4Family(),
+        StableLMFamily(),
+        Starcoder2Family(),
+        GraniteFamily(),
+        CohereFamily(),
+        Cohere2Family(),
     )
 }
 """The families, by the `model_type` of Hugging Face configs."""

@@ -1,12 +1,13 @@
 """The rotary embedding's settings in Hugging Face configs, with old and new names."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
-from neuron_explainer.errors import UnsupportedCheckpointError, shown
+from neuron_explainer.errors import UnsupportedCheckpointError, choices_sentence, nearest_first, shown
 from neuron_explainer.models.families.config_entries import checked_rope_entries
 from neuron_explainer.models.families.family import refuse
-from neuron_explainer.models.transformer_config import RotaryConfig
+from neuron_explainer.models.rotary_config import RotaryConfig
 
 _ORIGINAL_LENGTH = "original_max_position_embeddings"
 
@@ -16,54 +17,145 @@ def rotary_config(
     d_head: int,
     *,
     share_rotated: float | None = None,
+    is_interleaved: bool = False,
+    layer_type: str | None = None,
+    default_base: float = 10000.0,
     base_entry: str = "rope_theta",
     share_entry: str = "partial_rotary_factor",
 ) -> RotaryConfig:
     """The rotary embedding that a config describes.
 
-    Newer configs have everything in `rope_parameters`. Older ones have the base and the share at the top level, under
-    names of the family's own, and, for stretched contexts, `rope_scaling`.
+    Newer configs have everything in `rope_parameters`, for all layers or by the type of layer. Older ones have the base
+    and the share at the top level, under names of the family's own, and, for stretched contexts, `rope_scaling`.
 
     Args:
         hf_config: the config's entries.
         d_head: the number of channels of a head.
         share_rotated: the share of a head's channels that is rotated, if the config does not say; None for a family
             that always rotates all of them.
+        is_interleaved: whether neighbouring channels are paired.
+        layer_type: the type of layer, such as "full_attention", in a family whose types have settings of their own;
+            None in other families.
+        default_base: the base, if the config does not say it.
         base_entry: the family's old name of the base. Another family's name means nothing, as in `transformers`.
         share_entry: the family's old name of the share.
 
     Raises:
         MisconfiguredError: a setting has a value that it cannot have.
-        UnsupportedCheckpointError: there are settings for each type of layer; the scaling rule is not default, linear
-            or llama3; a constant is missing; or only a share of the channels is rotated, in a family that rotates all.
+        UnsupportedCheckpointError: there are settings for each type of layer in a family without types; the scaling
+            rule is not known; a constant is missing; or only a share of the channels is rotated, in a family that
+            rotates all.
     """
-    settings = checked_rope_entries(hf_config)
+    settings = checked_rope_entries(hf_config, layer_type)
     bases = (settings.get("rope_theta"), hf_config.get(base_entry))
-    base = next((base for base in bases if base is not None), 10000.0)
+    base = next((base for base in bases if base is not None), default_base)
     n_channels = int(d_head * _share_rotated(hf_config, settings, share_rotated, share_entry))
     rule = settings.get("rope_type") or settings.get("type") or "default"
-    if rule == "default":
-        return RotaryConfig(n_channels=n_channels, base=float(base))
-    if rule == "linear":
-        factor = _constant(settings, rule, "factor")
-        return RotaryConfig(n_channels=n_channels, base=float(base), scaling="linear", factor=factor)
-    if rule == "llama3":
-        # `transformers` lets the top level's win over that of the settings.
-        length = hf_config.get(_ORIGINAL_LENGTH)
-        settings = settings if length is None else {**settings, _ORIGINAL_LENGTH: length}
-        return RotaryConfig(
-            n_channels=n_channels,
-            base=float(base),
-            scaling="llama3",
-            factor=_constant(settings, rule, "factor"),
-            low_frequency_factor=_constant(settings, rule, "low_freq_factor"),
-            high_frequency_factor=_constant(settings, rule, "high_freq_factor"),
-            original_context_length=int(_constant(settings, rule, _ORIGINAL_LENGTH)),
+    if rule not in _SETTINGS_BY_RULE:
+        raise UnsupportedCheckpointError(
+            f"The {hf_config.get('model_type')} config has the rope type {shown(rule)}, which is not supported. "
+            f"{choices_sentence(nearest_first(str(rule)[:100], _SETTINGS_BY_RULE))}"
         )
-    raise UnsupportedCheckpointError(
-        f"The {hf_config.get('model_type')} config has the rope type {shown(rule)}, which is not supported. Supported: "
-        "default, linear, llama3."
-    )
+    scaling = _SETTINGS_BY_RULE[rule](_Constants(hf_config, settings, rule))
+    return RotaryConfig(n_channels=n_channels, base=float(base), is_interleaved=is_interleaved, **scaling)
+
+
+class _Constants:
+    """The constants of a scaling rule, each checked to be there when it is asked for."""
+
+    def __init__(self, hf_config: Mapping[str, Any], settings: Mapping[str, Any], rule: str) -> None:
+        self.hf_config = hf_config
+        self.settings = settings
+        self.rule = rule
+
+    def __getitem__(self, name: str) -> float:
+        value = self.get(name)
+        if value is None:
+            raise UnsupportedCheckpointError(
+                f"The rope type {self.rule!r} needs {name!r}; it is not among {shown(sorted(map(str, self.settings)))}."
+            )
+        return value
+
+    def get(self, name: str) -> float | None:
+        value = self.settings.get(name)
+        return None if value is None else float(value)
+
+    @property
+    def original_length(self) -> int:
+        """The length of contexts before they were stretched. `transformers` lets the top level's win."""
+        beside = self.hf_config.get(_ORIGINAL_LENGTH)
+        return int(self[_ORIGINAL_LENGTH] if beside is None else beside)
+
+    def stretch(self) -> float:
+        """The factor, or the ratio of the lengths."""
+        factor = self.get("factor")
+        longest = self.hf_config.get("max_position_embeddings")
+        return float(longest) / self.original_length if factor is None and longest else self["factor"]
+
+
+def _llama3(constants: _Constants) -> dict[str, Any]:
+    return {
+        "scaling": "llama3",
+        "factor": constants["factor"],
+        "low_frequency_factor": constants["low_freq_factor"],
+        "high_frequency_factor": constants["high_freq_factor"],
+        "original_context_length": constants.original_length,
+    }
+
+
+def _yarn(constants: _Constants) -> dict[str, Any]:
+    factor = constants.stretch()
+    attention_factor = constants.get("attention_factor")
+    if attention_factor is None:
+        one, all_channels = constants.get("mscale"), constants.get("mscale_all_dim")
+        attention_factor = (
+            _yarn_scale(factor, one) / _yarn_scale(factor, all_channels)
+            if one and all_channels
+            else (_yarn_scale(factor, 1.0))
+        )
+    return {
+        "scaling": "yarn",
+        "factor": factor,
+        "low_frequency_factor": constants.get("beta_slow") or 1.0,
+        "high_frequency_factor": constants.get("beta_fast") or 32.0,
+        "original_context_length": constants.original_length,
+        "rounds_step": bool(constants.settings.get("truncate", True)),
+        "attention_factor": attention_factor,
+    }
+
+
+def _yarn_scale(factor: float, scale: float) -> float:
+    return 1.0 if factor <= 1 else 0.1 * scale * math.log(factor) + 1.0
+
+
+def _longrope(constants: _Constants) -> dict[str, Any]:
+    original, factor = constants.original_length, constants.stretch()
+    attention_factor = constants.get("attention_factor")
+    if attention_factor is None:
+        attention_factor = 1.0 if factor <= 1 else math.sqrt(1 + math.log(factor) / math.log(original))
+    factors = {}
+    for name, theirs in (("short_factors", "short_factor"), ("long_factors", "long_factor")):
+        if constants.settings.get(theirs) is None:
+            constants[theirs]  # raises
+        factors[name] = tuple(map(float, constants.settings[theirs]))
+    return {
+        "scaling": "longrope",
+        "original_context_length": original,
+        "attention_factor": attention_factor,
+        **factors,
+    }
+
+
+_SETTINGS_BY_RULE = {
+    "default": lambda constants: {},
+    "linear": lambda constants: {"scaling": "linear", "factor": constants["factor"]},
+    # It stretches only contexts longer than max_position_embeddings, which no pass here can be.
+    "dynamic": lambda constants: {},
+    "llama3": _llama3,
+    "yarn": _yarn,
+    "longrope": _longrope,
+}
+"""For each scaling rule, the entries of `RotaryConfig`."""
 
 
 def _share_rotated(
@@ -75,11 +167,3 @@ def _share_rotated(
                 refuse(entries, name, 1, model_type=hf_config.get("model_type"))
             return float(entries[name])
     return 1.0 if default is None else default
-
-
-def _constant(settings: Mapping[str, Any], rule: str, name: str) -> float:
-    if settings.get(name) is None:
-        raise UnsupportedCheckpointError(
-            f"The rope type {rule!r} needs {name!r}; it is not among {shown(sorted(map(str, settings)))}."
-        )
-    return float(settings[name])

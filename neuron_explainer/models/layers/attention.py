@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from neuron_explainer.models.hooks.neutral import scaled_tap, with_plain_value
 from neuron_explainer.models.hooks.taps import NO_TAPS, Tap, Taps, at_place
 from neuron_explainer.models.layers.attention_weights import AttentionWeights
-from neuron_explainer.models.layers.norms import RMSNorm, at_least_float32
+from neuron_explainer.models.layers.norms import Norm, at_least_float32, build_query_key_norm
 from neuron_explainer.models.layers.rotary import RotaryEmbedding
 from neuron_explainer.models.layers.span import Span
 from neuron_explainer.models.transformer_config import TransformerConfig
@@ -32,23 +32,36 @@ class Attention(AttentionWeights):
         self.root_scale = math.sqrt(self.scale)
         self.window = config.sliding_window_by_layer[layer]
         self.softcap = config.attention_softcap
+        self.query_growth = config.query_growth
+        self.query_growth_length = config.query_growth_length
         self.rotary = rotary
-        self.query_norm = RMSNorm(config.d_head, config.norm_epsilon) if config.query_key_norm else None
-        self.key_norm = RMSNorm(config.d_head, config.norm_epsilon) if config.query_key_norm else None
+        self.normalises_projection = config.query_key_norm == "rms_of_projection"
+        self.query_norm = build_query_key_norm(config, config.n_heads)
+        self.key_norm = build_query_key_norm(config, config.n_key_value_heads)
 
     def placed_queries(
         self, raw: Float[Tensor, "batch tokens heads d_head"], span: Span
     ) -> Float[Tensor, "batch tokens heads d_head"]:
-        """Queries, normalised and rotated to their positions if the family does so."""
-        normed = raw if self.query_norm is None else self.query_norm(raw)
-        return normed if self.rotary is None else self.rotary.rotate(normed, *span.rotation(self.rotary, raw.dtype))
+        """Queries, normalised, rotated to their positions and grown with them if the family does so."""
+        normed = self._normed(raw, self.query_norm)
+        placed = normed if self.rotary is None else self.rotary.rotate(normed, *span.rotation(self.rotary, raw.dtype))
+        if not self.query_growth or self.query_growth_length is None:
+            return placed
+        growth = 1 + self.query_growth * (1 + span.position_ids // self.query_growth_length).log()
+        return placed * growth[..., None, None].to(raw.dtype)
 
     def placed_keys(
         self, raw: Float[Tensor, "batch tokens heads d_head"], span: Span
     ) -> Float[Tensor, "batch tokens heads d_head"]:
         """Keys, normalised and rotated to their positions if the family does so."""
-        normed = raw if self.key_norm is None else self.key_norm(raw)
+        normed = self._normed(raw, self.key_norm)
         return normed if self.rotary is None else self.rotary.rotate(normed, *span.rotation(self.rotary, raw.dtype))
+
+    def _normed(self, raw: Tensor, norm: Norm | None) -> Float[Tensor, "batch tokens some_heads d_head"]:
+        if norm is None:
+            return raw
+        normed: Tensor = norm(raw.flatten(2)).view_as(raw) if self.normalises_projection else norm(raw)
+        return normed
 
     def repeated(
         self, heads: Float[Tensor, "batch tokens some_heads d_head"]

@@ -45,10 +45,21 @@ class AttentionWeights(nn.Module):
             start, size = sum(self._sizes[:index]), self._sizes[index]
             bias = None if self.qkv_bias is None else self.qkv_bias[start : start + size]
             return self.qkv_weight[start : start + size], bias
-        weight = self.qkv_weight.unflatten(0, (self.n_heads, 3, self.d_head))[:, index].flatten(0, 1)
+        rows = self._rows_of_group(index)
+        weight = self.qkv_weight.unflatten(0, self._groups)[:, rows].flatten(0, 2)
         if self.qkv_bias is None:
             return weight, None
-        return weight, self.qkv_bias.view(self.n_heads, 3, self.d_head)[:, index].flatten()
+        return weight, self.qkv_bias.view(self._groups)[:, rows].flatten()
+
+    @property
+    def _groups(self) -> tuple[int, int, int]:
+        """The axes of a matrix that is fused by head: each key's group, its queries, key and value, and channels."""
+        n_groups = self.n_heads_by_part[1]
+        return n_groups, self.n_heads // n_groups + 2, self.d_head
+
+    def _rows_of_group(self, index: int) -> slice:
+        n_queries = self.n_heads // self.n_heads_by_part[1]
+        return (slice(n_queries), slice(n_queries, n_queries + 1), slice(n_queries + 1, None))[index]
 
     def project_part(
         self, which: AttnSubNode, normed: Float[Tensor, "batch tokens d_model"]
@@ -69,7 +80,8 @@ class AttentionWeights(nn.Module):
             return queries, keys, values
         fused = nn.functional.linear(normed, self.qkv_weight, self.qkv_bias)
         if self.qkv_layout == "fused_by_head":
-            queries, keys, values = fused.unflatten(-1, (self.n_heads, 3, self.d_head)).unbind(-2)
+            groups = fused.unflatten(-1, self._groups)
+            queries, keys, values = (groups[..., self._rows_of_group(index), :].flatten(-3, -2) for index in range(3))
             return queries, keys, values
         queries, keys, values = (part.unflatten(-1, (-1, self.d_head)) for part in fused.split(self._sizes, dim=-1))
         return queries, keys, values

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from neuron_explainer.models.hooks.taps import NO_TAPS, Taps, at_place
 from neuron_explainer.models.layers.attention import Attention
 from neuron_explainer.models.layers.mlp import MLP
-from neuron_explainer.models.layers.norms import build_norm
+from neuron_explainer.models.layers.norms import NoNorm, Norm, build_norm
 from neuron_explainer.models.layers.post_norm import PostNorm
 from neuron_explainer.models.layers.rotary import RotaryEmbedding
 from neuron_explainer.models.layers.span import Span
@@ -28,10 +28,11 @@ class Block(nn.Module):
         super().__init__()
         self.layer = layer
         self.parallel_residual = config.parallel_residual
-        self.attention_norm = build_norm(config, config.d_model)
+        self.residual_multiplier = config.residual_multiplier
+        self.attention_norm = build_norm(config, config.d_model) if config.input_norms else NoNorm(config.d_model)
         self.attention = Attention(config, layer, rotary)
         self.attention_post_norm = build_norm(config, config.d_model) if config.post_norms else None
-        self.mlp_norm = build_norm(config, config.d_model)
+        self.mlp_norm = self.attention_norm if config.shared_norm else _like(self.attention_norm, config)
         self.mlp = MLP(config)
         self.mlp_post_norm = build_norm(config, config.d_model) if config.post_norms else None
 
@@ -52,9 +53,7 @@ class Block(nn.Module):
         normed = self.attention_norm.tapped(
             resid, taps, _PLACE.ATTN_INPUT_LAYER_NORM_SCALE, _PLACE.RESID_POST_MLP_LAYER_NORM
         )
-        delta = self.attention(normed, span, taps)
-        if self.attention_post_norm is not None:
-            delta = self.attention_post_norm(delta)
+        delta = self._added(self.attention(normed, span, taps), self.attention_post_norm)
         after_attention = at_place(taps, _PLACE.RESID_POST_ATTN, resid + at_place(taps, _PLACE.RESID_DELTA_ATTN, delta))
         normed = self.mlp_norm.tapped(
             resid if self.parallel_residual else after_attention,
@@ -62,10 +61,13 @@ class Block(nn.Module):
             _PLACE.MLP_INPUT_LAYER_NORM_SCALE,
             _PLACE.RESID_POST_ATTN_LAYER_NORM,
         )
-        delta = self.mlp(normed, taps)
-        if self.mlp_post_norm is not None:
-            delta = self.mlp_post_norm(delta)
+        delta = self._added(self.mlp(normed, taps), self.mlp_post_norm)
         return at_place(taps, _PLACE.RESID_POST_MLP, after_attention + at_place(taps, _PLACE.RESID_DELTA_MLP, delta))
+
+    def _added(self, output: Tensor, post_norm: Norm | None) -> Float[Tensor, "*axes d_model"]:
+        """What is added to the residual stream for an output of attention or the MLP."""
+        delta: Tensor = output if post_norm is None else post_norm(output)
+        return delta if self.residual_multiplier == 1 else delta * self.residual_multiplier
 
     def attention_input(
         self, resid: Float[Tensor, "*axes d_model"], detach_scale: bool = False
@@ -115,15 +117,23 @@ class Block(nn.Module):
         """MLP_POST_ACT: the neurons' activations; of a gated MLP, act(gate) * up."""
         return self.mlp.post_act(normed)
 
+    def attention_write(
+        self, summed: Float[Tensor, "batch tokens heads d_head"]
+    ) -> Float[Tensor, "batch tokens d_model"]:
+        """RESID_DELTA_ATTN, from what the heads sum."""
+        return self._added(self.attention.output(summed), self.attention_post_norm)
+
+    def mlp_write(self, post_act: Float[Tensor, "*axes neurons"]) -> Float[Tensor, "*axes d_model"]:
+        """RESID_DELTA_MLP, from the neurons' activations."""
+        return self._added(self.mlp.output(post_act), self.mlp_post_norm)
+
     def attention_post_norm_at(self, summed: Float[Tensor, "batch tokens heads d_head"]) -> PostNorm | None:
         """What multiplies attention's output before it is added to the residual stream; None: it is added as it is."""
-        norm = self.attention_post_norm
-        return None if norm is None else PostNorm.at(norm, self.attention.output, summed)
+        return PostNorm.at(self.attention_post_norm, self.residual_multiplier, self.attention.output, summed)
 
     def mlp_post_norm_at(self, post_act: Float[Tensor, "batch tokens neurons"]) -> PostNorm | None:
         """What multiplies the MLP's output before it is added to the residual stream; None: it is added as it is."""
-        norm = self.mlp_post_norm
-        return None if norm is None else PostNorm.at(norm, self.mlp.output, post_act)
+        return PostNorm.at(self.mlp_post_norm, self.residual_multiplier, self.mlp.output, post_act)
 
 
 def _span_of(normed: Tensor, first_position: int) -> Span:
@@ -132,3 +142,8 @@ def _span_of(normed: Tensor, first_position: int) -> Span:
         span.position_ids = span.position_ids + first_position
         span.n_keys += first_position
     return span
+
+
+def _like(norm: Norm, config: TransformerConfig) -> Norm:
+    """Another norm of the same kind."""
+    return NoNorm(config.d_model) if isinstance(norm, NoNorm) else build_norm(config, config.d_model)

@@ -19,12 +19,20 @@ class Norm(nn.Module, ABC):
     The scale is float32 or wider, so that recording it does not change the results of models of lower precision.
     """
 
-    def __init__(self, size: int, epsilon: float, gain_offset: float = 0.0, has_bias: bool = False) -> None:
+    def __init__(
+        self,
+        size: int,
+        epsilon: float,
+        gain_offset: float = 0.0,
+        *,
+        has_bias: bool = False,
+        has_gain: bool = True,
+    ) -> None:
         super().__init__()
         self.size = size
         self.epsilon = epsilon
         self.gain_offset = gain_offset
-        self.gain = unfilled(size)
+        self.gain = unfilled(size) if has_gain else None
         self.bias = unfilled(size) if has_bias else None
 
     @abstractmethod
@@ -49,8 +57,10 @@ class Norm(nn.Module, ABC):
         """The norm by PyTorch's fastest function."""
 
     @property
-    def effective_gain(self) -> Float[Tensor, " channels"]:
-        """The factor of the normalised input: the stored gain plus the family's offset."""
+    def effective_gain(self) -> Float[Tensor, "*heads channels"] | float:
+        """The factor of the normalised input: the stored gain plus the family's offset; 1 without a gain."""
+        if self.gain is None:
+            return 1.0
         return at_least_float32(self.gain) + self.gain_offset if self.gain_offset else self.gain
 
     def forward(
@@ -101,7 +111,8 @@ class LayerNorm(Norm):
 
     def fused(self, resid: Float[Tensor, "*axes channels"]) -> Float[Tensor, "*axes channels"]:
         """PyTorch's own LayerNorm."""
-        gain = self.effective_gain.to(resid.dtype)
+        effective = self.effective_gain
+        gain = effective.to(resid.dtype) if isinstance(effective, Tensor) else None
         return nn.functional.layer_norm(resid, (self.size,), gain, self.bias, self.epsilon)
 
 
@@ -125,8 +136,55 @@ class RMSNorm(Norm):
         return nn.functional.rms_norm(resid, (self.size,), self.gain, self.epsilon)
 
 
+class NoNorm(Norm):
+    """Where other families have a norm, and this one reads the residual stream itself: the scale is 1."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__(size, epsilon=0.0, has_gain=False)
+
+    def scale(self, resid: Float[Tensor, "*axes channels"]) -> Float[Tensor, "*axes 1"]:
+        """1."""
+        return torch.ones_like(at_least_float32(resid)[..., :1])
+
+    def without_gain(
+        self, resid: Float[Tensor, "*axes channels"], scale: Float[Tensor, "*axes 1"]
+    ) -> Float[Tensor, "*axes channels"]:
+        """x / scale, which is x unless the scale has been overwritten."""
+        return at_least_float32(resid) / scale
+
+    def fused(self, resid: Float[Tensor, "*axes channels"]) -> Float[Tensor, "*axes channels"]:
+        """x."""
+        return resid
+
+
+class LayerNormByHead(LayerNorm):
+    """A LayerNorm over each head's channels, with a gain of its own for each head and without a bias."""
+
+    def __init__(self, n_heads: int, size: int, epsilon: float) -> None:
+        super().__init__(size, epsilon, has_gain=False)
+        self.gain = unfilled(n_heads, size)
+
+    def fused(self, resid: Float[Tensor, "*axes heads channels"]) -> Float[Tensor, "*axes heads channels"]:
+        """PyTorch's own LayerNorm, times the gains."""
+        precise = nn.functional.layer_norm(at_least_float32(resid), (self.size,), eps=self.epsilon)
+        return (precise * self.effective_gain).to(resid.dtype)
+
+
 def build_norm(config: TransformerConfig, size: int) -> Norm:
     """A norm of the config's kind over `size` channels."""
     if config.norm_kind == "layer_norm":
-        return LayerNorm(size, config.norm_epsilon, config.norm_gain_offset, has_bias=True)
+        return LayerNorm(size, config.norm_epsilon, config.norm_gain_offset, has_bias=bool(config.norm_has_bias))
     return RMSNorm(size, config.norm_epsilon, config.norm_gain_offset)
+
+
+def build_query_key_norm(config: TransformerConfig, n_heads: int) -> Norm | None:
+    """The norm of queries or keys, of which there are `n_heads`; None if they have none."""
+    match config.query_key_norm:
+        case None:
+            return None
+        case "layer_norm_by_head":
+            return LayerNormByHead(n_heads, config.d_head, config.norm_epsilon)
+        case "rms_of_projection":
+            return RMSNorm(n_heads * config.d_head, config.norm_epsilon, config.norm_gain_offset)
+        case "rms_by_head":
+            return RMSNorm(config.d_head, config.norm_epsilon, config.norm_gain_offset)

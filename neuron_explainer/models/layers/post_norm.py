@@ -1,10 +1,11 @@
-"""The norm that some families (gemma2) put on a layer's write, with its scale held constant: then it is linear."""
+"""What some families put on a layer's write: a norm (gemma2), with its scale held constant, or a factor (granite)."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -14,6 +15,8 @@ from neuron_explainer.models.layers.norms import Norm
 @dataclass(frozen=True)
 class PostNorm:
     """What multiplies each channel of a layer's output before it is added to the residual stream: gain / scale.
+
+    A constant factor of all that is added is part of the gain.
 
     With the scale held constant, the direct effect of a head or neuron is its output times this factor.
     """
@@ -31,14 +34,23 @@ class PostNorm:
         return direction * self.factor
 
     @classmethod
-    def at(cls, norm: Norm, output: Callable[[Tensor], Tensor], activation: Tensor) -> PostNorm:
-        """The factor for one pass.
+    def at(
+        cls, norm: Norm | None, multiplier: float, output: Callable[[Tensor], Tensor], activation: Tensor
+    ) -> PostNorm | None:
+        """The factor for one pass; None if it is 1 whatever the activations are.
 
         Args:
-            norm: the norm of the layer's output.
+            norm: the norm of the layer's output, if there is one.
+            multiplier: the factor of what is added.
             output: computes the layer's output from its activation.
             activation: heads' weighted values, or neurons' activations, (batch, tokens, …).
         """
+        if norm is None:
+            if multiplier == 1:
+                return None
+            written = output(activation)
+            return cls(torch.full_like(written[0, 0], multiplier), torch.ones_like(written[..., :1]))
         # Norms are computed in float32 at least; the factor is applied in the model's dtype.
         inverse_scale = 1 / norm.scale(output(activation)).detach()
-        return cls(norm.effective_gain.to(activation.dtype), inverse_scale.to(activation.dtype))
+        gain = torch.ones_like(inverse_scale[0, 0]) * norm.effective_gain * multiplier
+        return cls(gain.to(activation.dtype), inverse_scale.to(activation.dtype))

@@ -30,7 +30,7 @@ def with_folded_norms(model: Transformer) -> Transformer:
         A model with separate query, key and value weights, biases wherever a norm had one, and an untied unembedding.
     """
     config = model.config
-    has_bias = config.norm_kind == "layer_norm"
+    has_bias = bool(config.norm_has_bias)
     folded = Transformer(
         dataclasses.replace(
             config,
@@ -55,7 +55,8 @@ def with_folded_norms(model: Transformer) -> Transformer:
         if config.mlp_bias != folded.config.mlp_bias:
             weights[f"{prefix}mlp.output_bias"] = block.mlp.output_weight.new_zeros(config.d_model)
         _neutralise(weights, f"{prefix}attention_norm", block.attention_norm)
-        _neutralise(weights, f"{prefix}mlp_norm", block.mlp_norm)
+        if block.mlp_norm is not block.attention_norm:
+            _neutralise(weights, f"{prefix}mlp_norm", block.mlp_norm)
     _fold(weights, "unembedding", model.unembedding_weight, model.unembedding_bias, model.final_norm)
     _neutralise(weights, "final_norm", model.final_norm)
     for name, tensor in weights.items():
@@ -82,6 +83,8 @@ def _fold(
 
 def _neutralise(weights: dict[str, Tensor], name: str, norm: Norm) -> None:
     """Store a gain of 1 and a bias of 0."""
+    if norm.gain is None:
+        return
     weights[f"{name}.gain"] = torch.full_like(norm.gain, 1.0 - norm.gain_offset)
     if norm.bias is not None:
         weights[f"{name}.bias"] = torch.zeros_like(norm.bias)

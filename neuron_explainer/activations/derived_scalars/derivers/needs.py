@@ -69,13 +69,13 @@ class PostNormOf(Need):
 
     def recordings(self, bound: BoundConfig, layer: int | None) -> Iterator[Recorded]:
         """The activation that the output, and so its scale, is computed from."""
-        if bound.model.config.post_norms:
+        if bound.model.config.scales_writes:
             yield from self._activation.recordings(bound, layer)
 
     def value(self, evaluation: Evaluation, layer: int | None) -> PostNorm | None:
         """The gain and the scales."""
         bound = evaluation.bound
-        if not bound.model.config.post_norms:
+        if not bound.model.config.scales_writes:
             return None
         activation = self._activation.value(evaluation, layer)
         block = bound.block(layer)

@@ -83,13 +83,11 @@ def autoencoder_input(
         case _DST.MLP_POST_ACT:
             return neurons(block, resid, detach_scale, PreOrPostAct.POST)
         case _DST.RESID_DELTA_MLP:
-            write = block.mlp.output(neurons(block, resid, detach_scale, PreOrPostAct.POST))
-            return write if block.mlp_post_norm is None else block.mlp_post_norm(write)
+            return block.mlp_write(neurons(block, resid, detach_scale, PreOrPostAct.POST))
         case _DST.ATTN_WEIGHTED_SUM_OF_VALUES:
             return weighted_sum_of_values(block, resid, detach_scale).flatten(2)
         case _DST.RESID_DELTA_ATTN:
-            write = block.attention.output(weighted_sum_of_values(block, resid, detach_scale))
-            return write if block.attention_post_norm is None else block.attention_post_norm(write)
+            return block.attention_write(weighted_sum_of_values(block, resid, detach_scale))
     if dst.location_within_layer in (LocationWithinLayer.MLP, LocationWithinLayer.ATTN):
         raise InvalidRequestError(f"Latents of {dst.value} cannot be recomputed from the residual stream alone.")
     return resid

@@ -13,7 +13,6 @@ from neuron_explainer.activations.derived_scalars.engine.bound_config import Bou
 from neuron_explainer.activations.derived_scalars.engine.positions import component_of, pair_of, position_or_all
 from neuron_explainer.activations.derived_scalars.indexing import AttentionTraceType, PreOrPostAct
 from neuron_explainer.errors import NothingToDifferentiateError
-from neuron_explainer.models.layers.post_norm import PostNorm
 from neuron_explainer.vocabulary.nodes import NodeType
 
 if TYPE_CHECKING:
@@ -92,10 +91,9 @@ def _head(
     with torch.no_grad():
         logits = recompute.attention_logits(block, resid, detach, through_queries=False, through_keys=False)
         prob = logits[:, token, :, head].softmax(dim=-1)[:, attended_to]
-        if block.attention_post_norm is not None:
-            summed = recompute.weighted_sum_of_values(block, resid, detach)
-            post_norm = PostNorm.at(block.attention_post_norm, block.attention.output, summed)
-            direction = direction * post_norm.factor[:, token]
+        if bound.model.config.scales_writes:
+            post_norm = block.attention_post_norm_at(recompute.weighted_sum_of_values(block, resid, detach))
+            direction = direction if post_norm is None else direction * post_norm.factor[:, token]
     # Only the value passes gradient: the scale of the LayerNorm before it is held constant, whatever the trace says.
     values = recompute.values(block, resid, detach_scale=True)[:, attended_to, head]
     write = values @ block.attention.output_by_head()[head]

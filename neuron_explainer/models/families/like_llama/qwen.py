@@ -34,4 +34,4 @@ class Qwen3Family(LlamaFamily):
 
     def differences(self, hf_config: Mapping[str, Any]) -> dict[str, Any]:
         """See the base class."""
-        return {"sliding_window_by_layer": _windows(hf_config), "query_key_norm": True}
+        return {"sliding_window_by_layer": _windows(hf_config), "query_key_norm": "rms_by_head"}

@@ -1,0 +1,1 @@
+"""Families with a plain MLP: GPT-2 and its successors."""
