@@ -74,6 +74,7 @@ def _is_layer_types(value: Any) -> bool:
 
 
 _FLAG = ConfigEntry(lambda value: isinstance(value, bool), "true or false")
+_OPTIONAL_FLAG = ConfigEntry(_FLAG.accepts, _FLAG.description, null_is_missing=True)
 _TEXT = ConfigEntry(lambda value: isinstance(value, str), "a text", null_is_missing=True)
 _SHARE = ConfigEntry(_is_share, "a number from 0 to 1", null_is_missing=True)
 _SETTINGS = ConfigEntry(lambda value: isinstance(value, Mapping), "an object", null_is_missing=True)
@@ -101,7 +102,17 @@ USUAL_ENTRIES: Mapping[str, ConfigEntry] = MappingProxyType(
         "sliding_window": size(MOST_POSITIONS, keeps_null=True),
         "max_window_layers": size(MOST_POSITIONS, 0),
         **dict.fromkeys(("layer_norm_epsilon", "layer_norm_eps", "rms_norm_eps"), positive()),
-        **dict.fromkeys(("hidden_act", "hidden_activation", "activation_function"), _TEXT),
+        **dict.fromkeys(("hidden_act", "hidden_activation", "activation_function", "activation"), _TEXT),
+        **dict.fromkeys(
+            (
+                "alibi", "bias", "do_layer_norm_before", "enable_bias", "layer_norm_elementwise_affine", "multi_query",
+                "new_decoder_architecture", "parallel_attn", "qk_layernorm", "use_bias", "use_qk_norm", "use_qkv_bias",
+            ),
+            _OPTIONAL_FLAG,
+        ),
+        "num_ln_in_parallel_attn": size(2, null_is_missing=True),
+        "sliding_window_pattern": size(MOST_LAYERS, null_is_missing=True),
+        "rope_local_base_freq": _BASE,
         **dict.fromkeys(
             (
                 "add_cross_attention", "attention_bias", "mlp_bias", "scale_attn_by_inverse_layer_idx",

@@ -103,7 +103,7 @@ def family_and_config(hf_config: Mapping[str, Any]) -> tuple[Family, Transformer
         raise MalformedCheckpointError(
             f"An entry has a value that a {family.model_type} model cannot have: {error!s:.300}"
         ) from error
-    if config.activation_function not in ACTIVATION_FUNCTIONS:
+    if not isinstance(config.activation_function, str) or config.activation_function not in ACTIVATION_FUNCTIONS:
         raise UnsupportedCheckpointError(
             f"The activation function {shown(config.activation_function)} is not supported. Choose one of: "
             f"{', '.join(ACTIVATION_FUNCTIONS)}."

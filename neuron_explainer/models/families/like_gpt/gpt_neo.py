@@ -91,7 +91,7 @@ def _kinds_of_layers(hf_config: Mapping[str, Any], n_layers: int) -> list[str]:
     if kinds is None:
         kinds = []
         for pattern, times in hf_config.get("attention_types", [[["global", "local"], n_layers // 2]]):
-            kinds += list(pattern) * min(int(times), n_layers)
+            kinds += list(pattern[:n_layers]) * min(int(times), n_layers)
     unknown = [kind for kind in kinds if kind not in ("global", "local")]
     if unknown or len(kinds) != n_layers:
         raise UnsupportedCheckpointError(
