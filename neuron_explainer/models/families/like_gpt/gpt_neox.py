@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-from neuron_explainer.models.families.config_entries import USUAL_ENTRIES
-from neuron_explainer.models.families.family import Family, TensorSource, check_divides, required
+from neuron_explainer.models.families.family import check_divides, required
 from neuron_explainer.models.families.rope import rotary_config
+from neuron_explainer.models.families.table import TableFamily
 from neuron_explainer.models.transformer_config import TransformerConfig
 
 _LAYER_TENSORS = {
@@ -25,12 +25,20 @@ _LAYER_TENSORS = {
 }
 
 
-class GPTNeoXFamily(Family):
+class GPTNeoXFamily(TableFamily):
     """GPT-NeoX (Black et al. 2022) and Pythia (Biderman et al. 2023)."""
 
     model_type = "gpt_neox"
     base_prefix = "gpt_neox."
-    entries = USUAL_ENTRIES
+    layers = "gpt_neox.layers.{}."
+    layer_tensors = MappingProxyType(_LAYER_TENSORS)
+    outer_tensors = MappingProxyType(
+        {
+            "embedding": "gpt_neox.embed_in.weight",
+            "final_norm.gain": "gpt_neox.final_layer_norm.weight",
+            "final_norm.bias": "gpt_neox.final_layer_norm.bias",
+        }
+    )
     aliases: Mapping[str, tuple[str, ...]] = MappingProxyType({"lm_head.weight": ("embed_out.weight",)})
     ignored = (r"(gpt_neox\.)?layers\.\d+\.attention\.(bias|masked_bias|rotary_emb\.inv_freq)",)
 
@@ -65,23 +73,3 @@ class GPTNeoXFamily(Family):
             qkv_layout="fused_by_head",
             tied_unembedding=hf_config.get("tie_word_embeddings", False),
         )
-
-    def outer_sources(self, config: TransformerConfig) -> dict[str, TensorSource]:
-        """See the base class."""
-        sources = {
-            "embedding": TensorSource("gpt_neox.embed_in.weight"),
-            "final_norm.gain": TensorSource("gpt_neox.final_layer_norm.weight"),
-            "final_norm.bias": TensorSource("gpt_neox.final_layer_norm.bias"),
-        }
-        if not config.tied_unembedding:
-            sources["unembedding"] = TensorSource(self.unembedding_name)
-        return sources
-
-    def layer_sources(self, config: TransformerConfig, layer: int) -> dict[str, TensorSource]:
-        """See the base class."""
-        without = set() if config.qkv_bias else {"attention.qkv_bias", "attention.output_bias"}
-        return {
-            name: TensorSource(f"gpt_neox.layers.{layer}.{hf_name}")
-            for name, hf_name in _LAYER_TENSORS.items()
-            if name not in without
-        }
