@@ -263,3 +263,10 @@ def test_a_file_that_does_not_say_its_place_is_given_by_layer(files: Path) -> No
     (files / "empty").mkdir()
     with pytest.raises(MissingFileError, match="the folder is not in a known format: SAELens folder"):
         load_autoencoders(files / "empty", "mlp_post_act")
+
+
+def test_a_name_that_no_file_can_have_is_unknown() -> None:
+    with pytest.raises(UnknownNameError):
+        load_autoencoders("a" * 5000, "mlp_post_act")
+    with pytest.raises(MissingFileError):
+        load_autoencoders("a/" + "b" * 5000, "mlp_post_act")

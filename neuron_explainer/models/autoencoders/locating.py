@@ -88,7 +88,7 @@ def _config(
         return AutoencoderConfig(
             required_dst(dst, text), {layer: text.replace("{layer}", str(layer)) for layer in layers}
         )
-    if not is_url(text) and not Path(text).exists():
+    if not is_url(text) and not os.path.exists(text):
         if "/" not in text:
             raise UnknownNameError("autoencoder", text, NAMED_AUTOENCODERS, "A path or an address works too.")
         raise MissingFileError(text)

@@ -1,6 +1,6 @@
 """The published autoencoders that have a name: OpenAI's for GPT-2 small."""
 
-from pathlib import Path
+import os
 
 from neuron_explainer.models.autoencoder_context import AutoencoderConfig
 from neuron_explainer.models.autoencoders.input_scaling import InputScaling
@@ -38,7 +38,7 @@ def named_autoencoders() -> list[str]:
 def known_name(asked: str) -> str | None:
     """The name of autoencoders that `asked` is, in any case; None if it is not one, or is an existing path."""
     name = asked.lower()
-    return name if name in NAMED_AUTOENCODERS and not Path(asked).exists() else None
+    return name if name in NAMED_AUTOENCODERS and not os.path.exists(asked) else None
 
 
 def named_autoencoder_config(name: str) -> AutoencoderConfig:

@@ -1,7 +1,7 @@
 """Autoencoders in OpenAI's form: a state dict in a `.pt` file, at a path or an address."""
 
+import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -42,7 +42,7 @@ class OpenAIFile(AutoencoderFormat):
 
     def matches(self, source: str) -> bool:
         """An address, or a path that is not a folder."""
-        return is_url(source) or not Path(source).is_dir()
+        return is_url(source) or not os.path.isdir(source)
 
     def load(
         self, source: str, device: torch.device | str, dtype: torch.dtype | None

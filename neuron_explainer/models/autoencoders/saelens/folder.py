@@ -4,7 +4,6 @@ Every setting that changes the results is either applied, and listed in `Autoenc
 """
 
 import os
-from pathlib import Path
 
 import torch
 
@@ -23,7 +22,7 @@ class SaelensFolder(AutoencoderFormat):
 
     def matches(self, source: str) -> bool:
         """A folder with a `cfg.json`."""
-        return (Path(source) / CONFIG_FILE).is_file()
+        return os.path.isfile(os.path.join(source, CONFIG_FILE))
 
     def load(
         self, source: str, device: torch.device | str, dtype: torch.dtype | None
