@@ -3,7 +3,17 @@
 import pytest
 import torch
 
-from helpers.derived_scalars import FAMILIES, N_LAYERS, PROMPT, autoencoders, close, context, derived, output_biases
+from helpers.derived_scalars import (
+    EACH_STRUCTURE,
+    FAMILIES,
+    N_LAYERS,
+    PROMPT,
+    autoencoders,
+    close,
+    context,
+    derived,
+    output_biases,
+)
 from neuron_explainer.activations.derived_scalars.indexing import (
     AblationSpec,
     ActivationIndex,
@@ -37,7 +47,7 @@ FAMILIES_AND_SCALINGS = [
 ]
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", EACH_STRUCTURE)
 @pytest.mark.parametrize("activation", [ReLU(), TopK(5)], ids=["relu", "topk"])
 @pytest.mark.parametrize(
     ("dst", "offline", "online"),
@@ -59,7 +69,7 @@ def test_online_latents_are_the_offline_ones_and_leave_the_logits_alone(
         close(store.activations(offline)[layer], autoencoder_context.get_autoencoder(layer).encode(raw[layer]))
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", EACH_STRUCTURE)
 @pytest.mark.parametrize("dst", [*LATENT_PLACES, D.MLP_PRE_ACT])
 def test_autoencoders_of_every_place_run_online(family: str, dst: D) -> None:
     """Offline, an autoencoder of the MLP's write reads it without the bias; everywhere else both read the same."""
@@ -75,7 +85,7 @@ def test_autoencoders_of_every_place_run_online(family: str, dst: D) -> None:
     assert (online > 0).any()
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", EACH_STRUCTURE)
 @pytest.mark.parametrize("input_scaling", [InputScaling.NONE, InputScaling.LAYER_NORM])
 @pytest.mark.parametrize(
     ("dst", "error_type", "whole"),
@@ -190,7 +200,7 @@ def test_attention_s_writes_to_latents_one_by_one_and_all_at_once(family: str, s
 
 
 @pytest.mark.parametrize("place", [*LATENT_PLACES, D.MLP_PRE_ACT])
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", EACH_STRUCTURE)
 def test_a_traced_latent_has_the_value_that_was_encoded(family: str, place: D) -> None:
     context_of = autoencoders(family, place, bias=1.0)
     trace = TraceConfig(NodeIndex(NodeType.AUTOENCODER_LATENT, 1, (4, 3)), PreOrPostAct.POST)
