@@ -41,8 +41,8 @@ class OpenAIFile(AutoencoderFormat):
     name = "OpenAI .pt file (a path or an address)"
 
     def matches(self, source: str) -> bool:
-        """An address, or a path that is not a folder."""
-        return is_url(source) or not os.path.isdir(source)
+        """An address, or a path that is not a folder. The empty path is the current folder, as for `pathlib`."""
+        return is_url(source) or not os.path.isdir(source or os.curdir)
 
     def load(
         self, source: str, device: torch.device | str, dtype: torch.dtype | None
