@@ -107,6 +107,11 @@ def common_dtype(tensors: Iterable[torch.Tensor]) -> torch.dtype | None:
     return functools.reduce(torch.promote_types, dtypes) if dtypes else None
 
 
+def is_plain_float(tensor: torch.Tensor) -> bool:
+    """Whether the numbers are of floating point, with 16 bits or more."""
+    return tensor.is_floating_point() and tensor.dtype.itemsize > 1
+
+
 def differentiable(tensor: torch.Tensor) -> torch.Tensor:
     """The tensor; a copy of one that was made in inference mode, which can take part in no backward pass."""
     if not tensor.is_inference():

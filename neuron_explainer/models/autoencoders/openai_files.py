@@ -14,6 +14,7 @@ from neuron_explainer.models.autoencoders.autoencoder_format import AutoencoderF
 from neuron_explainer.models.autoencoders.input_scaling import InputScaling
 from neuron_explainer.models.autoencoders.latent_activations import Identity, LatentActivation, ReLU, TopK
 from neuron_explainer.models.autoencoders.origin import AutoencoderOrigin
+from neuron_explainer.models.devices import is_plain_float
 from neuron_explainer.models.tensor_files.pytorch_files import read_pytorch_file
 from neuron_explainer.storage.locations import is_url, without_secrets
 from neuron_explainer.vocabulary.checks import whole_number
@@ -135,11 +136,7 @@ def autoencoder_from_state_dict(state_dict: Mapping[Any, Any], source: str = "th
                 f"{source}: the tensor {missing!r} is missing. "
                 f"Entries: {', '.join(nearest_first(missing, state_dict))}."
             )
-        if (
-            not tensor.is_floating_point()
-            or tensor.dtype.itemsize == 1
-            or tensor.ndim != (2 if "weight" in name else 1)
-        ):
+        if not is_plain_float(tensor) or tensor.ndim != (2 if "weight" in name else 1):
             raise AutoencoderFormatError(
                 f"{source}: {name!r} is {tensor.dtype} of shape {tuple(tensor.shape)}; it must be a "
                 f"floating-point {'matrix' if 'weight' in name else 'vector'} of 16 bits or more."

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from neuron_explainer.errors import AutoencoderFormatError, choices_sentence, nearest_first
 from neuron_explainer.models.autoencoders.saelens.config import CONFIG_FILE, SaelensConfig
-from neuron_explainer.models.devices import common_dtype, differentiable
+from neuron_explainer.models.devices import common_dtype, differentiable, is_plain_float
 from neuron_explainer.storage.local import opened_file
 
 WEIGHTS_FILE = "sae_weights.safetensors"
@@ -25,11 +25,6 @@ class Weights(dict[str, Tensor]):
             {name: differentiable(tensor.to(dtype)) if name in arrays else tensor for name, tensor in tensors.items()}
         )
         self.taken: set[str] = set()
-
-
-def is_plain_float(tensor: Tensor) -> bool:
-    """Whether the numbers are of floating point, with 16 bits or more."""
-    return tensor.is_floating_point() and tensor.dtype.itemsize > 1
 
 
 def read_saelens_weights(config: SaelensConfig) -> Weights:
