@@ -57,6 +57,7 @@ class LlamaFamily(Family):
         """See the base class."""
         d_model, n_heads = required(hf_config, "hidden_size"), required(hf_config, "num_attention_heads")
         d_head = self.d_head(hf_config)
+        rotary_by_layer = self.rotary_by_layer(hf_config, d_head)
         common = {
             "model_type": self.model_type,
             "n_layers": required(hf_config, "num_hidden_layers"),
@@ -71,7 +72,8 @@ class LlamaFamily(Family):
             "norm_epsilon": hf_config.get("rms_norm_eps", 1e-6),
             "activation_function": hf_config.get("hidden_act") or "silu",
             "gated_mlp": True,
-            "rotary": self.rotary(hf_config, d_head),
+            "rotary": None if rotary_by_layer else self.rotary(hf_config, d_head),
+            "rotary_by_layer": rotary_by_layer,
             "qkv_bias": bool(hf_config.get("attention_bias", False)),
             "attention_output_bias": bool(hf_config.get("attention_bias", False)),
             "mlp_bias": False,
@@ -84,11 +86,15 @@ class LlamaFamily(Family):
         shared = required(hf_config, "hidden_size") // required(hf_config, "num_attention_heads")
         return int(hf_config.get("head_dim") or self.default_d_head or shared)
 
-    def rotary(self, hf_config: Mapping[str, Any], d_head: int) -> RotaryConfig | None:
-        """The rotary embedding of all layers; None if layers differ."""
+    def rotary(self, hf_config: Mapping[str, Any], d_head: int) -> RotaryConfig:
+        """The rotary embedding of all layers that have one."""
         return rotary_config(
             hf_config, d_head, share_rotated=self.share_rotated, is_interleaved=self.rotates_neighbours
         )
+
+    def rotary_by_layer(self, hf_config: Mapping[str, Any], d_head: int) -> tuple[RotaryConfig | None, ...]:
+        """Each layer's rotary embedding, None for a layer without positions; empty if all layers have the same."""
+        return ()
 
     def differences(self, hf_config: Mapping[str, Any]) -> dict[str, Any]:
         """The entries of `TransformerConfig` in which the family differs from Llama."""

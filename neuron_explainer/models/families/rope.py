@@ -60,6 +60,22 @@ def rotary_config(
     return RotaryConfig(n_channels=n_channels, base=float(base), is_interleaved=is_interleaved, **scaling)
 
 
+def has_rope_by_layer_type(hf_config: Mapping[str, Any]) -> bool:
+    """Whether `rope_parameters` has settings for each type of layer, not the same for all."""
+    return any(isinstance(each, Mapping) for each in (hf_config.get("rope_parameters") or {}).values())
+
+
+def rotary_by_layer_type(
+    hf_config: Mapping[str, Any], d_head: int, *, default_base: float = 10000.0
+) -> tuple[RotaryConfig, RotaryConfig]:
+    """The rotary embeddings of layers that attend everywhere, and of those with a window. See `rotary_config`."""
+    everywhere, within = (
+        rotary_config(hf_config, d_head, layer_type=kind, default_base=default_base)
+        for kind in ("full_attention", "sliding_attention")
+    )
+    return everywhere, within
+
+
 class _Constants:
     """The constants of a scaling rule, each checked to be there when it is asked for."""
 
@@ -69,7 +85,15 @@ class _Constants:
         self.rule = rule
 
     def __getitem__(self, name: str) -> float:
-        value = self.get(name)
+        return float(self.entry(name))
+
+    def entry(self, name: str) -> Any:
+        """A number, or a list of them.
+
+        Raises:
+            UnsupportedCheckpointError: it is missing.
+        """
+        value = self.settings.get(name)
         if value is None:
             raise UnsupportedCheckpointError(
                 f"The rope type {self.rule!r} needs {name!r}; it is not among {shown(sorted(map(str, self.settings)))}."
@@ -108,11 +132,10 @@ def _yarn(constants: _Constants) -> dict[str, Any]:
     attention_factor = constants.get("attention_factor")
     if attention_factor is None:
         one, all_channels = constants.get("mscale"), constants.get("mscale_all_dim")
-        attention_factor = (
-            _yarn_scale(factor, one) / _yarn_scale(factor, all_channels)
-            if one and all_channels
-            else (_yarn_scale(factor, 1.0))
-        )
+        if one and all_channels:
+            attention_factor = _yarn_scale(factor, one) / _yarn_scale(factor, all_channels)
+        else:
+            attention_factor = _yarn_scale(factor, 1.0)
     return {
         "scaling": "yarn",
         "factor": factor,
@@ -133,16 +156,12 @@ def _longrope(constants: _Constants) -> dict[str, Any]:
     attention_factor = constants.get("attention_factor")
     if attention_factor is None:
         attention_factor = 1.0 if factor <= 1 else math.sqrt(1 + math.log(factor) / math.log(original))
-    factors = {}
-    for name, theirs in (("short_factors", "short_factor"), ("long_factors", "long_factor")):
-        if constants.settings.get(theirs) is None:
-            constants[theirs]  # raises
-        factors[name] = tuple(map(float, constants.settings[theirs]))
     return {
         "scaling": "longrope",
         "original_context_length": original,
         "attention_factor": attention_factor,
-        **factors,
+        "short_factors": tuple(map(float, constants.entry("short_factor"))),
+        "long_factors": tuple(map(float, constants.entry("long_factor"))),
     }
 
 

@@ -27,7 +27,7 @@ class CohereFamily(LlamaFamily):
         "mlp_norm.gain": "input_layernorm.weight",
     }
 
-    def rotary(self, hf_config: Mapping[str, Any], d_head: int) -> RotaryConfig | None:
+    def rotary(self, hf_config: Mapping[str, Any], d_head: int) -> RotaryConfig:
         """See the base class."""
         return rotary_config(hf_config, d_head, is_interleaved=True, default_base=5e5)
 
@@ -49,19 +49,25 @@ class Cohere2Family(CohereFamily):
 
     model_type = "cohere2"
 
-    def rotary(self, hf_config: Mapping[str, Any], d_head: int) -> RotaryConfig | None:
+    def rotary(self, hf_config: Mapping[str, Any], d_head: int) -> RotaryConfig:
         """See the base class."""
-        return None
+        return rotary_config(hf_config, d_head, is_interleaved=True)
+
+    def rotary_by_layer(self, hf_config: Mapping[str, Any], d_head: int) -> tuple[RotaryConfig | None, ...]:
+        """See the base class."""
+        rotary = self.rotary(hf_config, d_head)
+        return tuple(rotary if slides else None for slides in kinds_of_layers(hf_config, _by_default(hf_config)))
 
     def differences(self, hf_config: Mapping[str, Any]) -> dict[str, Any]:
         """See the base class."""
         refuse(hf_config, "use_qk_norm", False)
-        n_layers = required(hf_config, "num_hidden_layers")
-        d_head = self.d_head(hf_config)
-        by_default = in_every_layer_but_each(hf_config.get("sliding_window_pattern", 4), n_layers)
-        rotary = rotary_config(hf_config, d_head, is_interleaved=True)
         return {
             **super().differences(hf_config),
-            "rotary_by_layer": tuple(rotary if slides else None for slides in kinds_of_layers(hf_config, by_default)),
-            "sliding_window_by_layer": windows_by_layer({"sliding_window": 4096, **hf_config}, by_default),
+            "sliding_window_by_layer": windows_by_layer({"sliding_window": 4096, **hf_config}, _by_default(hf_config)),
         }
+
+
+def _by_default(hf_config: Mapping[str, Any]) -> list[bool]:
+    """Which layers have a window if the config has no `layer_types`."""
+    n_layers = required(hf_config, "num_hidden_layers")
+    return in_every_layer_but_each(hf_config.get("sliding_window_pattern", 4), n_layers)

@@ -14,7 +14,7 @@ from neuron_explainer.models.families.llama import (
     kinds_of_layers,
     windows_by_layer,
 )
-from neuron_explainer.models.families.rope import rotary_config
+from neuron_explainer.models.families.rope import has_rope_by_layer_type, rotary_by_layer_type, rotary_config
 from neuron_explainer.models.rotary_config import RotaryConfig
 from neuron_explainer.models.transformer_config import TransformerConfig
 
@@ -65,35 +65,32 @@ class Gemma3TextFamily(Gemma2Family):
 
     model_type = "gemma3_text"
 
-    def rotary(self, hf_config: Mapping[str, Any], d_head: int) -> RotaryConfig | None:
+    def rotary_by_layer(self, hf_config: Mapping[str, Any], d_head: int) -> tuple[RotaryConfig | None, ...]:
         """See the base class."""
-        return None
-
-    def differences(self, hf_config: Mapping[str, Any]) -> dict[str, Any]:
-        """See the base class."""
-        refuse(hf_config, "attn_logit_softcapping")  # `transformers` reads it and does not apply it
-        n_layers = required(hf_config, "num_hidden_layers")
-        by_default = in_every_layer_but_each(hf_config.get("sliding_window_pattern", 6), n_layers)
-        with_window = {"sliding_window": 4096, **hf_config}
-        d_head = self.d_head(hf_config)
-        if any(isinstance(each, Mapping) for each in (hf_config.get("rope_parameters") or {}).values()):
-            everywhere, within = (
-                rotary_config(hf_config, d_head, layer_type=kind) for kind in ("full_attention", "sliding_attention")
-            )
+        if has_rope_by_layer_type(hf_config):
+            everywhere, within = rotary_by_layer_type(hf_config, d_head)
         else:  # older configs: `rope_theta` and `rope_scaling` are of the layers that attend everywhere
             everywhere = rotary_config(hf_config, d_head, default_base=1e6)
             local = {"rope_theta": hf_config.get("rope_local_base_freq", 10000.0), "model_type": self.model_type}
             within = rotary_config(local, d_head)
+        return tuple(within if slides else everywhere for slides in kinds_of_layers(hf_config, _by_default(hf_config)))
+
+    def differences(self, hf_config: Mapping[str, Any]) -> dict[str, Any]:
+        """See the base class."""
+        refuse(hf_config, "attn_logit_softcapping")  # `transformers` reads it and does not apply it
         return {
             **super().differences(hf_config),
             "attention_softcap": None,
             "logits_softcap": hf_config.get("final_logit_softcapping"),
             "query_key_norm": "rms_by_head",
-            "rotary_by_layer": tuple(
-                within if slides else everywhere for slides in kinds_of_layers(hf_config, by_default)
-            ),
-            "sliding_window_by_layer": windows_by_layer(with_window, by_default),
+            "sliding_window_by_layer": windows_by_layer({"sliding_window": 4096, **hf_config}, _by_default(hf_config)),
         }
+
+
+def _by_default(hf_config: Mapping[str, Any]) -> list[bool]:
+    """Which layers of Gemma 3 have a window if the config has no `layer_types`."""
+    n_layers = required(hf_config, "num_hidden_layers")
+    return in_every_layer_but_each(hf_config.get("sliding_window_pattern", 6), n_layers)
 
 
 class Gemma3Family(Gemma3TextFamily):

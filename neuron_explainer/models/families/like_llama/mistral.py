@@ -37,7 +37,7 @@ class Ministral3Family(MistralFamily):
 
     model_type = "ministral3"
 
-    def rotary(self, hf_config: Mapping[str, Any], d_head: int) -> RotaryConfig | None:
+    def rotary(self, hf_config: Mapping[str, Any], d_head: int) -> RotaryConfig:
         """See the base class."""
         required(hf_config, "rope_parameters", "rope_scaling")
         return rotary_config(hf_config, d_head, default_base=1e6)

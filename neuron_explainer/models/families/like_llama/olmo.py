@@ -10,7 +10,7 @@ from neuron_explainer.models.families.llama import (
     kinds_of_layers,
     windows_by_layer,
 )
-from neuron_explainer.models.families.rope import rotary_config
+from neuron_explainer.models.families.rope import has_rope_by_layer_type, rotary_by_layer_type, rotary_config
 from neuron_explainer.models.rotary_config import RotaryConfig
 
 
@@ -38,27 +38,23 @@ class Olmo3Family(Olmo2Family):
 
     model_type = "olmo3"
 
-    def rotary(self, hf_config: Mapping[str, Any], d_head: int) -> RotaryConfig | None:
+    def rotary_by_layer(self, hf_config: Mapping[str, Any], d_head: int) -> tuple[RotaryConfig | None, ...]:
         """See the base class."""
-        return None
-
-    def differences(self, hf_config: Mapping[str, Any]) -> dict[str, Any]:
-        """See the base class."""
-        n_layers = required(hf_config, "num_hidden_layers")
-        d_head = self.d_head(hf_config)
-        by_default = in_every_layer_but_each(4, n_layers)
-        if any(isinstance(each, Mapping) for each in (hf_config.get("rope_parameters") or {}).values()):
-            everywhere, within = (
-                rotary_config(hf_config, d_head, layer_type=kind, default_base=5e5)
-                for kind in ("full_attention", "sliding_attention")
-            )
+        if has_rope_by_layer_type(hf_config):
+            everywhere, within = rotary_by_layer_type(hf_config, d_head, default_base=5e5)
         else:
             everywhere = rotary_config(hf_config, d_head, default_base=5e5)
             within = RotaryConfig(n_channels=everywhere.n_channels, base=everywhere.base)
+        return tuple(within if slides else everywhere for slides in kinds_of_layers(hf_config, _by_default(hf_config)))
+
+    def differences(self, hf_config: Mapping[str, Any]) -> dict[str, Any]:
+        """See the base class."""
         return {
             **super().differences(hf_config),
-            "rotary_by_layer": tuple(
-                within if slides else everywhere for slides in kinds_of_layers(hf_config, by_default)
-            ),
-            "sliding_window_by_layer": windows_by_layer({"sliding_window": 4096, **hf_config}, by_default),
+            "sliding_window_by_layer": windows_by_layer({"sliding_window": 4096, **hf_config}, _by_default(hf_config)),
         }
+
+
+def _by_default(hf_config: Mapping[str, Any]) -> list[bool]:
+    """Which layers have a window if the config has no `layer_types`."""
+    return in_every_layer_but_each(4, required(hf_config, "num_hidden_layers"))

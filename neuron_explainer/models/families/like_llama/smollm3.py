@@ -1,6 +1,6 @@
 """SmolLM3: like Llama, with layers that have no positions."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -29,24 +29,30 @@ class SmolLM3Family(LlamaFamily):
         }
     )
 
-    def rotary(self, hf_config: Mapping[str, Any], d_head: int) -> RotaryConfig | None:
+    def rotary(self, hf_config: Mapping[str, Any], d_head: int) -> RotaryConfig:
         """See the base class."""
-        return None
+        return rotary_config(hf_config, d_head, default_base=2e6)
+
+    def rotary_by_layer(self, hf_config: Mapping[str, Any], d_head: int) -> tuple[RotaryConfig | None, ...]:
+        """See the base class."""
+        rotary = self.rotary(hf_config, d_head)
+        return tuple(rotary if each else None for each in _are_rotated(hf_config))
 
     def differences(self, hf_config: Mapping[str, Any]) -> dict[str, Any]:
         """See the base class."""
-        n_layers = required(hf_config, "num_hidden_layers")
-        d_head = self.d_head(hf_config)
-        rotary = rotary_config(hf_config, d_head, default_base=2e6)
-        rotated = hf_config.get("no_rope_layers")
-        if rotated is None:
-            rotated = in_every_layer_but_each(hf_config.get("no_rope_layer_interval", 4), n_layers)
-        slides = hf_config.get("use_sliding_window", False)
+        is_used = hf_config.get("use_sliding_window", False)
+        slides_by_default = [bool(is_used and not each) for each in _are_rotated(hf_config)]
         return {
             "mlp_bias": bool(hf_config.get("mlp_bias", False)),
-            "rotary_by_layer": tuple(rotary if each else None for each in rotated),
-            "sliding_window_by_layer": windows_by_layer(
-                hf_config,
-                [bool(slides and not each) for each in rotated],  # `layer_types` counts whatever `slides` is
-            ),
+            # `layer_types` counts whatever `use_sliding_window` is.
+            "sliding_window_by_layer": windows_by_layer(hf_config, slides_by_default),
         }
+
+
+def _are_rotated(hf_config: Mapping[str, Any]) -> Sequence[int]:
+    """Whether each layer has a rotary embedding."""
+    rotated: Sequence[int] | None = hf_config.get("no_rope_layers")
+    if rotated is not None:
+        return rotated
+    n_layers = required(hf_config, "num_hidden_layers")
+    return in_every_layer_but_each(hf_config.get("no_rope_layer_interval", 4), n_layers)
