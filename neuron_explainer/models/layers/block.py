@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from neuron_explainer.models.hooks.taps import NO_TAPS, Taps, at_place
 from neuron_explainer.models.layers.attention import Attention
 from neuron_explainer.models.layers.mlp import MLP
-from neuron_explainer.models.layers.norms import NoNorm, Norm, build_norm
+from neuron_explainer.models.layers.norms import Norm, build_input_norm, build_norm
 from neuron_explainer.models.layers.post_norm import PostNorm
 from neuron_explainer.models.layers.rotary import RotaryEmbedding
 from neuron_explainer.models.layers.span import Span
@@ -29,10 +29,10 @@ class Block(nn.Module):
         self.layer = layer
         self.parallel_residual = config.parallel_residual
         self.residual_multiplier = config.residual_multiplier
-        self.attention_norm = build_norm(config, config.d_model) if config.input_norms else NoNorm(config.d_model)
+        self.attention_norm = build_input_norm(config)
         self.attention = Attention(config, layer, rotary)
         self.attention_post_norm = build_norm(config, config.d_model) if config.post_norms else None
-        self.mlp_norm = self.attention_norm if config.shared_norm else _like(self.attention_norm, config)
+        self.mlp_norm = self.attention_norm if config.shared_norm else build_input_norm(config)
         self.mlp = MLP(config)
         self.mlp_post_norm = build_norm(config, config.d_model) if config.post_norms else None
 
@@ -142,8 +142,3 @@ def _span_of(normed: Tensor, first_position: int) -> Span:
         span.position_ids = span.position_ids + first_position
         span.n_keys += first_position
     return span
-
-
-def _like(norm: Norm, config: TransformerConfig) -> Norm:
-    """Another norm of the same kind."""
-    return NoNorm(config.d_model) if isinstance(norm, NoNorm) else build_norm(config, config.d_model)

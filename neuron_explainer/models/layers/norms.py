@@ -177,6 +177,11 @@ def build_norm(config: TransformerConfig, size: int) -> Norm:
     return RMSNorm(size, config.norm_epsilon, config.norm_gain_offset)
 
 
+def build_input_norm(config: TransformerConfig) -> Norm:
+    """The norm through which attention or the MLP reads the residual stream."""
+    return build_norm(config, config.d_model) if config.input_norms else NoNorm(config.d_model)
+
+
 def build_query_key_norm(config: TransformerConfig, n_heads: int) -> Norm | None:
     """The norm of queries or keys, of which there are `n_heads`; None if they have none."""
     match config.query_key_norm:

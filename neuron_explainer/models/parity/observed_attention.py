@@ -120,7 +120,7 @@ def _own_method(notes: _Notes, module: Any) -> Any:
 
     def attend(query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None = None) -> Any:
         allowed = module.bias[:, :, key.shape[-2] - query.shape[-2] : key.shape[-2], : key.shape[-2]]
-        mask = torch.zeros(allowed.shape, dtype=query.dtype, device=query.device).masked_fill(~allowed, float("-inf"))
+        mask = _additive(allowed, query)
         return notes.take(query, key, value, mask if attention_mask is None else mask + attention_mask, scaling=1.0)
 
     return attend
@@ -141,7 +141,11 @@ class _KernelCalls(TorchFunctionMode):
             if mask is None or mask.dtype == torch.bool:
                 shape = (1, 1, query.shape[-2], key.shape[-2])
                 allowed = torch.ones(shape, dtype=torch.bool, device=query.device).tril() if mask is None else mask
-                mask = torch.zeros(allowed.shape, dtype=query.dtype, device=query.device)
-                mask = mask.masked_fill(~allowed, float("-inf"))
+                mask = _additive(allowed, query)
             self.notes.take(query, key, value, mask, scaling=query.shape[-1] ** -0.5)
         return func(*args, **kwargs)
+
+
+def _additive(allowed: Tensor, query: Tensor) -> Tensor:
+    """A mask that is added to logits: 0 where a query may attend, -inf elsewhere."""
+    return torch.zeros(allowed.shape, dtype=query.dtype, device=query.device).masked_fill(~allowed, float("-inf"))
