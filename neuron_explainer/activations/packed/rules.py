@@ -1,6 +1,6 @@
 """The rules that the arrays of a packed neuron dataset satisfy, checked when they are written and when they are read.
 
-Each function returns the first problem in words that end an error's message; None if there is no problem.
+Each function returns the first problem in words that end an error's message; None if all is well.
 """
 
 import math

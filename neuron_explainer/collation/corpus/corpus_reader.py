@@ -20,7 +20,7 @@ class CorpusReader:
 
         Args:
             texts: the texts.
-            expected: how many texts an earlier run read, and their digest; None: there was no earlier run.
+            expected: how many texts an earlier run read, and their digest; None for a first run.
         """
         self._texts = texts
         self._expected = expected

@@ -36,7 +36,7 @@ def read_prompt(
 
     Raises:
         InvalidRequestError: `prepend_bos` is given with token ids, or cannot be followed.
-        PromptError: there are no tokens, too many, or some that the model does not have.
+        PromptError: the prompt has no tokens, too many, or some that the model does not have.
     """
     if isinstance(prompt, str):
         token_ids, n_beginning = encoded(model_context, prompt, prepend_bos)

@@ -98,7 +98,7 @@ class DerivedScalarStore:
 
     @property
     def traced_activation(self) -> float | None:
-        """The traced activation; None if there is no trace."""
+        """The traced activation; None if nothing was traced."""
         return None if self._traced_activation is None else float(self._traced_activation)
 
     @property
