@@ -5,6 +5,7 @@ from collections.abc import Collection, Mapping
 from torch import Tensor
 
 from neuron_explainer.errors import InvalidRequestError, shown
+from neuron_explainer.models.devices import is_plain_float
 from neuron_explainer.vocabulary.checks import whole_number
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 from neuron_explainer.vocabulary.dimensions import Dimension
@@ -71,7 +72,7 @@ def check_shapes(tensors: Tensors, n_tokens: int, summed: Collection[Dimension])
     for (dst, _), by_layer in tensors.items():
         dimensions = dst.shape_spec_per_token_sequence
         for layer_index, tensor in by_layer.items():
-            if not tensor.is_floating_point() or tensor.dtype.itemsize == 1:
+            if not is_plain_float(tensor):
                 dtype = str(tensor.dtype).removeprefix("torch.")
                 raise InvalidRequestError(
                     f"{dst.value} of layer {layer_index} is of dtype {dtype}; it must be of floating point, with 16 "
