@@ -11,6 +11,7 @@ from torch import Tensor
 
 from neuron_explainer.errors import CheckpointError
 from neuron_explainer.models.families.registry import family_and_config
+from neuron_explainer.models.families.unread_entries import unknown_entries_are_said
 from neuron_explainer.models.tensor_files.tensor_reader import TensorReader
 from neuron_explainer.models.tokenizers.tokenizer import ModelTokenizer
 from neuron_explainer.models.transformer import Transformer
@@ -35,6 +36,7 @@ class Checkpoint:
     read_tokenizer: Callable[[], ModelTokenizer]
     generation_config: Mapping[str, Any] = field(default_factory=dict)
 
+    @unknown_entries_are_said()
     def create_transformer(self, *, dtype: torch.dtype, device: torch.device) -> Transformer:
         """A model with this checkpoint's weights, which are read one by one.
 

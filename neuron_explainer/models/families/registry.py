@@ -31,6 +31,9 @@ from neuron_explainer.models.families.like_llama.qwen import Qwen2Family, Qwen3F
 from neuron_explainer.models.families.like_llama.smollm3 import SmolLM3Family
 from neuron_explainer.models.families.like_llama.with_layer_norm import StableLMFamily, Starcoder2Family
 from neuron_explainer.models.families.llama import LlamaFamily
+from neuron_explainer.models.families.read_entries import ReadEntries
+from neuron_explainer.models.families.unread_entries import check_unread_entries, named_as_in_class
+from neuron_explainer.models.families.unsupported_types import REASON_BY_MODEL_TYPE
 from neuron_explainer.models.layers.mlp import ACTIVATION_FUNCTIONS
 from neuron_explainer.models.transformer_config import TransformerConfig
 from neuron_explainer.vocabulary.checks import checked_type
@@ -78,9 +81,10 @@ def family_of(hf_config: Mapping[str, Any]) -> Family:
     model_type = hf_config.get("model_type")
     if not isinstance(model_type, str) or model_type not in FAMILY_BY_MODEL_TYPE:
         choices = nearest_first(shown(model_type), FAMILY_BY_MODEL_TYPE)
+        reason = REASON_BY_MODEL_TYPE.get(model_type) if isinstance(model_type, str) else None
         raise UnsupportedCheckpointError(
-            f"The model type {shown(model_type)} is not supported. Choose one of: {', '.join(choices)}. "
-            "docs/adding_a_family.md shows how to add one."
+            f"The model type {shown(model_type)} is not supported{'' if reason is None else f': {reason}'}. Choose one "
+            f"of: {', '.join(choices)}. docs/adding_a_family.md shows how to add one."
         )
     return FAMILY_BY_MODEL_TYPE[model_type]
 
@@ -90,11 +94,14 @@ def family_and_config(hf_config: Mapping[str, Any]) -> tuple[Family, Transformer
 
     Raises:
         CheckpointError: the family or the activation function is not supported, or an entry has a value that it cannot
-            have.
+            have, or one that the family does not support.
+        UnknownConfigEntryWarning: the config has entries that nobody knows.
     """
     family = family_of(hf_config)
     try:
-        config = family.config(checked_entries(hf_config, family.entries))
+        entries = ReadEntries(checked_entries(named_as_in_class(hf_config, family), family.entries))
+        config = family.config(entries)
+        check_unread_entries(family, entries, config)
     except CheckpointError:
         raise
     except (
