@@ -32,7 +32,7 @@ from neuron_explainer.models.families.like_llama.smollm3 import SmolLM3Family
 from neuron_explainer.models.families.like_llama.with_layer_norm import StableLMFamily, Starcoder2Family
 from neuron_explainer.models.families.llama import LlamaFamily
 from neuron_explainer.models.families.read_entries import ReadEntries
-from neuron_explainer.models.families.unread_entries import check_unread_entries, named_as_in_class
+from neuron_explainer.models.families.unread_entries import named_as_in_class, unknown_entries, warn_of_unknown_entries
 from neuron_explainer.models.families.unsupported_types import REASON_BY_MODEL_TYPE
 from neuron_explainer.models.layers.mlp import ACTIVATION_FUNCTIONS
 from neuron_explainer.models.transformer_config import TransformerConfig
@@ -101,7 +101,7 @@ def family_and_config(hf_config: Mapping[str, Any]) -> tuple[Family, Transformer
     try:
         entries = ReadEntries(checked_entries(named_as_in_class(hf_config, family), family.entries))
         config = family.config(entries)
-        check_unread_entries(family, entries, config)
+        unknown = unknown_entries(family, entries, config)
     except CheckpointError:
         raise
     except (
@@ -115,6 +115,7 @@ def family_and_config(hf_config: Mapping[str, Any]) -> tuple[Family, Transformer
             f"The activation function {shown(config.activation_function)} is not supported. Choose one of: "
             f"{', '.join(ACTIVATION_FUNCTIONS)}."
         )
+    warn_of_unknown_entries(family.model_type, unknown)
     return family, config
 
 

@@ -1,12 +1,12 @@
 """What to say of a config's entries that a family has not read: nothing, a warning, or that the model is refused."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
 from neuron_explainer.errors import UnsupportedCheckpointError, shown
-from neuron_explainer.models.families.class_entries import ClassEntries, class_entries
+from neuron_explainer.models.families.class_entries import class_entries
 from neuron_explainer.models.families.config_entries import ROPE_ENTRIES, ROPE_NAMES
 from neuron_explainer.models.families.family import Family
 from neuron_explainer.models.families.harmless_entries import (
@@ -36,23 +36,34 @@ def unknown_entries_are_said() -> Iterator[None]:
         _are_said.reset(token)
 
 
-def check_unread_entries(family: Family, entries: ReadEntries, config: TransformerConfig) -> None:
-    """Refuse entries that would change the model and that its family did not read; warn of those that nobody knows.
+def unknown_entries(family: Family, entries: ReadEntries, config: TransformerConfig) -> list[str]:
+    """The names of the entries that nobody knows. Those that are known, not read, and change the model are refused.
+
+    Args:
+        family: has read the config.
+        entries: the config, with the note of what was read.
+        config: what the family made of it.
 
     Raises:
-        UnsupportedCheckpointError: such an entry is set, and not to its default.
+        UnsupportedCheckpointError: such an entry is set, and not to the value that is supported.
     """
     unknown = list(_unknown_entries(family, family.model_type, entries, config))
     for name, (model_type, part) in entries.parts.items():
         unknown += (f"{name}.{each}" for each in _unknown_entries(family, model_type, part, config))
-    if unknown and not _are_said.get():
-        more = f" and {len(unknown) - N_NEAREST} more" if len(unknown) > N_NEAREST else ""
-        warn(
-            f"The config has entries that neither this library nor transformers knows in a {family.model_type} model: "
-            f"{', '.join(unknown[:N_NEAREST])}{more}. They are not used. If one of them changes the model, its results "
-            "here are not those that its authors meant.",
-            UnknownConfigEntryWarning,
-        )
+    return unknown
+
+
+def warn_of_unknown_entries(model_type: str, unknown: Sequence[str]) -> None:
+    """Give one warning of all entries that nobody knows, unless it was given before."""
+    if not unknown or _are_said.get():
+        return
+    more = f" and {len(unknown) - N_NEAREST} more" if len(unknown) > N_NEAREST else ""
+    warn(
+        f"The config has entries that neither this library nor transformers knows in a {model_type} model: "
+        f"{', '.join(unknown[:N_NEAREST])}{more}. They are not used. If one of them changes the model, its results "
+        "here are not those that its authors meant.",
+        UnknownConfigEntryWarning,
+    )
 
 
 def _unknown_entries(family: Family, model_type: str, entries: ReadEntries, config: TransformerConfig) -> Iterator[str]:
@@ -107,23 +118,11 @@ def _same(value: Any, other: Any) -> bool:
 
 
 def named_as_in_class(hf_config: Mapping[str, Any], family: Family) -> Mapping[str, Any]:
-    """A config whose entries have the names of its config class, where they had an alias.
-
-    Raises:
-        UnsupportedCheckpointError: an entry and its alias contradict each other.
-    """
-    table = class_entries(family.model_type) or ClassEntries({}, {})
-    aliases = {**table.aliases, **family.entry_aliases}
-    used = {alias: name for alias, name in aliases.items() if hf_config.get(alias) is not None and alias != name}
+    """A config whose entries have the names of its config class. As in `transformers`, an alias wins over the name."""
+    table = class_entries(family.model_type)
+    aliases = {**({} if table is None else table.aliases), **family.entry_aliases}
+    used = {alias: name for alias, name in aliases.items() if hf_config.get(alias) is not None}
     if not used:
         return hf_config
-    entries = {name: value for name, value in hf_config.items() if name not in used}
-    for alias, name in used.items():
-        value = hf_config[alias]
-        if entries.get(name) is not None and not _same(entries[name], value):
-            raise UnsupportedCheckpointError(
-                f"The {family.model_type} config has {name} = {shown(entries[name])} and {alias} = {shown(value)}, "
-                "which are the same setting. Leave one of them out."
-            )
-        entries[name] = value
-    return entries
+    kept = {name: value for name, value in hf_config.items() if name not in used}
+    return {**kept, **{name: hf_config[alias] for alias, name in used.items()}}

@@ -59,6 +59,7 @@ class Glm4Family(_FusedMLP):
 
     model_type = "glm4"
     share_rotated = 0.5
+    default_d_head = 128
     rotates_neighbours = True
     norms: Mapping[str, str] = {
         "attention_norm.gain": "input_layernorm.weight",
