@@ -8,16 +8,17 @@ from neuron_explainer.models.families.config_entries import ConfigEntry, checked
 
 
 class ReadEntries(Mapping[str, Any]):
-    """The entries of a config, with a note of those that were read. A copy of all of them has read them all.
+    """The entries of a config, with a note of those whose values were read; a copy of the config has read them all.
 
     Attributes:
         entries: the entries; looking at these is not noted.
-        read: the names of those that were read, or looked for.
+        read: the names of those that were looked up.
         parts: the entries that are configs of their own, by name, with their `model_type`.
     """
 
     def __init__(self, entries: Mapping[str, Any]) -> None:
-        self.entries = entries
+        # A check of types looks at the first entry, which must be none that counts.
+        self.entries = {**{name: entries[name] for name in ("model_type",) if name in entries}, **entries}
         self.read: set[str] = set()
         self.parts: dict[str, tuple[str, ReadEntries]] = {}
 
@@ -26,7 +27,6 @@ class ReadEntries(Mapping[str, Any]):
         return self.entries[name]
 
     def __iter__(self) -> Iterator[str]:
-        self.read.update(self.entries)
         return iter(self.entries)
 
     def __len__(self) -> int:

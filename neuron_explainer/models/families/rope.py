@@ -200,9 +200,10 @@ _SETTINGS_BY_RULE = {
 def _share_rotated(
     hf_config: Mapping[str, Any], settings: Mapping[str, Any], default: float | None, share_entry: str
 ) -> float:
-    for entries, name in ((settings, "partial_rotary_factor"), (hf_config, share_entry)):
-        if entries.get(name) is not None:
+    newer, older = settings.get("partial_rotary_factor"), hf_config.get(share_entry)
+    for name, share in (("partial_rotary_factor", newer), (share_entry, older)):
+        if share is not None:
             if default is None:
-                refuse(entries, name, 1, model_type=hf_config.get("model_type"))
-            return float(entries[name])
+                refuse({name: share}, name, 1, model_type=hf_config.get("model_type"))
+            return float(share)
     return 1.0 if default is None else default
