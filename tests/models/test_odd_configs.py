@@ -6,6 +6,7 @@ import pytest
 import torch
 import transformers
 
+from helpers.installed_transformers import config_of, or_skipped
 from helpers.odd_configs import LIKE_GPT, LIKE_LLAMA, odd_config
 from helpers.tiny_models import random_tokens
 from neuron_explainer.errors import UnsupportedCheckpointError
@@ -23,9 +24,9 @@ def is_refused(family: str, entries: dict[str, Any]) -> bool:
 
 
 @pytest.mark.parametrize("number", range(6))
-@pytest.mark.parametrize("family", [*LIKE_GPT, *LIKE_LLAMA])
+@pytest.mark.parametrize("family", or_skipped([*LIKE_GPT, *LIKE_LLAMA]))
 def test_a_model_is_right_or_refused(family: str, number: int) -> None:
-    config = transformers.AutoConfig.for_model(family, **odd_config(family, number))
+    config = config_of({"model_type": family, **odd_config(family, number)})
     torch.manual_seed(number)
     theirs = transformers.AutoModelForCausalLM.from_config(config, attn_implementation="eager").eval()
     with torch.no_grad():
