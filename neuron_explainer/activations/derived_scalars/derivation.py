@@ -193,7 +193,7 @@ class BatchDeriver:
 
     def run(
         self, tokens: Int[Tensor, "batch tokens"], attention_mask: Bool[Tensor, "batch tokens"] | None = None
-    ) -> dict[DerivedScalarType, dict[int | None, Float[Tensor, "..."]]]:
+    ) -> dict[DerivedScalarType, dict[int | None, Float[Tensor, "..."]]]:  # noqa: UP037  (old jaxtyping needs a text)
         """Derive from one batch, without making a GPU wait for the CPU.
 
         Args:
