@@ -13,11 +13,11 @@ from transformers.models.gemma2 import modeling_gemma2
 from transformers.models.gemma3 import modeling_gemma3
 
 from benchmarks.small_models import SMALL_CONFIGS
-from helpers.installed_transformers import IS_OLD, config_of, lacks
+from helpers.installed_transformers import IS_OLD, hf_config_of, lacks
 from neuron_explainer.models.transformer import Transformer
 
 HF_CONFIGS: dict[str, Any] = {
-    name: config_of(entries) for name, entries in SMALL_CONFIGS.items() if lacks(entries["model_type"]) is None
+    name: hf_config_of(entries) for name, entries in SMALL_CONFIGS.items() if lacks(entries["model_type"]) is None
 }
 """The table of models that what holds in every family is tested in, without what the installed transformers lacks.
 
