@@ -26,7 +26,7 @@ $(VENV)/.test: $(VENV)/.explore
 # The oldest releases of all that setup.cfg asks for, except torch: an old one is gigabytes. sae_lens asks for newer
 # releases than we do, so it is left out, and the tests that need it are skipped.
 COMPAT := .venv-compat
-COMPAT_TESTS ?= tests/models tests/checkpoints tests/autoencoders
+COMPAT_TESTS ?= tests/autoencoders tests/checkpoints tests/models
 $(COMPAT)/.made: setup.cfg pyproject.toml constraints.txt
 	test -x $(COMPAT)/bin/python || $(PYTHON) -m venv $(COMPAT)
 	$(COMPAT)/bin/python -m pip install --quiet --constraint constraints.txt torch uv

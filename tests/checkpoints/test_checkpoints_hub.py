@@ -75,6 +75,11 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+def forget_sessions() -> None:
+    """Let an older client, which keeps the session that it had when it was or was not offline, begin a new one."""
+    getattr(huggingface_hub, "configure_http_backend", lambda: None)()
+
+
 @pytest.fixture
 def hub(files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LoopbackServer]:
     with loopback_server() as server:
@@ -86,6 +91,7 @@ def hub(files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterato
             template = server.address + "/{repo_id}/resolve/{revision}/{filename}"
             monkeypatch.setattr(module, "HUGGINGFACE_CO_URL_TEMPLATE", template, raising=False)
         monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+        forget_sessions()
         yield server
 
 
@@ -118,7 +124,7 @@ def test_what_is_in_the_cache_is_not_fetched_again_and_serves_offline(
     assert asked(hub) == ["config.json"]  # is the branch still where it was?
     hub.requests.clear()
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
-    getattr(huggingface_hub, "configure_http_backend", lambda: None)()  # older clients keep a session that is online
+    forget_sessions()
     assert ne.load_model("owner/small", device="cpu").n_layers == 2
     with pytest.raises(CheckpointNotFoundError, match=r"never/loaded is not in the hub's cache.*HF_HUB_OFFLINE"):
         ne.load_model("never/loaded", device="cpu")
