@@ -1,5 +1,6 @@
 """Small random models of every family, as `transformers` builds them, and as this library does."""
 
+import contextlib
 import functools
 from collections.abc import Callable
 from typing import Any
@@ -11,6 +12,9 @@ from transformers.models.cohere import modeling_cohere
 from transformers.models.cohere2 import modeling_cohere2
 from transformers.models.gemma2 import modeling_gemma2
 from transformers.models.gemma3 import modeling_gemma3
+from transformers.models.mixtral import modeling_mixtral
+from transformers.models.olmoe import modeling_olmoe
+from transformers.models.qwen3_moe import modeling_qwen3_moe
 
 from benchmarks.small_models import SMALL_CONFIGS
 from neuron_explainer.models.transformer import Transformer
@@ -34,7 +38,10 @@ def hf_model(name: str, dtype: torch.dtype = torch.float32) -> transformers.PreT
 @functools.cache
 def _hf_model(name: str, dtype: torch.dtype) -> transformers.PreTrainedModel:
     torch.manual_seed(0)
-    model = transformers.AutoModelForCausalLM.from_config(HF_CONFIGS[name], attn_implementation="eager")
+    config = HF_CONFIGS[name]
+    if "num_experts_per_tok" in config.to_dict():
+        config._experts_implementation = "eager"  # the default takes neither float64 nor odd sizes
+    model = transformers.AutoModelForCausalLM.from_config(config, attn_implementation="eager")
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(torch.randn_like(parameter) * 0.2)
@@ -59,14 +66,23 @@ def _exact_rms_norm(norm: Any, hidden: torch.Tensor) -> torch.Tensor:
     return hidden * torch.rsqrt(hidden.square().mean(-1, keepdim=True) + norm.eps) * (1.0 + norm.weight)
 
 
+_ROUTERS = {
+    router: router.forward
+    for router in (
+        modeling_mixtral.MixtralTopKRouter, modeling_olmoe.OlmoeTopKRouter, modeling_qwen3_moe.Qwen3MoeTopKRouter
+    )
+}  # fmt: skip
 _ROTATE_OF_COHERE = modeling_cohere.apply_rotary_pos_emb
 
 
 def _exactly(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A function whose `.float()` does not round."""
+    """A function that does not round to float32."""
 
     def exact(*arguments: Any, **keywords: Any) -> Any:
-        with mock.patch.object(torch.Tensor, "float", torch.Tensor.double):
+        with (
+            mock.patch.object(torch.Tensor, "float", torch.Tensor.double),
+            mock.patch.object(torch, "float", torch.float64),
+        ):
             return function(*arguments, **keywords)
 
     return exact
@@ -77,13 +93,17 @@ def _in_float64_throughout(forward: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(forward)
     def exact(*arguments: Any, **keywords: Any) -> Any:
-        with (
-            mock.patch.object(torch, "float32", torch.float64),
-            mock.patch.object(modeling_gemma2.Gemma2RMSNorm, "forward", _exact_rms_norm),
-            mock.patch.object(modeling_gemma3.Gemma3RMSNorm, "forward", _exact_rms_norm),
-            mock.patch.object(modeling_cohere, "apply_rotary_pos_emb", _exactly(_ROTATE_OF_COHERE)),
-            mock.patch.object(modeling_cohere2, "apply_rotary_pos_emb", _exactly(_ROTATE_OF_COHERE)),
-        ):
+        replaced: list[tuple[Any, str, Any]] = [
+            (torch, "float32", torch.float64),
+            (modeling_gemma2.Gemma2RMSNorm, "forward", _exact_rms_norm),
+            (modeling_gemma3.Gemma3RMSNorm, "forward", _exact_rms_norm),
+            (modeling_cohere, "apply_rotary_pos_emb", _exactly(_ROTATE_OF_COHERE)),
+            (modeling_cohere2, "apply_rotary_pos_emb", _exactly(_ROTATE_OF_COHERE)),
+            *((router, "forward", _exactly(plain)) for router, plain in _ROUTERS.items()),
+        ]
+        with contextlib.ExitStack() as stack:
+            for owner, name, exact_one in replaced:
+                stack.enter_context(mock.patch.object(owner, name, exact_one))
             return forward(*arguments, **keywords)
 
     return exact

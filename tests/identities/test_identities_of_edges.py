@@ -99,7 +99,8 @@ def test_edges_to_the_last_layer_are_the_same_from_either_end(family: str, downs
 @pytest.mark.parametrize("family", FAMILIES)
 def test_only_what_is_downstream_has_edges(family: str) -> None:
     last = len(PROMPT) - 1  # the last layer's other tokens have no effect on the loss
-    node = NodeIndex(NodeType.MLP_NEURON, 1, (last, 7))
+    activations = derived(family, D.MLP_POST_ACT).activations(D.MLP_POST_ACT)
+    node = NodeIndex(NodeType.MLP_NEURON, 1, (last, int(activations[1][last].abs().argmax())))
     incoming = derived(family, D.MLP_IN_EDGE_ATTRIBUTION, node_index_for_attribution=node)
     by_layer = incoming.activations(D.MLP_IN_EDGE_ATTRIBUTION)
     assert (by_layer[0] == 0).all()

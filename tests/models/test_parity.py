@@ -26,7 +26,7 @@ def test_every_place_agrees_with_transformers(name: str, dtype: torch.dtype) -> 
 def test_a_difference_in_one_weight_shows_where_it_arises() -> None:
     model = our_model("gpt2")
     weight = model.blocks[1].mlp.input_bias
-    assert weight is not None
+    assert isinstance(weight, torch.Tensor)
     weight.data = weight.data + 0.5  # a new tensor: the old one is also the counterpart's
     table = ne.check_parity(model, hf_model("gpt2")).set_index(["place", "layer"]).largest_difference
     assert table[P.MLP_PRE_ACT.value, 1] == pytest.approx(0.5, abs=1e-5)

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Int
 from torch import Tensor
 
 from neuron_explainer.activations.derived_scalars.config import DstConfig
@@ -32,6 +32,7 @@ from neuron_explainer.activations.derived_scalars.engine.requests import (
 )
 from neuron_explainer.activations.derived_scalars.store.derived_scalar_store import DerivedScalarStore
 from neuron_explainer.errors import MisconfiguredError, PromptError, shown
+from neuron_explainer.models.layers.routed import DenseByLayer, Neurons, RoutedTensor
 from neuron_explainer.models.layers.token_checks import padded
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 from neuron_explainer.vocabulary.dimensions import Dimension
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
     from neuron_explainer.activations.derived_scalars.loss import LossFnConfig, LossFunction
     from neuron_explainer.models.model_context import ModelContext
 
-TensorsByKey = dict[tuple[DerivedScalarType, PassType], dict[int | None, Tensor]]
+TensorsByKey = dict[tuple[DerivedScalarType, PassType], dict[int | None, Neurons]]
 
 
 def derive(
@@ -193,7 +194,7 @@ class BatchDeriver:
 
     def run(
         self, tokens: Int[Tensor, "batch tokens"], attention_mask: Bool[Tensor, "batch tokens"] | None = None
-    ) -> dict[DerivedScalarType, dict[int | None, Float[Tensor, ...]]]:
+    ) -> dict[DerivedScalarType, DenseByLayer]:
         """Derive from one batch, without making a GPU wait for the CPU.
 
         Args:
@@ -201,10 +202,14 @@ class BatchDeriver:
             attention_mask: True for real tokens; best on the CPU. None for prompts of one length.
 
         Returns:
-            For each type and layer a tensor, (batch, *axes). Its entries at padding have no meaning.
+            For each type, a dict with a tensor for each layer, (batch, *axes). Its entries at padding have no meaning.
         """
         _, tensors = _run(self._plan, tokens, attention_mask)
-        return {dst: by_layer for (dst, pass_type), by_layer in tensors.items() if pass_type is PassType.FORWARD}
+        return {
+            dst: DenseByLayer(by_layer)
+            for (dst, pass_type), by_layer in tensors.items()
+            if pass_type is PassType.FORWARD
+        }
 
     def where_non_finite(self, token_ids: Sequence[int]) -> str:
         """Where a prompt's numbers that are infinite or NaN appear first, and what to do, in words."""
@@ -257,11 +262,14 @@ def _of_prompt(tensors: TensorsByKey, number: int, n_tokens: int) -> TensorsByKe
     }
 
 
-def _cut(tensor: Tensor, number: int, dst: DerivedScalarType, n_tokens: int) -> Tensor:
+def _cut(tensor: Neurons, number: int, dst: DerivedScalarType, n_tokens: int) -> Neurons:
     """One prompt's numbers, copied unless they own their whole storage.
 
     The pairs of the first n tokens come first in the flattened lower triangle, so padding is at the end there too.
     """
+    if isinstance(tensor, RoutedTensor):
+        routed = tensor[number, :n_tokens]
+        return routed if tensor.shape[:2] == (1, n_tokens) else routed.clone()
     n_pairs = n_tokens * (n_tokens + 1) // 2
     kept = tuple(
         slice(n_pairs if dimension is Dimension.SEQUENCE_TOKEN_PAIRS else n_tokens)

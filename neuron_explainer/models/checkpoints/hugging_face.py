@@ -26,7 +26,12 @@ from neuron_explainer.models.checkpoints.file_source import (
     read_config,
     read_json_object,
 )
-from neuron_explainer.models.checkpoints.quantised import refuse_quantised_config, refuse_quantised_tensors
+from neuron_explainer.models.checkpoints.quantised import (
+    is_dequantised_here,
+    refuse_quantised_config,
+    refuse_quantised_tensors,
+)
+from neuron_explainer.models.tensor_files.mxfp4 import Mxfp4Reader
 from neuron_explainer.models.tensor_files.safetensors_files import SafetensorsReader
 from neuron_explainer.models.tokenizers.tokenizer import TOKENIZER_FILE_NAME, ModelTokenizer
 from neuron_explainer.storage.local import is_local_folder
@@ -101,12 +106,16 @@ def open_hugging_face_checkpoint(source: FileSource, config: Mapping[str, Any] |
             )
         return ModelTokenizer.from_file(file)
 
-    def open_tensors() -> SafetensorsReader:
-        reader = SafetensorsReader(_weight_files(source))
+    has_mxfp4 = is_dequantised_here(hf_config)
+
+    def open_tensors() -> SafetensorsReader | Mxfp4Reader:
+        files = SafetensorsReader(_weight_files(source))
+        reader = Mxfp4Reader(files) if has_mxfp4 else files
         refuse_quantised_tensors({name: reader.dtype(name) for name in reader.names()}, hf_config, reader.where())
         return reader
 
-    refuse_quantised_config(hf_config, config_name)
+    if not has_mxfp4:
+        refuse_quantised_config(hf_config, config_name)
     described = transformer_config(hf_config, config_name)
     generation_file = source.find(GENERATION_CONFIG_FILE_NAME)
     generation_config = {} if generation_file is None else read_json_object(generation_file)

@@ -38,10 +38,12 @@ class TensorSource:
     Attributes:
         name: the tensor's name in a Hugging Face checkpoint of the whole model (with the base model's prefix).
         convert: makes the parameter from the tensor: a view, so that weights can be shared with a model in memory.
+        otherwise: another source, for checkpoints that do not have this tensor.
     """
 
     name: str
     convert: Callable[[Tensor], Tensor] = unchanged
+    otherwise: "TensorSource | None" = None
 
 
 class Family(ABC):
@@ -104,6 +106,22 @@ class Family(ABC):
             f"tensors, such as {', '.join(sorted(available)[:4]) or 'none'}.",
             tensor=name,
         )
+
+    def located(self, source: TensorSource, available: Collection[str]) -> tuple[str, TensorSource]:
+        """The name of a parameter's tensor in a checkpoint, and the source that it belongs to.
+
+        Raises:
+            MissingTensorError: the checkpoint has none of the source's tensors.
+        """
+        if source.otherwise is not None:
+            try:
+                return self.find(source.name, available), source
+            except MissingTensorError:
+                try:
+                    return self.located(source.otherwise, available)
+                except MissingTensorError:
+                    pass
+        return self.find(source.name, available), source
 
     def find_tied(self, name: str, available: Collection[str]) -> str:
         """As `find`, for an embedding that is the unembedding too: a file may have it under either name."""

@@ -22,8 +22,10 @@ from neuron_explainer.models.families.like_gpt.gptj import GPTJFamily
 from neuron_explainer.models.families.like_gpt.opt import OPTFamily
 from neuron_explainer.models.families.like_gpt.phi import PhiFamily
 from neuron_explainer.models.families.like_llama.cohere import Cohere2Family, CohereFamily
+from neuron_explainer.models.families.like_llama.experts import MixtralFamily, OlmoeFamily, Qwen3MoeFamily
 from neuron_explainer.models.families.like_llama.fused import Glm4Family, Phi3Family
 from neuron_explainer.models.families.like_llama.gemma import Gemma2Family, Gemma3Family, Gemma3TextFamily
+from neuron_explainer.models.families.like_llama.gpt_oss import GptOssFamily
 from neuron_explainer.models.families.like_llama.granite import GraniteFamily
 from neuron_explainer.models.families.like_llama.mistral import Ministral3Family, MinistralFamily, MistralFamily
 from neuron_explainer.models.families.like_llama.olmo import Olmo2Family, Olmo3Family
@@ -64,6 +66,10 @@ FAMILY_BY_MODEL_TYPE: dict[str, Family] = {
         GraniteFamily(),
         CohereFamily(),
         Cohere2Family(),
+        MixtralFamily(),
+        Qwen3MoeFamily(),
+        OlmoeFamily(),
+        GptOssFamily(),
     )
 }
 """The families, by the `model_type` of Hugging Face configs."""

@@ -6,15 +6,16 @@ are neither recorded nor intervened on cost nothing.
 """
 
 import operator
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
-from typing import cast
+from typing import cast, overload
 
 from torch import Tensor
 
 from neuron_explainer.errors import InvalidRequestError
 from neuron_explainer.models.hooks.intervention import GradientReplaced, Intervention
 from neuron_explainer.models.hooks.recording import PlaceAndLayer, Recording
+from neuron_explainer.models.layers.routed import Neurons, RoutedTensor
 from neuron_explainer.vocabulary.checks import LayersGiven, checked_layer, whole_number
 from neuron_explainer.vocabulary.named_members import member_of
 from neuron_explainer.vocabulary.nodes import PassType
@@ -71,6 +72,27 @@ class Tap:
         for intervention in self.after:
             tensor, owned = self._intervene(intervention, tensor, owned)
         return tensor
+
+    def of_routed(self, routed: RoutedTensor) -> Neurons:
+        """As a call, for the chosen experts' neurons. Interventions see, and give, those of all experts."""
+        if self.has_forward_interventions or self.backward:
+            return self(routed.dense())
+        if self.needs_gradient and not routed.values.requires_grad:
+            routed = routed.with_values(routed.values.detach().requires_grad_())
+        for recording in self.recordings:
+            recording.store(self.key, routed)
+        return routed
+
+    def note_output(self, output: Tensor, along: Callable[[Tensor], Neurons]) -> None:
+        """Keep what gives the gradients of all experts' neurons: they act on a layer's output alone.
+
+        Args:
+            output: the layer's output.
+            along: the neurons' gradients, from the gradient with respect to the output.
+        """
+        for recording in self.recordings:
+            if recording.gradients:
+                recording.note_output(self.key, output, along)
 
     def _intervene(self, intervention: Intervention, tensor: Tensor, owned: bool) -> tuple[Tensor, bool]:
         if not owned or tensor.requires_grad or 0 in tensor.stride():
@@ -170,7 +192,17 @@ def _checked_layers(layers: LayersGiven, place: ActivationLocationType, n_layers
     return [checked_layer(layers, n_layers, place.value)]
 
 
-def at_place(taps: Taps, place: ActivationLocationType, tensor: Tensor) -> Tensor:
+@overload
+def at_place(taps: Taps, place: ActivationLocationType, tensor: Tensor) -> Tensor: ...
+
+
+@overload
+def at_place(taps: Taps, place: ActivationLocationType, tensor: Neurons) -> Neurons: ...
+
+
+def at_place(taps: Taps, place: ActivationLocationType, tensor: Neurons) -> Neurons:
     """A tensor of the pass, after the recordings and interventions at its place."""
     tap = taps.get(place)
-    return tensor if tap is None else tap(tensor)
+    if tap is None:
+        return tensor
+    return tap.of_routed(tensor) if isinstance(tensor, RoutedTensor) else tap(tensor)

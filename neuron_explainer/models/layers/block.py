@@ -5,10 +5,12 @@ from torch import Tensor, nn
 
 from neuron_explainer.models.hooks.taps import NO_TAPS, Taps, at_place
 from neuron_explainer.models.layers.attention import Attention
+from neuron_explainer.models.layers.experts import MixtureOfExperts
 from neuron_explainer.models.layers.mlp import MLP
 from neuron_explainer.models.layers.norms import Norm, build_input_norm, build_norm
 from neuron_explainer.models.layers.post_norm import PostNorm
 from neuron_explainer.models.layers.rotary import RotaryEmbedding
+from neuron_explainer.models.layers.routed import Neurons, dense
 from neuron_explainer.models.layers.span import Span
 from neuron_explainer.models.transformer_config import TransformerConfig
 from neuron_explainer.vocabulary.nodes import AttnSubNode
@@ -33,7 +35,7 @@ class Block(nn.Module):
         self.attention = Attention(config, layer, rotary)
         self.attention_post_norm = build_norm(config, config.d_model) if config.post_norms else None
         self.mlp_norm = self.attention_norm if config.shared_norm else build_input_norm(config)
-        self.mlp = MLP(config)
+        self.mlp = MixtureOfExperts(config) if config.n_experts else MLP(config)
         self.mlp_post_norm = build_norm(config, config.d_model) if config.post_norms else None
 
     @property
@@ -109,13 +111,19 @@ class Block(nn.Module):
         span = Span(queries.shape[1], queries.device)
         return self.attention.logits(queries, keys, span).permute(0, 2, 3, 1)
 
+    def qk_probs(
+        self, logits: Float[Tensor, "batch tokens attended_to heads"]
+    ) -> Float[Tensor, "batch tokens attended_to heads"]:
+        """ATTN_QK_PROBS from logits as recorded."""
+        return self.attention.pattern(logits.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+
     def mlp_pre_act(self, normed: Float[Tensor, "*axes d_model"]) -> Float[Tensor, "*axes neurons"]:
         """MLP_PRE_ACT: the input of the activation function; of a gated MLP, the gate."""
-        return self.mlp.pre_act(normed)
+        return dense(self.mlp.pre_act(normed))
 
     def mlp_post_act(self, normed: Float[Tensor, "*axes d_model"]) -> Float[Tensor, "*axes neurons"]:
         """MLP_POST_ACT: the neurons' activations; of a gated MLP, act(gate) * up."""
-        return self.mlp.post_act(normed)
+        return dense(self.mlp.post_act(normed))
 
     def attention_write(
         self, summed: Float[Tensor, "batch tokens heads d_head"]
@@ -123,15 +131,15 @@ class Block(nn.Module):
         """RESID_DELTA_ATTN, from what the heads sum."""
         return self._added(self.attention.output(summed), self.attention_post_norm)
 
-    def mlp_write(self, post_act: Float[Tensor, "*axes neurons"]) -> Float[Tensor, "*axes d_model"]:
-        """RESID_DELTA_MLP, from the neurons' activations."""
-        return self._added(self.mlp.output(post_act), self.mlp_post_norm)
+    def mlp_write(self, normed: Float[Tensor, "*axes d_model"]) -> Float[Tensor, "*axes d_model"]:
+        """RESID_DELTA_MLP, from the normalised residual stream."""
+        return self._added(self.mlp(normed), self.mlp_post_norm)
 
     def attention_post_norm_at(self, summed: Float[Tensor, "batch tokens heads d_head"]) -> PostNorm | None:
         """What multiplies attention's output before it is added to the residual stream; None: it is added as it is."""
         return PostNorm.at(self.attention_post_norm, self.residual_multiplier, self.attention.output, summed)
 
-    def mlp_post_norm_at(self, post_act: Float[Tensor, "batch tokens neurons"]) -> PostNorm | None:
+    def mlp_post_norm_at(self, post_act: Neurons) -> PostNorm | None:
         """What multiplies the MLP's output before it is added to the residual stream; None: it is added as it is."""
         return PostNorm.at(self.mlp_post_norm, self.residual_multiplier, self.mlp.output, post_act)
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import BinaryIO
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from neuron_explainer.errors import MalformedCheckpointError, NonFiniteTensorError
@@ -55,7 +55,7 @@ def stream_elements(
         piece = destination
         if piece is None:
             piece = torch.empty(stop - start, dtype=stored_dtype, device="cpu")
-        _read_exactly(file, piece, name)
+        read_exactly(file, piece, name)
         return piece
 
     return fill_in_pieces(
@@ -154,7 +154,7 @@ def _pieces(n_elements: int, per_piece: int) -> Iterator[tuple[int, int]]:
         yield start, min(start + per_piece, n_elements)
 
 
-def _read_exactly(file: BinaryIO, destination: Float[Tensor, " elements"], name: str) -> None:
+def read_exactly(file: BinaryIO, destination: Shaped[Tensor, " elements"], name: str) -> None:
     """Fill a flat CPU tensor with the file's next bytes."""
     view = memoryview(destination.view(torch.uint8).numpy().data)
     position = 0

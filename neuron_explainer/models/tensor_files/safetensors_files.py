@@ -1,14 +1,15 @@
 """Tensors from safetensors files, one or several (shards), streamed."""
 
+import math
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from neuron_explainer.errors import MalformedCheckpointError, UnsupportedCheckpointError
-from neuron_explainer.models.tensor_files.raw_tensors import stream_elements
+from neuron_explainer.models.tensor_files.raw_tensors import read_exactly, stream_elements
 from neuron_explainer.storage.safetensors_header import SafetensorsError, TensorEntry, read_safetensors_header
 
 _TORCH_DTYPE = {
@@ -83,6 +84,20 @@ class SafetensorsReader:
             return stream_elements(
                 file, entry.start, _TORCH_DTYPE[entry.dtype], entry.shape, dtype=dtype, device=device, name=name
             )
+
+    def read_bytes(self, name: str, index: int) -> UInt8[Tensor, " bytes"]:
+        """The bytes of one entry on the first axis of a tensor of bytes.
+
+        Raises:
+            MalformedCheckpointError: the file ends too early.
+        """
+        path, entry = self._entries[name]
+        n_bytes = math.prod(entry.shape[1:])
+        with path.open("rb", buffering=0) as file:
+            file.seek(entry.start + index * n_bytes)
+            content = torch.empty(n_bytes, dtype=torch.uint8, device="cpu")
+            read_exactly(file, content, name)
+        return content
 
 
 def read_header(path: Path) -> dict[str, TensorEntry]:

@@ -84,13 +84,13 @@ def _head(
             detach,
             through_queries=through is not AttentionTraceType.K,
             through_keys=through is not AttentionTraceType.Q,
-        )[:, token, :, head]
-        of_pair = logits if trace.pre_or_post_act is PreOrPostAct.PRE else logits.softmax(dim=-1)
-        return of_pair[:, attended_to]
+        )[:, token : token + 1]
+        of_pairs = logits if trace.pre_or_post_act is PreOrPostAct.PRE else block.qk_probs(logits)
+        return of_pairs[:, 0, attended_to, head]
     direction = _value_direction(bound, trace, lengths, residual_at)[:, token]
     with torch.no_grad():
         logits = recompute.attention_logits(block, resid, detach, through_queries=False, through_keys=False)
-        prob = logits[:, token, :, head].softmax(dim=-1)[:, attended_to]
+        prob = block.qk_probs(logits[:, token : token + 1])[:, 0, attended_to, head]
         if bound.model.config.scales_writes:
             post_norm = block.attention_post_norm_at(recompute.weighted_sum_of_values(block, resid, detach))
             direction = direction if post_norm is None else direction * post_norm.factor[:, token]
