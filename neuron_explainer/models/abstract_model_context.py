@@ -241,8 +241,8 @@ class ModelContext(ABC):
         template = self.tokenizer.chat_template
         if template is None:
             raise ChatTemplateError(
-                f"{self.model_name} has no chat template, like most models that were not trained on chats. Give a text. "
-                "If you know the template, pass it to load_model: `chat_template=`, or `tokenizer=` a tokenizer of "
+                f"{self.model_name} has no chat template, like most models that were not trained on chats. Give a "
+                "text, or pass the template to load_model: `chat_template=`, or `tokenizer=` a tokenizer of "
                 "transformers that has it."
             )
         return chat_text(

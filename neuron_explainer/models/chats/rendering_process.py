@@ -69,33 +69,38 @@ class RenderingProcess:
         raise ChatTemplateError(f"{verb}{where}: {message}", line=line)
 
     def _answer(self, request: bytes) -> dict[str, Any]:
-        code = 0
-        for _ in range(2):  # an idle process may end just before it is asked
-            process = self._started()
-            try:
-                if (line := _exchange(process, request)) is not None:
-                    return _decoded(line)
-                code = process.wait()
-            except BaseException:  # an interrupt, too: its next answer would be the one to this request
-                self._end()
-                raise
+        before = self._process
+        process = self._started()
+        try:
+            if (line := _exchange(process, request)) is not None:
+                return _decoded(line)
+            code = process.wait()
+        except BaseException:  # an interrupt, too: its next answer would be the one to this request
             self._end()
-            if code != 0:
-                break
+            raise
+        self._end()
         if code == -signal.SIGPROF:
             raise ChatTemplateError(f"takes more than {MOST_CPU_SECONDS:g} seconds")
+        if process is before:  # it was idle for long, say, and ended just before it was asked
+            return self._answer(request)
         raise ChatTemplateError(f"ended the process that it runs in ({_cause(code)})")
 
     def _started(self) -> "subprocess.Popen[bytes]":
-        if self._owner != os.getpid():  # in a fork: the process belongs to the other one
-            if self._ending is not None:
-                self._ending.detach()
-            self._process, self._owner = None, os.getpid()
+        if self._owner != os.getpid():  # in a fork
+            self._leave_to_the_other()
         if self._process is None or self._process.poll() is not None:
             self._end()
             self._process = _new_process()
             self._ending = weakref.finalize(self, _ended, self._process, self._owner)
         return self._process
+
+    def _leave_to_the_other(self) -> None:
+        """Forget the process, which answers to the one that this was forked from."""
+        if self._process is not None and self._ending is not None:
+            self._ending.detach()
+            _close_pipes(self._process)
+            self._process.returncode = 0  # nobody here waits for it
+        self._process, self._ending, self._owner = None, None, os.getpid()
 
     def _end(self) -> None:
         if self._ending is not None:
@@ -128,6 +133,10 @@ def _ended(process: "subprocess.Popen[bytes]", owner: int) -> None:
         return
     process.kill()
     process.wait()
+    _close_pipes(process)
+
+
+def _close_pipes(process: "subprocess.Popen[bytes]") -> None:
     for pipe in (process.stdin, process.stdout):
         with suppress(OSError):  # what was still to be written
             cast("IO[bytes]", pipe).close()

@@ -17,13 +17,9 @@ def warn_of_trailing_space(tokenizer: ModelTokenizer, prompt: str | Chat, token_
         prompt: the text; how a chat ends is its template's affair.
         token_ids: its tokens.
     """
-    if (
-        not isinstance(prompt, str)
-        or isinstance(prompt, ChatText)
-        or not prompt.endswith(" ")
-        or not token_ids
-        or prompt.isspace()
-    ):
+    if not isinstance(prompt, str) or isinstance(prompt, ChatText):
+        return
+    if not prompt.endswith(" ") or not token_ids or prompt.isspace():
         return
     (last,) = tokenizer.decode_token_list(token_ids[-1:])
     joins_spaces = " " not in tokenizer.decode_token_list(tokenizer.encode("a a", add_special_tokens=False))
