@@ -215,7 +215,7 @@ class ModelContext(ABC):
             ChatTemplateError: the model has no chat template; or it is malformed, refuses the messages, or takes too
                 long or too much memory.
             PromptError: these are not messages; the error says which one is wrong.
-            InvalidRequestError: both options are True, or a variable is given that has another place.
+            InvalidRequestError: both options are True, or the last message has no content to continue.
         """
         text = self.chat_text(
             messages,

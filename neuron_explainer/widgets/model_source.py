@@ -88,7 +88,7 @@ def texts_of(model: object, given: object) -> tuple[str, ...]:
     if is_text_or_chat(given):
         given = [given]
     if not isinstance(given, Iterable) or not all(map(is_text_or_chat, several := list(given))):
-        raise InvalidRequestError(f"texts is {shown(given)}. Give a text, a list of messages, or several of these.")
+        raise InvalidRequestError(f"texts is {shown(given)}. Give a text or several, or lists of messages.")
     return tuple(text if isinstance(text, str) else cast("ModelContext", model).chat_text(text) for text in several)
 
 

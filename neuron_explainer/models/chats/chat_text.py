@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 _ASSISTANT = "assistant"
 _GOES_ON = "THE_MESSAGE_GOES_ON_HERE "
 """Stands at the end of a message that is continued; the space at its end shows whether the template trims messages."""
-_TAKEN = ("messages", "add_generation_prompt")
 
 
 class ChatText(str):
@@ -77,13 +76,10 @@ def chat_text(
 
     Raises:
         PromptError: they are not messages, or a variable is not a plain value.
-        InvalidRequestError: the two options exclude each other, or a variable's name is taken.
+        InvalidRequestError: the two options exclude each other, or there is nothing to continue.
         ChatTemplateError: the template cannot write them, or does not write the whole message that is to be continued.
     """
     checked = checked_messages(messages)
-    for name in _TAKEN:
-        if name in variables:
-            raise InvalidRequestError(f"{name} is no variable of the template's. Give it as the method's own argument.")
     adds, continues = _ending(checked, add_generation_prompt, continue_final_message)
     if continues:
         checked[-1]["content"] = _going_on(checked[-1].get("content"))

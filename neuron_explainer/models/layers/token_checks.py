@@ -59,8 +59,8 @@ def only_prompt(batch: Any, several: str) -> Any:
         kind = "text" if isinstance(prompts[0], str) else "chat" if is_chat(prompts[0]) else "sequence"
         counted = f"{len(prompts)} {kind}{'' if len(prompts) == 1 else 's'}{' of token ids' * (kind == 'sequence')}"
         raise PromptError(
-            f"The prompt is a list of {counted}. Give one text, one list of messages or one flat sequence of token "
-            f"ids; for several prompts {several}."
+            f"The prompt is a list of {counted}. Give one text or one flat sequence of token ids, or one list of "
+            f"messages; for several prompts {several}."
         )
     return prompts[0]
 
