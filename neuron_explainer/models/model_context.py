@@ -1,7 +1,7 @@
 """A model with its name, tokenizer and device, run by this library's own transformer."""
 
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, SupportsIndex, TypeGuard, overload
 
 import torch
@@ -186,7 +186,7 @@ class StandardModelContext(ModelContext):
     @overload
     def generate(
         self,
-        prompt: list[str] | list[Chat],
+        prompt: list[str] | Sequence[Chat] | list[str | Chat],
         *,
         max_new_tokens: SupportsIndex = 20,
         sampling: Sampling | None = None,

@@ -42,14 +42,7 @@ FILES: list[tuple[dict[str, Any], str, str]] = [
     ({"chat_template.jinja": "j", "tokenizer_config.json": {"chat_template": "a"}}, "j", "j"),
     ({"chat_template.jinja": "j", "additional_chat_templates/tool_use.jinja": "t"}, "j", "t"),
     ({"chat_template.json": {"chat_template": "p"}}, "p", "p"),
-    (
-        {
-            "tokenizer_config.json": {"chat_template": "{{ bos_token }}"},
-            "special_tokens_map.json": {"bos_token": "<b>"},
-        },
-        "<b>",
-        "<b>",
-    ),
+    ({"chat_template.jinja": "{{ bos_token }}", "special_tokens_map.json": {"bos_token": "<b>"}}, "<b>", "<b>"),
 ]
 
 
@@ -59,13 +52,7 @@ def test_templates_in_a_folder(base: Path, tmp_path: Path, number: int) -> None:
     folder = folder_with(base, tmp_path / "model", files)
     model = ne.load_model(folder, device="cpu")
     given = ne.load_model(small_llama(), tokenizer=folder)
-    for each in (
-        model,
-        given,
-        pickle.loads(pickle.dumps(model)),
-        copy.deepcopy(model),
-        pickle.loads(pickle.dumps(given)),
-    ):
+    for each in (model, given, *(pickle.loads(pickle.dumps(one)) for one in (model, given)), copy.deepcopy(model)):
         assert each.chat_text(ASKED) == plain
         assert each.chat_text(ASKED, tools=[]) == with_tools
 

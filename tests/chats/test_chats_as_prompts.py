@@ -58,9 +58,8 @@ def test_every_way_to_ask_runs_over_the_same_tokens(model: ne.StandardModelConte
     ]  # fmt: skip
     answer = model.generate(list(tokens), max_new_tokens=4)
     assert model.generate(ANSWERED, max_new_tokens=4) == "".join(model.stream(ANSWERED, max_new_tokens=4)) == answer
-    assert model.generate([ANSWERED, "a text"], max_new_tokens=4) == [
-        answer, model.generate("a text", max_new_tokens=4)
-    ]  # fmt: skip
+    both: list[Any] = [ANSWERED, "a text"]
+    assert model.generate(both, max_new_tokens=4) == [answer, model.generate("a text", max_new_tokens=4)]
 
 
 def test_a_chat_that_ends_in_a_space_is_not_pointed_out(model: ne.StandardModelContext) -> None:
@@ -72,7 +71,8 @@ def test_a_chat_that_ends_in_a_space_is_not_pointed_out(model: ne.StandardModelC
 
 def test_records_of_chats_are_over_the_same_tokens(model: ne.StandardModelContext) -> None:
     layer, neuron = 1, 5
-    for texts, n_examples in ((ANSWERED, 1), ([ANSWERED], 1), ([ANSWERED, "a text", ASKED], 3)):
+    cases: list[tuple[Any, int]] = [(ANSWERED, 1), ([ANSWERED], 1), ([ANSWERED, "a text", ASKED], 3)]
+    for texts, n_examples in cases:
         record = ne.live_record(model, layer, neuron, texts)
         examples = record.most_positive_activation_records
         assert len(examples) == n_examples
@@ -101,9 +101,9 @@ def test_a_corpus_of_chats(begun: ne.StandardModelContext, tmp_path: Path) -> No
     lines.write_text("".join(json.dumps({"messages": chat, "n": 1}) + "\n" for chat in (ASKED, ANSWERED)))
     records = [{"messages": ASKED}, {"messages": ANSWERED}]
     folders = []
-    for number, (texts, field) in enumerate(
-        (([ASKED, ANSWERED], "text"), (lines, "messages"), (records, "messages"), (iter([ASKED, ANSWERED]), "text"))
-    ):
+    chats = [ASKED, ANSWERED]
+    given: list[tuple[Any, str]] = [(chats, "text"), (lines, "messages"), (records, "messages"), (iter(chats), "text")]
+    for number, (texts, field) in enumerate(given):
         out = tmp_path / f"made{number}"
         folders.append(ne.collate(begun, texts, out, text_field=field, layers=0, context_length=64, progress=False))
     written = [ne.load_neuron(folder, 0, 3).most_positive_activation_records for folder in folders]
@@ -120,13 +120,14 @@ def test_what_is_wrong_in_a_corpus_is_named(begun: ne.StandardModelContext) -> N
 
 
 def test_a_viewer_shows_a_chat(model: ne.StandardModelContext) -> None:
-    for texts in (ASKED, [ASKED, "a text"]):
+    both: list[Any] = [ASKED, "a text"]
+    for texts in (ASKED, both):
         viewer = ne.NeuronViewer(model, 1, 5, texts=texts)
         assert viewer.record is not None
         assert viewer.record.most_positive_activation_records[0].tokens == model.chat_tokens(ASKED).token_strings
         assert ("which was put before it" in viewer.to_html()) == (texts is not ASKED)
     with pytest.raises(InvalidRequestError, match="Give a text or several, or lists of messages"):
-        ne.NeuronViewer(model, texts=[5])  # type: ignore[list-item]
+        ne.NeuronViewer(model, texts=[5])  # type: ignore[arg-type]
     with pytest.raises(PromptError, match="Message 0 has no content"):
         ne.NeuronViewer(model, texts=[{"role": "user"}])
 
@@ -149,6 +150,8 @@ def test_a_text_that_begins_with_the_token_itself_has_it_once(begun: ne.Standard
     assert example.tokens == store.tokens
 
 
+DEEP: list[Any] = []
+DEEP.append(DEEP)
 WRONG = [
     ([{"content": "a"}], r"Message 0 has no role, only \['content'\]"),
     ([{"role": 5, "content": "a"}], "Message 0 has the role 5"),
@@ -160,9 +163,8 @@ WRONG = [
     ([{"role": "user", "content": ["a"]}], "Part 0 of message 0 is 'a'"),
     ([{"role": "user", "content": "a", "time": object()}], "Message 0 holds an object of type object"),
     ([{"role": "user", "content": "a", 5: 6}], "Message 0 has an entry named 5"),
-    ([{"role": "user", "content": "a", "deep": (deep := [])}], "nested too deeply"),
+    ([{"role": "user", "content": "a", "deep": DEEP}], "nested too deeply"),
 ]
-deep.append(deep)  # it holds itself
 
 
 @pytest.mark.parametrize(("prompt", "problem"), WRONG, ids=[problem[:30] for _, problem in WRONG])
@@ -178,8 +180,8 @@ def test_what_is_no_prompt_for_one_chat_says_so(bare: ne.StandardModelContext) -
             call(ASKED, "mlp_post_act", bare, prepend_bos=True)
     with pytest.raises(PromptError, match="list of messages is empty"):
         bare.chat_tokens([])
-    with pytest.raises(InvalidRequestError, match="messages is no variable"):
-        bare.chat_tokens(ASKED, messages=ASKED)  # type: ignore[arg-type]
+    with pytest.raises(InvalidRequestError, match="has no content to continue"):
+        bare.chat_tokens([{"role": "assistant", "tool_calls": []}], continue_final_message=True)
 
 
 def test_a_model_without_a_template_refuses_chats() -> None:

@@ -178,7 +178,7 @@ def test_an_interrupt_ends_the_process(process: RenderingProcess, monkeypatch: p
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(rendering_process.os, "read", interrupted)
+        patched.setattr(os, "read", interrupted)
         with pytest.raises(KeyboardInterrupt):
             process.render("an answer that nobody reads", {})
     assert process.render("b", {}) == "b"
