@@ -70,6 +70,16 @@ def test_tools_variables_and_calls() -> None:
         model.chat_tokens(chat, tools=[expected])
 
 
+def test_thoughts_by_any_name() -> None:
+    template = "{% for message in messages %}{{ message.reasoning_content }}/{{ message.thinking }}/{% endfor %}"
+    tokenizer, model = chat_tokenizer(template), chat_model(template)
+    both = {"reasoning_content": "c", "thinking": "t"}
+    for given in ({"reasoning": "r"}, {"thinking": "t"}, both, {"thinking": None}):
+        chat = [{"role": "assistant", "content": "a", **given}]
+        ours = model.chat_tokens(chat, add_generation_prompt=False)
+        assert (ours.text, ours) == expected(tokenizer, chat, continue_final_message=False)
+
+
 def test_a_template_for_tools_is_taken_where_there_are_tools() -> None:
     named = {"default": "plain{{ messages[0].content }}", "tool_use": "tools{{ messages[0].content }}"}
     model = chat_model([{"name": name, "template": text} for name, text in named.items()])

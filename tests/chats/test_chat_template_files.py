@@ -52,9 +52,16 @@ def test_templates_in_a_folder(base: Path, tmp_path: Path, number: int) -> None:
     folder = folder_with(base, tmp_path / "model", files)
     model = ne.load_model(folder, device="cpu")
     given = ne.load_model(small_llama(), tokenizer=folder)
-    for each in (model, given, *(pickle.loads(pickle.dumps(one)) for one in (model, given)), copy.deepcopy(model)):
+    for each in (model, given):
         assert each.chat_text(ASKED) == plain
         assert each.chat_text(ASKED, tools=[]) == with_tools
+
+
+def test_a_template_stays_with_its_model(base: Path, tmp_path: Path) -> None:
+    folder = folder_with(base, tmp_path / "model", FILES[1][0])
+    for model in (ne.load_model(folder, device="cpu"), ne.load_model(small_llama(), tokenizer=folder)):
+        for again in (pickle.loads(pickle.dumps(model)), copy.deepcopy(model)):
+            assert again.chat_text(ASKED) == "d<b>"
 
 
 @pytest.mark.parametrize("saves_a_file", [True, False])

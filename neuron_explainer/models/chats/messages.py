@@ -11,6 +11,8 @@ Chat = Sequence[Mapping[str, Any]]
 
 _DEEPEST = 32
 """How many lists and mappings may be within each other. A tool's description has about ten."""
+_REASONING = ("reasoning_content", "thinking", "reasoning")
+"""The names under which people give what a model thought before its answer; templates know the first two."""
 _FORM = 'A message is {"role": "user", "content": "…"}.'
 
 
@@ -66,7 +68,8 @@ def _checked(number: int, message: object) -> dict[str, Any]:
         raise PromptError(
             f'{name} has the content {shown(content)}. Give a text, or a list of parts {{"type": "text", "text": "…"}}.'
         )
-    return entries
+    thoughts = next((entries[name] for name in _REASONING if name in entries), None)
+    return entries if thoughts is None else {"thinking": thoughts} | entries | {"reasoning_content": thoughts}
 
 
 def _check_part(name: str, part: object) -> None:

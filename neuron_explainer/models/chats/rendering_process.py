@@ -115,7 +115,7 @@ def _new_process() -> "subprocess.Popen[bytes]":
     try:
         # -S and -s: what starts with every Python on this machine is not needed, -P: nor what lies beside the program.
         return subprocess.Popen(  # noqa: S603  # our own program
-            [sys.executable, "-S", "-s", "-P", str(_PROGRAM), *map(str, limits)],
+            [sys.executable or "python3", "-S", "-s", "-P", str(_PROGRAM), *map(str, limits)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
