@@ -93,9 +93,10 @@ def collate(
     Args:
         model: a ModelContext, or anything that `load_model` takes.
         texts: a text; the path of a .txt, .jsonl or .parquet file (the first two perhaps with .gz) or of a folder of
-            them; a Hugging Face dataset; or an iterable of texts, paths and mappings. A string that looks like a path
-            is one; in a mapping it is a text. To resume a run, an iterator must give the same texts again from the
-            first one on.
+            them; a Hugging Face dataset; or an iterable of texts, paths and mappings. A list of messages is taken for
+            a text, also as a file's or mapping's `text_field`, and stands for what the model's chat template writes. A
+            string that looks like a path is one; in a mapping it is a text. To resume a run, an iterator must give the
+            same texts again from the first one on.
         out: the folder to make.
         dst: the derived scalar to collate: a member, name or value; None: that of `settings`.
         layers: a layer or several; None: those of `settings`, else all.

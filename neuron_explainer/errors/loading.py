@@ -54,6 +54,17 @@ class TokenizerMismatchError(TokenizerError):
     """The tokenizer's vocabulary differs from the model's."""
 
 
+class ChatTemplateError(TokenizerError):
+    """A chat template is missing or malformed, refuses the messages, or takes too long or too much memory.
+
+    `line` is the line of the template; None if unknown.
+    """
+
+    def __init__(self, message: str, *, line: int | None = None) -> None:
+        self.line = line
+        super().__init__(message)
+
+
 class NotOneTokenError(TokenizerError):
     """A text that must be exactly one token is not. `pieces` are the tokens that it is split into."""
 

@@ -103,7 +103,8 @@ def test_a_sharded_model(hub: LoopbackServer) -> None:
     fetched = set(asked(hub))
     assert "pytorch_model.bin" not in fetched
     present = {file.name for file in (hub.root / "main").iterdir()} - {"pytorch_model.bin"}
-    assert fetched == present | {"model.safetensors"}  # it is asked for first, and is not there
+    absent = {"tokenizer_config.json", "chat_template.jinja", "chat_template.json", "model.safetensors"}
+    assert fetched == present | absent  # a chat template, and whole weights, are looked for
     # All files are of the commit that the first one was of.
     assert {path.split("/")[4] for path, _ in hub.requests if "/resolve/" in path} == {"main", COMMIT}
 

@@ -9,7 +9,7 @@ tensors on the model's device.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -32,8 +32,9 @@ from neuron_explainer.activations.derived_scalars.engine.requests import (
 )
 from neuron_explainer.activations.derived_scalars.store.derived_scalar_store import DerivedScalarStore
 from neuron_explainer.errors import MisconfiguredError, PromptError, shown
+from neuron_explainer.models.chats.messages import Chat, is_chat
 from neuron_explainer.models.layers.routed import DenseByLayer, Neurons, RoutedTensor
-from neuron_explainer.models.layers.token_checks import padded
+from neuron_explainer.models.layers.token_checks import only_prompt, padded
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 from neuron_explainer.vocabulary.dimensions import Dimension
 from neuron_explainer.vocabulary.nodes import PassType
@@ -47,7 +48,7 @@ TensorsByKey = dict[tuple[DerivedScalarType, PassType], dict[int | None, Neurons
 
 
 def derive(
-    prompt: str | Sequence[int] | Tensor,
+    prompt: str | Chat | Sequence[int] | Tensor,
     dsts: DstOrPair | Iterable[DstOrPair],
     config: ConfigOrModel | None = None,
     *,
@@ -58,7 +59,8 @@ def derive(
     """Derive scalars from one prompt, with one forward pass and at most one backward pass.
 
     Args:
-        prompt: a text, or token ids; a batch of one prompt, as `model.to_tokens` gives it, is taken too.
+        prompt: a text; a list of messages, which the model's chat template turns into text (`model.chat_tokens` shows
+            it, and takes the template's options); or token ids, also as a batch of one, as `model.to_tokens` gives it.
         dsts: one type (a DerivedScalarType, its name or its value), several, or (type, config) pairs. In the signature
             DstOrPair is a type or a pair.
         config: the model, or a DstConfig with the model and whatever else the types require (ConfigOrModel in the
@@ -68,7 +70,8 @@ def derive(
             trace through a head's value without a downstream node, which is projected on the loss's gradient.
         ablations: activations or gradients to overwrite while the model runs: an AblationSpec, or several.
         prepend_bos: for a text, whether its tokens begin with the beginning-of-sequence token; None: as the model's
-            tokenizer does. The store's `n_beginning` says how many tokens were put before the text.
+            tokenizer does. The store's `n_beginning` says how many tokens come before the text. A chat's template
+            writes its own beginning.
 
     Returns:
         The results: for each type one detached tensor for each layer.
@@ -82,9 +85,10 @@ def derive(
         MissingSettingError: the config lacks what a type is about, such as autoencoders or a node.
         UnknownNameError: a type does not exist.
         NotOneTokenError: a target or distractor of the loss is not exactly one token.
-        PromptError: the prompt is empty, too long, or has ids outside of the vocabulary.
-        InvalidRequestError: a layer, token or component is out of range; or `prepend_bos` is given with token ids, or
-            cannot be followed. All errors are raised before the model runs.
+        PromptError: the prompt is empty, too long, or has ids outside of the vocabulary; or messages are malformed.
+        ChatTemplateError: the model's chat template is missing, or cannot write the messages.
+        InvalidRequestError: a layer, token or component is out of range; or `prepend_bos` is given with messages or
+            token ids, or cannot be followed. All errors are raised before the model runs.
 
     >>> import neuron_explainer as ne
     >>> store = ne.derive("And the LORD said unto", "mlp_write_norm", ne.load_model("tiny"))
@@ -92,13 +96,15 @@ def derive(
     torch.Size([3])
     """
     check_order(prompt, dsts, config)
+    if isinstance(prompt, Mapping):
+        only_prompt(prompt, "use derive_batch")  # which refuses it
     (store,) = derive_batch([prompt], dsts, config, loss=loss, ablations=ablations, prepend_bos=prepend_bos)
     return store
 
 
 @torch.inference_mode(mode=False)  # what is made in inference mode, token ids included, cannot be differentiated
 def derive_batch(
-    prompts: Sequence[str | Sequence[int] | Tensor],
+    prompts: Sequence[str | Chat | Sequence[int] | Tensor],
     dsts: DstOrPair | Iterable[DstOrPair],
     config: ConfigOrModel | None = None,
     *,
@@ -111,7 +117,7 @@ def derive_batch(
     Token positions (of a trace, a node, an ablation) are the same in every prompt.
 
     Args:
-        prompts: texts, or sequences of token ids.
+        prompts: texts, lists of messages, or sequences of token ids.
         dsts, config, loss, ablations, prepend_bos: as for `derive`.
 
     Returns:
@@ -130,6 +136,8 @@ def derive_batch(
         raise PromptError(
             f"derive_batch takes a list of prompts. For a single text, here {shown(prompts)}, use derive."
         )
+    if is_chat(prompts):
+        raise PromptError("derive_batch takes a list of prompts, not of messages. For one chat, use derive.")
     if not isinstance(prompts, Iterable):
         raise PromptError(f"prompts is {shown(prompts)}. Give a list of texts, or of sequences of token ids.")
     plan = CapturePlan(parse_requests(dsts, config, loss, ablations))

@@ -115,7 +115,7 @@ def job_of(
     return Job(
         settings=settings,
         entry_kind=entry_kind_of(settings.dst),
-        texts=texts if callable(texts) else lambda: read_texts(texts, settings.text_field),
+        texts=texts if callable(texts) else lambda: read_texts(texts, settings.text_field, model_context.chat_text),
         encode=lambda text: model_context.encode(text, add_special_tokens=False),
         bos_token=beginning_token(model_context) if settings.prepend_bos else None,
         source=ScalarSource(model_context, settings.dst, layers, collated_model.config, collated_model.loss),

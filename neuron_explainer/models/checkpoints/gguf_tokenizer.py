@@ -7,6 +7,7 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, normalizers, pre_
 from tokenizers.models import BPE
 
 from neuron_explainer.errors import TokenizerError, shown
+from neuron_explainer.models.chats.finding_templates import template_in_gguf
 from neuron_explainer.models.tensor_files.gguf_file import GgufFile
 from neuron_explainer.models.tokenizers.backend_errors import backend_errors
 from neuron_explainer.models.tokenizers.token_bytes import SPACE_MARK
@@ -60,7 +61,7 @@ def _tokenizer(file: GgufFile) -> ModelTokenizer:
     tokenizer = _byte_level_bpe(file, tokens) if kind == "gpt2" else _sentencepiece_bpe(file, tokens)
     _add_special_tokens(tokenizer, file, tokens)
     _add_sentence_marks(tokenizer, file, tokens, first_token_by_default=kind == "llama")
-    return ModelTokenizer(tokenizer, origin=str(file.path))
+    return ModelTokenizer(tokenizer, origin=str(file.path), chat_template=template_in_gguf(file, tokens))
 
 
 def _byte_level_bpe(file: GgufFile, tokens: list[str]) -> Tokenizer:

@@ -1,7 +1,7 @@
 """Checkpoints in Hugging Face's layout: a local folder, or a model on the hub.
 
-From the hub, only the configs (`config.json`, `generation_config.json`), `tokenizer.json` and the safetensors files are
-downloaded; pickled weights (`.bin`) never are.
+From the hub, only the configs (`config.json`, `generation_config.json`, `tokenizer_config.json`), `tokenizer.json`, the
+chat template and the safetensors files are downloaded; pickled weights (`.bin`) never are.
 """
 
 import os
@@ -104,7 +104,7 @@ def open_hugging_face_checkpoint(source: FileSource, config: Mapping[str, Any] |
                 f"{source} has no {TOKENIZER_FILE_NAME}. Pass `tokenizer=`: the path of one, a `tokenizers.Tokenizer`, "
                 "or a fast tokenizer of transformers (which can build one from older files)."
             )
-        return ModelTokenizer.from_file(file)
+        return ModelTokenizer.from_file(file, source)
 
     has_mxfp4 = is_dequantised_here(hf_config)
 

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from neuron_explainer.errors import InvalidRequestError, shown
+from neuron_explainer.models.chats.finding_templates import given_template_text
 from neuron_explainer.models.checkpoints.checkpoint_format import LoadOptions
 from neuron_explainer.models.checkpoints.end_tokens import ENTRY, end_token_ids
 from neuron_explainer.models.checkpoints.formats import open_checkpoint
@@ -31,6 +32,7 @@ def load_model(
     revision: str | None = None,
     token: str | bool | None = None,
     tokenizer: Any = None,
+    chat_template: str | PathLike[str] | None = None,
     config: Any = None,
     name: str | None = None,
 ) -> StandardModelContext:
@@ -64,6 +66,8 @@ def load_model(
         tokenizer: used instead of the one that comes with the model: a fast tokenizer of transformers, a
             `tokenizers.Tokenizer`, or the path of a tokenizer.json. Then no tokenizer is downloaded. A model in memory
             has none.
+        chat_template: used instead of the one that comes with the model, to make a text of messages: the template's
+            text, in jinja2's language, or the Path of its file.
         config: used instead of the model's config.json: a dict with its entries, or a transformers config; its
             `model_type` names the family.
         name: the model's name; if None, the name, address or hub id that was given, or the last part of a path.
@@ -86,6 +90,7 @@ def load_model(
         revision=revision,
         token=token,
         tokenizer=tokenizer,
+        chat_template=chat_template,
         config=config,
         name=name,
     )
@@ -101,6 +106,7 @@ def open_model(
     revision: str | None = None,
     token: str | bool | None = None,
     tokenizer: Any = None,
+    chat_template: str | PathLike[str] | None = None,
     config: Any = None,
     name: str | None = None,
 ) -> StandardModelContext:
@@ -113,11 +119,14 @@ def open_model(
         if value is not None and not isinstance(value, kinds):
             raise InvalidRequestError(f"{option} is {shown(value)}. Give a text, or leave it out.")
     given_tokenizer = None if tokenizer is None else ModelTokenizer.of(tokenizer)
+    template = None if chat_template is None else given_template_text(chat_template)
     if config is not None and not isinstance(config, Mapping):
         config = config_entries(config, f"config is {shown(config)}. Give")
     if isinstance(source, torch.nn.Module):
         if revision is not None or token is not None:
             raise InvalidRequestError("A model in memory has no revision and needs no token. Leave them out.")
+        if template is not None and given_tokenizer is None:
+            raise InvalidRequestError("A chat template needs a tokenizer. Pass `tokenizer=` too.")
         hf_config, transformer = transformer_from_module(source, config, device=device, dtype=dtype)
         came_from = getattr(getattr(source, "config", None), "_name_or_path", "")
         model_name = name or (_name_of(came_from) if came_from else type(source).__name__)
@@ -125,7 +134,8 @@ def open_model(
         ends = end_token_ids(
             generation_config, hf_config, transformer.config.vocab_size, f"{type(source).__name__} in memory"
         )
-        return StandardModelContext(model_name, transformer, given_tokenizer, end_token_ids=ends)
+        own_tokenizer = given_tokenizer and _with_template(given_tokenizer, template)
+        return StandardModelContext(model_name, transformer, own_tokenizer, end_token_ids=ends)
     if not isinstance(source, str | PathLike):
         raise InvalidRequestError(
             f"An object of type {type(source).__name__} is not a model. Give a name, a path, an address, a hub id or a "
@@ -138,7 +148,7 @@ def open_model(
     model_name = name or _name_of(source)
     return StandardModelContext(
         model_name,
-        tokenizer=given_tokenizer or checkpoint.read_tokenizer(),
+        tokenizer=_with_template(given_tokenizer or checkpoint.read_tokenizer(), template),
         config=checkpoint.config,
         device=model_device,
         create=lambda: checkpoint.create_transformer(dtype=model_dtype, device=model_device),
@@ -152,10 +162,15 @@ def open_model(
             dtype=model_dtype,
             revision=revision,
             tokenizer=given_tokenizer,
+            chat_template=template,
             config=None if config is None else dict(config),
             name=model_name,
         ),
     )
+
+
+def _with_template(tokenizer: ModelTokenizer, template: str | None) -> ModelTokenizer:
+    return tokenizer if template is None else tokenizer.with_chat_template(template)
 
 
 def _source_elsewhere(source: str | PathLike[str]) -> str:

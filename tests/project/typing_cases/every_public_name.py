@@ -12,6 +12,7 @@ import pandas as pd
 import torch
 
 import neuron_explainer as ne
+from neuron_explainer.models import ChatText, ChatTokens
 
 
 def datasets_and_records() -> None:
@@ -78,6 +79,16 @@ def models_and_autoencoders() -> None:
     model = ne.load_model("tiny", device="cpu", dtype=torch.float32)
     assert_type(model, ne.StandardModelContext)
     assert_type(model.generate("a", max_new_tokens=3, sampling=ne.Sampling(temperature=0.8, top_k=5)), str)
+    messages = [{"role": "user", "content": "a"}]
+    assert_type(model.chat_tokens(messages, add_generation_prompt=False, enable_thinking=True), ChatTokens)
+    assert_type(model.chat_text(messages), ChatText)
+    assert_type(model.generate(messages), str)
+    assert_type(model.generate([messages, messages]), list[str])
+    ne.derive(messages, "mlp_post_act", model)
+    ne.derive(model.chat_tokens(messages), "mlp_post_act", model)
+    ne.derive_batch([messages, "a", [1, 2]], "mlp_post_act", model)
+    ne.live_record(model, 1, 355, [messages, "a text"])
+    ne.NeuronViewer(model, texts=messages)
     assert_type(model.get_weight(ne.WeightLocationType.MLP_TO_HIDDEN, 0), torch.Tensor)
     ne.register_model(ne.RegisteredModel(name="mine", description="A model.", path=Path("folder")))
     assert_type(ne.check_parity(model, torch.nn.Linear(2, 2)), pd.DataFrame)
