@@ -164,6 +164,8 @@ REFUSED = {  # expressions, with a part of the message that they raise
     'intervened("mlp_post_act", 1, 3)': "Give a function of the tensor",
     'Transformer.with_random_weights(transformer.config, device="no device")': "'no device' is not a device",
     "ne.load_autoencoder(3)": "3 is not an autoencoder",
+    'ne.load_autoencoder("owner/name", ["a"])': "sae_id must be of type str, not list",
+    'ne.load_autoencoders("owner/name", sae_id=3)': "sae_id is 3",
     'ne.load_autoencoders("a/{layer}.pt", "mlp_post_act", layers="1")': "layers is '1'",
     'ne.AutoencoderConfig("mlp_post_act", ["a.pt"])': "Give a mapping from layers",
     'ne.AutoencoderConfig("mlp_post_act", {1: 3})': "holds 3 for layer 1. Give: str or PathLike",

@@ -2,9 +2,10 @@
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from neuron_explainer.errors import InvalidRequestError, MissingFileError, UnknownNameError
+from neuron_explainer.errors import InvalidRequestError, MissingFileError, shown
 from neuron_explainer.models.autoencoder_context import AutoencoderConfig
 from neuron_explainer.models.autoencoders.common_origin import chosen_layers, common_origin, required_dst
 from neuron_explainer.models.autoencoders.formats import (
@@ -14,6 +15,7 @@ from neuron_explainer.models.autoencoders.formats import (
 )
 from neuron_explainer.models.autoencoders.input_scaling import InputScaling
 from neuron_explainer.models.autoencoders.named import NAMED_AUTOENCODERS, known_name, named_autoencoder_config
+from neuron_explainer.models.autoencoders.published.locating import is_release, names_of_layers, unknown_release
 from neuron_explainer.storage.locations import is_url, path_text, without_secrets
 from neuron_explainer.vocabulary.checks import LayersGiven, checked_layers
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
@@ -28,13 +30,15 @@ def autoencoder_config(
     layers: LayersGiven = None,
     base_model_name: str | None = None,
     input_scaling: InputScaling | str | None = None,
+    sae_id: str | Sequence[str] | None = None,
 ) -> AutoencoderConfig:
-    """Where autoencoders are; nothing is loaded.
+    """Where autoencoders are; nothing is loaded, except what says so: of autoencoders on the hub, their `cfg.json`.
 
     Args:
         source: one of
             - a name, in any case (`named_autoencoders` lists them);
             - a file or folder that says its place and layer (a SAELens folder), or several;
+            - a release that SAELens knows, or a repository on the hub, "owner/name" (see `sae_id`);
             - a folder of `{layer}.pt`;
             - a path or address with `{layer}` in it;
             - a mapping from layers to paths or addresses.
@@ -42,6 +46,9 @@ def autoencoder_config(
         layers: which layers; required for a path or address with `{layer}`. None means all that the source has.
         base_model_name: the model they were trained on; None means what the source says.
         input_scaling: how each token's input was scaled in training; None means what the source says.
+        sae_id: which autoencoders of a release; of a repository on the hub, their folders: one, several, or one with
+            `{layer}` in it, such as "layer_{layer}/width_16k/canonical". None: all of a release, if it has one for
+            each layer.
 
     Raises:
         UnknownNameError: `source` is neither a known name nor an existing path, or `dst` or `input_scaling` is unknown.
@@ -52,7 +59,14 @@ def autoencoder_config(
             another type.
     """
     asked_dst = None if dst is None else derived_scalar_type_of(dst)
-    config = _config(source, asked_dst, None if layers is None else sorted(checked_layers("layers", layers)))
+    asked_layers = None if layers is None else sorted(checked_layers("layers", layers))
+    if isinstance(source, str) and (sae_id is not None or (known_name(source) is None and is_release(source))):
+        config = _from_origins(names_of_layers(source, sae_id, asked_layers), asked_dst, asked_layers)
+        config = replace(config, name=source)
+    elif sae_id is not None:
+        raise InvalidRequestError(f"sae_id is {shown(sae_id)}, but the source is not a release or a repository's name.")
+    else:
+        config = _config(source, asked_dst, asked_layers)
     return AutoencoderConfig(
         config.dst,
         config.autoencoder_path_by_layer_index,
@@ -90,7 +104,7 @@ def _config(
         )
     if not is_url(text) and not os.path.exists(text):
         if "/" not in text:
-            raise UnknownNameError("autoencoder", text, NAMED_AUTOENCODERS, "A path or an address works too.")
+            raise unknown_release(text, NAMED_AUTOENCODERS)
         raise MissingFileError(text)
     if find_autoencoder_format(text) is not None:
         return _from_origins([text], dst, layers)

@@ -12,7 +12,7 @@ import huggingface_hub.utils
 
 from neuron_explainer.errors import CheckpointNotFoundError, DownloadError, UnknownNameError
 from neuron_explainer.models.checkpoints.file_source import CONFIG_FILE_NAME, FileSource
-from neuron_explainer.models.hub.cache import cached_models_sentence
+from neuron_explainer.models.hub.cache import cached_sentence
 from neuron_explainer.models.hub.connection import can_connect
 from neuron_explainer.models.model_registry import MODEL_REGISTRY
 
@@ -65,7 +65,7 @@ class HubModel(FileSource):
                 have the model.
             DownloadError: the model's conditions must be accepted first, or the hub answered with an error.
         """
-        with self._hub_errors(name):
+        with self.hub_errors(name):
             file = self._path_of(name)
         if file is not None:
             # From here on use the same commit, even if the branch moves on; this also saves asking where it is.
@@ -106,16 +106,25 @@ class HubModel(FileSource):
         return CheckpointNotFoundError(
             f"{self._hub_id}{self._at} is not in the hub's cache on this machine, and the hub cannot be asked for "
             f"{name}: {'HF_HUB_OFFLINE is set' if constants.HF_HUB_OFFLINE else 'there is no connection'}. "
-            f"{cached_models_sentence(self._hub_id)}",
+            f"{self.what_is_cached()}",
             file=f"{constants.ENDPOINT}/{self._hub_id}",
         )
+
+    def what_is_cached(self) -> str:
+        """A sentence that lists what the cache has instead."""
+        return cached_sentence(self._hub_id)
+
+    def unknown(self) -> UnknownNameError:
+        """The error for a model that the hub does not have, or does not show."""
+        hint = "If the model is private, pass `token=`. For a local folder, give its path."
+        return UnknownNameError("model on the Hugging Face hub", self._hub_id, MODEL_REGISTRY, hint)
 
     def describe_weights(self) -> str:
         """Where the model's files are listed."""
         return f"Its files are listed at {huggingface_hub.constants.ENDPOINT}/{self._hub_id}/tree/main."
 
     @contextmanager
-    def _hub_errors(self, name: str) -> Iterator[None]:
+    def hub_errors(self, name: str) -> Iterator[None]:
         """Turn the hub's errors into this library's."""
         where = f"{huggingface_hub.constants.ENDPOINT}/{self._hub_id}"
         try:
@@ -127,12 +136,7 @@ class HubModel(FileSource):
                 where, "its authors' conditions must be accepted there first; then pass `token=`, or log in"
             ) from error
         except hub.RepositoryNotFoundError as error:
-            raise UnknownNameError(
-                "model on the Hugging Face hub",
-                self._hub_id,
-                MODEL_REGISTRY,
-                "If the model is private, pass `token=`. For a local folder, give its path.",
-            ) from error
+            raise self.unknown() from error
         except hub.RevisionNotFoundError as error:
             raise CheckpointNotFoundError(f"{where} has no revision {self._revision!r}.", file=where) from error
         except hub.HFValidationError as error:

@@ -44,8 +44,9 @@ class Recording(Mapping[PlaceAndLayer, Tensor]):
     """The recorded tensors of the latest forward pass; `Transformer.record` makes one.
 
     `recording[place, layer]` is a tensor of shape (batch, *place.shape); `recording[place]` is enough for a place
-    without layers, and `recording["blocks.5.mlp.hook_post"]` for a hook of TransformerLens. Each forward pass within the context fills the recording anew, and it stays readable after the
-    context has ended. At padding it holds finite numbers without meaning: leave them out of sums over tokens.
+    without layers, and `recording["blocks.5.mlp.hook_post"]` for a hook of TransformerLens. Each forward pass within
+    the context fills the recording anew, and it stays readable after the context has ended. At padding it holds finite
+    numbers without meaning: leave them out of sums over tokens.
 
     Tensors are the pass's own, not copies, unless keeping one would keep a larger tensor alive (values that are a part
     of the fused queries, keys and values). With `gradients` they are attached to the autograd graph.

@@ -56,6 +56,7 @@ class SaelensConfig:
         input_normalization: `normalize_activations`.
         settings: all entries at the top level.
         metadata: where and how the autoencoder was trained.
+        input_scale: the factor of all inputs, if it is known from elsewhere than the folder.
     """
 
     source: str
@@ -67,6 +68,7 @@ class SaelensConfig:
     input_normalization: str
     settings: dict[str, Any] = field(default_factory=dict)
     metadata: dict[str, Any] = field(default_factory=dict)
+    input_scale: float | None = None
 
     @property
     def hook(self) -> str | None:
@@ -194,7 +196,15 @@ def read_saelens_config(folder: str | os.PathLike[str]) -> SaelensConfig:
     Raises:
         AutoencoderFormatError: the file is missing or not JSON, or a required entry is missing or invalid.
     """
-    path = Path(folder) / CONFIG_FILE
+    return saelens_config(read_settings(Path(folder) / CONFIG_FILE), os.fspath(folder), Path(folder))
+
+
+def read_settings(path: Path) -> dict[str, Any]:
+    """The entries of a file like `cfg.json`.
+
+    Raises:
+        AutoencoderFormatError: the file is missing, not JSON, or too large.
+    """
     try:
         with opened_file(path) as file:
             content = file.read(_MOST_BYTES + 1)
@@ -203,7 +213,7 @@ def read_saelens_config(folder: str | os.PathLike[str]) -> SaelensConfig:
         raise AutoencoderFormatError(f"{path} cannot be read: {error!s:.300}.") from error
     if not isinstance(settings, dict):
         raise AutoencoderFormatError(f"{path} is not a JSON object of at most {_MOST_BYTES} bytes.")
-    return saelens_config(settings, os.fspath(folder), Path(folder))
+    return settings
 
 
 def saelens_config(settings: Mapping[str, Any], source: str, folder: Path | None = None) -> SaelensConfig:
