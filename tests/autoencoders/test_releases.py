@@ -351,6 +351,10 @@ def test_one_of_several_kinds_is_chosen(cache: Path) -> None:
         ne.load_autoencoders(name, sae_id="layer_{layer}/width_17k/canonical")
     with pytest.raises(InvalidRequestError, match="sae_id is 'x', but the source is not a release"):
         ne.load_autoencoders(["a.pt"], sae_id="x")
+    with pytest.raises(UnknownNameError, match="Unknown autoencoder 'nothing'"):
+        ne.load_autoencoders("nothing", sae_id="x")
+    with pytest.raises(InvalidRequestError, match=r"in memory has no sae_id\. Leave 'x' out"):
+        ne.load_autoencoder({"encoder.weight": torch.zeros(2, 2)}, "x")
     with pytest.raises(InvalidRequestError, match="in memory have no sae_id"):
         ne.load_autoencoders({1: {"encoder.weight": torch.zeros(2, 2)}}, sae_id="x")
     assert names_of_layers("owner/name", "l{layer}", [1, 2]) == ["owner/name#l1", "owner/name#l2"]

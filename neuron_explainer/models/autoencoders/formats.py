@@ -12,7 +12,7 @@ from neuron_explainer.models.format_registry import add_format
 from neuron_explainer.storage.locations import without_secrets
 from neuron_explainer.vocabulary.checks import checked_type
 
-AUTOENCODER_FORMATS: list[AutoencoderFormat] = [PublishedAutoencoder(), SaelensFolder(), OpenAIFile()]
+AUTOENCODER_FORMATS: list[AutoencoderFormat] = [SaelensFolder(), PublishedAutoencoder(), OpenAIFile()]
 """The formats, in the order in which they are asked."""
 
 

@@ -1,7 +1,6 @@
 """Loading one autoencoder, from whichever format it is in."""
 
 import os
-import re
 from dataclasses import replace
 from typing import cast
 
@@ -59,7 +58,7 @@ def load_autoencoder(
         CheckpointNotFoundError: without a connection, the hub's cache does not have the autoencoder.
         CheckpointError: the file is damaged, or reading it could run code.
         AutoencoderFormatError: the source is in no known format (the error lists them), or is not a valid autoencoder.
-        InvalidRequestError: the source is an object of another type.
+        InvalidRequestError: the source is an object of another type, a release without `sae_id`, or in memory with one.
         UnknownNameError: `input_scaling` is not the name of a scaling; or no release or repository is called so, or has
             this autoencoder.
 
@@ -72,6 +71,8 @@ def load_autoencoder(
     place = cast("DeviceGiven | None", device)
     weights_dtype = None if dtype is None else as_dtype(dtype)
     if is_autoencoder(source):
+        if sae_id is not None:
+            raise InvalidRequestError(f"An autoencoder in memory has no sae_id. Leave {shown(sae_id)} out.")
         autoencoder, origin = autoencoder_in_memory(source)
         autoencoder = autoencoder.to(None if place is None else as_device(place), weights_dtype)
         name = type(source).__name__
@@ -90,5 +91,10 @@ def load_autoencoder(
 
 def _is_device(given: object) -> bool:
     """Whether a caller gave a device, its name or its number: no autoencoder's id is like one."""
-    is_name = isinstance(given, str) and re.fullmatch(r"(cpu|cuda|mps|meta)(:\d+)?", given.lower()) is not None
-    return is_name or isinstance(given, torch.device) or whole_number(given) is not None
+    if isinstance(given, str):
+        try:
+            torch.device(given.lower())
+        except RuntimeError:
+            return False
+        return True
+    return isinstance(given, torch.device) or whole_number(given) is not None

@@ -15,7 +15,12 @@ from neuron_explainer.models.autoencoders.formats import (
 )
 from neuron_explainer.models.autoencoders.input_scaling import InputScaling
 from neuron_explainer.models.autoencoders.named import NAMED_AUTOENCODERS, known_name, named_autoencoder_config
-from neuron_explainer.models.autoencoders.published.locating import is_release, names_of_layers, unknown_release
+from neuron_explainer.models.autoencoders.published.locating import (
+    is_release,
+    is_release_or_repository,
+    names_of_layers,
+    unknown_release,
+)
 from neuron_explainer.storage.locations import is_url, path_text, without_secrets
 from neuron_explainer.vocabulary.checks import LayersGiven, checked_layers
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
@@ -60,10 +65,12 @@ def autoencoder_config(
     """
     asked_dst = None if dst is None else derived_scalar_type_of(dst)
     asked_layers = None if layers is None else sorted(checked_layers("layers", layers))
-    if isinstance(source, str) and (sae_id is not None or (known_name(source) is None and is_release(source))):
+    if isinstance(source, str) and _is_on_the_hub(source, sae_id):
         config = _from_origins(names_of_layers(source, sae_id, asked_layers), asked_dst, asked_layers)
         config = replace(config, name=source)
     elif sae_id is not None:
+        if isinstance(source, str) and "/" not in source and not os.path.exists(source):
+            raise unknown_release(source, NAMED_AUTOENCODERS)
         raise InvalidRequestError(f"sae_id is {shown(sae_id)}, but the source is not a release or a repository's name.")
     else:
         config = _config(source, asked_dst, asked_layers)
@@ -74,6 +81,13 @@ def autoencoder_config(
         config.name,
         config.input_scaling if input_scaling is None else input_scaling,
     )
+
+
+def _is_on_the_hub(source: str, sae_id: object) -> bool:
+    """Whether a text is the name of a release; or, if autoencoders of it are chosen, of a repository."""
+    if known_name(source) is not None:
+        return False
+    return is_release(source) if sae_id is None else is_release_or_repository(source)
 
 
 def _config(

@@ -40,7 +40,7 @@ class LlamaScopeForm(StoredForm):
         for name in ("W_enc", "W_dec"):
             if name in tensors and tensors[name].ndim == 2:
                 tensors[name] = tensors[name].T.contiguous()
-        tensors["threshold"] = torch.full((config.n_latents,), threshold, dtype=wide)
+        tensors["threshold"] = torch.full((config.n_latents,), threshold, dtype=wide, device="cpu")
         return build_autoencoder(config, Weights(tensors)), config.origin
 
     def _config(self, files: PublishedFiles) -> tuple[SaelensConfig, float]:

@@ -56,6 +56,8 @@ def is_release(text: str) -> bool:
 
 
 def _release_named(name: str) -> Release | None:
+    if "/" in name:
+        return None
     known = releases()
     return known.get(name) or next((known[each] for each in known if each.lower() == name.lower()), None)
 
@@ -96,14 +98,16 @@ def published(name: str) -> Published:
     release = _release_named(source)
     if release is None and not looks_like_hub_id(source):
         raise unknown_release(source)
-    for each in releases_of(source) if release is None else [release]:
-        by_folder = {folder: sae_id for sae_id, folder in each.folder_by_id.items()} if release is None else {}
-        sae_id = asked if asked in each.folder_by_id else by_folder.get(asked.strip("/"))
-        if sae_id is not None:
-            return Published(name, each.repo_id, each.folder_by_id[sae_id], sae_id, each)
     if release is not None:
-        raise UnknownNameError(f"autoencoder of {release.name}", asked, release.folder_by_id)
-    return Published(name, source, asked.strip("/"), asked, None)
+        if asked not in release.folder_by_id:
+            raise UnknownNameError(f"autoencoder of {release.name}", asked, release.folder_by_id)
+        return Published(name, release.repo_id, release.folder_by_id[asked], asked, release)
+    folder = asked.strip("/")
+    for each in releases_of(source):  # the table may know more than the repository says
+        for sae_id, known in each.folder_by_id.items():
+            if known == folder:
+                return Published(name, each.repo_id, folder, sae_id, each)
+    return Published(name, source, folder, folder, None)
 
 
 def unknown_release(name: str, others: Iterable[str] = ()) -> UnknownNameError:
@@ -123,12 +127,14 @@ def names_of_layers(source: str, sae_id: str | Sequence[str] | None, layers: Seq
         layers: which layers; None means all that the release has.
 
     Raises:
-        InvalidRequestError: an id is needed, or `layers`.
+        InvalidRequestError: an id is needed, or `layers`; or `sae_id` is neither a text nor several.
         UnknownNameError: the release has no such id.
     """
     release = _release_named(source)
     ids = None if release is None else list(release.folder_by_id)
     if sae_id is not None and not isinstance(sae_id, str):
+        if not isinstance(sae_id, Sequence) or not sae_id or not all(isinstance(each, str) for each in sae_id):
+            raise InvalidRequestError(f"sae_id is {shown(sae_id)}. Give one id as a text, or several.")
         return [f"{source}{_BETWEEN}{each}" for each in sae_id]
     if sae_id is not None and "{layer}" not in sae_id:
         return [f"{source}{_BETWEEN}{sae_id}"]
