@@ -222,7 +222,8 @@ class Transformer(nn.Module):
 
         Args:
             places: one place or several, each alone (all its layers) or as a (place, layers) pair. A place is a member
-                of `ActivationLocationType`, or its name or value; layers are one layer, several, or None for all.
+                of `ActivationLocationType`, or its name or value; layers are one layer, several, or None for all. The
+                name of a hook of TransformerLens, "blocks.5.mlp.hook_post", is a place with its layer.
             gradients: run with an autograd graph, so that `recording.backward(scalar)` gives the gradient at every
                 recorded place. The graph starts at the first recorded place; nothing below it takes memory.
 
@@ -231,7 +232,8 @@ class Transformer(nn.Module):
 
         Raises:
             UnknownNameError: a place is unknown.
-            InvalidRequestError: the model does not have a layer, or a layer is given for a place without layers.
+            InvalidRequestError: the model does not have a layer, a layer is given for a place without layers, or it is
+                not the hook's.
         """
         return HookContext(self._hooks, self.recording(places, gradients=gradients))
 
@@ -271,7 +273,8 @@ class Transformer(nn.Module):
                 transformer(tokens)
 
         Args:
-            place: a member of `ActivationLocationType`, or its name or value.
+            place: a member of `ActivationLocationType`, or its name or value; or the name of a hook of TransformerLens,
+                with None as layer.
             layer: one layer, several, or None for all (or for a place without layers).
             fn: takes the tensor, shape (batch, *place.shape), and returns the new one, of the same shape and dtype. It
                 may change the tensor in place; recordings do not see that.

@@ -134,7 +134,8 @@ def _weight_files(source: FileSource) -> list[Path]:
     if index_file is None:
         raise CheckpointNotFoundError(
             f"{source} has neither {_WEIGHTS} nor {_INDEX}. {source.describe_weights()} Pickled weights (.bin) are "
-            "not read, because reading them can run code; transformers' save_pretrained writes safetensors.",
+            "not read, because reading them can run code. Give load_model the model that transformers' "
+            "AutoModelForCausalLM.from_pretrained makes of them; or its save_pretrained writes safetensors.",
             file=source,
         )
     weight_map = read_json_object(index_file).get("weight_map")

@@ -17,7 +17,7 @@ from neuron_explainer.models.checkpoints.formats import open_checkpoint
 from neuron_explainer.models.checkpoints.in_memory import config_entries, transformer_from_module
 from neuron_explainer.models.devices import DeviceGiven, DtypeGiven, as_device, as_dtype
 from neuron_explainer.models.model_context import ModelContext, StandardModelContext
-from neuron_explainer.models.model_registry import BUILT_IN_MODELS, find_registered_model
+from neuron_explainer.models.model_registry import BUILT_IN_MODELS, find_registered_model, split_revision
 from neuron_explainer.models.tokenizers.tokenizer import ModelTokenizer
 from neuron_explainer.models.transformer import Transformer
 from neuron_explainer.storage.locations import expanded, is_url, without_secrets
@@ -48,12 +48,14 @@ def load_model(
 
     Args:
         source: one of
-            - a registered name, in any case: "tiny" (comes with this library), "gpt2-small" (or "gpt2"), "gpt2-medium",
-              "gpt2-large", "gpt2-xl", "smollm2-135m", or a name that `register_model` added;
+            - a name, in any case: "tiny" (comes with this library), "gpt2", "pythia-70m", "gemma-2-2b",
+              "tiny-stories-33M" or another that TransformerLens or Neuronpedia uses (`known_models` lists them), or a
+              name that `register_model` added;
             - the path of a folder in Hugging Face's layout (config.json, tokenizer.json, safetensors, sharded or not);
             - the path of a folder, or the address, of Transformer Debugger's pieces;
             - the path of a GGUF file of a llama model;
-            - a model on the Hugging Face hub, "owner/name";
+            - a model on the Hugging Face hub, "owner/name"; after it, or after a name, may stand "@" and a branch, tag
+              or commit: "pythia-70m@step3000";
             - a source in a format that `register_checkpoint_format` added;
             - a `transformers` model in memory: its weights are shared, not copied, and nothing is downloaded. (Weights
               that `device` or `dtype` change, or that were made in inference mode, are copied.)
@@ -61,7 +63,7 @@ def load_model(
             else the CPU; for a model in memory, where it is.
         dtype: the weights' dtype, of torch or NumPy, or its name: "float32" (also for None), "bfloat16", "float16" or
             "float64", or a short one such as "bf16". For a model in memory None leaves it as it is.
-        revision: a branch, tag or commit on the hub.
+        revision: a branch, tag or commit on the hub, if `source` does not say it after an "@".
         token: an access token for the hub.
         tokenizer: used instead of the one that comes with the model: a fast tokenizer of transformers, a
             `tokenizers.Tokenizer`, or the path of a tokenizer.json. Then no tokenizer is downloaded. A model in memory
@@ -76,11 +78,13 @@ def load_model(
         The model with its name, tokenizer and device.
 
     Raises:
-        UnknownNameError: no model has this name; the error lists the nearest names.
-        CheckpointError: files or tensors are missing, unexpected, misshapen, cut off or not finite, or the format or
+        UnknownNameError: no model has this name; the error lists the nearest names, and models in the hub's cache.
+        CheckpointError: without a connection, the hub's cache does not have the model (the error lists what it has);
+            or files or tensors are missing, unexpected, misshapen, cut off or not finite, or the format or
             the family is not supported; the error names the file and the tensor.
         TokenizerError: the tokenizer cannot be read, or does not belong to the model.
-        InvalidRequestError: `source` is not a model, or is loaded already; or another argument is of a wrong type.
+        InvalidRequestError: `source` is not a model, or is loaded already; it and `revision` name two revisions; or
+            another argument is of a wrong type.
         DownloadError: a download failed.
     """
     context = open_model(
@@ -141,6 +145,8 @@ def open_model(
             f"An object of type {type(source).__name__} is not a model. Give a name, a path, an address, a hub id or a "
             "transformers model."
         )
+    if isinstance(source, str):
+        source, revision = split_revision(source, revision)
     checkpoint = open_checkpoint(
         source if isinstance(source, str) else Path(source), LoadOptions(config, revision, token)
     )

@@ -11,12 +11,12 @@ from torch import Tensor
 from neuron_explainer.errors import InvalidRequestError, NotRecordedError, UnknownNameError
 from neuron_explainer.models.layers.routed import Neurons, RoutedTensor, dense, values_of
 from neuron_explainer.vocabulary.checks import checked_type, whole_number
-from neuron_explainer.vocabulary.named_members import member_of
+from neuron_explainer.vocabulary.hook_names import place_and_layer, place_named
 from neuron_explainer.vocabulary.places import ActivationLocationType
 
 PlaceAndLayer = tuple[ActivationLocationType, int | None]
 RecordingKey = ActivationLocationType | str | tuple[ActivationLocationType | str, SupportsIndex | None]
-"""A place without layers, or a (place, layer) pair. Names and values stand for places: "mlp_post_act"."""
+"""A place without layers, a (place, layer) pair, or the name of a hook. Names and values stand for places."""
 
 _LARGEST_STORAGE_PER_RECORDED_BYTE = 1.5
 
@@ -47,8 +47,9 @@ class Recording(Mapping[PlaceAndLayer, Tensor]):
     """The recorded tensors of the latest forward pass; `Transformer.record` makes one.
 
     `recording[place, layer]` is a tensor of shape (batch, *place.shape); `recording[place]` is enough for a place
-    without layers. Each forward pass within the context fills the recording anew, and it stays readable after the
-    context has ended. At padding it holds finite numbers without meaning: leave them out of sums over tokens.
+    without layers, and `recording["blocks.5.mlp.hook_post"]` for a hook of TransformerLens. Each forward pass within
+    the context fills the recording anew, and it stays readable after the context has ended. At padding it holds finite
+    numbers without meaning: leave them out of sums over tokens.
 
     Tensors are the pass's own, not copies, unless keeping one would keep a larger tensor alive (values that are a part
     of the fused queries, keys and values). Of a mixture of experts' neurons only those of the chosen experts are kept;
@@ -105,7 +106,7 @@ class Recording(Mapping[PlaceAndLayer, Tensor]):
         place, layer = key if isinstance(key, tuple) and len(key) == 2 else (key, None)
         try:
             return _plain_key(place, layer) in self._tensors
-        except UnknownNameError:
+        except (UnknownNameError, InvalidRequestError):
             return False
 
     def layers(self, place: ActivationLocationType | str) -> list[int]:
@@ -114,7 +115,7 @@ class Recording(Mapping[PlaceAndLayer, Tensor]):
         Raises:
             UnknownNameError: the place is unknown.
         """
-        asked = member_of(ActivationLocationType, place, "place")
+        asked = place_named(place)
         return sorted(layer for recorded, layer in self._tensors if recorded == asked and layer is not None)
 
     def gradient(self, place: ActivationLocationType | str, layer: SupportsIndex | None = None) -> Tensor:
@@ -216,10 +217,11 @@ class Recording(Mapping[PlaceAndLayer, Tensor]):
 
 def _plain_key(place: object, layer: object) -> tuple[ActivationLocationType, Any]:
     """The place's member, and the layer as a plain int. What is not a layer stays: no recording has it."""
+    member, layer = place_and_layer(place, layer)
     number = whole_number(layer)
     if number is None and layer is not None:
         layer = repr(layer)
-    return member_of(ActivationLocationType, place, "place"), layer if number is None else number
+    return member, layer if number is None else number
 
 
 def _dense_gradient(along: Callable[[Tensor], Neurons], gradient: Tensor) -> Tensor:

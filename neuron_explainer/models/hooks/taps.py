@@ -17,12 +17,12 @@ from neuron_explainer.models.hooks.intervention import GradientReplaced, Interve
 from neuron_explainer.models.hooks.recording import PlaceAndLayer, Recording
 from neuron_explainer.models.layers.routed import Neurons, RoutedTensor
 from neuron_explainer.vocabulary.checks import LayersGiven, checked_layer, whole_number
-from neuron_explainer.vocabulary.named_members import member_of
+from neuron_explainer.vocabulary.hook_names import hook_place, place_and_layer
 from neuron_explainer.vocabulary.nodes import PassType
 from neuron_explainer.vocabulary.places import ActivationLocationType
 
 PlaceRequest = ActivationLocationType | str | tuple[ActivationLocationType | str, LayersGiven]
-"""A place in all its layers, or a (place, layers) pair. Names and values stand for places: "mlp_post_act"."""
+"""A place in all its layers, a (place, layers) pair, or the name of a hook. Names and values stand for places."""
 Taps = Mapping[ActivationLocationType, "Tap"]
 
 NO_TAPS: Taps = MappingProxyType({})
@@ -160,7 +160,8 @@ def resolve_places(places: Iterable[PlaceRequest] | PlaceRequest, n_layers: int)
 
     Raises:
         UnknownNameError: a place is unknown.
-        InvalidRequestError: the model does not have a layer, or a layer is given for a place without layers.
+        InvalidRequestError: the model does not have a layer, a layer is given for a place without layers, or another
+            layer than that of a hook's name.
     """
     resolved: set[PlaceAndLayer] = set()
     for request in [places] if _is_one_request(places) else places:
@@ -168,7 +169,10 @@ def resolve_places(places: Iterable[PlaceRequest] | PlaceRequest, n_layers: int)
         layers: LayersGiven = None
         if isinstance(request, tuple) and len(request) == 2:
             asked, layers = cast("tuple[object, LayersGiven]", request)
-        place = member_of(ActivationLocationType, asked, "place")
+        hook = hook_place(asked)
+        if hook is not None and hook.hook_layer is not None:
+            checked_layer(hook.hook_layer, n_layers, "the model")
+        place, layers = place_and_layer(asked, layers)
         if place.has_no_layers:
             if layers is not None:
                 raise InvalidRequestError(f"{place.value} has no layers. Use layer None, not {layers!r}.")

@@ -90,6 +90,7 @@ def models_and_autoencoders() -> None:
     ne.live_record(model, 1, 355, [messages, "a text"])
     ne.NeuronViewer(model, texts=messages)
     assert_type(model.get_weight(ne.WeightLocationType.MLP_TO_HIDDEN, 0), torch.Tensor)
+    assert_type(ne.known_models("gpt2"), pd.DataFrame)
     ne.register_model(ne.RegisteredModel(name="mine", description="A model.", path=Path("folder")))
     assert_type(ne.check_parity(model, torch.nn.Linear(2, 2)), pd.DataFrame)
     autoencoder, _ = ne.load_autoencoder("file.pt", "cpu")
