@@ -7,7 +7,7 @@ take memory beside the tensors that are copied from it.
 
 import math
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import BinaryIO
 
 import torch
@@ -61,6 +61,62 @@ def stream_elements(
     return fill_in_pieces(
         shape, read_piece, stored_dtype=stored_dtype, dtype=dtype, device=device, file=file.name, name=name
     )
+
+
+def stream_rows(
+    file: BinaryIO,
+    offset: int,
+    stored_dtype: torch.dtype,
+    shape: tuple[int, ...],
+    rows: Sequence[int],
+    *,
+    dtype: torch.dtype,
+    device: torch.device,
+    name: str,
+) -> Float[Tensor, "rows ..."]:
+    """Read some rows of a tensor that is stored as plain little-endian numbers. Args and errors: `stream_elements`."""
+
+    def read_row(row: int) -> Tensor:
+        stored = torch.empty(width, dtype=stored_dtype, device="cpu")
+        file.seek(offset + row * width * stored_dtype.itemsize)
+        _read_exactly(file, stored, name)
+        return stored
+
+    width = math.prod(shape[1:])
+    return stacked_rows(shape, rows, read_row, dtype=dtype, device=device, file=file.name, name=name)
+
+
+def stacked_rows(
+    shape: tuple[int, ...],
+    rows: Sequence[int],
+    read_row: Callable[[int], Tensor],
+    *,
+    dtype: torch.dtype,
+    device: torch.device,
+    file: str,
+    name: str,
+) -> Float[Tensor, "rows ..."]:
+    """Some rows of a tensor, each read, converted and checked by itself.
+
+    Args:
+        shape: the shape of the whole tensor.
+        rows: which rows.
+        read_row: gives one row, flat.
+        dtype: the dtype of the result.
+        device: where the result goes.
+        file: the file's name, for errors.
+        name: the tensor's name, for errors.
+
+    Raises:
+        NonFiniteTensorError: a number is NaN or infinite, as stored or in `dtype`.
+    """
+    width = math.prod(shape[1:])
+    result = torch.empty(len(rows), width, dtype=dtype, device="cpu")
+    for place, row in enumerate(rows):
+        result[place] = read_row(row)
+        if not _is_finite(result[place]):
+            _raise_non_finite(result[place], row * width, shape, file=file, name=name)
+    return result.view(len(rows), *shape[1:]).to(device)
 
 
 def fill_in_pieces(
