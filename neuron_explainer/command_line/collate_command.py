@@ -66,6 +66,13 @@ def collate(
             metavar="DTYPE", help=with_default("The model's dtype: float64, float32, float16, bfloat16.", "float32")
         ),
     ] = None,
+    offload: Annotated[
+        str | None,
+        typer.Option(
+            metavar="WHERE",
+            help=with_default("disk: leave the weights in their files, and read a layer at a time.", "in memory"),
+        ),
+    ] = None,
     layout: Annotated[
         str | None,
         typer.Option(
@@ -119,6 +126,7 @@ def collate(
         "layers": None if layers is None else layer_indices(layers),
         "device": device,
         "dtype": dtype,
+        "offload": offload,
         "layout": layout,
         "activation_dtype": activation_dtype,
         "registered_as": registered_as,

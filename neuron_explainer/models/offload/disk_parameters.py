@@ -51,7 +51,7 @@ class DiskParameters(MutableMapping[str, "nn.Parameter | None"]):
     def __len__(self) -> int:
         return len(self._names)
 
-    def __reduce__(self) -> tuple[type[dict[str, Any]], tuple[dict[str, Any]]]:
+    def __reduce__(self) -> tuple[Any, ...]:
         """A pickle has the weights themselves, as that of a model in memory."""
         return dict, ({name: self[name] for name in self},)
 
@@ -75,7 +75,7 @@ def put_on_disk(model: nn.Module, weights: DiskWeights) -> None:
     """Let every module of a model read its parameters from disk."""
     for path, module in model.named_modules():
         prefix = f"{path}." if path else ""
-        module._parameters = DiskParameters(weights, prefix, module._parameters)  # type: ignore[assignment]
+        module._parameters = DiskParameters(weights, prefix, module._parameters)
 
 
 def weights_in_memory(model: nn.Module) -> Iterator[nn.Parameter]:

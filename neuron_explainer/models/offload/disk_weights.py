@@ -19,6 +19,7 @@ from neuron_explainer.errors import CheckpointNotFoundError, InvalidRequestError
 from neuron_explainer.models.devices import differentiable
 from neuron_explainer.models.families.family import TensorSource, unchanged
 from neuron_explainer.models.offload.held_weights import HeldWeights
+from neuron_explainer.models.tensor_files.own_memory import memory_of_its_own
 from neuron_explainer.models.tensor_files.tensor_reader import RowReader, TensorReader, naming_the_tensor
 from neuron_explainer.storage.locations import is_url
 
@@ -64,7 +65,7 @@ class DiskWeights:
             if file not in self._states:
                 self._states[file] = _FileState.of(file)
 
-    def __reduce__(self) -> tuple[type[None], tuple[()]]:
+    def __reduce__(self) -> tuple[Any, ...]:
         """A pickle has the weights themselves; the copy that is made of it needs no files."""
         return type(None), ()
 
@@ -86,7 +87,7 @@ class DiskWeights:
         with torch.inference_mode(False), torch.no_grad():
             tensor = self._held.tensors.get(tensor_name)
             if tensor is None:
-                with self._checked(tensor_name):
+                with self._checked(tensor_name), memory_of_its_own():
                     tensor = self._reader.read(tensor_name, dtype=self.dtype, device=self.device)
                 self._held.tensors[tensor_name] = tensor
             weight = nn.Parameter(differentiable(source.convert(tensor)), requires_grad=False)

@@ -94,8 +94,8 @@ def _refusal(
     advice = f"Load it with {' or with '.join(ways_out)}." if ways_out else "Choose a smaller model."
     return NotEnoughMemoryError(
         f"{what} does not fit: its weights take {in_units(needed)} in {_name_of(dtype)} ({needed:,} bytes), and "
-        f"{device} has {in_units(free)} free ({free:,} bytes). {advice} If that count is wrong, check_memory=False "
-        "loads it all the same.",
+        f"{device} has {in_units(free)} free ({free:,} bytes). {advice} If that count is wrong, "
+        "load_model(…, check_memory=False) loads it all the same.",
         needed=needed,
         free=free,
     )

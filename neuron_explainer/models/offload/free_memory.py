@@ -2,9 +2,23 @@
 
 import os
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+
+
+@dataclass(frozen=True)
+class _GroupFiles:
+    """What the files of a control group are called, and the entries of its `memory.stat` that can be won back."""
+
+    limit: str
+    usage: str
+    won_back: tuple[str, ...]
+
+
+_VERSION_1 = _GroupFiles("memory.limit_in_bytes", "memory.usage_in_bytes", ("total_inactive_file", "total_active_file"))
+_VERSION_2 = _GroupFiles("memory.max", "memory.current", ("inactive_file", "active_file", "slab_reclaimable"))
 
 
 def free_bytes(device: torch.device) -> int | None:
@@ -41,25 +55,23 @@ def _free_of_groups(root: Path) -> Iterator[int | None]:
     for line in _lines(root / "proc/self/cgroup"):
         number, _, rest = line.partition(":")
         controllers, _, path = rest.partition(":")
-        if number == "0" and not controllers:  # version 2
-            mount = root / "sys/fs/cgroup"
-            files = ("memory.max", "memory.current", ("inactive_file", "active_file", "slab_reclaimable"))
+        if number == "0" and not controllers:
+            mount, files = root / "sys/fs/cgroup", _VERSION_2
         elif "memory" in controllers.split(","):
-            mount = root / "sys/fs/cgroup/memory"
-            files = ("memory.limit_in_bytes", "memory.usage_in_bytes", ("total_inactive_file", "total_active_file"))
+            mount, files = root / "sys/fs/cgroup/memory", _VERSION_1
         else:
             continue
         # In a container the path may be the host's, which is not there; the container's group is then the mount itself.
         parts = [part for part in path.strip("/").split("/") if part not in ("", "..")]
         for depth in range(len(parts) + 1):
-            yield _free_of_group(mount.joinpath(*parts[:depth]), *files)
+            yield _free_of_group(mount.joinpath(*parts[:depth]), files)
 
 
-def _free_of_group(folder: Path, limit: str, usage: str, won_back: tuple[str, ...]) -> int | None:
-    most, used = (_number(" ".join(_lines(folder / name))) for name in (limit, usage))
-    if most is None or used is None:
+def _free_of_group(folder: Path, files: "_GroupFiles") -> int | None:
+    limit, usage = (_number(" ".join(_lines(folder / name))) for name in (files.limit, files.usage))
+    if limit is None or usage is None:
         return None
-    return most - used + sum(_entry(folder / "memory.stat", name) or 0 for name in won_back)
+    return limit - usage + sum(_entry(folder / "memory.stat", name) or 0 for name in files.won_back)
 
 
 def _entry(file: Path, name: str) -> int | None:

@@ -15,6 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from neuron_explainer.errors import MalformedCheckpointError, NonFiniteTensorError
+from neuron_explainer.models.tensor_files.own_memory import new_tensor
 
 ELEMENTS_PER_PIECE = 30_000
 """How many numbers are read, converted and checked at a time.
@@ -146,7 +147,7 @@ def fill_in_pieces(
     Raises:
         NonFiniteTensorError: a number is NaN or infinite, as stored or in `dtype`.
     """
-    result = torch.empty(shape, dtype=dtype, device=device)
+    result = new_tensor(shape, dtype, device)
     flat = result.view(-1)
     in_place = device.type == "cpu" and dtype == stored_dtype and sys.byteorder == "little"
     for start, stop in _pieces(math.prod(shape), elements_per_piece):
