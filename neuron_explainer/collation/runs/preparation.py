@@ -107,8 +107,8 @@ def refuse_offloaded(model_context: ModelContext) -> None:
     """
     if model_context.get_or_create_model().is_offloaded:
         raise InvalidRequestError(
-            "Each Ray worker has the whole model in memory, so an offloaded one cannot run there. Use engine='local', or "
-            "load the model without offload."
+            "Each Ray worker has the whole model in memory, so an offloaded one cannot run there. Use engine='local', "
+            "or load the model without offload."
         )
 
 

@@ -8,6 +8,7 @@ take memory beside the tensors that are copied from it.
 import math
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import BinaryIO
 
 import torch
@@ -51,17 +52,20 @@ def stream_elements(
         NonFiniteTensorError: a number is NaN or infinite, as stored or in `dtype`.
     """
     file.seek(offset)
-
-    def read_piece(start: int, stop: int, destination: Tensor | None) -> Tensor:
-        piece = destination
-        if piece is None:
-            piece = torch.empty(stop - start, dtype=stored_dtype, device="cpu")
-        _read_exactly(file, piece, name)
-        return piece
-
+    read_piece = partial(_next_piece, file, stored_dtype, name)
     return fill_in_pieces(
         shape, read_piece, stored_dtype=stored_dtype, dtype=dtype, device=device, file=file.name, name=name
     )
+
+
+def _next_piece(
+    file: BinaryIO, stored_dtype: torch.dtype, name: str, start: int, stop: int, destination: Tensor | None
+) -> Float[Tensor, " elements"]:
+    piece = destination
+    if piece is None:
+        piece = torch.empty(stop - start, dtype=stored_dtype, device="cpu")
+    _read_exactly(file, piece, name)
+    return piece
 
 
 def stream_rows(
@@ -76,15 +80,17 @@ def stream_rows(
     name: str,
 ) -> Float[Tensor, "rows ..."]:
     """Read some rows of a tensor that is stored as plain little-endian numbers. Args and errors: `stream_elements`."""
-
-    def read_row(row: int) -> Tensor:
-        stored = torch.empty(width, dtype=stored_dtype, device="cpu")
-        file.seek(offset + row * width * stored_dtype.itemsize)
-        _read_exactly(file, stored, name)
-        return stored
-
-    width = math.prod(shape[1:])
+    read_row = partial(_plain_row, file, offset, stored_dtype, math.prod(shape[1:]), name)
     return stacked_rows(shape, rows, read_row, dtype=dtype, device=device, file=file.name, name=name)
+
+
+def _plain_row(
+    file: BinaryIO, offset: int, stored_dtype: torch.dtype, width: int, name: str, row: int
+) -> Float[Tensor, " width"]:
+    stored = torch.empty(width, dtype=stored_dtype, device="cpu")
+    file.seek(offset + row * width * stored_dtype.itemsize)
+    _read_exactly(file, stored, name)
+    return stored
 
 
 def stacked_rows(
