@@ -49,7 +49,7 @@ class UnsupportedCheckpointError(CheckpointError):
 class NotEnoughMemoryError(NeuronExplainerError, MemoryError):
     """A model is larger than the memory. It takes `needed` bytes, and `free` are there; the message says what fits."""
 
-    def __init__(self, message: str, *, needed: int, free: int) -> None:
+    def __init__(self, message: str, needed: int, free: int) -> None:
         self.needed = needed
         self.free = free
         super().__init__(message)

@@ -96,8 +96,8 @@ def _refusal(
         f"{what} does not fit: its weights take {in_units(needed)} in {_name_of(dtype)} ({needed:,} bytes), and "
         f"{device} has {in_units(free)} free ({free:,} bytes). {advice} If that count is wrong, "
         "load_model(…, check_memory=False) loads it all the same.",
-        needed=needed,
-        free=free,
+        needed,
+        free,
     )
 
 
