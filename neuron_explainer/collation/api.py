@@ -46,8 +46,8 @@ from neuron_explainer.collation.settings import (
 )
 from neuron_explainer.collation.statistics.collation import Collation
 from neuron_explainer.errors import CollateStopped, DatasetExistsError, InvalidRequestError, shown
-from neuron_explainer.models.checkpoints.load_model import Offload
 from neuron_explainer.models.devices import DeviceGiven, DtypeGiven
+from neuron_explainer.models.offload.choices import Offload
 from neuron_explainer.storage.locations import local_path
 from neuron_explainer.vocabulary.checks import (
     LayersGiven,
@@ -133,7 +133,7 @@ def collate(
     Raises:
         InvalidRequestError: an argument is out of range, or contradicts another or the model; or an intervention on
             the model is active in this thread.
-        UnknownNameError: `dst`, `layout`, `activation_dtype` or `engine` is unknown.
+        UnknownNameError: `dst`, `layout`, `activation_dtype`, `engine` or `offload` is unknown.
         DatasetExistsError: `out`, or the unfinished run, belongs to another model, other settings or other texts;
             or another run works there at this moment.
         MissingFileError: a file of texts does not exist; the message names the nearest that do.
@@ -159,6 +159,8 @@ def collate(
     check_choice("layout", layout, Layout)
     check_choice("activation_dtype", activation_dtype, ActivationDtype)
     check_choice("engine", engine, Engine)
+    if offload is not None:
+        check_choice("offload", offload, Offload)
     if dst is not None:
         others["dst"] = dst
     if layers is not None:

@@ -22,6 +22,7 @@ from neuron_explainer.collation.settings import (
 from neuron_explainer.command_line.folders import dataset_folder
 from neuron_explainer.command_line.settings_options import one_of, setting_help, takes_settings, with_default
 from neuron_explainer.errors import CollateStopped
+from neuron_explainer.models.offload.choices import Offload
 
 
 def text_path(given: str) -> Path:
@@ -70,6 +71,7 @@ def collate(
         str | None,
         typer.Option(
             metavar="WHERE",
+            callback=one_of(Offload),
             help=with_default("disk: leave the weights in their files, and read a layer at a time.", "in memory"),
         ),
     ] = None,

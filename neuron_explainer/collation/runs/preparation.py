@@ -19,9 +19,10 @@ from neuron_explainer.collation.settings import DEFAULT_SAVE_EVERY_SECONDS, Coll
 from neuron_explainer.collation.statistics.entry_kind import EntryKind
 from neuron_explainer.errors import InvalidRequestError, shown
 from neuron_explainer.models.beginning import beginning_token
-from neuron_explainer.models.checkpoints.load_model import Offload, load_model
+from neuron_explainer.models.checkpoints.load_model import load_model
 from neuron_explainer.models.devices import DeviceGiven, DtypeGiven, as_device, as_dtype
 from neuron_explainer.models.model_context import ModelContext
+from neuron_explainer.models.offload.choices import Offload
 from neuron_explainer.vocabulary.dimensions import Dimension
 
 ModelGiven = ModelContext | torch.nn.Module | str | os.PathLike[str]

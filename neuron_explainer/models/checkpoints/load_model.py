@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from functools import partial
 from os import PathLike
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import torch
 
@@ -17,15 +17,13 @@ from neuron_explainer.models.checkpoints.in_memory import config_entries, transf
 from neuron_explainer.models.devices import DeviceGiven, DtypeGiven, as_device, as_dtype
 from neuron_explainer.models.model_context import ModelContext, StandardModelContext
 from neuron_explainer.models.model_registry import BUILT_IN_MODELS, find_registered_model
+from neuron_explainer.models.offload.choices import Offload
 from neuron_explainer.models.offload.fitting import refuse_what_does_not_fit
 from neuron_explainer.models.tokenizers.tokenizer import ModelTokenizer
 from neuron_explainer.models.transformer import Transformer
 from neuron_explainer.storage.locations import expanded, is_url, without_secrets
 from neuron_explainer.vocabulary.checks import checked_flag
 from neuron_explainer.wording import as_valid_text
-
-Offload = Literal["disk"]
-"""Where weights can stay that do not fit into the memory."""
 
 
 def load_model(

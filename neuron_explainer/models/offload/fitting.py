@@ -91,6 +91,8 @@ def _refusal(
         ways_out.append(
             f"offload='disk' (reads a layer at a time, {in_units(at_once * dtype.itemsize)} at most; slower)"
         )
+    if not ways_out and at_once is not None and at_once * torch.bfloat16.itemsize <= free:
+        ways_out.append("dtype='bfloat16' and offload='disk'")
     advice = f"Load it with {' or with '.join(ways_out)}." if ways_out else "Choose a smaller model."
     return NotEnoughMemoryError(
         f"{what} does not fit: its weights take {in_units(needed)} in {_name_of(dtype)} ({needed:,} bytes), and "

@@ -68,6 +68,7 @@ def own_datasets(model: ne.StandardModelContext) -> None:
     ne.collate(
         "tiny", records, path, dst="mlp_act_times_grad", loss=ne.LossFnConfig("zero"), device=0, dtype=np.float16
     )
+    ne.collate("tiny", "a text", path, offload="disk")
     ne.collate(model, iter(["a text"]), path, loss=lambda logits: logits[-1, 3] - logits[-1, 4])
     assert_type(ne.convert(path, Path("packed"), "packed"), Path)
     assert_type(ne.live_record(model, 1, np.int64(355), ["a text"], top_k=3), ne.NeuronRecord)
@@ -77,6 +78,7 @@ def own_datasets(model: ne.StandardModelContext) -> None:
 def models_and_autoencoders() -> None:
     model = ne.load_model("tiny", device="cpu", dtype=torch.float32)
     assert_type(model, ne.StandardModelContext)
+    assert_type(ne.load_model("tiny", offload="disk", check_memory=False), ne.StandardModelContext)
     assert_type(model.generate("a", max_new_tokens=3, sampling=ne.Sampling(temperature=0.8, top_k=5)), str)
     assert_type(model.get_weight(ne.WeightLocationType.MLP_TO_HIDDEN, 0), torch.Tensor)
     ne.register_model(ne.RegisteredModel(name="mine", description="A model.", path=Path("folder")))
