@@ -1,5 +1,6 @@
 """A model that does not fit says so before anything is read, and what would fit."""
 
+import os
 import re
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import neuron_explainer as ne
 from helpers.checkpoints import save_folder, small_gpt2, small_llama
 from helpers.tiny_models import HF_CONFIGS, our_model
 from neuron_explainer.errors import NeuronExplainerError, NotEnoughMemoryError, TensorShapeError
-from neuron_explainer.models.offload import fitting, free_memory
+from neuron_explainer.models.offload import fitting
 from neuron_explainer.models.offload.fitting import numbers_of
 from neuron_explainer.models.offload.free_memory import free_bytes, free_of_system
 from neuron_explainer.models.tensor_files.safetensors_files import SafetensorsReader
@@ -183,9 +184,9 @@ def test_free_memory_of_linux(tmp_path: Path, files: dict[str, str], free: int) 
 
 def test_free_memory_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sizes = {"SC_PAGE_SIZE": 4096, "SC_PHYS_PAGES": 1000}
-    monkeypatch.setattr(free_memory.os, "sysconf", sizes.__getitem__)
+    monkeypatch.setattr(os, "sysconf", sizes.__getitem__)
     assert free_of_system(tmp_path) == 4096000  # as on macOS
-    monkeypatch.delattr(free_memory.os, "sysconf")
+    monkeypatch.delattr(os, "sysconf")
     assert free_of_system(tmp_path) is None  # as on Windows
     assert free_bytes(torch.device("meta")) is None
 

@@ -56,9 +56,9 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     return folder_of
 
 
-def both(source: Path, **options: Any) -> tuple[StandardModelContext, StandardModelContext]:
+def both(source: Path, **given: Any) -> tuple[StandardModelContext, StandardModelContext]:
     """A model in memory, and the same one on disk."""
-    options = {"device": "cpu", "tokenizer": number_tokenizer()} | options
+    options: dict[str, Any] = {"device": "cpu", "tokenizer": number_tokenizer()} | given
     in_memory, on_disk = ne.load_model(source, **options), ne.load_model(source, offload="disk", **options)
     assert on_disk.get_or_create_model().is_offloaded
     assert not in_memory.get_or_create_model().is_offloaded
