@@ -265,7 +265,7 @@ def test_an_assigned_weight_stays(saved: Callable[[str], Path], path: str) -> No
         assert torch.equal(changed(random_tokens(1, 5)), after)
 
 
-def test_a_change_in_place_is_never_lost_in_silence(saved: Callable[[str], Path]) -> None:
+def test_a_change_in_place_is_refused(saved: Callable[[str], Path]) -> None:
     model = both(saved("gpt2"))[1].get_or_create_model()
     expected = model(random_tokens(1, 5))
     with torch.no_grad():
