@@ -54,6 +54,7 @@ from neuron_explainer.errors.loading import MissingFileError as MissingFileError
 from neuron_explainer.errors.loading import MissingTensorError as MissingTensorError
 from neuron_explainer.errors.loading import NeuronNotFoundError as NeuronNotFoundError
 from neuron_explainer.errors.loading import NonFiniteTensorError as NonFiniteTensorError
+from neuron_explainer.errors.loading import NotEnoughMemoryError as NotEnoughMemoryError
 from neuron_explainer.errors.loading import NotOneTokenError as NotOneTokenError
 from neuron_explainer.errors.loading import TensorShapeError as TensorShapeError
 from neuron_explainer.errors.loading import TokenizerError as TokenizerError

@@ -25,6 +25,7 @@ from neuron_explainer.models.hooks.intervention import Intervention
 from neuron_explainer.models.hooks.recording import Recording
 from neuron_explainer.models.hooks.taps import PlaceRequest
 from neuron_explainer.models.layers.token_checks import PromptIds, TokenIds, as_token_ids, only_prompt
+from neuron_explainer.models.offload.disk_parameters import weights_in_memory
 from neuron_explainer.models.tokenizers.tokenizer import ModelTokenizer
 from neuron_explainer.models.tokenizers.trailing_space import warn_of_trailing_space
 from neuron_explainer.models.transformer import Transformer
@@ -316,7 +317,7 @@ def _with_weights(
 
 def _weights_now(transformer: Transformer) -> list[tuple[int, int]]:
     """Where each weight is and how often it was changed in place (which torch does not count in inference mode)."""
-    return [(each.data_ptr(), 0 if each.is_inference() else each._version) for each in transformer.parameters()]
+    return [(each.data_ptr(), 0 if each.is_inference() else each._version) for each in weights_in_memory(transformer)]
 
 
 def _are_several(given: object) -> TypeGuard[list[str] | list[Chat]]:

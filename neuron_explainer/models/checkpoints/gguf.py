@@ -1,7 +1,7 @@
 """A llama GGUF file as a Hugging Face checkpoint: the same configuration and the same tensor names."""
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -114,6 +114,16 @@ class GgufReader:
                 n_heads = size_entry(self._file, "llama.attention.head_count_kv", n_heads)
             return rotary_halves_from_pairs(tensor, n_heads)
         return tensor
+
+    def read_rows(
+        self, name: str, rows: Sequence[int], *, dtype: torch.dtype, device: torch.device
+    ) -> Float[Tensor, "rows ..."]:
+        """Some rows of the embedding, whose rows are in the same order here.
+
+        Raises:
+            CheckpointError: they cannot be read, or are not finite.
+        """
+        return self._file.read_rows(self._gguf_name_by_name[name], rows, dtype=dtype, device=device)
 
 
 def hugging_face_name(gguf_name: str) -> str:

@@ -119,7 +119,8 @@ def open_hugging_face_checkpoint(source: FileSource, config: Mapping[str, Any] |
     described = transformer_config(hf_config, config_name)
     generation_file = source.find(GENERATION_CONFIG_FILE_NAME)
     generation_config = {} if generation_file is None else read_json_object(generation_file)
-    return Checkpoint(hf_config, described, open_tensors, read_tokenizer, generation_config)
+    is_here = isinstance(source, Folder)
+    return Checkpoint(hf_config, described, open_tensors, read_tokenizer, generation_config, is_here)
 
 
 def _weight_files(source: FileSource) -> list[Path]:

@@ -5,11 +5,11 @@ from collections.abc import Mapping
 from functools import partial
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 
-from neuron_explainer.errors import InvalidRequestError, shown
+from neuron_explainer.errors import InvalidRequestError, NotEnoughMemoryError, UnknownNameError, shown
 from neuron_explainer.models.chats.finding_templates import given_template_text
 from neuron_explainer.models.checkpoints.checkpoint_format import LoadOptions
 from neuron_explainer.models.checkpoints.end_tokens import ENTRY, end_token_ids
@@ -18,9 +18,12 @@ from neuron_explainer.models.checkpoints.in_memory import config_entries, transf
 from neuron_explainer.models.devices import DeviceGiven, DtypeGiven, as_device, as_dtype
 from neuron_explainer.models.model_context import ModelContext, StandardModelContext
 from neuron_explainer.models.model_registry import BUILT_IN_MODELS, find_registered_model, split_revision
+from neuron_explainer.models.offload.choices import Offload
+from neuron_explainer.models.offload.fitting import refuse_what_does_not_fit
 from neuron_explainer.models.tokenizers.tokenizer import ModelTokenizer
 from neuron_explainer.models.transformer import Transformer
 from neuron_explainer.storage.locations import expanded, is_url, without_secrets
+from neuron_explainer.vocabulary.checks import checked_flag
 from neuron_explainer.wording import as_valid_text
 
 
@@ -35,11 +38,14 @@ def load_model(
     chat_template: str | PathLike[str] | None = None,
     config: Any = None,
     name: str | None = None,
+    offload: Offload | None = None,
+    check_memory: bool = True,
 ) -> StandardModelContext:
     """Load a model.
 
     Weights are read tensor by tensor, straight into the requested dtype and device: no more memory is needed than the
-    model takes. Every weight is checked to be finite, which costs one pass over them.
+    model takes. Every weight is checked to be finite, which costs one pass over them. A model whose weights are larger
+    than the memory that is free is refused before anything is read or downloaded.
 
     >>> import neuron_explainer as ne
     >>> model = ne.load_model("tiny", device="cpu")
@@ -73,6 +79,10 @@ def load_model(
         config: used instead of the model's config.json: a dict with its entries, or a transformers config; its
             `model_type` names the family.
         name: the model's name; if None, the name, address or hub id that was given, or the last part of a path.
+        offload: "disk" leaves the weights in their files, for a model that does not fit into the memory: a pass reads
+            one layer after the other, and a backward pass reads them again. Results are the same bit for bit; how much
+            longer it takes depends on the disk. The files must stay as they are. None: weights are in memory.
+        check_memory: False loads a model although it seems not to fit.
 
     Returns:
         The model with its name, tokenizer and device.
@@ -82,9 +92,10 @@ def load_model(
         CheckpointError: without a connection, the hub's cache does not have the model (the error lists what it has);
             or files or tensors are missing, unexpected, misshapen, cut off or not finite, or the format or
             the family is not supported; the error names the file and the tensor.
+        NotEnoughMemoryError: the weights do not fit. The error has the bytes `needed` and `free`, and says what fits.
         TokenizerError: the tokenizer cannot be read, or does not belong to the model.
         InvalidRequestError: `source` is not a model, or is loaded already; it and `revision` name two revisions; or
-            another argument is of a wrong type.
+            another argument is of a wrong type; or a model that is not in files on this machine is to be offloaded.
         DownloadError: a download failed.
     """
     context = open_model(
@@ -97,6 +108,8 @@ def load_model(
         chat_template=chat_template,
         config=config,
         name=name,
+        offload=offload,
+        check_memory=check_memory,
     )
     context.get_or_create_model()
     return context
@@ -113,6 +126,8 @@ def open_model(
     chat_template: str | PathLike[str] | None = None,
     config: Any = None,
     name: str | None = None,
+    offload: Offload | None = None,
+    check_memory: bool = True,
 ) -> StandardModelContext:
     """As `load_model`, but weights are read when they are first needed."""
     if isinstance(source, ModelContext):
@@ -122,6 +137,9 @@ def open_model(
     for option, value, kinds in (("name", name, str), ("revision", revision, str), ("token", token, str | bool)):
         if value is not None and not isinstance(value, kinds):
             raise InvalidRequestError(f"{option} is {shown(value)}. Give a text, or leave it out.")
+    if offload is not None and offload not in get_args(Offload):
+        raise UnknownNameError("offload", offload, get_args(Offload))
+    check_memory = checked_flag("check_memory", check_memory)
     given_tokenizer = None if tokenizer is None else ModelTokenizer.of(tokenizer)
     template = None if chat_template is None else given_template_text(chat_template)
     if config is not None and not isinstance(config, Mapping):
@@ -131,7 +149,14 @@ def open_model(
             raise InvalidRequestError("A model in memory has no revision and needs no token. Leave them out.")
         if template is not None and given_tokenizer is None:
             raise InvalidRequestError("A chat template needs a tokenizer. Pass `tokenizer=` too.")
-        hf_config, transformer = transformer_from_module(source, config, device=device, dtype=dtype)
+        if offload is not None:
+            raise InvalidRequestError(
+                "A model in memory has no files that its weights could stay in. Leave offload out, or load the model "
+                "from the folder that it was saved in."
+            )
+        hf_config, transformer = transformer_from_module(
+            source, config, device=device, dtype=dtype, check_memory=check_memory
+        )
         came_from = getattr(getattr(source, "config", None), "_name_or_path", "")
         model_name = name or (_name_of(came_from) if came_from else type(source).__name__)
         generation_config = {ENTRY: getattr(getattr(source, "generation_config", None), ENTRY, None)}
@@ -152,12 +177,24 @@ def open_model(
     )
     model_device, model_dtype = as_device(device), as_dtype(dtype)
     model_name = name or _name_of(source)
+
+    def create() -> Transformer:
+        how: dict[str, Any] = {"dtype": model_dtype, "device": model_device, "is_offloaded": offload is not None}
+        if check_memory:
+            try:
+                refuse_what_does_not_fit(model_name, checkpoint.config, **how)
+            except NotEnoughMemoryError:
+                if checkpoint.is_here:  # a config of another model may ask for any size, and then that is what is wrong
+                    checkpoint.check_tensors()
+                raise
+        return checkpoint.create_transformer(**how)
+
     return StandardModelContext(
         model_name,
         tokenizer=_with_template(given_tokenizer or checkpoint.read_tokenizer(), template),
         config=checkpoint.config,
         device=model_device,
-        create=lambda: checkpoint.create_transformer(dtype=model_dtype, device=model_device),
+        create=create,
         end_token_ids=end_token_ids(
             checkpoint.generation_config, checkpoint.hf_config, checkpoint.config.vocab_size, without_secrets(source)
         ),
@@ -171,6 +208,8 @@ def open_model(
             chat_template=template,
             config=None if config is None else dict(config),
             name=model_name,
+            offload=offload,
+            check_memory=check_memory,
         ),
     )
 

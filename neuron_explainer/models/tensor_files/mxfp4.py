@@ -5,7 +5,7 @@ first, and NAME_scales, (experts, outputs, groups), exponents plus 127. The weig
 Source: the OCP Microscaling Formats (MX) specification 1.0, sections 5.3.3 (E2M1) and 5.4.1 (E8M0).
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 import torch
 from jaxtyping import Float, UInt8
@@ -87,6 +87,14 @@ class Mxfp4Reader:
             result[expert].copy_(dequantised(blocks, scales).to(dtype))
         check_finite(result, file=self.where(name), name=name + _BLOCKS)
         return result.transpose(1, 2)
+
+    def read_rows(
+        self, name: str, rows: Sequence[int], *, dtype: torch.dtype, device: torch.device
+    ) -> Float[Tensor, "rows ..."]:
+        """Some rows of a tensor. Errors are those of `read`."""
+        if name in self._packed:
+            return self.read(name, dtype=dtype, device=device)[list(rows)]
+        return self._files.read_rows(name, rows, dtype=dtype, device=device)
 
 
 def dequantised(

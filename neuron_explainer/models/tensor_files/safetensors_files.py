@@ -9,7 +9,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from neuron_explainer.errors import MalformedCheckpointError, UnsupportedCheckpointError
-from neuron_explainer.models.tensor_files.raw_tensors import read_exactly, stream_elements
+from neuron_explainer.models.tensor_files.raw_tensors import read_exactly, stream_elements, stream_rows
 from neuron_explainer.storage.safetensors_header import SafetensorsError, TensorEntry, read_safetensors_header
 
 _TORCH_DTYPE = {
@@ -72,6 +72,23 @@ class SafetensorsReader:
             MalformedCheckpointError: the file ends too early.
             NonFiniteTensorError: an element is NaN or infinite.
         """
+        path, entry = self._readable(name)
+        with path.open("rb", buffering=0) as file:
+            return stream_elements(
+                file, entry.start, _TORCH_DTYPE[entry.dtype], entry.shape, dtype=dtype, device=device, name=name
+            )
+
+    def read_rows(
+        self, name: str, rows: Sequence[int], *, dtype: torch.dtype, device: torch.device
+    ) -> Float[Tensor, "rows ..."]:
+        """Some rows of a tensor. Errors are those of `read`."""
+        path, entry = self._readable(name)
+        with path.open("rb", buffering=0) as file:
+            return stream_rows(
+                file, entry.start, _TORCH_DTYPE[entry.dtype], entry.shape, rows, dtype=dtype, device=device, name=name
+            )
+
+    def _readable(self, name: str) -> tuple[Path, TensorEntry]:
         path, entry = self._entries[name]
         if entry.dtype not in _TORCH_DTYPE:
             raise UnsupportedCheckpointError(
@@ -80,10 +97,7 @@ class SafetensorsReader:
                 file=path,
                 tensor=name,
             )
-        with path.open("rb", buffering=0) as file:
-            return stream_elements(
-                file, entry.start, _TORCH_DTYPE[entry.dtype], entry.shape, dtype=dtype, device=device, name=name
-            )
+        return path, entry
 
     def read_bytes(self, name: str, index: int) -> UInt8[Tensor, " bytes"]:
         """The bytes of one entry on the first axis of a tensor of bytes.

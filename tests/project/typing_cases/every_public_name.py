@@ -69,6 +69,7 @@ def own_datasets(model: ne.StandardModelContext) -> None:
     ne.collate(
         "tiny", records, path, dst="mlp_act_times_grad", loss=ne.LossFnConfig("zero"), device=0, dtype=np.float16
     )
+    ne.collate("tiny", "a text", path, offload="disk")
     ne.collate(model, iter(["a text"]), path, loss=lambda logits: logits[-1, 3] - logits[-1, 4])
     assert_type(ne.convert(path, Path("packed"), "packed"), Path)
     assert_type(ne.live_record(model, 1, np.int64(355), ["a text"], top_k=3), ne.NeuronRecord)
@@ -78,6 +79,7 @@ def own_datasets(model: ne.StandardModelContext) -> None:
 def models_and_autoencoders() -> None:
     model = ne.load_model("tiny", device="cpu", dtype=torch.float32)
     assert_type(model, ne.StandardModelContext)
+    assert_type(ne.load_model("tiny", offload="disk", check_memory=False), ne.StandardModelContext)
     assert_type(model.generate("a", max_new_tokens=3, sampling=ne.Sampling(temperature=0.8, top_k=5)), str)
     messages = [{"role": "user", "content": "a"}]
     assert_type(model.chat_tokens(messages, add_generation_prompt=False, enable_thinking=True), ChatTokens)
