@@ -33,7 +33,8 @@ from neuron_explainer.errors import (
     UnexpectedTensorError,
     UnsupportedCheckpointError,
 )
-from neuron_explainer.models.checkpoints.gguf import GgufReader, rotary_halves_from_pairs
+from neuron_explainer.models.checkpoints.gguf import GgufReader
+from neuron_explainer.models.checkpoints.gguf_architectures.weights import rotary_halves_from_pairs
 from neuron_explainer.models.checkpoints.gguf_config import config_from_gguf
 from neuron_explainer.models.checkpoints.gguf_tokenizer import merges_from_scores, tokenizer_from_gguf
 from neuron_explainer.models.tensor_files.gguf_file import GgufFile
@@ -177,7 +178,7 @@ def test_what_does_not_fit_is_named(tmp_path: Path) -> None:
     with pytest.raises(NonFiniteTensorError, match=r"x\.gguf: tensor 'blk\.0\.ffn_up\.weight' is nan at \[3, 5\]"):
         ne.load_model(path, device="cpu")
     write_llama(path, llama(), architecture="mamba")
-    with pytest.raises(UnsupportedCheckpointError, match=r"architecture 'mamba'.*Supported in GGUF files: 'llama'"):
+    with pytest.raises(UnsupportedCheckpointError, match=r"architecture 'mamba'.*Choose one of: llama, gemma2"):
         ne.load_model(path, device="cpu")
     write_llama(path, llama(), extra={"llama.expert_count": 8})
     with pytest.raises(UnsupportedCheckpointError, match="mixture of experts"):
@@ -207,7 +208,7 @@ def test_a_vocabulary_of_another_model(tmp_path: Path) -> None:
         ne.load_model(path, device="cpu")
 
 
-def test_llama_3_scaling_is_recognised_by_its_factors(tmp_path: Path) -> None:
+def test_the_factors_of_llama_3(tmp_path: Path) -> None:
     rope = {
         "rope_type": "llama3",
         "rope_theta": 500000.0,
@@ -220,12 +221,14 @@ def test_llama_3_scaling_is_recognised_by_its_factors(tmp_path: Path) -> None:
     plain = 500000.0 ** -(np.arange(0, 32, 2) / 32)
     factors = (plain / model.model.rotary_emb.inv_freq.numpy()).astype(np.float32)
     path = write_llama(tmp_path / "x.gguf", model, tensors={"rope_freqs.weight": factors})
-    assert config_from_gguf(GgufFile.open(path))["rope_scaling"]["factor"] == 32.0
     tokens = some_tokens(n_tokens=40)
     ours = ne.load_model(path, device="cpu").get_or_create_model()(tokens)
     torch.testing.assert_close(ours, logits_of(model, tokens), atol=1e-4, rtol=1e-4)
-    write_llama(path, model, tensors={"rope_freqs.weight": factors**2})
-    with pytest.raises(UnsupportedCheckpointError, match="rope_freqs"):
+    write_llama(path, model, tensors={"rope_freqs.weight": factors[1:]})
+    with pytest.raises(MalformedCheckpointError, match=r"rope_freqs.*\[15\].*16 pairs"):
+        ne.load_model(path, device="cpu")
+    write_llama(path, model, tensors={"rope_freqs.weight": -factors})
+    with pytest.raises(MalformedCheckpointError, match=r"rope_freqs.*must be above 0"):
         ne.load_model(path, device="cpu")
 
 
@@ -236,8 +239,8 @@ def test_linear_scaling_and_rules_that_are_not_supported(tmp_path: Path) -> None
     tokens = some_tokens()
     ours = ne.load_model(path, device="cpu").get_or_create_model()(tokens)
     torch.testing.assert_close(ours, logits_of(model, tokens), atol=1e-4, rtol=1e-4)
-    write_llama(path, model, extra={"llama.rope.scaling.type": "yarn"})
-    with pytest.raises(UnsupportedCheckpointError, match="'yarn'"):
+    write_llama(path, model, extra={"llama.rope.scaling.type": "su"})
+    with pytest.raises(UnsupportedCheckpointError, match=r"'su'.*none, linear, yarn, longrope"):
         ne.load_model(path, device="cpu")
 
 
