@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import gguf
 import numpy as np
@@ -54,7 +55,7 @@ def write_llama(
     if vocabulary:
         add_byte_level_vocabulary(writer)
     for key, value in (extra or {}).items():
-        _add_entry(writer, key, value)
+        add_entry(writer, key, value)
     if model is not None:
         for name, rows in converted(model).items():
             add_tensor(writer, name, rows, KINDS.F32 if rows.ndim == 1 else kind, without)
@@ -87,9 +88,11 @@ def add_config(writer: gguf.GGUFWriter, config: LlamaConfig) -> None:
     writer.add_vocab_size(config.vocab_size)
 
 
-def _add_entry(writer: gguf.GGUFWriter, key: str, value: str | float | bool) -> None:
+def add_entry(writer: gguf.GGUFWriter, key: str, value: Any) -> None:
     if isinstance(value, str):
         writer.add_string(key, value)
+    elif isinstance(value, list):
+        writer.add_array(key, value)
     elif isinstance(value, bool):
         writer.add_bool(key, value)
     elif isinstance(value, int):

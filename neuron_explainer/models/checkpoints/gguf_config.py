@@ -6,7 +6,6 @@ from neuron_explainer.models.checkpoints.gguf_architectures.entries import Entri
 from neuron_explainer.models.checkpoints.gguf_architectures.table import architecture_of
 from neuron_explainer.models.tensor_files.gguf_file import GgufFile
 
-
 _NULL_IS_A_VALUE = ("sliding_window", "attn_logit_softcapping", "final_logit_softcapping")
 
 

@@ -106,10 +106,8 @@ class Entries:
         key, n_layers = "attention.sliding_window_pattern", self.n_layers()
         pattern = self.get(key)
         if isinstance(pattern, list):
-            if len(pattern) != n_layers or any(whole_number(each) not in (0, 1) for each in map(int_of_flag, pattern)):
-                raise self.malformed(
-                    f"{self._full(key)} must say for each of {n_layers} layers whether it has a window"
-                )
+            if len(pattern) != n_layers or any(each not in (0, 1) for each in pattern):
+                raise self.malformed(f"{self._full(key)} must say of each of {n_layers} layers whether it has a window")
             slides = [bool(each) for each in pattern]
         else:
             step = self.size(key, period)

@@ -38,7 +38,7 @@ def rope_parameters(entries: Entries, d_head: int, *, partly: bool = False) -> d
             f"{entries.architecture}.rope.dimension_count is {n_rotated}, but each head has {d_head} channels; "
             f"{'at most' if partly else 'it must rotate'} all of them{' can be rotated' if partly else ''}"
         )
-    share = {"partial_rotary_factor": _share(n_rotated, d_head)} if partly else {}
+    share = {"partial_rotary_factor": rotated_share(n_rotated, d_head)} if partly else {}
     return {**plain_rope(entries), **_scaling(entries, n_rotated), **share}
 
 
@@ -49,7 +49,7 @@ def plain_rope(
     return {"rope_type": "default", "rope_theta": entries.number(base_key, default_base)}
 
 
-def _share(n_rotated: int, d_head: int) -> float:
+def rotated_share(n_rotated: int, d_head: int) -> float:
     """The share that gives the number again when it is multiplied and rounded down."""
     share = n_rotated / d_head
     return share if int(d_head * share) == n_rotated else math.nextafter(share, 1.0)
