@@ -97,10 +97,8 @@ def test_quantised_weights(tmp_path: Path, kind: gguf.GGMLQuantizationType) -> N
     assert np.abs(expected.numpy() - rows).max() < 0.5
 
 
-@pytest.mark.parametrize(
-    "kind", [KINDS.Q2_K, KINDS.Q3_K, KINDS.Q4_K, KINDS.Q5_K, KINDS.Q6_K, KINDS.IQ4_NL, KINDS.IQ4_XS]
-)
-def test_kinds_that_only_llama_cpp_writes(tmp_path: Path, kind: gguf.GGMLQuantizationType) -> None:
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+def test_every_kind_of_numbers_is_read_or_refused_by_name(tmp_path: Path, kind: gguf.GGMLQuantizationType) -> None:
     block_length, bytes_per_block = gguf.GGML_QUANT_SIZES[kind]
     # Small bytes, so that the scales within, which are 16-bit floats, are finite.
     stored = np.random.default_rng(0).integers(0, 60, size=(150, 2 * bytes_per_block), dtype=np.uint8)
@@ -112,7 +110,13 @@ def test_kinds_that_only_llama_cpp_writes(tmp_path: Path, kind: gguf.GGMLQuantiz
     writer.close()
     file = GgufFile.open(tmp_path / "x.gguf")
     assert file.tensors["w"].shape == (150, 2 * block_length)
-    expected = torch.from_numpy(gguf.dequantize(stored, kind))
+    try:
+        values = stored.view(np.float64) if kind == KINDS.F64 else gguf.dequantize(stored, kind)
+    except NotImplementedError:  # kinds of intermediate results, of whole numbers, and the newest
+        with pytest.raises(UnsupportedCheckpointError, match=f"tensor 'w' is quantised as {kind.name}, which"):
+            file.read("w", dtype=torch.float32, device=CPU)
+        return
+    expected = torch.from_numpy(values.reshape(150, -1)).float()
     assert torch.equal(file.read("w", dtype=torch.float32, device=CPU), expected)
 
 
@@ -321,8 +325,8 @@ def test_merges_come_in_the_order_of_their_results_scores() -> None:
 def test_vocabularies_that_cannot_be_used(tmp_path: Path) -> None:
     with pytest.raises(TokenizerError, match=r"kind 'bert'; 'gpt2', 'llama' are supported"):
         tokenizer_from_gguf(vocabulary_file(tmp_path, lambda writer: writer.add_tokenizer_model("bert")))
-    with pytest.raises(TokenizerError, match=r"rule 'tekken'.*smollm.*are supported"):
-        tokenizer_from_gguf(vocabulary_file(tmp_path, lambda writer: add_byte_level_vocabulary(writer, "tekken")))
+    with pytest.raises(TokenizerError, match=r"rule 'viking'.*smollm.*are supported"):
+        tokenizer_from_gguf(vocabulary_file(tmp_path, lambda writer: add_byte_level_vocabulary(writer, "viking")))
     with pytest.raises(TokenizerError, match=r"no tokenizer\.ggml\.tokens"):
         tokenizer_from_gguf(vocabulary_file(tmp_path, lambda writer: writer.add_tokenizer_model("gpt2")))
 

@@ -44,6 +44,7 @@ def write_llama(
     kind: gguf.GGMLQuantizationType = KINDS.F32,
     architecture: str = "llama",
     vocabulary: bool = True,
+    pre_tokenizer: str = "gpt-2",
     extra: dict[str, str | float | bool] | None = None,
     without: tuple[str, ...] = (),
     tensors: dict[str, np.ndarray] | None = None,
@@ -53,7 +54,7 @@ def write_llama(
     if model is not None:
         add_config(writer, model.config)
     if vocabulary:
-        add_byte_level_vocabulary(writer)
+        add_byte_level_vocabulary(writer, pre_tokenizer)
     for key, value in (extra or {}).items():
         add_entry(writer, key, value)
     if model is not None:
