@@ -1,6 +1,7 @@
 """GGUF files of small llamas, written by the `gguf` package as llama.cpp's converter would."""
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,12 @@ PART_NAMES = {
     "input_layernorm": "attn_norm",
     "post_attention_layernorm": "ffn_norm",
 }
+
+NASTY: tuple[Any, ...] = (
+    None, True, False, 0, -1, 1, 3, 10**6, 2**31, 2**62, 0.0, -1.0, 0.3, 64.0, math.nan, math.inf, "", "4", "x" * 1000,
+    [], [1], ["a"], [["a"]], [None] * 320, ["a"] * 320, list(range(320)), [math.nan] * 320,
+)  # fmt: skip
+"""Values that no entry of a file should have."""
 
 
 def gguf_name(name: str) -> str:

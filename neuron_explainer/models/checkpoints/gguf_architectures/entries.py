@@ -163,10 +163,10 @@ class Entries:
         return UnsupportedCheckpointError(f"{self.file.path}: {problem}.", file=self.file.path, tensor=tensor)
 
     def _not_asked_for(self) -> Iterator[tuple[str, Any]]:
-        prefix = f"{self.architecture}."
+        prefix, known = f"{self.architecture}.", self._asked_for | _WITHOUT_EFFECT
         for full_key, value in self.file.metadata.items():
             key = full_key.removeprefix(prefix)
-            if full_key.startswith(prefix) and key not in self._asked_for | _WITHOUT_EFFECT:
+            if full_key.startswith(prefix) and key not in known:
                 yield key, value
 
     def _is_neutral(self, key: str, value: Any) -> bool:
