@@ -15,6 +15,7 @@ from helpers import gguf_families
 from helpers.checkpoints import logits_of, some_tokens
 from helpers.gguf_families import CONFIGS, write_family
 from helpers.gguf_files import KINDS, write_llama
+from helpers.paths import REPOSITORY
 from neuron_explainer.errors import MalformedCheckpointError, UnsupportedCheckpointError
 from neuron_explainer.models.checkpoints.gguf import GgufReader
 from neuron_explainer.models.checkpoints.gguf_architectures.rope import rotated_share
@@ -130,7 +131,7 @@ def test_every_share_of_rotated_channels_comes_back(d_head: int) -> None:
         assert int(d_head * rotated_share(n_rotated, d_head)) == n_rotated
 
 
-REFUSED = {
+REFUSED: dict[str, list[tuple[dict[str, Any], str]]] = {
     "qwen2": [
         ({"attention.scale": 0.3}, r"qwen2\.attention\.scale is 0\.3, which is not supported"),
         ({"attention.sliding_window": 63}, r"qwen2\.attention\.sliding_window is 63"),
@@ -193,3 +194,10 @@ def test_a_config_that_is_given_is_used(tmp_path: Path) -> None:
     config = {**CONFIGS["mistral"], "sliding_window": 3}
     model = ne.load_model(path, device="cpu", config=config).get_or_create_model()
     assert model.config.sliding_window_by_layer == (3, 3, 3)
+
+
+def test_the_documentation_names_every_architecture() -> None:
+    page = (REPOSITORY / "docs" / "gguf.md").read_text()
+    for name in ARCHITECTURES:
+        assert f"`{name}`" in page
+        assert name in str(ne.load_model.__doc__)
