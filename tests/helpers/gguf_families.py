@@ -54,7 +54,11 @@ CONFIGS: dict[str, dict[str, Any]] = {
     },
     "qwen2": {"model_type": "qwen2", **_SIZES},
     "qwen2_yarn": {
-        "model_type": "qwen2", **_SIZES, "rope_parameters": {**_YARN, "beta_fast": 4.0, "attention_factor": 1.3},
+        "model_type": "qwen2", **_SIZES, "hidden_size": 96,
+        "rope_parameters": {
+            **_YARN, "original_max_position_embeddings": 32, "beta_fast": 1.0, "beta_slow": 0.25,
+            "attention_factor": 1.3,
+        },
     },
     "qwen3": {"model_type": "qwen3", **_WITH_HEADS, "tie_word_embeddings": True},
     "gemma2": {

@@ -70,6 +70,8 @@ def _scaling(entries: Entries, n_rotated: int) -> dict[str, Any]:
     if rule == "longrope":
         raise entries.malformed(f"rope scaling 'longrope' needs the tensors {SHORT_FACTORS!r} and {LONG_FACTORS!r}")
     if rule == "yarn":
+        if entries.get("rope.scaling.factor") is None:
+            raise entries.unsupported("rope scaling 'yarn' without a factor (rope.scaling.factor) is not supported")
         return _yarn(entries, factor)
     return {"rope_type": "linear", "factor": factor} if rule == "linear" and factor != 1 else {}
 

@@ -44,11 +44,11 @@ def architecture_of(file: GgufFile) -> Architecture:
     """
     name = file.metadata.get("general.architecture")
     if not isinstance(name, str) or name not in ARCHITECTURES:
-        reason = ", a mixture of experts," if name in MIXTURES_OF_EXPERTS else ""
+        reason = ", a mixture of experts" if name in MIXTURES_OF_EXPERTS else ""
         choices = nearest_first(str(name)[:100], ARCHITECTURES)
         raise UnsupportedCheckpointError(
-            f"{file.path} has the architecture {shown(name)}{reason} which is not supported in GGUF files. Choose one "
-            f"of: {', '.join(choices)}. Or load the model from its safetensors files.",
+            f"{file.path} has the architecture {shown(name)}{reason}. Supported in GGUF files: "
+            f"{', '.join(map(repr, choices))}. Load the model from its safetensors files.",
             file=file.path,
         )
     if Entries(file, name).get("expert_count", 0):
