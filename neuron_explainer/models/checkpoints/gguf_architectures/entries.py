@@ -4,41 +4,17 @@ from collections.abc import Iterator
 from typing import Any
 
 from neuron_explainer.errors import MalformedCheckpointError, UnsupportedCheckpointError, shown
+from neuron_explainer.models.checkpoints.gguf_architectures.known_entries import (
+    NEUTRAL_VALUES,
+    WITHOUT_EFFECT,
+    is_neutral,
+)
 from neuron_explainer.models.families.config_entries import MOST_LAYERS, MOST_POSITIONS
 from neuron_explainer.models.tensor_files.gguf_file import GgufFile
 from neuron_explainer.notices import UnexpectedContentWarning, warn
 from neuron_explainer.vocabulary.checks import finite_number, whole_number
 
 _MOST_NAMED = 5
-
-_WITHOUT_EFFECT = frozenset(
-    {
-        "attention.layer_norm_epsilon", "attention.layer_norm_rms_epsilon", "context_length", "expert_count",
-        "expert_used_count", "feed_forward_length", "rope.freq_base", "rope.freq_base_swa", "rope.scaling.factor",
-        "rope.scaling.finetuned", "rope.scaling.original_context_length", "rope.scaling.yarn_beta_fast",
-        "rope.scaling.yarn_beta_slow", "rope.scaling.yarn_log_multiplier", "tensor_data_layout",
-        "use_parallel_residual", "vocab_size",
-    }
-)  # fmt: skip
-"""Entries that llama.cpp's converter writes for many models, and that change nothing where no rule reads them."""
-
-_NEUTRAL_VALUES: dict[str, tuple[Any, ...]] = {
-    "attention.causal": (True,),
-    **dict.fromkeys(
-        (
-            "attention.clamp_kqv", "attention.max_alibi_bias", "attention.scale", "attention.shared_kv_layers",
-            "attention.sliding_window", "attention.temperature_length", "attention.temperature_scale",
-            "attn_logit_softcapping", "final_logit_softcapping", "n_deepstack_layers", "nextn_predict_layers",
-            "pooling_type", "rope.scaling.alpha",
-        ),
-        (0,),
-    ),
-    **dict.fromkeys(("attention.output_scale", "embedding_scale", "logit_scale", "residual_scale"), (0, 1)),
-    **dict.fromkeys(("rope.scaling.attn_factor", "rope.scaling.yarn_attn_factor"), (1,)),
-    **dict.fromkeys(("rope.scaling.yarn_ext_factor",), (-1, 1)),
-    "rope.dimension_sections": ([0, 0, 0, 0], []),
-}  # fmt: skip
-"""Entries that change what a model computes, and the values that change nothing."""
 
 
 class Entries:
@@ -138,14 +114,14 @@ class Entries:
             UnsupportedCheckpointError: there is such an entry.
         """
         for key, value in self._not_asked_for():
-            if key in _NEUTRAL_VALUES and not self._is_neutral(key, value):
+            if key in NEUTRAL_VALUES and not is_neutral(key, value, self.get("context_length")):
                 raise self.unsupported(
                     f"{self._full(key)} is {shown(value)}, which is not supported in a model of this architecture"
                 )
 
     def warn_of_unknown(self) -> None:
         """Warn if there are entries that this library does not know."""
-        unknown = [self._full(key) for key, _ in self._not_asked_for() if key not in _NEUTRAL_VALUES]
+        unknown = [self._full(key) for key, _ in self._not_asked_for() if key not in NEUTRAL_VALUES]
         if unknown:
             others = " and others" if len(unknown) > _MOST_NAMED else ""
             warn(
@@ -163,18 +139,11 @@ class Entries:
         return UnsupportedCheckpointError(f"{self.file.path}: {problem}.", file=self.file.path, tensor=tensor)
 
     def _not_asked_for(self) -> Iterator[tuple[str, Any]]:
-        prefix, known = f"{self.architecture}.", self._asked_for | _WITHOUT_EFFECT
+        prefix, known = f"{self.architecture}.", self._asked_for | WITHOUT_EFFECT
         for full_key, value in self.file.metadata.items():
             key = full_key.removeprefix(prefix)
             if full_key.startswith(prefix) and key not in known:
                 yield key, value
-
-    def _is_neutral(self, key: str, value: Any) -> bool:
-        if key == "attention.sliding_window":  # a window that no context can leave
-            length = whole_number(self.get("context_length"))
-            window = whole_number(value)
-            return window is not None and (window == 0 or (length is not None and window >= length))
-        return value in _NEUTRAL_VALUES[key]
 
     def _full(self, key: str) -> str:
         return f"{self.architecture}.{key}"

@@ -2,8 +2,8 @@
 
 from typing import Any
 
+from neuron_explainer.models.checkpoints.gguf_architectures.common import vocabulary
 from neuron_explainer.models.checkpoints.gguf_architectures.entries import Entries
-from neuron_explainer.models.checkpoints.gguf_architectures.like_llama import vocabulary
 from neuron_explainer.models.checkpoints.gguf_architectures.rope import rope_parameters
 
 _MLP_INPUT = "blk.0.ffn_up.weight"

@@ -1,7 +1,7 @@
 """The architectures by llama.cpp's names."""
 
 from neuron_explainer.errors import UnsupportedCheckpointError, nearest_first, shown
-from neuron_explainer.models.checkpoints.gguf_architectures import like_gpt, like_llama
+from neuron_explainer.models.checkpoints.gguf_architectures import by_layer, like_gpt, like_llama
 from neuron_explainer.models.checkpoints.gguf_architectures.architecture import Architecture
 from neuron_explainer.models.checkpoints.gguf_architectures.entries import Entries
 from neuron_explainer.models.tensor_files.gguf_file import GgufFile
@@ -13,15 +13,15 @@ ARCHITECTURES: dict[str, Architecture] = {
     "granite": Architecture(like_llama.granite, pairs_are_neighbours=True),
     "qwen2": Architecture(like_llama.qwen2),
     "qwen3": Architecture(like_llama.qwen3),
-    "gemma2": Architecture(like_llama.gemma2, gains_have_one_added=True),
-    "gemma3": Architecture(like_llama.gemma3, gains_have_one_added=True),
-    "olmo2": Architecture(like_llama.olmo2),
+    "gemma2": Architecture(by_layer.gemma2, gains_have_one_added=True),
+    "gemma3": Architecture(by_layer.gemma3, gains_have_one_added=True),
+    "olmo2": Architecture(by_layer.olmo2),
     "phi3": Architecture(like_llama.phi3),
     "glm4": Architecture(like_llama.glm4),
     "stablelm": Architecture(like_llama.stablelm),
     "starcoder2": Architecture(like_llama.starcoder2),
     "command-r": Architecture(like_llama.cohere),
-    "cohere2": Architecture(like_llama.cohere2),
+    "cohere2": Architecture(by_layer.cohere2),
     "gpt2": Architecture(like_gpt.gpt2, matrices_are_transposed=True),
     "gptneox": Architecture(like_gpt.gpt_neox, fused_by_kind=True),
     "falcon": Architecture(like_gpt.falcon, fused_by_kind=True),
