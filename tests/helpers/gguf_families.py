@@ -67,12 +67,12 @@ CONFIGS: dict[str, dict[str, Any]] = {
     },
     "gemma3": {
         "model_type": "gemma3_text", **_WITH_HEADS, "num_hidden_layers": 7, "sliding_window": 5,
-        "query_pre_attn_scalar": 16, "rope_parameters": _BY_TYPE,
+        "query_pre_attn_scalar": 16, "rope_parameters": _BY_TYPE, "final_logit_softcapping": 3.0,
     },
     "olmo2": {"model_type": "olmo2", **_SIZES},
     "olmo3": {
         "model_type": "olmo3", **_SIZES, "sliding_window": 5, "layer_types": [_FULL, _SLIDING, _FULL],
-        "rope_parameters": {_SLIDING: {"rope_type": "default", "rope_theta": 500.0}, _FULL: _YARN},
+        "rope_parameters": {_SLIDING: {"rope_type": "default", "rope_theta": 100.0}, _FULL: _YARN},
     },
     "phi3": {
         "model_type": "phi3", **_SIZES, "sliding_window": 7, "original_max_position_embeddings": 32,
@@ -194,13 +194,15 @@ def entries_of(architecture: str, config: Any) -> Iterator[tuple[str, Any]]:
     elif architecture in (*_REORDERED, "cohere2"):
         yield "rope.dimension_count", d_head
     yield from _scaling_of(architecture, everywhere)
-    if _SLIDING in rope and architecture == "gemma3":
+    if _SLIDING in rope:
         yield "rope.freq_base_swa", rope[_SLIDING]["rope_theta"]
     yield from _special_entries_of(architecture, config)
 
 
 def _scaling_of(architecture: str, rope: dict[str, Any]) -> Iterator[tuple[str, Any]]:
     match rope.get("rope_type"):
+        case "longrope" if architecture != "phi3":
+            yield "rope.scaling.type", "longrope"
         case "linear":
             yield "rope.scaling.type", "linear"
             yield "rope.scaling.factor", rope["factor"]
@@ -223,6 +225,7 @@ def _special_entries_of(architecture: str, config: Any) -> Iterator[tuple[str, A
         yield "attention.sliding_window", config.sliding_window
     if architecture == "gemma2":
         yield "attn_logit_softcapping", config.attn_logit_softcapping
+    if getattr(config, "final_logit_softcapping", None):
         yield "final_logit_softcapping", config.final_logit_softcapping
     if architecture in ("command-r", "cohere2"):
         yield "logit_scale", config.logit_scale
@@ -260,7 +263,7 @@ def tensors_of(architecture: str, model: transformers.PreTrainedModel) -> dict[s
         tensors[stored] = np.ascontiguousarray(_as_stored(architecture, name, weight.numpy(), config))
     for kind in ("long", "short"):
         factors = (getattr(config, "rope_parameters", None) or {}).get(f"{kind}_factor")
-        if factors is not None:
+        if factors is not None and architecture == "phi3":
             tensors[f"rope_factors_{kind}.weight"] = np.array(factors, np.float32)
     return tensors
 

@@ -78,11 +78,10 @@ def _scaling(entries: Entries, n_rotated: int) -> dict[str, Any]:
 
 def _by_tables(entries: Entries, n_rotated: int, tables: list[str]) -> dict[str, Any]:
     """Each wavelength has a factor of its own: one for all contexts, or one for short and one for long ones."""
-    context_length = entries.size("context_length")
     if tables == [FACTORS]:
         factors = _factors(entries, FACTORS, n_rotated)
         settings: dict[str, Any] = {"short_factor": factors, "long_factor": factors, "attention_factor": 1.0}
-        original = context_length
+        original = entries.size("context_length")  # no context is longer, and both factors are the same
     elif tables == [LONG_FACTORS, SHORT_FACTORS]:
         settings = {
             "short_factor": _factors(entries, SHORT_FACTORS, n_rotated),
@@ -90,7 +89,7 @@ def _by_tables(entries: Entries, n_rotated: int, tables: list[str]) -> dict[str,
         }
         given = entries.number_if_set("rope.scaling.attn_factor")
         settings |= {} if given is None else {"attention_factor": given}
-        original = entries.size("rope.scaling.original_context_length", context_length)
+        original = entries.size("rope.scaling.original_context_length")
     else:
         raise entries.malformed(f"the tensors {', '.join(tables)} do not belong together")
     return {"rope_type": "longrope", **settings, "original_max_position_embeddings": original}
