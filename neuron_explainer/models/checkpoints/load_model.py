@@ -59,7 +59,9 @@ def load_model(
               name that `register_model` added;
             - the path of a folder in Hugging Face's layout (config.json, tokenizer.json, safetensors, sharded or not);
             - the path of a folder, or the address, of Transformer Debugger's pieces;
-            - the path of a GGUF file of a llama model;
+            - the path of a GGUF file, quantised or not, of one of these architectures: command-r, cohere2, falcon,
+              gemma2, gemma3, glm4, gpt2, gptneox, granite, llama, mistral3, olmo2, phi2, phi3, qwen2, qwen3, smollm3,
+              stablelm, starcoder2 (`docs/gguf.md`);
             - a model on the Hugging Face hub, "owner/name"; after it, or after a name, may stand "@" and a branch, tag
               or commit: "pythia-70m@step3000";
             - a source in a format that `register_checkpoint_format` added;
