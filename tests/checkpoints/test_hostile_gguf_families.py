@@ -18,11 +18,12 @@ MORE = (
     "attention.scale", "attention.sliding_window_pattern", "attention.value_length", "rope.scaling.finetuned",
     "rope.dimension_count", "expert_count", "rope.scaling.attn_factor", "rope.scaling.yarn_log_multiplier",
     "rope.scaling.yarn_ext_factor", "rope.scaling.factor", "rope.scale_linear",
+    "expert_weights_norm", "expert_weights_scale", "expert_gating_func", "leading_dense_block_count",
 )  # fmt: skip
 """Entries that the converter writes for some models only."""
 
 
-@pytest.mark.parametrize("name", ["gemma3", "ministral3", "phi3", "granite"])
+@pytest.mark.parametrize("name", ["gemma3", "ministral3", "phi3", "granite", "qwen3_moe", "gpt_oss"])
 def test_every_entry_with_every_nasty_value(name: str, tmp_path: Path) -> None:
     whole = GgufFile.open(write_family(tmp_path / "x.gguf", random_model(name)))
     architecture = whole.metadata["general.architecture"]

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 import transformers
 
+from helpers import gguf_experts
 from helpers.checkpoints import VOCAB_SIZE, in_llama_cpp_order
 from helpers.gguf_files import KINDS, add_byte_level_vocabulary, add_entry
 
@@ -101,12 +102,31 @@ CONFIGS: dict[str, dict[str, Any]] = {
         "num_ln_in_parallel_attn": 1,
     },
     "phi": {"model_type": "phi", **_SIZES},
+    "mixtral": {
+        "model_type": "mixtral", **_SIZES, "intermediate_size": 20, "num_local_experts": 5, "num_experts_per_tok": 2,
+    },
+    "mixtral_window": {
+        "model_type": "mixtral", **_WITH_HEADS, "intermediate_size": 20, "num_local_experts": 3,
+        "num_experts_per_tok": 1, "sliding_window": 7,
+    },
+    "qwen3_moe": {
+        "model_type": "qwen3_moe", **_WITH_HEADS, "moe_intermediate_size": 12, "num_experts": 7,
+        "num_experts_per_tok": 3, "norm_topk_prob": True, "tie_word_embeddings": True,
+    },
+    "olmoe": {
+        "model_type": "olmoe", **_SIZES, "intermediate_size": 20, "num_experts": 6, "num_experts_per_tok": 3,
+        "rms_norm_eps": 1e-5,
+    },
+    "gpt_oss": {
+        "model_type": "gpt_oss", **_WITH_HEADS, "intermediate_size": 20, "num_local_experts": 5,
+        "num_experts_per_tok": 2, "sliding_window": 7, "rope_parameters": {**_YARN, "truncate": False},
+    },
 }  # fmt: skip
 """A config for each architecture, and for each variant that takes a path of its own."""
 
 ARCHITECTURE_BY_TYPE = {
     "mistral": "llama", "ministral3": "mistral3", "gemma3_text": "gemma3", "olmo3": "olmo2", "cohere": "command-r",
-    "gpt_neox": "gptneox", "phi": "phi2",
+    "gpt_neox": "gptneox", "phi": "phi2", "mixtral": "llama", "qwen3_moe": "qwen3moe", "gpt_oss": "gpt-oss",
 }  # fmt: skip
 _REORDERED = ("llama", "mistral3", "smollm3", "granite")
 _FACTORS_OF_FOUR = ("gpt2", "phi2", "falcon")
@@ -116,6 +136,7 @@ def random_model(name: str, **changes: Any) -> transformers.PreTrainedModel:
     """A model of `CONFIGS`, with changes; all of its numbers are random, gains and biases too."""
     torch.manual_seed(0)
     config = transformers.AutoConfig.for_model(**{**CONFIGS[name], **changes})
+    config._experts_implementation = "eager"  # the default does not take odd sizes
     model = transformers.AutoModelForCausalLM.from_config(config, attn_implementation="eager").eval()
     with torch.no_grad():
         for parameter in model.parameters():
@@ -197,6 +218,7 @@ def entries_of(architecture: str, config: Any) -> Iterator[tuple[str, Any]]:
     if _SLIDING in rope:
         yield "rope.freq_base_swa", rope[_SLIDING]["rope_theta"]
     yield from _special_entries_of(architecture, config)
+    yield from gguf_experts.entries_of(config)
 
 
 def _scaling_of(architecture: str, rope: dict[str, Any]) -> Iterator[tuple[str, Any]]:
@@ -221,8 +243,8 @@ def _scaling_of(architecture: str, rope: dict[str, Any]) -> Iterator[tuple[str, 
 def _special_entries_of(architecture: str, config: Any) -> Iterator[tuple[str, Any]]:
     if architecture in ("gptneox", "stablelm"):
         yield "use_parallel_residual", config.use_parallel_residual
-    if architecture in ("gemma2", "gemma3", "cohere2"):
-        yield "attention.sliding_window", config.sliding_window
+    if architecture in ("gemma2", "gemma3", "cohere2", "gpt-oss") or config.model_type == "mixtral":
+        yield "attention.sliding_window", config.sliding_window or 0
     if architecture == "gemma2":
         yield "attn_logit_softcapping", config.attn_logit_softcapping
     if getattr(config, "final_logit_softcapping", None):
@@ -253,7 +275,7 @@ def tensors_of(architecture: str, model: transformers.PreTrainedModel) -> dict[s
     number = next(key for key, name in gguf.MODEL_ARCH_NAMES.items() if name == architecture)
     names = gguf.get_tensor_name_map(number, config.num_hidden_layers)
     tensors = {}
-    for name, weight in model.state_dict().items():
+    for name, weight in gguf_experts.with_a_tensor_for_each_matrix(model.state_dict(), config):
         if name == "lm_head.weight" and config.tie_word_embeddings:
             continue
         if ".norms." in name or name.endswith(("inv_freq", ".attn.bias", "masked_bias")):

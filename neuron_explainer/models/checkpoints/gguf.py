@@ -10,6 +10,7 @@ from torch import Tensor
 
 from neuron_explainer.models.checkpoints.checkpoint import Checkpoint, naming_the_file, transformer_config
 from neuron_explainer.models.checkpoints.checkpoint_format import CheckpointFormat, CheckpointSource, LoadOptions
+from neuron_explainer.models.checkpoints.gguf_architectures.expert_tensors import with_experts_apart
 from neuron_explainer.models.checkpoints.gguf_architectures.rope import ROTARY_TENSORS
 from neuron_explainer.models.checkpoints.gguf_architectures.table import architecture_of
 from neuron_explainer.models.checkpoints.gguf_architectures.weights import UNCHANGED
@@ -69,6 +70,7 @@ class GgufReader:
         """
         architecture = architecture_of(file)
         family, config = family_and_config(config_from_gguf(file) if hf_config is None else hf_config)
+        file = with_experts_apart(file, config)
         shapes = {name: tensor.shape for name, tensor in file.tensors.items() if name not in ROTARY_TENSORS}
         placed = architecture.placed(family, config, shapes)
         used = {stored for stored, _ in placed.values()}

@@ -60,8 +60,8 @@ def load_model(
             - the path of a folder in Hugging Face's layout (config.json, tokenizer.json, safetensors, sharded or not);
             - the path of a folder, or the address, of Transformer Debugger's pieces;
             - the path of a GGUF file, quantised or not, of one of these architectures: command-r, cohere2, falcon,
-              gemma2, gemma3, glm4, gpt2, gptneox, granite, llama, mistral3, olmo2, phi2, phi3, qwen2, qwen3, smollm3,
-              stablelm, starcoder2 (`docs/gguf.md`);
+              gemma2, gemma3, glm4, gpt-oss, gpt2, gptneox, granite, llama (Mixtral too), mistral3, olmo2, olmoe, phi2,
+              phi3, qwen2, qwen3, qwen3moe, smollm3, stablelm, starcoder2 (`docs/gguf.md`);
             - a model on the Hugging Face hub, "owner/name"; after it, or after a name, may stand "@" and a branch, tag
               or commit: "pythia-70m@step3000";
             - a source in a format that `register_checkpoint_format` added;

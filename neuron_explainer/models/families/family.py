@@ -98,9 +98,9 @@ class Family(ABC):
         Raises:
             MissingTensorError: the checkpoint has none of these names.
         """
-        for candidate in (name, name.removeprefix(self.base_prefix), *self.aliases.get(name, ())):
-            if candidate in available:
-                return candidate
+        found = self._found(name, available)
+        if found is not None:
+            return found
         raise MissingTensorError(
             f"The checkpoint has no tensor {name!r}, which a {self.model_type} model needs. It has {len(available)} "
             f"tensors, such as {', '.join(sorted(available)[:4]) or 'none'}.",
@@ -113,26 +113,23 @@ class Family(ABC):
         Raises:
             MissingTensorError: the checkpoint has none of the source's tensors.
         """
-        if source.otherwise is not None:
-            try:
-                return self.find(source.name, available), source
-            except MissingTensorError:
-                try:
-                    return self.located(source.otherwise, available)
-                except MissingTensorError:
-                    pass
+        alternative: TensorSource | None = source
+        while alternative is not None:
+            found = self._found(alternative.name, available)
+            if found is not None:
+                return found, alternative
+            alternative = alternative.otherwise
         return self.find(source.name, available), source
 
     def find_tied(self, name: str, available: Collection[str]) -> str:
         """As `find`, for an embedding that is the unembedding too: a file may have it under either name."""
-        try:
-            return self.find(name, available)
-        except MissingTensorError:
-            try:
-                return self.find(self.unembedding_name, available)
-            except MissingTensorError:
-                pass
-            raise
+        names = (name, self.unembedding_name)
+        found = next((each for each in names if self._found(each, available) is not None), name)
+        return self.find(found, available)
+
+    def _found(self, name: str, available: Collection[str]) -> str | None:
+        candidates = (name, name.removeprefix(self.base_prefix), *self.aliases.get(name, ()))
+        return next((candidate for candidate in candidates if candidate in available), None)
 
     def is_ignored(self, name: str, config: TransformerConfig) -> bool:
         """Whether a checkpoint may have this tensor although no parameter comes from it."""

@@ -1,11 +1,12 @@
 """What is known of an architecture of llama.cpp: its configuration, its names, and how its weights are stored."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 from neuron_explainer.models.checkpoints.gguf_architectures.entries import Entries
+from neuron_explainer.models.checkpoints.gguf_architectures.expert_tensors import expert_tensor, source_of_its_own
 from neuron_explainer.models.checkpoints.gguf_architectures.weights import (
     TRANSPOSED,
     UNCHANGED,
@@ -38,11 +39,13 @@ _PARTS = {
     "attention.value": "attn_v",
     "attention.qkv": "attn_qkv",
     "attention.output": "attn_output",
+    "attention.sinks": "attn_sinks",
     "mlp.input": "ffn_gate",
     "mlp.up": "ffn_up",
     "mlp.output": "ffn_down",
+    "mlp.router": "ffn_gate_inp",
 }
-"""llama.cpp's names of our parameters, the same in every architecture."""
+"""llama.cpp's names of our parameters, the same in nearly every architecture."""
 _PARTS_OF_TWO_NORMS = {"attention_norm": "attn_norm_2", "mlp_norm": "attn_norm"}
 _FUSED = "attn_qkv"
 
@@ -57,6 +60,8 @@ class Architecture:
         gains_have_one_added: whether gains are stored whole that the family has minus 1.
         matrices_are_transposed: whether matrices are (outputs, inputs) that the family has as (inputs, outputs).
         fused_by_kind: whether the fused matrix has all queries first; the family has a group for each key.
+        may_have_experts: whether MLPs may be made of experts.
+        names: llama.cpp's names of our parameters that are others than those of most architectures.
     """
 
     config: Callable[[Entries], dict[str, Any]]
@@ -64,6 +69,8 @@ class Architecture:
     gains_have_one_added: bool = False
     matrices_are_transposed: bool = False
     fused_by_kind: bool = False
+    may_have_experts: bool = False
+    names: Mapping[str, str] = field(default_factory=dict)
 
     def placed(
         self, family: Family, config: TransformerConfig, shapes: Mapping[str, tuple[int, ...]]
@@ -73,7 +80,7 @@ class Architecture:
         Args:
             family: the family, which knows Hugging Face's names of our parameters.
             config: the model's config.
-            shapes: the shapes of the file's tensors, by llama.cpp's names.
+            shapes: the shapes of the file's tensors, by llama.cpp's names, with experts apart.
         """
         found = {}
         for ours, source in family.outer_sources(config).items():
@@ -83,7 +90,8 @@ class Architecture:
         for layer in range(config.n_layers):
             sources = family.layer_sources(config, layer)
             for ours, source in sources.items():
-                found[source.name] = self._in_layer(f"blk.{layer}.", ours, sources, config, shapes)
+                name = source_of_its_own(ours, source).name
+                found[name] = self._in_layer(f"blk.{layer}.", ours, sources, config, shapes)
         return {theirs: (stored, how) for theirs, (stored, how) in found.items() if stored in shapes}
 
     def _in_layer(
@@ -94,8 +102,11 @@ class Architecture:
         config: TransformerConfig,
         shapes: Mapping[str, tuple[int, ...]],
     ) -> tuple[str, Conversion]:
+        of_expert = expert_tensor(prefix, ours, shapes)
+        if of_expert is not None:
+            return of_expert
         part, kind = _part_and_kind(ours)
-        name = _PARTS.get(part, part)
+        name = {**_PARTS, **self.names}.get(part, part)
         if part.startswith("mlp.") and _is_plain_or_fused(sources):
             name = {"mlp.input": "ffn_up"}.get(part, name)
         if part in _PARTS_OF_TWO_NORMS and f"{prefix}attn_norm_2.weight" in shapes:
@@ -126,6 +137,8 @@ def _part_and_kind(ours: str) -> tuple[str, str]:
         part, _, kind = ours.rpartition(".")
     else:
         part, _, kind = ours.rpartition("_")
+        if kind not in ("weight", "bias"):
+            return ours, "weight"
     return part, "weight" if kind == "gain" else kind
 
 

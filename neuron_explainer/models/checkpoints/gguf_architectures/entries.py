@@ -45,6 +45,10 @@ class Entries:
             raise self.malformed(f"{self._full(key)} is {shown(value)}; it must be 1 or more, at most {largest}")
         return number
 
+    def size_if_set(self, key: str) -> int | None:
+        """As `size`; None if the entry is missing or 0, which is how llama.cpp writes that it is not set."""
+        return None if self.get(key) in (None, 0) else self.size(key)
+
     def number(self, key: str, default: float | None = None) -> float:
         """A finite number above 0.
 
@@ -58,7 +62,7 @@ class Entries:
         return number
 
     def number_if_set(self, key: str) -> float | None:
-        """As `number`; None if the entry is missing or 0, which is how llama.cpp writes that it is not set."""
+        """As `number`; None if the entry is missing or 0."""
         return None if self.get(key) in (None, 0) else self.number(key)
 
     def n_layers(self) -> int:
@@ -67,7 +71,7 @@ class Entries:
 
     def window(self) -> int | None:
         """How many tokens a layer with a sliding window attends to; None if there is no window."""
-        return None if self.get("attention.sliding_window") in (None, 0) else self.size("attention.sliding_window")
+        return self.size_if_set("attention.sliding_window")
 
     def layer_types(self, period: int) -> list[str]:
         """The type of each layer, as Hugging Face names it.

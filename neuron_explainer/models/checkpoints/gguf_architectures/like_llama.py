@@ -11,11 +11,14 @@ from neuron_explainer.models.checkpoints.gguf_architectures.common import (
     with_rms_norm,
 )
 from neuron_explainer.models.checkpoints.gguf_architectures.entries import Entries
+from neuron_explainer.models.checkpoints.gguf_architectures.experts import mixtral
 from neuron_explainer.notices import AssumedSettingWarning, warn
 
 
 def llama(entries: Entries) -> dict[str, Any]:
-    """Llama; or Mistral, if the file has a window."""
+    """Llama; or Mixtral, if the file has experts; or Mistral, if it has a window."""
+    if entries.get("expert_count", 0):
+        return mixtral(entries)
     window = entries.window()
     if window is not None:
         return {"model_type": "mistral", **with_rms_norm(entries), **rotary(entries), "sliding_window": window}

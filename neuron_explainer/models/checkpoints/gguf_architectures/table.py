@@ -1,13 +1,13 @@
 """The architectures by llama.cpp's names."""
 
 from neuron_explainer.errors import UnsupportedCheckpointError, nearest_first, shown
-from neuron_explainer.models.checkpoints.gguf_architectures import by_layer, like_gpt, like_llama
+from neuron_explainer.models.checkpoints.gguf_architectures import by_layer, experts, like_gpt, like_llama
 from neuron_explainer.models.checkpoints.gguf_architectures.architecture import Architecture
 from neuron_explainer.models.checkpoints.gguf_architectures.entries import Entries
 from neuron_explainer.models.tensor_files.gguf_file import GgufFile
 
 ARCHITECTURES: dict[str, Architecture] = {
-    "llama": Architecture(like_llama.llama, pairs_are_neighbours=True),
+    "llama": Architecture(like_llama.llama, pairs_are_neighbours=True, may_have_experts=True),
     "mistral3": Architecture(like_llama.ministral3, pairs_are_neighbours=True),
     "smollm3": Architecture(like_llama.smollm3, pairs_are_neighbours=True),
     "granite": Architecture(like_llama.granite, pairs_are_neighbours=True),
@@ -26,21 +26,25 @@ ARCHITECTURES: dict[str, Architecture] = {
     "gptneox": Architecture(like_gpt.gpt_neox, fused_by_kind=True),
     "falcon": Architecture(like_gpt.falcon, fused_by_kind=True),
     "phi2": Architecture(like_gpt.phi),
+    "qwen3moe": Architecture(experts.qwen3_moe, may_have_experts=True),
+    "olmoe": Architecture(experts.olmoe, may_have_experts=True),
+    "gpt-oss": Architecture(experts.gpt_oss, may_have_experts=True, names={"mlp_norm": "post_attention_norm"}),
 }
 """Those that are read."""
 
 MIXTURES_OF_EXPERTS = (
-    "dbrx", "deepseek2", "ernie4_5-moe", "glm4moe", "gpt-oss", "granitemoe", "grok", "hunyuan-moe", "llama4", "olmoe",
-    "phimoe", "qwen2moe", "qwen3moe",
+    "dbrx", "deepseek2", "ernie4_5-moe", "glm4moe", "granitemoe", "grok", "hunyuan-moe", "llama4", "phimoe",
+    "qwen2moe",
 )  # fmt: skip
-"""Those whose MLPs are made of experts, for a refusal that says why."""
+"""Those that are not read and whose MLPs are made of experts, for a refusal that says why."""
 
 
 def architecture_of(file: GgufFile) -> Architecture:
     """The architecture of a file.
 
     Raises:
-        UnsupportedCheckpointError: it is not supported, its MLPs are made of experts, or the file is a part of several.
+        UnsupportedCheckpointError: it is not supported, its MLPs are made of experts that it does not have here, or the file
+            is a part of several.
     """
     name = file.metadata.get("general.architecture")
     if not isinstance(name, str) or name not in ARCHITECTURES:
@@ -51,9 +55,12 @@ def architecture_of(file: GgufFile) -> Architecture:
             f"{', '.join(map(repr, choices))}. Load the model from its safetensors files.",
             file=file.path,
         )
-    if Entries(file, name).get("expert_count", 0):
+    if not ARCHITECTURES[name].may_have_experts and Entries(file, name).get("expert_count", 0):
+        choices = nearest_first(name, [each for each, known in ARCHITECTURES.items() if known.may_have_experts])
         raise UnsupportedCheckpointError(
-            f"{file.path} is a mixture of experts, which is not supported.", file=file.path
+            f"{file.path} has the architecture {name!r} and is a mixture of experts, which is not supported together. "
+            f"Mixtures of experts can have: {', '.join(map(repr, choices))}.",
+            file=file.path,
         )
     n_files = file.metadata.get("split.count", 1)
     if n_files not in (0, 1):

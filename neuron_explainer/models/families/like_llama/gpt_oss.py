@@ -68,9 +68,12 @@ class GptOssFamily(LlamaFamily):
         for expert in range(config.n_experts):
             for ours, (theirs, columns) in _MATRICES.items():
                 name, parameter = f"{prefix}mlp.experts.{theirs}", f"mlp.experts.{expert}.{ours}"
-                sources[f"{parameter}_weight"] = TensorSource(name, partial(_matrix, expert=expert, columns=columns))
+                own = f"{prefix}mlp.experts.{expert}.{_OWN_NAMES[ours]}"
+                sources[f"{parameter}_weight"] = TensorSource(
+                    name, partial(_matrix, expert=expert, columns=columns), TensorSource(f"{own}.weight")
+                )
                 sources[f"{parameter}_bias"] = TensorSource(
-                    f"{name}_bias", partial(_bias, expert=expert, columns=columns)
+                    f"{name}_bias", partial(_bias, expert=expert, columns=columns), TensorSource(f"{own}.bias")
                 )
         return sources
 
@@ -81,6 +84,8 @@ _MATRICES = {
     "output": ("down_proj", slice(None)),
 }
 """For each linear map of an expert, the tensor of all experts, and its columns there: gate and up take turns."""
+_OWN_NAMES = {"input": "gate_proj", "up": "up_proj", "output": "down_proj"}
+"""The same for a checkpoint in which each expert has tensors of its own, as in GGUF files."""
 
 
 def _matrix(stacked: Tensor, expert: int, columns: slice) -> Tensor:
