@@ -161,7 +161,7 @@ def write_family(
         kind: how matrices are stored; vectors are in float32.
         pre_tokenizer: the rule by which the tokenizer splits text.
         extra: more entries, without the architecture's name.
-        tensors: used instead of the model's.
+        tensors: used instead of the model's. Bytes are MXFP4's.
     """
     model_type = model.config.model_type
     architecture = ARCHITECTURE_BY_TYPE.get(model_type, model_type)
@@ -170,8 +170,11 @@ def write_family(
     for key, value in {**dict(entries_of(architecture, model.config)), **(extra or {})}.items():
         add_entry(writer, f"{architecture}.{key}", value)
     for name, rows in (tensors or tensors_of(architecture, model)).items():
-        stored = KINDS.F32 if rows.ndim == 1 or "norm" in name else kind
-        writer.add_tensor(name, gguf.quantize(rows, stored), raw_dtype=stored)
+        stored = KINDS.F32 if rows.ndim == 1 or "norm" in name or name.endswith("bias") else kind
+        if rows.dtype == np.uint8:
+            writer.add_tensor(name, rows, raw_dtype=KINDS.MXFP4)
+        else:
+            writer.add_tensor(name, gguf.quantize(rows, stored), raw_dtype=stored)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()

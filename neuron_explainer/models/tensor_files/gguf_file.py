@@ -48,15 +48,10 @@ class GgufTensor:
         return quantised_bytes(path, name, self.type_number, self.shape)
 
     def part(self, path: Path, name: str, index: int) -> "GgufTensor":
-        """The part at an index of the first axis. It is stored in one piece; `path` and `name` are for errors.
+        """The part at an index of the first of several axes, which is stored in one piece.
 
-        Raises:
-            MalformedCheckpointError: the axis is that of the numbers in a quantised block.
+        `path` and `name` are for errors, which are those of `n_bytes`.
         """
-        if len(self.shape) < 2 and self.type_number not in _DTYPE_BY_TYPE_NUMBER:
-            raise MalformedCheckpointError(
-                f"{path}: tensor {name!r} is quantised and has one axis; it has no parts.", file=path, tensor=name
-            )
         n_bytes = self.n_bytes(path, name) // self.shape[0]
         return GgufTensor(self.offset + index * n_bytes, self.type_number, self.shape[1:])
 

@@ -43,8 +43,7 @@ def architecture_of(file: GgufFile) -> Architecture:
     """The architecture of a file.
 
     Raises:
-        UnsupportedCheckpointError: it is not supported, its MLPs are made of experts that it does not have here, or the file
-            is a part of several.
+        UnsupportedCheckpointError: it is not supported, or not with experts, or the file is a part of several.
     """
     name = file.metadata.get("general.architecture")
     if not isinstance(name, str) or name not in ARCHITECTURES:
