@@ -89,7 +89,7 @@ def _gguf_scenes(folder: Path) -> list[Scene]:
         (folder / str(number)).mkdir()
         write_llama(folder / str(number) / _GGUF, llama, kind=kind, extra=extra if number else None)
         scenes += scenes_of(folder / str(number), {_GGUF: mutated_gguf})
-    for name in ("phi3", "gemma3"):
+    for name in ("phi3", "gemma3", "gpt_oss"):
         (folder / name).mkdir()
         write_family(folder / name / _GGUF, random_model(name, num_hidden_layers=1))
         scenes += scenes_of(folder / name, {_GGUF: mutated_gguf})

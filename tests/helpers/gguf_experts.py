@@ -39,7 +39,7 @@ def with_a_tensor_for_each_matrix(state: Mapping[str, torch.Tensor], config: Any
 
 def as_older_files(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """The same with a tensor for each expert."""
-    older = {}
+    older: dict[str, np.ndarray] = {}
     for name, rows in tensors.items():
         apart = {name.replace("_exps", f".{expert}"): each for expert, each in enumerate(rows)}
         older |= apart if "_exps" in name else {name: rows}

@@ -106,7 +106,7 @@ class Architecture:
         if of_expert is not None:
             return of_expert
         part, kind = _part_and_kind(ours)
-        name = {**_PARTS, **self.names}.get(part, part)
+        name = self.names.get(part) or _PARTS.get(part, part)
         if part.startswith("mlp.") and _is_plain_or_fused(sources):
             name = {"mlp.input": "ffn_up"}.get(part, name)
         if part in _PARTS_OF_TWO_NORMS and f"{prefix}attn_norm_2.weight" in shapes:

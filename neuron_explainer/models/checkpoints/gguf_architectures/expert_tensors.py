@@ -7,7 +7,7 @@ from dataclasses import replace
 from neuron_explainer.errors import MalformedCheckpointError, MissingTensorError
 from neuron_explainer.models.checkpoints.gguf_architectures.weights import UNCHANGED, Conversion, rows
 from neuron_explainer.models.families.family import TensorSource
-from neuron_explainer.models.tensor_files.gguf_file import GgufFile
+from neuron_explainer.models.tensor_files.gguf_file import GgufFile, GgufTensor
 from neuron_explainer.models.transformer_config import TransformerConfig
 
 _OF_ALL_EXPERTS = re.compile(r"blk\.\d+\.ffn_(?:gate|up|down|gate_up)_exps\.(?:weight|bias)")
@@ -37,7 +37,7 @@ def with_experts_apart(file: GgufFile, config: TransformerConfig) -> GgufFile:
                 tensor=router,
             )
         _check_n_experts(file, router, config.n_experts)
-    tensors = {}
+    tensors: dict[str, GgufTensor] = {}
     for name, tensor in file.tensors.items():
         if config.n_experts and _OF_ALL_EXPERTS.fullmatch(name):
             _check_n_experts(file, name, config.n_experts)

@@ -6,7 +6,7 @@ from neuron_explainer.vocabulary.checks import whole_number
 
 WITHOUT_EFFECT = frozenset(
     {
-        "attention.layer_norm_epsilon", "attention.layer_norm_rms_epsilon", "context_length",
+        "attention.layer_norm_epsilon", "attention.layer_norm_rms_epsilon", "context_length", "expert_count",
         "expert_used_count", "feed_forward_length", "rope.freq_base", "rope.scaling.factor",
         "rope.scaling.finetuned", "rope.scaling.original_context_length", "rope.scaling.yarn_beta_fast",
         "rope.scaling.yarn_beta_slow", "rope.scaling.yarn_log_multiplier", "tensor_data_layout",
