@@ -40,6 +40,7 @@ def load_model(
     name: str | None = None,
     offload: Offload | None = None,
     check_memory: bool = True,
+    pickled: bool = False,
 ) -> StandardModelContext:
     """Load a model.
 
@@ -85,6 +86,8 @@ def load_model(
             one layer after the other, and a backward pass reads them again. Results are the same bit for bit; how much
             longer it takes depends on the disk. The files must stay as they are. None: weights are in memory.
         check_memory: False loads a model although it seems not to fit.
+        pickled: read pickled weights (`pytorch_model.bin`) if a model has no others, as some older ones. PyTorch reads
+            them with `weights_only=True`, which runs no code from them.
 
     Returns:
         The model with its name, tokenizer and device.
@@ -112,6 +115,7 @@ def load_model(
         name=name,
         offload=offload,
         check_memory=check_memory,
+        pickled=pickled,
     )
     context.get_or_create_model()
     return context
@@ -130,6 +134,7 @@ def open_model(
     name: str | None = None,
     offload: Offload | None = None,
     check_memory: bool = True,
+    pickled: bool = False,
 ) -> StandardModelContext:
     """As `load_model`, but weights are read when they are first needed."""
     if isinstance(source, ModelContext):
@@ -141,7 +146,7 @@ def open_model(
             raise InvalidRequestError(f"{option} is {shown(value)}. Give a text, or leave it out.")
     if offload is not None and offload not in get_args(Offload):
         raise UnknownNameError("offload", offload, get_args(Offload))
-    check_memory = checked_flag("check_memory", check_memory)
+    check_memory, pickled = checked_flag("check_memory", check_memory), checked_flag("pickled", pickled)
     given_tokenizer = None if tokenizer is None else ModelTokenizer.of(tokenizer)
     template = None if chat_template is None else given_template_text(chat_template)
     if config is not None and not isinstance(config, Mapping):
@@ -175,7 +180,7 @@ def open_model(
     if isinstance(source, str):
         source, revision = split_revision(source, revision)
     checkpoint = open_checkpoint(
-        source if isinstance(source, str) else Path(source), LoadOptions(config, revision, token)
+        source if isinstance(source, str) else Path(source), LoadOptions(config, revision, token, pickled)
     )
     model_device, model_dtype = as_device(device), as_dtype(dtype)
     model_name = name or _name_of(source)
@@ -212,6 +217,7 @@ def open_model(
             name=model_name,
             offload=offload,
             check_memory=check_memory,
+            pickled=pickled,
         ),
     )
 

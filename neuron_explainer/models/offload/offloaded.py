@@ -6,9 +6,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from neuron_explainer.errors import InvalidRequestError
 from neuron_explainer.models.families.fill_parameters import config_of_tensors, uses_of_tensors
 from neuron_explainer.models.families.registry import family_and_config
 from neuron_explainer.models.offload.disk_weights import DiskWeights
+from neuron_explainer.models.tensor_files.pickled_weights import PickledReader
 from neuron_explainer.models.tensor_files.tensor_reader import TensorReader
 from neuron_explainer.models.transformer import Transformer
 
@@ -32,8 +34,13 @@ def offloaded_transformer(
 
     Raises:
         CheckpointError: tensors are missing or unexpected.
-        InvalidRequestError: the tensors are not in files on this machine.
+        InvalidRequestError: the tensors are not in files on this machine, or are pickled.
     """
+    if isinstance(reader, PickledReader):
+        raise InvalidRequestError(
+            f"{reader.where()} is pickled, and so is read as a whole; offload='disk' needs safetensors files. Load the "
+            "model with transformers, and save it with save_pretrained; or leave offload out."
+        )
     family, named_config = family_and_config(hf_config)
     config = config_of_tensors(family, named_config, tensors)
     sources = {

@@ -6,9 +6,10 @@ from typing import Any
 
 from torch import Tensor
 
-from neuron_explainer.models.families.family import TensorSource, required
+from neuron_explainer.models.families.family import TensorSource, refuse, required
 from neuron_explainer.models.families.llama import LlamaFamily, in_every_layer_but_each, windows_by_layer
 from neuron_explainer.models.families.rope import rotary_config
+from neuron_explainer.models.layers.mlp import ACTIVATION_FUNCTIONS
 from neuron_explainer.models.rotary_config import RotaryConfig
 from neuron_explainer.models.transformer_config import TransformerConfig
 
@@ -32,6 +33,9 @@ class GptOssFamily(LlamaFamily):
 
     def differences(self, hf_config: Mapping[str, Any]) -> dict[str, Any]:
         """See the base class."""
+        activation = hf_config.get("hidden_act") or "silu"
+        if activation in ACTIVATION_FUNCTIONS:  # any other is refused for every family
+            refuse(hf_config, "hidden_act", "silu", "swish")  # the formula of `transformers` has SiLU, whatever it says
         has_bias = bool(hf_config.get("attention_bias", True))
         n_experts = required(hf_config, "num_local_experts", "num_experts")
         n_layers = required(hf_config, "num_hidden_layers")
@@ -43,8 +47,7 @@ class GptOssFamily(LlamaFamily):
             "router_kind": "softmax_of_chosen",
             "router_bias": True,
             "mlp_bias": True,
-            # The class ignores `hidden_act`.
-            "activation_function": "silu",
+            "activation_function": activation,
             "activation_gain": hf_config.get("swiglu_alpha", 1.702),
             "gate_limit": hf_config.get("swiglu_limit", 7.0),
             "up_offset": 1.0,
