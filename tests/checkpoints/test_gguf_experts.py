@@ -96,8 +96,8 @@ def test_quantised_experts_are_what_the_gguf_package_makes_of_the_whole_tensor(
             assert np.array_equal(read.numpy(), whole[stacked][int(expert)]), tensor
             assert tuple(read.shape) == reader.shape(tensor)
             n_experts += 1
-    n_kinds = 6 if name == "gpt_oss" else 3
-    assert n_experts == 2 * n_kinds * ne.load_model(path, device="cpu").get_or_create_model().config.n_experts
+    per_layer = {"mixtral": 3 * 5, "qwen3_moe": 3 * 7, "olmoe": 3 * 6, "gpt_oss": 6 * 5}  # with the biases of gpt_oss
+    assert n_experts == 2 * per_layer[name]
 
 
 def codes_in_llama_cpp_order(blocks: torch.Tensor, scales: torch.Tensor) -> np.ndarray:
@@ -135,9 +135,8 @@ def test_gpt_oss_as_it_is_published(tmp_path: Path) -> None:
     assert torch.equal(logits(path, offload="disk"), in_memory)
 
 
-@pytest.mark.parametrize("name", ["mixtral", "qwen3_moe"])
-def test_weights_can_stay_on_disk(name: str, tmp_path: Path) -> None:
-    path = write_family(tmp_path / "x.gguf", wide_model(name), kind=KINDS.Q8_0)
+def test_weights_can_stay_on_disk(tmp_path: Path) -> None:
+    path = write_family(tmp_path / "x.gguf", wide_model("mixtral"), kind=KINDS.Q8_0)
     assert torch.equal(logits(path, offload="disk"), logits(path))
 
 
