@@ -169,11 +169,12 @@ class DenseByLayer(dict[Any, Tensor]):
 
     def get(self, layer: int | None, default: Any = None) -> Any:
         """The layer's tensor, or the default."""
-        return dense(super().get(layer, default))
+        return self[layer] if layer in self else default  # noqa: SIM401  # it is not this method again
 
     def pop(self, layer: int | None, *default: Any) -> Any:
         """The layer's tensor, which is taken out."""
-        return dense(super().pop(layer, *default))
+        taken = super().pop(layer, *default)
+        return taken.dense() if isinstance(taken, RoutedTensor) else taken
 
     def values(self) -> Any:
         """The tensors; each is made when it is reached."""
