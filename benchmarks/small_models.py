@@ -28,6 +28,7 @@ _SIZES = {
     "eos_token_id": 1,
     "pad_token_id": None,
 }
+_WITHOUT_MLP_SIZE = {name: size for name, size in _SIZES.items() if name != "intermediate_size"}
 _GPT2_SIZES = {
     "n_embd": 32,
     "n_layer": 3,
@@ -176,16 +177,17 @@ SMALL_CONFIGS: dict[str, dict[str, Any]] = {
         "eos_token_id": 1,
     },
     "opt": {
-        "model_type": "opt", **{name: size for name, size in _SIZES.items() if name != "intermediate_size"},
+        "model_type": "opt", **_WITHOUT_MLP_SIZE,
         "ffn_dim": 48, "word_embed_proj_dim": 32, "activation_function": "gelu",
     },
-    "falcon": {"model_type": "falcon", **_SIZES, "ffn_hidden_size": 48},
+    "falcon": {"model_type": "falcon", **_WITHOUT_MLP_SIZE, "ffn_hidden_size": 48},
     "falcon_groups": {
-        "model_type": "falcon", **_SIZES, "ffn_hidden_size": 48, "new_decoder_architecture": True, "num_kv_heads": 2,
-        "bias": True,
+        "model_type": "falcon", **_WITHOUT_MLP_SIZE, "ffn_hidden_size": 48, "new_decoder_architecture": True,
+        "num_kv_heads": 2, "bias": True,
     },
     "falcon_sequential": {
-        "model_type": "falcon", **_SIZES, "ffn_hidden_size": 48, "parallel_attn": False, "multi_query": False,
+        "model_type": "falcon", **_WITHOUT_MLP_SIZE, "ffn_hidden_size": 48, "parallel_attn": False,
+        "multi_query": False,
     },
     "stablelm": {"model_type": "stablelm", **_SIZES, "num_key_value_heads": 2, "use_qkv_bias": True},
     "stablelm_parallel": {

@@ -31,6 +31,10 @@ class AssumedSettingWarning(NeuronExplainerWarning):
     """A file does not say a setting that changes results; one was assumed, and an argument gives another."""
 
 
+class UnknownConfigEntryWarning(NeuronExplainerWarning):
+    """A model's config has entries that nobody knows; if one changes the model, its results here are not its own."""
+
+
 class TrailingSpaceWarning(NeuronExplainerWarning):
     """A prompt ends in a space that became a token of its own."""
 

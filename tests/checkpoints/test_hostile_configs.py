@@ -41,6 +41,7 @@ def outcome(hf_config: dict[str, Any], tensors: dict[str, torch.Tensor]) -> str:
         return "refused"
 
 
+@pytest.mark.filterwarnings("ignore::neuron_explainer.notices.UnknownConfigEntryWarning")
 @pytest.mark.parametrize("name", ONE_OF_EACH_FAMILY)
 def test_every_entry_with_every_nasty_value(name: str) -> None:
     theirs = hf_model(name)

@@ -12,6 +12,7 @@ from transformers.integrations.mxfp4 import convert_moe_packed_tensors
 
 import neuron_explainer as ne
 from benchmarks.small_models import SMALL_CONFIGS, number_tokenizer
+from helpers.installed_transformers import model_of
 from helpers.tiny_models import random_tokens
 from neuron_explainer.errors import MalformedCheckpointError, NonFiniteTensorError, UnsupportedCheckpointError
 from neuron_explainer.models.tensor_files.mxfp4 import dequantised
@@ -69,8 +70,7 @@ def test_a_folder_gives_what_the_dequantised_weights_give(folder: Path) -> None:
         blocks, scales = tensors.pop(f"{name}_blocks"), tensors.pop(f"{name}_scales")
         tensors[name] = convert_moe_packed_tensors(blocks, scales, dtype=torch.float32).contiguous()
     config = transformers.AutoConfig.for_model(**{**SMALL_CONFIGS["gpt_oss"], "intermediate_size": 32})
-    config._experts_implementation = "eager"
-    theirs = transformers.AutoModelForCausalLM.from_config(config, attn_implementation="eager").eval()
+    theirs = model_of(config)
     theirs.load_state_dict(tensors)
     tokens = random_tokens(2, 9)
     ours = load(folder)

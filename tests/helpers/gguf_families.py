@@ -16,6 +16,7 @@ import transformers
 from helpers import gguf_experts
 from helpers.checkpoints import VOCAB_SIZE, in_llama_cpp_order
 from helpers.gguf_files import KINDS, add_byte_level_vocabulary, add_entry
+from helpers.installed_transformers import model_of
 
 _SIZES: dict[str, Any] = {
     "hidden_size": 48,
@@ -137,7 +138,7 @@ def random_model(name: str, **changes: Any) -> transformers.PreTrainedModel:
     torch.manual_seed(0)
     config = transformers.AutoConfig.for_model(**{**CONFIGS[name], **changes})
     config._experts_implementation = "eager"  # the default does not take odd sizes
-    model = transformers.AutoModelForCausalLM.from_config(config, attn_implementation="eager").eval()
+    model = model_of(config)
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(torch.randn_like(parameter) * 0.2)

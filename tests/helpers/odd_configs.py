@@ -7,6 +7,7 @@ from typing import Any
 Entries = dict[str, Any]
 
 _SPECIAL: Entries = {"bos_token_id": 0, "eos_token_id": 1, "vocab_size": 31}
+_WITHOUT_ATTENTION_BIAS = {"phi", "stablelm", "starcoder2", "ministral"}
 _WITHOUT_HEAD_SIZE = {"phi", "phi3", "stablelm", "olmo2", "olmo3", "cohere", "granite", "starcoder2"}
 
 
@@ -57,6 +58,8 @@ def _like_llama(family: str, chance: random.Random) -> Entries:
         "tie_word_embeddings": either(True, False),
         "attention_bias": either(True, False),
     }
+    if family in _WITHOUT_ATTENTION_BIAS:
+        del entries["attention_bias"]
     if family not in _WITHOUT_HEAD_SIZE:
         d_head = entries["head_dim"] = either(8, 16) if family == "glm4" else either(8, 10, 16, d_head)
     kinds = [either("full_attention", "sliding_attention") for _ in range(n_layers)]

@@ -13,6 +13,7 @@ import transformers
 
 import neuron_explainer as ne
 from helpers.derived_scalars import annotations_unchecked
+from helpers.installed_transformers import or_skipped
 from helpers.paths import REPOSITORY
 from helpers.tiny_models import HF_CONFIGS, ONE_OF_EACH_FAMILY, hf_model, our_model, random_tokens
 from neuron_explainer.errors import (
@@ -297,6 +298,6 @@ def test_a_share_of_rotated_channels_is_read_in_both_spellings_or_refused(docume
         assert config_of(model_type=model_type, partial_rotary_factor=1.0).rotary is not None
 
 
-@pytest.mark.parametrize("model_type", sorted(FAMILY_BY_MODEL_TYPE))
+@pytest.mark.parametrize("model_type", or_skipped(sorted(FAMILY_BY_MODEL_TYPE)))
 def test_every_family_has_a_model_in_the_table_of_the_tests(model_type: str) -> None:
     assert model_type in {config.model_type for config in HF_CONFIGS.values()}

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 import torch
-import transformers
 
+from helpers.installed_transformers import config_of, model_of, or_skipped
 from helpers.odd_configs import LIKE_GPT, LIKE_LLAMA, odd_config
 from helpers.tiny_models import random_tokens
 from neuron_explainer.errors import UnsupportedCheckpointError
@@ -23,11 +23,11 @@ def is_refused(family: str, entries: dict[str, Any]) -> bool:
 
 
 @pytest.mark.parametrize("number", range(6))
-@pytest.mark.parametrize("family", [*LIKE_GPT, *LIKE_LLAMA])
+@pytest.mark.parametrize("family", or_skipped([*LIKE_GPT, *LIKE_LLAMA]))
 def test_a_model_is_right_or_refused(family: str, number: int) -> None:
-    config = transformers.AutoConfig.for_model(family, **odd_config(family, number))
+    config = config_of({"model_type": family, **odd_config(family, number)})
     torch.manual_seed(number)
-    theirs = transformers.AutoModelForCausalLM.from_config(config, attn_implementation="eager").eval()
+    theirs = model_of(config)
     with torch.no_grad():
         for parameter in theirs.parameters():
             parameter.add_(torch.randn_like(parameter) * 0.2)

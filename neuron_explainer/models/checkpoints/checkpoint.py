@@ -11,6 +11,7 @@ from torch import Tensor
 
 from neuron_explainer.errors import CheckpointError
 from neuron_explainer.models.families.registry import family_and_config
+from neuron_explainer.models.families.unread_entries import unknown_entries_are_said
 from neuron_explainer.models.offload.offloaded import offloaded_transformer
 from neuron_explainer.models.tensor_files.tensor_reader import TensorReader, naming_the_tensor
 from neuron_explainer.models.tokenizers.tokenizer import ModelTokenizer
@@ -38,6 +39,7 @@ class Checkpoint:
     generation_config: Mapping[str, Any] = field(default_factory=dict)
     is_here: bool = True
 
+    @unknown_entries_are_said()
     def check_tensors(self) -> None:
         """Check the tensors' names and shapes; nothing is read.
 
@@ -48,6 +50,7 @@ class Checkpoint:
         with naming_the_tensor(reader):
             Transformer.from_hf_config_and_tensors(self.hf_config, _Shapes(reader))
 
+    @unknown_entries_are_said()
     def create_transformer(
         self, *, dtype: torch.dtype, device: torch.device, is_offloaded: bool = False
     ) -> Transformer:

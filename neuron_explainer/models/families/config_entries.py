@@ -185,10 +185,10 @@ def checked_rope_entries(hf_config: Mapping[str, Any], layer_type: str | None = 
         UnsupportedCheckpointError: there are settings for each type of layer, but `layer_type` is None or not among
             them.
     """
-    name = next((name for name in ROPE_NAMES if hf_config.get(name)), None)
+    given = {name: hf_config.get(name) for name in ROPE_NAMES}
+    name, settings = next(((name, each) for name, each in given.items() if each), (None, None))
     if name is None:
         return {}
-    settings = hf_config[name]
     if not isinstance(settings, Mapping):
         raise MisconfiguredError(f"{name} is {shown(settings)}; it must be {_SETTINGS.description}.")
     nested = [str(key) for key, value in settings.items() if isinstance(value, Mapping)]

@@ -56,6 +56,10 @@ class Family(ABC):
         aliases: for a tensor's name, the other names that checkpoints use.
         entries: what the entries of its configs can be; see `config_entries`. Those that are not named are not checked.
         ignored: patterns of tensor names that checkpoints may contain but no model needs (masks, rotary tables).
+        harmless_entries: entries of its configs that need not be read: they change nothing where they are not.
+        unsupported_entries: entries that change the model if they have another value than this one, and are not read.
+            Those of the config class of `transformers` are known without it; see `class_entries`.
+        entry_aliases: other names of entries that `transformers` takes, beside those of the config class.
     """
 
     model_type: str
@@ -64,6 +68,9 @@ class Family(ABC):
     aliases: Mapping[str, tuple[str, ...]] = MappingProxyType({})
     entries: Mapping[str, ConfigEntry] = MappingProxyType({})
     ignored: tuple[str, ...] = ()
+    harmless_entries: frozenset[str] = frozenset()
+    unsupported_entries: Mapping[str, Any] = MappingProxyType({})
+    entry_aliases: Mapping[str, str] = MappingProxyType({})
 
     @abstractmethod
     def config(self, hf_config: Mapping[str, Any]) -> TransformerConfig:
@@ -164,7 +171,9 @@ def check_divides(d_model: int, n_heads: int) -> None:
         raise MalformedCheckpointError(f"{n_heads} heads cannot share {d_model} channels evenly.")
 
 
-def refuse(hf_config: Mapping[str, Any], name: str, *allowed: Any, model_type: str | None = None) -> None:
+def refuse(
+    hf_config: Mapping[str, Any], name: str, *allowed: Any, model_type: str | None = None, reason: str | None = None
+) -> None:
     """Refuse a config in which an entry is set to a value that is not allowed; missing and None are allowed.
 
     Args:
@@ -172,6 +181,7 @@ def refuse(hf_config: Mapping[str, Any], name: str, *allowed: Any, model_type: s
         name: the entry.
         allowed: its values that are supported.
         model_type: the config's, if `hf_config` is only a part of it.
+        reason: why other values are not supported.
 
     Raises:
         UnsupportedCheckpointError: the value is not allowed.
@@ -180,5 +190,5 @@ def refuse(hf_config: Mapping[str, Any], name: str, *allowed: Any, model_type: s
     if value is not None and value not in allowed:
         raise UnsupportedCheckpointError(
             f"The {model_type or hf_config.get('model_type')} config has {name} = {shown(value)}. Supported: "
-            f"{' or '.join(map(repr, allowed)) or 'not set'}."
+            f"{' or '.join(map(repr, allowed)) or 'not set'}{'' if reason is None else f'; {reason}'}."
         )

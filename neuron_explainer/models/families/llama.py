@@ -153,6 +153,11 @@ def windows_by_layer(hf_config: Mapping[str, Any], slides_by_default: Sequence[b
     return tuple(window if slides else None for slides in kinds_of_layers(hf_config, slides_by_default))
 
 
+def window_everywhere(hf_config: Mapping[str, Any]) -> tuple[int | None, ...]:
+    """The same window in each layer: `sliding_window`, in a family that does not read `layer_types`."""
+    return (hf_config.get("sliding_window"),) * int(required(hf_config, "num_hidden_layers"))
+
+
 def in_every_layer_but_each(period: int, n_layers: int) -> list[bool]:
     """True for every layer except each `period`-th."""
     return [bool((layer + 1) % period) for layer in range(n_layers)]

@@ -9,6 +9,7 @@ from neuron_explainer.errors import (
     MalformedCheckpointError,
     MisconfiguredError,
     UnsupportedCheckpointError,
+    choices_sentence,
     nearest_first,
     shown,
 )
@@ -33,6 +34,9 @@ from neuron_explainer.models.families.like_llama.qwen import Qwen2Family, Qwen3F
 from neuron_explainer.models.families.like_llama.smollm3 import SmolLM3Family
 from neuron_explainer.models.families.like_llama.with_layer_norm import StableLMFamily, Starcoder2Family
 from neuron_explainer.models.families.llama import LlamaFamily
+from neuron_explainer.models.families.read_entries import ReadEntries
+from neuron_explainer.models.families.unread_entries import named_as_in_class, unknown_entries, warn_of_unknown_entries
+from neuron_explainer.models.families.unsupported_types import REASON_BY_MODEL_TYPE
 from neuron_explainer.models.layers.mlp import ACTIVATION_FUNCTIONS
 from neuron_explainer.models.transformer_config import TransformerConfig
 from neuron_explainer.vocabulary.checks import checked_type
@@ -84,9 +88,10 @@ def family_of(hf_config: Mapping[str, Any]) -> Family:
     model_type = hf_config.get("model_type")
     if not isinstance(model_type, str) or model_type not in FAMILY_BY_MODEL_TYPE:
         choices = nearest_first(shown(model_type), FAMILY_BY_MODEL_TYPE)
+        reason = REASON_BY_MODEL_TYPE.get(model_type) if isinstance(model_type, str) else None
         raise UnsupportedCheckpointError(
-            f"The model type {shown(model_type)} is not supported. Choose one of: {', '.join(choices)}. "
-            "docs/adding_a_family.md shows how to add one."
+            f"The model type {shown(model_type)} is not supported{'' if reason is None else f': {reason}'}. "
+            f"{choices_sentence(choices)} docs/adding_a_family.md shows how to add one."
         )
     return FAMILY_BY_MODEL_TYPE[model_type]
 
@@ -96,11 +101,14 @@ def family_and_config(hf_config: Mapping[str, Any]) -> tuple[Family, Transformer
 
     Raises:
         CheckpointError: the family or the activation function is not supported, or an entry has a value that it cannot
-            have.
+            have, or one that the family does not support.
+        UnknownConfigEntryWarning: the config has entries that nobody knows.
     """
     family = family_of(hf_config)
     try:
-        config = family.config(checked_entries(hf_config, family.entries))
+        entries = ReadEntries(checked_entries(named_as_in_class(hf_config, family), family.entries))
+        config = family.config(entries)
+        unknown = unknown_entries(family, entries, config)
     except CheckpointError:
         raise
     except (
@@ -114,6 +122,7 @@ def family_and_config(hf_config: Mapping[str, Any]) -> tuple[Family, Transformer
             f"The activation function {shown(config.activation_function)} is not supported. Choose one of: "
             f"{', '.join(ACTIVATION_FUNCTIONS)}."
         )
+    warn_of_unknown_entries(family.model_type, unknown)
     return family, config
 
 

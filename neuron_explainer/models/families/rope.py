@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from neuron_explainer.errors import UnsupportedCheckpointError, choices_sentence, nearest_first, shown
@@ -22,6 +23,7 @@ def rotary_config(
     default_base: float = 10000.0,
     base_entry: str = "rope_theta",
     share_entry: str = "partial_rotary_factor",
+    rule_names: Mapping[str, str] = MappingProxyType({}),
 ) -> RotaryConfig:
     """The rotary embedding that a config describes.
 
@@ -39,6 +41,7 @@ def rotary_config(
         default_base: the base, if the config does not say it.
         base_entry: the family's old name of the base. Another family's name means nothing, as in `transformers`.
         share_entry: the family's old name of the share.
+        rule_names: what the family calls other than it is called elsewhere: its name of a scaling rule, and the usual.
 
     Raises:
         MisconfiguredError: a setting has a value that it cannot have.
@@ -51,6 +54,7 @@ def rotary_config(
     base = next((base for base in bases if base is not None), default_base)
     n_channels = int(d_head * _share_rotated(hf_config, settings, share_rotated, share_entry))
     rule = settings.get("rope_type") or settings.get("type") or "default"
+    rule = rule_names.get(rule, rule)
     if rule not in _SETTINGS_BY_RULE:
         raise UnsupportedCheckpointError(
             f"The {hf_config.get('model_type')} config has the rope type {shown(rule)}, which is not supported. "
@@ -61,8 +65,24 @@ def rotary_config(
 
 
 def has_rope_by_layer_type(hf_config: Mapping[str, Any]) -> bool:
-    """Whether `rope_parameters` has settings for each type of layer, not the same for all."""
-    return any(isinstance(each, Mapping) for each in (hf_config.get("rope_parameters") or {}).values())
+    """Whether `rope_parameters` has settings for each type of layer, in a family in which these differ.
+
+    Raises:
+        UnsupportedCheckpointError: it has the same for all layers, or `rope_scaling` says something too.
+    """
+    settings, stretched = hf_config.get("rope_parameters"), hf_config.get("rope_scaling")
+    if not settings:
+        return False
+    problem = ""
+    if not any(isinstance(each, Mapping) for each in settings.values()):
+        problem = "is the same for all layers. Give settings for each type of layer: full_attention, sliding_attention."
+    elif stretched:
+        problem = f"is there beside rope_scaling = {shown(stretched)}. Leave rope_scaling out."
+    if problem:
+        raise UnsupportedCheckpointError(
+            f"The {hf_config.get('model_type')} config's rope_parameters = {shown(settings)} {problem}"
+        )
+    return True
 
 
 def rotary_by_layer_type(
@@ -180,9 +200,10 @@ _SETTINGS_BY_RULE = {
 def _share_rotated(
     hf_config: Mapping[str, Any], settings: Mapping[str, Any], default: float | None, share_entry: str
 ) -> float:
-    for entries, name in ((settings, "partial_rotary_factor"), (hf_config, share_entry)):
-        if entries.get(name) is not None:
+    newer, older = settings.get("partial_rotary_factor"), hf_config.get(share_entry)
+    for name, share in (("partial_rotary_factor", newer), (share_entry, older)):
+        if share is not None:
             if default is None:
-                refuse(entries, name, 1, model_type=hf_config.get("model_type"))
-            return float(entries[name])
+                refuse({name: share}, name, 1, model_type=hf_config.get("model_type"))
+            return float(share)
     return 1.0 if default is None else default

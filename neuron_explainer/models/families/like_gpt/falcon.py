@@ -17,6 +17,7 @@ class FalconFamily(TableFamily):
     model_type = "falcon"
     base_prefix = "transformer."
     layers = "transformer.h.{}."
+    entry_aliases = MappingProxyType({"n_embed": "hidden_size"})
     ignored = (r"(transformer\.)?h\.\d+\.self_attention\.rotary_emb\.inv_freq",)
     entries = MappingProxyType(
         {

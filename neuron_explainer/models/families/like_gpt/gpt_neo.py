@@ -15,6 +15,7 @@ class GPTNeoFamily(TableFamily):
     """GPT-Neo (Black et al. 2021)."""
 
     model_type = "gpt_neo"
+    harmless_entries = frozenset({"attention_types"})  # beside attention_layers, which wins in `transformers` too
     base_prefix = "transformer."
     layers = "transformer.h.{}."
     entries = MappingProxyType(

@@ -17,7 +17,7 @@ class GPTJFamily(TableFamily):
     model_type = "gptj"
     base_prefix = "transformer."
     layers = "transformer.h.{}."
-    entries = MappingProxyType({**USUAL_ENTRIES, "rotary_dim": size(MOST_CHANNELS, null_is_missing=True)})
+    entries = MappingProxyType({**USUAL_ENTRIES, "rotary_dim": size(MOST_CHANNELS, keeps_null=True)})
     ignored = (r"(transformer\.)?h\.\d+\.attn\.(bias|masked_bias|embed_positions)",)
     outer_tensors = MappingProxyType(
         {
@@ -61,7 +61,7 @@ class GPTJFamily(TableFamily):
             activation_function=hf_config.get("activation_function", "gelu_new"),
             parallel_residual=True,
             shared_norm=True,
-            rotary=RotaryConfig(n_channels=hf_config.get("rotary_dim") or d_model // n_heads, is_interleaved=True),
+            rotary=RotaryConfig(n_channels=hf_config.get("rotary_dim", 64) or d_model // n_heads, is_interleaved=True),
             qkv_bias=False,
             attention_output_bias=False,
             unembedding_bias=True,

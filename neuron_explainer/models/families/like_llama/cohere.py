@@ -5,13 +5,14 @@ from types import MappingProxyType
 from typing import Any
 
 from neuron_explainer.models.families.config_entries import USUAL_ENTRIES, positive
-from neuron_explainer.models.families.family import refuse, required
+from neuron_explainer.models.families.family import required
 from neuron_explainer.models.families.llama import (
     LlamaFamily,
     in_every_layer_but_each,
     kinds_of_layers,
     windows_by_layer,
 )
+from neuron_explainer.models.families.read_entries import with_defaults
 from neuron_explainer.models.families.rope import rotary_config
 from neuron_explainer.models.rotary_config import RotaryConfig
 
@@ -48,6 +49,7 @@ class Cohere2Family(CohereFamily):
     """Command R7B and A (Cohere 2025): only layers with a window have positions."""
 
     model_type = "cohere2"
+    unsupported_entries = MappingProxyType({"use_qk_norm": False})
 
     def rotary(self, hf_config: Mapping[str, Any], d_head: int) -> RotaryConfig:
         """See the base class."""
@@ -60,10 +62,11 @@ class Cohere2Family(CohereFamily):
 
     def differences(self, hf_config: Mapping[str, Any]) -> dict[str, Any]:
         """See the base class."""
-        refuse(hf_config, "use_qk_norm", False)
         return {
             **super().differences(hf_config),
-            "sliding_window_by_layer": windows_by_layer({"sliding_window": 4096, **hf_config}, _by_default(hf_config)),
+            "sliding_window_by_layer": windows_by_layer(
+                with_defaults(hf_config, {"sliding_window": 4096}), _by_default(hf_config)
+            ),
         }
 
 

@@ -5,8 +5,10 @@ from types import MappingProxyType
 from typing import Any
 
 from neuron_explainer.models.families.config_entries import MOST_POSITIONS, USUAL_ENTRIES, size
-from neuron_explainer.models.families.family import TensorSource, required
-from neuron_explainer.models.families.llama import LlamaFamily, windows_by_layer
+from neuron_explainer.models.families.family import TensorSource
+from neuron_explainer.models.families.llama import LlamaFamily, window_everywhere
+from neuron_explainer.models.families.rope import rotary_config
+from neuron_explainer.models.rotary_config import RotaryConfig
 from neuron_explainer.models.transformer_config import TransformerConfig
 
 
@@ -35,15 +37,20 @@ class Phi3Family(_FusedMLP):
         "mlp.output": "mlp.down_proj",
     }
 
+    def rotary(self, hf_config: Mapping[str, Any], d_head: int) -> RotaryConfig:
+        """See the base class. The first configs called the rule by other names."""
+        return rotary_config(
+            hf_config, d_head, share_rotated=self.share_rotated, rule_names={"su": "longrope", "yarn": "longrope"}
+        )
+
     def differences(self, hf_config: Mapping[str, Any]) -> dict[str, Any]:
         """See the base class."""
-        n_layers = required(hf_config, "num_hidden_layers")
         return {
             "qkv_layout": "fused",
             "qkv_bias": False,
             "attention_output_bias": False,
             "norm_epsilon": hf_config.get("rms_norm_eps", 1e-5),
-            "sliding_window_by_layer": windows_by_layer(hf_config, [True] * n_layers),
+            "sliding_window_by_layer": window_everywhere(hf_config),
         }
 
 
@@ -52,6 +59,7 @@ class Glm4Family(_FusedMLP):
 
     model_type = "glm4"
     share_rotated = 0.5
+    default_d_head = 128
     rotates_neighbours = True
     norms: Mapping[str, str] = {
         "attention_norm.gain": "input_layernorm.weight",

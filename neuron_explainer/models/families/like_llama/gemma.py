@@ -6,7 +6,6 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from neuron_explainer.errors import MissingTensorError
-from neuron_explainer.models.families.config_entries import checked_entries
 from neuron_explainer.models.families.family import TensorSource, refuse, required
 from neuron_explainer.models.families.llama import (
     LlamaFamily,
@@ -14,6 +13,7 @@ from neuron_explainer.models.families.llama import (
     kinds_of_layers,
     windows_by_layer,
 )
+from neuron_explainer.models.families.read_entries import part_of_config, with_defaults
 from neuron_explainer.models.families.rope import has_rope_by_layer_type, rotary_by_layer_type, rotary_config
 from neuron_explainer.models.rotary_config import RotaryConfig
 from neuron_explainer.models.transformer_config import TransformerConfig
@@ -51,7 +51,7 @@ class Gemma2Family(LlamaFamily):
             "logits_softcap": hf_config.get("final_logit_softcapping", 30.0),
             "embedding_scale": math.sqrt(required(hf_config, "hidden_size")),
             "sliding_window_by_layer": windows_by_layer(
-                {"sliding_window": 4096, **hf_config}, [layer % 2 == 0 for layer in range(n_layers)]
+                with_defaults(hf_config, {"sliding_window": 4096}), [layer % 2 == 0 for layer in range(n_layers)]
             ),
         }
 
@@ -83,7 +83,9 @@ class Gemma3TextFamily(Gemma2Family):
             "attention_softcap": None,
             "logits_softcap": hf_config.get("final_logit_softcapping"),
             "query_key_norm": "rms_by_head",
-            "sliding_window_by_layer": windows_by_layer({"sliding_window": 4096, **hf_config}, _by_default(hf_config)),
+            "sliding_window_by_layer": windows_by_layer(
+                with_defaults(hf_config, {"sliding_window": 4096}), _by_default(hf_config)
+            ),
         }
 
 
@@ -97,6 +99,7 @@ class Gemma3Family(Gemma3TextFamily):
     """Gemma 3 with images, of which the text part is used."""
 
     model_type = "gemma3"
+    harmless_entries = frozenset({"vision_config", "mm_tokens_per_image"})
     base_prefix = "model."
     ignored = (
         *Gemma3TextFamily.ignored,
@@ -105,10 +108,12 @@ class Gemma3Family(Gemma3TextFamily):
 
     def config(self, hf_config: Mapping[str, Any]) -> TransformerConfig:
         """See the base class."""
-        text = checked_entries(required(hf_config, "text_config"), self.entries)
+        required(hf_config, "text_config")
+        text = part_of_config(hf_config, "text_config", self.entries, Gemma3TextFamily.model_type)
+        refuse(text, "final_logit_softcapping", model_type=self.model_type)  # `transformers` does not apply it here
         tied = hf_config.get("tie_word_embeddings", text.get("tie_word_embeddings", True))
-        defaults = {"vocab_size": 262208, **_GEMMA3_DEFAULTS}
-        return super().config({**defaults, **text, "model_type": self.model_type, "tie_word_embeddings": tied})
+        whole = with_defaults({"model_type": self.model_type, "tie_word_embeddings": tied}, text)
+        return super().config(with_defaults(whole, _GEMMA3_DEFAULTS))
 
     def find(self, name: str, available: Collection[str]) -> str:
         """As in the base class; files have the prefix of the language model before that of the layers."""
@@ -132,6 +137,7 @@ class Gemma3Family(Gemma3TextFamily):
 
 
 _GEMMA3_DEFAULTS = {
+    "vocab_size": 262208,
     "hidden_size": 2304,
     "intermediate_size": 9216,
     "num_hidden_layers": 26,

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from neuron_explainer.models.families.family import TensorSource, refuse, required
 from neuron_explainer.models.families.llama import LlamaFamily, in_every_layer_but_each, windows_by_layer
+from neuron_explainer.models.families.read_entries import with_defaults
 from neuron_explainer.models.families.rope import rotary_config
 from neuron_explainer.models.layers.mlp import ACTIVATION_FUNCTIONS
 from neuron_explainer.models.rotary_config import RotaryConfig
@@ -24,11 +25,12 @@ class GptOssFamily(LlamaFamily):
 
     model_type = "gpt_oss"
     default_d_head = 64
+    harmless_entries = frozenset({"experts_per_token", "initial_context_length"})  # others say the same
 
     def rotary(self, hf_config: Mapping[str, Any], d_head: int) -> RotaryConfig:
         """See the base class."""
         is_given = hf_config.get("rope_parameters") or hf_config.get("rope_scaling")
-        entries = hf_config if is_given else {**hf_config, "rope_parameters": _DEFAULT_ROPE}
+        entries = hf_config if is_given else with_defaults(hf_config, {"rope_parameters": _DEFAULT_ROPE})
         return rotary_config(entries, d_head, default_base=150000.0)
 
     def differences(self, hf_config: Mapping[str, Any]) -> dict[str, Any]:
@@ -42,7 +44,7 @@ class GptOssFamily(LlamaFamily):
         return {
             "norm_epsilon": hf_config.get("rms_norm_eps", 1e-5),
             "n_experts": n_experts,
-            "n_chosen_experts": required(hf_config, "num_experts_per_tok", "experts_per_token"),
+            "n_chosen_experts": required(hf_config, "num_experts_per_tok"),
             "d_mlp": n_experts * required(hf_config, "intermediate_size"),
             "router_kind": "softmax_of_chosen",
             "router_bias": True,
@@ -55,7 +57,7 @@ class GptOssFamily(LlamaFamily):
             "qkv_bias": has_bias,
             "attention_output_bias": has_bias,
             "sliding_window_by_layer": windows_by_layer(
-                {"sliding_window": 128, **hf_config}, in_every_layer_but_each(2, n_layers)
+                with_defaults(hf_config, {"sliding_window": 128}), in_every_layer_but_each(2, n_layers)
             ),
         }
 

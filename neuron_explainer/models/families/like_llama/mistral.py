@@ -5,7 +5,8 @@ from typing import Any
 
 from neuron_explainer.models.families.config_entries import checked_rope_entries
 from neuron_explainer.models.families.family import required
-from neuron_explainer.models.families.llama import LlamaFamily, windows_by_layer
+from neuron_explainer.models.families.llama import LlamaFamily, window_everywhere, windows_by_layer
+from neuron_explainer.models.families.read_entries import with_defaults
 from neuron_explainer.models.families.rope import rotary_config
 from neuron_explainer.models.rotary_config import RotaryConfig
 
@@ -17,10 +18,8 @@ class MistralFamily(LlamaFamily):
 
     def differences(self, hf_config: Mapping[str, Any]) -> dict[str, Any]:
         """See the base class."""
-        with_window = {"sliding_window": 4096, **hf_config}
-        n_layers = required(hf_config, "num_hidden_layers")
         return {
-            "sliding_window_by_layer": windows_by_layer(with_window, [True] * n_layers),
+            "sliding_window_by_layer": window_everywhere(with_defaults(hf_config, {"sliding_window": 4096})),
             "qkv_bias": False,
             "attention_output_bias": False,
         }
@@ -30,6 +29,15 @@ class MinistralFamily(MistralFamily):
     """Ministral 8B (2024): a window in some layers, by `layer_types`."""
 
     model_type = "ministral"
+
+    def differences(self, hf_config: Mapping[str, Any]) -> dict[str, Any]:
+        """See the base class."""
+        with_window = with_defaults(hf_config, {"sliding_window": 4096})
+        by_default = [True] * required(hf_config, "num_hidden_layers")
+        return {
+            **super().differences(hf_config),
+            "sliding_window_by_layer": windows_by_layer(with_window, by_default),
+        }
 
 
 class Ministral3Family(MistralFamily):
@@ -47,7 +55,7 @@ class Ministral3Family(MistralFamily):
         settings = checked_rope_entries(hf_config)
         growth, length = settings.get("llama_4_scaling_beta"), settings.get("original_max_position_embeddings")
         return {
-            **super().differences({"sliding_window": None, **hf_config}),
+            **super().differences(with_defaults(hf_config, {"sliding_window": None})),
             "norm_epsilon": hf_config.get("rms_norm_eps", 1e-5),
             "query_growth": growth or 0.0,
             "query_growth_length": int(length) if growth and length else None,

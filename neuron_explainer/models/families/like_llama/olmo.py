@@ -3,13 +3,14 @@
 from collections.abc import Mapping
 from typing import Any
 
-from neuron_explainer.models.families.family import required
+from neuron_explainer.models.families.family import refuse, required
 from neuron_explainer.models.families.llama import (
     LlamaFamily,
     in_every_layer_but_each,
     kinds_of_layers,
     windows_by_layer,
 )
+from neuron_explainer.models.families.read_entries import with_defaults
 from neuron_explainer.models.families.rope import has_rope_by_layer_type, rotary_by_layer_type, rotary_config
 from neuron_explainer.models.rotary_config import RotaryConfig
 
@@ -33,6 +34,9 @@ class Olmo2Family(LlamaFamily):
         }
 
 
+_TWO_READINGS = "versions of transformers differ in what another means. Say it in rope_parameters, by type of layer"
+
+
 class Olmo3Family(Olmo2Family):
     """OLMo 3 (2025): three of four layers have a window, and only the others have stretched positions."""
 
@@ -43,6 +47,7 @@ class Olmo3Family(Olmo2Family):
         if has_rope_by_layer_type(hf_config):
             everywhere, within = rotary_by_layer_type(hf_config, d_head, default_base=5e5)
         else:
+            refuse(hf_config, "rope_theta", 500000, reason=_TWO_READINGS)
             everywhere = rotary_config(hf_config, d_head, default_base=5e5)
             within = RotaryConfig(n_channels=everywhere.n_channels, base=everywhere.base)
         return tuple(within if slides else everywhere for slides in kinds_of_layers(hf_config, _by_default(hf_config)))
@@ -51,7 +56,9 @@ class Olmo3Family(Olmo2Family):
         """See the base class."""
         return {
             **super().differences(hf_config),
-            "sliding_window_by_layer": windows_by_layer({"sliding_window": 4096, **hf_config}, _by_default(hf_config)),
+            "sliding_window_by_layer": windows_by_layer(
+                with_defaults(hf_config, {"sliding_window": 4096}), _by_default(hf_config)
+            ),
         }
 
 

@@ -20,6 +20,7 @@ class SmolLM3Family(LlamaFamily):
     """SmolLM3 (2025). `no_rope_layers` has a 1 for each layer with a rotary embedding, despite its name."""
 
     model_type = "smollm3"
+    harmless_entries = frozenset({"no_rope_layer_interval", "max_window_layers"})  # beside no_rope_layers
     ties_by_default = True
     entries = MappingProxyType(
         {

@@ -5,8 +5,8 @@ from types import MappingProxyType
 from typing import Any
 
 from neuron_explainer.models.families.config_entries import USUAL_ENTRIES, positive
-from neuron_explainer.models.families.family import refuse, required
-from neuron_explainer.models.families.llama import LlamaFamily, windows_by_layer
+from neuron_explainer.models.families.family import refuse
+from neuron_explainer.models.families.llama import LlamaFamily, window_everywhere
 
 
 class StableLMFamily(LlamaFamily):
@@ -43,7 +43,6 @@ class Starcoder2Family(LlamaFamily):
 
     def differences(self, hf_config: Mapping[str, Any]) -> dict[str, Any]:
         """See the base class."""
-        n_layers = required(hf_config, "num_hidden_layers")
         has_bias = bool(hf_config.get("use_bias", True))
         return {
             "norm_kind": "layer_norm",
@@ -53,5 +52,5 @@ class Starcoder2Family(LlamaFamily):
             "qkv_bias": has_bias,
             "attention_output_bias": has_bias,
             "mlp_bias": has_bias,
-            "sliding_window_by_layer": windows_by_layer(hf_config, [True] * n_layers),
+            "sliding_window_by_layer": window_everywhere(hf_config),
         }
