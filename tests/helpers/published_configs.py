@@ -8,64 +8,12 @@ _GPT: dict[str, Any] = {
     "layer_norm_epsilon": 1e-05, "bos_token_id": 50256, "eos_token_id": 50256, "summary_activation": None,
     "summary_first_dropout": 0.1, "summary_proj_to_labels": True, "summary_type": "cls_index", "summary_use_proj": True,
     "activation_function": "gelu_new", "task_specific_params": {"text-generation": {"do_sample": True}},
-    "mistralai/Mixtral-8x7B-v0.1": {
-        **_without(_LLAMA, "attention_bias", "rope_scaling"), "model_type": "mixtral", "num_experts_per_tok": 2,
-        "num_local_experts": 8, "output_router_logits": False, "router_aux_loss_coef": 0.02, "sliding_window": None,
-    },
-    "Qwen/Qwen3-30B-A3B": {
-        **_LLAMA, "decoder_sparse_step": 1, "head_dim": 16, "max_window_layers": 48, "mlp_only_layers": [],
-        "model_type": "qwen3_moe", "moe_intermediate_size": 24, "norm_topk_prob": True, "num_experts": 8,
-        "num_experts_per_tok": 2, "output_router_logits": False, "router_aux_loss_coef": 0.001, "sliding_window": None,
-        "use_sliding_window": False,
-    },
-    "allenai/OLMoE-1B-7B-0924": {
-        **_without(_LLAMA, "rms_norm_eps"), "clip_qkv": None, "model_type": "olmoe", "norm_topk_prob": False,
-        "num_experts": 8, "num_experts_per_tok": 2, "output_router_logits": False, "pad_token_id": 1,
-        "router_aux_loss_coef": 0.01,
-    },
-    "openai/gpt-oss-20b": {
-        **_LLAMA, "attention_bias": True, "experts_per_token": 4, "head_dim": 16, "initial_context_length": 4096,
-        "model_type": "gpt_oss", "num_experts_per_tok": 4, "num_local_experts": 8, "output_router_logits": False,
-        "pad_token_id": 199999, "router_aux_loss_coef": 0.9, "sliding_window": 128, "swiglu_limit": 7.0,
-        "layer_types": ["sliding_attention", "full_attention"] * 2, "rope_theta": 150000,
-        "rope_scaling": {
-            "beta_fast": 32.0, "beta_slow": 1.0, "factor": 32.0, "original_max_position_embeddings": 4096,
-            "rope_type": "yarn", "truncate": False,
-        },
-        "quantization_config": {"quant_method": "mxfp4", "modules_to_not_convert": ["model.layers.*.self_attn"]},
-    },
 }  # fmt: skip
 _LLAMA: dict[str, Any] = {
     **_TEXT, "attention_bias": False, "attention_dropout": 0.0, "bos_token_id": 1, "eos_token_id": [1, 2],
     "hidden_act": "silu", "initializer_range": 0.02, "rms_norm_eps": 1e-05, "rope_scaling": None, "rope_theta": 1e4,
     "tie_word_embeddings": False, "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 4,
     "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 4096, "vocab_size": 256,
-    "mistralai/Mixtral-8x7B-v0.1": {
-        **_without(_LLAMA, "attention_bias", "rope_scaling"), "model_type": "mixtral", "num_experts_per_tok": 2,
-        "num_local_experts": 8, "output_router_logits": False, "router_aux_loss_coef": 0.02, "sliding_window": None,
-    },
-    "Qwen/Qwen3-30B-A3B": {
-        **_LLAMA, "decoder_sparse_step": 1, "head_dim": 16, "max_window_layers": 48, "mlp_only_layers": [],
-        "model_type": "qwen3_moe", "moe_intermediate_size": 24, "norm_topk_prob": True, "num_experts": 8,
-        "num_experts_per_tok": 2, "output_router_logits": False, "router_aux_loss_coef": 0.001, "sliding_window": None,
-        "use_sliding_window": False,
-    },
-    "allenai/OLMoE-1B-7B-0924": {
-        **_without(_LLAMA, "rms_norm_eps"), "clip_qkv": None, "model_type": "olmoe", "norm_topk_prob": False,
-        "num_experts": 8, "num_experts_per_tok": 2, "output_router_logits": False, "pad_token_id": 1,
-        "router_aux_loss_coef": 0.01,
-    },
-    "openai/gpt-oss-20b": {
-        **_LLAMA, "attention_bias": True, "experts_per_token": 4, "head_dim": 16, "initial_context_length": 4096,
-        "model_type": "gpt_oss", "num_experts_per_tok": 4, "num_local_experts": 8, "output_router_logits": False,
-        "pad_token_id": 199999, "router_aux_loss_coef": 0.9, "sliding_window": 128, "swiglu_limit": 7.0,
-        "layer_types": ["sliding_attention", "full_attention"] * 2, "rope_theta": 150000,
-        "rope_scaling": {
-            "beta_fast": 32.0, "beta_slow": 1.0, "factor": 32.0, "original_max_position_embeddings": 4096,
-            "rope_type": "yarn", "truncate": False,
-        },
-        "quantization_config": {"quant_method": "mxfp4", "modules_to_not_convert": ["model.layers.*.self_attn"]},
-    },
 }  # fmt: skip
 
 

@@ -9,7 +9,6 @@ from neuron_explainer.errors import (
     MalformedCheckpointError,
     MisconfiguredError,
     UnsupportedCheckpointError,
-    choices_sentence,
     nearest_first,
     shown,
 )
@@ -90,8 +89,8 @@ def family_of(hf_config: Mapping[str, Any]) -> Family:
         choices = nearest_first(shown(model_type), FAMILY_BY_MODEL_TYPE)
         reason = REASON_BY_MODEL_TYPE.get(model_type) if isinstance(model_type, str) else None
         raise UnsupportedCheckpointError(
-            f"The model type {shown(model_type)} is not supported{'' if reason is None else f': {reason}'}. "
-            f"{choices_sentence(choices)} docs/adding_a_family.md shows how to add one."
+            f"The model type {shown(model_type, 40)} is not supported{'' if reason is None else f': {reason}'}. Choose one "
+            f"of: {', '.join(choices)}. docs/adding_a_family.md shows how to add one."
         )
     return FAMILY_BY_MODEL_TYPE[model_type]
 
