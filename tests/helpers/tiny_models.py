@@ -23,7 +23,7 @@ from neuron_explainer.models.transformer import Transformer
 HF_CONFIGS: dict[str, Any] = {
     name: config_of(entries) for name, entries in SMALL_CONFIGS.items() if lacks(entries["model_type"]) is None
 }
-"""The table of models that what holds in every family is tested in: of the families that the installed transformers has.
+"""The table of models that what holds in every family is tested in: of those that the installed transformers has.
 
 `test_every_family_has_a_model_in_the_table_of_the_tests` says which it lacks."""
 
