@@ -43,7 +43,11 @@ def table_of(name: str) -> ClassEntries:
 
 def with_entry(base: Entries, name: str, value: Any) -> Entries:
     entries = copy.deepcopy(base)
-    entries.get("text_config", entries)[name] = value
+    part = entries.get("text_config", entries)
+    table = class_entries(part["model_type"])
+    for alias in () if table is None else [alias for alias, of in table.aliases.items() if of == name]:
+        part.pop(alias, None)  # which would win
+    part[name] = value
     return entries
 
 

@@ -90,7 +90,8 @@ def family_of(hf_config: Mapping[str, Any]) -> Family:
         reason = REASON_BY_MODEL_TYPE.get(model_type) if isinstance(model_type, str) else None
         because = "" if reason is None else f": {reason}"
         raise UnsupportedCheckpointError(
-            f"The model type {shown(model_type, 40)} is not supported{because}. Choose one of: {', '.join(choices)}. docs/adding_a_family.md shows how to add one."
+            f"The model type {shown(model_type, 40)} is not supported{because}. Choose one of: "
+            f"{', '.join(choices)}. docs/adding_a_family.md shows how to add one."
         )
     return FAMILY_BY_MODEL_TYPE[model_type]
 

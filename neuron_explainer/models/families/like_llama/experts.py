@@ -95,9 +95,8 @@ class Qwen3MoeFamily(ExpertsFamily):
     """Qwen 3 with experts in every layer. The window, if it is used, is in every layer."""
 
     model_type = "qwen3_moe"
-    harmless_entries = frozenset(
-        {"intermediate_size", "max_window_layers"}
-    )  # which count in layers without experts alone
+    # which count in layers without experts alone
+    harmless_entries = frozenset({"intermediate_size", "max_window_layers"})
 
     def differences(self, hf_config: Mapping[str, Any]) -> dict[str, Any]:
         """See the base class."""
