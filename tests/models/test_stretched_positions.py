@@ -1,4 +1,4 @@
-"""Rotary embeddings for long contexts: their frequencies to the last digit, and longrope's change from short to long."""
+"""Rotary embeddings for long contexts: frequencies to the last digit, and longrope's change from short to long."""
 
 from typing import Any
 

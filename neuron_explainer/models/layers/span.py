@@ -71,8 +71,9 @@ class Span:
         n_earlier = max(self.starts)
         if n_earlier and rotary.config.is_long(self.n_keys) and not rotary.config.is_long(n_earlier):
             raise InvalidRequestError(
-                f"The model rotates keys in another way in contexts of more than {rotary.config.original_context_length} "
-                f"tokens, and the cache holds {n_earlier}. Run the whole text, with a new cache."
+                "The model rotates keys in another way in contexts of more than "
+                f"{rotary.config.original_context_length} tokens, and the cache holds {n_earlier}. Run the whole text, "
+                "with a new cache."
             )
         if key not in self._rotations:
             self._rotations[key] = rotary.at(self.position_ids, self.n_keys, dtype)
