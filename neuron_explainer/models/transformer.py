@@ -16,6 +16,7 @@ from neuron_explainer.models.hooks.intervention import Intervention
 from neuron_explainer.models.hooks.recording import Recording, name_of
 from neuron_explainer.models.hooks.taps import PlaceRequest, TapPlan, at_place, resolve_places
 from neuron_explainer.models.layers.block import Block
+from neuron_explainer.models.layers.embedding_scale import scaled_embedding
 from neuron_explainer.models.layers.key_value_cache import KeyValueCache
 from neuron_explainer.models.layers.logit_positions import LogitsAt, at_positions
 from neuron_explainer.models.layers.norms import Norm, build_norm
@@ -349,11 +350,7 @@ class Transformer(nn.Module):
         self, tokens: Int[Tensor, "batch tokens"], position_ids: Int[Tensor, "rows tokens"] | None = None
     ) -> Float[Tensor, "batch tokens d_model"]:
         """RESID_POST_EMBEDDING: token plus position embeddings, if any. Positions are 0, 1, … unless given."""
-        resid = self._embeddings(tokens)
-        if self.config.embedding_scale != 1.0:
-            # rounded to float32 first, like the scale of the released models
-            scale = torch.tensor(self.config.embedding_scale, dtype=torch.float32, device="cpu")
-            resid = resid * scale.to(resid.dtype)
+        resid = scaled_embedding(self._embeddings(tokens), self.config)
         if self.position_embedding is None:
             return resid
         if position_ids is None:

@@ -63,6 +63,7 @@ class TransformerConfig:
         post_norms: whether the outputs of attention and of the MLP are normalised before they are added (gemma2).
         attention_softcap, logits_softcap: c in c * tanh(x / c), applied to attention logits and to logits.
         embedding_scale: the factor of the token embedding.
+        rounds_embedding_scale: whether that factor is rounded to float32, and then to the model's dtype (gemma2).
         residual_multiplier: the factor of what attention and the MLP add to the residual stream.
         logits_scale: the factor of the logits.
         qkv_bias, attention_output_bias, mlp_bias, unembedding_bias: which linear maps have a bias.
@@ -114,6 +115,7 @@ class TransformerConfig:
     attention_softcap: float | None = None
     logits_softcap: float | None = None
     embedding_scale: float = 1.0
+    rounds_embedding_scale: bool = True
     residual_multiplier: float = 1.0
     logits_scale: float = 1.0
     qkv_bias: bool = True

@@ -2,8 +2,10 @@
 
 import pytest
 import torch
+import transformers
 
 import neuron_explainer as ne
+from benchmarks.small_models import SMALL_CONFIGS, number_tokenizer
 from helpers.tiny_models import HF_CONFIGS, hf_model, our_model, random_tokens
 from neuron_explainer.errors import InvalidRequestError
 from neuron_explainer.vocabulary.places import ActivationLocationType
@@ -62,3 +64,10 @@ def test_another_model_is_refused() -> None:
         ne.check_parity(our_model("llama"), hf_model("gpt2"))
     with pytest.raises(InvalidRequestError, match="n_key_value_heads is 2 here and 1"):
         ne.check_parity(our_model("llama"), hf_model("llama_3"))
+
+
+def test_a_square_matrix_with_its_inputs_first_is_compared_the_right_way_round() -> None:
+    entries = {**SMALL_CONFIGS["gpt2"], "n_inner": 32}
+    theirs = transformers.AutoModelForCausalLM.from_config(transformers.AutoConfig.for_model(**entries))
+    table = ne.check_parity(ne.load_model(theirs, tokenizer=number_tokenizer()), theirs)
+    assert table["largest_difference"].max() < 1e-4

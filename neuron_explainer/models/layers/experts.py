@@ -153,7 +153,8 @@ class MixtureOfExperts(nn.Module):
         chosen = plain.gathered(post_act)
         elsewhere = post_act - chosen.dense()
         output = self.output(chosen, routing[1])
-        return output + self.write(elsewhere) if bool(elsewhere.any()) else output
+        # The other neurons' activations have gradients even where they are 0.
+        return output + self.write(elsewhere) if elsewhere.requires_grad or bool(elsewhere.any()) else output
 
     def _output_biases(self) -> Float[Tensor, "experts d_model"]:
         return torch.stack([expert.output_bias for expert in self._mlps if expert.output_bias is not None])

@@ -176,6 +176,15 @@ class DenseByLayer(dict[Any, Tensor]):
         taken = super().pop(layer, *default)
         return taken.dense() if isinstance(taken, RoutedTensor) else taken
 
+    def popitem(self) -> tuple[Any, Tensor]:
+        """The last layer and its tensor, which are taken out."""
+        layer, tensor = super().popitem()
+        return layer, dense(tensor)
+
+    def setdefault(self, layer: int | None, default: Any = None) -> Any:
+        """The layer's tensor; the default, which is put in, if there is none."""
+        return dense(super().setdefault(layer, default))
+
     def values(self) -> Any:
         """The tensors; each is made when it is reached."""
         return ValuesView(self)

@@ -138,9 +138,13 @@ class ObservedModules:
         output = self._outputs[self._path_by_parameter[parameter]]
         weight = self.hf_model.get_parameter(self._name_by_parameter[parameter])
         numbers = torch.arange(output.shape[-1], dtype=torch.int64, device=output.device)
-        is_outputs_first = len(weight) == len(numbers)
-        numbered = (numbers[:, None] if is_outputs_first else numbers).expand(weight.shape)
-        return output[..., self._sources[parameter].convert(numbered)[:, 0]]
+        by_row = numbers[:, None].expand(-1, weight.shape[1])
+        rows = self._sources[parameter].convert(
+            by_row if by_row.shape == weight.shape else numbers.expand(weight.shape)
+        )
+        if not torch.equal(rows, rows[:, :1].expand(rows.shape)):  # a square matrix with its inputs first, as GPT-2's
+            rows = self._sources[parameter].convert(numbers.expand(weight.shape))
+        return output[..., rows[:, 0]]
 
     def _path(self, layer: int, parameter: str) -> str:
         return self._path_by_parameter[f"blocks.{layer}.{parameter}"]
