@@ -10,9 +10,10 @@ from torch import Tensor
 from neuron_explainer.errors import MalformedCheckpointError, UnsupportedCheckpointError
 from neuron_explainer.models.tensor_files.pytorch_files import read_pytorch_file
 from neuron_explainer.models.tensor_files.raw_tensors import check_finite
+from neuron_explainer.models.tensor_files.several_files import TensorsInFiles
 
 
-class PickledReader:
+class PickledReader(TensorsInFiles):
     """The tensors of one or several pickled state dicts; a `TensorReader`.
 
     PyTorch reads a file as a whole. Each is read once for names and shapes, and again for its tensors, unless it is the
@@ -26,7 +27,7 @@ class PickledReader:
             UnsupportedCheckpointError: a file holds more than tensors.
             MalformedCheckpointError: a file is damaged or not a state dict, or two files have a tensor of one name.
         """
-        self._files = list(files)
+        super().__init__(files)
         self._latest: tuple[Path, dict[str, Tensor]] | None = None
         self._entries: dict[str, tuple[Path, tuple[int, ...], str]] = {}
         for file in files:
@@ -38,6 +39,10 @@ class PickledReader:
                         tensor=name,
                     )
                 self._entries[name] = (file, tuple(tensor.shape), str(tensor.dtype))
+
+    def file_of(self, name: str | None) -> Path | None:
+        """See the base class."""
+        return self._entries[name][0] if name in self._entries else None
 
     def names(self) -> Collection[str]:
         """The names of all tensors."""
@@ -54,16 +59,6 @@ class PickledReader:
     def dtype(self, name: str) -> str:
         """A tensor's dtype, such as "torch.float32"."""
         return self._entries[name][2]
-
-    def where(self, name: str | None = None) -> str:
-        """The file of a tensor; without a name, the only file or the folder of several."""
-        if name in self._entries:
-            return str(self._entries[name][0])
-        return str(self._files[0] if len(self._files) == 1 else self._files[0].parent)
-
-    def stored_name(self, name: str) -> str:
-        """The name itself."""
-        return name
 
     def read(self, name: str, *, dtype: torch.dtype, device: torch.device) -> Float[Tensor, "..."]:
         """A tensor. In the file's own dtype it is a part of what was read, and takes no further memory.

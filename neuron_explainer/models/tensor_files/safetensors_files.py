@@ -10,6 +10,7 @@ from torch import Tensor
 
 from neuron_explainer.errors import MalformedCheckpointError, UnsupportedCheckpointError
 from neuron_explainer.models.tensor_files.raw_tensors import read_exactly, stream_elements, stream_rows
+from neuron_explainer.models.tensor_files.several_files import TensorsInFiles
 from neuron_explainer.storage.safetensors_header import SafetensorsError, TensorEntry, read_safetensors_header
 
 _TORCH_DTYPE = {
@@ -20,7 +21,7 @@ _TORCH_DTYPE = {
 }
 
 
-class SafetensorsReader:
+class SafetensorsReader(TensorsInFiles):
     """The tensors of one or several safetensors files; a `TensorReader`."""
 
     def __init__(self, files: Sequence[Path]) -> None:
@@ -30,7 +31,7 @@ class SafetensorsReader:
             MalformedCheckpointError: a header is invalid, a file is shorter than its header says, or two files have a
                 tensor of the same name.
         """
-        self._files = list(files)
+        super().__init__(files)
         self._entries: dict[str, tuple[Path, TensorEntry]] = {}
         for file in files:
             for name, entry in read_header(file).items():
@@ -41,6 +42,10 @@ class SafetensorsReader:
                         tensor=name,
                     )
                 self._entries[name] = (file, entry)
+
+    def file_of(self, name: str | None) -> Path | None:
+        """See the base class."""
+        return self._entries[name][0] if name in self._entries else None
 
     def names(self) -> Collection[str]:
         """The names of all tensors."""
@@ -53,16 +58,6 @@ class SafetensorsReader:
     def dtype(self, name: str) -> str:
         """The format's name of a tensor's dtype, such as "F32"."""
         return self._entries[name][1].dtype
-
-    def where(self, name: str | None = None) -> str:
-        """The file of a tensor; without a name, the only file or the folder of several."""
-        if name in self._entries:
-            return str(self._entries[name][0])
-        return str(self._files[0] if len(self._files) == 1 else self._files[0].parent)
-
-    def stored_name(self, name: str) -> str:
-        """The name itself."""
-        return name
 
     def read(self, name: str, *, dtype: torch.dtype, device: torch.device) -> Float[Tensor, "..."]:
         """A tensor, streamed from its file.
