@@ -43,3 +43,9 @@ def test_a_copy_gives_tensors(copied: Callable[[DenseByLayer], Mapping[Any, Tens
     again = copied(by_layer())
     assert list(again) == [0, 1]
     assert again[1].tolist() == ALL_OF_LAYER_1
+
+
+def test_a_default_is_given_as_it_is() -> None:
+    assert by_layer().get(5) is None
+    assert by_layer().pop(5, "none") == "none"
+    assert by_layer().setdefault(5) is None

@@ -169,11 +169,11 @@ class DenseByLayer(dict[Any, Tensor]):
 
     def get(self, layer: int | None, default: Any = None) -> Any:
         """The layer's tensor, or the default."""
-        return dense(super().get(layer, default))
+        return _dense_if_routed(super().get(layer, default))
 
     def pop(self, layer: int | None, *default: Any) -> Any:
         """The layer's tensor, which is taken out."""
-        return dense(super().pop(layer, *default))
+        return _dense_if_routed(super().pop(layer, *default))
 
     def popitem(self) -> tuple[Any, Tensor]:
         """The last layer and its tensor, which are taken out."""
@@ -182,7 +182,7 @@ class DenseByLayer(dict[Any, Tensor]):
 
     def setdefault(self, layer: int | None, default: Any = None) -> Any:
         """The layer's tensor; the default, which is put in, if there is none."""
-        return dense(super().setdefault(layer, default))
+        return _dense_if_routed(super().setdefault(layer, default))
 
     def values(self) -> Any:
         """The tensors; each is made when it is reached."""
@@ -207,6 +207,11 @@ Neurons = Tensor | RoutedTensor
 def dense(neurons: Neurons) -> Float[Tensor, ...]:
     """The numbers of all neurons, as one tensor."""
     return neurons.dense() if isinstance(neurons, RoutedTensor) else neurons
+
+
+def _dense_if_routed(value: Any) -> Any:
+    """A layer's tensor as one tensor; a default as it is."""
+    return value.dense() if isinstance(value, RoutedTensor) else value
 
 
 def values_of(neurons: Neurons) -> Tensor:
