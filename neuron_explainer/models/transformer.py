@@ -178,7 +178,8 @@ class Transformer(nn.Module):
         Args:
             tokens: ids, shape (batch, tokens), padded on the right with any valid id.
             attention_mask: True for real tokens, False for padding, which must come last. A token attends only to
-                earlier tokens, so padding does not change the results of real tokens; results at padding mean nothing.
+                earlier tokens, so padding does not change the results of real tokens (but as in `transformers`,
+                longrope stretches positions by the length of the padded batch); results at padding mean nothing.
                 A mask on the CPU is checked without waiting for a GPU.
             logits_at: where logits are computed: "all" positions, the "last" real token of each prompt, or one given
                 position in each prompt. None: nowhere; then layers above the last one that is recorded or intervened on

@@ -195,6 +195,14 @@ class TransformerConfig:
         """Whether something multiplies what attention and the MLP give before it is added to the residual stream."""
         return self.post_norms or self.residual_multiplier != 1
 
+    def layers_rotated_as_long(self, n_tokens: int) -> tuple[int, ...]:
+        """The layers in which a text of so many tokens is one that longrope's `long_factors` are for."""
+        return tuple(
+            layer
+            for layer, rotary in enumerate(self.rotary_by_layer)
+            if rotary is not None and rotary.is_long(n_tokens)
+        )
+
     def size_of(self, dimension: Dimension) -> int | None:
         """The length of an axis; None if it depends on the prompt or on an autoencoder."""
         return {

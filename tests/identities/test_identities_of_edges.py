@@ -18,6 +18,7 @@ from helpers.derived_scalars import (
     context,
     derived,
 )
+from neuron_explainer.activations.derived_scalars.engine.positions import one_position
 from neuron_explainer.activations.derived_scalars.indexing import AttnSubNodeIndex, NodeIndex
 from neuron_explainer.models.autoencoders.latent_activations import Identity
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType as D
@@ -59,7 +60,7 @@ def among_chosen(node: NodeIndex, family: str) -> NodeIndex:
     """The node; in a mixture of experts, a neuron of an expert that was chosen in place of one of the layer."""
     if node.node_type is not NodeType.MLP_NEURON or not context(family).get_or_create_model().config.n_experts:
         return node
-    token = node.tensor_indices[0]
+    token = one_position(node.tensor_indices[0])
     neurons = derived(family, D.MLP_POST_ACT).activations(D.MLP_POST_ACT)[node.layer_index][token]
     return NodeIndex(NodeType.MLP_NEURON, node.layer_index, (token, int(neurons.abs().argmax())))
 

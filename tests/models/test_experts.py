@@ -17,8 +17,9 @@ from helpers.derived_scalars import PROMPT, context, derived
 from helpers.tiny_models import hf_model, our_model, random_tokens
 from neuron_explainer.errors import MalformedStoreError, MisconfiguredError, UnsupportedCheckpointError
 from neuron_explainer.models.families.registry import family_and_config
+from neuron_explainer.models.layers.dense_by_layer import DenseByLayer
 from neuron_explainer.models.layers.experts import MixtureOfExperts
-from neuron_explainer.models.layers.routed import DenseByLayer, RoutedTensor
+from neuron_explainer.models.layers.routed import RoutedTensor
 from neuron_explainer.models.transformer import Transformer
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType as D
 from neuron_explainer.vocabulary.places import ActivationLocationType as P

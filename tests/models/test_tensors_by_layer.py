@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from neuron_explainer.models.layers.routed import DenseByLayer, RoutedTensor
+from neuron_explainer.models.layers.dense_by_layer import DenseByLayer
+from neuron_explainer.models.layers.routed import RoutedTensor
 
 
 def by_layer() -> DenseByLayer:
@@ -43,3 +44,9 @@ def test_a_copy_gives_tensors(copied: Callable[[DenseByLayer], Mapping[Any, Tens
     again = copied(by_layer())
     assert list(again) == [0, 1]
     assert again[1].tolist() == ALL_OF_LAYER_1
+
+
+def test_a_default_is_given_as_it_is() -> None:
+    assert by_layer().get(5) is None
+    assert by_layer().pop(5, "none") == "none"
+    assert by_layer().setdefault(5) is None

@@ -4,8 +4,13 @@ import pytest
 import torch
 
 from helpers.derived_scalars import PROMPT, context, derived, logit_difference, slope
-from neuron_explainer.activations.derived_scalars.config import TraceConfig
-from neuron_explainer.activations.derived_scalars.indexing import AblationSpec, ActivationIndex, NodeIndex, PreOrPostAct
+from neuron_explainer.activations.derived_scalars.indexing import (
+    AblationSpec,
+    ActivationIndex,
+    NodeIndex,
+    PreOrPostAct,
+    TraceConfig,
+)
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType as D
 from neuron_explainer.vocabulary.nodes import NodeType, PassType
 from neuron_explainer.vocabulary.places import ActivationLocationType as P

@@ -33,7 +33,8 @@ from neuron_explainer.activations.derived_scalars.engine.requests import (
 from neuron_explainer.activations.derived_scalars.store.derived_scalar_store import DerivedScalarStore
 from neuron_explainer.errors import MisconfiguredError, PromptError, shown
 from neuron_explainer.models.chats.messages import Chat, is_chat
-from neuron_explainer.models.layers.routed import DenseByLayer, Neurons, RoutedTensor
+from neuron_explainer.models.layers.dense_by_layer import DenseByLayer
+from neuron_explainer.models.layers.routed import Neurons, RoutedTensor
 from neuron_explainer.models.layers.token_checks import only_prompt, padded
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 from neuron_explainer.vocabulary.dimensions import Dimension
@@ -114,7 +115,8 @@ def derive_batch(
 ) -> list[DerivedScalarStore]:
     """Derive scalars from several prompts in one padded pass: the same as `derive` for each, but faster.
 
-    Token positions (of a trace, a node, an ablation) are the same in every prompt.
+    Token positions (of a trace, a node, an ablation) are the same in every prompt. Where longrope stretches the
+    positions of long prompts in another way than those of short ones, each kind has a pass of its own.
 
     Args:
         prompts: texts, lists of messages, or sequences of token ids.
@@ -146,18 +148,32 @@ def derive_batch(
     if not read:
         return []
     check_token_positions(plan.bound_configs, min(len(prompt.token_ids) for prompt in read))
-    tokens, attention_mask = padded([prompt.token_ids for prompt in read])
-    result, tensors = _run(plan, tokens, attention_mask)
-    by_prompt = [_of_prompt(tensors, number, len(prompt.token_ids)) for number, prompt in enumerate(read)]
-    del tensors
-    warn_of_non_finite(by_prompt, plan.bound, [prompt.token_ids for prompt in read])
+    by_kind: dict[tuple[int, ...], list[int]] = {}
+    for number, prompt in enumerate(read):
+        kind = plan.bound.model.config.layers_rotated_as_long(len(prompt.token_ids))
+        by_kind.setdefault(kind, []).append(number)
+    by_prompt: dict[int, TensorsByKey] = {}
+    outcomes: dict[int, tuple[Tensor | None, Tensor | None]] = {}
+    for numbers in by_kind.values():
+        tokens, attention_mask = padded([read[number].token_ids for number in numbers])
+        result, tensors = _run(plan, tokens, attention_mask)
+        for row, number in enumerate(numbers):
+            by_prompt[number] = _of_prompt(tensors, row, len(read[number].token_ids))
+            outcomes[number] = (
+                None if result.loss is None else result.loss[row],
+                None if result.traced is None else result.traced[row],
+            )
+        del tensors
+    warn_of_non_finite(
+        [by_prompt[number] for number in range(len(read))], plan.bound, [prompt.token_ids for prompt in read]
+    )
     return [
         DerivedScalarStore(
             by_prompt[number],
             prompt.token_strings,
             token_ids=prompt.token_ids,
-            loss=None if result.loss is None else result.loss[number],
-            traced_activation=None if result.traced is None else result.traced[number],
+            loss=outcomes[number][0],
+            traced_activation=outcomes[number][1],
             model_name=model_context.model_name,
             n_beginning=prompt.n_beginning,
         )

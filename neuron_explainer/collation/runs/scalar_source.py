@@ -14,7 +14,7 @@ from neuron_explainer.collation.corpus.windows import Batch
 from neuron_explainer.collation.statistics.collation import Collation
 from neuron_explainer.collation.statistics.entry_kind import EntryKind, flattened_lower_triangle
 from neuron_explainer.errors import InvalidRequestError, NonFiniteActivationError, choices_sentence, nearest_first
-from neuron_explainer.models.layers.routed import DenseByLayer
+from neuron_explainer.models.layers.dense_by_layer import DenseByLayer
 from neuron_explainer.models.model_context import ModelContext
 from neuron_explainer.vocabulary.checks import checked_layer
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType

@@ -115,15 +115,11 @@ def _steps(
             return
         for text, token in zip(texts, chosen, strict=True):
             text.append(token)
-        if cache is not None and _rotates_otherwise(model, max(cache.lengths) + 1):
-            cache = KeyValueCache()
+        if cache is not None:
+            before, now = map(model.config.layers_rotated_as_long, (max(cache.lengths), max(cache.lengths) + 1))
+            if before != now:
+                cache = KeyValueCache()
         if cache is None or not cache.lengths:
             tokens, attention_mask = padded(texts)
         else:
             tokens, attention_mask = int64_on_cpu(chosen)[:, None], None
-
-
-def _rotates_otherwise(model: Transformer, n_positions: int) -> bool:
-    """Whether a text of so many tokens is the first whose positions are stretched by longrope's long factors."""
-    rotaries = [rotary for rotary in model.config.rotary_by_layer if rotary is not None]
-    return any(rotary.is_long(n_positions) and not rotary.is_long(n_positions - 1) for rotary in rotaries)

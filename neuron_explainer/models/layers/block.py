@@ -84,18 +84,25 @@ class Block(nn.Module):
         return self.mlp_norm(resid, detach_scale)
 
     def queries(
-        self, normed: Float[Tensor, "batch tokens d_model"], first_position: int = 0
+        self, normed: Float[Tensor, "batch tokens d_model"], first_position: int = 0, n_positions: int | None = None
     ) -> Float[Tensor, "batch tokens heads d_head"]:
-        """ATTN_QUERY: normalised, rotated and scaled as recorded. Positions count from `first_position`."""
+        """ATTN_QUERY: normalised, rotated and scaled as recorded.
+
+        Args:
+            normed: what attention reads.
+            first_position: the first token's position.
+            n_positions: how many positions the pass had that recorded; None if these tokens are its last.
+        """
         raw = self.attention.project_part(AttnSubNode.Q, normed)
-        return self.attention.placed_queries(raw, _span_of(normed, first_position)) * self.attention.root_scale
+        span = _span_of(normed, first_position, n_positions)
+        return self.attention.placed_queries(raw, span) * self.attention.root_scale
 
     def keys(
-        self, normed: Float[Tensor, "batch tokens d_model"], first_position: int = 0
+        self, normed: Float[Tensor, "batch tokens d_model"], first_position: int = 0, n_positions: int | None = None
     ) -> Float[Tensor, "batch tokens heads d_head"]:
-        """ATTN_KEY: normalised, rotated, scaled and repeated as recorded. Positions count from `first_position`."""
+        """ATTN_KEY: normalised, rotated, scaled and repeated as recorded. The arguments are those of `queries`."""
         raw = self.attention.project_part(AttnSubNode.K, normed)
-        placed = self.attention.placed_keys(raw, _span_of(normed, first_position))
+        placed = self.attention.placed_keys(raw, _span_of(normed, first_position, n_positions))
         return self.attention.repeated(placed) * self.attention.root_scale
 
     def values(self, normed: Float[Tensor, "batch tokens d_model"]) -> Float[Tensor, "batch tokens heads d_head"]:
@@ -144,9 +151,9 @@ class Block(nn.Module):
         return PostNorm.at(self.mlp_post_norm, self.residual_multiplier, self.mlp.output, post_act)
 
 
-def _span_of(normed: Tensor, first_position: int) -> Span:
+def _span_of(normed: Tensor, first_position: int, n_positions: int | None) -> Span:
     span = Span(normed.shape[1], normed.device)
     if first_position:
         span.position_ids = span.position_ids + first_position
-        span.n_keys += first_position
+    span.n_keys = n_positions or span.n_keys + first_position
     return span

@@ -6,9 +6,8 @@ Expert e's neuron n is the layer's neuron e * d_expert + n. The neurons of exper
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, ItemsView, Iterable, Iterator, Mapping, ValuesView
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -153,52 +152,6 @@ class RoutedTensor:
         values = like.new_zeros(*shape[:n_axes], 0, neurons // n_experts, *rest)
         experts = torch.zeros(*shape[:n_axes], 0, dtype=torch.int64, device=like.device)
         return cls(values, experts, n_experts)
-
-
-class DenseByLayer(dict[Any, Tensor]):
-    """Tensors by layer. Those of a mixture of experts' neurons are made when they are asked for, one at a time."""
-
-    def __init__(self, by_layer: Mapping[Any, Tensor | RoutedTensor]) -> None:
-        super().__init__(by_layer)  # whatever is taken out is dense
-
-    def __getitem__(self, layer: int | None) -> Tensor:
-        return dense(super().__getitem__(layer))
-
-    def __iter__(self) -> Iterator[int | None]:
-        return super().__iter__()  # overridden, so that dict(…) and copies take each tensor by __getitem__
-
-    def get(self, layer: int | None, default: Any = None) -> Any:
-        """The layer's tensor, or the default."""
-        return self[layer] if layer in self else default  # noqa: SIM401  # it is not this method again
-
-    def pop(self, layer: int | None, *default: Any) -> Any:
-        """The layer's tensor, which is taken out."""
-        taken = super().pop(layer, *default)
-        return taken.dense() if isinstance(taken, RoutedTensor) else taken
-
-    def popitem(self) -> tuple[Any, Tensor]:
-        """The last layer and its tensor, which are taken out."""
-        layer, tensor = super().popitem()
-        return layer, dense(tensor)
-
-    def setdefault(self, layer: int | None, default: Any = None) -> Any:
-        """The layer's tensor; the default, which is put in, if there is none."""
-        return dense(super().setdefault(layer, default))
-
-    def values(self) -> Any:
-        """The tensors; each is made when it is reached."""
-        return ValuesView(self)
-
-    def items(self) -> Any:
-        """The layers and their tensors; each is made when it is reached."""
-        return ItemsView(self)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (dict(self.kept()),)
-
-    def kept(self) -> Iterable[tuple[int | None, Tensor | RoutedTensor]]:
-        """The layers and their tensors as they are kept."""
-        return super().items()
 
 
 Neurons = Tensor | RoutedTensor

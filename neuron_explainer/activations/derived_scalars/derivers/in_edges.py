@@ -100,10 +100,10 @@ class TangentAlongWrite(Need):
                 write,
             )
         token = one_position(bound.node.tensor_indices[0])
-        here = slice(token, token + 1)
+        here, n_tokens = slice(token, token + 1), evaluation.n_tokens
         functions = {
-            "queries": lambda stream: block.queries(block.attention_input(stream, holds), token),
-            "keys": lambda stream: block.keys(block.attention_input(stream, holds), token),
+            "queries": lambda stream: block.queries(block.attention_input(stream, holds), token, n_tokens),
+            "keys": lambda stream: block.keys(block.attention_input(stream, holds), token, n_tokens),
             "values": lambda stream: block.values(block.attention_input(stream, holds)),
             "neurons": lambda stream: recompute.neurons(block, stream, holds, PreOrPostAct.POST),
         }

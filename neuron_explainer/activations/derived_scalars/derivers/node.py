@@ -131,7 +131,7 @@ def _attribution(
     if isinstance(node, AttnSubNodeIndex):
         return _attribution_of_head(bound, node, resid, dense(act_gradient))
     token, component = one_position(node.tensor_indices[0]), component_of(node)
-    resid = resid[:, : token + 1]
+    resid = recompute.up_to(bound, resid, token)
     which = slice(component, component + 1)
     if node.node_type is NodeType.MLP_NEURON:
         acts = recompute.neurons(block, resid, detach, _POST)[..., which]
@@ -146,7 +146,7 @@ def _attribution_of_head(
     """`_attribution` of a head, through its queries, keys or values."""
     block, detach = bound.block(bound.node_layer), bound.config.detach_layer_norm_scale_for_attribution
     token, component = one_position(node.tensor_indices[0]), component_of(node)
-    resid = resid[:, : token + 1]
+    resid = recompute.up_to(bound, resid, token)
     attended_to = one_position(node.tensor_indices[1])
     logits = recompute.attention_logits(
         block,

@@ -22,6 +22,17 @@ from neuron_explainer.vocabulary.nodes import LocationWithinLayer, NodeType
 _DST = DerivedScalarType
 
 
+def up_to(
+    bound: BoundConfig, resid: Float[Tensor, "batch tokens d_model"], token: int
+) -> Float[Tensor, "batch some_tokens d_model"]:
+    """The residual stream up to a token: enough to recompute that token's activations.
+
+    All of it where longrope rotates the prompt in another way than one that ends at the token.
+    """
+    of_part, of_prompt = map(bound.model.config.layers_rotated_as_long, (token + 1, resid.shape[1]))
+    return resid[:, : token + 1] if of_part == of_prompt else resid
+
+
 def neurons(
     block: Block, resid: Float[Tensor, "batch tokens d_model"], detach_scale: bool, act: PreOrPostAct
 ) -> Float[Tensor, "batch tokens neurons"]:

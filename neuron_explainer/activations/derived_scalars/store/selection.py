@@ -7,7 +7,8 @@ from torch import Tensor
 
 from neuron_explainer.activations.derived_scalars.store.shapes import Tensors, layer_order
 from neuron_explainer.errors import InvalidRequestError, NotDerivedError, shown
-from neuron_explainer.models.layers.routed import DenseByLayer, Neurons
+from neuron_explainer.models.layers.dense_by_layer import DenseByLayer
+from neuron_explainer.models.layers.routed import Neurons
 from neuron_explainer.vocabulary.checks import whole_number
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 from neuron_explainer.vocabulary.named_members import member_of

@@ -6,7 +6,8 @@ from torch import Tensor
 
 from neuron_explainer.errors import InvalidRequestError, shown
 from neuron_explainer.models.devices import is_plain_float
-from neuron_explainer.models.layers.routed import DenseByLayer, Neurons, RoutedTensor, values_of
+from neuron_explainer.models.layers.dense_by_layer import DenseByLayer
+from neuron_explainer.models.layers.routed import Neurons, RoutedTensor, values_of
 from neuron_explainer.vocabulary.checks import whole_number
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 from neuron_explainer.vocabulary.dimensions import Dimension
