@@ -13,6 +13,8 @@ from tokenizers import Tokenizer, decoders, pre_tokenizers, trainers
 from tokenizers.models import BPE, WordLevel
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
+from helpers.installed_transformers import as_installed
+
 TEXTS = [
     "The capital of France is Paris, and the capital of Japan is Tokyo (東京).",
     "When Mary and John went to the store, John gave a drink to Mary.",
@@ -54,7 +56,7 @@ def small_llama(*, seed: int = 0, **changes: Any) -> LlamaForCausalLM:
         "tie_word_embeddings": False,
         "initializer_range": 0.2,
     }
-    model = LlamaForCausalLM(LlamaConfig(**(settings | changes))).eval()
+    model = LlamaForCausalLM(LlamaConfig(**as_installed(settings | changes))).eval()
     with torch.no_grad():
         for name, weight in model.named_parameters():
             if "norm" in name:

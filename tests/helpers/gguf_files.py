@@ -11,6 +11,7 @@ from tokenizers import Tokenizer
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from helpers.checkpoints import byte_level_tokenizer, in_llama_cpp_order
+from helpers.installed_transformers import rope_theta_of
 
 KINDS = gguf.GGMLQuantizationType
 PART_NAMES = {
@@ -79,9 +80,7 @@ def write_llama(
 def add_config(writer: gguf.GGUFWriter, config: LlamaConfig) -> None:
     assert config.num_key_value_heads is not None
     assert config.head_dim is not None
-    assert config.rope_parameters is not None
-    rope_theta = config.rope_parameters["rope_theta"]
-    assert rope_theta is not None
+    rope_theta = rope_theta_of(config)
     writer.add_block_count(config.num_hidden_layers)
     writer.add_context_length(config.max_position_embeddings)
     writer.add_embedding_length(config.hidden_size)

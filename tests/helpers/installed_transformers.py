@@ -57,6 +57,11 @@ def as_installed(entries: Mapping[str, Any]) -> dict[str, Any]:
     return spelt
 
 
+def rope_theta_of(config: Any) -> float:
+    """The base of the rotary embedding."""
+    return float(config.rope_theta if IS_OLD else config.rope_parameters["rope_theta"])
+
+
 def config_of(entries: Mapping[str, Any]) -> Any:
     """The installed transformers' config with these entries."""
     return transformers.AutoConfig.for_model(**as_installed(entries))

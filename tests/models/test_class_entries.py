@@ -5,7 +5,7 @@ import transformers
 
 from helpers.installed_transformers import IS_OLD, or_skipped
 from neuron_explainer.models.families.class_entries import class_entries
-from neuron_explainer.models.families.harmless_entries import HARMLESS, OTHER_SPELLINGS, REFUSED_IN_ALL
+from neuron_explainer.models.families.harmless_entries import HARMLESS, HARMLESS_VALUES, OTHER_SPELLINGS, REFUSED_IN_ALL
 from neuron_explainer.models.families.registry import FAMILY_BY_MODEL_TYPE, family_and_config
 from neuron_explainer.models.families.unsupported_types import REASON_BY_MODEL_TYPE
 
@@ -17,8 +17,14 @@ def test_every_entry_of_the_installed_class_is_known(model_type: str) -> None:
     table = class_entries(model_type)
     assert table is not None, REMEDY
     kind = transformers.CONFIG_MAPPING[model_type]
-    known = {*table.entries, *HARMLESS, *OTHER_SPELLINGS, *REFUSED_IN_ALL}
-    assert not set(kind().to_dict()) - known, REMEDY
+    known = {
+        *table.entries,
+        *HARMLESS,
+        *OTHER_SPELLINGS,
+        *REFUSED_IN_ALL,
+        *FAMILY_BY_MODEL_TYPE[model_type].harmless_entries,
+    }
+    assert not set(kind().to_dict()) - known - {*HARMLESS_VALUES}, REMEDY
     assert kind.attribute_map.items() <= table.aliases.items(), REMEDY
 
 

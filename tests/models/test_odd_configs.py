@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 import torch
+import transformers
 
-from helpers.installed_transformers import config_of, model_of, or_skipped
+from helpers.installed_transformers import IS_OLD, config_of, model_of, or_skipped
 from helpers.odd_configs import LIKE_GPT, LIKE_LLAMA, odd_config
 from helpers.tiny_models import random_tokens
 from neuron_explainer.errors import UnsupportedCheckpointError
@@ -25,9 +26,14 @@ def is_refused(family: str, entries: dict[str, Any]) -> bool:
 @pytest.mark.parametrize("number", range(6))
 @pytest.mark.parametrize("family", or_skipped([*LIKE_GPT, *LIKE_LLAMA]))
 def test_a_model_is_right_or_refused(family: str, number: int) -> None:
-    config = config_of({"model_type": family, **odd_config(family, number)})
     torch.manual_seed(number)
-    theirs = model_of(config)
+    try:
+        config = config_of({"model_type": family, **odd_config(family, number)})
+        theirs = model_of(config)
+    except (AttributeError, TypeError, ValueError) as error:
+        if not IS_OLD:
+            raise
+        pytest.skip(f"transformers {transformers.__version__} cannot make this model: {error!s:.100}")
     with torch.no_grad():
         for parameter in theirs.parameters():
             parameter.add_(torch.randn_like(parameter) * 0.2)

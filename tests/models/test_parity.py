@@ -1,25 +1,38 @@
 """Every place of every family agrees with `transformers`; the comparison would notice if it did not."""
 
+from typing import Any
+
 import pytest
 import torch
 import transformers
 
 import neuron_explainer as ne
 from benchmarks.small_models import SMALL_CONFIGS, number_tokenizer
-from helpers.tiny_models import HF_CONFIGS, hf_model, our_model, random_tokens
+from helpers.installed_transformers import IS_OLD
+from helpers.tiny_models import ALLOWED, HF_CONFIGS, hf_model, our_model, random_tokens
 from neuron_explainer.errors import InvalidRequestError
 from neuron_explainer.vocabulary.places import ActivationLocationType
 
 P = ActivationLocationType
 
 
+def parity(name: str, dtype: torch.dtype) -> Any:
+    """The comparison of a model, or a skip where an old transformers computes attention within the model's own code."""
+    try:
+        return ne.check_parity(our_model(name, dtype), hf_model(name, dtype))
+    except InvalidRequestError as error:
+        if not IS_OLD:
+            raise
+        pytest.skip(f"transformers {transformers.__version__}: {error}")
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["float32", "float64"])
 @pytest.mark.parametrize("name", HF_CONFIGS)
 def test_every_place_agrees_with_transformers(name: str, dtype: torch.dtype) -> None:
-    table = ne.check_parity(our_model(name, dtype), hf_model(name, dtype))
+    table = parity(name, dtype)
     assert set(table.place) == {place.value for place in P if not place.is_online_autoencoder_place}
     assert len(table) == 4 + 16 * 3
-    allowed = 1e-4 if dtype == torch.float32 else 1e-10
+    allowed = ALLOWED[dtype]
     too_far = table[~(table.largest_difference <= allowed)]
     assert too_far.empty, f"\n{too_far}"
     assert (table.largest_magnitude > 1e-3).all()

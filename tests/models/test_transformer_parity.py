@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from helpers.tiny_models import HF_CONFIGS, ONE_OF_EACH_FAMILY, hf_model, our_model, random_tokens
+from helpers.tiny_models import ALLOWED, HF_CONFIGS, ONE_OF_EACH_FAMILY, hf_model, our_model, random_tokens
 from neuron_explainer.errors import PromptError
 from neuron_explainer.models.layers.token_checks import check_tokens, padded
 from neuron_explainer.models.transformer import Transformer
@@ -21,7 +21,7 @@ P = ActivationLocationType
 @pytest.mark.parametrize("name", HF_CONFIGS)
 @pytest.mark.parametrize("n_tokens", [1, 2, 17, 64])
 def test_logits_agree_with_transformers(name: str, n_tokens: int) -> None:
-    for dtype, allowed in ((torch.float32, 1e-4), (torch.float64, 1e-10)):
+    for dtype, allowed in ALLOWED.items():
         tokens = random_tokens(2, n_tokens, seed=n_tokens)
         theirs = hf_model(name, dtype)(tokens).logits
         torch.testing.assert_close(our_model(name, dtype)(tokens), theirs, rtol=0, atol=allowed)
@@ -35,7 +35,7 @@ def test_padding_changes_nothing_for_real_tokens(name: str) -> None:
     theirs = hf_model(name, torch.float64)(tokens, attention_mask=mask).logits
     with model.record([P.ATTN_QK_PROBS, P.RESID_POST_MLP]) as recording:
         together = model(tokens, attention_mask=mask)
-    torch.testing.assert_close(together[mask], theirs[mask], rtol=0, atol=1e-10)
+    torch.testing.assert_close(together[mask], theirs[mask], rtol=0, atol=ALLOWED[torch.float64])
     assert all(tensor.isfinite().all() for tensor in recording.values())
     last = model(tokens, attention_mask=mask, logits_at="last")
     for row, prompt in enumerate(prompts):

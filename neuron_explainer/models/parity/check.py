@@ -71,7 +71,13 @@ def check_parity(
         device = next(hf_model.parameters()).device
         with torch.no_grad():
             logits = hf_model(input_ids=tokens.to(device), attention_mask=real.to(device), use_cache=False).logits
-        observed.run(tokens.to(device), real.to(device))
+        observed_logits = observed.run(tokens.to(device), real.to(device))
+        difference, magnitude = _largest(observed_logits, logits, real)
+        if len(observed.attention) != transformer.config.n_layers or difference > 0.01 * magnitude:
+            raise InvalidRequestError(
+                f"The installed transformers computes the attention of {type(hf_model).__name__} in a way that cannot "
+                "be observed. Compare with transformers 5 or newer."
+            )
     finally:
         hf_model.train(was_training)
     theirs = {**observed.places(), (_PLACE.LOGITS, None): logits}

@@ -124,7 +124,9 @@ def _register(notes: _Notes) -> None:
 def _own_method(notes: _Notes, module: Any) -> Any:
     """The method `_attn` of GPT-Neo's attention, taking notes; its local layers have the mask in a buffer."""
 
-    def attend(query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None = None) -> Any:
+    def attend(
+        query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None = None, *ignored: Any, **too: Any
+    ) -> Any:
         allowed = module.bias[:, :, key.shape[-2] - query.shape[-2] : key.shape[-2], : key.shape[-2]]
         mask = _additive(allowed, query)
         return notes.take(query, key, value, mask if attention_mask is None else mask + attention_mask, scaling=1.0)

@@ -19,7 +19,11 @@ _PLACE = ActivationLocationType
 
 
 class ObservedModules:
-    """The inputs and outputs of the modules whose parameters are ours, and the inputs of attention."""
+    """The inputs and outputs of the modules whose parameters are ours, and the inputs of attention.
+
+    Attributes:
+        attention: what was observed of attention, for each layer in turn.
+    """
 
     def __init__(self, model: Transformer, hf_model: Any) -> None:
         self.model = model
@@ -41,14 +45,14 @@ class ObservedModules:
         self._axes = (0, 0)
         self._inputs: dict[str, Tensor] = {}
         self._outputs: dict[str, Any] = {}
-        self._attention: list[dict[ActivationLocationType, Tensor]] = []
+        self.attention: list[dict[ActivationLocationType, Tensor]] = []
 
     def run(self, tokens: Int[Tensor, "batch tokens"], attention_mask: Bool[Tensor, "batch tokens"]) -> Tensor:
         """Run the model over prompts and keep what is observed; returns the logits."""
         self._axes = (tokens.shape[0], tokens.shape[1])
         with ExitStack() as stack, torch.no_grad():
             scales = self.model.config.attention_scale_by_layer
-            stack.enter_context(observed_attention(self.hf_model, scales, self._attention))
+            stack.enter_context(observed_attention(self.hf_model, scales, self.attention))
             for path in {*self._path_by_parameter.values(), *self._mixtures.values()}:
                 hook = self.hf_model.get_submodule(path).register_forward_hook(self._keeper(path), with_kwargs=True)
                 stack.callback(hook.remove)
@@ -81,7 +85,7 @@ class ObservedModules:
         return {
             _PLACE.ATTN_INPUT_LAYER_NORM_SCALE: block.attention_norm.scale(before),
             _PLACE.RESID_POST_MLP_LAYER_NORM: self._inputs[self._first_of_attention(layer)],
-            **self._attention[layer],
+            **self.attention[layer],
             _PLACE.ATTN_WEIGHTED_SUM_OF_VALUES: summed.unflatten(-1, (config.n_heads, config.d_head)),
             _PLACE.RESID_DELTA_ATTN: attention_write,
             _PLACE.RESID_POST_ATTN: before + attention_write if config.parallel_residual else between,

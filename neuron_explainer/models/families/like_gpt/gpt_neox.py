@@ -30,6 +30,7 @@ class GPTNeoXFamily(TableFamily):
 
     model_type = "gpt_neox"
     base_prefix = "gpt_neox."
+    harmless_entries = frozenset({"rope_theta", "partial_rotary_factor"})  # copies that transformers 4 made
     layers = "gpt_neox.layers.{}."
     layer_tensors = MappingProxyType(_LAYER_TENSORS)
     outer_tensors = MappingProxyType(
