@@ -40,6 +40,7 @@ def as_installed(entries: Mapping[str, Any]) -> dict[str, Any]:
         return spelt
     if "text_config" in spelt:
         spelt["text_config"] = as_installed(spelt["text_config"])
+    spelt.pop("swiglu_limit", None)  # which old releases have as a constant
     rope = spelt.pop("rope_parameters", None) or {}
     if "full_attention" in rope:
         spelt["rope_local_base_freq"] = rope["sliding_attention"]["rope_theta"]

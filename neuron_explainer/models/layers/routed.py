@@ -29,7 +29,7 @@ class RoutedTensor:
     (torch.Size([1, 6]), [[0.0, 0.0, 0.0, 0.0, 5.0, 6.0]])
     """
 
-    values: Float[Tensor, ...]
+    values: Tensor
     experts: Int[Tensor, "*axes chosen"]
     n_experts: int
     complete: Callable[[], Tensor] | None = None
@@ -68,7 +68,7 @@ class RoutedTensor:
         """How many numbers are kept."""
         return self.values.numel()
 
-    def dense(self) -> Float[Tensor, ...]:
+    def dense(self) -> Tensor:
         """All neurons' numbers; gradients flow to the values."""
         if self.complete is not None:
             return self.complete()
@@ -83,7 +83,7 @@ class RoutedTensor:
         """Other numbers of the same neurons; there may be more axes after the neurons'."""
         return replace(self, values=values, complete=None)
 
-    def gathered(self, dense: Float[Tensor, ...]) -> RoutedTensor:
+    def gathered(self, dense: Tensor) -> RoutedTensor:
         """The same neurons' entries in a tensor for all neurons, (neurons) or (*axes, neurons, *rest)."""
         if dense.ndim == 1:
             return self.with_values(dense.unflatten(0, (self.n_experts, -1))[self.experts])
@@ -109,7 +109,7 @@ class RoutedTensor:
         """A part, by positions on the axes before the neurons'."""
         return replace(self, values=self.values[where], experts=self.experts[where], complete=None)
 
-    def neuron(self, index: int) -> Float[Tensor, ...]:
+    def neuron(self, index: int) -> Tensor:
         """One neuron's numbers."""
         expert, within = divmod(index, self.d_expert)
         n_axes = self.experts.ndim
@@ -158,7 +158,7 @@ Neurons = Tensor | RoutedTensor
 """The numbers of a layer's neurons."""
 
 
-def dense(neurons: Neurons) -> Float[Tensor, ...]:
+def dense(neurons: Neurons) -> Tensor:
     """The numbers of all neurons, as one tensor."""
     return neurons.dense() if isinstance(neurons, RoutedTensor) else neurons
 
