@@ -120,6 +120,7 @@ def test_what_is_in_the_cache_is_not_fetched_again_and_serves_offline(
     assert asked(hub) == ["config.json"]  # is the branch still where it was?
     hub.requests.clear()
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    getattr(huggingface_hub, "configure_http_backend", lambda: None)()  # older clients keep a session that is online
     assert ne.load_model("owner/small", device="cpu").n_layers == 2
     with pytest.raises(CheckpointNotFoundError, match=r"never/loaded is not in the hub's cache.*HF_HUB_OFFLINE"):
         ne.load_model("never/loaded", device="cpu")

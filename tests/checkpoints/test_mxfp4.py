@@ -12,7 +12,7 @@ from transformers.integrations.mxfp4 import convert_moe_packed_tensors
 
 import neuron_explainer as ne
 from benchmarks.small_models import SMALL_CONFIGS, number_tokenizer
-from helpers.installed_transformers import config_of, model_of
+from helpers.installed_transformers import hf_config_of, model_of
 from helpers.tiny_models import random_tokens
 from neuron_explainer.errors import MalformedCheckpointError, NonFiniteTensorError, UnsupportedCheckpointError
 from neuron_explainer.models.tensor_files.mxfp4 import dequantised
@@ -33,7 +33,7 @@ def packed(*shape: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A gpt_oss whose experts are in MXFP4, as they are published."""
-    config = config_of({**SMALL_CONFIGS["gpt_oss"], "intermediate_size": 32})
+    config = hf_config_of({**SMALL_CONFIGS["gpt_oss"], "intermediate_size": 32})
     torch.manual_seed(0)
     transformers.AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path)
     file = tmp_path / "model.safetensors"
@@ -69,7 +69,7 @@ def test_a_folder_gives_what_the_dequantised_weights_give(folder: Path) -> None:
     for name in _NAMES:
         blocks, scales = tensors.pop(f"{name}_blocks"), tensors.pop(f"{name}_scales")
         tensors[name] = convert_moe_packed_tensors(blocks, scales, dtype=torch.float32).contiguous()
-    config = config_of({**SMALL_CONFIGS["gpt_oss"], "intermediate_size": 32})
+    config = hf_config_of({**SMALL_CONFIGS["gpt_oss"], "intermediate_size": 32})
     theirs = model_of(config)
     theirs.load_state_dict(tensors)
     tokens = random_tokens(2, 9)

@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file, save_model
 import neuron_explainer as ne
 from helpers.checkpoints import VOCAB_SIZE, logits_of, save_folder, small_gpt2, small_llama, some_tokens
 from helpers.gguf_files import write_llama
+from helpers.installed_transformers import IS_OLD
 from neuron_explainer.errors import MalformedCheckpointError, MissingTensorError
 from neuron_explainer.models.generation.generate import generate
 
@@ -42,6 +43,8 @@ def test_the_unembeddings_name_alone(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("differs", [False, True])
 @pytest.mark.parametrize("name", MODELS)
 def test_both_names(name: str, differs: bool, tmp_path: Path) -> None:
+    if differs and IS_OLD:
+        pytest.skip("transformers before 5 ties the weights whatever the file has")
     model = MODELS[name]()
     folder = save_folder(model, tmp_path / "small")
     tensors = {key: tensor.clone() for key, tensor in model.state_dict().items()}

@@ -63,7 +63,7 @@ def rope_theta_of(config: Any) -> float:
     return float(config.rope_theta if IS_OLD else config.rope_parameters["rope_theta"])
 
 
-def config_of(entries: Mapping[str, Any]) -> Any:
+def hf_config_of(entries: Mapping[str, Any]) -> Any:
     """The installed transformers' config with these entries."""
     return transformers.AutoConfig.for_model(**as_installed(entries))
 

@@ -17,11 +17,11 @@ from transformers.models.olmoe import modeling_olmoe
 from transformers.models.qwen3_moe import modeling_qwen3_moe
 
 from benchmarks.small_models import SMALL_CONFIGS
-from helpers.installed_transformers import IS_OLD, config_of, lacks, model_of
+from helpers.installed_transformers import IS_OLD, hf_config_of, lacks, model_of
 from neuron_explainer.models.transformer import Transformer
 
 HF_CONFIGS: dict[str, Any] = {
-    name: config_of(entries) for name, entries in SMALL_CONFIGS.items() if lacks(entries["model_type"]) is None
+    name: hf_config_of(entries) for name, entries in SMALL_CONFIGS.items() if lacks(entries["model_type"]) is None
 }
 """The table of models that what holds in every family is tested in, without what the installed transformers lacks.
 

@@ -1,6 +1,7 @@
 """An interrupt leaves nothing on the model, between whichever two instructions it falls."""
 
 import contextlib
+import importlib.metadata
 import sys
 from collections.abc import Callable, Iterator
 from types import FrameType
@@ -15,6 +16,12 @@ from neuron_explainer.activations.derived_scalars.indexing import AblationSpec, 
 from neuron_explainer.models.transformer import Transformer
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType as D
 from neuron_explainer.vocabulary.places import ActivationLocationType as P
+
+JAXTYPING = importlib.metadata.version("jaxtyping")
+pytestmark = pytest.mark.skipif(
+    tuple(map(int, JAXTYPING.split(".")[:2])) < (0, 3),
+    reason=f"the checks that jaxtyping {JAXTYPING} puts around functions in tests can be interrupted themselves",
+)
 
 INTERRUPTED = (
     __file__,

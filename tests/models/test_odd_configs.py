@@ -6,7 +6,7 @@ import pytest
 import torch
 import transformers
 
-from helpers.installed_transformers import IS_OLD, config_of, model_of, or_skipped
+from helpers.installed_transformers import IS_OLD, hf_config_of, model_of, or_skipped
 from helpers.odd_configs import LIKE_GPT, LIKE_LLAMA, odd_config
 from helpers.tiny_models import random_tokens
 from neuron_explainer.errors import UnsupportedCheckpointError
@@ -28,7 +28,7 @@ def is_refused(family: str, entries: dict[str, Any]) -> bool:
 def test_a_model_is_right_or_refused(family: str, number: int) -> None:
     torch.manual_seed(number)
     try:
-        config = config_of({"model_type": family, **odd_config(family, number)})
+        config = hf_config_of({"model_type": family, **odd_config(family, number)})
         theirs = model_of(config)
     except (AttributeError, TypeError, ValueError) as error:
         if not IS_OLD:

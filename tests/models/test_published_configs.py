@@ -22,7 +22,6 @@ from neuron_explainer.notices import NeuronExplainerWarning, UnknownConfigEntryW
 MOST_CHARACTERS = 500
 
 
-@pytest.mark.filterwarnings("ignore:.*sliding_window_pattern.*:FutureWarning")  # transformers' own, of Command R7B
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_published_configs_are_read_without_a_warning(name: str) -> None:
     config = family_and_config(PUBLISHED[name])[1]
