@@ -7,7 +7,7 @@ from typing import Any
 Entries = dict[str, Any]
 
 _SPECIAL: Entries = {"bos_token_id": 0, "eos_token_id": 1, "vocab_size": 31}
-_WITHOUT_ATTENTION_BIAS = {"phi", "stablelm", "starcoder2", "ministral"}
+_WITHOUT_ATTENTION_BIAS = {"phi", "stablelm", "starcoder2", "ministral", "mixtral"}
 _WITHOUT_HEAD_SIZE = {"phi", "phi3", "stablelm", "olmo2", "olmo3", "olmoe", "cohere", "granite", "starcoder2"}
 
 
