@@ -35,7 +35,7 @@ $(COMPAT)/.made: setup.cfg pyproject.toml constraints.txt
 	touch $@
 
 compat: $(COMPAT)/.made
-	$(COMPAT)/bin/python -m pytest $(COMPAT_TESTS)
+	$(COMPAT)/bin/python -m pytest $(PARALLEL) $(COMPAT_TESTS)
 
 # Small tensors gain nothing from threads, which wait for each other on a busy machine.
 unit browser notebooks long coverage fuzz compat: export OMP_NUM_THREADS = 1
@@ -63,13 +63,16 @@ format: $(VENV)/.test
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# One process for each processor, up to eight; a file's tests stay together, because they share models.
+PARALLEL := --numprocesses auto --maxprocesses 8 --dist loadfile
+
 unit: $(VENV)/.test
-	$(BIN)/python -m pytest tests --ignore tests/browser
+	$(BIN)/python -m pytest $(PARALLEL) tests --ignore tests/browser
 
 # What takes too long for `make test`: longer prompts, every edge, and property tests with twenty times the examples.
 long: export NEURON_EXPLAINER_EXAMPLES_FACTOR = 20
 long: $(VENV)/.test
-	$(BIN)/python -m pytest tests -m "long or hypothesis"
+	$(BIN)/python -m pytest $(PARALLEL) tests -m "long or hypothesis"
 
 # Damaged files of every kind, N of each; SEED makes others. ONLY=gguf: those of one kind.
 N ?= 10000

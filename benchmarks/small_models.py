@@ -230,6 +230,26 @@ SMALL_CONFIGS: dict[str, dict[str, Any]] = {
             "beta_fast": 4.0, "beta_slow": 0.5, "mscale": 1.0, "mscale_all_dim": 1.0, "llama_4_scaling_beta": 0.3,
         },
     },
+    "mixtral": {
+        "model_type": "mixtral", **_SIZES, "intermediate_size": 12, "num_key_value_heads": 2, "sliding_window": 5,
+        "num_local_experts": 4, "num_experts_per_tok": 2,
+    },
+    "qwen3_moe": {
+        "model_type": "qwen3_moe", **_SIZES, "num_key_value_heads": 2, "head_dim": 16, "moe_intermediate_size": 10,
+        "num_experts": 5, "num_experts_per_tok": 3, "norm_topk_prob": True,
+    },
+    "olmoe": {
+        "model_type": "olmoe", **_SIZES, "intermediate_size": 8, "num_key_value_heads": 2, "num_experts": 6,
+        "num_experts_per_tok": 2,
+    },
+    "gpt_oss": {
+        "model_type": "gpt_oss", **_SIZES, "intermediate_size": 12, "num_key_value_heads": 2, "head_dim": 16,
+        "num_local_experts": 4, "num_experts_per_tok": 2, "sliding_window": 5, "swiglu_limit": 1.5,
+        "rope_parameters": {
+            "rope_type": "yarn", "rope_theta": 500.0, "factor": 4.0, "original_max_position_embeddings": 16,
+            "beta_fast": 4.0, "beta_slow": 0.5, "truncate": False,
+        },
+    },
 }  # fmt: skip
 """The entries of a Hugging Face config for each family, and for each variant that takes a path of its own."""
 

@@ -37,6 +37,7 @@ from .models.autoencoders.load_autoencoder import load_autoencoder
 from .models.autoencoders.load_autoencoders import load_autoencoders
 from .models.checkpoints.load_model import load_model
 from .models.generation.sampling import Sampling
+from .models.known_models import known_models
 from .models.model_context import ModelContext, StandardModelContext
 from .models.model_registry import RegisteredModel, register_model
 from .models.parity.check import check_parity
@@ -104,6 +105,7 @@ __all__ = [
     "derive_batch",
     "derived_scalars",
     "errors",
+    "known_models",
     "live_record",
     "load_autoencoder",
     "load_autoencoders",

@@ -164,3 +164,18 @@ def with_article(noun: str) -> str:
     'an axis'
     """
     return f"{'an' if noun[:1].lower() in 'aeiou' else 'a'} {noun}"
+
+
+def in_units(n_bytes: int) -> str:
+    """A number of bytes as people read it.
+
+    >>> in_units(999), in_units(1_234_567)
+    ('999 bytes', '1.2 MB')
+    """
+    if n_bytes < 1000:
+        return f"{n_bytes} bytes"
+    size, units = n_bytes / 1000, iter(("kB", "MB", "GB"))
+    unit = next(units)
+    while size >= 1000 and unit != "GB":
+        size, unit = size / 1000, next(units)
+    return f"{size:,.1f} {unit}"

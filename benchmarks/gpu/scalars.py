@@ -56,8 +56,12 @@ PRECISIONS = (
 
 
 def all_scalars(family: str, device: torch.device, dtype: torch.dtype, activation: LatentActivation) -> Results:
+    """Every type's values and gradients in a small model of a family."""
+    return scalars_of(small_context(family, device, dtype), dtype, activation)
+
+
+def scalars_of(context: ne.StandardModelContext, dtype: torch.dtype, activation: LatentActivation) -> Results:
     """Every type's values and, for those that have them, gradients, by the number of their request."""
-    context = small_context(family, device, dtype)
     autoencoders_of = functools.partial(random_autoencoders, dtype=dtype, activation=activation)
     results: Results = {}
     for number, request in enumerate(REQUESTS):

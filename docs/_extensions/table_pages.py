@@ -1,4 +1,4 @@
-"""Tables of what the package offers: all derived scalars, and the registered neuron datasets."""
+"""Tables of what the package offers: all derived scalars, datasets and models with a name."""
 
 import html
 import re
@@ -38,7 +38,7 @@ def _rows(headings: list[str], cells: list[list[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def dataset_table(frame: pd.DataFrame) -> str:
+def name_table(frame: pd.DataFrame) -> str:
     """Write a table in Markdown, its first column as code."""
     headings = [str(column).replace("_", " ") for column in frame.columns]
     return _rows(headings, [[_code(name), *map(_text, others)] for name, *others in frame.itertuples(index=False)])
@@ -59,7 +59,8 @@ def _write(app: Any, config: Any) -> None:
     datasets = ne.datasets()[["short_name", "derived_scalar_type", "user_visible_name", "n_layers", "n_components"]]
     pages = {
         "derived_scalars.md": _DERIVED_SCALARS.format(count=len(scalars), table=scalar_table(scalars)),
-        "datasets.txt": dataset_table(datasets),
+        "datasets.txt": name_table(datasets),
+        "models.txt": name_table(ne.known_models()),
     }
     write_pages("tables", pages)
 

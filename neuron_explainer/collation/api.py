@@ -21,7 +21,13 @@ from neuron_explainer.collation.output.dataset_writing import (
 )
 from neuron_explainer.collation.runs.job import CollatedModel, CorpusSummary, Job
 from neuron_explainer.collation.runs.local_run import run_locally
-from neuron_explainer.collation.runs.preparation import ModelGiven, collated_model_of, job_of, refuse_interventions
+from neuron_explainer.collation.runs.preparation import (
+    ModelGiven,
+    collated_model_of,
+    job_of,
+    refuse_interventions,
+    refuse_offloaded,
+)
 from neuron_explainer.collation.runs.progress import LOGGER, Progress
 from neuron_explainer.collation.runs.saved_state import STATE_FILE_NAME, differences
 from neuron_explainer.collation.runs.work_folder import held_work_folder, remove_work, work_folder_of
@@ -41,6 +47,7 @@ from neuron_explainer.collation.settings import (
 from neuron_explainer.collation.statistics.collation import Collation
 from neuron_explainer.errors import CollateStopped, DatasetExistsError, InvalidRequestError, shown
 from neuron_explainer.models.devices import DeviceGiven, DtypeGiven
+from neuron_explainer.models.offload.choices import Offload
 from neuron_explainer.storage.locations import local_path
 from neuron_explainer.vocabulary.checks import (
     LayersGiven,
@@ -67,6 +74,7 @@ def collate(
     loss: LossFnConfig | LossFunction | None = None,
     device: DeviceGiven | None = None,
     dtype: DtypeGiven | None = None,
+    offload: Offload | None = None,
     layout: Layout = DEFAULT_LAYOUT,
     activation_dtype: ActivationDtype = DEFAULT_ACTIVATION_DTYPE,
     registered_as: str | None = None,
@@ -93,9 +101,10 @@ def collate(
     Args:
         model: a ModelContext, or anything that `load_model` takes.
         texts: a text; the path of a .txt, .jsonl or .parquet file (the first two perhaps with .gz) or of a folder of
-            them; a Hugging Face dataset; or an iterable of texts, paths and mappings. A string that looks like a path
-            is one; in a mapping it is a text. To resume a run, an iterator must give the same texts again from the
-            first one on.
+            them; a Hugging Face dataset; or an iterable of texts, paths and mappings. A list of messages is taken for
+            a text, also as a file's or mapping's `text_field`, and stands for what the model's chat template writes. A
+            string that looks like a path is one; in a mapping it is a text. To resume a run, an iterator must give the
+            same texts again from the first one on.
         out: the folder to make.
         dst: the derived scalar to collate: a member, name or value; None: that of `settings`.
         layers: a layer or several; None: those of `settings`, else all.
@@ -104,6 +113,8 @@ def collate(
         config: autoencoders, and whatever else the derived scalar needs.
         loss: the loss whose gradients are taken, for scalars that need one.
         device, dtype: where, and in which floating-point type, the model runs if it is loaded here.
+        offload: "disk" leaves the weights in their files, for a model that does not fit into the memory; see
+            `load_model`. Larger batches (`batch_tokens`) then read them less often.
         layout: "packed", or "json" for one file per component in the public datasets' spelling.
         activation_dtype: dtype of the examples in the packed layout; "auto" chooses float16 if it holds them well.
         registered_as: the short name of the packed dataset in the registry; None: the folder's name, if it is free.
@@ -123,7 +134,7 @@ def collate(
     Raises:
         InvalidRequestError: an argument is out of range, or contradicts another or the model; or an intervention on
             the model is active in this thread.
-        UnknownNameError: `dst`, `layout`, `activation_dtype` or `engine` is unknown.
+        UnknownNameError: `dst`, `layout`, `activation_dtype`, `engine` or `offload` is unknown.
         DatasetExistsError: `out`, or the unfinished run, belongs to another model, other settings or other texts;
             or another run works there at this moment.
         MissingFileError: a file of texts does not exist; the message names the nearest that do.
@@ -149,6 +160,8 @@ def collate(
     check_choice("layout", layout, Layout)
     check_choice("activation_dtype", activation_dtype, ActivationDtype)
     check_choice("engine", engine, Engine)
+    if offload is not None:
+        check_choice("offload", offload, Offload)
     if dst is not None:
         others["dst"] = dst
     if layers is not None:
@@ -183,8 +196,10 @@ def collate(
         read_texts(texts)  # refuses it
     work_folder = work_folder_of(path)
     length = n_characters(texts, settings.text_field)
-    collated_model = collated_model_of(model, config, loss, device=device, dtype=dtype)
+    collated_model = collated_model_of(model, config, loss, device=device, dtype=dtype, offload=offload)
     refuse_interventions(collated_model.model_context)
+    if engine == "ray":
+        refuse_offloaded(collated_model.model_context)
     job = job_of(
         collated_model,
         texts,

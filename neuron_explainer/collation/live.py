@@ -10,7 +10,7 @@ from neuron_explainer.activations.packed.layer_file import PackedLayerReader
 from neuron_explainer.activations.records import NeuronId, NeuronRecord
 from neuron_explainer.collation.corpus.beginning import with_beginning_rule
 from neuron_explainer.collation.corpus.texts import TextsGiven, is_in_memory, read_texts
-from neuron_explainer.collation.corpus.windows import windows_of
+from neuron_explainer.collation.corpus.windows import sequences_of
 from neuron_explainer.collation.output.dataset_writing import dataset_info
 from neuron_explainer.collation.output.packing import packed_layer
 from neuron_explainer.collation.runs.local_run import run_locally
@@ -20,6 +20,7 @@ from neuron_explainer.collation.runs.scalar_source import entry_kind_of
 from neuron_explainer.collation.settings import CollateSettings
 from neuron_explainer.collation.statistics.entry_kind import EntryKind
 from neuron_explainer.errors import InvalidRequestError, shown
+from neuron_explainer.models.beginning import beginning_token
 from neuron_explainer.vocabulary.checks import checked_layer, checked_number, whole_number
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 from neuron_explainer.vocabulary.parsing import derived_scalar_type_of
@@ -51,12 +52,12 @@ def live_record(
         model: a ModelContext, or anything that `load_model` takes.
         layer: the layer, from 0; 0 for a scalar without layers.
         neuron: the neuron, head or latent in the layer, from 0.
-        texts: as for `collate`; often a few strings.
+        texts: as for `collate`; often a few strings, or a list of messages.
         dst: the derived scalar: a member, name or value.
         context_length: tokens in a sequence, at most; None: the model's context length, but at most 1,024, or 128 for
             scalars with one number for each token pair. Examples show whole sequences.
         prepend_bos: whether each sequence begins with the beginning-of-sequence token; None: as the model's tokenizer
-            does, so that the numbers are those of `derive`.
+            does, so that the numbers are those of `derive`. A chat begins as its template writes it.
         top_k: how many sequences, those with the highest peaks first. None: texts in memory are there as a whole, each
             sequence once, in the order of the texts (a text longer than the context is several sequences); of files and
             datasets, 20.
@@ -101,7 +102,12 @@ def live_record(
     encode = functools.cache(functools.partial(model_context.encode, add_special_tokens=False))
     if in_order:
         settings = with_beginning_rule(settings, model_context)
-        n_sequences = sum(1 for text in read_texts(texts) for _ in windows_of(encode(text.content), settings))
+        prefix = [beginning_token(model_context)] if settings.prepend_bos else []
+        n_sequences = sum(
+            1
+            for text in read_texts(texts, chat_writer=model_context.chat_text)
+            for _ in sequences_of(text.content, encode, settings, prefix)[1]
+        )
         settings = dataclasses.replace(settings, top_k=max(1, n_sequences))
     job = job_of(
         collated_model,

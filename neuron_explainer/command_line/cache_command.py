@@ -8,6 +8,7 @@ from neuron_explainer.command_line.folders import CACHE_PREFIX, cached_datasets_
 from neuron_explainer.storage.cache_size import SIZE_VARIABLE, bytes_of, cache_limit
 from neuron_explainer.storage.disk_cache import CACHE_VARIABLE, default_cache
 from neuron_explainer.storage.local import folder_size
+from neuron_explainer.wording import in_units
 
 
 def cache(
@@ -39,18 +40,3 @@ def cache(
     folder = cached_datasets_folder()
     if folder is not None and folder.is_dir():
         typer.echo(f"datasets:  {in_units(folder_size(folder))} ({CACHE_PREFIX}NAME, in {folder})")
-
-
-def in_units(n_bytes: int) -> str:
-    """A number of bytes as people read it.
-
-    >>> in_units(999), in_units(1_234_567)
-    ('999 bytes', '1.2 MB')
-    """
-    if n_bytes < 1000:
-        return f"{n_bytes} bytes"
-    size, units = n_bytes / 1000, iter(("kB", "MB", "GB"))
-    unit = next(units)
-    while size >= 1000 and unit != "GB":
-        size, unit = size / 1000, next(units)
-    return f"{size:,.1f} {unit}"

@@ -22,6 +22,7 @@ from neuron_explainer.collation.settings import (
 from neuron_explainer.command_line.folders import dataset_folder
 from neuron_explainer.command_line.settings_options import one_of, setting_help, takes_settings, with_default
 from neuron_explainer.errors import CollateStopped
+from neuron_explainer.models.offload.choices import Offload
 
 
 def text_path(given: str) -> Path:
@@ -64,6 +65,14 @@ def collate(
         str | None,
         typer.Option(
             metavar="DTYPE", help=with_default("The model's dtype: float64, float32, float16, bfloat16.", "float32")
+        ),
+    ] = None,
+    offload: Annotated[
+        str | None,
+        typer.Option(
+            metavar="WHERE",
+            callback=one_of(Offload),
+            help=with_default("disk: leave the weights in their files, and read a layer at a time.", "in memory"),
         ),
     ] = None,
     layout: Annotated[
@@ -119,6 +128,7 @@ def collate(
         "layers": None if layers is None else layer_indices(layers),
         "device": device,
         "dtype": dtype,
+        "offload": offload,
         "layout": layout,
         "activation_dtype": activation_dtype,
         "registered_as": registered_as,

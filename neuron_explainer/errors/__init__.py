@@ -43,6 +43,7 @@ from neuron_explainer.errors.computing import NotRecordedError as NotRecordedErr
 from neuron_explainer.errors.computing import PromptError as PromptError
 from neuron_explainer.errors.computing import UnmetNeedError as UnmetNeedError
 from neuron_explainer.errors.frames import show_library_frames as show_library_frames
+from neuron_explainer.errors.loading import ChatTemplateError as ChatTemplateError
 from neuron_explainer.errors.loading import CheckpointError as CheckpointError
 from neuron_explainer.errors.loading import CheckpointNotFoundError as CheckpointNotFoundError
 from neuron_explainer.errors.loading import DownloadError as DownloadError
@@ -53,6 +54,7 @@ from neuron_explainer.errors.loading import MissingFileError as MissingFileError
 from neuron_explainer.errors.loading import MissingTensorError as MissingTensorError
 from neuron_explainer.errors.loading import NeuronNotFoundError as NeuronNotFoundError
 from neuron_explainer.errors.loading import NonFiniteTensorError as NonFiniteTensorError
+from neuron_explainer.errors.loading import NotEnoughMemoryError as NotEnoughMemoryError
 from neuron_explainer.errors.loading import NotOneTokenError as NotOneTokenError
 from neuron_explainer.errors.loading import TensorShapeError as TensorShapeError
 from neuron_explainer.errors.loading import TokenizerError as TokenizerError

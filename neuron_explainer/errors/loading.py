@@ -46,12 +46,32 @@ class UnsupportedCheckpointError(CheckpointError):
     """The checkpoint's format, architecture or data type is unsupported."""
 
 
+class NotEnoughMemoryError(NeuronExplainerError, MemoryError):
+    """A model is larger than the memory. It takes `needed` bytes, and `free` are there; the message says what fits."""
+
+    def __init__(self, message: str, needed: int, free: int) -> None:
+        self.needed = needed
+        self.free = free
+        super().__init__(message)
+
+
 class TokenizerError(NeuronExplainerError, ValueError):
     """A tokenizer cannot be read, is of an unsupported kind, or does not belong to its model."""
 
 
 class TokenizerMismatchError(TokenizerError):
     """The tokenizer's vocabulary differs from the model's."""
+
+
+class ChatTemplateError(TokenizerError):
+    """A chat template is missing or malformed, refuses the messages, or takes too long or too much memory.
+
+    `line` is the line of the template; None if unknown.
+    """
+
+    def __init__(self, message: str, *, line: int | None = None) -> None:
+        self.line = line
+        super().__init__(message)
 
 
 class NotOneTokenError(TokenizerError):

@@ -1,6 +1,7 @@
 from .autoencoders.formats import register_autoencoder_format
 from .autoencoders.load_autoencoder import load_autoencoder
 from .autoencoders.load_autoencoders import load_autoencoders
+from .chats.chat_text import ChatText, ChatTokens
 from .checkpoints.formats import register_checkpoint_format
 from .checkpoints.load_model import load_model
 from .families.registry import register_family
@@ -13,6 +14,8 @@ from .transformer import Transformer
 from .transformer_config import TransformerConfig
 
 __all__ = [
+    "ChatText",
+    "ChatTokens",
     "InferenceEngineType",
     "ModelContext",
     "ModelTokenizer",

@@ -2,13 +2,15 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, SupportsIndex
+from typing import TYPE_CHECKING, Any, SupportsIndex, cast
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from neuron_explainer.errors import InvalidRequestError, choices_sentence, nearest_first, shown
+from neuron_explainer.errors import ChatTemplateError, InvalidRequestError, choices_sentence, nearest_first, shown
+from neuron_explainer.models.chats.chat_text import ChatText, ChatTokens, chat_text
+from neuron_explainer.models.chats.messages import Chat, is_chat
 from neuron_explainer.models.devices import DeviceGiven, as_device
 from neuron_explainer.models.inference_engine_type_registry import InferenceEngineType
 from neuron_explainer.models.layers.token_checks import TokenIds, as_token_ids
@@ -169,13 +171,87 @@ class ModelContext(ABC):
             weight = torch.nn.functional.normalize(weight, dim=weight_type.shape.index(axis))
         return weight if device is None else weight.to(as_device(device))
 
-    def encode(self, text: str, *, add_special_tokens: bool = True) -> list[int]:
-        """The token ids of a text; see `ModelTokenizer.encode`.
+    def encode(self, text: str | Chat, *, add_special_tokens: bool = True) -> list[int]:
+        """The token ids of a text; see `ModelTokenizer.encode`. Of a list of messages, those of `chat_tokens`.
 
         Raises:
             InvalidRequestError: it is not a text.
         """
-        return self.tokenizer.encode(text, add_special_tokens=add_special_tokens)
+        if is_chat(text):
+            text = self.chat_text(text)
+        is_whole = isinstance(text, ChatText)  # with the special tokens that belong to it
+        return self.tokenizer.encode(cast("str", text), add_special_tokens=add_special_tokens and not is_whole)
+
+    def chat_tokens(
+        self,
+        messages: Chat,
+        *,
+        add_generation_prompt: bool | None = None,
+        continue_final_message: bool | None = None,
+        **variables: Any,
+    ) -> ChatTokens:
+        """The tokens of a chat, as the model's own chat template writes it. They show themselves in a notebook.
+
+        Wherever a prompt is taken, a list of messages is too, and stands for these tokens; options are given here:
+        `ne.derive(model.chat_tokens(messages, enable_thinking=False), …)`. As in `transformers`, names of special
+        tokens in the messages (`<|im_end|>`) become those tokens.
+
+        >>> import neuron_explainer as ne
+        >>> template = "{% for message in messages %}{{ message.role }}: {{ message.content }}{% endfor %}"
+        >>> model = ne.load_model("tiny", device="cpu", chat_template=template)
+        >>> model.chat_tokens([{"role": "user", "content": "Hello"}]).text
+        'user: Hello'
+
+        Args:
+            messages: mappings, each with a `role` and a `content`, which is a text or a list of parts
+                `{"type": "text", "text": "…"}`. Other entries, such as `tool_calls`, are the template's.
+            add_generation_prompt: whether the beginning of an answer comes last; None: if the last message is not the
+                assistant's. False and no more is what `transformers` does when it is asked for nothing.
+            continue_final_message: whether the last message stays open, so that the model goes on with it; None: if it
+                is the assistant's, and `add_generation_prompt` is not given.
+            variables: what else the template knows, such as `tools=[…]` or `enable_thinking=False`.
+
+        Raises:
+            ChatTemplateError: the model has no chat template; or it is malformed, refuses the messages, or takes too
+                long or too much memory.
+            PromptError: these are not messages; the error says which one is wrong.
+            InvalidRequestError: both options are True, or the last message has no content to continue.
+        """
+        text = self.chat_text(
+            messages,
+            add_generation_prompt=add_generation_prompt,
+            continue_final_message=continue_final_message,
+            **variables,
+        )
+        token_ids = self.encode(text)
+        return ChatTokens(token_ids, str(text), self.decode_token_list(token_ids))
+
+    def chat_text(
+        self,
+        messages: Chat,
+        *,
+        add_generation_prompt: bool | None = None,
+        continue_final_message: bool | None = None,
+        **variables: Any,
+    ) -> ChatText:
+        """The text of a chat, special tokens included; as `chat_tokens`, whose arguments and errors it shares.
+
+        It can be given as a prompt, and gets no second beginning-of-sequence token.
+        """
+        template = self.tokenizer.chat_template
+        if template is None:
+            raise ChatTemplateError(
+                f"{self.model_name} has no chat template, like most models that were not trained on chats. Give a "
+                "text, or pass the template to load_model: `chat_template=`, or `tokenizer=` a tokenizer of "
+                "transformers that has it."
+            )
+        return chat_text(
+            template,
+            messages,
+            add_generation_prompt=add_generation_prompt,
+            continue_final_message=continue_final_message,
+            variables=variables,
+        )
 
     def decode(self, token_ids: TokenIds) -> str:
         """The text of a sequence of tokens.

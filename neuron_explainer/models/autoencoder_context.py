@@ -252,7 +252,9 @@ class AutoencoderContext:
     def _load(self, layer_index: int) -> Autoencoder:
         config = self.autoencoder_config
         path = config.autoencoder_path_by_layer_index[layer_index]
-        autoencoder, origin = load_autoencoder(path, self.device, self.dtype, input_scaling=config.input_scaling)
+        autoencoder, origin = load_autoencoder(
+            path, device=self.device, dtype=self.dtype, input_scaling=config.input_scaling
+        )
         check_origin(origin, self.dst, layer_index, without_secrets(path))
         return autoencoder.without_dead_latents(self.dead_after) if self.omit_dead_latents else autoencoder
 

@@ -8,6 +8,8 @@ in a special way. The argument that changes it is `prepend_bos` everywhere.
 from typing import TYPE_CHECKING
 
 from neuron_explainer.errors import InvalidRequestError
+from neuron_explainer.models.chats.chat_text import ChatText
+from neuron_explainer.models.chats.messages import Chat, is_chat
 from neuron_explainer.vocabulary.checks import checked_flag
 
 if TYPE_CHECKING:
@@ -50,22 +52,39 @@ def beginning_token(model_context: "ModelContext") -> int:
     )
 
 
-def encoded(model_context: "ModelContext", text: str, prepend_bos: bool | None) -> tuple[list[int], int]:
-    """The token ids of a text, and how many of them, at the beginning, are not of the text.
+def encoded(model_context: "ModelContext", prompt: str | Chat, prepend_bos: bool | None) -> tuple[list[int], int]:
+    """The token ids of a text or chat, and how many of them, at the beginning, are not of the text.
+
+    A chat's tokens are those that its template writes, with whatever token it begins with.
 
     Args:
         model_context: the model.
-        text: the text.
-        prepend_bos: whether the beginning-of-sequence token comes first; None: as the model's tokenizer does.
+        prompt: a text, or a list of messages.
+        prepend_bos: whether the beginning-of-sequence token comes first; None: as the model's tokenizer does. A text
+            that begins with this token itself gets no second one.
 
     Raises:
         InvalidRequestError: it is not a text, or `prepend_bos` is none of these or cannot be followed.
+        PromptError: the messages are malformed.
+        ChatTemplateError: the model has no chat template, or it cannot write the messages.
     """
+    text = model_context.chat_text(prompt) if is_chat(prompt) else prompt
+    if isinstance(text, ChatText):
+        if prepend_bos is not None:
+            raise InvalidRequestError(
+                "prepend_bos is for texts. A chat begins as the model's template writes it: leave prepend_bos out."
+            )
+        token_ids, added = model_context.encode(text, add_special_tokens=False), added_before_text(model_context)
+        return token_ids, len(added) if token_ids[: len(added)] == added else 0
     if prepend_bos is None:
         token_ids, added = model_context.encode(text), added_before_text(model_context)
-        return token_ids, len(added) if token_ids[: len(added)] == added else 0
+        if token_ids[: len(added)] != added:
+            return token_ids, 0
+        has_its_own = bool(added) and token_ids[len(added) : 2 * len(added)] == added
+        return token_ids[len(added) :] if has_its_own else token_ids, len(added)
     first = [beginning_token(model_context)] if checked_flag("prepend_bos", prepend_bos) else []
-    return first + model_context.encode(text, add_special_tokens=False), len(first)
+    token_ids = model_context.encode(text, add_special_tokens=False)
+    return token_ids if token_ids[: len(first)] == first else first + token_ids, len(first)
 
 
 def refuse_for_token_ids(prepend_bos: bool | None) -> None:

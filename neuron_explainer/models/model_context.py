@@ -1,7 +1,7 @@
 """A model with its name, tokenizer and device, run by this library's own transformer."""
 
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, SupportsIndex, TypeGuard, overload
 
 import torch
@@ -16,6 +16,7 @@ from neuron_explainer.errors import (
 )
 from neuron_explainer.models.abstract_model_context import ModelContext
 from neuron_explainer.models.beginning import encoded, refuse_for_token_ids
+from neuron_explainer.models.chats.messages import Chat, is_text_or_chat
 from neuron_explainer.models.devices import DeviceGiven, get_default_device
 from neuron_explainer.models.generation.sampling import Sampling
 from neuron_explainer.models.generation.text_generation import stream_text
@@ -24,6 +25,7 @@ from neuron_explainer.models.hooks.intervention import Intervention
 from neuron_explainer.models.hooks.recording import Recording
 from neuron_explainer.models.hooks.taps import PlaceRequest
 from neuron_explainer.models.layers.token_checks import PromptIds, TokenIds, as_token_ids, only_prompt
+from neuron_explainer.models.offload.disk_parameters import weights_in_memory
 from neuron_explainer.models.tokenizers.tokenizer import ModelTokenizer
 from neuron_explainer.models.tokenizers.trailing_space import warn_of_trailing_space
 from neuron_explainer.models.transformer import Transformer
@@ -153,17 +155,19 @@ class StandardModelContext(ModelContext):
             return self._reopen, (), own
         return _with_weights, (type(self), self.model_name, self.get_or_create_model(), self._tokenizer), own
 
-    def to_tokens(self, text: str, *, prepend_bos: bool | None = None) -> Int[Tensor, "1 tokens"]:
+    def to_tokens(self, text: str | Chat, *, prepend_bos: bool | None = None) -> Int[Tensor, "1 tokens"]:
         """The token ids of a text as the model takes them: a batch of one, on the model's device.
 
         Args:
-            text: the text.
-            prepend_bos: whether they begin with the beginning-of-sequence token; None: as the tokenizer does.
+            text: the text, or a list of messages.
+            prepend_bos: whether a text's tokens begin with the beginning-of-sequence token; None: as the tokenizer
+                does.
 
         Raises:
             InvalidRequestError: it is not a text, or the model has no such token.
+            PromptError, ChatTemplateError: as `chat_tokens`.
         """
-        if _is_list_of_texts(text):
+        if _are_several(text):
             raise InvalidRequestError(
                 "text must be of type str, not list. Texts of different lengths need padding, so give one at a time: "
                 "[model.to_tokens(text) for text in texts]. derive_batch and generate take lists."
@@ -173,7 +177,7 @@ class StandardModelContext(ModelContext):
     @overload
     def generate(
         self,
-        prompt: str | PromptIds,
+        prompt: str | Chat | PromptIds,
         *,
         max_new_tokens: SupportsIndex = 20,
         sampling: Sampling | None = None,
@@ -183,7 +187,7 @@ class StandardModelContext(ModelContext):
     @overload
     def generate(
         self,
-        prompt: list[str],
+        prompt: list[str] | Sequence[Chat] | list[str | Chat],
         *,
         max_new_tokens: SupportsIndex = 20,
         sampling: Sampling | None = None,
@@ -204,24 +208,26 @@ class StandardModelContext(ModelContext):
             model.generate("Once upon a time", sampling=ne.Sampling(temperature=0.8, seed=0))
 
         Args:
-            prompt: the text to continue, or its token ids; or a list of texts, which are continued one after the other.
+            prompt: the text to continue, its token ids, or a list of messages to answer; or a list of texts or of such
+                lists, which are continued one after the other.
             max_new_tokens: the largest number of new tokens; a token of `end_token_ids` ends the text earlier.
             sampling: how tokens are chosen; None means the most likely token every time.
             prepend_bos: for a text, whether its tokens begin with the beginning-of-sequence token; None: as the
                 tokenizer does.
 
         Returns:
-            The new text, without the prompt; for a list of texts, a list.
+            The new text, without the prompt; for several prompts, a list.
 
         Raises:
             PromptError: the prompt is empty, is neither a text nor token ids, or is too long for that many new tokens.
             InvalidRequestError: `max_new_tokens` is not a whole number above 0, `sampling` is not a Sampling, or
-                `prepend_bos` is given with token ids or for a model that has no such token.
+                `prepend_bos` is given with messages or token ids, or for a model that has no such token.
+            ChatTemplateError: the model's chat template is missing, or cannot write the messages.
 
         Warns:
             TrailingSpaceWarning: the text ends in a space that is a token of its own.
         """
-        if _is_list_of_texts(prompt):
+        if _are_several(prompt):
             return [
                 self.generate(text, max_new_tokens=max_new_tokens, sampling=sampling, prepend_bos=prepend_bos)
                 for text in prompt
@@ -230,14 +236,14 @@ class StandardModelContext(ModelContext):
 
     def stream(
         self,
-        prompt: str | PromptIds,
+        prompt: str | Chat | PromptIds,
         *,
         max_new_tokens: SupportsIndex = 20,
         sampling: Sampling | None = None,
         prepend_bos: bool | None = None,
     ) -> Iterator[str]:
         """As `generate`, but piece by piece while the model runs; a piece is one or more whole characters."""
-        if isinstance(prompt, str):
+        if is_text_or_chat(prompt):
             token_ids, _ = encoded(self, prompt, prepend_bos)
             warn_of_trailing_space(self.tokenizer, prompt, token_ids)
         else:
@@ -311,11 +317,12 @@ def _with_weights(
 
 def _weights_now(transformer: Transformer) -> list[tuple[int, int]]:
     """Where each weight is and how often it was changed in place (which torch does not count in inference mode)."""
-    return [(each.data_ptr(), 0 if each.is_inference() else each._version) for each in transformer.parameters()]
+    return [(each.data_ptr(), 0 if each.is_inference() else each._version) for each in weights_in_memory(transformer)]
 
 
-def _is_list_of_texts(given: object) -> TypeGuard[list[str]]:
-    return isinstance(given, list | tuple) and bool(given) and all(isinstance(each, str) for each in given)
+def _are_several(given: object) -> TypeGuard[list[str] | list[Chat]]:
+    """Whether these are several texts or chats; a list of messages is one chat."""
+    return isinstance(given, list | tuple) and bool(given) and all(map(is_text_or_chat, given))
 
 
 def check_vocabulary(tokenizer: ModelTokenizer, vocab_size: int, model_name: str) -> None:

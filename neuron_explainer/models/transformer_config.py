@@ -11,6 +11,7 @@ from neuron_explainer.vocabulary.dimensions import Dimension
 
 NormKind = Literal["layer_norm", "rms_norm"]
 QkvLayout = Literal["fused", "fused_by_head", "separate"]
+RouterKind = Literal["softmax", "renormalised_softmax", "softmax_of_chosen"]
 QueryKeyNorm = Literal["rms_by_head", "rms_of_projection", "layer_norm_by_head"]
 
 
@@ -35,6 +36,17 @@ class TransformerConfig:
         shared_norm: whether attention and the MLP read through the same norm (phi, gptj); then they are in parallel.
         activation_function: the neurons' activation function, a key of `layers.mlp.ACTIVATION_FUNCTIONS`.
         gated_mlp: whether a neuron is act(gate) * up rather than act(input).
+        activation_gain: g in act(g * x) / g, the neurons' activation function (1.702 in gpt_oss).
+        gate_limit: gates are at most this, and what they multiply is between it and its negative (gpt_oss).
+        up_offset: added to what the gate multiplies (gpt_oss).
+        n_experts: how many experts share the layer's neurons evenly; 0 for a single MLP.
+        n_chosen_experts: how many experts a token is sent to.
+        router_kind: how the router's weights come from its logits: by a softmax over all experts, of which the chosen
+            ones are kept ("softmax") and made to sum to 1 ("renormalised_softmax"); or by a softmax over the chosen
+            ones ("softmax_of_chosen").
+        router_bias: whether the router's logits have a bias.
+        attention_sinks: whether each head has a logit of its own beside those of the tokens, which takes its share of
+            the attention (gpt_oss).
         parallel_residual: whether the MLP reads the residual stream before attention writes to it.
         learned_positions: whether a position embedding is added to the token embedding.
         rotary: the rotary embedding of queries and keys; None if there is none, or layers differ.
@@ -51,6 +63,7 @@ class TransformerConfig:
         post_norms: whether the outputs of attention and of the MLP are normalised before they are added (gemma2).
         attention_softcap, logits_softcap: c in c * tanh(x / c), applied to attention logits and to logits.
         embedding_scale: the factor of the token embedding.
+        rounds_embedding_scale: whether that factor is rounded to float32, and then to the model's dtype (gemma2).
         residual_multiplier: the factor of what attention and the MLP add to the residual stream.
         logits_scale: the factor of the logits.
         qkv_bias, attention_output_bias, mlp_bias, unembedding_bias: which linear maps have a bias.
@@ -81,6 +94,14 @@ class TransformerConfig:
     input_norms: bool = True
     shared_norm: bool = False
     gated_mlp: bool = False
+    activation_gain: float = 1.0
+    gate_limit: float | None = None
+    up_offset: float = 0.0
+    n_experts: int = 0
+    n_chosen_experts: int = 0
+    router_kind: RouterKind = "softmax"
+    router_bias: bool = False
+    attention_sinks: bool = False
     parallel_residual: bool = False
     learned_positions: bool = False
     rotary: RotaryConfig | None = None
@@ -94,6 +115,7 @@ class TransformerConfig:
     attention_softcap: float | None = None
     logits_softcap: float | None = None
     embedding_scale: float = 1.0
+    rounds_embedding_scale: bool = True
     residual_multiplier: float = 1.0
     logits_scale: float = 1.0
     qkv_bias: bool = True
@@ -109,8 +131,8 @@ class TransformerConfig:
             if number is None or number < 1:
                 raise MisconfiguredError(f"{name} is {shown(getattr(self, name))}; it must be at least 1.")
             object.__setattr__(self, name, number)
-        positive = ("norm_epsilon", "embedding_scale", "residual_multiplier", "logits_scale")
-        for name in (*positive, "attention_softcap", "logits_softcap"):
+        positive = ("norm_epsilon", "embedding_scale", "residual_multiplier", "logits_scale", "activation_gain")
+        for name in (*positive, "attention_softcap", "logits_softcap", "gate_limit"):
             if getattr(self, name) is not None or name == "norm_epsilon":
                 check_positive(name, getattr(self, name))
         if self.norm_has_bias is None:
@@ -128,6 +150,7 @@ class TransformerConfig:
             raise MisconfiguredError(
                 f"{self.n_heads} heads cannot share {self.n_key_value_heads} key/value heads evenly."
             )
+        self._check_experts()
         if self.query_growth:
             check_positive("query_growth", self.query_growth)
             check_positive("query_growth_length", self.query_growth_length)
@@ -147,10 +170,38 @@ class TransformerConfig:
             if window is not None and ((number := whole_number(window)) is None or number < 1):
                 raise MisconfiguredError(f"A sliding window is {shown(window)}; it must be at least 1 token.")
 
+    def _check_experts(self) -> None:
+        for name in ("n_experts", "n_chosen_experts"):
+            number = whole_number(getattr(self, name))
+            if number is None or number < 0:
+                raise MisconfiguredError(f"{name} is {shown(getattr(self, name))}; it must be a whole number.")
+            object.__setattr__(self, name, number)
+        if not self.n_experts:
+            return
+        if not 1 <= self.n_chosen_experts <= self.n_experts:
+            raise MisconfiguredError(
+                f"n_chosen_experts is {self.n_chosen_experts}; it must be from 1 to {self.n_experts}, the number of "
+                "experts."
+            )
+        if self.d_mlp % self.n_experts:
+            raise MisconfiguredError(f"{self.n_experts} experts cannot share {self.d_mlp} neurons evenly.")
+        if self.mlp_bias and self.scales_writes:
+            raise MisconfiguredError(
+                "Experts with biases cannot be combined with post_norms or a residual_multiplier. Leave one out."
+            )
+
     @property
     def scales_writes(self) -> bool:
         """Whether something multiplies what attention and the MLP give before it is added to the residual stream."""
         return self.post_norms or self.residual_multiplier != 1
+
+    def layers_rotated_as_long(self, n_tokens: int) -> tuple[int, ...]:
+        """The layers in which a text of so many tokens is one that longrope's `long_factors` are for."""
+        return tuple(
+            layer
+            for layer, rotary in enumerate(self.rotary_by_layer)
+            if rotary is not None and rotary.is_long(n_tokens)
+        )
 
     def size_of(self, dimension: Dimension) -> int | None:
         """The length of an axis; None if it depends on the prompt or on an autoencoder."""

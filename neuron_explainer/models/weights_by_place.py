@@ -8,6 +8,7 @@ from torch import Tensor
 
 from neuron_explainer.errors import InvalidRequestError
 from neuron_explainer.models.layers.block import Block
+from neuron_explainer.models.layers.embedding_scale import scaled_embedding
 from neuron_explainer.models.layers.norms import Norm
 from neuron_explainer.models.transformer import Transformer
 from neuron_explainer.vocabulary.checks import checked_layer
@@ -17,7 +18,7 @@ from neuron_explainer.vocabulary.weights import WeightLocationType
 _WEIGHT = WeightLocationType
 
 _OUTER: dict[WeightLocationType, Callable[[Transformer], Tensor | None]] = {
-    _WEIGHT.EMBEDDING: lambda model: _scaled(model.embedding, model.config.embedding_scale),
+    _WEIGHT.EMBEDDING: lambda model: scaled_embedding(model.embedding, model.config),
     _WEIGHT.POSITION_EMBEDDING: lambda model: model.position_embedding,
     _WEIGHT.UNEMBEDDING: lambda model: _scaled(model.unembedding_weight, model.config.logits_scale).T,
     _WEIGHT.FINAL_LAYER_NORM_GAIN: lambda model: _gain(model.final_norm),

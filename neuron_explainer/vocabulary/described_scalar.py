@@ -5,6 +5,7 @@ from typing import Self, cast
 from neuron_explainer.errors import InvalidRequestError, choices_sentence, nearest_first
 from neuron_explainer.vocabulary.derived_scalar_rows import Requirement, ScalarLayers, ScalarRow, Source
 from neuron_explainer.vocabulary.dimensions import Dimension
+from neuron_explainer.vocabulary.hook_names import place_named
 from neuron_explainer.vocabulary.named_members import NamedMembers, member_of
 from neuron_explainer.vocabulary.nodes import LocationWithinLayer, NodeType, PassType
 from neuron_explainer.vocabulary.places import ActivationLocationType
@@ -100,7 +101,7 @@ class DescribedScalar(NamedMembers):
             InvalidRequestError: no type is, as for the residual stream after a LayerNorm.
             UnknownNameError: the place does not exist.
         """
-        asked = member_of(ActivationLocationType, place, "place")
+        asked = place_named(place)
         by_place = {dst.raw_place: dst for dst in cls if dst.raw_place is not None}
         if asked not in by_place:
             raise InvalidRequestError(

@@ -1,9 +1,12 @@
 """A model as the source of a viewer's records: it computes them on the user's texts."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, cast
 
 from neuron_explainer.activations.records import NeuronRecord
-from neuron_explainer.errors import InvalidRequestError
+from neuron_explainer.errors import InvalidRequestError, shown
+from neuron_explainer.models.chats.chat_text import ChatText
+from neuron_explainer.models.chats.messages import is_text_or_chat
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 from neuron_explainer.vocabulary.parsing import derived_scalar_type_of
 from neuron_explainer.widgets.choices import DatasetSize, NeuronChoice
@@ -75,8 +78,24 @@ def live_record_of(model: "ModelContext", choice: NeuronChoice, prepend_bos: boo
     return live_record(model, choice.layer, choice.neuron, list(choice.texts), dst=choice.dst, prepend_bos=prepend_bos)
 
 
-def beginning_of(model: "ModelContext", prepend_bos: bool | None = None) -> str:
-    """The token that `live_record_of` puts before each text; empty if it puts none."""
+def texts_of(model: object, given: object) -> tuple[str, ...]:
+    """The texts that a viewer is given, as texts: of a list of messages, what the model's chat template writes.
+
+    Raises:
+        InvalidRequestError: they are neither.
+        PromptError, ChatTemplateError: as `ModelContext.chat_text`.
+    """
+    if is_text_or_chat(given):
+        given = [given]
+    if not isinstance(given, Iterable) or not all(map(is_text_or_chat, several := list(given))):
+        raise InvalidRequestError(f"texts is {shown(given)}. Give a text or several, or lists of messages.")
+    return tuple(text if isinstance(text, str) else cast("ModelContext", model).chat_text(text) for text in several)
+
+
+def beginning_of(model: "ModelContext", prepend_bos: bool | None = None, texts: Iterable[str] = ()) -> str:
+    """The token that `live_record_of` puts before each text; empty if it puts none, as if all texts are chats'."""
+    if (given := list(texts)) and all(isinstance(text, ChatText) for text in given):
+        return ""
     from neuron_explainer.models.beginning import added_before_text, beginning_token
 
     if prepend_bos is False:

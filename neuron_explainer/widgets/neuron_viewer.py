@@ -25,13 +25,14 @@ from neuron_explainer.widgets.component_scales import ComponentScales
 from neuron_explainer.widgets.controls import NeuronControls, OwnText
 from neuron_explainer.widgets.latest_only import LatestOnly
 from neuron_explainer.widgets.messages import error_message, hint_message, loading_message, shown_message
-from neuron_explainer.widgets.model_source import ModelSource, beginning_of, live_record_of
+from neuron_explainer.widgets.model_source import ModelSource, beginning_of, live_record_of, texts_of
 from neuron_explainer.widgets.replaced import displayed, watch
 from neuron_explainer.widgets.snapshot import SnapshotDisplay
 from neuron_explainer.widgets.sources import RecordSource, source_of
 from neuron_explainer.widgets.weak_calls import weakly
 
 if TYPE_CHECKING:
+    from neuron_explainer.models.chats.messages import Chat
     from neuron_explainer.models.model_context import ModelContext
 
 _TYPING_PAUSE = 0.25
@@ -53,7 +54,8 @@ class NeuronViewer(widgets.VBox):
         neuron: the neuron, head or latent to show first, from 0.
         dst: the derived scalar type of the activations, or its name; None: the dataset's first.
         examples: how many top examples are shown; fewer of the other kinds.
-        texts: for a model: the texts that it computes activations on, until the user writes one.
+        texts: for a model: the texts that it computes activations on, until the user writes one. A list of messages is
+            taken for a text.
         prepend_bos: whether the tokens of a text begin with the beginning-of-sequence token; None: as the model's
             tokenizer does. The view says so if they do.
         load: for a dataset: a function that loads the record of a `NeuronChoice`; None: `load_neuron`.
@@ -73,6 +75,8 @@ class NeuronViewer(widgets.VBox):
         InvalidRequestError: the dataset does not have this layer or neuron; `examples` is not a whole number above 0;
             `prepend_bos` is not True or False; `texts` are given with a dataset, or `load` with a model; `dataset` is
             neither a dataset nor a model; `texts` are not texts, or `load` is not a function.
+        PromptError: messages among `texts` are malformed.
+        ChatTemplateError: the model's chat template is missing, or cannot write the messages.
 
     An example, in a notebook cell:
 
@@ -107,14 +111,14 @@ class NeuronViewer(widgets.VBox):
         dst: DerivedScalarType | str | None = None,
         *,
         examples: int = DEFAULT_EXAMPLES,
-        texts: str | Sequence[str] = (),
+        texts: "str | Chat | Sequence[str | Chat]" = (),
         prepend_bos: bool | None = None,
         load: Callable[[NeuronChoice], NeuronRecord] | None = None,
     ) -> None:
         self._prepend_bos = None if prepend_bos is None else checked_flag("prepend_bos", prepend_bos)
         self._source = source_of(dataset, dst, texts, load, self._prepend_bos)
         self._computes_records = isinstance(self._source, ModelSource)  # then a record needs a text
-        self._given_texts = (texts,) if isinstance(texts, str) else tuple(texts)
+        self._given_texts = texts_of(dataset, texts)
         name, first_type = self._source.first_choice()
         size = self._source.size(name, first_type)
         if layer is None:
@@ -266,7 +270,9 @@ class NeuronViewer(widgets.VBox):
         dataset = choice.dataset_shown
         if self._computes_records:
             scale, note = self._scales.scale(choice, record, None)
-            page = texts_to_html(record, scale, note, beginning=self._beginning(), dst=choice.dst, dataset=dataset)
+            page = texts_to_html(
+                record, scale, note, beginning=self._beginning(choice), dst=choice.dst, dataset=dataset
+            )
         else:
             page = record_to_html(record, dst=choice.dst, dataset=dataset, examples=self.controls.examples.value)
         self._shown = choice
@@ -312,13 +318,13 @@ class NeuronViewer(widgets.VBox):
             self._fail(result)
             return
         scale, note = self._scales.scale(choice, result, self.record)
-        self.own_text.view.value = texts_to_html(result, scale, note, beginning=self._beginning())
+        self.own_text.view.value = texts_to_html(result, scale, note, beginning=self._beginning(choice))
         self.status.value = self._shown_message(choice)
         self._snapshot.update(self.to_html())
         self.set_trait("error", None)
 
-    def _beginning(self) -> str:
-        return beginning_of(self._source.live_model(), self._prepend_bos)
+    def _beginning(self, choice: NeuronChoice) -> str:
+        return beginning_of(self._source.live_model(), self._prepend_bos, choice.texts)
 
 
 def _parts_of(box: widgets.Box) -> list[widgets.Widget]:

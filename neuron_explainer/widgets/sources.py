@@ -1,7 +1,7 @@
 """Where a viewer's records come from: registered datasets, an address, a folder, or a model."""
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
 from neuron_explainer.activation_server.dataset_paths import dataset_text
@@ -161,15 +161,15 @@ def _unregistered(path: str, dst: DerivedScalarType | str | None) -> NeuronDatas
 def source_of(
     dataset: "str | os.PathLike[str] | ModelContext",
     dst: DerivedScalarType | str | None,
-    texts: str | Sequence[str],
+    texts: object,
     load: Callable[[NeuronChoice], NeuronRecord] | None,
     prepend_bos: bool | None = None,
 ) -> RecordSource:
     """The source of a viewer's records, for the arguments of NeuronViewer.
 
     Raises:
-        InvalidRequestError: `texts` are given with a dataset, or `load` with a model; `dataset` is neither;
-            `texts` are not texts, or `load` is not a function.
+        InvalidRequestError: `texts` are given with a dataset, or `load` with a model; `dataset` is neither; or `load`
+            is not a function.
         UnknownDatasetError, UnknownNameError: as DatasetSource and ModelSource.
     """
     if load is not None and not callable(load):
@@ -182,8 +182,4 @@ def source_of(
         raise InvalidRequestError(f"{shown(dataset, 200)} is not a dataset's name, address or folder, or a model.")
     if load is not None:
         raise InvalidRequestError("load is for a dataset, not for a model, which computes its records.")
-    if not isinstance(texts, str) and not (
-        isinstance(texts, Iterable) and all(isinstance(text, str) for text in texts)
-    ):
-        raise InvalidRequestError(f"texts is {shown(texts)}. Give a text or several.")
     return ModelSource(dataset, dst, prepend_bos)

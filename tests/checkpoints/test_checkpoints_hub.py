@@ -16,7 +16,8 @@ from huggingface_hub import file_download
 import neuron_explainer as ne
 from helpers.checkpoints import logits_of, save_folder, save_tdb_pieces, small_gpt2, small_llama, some_tokens
 from helpers.loopback_server import Handler, LoopbackServer, loopback_server
-from neuron_explainer.errors import CheckpointNotFoundError, DownloadError, UnknownNameError
+from neuron_explainer.errors import CheckpointNotFoundError, DownloadError, NotEnoughMemoryError, UnknownNameError
+from neuron_explainer.models.offload import fitting
 
 COMMIT = "a" * 40
 OTHER_COMMIT = "b" * 40
@@ -110,7 +111,8 @@ def test_a_sharded_model(hub: LoopbackServer) -> None:
     fetched = set(asked(hub))
     assert "pytorch_model.bin" not in fetched
     present = {file.name for file in (hub.root / "main").iterdir()} - {"pytorch_model.bin"}
-    assert fetched == present | {"model.safetensors"}  # it is asked for first, and is not there
+    absent = {"tokenizer_config.json", "chat_template.jinja", "chat_template.json", "model.safetensors"}
+    assert fetched == present | absent  # a chat template, and whole weights, are looked for
     # All files are of the commit that the first one was of.
     assert {path.split("/")[4] for path, _ in hub.requests if "/resolve/" in path} == {"main", COMMIT}
 
@@ -172,6 +174,18 @@ def test_an_unsupported_family_is_known_before_its_weights_are_fetched(
     with pytest.raises(ne.errors.UnsupportedCheckpointError, match=r"config.json of owner/small on the .*'bloom'"):
         ne.load_model("owner/small", device="cpu")
     assert set(asked(hub)) == {"config.json"}
+
+
+def test_the_weights_of_a_model_that_does_not_fit_are_not_fetched(
+    hub: LoopbackServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fitting, "free_bytes", lambda device: 200_000)
+    with pytest.raises(NotEnoughMemoryError, match=r"owner/small does not fit: .* with offload='disk'"):
+        ne.load_model("owner/small", device="cpu")
+    assert not [name for name in asked(hub) if "safetensors" in name]
+    tokens = some_tokens()
+    offloaded = ne.load_model("owner/small", device="cpu", offload="disk").get_or_create_model()
+    torch.testing.assert_close(offloaded(tokens), logits_of(small_llama(), tokens), atol=1e-4, rtol=1e-4)
 
 
 def test_a_hub_that_is_not_there(hub: LoopbackServer, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -34,7 +34,8 @@ from neuron_explainer.errors import (
     UnexpectedTensorError,
     UnsupportedCheckpointError,
 )
-from neuron_explainer.models.checkpoints.gguf import GgufReader, rotary_halves_from_pairs
+from neuron_explainer.models.checkpoints.gguf import GgufReader
+from neuron_explainer.models.checkpoints.gguf_architectures.weights import rotary_halves_from_pairs
 from neuron_explainer.models.checkpoints.gguf_config import config_from_gguf
 from neuron_explainer.models.checkpoints.gguf_tokenizer import merges_from_scores, tokenizer_from_gguf
 from neuron_explainer.models.tensor_files.gguf_file import GgufFile
@@ -99,10 +100,8 @@ def test_quantised_weights(tmp_path: Path, kind: gguf.GGMLQuantizationType) -> N
     assert np.abs(expected.numpy() - rows).max() < 0.5
 
 
-@pytest.mark.parametrize(
-    "kind", [KINDS.Q2_K, KINDS.Q3_K, KINDS.Q4_K, KINDS.Q5_K, KINDS.Q6_K, KINDS.IQ4_NL, KINDS.IQ4_XS]
-)
-def test_kinds_that_only_llama_cpp_writes(tmp_path: Path, kind: gguf.GGMLQuantizationType) -> None:
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+def test_every_kind_of_numbers_is_read_or_refused_by_name(tmp_path: Path, kind: gguf.GGMLQuantizationType) -> None:
     block_length, bytes_per_block = gguf.GGML_QUANT_SIZES[kind]
     # Small bytes, so that the scales within, which are 16-bit floats, are finite.
     stored = np.random.default_rng(0).integers(0, 60, size=(150, 2 * bytes_per_block), dtype=np.uint8)
@@ -114,7 +113,13 @@ def test_kinds_that_only_llama_cpp_writes(tmp_path: Path, kind: gguf.GGMLQuantiz
     writer.close()
     file = GgufFile.open(tmp_path / "x.gguf")
     assert file.tensors["w"].shape == (150, 2 * block_length)
-    expected = torch.from_numpy(gguf.dequantize(stored, kind))
+    try:
+        values = stored.view(np.float64) if kind == KINDS.F64 else gguf.dequantize(stored, kind)
+    except NotImplementedError:  # kinds of intermediate results, of whole numbers, and the newest
+        with pytest.raises(UnsupportedCheckpointError, match=f"tensor 'w' is quantised as {kind.name}, which"):
+            file.read("w", dtype=torch.float32, device=CPU)
+        return
+    expected = torch.from_numpy(values.reshape(150, -1)).float()
     assert torch.equal(file.read("w", dtype=torch.float32, device=CPU), expected)
 
 
@@ -183,7 +188,7 @@ def test_what_does_not_fit_is_named(tmp_path: Path) -> None:
     with pytest.raises(UnsupportedCheckpointError, match=r"architecture 'mamba'.*Supported in GGUF files: 'llama'"):
         ne.load_model(path, device="cpu")
     write_llama(path, llama(), extra={"llama.expert_count": 8})
-    with pytest.raises(UnsupportedCheckpointError, match="mixture of experts"):
+    with pytest.raises(MalformedCheckpointError, match=r"no entry 'llama\.expert_used_count'"):
         ne.load_model(path, device="cpu")
     path.write_bytes(b"GGUF" + (1).to_bytes(4, "little") + bytes(64))
     with pytest.raises(UnsupportedCheckpointError, match="version 1"):
@@ -210,7 +215,7 @@ def test_a_vocabulary_of_another_model(tmp_path: Path) -> None:
         ne.load_model(path, device="cpu")
 
 
-def test_llama_3_scaling_is_recognised_by_its_factors(tmp_path: Path) -> None:
+def test_the_factors_of_llama_3(tmp_path: Path) -> None:
     rope = {
         "rope_type": "llama3",
         "rope_theta": 500000.0,
@@ -223,12 +228,14 @@ def test_llama_3_scaling_is_recognised_by_its_factors(tmp_path: Path) -> None:
     plain = 500000.0 ** -(np.arange(0, 32, 2) / 32)
     factors = (plain / model.model.rotary_emb.inv_freq.numpy()).astype(np.float32)
     path = write_llama(tmp_path / "x.gguf", model, tensors={"rope_freqs.weight": factors})
-    assert config_from_gguf(GgufFile.open(path))["rope_scaling"]["factor"] == 32.0
     tokens = some_tokens(n_tokens=40)
     ours = ne.load_model(path, device="cpu").get_or_create_model()(tokens)
     torch.testing.assert_close(ours, logits_of(model, tokens), atol=1e-4, rtol=1e-4)
-    write_llama(path, model, tensors={"rope_freqs.weight": factors**2})
-    with pytest.raises(UnsupportedCheckpointError, match="rope_freqs"):
+    write_llama(path, model, tensors={"rope_freqs.weight": factors[1:]})
+    with pytest.raises(MalformedCheckpointError, match=r"rope_freqs.*\[15\].*16 pairs"):
+        ne.load_model(path, device="cpu")
+    write_llama(path, model, tensors={"rope_freqs.weight": -factors})
+    with pytest.raises(MalformedCheckpointError, match=r"rope_freqs.*must be above 0"):
         ne.load_model(path, device="cpu")
 
 
@@ -239,8 +246,11 @@ def test_linear_scaling_and_rules_that_are_not_supported(tmp_path: Path) -> None
     tokens = some_tokens()
     ours = ne.load_model(path, device="cpu").get_or_create_model()(tokens)
     torch.testing.assert_close(ours, logits_of(model, tokens), atol=1e-4, rtol=1e-4)
+    write_llama(path, model, extra={"llama.rope.scaling.type": "su"})
+    with pytest.raises(UnsupportedCheckpointError, match=r"'su'.*none, linear, yarn, longrope"):
+        ne.load_model(path, device="cpu")
     write_llama(path, model, extra={"llama.rope.scaling.type": "yarn"})
-    with pytest.raises(UnsupportedCheckpointError, match="'yarn'"):
+    with pytest.raises(UnsupportedCheckpointError, match="'yarn' without a factor"):
         ne.load_model(path, device="cpu")
 
 
@@ -321,8 +331,8 @@ def test_merges_come_in_the_order_of_their_results_scores() -> None:
 def test_vocabularies_that_cannot_be_used(tmp_path: Path) -> None:
     with pytest.raises(TokenizerError, match=r"kind 'bert'; 'gpt2', 'llama' are supported"):
         tokenizer_from_gguf(vocabulary_file(tmp_path, lambda writer: writer.add_tokenizer_model("bert")))
-    with pytest.raises(TokenizerError, match=r"rule 'tekken'.*smollm.*are supported"):
-        tokenizer_from_gguf(vocabulary_file(tmp_path, lambda writer: add_byte_level_vocabulary(writer, "tekken")))
+    with pytest.raises(TokenizerError, match=r"rule 'viking'.*smollm.*are supported"):
+        tokenizer_from_gguf(vocabulary_file(tmp_path, lambda writer: add_byte_level_vocabulary(writer, "viking")))
     with pytest.raises(TokenizerError, match=r"no tokenizer\.ggml\.tokens"):
         tokenizer_from_gguf(vocabulary_file(tmp_path, lambda writer: writer.add_tokenizer_model("gpt2")))
 

@@ -1,6 +1,5 @@
 """GGUF metadata from outside: every entry with nasty values is read, or refused by a typed error."""
 
-import math
 import struct
 from dataclasses import replace
 from pathlib import Path
@@ -12,14 +11,9 @@ import torch
 
 import neuron_explainer as ne
 from helpers.checkpoints import small_llama
-from helpers.gguf_files import KINDS, write_llama
+from helpers.gguf_files import KINDS, NASTY, write_llama
 from neuron_explainer.errors import MalformedCheckpointError, NeuronExplainerError, NonFiniteTensorError
 from neuron_explainer.models.tensor_files.gguf_file import GgufFile
-
-NASTY: tuple[Any, ...] = (
-    None, True, False, 0, -1, 1, 3, 10**6, 2**31, 2**62, 0.0, -1.0, 0.3, 64.0, math.nan, math.inf, "", "4", "x" * 1000,
-    [], [1], ["a"], [["a"]], [None] * 320, ["a"] * 320, list(range(320)), [math.nan] * 320,
-)  # fmt: skip
 
 
 @pytest.mark.parametrize("vocabulary", ["gpt2", "llama"])

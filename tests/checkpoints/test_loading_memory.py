@@ -6,29 +6,16 @@ import sys
 from pathlib import Path
 
 import pytest
-import safetensors.torch
-import torch
-import transformers
-from tokenizers import Tokenizer
-from tokenizers.models import WordLevel
 
+from helpers.checkpoints import constant_gpt2
 from helpers.paths import REPOSITORY
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("model")
-    config = transformers.GPT2Config(n_layer=8, n_embd=512, n_head=8, vocab_size=8000, n_positions=128)
-    with torch.device("meta"):
-        shapes = {name: weight.shape for name, weight in transformers.GPT2LMHeadModel(config).named_parameters()}
-    safetensors.torch.save_file(
-        {name: torch.full(shape, 0.5) for name, shape in shapes.items()}, folder / "model.safetensors"
+    return constant_gpt2(
+        tmp_path_factory.mktemp("model"), n_layer=8, n_embd=512, n_head=8, vocab_size=8000, n_positions=128
     )
-    config.save_pretrained(folder)
-    Tokenizer(WordLevel({f"t{index}": index for index in range(8000)}, unk_token="t0")).save(
-        str(folder / "tokenizer.json")
-    )
-    return folder
 
 
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="peak memory is read off /proc, as Linux has it")

@@ -15,9 +15,9 @@ import neuron_explainer as ne
 from helpers.neuron_records import neuron_record
 from helpers.paths import REPOSITORY
 from neuron_explainer.collation.settings import CollateSettings, SettingsChanges
-from neuron_explainer.command_line.cache_command import in_units
 from neuron_explainer.command_line.folders import dataset_folder
 from neuron_explainer.command_line.main import app
+from neuron_explainer.wording import in_units
 
 GENESIS = "In the beginning God created the heaven and the earth.\n"
 
@@ -60,6 +60,13 @@ def test_collate_makes_a_dataset_and_names_other_settings(small: list[object], t
     assert_one_line(run(*small, "--seed", 1), "settings.seed (there 0, asked 1)")
 
 
+def test_collate_with_weights_on_disk_makes_the_same_dataset(small: list[object], tmp_path: Path) -> None:
+    run(*small)
+    result = run(*small, "--offload", "disk", "--out", tmp_path / "other", "--registered-as", "made on disk")
+    assert result.exit_code == 0, result.output
+    assert ne.load_neuron(tmp_path / "other", 2, 100) == ne.load_neuron(tmp_path / "made", 2, 100)
+
+
 def test_collate_takes_several_texts_and_layers(small: list[object], tmp_path: Path) -> None:
     (tmp_path / "more.jsonl").write_text(json.dumps({"body": "It is a truth universally acknowledged."}) + "\n")
     out = tmp_path / "other"
@@ -98,6 +105,7 @@ def test_values_that_the_library_refuses(arguments: list[str], named: list[str],
         (["--texts", "missing.txt"], ["missing.txt: the file does not exist"]),
         (["--layout", "yaml"], ["'yaml'", "packed", "json"]),
         (["--engine", "rye"], ["'rye'", "ray"]),
+        (["--offload", "disc"], ["'disc'", "disk"]),
         (["--activation-dtype", "float64"], ["'float64'", "float32"]),
         (["--topk", "3"], ["--topk"]),
         (["extra"], ["extra"]),

@@ -49,10 +49,10 @@ def check_same(batch, singles):
             close(together.loss, alone.loss)
         if alone.traced_activation is not None:
             close(together.traced_activation, alone.traced_activation)
-        assert together._tensors.keys() == alone._tensors.keys()
-        for key, by_layer in alone._tensors.items():
-            for layer, tensor in by_layer.items():
-                close(together._tensors[key][layer], tensor)
+        assert together.contents() == alone.contents()
+        for dst, pass_type, _ in alone.contents():
+            for layer, tensor in alone.activations(dst, pass_type).items():
+                close(together.activations(dst, pass_type)[layer], tensor)
 
 
 @pytest.mark.parametrize(

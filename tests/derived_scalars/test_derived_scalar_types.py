@@ -193,7 +193,7 @@ def test_every_type_has_the_axes_that_it_says(dst):
 
 def test_gradients_are_had_of_raw_activations_only_when_asked():
     plain = derived("gpt2", [D.MLP_POST_ACT, D.MLP_WRITE_NORM])
-    assert PassType.BACKWARD not in {pass_type for _, pass_type in plain._tensors}
+    assert PassType.BACKWARD not in {pass_type for _, pass_type, _ in plain.contents()}
     both = derived("gpt2", [D.MLP_POST_ACT, D.MLP_WRITE_NORM], derive_gradients=True)
     assert list(both.activations(D.MLP_POST_ACT, PassType.BACKWARD)) == list(range(N_LAYERS))
     with pytest.raises(NothingToDifferentiateError):

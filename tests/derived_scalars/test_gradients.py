@@ -8,6 +8,7 @@ import torch
 from helpers.tiny_models import ONE_OF_EACH_FAMILY, our_model, random_tokens
 from neuron_explainer.errors import InterventionNeverFiredError, InvalidRequestError, NotRecordedError
 from neuron_explainer.models.hooks.recording import Recording
+from neuron_explainer.models.layers.experts import MixtureOfExperts
 from neuron_explainer.models.transformer import Transformer
 from neuron_explainer.vocabulary.nodes import PassType
 from neuron_explainer.vocabulary.places import ActivationLocationType
@@ -222,11 +223,14 @@ def test_the_pieces_of_a_block_give_what_is_recorded(name: str) -> None:
 def writes(model: Transformer, layer: int, recording: Recording) -> tuple[torch.Tensor, torch.Tensor]:
     """What attention and MLP write, put together from their parts, and as recorded."""
     block = model.blocks[layer]
-    summed, post_act = recording[P.ATTN_WEIGHTED_SUM_OF_VALUES, layer], recording[P.MLP_POST_ACT, layer]
+    summed, post_act = recording[P.ATTN_WEIGHTED_SUM_OF_VALUES, layer], recording.kept((P.MLP_POST_ACT, layer))
+    weights: tuple[torch.Tensor, ...] = ()
+    if isinstance(block.mlp, MixtureOfExperts):
+        weights = (block.mlp.route(recording[P.RESID_POST_ATTN_LAYER_NORM, layer])[1],)
     together = []
     for output, post_norm in (
         (block.attention.output(summed), block.attention_post_norm_at(summed)),
-        (block.mlp.output(post_act), block.mlp_post_norm_at(post_act)),
+        (block.mlp.output(post_act, *weights), block.mlp_post_norm_at(post_act)),
     ):
         together.append(output if post_norm is None else output * post_norm.factor)
     recorded = recording[P.RESID_DELTA_ATTN, layer] + recording[P.RESID_DELTA_MLP, layer]

@@ -16,6 +16,7 @@ from fuzz.pytorch_mutations import mutated_pytorch
 from fuzz.target import Scene, Target, scenes_of
 from fuzz.tensor_mutations import mutated_gguf, mutated_safetensors
 from helpers.checkpoints import byte_level_tokenizer, save_tdb_pieces, small_llama
+from helpers.gguf_families import random_model, write_family
 from helpers.gguf_files import write_llama
 from helpers.tiny_models import HF_CONFIGS, ONE_OF_EACH_FAMILY, hf_model
 from neuron_explainer.models.tokenizers.tokenizer import ModelTokenizer
@@ -88,6 +89,10 @@ def _gguf_scenes(folder: Path) -> list[Scene]:
         (folder / str(number)).mkdir()
         write_llama(folder / str(number) / _GGUF, llama, kind=kind, extra=extra if number else None)
         scenes += scenes_of(folder / str(number), {_GGUF: mutated_gguf})
+    for name in ("phi3", "gemma3", "gpt_oss"):
+        (folder / name).mkdir()
+        write_family(folder / name / _GGUF, random_model(name, num_hidden_layers=1))
+        scenes += scenes_of(folder / name, {_GGUF: mutated_gguf})
     return scenes
 
 

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import safetensors.torch
 import torch
 from tokenizers import Tokenizer, decoders, pre_tokenizers, trainers
-from tokenizers.models import BPE
+from tokenizers.models import BPE, WordLevel
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
 from helpers.installed_transformers import as_installed
@@ -76,6 +77,20 @@ def save_folder(model: PreTrainedModel, folder: Path, *, shard_size: str = "1GB"
     """Save a model and the tokenizer in Hugging Face's layout."""
     model.save_pretrained(folder, max_shard_size=shard_size)
     byte_level_tokenizer(model.config.vocab_size).save(str(folder / "tokenizer.json"))
+    return folder
+
+
+def constant_gpt2(folder: Path, **sizes: Any) -> Path:
+    """Save a GPT-2 whose weights are all the same number, and whose words are t0, t1, …: quickly made at any size."""
+    config = GPT2Config(**sizes)
+    with torch.device("meta"):
+        shapes = {name: weight.shape for name, weight in GPT2LMHeadModel(config).named_parameters()}
+    safetensors.torch.save_file(
+        {name: torch.full(shape, 0.5) for name, shape in shapes.items()}, folder / "model.safetensors"
+    )
+    config.save_pretrained(folder)
+    words = {f"t{index}": index for index in range(config.vocab_size)}
+    Tokenizer(WordLevel(words, unk_token="t0")).save(str(folder / "tokenizer.json"))
     return folder
 
 

@@ -2,7 +2,7 @@
 
 import contextlib
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jaxtyping
@@ -94,15 +94,34 @@ def annotations_unchecked() -> Iterator[None]:
         jaxtyping.config.update("jaxtyping_disable", False)
 
 
-def output_biases(family: str, layer: int | None) -> tuple[Tensor, Tensor]:
-    """The biases that attention and the MLP add to the residual stream, by the names that `transformers` gives them."""
+def output_biases(family: str, layer: int | None, prompt: Sequence[int] = PROMPT) -> tuple[Tensor, Tensor]:
+    """The biases that attention and the MLP add to the residual stream, by the names that `transformers` gives them.
+
+    The MLP's are a row for each token of the prompt where experts have biases.
+    """
     tensors = hf_model(family, torch.float64).state_dict()
 
     def bias(names: tuple[str, ...]) -> Tensor:
         found = [tensors[name] for name in (each.format(layer) for each in names) if name in tensors]
         return found[0] if found else torch.zeros(context(family).config.d_model, dtype=torch.float64)
 
+    of_experts = tensors.get(f"model.layers.{layer}.mlp.experts.down_proj_bias")
+    if of_experts is not None:
+        return bias(_ATTENTION_BIASES), _chosen_biases(family, layer, prompt, of_experts)
     return bias(_ATTENTION_BIASES), bias(_MLP_BIASES)
+
+
+def _chosen_biases(family: str, layer: int | None, prompt: Sequence[int], of_experts: Tensor) -> Tensor:
+    """The biases of the experts that `transformers` chooses for each token of the prompt, times its weights."""
+    theirs, routed = hf_model(family, torch.float64), []
+    router = theirs.get_submodule(f"model.layers.{layer}.mlp.router")
+    hook = router.register_forward_hook(lambda module, arguments, output: routed.append(output))
+    try:
+        theirs(torch.tensor([prompt]))
+    finally:
+        hook.remove()
+    ((_, weights, experts),) = routed
+    return torch.einsum("tk,tkd->td", weights, of_experts[experts])
 
 
 _ATTENTION_BIASES = (

@@ -1,7 +1,9 @@
 """GGUF files of small llamas, written by the `gguf` package as llama.cpp's converter would."""
 
 import json
+import math
 from pathlib import Path
+from typing import Any
 
 import gguf
 import numpy as np
@@ -24,6 +26,12 @@ PART_NAMES = {
     "post_attention_layernorm": "ffn_norm",
 }
 
+NASTY: tuple[Any, ...] = (
+    None, True, False, 0, -1, 1, 3, 10**6, 2**31, 2**62, 0.0, -1.0, 0.3, 64.0, math.nan, math.inf, "", "4", "x" * 1000,
+    [], [1], ["a"], [["a"]], [None] * 320, ["a"] * 320, list(range(320)), [math.nan] * 320,
+)  # fmt: skip
+"""Values that no entry of a file should have."""
+
 
 def gguf_name(name: str) -> str:
     outside = {
@@ -44,6 +52,7 @@ def write_llama(
     kind: gguf.GGMLQuantizationType = KINDS.F32,
     architecture: str = "llama",
     vocabulary: bool = True,
+    pre_tokenizer: str = "gpt-2",
     extra: dict[str, str | float | bool] | None = None,
     without: tuple[str, ...] = (),
     tensors: dict[str, np.ndarray] | None = None,
@@ -53,9 +62,9 @@ def write_llama(
     if model is not None:
         add_config(writer, model.config)
     if vocabulary:
-        add_byte_level_vocabulary(writer)
+        add_byte_level_vocabulary(writer, pre_tokenizer)
     for key, value in (extra or {}).items():
-        _add_entry(writer, key, value)
+        add_entry(writer, key, value)
     if model is not None:
         for name, rows in converted(model).items():
             add_tensor(writer, name, rows, KINDS.F32 if rows.ndim == 1 else kind, without)
@@ -86,9 +95,11 @@ def add_config(writer: gguf.GGUFWriter, config: LlamaConfig) -> None:
     writer.add_vocab_size(config.vocab_size)
 
 
-def _add_entry(writer: gguf.GGUFWriter, key: str, value: str | float | bool) -> None:
+def add_entry(writer: gguf.GGUFWriter, key: str, value: Any) -> None:
     if isinstance(value, str):
         writer.add_string(key, value)
+    elif isinstance(value, list):
+        writer.add_array(key, value)
     elif isinstance(value, bool):
         writer.add_bool(key, value)
     elif isinstance(value, int):

@@ -40,6 +40,7 @@ def as_installed(entries: Mapping[str, Any]) -> dict[str, Any]:
         return spelt
     if "text_config" in spelt:
         spelt["text_config"] = as_installed(spelt["text_config"])
+    spelt.pop("swiglu_limit", None)  # which old releases have as a constant
     rope = spelt.pop("rope_parameters", None) or {}
     if "full_attention" in rope:
         spelt["rope_local_base_freq"] = rope["sliding_attention"]["rope_theta"]
@@ -65,3 +66,10 @@ def rope_theta_of(config: Any) -> float:
 def hf_config_of(entries: Mapping[str, Any]) -> Any:
     """The installed transformers' config with these entries."""
     return transformers.AutoConfig.for_model(**as_installed(entries))
+
+
+def model_of(config: Any) -> Any:
+    """A model in evaluation mode, computed in the plainest way: patterns can be asked for, any size and dtype works."""
+    if "num_experts_per_tok" in config.to_dict():
+        config._experts_implementation = "eager"  # the default takes neither float64 nor odd sizes
+    return transformers.AutoModelForCausalLM.from_config(config, attn_implementation="eager").eval()

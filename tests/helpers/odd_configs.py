@@ -7,8 +7,8 @@ from typing import Any
 Entries = dict[str, Any]
 
 _SPECIAL: Entries = {"bos_token_id": 0, "eos_token_id": 1, "vocab_size": 31}
-_WITHOUT_ATTENTION_BIAS = {"phi", "stablelm", "starcoder2", "ministral"}
-_WITHOUT_HEAD_SIZE = {"phi", "phi3", "stablelm", "olmo2", "olmo3", "cohere", "granite", "starcoder2"}
+_WITHOUT_ATTENTION_BIAS = {"phi", "stablelm", "starcoder2", "ministral", "mixtral"}
+_WITHOUT_HEAD_SIZE = {"phi", "phi3", "stablelm", "olmo2", "olmo3", "olmoe", "cohere", "granite", "starcoder2"}
 
 
 def _rope(chance: random.Random, n_channels: int, *, partly: tuple[float, ...] = ()) -> Entries:
@@ -65,6 +65,8 @@ def _like_llama(family: str, chance: random.Random) -> Entries:
     kinds = [either("full_attention", "sliding_attention") for _ in range(n_layers)]
     by_kind = {"layer_types": kinds, "sliding_window": either(3, 64)}
     rope = _rope(chance, d_head)
+    n_experts = either(1, 3, 7)
+    n_chosen = either(1, n_experts)
     by_family: dict[str, Callable[[], Entries]] = {
         "gemma3_text": lambda: {
             **by_kind,
@@ -118,6 +120,35 @@ def _like_llama(family: str, chance: random.Random) -> Entries:
         "cohere2": lambda: {**by_kind, "logit_scale": either(1.0, 0.1), "rope_parameters": rope},
         "glm4": lambda: {"rope_parameters": _rope(chance, d_head, partly=(0.5, 1.0))},
         "ministral": lambda: {**by_kind, "rope_parameters": rope},
+        "mixtral": lambda: {
+            "num_local_experts": n_experts,
+            "num_experts_per_tok": n_chosen,
+            "sliding_window": either(None, 1, 4),
+            "rope_parameters": rope,
+        },
+        "qwen3_moe": lambda: {
+            "num_experts": n_experts,
+            "num_experts_per_tok": n_chosen,
+            "moe_intermediate_size": either(1, 7),
+            "norm_topk_prob": either(True, False),
+            "use_sliding_window": either(True, False),
+            "sliding_window": 4,
+            "rope_parameters": rope,
+        },
+        "olmoe": lambda: {
+            "num_experts": n_experts,
+            "num_experts_per_tok": n_chosen,
+            "norm_topk_prob": either(True, False),
+            "rope_parameters": rope,
+        },
+        "gpt_oss": lambda: {
+            **by_kind,
+            "num_local_experts": n_experts,
+            "num_experts_per_tok": n_chosen,
+            "swiglu_limit": either(0.3, 7.0),
+            "swiglu_alpha": either(1.0, 1.702),
+            "rope_parameters": rope,
+        },
     }
     return {**entries, **by_family[family]()}
 
@@ -161,7 +192,7 @@ def _like_gpt(family: str, chance: random.Random) -> Entries:
 LIKE_GPT = ("gptj", "gpt_neo", "opt", "falcon")
 LIKE_LLAMA = (
     "gemma3_text", "smollm3", "olmo2", "olmo3", "phi", "stablelm", "starcoder2", "granite", "cohere", "cohere2", "glm4",
-    "ministral",
+    "ministral", "mixtral", "qwen3_moe", "olmoe", "gpt_oss",
 )  # fmt: skip
 
 

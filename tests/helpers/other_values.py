@@ -24,6 +24,13 @@ _SAME_VALUES: tuple[tuple[str, list[Any]], ...] = (
 _BY_NAME: dict[str, list[Any]] = {
     **{name: values for names, values in _SAME_VALUES for name in names.split()},
     "attention_chunk_size": [3],
+    "clip_qkv": [0.5],
+    "decoder_sparse_step": [2],
+    "mlp_only_layers": [[1]],
+    "moe_intermediate_size": [7],
+    "num_experts": [7],
+    "num_experts_per_tok": [1, 4],
+    "num_local_experts": [7],
     "attention_layers": [["local"] * 3],
     "attention_types": [[[["local"], 3]]],
     "head_dim": [16, 8],

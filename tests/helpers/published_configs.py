@@ -178,4 +178,30 @@ PUBLISHED: dict[str, dict[str, Any]] = {
         **_LLAMA, "attention_bias": True, "head_dim": 16, "model_type": "glm4", "partial_rotary_factor": 0.5,
         "pad_token_id": 151329,
     },
+    "mistralai/Mixtral-8x7B-v0.1": {
+        **_without(_LLAMA, "attention_bias", "rope_scaling"), "model_type": "mixtral", "num_experts_per_tok": 2,
+        "num_local_experts": 8, "output_router_logits": False, "router_aux_loss_coef": 0.02, "sliding_window": None,
+    },
+    "Qwen/Qwen3-30B-A3B": {
+        **_LLAMA, "decoder_sparse_step": 1, "head_dim": 16, "max_window_layers": 48, "mlp_only_layers": [],
+        "model_type": "qwen3_moe", "moe_intermediate_size": 24, "norm_topk_prob": True, "num_experts": 8,
+        "num_experts_per_tok": 2, "output_router_logits": False, "router_aux_loss_coef": 0.001, "sliding_window": None,
+        "use_sliding_window": False,
+    },
+    "allenai/OLMoE-1B-7B-0924": {
+        **_without(_LLAMA, "rms_norm_eps"), "clip_qkv": None, "model_type": "olmoe", "norm_topk_prob": False,
+        "num_experts": 8, "num_experts_per_tok": 2, "output_router_logits": False, "pad_token_id": 1,
+        "router_aux_loss_coef": 0.01,
+    },
+    "openai/gpt-oss-20b": {
+        **_LLAMA, "attention_bias": True, "experts_per_token": 4, "head_dim": 16, "initial_context_length": 4096,
+        "model_type": "gpt_oss", "num_experts_per_tok": 4, "num_local_experts": 8, "output_router_logits": False,
+        "pad_token_id": 199999, "router_aux_loss_coef": 0.9, "sliding_window": 128, "swiglu_limit": 7.0,
+        "layer_types": ["sliding_attention", "full_attention"] * 2, "rope_theta": 150000,
+        "rope_scaling": {
+            "beta_fast": 32.0, "beta_slow": 1.0, "factor": 32.0, "original_max_position_embeddings": 4096,
+            "rope_type": "yarn", "truncate": False,
+        },
+        "quantization_config": {"quant_method": "mxfp4", "modules_to_not_convert": ["model.layers.*.self_attn"]},
+    },
 }  # fmt: skip

@@ -1,5 +1,6 @@
 """Small random models of every family, as `transformers` builds them, and as this library does."""
 
+import contextlib
 import functools
 from collections.abc import Callable
 from typing import Any
@@ -11,9 +12,12 @@ from transformers.models.cohere import modeling_cohere
 from transformers.models.cohere2 import modeling_cohere2
 from transformers.models.gemma2 import modeling_gemma2
 from transformers.models.gemma3 import modeling_gemma3
+from transformers.models.mixtral import modeling_mixtral
+from transformers.models.olmoe import modeling_olmoe
+from transformers.models.qwen3_moe import modeling_qwen3_moe
 
 from benchmarks.small_models import SMALL_CONFIGS
-from helpers.installed_transformers import IS_OLD, hf_config_of, lacks
+from helpers.installed_transformers import IS_OLD, hf_config_of, lacks, model_of
 from neuron_explainer.models.transformer import Transformer
 
 HF_CONFIGS: dict[str, Any] = {
@@ -40,7 +44,7 @@ def hf_model(name: str, dtype: torch.dtype = torch.float32) -> transformers.PreT
 @functools.cache
 def _hf_model(name: str, dtype: torch.dtype) -> transformers.PreTrainedModel:
     torch.manual_seed(0)
-    model = transformers.AutoModelForCausalLM.from_config(HF_CONFIGS[name], attn_implementation="eager")
+    model = model_of(HF_CONFIGS[name])
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(torch.randn_like(parameter) * 0.2)
@@ -65,14 +69,26 @@ def _exact_rms_norm(norm: Any, hidden: torch.Tensor) -> torch.Tensor:
     return hidden * torch.rsqrt(hidden.square().mean(-1, keepdim=True) + norm.eps) * (1.0 + norm.weight)
 
 
+_ROUTERS = {
+    router: router.forward
+    for module, name in (
+        (modeling_mixtral, "MixtralTopKRouter"),
+        (modeling_olmoe, "OlmoeTopKRouter"),
+        (modeling_qwen3_moe, "Qwen3MoeTopKRouter"),
+    )
+    if (router := getattr(module, name, None)) is not None  # old releases have none
+}
 _ROTATE_OF_COHERE = modeling_cohere.apply_rotary_pos_emb
 
 
 def _exactly(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A function whose `.float()` does not round."""
+    """A function that does not round to float32."""
 
     def exact(*arguments: Any, **keywords: Any) -> Any:
-        with mock.patch.object(torch.Tensor, "float", torch.Tensor.double):
+        with (
+            mock.patch.object(torch.Tensor, "float", torch.Tensor.double),
+            mock.patch.object(torch, "float", torch.float64),
+        ):
             return function(*arguments, **keywords)
 
     return exact
@@ -83,13 +99,17 @@ def _in_float64_throughout(forward: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(forward)
     def exact(*arguments: Any, **keywords: Any) -> Any:
-        with (
-            mock.patch.object(torch, "float32", torch.float64),
-            mock.patch.object(modeling_gemma2.Gemma2RMSNorm, "forward", _exact_rms_norm),
-            mock.patch.object(modeling_gemma3.Gemma3RMSNorm, "forward", _exact_rms_norm),
-            mock.patch.object(modeling_cohere, "apply_rotary_pos_emb", _exactly(_ROTATE_OF_COHERE)),
-            mock.patch.object(modeling_cohere2, "apply_rotary_pos_emb", _exactly(_ROTATE_OF_COHERE)),
-        ):
+        replaced: list[tuple[Any, str, Any]] = [
+            (torch, "float32", torch.float64),
+            (modeling_gemma2.Gemma2RMSNorm, "forward", _exact_rms_norm),
+            (modeling_gemma3.Gemma3RMSNorm, "forward", _exact_rms_norm),
+            (modeling_cohere, "apply_rotary_pos_emb", _exactly(_ROTATE_OF_COHERE)),
+            (modeling_cohere2, "apply_rotary_pos_emb", _exactly(_ROTATE_OF_COHERE)),
+            *((router, "forward", _exactly(plain)) for router, plain in _ROUTERS.items()),
+        ]
+        with contextlib.ExitStack() as stack:
+            for owner, name, exact_one in replaced:
+                stack.enter_context(mock.patch.object(owner, name, exact_one))
             return forward(*arguments, **keywords)
 
     return exact

@@ -29,10 +29,11 @@ EDGE_PROMPT = random_tokens(1, 14, seed=1)[0].tolist()
 @pytest.mark.parametrize("family", FAMILIES)
 def test_writes_add_up_in_long_prompts(family: str, seed: int) -> None:
     dsts = [D.ATTN_WRITE, D.RESID_DELTA_ATTN, D.MLP_WRITE, D.RESID_DELTA_MLP]
-    store = derived(family, dsts, prompt=random_tokens(1, LENGTH, seed=seed)[0], loss=None)
+    prompt = random_tokens(1, LENGTH, seed=seed)[0].tolist()
+    store = derived(family, dsts, prompt=prompt, loss=None)
     for layer in range(N_LAYERS):
         of = {dst: store.activations(dst)[layer] for dst in dsts}
-        attention_bias, mlp_bias = output_biases(family, layer)
+        attention_bias, mlp_bias = output_biases(family, layer, prompt)
         close(of[D.ATTN_WRITE].sum(dim=(1, 2)) + attention_bias, of[D.RESID_DELTA_ATTN])
         close(of[D.MLP_WRITE].sum(dim=1) + mlp_bias, of[D.RESID_DELTA_MLP])
 

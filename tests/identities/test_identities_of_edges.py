@@ -18,6 +18,7 @@ from helpers.derived_scalars import (
     context,
     derived,
 )
+from neuron_explainer.activations.derived_scalars.engine.positions import one_position
 from neuron_explainer.activations.derived_scalars.indexing import AttnSubNodeIndex, NodeIndex
 from neuron_explainer.models.autoencoders.latent_activations import Identity
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType as D
@@ -55,6 +56,15 @@ LAST_LAYER = {
 }
 
 
+def among_chosen(node: NodeIndex, family: str) -> NodeIndex:
+    """The node; in a mixture of experts, a neuron of an expert that was chosen in place of one of the layer."""
+    if node.node_type is not NodeType.MLP_NEURON or not context(family).get_or_create_model().config.n_experts:
+        return node
+    token = one_position(node.tensor_indices[0])
+    neurons = derived(family, D.MLP_POST_ACT).activations(D.MLP_POST_ACT)[node.layer_index][token]
+    return NodeIndex(NodeType.MLP_NEURON, node.layer_index, (token, int(neurons.abs().argmax())))
+
+
 def check_from_both_ends(
     up: NodeIndex, out_edge: D, down: NodeIndex, in_edge: D, family: str, **options: object
 ) -> float:
@@ -75,7 +85,7 @@ def test_an_edge_to_the_next_layer_is_the_same_from_either_end(
     family: str, upstream: str, downstream: str, detach: bool
 ) -> None:
     down, in_edge, token = DOWNSTREAM[downstream]
-    up = UPSTREAM[upstream](token)
+    up, down = among_chosen(UPSTREAM[upstream](token), family), among_chosen(down, family)
     options = {
         "detach_layer_norm_scale_for_attribution": detach,
         "autoencoder_context": autoencoders(family, D.MLP_POST_ACT, activation=Identity()),
@@ -88,18 +98,19 @@ def test_an_edge_to_the_next_layer_is_the_same_from_either_end(
 @pytest.mark.parametrize("downstream", LAST_LAYER)
 @pytest.mark.parametrize("family", FAMILIES)
 def test_edges_to_the_last_layer_are_the_same_from_either_end(family: str, downstream: str) -> None:
-    down, in_edge = LAST_LAYER[downstream], DOWNSTREAM[downstream][1]
+    down, in_edge = among_chosen(LAST_LAYER[downstream], family), DOWNSTREAM[downstream][1]
     for up, out_edge in (
         (NodeIndex(NodeType.MLP_NEURON, 0, (4, 7)), D.MLP_OUT_EDGE_ATTRIBUTION),
         (NodeIndex(NodeType.ATTENTION_HEAD, 1, (4, 2, 3)), D.ATTN_OUT_EDGE_ATTRIBUTION),
     ):
-        check_from_both_ends(up, out_edge, down, in_edge, family)
+        check_from_both_ends(among_chosen(up, family), out_edge, down, in_edge, family)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_only_what_is_downstream_has_edges(family: str) -> None:
     last = len(PROMPT) - 1  # the last layer's other tokens have no effect on the loss
-    node = NodeIndex(NodeType.MLP_NEURON, 1, (last, 7))
+    activations = derived(family, D.MLP_POST_ACT).activations(D.MLP_POST_ACT)
+    node = NodeIndex(NodeType.MLP_NEURON, 1, (last, int(activations[1][last].abs().argmax())))
     incoming = derived(family, D.MLP_IN_EDGE_ATTRIBUTION, node_index_for_attribution=node)
     by_layer = incoming.activations(D.MLP_IN_EDGE_ATTRIBUTION)
     assert (by_layer[0] == 0).all()

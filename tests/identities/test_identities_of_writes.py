@@ -75,7 +75,7 @@ def test_all_direct_effects_and_the_biases_are_that_of_the_residual_stream(famil
         attention_bias, mlp_bias = output_biases(family, layer)
         of = {dst: store.activations(dst)[layer] for dst in dsts[1:]}
         attention = of[D.UNFLATTENED_ATTN_WRITE_TO_FINAL_RESIDUAL_GRAD].sum(dim=(1, 2)) + g @ attention_bias
-        mlp = of[D.MLP_WRITE_TO_FINAL_RESIDUAL_GRAD].sum(dim=1) + g @ mlp_bias
+        mlp = of[D.MLP_WRITE_TO_FINAL_RESIDUAL_GRAD].sum(dim=1) + (g * mlp_bias).sum(-1)
         close(attention, of[D.ATTN_LAYER_WRITE_TO_FINAL_RESIDUAL_GRAD].squeeze(-1))
         close(mlp, of[D.MLP_LAYER_WRITE_TO_FINAL_RESIDUAL_GRAD].squeeze(-1))
         so_far = so_far + attention + mlp

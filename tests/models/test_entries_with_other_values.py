@@ -9,7 +9,7 @@ import torch
 import transformers
 
 from benchmarks.small_models import SMALL_CONFIGS
-from helpers.installed_transformers import IS_OLD, hf_config_of
+from helpers.installed_transformers import IS_OLD, hf_config_of, model_of
 from helpers.other_values import other_harmless_values, other_values
 from helpers.tiny_models import ONE_OF_EACH_FAMILY, random_tokens
 from neuron_explainer.errors import CheckpointError
@@ -43,7 +43,11 @@ def table_of(name: str) -> ClassEntries:
 
 def with_entry(base: Entries, name: str, value: Any) -> Entries:
     entries = copy.deepcopy(base)
-    entries.get("text_config", entries)[name] = value
+    part = entries.get("text_config", entries)
+    table = class_entries(part["model_type"])
+    for alias in () if table is None else [alias for alias, of in table.aliases.items() if of == name]:
+        part.pop(alias, None)  # which would win
+    part[name] = value
     return entries
 
 
@@ -51,8 +55,7 @@ def hf_model_of(entries: Entries) -> transformers.PreTrainedModel | None:
     """A model of transformers; None if it cannot have these entries."""
     torch.manual_seed(0)
     try:
-        config = hf_config_of(entries)
-        model = transformers.AutoModelForCausalLM.from_config(config, attn_implementation="eager").eval()
+        model = model_of(hf_config_of(entries))
         with torch.no_grad():
             for parameter in model.parameters():
                 parameter.add_(torch.randn_like(parameter) * 0.2)

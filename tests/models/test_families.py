@@ -274,7 +274,10 @@ def test_the_document_lists_exactly_the_parameters_of_our_models() -> None:
     configs = [our_model(name).config for name in HF_CONFIGS]
     models = [Transformer(config) for config in configs]
     models += [Transformer(dataclasses.replace(config, unembedding_bias=True, qkv_bias=True)) for config in configs]
-    named = {re.sub(r"^blocks\.\d+\.", "", name) for model in models for name, _ in model.named_parameters()}
+    of_layer = re.compile(r"^blocks\.\d+\.|(?<=^mlp\.)experts\.\d+\.")  # an expert's are named as those of an MLP
+    named = {
+        of_layer.sub("", of_layer.sub("", name, count=1)) for model in models for name, _ in model.named_parameters()
+    }
     assert listed == named
 
 

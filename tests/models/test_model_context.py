@@ -25,6 +25,7 @@ from neuron_explainer.models.generation import text_generation
 from neuron_explainer.models.generation.generate import generate
 from neuron_explainer.models.generation.sampling import Sampling
 from neuron_explainer.models.inference_engine_type_registry import InferenceEngineType
+from neuron_explainer.models.layers.mlp import MLP
 from neuron_explainer.models.model_context import ModelContext, StandardModelContext, get_default_device
 from neuron_explainer.models.tokenizers.tokenizer import ModelTokenizer
 from neuron_explainer.models.transformer import Transformer
@@ -88,17 +89,23 @@ def test_weights_do_what_their_places_say(name: str) -> None:
     values = torch.einsum("tm,hmv->thv", at(P.RESID_POST_MLP_LAYER_NORM), context.get_weight(W.ATTN_TO_VALUE, 1))
     assert constant_over_tokens(at(P.ATTN_VALUE) - values)
     pre_act = at(P.RESID_POST_ATTN_LAYER_NORM) @ context.get_weight(W.MLP_TO_HIDDEN, 1)
-    assert constant_over_tokens(at(P.MLP_PRE_ACT) - pre_act)
+    is_chosen = at(P.MLP_PRE_ACT) != 0
+    if context.config.n_experts:  # with biases that differ by the tokens' experts
+        if not context.config.mlp_bias:
+            assert torch.allclose(at(P.MLP_PRE_ACT), pre_act * is_chosen, atol=1e-9)
+    else:
+        assert constant_over_tokens(at(P.MLP_PRE_ACT) - pre_act)
     if not context.config.post_norms:
         written = at(P.MLP_POST_ACT) @ context.get_weight(W.MLP_TO_RESIDUAL, 1)
-        assert constant_over_tokens(at(P.RESID_DELTA_MLP) - written)
+        if not (context.config.n_experts and context.config.mlp_bias):
+            assert constant_over_tokens(at(P.RESID_DELTA_MLP) - written)
         heads = torch.einsum(
             "thv,hvm->tm", at(P.ATTN_WEIGHTED_SUM_OF_VALUES), context.get_weight(W.ATTN_TO_RESIDUAL, 1)
         )
         assert constant_over_tokens(at(P.RESID_DELTA_ATTN) - heads)
     if context.config.gated_mlp:
         up = at(P.RESID_POST_ATTN_LAYER_NORM) @ context.get_weight(W.MLP_TO_HIDDEN_UP, 1)
-        if block.mlp.up_bias is None:
+        if isinstance(block.mlp, MLP) and block.mlp.up_bias is None:
             assert torch.allclose(at(P.MLP_POST_ACT), block.mlp.activation_function(pre_act) * up, atol=1e-9)
 
 

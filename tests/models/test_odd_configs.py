@@ -6,7 +6,7 @@ import pytest
 import torch
 import transformers
 
-from helpers.installed_transformers import IS_OLD, hf_config_of, or_skipped
+from helpers.installed_transformers import IS_OLD, hf_config_of, model_of, or_skipped
 from helpers.odd_configs import LIKE_GPT, LIKE_LLAMA, odd_config
 from helpers.tiny_models import random_tokens
 from neuron_explainer.errors import UnsupportedCheckpointError
@@ -29,7 +29,7 @@ def test_a_model_is_right_or_refused(family: str, number: int) -> None:
     torch.manual_seed(number)
     try:
         config = hf_config_of({"model_type": family, **odd_config(family, number)})
-        theirs = transformers.AutoModelForCausalLM.from_config(config, attn_implementation="eager").eval()
+        theirs = model_of(config)
     except (AttributeError, TypeError, ValueError) as error:
         if not IS_OLD:
             raise

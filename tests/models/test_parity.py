@@ -7,6 +7,7 @@ import torch
 import transformers
 
 import neuron_explainer as ne
+from benchmarks.small_models import SMALL_CONFIGS, number_tokenizer
 from helpers.installed_transformers import IS_OLD
 from helpers.tiny_models import ALLOWED, HF_CONFIGS, hf_model, our_model, random_tokens
 from neuron_explainer.errors import InvalidRequestError
@@ -40,7 +41,7 @@ def test_every_place_agrees_with_transformers(name: str, dtype: torch.dtype) -> 
 def test_a_difference_in_one_weight_shows_where_it_arises() -> None:
     model = our_model("gpt2")
     weight = model.blocks[1].mlp.input_bias
-    assert weight is not None
+    assert isinstance(weight, torch.Tensor)
     weight.data = weight.data + 0.5  # a new tensor: the old one is also the counterpart's
     table = ne.check_parity(model, hf_model("gpt2")).set_index(["place", "layer"]).largest_difference
     assert table[P.MLP_PRE_ACT.value, 1] == pytest.approx(0.5, abs=1e-5)
@@ -76,3 +77,10 @@ def test_another_model_is_refused() -> None:
         ne.check_parity(our_model("llama"), hf_model("gpt2"))
     with pytest.raises(InvalidRequestError, match="n_key_value_heads is 2 here and 1"):
         ne.check_parity(our_model("llama"), hf_model("llama_3"))
+
+
+def test_a_square_matrix_with_its_inputs_first_is_compared_the_right_way_round() -> None:
+    entries = {**SMALL_CONFIGS["gpt2"], "n_inner": 32}
+    theirs = transformers.AutoModelForCausalLM.from_config(transformers.AutoConfig.for_model(**entries))
+    table = ne.check_parity(ne.load_model(theirs, tokenizer=number_tokenizer()), theirs)
+    assert table["largest_difference"].max() < 1e-4

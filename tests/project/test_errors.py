@@ -49,6 +49,7 @@ OWN_ARGUMENTS = {
     errors.MissingPackageError: ("ray", "ray", "A needs B"),
     errors.NonFiniteActivationError: (1, 2, 3, 4, float("inf")),
     errors.BadDocumentError: ("line 3 of x.jsonl", "it is cut off"),
+    errors.NotEnoughMemoryError: ("It does not fit.", 10, 5),
     errors.MissingSettingError: ("trace_config", "a trace", "Give one."),
     errors.MalformedStoreError: ("x.safetensors", "it is empty"),
 }

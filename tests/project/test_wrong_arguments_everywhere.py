@@ -20,6 +20,7 @@ from neuron_explainer.models.generation.generate import generate
 from neuron_explainer.models.transformer import Transformer
 
 model = ne.load_model("tiny", device="cpu")
+chatty = ne.load_model("tiny", device="cpu", chat_template="{{ messages[0].content }}")
 transformer, tokens = model.get_or_create_model(), model.to_tokens("Once upon a time")
 store = ne.derive("Once upon a time", "mlp_post_act", model)
 record = ne.load_neuron("tiny", 2, 5)
@@ -140,6 +141,17 @@ REFUSED = {  # expressions, with a part of the message that they raise
     "model.generate(5)": "Give a text or a flat sequence of token ids, not 5",
     "model.generate([1.5])": "Give a text or a flat sequence of token ids",
     'model.generate(b"And")': "Give a text or a flat sequence of token ids",
+    'model.generate({"role": "user", "content": "a"})': "A chat is a list of messages: [message]",
+    'chatty.generate([{"role": "user", "content": "a"}, "b"])': "Message 1 is 'b'",
+    'chatty.chat_tokens("a")': "The messages are 'a'. Give a list of messages",
+    'chatty.chat_tokens({"role": "user"})': "One message is not a list of messages",
+    'model.to_tokens([[{"role": "user", "content": "a"}]])': "give one at a time",
+    'ne.derive({"role": "user"}, "mlp_post_act", model)': "A chat is a list of messages: [message]",
+    'ne.derive([[{"role": "user"}]] * 2, "mlp_post_act", model)': "a list of 2 chats. Give one text or one",
+    'ne.derive([[{"role": "user"}]], "mlp_post_act", model)': "a list of 1 chat. Give one text or one",
+    'ne.derive_batch([{"role": "user"}], "mlp_post_act", model)': "For one chat, use derive",
+    'ne.load_model("tiny", chat_template=5)': "chat_template is 5, which is not a template",
+    "ne.live_record(model, 1, 2, [[1, 2]])": "it is of type list, not a string",
     'ne.DstConfig("tiny")': "Write DstConfig(model_name='tiny')",
     "ne.DstConfig(transformer)": "Write DstConfig(model_context=model)",
     "ne.DstConfig(layers=[1])": "DstConfig() has no argument 'layers'. Did you mean: layer_indices",
@@ -150,7 +162,8 @@ REFUSED = {  # expressions, with a part of the message that they raise
     "ne.Sampling(0.8)": "Write Sampling(temperature=0.8)",
     "ne.Sampling(temp=0.8)": "Sampling() has no argument 'temp'. Choose one of: temperature",
     "ne.CollateSettings(5)": "takes arguments by name",
-    'ne.load_model("gpt2-smal")': "Choose one of: gpt2-small, gpt2-xl",
+    'ne.load_model("gpt2-smal")': "Did you mean: gpt2-small, gpt2-xl",
+    "ne.known_models(3)": "search must be of type str, not int",
     'ne.Sampling(temperature="warm")': "temperature is 'warm'",
     "ne.Sampling(temperature=1, top_k=1.5)": "top_k is 1.5",
     "ne.Sampling(seed=2**63)": "below 2^63",
@@ -163,6 +176,8 @@ REFUSED = {  # expressions, with a part of the message that they raise
     'intervened("mlp_post_act", 1, 3)': "Give a function of the tensor",
     'Transformer.with_random_weights(transformer.config, device="no device")': "'no device' is not a device",
     "ne.load_autoencoder(3)": "3 is not an autoencoder",
+    'ne.load_autoencoder("owner/name", ["a"])': "sae_id must be of type str, not list",
+    'ne.load_autoencoders("owner/name", sae_id=3)': "sae_id is 3",
     'ne.load_autoencoders("a/{layer}.pt", "mlp_post_act", layers="1")': "layers is '1'",
     'ne.AutoencoderConfig("mlp_post_act", ["a.pt"])': "Give a mapping from layers",
     'ne.AutoencoderConfig("mlp_post_act", {1: 3})': "holds 3 for layer 1. Give: str or PathLike",

@@ -9,11 +9,11 @@ tensors on the model's device.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Int
 from torch import Tensor
 
 from neuron_explainer.activations.derived_scalars.config import DstConfig
@@ -32,7 +32,10 @@ from neuron_explainer.activations.derived_scalars.engine.requests import (
 )
 from neuron_explainer.activations.derived_scalars.store.derived_scalar_store import DerivedScalarStore
 from neuron_explainer.errors import MisconfiguredError, PromptError, shown
-from neuron_explainer.models.layers.token_checks import padded
+from neuron_explainer.models.chats.messages import Chat, is_chat
+from neuron_explainer.models.layers.dense_by_layer import DenseByLayer
+from neuron_explainer.models.layers.routed import Neurons, RoutedTensor
+from neuron_explainer.models.layers.token_checks import only_prompt, padded
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 from neuron_explainer.vocabulary.dimensions import Dimension
 from neuron_explainer.vocabulary.nodes import PassType
@@ -42,11 +45,11 @@ if TYPE_CHECKING:
     from neuron_explainer.activations.derived_scalars.loss import LossFnConfig, LossFunction
     from neuron_explainer.models.model_context import ModelContext
 
-TensorsByKey = dict[tuple[DerivedScalarType, PassType], dict[int | None, Tensor]]
+TensorsByKey = dict[tuple[DerivedScalarType, PassType], dict[int | None, Neurons]]
 
 
 def derive(
-    prompt: str | Sequence[int] | Tensor,
+    prompt: str | Chat | Sequence[int] | Tensor,
     dsts: DstOrPair | Iterable[DstOrPair],
     config: ConfigOrModel | None = None,
     *,
@@ -57,7 +60,8 @@ def derive(
     """Derive scalars from one prompt, with one forward pass and at most one backward pass.
 
     Args:
-        prompt: a text, or token ids; a batch of one prompt, as `model.to_tokens` gives it, is taken too.
+        prompt: a text; a list of messages, which the model's chat template turns into text (`model.chat_tokens` shows
+            it, and takes the template's options); or token ids, also as a batch of one, as `model.to_tokens` gives it.
         dsts: one type (a DerivedScalarType, its name or its value), several, or (type, config) pairs. In the signature
             DstOrPair is a type or a pair.
         config: the model, or a DstConfig with the model and whatever else the types require (ConfigOrModel in the
@@ -67,7 +71,8 @@ def derive(
             trace through a head's value without a downstream node, which is projected on the loss's gradient.
         ablations: activations or gradients to overwrite while the model runs: an AblationSpec, or several.
         prepend_bos: for a text, whether its tokens begin with the beginning-of-sequence token; None: as the model's
-            tokenizer does. The store's `n_beginning` says how many tokens were put before the text.
+            tokenizer does. The store's `n_beginning` says how many tokens come before the text. A chat's template
+            writes its own beginning.
 
     Returns:
         The results: for each type one detached tensor for each layer.
@@ -81,9 +86,10 @@ def derive(
         MissingSettingError: the config lacks what a type is about, such as autoencoders or a node.
         UnknownNameError: a type does not exist.
         NotOneTokenError: a target or distractor of the loss is not exactly one token.
-        PromptError: the prompt is empty, too long, or has ids outside of the vocabulary.
-        InvalidRequestError: a layer, token or component is out of range; or `prepend_bos` is given with token ids, or
-            cannot be followed. All errors are raised before the model runs.
+        PromptError: the prompt is empty, too long, or has ids outside of the vocabulary; or messages are malformed.
+        ChatTemplateError: the model's chat template is missing, or cannot write the messages.
+        InvalidRequestError: a layer, token or component is out of range; or `prepend_bos` is given with messages or
+            token ids, or cannot be followed. All errors are raised before the model runs.
 
     >>> import neuron_explainer as ne
     >>> store = ne.derive("And the LORD said unto", "mlp_write_norm", ne.load_model("tiny"))
@@ -91,13 +97,15 @@ def derive(
     torch.Size([3])
     """
     check_order(prompt, dsts, config)
+    if isinstance(prompt, Mapping):
+        only_prompt(prompt, "use derive_batch")  # which refuses it
     (store,) = derive_batch([prompt], dsts, config, loss=loss, ablations=ablations, prepend_bos=prepend_bos)
     return store
 
 
 @torch.inference_mode(mode=False)  # what is made in inference mode, token ids included, cannot be differentiated
 def derive_batch(
-    prompts: Sequence[str | Sequence[int] | Tensor],
+    prompts: Sequence[str | Chat | Sequence[int] | Tensor],
     dsts: DstOrPair | Iterable[DstOrPair],
     config: ConfigOrModel | None = None,
     *,
@@ -107,10 +115,11 @@ def derive_batch(
 ) -> list[DerivedScalarStore]:
     """Derive scalars from several prompts in one padded pass: the same as `derive` for each, but faster.
 
-    Token positions (of a trace, a node, an ablation) are the same in every prompt.
+    Token positions (of a trace, a node, an ablation) are the same in every prompt. Where longrope stretches the
+    positions of long prompts in another way than those of short ones, each kind has a pass of its own.
 
     Args:
-        prompts: texts, or sequences of token ids.
+        prompts: texts, lists of messages, or sequences of token ids.
         dsts, config, loss, ablations, prepend_bos: as for `derive`.
 
     Returns:
@@ -129,6 +138,8 @@ def derive_batch(
         raise PromptError(
             f"derive_batch takes a list of prompts. For a single text, here {shown(prompts)}, use derive."
         )
+    if is_chat(prompts):
+        raise PromptError("derive_batch takes a list of prompts, not of messages. For one chat, use derive.")
     if not isinstance(prompts, Iterable):
         raise PromptError(f"prompts is {shown(prompts)}. Give a list of texts, or of sequences of token ids.")
     plan = CapturePlan(parse_requests(dsts, config, loss, ablations))
@@ -137,18 +148,32 @@ def derive_batch(
     if not read:
         return []
     check_token_positions(plan.bound_configs, min(len(prompt.token_ids) for prompt in read))
-    tokens, attention_mask = padded([prompt.token_ids for prompt in read])
-    result, tensors = _run(plan, tokens, attention_mask)
-    by_prompt = [_of_prompt(tensors, number, len(prompt.token_ids)) for number, prompt in enumerate(read)]
-    del tensors
-    warn_of_non_finite(by_prompt, plan.bound, [prompt.token_ids for prompt in read])
+    by_kind: dict[tuple[int, ...], list[int]] = {}
+    for number, prompt in enumerate(read):
+        kind = plan.bound.model.config.layers_rotated_as_long(len(prompt.token_ids))
+        by_kind.setdefault(kind, []).append(number)
+    by_prompt: dict[int, TensorsByKey] = {}
+    outcomes: dict[int, tuple[Tensor | None, Tensor | None]] = {}
+    for numbers in by_kind.values():
+        tokens, attention_mask = padded([read[number].token_ids for number in numbers])
+        result, tensors = _run(plan, tokens, attention_mask)
+        for row, number in enumerate(numbers):
+            by_prompt[number] = _of_prompt(tensors, row, len(read[number].token_ids))
+            outcomes[number] = (
+                None if result.loss is None else result.loss[row],
+                None if result.traced is None else result.traced[row],
+            )
+        del tensors
+    warn_of_non_finite(
+        [by_prompt[number] for number in range(len(read))], plan.bound, [prompt.token_ids for prompt in read]
+    )
     return [
         DerivedScalarStore(
             by_prompt[number],
             prompt.token_strings,
             token_ids=prompt.token_ids,
-            loss=None if result.loss is None else result.loss[number],
-            traced_activation=None if result.traced is None else result.traced[number],
+            loss=outcomes[number][0],
+            traced_activation=outcomes[number][1],
             model_name=model_context.model_name,
             n_beginning=prompt.n_beginning,
         )
@@ -193,7 +218,7 @@ class BatchDeriver:
 
     def run(
         self, tokens: Int[Tensor, "batch tokens"], attention_mask: Bool[Tensor, "batch tokens"] | None = None
-    ) -> dict[DerivedScalarType, dict[int | None, Float[Tensor, "..."]]]:  # noqa: UP037  (old jaxtyping needs a text)
+    ) -> dict[DerivedScalarType, DenseByLayer]:
         """Derive from one batch, without making a GPU wait for the CPU.
 
         Args:
@@ -201,10 +226,14 @@ class BatchDeriver:
             attention_mask: True for real tokens; best on the CPU. None for prompts of one length.
 
         Returns:
-            For each type and layer a tensor, (batch, *axes). Its entries at padding have no meaning.
+            For each type, a dict with a tensor for each layer, (batch, *axes). Its entries at padding have no meaning.
         """
         _, tensors = _run(self._plan, tokens, attention_mask)
-        return {dst: by_layer for (dst, pass_type), by_layer in tensors.items() if pass_type is PassType.FORWARD}
+        return {
+            dst: DenseByLayer(by_layer)
+            for (dst, pass_type), by_layer in tensors.items()
+            if pass_type is PassType.FORWARD
+        }
 
     def where_non_finite(self, token_ids: Sequence[int]) -> str:
         """Where a prompt's numbers that are infinite or NaN appear first, and what to do, in words."""
@@ -257,11 +286,14 @@ def _of_prompt(tensors: TensorsByKey, number: int, n_tokens: int) -> TensorsByKe
     }
 
 
-def _cut(tensor: Tensor, number: int, dst: DerivedScalarType, n_tokens: int) -> Tensor:
+def _cut(tensor: Neurons, number: int, dst: DerivedScalarType, n_tokens: int) -> Neurons:
     """One prompt's numbers, copied unless they own their whole storage.
 
     The pairs of the first n tokens come first in the flattened lower triangle, so padding is at the end there too.
     """
+    if isinstance(tensor, RoutedTensor):
+        routed = tensor[number, :n_tokens]
+        return routed if tensor.shape[:2] == (1, n_tokens) else routed.clone()
     n_pairs = n_tokens * (n_tokens + 1) // 2
     kept = tuple(
         slice(n_pairs if dimension is Dimension.SEQUENCE_TOKEN_PAIRS else n_tokens)

@@ -10,6 +10,7 @@ import msgspec
 from neuron_explainer.errors import (
     IndexOutOfRangeError,
     InvalidIndexError,
+    InvalidRequestError,
     MisconfiguredError,
     UnknownNameError,
     no_layer,
@@ -17,7 +18,9 @@ from neuron_explainer.errors import (
 )
 from neuron_explainer.vocabulary.checks import flag_of, whole_number
 from neuron_explainer.vocabulary.dimensions import Dimension
+from neuron_explainer.vocabulary.hook_names import hook_place, place_and_layer
 from neuron_explainer.vocabulary.named_members import member_of
+from neuron_explainer.vocabulary.places import ActivationLocationType
 
 TensorIndex = int | Literal["All"] | None
 """One position on an axis; "All" and None both mean the whole axis."""
@@ -42,6 +45,18 @@ def checked_enum(owner: object, field: str, enum: type[EnumT]) -> EnumT:
         raise InvalidIndexError(f"{type(owner).__name__}: {error}") from None
     object.__setattr__(owner, field, member)
     return member
+
+
+def checked_place(owner: Any) -> ActivationLocationType:
+    """The `activation_location_type` field as a member. The name of a hook sets the `layer_index` of `owner`, too."""
+    try:
+        if hook_place(owner.activation_location_type) is not None:
+            place, layer = place_and_layer(owner.activation_location_type, owner.layer_index)
+            object.__setattr__(owner, "activation_location_type", place)
+            object.__setattr__(owner, "layer_index", layer)
+    except (UnknownNameError, InvalidRequestError) as error:
+        raise InvalidIndexError(f"{type(owner).__name__}: {error}") from None
+    return checked_enum(owner, "activation_location_type", ActivationLocationType)
 
 
 def checked_bool(owner: object, field: str, error: type[MisconfiguredError] = InvalidIndexError) -> None:

@@ -20,6 +20,7 @@ from neuron_explainer.activations.derived_scalars.index_fields import (
     check_within_sizes,
     checked_enum,
     checked_layer_index,
+    checked_place,
     checked_tensor_indices,
     whole_axis,
 )
@@ -99,8 +100,12 @@ class ActivationIndex(_Index):
         InvalidIndexError: `tensor_indices` does not have one entry for each of the place's axes, an entry is not a
             position, a place without layers is given a layer, or a place with layers is not.
 
+    The name of a hook of TransformerLens stands for a place and its layer: `layer_index` may then be None.
+
     >>> ActivationIndex("mlp.post_act", 5, ("All", 131)).activation_location_type.name
     'MLP_POST_ACT'
+    >>> ActivationIndex("blocks.5.mlp.hook_post", None, ("All", 131)).layer_index
+    5
     """
 
     activation_location_type: ActivationLocationType
@@ -119,7 +124,7 @@ class ActivationIndex(_Index):
         ) -> None: ...
 
     def __post_init__(self) -> None:
-        place = checked_enum(self, "activation_location_type", ActivationLocationType)
+        place = checked_place(self)
         checked_enum(self, "pass_type", PassType)
         if checked_layer_index(self) is None and not place.has_no_layers:
             raise InvalidIndexError(f"{place.value} is in every layer. Give the layer_index.")

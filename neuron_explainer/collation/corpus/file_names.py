@@ -6,6 +6,7 @@ from itertools import islice
 from pathlib import Path
 
 from neuron_explainer.errors import InvalidRequestError, MissingFileError, choices_sentence, nearest_first, shown
+from neuron_explainer.models.chats.chat_text import ChatText
 from neuron_explainer.storage.local import is_local_file, is_local_folder, readable
 from neuron_explainer.storage.locations import expanded, is_url
 from neuron_explainer.wording import without_steering
@@ -22,6 +23,8 @@ _MOST_ENTRIES = 10_000
 
 def is_file_name(text: str) -> bool:
     """Whether a string is a file name rather than a text: one line that ends in the suffix of a text file."""
+    if isinstance(text, ChatText):
+        return False
     return len(text) < _LONGEST_NAME and text.lower().endswith(_FILE_SUFFIXES) and "\n" not in text
 
 
@@ -32,7 +35,7 @@ def is_meant_as_path(text: str) -> bool:
     """
     if is_file_name(text):
         return True
-    if len(text) >= _LONGEST_NAME or is_url(text):
+    if isinstance(text, ChatText) or len(text) >= _LONGEST_NAME or is_url(text):
         return False
     if _ON_THE_WAY.fullmatch(text):
         first = text.split("/")[1]

@@ -5,17 +5,21 @@ import io
 import json
 import zlib
 from codecs import BOM_UTF8
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from neuron_explainer.errors import (
     BadDocumentError,
+    ChatTemplateError,
     InvalidRequestError,
     MissingPackageError,
     NeuronExplainerError,
+    PromptError,
 )
+from neuron_explainer.models.chats.chat_text import ChatText
+from neuron_explainer.models.chats.messages import Chat, is_chat
 from neuron_explainer.storage.local import opened_file
 
 LONGEST_TEXT = 1 << 20
@@ -28,6 +32,10 @@ _LONGEST_RECORD = 1 << 26
 """How many bytes a JSON line has at most."""
 
 
+ChatWriter = Callable[[Chat], ChatText]
+"""Makes the text of a chat, through a model's template."""
+
+
 @dataclass(frozen=True)
 class Text:
     """One text, and where it comes from."""
@@ -36,8 +44,13 @@ class Text:
     where: str
 
 
-def texts_of_file(path: Path, text_field: str) -> Iterator[Text]:
+def texts_of_file(path: Path, text_field: str, chat_writer: ChatWriter | None = None) -> Iterator[Text]:
     """The texts of one file in order; empty ones are left out.
+
+    Args:
+        path: the file.
+        text_field: the field or column that holds the text, or a list of messages.
+        chat_writer: makes texts of messages; None: messages are refused.
 
     Raises:
         BadDocumentError: a text cannot be read; raised when its turn comes.
@@ -49,14 +62,14 @@ def texts_of_file(path: Path, text_field: str) -> Iterator[Text]:
     name = path.name.lower()
     with opened_file(path) as file:
         if name.endswith(".parquet"):
-            yield from _of_parquet(file, path, text_field)
+            yield from _of_parquet(file, path, text_field, chat_writer)
             return
         content = gzip.GzipFile(fileobj=file) if name.endswith(".gz") else file
         try:
             if content.peek(len(BOM_UTF8))[: len(BOM_UTF8)] == BOM_UTF8:  # a mark of the encoding, no part of the text
                 content.read(len(BOM_UTF8))
             is_lines = name.removesuffix(".gz").endswith(".jsonl")
-            yield from _of_lines(content, path, text_field) if is_lines else _of_plain(content, path)
+            yield from _of_lines(content, path, text_field, chat_writer) if is_lines else _of_plain(content, path)
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:
             raise BadDocumentError(str(path), f"the gzip file is damaged ({error})") from None
 
@@ -73,16 +86,26 @@ def in_pieces(text: Text) -> Iterator[Text]:
         end = line_end or (space if space > start else full)
         yield Text(content[start:end], f"{text.where}, piece {number}")
         start, number = end, number + 1
-    if start < len(content):
-        yield Text(content[start:], f"{text.where}, piece {number}" if number else text.where)
+    if not number and content:
+        yield text
+    elif start < len(content):
+        yield Text(content[start:], f"{text.where}, piece {number}")
 
 
-def content_of(content: object, where: str) -> str:
-    """`content`, if it is a string that can be encoded.
+def content_of(content: object, where: str, chat_writer: ChatWriter | None = None) -> str:
+    """`content`, if it is a string that can be encoded; the text of a list of messages.
 
     Raises:
-        BadDocumentError: it is not.
+        BadDocumentError: it is neither, or the messages are malformed.
+        ChatTemplateError: the model has no chat template, or it cannot write the messages.
     """
+    if chat_writer is not None and is_chat(content):
+        try:
+            content = chat_writer(content)
+        except PromptError as error:
+            raise BadDocumentError(where, str(error).removesuffix(".")) from None
+        except ChatTemplateError as error:
+            raise ChatTemplateError(f"{where}: {error}", line=error.line) from error
     if not isinstance(content, str):
         raise BadDocumentError(where, f"it is of type {type(content).__name__}, not a string")
     try:
@@ -132,7 +155,9 @@ def _whole_characters(line: bytes) -> tuple[bytes, bytes]:
     return (line[: n_bytes - 1], line[n_bytes - 1 :]) if line[n_bytes - 1] >= 0xC0 else (line, b"")
 
 
-def _of_lines(file: io.BufferedReader | gzip.GzipFile, path: Path, text_field: str) -> Iterator[Text]:
+def _of_lines(
+    file: io.BufferedReader | gzip.GzipFile, path: Path, text_field: str, chat_writer: ChatWriter | None
+) -> Iterator[Text]:
     number = 0
     while line := file.readline(_LONGEST_RECORD + 1):
         number += 1
@@ -146,12 +171,13 @@ def _of_lines(file: io.BufferedReader | gzip.GzipFile, path: Path, text_field: s
             item = json.loads(encoded)
         except (ValueError, RecursionError) as error:  # a ValueError also for a number of thousands of digits
             raise BadDocumentError(where, f"it is not valid JSON ({error})") from None
-        content = content_of(field_of(item, text_field, where) if isinstance(item, dict) else item, where)
+        value = field_of(item, text_field, where) if isinstance(item, dict) else item
+        content = content_of(value, where, chat_writer)
         if content:
             yield Text(content, where)
 
 
-def _of_parquet(file: io.BufferedReader, path: Path, text_field: str) -> Iterator[Text]:
+def _of_parquet(file: io.BufferedReader, path: Path, text_field: str, chat_writer: ChatWriter | None) -> Iterator[Text]:
     try:
         import pyarrow
         import pyarrow.parquet
@@ -166,7 +192,7 @@ def _of_parquet(file: io.BufferedReader, path: Path, text_field: str) -> Iterato
         for batch in table.iter_batches(batch_size=64, columns=[text_field]):
             for value in batch.column(0).to_pylist():
                 where = f"{path}, row {row}"
-                if content := content_of(value, where):
+                if content := content_of(value, where, chat_writer):
                     yield Text(content, where)
                 row += 1
     except NeuronExplainerError:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from neuron_explainer.collation.corpus.corpus_reader import CorpusReader
 from neuron_explainer.collation.settings import CollateSettings
+from neuron_explainer.models.chats.chat_text import ChatText
 from neuron_explainer.models.layers.token_checks import int64_on_cpu
 
 _BATCHES_IN_CHUNK = 8
@@ -105,14 +106,15 @@ def corpus_chunks(
     budget = _BATCHES_IN_CHUNK * max(settings.batch_tokens, settings.context_length)
     chunk_start, gathered, n_gathered = position, [], 0
     while (text := reader.next()) is not None:
-        for number, window in enumerate(windows_of(encode(text.content), settings)):
+        first, windows = sequences_of(text.content, encode, settings, prefix)
+        for number, window in enumerate(windows):
             if number < position.windows:
                 continue
             if settings.max_tokens is not None:
                 window = window[: settings.max_tokens - position.tokens]
                 if not window:
                     break
-            gathered.append(prefix + window)
+            gathered.append(first + window)
             n_gathered += len(gathered[-1])
             position = replace(
                 position,
@@ -128,6 +130,27 @@ def corpus_chunks(
             break
     if gathered:
         yield CorpusChunk(chunk_start, position, gathered)
+
+
+def sequences_of(
+    content: str, encode: Callable[[str], Sequence[int]], settings: CollateSettings, prefix: list[int]
+) -> tuple[list[int], Iterator[list[int]]]:
+    """The token that each sequence of a text begins with, if any, and what follows it in each.
+
+    A text that begins with the token itself has it once, and a chat has it only if its template writes it.
+
+    Args:
+        content: the text.
+        encode: text to token ids.
+        settings: context length and stride.
+        prefix: the token put before the sequences of texts; empty: none.
+    """
+    tokens = encode(content)
+    if prefix and list(tokens[: len(prefix)]) == prefix:
+        tokens = tokens[len(prefix) :]
+    elif isinstance(content, ChatText):
+        prefix = []
+    return prefix, windows_of(tokens, settings)
 
 
 def windows_of(tokens: Sequence[int], settings: CollateSettings) -> Iterator[list[int]]:

@@ -17,27 +17,39 @@ from neuron_explainer.collation.runs.provenance import model_identity, versions
 from neuron_explainer.collation.runs.scalar_source import ScalarSource, entry_kind_of, layers_of
 from neuron_explainer.collation.settings import DEFAULT_SAVE_EVERY_SECONDS, CollateSettings
 from neuron_explainer.collation.statistics.entry_kind import EntryKind
-from neuron_explainer.errors import InvalidRequestError
+from neuron_explainer.errors import InvalidRequestError, shown
 from neuron_explainer.models.beginning import beginning_token
 from neuron_explainer.models.checkpoints.load_model import load_model
 from neuron_explainer.models.devices import DeviceGiven, DtypeGiven, as_device, as_dtype
 from neuron_explainer.models.model_context import ModelContext
+from neuron_explainer.models.offload.choices import Offload
 from neuron_explainer.vocabulary.dimensions import Dimension
 
 ModelGiven = ModelContext | torch.nn.Module | str | os.PathLike[str]
 """A model context, or what `load_model` takes: a name, a path, an address, a `transformers` model."""
 
 
-def model_of(model: ModelGiven, *, device: DeviceGiven | None = None, dtype: DtypeGiven | None = None) -> ModelContext:
+def model_of(
+    model: ModelGiven,
+    *,
+    device: DeviceGiven | None = None,
+    dtype: DtypeGiven | None = None,
+    offload: Offload | None = None,
+) -> ModelContext:
     """The model context that `model` is, or the one that `load_model` makes of it.
 
     Raises:
-        InvalidRequestError: a loaded model has another device or dtype than the one given, or the device is unknown.
-        UnknownNameError: the dtype is unknown.
+        InvalidRequestError: a loaded model has another device or dtype than the one given, or is in memory and is to be
+            offloaded; or the device is unknown.
+        UnknownNameError: `dtype` or `offload` is unknown.
     """
     if not isinstance(model, ModelContext):
-        return load_model(model, device=device, dtype=dtype)
+        return load_model(model, device=device, dtype=dtype, offload=offload)
     loaded = model.get_or_create_model()
+    if offload is not None and not loaded.is_offloaded:
+        raise InvalidRequestError(
+            f"offload is {shown(offload)}, but {model.model_name} is in memory already. Load it with offload='disk'."
+        )
     if device is not None and not _is_on(loaded.device, device):
         raise InvalidRequestError(
             f"device is {device!r}, but the model is already on {loaded.device}. Load it on {device!r} instead."
@@ -61,15 +73,17 @@ def collated_model_of(
     *,
     device: DeviceGiven | None = None,
     dtype: DtypeGiven | None = None,
+    offload: Offload | None = None,
 ) -> CollatedModel:
     """A model with what its derived scalar needs, from what a caller gives.
 
     Raises:
-        InvalidRequestError: a loaded model has another device or dtype than the one given.
+        InvalidRequestError: a loaded model has another device or dtype than the one given, or is in memory and is to be
+            offloaded.
         MisconfiguredError: `config` is neither a DstConfig nor a model.
     """
     own_config = None if config is None else as_config(config)
-    return CollatedModel(model_of(model, device=device, dtype=dtype), own_config, loss)
+    return CollatedModel(model_of(model, device=device, dtype=dtype, offload=offload), own_config, loss)
 
 
 def refuse_interventions(model_context: ModelContext) -> None:
@@ -83,6 +97,19 @@ def refuse_interventions(model_context: ModelContext) -> None:
         raise InvalidRequestError(
             f"An intervention on {model_context.model_name} is active here ({changed}), and a dataset describes the "
             "model as it is. Leave the `with` block of the intervention first; live_record works within it."
+        )
+
+
+def refuse_offloaded(model_context: ModelContext) -> None:
+    """Refuse to hand an offloaded model to Ray's workers.
+
+    Raises:
+        InvalidRequestError: the model is offloaded.
+    """
+    if model_context.get_or_create_model().is_offloaded:
+        raise InvalidRequestError(
+            "Each Ray worker has the whole model in memory, so an offloaded one cannot run there. Use engine='local', "
+            "or load the model without offload."
         )
 
 
@@ -115,7 +142,7 @@ def job_of(
     return Job(
         settings=settings,
         entry_kind=entry_kind_of(settings.dst),
-        texts=texts if callable(texts) else lambda: read_texts(texts, settings.text_field),
+        texts=texts if callable(texts) else lambda: read_texts(texts, settings.text_field, model_context.chat_text),
         encode=lambda text: model_context.encode(text, add_special_tokens=False),
         bos_token=beginning_token(model_context) if settings.prepend_bos else None,
         source=ScalarSource(model_context, settings.dst, layers, collated_model.config, collated_model.loss),

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from neuron_explainer._version import __version__
+from neuron_explainer.models.layers.unfilled import parameter_names
 from neuron_explainer.models.model_context import ModelContext
 from neuron_explainer.models.transformer import Transformer
 
@@ -32,7 +33,8 @@ def weights_fingerprint(model: Transformer) -> str:
     Training changes nearly every number, so this distinguishes models of the same shape, and is quick for any model.
     """
     digest = hashlib.sha256()
-    for name, weight in sorted(model.named_parameters()):
+    for name in sorted(parameter_names(model)):
+        weight = model.get_parameter(name)
         flat = weight.detach().reshape(-1)
         step = max(1, len(flat) // _SAMPLES_A_TENSOR)
         digest.update(f"{name} {tuple(weight.shape)}".encode())

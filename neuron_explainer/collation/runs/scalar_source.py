@@ -14,6 +14,7 @@ from neuron_explainer.collation.corpus.windows import Batch
 from neuron_explainer.collation.statistics.collation import Collation
 from neuron_explainer.collation.statistics.entry_kind import EntryKind, flattened_lower_triangle
 from neuron_explainer.errors import InvalidRequestError, NonFiniteActivationError, choices_sentence, nearest_first
+from neuron_explainer.models.layers.dense_by_layer import DenseByLayer
 from neuron_explainer.models.model_context import ModelContext
 from neuron_explainer.vocabulary.checks import checked_layer
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
@@ -95,10 +96,9 @@ class ScalarSource:
     ) -> dict[int, Float[Tensor, "sequences entries components"]]:
         """Run the model over a batch; the tokens and their mask are on the CPU."""
         by_layer = self._deriver.run(tokens, mask)[self._dst]
-        return {
-            layer or 0: flattened_lower_triangle(values) if self._is_plane else values
-            for layer, values in by_layer.items()
-        }
+        if self._is_plane:
+            return {layer or 0: flattened_lower_triangle(values) for layer, values in by_layer.items()}
+        return DenseByLayer({layer or 0: values for layer, values in by_layer.kept()})
 
     def add_batch(self, collation: Collation, batch: Batch) -> None:
         """Run a batch and add its activations to a collation.

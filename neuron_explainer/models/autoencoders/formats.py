@@ -6,12 +6,13 @@
 from neuron_explainer.errors import AutoencoderFormatError
 from neuron_explainer.models.autoencoders.autoencoder_format import AutoencoderFormat
 from neuron_explainer.models.autoencoders.openai_files import OpenAIFile
+from neuron_explainer.models.autoencoders.published.format import PublishedAutoencoder
 from neuron_explainer.models.autoencoders.saelens.folder import SaelensFolder
 from neuron_explainer.models.format_registry import add_format
 from neuron_explainer.storage.locations import without_secrets
 from neuron_explainer.vocabulary.checks import checked_type
 
-AUTOENCODER_FORMATS: list[AutoencoderFormat] = [SaelensFolder(), OpenAIFile()]
+AUTOENCODER_FORMATS: list[AutoencoderFormat] = [SaelensFolder(), PublishedAutoencoder(), OpenAIFile()]
 """The formats, in the order in which they are asked."""
 
 

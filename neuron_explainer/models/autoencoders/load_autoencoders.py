@@ -34,8 +34,9 @@ def load_autoencoders(
     dtype: DtypeGiven | None = None,
     base_model_name: str | None = None,
     input_scaling: InputScaling | str | None = None,
+    sae_id: str | Sequence[str] | None = None,
 ) -> AutoencoderContext:
-    """Autoencoders by name, path, address or folder, each layer's loaded when it is first used; or those in memory.
+    """Autoencoders by name, release, path or folder, each layer's loaded when it is first used; or those in memory.
 
     Transcoders are taken too: `dst` is then what they predict, RESID_DELTA_MLP.
 
@@ -43,6 +44,7 @@ def load_autoencoders(
         model = ne.load_model("gpt2-small")
         autoencoders = ne.load_autoencoders("ae-resid-delta-mlp-v4", model=model, layers=[5])
         autoencoders.get_autoencoder(5)
+        ne.load_autoencoders("gpt2-small-res-jb", sae_id="blocks.{layer}.hook_resid_pre", model=model)
 
     Args:
         source: see `autoencoder_config`; or in memory: an SAE or a transcoder of SAELens, several, or a mapping from
@@ -56,6 +58,7 @@ def load_autoencoders(
         base_model_name: the model they were trained on, if the source gives it another name.
         input_scaling: how each token's input was scaled in training, if the source does not say it or is wrong: see
             `load_autoencoder`.
+        sae_id: which autoencoders of a release on the hub: see `autoencoder_config`.
 
     Raises:
         AutoencoderMismatchError: they do not belong to `model`.
@@ -65,9 +68,11 @@ def load_autoencoders(
         checked_type("model", model, ModelContext)  # type: ignore[type-abstract]  # it only asks isinstance
         device = model.device if device is None else device
     if _holds_objects(source):
+        if sae_id is not None:
+            raise InvalidRequestError("Autoencoders in memory have no sae_id. Leave it out.")
         context = _of_objects(source, dst, layers, device, omit_dead_latents, dtype, base_model_name, input_scaling)
     else:
-        config = autoencoder_config(cast(PathLike, source), dst, layers, base_model_name, input_scaling)
+        config = autoencoder_config(cast(PathLike, source), dst, layers, base_model_name, input_scaling, sae_id)
         context = AutoencoderContext(config, device, omit_dead_latents=omit_dead_latents, dtype=dtype)
     if model is not None:
         context.check_model(model)
@@ -122,7 +127,7 @@ def _of_objects(
     else:
         given = list(cast(Sequence[object], source))
         layers_given = [None] * len(given)
-    loaded = [load_autoencoder(each, device, dtype, input_scaling=input_scaling) for each in given]
+    loaded = [load_autoencoder(each, device=device, dtype=dtype, input_scaling=input_scaling) for each in given]
     names = [
         f"the {type(each).__name__}{'' if layer is None else f' of layer {layer}'}"
         for each, layer in zip(given, layers_given, strict=True)

@@ -2,9 +2,10 @@
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from neuron_explainer.errors import InvalidRequestError, MissingFileError, UnknownNameError
+from neuron_explainer.errors import InvalidRequestError, MissingFileError, shown
 from neuron_explainer.models.autoencoder_context import AutoencoderConfig
 from neuron_explainer.models.autoencoders.common_origin import chosen_layers, common_origin, required_dst
 from neuron_explainer.models.autoencoders.formats import (
@@ -14,6 +15,12 @@ from neuron_explainer.models.autoencoders.formats import (
 )
 from neuron_explainer.models.autoencoders.input_scaling import InputScaling
 from neuron_explainer.models.autoencoders.named import NAMED_AUTOENCODERS, known_name, named_autoencoder_config
+from neuron_explainer.models.autoencoders.published.locating import (
+    is_release,
+    is_release_or_repository,
+    names_of_layers,
+    unknown_release,
+)
 from neuron_explainer.storage.locations import is_url, path_text, without_secrets
 from neuron_explainer.vocabulary.checks import LayersGiven, checked_layers
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
@@ -28,13 +35,15 @@ def autoencoder_config(
     layers: LayersGiven = None,
     base_model_name: str | None = None,
     input_scaling: InputScaling | str | None = None,
+    sae_id: str | Sequence[str] | None = None,
 ) -> AutoencoderConfig:
-    """Where autoencoders are; nothing is loaded.
+    """Where autoencoders are; nothing is loaded, except what says so: of autoencoders on the hub, their `cfg.json`.
 
     Args:
         source: one of
             - a name, in any case (`named_autoencoders` lists them);
             - a file or folder that says its place and layer (a SAELens folder), or several;
+            - a release that SAELens knows, or a repository on the hub, "owner/name" (see `sae_id`);
             - a folder of `{layer}.pt`;
             - a path or address with `{layer}` in it;
             - a mapping from layers to paths or addresses.
@@ -42,6 +51,9 @@ def autoencoder_config(
         layers: which layers; required for a path or address with `{layer}`. None means all that the source has.
         base_model_name: the model they were trained on; None means what the source says.
         input_scaling: how each token's input was scaled in training; None means what the source says.
+        sae_id: which autoencoders of a release; of a repository on the hub, their folders: one, several, or one with
+            `{layer}` in it, such as "layer_{layer}/width_16k/canonical". None: all of a release, if it has one for
+            each layer.
 
     Raises:
         UnknownNameError: `source` is neither a known name nor an existing path, or `dst` or `input_scaling` is unknown.
@@ -52,7 +64,16 @@ def autoencoder_config(
             another type.
     """
     asked_dst = None if dst is None else derived_scalar_type_of(dst)
-    config = _config(source, asked_dst, None if layers is None else sorted(checked_layers("layers", layers)))
+    asked_layers = None if layers is None else sorted(checked_layers("layers", layers))
+    if isinstance(source, str) and _is_on_the_hub(source, sae_id):
+        config = _from_origins(names_of_layers(source, sae_id, asked_layers), asked_dst, asked_layers)
+        config = replace(config, name=source)
+    elif sae_id is not None:
+        if isinstance(source, str) and "/" not in source and not os.path.exists(source):
+            raise unknown_release(source, NAMED_AUTOENCODERS)
+        raise InvalidRequestError(f"sae_id is {shown(sae_id)}, but the source is not a release or a repository's name.")
+    else:
+        config = _config(source, asked_dst, asked_layers)
     return AutoencoderConfig(
         config.dst,
         config.autoencoder_path_by_layer_index,
@@ -60,6 +81,13 @@ def autoencoder_config(
         config.name,
         config.input_scaling if input_scaling is None else input_scaling,
     )
+
+
+def _is_on_the_hub(source: str, sae_id: object) -> bool:
+    """Whether a text is the name of a release; or, if autoencoders of it are chosen, of a repository."""
+    if known_name(source) is not None:
+        return False
+    return is_release(source) if sae_id is None else is_release_or_repository(source)
 
 
 def _config(
@@ -90,7 +118,7 @@ def _config(
         )
     if not is_url(text) and not os.path.exists(text):
         if "/" not in text:
-            raise UnknownNameError("autoencoder", text, NAMED_AUTOENCODERS, "A path or an address works too.")
+            raise unknown_release(text, NAMED_AUTOENCODERS)
         raise MissingFileError(text)
     if find_autoencoder_format(text) is not None:
         return _from_origins([text], dst, layers)

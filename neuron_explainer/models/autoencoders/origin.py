@@ -75,7 +75,7 @@ def same_base_model(one: str, other: str) -> bool:
 
     def plain(name: str) -> str:
         last = name.replace("\\", "/").rstrip("/").rsplit("/", 1)[-1].lower().removesuffix(".gguf")
-        return OTHER_NAMES.get(last, last)
+        return OTHER_NAMES.get(last, last).lower()
 
     return plain(one) == plain(other)
 

@@ -29,7 +29,7 @@ def load_transcoder(
     Raises:
         AutoencoderFormatError: it is not a transcoder, is damaged, or its config contradicts its weights.
     """
-    transcoder, origin = load_autoencoder(source, device, dtype)
+    transcoder, origin = load_autoencoder(source, device=device, dtype=dtype)
     if not isinstance(transcoder, Transcoder):
         raise AutoencoderFormatError(
             f"{without_secrets(source)} is not a transcoder: its latents reconstruct what they read. Use "

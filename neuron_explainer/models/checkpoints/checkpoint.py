@@ -12,7 +12,8 @@ from torch import Tensor
 from neuron_explainer.errors import CheckpointError
 from neuron_explainer.models.families.registry import family_and_config
 from neuron_explainer.models.families.unread_entries import unknown_entries_are_said
-from neuron_explainer.models.tensor_files.tensor_reader import TensorReader
+from neuron_explainer.models.offload.offloaded import offloaded_transformer
+from neuron_explainer.models.tensor_files.tensor_reader import TensorReader, naming_the_tensor
 from neuron_explainer.models.tokenizers.tokenizer import ModelTokenizer
 from neuron_explainer.models.transformer import Transformer
 from neuron_explainer.models.transformer_config import TransformerConfig
@@ -28,6 +29,7 @@ class Checkpoint:
         open_tensors: finds the weights, under Hugging Face's names. It may download them, but does not read them.
         read_tokenizer: reads the tokenizer that comes with the checkpoint.
         generation_config: the entries of a Hugging Face `generation_config.json`; empty if there is none.
+        is_here: whether the weights are on this machine; otherwise `open_tensors` downloads them.
     """
 
     hf_config: Mapping[str, Any]
@@ -35,29 +37,45 @@ class Checkpoint:
     open_tensors: Callable[[], TensorReader]
     read_tokenizer: Callable[[], ModelTokenizer]
     generation_config: Mapping[str, Any] = field(default_factory=dict)
+    is_here: bool = True
 
     @unknown_entries_are_said()
-    def create_transformer(self, *, dtype: torch.dtype, device: torch.device) -> Transformer:
+    def check_tensors(self) -> None:
+        """Check the tensors' names and shapes; nothing is read.
+
+        Raises:
+            CheckpointError: tensors are missing, unexpected or misshapen.
+        """
+        reader = self.open_tensors()
+        with naming_the_tensor(reader):
+            Transformer.from_hf_config_and_tensors(self.hf_config, _Shapes(reader))
+
+    @unknown_entries_are_said()
+    def create_transformer(
+        self, *, dtype: torch.dtype, device: torch.device, is_offloaded: bool = False
+    ) -> Transformer:
         """A model with this checkpoint's weights, which are read one by one.
 
         All names and shapes are checked before the first weight is read. Beside the model's own weights, at most one
         tensor is in memory.
 
+        Args:
+            dtype: the dtype of weights and activations.
+            device: where the model computes.
+            is_offloaded: leave the weights in their files, and read each when it is used.
+
         Raises:
             CheckpointError: tensors are missing, unexpected, misshapen, unreadable or not finite; the error names the
                 file and the tensor.
+            InvalidRequestError: weights that are not in files on this machine are to stay there.
         """
         reader = self.open_tensors()
-        try:
+        with naming_the_tensor(reader):
             Transformer.from_hf_config_and_tensors(self.hf_config, _Shapes(reader))
-            return Transformer.from_hf_config_and_tensors(self.hf_config, _Loaded(reader, dtype, device))
-        except CheckpointError as error:
-            if error.file is not None:
-                raise
-            file = reader.where(error.tensor)
-            stored_name = error.tensor if error.tensor is None else reader.stored_name(error.tensor)
-            alias = "" if stored_name == error.tensor else f" ({error.tensor!r} is {stored_name!r} in the file.)"
-            raise type(error)(f"{file}: {error}{alias}", file=file, tensor=stored_name) from error
+            tensors = _Loaded(reader, dtype, device)
+            if is_offloaded:
+                return offloaded_transformer(self.hf_config, tensors, reader, dtype=dtype, device=device)
+            return Transformer.from_hf_config_and_tensors(self.hf_config, tensors)
 
 
 def transformer_config(hf_config: Mapping[str, Any], file: object) -> TransformerConfig:

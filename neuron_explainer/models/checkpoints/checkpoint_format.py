@@ -20,11 +20,13 @@ class LoadOptions:
         config: replaces the checkpoint's own configuration; in Hugging Face's form, or the format's own.
         revision: a branch, tag or commit.
         token: an access token for the hub; None means the one that this machine is logged in with.
+        pickled: whether pickled weights may be read, if there are no others.
     """
 
     config: Mapping[str, Any] | None = None
     revision: str | None = None
     token: str | bool | None = None
+    pickled: bool = False
 
 
 class CheckpointFormat(ABC):

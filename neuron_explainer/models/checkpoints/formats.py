@@ -17,7 +17,8 @@ from neuron_explainer.models.checkpoints.gguf import GgufFormat
 from neuron_explainer.models.checkpoints.hugging_face import HuggingFaceFolder, HuggingFaceHub, looks_like_path
 from neuron_explainer.models.checkpoints.tdb import TransformerDebuggerPieces
 from neuron_explainer.models.format_registry import add_format
-from neuron_explainer.models.model_registry import find_registered_model, get_registered_model
+from neuron_explainer.models.hub.cache import cached_sentence
+from neuron_explainer.models.model_registry import find_registered_model, get_registered_model, unknown_model
 from neuron_explainer.storage.locations import expanded, without_secrets
 from neuron_explainer.vocabulary.checks import checked_type
 
@@ -98,5 +99,5 @@ def _unmatched(source: CheckpointSource) -> Exception:
             file=path,
         )
     if isinstance(source, str) and not looks_like_path(source):
-        get_registered_model(source)  # raises, with the names that exist
+        return unknown_model(source, cached_sentence(source))
     return CheckpointNotFoundError(f"{path} does not exist. Supported sources: {formats}.", file=path)

@@ -1,7 +1,6 @@
-"""A llama GGUF file as a Hugging Face checkpoint: the same configuration and the same tensor names."""
+"""A GGUF file as a Hugging Face checkpoint: the same configuration and the same tensor names."""
 
-import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,38 +8,22 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from neuron_explainer.errors import TensorShapeError, UnsupportedCheckpointError, shown
-from neuron_explainer.models.checkpoints.checkpoint import Checkpoint, transformer_config
+from neuron_explainer.models.checkpoints.checkpoint import Checkpoint, naming_the_file, transformer_config
 from neuron_explainer.models.checkpoints.checkpoint_format import CheckpointFormat, CheckpointSource, LoadOptions
-from neuron_explainer.models.checkpoints.gguf_config import ROTARY_FACTORS, config_from_gguf, size_entry
+from neuron_explainer.models.checkpoints.gguf_architectures.expert_tensors import with_experts_apart
+from neuron_explainer.models.checkpoints.gguf_architectures.rope import ROTARY_TENSORS
+from neuron_explainer.models.checkpoints.gguf_architectures.table import architecture_of
+from neuron_explainer.models.checkpoints.gguf_architectures.weights import UNCHANGED
+from neuron_explainer.models.checkpoints.gguf_config import config_from_gguf
 from neuron_explainer.models.checkpoints.gguf_tokenizer import tokenizer_from_gguf
+from neuron_explainer.models.families.registry import family_and_config
 from neuron_explainer.models.tensor_files.gguf_file import GgufFile
 from neuron_explainer.storage.local import is_local_file
 from neuron_explainer.storage.locations import expanded
 
-ARCHITECTURES = ("llama",)
-
-_NAME_OUTSIDE_LAYERS = {
-    "token_embd.weight": "model.embed_tokens.weight",
-    "output_norm.weight": "model.norm.weight",
-    "output.weight": "lm_head.weight",
-}
-_PART_BY_GGUF_PART = {
-    "attn_norm": "input_layernorm",
-    "attn_q": "self_attn.q_proj",
-    "attn_k": "self_attn.k_proj",
-    "attn_v": "self_attn.v_proj",
-    "attn_output": "self_attn.o_proj",
-    "ffn_norm": "post_attention_layernorm",
-    "ffn_gate": "mlp.gate_proj",
-    "ffn_up": "mlp.up_proj",
-    "ffn_down": "mlp.down_proj",
-}
-_LAYER_TENSOR = re.compile(r"blk\.(\d+)\.(\w+)\.(weight|bias)")
-
 
 class GgufFormat(CheckpointFormat):
-    """A `.gguf` file of a llama model."""
+    """A `.gguf` file of a model of a known family."""
 
     name = "GGUF file"
 
@@ -65,32 +48,44 @@ def open_gguf_checkpoint(path: Path, config: Mapping[str, Any] | None = None) ->
         CheckpointError: the file is malformed, or its architecture is not supported.
     """
     file = GgufFile.open(path)
-    reader = GgufReader(file)
-    hf_config = config_from_gguf(file) if config is None else config
-    return Checkpoint(hf_config, transformer_config(hf_config, path), lambda: reader, lambda: tokenizer_from_gguf(file))
+    hf_config = config_from_gguf(file, warns=True) if config is None else config
+    described = transformer_config(hf_config, path)
+    with naming_the_file(path):
+        reader = GgufReader(file, hf_config)
+    return Checkpoint(hf_config, described, lambda: reader, lambda: tokenizer_from_gguf(file))
 
 
 class GgufReader:
-    """The tensors of a llama GGUF file under Hugging Face's names; a `TensorReader`."""
+    """The tensors of a GGUF file under Hugging Face's names; a `TensorReader`."""
 
-    def __init__(self, file: GgufFile) -> None:
-        architecture = file.metadata.get("general.architecture")
-        if architecture not in ARCHITECTURES:
-            raise UnsupportedCheckpointError(
-                f"{file.path} has the architecture {shown(architecture)}. Supported in GGUF "
-                f"files: {', '.join(map(repr, ARCHITECTURES))}. Load the model from its safetensors files.",
-                file=file.path,
-            )
+    def __init__(self, file: GgufFile, hf_config: Mapping[str, Any] | None = None) -> None:
+        """Find out which tensor is which.
+
+        Args:
+            file: the file.
+            hf_config: the model's configuration; if None, the file's own.
+
+        Raises:
+            CheckpointError: the architecture or the configuration is not supported, or is invalid.
+        """
+        architecture = architecture_of(file)
+        family, config = family_and_config(config_from_gguf(file) if hf_config is None else hf_config)
+        file = with_experts_apart(file, config)
+        shapes = {name: tensor.shape for name, tensor in file.tensors.items() if name not in ROTARY_TENSORS}
+        placed = architecture.placed(family, config, shapes)
+        used = {stored for stored, _ in placed.values()}
+        unknown = {name: (name, UNCHANGED) for name in shapes if name not in used}
         self._file = file
-        self._gguf_name_by_name = {hugging_face_name(name): name for name in file.names() if name != ROTARY_FACTORS}
+        self._placed = {**placed, **unknown}
 
     def names(self) -> Collection[str]:
         """The names of all tensors."""
-        return self._gguf_name_by_name.keys()
+        return self._placed.keys()
 
     def shape(self, name: str) -> tuple[int, ...]:
         """A tensor's shape."""
-        return self._file.tensors[self._gguf_name_by_name[name]].shape
+        stored, conversion = self._placed[name]
+        return conversion.shape(self._file.tensors[stored].shape)
 
     def where(self, name: str | None = None) -> str:
         """The file."""
@@ -98,48 +93,23 @@ class GgufReader:
 
     def stored_name(self, name: str) -> str:
         """The name in the file."""
-        return self._gguf_name_by_name.get(name, name)
+        return self._placed[name][0] if name in self._placed else name
 
     def read(self, name: str, *, dtype: torch.dtype, device: torch.device) -> Float[Tensor, "..."]:
-        """A tensor, dequantised; the rows of queries and keys are in Hugging Face's order.
+        """A tensor, dequantised, as it is in a Hugging Face checkpoint.
 
         Raises:
             CheckpointError: the tensor cannot be read, or is not finite.
         """
-        tensor = self._file.read(self._gguf_name_by_name[name], dtype=dtype, device=device)
-        part = name.split(".")[-2]
-        if part in ("q_proj", "k_proj"):
-            n_heads = size_entry(self._file, "llama.attention.head_count")
-            if part == "k_proj":
-                n_heads = size_entry(self._file, "llama.attention.head_count_kv", n_heads)
-            return rotary_halves_from_pairs(tensor, n_heads)
-        return tensor
+        stored, conversion = self._placed[name]
+        precise = torch.float32 if conversion.in_float32 and dtype.itemsize < torch.float32.itemsize else dtype
+        return conversion.convert(self._file.read(stored, dtype=precise, device=device)).to(dtype)
 
-
-def hugging_face_name(gguf_name: str) -> str:
-    """A llama tensor's name in Hugging Face's checkpoints; an unknown name is returned unchanged."""
-    if match := _LAYER_TENSOR.fullmatch(gguf_name):
-        layer, part, kind = match.groups()
-        if part in _PART_BY_GGUF_PART:
-            return f"model.layers.{layer}.{_PART_BY_GGUF_PART[part]}.{kind}"
-    return _NAME_OUTSIDE_LAYERS.get(gguf_name, gguf_name)
-
-
-def rotary_halves_from_pairs(weight: Float[Tensor, "rows ..."], n_heads: int) -> Float[Tensor, "rows ..."]:
-    """Reorder the rows of a query or key weight from llama.cpp's order to Hugging Face's.
-
-    The rotary embedding rotates pairs of channels. llama.cpp stores a head's pairs side by side: (0, 1), (2, 3), …;
-    Hugging Face stores a pair's two channels half a head apart. In the wrong order a model still answers many prompts
-    well, because only the dependence on positions is wrong.
-
-    Args:
-        weight: one row (or one bias) for each channel of each head, head after head.
-        n_heads: the number of heads.
-
-    Raises:
-        TensorShapeError: the rows do not fit the heads.
-    """
-    if weight.shape[0] % (2 * n_heads):
-        raise TensorShapeError(f"{weight.shape[0]} rows are not pairs of channels of {n_heads} heads.")
-    by_pair = weight.view(n_heads, weight.shape[0] // n_heads // 2, 2, *weight.shape[1:])
-    return by_pair.transpose(1, 2).reshape(weight.shape)
+    def read_rows(
+        self, name: str, rows: Sequence[int], *, dtype: torch.dtype, device: torch.device
+    ) -> Float[Tensor, "rows ..."]:
+        """Some rows of a tensor. Errors are those of `read`."""
+        stored, conversion = self._placed[name]
+        if conversion is UNCHANGED:
+            return self._file.read_rows(stored, rows, dtype=dtype, device=device)
+        return self.read(name, dtype=dtype, device=device)[list(rows)]

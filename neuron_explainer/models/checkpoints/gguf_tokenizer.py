@@ -3,32 +3,24 @@
 from collections.abc import Sequence
 from typing import Any
 
-from tokenizers import AddedToken, Regex, Tokenizer, decoders, normalizers, pre_tokenizers, processors
+from tokenizers import AddedToken, Tokenizer, decoders, normalizers, processors
 from tokenizers.models import BPE
 
 from neuron_explainer.errors import TokenizerError, shown
+from neuron_explainer.models.chats.finding_templates import template_in_gguf
 from neuron_explainer.models.tensor_files.gguf_file import GgufFile
 from neuron_explainer.models.tokenizers.backend_errors import backend_errors
+from neuron_explainer.models.tokenizers.splitting_rules import SPLITTING_RULES, SplittingRule
 from neuron_explainer.models.tokenizers.token_bytes import SPACE_MARK
 from neuron_explainer.models.tokenizers.tokenizer import ModelTokenizer
+from neuron_explainer.notices import AssumedSettingWarning, warn
 
 # llama.cpp's kinds of token
 _LONGEST_TOKEN = 4096
 _UNKNOWN, _CONTROL, _USER_DEFINED = 2, 3, 4
 
-# How text is split before byte pairs are merged, by llama.cpp's name for it (`tokenizer.ggml.pre`). Contractions and
-# words are the same everywhere; numbers and line breaks differ.
-_CONTRACTIONS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)"
-_WORDS = r"[^\r\n\p{L}\p{N}]?\p{L}+"
-_REST = r" ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-_PATTERN_LLAMA_3 = rf"{_CONTRACTIONS}|{_WORDS}|\p{{N}}{{1,3}}|{_REST}"
-_PATTERN_QWEN_2 = rf"{_CONTRACTIONS}|{_WORDS}|\p{{N}}|{_REST}"
-_LIKE_GPT_2 = ("gpt-2", "gpt2", "phi-2", "olmo", "mpt")
-_SINGLE_DIGITS = ("smollm", "starcoder", "refact", "command-r", "codeshell", "exaone")
-_LIKE_LLAMA_3 = ("llama-bpe", "llama3", "llama-v3", "falcon3")
-_LIKE_QWEN_2 = ("qwen2", "deepseek-r1-qwen")
-SUPPORTED_PRE_TOKENIZERS = (*_LIKE_GPT_2, *_SINGLE_DIGITS, *_LIKE_LLAMA_3, *_LIKE_QWEN_2)
 SUPPORTED_VOCABULARIES = ("gpt2", "llama")
+_PRE_TOKENIZER = "tokenizer.ggml.pre"
 
 
 def tokenizer_from_gguf(file: GgufFile) -> ModelTokenizer:
@@ -57,13 +49,17 @@ def _tokenizer(file: GgufFile) -> ModelTokenizer:
         raise TokenizerError(f"{file.path}: the vocabulary must be texts of at most {_LONGEST_TOKEN} characters.")
     if len(set(tokens)) != len(tokens):
         raise TokenizerError(f"{file.path}: the vocabulary has the same token twice.")
-    tokenizer = _byte_level_bpe(file, tokens) if kind == "gpt2" else _sentencepiece_bpe(file, tokens)
+    if kind == "gpt2":
+        tokenizer, begins_texts = _byte_level_bpe(file, tokens)
+    else:
+        tokenizer, begins_texts = _sentencepiece_bpe(file, tokens), True
     _add_special_tokens(tokenizer, file, tokens)
-    _add_sentence_marks(tokenizer, file, tokens, first_token_by_default=kind == "llama")
-    return ModelTokenizer(tokenizer, origin=str(file.path))
+    _add_sentence_marks(tokenizer, file, tokens, first_token_by_default=begins_texts)
+    return ModelTokenizer(tokenizer, origin=str(file.path), chat_template=template_in_gguf(file, tokens))
 
 
-def _byte_level_bpe(file: GgufFile, tokens: list[str]) -> Tokenizer:
+def _byte_level_bpe(file: GgufFile, tokens: list[str]) -> tuple[Tokenizer, bool]:
+    """The tokenizer, and whether it puts the first token before texts if the file does not say."""
     # A merge is stored as its two parts with a space between; a part may itself begin with a space.
     id_by_token = {token: token_id for token_id, token in enumerate(tokens)}
     merges = []
@@ -73,39 +69,31 @@ def _byte_level_bpe(file: GgufFile, tokens: list[str]) -> Tokenizer:
         if cut < 0 or not {left, right, left + right} <= id_by_token.keys():
             raise TokenizerError(f"{file.path}: the vocabulary lacks a part or the result of the merge {merge!r}.")
         merges.append((left, right))
-    name = file.metadata.get("tokenizer.ggml.pre", "gpt-2")
-    tokenizer = Tokenizer(
-        BPE(
-            vocab=id_by_token,
-            merges=merges,
-            # Llama 3's vocabulary has whole words that its merges never produce; they are matched as they are.
-            ignore_merges=name in _LIKE_LLAMA_3,
-        )
-    )
-    tokenizer.pre_tokenizer = _pre_tokenizer(file, name)
+    rule = _splitting_rule(file)
+    tokenizer = Tokenizer(BPE(vocab=id_by_token, merges=merges, ignore_merges=rule.takes_whole_words))
+    normalizer = rule.normalizer()
+    if normalizer is not None:
+        tokenizer.normalizer = normalizer
+    tokenizer.pre_tokenizer = rule.pre_tokenizer()
     tokenizer.decoder = decoders.ByteLevel()
-    return tokenizer
+    return tokenizer, rule.begins_texts
 
 
-def _pre_tokenizer(file: GgufFile, name: str) -> pre_tokenizers.PreTokenizer:
-    if name in _LIKE_GPT_2:
-        return pre_tokenizers.ByteLevel(add_prefix_space=False)
-    if name in _SINGLE_DIGITS:
-        return pre_tokenizers.Sequence(
-            [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+def _splitting_rule(file: GgufFile) -> SplittingRule:
+    name = file.metadata.get(_PRE_TOKENIZER, "default")
+    if name == "default":  # so do converters write that they do not know it
+        warn(
+            f"{file.path} does not say how its tokenizer splits text (no {_PRE_TOKENIZER}). GPT-2's rule is assumed; "
+            "tokenizer= the path of the model's tokenizer.json gives another.",
+            AssumedSettingWarning,
         )
-    if name in _LIKE_LLAMA_3 or name in _LIKE_QWEN_2:
-        pattern = _PATTERN_LLAMA_3 if name in _LIKE_LLAMA_3 else _PATTERN_QWEN_2
-        return pre_tokenizers.Sequence(
-            [
-                pre_tokenizers.Split(Regex(pattern), "isolated"),
-                pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
-            ]
+        return SPLITTING_RULES["gpt-2"]
+    if not isinstance(name, str) or name not in SPLITTING_RULES:
+        raise TokenizerError(
+            f"{file.path}: the tokenizer splits text by the rule {shown(name)}; the rules {', '.join(SPLITTING_RULES)} "
+            "are supported. Pass `tokenizer=` the path of the model's tokenizer.json."
         )
-    raise TokenizerError(
-        f"{file.path}: the tokenizer splits text by the rule {name!r}; the rules {', '.join(SUPPORTED_PRE_TOKENIZERS)} "
-        "are supported. Pass `tokenizer=` the path of the model's tokenizer.json."
-    )
+    return SPLITTING_RULES[name]
 
 
 def _sentencepiece_bpe(file: GgufFile, tokens: list[str]) -> Tokenizer:

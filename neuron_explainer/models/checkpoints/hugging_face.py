@@ -1,20 +1,15 @@
 """Checkpoints in Hugging Face's layout: a local folder, or a model on the hub.
 
-From the hub, only the configs (`config.json`, `generation_config.json`), `tokenizer.json` and the safetensors files are
-downloaded; pickled weights (`.bin`) never are.
+From the hub, only the configs (`config.json`, `generation_config.json`, `tokenizer_config.json`), `tokenizer.json`, the
+chat template and the safetensors files are downloaded; pickled weights (`.bin`) are only if they are asked for.
 """
 
 import os
 from collections.abc import Mapping
-from pathlib import Path, PurePosixPath
 from typing import Any
 
 from neuron_explainer.errors import (
-    CheckpointNotFoundError,
-    MalformedCheckpointError,
-    MissingTensorError,
     TokenizerError,
-    shown,
 )
 from neuron_explainer.models.checkpoints.checkpoint import Checkpoint, transformer_config
 from neuron_explainer.models.checkpoints.checkpoint_format import CheckpointFormat, CheckpointSource, LoadOptions
@@ -26,14 +21,17 @@ from neuron_explainer.models.checkpoints.file_source import (
     read_config,
     read_json_object,
 )
-from neuron_explainer.models.checkpoints.quantised import refuse_quantised_config, refuse_quantised_tensors
+from neuron_explainer.models.checkpoints.quantised import (
+    is_dequantised_here,
+    refuse_quantised_config,
+    refuse_quantised_tensors,
+)
+from neuron_explainer.models.checkpoints.weight_files import WeightsReader, open_weights
+from neuron_explainer.models.tensor_files.mxfp4 import Mxfp4Reader
 from neuron_explainer.models.tensor_files.safetensors_files import SafetensorsReader
 from neuron_explainer.models.tokenizers.tokenizer import TOKENIZER_FILE_NAME, ModelTokenizer
 from neuron_explainer.storage.local import is_local_folder
 from neuron_explainer.storage.locations import expanded
-
-_WEIGHTS = "model.safetensors"
-_INDEX = "model.safetensors.index.json"
 
 
 class HuggingFaceFolder(CheckpointFormat):
@@ -47,7 +45,7 @@ class HuggingFaceFolder(CheckpointFormat):
 
     def open(self, source: CheckpointSource, options: LoadOptions) -> Checkpoint:
         """See the base class."""
-        return open_hugging_face_checkpoint(Folder(expanded(source)), options.config)
+        return open_hugging_face_checkpoint(Folder(expanded(source)), options.config, options.pickled)
 
 
 class HuggingFaceHub(CheckpointFormat):
@@ -66,7 +64,7 @@ class HuggingFaceHub(CheckpointFormat):
         from neuron_explainer.models.checkpoints.hub import HubModel
 
         model = HubModel(str(source), revision=options.revision, token=options.token)
-        return open_hugging_face_checkpoint(model, options.config)
+        return open_hugging_face_checkpoint(model, options.config, options.pickled)
 
 
 def looks_like_hub_id(source: str) -> bool:
@@ -79,12 +77,15 @@ def looks_like_path(source: str) -> bool:
     return source.startswith((".", "~", "/")) or "\\" in source or source.endswith((".gguf", CONFIG_FILE_NAME))
 
 
-def open_hugging_face_checkpoint(source: FileSource, config: Mapping[str, Any] | None = None) -> Checkpoint:
+def open_hugging_face_checkpoint(
+    source: FileSource, config: Mapping[str, Any] | None = None, pickled: bool = False
+) -> Checkpoint:
     """Describe the checkpoint in a folder or on the hub; weights are neither downloaded nor read yet.
 
     Args:
         source: where the files are.
         config: used instead of `config.json`.
+        pickled: read pickled weights if there are no others; see `weight_files`.
 
     Raises:
         CheckpointError: a file is missing or malformed.
@@ -99,69 +100,21 @@ def open_hugging_face_checkpoint(source: FileSource, config: Mapping[str, Any] |
                 f"{source} has no {TOKENIZER_FILE_NAME}. Pass `tokenizer=`: the path of one, a `tokenizers.Tokenizer`, "
                 "or a fast tokenizer of transformers (which can build one from older files)."
             )
-        return ModelTokenizer.from_file(file)
+        return ModelTokenizer.from_file(file, source)
 
-    def open_tensors() -> SafetensorsReader:
-        reader = SafetensorsReader(_weight_files(source))
+    has_mxfp4 = is_dequantised_here(hf_config)
+
+    def open_tensors() -> WeightsReader:
+        reader: WeightsReader = open_weights(source, pickled)
+        if has_mxfp4 and isinstance(reader, SafetensorsReader):
+            reader = Mxfp4Reader(reader)
         refuse_quantised_tensors({name: reader.dtype(name) for name in reader.names()}, hf_config, reader.where())
         return reader
 
-    refuse_quantised_config(hf_config, config_name)
+    if not has_mxfp4:
+        refuse_quantised_config(hf_config, config_name)
     described = transformer_config(hf_config, config_name)
     generation_file = source.find(GENERATION_CONFIG_FILE_NAME)
     generation_config = {} if generation_file is None else read_json_object(generation_file)
-    return Checkpoint(hf_config, described, open_tensors, read_tokenizer, generation_config)
-
-
-def _weight_files(source: FileSource) -> list[Path]:
-    """The whole safetensors file, or the shards that the index names.
-
-    As in `transformers`, the whole file comes first: an index beside it may be a remnant.
-    """
-    file = source.find(_WEIGHTS)
-    if file is not None:
-        return [file]
-    index_file = source.find(_INDEX)
-    if index_file is None:
-        raise CheckpointNotFoundError(
-            f"{source} has neither {_WEIGHTS} nor {_INDEX}. {source.describe_weights()} Pickled weights (.bin) are "
-            "not read, because reading them can run code; transformers' save_pretrained writes safetensors.",
-            file=source,
-        )
-    weight_map = read_json_object(index_file).get("weight_map")
-    if not isinstance(weight_map, dict) or not weight_map:
-        raise MalformedCheckpointError(f"{index_file} has no weight_map.", file=index_file)
-    files: dict[str, Path] = {}
-    for tensor, name in weight_map.items():
-        if isinstance(name, str) and name in files:
-            continue
-        if (
-            not isinstance(name, str)
-            or "\0" in name
-            or PurePosixPath(name).name != name
-            or not name.endswith(".safetensors")
-        ):
-            raise MalformedCheckpointError(
-                f"{index_file} places tensor {shown(tensor)} in {shown(name)}, which is not a safetensors file "
-                "beside the index.",
-                file=index_file,
-                tensor=tensor,
-            )
-        file = source.find(name)
-        if file is None:
-            raise CheckpointNotFoundError(
-                f"{source} has no {name}; its index places tensor {tensor!r} there.", file=name, tensor=tensor
-            )
-        files[name] = file
-    _check_index(files, weight_map)
-    return list(files.values())
-
-
-def _check_index(files: Mapping[str, Path], weight_map: Mapping[str, str]) -> None:
-    for name, file in files.items():
-        stored = SafetensorsReader([file]).names()
-        for tensor, shard in weight_map.items():
-            if shard == name and tensor not in stored:
-                raise MissingTensorError(
-                    f"{file} has no tensor {tensor!r}, but the index places it there.", file=file, tensor=tensor
-                )
+    is_here = isinstance(source, Folder)
+    return Checkpoint(hf_config, described, open_tensors, read_tokenizer, generation_config, is_here)

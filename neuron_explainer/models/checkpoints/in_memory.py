@@ -1,6 +1,6 @@
 """A `transformers` model in memory: its weights in this library's transformer, shared."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
@@ -9,6 +9,7 @@ from neuron_explainer.errors import UnsupportedCheckpointError
 from neuron_explainer.models.checkpoints.checkpoint import naming_the_file
 from neuron_explainer.models.checkpoints.quantised import refuse_quantised_tensors
 from neuron_explainer.models.devices import DeviceGiven, DtypeGiven, as_device, as_dtype
+from neuron_explainer.models.offload.fitting import refuse_copies_that_do_not_fit
 from neuron_explainer.models.tensor_files.raw_tensors import check_finite
 from neuron_explainer.models.transformer import Transformer
 
@@ -19,6 +20,7 @@ def transformer_from_module(
     *,
     device: DeviceGiven | None = None,
     dtype: DtypeGiven | None = None,
+    check_memory: bool = True,
 ) -> tuple[Mapping[str, Any], Transformer]:
     """The config of a transformers model, and a Transformer with its weights.
 
@@ -30,8 +32,10 @@ def transformer_from_module(
         config: used instead of the model's own.
         device: where the weights go; None leaves them where they are.
         dtype: the weights' dtype; None leaves it as it is.
+        check_memory: refuse to make copies that do not fit into the memory.
 
     Raises:
+        NotEnoughMemoryError: there is too little memory for the copies.
         CheckpointError: the family is not supported; weights are missing, unexpected, not finite or quantised; or they
             are on several devices.
     """
@@ -61,14 +65,41 @@ def transformer_from_module(
         if tensor.is_meta:
             raise UnsupportedCheckpointError(f"{name}: {key} has no data (meta device).", tensor=key)
         check_finite(tensor, file=f"{name} in memory", name=key)
+    to_device = None if device is None else as_device(device)
+    to_dtype = None if dtype is None else as_dtype(dtype)
+    if check_memory:
+        _check_copies(name, tensors.values(), to_device, to_dtype)
     with naming_the_file(f"{name} in memory"):
         transformer = Transformer.from_hf_config_and_tensors(
             hf_config,
             tensors,
-            device=None if device is None else as_device(device),
-            dtype=None if dtype is None else as_dtype(dtype),
+            device=to_device,
+            dtype=to_dtype,
         )
     return hf_config, transformer
+
+
+def _check_copies(
+    name: str, tensors: Iterable[torch.Tensor], device: torch.device | None, dtype: torch.dtype | None
+) -> None:
+    """Refuse copies, for another device or dtype, that do not fit.
+
+    Raises:
+        NotEnoughMemoryError: they do not.
+    """
+    copied = {
+        (tensor.data_ptr(), tensor.numel()): tensor
+        for tensor in tensors
+        if device not in (None, tensor.device) or dtype not in (None, tensor.dtype)
+    }
+    if copied:
+        first = next(iter(copied.values()))
+        refuse_copies_that_do_not_fit(
+            name,
+            sum(tensor.numel() for tensor in copied.values()),
+            dtype=dtype or first.dtype,
+            device=device or first.device,
+        )
 
 
 def config_entries(config: Any, problem: str) -> Mapping[str, Any]:

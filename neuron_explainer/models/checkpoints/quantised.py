@@ -5,6 +5,7 @@ The methods store weights as small numbers with scales beside them, each in its 
 - bitsandbytes: https://huggingface.co/docs/transformers/quantization/bitsandbytes
 - GPTQ and AWQ: https://huggingface.co/docs/transformers/quantization/gptq and …/awq
 - fp8: https://huggingface.co/docs/transformers/quantization/finegrained_fp8
+- MXFP4, which is read where gpt_oss has it: `tensor_files/mxfp4.py`
 - compressed-tensors: https://huggingface.co/docs/transformers/quantization/compressed_tensors
 """
 
@@ -35,6 +36,11 @@ _METHOD_BY_SUFFIX = {
     "_blocks": "MXFP4",
 }
 _WHOLE_DTYPES = frozenset(f"{sign}{bits}" for sign in ("i", "u", "int", "uint") for bits in (4, 8, 16, 32))
+
+
+def is_dequantised_here(hf_config: Mapping[str, Any]) -> bool:
+    """Whether a config says that weights are quantised by a method that is read: MXFP4, of gpt_oss."""
+    return hf_config.get("model_type") == "gpt_oss" and method_of_config(hf_config) == "mxfp4"
 
 
 def refuse_quantised_config(hf_config: Mapping[str, Any], file: object) -> None:

@@ -129,7 +129,11 @@ def open_tdb_checkpoint(root: str, config: Mapping[str, Any], token: str | bool 
         return _gpt2_tokenizer(place, token)
 
     return Checkpoint(
-        hf_config, transformer_config(hf_config, place), lambda: TdbReader(root, hf_config), read_tokenizer
+        hf_config,
+        transformer_config(hf_config, place),
+        lambda: TdbReader(root, hf_config),
+        read_tokenizer,
+        is_here=not is_url(root),
     )
 
 

@@ -12,6 +12,7 @@ from neuron_explainer.errors import MisconfiguredError, UnsupportedCheckpointErr
 from neuron_explainer.vocabulary.checks import finite_number, whole_number
 
 MOST_LAYERS = 4096
+MOST_EXPERTS = 2**12
 MOST_CHANNELS = 2**20
 MOST_TOKENS = 2**26
 MOST_POSITIONS = 2**40
@@ -110,6 +111,13 @@ USUAL_ENTRIES: Mapping[str, ConfigEntry] = MappingProxyType(
             ),
             _OPTIONAL_FLAG,
         ),
+        **dict.fromkeys(
+            ("num_experts", "num_local_experts", "num_experts_per_tok", "decoder_sparse_step"),
+            size(MOST_EXPERTS, null_is_missing=True),
+        ),
+        "moe_intermediate_size": _CHANNELS,
+        "norm_topk_prob": _OPTIONAL_FLAG,
+        **dict.fromkeys(("swiglu_alpha", "swiglu_limit"), positive(null_is_missing=True)),
         "num_ln_in_parallel_attn": size(2, null_is_missing=True),
         "sliding_window_pattern": size(MOST_LAYERS, null_is_missing=True),
         "rope_local_base_freq": _BASE,

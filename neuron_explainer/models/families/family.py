@@ -38,10 +38,12 @@ class TensorSource:
     Attributes:
         name: the tensor's name in a Hugging Face checkpoint of the whole model (with the base model's prefix).
         convert: makes the parameter from the tensor: a view, so that weights can be shared with a model in memory.
+        otherwise: another source, for checkpoints that do not have this tensor.
     """
 
     name: str
     convert: Callable[[Tensor], Tensor] = unchanged
+    otherwise: "TensorSource | None" = None
 
 
 class Family(ABC):
@@ -103,25 +105,38 @@ class Family(ABC):
         Raises:
             MissingTensorError: the checkpoint has none of these names.
         """
-        for candidate in (name, name.removeprefix(self.base_prefix), *self.aliases.get(name, ())):
-            if candidate in available:
-                return candidate
+        found = self._found(name, available)
+        if found is not None:
+            return found
         raise MissingTensorError(
             f"The checkpoint has no tensor {name!r}, which a {self.model_type} model needs. It has {len(available)} "
             f"tensors, such as {', '.join(sorted(available)[:4]) or 'none'}.",
             tensor=name,
         )
 
+    def located(self, source: TensorSource, available: Collection[str]) -> tuple[str, TensorSource]:
+        """The name of a parameter's tensor in a checkpoint, and the source that it belongs to.
+
+        Raises:
+            MissingTensorError: the checkpoint has none of the source's tensors.
+        """
+        alternative: TensorSource | None = source
+        while alternative is not None:
+            found = self._found(alternative.name, available)
+            if found is not None:
+                return found, alternative
+            alternative = alternative.otherwise
+        return self.find(source.name, available), source
+
     def find_tied(self, name: str, available: Collection[str]) -> str:
         """As `find`, for an embedding that is the unembedding too: a file may have it under either name."""
-        try:
-            return self.find(name, available)
-        except MissingTensorError:
-            try:
-                return self.find(self.unembedding_name, available)
-            except MissingTensorError:
-                pass
-            raise
+        names = (name, self.unembedding_name)
+        found = next((each for each in names if self._found(each, available) is not None), name)
+        return self.find(found, available)
+
+    def _found(self, name: str, available: Collection[str]) -> str | None:
+        candidates = (name, name.removeprefix(self.base_prefix), *self.aliases.get(name, ()))
+        return next((candidate for candidate in candidates if candidate in available), None)
 
     def is_ignored(self, name: str, config: TransformerConfig) -> bool:
         """Whether a checkpoint may have this tensor although no parameter comes from it."""

@@ -35,8 +35,8 @@ def uses_of_tensors(family: Family, config: TransformerConfig, available: Collec
     uses: UsesByTensor = {}
     for parameter_name, source in family.each_source(config):
         tied = parameter_name == "embedding" and config.tied_unembedding
-        found = family.find_tied(source.name, names) if tied else family.find(source.name, names)
-        uses.setdefault(found, []).append((parameter_name, source))
+        found, used = (family.find_tied(source.name, names), source) if tied else family.located(source, names)
+        uses.setdefault(found, []).append((parameter_name, used))
     extra = sorted(name for name in names - uses.keys() if not family.is_ignored(name, config))
     if extra:
         raise UnexpectedTensorError(

@@ -9,6 +9,7 @@ _TRAINING = """
     classifier_dropout dropout embd_pdrop embed_dropout embedding_dropout emb_pdrop hidden_dropout
     hidden_dropout_prob layerdrop resid_dropout resid_pdrop residual_dropout
     gradient_checkpointing init_std initializer_factor initializer_range init_method use_bfloat16
+    output_router_logits router_aux_loss_coef router_jitter_noise
 """
 _FILES = """
     _attn_implementation _attn_implementation_autoset _attn_implementation_internal _commit_hash

@@ -22,8 +22,10 @@ from neuron_explainer.models.families.like_gpt.gptj import GPTJFamily
 from neuron_explainer.models.families.like_gpt.opt import OPTFamily
 from neuron_explainer.models.families.like_gpt.phi import PhiFamily
 from neuron_explainer.models.families.like_llama.cohere import Cohere2Family, CohereFamily
+from neuron_explainer.models.families.like_llama.experts import MixtralFamily, OlmoeFamily, Qwen3MoeFamily
 from neuron_explainer.models.families.like_llama.fused import Glm4Family, Phi3Family
 from neuron_explainer.models.families.like_llama.gemma import Gemma2Family, Gemma3Family, Gemma3TextFamily
+from neuron_explainer.models.families.like_llama.gpt_oss import GptOssFamily
 from neuron_explainer.models.families.like_llama.granite import GraniteFamily
 from neuron_explainer.models.families.like_llama.mistral import Ministral3Family, MinistralFamily, MistralFamily
 from neuron_explainer.models.families.like_llama.olmo import Olmo2Family, Olmo3Family
@@ -67,6 +69,10 @@ FAMILY_BY_MODEL_TYPE: dict[str, Family] = {
         GraniteFamily(),
         CohereFamily(),
         Cohere2Family(),
+        MixtralFamily(),
+        Qwen3MoeFamily(),
+        OlmoeFamily(),
+        GptOssFamily(),
     )
 }
 """The families, by the `model_type` of Hugging Face configs."""
@@ -82,9 +88,10 @@ def family_of(hf_config: Mapping[str, Any]) -> Family:
     if not isinstance(model_type, str) or model_type not in FAMILY_BY_MODEL_TYPE:
         choices = nearest_first(shown(model_type), FAMILY_BY_MODEL_TYPE)
         reason = REASON_BY_MODEL_TYPE.get(model_type) if isinstance(model_type, str) else None
+        because = "" if reason is None else f": {reason}"
         raise UnsupportedCheckpointError(
-            f"The model type {shown(model_type)} is not supported{'' if reason is None else f': {reason}'}. Choose one "
-            f"of: {', '.join(choices)}. docs/adding_a_family.md shows how to add one."
+            f"The model type {shown(model_type, 40)} is not supported{because}. Choose one of: "
+            f"{', '.join(choices)}. docs/adding_a_family.md shows how to add one."
         )
     return FAMILY_BY_MODEL_TYPE[model_type]
 

@@ -28,7 +28,7 @@ def generate(
     Args:
         model: runs once over the prompts and once for each new token. Active interventions and recordings take part:
             they see the prompts first and then each new token alone (one position), or without the cache, the whole
-            text each time.
+            text each time; with it too, the whole text where longrope's stretch of positions changes.
         prompts: token ids; lengths may differ.
         max_new_tokens: the largest number of new tokens.
         sampling: how tokens are chosen; None means the most likely token every time.
@@ -113,9 +113,13 @@ def _steps(
         yield step
         if all(has_ended):
             return
-        if cache is None:
-            for text, token in zip(texts, chosen, strict=True):
-                text.append(token)
+        for text, token in zip(texts, chosen, strict=True):
+            text.append(token)
+        if cache is not None:
+            before, now = map(model.config.layers_rotated_as_long, (max(cache.lengths), max(cache.lengths) + 1))
+            if before != now:
+                cache = KeyValueCache()
+        if cache is None or not cache.lengths:
             tokens, attention_mask = padded(texts)
         else:
             tokens, attention_mask = int64_on_cpu(chosen)[:, None], None

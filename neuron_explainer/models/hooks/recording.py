@@ -1,19 +1,22 @@
 """The tensors recorded in a forward pass, and the gradients with respect to them."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
+from functools import partial
 from typing import Any, SupportsIndex
 
 import torch
 from torch import Tensor
 
 from neuron_explainer.errors import InvalidRequestError, NotRecordedError, UnknownNameError
+from neuron_explainer.models.layers.routed import Neurons, RoutedTensor, dense, values_of
 from neuron_explainer.vocabulary.checks import checked_type, whole_number
-from neuron_explainer.vocabulary.named_members import member_of
+from neuron_explainer.vocabulary.hook_names import place_and_layer, place_named
 from neuron_explainer.vocabulary.places import ActivationLocationType
 
 PlaceAndLayer = tuple[ActivationLocationType, int | None]
 RecordingKey = ActivationLocationType | str | tuple[ActivationLocationType | str, SupportsIndex | None]
-"""A place without layers, or a (place, layer) pair. Names and values stand for places: "mlp_post_act"."""
+"""A place without layers, a (place, layer) pair, or the name of a hook. Names and values stand for places."""
 
 _LARGEST_STORAGE_PER_RECORDED_BYTE = 1.5
 
@@ -44,11 +47,14 @@ class Recording(Mapping[PlaceAndLayer, Tensor]):
     """The recorded tensors of the latest forward pass; `Transformer.record` makes one.
 
     `recording[place, layer]` is a tensor of shape (batch, *place.shape); `recording[place]` is enough for a place
-    without layers. Each forward pass within the context fills the recording anew, and it stays readable after the
-    context has ended. At padding it holds finite numbers without meaning: leave them out of sums over tokens.
+    without layers, and `recording["blocks.5.mlp.hook_post"]` for a hook of TransformerLens. Each forward pass within
+    the context fills the recording anew, and it stays readable after the context has ended. At padding it holds finite
+    numbers without meaning: leave them out of sums over tokens.
 
     Tensors are the pass's own, not copies, unless keeping one would keep a larger tensor alive (values that are a part
-    of the fused queries, keys and values). With `gradients` they are attached to the autograd graph.
+    of the fused queries, keys and values). Of a mixture of experts' neurons only those of the chosen experts are kept;
+    `recording[…]` makes a tensor of all neurons when it is asked for. With `gradients` tensors are attached to the
+    autograd graph.
 
     Example:
         with transformer.record(["mlp_post_act", ("resid_post_mlp", 3)], gradients=True) as recording:
@@ -62,11 +68,19 @@ class Recording(Mapping[PlaceAndLayer, Tensor]):
         self.asked = asked
         self.gradients = gradients
         self.has_ended = False
-        self._tensors: dict[PlaceAndLayer, Tensor] = {}
-        self._gradients: dict[PlaceAndLayer, Tensor] = {}
+        self._tensors: dict[PlaceAndLayer, Neurons] = {}
+        self._gradients: dict[PlaceAndLayer, Neurons] = {}
+        self._outputs: dict[PlaceAndLayer, tuple[Tensor, Callable[[Tensor], Neurons]]] = {}
         self._hooked: list[Tensor] = []
 
     def __getitem__(self, key: RecordingKey) -> Tensor:
+        return dense(self.kept(key))
+
+    def kept(self, key: RecordingKey) -> Neurons:
+        """A recorded tensor as it is kept: that of a mixture of experts' neurons, for the chosen experts alone.
+
+        Errors are those of `recording[key]`.
+        """
         place_and_layer = self._checked(key)
         if place_and_layer not in self._tensors:
             raise NotRecordedError(
@@ -92,7 +106,7 @@ class Recording(Mapping[PlaceAndLayer, Tensor]):
         place, layer = key if isinstance(key, tuple) and len(key) == 2 else (key, None)
         try:
             return _plain_key(place, layer) in self._tensors
-        except UnknownNameError:
+        except (UnknownNameError, InvalidRequestError):
             return False
 
     def layers(self, place: ActivationLocationType | str) -> list[int]:
@@ -101,7 +115,7 @@ class Recording(Mapping[PlaceAndLayer, Tensor]):
         Raises:
             UnknownNameError: the place is unknown.
         """
-        asked = member_of(ActivationLocationType, place, "place")
+        asked = place_named(place)
         return sorted(layer for recorded, layer in self._tensors if recorded == asked and layer is not None)
 
     def gradient(self, place: ActivationLocationType | str, layer: SupportsIndex | None = None) -> Tensor:
@@ -111,6 +125,10 @@ class Recording(Mapping[PlaceAndLayer, Tensor]):
             UnknownNameError: the place is unknown.
             NotRecordedError: the tensor was not recorded, or `backward` has not been called.
         """
+        return dense(self.kept_gradient(place, layer))
+
+    def kept_gradient(self, place: ActivationLocationType | str, layer: SupportsIndex | None = None) -> Neurons:
+        """A gradient as it is kept; see `kept`. Errors are those of `gradient`."""
         key = self._checked((place, layer))
         if key not in self._gradients:
             raise NotRecordedError(
@@ -144,28 +162,42 @@ class Recording(Mapping[PlaceAndLayer, Tensor]):
             )
         keys = list(self._tensors)
         # Tensors with a backward intervention take part even if nothing above them was recorded, so that it fires.
-        inputs = [self._tensors[key] for key in keys] + self._hooked
+        outputs = {key: output for key, (output, _) in self._outputs.items() if output.requires_grad}
+        inputs = [values_of(self._tensors[key]) for key in keys] + list(outputs.values()) + self._hooked
         gradients = torch.autograd.grad(scalar, inputs, retain_graph=retain_graph, allow_unused=True)
-        self._gradients = {
-            key: torch.zeros_like(self._tensors[key]) if gradient is None else gradient
-            for key, gradient in zip(keys, gradients, strict=False)
-        }
+        self._gradients = {}
+        for key, gradient in zip(keys, gradients, strict=False):
+            tensor = self._tensors[key]
+            found = torch.zeros_like(values_of(tensor)) if gradient is None else gradient
+            self._gradients[key] = tensor.with_values(found) if isinstance(tensor, RoutedTensor) else found
+        for key, gradient in zip(outputs, gradients[len(keys) :], strict=False):
+            routed, (_, along) = self._gradients[key], self._outputs[key]
+            if gradient is not None and isinstance(routed, RoutedTensor):
+                self._gradients[key] = replace(routed, complete=partial(_dense_gradient, along, gradient))
 
     def clear(self) -> None:
         """Release every tensor and the graph."""
         self._tensors = {}
         self._gradients = {}
+        self._outputs = {}
         self._hooked = []
 
-    def store(self, key: PlaceAndLayer, tensor: Tensor) -> None:
+    def store(self, key: PlaceAndLayer, tensor: Neurons) -> None:
         """Keep a tensor of the pass that is running; called by the model."""
         if self.gradients:
             self._tensors[key] = tensor
+            return
+        if isinstance(tensor, RoutedTensor):
+            self._tensors[key] = tensor.detach()
             return
         tensor = tensor.detach()
         stored_bytes = tensor.untyped_storage().nbytes()
         is_small_part = stored_bytes > _LARGEST_STORAGE_PER_RECORDED_BYTE * tensor.numel() * tensor.element_size()
         self._tensors[key] = tensor.clone() if is_small_part else tensor
+
+    def note_output(self, key: PlaceAndLayer, output: Tensor, along: Callable[[Tensor], Neurons]) -> None:
+        """Keep the output through which a layer's neurons act; called by the model. See `Tap.note_output`."""
+        self._outputs[key] = (output, along)
 
     def note_hooked(self, tensor: Tensor) -> None:
         """Remember a tensor whose gradient an intervention changes; called by the model."""
@@ -185,7 +217,13 @@ class Recording(Mapping[PlaceAndLayer, Tensor]):
 
 def _plain_key(place: object, layer: object) -> tuple[ActivationLocationType, Any]:
     """The place's member, and the layer as a plain int. What is not a layer stays: no recording has it."""
+    member, layer = place_and_layer(place, layer)
     number = whole_number(layer)
     if number is None and layer is not None:
         layer = repr(layer)
-    return member_of(ActivationLocationType, place, "place"), layer if number is None else number
+    return member, layer if number is None else number
+
+
+def _dense_gradient(along: Callable[[Tensor], Neurons], gradient: Tensor) -> Tensor:
+    with torch.no_grad():
+        return dense(along(gradient))

@@ -6,22 +6,23 @@ are neither recorded nor intervened on cost nothing.
 """
 
 import operator
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
-from typing import cast
+from typing import cast, overload
 
 from torch import Tensor
 
 from neuron_explainer.errors import InvalidRequestError
 from neuron_explainer.models.hooks.intervention import GradientReplaced, Intervention
 from neuron_explainer.models.hooks.recording import PlaceAndLayer, Recording
+from neuron_explainer.models.layers.routed import Neurons, RoutedTensor
 from neuron_explainer.vocabulary.checks import LayersGiven, checked_layer, whole_number
-from neuron_explainer.vocabulary.named_members import member_of
+from neuron_explainer.vocabulary.hook_names import hook_place, place_and_layer
 from neuron_explainer.vocabulary.nodes import PassType
 from neuron_explainer.vocabulary.places import ActivationLocationType
 
 PlaceRequest = ActivationLocationType | str | tuple[ActivationLocationType | str, LayersGiven]
-"""A place in all its layers, or a (place, layers) pair. Names and values stand for places: "mlp_post_act"."""
+"""A place in all its layers, a (place, layers) pair, or the name of a hook. Names and values stand for places."""
 Taps = Mapping[ActivationLocationType, "Tap"]
 
 NO_TAPS: Taps = MappingProxyType({})
@@ -71,6 +72,27 @@ class Tap:
         for intervention in self.after:
             tensor, owned = self._intervene(intervention, tensor, owned)
         return tensor
+
+    def of_routed(self, routed: RoutedTensor) -> Neurons:
+        """As a call, for the chosen experts' neurons. Interventions see, and give, those of all experts."""
+        if self.has_forward_interventions or self.backward:
+            return self(routed.dense())
+        if self.needs_gradient and not routed.values.requires_grad:
+            routed = routed.with_values(routed.values.detach().requires_grad_())
+        for recording in self.recordings:
+            recording.store(self.key, routed)
+        return routed
+
+    def note_output(self, output: Tensor, along: Callable[[Tensor], Neurons]) -> None:
+        """Keep what gives the gradients of all experts' neurons: they act on a layer's output alone.
+
+        Args:
+            output: the layer's output.
+            along: the neurons' gradients, from the gradient with respect to the output.
+        """
+        for recording in self.recordings:
+            if recording.gradients:
+                recording.note_output(self.key, output, along)
 
     def _intervene(self, intervention: Intervention, tensor: Tensor, owned: bool) -> tuple[Tensor, bool]:
         if not owned or tensor.requires_grad or 0 in tensor.stride():
@@ -138,7 +160,8 @@ def resolve_places(places: Iterable[PlaceRequest] | PlaceRequest, n_layers: int)
 
     Raises:
         UnknownNameError: a place is unknown.
-        InvalidRequestError: the model does not have a layer, or a layer is given for a place without layers.
+        InvalidRequestError: the model does not have a layer, a layer is given for a place without layers, or another
+            layer than that of a hook's name.
     """
     resolved: set[PlaceAndLayer] = set()
     for request in [places] if _is_one_request(places) else places:
@@ -146,7 +169,10 @@ def resolve_places(places: Iterable[PlaceRequest] | PlaceRequest, n_layers: int)
         layers: LayersGiven = None
         if isinstance(request, tuple) and len(request) == 2:
             asked, layers = cast("tuple[object, LayersGiven]", request)
-        place = member_of(ActivationLocationType, asked, "place")
+        hook = hook_place(asked)
+        if hook is not None and hook.hook_layer is not None:
+            checked_layer(hook.hook_layer, n_layers, "the model")
+        place, layers = place_and_layer(asked, layers)
         if place.has_no_layers:
             if layers is not None:
                 raise InvalidRequestError(f"{place.value} has no layers. Use layer None, not {layers!r}.")
@@ -170,7 +196,17 @@ def _checked_layers(layers: LayersGiven, place: ActivationLocationType, n_layers
     return [checked_layer(layers, n_layers, place.value)]
 
 
-def at_place(taps: Taps, place: ActivationLocationType, tensor: Tensor) -> Tensor:
+@overload
+def at_place(taps: Taps, place: ActivationLocationType, tensor: Tensor) -> Tensor: ...
+
+
+@overload
+def at_place(taps: Taps, place: ActivationLocationType, tensor: Neurons) -> Neurons: ...
+
+
+def at_place(taps: Taps, place: ActivationLocationType, tensor: Neurons) -> Neurons:
     """A tensor of the pass, after the recordings and interventions at its place."""
     tap = taps.get(place)
-    return tensor if tap is None else tap(tensor)
+    if tap is None:
+        return tensor
+    return tap.of_routed(tensor) if isinstance(tensor, RoutedTensor) else tap(tensor)

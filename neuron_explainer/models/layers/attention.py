@@ -12,6 +12,7 @@ from neuron_explainer.models.layers.attention_weights import AttentionWeights
 from neuron_explainer.models.layers.norms import Norm, at_least_float32, build_query_key_norm
 from neuron_explainer.models.layers.rotary import RotaryEmbedding
 from neuron_explainer.models.layers.span import Span
+from neuron_explainer.models.layers.unfilled import unfilled
 from neuron_explainer.models.transformer_config import TransformerConfig
 from neuron_explainer.vocabulary.places import ActivationLocationType
 
@@ -32,6 +33,7 @@ class Attention(AttentionWeights):
         self.root_scale = math.sqrt(self.scale)
         self.window = config.sliding_window_by_layer[layer]
         self.softcap = config.attention_softcap
+        self.sinks = unfilled(config.n_heads) if config.attention_sinks else None
         self.query_growth = config.query_growth
         self.query_growth_length = config.query_growth_length
         self.rotary = rotary
@@ -124,9 +126,9 @@ class Attention(AttentionWeights):
     def _weighted_sum(
         self, queries: Tensor, keys: Tensor, values: Tensor, span: Span, taps: Taps
     ) -> Float[Tensor, "batch tokens heads d_head"]:
-        """What each head sums; by the fused kernel, unless the logits are capped, which it cannot do."""
+        """What each head sums; by the fused kernel, unless logits are capped or there are sinks, which it cannot do."""
         inner = [taps[place] for place in _INNER_PLACES if place in taps]
-        if not inner or self.softcap is not None:
+        if not inner or self._needs_pattern:
             return self._plain_sum(queries, keys, values, span, taps)
         if all(tap.only_observes for tap in inner):
             with torch.no_grad():
@@ -142,7 +144,7 @@ class Attention(AttentionWeights):
     def _plain_sum(
         self, queries: Tensor, keys: Tensor, values: Tensor, span: Span, taps: Taps = NO_TAPS
     ) -> Float[Tensor, "batch tokens heads d_head"]:
-        if self.softcap is not None:
+        if self._needs_pattern:
             return self._sum_by(self._pattern(queries, keys, span, taps), values)
         is_causal = span.is_whole_prompt and span.window_that_matters(self.window) is None
         needs_mask = not is_causal and not span.sees_everything(self.window)
@@ -167,8 +169,19 @@ class Attention(AttentionWeights):
             tapped = logits_tap(rounded.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
             if not logits_tap.only_observes:  # rounding is not a change
                 logits = with_plain_value(tapped.to(logits.dtype), logits, None if before is None else tapped == before)
-        probs = logits.softmax(-1).to(queries.dtype)
+        probs = self.pattern(logits).to(queries.dtype)
         return probs if probs_tap is None else probs_tap(probs.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+    @property
+    def _needs_pattern(self) -> bool:
+        return self.softcap is not None or self.sinks is not None
+
+    def pattern(self, logits: Float[Tensor, "batch heads tokens keys"]) -> Float[Tensor, "batch heads tokens keys"]:
+        """The attention pattern of logits. Where heads have sinks, these take a share, and rows sum to less than 1."""
+        if self.sinks is None:
+            return logits.softmax(-1)
+        sinks = self.sinks.to(logits.dtype)[:, None, None].expand(*logits.shape[:-1], 1)
+        return torch.cat((logits, sinks), dim=-1).softmax(-1)[..., :-1]
 
     def _sum_by(self, pattern: Tensor, values: Tensor) -> Float[Tensor, "batch tokens heads d_head"]:
         return (pattern @ values.transpose(1, 2)).transpose(1, 2)

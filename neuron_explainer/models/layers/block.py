@@ -5,10 +5,12 @@ from torch import Tensor, nn
 
 from neuron_explainer.models.hooks.taps import NO_TAPS, Taps, at_place
 from neuron_explainer.models.layers.attention import Attention
+from neuron_explainer.models.layers.experts import MixtureOfExperts
 from neuron_explainer.models.layers.mlp import MLP
 from neuron_explainer.models.layers.norms import Norm, build_input_norm, build_norm
 from neuron_explainer.models.layers.post_norm import PostNorm
 from neuron_explainer.models.layers.rotary import RotaryEmbedding
+from neuron_explainer.models.layers.routed import Neurons, dense
 from neuron_explainer.models.layers.span import Span
 from neuron_explainer.models.transformer_config import TransformerConfig
 from neuron_explainer.vocabulary.nodes import AttnSubNode
@@ -33,7 +35,7 @@ class Block(nn.Module):
         self.attention = Attention(config, layer, rotary)
         self.attention_post_norm = build_norm(config, config.d_model) if config.post_norms else None
         self.mlp_norm = self.attention_norm if config.shared_norm else build_input_norm(config)
-        self.mlp = MLP(config)
+        self.mlp = MixtureOfExperts(config) if config.n_experts else MLP(config)
         self.mlp_post_norm = build_norm(config, config.d_model) if config.post_norms else None
 
     @property
@@ -82,18 +84,25 @@ class Block(nn.Module):
         return self.mlp_norm(resid, detach_scale)
 
     def queries(
-        self, normed: Float[Tensor, "batch tokens d_model"], first_position: int = 0
+        self, normed: Float[Tensor, "batch tokens d_model"], first_position: int = 0, n_positions: int | None = None
     ) -> Float[Tensor, "batch tokens heads d_head"]:
-        """ATTN_QUERY: normalised, rotated and scaled as recorded. Positions count from `first_position`."""
+        """ATTN_QUERY: normalised, rotated and scaled as recorded.
+
+        Args:
+            normed: what attention reads.
+            first_position: the first token's position.
+            n_positions: how many positions the pass had that recorded; None if these tokens are its last.
+        """
         raw = self.attention.project_part(AttnSubNode.Q, normed)
-        return self.attention.placed_queries(raw, _span_of(normed, first_position)) * self.attention.root_scale
+        span = _span_of(normed, first_position, n_positions)
+        return self.attention.placed_queries(raw, span) * self.attention.root_scale
 
     def keys(
-        self, normed: Float[Tensor, "batch tokens d_model"], first_position: int = 0
+        self, normed: Float[Tensor, "batch tokens d_model"], first_position: int = 0, n_positions: int | None = None
     ) -> Float[Tensor, "batch tokens heads d_head"]:
-        """ATTN_KEY: normalised, rotated, scaled and repeated as recorded. Positions count from `first_position`."""
+        """ATTN_KEY: normalised, rotated, scaled and repeated as recorded. The arguments are those of `queries`."""
         raw = self.attention.project_part(AttnSubNode.K, normed)
-        placed = self.attention.placed_keys(raw, _span_of(normed, first_position))
+        placed = self.attention.placed_keys(raw, _span_of(normed, first_position, n_positions))
         return self.attention.repeated(placed) * self.attention.root_scale
 
     def values(self, normed: Float[Tensor, "batch tokens d_model"]) -> Float[Tensor, "batch tokens heads d_head"]:
@@ -109,13 +118,19 @@ class Block(nn.Module):
         span = Span(queries.shape[1], queries.device)
         return self.attention.logits(queries, keys, span).permute(0, 2, 3, 1)
 
+    def qk_probs(
+        self, logits: Float[Tensor, "batch tokens attended_to heads"]
+    ) -> Float[Tensor, "batch tokens attended_to heads"]:
+        """ATTN_QK_PROBS from logits as recorded."""
+        return self.attention.pattern(logits.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+
     def mlp_pre_act(self, normed: Float[Tensor, "*axes d_model"]) -> Float[Tensor, "*axes neurons"]:
         """MLP_PRE_ACT: the input of the activation function; of a gated MLP, the gate."""
-        return self.mlp.pre_act(normed)
+        return dense(self.mlp.pre_act(normed))
 
     def mlp_post_act(self, normed: Float[Tensor, "*axes d_model"]) -> Float[Tensor, "*axes neurons"]:
         """MLP_POST_ACT: the neurons' activations; of a gated MLP, act(gate) * up."""
-        return self.mlp.post_act(normed)
+        return dense(self.mlp.post_act(normed))
 
     def attention_write(
         self, summed: Float[Tensor, "batch tokens heads d_head"]
@@ -123,22 +138,22 @@ class Block(nn.Module):
         """RESID_DELTA_ATTN, from what the heads sum."""
         return self._added(self.attention.output(summed), self.attention_post_norm)
 
-    def mlp_write(self, post_act: Float[Tensor, "*axes neurons"]) -> Float[Tensor, "*axes d_model"]:
-        """RESID_DELTA_MLP, from the neurons' activations."""
-        return self._added(self.mlp.output(post_act), self.mlp_post_norm)
+    def mlp_write(self, normed: Float[Tensor, "*axes d_model"]) -> Float[Tensor, "*axes d_model"]:
+        """RESID_DELTA_MLP, from the normalised residual stream."""
+        return self._added(self.mlp(normed), self.mlp_post_norm)
 
     def attention_post_norm_at(self, summed: Float[Tensor, "batch tokens heads d_head"]) -> PostNorm | None:
         """What multiplies attention's output before it is added to the residual stream; None: it is added as it is."""
         return PostNorm.at(self.attention_post_norm, self.residual_multiplier, self.attention.output, summed)
 
-    def mlp_post_norm_at(self, post_act: Float[Tensor, "batch tokens neurons"]) -> PostNorm | None:
+    def mlp_post_norm_at(self, post_act: Neurons) -> PostNorm | None:
         """What multiplies the MLP's output before it is added to the residual stream; None: it is added as it is."""
         return PostNorm.at(self.mlp_post_norm, self.residual_multiplier, self.mlp.output, post_act)
 
 
-def _span_of(normed: Tensor, first_position: int) -> Span:
+def _span_of(normed: Tensor, first_position: int, n_positions: int | None) -> Span:
     span = Span(normed.shape[1], normed.device)
     if first_position:
         span.position_ids = span.position_ids + first_position
-        span.n_keys += first_position
+    span.n_keys = n_positions or span.n_keys + first_position
     return span

@@ -87,6 +87,9 @@ class Norm(nn.Module, ABC):
                 through=lambda scale: self.apply_scale(resid, scale),
                 plain=lambda: self.fused(resid),
             )
+        tap = taps.get(normed_place)
+        if tap is not None and not tap.only_observes and normed.data_ptr() == resid.data_ptr():
+            normed = normed.clone()  # without a norm: what is written here, and its gradient, are not the stream's
         return at_place(taps, normed_place, normed)
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from neuron_explainer.models.layers.norms import Norm
+from neuron_explainer.models.layers.routed import Neurons
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ class PostNorm:
 
     @classmethod
     def at(
-        cls, norm: Norm | None, multiplier: float, output: Callable[[Tensor], Tensor], activation: Tensor
+        cls, norm: Norm | None, multiplier: float, output: Callable[[Any], Tensor], activation: Neurons
     ) -> PostNorm | None:
         """The factor for one pass; None if it is 1 whatever the activations are.
 

@@ -26,16 +26,18 @@ def inverse_frequencies(config: RotaryConfig, n_positions: int = 1) -> Float[Ten
         case None:
             return frequencies
         case "longrope":
-            is_long = n_positions > config.original_context_length
-            factors = config.long_factors if is_long else config.short_factors
+            factors = config.long_factors if config.is_long(n_positions) else config.short_factors
             return 1.0 / (torch.tensor(factors, dtype=torch.float32, device="cpu") * config.base**exponents)
         case "linear":
             return frequencies / config.factor
+        # The order of the operations below is `transformers`': another one gives other last digits in float32.
         case "llama3":
             share_kept = _share_kept_by_llama3(config, frequencies)
+            return (1 - share_kept) * frequencies / config.factor + share_kept * frequencies
         case "yarn":
             share_kept = _share_kept_by_yarn(config)
-    return (1 - share_kept) * frequencies / config.factor + share_kept * frequencies
+            stretched = 1.0 / (config.factor * config.base**exponents)
+            return stretched * (1 - share_kept) + frequencies * share_kept
 
 
 def _share_kept_by_llama3(config: RotaryConfig, frequencies: Float[Tensor, " pairs"]) -> Float[Tensor, " pairs"]:
@@ -75,7 +77,7 @@ class RotaryEmbedding:
         self, n_positions: int, dtype: torch.dtype, device: torch.device
     ) -> tuple[Float[Tensor, "positions channels"], Float[Tensor, "positions channels"]]:
         """Cosines and sines of the positions from 0 to at least `n_positions` - 1."""
-        is_long = self.config.scaling == "longrope" and n_positions > self.config.original_context_length
+        is_long = self.config.is_long(n_positions)
         tables = self._tables.get((dtype, device, is_long))
         if tables is None or len(tables[0]) < n_positions:
             size = max(64, 2 ** math.ceil(math.log2(n_positions)))

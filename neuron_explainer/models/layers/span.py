@@ -4,6 +4,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from neuron_explainer.errors import InvalidRequestError
 from neuron_explainer.models.layers.key_value_cache import KeyValueCache
 from neuron_explainer.models.layers.rotary import RotaryEmbedding
 
@@ -61,8 +62,19 @@ class Span:
     def rotation(
         self, rotary: RotaryEmbedding, dtype: torch.dtype
     ) -> tuple[Float[Tensor, "rows tokens 1 channels"], Float[Tensor, "rows tokens 1 channels"]]:
-        """Cosines and sines of this span's positions, computed once for all layers."""
+        """Cosines and sines of this span's positions, computed once for all layers.
+
+        Raises:
+            InvalidRequestError: the cache's keys were rotated by longrope's short factors, and this pass is a long one.
+        """
         key = (id(rotary), dtype)
+        n_earlier = max(self.starts)
+        if n_earlier and rotary.config.is_long(self.n_keys) and not rotary.config.is_long(n_earlier):
+            raise InvalidRequestError(
+                "The model rotates keys in another way in contexts of more than "
+                f"{rotary.config.original_context_length} tokens, and the cache holds {n_earlier}. Run the whole text, "
+                "with a new cache."
+            )
         if key not in self._rotations:
             self._rotations[key] = rotary.at(self.position_ids, self.n_keys, dtype)
         return self._rotations[key]

@@ -1,6 +1,6 @@
 """Checks of token ids and padding, made before a model runs."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, SupportsIndex
 
 import numpy as np
@@ -9,6 +9,7 @@ from jaxtyping import Bool, Int
 from torch import Tensor
 
 from neuron_explainer.errors import PromptError, shown
+from neuron_explainer.models.chats.messages import is_chat, is_text_or_chat
 from neuron_explainer.vocabulary.checks import checked_token_id, checked_type, whole_number
 
 TokenIds = Sequence[SupportsIndex] | Int[Tensor, "tokens"]
@@ -47,17 +48,19 @@ def only_prompt(batch: Any, several: str) -> Any:
         several: the end of an error's sentence, "for several prompts …".
 
     Raises:
-        PromptError: it is a batch of several, or a list of texts.
+        PromptError: it is a batch of several, or a list of texts or chats, or one message.
     """
+    if isinstance(batch, Mapping):
+        raise PromptError("The prompt is one mapping. A chat is a list of messages: [message].")
     prompts: Any = batch.tolist() if isinstance(batch, Tensor | np.ndarray) else batch
     if not isinstance(prompts, Sequence) or not prompts or not isinstance(prompts[0], str | Sequence):
         return prompts
-    if len(prompts) > 1 or isinstance(prompts[0], str):
-        kind = "text" if isinstance(prompts[0], str) else "sequence"
-        counted = f"{len(prompts)} {kind}{'' if len(prompts) == 1 else 's'}{' of token ids' * (kind != 'text')}"
+    if len(prompts) > 1 or is_text_or_chat(prompts[0]):
+        kind = "text" if isinstance(prompts[0], str) else "chat" if is_chat(prompts[0]) else "sequence"
+        counted = f"{len(prompts)} {kind}{'' if len(prompts) == 1 else 's'}{' of token ids' * (kind == 'sequence')}"
         raise PromptError(
-            f"The prompt is a list of {counted}. Give one text or one flat sequence of token ids; for several prompts "
-            f"{several}."
+            f"The prompt is a list of {counted}. Give one text or one flat sequence of token ids, or one list of "
+            f"messages; for several prompts {several}."
         )
     return prompts[0]
 

@@ -13,3 +13,8 @@ def fill(module: nn.Module, name: str, tensor: Tensor) -> None:
     """Make a tensor the parameter with this dotted name; its memory is shared."""
     path, _, leaf = name.rpartition(".")
     setattr(module.get_submodule(path), leaf, nn.Parameter(tensor, requires_grad=False))
+
+
+def parameter_names(module: nn.Module) -> list[str]:
+    """The names of all parameters; `named_parameters` would read those that are on disk."""
+    return [f"{path}.{leaf}" if path else leaf for path, each in module.named_modules() for leaf in each._parameters]

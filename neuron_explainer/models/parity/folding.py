@@ -49,9 +49,8 @@ def with_folded_norms(model: Transformer) -> Transformer:
         for part, name in _PARTS.items():
             weight, bias = block.attention.part(part)
             _fold(weights, f"{prefix}attention.{name}", weight, bias, block.attention_norm)
-        _fold(weights, f"{prefix}mlp.input", block.mlp.input_weight, block.mlp.input_bias, block.mlp_norm)
-        if block.mlp.up_weight is not None:
-            _fold(weights, f"{prefix}mlp.up", block.mlp.up_weight, block.mlp.up_bias, block.mlp_norm)
+        for name, weight, bias in block.mlp.readers():
+            _fold(weights, f"{prefix}mlp.{name}", weight, bias, block.mlp_norm)
         if config.mlp_bias != folded.config.mlp_bias:
             weights[f"{prefix}mlp.output_bias"] = block.mlp.output_weight.new_zeros(config.d_model)
         _neutralise(weights, f"{prefix}attention_norm", block.attention_norm)

@@ -68,6 +68,7 @@ class _Notes:
         *,
         scaling: float,
         softcap: float | None = None,
+        sinks: Float[Tensor, " heads"] | None = None,
     ) -> tuple[Float[Tensor, "batch heads tokens d_head"], Float[Tensor, "batch heads tokens keys"]]:
         """Note a layer; returns what the heads sum, and the attention pattern."""
         scale = self.scales[len(self.observed)]
@@ -77,7 +78,11 @@ class _Notes:
             logits = (logits / softcap).tanh() * softcap
         logits = (logits + mask).masked_fill(mask < _MASKED_BELOW, float("-inf"))
         # A row that is all masked belongs to padding; its softmax would be NaN, which would spread.
-        probs = logits.softmax(-1).nan_to_num(0.0)
+        if sinks is None:
+            probs = logits.softmax(-1).nan_to_num(0.0)
+        else:
+            beside = sinks.view(-1, 1, 1).expand(*logits.shape[:-1], 1).to(logits.dtype)
+            probs = torch.cat((logits, beside), dim=-1).softmax(-1)[..., :-1]
         self.observed.append(
             {
                 _PLACE.ATTN_QUERY: query.transpose(1, 2) * (scaling / scale**0.5),
@@ -103,12 +108,13 @@ def _register(notes: _Notes) -> None:
         attention_mask: Tensor | None,
         scaling: float | None = None,
         softcap: float | None = None,
+        s_aux: Tensor | None = None,
         **ignored: Any,
     ) -> tuple[Tensor, Tensor]:
         if attention_mask is None:
             raise InvalidRequestError("This version of transformers passes no mask to attention, which is needed here.")
         scale = query.shape[-1] ** -0.5 if scaling is None else scaling
-        summed, probs = notes.take(query, key, value, attention_mask, scaling=scale, softcap=softcap)
+        summed, probs = notes.take(query, key, value, attention_mask, scaling=scale, softcap=softcap, sinks=s_aux)
         return summed.transpose(1, 2).contiguous(), probs
 
     AttentionInterface.register(_NAME, attend)

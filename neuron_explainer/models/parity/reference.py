@@ -11,6 +11,7 @@ from neuron_explainer.models.families.registry import family_of
 from neuron_explainer.models.hooks.recording import PlaceAndLayer
 from neuron_explainer.models.layers.block import Block
 from neuron_explainer.models.parity.observed_attention import observed_attention
+from neuron_explainer.models.parity.observed_experts import neurons_of_experts
 from neuron_explainer.models.transformer import Transformer
 from neuron_explainer.vocabulary.places import ActivationLocationType
 
@@ -29,16 +30,21 @@ class ObservedModules:
         self.hf_model = hf_model
         family = family_of(hf_model.config.to_dict())
         available = {name for name, _ in hf_model.named_parameters(remove_duplicate=False)}
-        self._sources = family.sources(model.config)
-        self._name_by_parameter = {
-            parameter: family.find(source.name, available) for parameter, source in self._sources.items()
+        located = {
+            parameter: family.located(source, available) for parameter, source in family.each_source(model.config)
         }
+        self._sources = {parameter: source for parameter, (_, source) in located.items()}
+        self._name_by_parameter = {parameter: name for parameter, (name, _) in located.items()}
         self._path_by_parameter = {
             parameter: name.rpartition(".")[0] for parameter, name in self._name_by_parameter.items()
         }
+        self._mixtures = {
+            layer: self._path(layer, "mlp.router_weight").rpartition(".")[0]
+            for layer in range(model.config.n_layers if model.config.n_experts else 0)
+        }
         self._axes = (0, 0)
         self._inputs: dict[str, Tensor] = {}
-        self._outputs: dict[str, Tensor] = {}
+        self._outputs: dict[str, Any] = {}
         self.attention: list[dict[ActivationLocationType, Tensor]] = []
 
     def run(self, tokens: Int[Tensor, "batch tokens"], attention_mask: Bool[Tensor, "batch tokens"]) -> Tensor:
@@ -47,7 +53,7 @@ class ObservedModules:
         with ExitStack() as stack, torch.no_grad():
             scales = self.model.config.attention_scale_by_layer
             stack.enter_context(observed_attention(self.hf_model, scales, self.attention))
-            for path in set(self._path_by_parameter.values()):
+            for path in {*self._path_by_parameter.values(), *self._mixtures.values()}:
                 hook = self.hf_model.get_submodule(path).register_forward_hook(self._keeper(path), with_kwargs=True)
                 stack.callback(hook.remove)
             return self.hf_model(input_ids=tokens, attention_mask=attention_mask, use_cache=False).logits
@@ -67,12 +73,10 @@ class ObservedModules:
     def _layer(self, block: Block) -> dict[ActivationLocationType, Tensor]:
         config, layer = self.model.config, block.layer
         before, between = self._read_by_attention(layer), self._read_by_mlp(layer)
-        written = ["attention.output_weight", "mlp.output_weight"]
+        paths = self._path(layer, "attention.output_weight"), self._mlp_output(layer)
         if config.post_norms:
-            written = ["attention_post_norm.gain", "mlp_post_norm.gain"]
-        attention_write, mlp_write = (
-            self._outputs[self._path(layer, name)] * config.residual_multiplier for name in written
-        )
+            paths = self._path(layer, "attention_post_norm.gain"), self._path(layer, "mlp_post_norm.gain")
+        attention_write, mlp_write = (self._outputs[path] * config.residual_multiplier for path in paths)
         is_last = layer == config.n_layers - 1
         after = (
             self._inputs[self._path_by_parameter["final_norm.gain"]] if is_last else self._read_by_attention(layer + 1)
@@ -86,9 +90,8 @@ class ObservedModules:
             _PLACE.RESID_DELTA_ATTN: attention_write,
             _PLACE.RESID_POST_ATTN: before + attention_write if config.parallel_residual else between,
             _PLACE.MLP_INPUT_LAYER_NORM_SCALE: block.mlp_norm.scale(between),
-            _PLACE.RESID_POST_ATTN_LAYER_NORM: self._inputs[self._path(layer, "mlp.input_weight")],
-            _PLACE.MLP_PRE_ACT: self._own_outputs(layer, "mlp.input_weight"),
-            _PLACE.MLP_POST_ACT: self._inputs[self._path(layer, "mlp.output_weight")],
+            _PLACE.RESID_POST_ATTN_LAYER_NORM: self._inputs[self._first_of_mlp(layer)],
+            **self._neurons(layer),
             _PLACE.RESID_DELTA_MLP: mlp_write,
             _PLACE.RESID_POST_MLP: after,
         }
@@ -107,8 +110,31 @@ class ObservedModules:
         """The residual stream before the MLP's norm, or where there is none, what the MLP itself reads."""
         config = self.model.config
         if not config.input_norms:
-            return self._inputs[self._path(layer, "mlp.input_weight")]
+            return self._inputs[self._first_of_mlp(layer)]
         return self._inputs[self._path(layer, "attention_norm.gain" if config.shared_norm else "mlp_norm.gain")]
+
+    def _first_of_mlp(self, layer: int) -> str:
+        """The module that reads the MLP's input."""
+        return self._mixtures.get(layer) or self._path(layer, "mlp.input_weight")
+
+    def _mlp_output(self, layer: int) -> str:
+        """The module that gives the MLP's output."""
+        return self._mixtures.get(layer) or self._path(layer, "mlp.output_weight")
+
+    def _neurons(self, layer: int) -> dict[ActivationLocationType, Tensor]:
+        if layer not in self._mixtures:
+            return {
+                _PLACE.MLP_PRE_ACT: self._own_outputs(layer, "mlp.input_weight"),
+                _PLACE.MLP_POST_ACT: self._inputs[self._path(layer, "mlp.output_weight")],
+            }
+
+        def weight_of(name: str) -> Tensor:
+            parameter = f"blocks.{layer}.mlp.{name}"
+            tensor = self.hf_model.get_parameter(self._name_by_parameter[parameter])
+            return self._sources[parameter].convert(tensor.detach())
+
+        router = self._outputs[self._path(layer, "mlp.router_weight")]
+        return neurons_of_experts(self.model.config, self._inputs[self._mixtures[layer]], router, weight_of)
 
     def _own_outputs(self, layer: int, parameter: str) -> Tensor:
         """The outputs that come from one weight of ours; its module may compute more, such as gate and up in one."""
@@ -116,9 +142,13 @@ class ObservedModules:
         output = self._outputs[self._path_by_parameter[parameter]]
         weight = self.hf_model.get_parameter(self._name_by_parameter[parameter])
         numbers = torch.arange(output.shape[-1], dtype=torch.int64, device=output.device)
-        is_outputs_first = len(weight) == len(numbers)
-        numbered = (numbers[:, None] if is_outputs_first else numbers).expand(weight.shape)
-        return output[..., self._sources[parameter].convert(numbered)[:, 0]]
+        by_row = numbers[:, None].expand(-1, weight.shape[1])
+        rows = self._sources[parameter].convert(
+            by_row if by_row.shape == weight.shape else numbers.expand(weight.shape)
+        )
+        if not torch.equal(rows, rows[:, :1].expand(rows.shape)):  # a square matrix with its inputs first, as GPT-2's
+            rows = self._sources[parameter].convert(numbers.expand(weight.shape))
+        return output[..., rows[:, 0]]
 
     def _path(self, layer: int, parameter: str) -> str:
         return self._path_by_parameter[f"blocks.{layer}.{parameter}"]
@@ -129,8 +159,13 @@ class ObservedModules:
         return tensor.unflatten(0, self._axes) if joined else tensor
 
     def _keeper(self, path: str) -> Any:
-        def keep(module: nn.Module, arguments: tuple[Any, ...], keywords: dict[str, Any], output: Tensor) -> None:
+        is_mixture = path in self._mixtures.values()
+
+        def keep(module: nn.Module, arguments: tuple[Any, ...], keywords: dict[str, Any], output: Any) -> None:
             self._inputs[path] = self._with_axes(arguments[0] if arguments else next(iter(keywords.values())))
-            self._outputs[path] = self._with_axes(output.clone())  # Falcon adds to it in place later
+            if is_mixture and isinstance(output, tuple):
+                output = output[0]  # the second is the router's
+            is_tensor = isinstance(output, Tensor)
+            self._outputs[path] = self._with_axes(output.clone()) if is_tensor else output  # Falcon adds to it later
 
         return keep

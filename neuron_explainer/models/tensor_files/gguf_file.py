@@ -8,7 +8,7 @@ everything before the data; most of that is the vocabulary.
 
 import math
 import mmap
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,8 +19,8 @@ from torch import Tensor
 
 from neuron_explainer.errors import MalformedCheckpointError, UnsupportedCheckpointError
 from neuron_explainer.models.tensor_files.gguf_cursor import GgufCursor
-from neuron_explainer.models.tensor_files.gguf_quantisation import quantised_bytes, read_quantised
-from neuron_explainer.models.tensor_files.raw_tensors import stream_elements
+from neuron_explainer.models.tensor_files.gguf_quantisation import quantised_bytes, read_quantised, read_quantised_rows
+from neuron_explainer.models.tensor_files.raw_tensors import stream_elements, stream_rows
 
 _DTYPE_BY_TYPE_NUMBER = {0: torch.float32, 1: torch.float16, 28: torch.float64, 30: torch.bfloat16}
 """The tensor types that are plain floating-point numbers; all others are quantised, or whole numbers."""
@@ -46,6 +46,14 @@ class GgufTensor:
         if self.type_number in _DTYPE_BY_TYPE_NUMBER:
             return math.prod(self.shape) * _DTYPE_BY_TYPE_NUMBER[self.type_number].itemsize
         return quantised_bytes(path, name, self.type_number, self.shape)
+
+    def part(self, path: Path, name: str, index: int) -> "GgufTensor":
+        """The part at an index of the first of several axes, which is stored in one piece.
+
+        `path` and `name` are for errors, which are those of `n_bytes`.
+        """
+        n_bytes = self.n_bytes(path, name) // self.shape[0]
+        return GgufTensor(self.offset + index * n_bytes, self.type_number, self.shape[1:])
 
 
 @dataclass(frozen=True)
@@ -129,6 +137,19 @@ class GgufFile:
         return read_quantised(
             self.path, name, tensor.offset, tensor.type_number, tensor.shape, dtype=dtype, device=device
         )
+
+    def read_rows(
+        self, name: str, rows: Sequence[int], *, dtype: torch.dtype, device: torch.device
+    ) -> Float[Tensor, "rows ..."]:
+        """Some rows of a tensor, dequantised if it is quantised. Errors are those of `read`."""
+        tensor = self.tensors[name]
+        if tensor.type_number not in _DTYPE_BY_TYPE_NUMBER:
+            return read_quantised_rows(
+                self.path, name, tensor.offset, tensor.type_number, tensor.shape, rows, dtype=dtype, device=device
+            )
+        stored = _DTYPE_BY_TYPE_NUMBER[tensor.type_number]
+        with self.path.open("rb", buffering=0) as file:
+            return stream_rows(file, tensor.offset, stored, tensor.shape, rows, dtype=dtype, device=device, name=name)
 
 
 def _read_preamble(cursor: GgufCursor) -> tuple[int, int]:

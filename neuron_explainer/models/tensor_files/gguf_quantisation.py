@@ -1,6 +1,7 @@
 """Quantised tensors of GGUF files: their size, and their numbers by the `gguf` package."""
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from neuron_explainer.errors import MalformedCheckpointError, MissingPackageError, UnsupportedCheckpointError
-from neuron_explainer.models.tensor_files.raw_tensors import ELEMENTS_PER_PIECE, fill_in_pieces
+from neuron_explainer.models.tensor_files.raw_tensors import ELEMENTS_PER_PIECE, fill_in_pieces, stacked_rows
 
 
 def quantised_bytes(path: Path, name: str, type_number: int, shape: tuple[int, ...]) -> int:
@@ -82,18 +83,7 @@ def read_quantised(
 
         def read_piece(start: int, stop: int, destination: Tensor | None) -> Tensor:
             file.seek(offset + start // row_length * bytes_per_row)
-            # As one long row: `dequantize` takes a few rows at a time, which is slow if rows are short.
-            raw = np.frombuffer(file.read((stop - start) // row_length * bytes_per_row), dtype=np.uint8)[None]
-            try:
-                with np.errstate(all="ignore"):  # what is not finite is refused when all of it is checked
-                    return torch.from_numpy(gguf.dequantize(raw, quantisation)).view(-1)
-            except NotImplementedError as error:
-                raise UnsupportedCheckpointError(
-                    f"{path}: tensor {name!r} is quantised as {quantisation.name}, which the installed gguf package "
-                    "cannot dequantise. Use a file with another quantisation.",
-                    file=path,
-                    tensor=name,
-                ) from error
+            return _dequantised(path, name, file.read((stop - start) // row_length * bytes_per_row), quantisation)
 
         return fill_in_pieces(
             shape,
@@ -105,6 +95,45 @@ def read_quantised(
             name=name,
             elements_per_piece=rows_per_piece * row_length,
         )
+
+
+def read_quantised_rows(
+    path: Path,
+    name: str,
+    offset: int,
+    type_number: int,
+    shape: tuple[int, ...],
+    rows: Sequence[int],
+    *,
+    dtype: torch.dtype,
+    device: torch.device,
+) -> Float[Tensor, "rows ..."]:
+    """Some rows of a quantised matrix, dequantised. Args and errors are those of `read_quantised`."""
+    quantisation = _gguf_package(path).GGMLQuantizationType(type_number)
+    bytes_per_row = quantised_bytes(path, name, type_number, shape) // max(1, shape[0])
+
+    with path.open("rb", buffering=0) as file:
+
+        def read_row(row: int) -> Tensor:
+            file.seek(offset + row * bytes_per_row)
+            return _dequantised(path, name, file.read(bytes_per_row), quantisation)
+
+        return stacked_rows(shape, rows, read_row, dtype=dtype, device=device, file=str(path), name=name)
+
+
+def _dequantised(path: Path, name: str, content: bytes, quantisation: Any) -> Float[Tensor, " numbers"]:
+    # As one long row: `dequantize` takes a few rows at a time, which is slow if rows are short.
+    raw = np.frombuffer(content, dtype=np.uint8)[None]
+    try:
+        with np.errstate(all="ignore"):  # what is not finite is refused when all of it is checked
+            return torch.from_numpy(_gguf_package(path).dequantize(raw, quantisation)).view(-1)
+    except NotImplementedError as error:
+        raise UnsupportedCheckpointError(
+            f"{path}: tensor {name!r} is quantised as {quantisation.name}, which the installed gguf package "
+            "cannot dequantise. Use a file with another quantisation.",
+            file=path,
+            tensor=name,
+        ) from error
 
 
 def _gguf_package(path: Path) -> Any:

@@ -47,7 +47,7 @@ def read_pytorch_file(location: str | os.PathLike[str]) -> Any:
         file = fetch_file(location, MOST_BYTES)
         with opened_file(file):  # which refuses pipes and devices: opening one could wait for ever
             pass
-    _check_unpacked_size(file, name)
+    check_unpacked_size(file, name)
     try:
         content = torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
@@ -66,7 +66,7 @@ def read_pytorch_file(location: str | os.PathLike[str]) -> Any:
     return content
 
 
-def _check_unpacked_size(file: io.BytesIO | Path, name: str) -> None:
+def check_unpacked_size(file: io.BytesIO | Path, name: str) -> None:
     """Refuse a file that unpacks to far more than its own size, before anything is unpacked.
 
     Raises:
@@ -83,8 +83,8 @@ def _check_unpacked_size(file: io.BytesIO | Path, name: str) -> None:
             file.seek(0)
     if unpacked > _MOST_UNPACKED * size:
         raise MalformedCheckpointError(
-            f"{name} has {size} bytes and unpacks to {unpacked}. PyTorch does not compress its files, so this one "
-            "is not read.",
+            f"{name} has {size} bytes and unpacks to {unpacked}. Files of weights are not compressed, so this "
+            "one is not read.",
             file=name,
         )
 

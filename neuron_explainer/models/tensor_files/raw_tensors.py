@@ -7,14 +7,16 @@ take memory beside the tensors that are copied from it.
 
 import math
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import BinaryIO
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from neuron_explainer.errors import MalformedCheckpointError, NonFiniteTensorError
+from neuron_explainer.models.tensor_files.own_memory import new_tensor
 
 ELEMENTS_PER_PIECE = 30_000
 """How many numbers are read, converted and checked at a time.
@@ -50,17 +52,78 @@ def stream_elements(
         NonFiniteTensorError: a number is NaN or infinite, as stored or in `dtype`.
     """
     file.seek(offset)
-
-    def read_piece(start: int, stop: int, destination: Tensor | None) -> Tensor:
-        piece = destination
-        if piece is None:
-            piece = torch.empty(stop - start, dtype=stored_dtype, device="cpu")
-        _read_exactly(file, piece, name)
-        return piece
-
+    read_piece = partial(_next_piece, file, stored_dtype, name)
     return fill_in_pieces(
         shape, read_piece, stored_dtype=stored_dtype, dtype=dtype, device=device, file=file.name, name=name
     )
+
+
+def _next_piece(
+    file: BinaryIO, stored_dtype: torch.dtype, name: str, start: int, stop: int, destination: Tensor | None
+) -> Float[Tensor, " elements"]:
+    piece = destination
+    if piece is None:
+        piece = torch.empty(stop - start, dtype=stored_dtype, device="cpu")
+    read_exactly(file, piece, name)
+    return piece
+
+
+def stream_rows(
+    file: BinaryIO,
+    offset: int,
+    stored_dtype: torch.dtype,
+    shape: tuple[int, ...],
+    rows: Sequence[int],
+    *,
+    dtype: torch.dtype,
+    device: torch.device,
+    name: str,
+) -> Float[Tensor, "rows ..."]:
+    """Read some rows of a tensor that is stored as plain little-endian numbers. Args and errors: `stream_elements`."""
+    read_row = partial(_plain_row, file, offset, stored_dtype, math.prod(shape[1:]), name)
+    return stacked_rows(shape, rows, read_row, dtype=dtype, device=device, file=file.name, name=name)
+
+
+def _plain_row(
+    file: BinaryIO, offset: int, stored_dtype: torch.dtype, width: int, name: str, row: int
+) -> Float[Tensor, " width"]:
+    stored = torch.empty(width, dtype=stored_dtype, device="cpu")
+    file.seek(offset + row * width * stored_dtype.itemsize)
+    read_exactly(file, stored, name)
+    return stored
+
+
+def stacked_rows(
+    shape: tuple[int, ...],
+    rows: Sequence[int],
+    read_row: Callable[[int], Tensor],
+    *,
+    dtype: torch.dtype,
+    device: torch.device,
+    file: str,
+    name: str,
+) -> Float[Tensor, "rows ..."]:
+    """Some rows of a tensor, each read, converted and checked by itself.
+
+    Args:
+        shape: the shape of the whole tensor.
+        rows: which rows.
+        read_row: gives one row, flat.
+        dtype: the dtype of the result.
+        device: where the result goes.
+        file: the file's name, for errors.
+        name: the tensor's name, for errors.
+
+    Raises:
+        NonFiniteTensorError: a number is NaN or infinite, as stored or in `dtype`.
+    """
+    width = math.prod(shape[1:])
+    result = torch.empty(len(rows), width, dtype=dtype, device="cpu")
+    for place, row in enumerate(rows):
+        result[place] = read_row(row)
+        if not _is_finite(result[place]):
+            _raise_non_finite(result[place], row * width, shape, file=file, name=name)
+    return result.view(len(rows), *shape[1:]).to(device)
 
 
 def fill_in_pieces(
@@ -90,7 +153,7 @@ def fill_in_pieces(
     Raises:
         NonFiniteTensorError: a number is NaN or infinite, as stored or in `dtype`.
     """
-    result = torch.empty(shape, dtype=dtype, device=device)
+    result = new_tensor(shape, dtype, device)
     flat = result.view(-1)
     in_place = device.type == "cpu" and dtype == stored_dtype and sys.byteorder == "little"
     for start, stop in _pieces(math.prod(shape), elements_per_piece):
@@ -154,7 +217,7 @@ def _pieces(n_elements: int, per_piece: int) -> Iterator[tuple[int, int]]:
         yield start, min(start + per_piece, n_elements)
 
 
-def _read_exactly(file: BinaryIO, destination: Float[Tensor, " elements"], name: str) -> None:
+def read_exactly(file: BinaryIO, destination: Shaped[Tensor, " elements"], name: str) -> None:
     """Fill a flat CPU tensor with the file's next bytes."""
     view = memoryview(destination.view(torch.uint8).numpy().data)
     position = 0

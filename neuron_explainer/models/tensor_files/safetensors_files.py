@@ -1,14 +1,16 @@
 """Tensors from safetensors files, one or several (shards), streamed."""
 
+import math
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from neuron_explainer.errors import MalformedCheckpointError, UnsupportedCheckpointError
-from neuron_explainer.models.tensor_files.raw_tensors import stream_elements
+from neuron_explainer.models.tensor_files.raw_tensors import read_exactly, stream_elements, stream_rows
+from neuron_explainer.models.tensor_files.several_files import TensorsInFiles
 from neuron_explainer.storage.safetensors_header import SafetensorsError, TensorEntry, read_safetensors_header
 
 _TORCH_DTYPE = {
@@ -19,7 +21,7 @@ _TORCH_DTYPE = {
 }
 
 
-class SafetensorsReader:
+class SafetensorsReader(TensorsInFiles):
     """The tensors of one or several safetensors files; a `TensorReader`."""
 
     def __init__(self, files: Sequence[Path]) -> None:
@@ -29,7 +31,7 @@ class SafetensorsReader:
             MalformedCheckpointError: a header is invalid, a file is shorter than its header says, or two files have a
                 tensor of the same name.
         """
-        self._files = list(files)
+        super().__init__(files)
         self._entries: dict[str, tuple[Path, TensorEntry]] = {}
         for file in files:
             for name, entry in read_header(file).items():
@@ -40,6 +42,10 @@ class SafetensorsReader:
                         tensor=name,
                     )
                 self._entries[name] = (file, entry)
+
+    def file_of(self, name: str | None) -> Path | None:
+        """See the base class."""
+        return self._entries[name][0] if name in self._entries else None
 
     def names(self) -> Collection[str]:
         """The names of all tensors."""
@@ -53,16 +59,6 @@ class SafetensorsReader:
         """The format's name of a tensor's dtype, such as "F32"."""
         return self._entries[name][1].dtype
 
-    def where(self, name: str | None = None) -> str:
-        """The file of a tensor; without a name, the only file or the folder of several."""
-        if name in self._entries:
-            return str(self._entries[name][0])
-        return str(self._files[0] if len(self._files) == 1 else self._files[0].parent)
-
-    def stored_name(self, name: str) -> str:
-        """The name itself."""
-        return name
-
     def read(self, name: str, *, dtype: torch.dtype, device: torch.device) -> Float[Tensor, "..."]:
         """A tensor, streamed from its file.
 
@@ -71,6 +67,23 @@ class SafetensorsReader:
             MalformedCheckpointError: the file ends too early.
             NonFiniteTensorError: an element is NaN or infinite.
         """
+        path, entry = self._readable(name)
+        with path.open("rb", buffering=0) as file:
+            return stream_elements(
+                file, entry.start, _TORCH_DTYPE[entry.dtype], entry.shape, dtype=dtype, device=device, name=name
+            )
+
+    def read_rows(
+        self, name: str, rows: Sequence[int], *, dtype: torch.dtype, device: torch.device
+    ) -> Float[Tensor, "rows ..."]:
+        """Some rows of a tensor. Errors are those of `read`."""
+        path, entry = self._readable(name)
+        with path.open("rb", buffering=0) as file:
+            return stream_rows(
+                file, entry.start, _TORCH_DTYPE[entry.dtype], entry.shape, rows, dtype=dtype, device=device, name=name
+            )
+
+    def _readable(self, name: str) -> tuple[Path, TensorEntry]:
         path, entry = self._entries[name]
         if entry.dtype not in _TORCH_DTYPE:
             raise UnsupportedCheckpointError(
@@ -79,10 +92,21 @@ class SafetensorsReader:
                 file=path,
                 tensor=name,
             )
+        return path, entry
+
+    def read_bytes(self, name: str, index: int) -> UInt8[Tensor, " bytes"]:
+        """The bytes of one entry on the first axis of a tensor of bytes.
+
+        Raises:
+            MalformedCheckpointError: the file ends too early.
+        """
+        path, entry = self._entries[name]
+        n_bytes = math.prod(entry.shape[1:])
         with path.open("rb", buffering=0) as file:
-            return stream_elements(
-                file, entry.start, _TORCH_DTYPE[entry.dtype], entry.shape, dtype=dtype, device=device, name=name
-            )
+            file.seek(entry.start + index * n_bytes)
+            content = torch.empty(n_bytes, dtype=torch.uint8, device="cpu")
+            read_exactly(file, content, name)
+        return content
 
 
 def read_header(path: Path) -> dict[str, TensorEntry]:

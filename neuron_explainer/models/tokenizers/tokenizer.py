@@ -4,6 +4,7 @@ A token may be a part of a character: "日" can be two tokens of one and two byt
 so it is shown by its bytes (`\\xe6`). Decoding the parts together gives the character again.
 """
 
+import copy
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
@@ -15,6 +16,9 @@ from typing import Any
 import tokenizers
 
 from neuron_explainer.errors import InvalidRequestError, NotOneTokenError, TokenizerError, shown
+from neuron_explainer.models.chats.chat_template import DEFAULT, ChatTemplate
+from neuron_explainer.models.chats.finding_templates import template_in_files, template_of_tokenizer
+from neuron_explainer.models.checkpoints.file_source import FileSource, Folder
 from neuron_explainer.models.tokenizers.backend_errors import backend_errors, check_merges
 from neuron_explainer.models.tokenizers.token_bytes import TokenSpelling, most_stripped
 from neuron_explainer.storage.local import is_local_folder
@@ -43,8 +47,22 @@ class ModelTokenizer:
         tokenizer.decode_token_list(tokenizer.encode("Once upon a time"))
     """
 
-    def __init__(self, tokenizer: tokenizers.Tokenizer, *, origin: str = "memory") -> None:
-        """Copy `tokenizer`; `origin` tells in errors where it came from.
+    chat_template: ChatTemplate | None = None
+    """What makes a text of messages; None if the model has none."""
+
+    def __init__(
+        self,
+        tokenizer: tokenizers.Tokenizer,
+        *,
+        origin: str = "memory",
+        chat_template: ChatTemplate | None = None,
+    ) -> None:
+        """Copy a tokenizer.
+
+        Args:
+            tokenizer: a tokenizer of the `tokenizers` package.
+            origin: where it came from, for errors.
+            chat_template: what makes a text of messages.
 
         Raises:
             TokenizerError: it cannot be copied, or has far too many token ids.
@@ -52,6 +70,7 @@ class ModelTokenizer:
         checked_type("tokenizer", tokenizer, tokenizers.Tokenizer, TokenizerError)
         with backend_errors(f"The tokenizer ({origin}) cannot be copied"):
             self._keep(tokenizers.Tokenizer.from_str(tokenizer.to_str()), origin)
+        self.chat_template = chat_template
 
     def _keep(self, backend: tokenizers.Tokenizer, origin: str) -> None:
         """Use a backend that belongs to this object alone."""
@@ -77,8 +96,12 @@ class ModelTokenizer:
             )
 
     @classmethod
-    def from_file(cls, path: str | PathLike[str]) -> "ModelTokenizer":
-        """Read a `tokenizer.json`, or the one in a folder.
+    def from_file(cls, path: str | PathLike[str], files: FileSource | None = None) -> "ModelTokenizer":
+        """Read a `tokenizer.json`, or the one in a folder; and the chat template, if there is one.
+
+        Args:
+            path: the file or its folder.
+            files: where the files of the chat template are; None: in the folder.
 
         Raises:
             TokenizerError: the file does not exist, is malformed or is far too large.
@@ -100,6 +123,7 @@ class ModelTokenizer:
             content = file.read_bytes()
             check_merges(content, file)
             new._keep(tokenizers.Tokenizer.from_buffer(content), str(file))
+        new.chat_template = template_in_files(files or Folder(file.parent))
         return new
 
     @classmethod
@@ -120,13 +144,21 @@ class ModelTokenizer:
             return cls.from_file(given)
         backend = given if isinstance(given, tokenizers.Tokenizer) else getattr(given, "backend_tokenizer", None)
         if isinstance(backend, tokenizers.Tokenizer):
-            return cls(backend, origin=f"{type(given).__name__} in memory")
+            chat_template = None if given is backend else template_of_tokenizer(given)
+            return cls(backend, origin=f"{type(given).__name__} in memory", chat_template=chat_template)
         slow = hasattr(given, "convert_ids_to_tokens")
         raise TokenizerError(
             f"An object of type {type(given).__name__} is not a supported tokenizer. "
             + ("It is a slow tokenizer of transformers; load the fast one (use_fast=True). " if slow else "")
             + "Give a fast tokenizer of transformers, a tokenizers.Tokenizer, or the path of a tokenizer.json."
         )
+
+    def with_chat_template(self, template: str) -> "ModelTokenizer":
+        """The same tokenizer with another chat template, in jinja2's language."""
+        new = copy.copy(self)
+        special_tokens = self.chat_template.special_tokens if self.chat_template is not None else {}
+        new.chat_template = ChatTemplate({DEFAULT: template}, special_tokens, "the argument chat_template")
+        return new
 
     @cached_property
     def n_tokens(self) -> int:

@@ -1,20 +1,24 @@
 """A hint about prompts that end in a space."""
 
 from neuron_explainer.errors import shown
+from neuron_explainer.models.chats.chat_text import ChatText
+from neuron_explainer.models.chats.messages import Chat
 from neuron_explainer.models.tokenizers.tokenizer import ModelTokenizer
 from neuron_explainer.notices import TrailingSpaceWarning, warn
 
 
-def warn_of_trailing_space(tokenizer: ModelTokenizer, prompt: str, token_ids: list[int]) -> None:
+def warn_of_trailing_space(tokenizer: ModelTokenizer, prompt: str | Chat, token_ids: list[int]) -> None:
     """Warn if a prompt ends in a token of spaces alone, and the tokenizer joins a space to the word after it.
 
     Models have rarely seen such an end in training, so what they predict after it says little.
 
     Args:
         tokenizer: the tokenizer.
-        prompt: the text.
+        prompt: the text; how a chat ends is its template's affair.
         token_ids: its tokens.
     """
+    if not isinstance(prompt, str) or isinstance(prompt, ChatText):
+        return
     if not prompt.endswith(" ") or not token_ids or prompt.isspace():
         return
     (last,) = tokenizer.decode_token_list(token_ids[-1:])

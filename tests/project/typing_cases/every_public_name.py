@@ -12,6 +12,7 @@ import pandas as pd
 import torch
 
 import neuron_explainer as ne
+from neuron_explainer.models import ChatText, ChatTokens
 
 
 def datasets_and_records() -> None:
@@ -68,6 +69,7 @@ def own_datasets(model: ne.StandardModelContext) -> None:
     ne.collate(
         "tiny", records, path, dst="mlp_act_times_grad", loss=ne.LossFnConfig("zero"), device=0, dtype=np.float16
     )
+    ne.collate("tiny", "a text", path, offload="disk")
     ne.collate(model, iter(["a text"]), path, loss=lambda logits: logits[-1, 3] - logits[-1, 4])
     assert_type(ne.convert(path, Path("packed"), "packed"), Path)
     assert_type(ne.live_record(model, 1, np.int64(355), ["a text"], top_k=3), ne.NeuronRecord)
@@ -77,8 +79,20 @@ def own_datasets(model: ne.StandardModelContext) -> None:
 def models_and_autoencoders() -> None:
     model = ne.load_model("tiny", device="cpu", dtype=torch.float32)
     assert_type(model, ne.StandardModelContext)
+    assert_type(ne.load_model("tiny", offload="disk", check_memory=False), ne.StandardModelContext)
     assert_type(model.generate("a", max_new_tokens=3, sampling=ne.Sampling(temperature=0.8, top_k=5)), str)
+    messages = [{"role": "user", "content": "a"}]
+    assert_type(model.chat_tokens(messages, add_generation_prompt=False, enable_thinking=True), ChatTokens)
+    assert_type(model.chat_text(messages), ChatText)
+    assert_type(model.generate(messages), str)
+    assert_type(model.generate([messages, messages]), list[str])
+    ne.derive(messages, "mlp_post_act", model)
+    ne.derive(model.chat_tokens(messages), "mlp_post_act", model)
+    ne.derive_batch([messages, "a", [1, 2]], "mlp_post_act", model)
+    ne.live_record(model, 1, 355, [messages, "a text"])
+    ne.NeuronViewer(model, texts=messages)
     assert_type(model.get_weight(ne.WeightLocationType.MLP_TO_HIDDEN, 0), torch.Tensor)
+    assert_type(ne.known_models("gpt2"), pd.DataFrame)
     ne.register_model(ne.RegisteredModel(name="mine", description="A model.", path=Path("folder")))
     assert_type(ne.check_parity(model, torch.nn.Linear(2, 2)), pd.DataFrame)
     autoencoder, _ = ne.load_autoencoder("file.pt", "cpu")

@@ -28,6 +28,7 @@ from neuron_explainer.activations.derived_scalars.engine.scalar_deriver import (
     shared,
 )
 from neuron_explainer.activations.derived_scalars.indexing import PreOrPostAct
+from neuron_explainer.models.layers.routed import Neurons, RoutedTensor, product, values_of
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 from neuron_explainer.vocabulary.nodes import NodeType
 from neuron_explainer.vocabulary.places import ActivationLocationType
@@ -99,10 +100,10 @@ class TangentAlongWrite(Need):
                 write,
             )
         token = one_position(bound.node.tensor_indices[0])
-        here = slice(token, token + 1)
+        here, n_tokens = slice(token, token + 1), evaluation.n_tokens
         functions = {
-            "queries": lambda stream: block.queries(block.attention_input(stream, holds), token),
-            "keys": lambda stream: block.keys(block.attention_input(stream, holds), token),
+            "queries": lambda stream: block.queries(block.attention_input(stream, holds), token, n_tokens),
+            "keys": lambda stream: block.keys(block.attention_input(stream, holds), token, n_tokens),
             "values": lambda stream: block.values(block.attention_input(stream, holds)),
             "neurons": lambda stream: recompute.neurons(block, stream, holds, PreOrPostAct.POST),
         }
@@ -245,13 +246,14 @@ def weighted_values_in_edge(
     token=_TOKEN,
     where=downstream_of_node("neurons", with_gradient=False),
 )
-def in_own_row(
-    tangent: Float[Tensor, "batch 1 neurons"], post_act: Float[Tensor, "batch tokens neurons"], token: int
-) -> Float[Tensor, "batch tokens neurons"]:
+def in_own_row(tangent: Float[Tensor, "batch 1 neurons"], post_act: Neurons, token: int) -> Neurons:
     """The token's neurons in its row, and 0 in the others."""
-    result = torch.zeros_like(post_act)
-    result[:, token] = tangent[:, 0]
-    return result
+    values = torch.zeros_like(values_of(post_act))
+    if not isinstance(post_act, RoutedTensor):
+        values[:, token] = tangent[:, 0]
+        return values
+    values[:, token] = post_act[:, token].of(tangent[:, 0])
+    return post_act.with_values(values)
 
 
 @derives(
@@ -261,8 +263,6 @@ def in_own_row(
     token=_TOKEN,
     where=downstream_of_node("neurons", with_gradient=True),
 )
-def in_own_row_times_gradient(
-    tangent: Float[Tensor, "batch 1 neurons"], act_gradient: Float[Tensor, "batch tokens neurons"], token: int
-) -> Float[Tensor, "batch tokens neurons"]:
+def in_own_row_times_gradient(tangent: Float[Tensor, "batch 1 neurons"], act_gradient: Neurons, token: int) -> Neurons:
     """The token's neurons times their gradient in its row, and 0 in the others."""
-    return in_own_row(tangent * act_gradient[:, token, None], act_gradient, token)
+    return product(in_own_row(tangent, act_gradient, token), act_gradient)

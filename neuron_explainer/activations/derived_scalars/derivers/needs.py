@@ -10,6 +10,7 @@ from neuron_explainer.activations.derived_scalars.engine.evaluation import Evalu
 from neuron_explainer.activations.derived_scalars.engine.residual_order import position_in
 from neuron_explainer.activations.derived_scalars.engine.scalar_deriver import Activation, Given
 from neuron_explainer.models.layers.post_norm import PostNorm
+from neuron_explainer.models.layers.routed import dense
 from neuron_explainer.vocabulary.nodes import LocationWithinLayer, PassType
 from neuron_explainer.vocabulary.places import ActivationLocationType
 
@@ -79,7 +80,9 @@ class PostNormOf(Need):
             return None
         activation = self._activation.value(evaluation, layer)
         block = bound.block(layer)
-        return block.mlp_post_norm_at(activation) if self._is_of_mlp else block.attention_post_norm_at(activation)
+        if self._is_of_mlp:
+            return block.mlp_post_norm_at(activation)
+        return block.attention_post_norm_at(dense(activation))
 
     @property
     def _is_of_mlp(self) -> bool:

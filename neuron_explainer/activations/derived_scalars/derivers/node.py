@@ -18,6 +18,7 @@ from neuron_explainer.activations.derived_scalars.engine.positions import compon
 from neuron_explainer.activations.derived_scalars.engine.scalar_deriver import Activation, Scalar, derives
 from neuron_explainer.activations.derived_scalars.indexing import AttnSubNodeIndex, PreOrPostAct
 from neuron_explainer.errors import MissingSettingError
+from neuron_explainer.models.layers.routed import Neurons, dense, one_neuron
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 from neuron_explainer.vocabulary.nodes import AttnSubNode, LocationWithinLayer, NodeType, PassType
 from neuron_explainer.vocabulary.places import ActivationLocationType
@@ -68,7 +69,7 @@ class NodeWrite(Need):
             vector = weighted @ block.attention.output_by_head()[component]
         elif node.node_type is NodeType.MLP_NEURON:
             post_act, post_norm = values
-            vector = post_act[:, token, component, None] * block.mlp.output_weight[:, component]
+            vector = one_neuron(post_act, token, component)[:, None] * block.mlp.write_direction(component)
         else:
             latents, writes = values
             post_norm = None
@@ -113,7 +114,7 @@ class NodeGradient(Need):
     def _computed(self, evaluation: Evaluation) -> Tensor:
         bound = evaluation.bound
         residual, _ = bound.node_read
-        act_gradient: Tensor = self._act_gradient(bound).value(evaluation, bound.node_layer)
+        act_gradient: Neurons = self._act_gradient(bound).value(evaluation, bound.node_layer)
         with torch.enable_grad():
             resid = evaluation.recorded(Recorded(*residual)).detach().requires_grad_()
             attribution = _attribution(bound, resid, act_gradient)
@@ -122,33 +123,43 @@ class NodeGradient(Need):
 
 
 def _attribution(
-    bound: BoundConfig, resid: Float[Tensor, "batch tokens d_model"], act_gradient: Tensor
+    bound: BoundConfig, resid: Float[Tensor, "batch tokens d_model"], act_gradient: Neurons
 ) -> Float[Tensor, " batch"]:
     """act * act' at the node of each prompt, as a function of the residual stream before the node."""
     node, block = bound.node, bound.block(bound.node_layer)
     detach = bound.config.detach_layer_norm_scale_for_attribution
-    token, component = one_position(node.tensor_indices[0]), component_of(node)
-    resid = resid[:, : token + 1]
     if isinstance(node, AttnSubNodeIndex):
-        attended_to = one_position(node.tensor_indices[1])
-        logits = recompute.attention_logits(
-            block,
-            resid,
-            detach,
-            through_queries=node.q_k_or_v is AttnSubNode.Q,
-            through_keys=node.q_k_or_v is AttnSubNode.K,
-        )
-        probs = logits[:, token, :, component].softmax(dim=-1)[:, attended_to]
-        if node.q_k_or_v is not AttnSubNode.V:
-            return probs * act_gradient[:, token, attended_to, component]
-        values = recompute.values(block, resid, detach)[:, attended_to, component]
-        return probs * (values * act_gradient[:, token, component]).sum(dim=-1)
+        return _attribution_of_head(bound, node, resid, dense(act_gradient))
+    token, component = one_position(node.tensor_indices[0]), component_of(node)
+    resid = recompute.up_to(bound, resid, token)
     which = slice(component, component + 1)
     if node.node_type is NodeType.MLP_NEURON:
         acts = recompute.neurons(block, resid, detach, _POST)[..., which]
     else:
         acts = recompute.latents(bound, node.node_type, bound.node_layer, resid, detach, _POST, which)
-    return acts[:, token, 0] * act_gradient[:, token, component]
+    return acts[:, token, 0] * one_neuron(act_gradient, token, component)
+
+
+def _attribution_of_head(
+    bound: BoundConfig, node: AttnSubNodeIndex, resid: Float[Tensor, "batch tokens d_model"], act_gradient: Tensor
+) -> Float[Tensor, " batch"]:
+    """`_attribution` of a head, through its queries, keys or values."""
+    block, detach = bound.block(bound.node_layer), bound.config.detach_layer_norm_scale_for_attribution
+    token, component = one_position(node.tensor_indices[0]), component_of(node)
+    resid = recompute.up_to(bound, resid, token)
+    attended_to = one_position(node.tensor_indices[1])
+    logits = recompute.attention_logits(
+        block,
+        resid,
+        detach,
+        through_queries=node.q_k_or_v is AttnSubNode.Q,
+        through_keys=node.q_k_or_v is AttnSubNode.K,
+    )
+    probs = block.qk_probs(logits[:, token : token + 1])[:, 0, attended_to, component]
+    if node.q_k_or_v is not AttnSubNode.V:
+        return probs * act_gradient[:, token, attended_to, component]
+    values = recompute.values(block, resid, detach)[:, attended_to, component]
+    return probs * (values * act_gradient[:, token, component]).sum(dim=-1)
 
 
 @derives(_DST.SINGLE_NODE_WRITE, write=NodeWrite())

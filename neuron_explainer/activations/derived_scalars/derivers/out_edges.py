@@ -37,7 +37,7 @@ derives(
 derives(
     _DST.MLP_OUT_EDGE_ATTRIBUTION,
     post_act=Activation(_PLACE.MLP_POST_ACT),
-    direction=mlp.among_neurons(NodeGradient()),
+    direction=mlp.among_active_neurons(NodeGradient()),
     where=upstream_of_node(NodeType.MLP_NEURON),
 )(mlp.write_to_direction)
 

@@ -12,6 +12,7 @@ from neuron_explainer.activations.derived_scalars.derivers.needs import (
     before_start,
 )
 from neuron_explainer.activations.derived_scalars.engine.scalar_deriver import Activation, derives, gradient
+from neuron_explainer.models.layers.routed import Neurons, RoutedTensor, dense
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 from neuron_explainer.vocabulary.nodes import LocationWithinLayer, PassType
 from neuron_explainer.vocabulary.places import ActivationLocationType
@@ -24,16 +25,22 @@ _IN_MLP = before_start(LocationWithinLayer.MLP)
 _AFTER_MLP = before_start(LocationWithinLayer.END_OF_LAYER)
 
 
-def raw_activation(activation: Tensor) -> Tensor:
+def raw_activation(activation: Neurons) -> Neurons:
     """What was recorded."""
     return activation
+
+
+def raw_gradient(activation: Neurons) -> Neurons:
+    """What was recorded; for all neurons, where those of experts that were not chosen have a gradient too."""
+    has_more = isinstance(activation, RoutedTensor) and activation.complete is not None
+    return dense(activation) if has_more else activation
 
 
 def derives_raw_activation(dst: DerivedScalarType) -> None:
     """Register a raw activation, and its gradient."""
     place = dst.to_activation_location_type()
     derives(dst, activation=Activation(place))(raw_activation)
-    derives(dst, pass_type=PassType.BACKWARD, activation=gradient(place))(raw_activation)
+    derives(dst, pass_type=PassType.BACKWARD, activation=gradient(place))(raw_gradient)
 
 
 derives(_DST.LOGITS, activation=LogitsNeed())(raw_activation)

@@ -12,6 +12,7 @@ from neuron_explainer.activations.derived_scalars.engine.evaluation import Evalu
 from neuron_explainer.activations.derived_scalars.engine.scalar_deriver import derives
 from neuron_explainer.activations.derived_scalars.indexing import ActivationIndex, PreOrPostAct
 from neuron_explainer.errors import InvalidRequestError, MissingSettingError
+from neuron_explainer.models.layers.embedding_scale import scaled_embedding
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 from neuron_explainer.vocabulary.nodes import NodeType
 from neuron_explainer.vocabulary.places import ActivationLocationType
@@ -58,7 +59,7 @@ class VocabularyActivations(Need):
         index = fake_grad_index(bound)
         component, node_layer = index.tensor_indices[-1], required_layer(index.layer_index)
         which = slice(component, component + 1)  # type: ignore[operator]  # checked to be an int
-        embedding = bound.model.embedding.unsqueeze(1) * bound.model.config.embedding_scale
+        embedding = scaled_embedding(bound.model.embedding, bound.model.config).unsqueeze(1)
         if index.activation_location_type in _NEURONS:
             acts = recompute.neurons(bound.block(node_layer), embedding, False, PreOrPostAct.PRE)[..., which]
         else:

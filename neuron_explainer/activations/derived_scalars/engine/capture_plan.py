@@ -3,8 +3,6 @@
 from collections.abc import Sequence
 from typing import Any
 
-from torch import Tensor
-
 from neuron_explainer.activations.derived_scalars.engine.bound_config import BoundConfig
 from neuron_explainer.activations.derived_scalars.engine.evaluation import DERIVERS, Recorded
 from neuron_explainer.activations.derived_scalars.engine.requests import ScalarRequest
@@ -92,7 +90,7 @@ class CapturePlan:
             return set()
         return set(residuals_needed(self.bound, trace))
 
-    def release(self, recorded: dict[Recorded, Tensor], step: int) -> None:
+    def release(self, recorded: dict[Recorded, Any], step: int) -> None:
         """Release the recordings that no later step needs."""
         for key in [key for key in recorded if self.last_use.get(key, 0) <= step]:
             del recorded[key]

@@ -17,6 +17,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from neuron_explainer.activations.derived_scalars.engine.bound_config import BoundConfig
+from neuron_explainer.models.layers.routed import Neurons, RoutedTensor, dense
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 from neuron_explainer.vocabulary.dimensions import Dimension
 from neuron_explainer.vocabulary.nodes import NodeType, PassType
@@ -94,7 +95,7 @@ class Evaluation:
     def __init__(
         self,
         bound: BoundConfig,
-        recorded: Mapping[Recorded, Tensor],
+        recorded: Mapping[Recorded, Neurons],
         lengths: Int[Tensor, " batch"],
         n_tokens: int,
         trace_gradient: Float[Tensor, "batch tokens d_model"] | None = None,
@@ -105,16 +106,20 @@ class Evaluation:
         self.n_tokens = n_tokens
         self.trace_gradient = trace_gradient
         self._recorded = recorded
-        self._scalars: dict[tuple[DerivedScalarType, PassType, int | None], Tensor] = {}
+        self._scalars: dict[tuple[DerivedScalarType, PassType, int | None], Neurons] = {}
         self._intermediate: dict[tuple[Need, int | None], Any] = {}
 
     def recorded(self, recorded: Recorded) -> Tensor:
         """A recorded activation or gradient. Gradients after the start of the backward pass are zero."""
+        return dense(self.kept(recorded))
+
+    def kept(self, recorded: Recorded) -> Neurons:
+        """As `recorded`; of a mixture of experts' neurons, those of the chosen experts."""
         if recorded in self._recorded or recorded.pass_type is PassType.FORWARD:
             return self._recorded[recorded]
         return self._zeros(recorded.place.shape, recorded.place.autoencoder_node_type, recorded.layer)
 
-    def scalar(self, dst: DerivedScalarType, pass_type: PassType, layer: int | None) -> Tensor:
+    def scalar(self, dst: DerivedScalarType, pass_type: PassType, layer: int | None) -> Neurons:
         """A derived scalar of one layer, (batch, *axes); zeros in layers where it must be zero."""
         key = (dst, pass_type, layer)
         if key not in self._scalars:
@@ -138,9 +143,12 @@ class Evaluation:
         self._scalars = {key: value for key, value in self._scalars.items() if key[2] != layer}
         self._intermediate = {key: value for key, value in self._intermediate.items() if key[1] != layer}
 
-    def _zeros(self, dimensions: tuple[Dimension, ...], latents: NodeType | None, layer: int | None) -> Tensor:
+    def _zeros(self, dimensions: tuple[Dimension, ...], latents: NodeType | None, layer: int | None) -> Neurons:
         sizes = [self._size_of(dimension, latents, layer) for dimension in dimensions]
         model = self.bound.model
+        if layer is not None and model.config.n_experts and Dimension.MLP_ACTS in dimensions:
+            shape, n_before = (self.n_prompts, *sizes), 1 + dimensions.index(Dimension.MLP_ACTS)
+            return RoutedTensor.zeros(shape, n_before, model.config.n_experts, model.embedding)
         return torch.zeros(self.n_prompts, *sizes, dtype=model.dtype, device=model.device)
 
     def _size_of(self, dimension: Dimension, latents: NodeType | None, layer: int | None) -> int:

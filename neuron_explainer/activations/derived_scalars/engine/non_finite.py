@@ -3,12 +3,12 @@
 from collections.abc import Iterable, Mapping, Sequence
 
 import torch
-from torch import Tensor
 
 from neuron_explainer.activations.derived_scalars.engine.bound_config import BoundConfig
 from neuron_explainer.activations.derived_scalars.engine.passes import interventions_of
 from neuron_explainer.models.hooks.intervention import Intervention
 from neuron_explainer.models.hooks.recording import PlaceAndLayer, name_of
+from neuron_explainer.models.layers.routed import Neurons, values_of
 from neuron_explainer.models.transformer import Transformer
 from neuron_explainer.notices import NonFiniteWarning, warn
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
@@ -19,7 +19,7 @@ from neuron_explainer.wording import number_ranges
 _PLACES = [place for place in ActivationLocationType if not place.is_online_autoencoder_place]
 _INFINITE_WHERE_MASKED = {ActivationLocationType.ATTN_QK_LOGITS}
 
-Results = Mapping[tuple[DerivedScalarType, PassType], Mapping[int | None, Tensor]]
+Results = Mapping[tuple[DerivedScalarType, PassType], Mapping[int | None, Neurons]]
 
 
 def warn_of_non_finite(results: Sequence[Results], bound: BoundConfig, prompts: Sequence[Sequence[int]]) -> None:
@@ -69,14 +69,15 @@ def first_non_finite(
     recording = model.recording(_PLACES)
     model(torch.tensor([prompt], dtype=torch.long, device=model.device), hooks=[*hooks, recording])
     keys = list(recording)
-    are_finite = _are_finite((recording[key], key[0]) for key in keys)
+    are_finite = _are_finite((recording.kept(key), key[0]) for key in keys)
     return next((key for key, is_finite in zip(keys, are_finite, strict=True) if not is_finite), None)
 
 
-def _are_finite(tensors: Iterable[tuple[Tensor, ActivationLocationType | None]]) -> list[bool]:
+def _are_finite(tensors: Iterable[tuple[Neurons, ActivationLocationType | None]]) -> list[bool]:
     """Whether each tensor is finite, with one wait for the GPU."""
     extremes = []
-    for tensor, place in tensors:
+    for numbers, place in tensors:
+        tensor = values_of(numbers)
         if tensor.numel() == 0 or not tensor.is_floating_point():
             extremes.append(torch.ones((), dtype=torch.bool, device=tensor.device))
             continue

@@ -19,6 +19,7 @@ from neuron_explainer.activations.derived_scalars.engine.online_autoencoders imp
 from neuron_explainer.activations.derived_scalars.engine.traces import gradient_of_trace, value_of_trace
 from neuron_explainer.activations.derived_scalars.indexing import AblationSpec
 from neuron_explainer.models.hooks.intervention import Intervention
+from neuron_explainer.models.layers.routed import Neurons
 from neuron_explainer.vocabulary.nodes import PassType
 
 
@@ -33,7 +34,7 @@ class PassResult:
         trace_gradient: its gradient with respect to the residual stream just before it, if that was needed.
     """
 
-    recorded: dict[Recorded, Tensor]
+    recorded: dict[Recorded, Neurons]
     loss: Float[Tensor, " batch"] | None
     traced: Float[Tensor, " batch"] | None
     trace_gradient: Float[Tensor, "batch tokens d_model"] | None
@@ -73,9 +74,9 @@ def run_pass(
             graph.backward(loss.sum())
     for hook in hooks:
         hook.raise_if_never_fired()
-    recorded = {Recorded(*key): recording[key] for key in plan.activations}
+    recorded = {Recorded(*key): recording.kept(key) for key in plan.activations}
     if graph is not None:
-        recorded |= {Recorded(*key, PassType.BACKWARD): graph.gradient(*key) for key in plan.gradients}
+        recorded |= {Recorded(*key, PassType.BACKWARD): graph.kept_gradient(*key) for key in plan.gradients}
     return PassResult(recorded, None if loss is None else loss.detach(), traced, direction)
 
 

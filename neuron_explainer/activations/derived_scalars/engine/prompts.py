@@ -8,6 +8,7 @@ from torch import Tensor
 from neuron_explainer.activations.derived_scalars.engine.bound_config import BoundConfig
 from neuron_explainer.errors import PromptError, shown
 from neuron_explainer.models.beginning import encoded, refuse_for_token_ids
+from neuron_explainer.models.chats.messages import Chat, is_text_or_chat
 from neuron_explainer.models.layers.token_checks import as_token_ids, only_prompt
 from neuron_explainer.models.model_context import ModelContext, StandardModelContext
 from neuron_explainer.models.tokenizers.trailing_space import warn_of_trailing_space
@@ -25,20 +26,22 @@ class Prompt:
 
 
 def read_prompt(
-    model_context: ModelContext, prompt: str | Sequence[int] | Tensor, prepend_bos: bool | None = None
+    model_context: ModelContext, prompt: str | Chat | Sequence[int] | Tensor, prepend_bos: bool | None = None
 ) -> Prompt:
-    """The tokens of a text or of token ids, which may be a batch of one prompt, as `to_tokens` gives it.
+    """The tokens of a text, of messages or of token ids, which may be a batch of one prompt, as `to_tokens` gives it.
 
     Args:
         model_context: the model.
-        prompt: a text, or token ids.
+        prompt: a text, a list of messages, or token ids.
         prepend_bos: for a text, whether the beginning-of-sequence token comes first; None: as the tokenizer does.
 
     Raises:
-        InvalidRequestError: `prepend_bos` is given with token ids, or cannot be followed.
-        PromptError: the prompt has no tokens, too many, or some that the model does not have.
+        InvalidRequestError: `prepend_bos` is given with messages or token ids, or cannot be followed.
+        PromptError: the prompt has no tokens, too many, or some that the model does not have; or messages are
+            malformed.
+        ChatTemplateError: the model's chat template is missing, or cannot write the messages.
     """
-    if isinstance(prompt, str):
+    if is_text_or_chat(prompt):
         token_ids, n_beginning = encoded(model_context, prompt, prepend_bos)
         warn_of_trailing_space(model_context.tokenizer, prompt, token_ids)
     else:

@@ -22,6 +22,17 @@ from neuron_explainer.vocabulary.nodes import LocationWithinLayer, NodeType
 _DST = DerivedScalarType
 
 
+def up_to(
+    bound: BoundConfig, resid: Float[Tensor, "batch tokens d_model"], token: int
+) -> Float[Tensor, "batch some_tokens d_model"]:
+    """The residual stream up to a token: enough to recompute that token's activations.
+
+    All of it where longrope rotates the prompt in another way than one that ends at the token.
+    """
+    of_part, of_prompt = map(bound.model.config.layers_rotated_as_long, (token + 1, resid.shape[1]))
+    return resid[:, : token + 1] if of_part == of_prompt else resid
+
+
 def neurons(
     block: Block, resid: Float[Tensor, "batch tokens d_model"], detach_scale: bool, act: PreOrPostAct
 ) -> Float[Tensor, "batch tokens neurons"]:
@@ -57,7 +68,8 @@ def weighted_sum_of_values(
 ) -> Float[Tensor, "batch tokens heads d_head"]:
     """ATTN_WEIGHTED_SUM_OF_VALUES."""
     logits = attention_logits(block, resid, detach_scale, through_queries=True, through_keys=True)
-    by_head = logits.permute(0, 3, 1, 2).softmax(-1) @ values(block, resid, detach_scale).transpose(1, 2)
+    pattern = block.qk_probs(logits).permute(0, 3, 1, 2)
+    by_head = pattern @ values(block, resid, detach_scale).transpose(1, 2)
     return by_head.transpose(1, 2)
 
 
@@ -83,7 +95,7 @@ def autoencoder_input(
         case _DST.MLP_POST_ACT:
             return neurons(block, resid, detach_scale, PreOrPostAct.POST)
         case _DST.RESID_DELTA_MLP:
-            return block.mlp_write(neurons(block, resid, detach_scale, PreOrPostAct.POST))
+            return block.mlp_write(block.mlp_input(resid, detach_scale))
         case _DST.ATTN_WEIGHTED_SUM_OF_VALUES:
             return weighted_sum_of_values(block, resid, detach_scale).flatten(2)
         case _DST.RESID_DELTA_ATTN:

@@ -13,9 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
-
-from torch import Tensor
+from typing import Any, TypeVar
 
 from neuron_explainer.activations.derived_scalars.engine.bound_config import BoundConfig
 from neuron_explainer.activations.derived_scalars.engine.evaluation import (
@@ -26,9 +24,12 @@ from neuron_explainer.activations.derived_scalars.engine.evaluation import (
     Recorded,
     Where,
 )
+from neuron_explainer.models.layers.routed import Neurons
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 from neuron_explainer.vocabulary.nodes import NodeType, PassType
 from neuron_explainer.vocabulary.places import ActivationLocationType
+
+FunctionT = TypeVar("FunctionT", bound=Callable[..., Neurons])
 
 
 @dataclass(frozen=True)
@@ -42,10 +43,10 @@ class Activation(Need):
         """The tensor itself."""
         yield Recorded(self.place, None if self.place.has_no_layers else layer, self.pass_type)
 
-    def value(self, evaluation: Evaluation, layer: int | None) -> Tensor:
-        """The tensor, (batch, *place.shape)."""
+    def value(self, evaluation: Evaluation, layer: int | None) -> Neurons:
+        """The tensor, (batch, *place.shape); of a mixture of experts' neurons, those of the chosen experts."""
         (recorded,) = self.recordings(evaluation.bound, layer)
-        return evaluation.recorded(recorded)
+        return evaluation.kept(recorded)
 
 
 def gradient(place: ActivationLocationType) -> Activation:
@@ -64,7 +65,7 @@ class Scalar(Need):
         """What that scalar needs."""
         return DERIVERS[self.dst, self.pass_type].recordings(bound, layer)
 
-    def value(self, evaluation: Evaluation, layer: int | None) -> Tensor:
+    def value(self, evaluation: Evaluation, layer: int | None) -> Neurons:
         """Its value, computed once."""
         return evaluation.scalar(self.dst, self.pass_type, layer)
 
@@ -101,7 +102,7 @@ class Shared(Need):
 
 def derives(
     dst: DerivedScalarType, *, pass_type: PassType = PassType.FORWARD, where: Where | None = None, **needs: Need
-) -> Callable[[Callable[..., Tensor]], Callable[..., Tensor]]:
+) -> Callable[[FunctionT], FunctionT]:
     """Register the decorated function as the one that computes `dst`. One function may be registered several times.
 
     Args:
@@ -111,7 +112,7 @@ def derives(
         needs: for each argument of the function, its need.
     """
 
-    def register(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    def register(function: FunctionT) -> FunctionT:
         DERIVERS[dst, pass_type] = Deriver(function, needs, where)
         return function
 
@@ -123,7 +124,7 @@ def derives_for_autoencoders(
     pass_type: PassType = PassType.FORWARD,
     where: Callable[[NodeType], Where] | None = None,
     **needs: Callable[[NodeType], Need],
-) -> Callable[[Callable[..., Tensor]], Callable[..., Tensor]]:
+) -> Callable[[FunctionT], FunctionT]:
     """Register the decorated function for the same scalar of several autoencoders.
 
     Args:
@@ -133,7 +134,7 @@ def derives_for_autoencoders(
         needs: for each argument of the function, its need, made from the kind of latent.
     """
 
-    def register(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    def register(function: FunctionT) -> FunctionT:
         for dst in dsts:
             kind = dst.autoencoder_node_type or NodeType.AUTOENCODER_LATENT
             needs_of_kind = {name: need(kind) for name, need in needs.items()}

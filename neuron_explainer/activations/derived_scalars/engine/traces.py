@@ -53,16 +53,16 @@ def traced_activation(
     token, component = position_or_all(trace.tensor_indices[0]), component_of(trace)
     which = slice(component, component + 1)
     detach, act = trace.detach_layer_norm_scale, trace.pre_or_post_act
-    upto = slice(None) if token is None else slice(token + 1)
+    before = resid if token is None else recompute.up_to(bound, resid, token)
     if trace.node_type is NodeType.VOCAB_TOKEN:
-        values = bound.model.unembed(bound.model.final_norm(resid[:, upto], detach))[..., which]
+        values = bound.model.unembed(bound.model.final_norm(before, detach))[..., which]
     elif trace.node_type is NodeType.MLP_NEURON:
-        values = recompute.neurons(bound.block(trace.layer_index), resid[:, upto], detach, act)[..., which]
+        values = recompute.neurons(bound.block(trace.layer_index), before, detach, act)[..., which]
     else:
         layer = required_layer(trace.layer_index)
-        values = recompute.latents(bound, trace.node_type, layer, resid[:, upto], detach, act, which)
+        values = recompute.latents(bound, trace.node_type, layer, before, detach, act, which)
     if token is not None:
-        return values[:, -1, 0]
+        return values[:, token, 0]
     is_real = torch.arange(resid.shape[1], dtype=torch.int64, device=resid.device) < lengths[:, None]
     return values[..., 0].masked_fill(~is_real, 0).sum(dim=1)
 
@@ -76,7 +76,7 @@ def _head(
 ) -> Tensor:
     (token, attended_to), head = pair_of(trace), component_of(trace)
     block, detach, through = bound.block(trace.layer_index), trace.detach_layer_norm_scale, trace.attention_trace_type
-    resid = resid[:, : token + 1]
+    resid = recompute.up_to(bound, resid, token)
     if through is not AttentionTraceType.V:
         logits = recompute.attention_logits(
             block,
@@ -84,13 +84,13 @@ def _head(
             detach,
             through_queries=through is not AttentionTraceType.K,
             through_keys=through is not AttentionTraceType.Q,
-        )[:, token, :, head]
-        of_pair = logits if trace.pre_or_post_act is PreOrPostAct.PRE else logits.softmax(dim=-1)
-        return of_pair[:, attended_to]
+        )[:, token : token + 1]
+        of_pairs = logits if trace.pre_or_post_act is PreOrPostAct.PRE else block.qk_probs(logits)
+        return of_pairs[:, 0, attended_to, head]
     direction = _value_direction(bound, trace, lengths, residual_at)[:, token]
     with torch.no_grad():
         logits = recompute.attention_logits(block, resid, detach, through_queries=False, through_keys=False)
-        prob = logits[:, token, :, head].softmax(dim=-1)[:, attended_to]
+        prob = block.qk_probs(logits[:, token : token + 1])[:, 0, attended_to, head]
         if bound.model.config.scales_writes:
             post_norm = block.attention_post_norm_at(recompute.weighted_sum_of_values(block, resid, detach))
             direction = direction if post_norm is None else direction * post_norm.factor[:, token]

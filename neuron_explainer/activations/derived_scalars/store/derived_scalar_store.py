@@ -28,6 +28,7 @@ from neuron_explainer.errors import (
     shown,
 )
 from neuron_explainer.models.devices import DeviceGiven, as_device
+from neuron_explainer.models.layers.routed import Neurons, RoutedTensor, values_of
 from neuron_explainer.vocabulary.checks import checked_number, checked_type, flag_of
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 from neuron_explainer.vocabulary.dimensions import Dimension
@@ -121,7 +122,7 @@ class DerivedScalarStore:
         return next((tensor.device for tensor in self._all_tensors()), torch.device("cpu"))
 
     def _all_tensors(self) -> Iterable[Tensor]:
-        return (tensor for by_layer in self._tensors.values() for tensor in by_layer.values())
+        return (values_of(tensor) for by_layer in self._tensors.values() for tensor in by_layer.values())
 
     def __contains__(self, dst: object) -> bool:
         try:
@@ -173,7 +174,8 @@ class DerivedScalarStore:
     ) -> tuple[Float[Tensor, " k"], list[DerivedScalarIndex]]:
         """The k largest (or smallest) numbers and their indices, best first.
 
-        Masked attention logits (-inf) and NaN are left out. Numbers of several derived scalars are compared as they
+        Masked attention logits (-inf) and NaN are left out, and so are neurons of experts that the router did not
+        choose. Numbers of several derived scalars are compared as they
         are, so choose `dsts` with the same unit.
 
         Args:
@@ -197,11 +199,13 @@ class DerivedScalarStore:
             )
         pass_type = member_of(PassType, pass_type, "pass type")
         chosen = selected(self._tensors, dsts, layers, pass_type)
-        ranked = top_k([tensor for _, _, tensor in chosen], number_asked, bool(largest))
+        ranked = top_k([values_of(tensor) for _, _, tensor in chosen], number_asked, bool(largest))
         indices = []
         places = zip(ranked.tensor.tolist(), ranked.row.tolist(), ranked.column.tolist(), strict=True)
         for number, row, column in places:
             dst, layer_index, tensor = chosen[number]
+            if isinstance(tensor, RoutedTensor):
+                column = tensor.column(row, column)
             others = [int(entry) for entry in np.unravel_index(column, tensor.shape[1:])]
             entries = self._without_summed(dst, (row, *others))
             indices.append(DerivedScalarIndex(dst, layer_index, entries, pass_type))
@@ -266,12 +270,11 @@ class DerivedScalarStore:
             dimension = member_of(Dimension, dimension, "axis")
         except UnknownNameError:
             raise UnknownNameError("axis", dimension, axes_here) from None
-        summed: dict[tuple[DerivedScalarType, PassType], dict[int | None, Tensor]] = {}
+        summed: dict[tuple[DerivedScalarType, PassType], dict[int | None, Neurons]] = {}
         for key, by_layer in self._tensors.items():
             axes = [axis for axis, named in enumerate(key[0].shape_spec_per_token_sequence) if named is dimension]
             summed[key] = {
-                layer_index: tensor.sum(dim=axes, keepdim=True) if axes else tensor
-                for layer_index, tensor in by_layer.items()
+                layer_index: _summed(tensor, axes[0]) if axes else tensor for layer_index, tensor in by_layer.items()
             }
         if not any(dimension in dst.shape_spec_per_token_sequence for dst in self.dsts):
             raise InvalidRequestError(f"No scalar here has the axis {dimension.label!r}. {choices_sentence(axes_here)}")
@@ -365,3 +368,15 @@ class DerivedScalarStore:
         from neuron_explainer.views import derived_scalars
 
         return derived_scalars.store_html(self)
+
+
+def _summed(tensor: Neurons, axis: int) -> Neurons:
+    """A tensor summed over one axis, which stays with length 1."""
+    if not isinstance(tensor, RoutedTensor):
+        return tensor.sum(dim=axis, keepdim=True)
+    neurons_axis = tensor.experts.ndim - 1
+    if axis < neurons_axis:
+        return tensor.dense().sum(dim=axis, keepdim=True)
+    if axis > neurons_axis:
+        return tensor.with_values(tensor.values.sum(dim=axis + 1, keepdim=True))
+    return tensor.values.flatten(axis, axis + 1).sum(dim=axis, keepdim=True)

@@ -7,6 +7,8 @@ from torch import Tensor
 
 from neuron_explainer.activations.derived_scalars.store.shapes import Tensors, layer_order
 from neuron_explainer.errors import InvalidRequestError, NotDerivedError, shown
+from neuron_explainer.models.layers.dense_by_layer import DenseByLayer
+from neuron_explainer.models.layers.routed import Neurons
 from neuron_explainer.vocabulary.checks import whole_number
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 from neuron_explainer.vocabulary.named_members import member_of
@@ -19,7 +21,7 @@ Layers = SupportsIndex | Iterable[SupportsIndex | None]
 """One layer or several; None stands for scalars without layers."""
 
 
-def tensors_by_layer(tensors: Tensors, dst: DstOrName, pass_type: PassType | str) -> dict[int | None, Tensor]:
+def tensors_by_layer(tensors: Tensors, dst: DstOrName, pass_type: PassType | str) -> DenseByLayer:
     """The tensors of one derived scalar and pass.
 
     Raises:
@@ -33,10 +35,10 @@ def tensors_by_layer(tensors: Tensors, dst: DstOrName, pass_type: PassType | str
     return _ByLayer(asked, tensors[asked, asked_pass])
 
 
-class _ByLayer(dict[int | None, Tensor]):
+class _ByLayer(DenseByLayer):
     """One scalar's tensors by layer. A layer that was not derived is answered with those that were."""
 
-    def __init__(self, dst: DerivedScalarType, by_layer: Mapping[int | None, Tensor]) -> None:
+    def __init__(self, dst: DerivedScalarType, by_layer: Mapping[int | None, Neurons]) -> None:
         super().__init__(by_layer)
         self._dst = dst
 
@@ -44,12 +46,12 @@ class _ByLayer(dict[int | None, Tensor]):
         raise NotDerivedError.of_layer(self._dst.value, layer, self)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self._dst, dict(self))
+        return type(self), (self._dst, dict(self.kept()))
 
 
 def selected(
     tensors: Tensors, dsts: DstOrName | Iterable[DstOrName] | None, layers: Layers | None, pass_type: PassType
-) -> list[tuple[DerivedScalarType, int | None, Tensor]]:
+) -> list[tuple[DerivedScalarType, int | None, Neurons]]:
     """The tensors of some derived scalars (None: all) in some layers (None: all), with their type and layer.
 
     Raises:
@@ -70,7 +72,7 @@ def selected(
     chosen = [
         (derived_scalar_type_of(dst), layer_index, tensor)
         for dst in dsts
-        for layer_index, tensor in tensors_by_layer(tensors, dst, pass_type).items()
+        for layer_index, tensor in tensors_by_layer(tensors, dst, pass_type).kept()
         if (wanted is None or layer_index in wanted) and tensor.numel()
     ]
     missing = (wanted or set()) - {layer_index for _, layer_index, _ in chosen}

@@ -6,6 +6,8 @@ from torch import Tensor
 
 from neuron_explainer.errors import InvalidRequestError, shown
 from neuron_explainer.models.devices import is_plain_float
+from neuron_explainer.models.layers.dense_by_layer import DenseByLayer
+from neuron_explainer.models.layers.routed import Neurons, RoutedTensor, values_of
 from neuron_explainer.vocabulary.checks import whole_number
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 from neuron_explainer.vocabulary.dimensions import Dimension
@@ -13,29 +15,29 @@ from neuron_explainer.vocabulary.named_members import member_of
 from neuron_explainer.vocabulary.nodes import PassType
 from neuron_explainer.vocabulary.parsing import derived_scalar_type_of
 
-TensorsByLayer = Mapping[int | None, Tensor]
+TensorsByLayer = Mapping[int | None, Neurons]
 Tensors = Mapping[tuple[DerivedScalarType, PassType], TensorsByLayer]
 """For each derived scalar and pass, one tensor for each layer (None for scalars without layers)."""
 
 
-def by_members(tensors: Tensors) -> dict[tuple[DerivedScalarType, PassType], dict[int | None, Tensor]]:
+def by_members(tensors: Tensors) -> dict[tuple[DerivedScalarType, PassType], dict[int | None, Neurons]]:
     """The tensors, detached, by members and plain ints; layers ascend. Names and NumPy's and torch's ints are taken.
 
     Raises:
         InvalidRequestError: they are not in the form {(derived scalar type, pass type): {layer: tensor}}.
         UnknownNameError: a type or a pass does not exist.
     """
-    result: dict[tuple[DerivedScalarType, PassType], dict[int | None, Tensor]] = {}
+    result: dict[tuple[DerivedScalarType, PassType], dict[int | None, Neurons]] = {}
     for key, by_layer in tensors.items() if isinstance(tensors, Mapping) else [(tensors, tensors)]:
         if not isinstance(key, tuple) or len(key) != 2 or not isinstance(by_layer, Mapping):
             raise InvalidRequestError(
                 f"tensors holds {shown(key)}. Give {{(derived scalar type, pass type): {{layer: tensor}}}}."
             )
         dst, pass_type = derived_scalar_type_of(key[0]), member_of(PassType, key[1], "pass type")
-        plain: dict[int | None, Tensor] = {}
-        for layer, tensor in by_layer.items():
+        plain: dict[int | None, Neurons] = {}
+        for layer, tensor in by_layer.kept() if isinstance(by_layer, DenseByLayer) else by_layer.items():
             number = None if layer is None else whole_number(layer)
-            if not isinstance(tensor, Tensor) or (number is None and layer is not None):
+            if not isinstance(tensor, Tensor | RoutedTensor) or (number is None and layer is not None):
                 raise InvalidRequestError(
                     f"tensors holds a {type(tensor).__name__} for layer {shown(layer)} of {dst.value}. Give a tensor "
                     "for each layer; None stands for no layer."
@@ -72,7 +74,7 @@ def check_shapes(tensors: Tensors, n_tokens: int, summed: Collection[Dimension])
     for (dst, _), by_layer in tensors.items():
         dimensions = dst.shape_spec_per_token_sequence
         for layer_index, tensor in by_layer.items():
-            if not is_plain_float(tensor):
+            if not is_plain_float(values_of(tensor)):
                 dtype = str(tensor.dtype).removeprefix("torch.")
                 raise InvalidRequestError(
                     f"{dst.value} of layer {layer_index} is of dtype {dtype}; it must be of floating point, with 16 "

@@ -2,31 +2,27 @@
 
 import json
 import os
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
 from neuron_explainer.errors import AutoencoderFormatError, shown
-from neuron_explainer.models.autoencoders.origin import AutoencoderOrigin
+from neuron_explainer.models.autoencoders.origin import NODE_TYPE_BY_DST, AutoencoderOrigin
 from neuron_explainer.models.autoencoders.variants.transcoder import TranscoderInput
 from neuron_explainer.storage.local import opened_file
 from neuron_explainer.vocabulary.checks import finite_number, whole_number
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
+from neuron_explainer.vocabulary.hook_names import PLACE_BY_HOOK, RESID_PRE, layer_and_hook
 
 CONFIG_FILE = "cfg.json"
 _MOST_BYTES = 1_000_000  # the files are about 1 KB
 
+_DST_BY_PLACE = {dst.raw_place: dst for dst in NODE_TYPE_BY_DST}
 _DST_BY_HOOK = {
-    "hook_resid_pre": DerivedScalarType.PREVIOUS_LAYER_RESID_POST_MLP,
-    "hook_resid_mid": DerivedScalarType.RESID_POST_ATTN,
-    "hook_resid_post": DerivedScalarType.RESID_POST_MLP,
-    "hook_attn_out": DerivedScalarType.RESID_DELTA_ATTN,
-    "hook_mlp_out": DerivedScalarType.RESID_DELTA_MLP,
-    "mlp.hook_pre": DerivedScalarType.MLP_PRE_ACT,
-    "mlp.hook_post": DerivedScalarType.MLP_POST_ACT,
-    "attn.hook_z": DerivedScalarType.ATTN_WEIGHTED_SUM_OF_VALUES,
+    hook: DerivedScalarType.PREVIOUS_LAYER_RESID_POST_MLP if hook == RESID_PRE else _DST_BY_PLACE[place]
+    for hook, place in PLACE_BY_HOOK.items()
+    if place in _DST_BY_PLACE
 }
 _INPUT_BY_HOOK = {hook.value: hook for hook in TranscoderInput} | {"hook_resid_mid": TranscoderInput.RESIDUAL}
 _OUTPUT_HOOKS = ("hook_mlp_out", "mlp.hook_out")
@@ -60,6 +56,7 @@ class SaelensConfig:
         input_normalization: `normalize_activations`.
         settings: all entries at the top level.
         metadata: where and how the autoencoder was trained.
+        input_scale: the factor of all inputs, if it is known from elsewhere than the folder.
     """
 
     source: str
@@ -71,12 +68,13 @@ class SaelensConfig:
     input_normalization: str
     settings: dict[str, Any] = field(default_factory=dict)
     metadata: dict[str, Any] = field(default_factory=dict)
+    input_scale: float | None = None
 
     @property
     def hook(self) -> str | None:
         """The name of the hook within its layer, such as `hook_mlp_out`."""
         name = self.metadata.get("hook_name")
-        return None if name is None else re.sub(r"^blocks\.\d+\.", "", str(name))
+        return None if name is None else layer_and_hook(name)[1] or str(name)
 
     @property
     def is_of_centred_model(self) -> bool:
@@ -105,16 +103,16 @@ class SaelensConfig:
     @property
     def transcoder_input(self) -> TranscoderInput | None:
         """What a transcoder reads, if that and what it predicts are of one MLP, or the output is not said."""
-        layer, hook = _layer_and_hook(self.metadata.get("hook_name"))
+        layer, hook = layer_and_hook(self.metadata.get("hook_name"))
         output = self.metadata.get("hook_name_out")
-        if layer is None or (output is not None and _layer_and_hook(output) not in {(layer, o) for o in _OUTPUT_HOOKS}):
+        if layer is None or (output is not None and layer_and_hook(output) not in {(layer, o) for o in _OUTPUT_HOOKS}):
             return None
         return _INPUT_BY_HOOK.get(hook)
 
     @property
     def predicts_before_post_norm(self) -> bool:
         """Whether a transcoder predicts what the MLP gives before its post-norm."""
-        return _layer_and_hook(self.metadata.get("hook_name_out"))[1] == "mlp.hook_out"
+        return layer_and_hook(self.metadata.get("hook_name_out"))[1] == "mlp.hook_out"
 
     def number(self, key: str, default: float, *, above: float = 0.0, or_equal: bool = False) -> float:
         """A setting that is a finite number above a limit.
@@ -152,7 +150,7 @@ class SaelensConfig:
         """
         dst: DerivedScalarType | None
         if self.is_transcoder:
-            layer_index = _layer_and_hook(self.metadata.get("hook_name"))[0]
+            layer_index = layer_and_hook(self.metadata.get("hook_name"))[0]
             dst = None if self.transcoder_input is None else DerivedScalarType.RESID_DELTA_MLP
         else:
             dst, layer_index = dst_and_layer_of_hook(self.metadata.get("hook_name"), self.source)
@@ -185,17 +183,11 @@ def dst_and_layer_of_hook(hook_name: object, source: str) -> tuple[DerivedScalar
     """
     if hook_name is None:
         return None, None
-    layer_index, hook = _layer_and_hook(hook_name)
+    layer_index, hook = layer_and_hook(hook_name)
     if hook not in _DST_BY_HOOK:
         known = ", ".join(f"blocks.L.{hook}" for hook in _DST_BY_HOOK)
         raise AutoencoderFormatError(f"{source}: unsupported hook {shown(hook_name, 100)}. Supported: {known}.")
     return _DST_BY_HOOK[hook], layer_index
-
-
-def _layer_and_hook(hook_name: object) -> tuple[int, str] | tuple[None, str]:
-    """The parts of `blocks.{layer}.{hook}`; (None, "") for another text."""
-    match = re.fullmatch(r"blocks\.(\d{1,6})\.(.{1,100})", hook_name) if isinstance(hook_name, str) else None
-    return (None, "") if match is None else (int(match[1]), match[2])
 
 
 def read_saelens_config(folder: str | os.PathLike[str]) -> SaelensConfig:
@@ -204,7 +196,15 @@ def read_saelens_config(folder: str | os.PathLike[str]) -> SaelensConfig:
     Raises:
         AutoencoderFormatError: the file is missing or not JSON, or a required entry is missing or invalid.
     """
-    path = Path(folder) / CONFIG_FILE
+    return saelens_config(read_settings(Path(folder) / CONFIG_FILE), os.fspath(folder), Path(folder))
+
+
+def read_settings(path: Path) -> dict[str, Any]:
+    """The entries of a file like `cfg.json`.
+
+    Raises:
+        AutoencoderFormatError: the file is missing, not JSON, or too large.
+    """
     try:
         with opened_file(path) as file:
             content = file.read(_MOST_BYTES + 1)
@@ -213,7 +213,7 @@ def read_saelens_config(folder: str | os.PathLike[str]) -> SaelensConfig:
         raise AutoencoderFormatError(f"{path} cannot be read: {error!s:.300}.") from error
     if not isinstance(settings, dict):
         raise AutoencoderFormatError(f"{path} is not a JSON object of at most {_MOST_BYTES} bytes.")
-    return saelens_config(settings, os.fspath(folder), Path(folder))
+    return settings
 
 
 def saelens_config(settings: Mapping[str, Any], source: str, folder: Path | None = None) -> SaelensConfig:

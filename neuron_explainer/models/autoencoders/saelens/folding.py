@@ -15,8 +15,8 @@ from neuron_explainer.models.autoencoders.saelens.weights import Weights, read_t
 from neuron_explainer.storage.local import opened_file
 from neuron_explainer.vocabulary.checks import finite_number
 
-_SCALER_FILE = "activation_scaler.json"
-_WHITENING_FILE = "activation_whitening.safetensors"
+SCALER_FILE = "activation_scaler.json"
+WHITENING_FILE = "activation_whitening.safetensors"
 _MOST_SCALER_BYTES = 10_000
 _RESCALED = {"topk", "abstopk", "batchtopk", "matryoshka_batchtopk"}
 """The architectures that have `rescale_acts_by_decoder_norm`; elsewhere it means nothing."""
@@ -68,12 +68,13 @@ def fold(config: SaelensConfig, weights: Weights, applied: list[str]) -> Saelens
             scale = scaling_factor(config)
             if config.architecture != "temporal":  # which applies it while it runs
                 config = _fold_scale(config, weights, scale, rescales)
-                applied.append(f"the inputs' scale {scale:g} is folded into the weights ({_SCALER_FILE})")
+                said_by = SCALER_FILE if config.input_scale is None else "as published"
+                applied.append(f"the inputs' scale {scale:g} is folded into the weights ({said_by})")
         case "covariance_whitening" if config.architecture not in ("temporal", "matching_pursuit"):
             if rescales:
                 _fold_decoder_norm(config, weights, applied)
             _fold_whitening(config, weights)
-            applied.append(f"the inputs' whitening is folded into the weights ({_WHITENING_FILE})")
+            applied.append(f"the inputs' whitening is folded into the weights ({WHITENING_FILE})")
             return config
         case other:
             raise AutoencoderFormatError(
@@ -125,7 +126,9 @@ def scaling_factor(config: SaelensConfig) -> float:
     Raises:
         AutoencoderFormatError: the file is missing, or does not give a finite number above 0.
     """
-    scale = None if config.folder is None else _saved_factor(config.folder / _SCALER_FILE)
+    scale = config.input_scale
+    if scale is None and config.folder is not None:
+        scale = _saved_factor(config.folder / SCALER_FILE)
     if scale is None or scale <= 0:
         if config.folder is None:
             raise AutoencoderFormatError(
@@ -134,7 +137,7 @@ def scaling_factor(config: SaelensConfig) -> float:
             )
         raise AutoencoderFormatError(
             f"{config.source}: inputs were scaled in training (normalize_activations 'expected_average_only_in'), but "
-            f'the folder does not give the factor. Write {{"scaling_factor": …}} to {_SCALER_FILE} in it, or save the '
+            f'the folder does not give the factor. Write {{"scaling_factor": …}} to {SCALER_FILE} in it, or save the '
             "autoencoder with the factor folded in."
         )
     return scale
@@ -149,7 +152,7 @@ def _saved_factor(path: Path) -> float | None:
 
 def _fold_whitening(config: SaelensConfig, weights: Weights) -> None:
     """Replace weights that encode z = (x - mean) M and decode x = z M^-1 + mean by weights that take and give x."""
-    whitening = read_tensors(config, _WHITENING_FILE, "inputs were whitened in training")
+    whitening = read_tensors(config, WHITENING_FILE, "inputs were whitened in training")
     inputs = config.n_inputs
     shapes = {"mean": (inputs,), "matrix": (inputs, inputs), "inverse_matrix": (inputs, inputs)}
     mean, matrix, inverse = (take(whitening, config, name, *shape) for name, shape in shapes.items())

@@ -23,6 +23,7 @@ class GraniteFamily(LlamaFamily):
         return {
             "mlp_bias": bool(hf_config.get("mlp_bias", False)),
             "embedding_scale": hf_config.get("embedding_multiplier", 1.0),
+            "rounds_embedding_scale": False,
             "attention_scale_by_layer": (hf_config.get("attention_multiplier", 1.0),) * n_layers,
             "residual_multiplier": hf_config.get("residual_multiplier", 1.0),
             "logits_scale": 1 / hf_config.get("logits_scaling", 1.0),

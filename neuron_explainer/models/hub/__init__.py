@@ -1,0 +1,1 @@
+"""The Hugging Face hub: names of models, the connection, and what is in the cache."""

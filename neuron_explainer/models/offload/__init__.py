@@ -1,0 +1,1 @@
+"""Models that are larger than the memory: whether one fits, and weights that stay in their files."""
