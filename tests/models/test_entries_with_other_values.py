@@ -172,6 +172,9 @@ def test_entries_of_other_families(name: str) -> None:
         ("gpt_neox", "head_dim", 16),
         ("phi", "head_dim", 16),
         ("cohere2", "use_qk_norm", True),
+        ("falcon", "alibi", True),
+        ("opt", "do_layer_norm_before", False),
+        ("opt", "word_embed_proj_dim", 16),
     ],
 )
 def test_values_that_are_refused_by_name(name: str, entry: str, value: Any) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from types import MappingProxyType
 
-_STATE = "some of its layers carry a state from token to token instead of attending"
+_STATE = "its layers, or some of them, carry a state from token to token instead of attending"
 _ENCODER = "it has an encoder, whose tokens attend to later ones"
 _ALIBI = "its positions are distances added to attention logits (ALiBi)"
 _LATENT = "its keys and values are made from a shared compressed vector (multi-head latent attention)"

@@ -52,7 +52,7 @@ class FalconFamily(TableFamily):
 
     def config(self, hf_config: Mapping[str, Any]) -> TransformerConfig:
         """See the base class."""
-        refuse(hf_config, "alibi", False)
+        refuse(hf_config, "alibi", False, reason="distances that are added to attention logits (ALiBi) are not read")
         d_model, n_heads = required(hf_config, "hidden_size"), required(hf_config, "num_attention_heads")
         check_divides(d_model, n_heads)
         has_groups = hf_config.get("new_decoder_architecture", False)
