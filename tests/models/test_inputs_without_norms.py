@@ -5,6 +5,7 @@ import torch
 from torch import Tensor
 
 from helpers.derived_scalars import slope
+from helpers.installed_transformers import or_skipped
 from helpers.tiny_models import our_model, random_tokens
 from neuron_explainer.vocabulary.places import ActivationLocationType as P
 
@@ -17,7 +18,7 @@ def write(read: Tensor) -> Tensor:
     return read
 
 
-@pytest.mark.parametrize("family", ["olmo2", "olmo3"])
+@pytest.mark.parametrize("family", or_skipped(["olmo2", "olmo3"]))
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("records", [False, True])
 def test_writing_into_what_is_read_leaves_the_residual_stream(family: str, place: P, records: bool) -> None:
@@ -32,7 +33,7 @@ def test_writing_into_what_is_read_leaves_the_residual_stream(family: str, place
         assert torch.equal(written, replaced)
 
 
-@pytest.mark.parametrize("family", ["olmo2", "olmo3"])
+@pytest.mark.parametrize("family", or_skipped(["olmo2", "olmo3"]))
 @pytest.mark.parametrize("place", PLACES)
 def test_the_gradient_of_what_is_read_goes_through_the_reader_alone(family: str, place: P) -> None:
     model, tokens = our_model(family, torch.float64), random_tokens(1, 4)

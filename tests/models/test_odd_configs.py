@@ -26,6 +26,8 @@ def is_refused(family: str, entries: dict[str, Any]) -> bool:
 @pytest.mark.parametrize("number", range(6))
 @pytest.mark.parametrize("family", or_skipped([*LIKE_GPT, *LIKE_LLAMA]))
 def test_a_model_is_right_or_refused(family: str, number: int) -> None:
+    if IS_OLD and family == "gpt_oss":
+        pytest.skip("transformers before 5 does not read swiglu_limit and swiglu_alpha")
     torch.manual_seed(number)
     try:
         config = hf_config_of({"model_type": family, **odd_config(family, number)})

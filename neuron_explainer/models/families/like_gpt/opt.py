@@ -57,9 +57,7 @@ class OPTFamily(TableFamily):
         """See the base class."""
         d_model, n_heads = required(hf_config, "hidden_size"), required(hf_config, "num_attention_heads")
         check_divides(d_model, n_heads)
-        refuse(
-            hf_config, "do_layer_norm_before", True, reason="OPT-350m's norms, after attention and MLP, are not read"
-        )
+        refuse(hf_config, "do_layer_norm_before", True, reason="OPT-350m's norms after attention and MLP are not read")
         refuse(hf_config, "word_embed_proj_dim", d_model, reason="OPT-350m's matrix after the embedding is not read")
         refuse(hf_config, "layer_norm_elementwise_affine", True)
         refuse(hf_config, "_remove_final_layer_norm", False)
