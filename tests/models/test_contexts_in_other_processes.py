@@ -14,6 +14,7 @@ import torch
 import neuron_explainer as ne
 from helpers.checkpoints import byte_level_tokenizer, save_folder, small_gpt2, small_llama
 from neuron_explainer.models.model_context import StandardModelContext
+from neuron_explainer.models.model_registry import MODEL_REGISTRY
 
 TEXT = "And the LORD"
 COPIES: dict[str, Callable[[Any], Any]] = {
@@ -80,8 +81,11 @@ def test_a_relative_path_is_found_from_another_folder(tmp_path: Path, monkeypatc
     assert again.encode(TEXT) == model.encode(TEXT)
 
 
-def test_a_name_that_only_this_process_knows_travels_as_its_path(tmp_path: Path) -> None:
+def test_a_name_that_only_this_process_knows_travels_as_its_path(
+    tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
     save_folder(small_llama(), tmp_path / "llama")
+    request.addfinalizer(lambda: MODEL_REGISTRY.pop("mine", None))
     ne.register_model(ne.RegisteredModel(name="mine", description="a llama", path=tmp_path / "llama"))
     model = ne.load_model("mine", device="cpu")
     packed = pickle.dumps(model)
