@@ -7,10 +7,14 @@ from typing import Any
 from torch import Tensor
 
 from neuron_explainer.models.families.family import TensorSource, refuse, required
-from neuron_explainer.models.families.llama import LlamaFamily
+from neuron_explainer.models.families.llama import LlamaFamily, window_everywhere
+from neuron_explainer.models.families.read_entries import with_defaults
 from neuron_explainer.models.families.rope import rotary_config
 from neuron_explainer.models.rotary_config import RotaryConfig
 from neuron_explainer.models.transformer_config import RouterKind, TransformerConfig
+
+MATRICES_OF_ATTENTION = {ours: theirs for ours, theirs in LlamaFamily.matrices.items() if not ours.startswith("mlp.")}
+"""The linear maps of a layer whose MLP is made of experts, apart from the experts'."""
 
 
 class ExpertsFamily(LlamaFamily):
@@ -24,15 +28,14 @@ class ExpertsFamily(LlamaFamily):
         expert_matrices: for each linear map of an expert, the name of its tensors in files.
     """
 
+    matrices = MATRICES_OF_ATTENTION
     mixture = "mlp"
     expert_matrices: Mapping[str, str] = {"input": "gate_proj", "up": "up_proj", "output": "down_proj"}
 
     def layer_sources(self, config: TransformerConfig, layer: int) -> dict[str, TensorSource]:
         """See the base class."""
         prefix, in_memory = f"model.layers.{layer}.{self.mixture}.", f"model.layers.{layer}.mlp."
-        sources = {
-            name: source for name, source in super().layer_sources(config, layer).items() if not name.startswith("mlp.")
-        }
+        sources = super().layer_sources(config, layer)
         sources["mlp.router_weight"] = TensorSource(
             f"{prefix}gate.weight", otherwise=TensorSource(f"{in_memory}gate.weight")
         )
@@ -53,7 +56,7 @@ def _part(stacked: Tensor, expert: int, rows: slice) -> Tensor:
     return stacked[expert, rows]
 
 
-def _experts(hf_config: Mapping[str, Any], d_expert: int, router_kind: RouterKind) -> dict[str, Any]:
+def entries_of_experts(hf_config: Mapping[str, Any], d_expert: int, router_kind: RouterKind) -> dict[str, Any]:
     """The entries of `TransformerConfig` about experts."""
     n_experts = required(hf_config, "num_experts", "num_local_experts")
     return {
@@ -81,11 +84,10 @@ class MixtralFamily(ExpertsFamily):
 
     def differences(self, hf_config: Mapping[str, Any]) -> dict[str, Any]:
         """See the base class."""
-        n_layers = required(hf_config, "num_hidden_layers")
         return {
-            **_experts(hf_config, required(hf_config, "intermediate_size"), "renormalised_softmax"),
+            **entries_of_experts(hf_config, required(hf_config, "intermediate_size"), "renormalised_softmax"),
             "norm_epsilon": hf_config.get("rms_norm_eps", 1e-5),
-            "sliding_window_by_layer": (hf_config.get("sliding_window"),) * n_layers,
+            "sliding_window_by_layer": window_everywhere(hf_config),
             "qkv_bias": False,
             "attention_output_bias": False,
         }
@@ -102,12 +104,11 @@ class Qwen3MoeFamily(ExpertsFamily):
         """See the base class."""
         refuse(hf_config, "decoder_sparse_step", 1)
         refuse(hf_config, "mlp_only_layers", [])
-        n_layers = required(hf_config, "num_hidden_layers")
         is_used = hf_config.get("use_sliding_window", False)
-        window = hf_config.get("sliding_window", 4096) if is_used else None
+        with_window = with_defaults(hf_config, {"sliding_window": 4096})
         return {
-            **_experts(hf_config, required(hf_config, "moe_intermediate_size"), _router_kind(hf_config)),
-            "sliding_window_by_layer": (window,) * n_layers,
+            **entries_of_experts(hf_config, required(hf_config, "moe_intermediate_size"), _router_kind(hf_config)),
+            "sliding_window_by_layer": window_everywhere(with_window) if is_used else (),
             "query_key_norm": "rms_by_head",
         }
 
@@ -121,7 +122,7 @@ class OlmoeFamily(ExpertsFamily):
         """See the base class."""
         refuse(hf_config, "clip_qkv")
         return {
-            **_experts(hf_config, required(hf_config, "intermediate_size"), _router_kind(hf_config)),
+            **entries_of_experts(hf_config, required(hf_config, "intermediate_size"), _router_kind(hf_config)),
             "norm_epsilon": hf_config.get("rms_norm_eps", 1e-5),
             "query_key_norm": "rms_of_projection",
         }

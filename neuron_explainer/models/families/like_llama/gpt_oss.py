@@ -7,6 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from neuron_explainer.models.families.family import TensorSource, refuse, required
+from neuron_explainer.models.families.like_llama.experts import MATRICES_OF_ATTENTION, entries_of_experts
 from neuron_explainer.models.families.llama import LlamaFamily, in_every_layer_but_each, windows_by_layer
 from neuron_explainer.models.families.read_entries import with_defaults
 from neuron_explainer.models.families.rope import rotary_config
@@ -25,6 +26,7 @@ class GptOssFamily(LlamaFamily):
 
     model_type = "gpt_oss"
     default_d_head = 64
+    matrices = MATRICES_OF_ATTENTION
     harmless_entries = frozenset({"experts_per_token", "initial_context_length"})  # others say the same
 
     def rotary(self, hf_config: Mapping[str, Any], d_head: int) -> RotaryConfig:
@@ -39,14 +41,10 @@ class GptOssFamily(LlamaFamily):
         if activation in ACTIVATION_FUNCTIONS:  # any other is refused for every family
             refuse(hf_config, "hidden_act", "silu", "swish")  # the formula of `transformers` has SiLU, whatever it says
         has_bias = bool(hf_config.get("attention_bias", True))
-        n_experts = required(hf_config, "num_local_experts", "num_experts")
         n_layers = required(hf_config, "num_hidden_layers")
         return {
             "norm_epsilon": hf_config.get("rms_norm_eps", 1e-5),
-            "n_experts": n_experts,
-            "n_chosen_experts": required(hf_config, "num_experts_per_tok"),
-            "d_mlp": n_experts * required(hf_config, "intermediate_size"),
-            "router_kind": "softmax_of_chosen",
+            **entries_of_experts(hf_config, required(hf_config, "intermediate_size"), "softmax_of_chosen"),
             "router_bias": True,
             "mlp_bias": True,
             "activation_function": activation,
@@ -64,9 +62,7 @@ class GptOssFamily(LlamaFamily):
     def layer_sources(self, config: TransformerConfig, layer: int) -> dict[str, TensorSource]:
         """See the base class."""
         prefix = f"model.layers.{layer}."
-        sources = {
-            name: source for name, source in super().layer_sources(config, layer).items() if not name.startswith("mlp.")
-        }
+        sources = super().layer_sources(config, layer)
         sources["attention.sinks"] = TensorSource(f"{prefix}self_attn.sinks")
         for kind in ("weight", "bias"):
             sources[f"mlp.router_{kind}"] = TensorSource(f"{prefix}mlp.router.{kind}")
