@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from neuron_explainer.activations.derived_scalars.engine.objective import Objective
 from neuron_explainer.activations.derived_scalars.engine.residual_order import (
     end_position,
     position_in,
@@ -46,7 +47,7 @@ class Start:
     Attributes:
         residual: the last residual-stream place before the scalar that is differentiated.
         position: that place's position in the order of the residual stream.
-        is_loss: whether the scalar is a loss, so that the logits and the final norm have gradients too.
+        is_loss: whether the scalar is a loss of the logits, so that they and the final norm have gradients too.
     """
 
     residual: PlaceAndLayer
@@ -62,14 +63,14 @@ class BoundConfig:
         config: the user's configuration.
         model: the transformer that runs.
         layers: the layers asked for, ascending.
-        loss: where the backward pass starts, or what a value trace is projected on; None without a loss.
+        loss: where the backward pass starts, or what a value trace is projected on; None without one.
         ablations: what is overwritten while the model runs.
     """
 
     config: DstConfig
     model: Transformer
     layers: tuple[int, ...]
-    loss: BoundLoss | None = None
+    loss: BoundLoss | Objective | None = None
     ablations: tuple[AblationSpec, ...] = ()
 
     def block(self, layer: int | None) -> Block:
@@ -103,6 +104,8 @@ class BoundConfig:
                 "This needs a gradient, but there is nothing to differentiate. "
                 f"Pass a loss, such as loss={EXAMPLE_OF_A_LOSS}, or set DstConfig's trace_config.",
             )
+        if isinstance(self.loss, Objective):
+            return Start(self.loss.residual, self.loss.position, is_loss=False)
         return Start(self.end, end_position(self.model.config.n_layers), is_loss=True)
 
     def start_of(self, trace: TraceConfig) -> Start:
@@ -148,6 +151,7 @@ class BoundConfig:
         touched = (ablation.index.activation_location_type for ablation in self.ablations)
         return (
             self.loss is not None
+            and not isinstance(self.loss, Objective)
             and self.loss.last_token_only
             and not self.config.derive_gradients
             and ActivationLocationType.LOGITS not in touched

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from neuron_explainer.activations.derived_scalars.engine.objective import Objective
 from neuron_explainer.activations.derived_scalars.loss import EXAMPLE_OF_A_LOSS, LossFnConfig, last_token_loss
 from neuron_explainer.errors import InvalidRequestError, MisconfiguredError, shown
 
@@ -91,11 +92,11 @@ class LossOfFunction(BoundLoss):
         return torch.stack(results)
 
 
-def bind_loss(loss: object, token_id: Callable[[str | int], int], device: torch.device) -> BoundLoss | None:
+def bind_loss(loss: object, token_id: Callable[[str | int], int], device: torch.device) -> BoundLoss | Objective | None:
     """Bind a loss to a model.
 
     Args:
-        loss: a LossFnConfig, a function of the logits, or None.
+        loss: a LossFnConfig, a function of the logits, an Objective, or None.
         token_id: gives the model's id of a token, from its text or id.
         device: the model's device.
 
@@ -103,8 +104,8 @@ def bind_loss(loss: object, token_id: Callable[[str | int], int], device: torch.
         NotOneTokenError: a target or distractor is not exactly one token.
         MisconfiguredError: it is neither a LossFnConfig nor a function.
     """
-    if loss is None:
-        return None
+    if loss is None or isinstance(loss, Objective):
+        return loss
     if isinstance(loss, LossFnConfig):
         return NamedLoss(loss, token_id, device)
     if callable(loss):

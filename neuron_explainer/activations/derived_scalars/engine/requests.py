@@ -31,6 +31,7 @@ from neuron_explainer.vocabulary.parsing import derived_scalar_type_of
 
 if TYPE_CHECKING:
     from neuron_explainer.activations.derived_scalars.engine.bound_loss import BoundLoss
+    from neuron_explainer.activations.derived_scalars.engine.objective import Objective
     from neuron_explainer.activations.derived_scalars.loss import LossFnConfig, LossFunction
 
 ConfigOrModel = DstConfig | ModelContext
@@ -102,7 +103,7 @@ def _checked_ablations(ablations: AblationSpec | Iterable[AblationSpec] | None) 
 def parse_requests(
     dsts: DstOrPair | Iterable[DstOrPair],
     config: ConfigOrModel | None,
-    loss: LossFnConfig | LossFunction | None,
+    loss: LossFnConfig | LossFunction | Objective | None,
     ablations: AblationSpec | Iterable[AblationSpec] | None,
 ) -> list[ScalarRequest]:
     """What a call asks for.
@@ -141,7 +142,7 @@ def parse_requests(
 
 
 def _bound(
-    config: DstConfig, model: Transformer, loss: BoundLoss | None, ablations: tuple[AblationSpec, ...]
+    config: DstConfig, model: Transformer, loss: BoundLoss | Objective | None, ablations: tuple[AblationSpec, ...]
 ) -> BoundConfig:
     """A configuration bound to its model, and checked."""
     if config.get_or_create_model() is not model:
