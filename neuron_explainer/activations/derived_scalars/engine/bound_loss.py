@@ -77,19 +77,33 @@ class LossOfFunction(BoundLoss):
         """The function's result for each prompt, without its padding."""
         is_full = len(logits) == 1
         counts = [logits.shape[1]] if is_full else lengths.tolist()
-        results = []
-        for prompt, count in zip(logits, counts, strict=True):
-            result = self._function(prompt[:count])
-            if not isinstance(result, Tensor) or result.numel() != 1:
-                found = f"shape {tuple(result.shape)}" if isinstance(result, Tensor) else type(result).__name__
-                raise InvalidRequestError(f"The loss must return one number as a tensor, not {found}.")
-            if not result.requires_grad and logits.requires_grad:
-                raise InvalidRequestError(
-                    "The loss cannot be differentiated with respect to the logits. Compute it from the tensor that the "
-                    "function is given, without .detach(), .item() or NumPy."
-                )
-            results.append(result.reshape(()))
+        results = [
+            one_number(self._function, prompt[:count], "loss") for prompt, count in zip(logits, counts, strict=True)
+        ]
         return torch.stack(results)
+
+
+def one_number(function: Callable[[Tensor], Tensor], logits: Tensor, what: str) -> Float[Tensor, ""]:
+    """What a function gives for logits, which must be one number that can be differentiated.
+
+    Args:
+        function: the function.
+        logits: its argument.
+        what: what an error calls its result.
+
+    Raises:
+        InvalidRequestError: it gives something else.
+    """
+    result = function(logits)
+    if not isinstance(result, Tensor) or result.numel() != 1:
+        found = f"shape {tuple(result.shape)}" if isinstance(result, Tensor) else type(result).__name__
+        raise InvalidRequestError(f"The {what} must return one number as a tensor, not {found}.")
+    if not result.requires_grad and logits.requires_grad:
+        raise InvalidRequestError(
+            f"The {what} cannot be differentiated with respect to the logits. Compute it from the tensor that the "
+            "function is given, without .detach(), .item() or NumPy."
+        )
+    return result.reshape(())
 
 
 def bind_loss(loss: object, token_id: Callable[[str | int], int], device: torch.device) -> BoundLoss | Objective | None:

@@ -1,0 +1,70 @@
+"""Where an ablation has set a whole write, so that what it was summed from no longer adds up to it."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Int
+from torch import Tensor
+
+from neuron_explainer.activations.derived_scalars.engine.bound_config import BoundConfig
+from neuron_explainer.activations.derived_scalars.engine.evaluation import Evaluation, Need, Recorded
+from neuron_explainer.vocabulary.nodes import PassType
+from neuron_explainer.vocabulary.places import ActivationLocationType
+
+
+@dataclass(frozen=True)
+class Replaced:
+    """The tokens, and of heads the numbers, at which a place has been set.
+
+    Attributes:
+        sets: for each prompt, what was set: positions (None: all), and a head's number (None: all).
+    """
+
+    sets: Sequence[Sequence[tuple[Sequence[int] | None, int | None]]]
+
+    def at(self, positions: Int[Tensor, "batch rows"], n_components: int | None = None) -> Bool[Tensor, "..."]:
+        """Whether the place was set: (batch, rows), or with `n_components` (batch, rows, components)."""
+        shape = positions.shape if n_components is None else (*positions.shape, n_components)
+        result = torch.zeros(shape, dtype=torch.bool, device=positions.device)
+        for number, of_prompt in enumerate(self.sets):
+            for tokens, component in of_prompt:
+                own = positions[number]
+                chosen = torch.ones_like(own, dtype=torch.bool) if tokens is None else is_one_of(own, tokens)
+                if n_components is None:
+                    result[number] |= chosen
+                else:
+                    which = slice(None) if component is None else slice(component, component + 1)
+                    result[number, :, which] |= chosen[:, None]
+        return result
+
+
+def is_one_of(positions: Int[Tensor, " rows"], tokens: Sequence[int]) -> Bool[Tensor, " rows"]:
+    """Whether each position is one of the tokens."""
+    wanted = torch.tensor(list(tokens), dtype=torch.int64, device=positions.device)
+    return (positions[:, None] == wanted).any(dim=-1)
+
+
+@dataclass(frozen=True)
+class ReplacedAt(Need):
+    """Where a place has been set, in a layer or (for the embedding) once."""
+
+    place: ActivationLocationType
+
+    def recordings(self, bound: BoundConfig, layer: int | None) -> Iterator[Recorded]:
+        """Nothing."""
+        return iter(())
+
+    def value(self, evaluation: Evaluation, layer: int | None) -> Replaced:
+        """The tokens at which it has been set."""
+        own = []
+        for ablation in evaluation.bound.ablations:
+            index = ablation.index
+            is_here = (index.activation_location_type, index.layer_index) == (self.place, layer)
+            if is_here and index.pass_type is PassType.FORWARD:
+                token = index.tensor_indices[0]
+                component = index.tensor_indices[1] if len(index.tensor_indices) > 2 else None
+                own.append(
+                    ([token] if isinstance(token, int) else None, component if isinstance(component, int) else None)
+                )
+        return Replaced([own] * evaluation.n_prompts)
