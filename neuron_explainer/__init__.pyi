@@ -22,6 +22,7 @@ from .activations.derived_scalars.indexing import (
     TraceConfig,
 )
 from .activations.derived_scalars.loss import LossFnConfig, LossFnName
+from .activations.derived_scalars.names.node_name import NodeName, parse_node
 from .activations.derived_scalars.store.derived_scalar_store import DerivedScalarStore
 
 # Making and checking neuron datasets
@@ -87,6 +88,7 @@ __all__ = [
     "NeuronRecord",
     "NeuronViewer",
     "NodeIndex",
+    "NodeName",
     "NodeType",
     "PassType",
     "PreOrPostAct",
@@ -115,6 +117,7 @@ __all__ = [
     "load_neurons",
     "notices",
     "pair_view",
+    "parse_node",
     "plot_example",
     "plot_histogram",
     "record_document",
