@@ -22,7 +22,7 @@ from neuron_explainer.activations.derived_scalars.engine.scalar_deriver import G
 from neuron_explainer.attribution.computing.attention_parts import bias_effect
 from neuron_explainer.attribution.computing.mlp_parts import OutputBias
 from neuron_explainer.attribution.computing.rows import ROWS, Rows, before_post_norm
-from neuron_explainer.attribution.computing.standing import latents_stand
+from neuron_explainer.attribution.computing.standing import latents_stand, upstream_autoencoders
 from neuron_explainer.models.autoencoders.autoencoder import Autoencoder
 from neuron_explainer.models.autoencoders.variants.transcoder import Transcoder
 from neuron_explainer.models.layers.block import Block
@@ -133,6 +133,53 @@ def _skipped(autoencoder: Autoencoder, inputs: Tensor) -> Tensor:
     if isinstance(autoencoder, Transcoder) and autoencoder.skip_weight is not None:
         return at_least_float32(torch.nn.functional.linear(inputs.to(autoencoder.dtype), autoencoder.skip_weight))
     return at_least_float32(inputs.new_zeros(*inputs.shape[:-1], 1))
+
+
+@dataclass(frozen=True)
+class LatentScale:
+    """What multiplies the rows that latents write, so that they are what is added to the residual stream.
+
+    Attributes:
+        gain: by channel, that of the norm after the layer's output; None if it is 1.
+        factor: by token, the scales of that norm and of the autoencoder's inputs; None if it is 1.
+    """
+
+    gain: Float[Tensor, " d_model"] | None
+    factor: Float[Tensor, "batch tokens 1"] | None
+
+
+def latent_scale(
+    explained: Float[Tensor, "batch tokens outputs"],
+    inputs: Float[Tensor, "batch tokens inputs"],
+    autoencoder: Autoencoder,
+    dst: DerivedScalarType,
+    block: Block,
+) -> LatentScale:
+    """The factors of latents' writes."""
+    factor = autoencoder.token_multiplier(inputs) if autoencoder.scales_inputs else None
+    post_norm = None
+    if dst is _DST.MLP_POST_ACT:
+        post_norm = block.mlp_post_norm_at(explained)
+    elif dst is _DST.ATTN_WEIGHTED_SUM_OF_VALUES:
+        post_norm = block.attention_post_norm_at(explained.unflatten(-1, (block.attention.n_heads, -1)))
+    if post_norm is None:
+        return LatentScale(None, factor)
+    return LatentScale(post_norm.gain, post_norm.inverse_scale if factor is None else factor * post_norm.inverse_scale)
+
+
+def latent_scale_of(kind: NodeType) -> Deriver:
+    """`latent_scale` of the autoencoders of one kind whose latents are upstream of the objective."""
+    return Deriver(
+        latent_scale,
+        {
+            "explained": ExplainedOf(kind),
+            "inputs": InputOf(kind),
+            "autoencoder": AutoencoderOf(kind),
+            "dst": Given(lambda bound, layer: bound.autoencoder_context(kind).dst),
+            "block": BLOCK,
+        },
+        lambda bound, layer: (kind, layer) in upstream_autoencoders(bound),
+    )
 
 
 def latent_parts_of(kind: NodeType) -> Deriver:

@@ -107,13 +107,12 @@ class LogitObjective(Objective):
         gradient.index_put_((prompts, tokens), true, accumulate=True)
         constants = self._constants(joined, among_normed, sizes)
         kept = [(own != 0).any(dim=-1).nonzero().flatten() for own in weights]
+        cap = model.config.logits_softcap
         details = [
             LogitDetails(
                 positions=tuple(places[row] for row in which.tolist()),
                 logits=own[which],
-                capped_value=float(
-                    value if model.config.logits_softcap is None else reading.function(capped(model, own))
-                ),
+                capped_value=float(value if cap is None else reading.function(capped(own, cap))),
                 linear_value=float(value if reading.is_linear else (own * weight).sum()),
             )
             for places, own, weight, which, reading, value in zip(

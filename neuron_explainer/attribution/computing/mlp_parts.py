@@ -39,7 +39,7 @@ class MlpParts:
 
 @dataclass(frozen=True)
 class OutputBias(Need):
-    """What a layer's MLP adds beside its neurons' writes: its bias; of a mixture of experts, the chosen ones' biases."""
+    """What a layer's MLP adds beside its neurons' writes: its bias; of a mixture of experts, the chosen biases."""
 
     def recordings(self, bound: BoundConfig, layer: int | None) -> Iterator[Recorded]:
         """The residual stream that the router reads, where the biases depend on it."""

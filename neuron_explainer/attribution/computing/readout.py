@@ -24,9 +24,8 @@ def uncapped_logits(model: Transformer, normed: Float[Tensor, "rows d_model"]) -
     return logits * model.config.logits_scale
 
 
-def capped(model: Transformer, logits: Float[Tensor, "*rows vocab"]) -> Float[Tensor, "*rows vocab"]:
-    """The model's own logits, from the uncapped ones."""
-    cap = model.config.logits_softcap
+def capped(logits: Float[Tensor, "*rows vocab"], cap: float | None) -> Float[Tensor, "*rows vocab"]:
+    """The model's own logits, from the uncapped ones; `cap` is its soft cap, None without one."""
     return logits if cap is None else (logits / cap).tanh() * cap
 
 

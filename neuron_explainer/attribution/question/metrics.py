@@ -39,9 +39,7 @@ def metric_of_tokens(metric: Metric, targets: Sequence[int], distractors: Sequen
             torch.tensor(list(tokens), dtype=torch.int64, device=logits.device) for tokens in (targets, distractors)
         )
         if metric is Metric.LOG_PROBABILITY:
-            return last_token_loss(
-                LossFnName.LOGIT_DIFF, logits.log_softmax(-1), own_targets, own_distractors
-            ).mean()
+            return last_token_loss(LossFnName.LOGIT_DIFF, logits.log_softmax(-1), own_targets, own_distractors).mean()
         return last_token_loss(LossFnName(metric.value), logits, own_targets, own_distractors).mean()
 
     return measure

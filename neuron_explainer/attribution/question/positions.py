@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Sequence
 from typing import SupportsIndex
 
-from neuron_explainer.activations.derived_scalars.names.tokens import position_of
+from neuron_explainer.activations.derived_scalars.names.node_name import NodeName
+from neuron_explainer.activations.derived_scalars.names.token_texts import position_in
 from neuron_explainer.errors import IndexOutOfRangeError, InvalidRequestError, shown
 from neuron_explainer.vocabulary.checks import whole_number
 
@@ -34,7 +35,9 @@ def read_positions(given: PositionsGiven, tokens: Sequence[str]) -> tuple[int, .
 
 def _read_one(given: object, tokens: Sequence[str]) -> int:
     if isinstance(given, str):
-        return position_of(given, tokens)
+        token = NodeName.parse(f"EMB{given}").token if given.startswith("@") else given
+        position = position_in(token, tokens, lambda each: f"@{each!r}")
+        return len(tokens) - 1 if position is None else position
     number = whole_number(given)
     if number is None:
         raise InvalidRequestError(f"positions holds {shown(given)}. Give whole numbers; -1 is the last token.")
