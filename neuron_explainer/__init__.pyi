@@ -23,6 +23,7 @@ from .activations.derived_scalars.indexing import (
 )
 from .activations.derived_scalars.loss import LossFnConfig, LossFnName
 from .activations.derived_scalars.store.derived_scalar_store import DerivedScalarStore
+from .activations.derived_scalars.tensor_ablations import TensorAblation
 
 # Making and checking neuron datasets
 from .collation.api import collate
@@ -93,6 +94,7 @@ __all__ = [
     "RegisteredModel",
     "Sampling",
     "StandardModelContext",
+    "TensorAblation",
     "TraceConfig",
     "WeightLocationType",
     "__version__",
