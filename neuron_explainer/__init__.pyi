@@ -24,6 +24,7 @@ from .activations.derived_scalars.indexing import (
 from .activations.derived_scalars.loss import LossFnConfig, LossFnName
 from .activations.derived_scalars.names.node_name import NodeName, parse_node
 from .activations.derived_scalars.store.derived_scalar_store import DerivedScalarStore
+from .activations.derived_scalars.tensor_ablations import TensorAblation
 
 # Making and checking neuron datasets
 from .collation.api import collate
@@ -95,6 +96,7 @@ __all__ = [
     "RegisteredModel",
     "Sampling",
     "StandardModelContext",
+    "TensorAblation",
     "TraceConfig",
     "WeightLocationType",
     "__version__",

@@ -9,7 +9,7 @@ from typing import Any, Unpack, cast
 
 from neuron_explainer._deprecation import deprecated_argument
 from neuron_explainer.activation_server.neuron_datasets import NEURON_DATASET_METADATA_REGISTRY, register_dataset
-from neuron_explainer.activations.derived_scalars.engine.requests import ConfigOrModel
+from neuron_explainer.activations.derived_scalars.config import ConfigOrModel
 from neuron_explainer.activations.derived_scalars.loss import LossFnConfig, LossFunction
 from neuron_explainer.collation.corpus.corpus_reader import CorpusReader
 from neuron_explainer.collation.corpus.texts import TextsGiven, n_characters, read_texts

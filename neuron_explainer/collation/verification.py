@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from neuron_explainer.activation_server.dataset_paths import local_dataset_folder
-from neuron_explainer.activations.derived_scalars.engine.requests import ConfigOrModel, as_config
+from neuron_explainer.activations.derived_scalars.config import ConfigOrModel, as_config
 from neuron_explainer.activations.derived_scalars.loss import LossFnConfig, LossFunction
 from neuron_explainer.activations.packed.dataset import PackedDataset, is_packed_dataset
 from neuron_explainer.activations.packed.layer_file import PackedLayerFile, PackedLayerReader

@@ -17,7 +17,7 @@ from neuron_explainer.activations.derived_scalars import (
     derive_batch,
 )
 from neuron_explainer.activations.derived_scalars import DerivedScalarType as D
-from neuron_explainer.activations.derived_scalars.engine.requests import as_config
+from neuron_explainer.activations.derived_scalars.config import as_config
 from neuron_explainer.errors import MisconfiguredError, UnknownNameError
 from neuron_explainer.vocabulary.nodes import PassType
 

@@ -13,6 +13,7 @@ from .indexing import (
 )
 from .loss import LossFnConfig, LossFnName
 from .store.derived_scalar_store import DerivedScalarStore
+from .tensor_ablations import TensorAblation
 
 __all__ = [
     "AblationSpec",
@@ -28,6 +29,7 @@ __all__ = [
     "LossFnName",
     "NodeIndex",
     "PreOrPostAct",
+    "TensorAblation",
     "TraceConfig",
     "derive",
     "derive_batch",

@@ -294,3 +294,25 @@ class DstConfig:
                 f"{type(model_context).__name__}. Use a model from ne.load_model."
             )
         return model_context.get_or_create_model()
+
+
+ConfigOrModel = DstConfig | ModelContext
+"""A configuration; or a model, which stands for `DstConfig(model_context=model)`."""
+
+
+def as_config(config: ConfigOrModel) -> DstConfig:
+    """A configuration as it is; a model as the configuration that it stands for.
+
+    Raises:
+        MisconfiguredError: it is neither.
+    """
+    if isinstance(config, ModelContext):
+        return DstConfig(model_context=config)
+    if not isinstance(config, DstConfig):
+        if isinstance(config, Transformer):
+            raise MisconfiguredError("config is the Transformer inside of a model. Give what ne.load_model returns.")
+        advice = f" To load it: ne.load_model({shown(config)})." if isinstance(config, str) else ""
+        raise MisconfiguredError(
+            f"config must be a model, as ne.load_model returns it, or a DstConfig, not {type(config).__name__}.{advice}"
+        )
+    return config

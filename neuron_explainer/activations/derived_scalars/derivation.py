@@ -16,16 +16,16 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
-from neuron_explainer.activations.derived_scalars.config import DstConfig
+from neuron_explainer.activations.derived_scalars.config import ConfigOrModel, DstConfig, as_config
 from neuron_explainer.activations.derived_scalars.derivers import catalogue as _catalogue  # noqa: F401  # fills the table of derivers
 from neuron_explainer.activations.derived_scalars.engine.capture_plan import CapturePlan
 from neuron_explainer.activations.derived_scalars.engine.non_finite import warn_of_non_finite, where_non_finite
 from neuron_explainer.activations.derived_scalars.engine.prompts import check_token_positions, read_prompt
 from neuron_explainer.activations.derived_scalars.engine.requests import (
-    ConfigOrModel,
     DstOrPair,
-    as_config,
+    ScalarRequest,
     check_order,
+    of_prompts,
     parse_requests,
 )
 from neuron_explainer.activations.derived_scalars.engine.running import TensorsByKey, of_prompt, run_plan
@@ -38,19 +38,22 @@ from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 from neuron_explainer.vocabulary.nodes import PassType
 
 if TYPE_CHECKING:
-    from neuron_explainer.activations.derived_scalars.indexing import AblationSpec
+    from neuron_explainer.activations.derived_scalars.ablating.given import AblationsByPrompt, AblationsGiven
+    from neuron_explainer.activations.derived_scalars.engine.requests import LossByPrompt
     from neuron_explainer.activations.derived_scalars.loss import LossFnConfig, LossFunction
     from neuron_explainer.models.model_context import ModelContext
 
 
+@torch.inference_mode(mode=False)  # what is made in inference mode, token ids included, cannot be differentiated
 def derive(
     prompt: str | Chat | Sequence[int] | Tensor,
     dsts: DstOrPair | Iterable[DstOrPair],
     config: ConfigOrModel | None = None,
     *,
     loss: LossFnConfig | LossFunction | None = None,
-    ablations: AblationSpec | Iterable[AblationSpec] = (),
+    ablations: AblationsGiven = (),
     prepend_bos: bool | None = None,
+    freeze_final_norm: bool = False,
 ) -> DerivedScalarStore:
     """Derive scalars from one prompt, with one forward pass and at most one backward pass.
 
@@ -64,10 +67,15 @@ def derive(
         loss: what to differentiate: a LossFnConfig, or a function of the logits (tokens, vocabulary) that returns one
             number. If the config has a `trace_config`, that is differentiated instead; the loss is then used only by a
             trace through a head's value without a downstream node, which is projected on the loss's gradient.
-        ablations: activations or gradients to overwrite while the model runs: an AblationSpec, or several.
+        ablations: activations or gradients to overwrite while the model runs: an AblationSpec or a TensorAblation, or
+            several. Where two overwrite the same number, the later one counts.
         prepend_bos: for a text, whether its tokens begin with the beginning-of-sequence token; None: as the model's
             tokenizer does. The store's `n_beginning` says how many tokens come before the text. A chat's template
             writes its own beginning.
+        freeze_final_norm: hold the scale of the final norm constant in the backward pass. Then the loss's gradient is
+            that of a linear function of the last residual stream, wherever the loss is linear in the logits, so that
+            direct effects (`…_write_to_final_residual_grad`) add up to it. The same as an AblationSpec that writes 0
+            over the gradient of RESID_FINAL_LAYER_NORM_SCALE, and without effect where no type needs a gradient.
 
     Returns:
         The results: for each type one detached tensor for each layer.
@@ -81,6 +89,8 @@ def derive(
         MissingSettingError: the config lacks what a type is about, such as autoencoders or a node.
         UnknownNameError: a type does not exist.
         NotOneTokenError: a target or distractor of the loss is not exactly one token.
+        MisconfiguredError: `freeze_final_norm` is set, and a trace is differentiated instead of a loss; or arguments
+            contradict each other.
         PromptError: the prompt is empty, too long, or has ids outside of the vocabulary; or messages are malformed.
         ChatTemplateError: the model's chat template is missing, or cannot write the messages.
         InvalidRequestError: a layer, token or component is out of range; or `prepend_bos` is given with messages or
@@ -94,39 +104,49 @@ def derive(
     check_order(prompt, dsts, config)
     if isinstance(prompt, Mapping):
         only_prompt(prompt, "use derive_batch")  # which refuses it
-    (store,) = derive_batch([prompt], dsts, config, loss=loss, ablations=ablations, prepend_bos=prepend_bos)
+    requests = parse_requests(dsts, config, loss, ablations, freeze_final_norm)
+    (store,) = _derived([prompt], requests, prepend_bos)
     return store
 
 
-@torch.inference_mode(mode=False)  # what is made in inference mode, token ids included, cannot be differentiated
+@torch.inference_mode(mode=False)
 def derive_batch(
     prompts: Sequence[str | Chat | Sequence[int] | Tensor],
     dsts: DstOrPair | Iterable[DstOrPair],
     config: ConfigOrModel | None = None,
     *,
-    loss: LossFnConfig | LossFunction | None = None,
-    ablations: AblationSpec | Iterable[AblationSpec] = (),
+    loss: LossByPrompt | None = None,
+    ablations: AblationsByPrompt = (),
     prepend_bos: bool | None = None,
+    freeze_final_norm: bool = False,
 ) -> list[DerivedScalarStore]:
     """Derive scalars from several prompts in one padded pass: the same as `derive` for each, but faster.
 
-    Token positions (of a trace, a node, an ablation) are the same in every prompt. Where longrope stretches the
-    positions of long prompts in another way than those of short ones, each kind has a pass of its own.
+    Token positions (of a trace, a node, an ablation for all prompts) are the same in every prompt. Where longrope
+    stretches the positions of long prompts in another way than those of short ones, each kind has a pass of its own.
 
     Args:
         prompts: texts, lists of messages, or sequences of token ids.
-        dsts, config, loss, ablations, prepend_bos: as for `derive`.
+        dsts, config, prepend_bos, freeze_final_norm: as for `derive`.
+        loss: as for `derive`, for all prompts; or a list with a loss for each prompt.
+        ablations: as for `derive`, for all prompts; or a list with a list for each prompt, which may be empty.
 
     Returns:
         The results of each prompt, without its padding.
 
     Raises:
-        As `derive`.
+        As `derive`; and MisconfiguredError if there are more or fewer losses, or lists of ablations, than prompts.
 
     >>> import neuron_explainer as ne
-    >>> stores = ne.derive_batch([[5, 17, 3], [8]], "mlp_post_act", ne.load_model("tiny"))
+    >>> model = ne.load_model("tiny")
+    >>> stores = ne.derive_batch([[5, 17, 3], [8]], "mlp_post_act", model)
     >>> [len(store.tokens) for store in stores]
     [3, 1]
+    >>> losses = [ne.LossFnConfig("logit_minus_mean", [target]) for target in (6, 7)]
+    >>> no_neuron_5 = ne.AblationSpec(ne.ActivationIndex("mlp_post_act", 0, ("All", 5)), 0)
+    >>> stores = ne.derive_batch([[5, 17, 3], [8]], "logits", model, loss=losses, ablations=[[no_neuron_5], []])
+    >>> len({store.loss for store in stores})
+    2
     """
     check_order(prompts, dsts, config)
     if isinstance(prompts, str):
@@ -137,12 +157,23 @@ def derive_batch(
         raise PromptError("derive_batch takes a list of prompts, not of messages. For one chat, use derive.")
     if not isinstance(prompts, Iterable):
         raise PromptError(f"prompts is {shown(prompts)}. Give a list of texts, or of sequences of token ids.")
-    plan = CapturePlan(parse_requests(dsts, config, loss, ablations))
+    given = list(prompts)
+    requests = parse_requests(dsts, config, loss, ablations, freeze_final_norm, len(given))
+    return _derived(given, requests, prepend_bos)
+
+
+def _derived(
+    prompts: Sequence[str | Chat | Sequence[int] | Tensor],
+    requests: Sequence[ScalarRequest],
+    prepend_bos: bool | None,
+) -> list[DerivedScalarStore]:
+    """What is requested, for each prompt."""
+    plan = CapturePlan(requests)
     model_context = plan.bound.config.get_model_context()
     read = [read_prompt(model_context, prompt, prepend_bos) for prompt in prompts]
     if not read:
         return []
-    check_token_positions(plan.bound_configs, min(len(prompt.token_ids) for prompt in read))
+    check_token_positions(plan.bound_configs, [len(prompt.token_ids) for prompt in read])
     by_kind: dict[tuple[int, ...], list[int]] = {}
     for number, prompt in enumerate(read):
         kind = plan.bound.model.config.layers_rotated_as_long(len(prompt.token_ids))
@@ -151,7 +182,8 @@ def derive_batch(
     outcomes: dict[int, tuple[Tensor | None, Tensor | None]] = {}
     for numbers in by_kind.values():
         tokens, attention_mask = padded([read[number].token_ids for number in numbers])
-        run = run_plan(plan, tokens, attention_mask)
+        of_kind = plan if len(by_kind) == 1 else CapturePlan(of_prompts(requests, numbers))
+        run = run_plan(of_kind, tokens, attention_mask)
         result, tensors = run.result, run.tensors
         for row, number in enumerate(numbers):
             by_prompt[number] = of_prompt(tensors, row, len(read[number].token_ids))
@@ -184,7 +216,7 @@ class BatchDeriver:
         model_context: the model.
         dsts: one type, several, or (type, config) pairs.
         config: whatever else the types require; its model is `model_context`.
-        loss, ablations: as for `derive`.
+        loss, ablations, freeze_final_norm: as for `derive`; positions and tensors have to fit every batch.
 
     Raises:
         As `derive`, apart from errors about prompts; and MisconfiguredError if `config` has another model.
@@ -202,7 +234,8 @@ class BatchDeriver:
         config: ConfigOrModel | None = None,
         *,
         loss: LossFnConfig | LossFunction | None = None,
-        ablations: AblationSpec | Iterable[AblationSpec] = (),
+        ablations: AblationsGiven = (),
+        freeze_final_norm: bool = False,
     ) -> None:
         own_config = DstConfig() if config is None else as_config(config)
         if own_config.model_context not in (None, model_context):
@@ -210,7 +243,7 @@ class BatchDeriver:
                 "The config has another model than the one given. Leave the model out of the config."
             )
         config = dataclasses.replace(own_config, model_context=model_context)
-        self._plan = CapturePlan(parse_requests(dsts, config, loss, ablations))
+        self._plan = CapturePlan(parse_requests(dsts, config, loss, ablations, freeze_final_norm))
 
     def run(
         self, tokens: Int[Tensor, "batch tokens"], attention_mask: Bool[Tensor, "batch tokens"] | None = None

@@ -102,19 +102,28 @@ def last_token_loss(name: LossFnName, logits: "Tensor", targets: "Tensor", distr
     Args:
         name: the loss.
         logits: the last token's logits, (prompts, vocabulary).
-        targets: token ids, (targets,).
-        distractors: token ids, (distractors,); may be empty.
+        targets: token ids: (targets,), the same for all prompts; or (prompts, targets), in which -1 stands for none.
+        distractors: token ids, in the same form; there may be none.
 
     Returns:
         (prompts,)
     """
     if name is LossFnName.ZERO:
         return (logits * 0).sum(-1)
-    of_targets = logits.softmax(-1) if name is LossFnName.PROBS else logits
-    of_targets = of_targets.index_select(-1, targets)
     if name is LossFnName.PROBS:
-        return of_targets.sum(-1)
-    mean = of_targets.mean(-1)
+        return _sum_and_count(logits.softmax(-1), targets)[0]
+    total, count = _sum_and_count(logits, targets)
+    mean = total / count
     if name is LossFnName.LOGIT_MINUS_MEAN:
         return mean - logits.mean(-1)
-    return mean if len(distractors) == 0 else mean - logits.index_select(-1, distractors).mean(-1)
+    if distractors.shape[-1] == 0:
+        return mean
+    total, count = _sum_and_count(logits, distractors)
+    return mean - total / count.clamp(min=1)
+
+
+def _sum_and_count(values: "Tensor", tokens: "Tensor") -> tuple["Tensor", "Tensor"]:
+    """The sum over each prompt's tokens, and how many they are."""
+    is_token = tokens >= 0
+    picked = values.gather(-1, tokens.clamp(min=0).expand(len(values), -1))
+    return picked.masked_fill(~is_token, 0).sum(-1), is_token.sum(-1)

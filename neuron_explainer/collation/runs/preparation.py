@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from neuron_explainer.activations.derived_scalars.engine.requests import ConfigOrModel, as_config
+from neuron_explainer.activations.derived_scalars.config import ConfigOrModel, as_config
 from neuron_explainer.activations.derived_scalars.loss import LossFnConfig, LossFunction
 from neuron_explainer.collation.corpus.beginning import with_beginning_rule
 from neuron_explainer.collation.corpus.texts import n_characters, read_texts

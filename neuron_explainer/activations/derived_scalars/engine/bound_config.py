@@ -22,9 +22,10 @@ from neuron_explainer.vocabulary.nodes import LocationWithinLayer, NodeType, Pas
 from neuron_explainer.vocabulary.places import ActivationLocationType
 
 if TYPE_CHECKING:
+    from neuron_explainer.activations.derived_scalars.ablating.bound_ablation import BoundAblation
     from neuron_explainer.activations.derived_scalars.config import DstConfig
     from neuron_explainer.activations.derived_scalars.engine.bound_loss import BoundLoss
-    from neuron_explainer.activations.derived_scalars.indexing import AblationSpec, NodeIndex, TraceConfig
+    from neuron_explainer.activations.derived_scalars.indexing import NodeIndex, TraceConfig
     from neuron_explainer.models.autoencoder_context import AutoencoderContext
     from neuron_explainer.models.autoencoders.autoencoder import Autoencoder
     from neuron_explainer.models.hooks.recording import PlaceAndLayer
@@ -65,13 +66,15 @@ class BoundConfig:
         layers: the layers asked for, ascending.
         loss: where the backward pass starts, or what a value trace is projected on; None without one.
         ablations: what is overwritten while the model runs.
+        freeze_final_norm: whether the backward pass holds the final norm's scale constant.
     """
 
     config: DstConfig
     model: Transformer
     layers: tuple[int, ...]
     loss: BoundLoss | Objective | None = None
-    ablations: tuple[AblationSpec, ...] = ()
+    ablations: tuple[BoundAblation, ...] = ()
+    freeze_final_norm: bool = False
 
     def block(self, layer: int | None) -> Block:
         """A layer of the model."""

@@ -51,7 +51,7 @@ class NamedLoss(BoundLoss):
 
     def __init__(self, config: LossFnConfig, token_id: Callable[[str | int], int], device: torch.device) -> None:
         self.name = config.name
-        self._targets, self._distractors = (
+        self.targets, self.distractors = (
             torch.tensor([token_id(token) for token in tokens or ()], dtype=torch.long, device=device)
             for tokens in (config.target_tokens, config.distractor_tokens)
         )
@@ -60,7 +60,7 @@ class NamedLoss(BoundLoss):
         self, logits: Float[Tensor, "batch positions vocab"], lengths: Int[Tensor, " batch"]
     ) -> Float[Tensor, " batch"]:
         """The loss of the last token's logits."""
-        return last_token_loss(self.name, logits[:, 0], self._targets, self._distractors)
+        return last_token_loss(self.name, logits[:, 0], self.targets, self.distractors)
 
 
 class LossOfFunction(BoundLoss):

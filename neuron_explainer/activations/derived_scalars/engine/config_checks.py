@@ -21,7 +21,7 @@ def check_bound(bound: BoundConfig) -> None:
 
     Raises:
         IndexOutOfRangeError: an index names a layer or a component that is out of range.
-        InvalidRequestError: the trace or the node cannot be computed.
+        InvalidRequestError: the trace or the node cannot be computed, or values do not fit what they overwrite.
         AutoencoderMismatchError: an ablation is of an error that these autoencoders do not have.
         NothingToDifferentiateError: an ablation overwrites a gradient that is not computed.
     """
@@ -38,6 +38,7 @@ def check_bound(bound: BoundConfig) -> None:
     if config.node_index_for_attribution is not None:
         check_node(config.node_index_for_attribution)
     for ablation in bound.ablations:
+        ablation.check_values(partial(_size_of, bound, ablation.index))
         _check_ablation(bound, ablation.index)
 
 

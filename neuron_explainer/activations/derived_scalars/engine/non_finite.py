@@ -6,6 +6,7 @@ import torch
 
 from neuron_explainer.activations.derived_scalars.engine.bound_config import BoundConfig
 from neuron_explainer.activations.derived_scalars.engine.passes import interventions_of
+from neuron_explainer.activations.derived_scalars.engine.requests import bound_of_prompts
 from neuron_explainer.models.hooks.intervention import Intervention
 from neuron_explainer.models.hooks.recording import PlaceAndLayer, name_of
 from neuron_explainer.models.layers.routed import Neurons, values_of
@@ -45,7 +46,7 @@ def warn_of_non_finite(results: Sequence[Results], bound: BoundConfig, prompts: 
         return
     number = bad[0][0]
     of_prompt = "" if len(prompts) == 1 else f" of prompt {number}"
-    where = where_non_finite(bound, prompts[number])
+    where = where_non_finite(bound_of_prompts(bound, [number]), prompts[number])
     warn(f"{_names(bad, number)}{of_prompt}: some numbers are infinite or NaN. {where}", NonFiniteWarning)
 
 

@@ -43,6 +43,14 @@ def error_place(context: AutoencoderContext) -> ActivationLocationType:
     return _ERROR_PLACE[context.dst]
 
 
+def place_in_pass(bound: BoundConfig, place: ActivationLocationType) -> ActivationLocationType:
+    """The place under which a pass knows `place`: of latents or errors, that of the autoencoders' kind."""
+    if place.autoencoder_node_type is None:
+        return place
+    context = bound.autoencoder_context(place.autoencoder_node_type)
+    return error_place(context) if place.is_autoencoder_error else latent_place(context)
+
+
 def online_autoencoder(bound: BoundConfig, node_type: NodeType, layer: int) -> list[Intervention]:
     """Interventions that run a layer's autoencoder within the pass: what it reconstructs becomes recon + error.
 

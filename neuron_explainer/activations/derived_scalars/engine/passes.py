@@ -7,18 +7,14 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from neuron_explainer.activations.derived_scalars.ablating.hooks import FINAL_NORM_FROZEN, ablation_hooks
 from neuron_explainer.activations.derived_scalars.engine.bound_config import BoundConfig
 from neuron_explainer.activations.derived_scalars.engine.bound_loss import BoundLoss
 from neuron_explainer.activations.derived_scalars.engine.capture_plan import CapturePlan
 from neuron_explainer.activations.derived_scalars.engine.evaluation import Recorded
 from neuron_explainer.activations.derived_scalars.engine.objective import Evaluated, Objective
-from neuron_explainer.activations.derived_scalars.engine.online_autoencoders import (
-    error_place,
-    latent_place,
-    online_autoencoder,
-)
+from neuron_explainer.activations.derived_scalars.engine.online_autoencoders import online_autoencoder
 from neuron_explainer.activations.derived_scalars.engine.traces import gradient_of_trace, value_of_trace
-from neuron_explainer.activations.derived_scalars.indexing import AblationSpec
 from neuron_explainer.models.hooks.intervention import Intervention
 from neuron_explainer.models.layers.routed import Neurons
 from neuron_explainer.vocabulary.nodes import PassType
@@ -56,6 +52,8 @@ def run_pass(
         differentiated.add(bound.start.residual)
     # The hooks belong to this pass alone: nothing stays on the model when it is interrupted.
     hooks = interventions_of(bound)
+    is_frozen = bound.freeze_final_norm and plan.has_backward_pass
+    frozen = ablation_hooks(bound, [FINAL_NORM_FROZEN]) if is_frozen else []
     graph = model.recording(differentiated, gradients=True) if differentiated else None
     recording = model.recording(plan.activations | plan.traced_residuals)
     recordings = [recording] if graph is None else [graph, recording]
@@ -63,7 +61,7 @@ def run_pass(
         tokens,
         attention_mask=attention_mask,
         logits_at=_logits_at(plan, lengths, attention_mask),
-        hooks=[*hooks, *recordings],
+        hooks=[*frozen, *hooks, *recordings],
     )
     with torch.set_grad_enabled(graph is not None):
         loss, evaluated = None, None
@@ -93,26 +91,10 @@ def run_pass(
 
 def interventions_of(bound: BoundConfig) -> list[Intervention]:
     """What takes part in the pass beside recordings: ablations, and autoencoders that run within it."""
-    hooks = [_overwrite(bound, ablation) for ablation in bound.ablations]
+    hooks = ablation_hooks(bound, bound.ablations)
     for node_type, layer in bound.online_autoencoders:
         hooks += online_autoencoder(bound, node_type, layer)
     return hooks
-
-
-def _overwrite(bound: BoundConfig, ablation: AblationSpec) -> Intervention:
-    """Overwrite the numbers that an ablation names, in every prompt of the batch."""
-    index = ablation.index
-    place = index.activation_location_type
-    if place.autoencoder_node_type is not None:
-        context = bound.autoencoder_context(place.autoencoder_node_type)
-        place = error_place(context) if place.is_autoencoder_error else latent_place(context)
-    where = (slice(None), *index.slices)
-
-    def overwrite(tensor: Tensor) -> Tensor:
-        tensor[where] = ablation.value
-        return tensor
-
-    return bound.model.intervention(place, index.layer_index, overwrite, pass_type=index.pass_type)
 
 
 def _logits_at(

@@ -78,14 +78,23 @@ def token_id_of(model_context: ModelContext, token: str | int) -> int:
     return checked_token_id(token, model_context.vocab_size, model_context.model_name)
 
 
-def check_token_positions(bound_configs: Iterable[BoundConfig], n_tokens: int) -> None:
-    """Refuse token positions that the shortest prompt does not have.
+def check_token_positions(bound_configs: Iterable[BoundConfig], lengths: Sequence[int]) -> None:
+    """Refuse token positions that a prompt does not have, and values for another number of tokens.
+
+    Args:
+        bound_configs: the configurations.
+        lengths: how many tokens each prompt has.
 
     Raises:
         IndexOutOfRangeError: the position of a trace, node or ablation is out of range.
+        InvalidRequestError: values that overwrite something are for another number of tokens.
     """
-    sizes = {Dimension.SEQUENCE_TOKENS: n_tokens, Dimension.ATTENDED_TO_SEQUENCE_TOKENS: n_tokens}
+    shortest = min(lengths)
+    sizes = {Dimension.SEQUENCE_TOKENS: shortest, Dimension.ATTENDED_TO_SEQUENCE_TOKENS: shortest}
     for bound in bound_configs:
-        for index in (bound.config.trace_config, bound.config.node_index_for_attribution, *bound.ablations):
+        n_layers = bound.model.config.n_layers
+        for index in (bound.config.trace_config, bound.config.node_index_for_attribution):
             if index is not None:
-                index.check_against(bound.model.config.n_layers, sizes)
+                index.check_against(n_layers, sizes)
+        for ablation in bound.ablations:
+            ablation.check_prompts(lengths, n_layers)

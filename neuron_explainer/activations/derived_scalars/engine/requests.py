@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, cast
 
-from neuron_explainer.activations.derived_scalars.config import DstConfig
+from neuron_explainer.activations.derived_scalars.ablating.given import AblationsByPrompt, bound_ablations
+from neuron_explainer.activations.derived_scalars.config import ConfigOrModel, DstConfig, as_config
 from neuron_explainer.activations.derived_scalars.engine.bound_config import BoundConfig
-from neuron_explainer.activations.derived_scalars.engine.bound_loss import bind_loss
 from neuron_explainer.activations.derived_scalars.engine.config_checks import check_bound
 from neuron_explainer.activations.derived_scalars.engine.evaluation import DERIVERS
 from neuron_explainer.activations.derived_scalars.engine.layers_of_scalar import layers_of_scalar
 from neuron_explainer.activations.derived_scalars.engine.prompts import token_id_of
-from neuron_explainer.activations.derived_scalars.indexing import AblationSpec
+from neuron_explainer.activations.derived_scalars.losses_of_prompts import LossOfEach, bind_losses
 from neuron_explainer.errors import (
     InvalidRequestError,
     MisconfiguredError,
@@ -22,20 +22,20 @@ from neuron_explainer.errors import (
     UnmetNeedError,
     shown,
 )
-from neuron_explainer.models.model_context import ModelContext
 from neuron_explainer.models.transformer import Transformer
-from neuron_explainer.vocabulary.checks import checked_layer
+from neuron_explainer.vocabulary.checks import checked_flag, checked_layer
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 from neuron_explainer.vocabulary.nodes import PassType
 from neuron_explainer.vocabulary.parsing import derived_scalar_type_of
 
 if TYPE_CHECKING:
+    from neuron_explainer.activations.derived_scalars.ablating.bound_ablation import BoundAblation
     from neuron_explainer.activations.derived_scalars.engine.bound_loss import BoundLoss
     from neuron_explainer.activations.derived_scalars.engine.objective import Objective
     from neuron_explainer.activations.derived_scalars.loss import LossFnConfig, LossFunction
 
-ConfigOrModel = DstConfig | ModelContext
-"""A configuration; or a model, which stands for `DstConfig(model_context=model)`."""
+    LossByPrompt = LossFnConfig | LossFunction | Sequence[LossFnConfig | LossFunction]
+
 DstOrPair = DerivedScalarType | str | tuple[DerivedScalarType | str, ConfigOrModel]
 """A derived scalar type, its name or its value; alone, or with a configuration (or model) of its own."""
 
@@ -48,24 +48,6 @@ class ScalarRequest:
     dst: DerivedScalarType
     pass_type: PassType
     layers: tuple[int | None, ...]
-
-
-def as_config(config: ConfigOrModel) -> DstConfig:
-    """A configuration as it is; a model as the configuration that it stands for.
-
-    Raises:
-        MisconfiguredError: it is neither.
-    """
-    if isinstance(config, ModelContext):
-        return DstConfig(model_context=config)
-    if not isinstance(config, DstConfig):
-        if isinstance(config, Transformer):
-            raise MisconfiguredError("config is the Transformer inside of a model. Give what ne.load_model returns.")
-        advice = f" To load it: ne.load_model({shown(config)})." if isinstance(config, str) else ""
-        raise MisconfiguredError(
-            f"config must be a model, as ne.load_model returns it, or a DstConfig, not {type(config).__name__}.{advice}"
-        )
-    return config
 
 
 def check_order(prompt: object, dsts: object, config: object) -> None:
@@ -85,52 +67,42 @@ def check_order(prompt: object, dsts: object, config: object) -> None:
         )
 
 
-def _checked_ablations(ablations: AblationSpec | Iterable[AblationSpec] | None) -> tuple[AblationSpec, ...]:
-    """One ablation or several as a tuple; None stands for none."""
-    if ablations is None or isinstance(ablations, AblationSpec):
-        return () if ablations is None else (ablations,)
-    if not isinstance(ablations, Iterable) or isinstance(ablations, str):
-        raise MisconfiguredError(f"ablations must be AblationSpecs, not {shown(ablations)}.")
-    several = tuple(ablations)
-    for ablation in several:
-        if not isinstance(ablation, AblationSpec):
-            raise MisconfiguredError(
-                f"ablations holds {shown(ablation)}. Give AblationSpecs: AblationSpec(activation_index, value)."
-            )
-    return several
-
-
 def parse_requests(
     dsts: DstOrPair | Iterable[DstOrPair],
     config: ConfigOrModel | None,
-    loss: LossFnConfig | LossFunction | Objective | None,
-    ablations: AblationSpec | Iterable[AblationSpec] | None,
+    loss: LossByPrompt | Objective | None,
+    ablations: AblationsByPrompt,
+    freeze_final_norm: bool = False,
+    n_prompts: int | None = None,
 ) -> list[ScalarRequest]:
     """What a call asks for.
 
     Args:
         dsts: one type, several, or (type, config) pairs.
         config: the configuration, or model, for types that come without their own.
-        loss: where the backward pass starts, unless at a trace.
-        ablations: what is overwritten.
+        loss: where the backward pass starts, unless at a trace; or a list with one for each prompt.
+        ablations: what is overwritten; or a list with a list for each prompt.
+        freeze_final_norm: whether the backward pass holds the final norm's scale constant.
+        n_prompts: how many prompts there are; None where nothing can be given for each prompt.
 
     Raises:
         MisconfiguredError: a configuration lacks what a type is about, or configurations contradict each other.
         InvalidRequestError: a layer or a component is out of range.
         UnknownNameError: a type does not exist.
     """
-    checked_ablations = _checked_ablations(ablations)
+    freezes = checked_flag("freeze_final_norm", freeze_final_norm)
+    overwritten = bound_ablations(ablations, n_prompts)
     pairs = list(_pairs(dsts, config))
     if not pairs:
         raise InvalidRequestError("No derived scalar was asked for. Give at least one DerivedScalarType.")
     model_context = pairs[0][1].get_model_context()
     model = pairs[0][1].get_or_create_model()
-    bound_loss = bind_loss(loss, partial(token_id_of, model_context), model.device)
+    bound_loss = bind_losses(loss, partial(token_id_of, model_context), model.device, n_prompts)
     bound_configs: dict[int, BoundConfig] = {}
     requests: dict[tuple[DerivedScalarType, PassType], ScalarRequest] = {}
     for dst, own_config in pairs:
         if id(own_config) not in bound_configs:
-            bound_configs[id(own_config)] = _bound(own_config, model, bound_loss, checked_ablations)
+            bound_configs[id(own_config)] = _bound(own_config, model, bound_loss, overwritten, freezes)
         for request in _requests_of(bound_configs[id(own_config)], dst):
             key = request.dst, request.pass_type
             if key in requests and requests[key].bound is not request.bound:
@@ -141,8 +113,25 @@ def parse_requests(
     return list(requests.values())
 
 
+def of_prompts(requests: Sequence[ScalarRequest], numbers: Sequence[int]) -> list[ScalarRequest]:
+    """The same requests for some of the prompts alone, with what is given for each of them."""
+    kept = {request.bound: bound_of_prompts(request.bound, numbers) for request in requests}
+    return [replace(request, bound=kept[request.bound]) for request in requests]
+
+
+def bound_of_prompts(bound: BoundConfig, numbers: Sequence[int]) -> BoundConfig:
+    """The same configuration for some of the prompts alone."""
+    loss = bound.loss.of_prompts(numbers) if isinstance(bound.loss, LossOfEach) else bound.loss
+    ablations = [ablation.of_prompts(numbers) for ablation in bound.ablations]
+    return replace(bound, loss=loss, ablations=tuple(ablation for ablation in ablations if ablation is not None))
+
+
 def _bound(
-    config: DstConfig, model: Transformer, loss: BoundLoss | Objective | None, ablations: tuple[AblationSpec, ...]
+    config: DstConfig,
+    model: Transformer,
+    loss: BoundLoss | Objective | None,
+    ablations: tuple[BoundAblation, ...],
+    freeze_final_norm: bool,
 ) -> BoundConfig:
     """A configuration bound to its model, and checked."""
     if config.get_or_create_model() is not model:
@@ -150,7 +139,7 @@ def _bound(
     n_layers = model.config.n_layers
     layers = range(n_layers) if config.layer_indices is None else config.layer_indices
     checked = sorted(checked_layer(layer, n_layers, "layer_indices: the model") for layer in layers)
-    bound = BoundConfig(config, model, tuple(checked), loss, ablations)
+    bound = BoundConfig(config, model, tuple(checked), loss, ablations, freeze_final_norm)
     check_bound(bound)
     return bound
 
@@ -184,5 +173,20 @@ def _requests_of(bound: BoundConfig, dst: DerivedScalarType) -> Iterator[ScalarR
                 _ = bound.trace
             if dst.requires_grad_for_pass_type(pass_type):
                 _ = bound.start
+            if bound.freeze_final_norm and bound.config.trace_config is not None:
+                _refuse_to_freeze(dst, pass_type)
             layers = layers_of_scalar(bound, dst)
         yield ScalarRequest(bound, dst, pass_type, layers)
+
+
+def _refuse_to_freeze(dst: DerivedScalarType, pass_type: PassType) -> None:
+    """Refuse to hold the final norm's scale constant for a type that needs the gradient of a traced activation.
+
+    Raises:
+        MisconfiguredError: it is such a type.
+    """
+    if dst.needs_trace_gradient or dst.requires_grad_for_pass_type(pass_type):
+        raise MisconfiguredError(
+            "freeze_final_norm is about the gradient of a loss, but the config's trace_config is differentiated "
+            "instead. Leave it out; TraceConfig has `detach_layer_norm_scale` for the norm before what is traced."
+        )

@@ -1,0 +1,1 @@
+"""How ablations are bound to a model and applied while it runs."""
