@@ -35,6 +35,7 @@ class Effects:
         latents: of each autoencoder, by the kind of its latents and its layer.
         latent_scales: what multiplies the rows that each autoencoder's latents write.
         logits: the uncapped logits at the rows; None where the metric is not of logits.
+        logits_softcap: the model's soft cap of its logits; None without one.
     """
 
     prompt: Prompt
@@ -50,6 +51,7 @@ class Effects:
     latents: dict[tuple[NodeType, int], LatentParts] = field(default_factory=dict)
     latent_scales: dict[tuple[NodeType, int], LatentScale] = field(default_factory=dict)
     logits: Float[Tensor, "rows vocab"] | None = None
+    logits_softcap: float | None = None
 
 
 def of_prompt(parts: PartsT, number: int, n_rows: int, n_tokens: int) -> PartsT:

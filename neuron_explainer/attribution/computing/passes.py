@@ -17,8 +17,8 @@ from neuron_explainer.activations.derived_scalars.engine.objective import Evalua
 from neuron_explainer.activations.derived_scalars.engine.prompts import Prompt, check_token_positions
 from neuron_explainer.activations.derived_scalars.engine.requests import parse_requests
 from neuron_explainer.activations.derived_scalars.engine.running import Run, TensorsByKey, of_prompt, run_plan
-from neuron_explainer.activations.derived_scalars.indexing import AblationSpec
 from neuron_explainer.activations.derived_scalars.store.derived_scalar_store import DerivedScalarStore
+from neuron_explainer.activations.derived_scalars.tensor_ablations import Ablation
 from neuron_explainer.attribution.computing import effects as cutting
 from neuron_explainer.attribution.computing.attention_parts import ATTENTION_PARTS
 from neuron_explainer.attribution.computing.batches import batches_of
@@ -57,7 +57,7 @@ class Setting:
     """The model that runs, and what takes part in its passes: autoencoders and ablations."""
 
     config: DstConfig
-    ablations: tuple[AblationSpec, ...] = ()
+    ablations: tuple[Ablation, ...] = ()
 
     def limited_to(self, layers: Sequence[int]) -> Setting:
         """The same for some layers alone."""
@@ -87,7 +87,7 @@ def run_passes(
     model = setting.config.get_or_create_model()
     for numbers in batches_of([len(prompt.token_ids) for prompt in prompts], model):
         plan = _plan(setting, objective_of(numbers))
-        check_token_positions(plan.bound_configs, min(len(prompts[number].token_ids) for number in numbers))
+        check_token_positions(plan.bound_configs, [len(prompts[number].token_ids) for number in numbers])
         tokens, attention_mask = padded([prompts[number].token_ids for number in numbers])
         run = run_plan(plan, tokens, attention_mask)
         own = [of_prompt(run.tensors, row, len(prompts[number].token_ids)) for row, number in enumerate(numbers)]
@@ -154,6 +154,7 @@ def _effects(setting: Setting, prompt: Prompt, run: Run, row: int, tensors: Tens
             for (kind, layer), scale in _by_kind_and_layer("scale ", lambda by_layer: by_layer.items(), run).items()
         },
         logits=details.logits,
+        logits_softcap=setting.config.get_or_create_model().config.logits_softcap,
     )
 
 

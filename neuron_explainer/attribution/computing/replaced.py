@@ -57,14 +57,17 @@ class ReplacedAt(Need):
 
     def value(self, evaluation: Evaluation, layer: int | None) -> Replaced:
         """The tokens at which it has been set."""
-        own = []
+        sets: list[list[tuple[Sequence[int] | None, int | None]]] = [[] for _ in range(evaluation.n_prompts)]
         for ablation in evaluation.bound.ablations:
             index = ablation.index
             is_here = (index.activation_location_type, index.layer_index) == (self.place, layer)
             if is_here and index.pass_type is PassType.FORWARD:
                 token = index.tensor_indices[0]
                 component = index.tensor_indices[1] if len(index.tensor_indices) > 2 else None
-                own.append(
-                    ([token] if isinstance(token, int) else None, component if isinstance(component, int) else None)
+                written = (
+                    [token] if isinstance(token, int) else ablation.tokens,
+                    component if isinstance(component, int) else None,
                 )
-        return Replaced([own] * evaluation.n_prompts)
+                for row in range(evaluation.n_prompts) if ablation.row is None else [ablation.row]:
+                    sets[row].append(written)
+        return Replaced(sets)

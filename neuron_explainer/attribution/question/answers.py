@@ -21,11 +21,17 @@ class Answer:
         text: as it was given; of ids, their text.
         token_ids: its tokens.
         is_target: False for a distractor.
+        is_text: whether it was given as text.
     """
 
     text: str
     token_ids: tuple[int, ...]
     is_target: bool
+    is_text: bool = True
+
+    def as_json(self) -> str | list[int]:
+        """Its text; its tokens where the text does not tell them."""
+        return self.text if self.is_text else list(self.token_ids)
 
     @property
     def is_one_token(self) -> bool:
@@ -65,4 +71,4 @@ def _read_one(model: ModelContext, given: object, is_target: bool) -> Answer:
         which = "target" if is_target else "distractor"
         raise InvalidRequestError(f"{which} holds {shown(given)}. Give each as its text or its token ids.")
     ids = tuple(checked_token_id(each, model.vocab_size, model.model_name) for each in numbers)
-    return Answer("".join(token_strings_of(model, ids)), ids, is_target)
+    return Answer("".join(token_strings_of(model, ids)), ids, is_target, is_text=False)

@@ -3,12 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jaxtyping import Float
 from torch import Tensor
 
 from neuron_explainer.attribution.computing.readout import capped
+from neuron_explainer.errors import InvalidRequestError
+
+if TYPE_CHECKING:
+    import pandas
+
+    from neuron_explainer.attribution.attribution import Attribution
+
+
+def next_token_table(why: Attribution, n: int) -> pandas.DataFrame:
+    """The table of an answer.
+
+    Raises:
+        InvalidRequestError: the answer is not about logits.
+    """
+    from neuron_explainer.activations.token_table import TokenTable
+
+    effects = why.effects[0]
+    if effects.logits is None:
+        raise InvalidRequestError("A trace is about an activation, so it has no next tokens. Ask the answer before it.")
+    row = 0 if len(why.effects) > 1 else len(effects.logits) - 1  # an answer's own tokens come after the first row
+    rows = next_token_rows(effects.logits[row], effects.logits_softcap, n, why.inquiry.asked_tokens)
+    texts = why.texts_of([each["token_id"] for each in rows])
+    table = [{"token": text, **each} for text, each in zip(texts, rows, strict=True)]
+    return TokenTable(table, columns=list(table[0]))
 
 
 def next_token_rows(

@@ -22,6 +22,8 @@ from neuron_explainer.wording import without_steering
 if TYPE_CHECKING:
     import pandas
 
+    from neuron_explainer.attribution.attribution import Attribution
+
 
 @dataclass(frozen=True)
 class RankedNode:
@@ -163,6 +165,27 @@ def _numbers_of(groups: Sequence[Group], nodes: Sequence[NodeIndex], column: str
 
 def _index_tensors(indices: Sequence[Sequence[int]], like: Tensor) -> tuple[Tensor, ...]:
     return tuple(torch.tensor(axis, dtype=torch.int64, device=like.device) for axis in zip(*indices, strict=True))
+
+
+def node_table(why: Attribution, ranked: Sequence[RankedNode]) -> pandas.DataFrame:
+    """The nodes of all passes as a DataFrame, in their order."""
+    rows: dict[int, dict[str, Any]] = {}
+    for number, (groups, effects, asked) in enumerate(zip(why.groups, why.effects, why.inquiry.passes, strict=True)):
+        places = [place for place, each in enumerate(ranked) if each.number == number]
+        own = node_rows(groups, [ranked[place].node for place in places], effects, asked.coefficient)
+        for place, row in zip(places, own, strict=True):
+            token = ranked[place].node.tensor_indices[0]
+            rows[place] = {
+                **row,
+                "answer": asked.answer,
+                "predicting_position": token if token in effects.rows else None,
+            }
+    columns = list(_COLUMNS) if len(why.effects) == 1 else ["answer", "predicting_position", *_COLUMNS]
+    table = table_of_nodes([rows[place] for place in range(len(ranked))], [each.node for each in ranked], columns)
+    return table if len(why.effects) == 1 else table.astype({"predicting_position": "Int64"})
+
+
+_COLUMNS = ("name", "token", "attended_to", "activation", "write_norm", "direct_effect", "total_effect")
 
 
 def table_of_nodes(

@@ -1,13 +1,19 @@
 """The parts that add up to the metric: one row for the embedding, for each layer's attention and MLP, for biases."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
 from neuron_explainer.attribution.computing.effects import Effects
+from neuron_explainer.attribution.inquiry import Inquiry
 from neuron_explainer.models.layers.routed import values_of
 from neuron_explainer.vocabulary.nodes import NodeType
+
+if TYPE_CHECKING:
+    import pandas
 
 NONLINEARITY = "nonlinearity"
 _KIND_OF_LATENT = {
@@ -51,8 +57,30 @@ def _if_any(part: str, layer: int, effect: Tensor) -> Iterator[tuple[str, int | 
         yield part, layer, effect
 
 
-def summed_parts(effects: Effects, *, is_linear: bool) -> list[dict[str, Any]]:
-    """The parts of one pass, summed over its rows, as rows of a table."""
+def residue_of(effects: Effects, is_linear: bool) -> float:
+    """What the parts of one pass leave over of its number."""
+    numbers = [float(effect.double().sum()) for _, _, effect in parts_of(effects)]
+    return effects.value - sum(numbers) - sum(row["direct_effect"] for row in _without_rows(effects, is_linear))
+
+
+def part_table(inquiry: Inquiry, effects: Sequence[Effects], coefficients: Sequence[float]) -> pandas.DataFrame:
+    """The parts of all passes as a DataFrame; those of several passes row by row."""
+    import pandas
+
+    has_several = len(effects) > 1
+    rows: list[dict[str, Any]] = []
+    for own, coefficient, asked in zip(effects, coefficients, inquiry.passes, strict=True):
+        for row in _by_row(own, inquiry.is_linear) if has_several else _summed(own, inquiry.is_linear):
+            rows.append({**row, "answer": asked.answer, "direct_effect": row["direct_effect"] * coefficient})
+    columns = ["part", "layer", "direct_effect"]
+    whole = ["layer"]
+    if has_several:
+        columns, whole = ["answer", "predicting_position", *columns], ["predicting_position", "layer"]
+    return pandas.DataFrame(rows, columns=columns).astype(dict.fromkeys(whole, "Int64"))
+
+
+def _summed(effects: Effects, is_linear: bool) -> list[dict[str, Any]]:
+    """The parts of one pass, summed over its rows."""
     rows: list[dict[str, Any]] = [
         {"part": part, "layer": layer, "direct_effect": float(effect.double().sum())}
         for part, layer, effect in parts_of(effects)
@@ -60,10 +88,10 @@ def summed_parts(effects: Effects, *, is_linear: bool) -> list[dict[str, Any]]:
     return rows + _without_rows(effects, is_linear)
 
 
-def parts_by_row(effects: Effects, *, is_linear: bool) -> list[dict[str, Any]]:
+def _by_row(effects: Effects, is_linear: bool) -> list[dict[str, Any]]:
     """The parts of one pass at each of its rows; biases after the last write stand once."""
     rows: list[dict[str, Any]] = [
-        {"part": part, "layer": layer, "predicting_position": position, "direct_effect": float(number)}
+        {"part": part, "layer": layer, "predicting_position": position, "direct_effect": number}
         for part, layer, effect in parts_of(effects)
         for position, number in zip(effects.rows, effect.double().tolist(), strict=True)
     ]
@@ -71,16 +99,10 @@ def parts_by_row(effects: Effects, *, is_linear: bool) -> list[dict[str, Any]]:
 
 
 def _without_rows(effects: Effects, is_linear: bool) -> list[dict[str, Any]]:
-    rows = [{"part": name, "layer": None, "direct_effect": constant} for name, constant in effects.constants.items()]
+    rows: list[dict[str, Any]] = [
+        {"part": name, "layer": None, "direct_effect": constant} for name, constant in effects.constants.items()
+    ]
     if not is_linear:
         left = effects.value - effects.linear_value
         rows.append({"part": NONLINEARITY, "layer": None, "direct_effect": left})
     return rows
-
-
-def table_of_parts(rows: Sequence[dict[str, Any]], columns: Sequence[str]) -> Any:
-    """Rows as a DataFrame; layers and positions are whole numbers or NA."""
-    import pandas
-
-    whole = [column for column in ("layer", "predicting_position") if column in columns]
-    return pandas.DataFrame(list(rows), columns=list(columns)).astype(dict.fromkeys(whole, "Int64"))
