@@ -2,7 +2,7 @@
 
 The read-out is the final norm and the unembedding. With the norm's scale held constant the uncapped logits are affine
 in the residual stream. A metric that is not linear in the logits is replaced by its linearisation: the weighted sum of
-the logits whose weights are its gradient. `LogitDetails` has both.
+the logits whose weights are its gradient. `PassDetails` has both.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,6 +15,7 @@ from torch import Tensor
 from neuron_explainer.activations.derived_scalars.engine.bound_loss import one_number
 from neuron_explainer.activations.derived_scalars.engine.objective import Evaluated, Objective
 from neuron_explainer.activations.derived_scalars.engine.residual_order import end_position
+from neuron_explainer.attribution.computing.details import PassDetails
 from neuron_explainer.attribution.computing.readout import (
     among_channels,
     capped,
@@ -44,23 +45,6 @@ class LogitReading:
     function: Callable[[Tensor], Tensor]
     positions: tuple[int, ...] | None
     is_linear: bool
-
-
-@dataclass(frozen=True)
-class LogitDetails:
-    """One prompt's logits and metric.
-
-    Attributes:
-        positions: the positions that the metric depends on.
-        logits: the uncapped logits there.
-        capped_value: the metric of the model's own logits.
-        linear_value: the weighted sum of logits that stands for the metric; the metric itself if it is linear.
-    """
-
-    positions: tuple[int, ...]
-    logits: Float[Tensor, "positions vocab"]
-    capped_value: float
-    linear_value: float
 
 
 class LogitObjective(Objective):
@@ -109,7 +93,7 @@ class LogitObjective(Objective):
         kept = [(own != 0).any(dim=-1).nonzero().flatten() for own in weights]
         cap = model.config.logits_softcap
         details = [
-            LogitDetails(
+            PassDetails(
                 positions=tuple(places[row] for row in which.tolist()),
                 logits=own[which],
                 capped_value=float(value if cap is None else reading.function(capped(own, cap))),
