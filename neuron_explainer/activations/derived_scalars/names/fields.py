@@ -5,7 +5,7 @@ from typing import Literal
 
 from neuron_explainer.activations.derived_scalars.names.kinds import NodeKind
 from neuron_explainer.activations.derived_scalars.names.token_texts import TokenGiven
-from neuron_explainer.errors import InvalidIndexError, shown
+from neuron_explainer.errors import InvalidIndexError, NodeNameError, shown
 from neuron_explainer.vocabulary.checks import whole_number
 from neuron_explainer.vocabulary.named_members import member_of
 
@@ -97,9 +97,27 @@ class NodeFields:
         object.__setattr__(self, field, number)
 
     @property
-    def is_resolved(self) -> bool:
-        """Whether its tokens are positions from 0 on, or all tokens, so that no prompt is needed to understand it."""
-        return all(token is None or (isinstance(token, int) and token >= 0) for token in (self.token, self.attended_to))
+    def token_index(self) -> int | None:
+        """The token's position; None: all tokens.
+
+        Raises:
+            NodeNameError: only a prompt tells it: it is a text, or counts from the end.
+        """
+        return self._position(self.token)
+
+    @property
+    def attended_to_index(self) -> int | None:
+        """The position of the token attended to; None: all, or none. It raises what `token_index` raises."""
+        return self._position(self.attended_to)
+
+    def _position(self, token: TokenGiven) -> int | None:
+        if token is None or (isinstance(token, int) and token >= 0):
+            return token
+        raise NodeNameError.saying(
+            f"{self}: the position of the token {token!r} is known only in a prompt. Call .resolved(tokens) on the "
+            "name first, with the prompt's token strings, or write a position from 0 on.",
+            str(self),
+        )
 
     @property
     def component_name(self) -> str:

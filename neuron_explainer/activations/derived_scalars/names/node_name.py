@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TypeAlias, cast
+from functools import partial
+from typing import Any, TypeAlias
 
 from neuron_explainer.activations.derived_scalars.ablations import AblationSpec
 from neuron_explainer.activations.derived_scalars.indices import ActivationIndex, DerivedScalarIndex, NodeIndex
@@ -67,9 +68,9 @@ class NodeName(NodeFields):
             if tokens[position] != said:
                 raise NodeNameError.saying(
                     f"{shown(text)}: the prompt's token {position} is {shown(tokens[position])}, not {shown(said)}. "
-                    f"Write {name} or {replace(name, **{field: said})}.",
+                    f"Write {name} or {name._at(field, said)}.",
                     text,
-                    [str(name), str(replace(name, **{field: said}))],
+                    [str(name), str(name._at(field, said))],
                 )
         return name
 
@@ -116,11 +117,18 @@ class NodeName(NodeFields):
         """
         resolved = self
         for field in ("token", "attended_to"):
-            token = cast(TokenGiven, getattr(self, field))
-            position = position_in(token, tokens, lambda other, field=field: str(replace(self, **{field: other})))
+            token: TokenGiven = getattr(self, field)
+            position = position_in(token, tokens, partial(self._name_at, field))
             if position != token:
-                resolved = replace(resolved, **{field: position})
+                resolved = resolved._at(field, position)
         return resolved
+
+    def _at(self, field: str, token: TokenGiven) -> "NodeName":
+        changed: dict[str, Any] = {field: token}
+        return replace(self, **changed)
+
+    def _name_at(self, field: str, token: TokenGiven) -> str:
+        return str(self._at(field, token))
 
     def in_prompt(self, tokens: Sequence[str]) -> str:
         """The name as readers of a prompt want it, with the tokens' texts. It is read as the name alone is.
@@ -132,12 +140,9 @@ class NodeName(NodeFields):
         "L5H1@2 ' to' <- 0 ' Mary'"
         """
         name = self.resolved(tokens)
-        text = name.component_name
-        if isinstance(name.token, int):
-            text += f"@{name.token} {tokens[name.token]!r}"
-        return (
-            f"{text} <- {name.attended_to} {tokens[name.attended_to]!r}" if isinstance(name.attended_to, int) else text
-        )
+        token, attended_to = name.token_index, name.attended_to_index
+        text = name.component_name if token is None else f"{name.component_name}@{token} {tokens[token]!r}"
+        return text if attended_to is None else f"{text} <- {attended_to} {tokens[attended_to]!r}"
 
     def to_node_index(self, pass_type: PassType | str = PassType.FORWARD) -> NodeIndex:
         """The node as a NodeIndex, with "All" where the name says no token.
