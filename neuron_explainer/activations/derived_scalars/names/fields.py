@@ -1,7 +1,7 @@
 """What a node's name says, checked, and how it is printed."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, ClassVar, Literal, SupportsIndex
 
 from neuron_explainer.activations.derived_scalars.names.kinds import NodeKind
 from neuron_explainer.activations.derived_scalars.names.token_texts import TokenGiven
@@ -52,6 +52,24 @@ class NodeFields:
     part: Literal["q", "k", "qk", "v"] | None = None
     head: int | None = None
 
+    # It checks and converts its fields itself, so a checker of annotations (tests use one) must let all values through.
+    __no_type_check__: ClassVar[bool] = True
+
+    if TYPE_CHECKING:  # names of kinds and NumPy integers are taken as well
+
+        def __init__(
+            self,
+            kind: NodeKind | str,
+            layer: SupportsIndex | None = None,
+            component: SupportsIndex | All | None = None,
+            channel: SupportsIndex | All | None = None,
+            token: SupportsIndex | str | None = None,
+            attended_to: SupportsIndex | str | None = None,
+            autoencoder: Literal["mlp", "attn"] | None = None,
+            part: Literal["q", "k", "qk", "v"] | None = None,
+            head: SupportsIndex | None = None,
+        ) -> None: ...
+
     def __post_init__(self) -> None:
         kind = self.kind
         if type(kind) is not NodeKind:
@@ -76,7 +94,7 @@ class NodeFields:
             if value is None:
                 continue
             if kind not in kinds:
-                raise InvalidIndexError(f"{kind.meaning} has no {field.replace('_', ' ')}; {shown(value)} was given.")
+                raise InvalidIndexError(f"{kind.meaning} has no {said_of(field)}; {shown(value)} was given.")
             if value not in _CHOICES.get(field, (value,)):
                 raise InvalidIndexError(f"{field} is {shown(value)}. Choose one of: {', '.join(_CHOICES[field])}.")
 
@@ -140,3 +158,8 @@ class NodeFields:
 
 def _number(number: int | All) -> str:
     return "*" if number == "All" else str(number)
+
+
+def said_of(field: str) -> str:
+    """What messages call a field."""
+    return "token attended to" if field == "attended_to" else field

@@ -4,7 +4,7 @@ from typing import Any
 
 from neuron_explainer.activations.derived_scalars.index_fields import TensorIndex
 from neuron_explainer.activations.derived_scalars.indices import ActivationIndex, AttnSubNodeIndex, NodeIndex
-from neuron_explainer.activations.derived_scalars.names.fields import NodeFields
+from neuron_explainer.activations.derived_scalars.names.fields import NodeFields, said_of
 from neuron_explainer.activations.derived_scalars.names.kinds import NodeKind
 from neuron_explainer.activations.derived_scalars.trace_config import AttentionTraceType, PreOrPostAct, TraceConfig
 from neuron_explainer.errors import InvalidIndexError
@@ -62,7 +62,7 @@ def node_index(node: NodeFields, pass_type: PassType | str) -> NodeIndex:
         _refuse(node, "NodeIndex", "channel", "autoencoder", "head")
         return NodeIndex(NodeType.AUTOENCODER_LATENT_BY_TOKEN_PAIR, node.layer, (*pair, number), pass_type)
     if kind is NodeKind.ERROR:
-        return NodeIndex(_ERROR_TYPE[node.autoencoder], node.layer, (token, channel), pass_type)
+        return NodeIndex(_ERROR_TYPE[node.autoencoder], node.layer, (token, _entry(channel)), pass_type)
     _refuse(node, "NodeIndex", "attended_to", "head")
     if kind is NodeKind.HEAD:
         node_type = NodeType.V_CHANNEL if node.part in (None, "v") else NodeType.QK_CHANNEL
@@ -86,7 +86,7 @@ def activation_index(node: NodeFields, pass_type: PassType | str) -> ActivationI
         NodeNameError: a token is not a position from 0 on.
     """
     kind, token = node.kind, _entry(node.token_index)
-    channel: TensorIndex = "All" if node.channel is None else node.channel
+    channel = _entry(node.channel)
     layer = node.layer
     if kind is NodeKind.HEAD:
         if node.attended_to is not None:
@@ -132,7 +132,7 @@ def trace_config(
     return TraceConfig(index, pre_or_post_act or default, attention_trace_type=through, **others)
 
 
-def _entry(position: int | None) -> TensorIndex:
+def _entry(position: TensorIndex) -> TensorIndex:
     return "All" if position is None else position
 
 
@@ -141,7 +141,7 @@ def _refuse(node: NodeFields, index: str, *fields: str) -> None:
     for field in fields:
         if getattr(node, field) is not None:
             raise InvalidIndexError(
-                f"{node} is finer than {index} can say: it has no {field.replace('_', ' ')} of {node.kind.meaning}."
+                f"{node} is finer than {index} can say: it has no {said_of(field)} of {node.kind.meaning}."
             )
 
 
