@@ -213,7 +213,7 @@ def node_indices() -> list[ne.NodeIndex]:
     found = []
     for node_type, axes in DIMENSIONS_BY_NODE_TYPE.items():
         layer = None if node_type in (NodeType.TOKEN, NodeType.VOCAB_TOKEN) else 4
-        entries = [[0] if axis is Dimension.SINGLETON else [3, "All"] for axis in axes]
+        entries: list[list[Any]] = [[0] if axis is Dimension.SINGLETON else [3, "All"] for axis in axes]
         if node_type is NodeType.AUTOENCODER_LATENT_BY_TOKEN_PAIR:
             entries[1] = [3]  # without the token attended to, the name is that of the latent
         found += [ne.NodeIndex(node_type, layer, chosen) for chosen in itertools.product(*entries)]
@@ -328,4 +328,4 @@ def test_a_name_is_derived_at() -> None:
     assert [ne.parse_node(name) for name in frame["name"]] == [ne.NodeName.of(index) for index in indices]
     neuron = ne.NodeName.of(store.topk(1, dsts="mlp_post_act")[1][0])
     without = ne.derive(text, ["mlp_post_act"], model, ablations=[neuron.to_ablation(0.0)])
-    assert without[ne.DerivedScalarIndex("mlp_post_act", neuron.layer, (neuron.token, neuron.component))] == 0
+    assert without[ne.DerivedScalarIndex("mlp_post_act", neuron.layer, (neuron.token_index, neuron.component))] == 0

@@ -1,7 +1,7 @@
 """What a node's name says, checked, and how it is printed."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal, SupportsIndex
+from typing import ClassVar, Literal
 
 from neuron_explainer.activations.derived_scalars.names.kinds import NodeKind
 from neuron_explainer.activations.derived_scalars.names.token_texts import TokenGiven
@@ -54,21 +54,6 @@ class NodeFields:
 
     # It checks and converts its fields itself, so a checker of annotations (tests use one) must let all values through.
     __no_type_check__: ClassVar[bool] = True
-
-    if TYPE_CHECKING:  # names of kinds and NumPy integers are taken as well
-
-        def __init__(
-            self,
-            kind: NodeKind | str,
-            layer: SupportsIndex | None = None,
-            component: SupportsIndex | All | None = None,
-            channel: SupportsIndex | All | None = None,
-            token: SupportsIndex | str | None = None,
-            attended_to: SupportsIndex | str | None = None,
-            autoencoder: Literal["mlp", "attn"] | None = None,
-            part: Literal["q", "k", "qk", "v"] | None = None,
-            head: SupportsIndex | None = None,
-        ) -> None: ...
 
     def __post_init__(self) -> None:
         kind = self.kind

@@ -3,15 +3,15 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, SupportsIndex, TypeAlias
 
 from neuron_explainer.activations.derived_scalars.ablations import AblationSpec
 from neuron_explainer.activations.derived_scalars.indices import ActivationIndex, DerivedScalarIndex, NodeIndex
 from neuron_explainer.activations.derived_scalars.names import to_indices
-from neuron_explainer.activations.derived_scalars.names.fields import NodeFields
+from neuron_explainer.activations.derived_scalars.names.fields import All, NodeFields
 from neuron_explainer.activations.derived_scalars.names.from_indices import fields_of_index
 from neuron_explainer.activations.derived_scalars.names.grammar import read_name
-from neuron_explainer.activations.derived_scalars.names.kinds import COMPONENTS, KindGiven, kind_given
+from neuron_explainer.activations.derived_scalars.names.kinds import COMPONENTS, KindGiven, NodeKind, kind_given
 from neuron_explainer.activations.derived_scalars.names.token_texts import TokenGiven, position_in
 from neuron_explainer.activations.derived_scalars.trace_config import AttentionTraceType, PreOrPostAct, TraceConfig
 from neuron_explainer.activations.neuron_ids import NeuronId
@@ -34,6 +34,21 @@ class NodeName(NodeFields):
     >>> str(name), name.kind.value, name.to_node_index()
     ('L23H3@2<-0', 'head', NodeIndex('attention_head', 23, (2, 0, 3)))
     """
+
+    if TYPE_CHECKING:  # names of kinds and NumPy integers are taken as well
+
+        def __init__(
+            self,
+            kind: NodeKind | str,
+            layer: SupportsIndex | None = None,
+            component: SupportsIndex | All | None = None,
+            channel: SupportsIndex | All | None = None,
+            token: SupportsIndex | str | None = None,
+            attended_to: SupportsIndex | str | None = None,
+            autoencoder: Literal["mlp", "attn"] | None = None,
+            part: Literal["q", "k", "qk", "v"] | None = None,
+            head: SupportsIndex | None = None,
+        ) -> None: ...
 
     @classmethod
     def parse(cls, text: str, *, kind: KindGiven | None = None, tokens: Sequence[str] | None = None) -> "NodeName":
