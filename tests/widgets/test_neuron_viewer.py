@@ -14,6 +14,7 @@ from neuron_explainer.activation_server.neuron_datasets import NeuronDatasetMeta
 from neuron_explainer.activations.activations import save_neuron
 from neuron_explainer.errors import (
     InvalidRequestError,
+    NodeNameError,
     MalformedDatasetError,
     MissingFileError,
     NeuronNotFoundError,
@@ -123,7 +124,7 @@ def test_wrong_paths_and_names_are_refused(load: FakeLoader) -> None:
         ({"layer": 2}, InvalidRequestError, "no layer 2; layers: 0–1"),
         ({"neuron": 10}, InvalidRequestError, "neurons: 0–9"),
         ({"neuron": -1}, InvalidRequestError, "not -1"),
-        ({"layer": "one"}, InvalidRequestError, "whole number"),
+        ({"layer": "one"}, NodeNameError, "not a node's name"),
         ({"neuron": 1.5}, InvalidRequestError, "whole number"),
     ],
 )

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, SupportsIndex, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, SupportsFloat, SupportsIndex, TypeAlias, cast
 
 from neuron_explainer.activations.derived_scalars.ablations import AblationSpec
 from neuron_explainer.activations.derived_scalars.indices import ActivationIndex, DerivedScalarIndex, NodeIndex
@@ -12,7 +12,7 @@ from neuron_explainer.activations.derived_scalars.names.fields import All, NodeF
 from neuron_explainer.activations.derived_scalars.names.from_indices import fields_of_index
 from neuron_explainer.activations.derived_scalars.names.grammar import read_name
 from neuron_explainer.activations.derived_scalars.names.kinds import COMPONENTS, KindGiven, NodeKind, kind_given
-from neuron_explainer.activations.derived_scalars.names.token_texts import TokenGiven, position_in
+from neuron_explainer.activations.derived_scalars.names.token_texts import TokenGiven, position_in_prompt
 from neuron_explainer.activations.derived_scalars.trace_config import AttentionTraceType, PreOrPostAct, TraceConfig
 from neuron_explainer.activations.neuron_ids import NeuronId
 from neuron_explainer.errors import InvalidIndexError, NodeNameError, shown
@@ -133,7 +133,7 @@ class NodeName(NodeFields):
         resolved = self
         for field in ("token", "attended_to"):
             token: TokenGiven = getattr(self, field)
-            position = position_in(token, tokens, partial(self._name_at, field))
+            position = position_in_prompt(token, tokens, partial(self._name_at, field))
             if position != token:
                 resolved = resolved._at(field, position)
         return resolved
@@ -189,7 +189,7 @@ class NodeName(NodeFields):
         """
         return to_indices.activation_index(self, pass_type)
 
-    def to_ablation(self, value: float = 0.0) -> AblationSpec:
+    def to_ablation(self, value: SupportsFloat | str = 0.0) -> AblationSpec:
         """The ablation that sets the numbers of `to_activation_index`.
 
         Raises:
@@ -198,7 +198,7 @@ class NodeName(NodeFields):
         >>> NodeName.parse("L23H3<-1").to_ablation(0).index
         ActivationIndex('attn.qk_probs', 23, ('All', 1, 3))
         """
-        return AblationSpec(self.to_activation_index(), value)
+        return AblationSpec(self.to_activation_index(), cast(float, value))
 
     def to_trace_config(
         self,
