@@ -147,9 +147,9 @@ def _asked(
 ) -> tuple[Any, Any, DerivedScalarType]:
     """The layer, the neuron and the derived scalar type that are meant. The two numbers are not checked."""
     scalar_type = type_of_dataset(dataset, dst)
-    if is_node(layer):
+    if neuron is None and is_node(layer):
         others = registered_types(dataset) if dst is None else ()
-        return record_asked(layer, scalar_type, others, neuron)
+        return record_asked(layer, scalar_type, others)
     if neuron is None:
         raise InvalidRequestError(f"The neuron of layer {shown(layer)} is missing. Give its number, or its name: L2N5.")
     return layer, neuron, scalar_type

@@ -79,15 +79,16 @@ def live_record(
     (NeuronId(layer_index=1, neuron_index=355), 1)
     """
     dst = derived_scalar_type_of(dst)
-    if is_node(layer):
-        layer, neuron, dst = record_asked(layer, dst, beside=neuron)
+    if neuron is None and is_node(layer):
+        layer, neuron, dst = record_asked(layer, dst)
     collated_model = collated_model_of(model, config, loss)
     model_context = collated_model.model_context
     if context_length is None:
         context_length = min(model_context.max_context_length, _LONGEST_CONTEXT[entry_kind_of(dst)])
     if whole_number(layer) is None:
         raise InvalidRequestError(
-            f"layer is {shown(layer)}. Give a whole number. The order is live_record(model, layer, neuron, texts)."
+            f"layer is {shown(layer)}. Give a whole number. The order is live_record(model, layer, neuron, texts); "
+            "a name such as L1N355 takes the place of the layer, and None that of the neuron."
         )
     if dst.has_no_layers and layer != 0:
         raise InvalidRequestError(f"{dst.value} has no layers. Give layer 0.")

@@ -123,9 +123,9 @@ class NeuronViewer(widgets.VBox):
         self._computes_records = isinstance(self._source, ModelSource)  # then a record needs a text
         self._given_texts = texts_of(dataset, texts)
         name, first_type = self._source.first_choice()
-        if is_node(layer):
+        if neuron is None and is_node(layer):
             others = self._source.types(name) if dst is None else ()
-            layer, neuron, first_type = record_asked(layer, first_type, others, neuron)
+            layer, neuron, first_type = record_asked(layer, first_type, others)
         size = self._source.size(name, first_type)
         if layer is None:
             layer = size.layers[0] if size.layers else 0
@@ -187,9 +187,9 @@ class NeuronViewer(widgets.VBox):
         chosen_type = derived_scalar_type_of(dst) if dst is not None else now.dst
         if dst is None and types and chosen_type not in types:
             chosen_type = types[0]
-        if is_node(layer):
+        if neuron is None and is_node(layer):
             others = types if dst is None else ()
-            layer, neuron, chosen_type = record_asked(layer, chosen_type, others, neuron)
+            layer, neuron, chosen_type = record_asked(layer, chosen_type, others)
         chosen_layer = now.layer if layer is None else cast(SupportsIndex, layer)
         choice = NeuronChoice(name, chosen_type, chosen_layer, now.neuron if neuron is None else neuron)
         size = self._source.size(name, chosen_type)

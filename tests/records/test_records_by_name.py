@@ -64,7 +64,7 @@ def test_a_live_record_by_name_is_that_by_numbers() -> None:
             "L0A1 is an autoencoder latent, but the records here are of mlp_post_act, attn_",
         ),
         (("L0H1", None, "mlp_post_act"), InvalidRequestError, "L0H1 is an attention head, but the records here are of"),
-        (("L0N1", 3), InvalidRequestError, "'L0N1' says the layer and the number, but the number 3 was given"),
+        (("L0N1", 3), InvalidRequestError, "layer must be 0 or a positive whole number, not 'L0N1'"),
         ((3,), InvalidRequestError, "The neuron of layer 3 is missing. Give its number, or its name: L2N5"),
         (("L0MLP",), InvalidIndexError, "L0MLP is not one head, neuron or latent"),
         (("zero",), NodeNameError, "'zero' is not a node's name"),

@@ -14,10 +14,10 @@ from neuron_explainer.activation_server.neuron_datasets import NeuronDatasetMeta
 from neuron_explainer.activations.activations import save_neuron
 from neuron_explainer.errors import (
     InvalidRequestError,
-    NodeNameError,
     MalformedDatasetError,
     MissingFileError,
     NeuronNotFoundError,
+    NodeNameError,
     UnknownDatasetError,
 )
 from neuron_explainer.widgets.choices import DatasetSize, NeuronChoice
@@ -102,7 +102,7 @@ def test_integers_of_numpy_and_names_in_any_case(load: FakeLoader) -> None:
 def test_digits_as_text_are_indices(load: FakeLoader) -> None:
     viewer = NeuronViewer("one", "1", "2", load=load)  # type: ignore[arg-type]
     assert load.asked == [NeuronChoice("one", MLP, 1, 2)]
-    viewer.show("0")  # type: ignore[arg-type]
+    viewer.show("0")
     assert load.asked[-1] == NeuronChoice("one", MLP, 0, 2)
 
 

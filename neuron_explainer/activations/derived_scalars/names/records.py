@@ -7,7 +7,7 @@ from neuron_explainer.activations.derived_scalars.names.fields import NodeFields
 from neuron_explainer.activations.derived_scalars.names.grammar import read_name
 from neuron_explainer.activations.derived_scalars.names.kinds import autoencoder_of_node_type, kind_of_node_type
 from neuron_explainer.activations.derived_scalars.names.node_name import NodeGiven, NodeName
-from neuron_explainer.errors import InvalidRequestError, shown
+from neuron_explainer.errors import InvalidRequestError
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 
 LayerOrNode: TypeAlias = SupportsIndex | NodeGiven
@@ -26,7 +26,7 @@ def is_node(layer: object) -> TypeGuard[NodeGiven]:
 
 
 def record_asked(
-    node: NodeGiven, dst: DerivedScalarType, others: Iterable[DerivedScalarType] = (), beside: object = None
+    node: NodeGiven, dst: DerivedScalarType, others: Iterable[DerivedScalarType] = ()
 ) -> tuple[int, int, DerivedScalarType]:
     """The layer, the number and the derived scalar type of the record of a node; its tokens do not matter.
 
@@ -34,12 +34,11 @@ def record_asked(
         node: a name (`2:5` means a component of `dst`), or an index.
         dst: the type of the records, if it fits the node.
         others: more types to choose from, the best first.
-        beside: the number that was given beside it, which must be None.
 
     Raises:
         NodeNameError: a text is not a node's name.
         InvalidIndexError: it is not one head, neuron or latent.
-        InvalidRequestError: a number was given beside it, or none of the types is of such components.
+        InvalidRequestError: none of the types is of such components.
 
     >>> record_asked("L2N5", DerivedScalarType.MLP_POST_ACT)[:2]
     (2, 5)
@@ -49,10 +48,6 @@ def record_asked(
     else:
         name = NodeName.of(node)
     component = name.to_neuron_id()
-    if beside is not None:
-        raise InvalidRequestError(
-            f"{shown(node)} says the layer and the number, but the number {shown(beside)} was given as well. Give one."
-        )
     types = list(dict.fromkeys([dst, *others]))
     for each in types:
         if _fits(name, each):
