@@ -40,11 +40,13 @@ class LogitReading:
         function: gives one number from the logits at the positions, (positions, vocabulary).
         positions: where; None for all tokens.
         is_linear: whether the number is linear in the logits.
+        is_of_fixed_tokens: False where the tokens it is about depend on the logits.
     """
 
     function: Callable[[Tensor], Tensor]
     positions: tuple[int, ...] | None
     is_linear: bool
+    is_of_fixed_tokens: bool = True
 
 
 class LogitObjective(Objective):
@@ -105,6 +107,26 @@ class LogitObjective(Objective):
         ]
         padded_rows, directions = _padded(held.split(sizes), positions, kept)
         return Evaluated(values.detach(), gradient, padded_rows, directions, constants, details)
+
+    def held_value(self, resid: Float[Tensor, "tokens d_model"], scales_of: Float[Tensor, "tokens d_model"]) -> float:
+        """The metric of one prompt, or its linearisation, with the final norm's scale of another residual stream.
+
+        Args:
+            resid: the residual stream after the last layer.
+            scales_of: that whose scales, and at which the linearisation, are taken.
+        """
+        reading, norm = self._readings[0], self._model.final_norm
+        positions = list(range(len(resid))) if reading.positions is None else list(reading.positions)
+        rows, base = at_least_float32(resid[positions]), at_least_float32(scales_of[positions])
+        with torch.no_grad():
+            scale = norm.scale(base)
+            logits, logits_of_base = (
+                uncapped_logits(self._model, norm.apply_scale(each, scale)) for each in (rows, base)
+            )
+        if reading.is_linear and reading.is_of_fixed_tokens:
+            return float(reading.function(logits))
+        _, (weights,) = self._differentiated([logits_of_base])
+        return float((logits.double() * weights.double()).sum())
 
     def _differentiated(self, by_prompt: Sequence[Tensor]) -> tuple[Float[Tensor, " batch"], list[Tensor]]:
         """Each prompt's metric, and its gradient with respect to the logits."""

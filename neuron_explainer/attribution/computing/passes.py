@@ -60,6 +60,8 @@ class Setting:
 
     config: DstConfig
     ablations: tuple[Ablation, ...] = ()
+    notes: tuple[str, ...] = ()
+    """What each ablation does, in words."""
 
     def limited_to(self, layers: Sequence[int]) -> Setting:
         """The same for some layers alone."""

@@ -43,7 +43,9 @@ def traced(
         raise InvalidRequestError(f"{name} is not a head, so it is not traced through {asked!r}. Leave through out.")
     kind = member_of(AttentionTraceType, asked or "QK", "input of a head") if is_head else None
     if downstream is not None and kind is not _V:
-        raise InvalidRequestError('downstream is for a head traced through its value. Say through="v", or leave it out.')
+        raise InvalidRequestError(
+            'downstream is for a head traced through its value. Say through="v", or leave it out.'
+        )
     reader = None
     if kind is _V:
         objective, reader = _through_value(why, name, downstream)
@@ -59,9 +61,7 @@ def bound_of(setting: Setting) -> BoundConfig:
     return parse_requests(_DST.ALWAYS_ONE, setting.config, None, setting.ablations)[0].bound
 
 
-def _objective(
-    bound: BoundConfig, why: Attribution, name: NodeName, kind: AttentionTraceType | None
-) -> TraceObjective:
+def _objective(bound: BoundConfig, why: Attribution, name: NodeName, kind: AttentionTraceType | None) -> TraceObjective:
     layer, token, component = _numbers(name)
     if kind is not None:
         return AttentionLogitTrace(bound, layer, token, _position(name.attended_to_index), component, kind)

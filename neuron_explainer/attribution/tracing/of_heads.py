@@ -45,9 +45,7 @@ class AttentionLogitTrace(TraceObjective):
         self._query = query[:1] if self._through is _TYPE.K else None
         self._key = key[:1] if self._through is _TYPE.Q else None
 
-    def activation(
-        self, resid: Float[Tensor, "batch tokens d_model"], hold_scales: bool
-    ) -> Float[Tensor, " batch"]:
+    def activation(self, resid: Float[Tensor, "batch tokens d_model"], hold_scales: bool) -> Float[Tensor, " batch"]:
         """The product of query and key."""
         query, key = self._query_and_key(resid, hold_scales)
         query = query if self._query is None else self._query
@@ -94,9 +92,7 @@ class ValueTrace(TraceObjective):
         with torch.no_grad():
             self._among_values = (output.to(direction.dtype) @ direction) * weight
 
-    def activation(
-        self, resid: Float[Tensor, "batch tokens d_model"], hold_scales: bool
-    ) -> Float[Tensor, " batch"]:
+    def activation(self, resid: Float[Tensor, "batch tokens d_model"], hold_scales: bool) -> Float[Tensor, " batch"]:
         """The value's part of the write."""
         values = recompute.values(self._block, resid[:, : self._attended_to + 1], hold_scales)
         return values[:, self._attended_to, self._head].to(self._among_values.dtype) @ self._among_values

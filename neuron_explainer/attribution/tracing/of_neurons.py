@@ -48,9 +48,7 @@ class NeuronTrace(TraceObjective):
                 "another token."
             )
 
-    def activation(
-        self, resid: Float[Tensor, "batch tokens d_model"], hold_scales: bool
-    ) -> Float[Tensor, " batch"]:
+    def activation(self, resid: Float[Tensor, "batch tokens d_model"], hold_scales: bool) -> Float[Tensor, " batch"]:
         """The gate's linear map of the normalised residual stream."""
         weight, bias = self._block.mlp.gate(self._neuron)
         values = self._block.mlp_input(resid[:, self._token], hold_scales) @ weight
@@ -78,9 +76,7 @@ class LatentTrace(TraceObjective):
         is_plain = type(self._autoencoder) in (Autoencoder, Transcoder) and not self._autoencoder.scales_inputs
         self.is_affine = is_plain and not reads_past_neurons
 
-    def activation(
-        self, resid: Float[Tensor, "batch tokens d_model"], hold_scales: bool
-    ) -> Float[Tensor, " batch"]:
+    def activation(self, resid: Float[Tensor, "batch tokens d_model"], hold_scales: bool) -> Float[Tensor, " batch"]:
         """The encoder's linear map of what it reads."""
         before = recompute.up_to(self._bound, resid, self._token)
         if self._is_of_attention and hold_scales:

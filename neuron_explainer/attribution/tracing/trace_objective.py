@@ -38,9 +38,7 @@ class TraceObjective(Objective):
         self.position = position
 
     @abstractmethod
-    def activation(
-        self, resid: Float[Tensor, "batch tokens d_model"], hold_scales: bool
-    ) -> Float[Tensor, " batch"]:
+    def activation(self, resid: Float[Tensor, "batch tokens d_model"], hold_scales: bool) -> Float[Tensor, " batch"]:
         """The activation of each prompt; with `hold_scales` no gradient flows through scales and patterns."""
 
     def begin(self, resid: Float[Tensor, "batch tokens d_model"]) -> None:
