@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 def answer(setting: Setting, inquiry: Inquiry, history: tuple[Step, ...] = ()) -> Attribution:
     """The answer to one inquiry."""
-    return answer_all(setting, [inquiry], history, show_progress=False)[0]
+    return answer_all(setting, [inquiry], history, progress=False)[0]
 
 
 def answer_all(
-    setting: Setting, inquiries: Sequence[Inquiry], history: tuple[Step, ...] = (), *, show_progress: bool = True
+    setting: Setting, inquiries: Sequence[Inquiry], history: tuple[Step, ...] = (), *, progress: bool | None = None
 ) -> list[Attribution]:
     """The answers to several inquiries about logits, whose passes share batches."""
     from neuron_explainer.attribution.attribution import Attribution
@@ -33,6 +33,6 @@ def answer_all(
         return first.joint_objective(model, [owners[number] for number in numbers])
 
     prompts = [inquiry.passes[number].prompt for inquiry, number in owners]
-    with passes_bar(len(prompts), show_progress and len(inquiries) > 1) as done:
+    with passes_bar(len(prompts), progress) as done:
         effects = iter(run_passes(setting, prompts, objective_of, done))
     return [Attribution(setting, inquiry, [next(effects) for _ in inquiry.passes], history) for inquiry in inquiries]

@@ -30,6 +30,7 @@ def attribute(
     autoencoders: AutoencodersGiven = None,
     ablations: AblationsGiven = None,
     prepend_bos: bool | None = None,
+    progress: bool | None = None,
 ) -> Any:
     """Why does the model prefer the target to the distractor? The parts of the model that say so, and how much.
 
@@ -53,6 +54,7 @@ def attribute(
         ablations: what is overwritten while the model runs: an AblationSpec or TensorAblation, or several.
         prepend_bos: for a text, whether its tokens begin with the beginning-of-sequence token; None: as the model's
             tokenizer does.
+        progress: for several prompts, whether there is a bar; None: on a terminal or in a notebook.
 
     Returns:
         An Attribution. For a list of prompts, Attributions: one for each, with means; target and distractor are then
@@ -84,7 +86,7 @@ def attribute(
         read_question(context, each, own_target, own_distractor, metric, positions, prepend_bos)
         for each, own_target, own_distractor in zip(prompts, targets, distractors, strict=True)
     ]
-    return Attributions(answer_all(setting, questions))
+    return Attributions(answer_all(setting, questions, progress=progress))
 
 
 def _is_many(prompt: Any) -> bool:

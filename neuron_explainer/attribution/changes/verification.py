@@ -94,7 +94,7 @@ def _changes(why: Attribution, number: int, ablations: Sequence[Any]) -> list[fl
     model = setting.config.get_or_create_model()
     changes: list[float] = []
     lengths = [len(effects.prompt.token_ids)] * len(ablations)
-    with passes_bar(len(ablations), len(ablations) > _FEW, "verifying") as done:
+    with passes_bar(len(ablations), None if len(ablations) > _FEW else False, "verifying") as done:
         for batch in batches_of(lengths, model):
             stores = derive_batch(
                 [effects.prompt.token_ids] * len(batch),
