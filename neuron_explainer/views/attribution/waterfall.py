@@ -1,0 +1,129 @@
+"""A sum of parts as a waterfall: each bar begins where the one before it ends, and the last one is the value."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import groupby
+
+from neuron_explainer.views.attribution.cells import DOWN, UP, signed
+from neuron_explainer.views.attribution.part_sums import PartSum, Term
+from neuron_explainer.views.colour import background_of_level
+from neuron_explainer.views.document import INK, LINE, MUTED, PAPER
+from neuron_explainer.views.heatmap import format_value
+from neuron_explainer.views.token_text import escaped
+
+_HEIGHT = 150  # pixels from the lowest to the highest level
+_PALE_UP, _PALE_DOWN = background_of_level(10), background_of_level(-10)
+_FILLS = ((UP, DOWN), (_PALE_UP, _PALE_DOWN), (PAPER, PAPER))  # of a layer's first, second and further kinds
+_NOWRAP = "white-space:nowrap"
+
+
+def waterfall(total: PartSum) -> str:
+    """The sum: its terms in words and numbers, by kind, and the bars of all terms."""
+    return _equation(total) + _chart(total)
+
+
+def _equation(total: PartSum) -> str:
+    cells = [
+        f'<span style="padding:0 16px 4px 0"><span style="color:{MUTED};font-size:12px">{escaped(name)}</span> '
+        f'<b style="{_NOWRAP}">{signed(number)}</b></span>'
+        for name, number in (*total.by_kind.items(), ("residue", total.residue))
+    ]
+    cells.append(f'<span style="padding:0 0 4px 0"><b style="{_NOWRAP}">= {format_value(total.value)}</b></span>')
+    return f'<div class="ne-sum" style="display:flex;flex-wrap:wrap;margin:4px 0">{" ".join(cells)}</div>'
+
+
+@dataclass(frozen=True)
+class _Axis:
+    """The levels that the bars run through, as pixels from the top."""
+
+    low: float
+    high: float
+
+    def pixel(self, level: float) -> int:
+        return round((self.high - level) / ((self.high - self.low) or 1.0) * _HEIGHT)
+
+
+def _chart(total: PartSum) -> str:
+    terms = [*total.terms, Term("residue", None, total.residue)]
+    levels = [0.0]
+    for term in terms:
+        levels.append(levels[-1] + term.effect)
+    axis = _Axis(min(levels), max(levels))
+    kinds = _kinds_of_layers(terms)
+    places = iter(range(len(terms)))
+    groups = []
+    for layer, own in groupby(terms, key=lambda term: term.layer if term.layer is not None else term.kind):
+        columns = [_column(axis, levels[place], levels[place + 1], term, kinds) for term, place in zip(own, places)]
+        groups.append(_group(str(layer), columns, isinstance(layer, int)))
+    groups.append(_group("sum", [_bar(axis, 0.0, total.value, INK, INK, f"sum: {format_value(total.value)}")], False))
+    return (
+        f'<div class="ne-waterfall" style="overflow-x:auto"><div style="display:flex;padding-top:4px">'
+        f"{''.join(groups)}</div></div>{_legend(kinds)}"
+    )
+
+
+def _kinds_of_layers(terms: list[Term]) -> dict[str, int]:
+    """The kinds that layers have, each with its number."""
+    kinds: dict[str, int] = {}
+    for term in terms:
+        if term.layer is not None:
+            kinds.setdefault(term.kind, len(kinds))
+    return kinds
+
+
+def _fill(kind: int, effect: float) -> str:
+    return _FILLS[min(kind, len(_FILLS) - 1)][effect < 0]
+
+
+def _column(axis: _Axis, before: float, after: float, term: Term, kinds: dict[str, int]) -> str:
+    place = "" if term.layer is None else f"layer {term.layer}, "
+    hover = f"{place}{term.kind}: {signed(term.effect)}, sum so far {format_value(after)}"
+    edge = DOWN if term.effect < 0 else UP
+    return _bar(axis, before, after, _fill(kinds.get(term.kind, 0), term.effect), edge, hover)
+
+
+def _bar(axis: _Axis, before: float, after: float, fill: str, edge: str, hover: str) -> str:
+    """A column with a bar from one level to the next, and a line at 0 where the bar is not."""
+    zero = axis.pixel(0.0)
+    top, bottom = sorted((axis.pixel(before), axis.pixel(after)))
+    bottom = max(bottom, top + 1)
+    bar = f"border:1px solid {edge};background-color:{fill};box-sizing:border-box;margin:0 1px"
+    pieces = [(top, bottom, bar)]
+    if not top <= zero < bottom:
+        pieces.append((zero, zero + 1, f"background-color:{MUTED}"))
+    inner = "".join(_stacked(sorted(pieces)))
+    return f'<div title="{escaped(hover)}" style="flex:1 1 0;min-width:6px;height:{_HEIGHT + 2}px">{inner}</div>'
+
+
+def _stacked(pieces: list[tuple[int, int, str]]) -> Iterator[str]:
+    """Boxes below each other, each from one pixel to another."""
+    end = 0
+    for top, bottom, style in pieces:
+        if top > end:
+            yield f'<div style="height:{top - end}px"></div>'
+        yield f'<div style="{style};height:{bottom - top}px"></div>'
+        end = bottom
+
+
+def _group(label: str, columns: list[str], is_layer: bool) -> str:
+    """The columns of a layer, or one column, above a label."""
+    size = f"flex:{len(columns)} 1 0;min-width:{6 * len(columns)}px" if is_layer else "flex:0 0 auto;padding:0 3px"
+    return (
+        f'<div style="{size};border-right:1px solid {LINE}"><div style="display:flex">{"".join(columns)}</div>'
+        f'<div style="text-align:center;font-size:11px;color:{MUTED};{_NOWRAP}">{escaped(label)}</div></div>'
+    )
+
+
+def _legend(kinds: dict[str, int]) -> str:
+    """What the bars of a layer are, from left to right."""
+    if not kinds:
+        return ""
+    boxes = ", ".join(
+        f'<span style="display:inline-block;width:10px;height:10px;box-sizing:border-box;border:1px solid {UP};'
+        f'background-color:{_fill(number, 1.0)}"></span> {escaped(kind)}'
+        for kind, number in kinds.items()
+    )
+    return (
+        f'<div style="color:{MUTED};font-size:12px;margin-top:2px">numbers: layers, each with {boxes} · orange raises '
+        "the sum, blue lowers it</div>"
+    )
