@@ -1,6 +1,6 @@
 """Derived scalars as plotly figures and as HTML tables."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import SupportsIndex
 
 import plotly.graph_objects as go

@@ -109,7 +109,7 @@ def frame_html(frame: pandas.DataFrame, scales: Mapping[str, ColourScale]) -> st
     columns = [name for name in frame.columns if not frame[name].isna().all() and _has_text(frame[name])]
     if not len(frame) or not columns:
         return ""
-    numeric = {number for number, name in enumerate(columns) if name not in _TEXT_COLUMNS and name != "probability"}
+    numeric = {number for number, name in enumerate(columns) if _base(name) not in (*_TEXT_COLUMNS, "probability")}
     series = [frame[name].tolist() for name in columns]
     marks = frame["asked"].tolist() if "asked" in columns else [""] * len(frame)
     rows = [
@@ -117,6 +117,11 @@ def frame_html(frame: pandas.DataFrame, scales: Mapping[str, ColourScale]) -> st
         for *values, mark in zip(*series, marks, strict=True)
     ]
     return html_table([escaped(name.replace("_", " ")) for name in columns], rows, numeric)
+
+
+def _base(column: str) -> str:
+    """A column's name without the number that says of which answer it is."""
+    return column.removesuffix("_1").removesuffix("_2")
 
 
 def is_missing(value: object) -> bool:
@@ -129,13 +134,13 @@ def _has_text(column: Any) -> bool:
 
 
 def _cell(name: str, value: Any, scale: ColourScale | None, mark: str) -> str:
-    if name == "asked":
-        return mark_cell(value)
     if is_missing(value):
         return ""
-    if name in _TOKEN_COLUMNS or name == "answer":
+    if name == "asked":
+        return mark_cell(value)
+    if _base(name) in (*_TOKEN_COLUMNS, "answer"):
         return token_cell(value)
-    if name.startswith("probability"):
+    if _base(name) == "probability":
         return probability_cell(value, mark)
     if isinstance(value, float):
         return format_value(value) if scale is None else effect_cell(value, scale)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from neuron_explainer.errors import MisconfiguredError
@@ -13,7 +14,6 @@ if TYPE_CHECKING:
     import pandas
 
     from neuron_explainer.attribution.attribution import Attribution
-    from neuron_explainer.attribution.attributions import Attributions
 
 EFFECTS = ("direct_effect", "total_effect")
 _N_NODES = 10
@@ -23,7 +23,7 @@ _N_COMPONENTS = 8
 def node_section(why: Attribution) -> str:
     """The nodes with the largest direct and those with the largest total effect, in one table."""
     frame = nodes_that_matter(why)
-    note = f"the {_N_NODES} largest by direct and the {_N_NODES} largest by total effect; names are what ablate and trace take"
+    note = f"the {_N_NODES} largest by direct and by total effect; ablate and trace take their names"
     return section("Nodes", frame_html(frame, effect_scales(frame)), note)
 
 
@@ -37,20 +37,19 @@ def nodes_that_matter(why: Attribution) -> pandas.DataFrame:
     return union.iloc[union["total_effect"].abs().argsort(kind="stable")[::-1]]
 
 
-def component_section(why: Attribution | Attributions) -> str:
+def component_section(why: Attribution) -> str:
     """The heads, neurons and latents with the largest direct effects, side by side."""
-    tables = [("Heads", why.heads(_N_COMPONENTS)), ("Neurons", why.neurons(_N_COMPONENTS))]
-    try:
-        tables.append(("Latents", why.latents(_N_COMPONENTS)))
-    except MisconfiguredError:
-        pass  # the question was asked without autoencoders
-    chosen = [(title, frame.drop(columns=["layer", "component"])) for title, frame in tables]
-    return side_by_side(
-        *(
-            section(title, frame_html(frame, effect_scales(frame)), "by direct effect, summed over tokens")
-            for title, frame in chosen
-        )
-    )
+    tables = [component_table_html("Heads", why.heads(_N_COMPONENTS))]
+    tables.append(component_table_html("Neurons", why.neurons(_N_COMPONENTS)))
+    with suppress(MisconfiguredError):  # the question was asked without autoencoders
+        tables.append(component_table_html("Latents", why.latents(_N_COMPONENTS)))
+    return side_by_side(*tables)
+
+
+def component_table_html(title: str, frame: pandas.DataFrame) -> str:
+    """The first rows of a table of whole components, under a heading."""
+    shown = frame.head(_N_COMPONENTS).drop(columns=["layer", "component"])
+    return section(title, frame_html(shown, effect_scales(shown)), "by direct effect, summed over tokens")
 
 
 def effect_scales(frame: pandas.DataFrame, columns: Iterable[str] = EFFECTS) -> dict[str, ColourScale]:

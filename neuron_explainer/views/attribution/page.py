@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from neuron_explainer.views.attribution.cells import is_missing, quoted, section, signed
+from neuron_explainer.views.attribution.cells import is_missing, section
 from neuron_explainer.views.attribution.head_map import head_map
 from neuron_explainer.views.attribution.heading import question_heading
 from neuron_explainer.views.attribution.node_tables import component_section, node_section
-from neuron_explainer.views.attribution.part_sums import PartSum, part_sums
 from neuron_explainer.views.attribution.predictions import predictions
 from neuron_explainer.views.attribution.token_effects import token_effects
-from neuron_explainer.views.attribution.waterfall import waterfall
+from neuron_explainer.views.attribution.sums import sums_html
 from neuron_explainer.views.document import MUTED, card, html_document, html_table
 from neuron_explainer.views.heatmap import format_value
 from neuron_explainer.views.token_text import escaped
@@ -52,20 +51,7 @@ def attribution_document(why: Attribution) -> str:
 
 def _sums(why: Attribution) -> str:
     """The sum of parts; where answers of several tokens are compared, the sum of each."""
-    sums = part_sums(why)
-    shown = [_of_answer(each) + waterfall(each) for each in sums]
-    if len(sums) > 1:
-        terms = " ".join(f"{quoted(each.answer or '')} <b>{signed(each.value)}</b>" for each in sums)
-        shown.append(f'<div style="margin:6px 0">{terms} <b>= {format_value(why.value)}</b></div>')
-    return section("The sum", "".join(shown) + _table(why), "direct effects, scales of norms held constant")
-
-
-def _of_answer(total: PartSum) -> str:
-    """Which answer a sum is about, and how it counts."""
-    if total.answer is None:
-        return ""
-    own = f"log-probability {format_value(total.value / total.weight)}, counted {format_value(total.weight)} times"
-    return f'<div style="margin-top:10px"><b>{quoted(total.answer)}</b> <span style="color:{MUTED}">{own}</span></div>'
+    return section("The sum", sums_html(why) + _table(why), "direct effects, scales of norms held constant")
 
 
 def _table(why: Attribution) -> str:

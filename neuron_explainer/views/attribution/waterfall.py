@@ -11,6 +11,7 @@ from neuron_explainer.views.document import INK, LINE, MUTED, PAPER
 from neuron_explainer.views.heatmap import format_value
 from neuron_explainer.views.token_text import escaped
 
+_WIDEST = 44  # pixels of a bar
 _HEIGHT = 150  # pixels from the lowest to the highest level
 _PALE_UP, _PALE_DOWN = background_of_level(10), background_of_level(-10)
 _FILLS = ((UP, DOWN), (_PALE_UP, _PALE_DOWN), (PAPER, PAPER))  # of a layer's first, second and further kinds
@@ -26,7 +27,7 @@ def _equation(total: PartSum) -> str:
     cells = [
         f'<span style="padding:0 16px 4px 0"><span style="color:{MUTED};font-size:12px">{escaped(name)}</span> '
         f'<b style="{_NOWRAP}">{signed(number)}</b></span>'
-        for name, number in (*total.by_kind.items(), ("residue", total.residue))
+        for name, number in (*total.by_kind.items(), ("residue", float(f"{total.residue:.2g}")))
     ]
     cells.append(f'<span style="padding:0 0 4px 0"><b style="{_NOWRAP}">= {format_value(total.value)}</b></span>')
     return f'<div class="ne-sum" style="display:flex;flex-wrap:wrap;margin:4px 0">{" ".join(cells)}</div>'
@@ -50,10 +51,10 @@ def _chart(total: PartSum) -> str:
         levels.append(levels[-1] + term.effect)
     axis = _Axis(min(levels), max(levels))
     kinds = _kinds_of_layers(terms)
-    places = iter(range(len(terms)))
     groups = []
-    for layer, own in groupby(terms, key=lambda term: term.layer if term.layer is not None else term.kind):
-        columns = [_column(axis, levels[place], levels[place + 1], term, kinds) for term, place in zip(own, places)]
+    steps = zip(terms, levels, levels[1:], strict=False)
+    for layer, own in groupby(steps, key=lambda step: step[0].kind if step[0].layer is None else step[0].layer):
+        columns = [_column(axis, before, after, term, kinds) for term, before, after in own]
         groups.append(_group(str(layer), columns, isinstance(layer, int)))
     groups.append(_group("sum", [_bar(axis, 0.0, total.value, INK, INK, f"sum: {format_value(total.value)}")], False))
     return (
@@ -107,7 +108,9 @@ def _stacked(pieces: list[tuple[int, int, str]]) -> Iterator[str]:
 
 def _group(label: str, columns: list[str], is_layer: bool) -> str:
     """The columns of a layer, or one column, above a label."""
-    size = f"flex:{len(columns)} 1 0;min-width:{6 * len(columns)}px" if is_layer else "flex:0 0 auto;padding:0 3px"
+    number = len(columns)
+    size = f"flex:{number} 1 0;min-width:{max(15, 6 * number)}px;max-width:{_WIDEST * number}px"
+    size = size if is_layer else "flex:0 0 auto;padding:0 3px"
     return (
         f'<div style="{size};border-right:1px solid {LINE}"><div style="display:flex">{"".join(columns)}</div>'
         f'<div style="text-align:center;font-size:11px;color:{MUTED};{_NOWRAP}">{escaped(label)}</div></div>'
