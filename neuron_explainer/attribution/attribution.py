@@ -124,6 +124,11 @@ class Attribution:
         return float(sum(each * number for each, number in zip(self._coefficients, numbers, strict=True)))
 
     @property
+    def ablated(self) -> tuple[str, ...]:
+        """What is overwritten, in words."""
+        return () if self.setting is None else self.setting.notes
+
+    @property
     def effects(self) -> list[Effects]:
         """The tensors behind the tables, of each pass."""
         return self._effects
@@ -289,7 +294,8 @@ class Attribution:
             kind: "total": the estimate is (activation − replacement) times gradient, and the model runs with the node
                 ablated. "direct": the estimate is the direct effect, and the node's write is taken out of the last
                 residual stream alone, the final norm's scale held constant.
-            value: what the node is replaced by ("total" only): a number, "mean" over `reference`, or another prompt.
+            value: what the node is replaced by ("total" only): a number; "mean" over `reference` (attention weights,
+                which have none, are then left out); or another prompt.
             reference: texts for "mean"; the embedded sample by default.
 
         Returns:

@@ -76,7 +76,8 @@ class NodeNameError(UnknownNameError, ValueError):
         >>> print(NodeNameError.saying("'23:3' can be read as L23H3 or L23N3.", "23:3", ["L23H3", "L23N3"]))
         '23:3' can be read as L23H3 or L23N3.
         """
-        error = cls("node", asked, choices)
+        error = cls("node", asked, ())
+        error.choices = list(choices)
         error._say_instead(message)
         return error
 

@@ -6,7 +6,7 @@ from typing import SupportsIndex
 import plotly.graph_objects as go
 
 import neuron_explainer.views.scalar_heatmaps as heatmaps
-from neuron_explainer.activations.derived_scalars.store.component_names import component_name, tokens_and_components
+from neuron_explainer.activations.derived_scalars.names.node_name import NodeName
 from neuron_explainer.activations.derived_scalars.store.derived_scalar_store import DerivedScalarStore
 from neuron_explainer.errors import InvalidRequestError, NotDerivedError, number_ranges, shown
 from neuron_explainer.views.colour import ColourScale
@@ -129,16 +129,16 @@ def _ranked_rows(
     values, indices = store.topk(k, largest, dsts, layers, pass_type)
     numbers = values.tolist()
     scale = ColourScale.of(numbers)
-    has_pairs = any(tokens_and_components(index).attended_to is not None for index in indices)
+    names = [NodeName.of(index).resolved(store.tokens) for index in indices]
+    has_pairs = any(name.attended_to_index is not None for name in names)
     heads = ["component", "from token" if has_pairs else "token", *(["to token"] if has_pairs else []), "value"]
     if len({index.dst for index in indices}) > 1:
         heads.append("derived scalar")
     rows = []
-    for value, index in zip(numbers, indices, strict=True):
-        position = tokens_and_components(index)
-        cells = [escaped(component_name(index)), _token(store, position.token)]
+    for value, index, name in zip(numbers, indices, names, strict=True):
+        cells = [escaped(name.component_name), _token(store, name.token_index)]
         if has_pairs:
-            cells.append(_token(store, position.attended_to))
+            cells.append(_token(store, name.attended_to_index))
         cells.append(f'<span style="padding:0 4px;{scale.style(value)}">{format_value(value)}</span>')
         if "derived scalar" in heads:
             cells.append(f'<span style="color:{MUTED}">{escaped(index.dst.value)}</span>')

@@ -29,6 +29,7 @@ class Effects:
         value: the metric, of the uncapped logits.
         linear_value: what the parts sum to: the metric, or the linearisation that stands for it.
         capped_value: the metric of the model's own logits; equal to `value` where these are not capped.
+        directions: what a write at each row is projected on.
         constants: what biases after the last write add.
         embedding: of the embedding; None where an autoencoder stands for it.
         attention, mlp: of each layer's heads and neurons, where they stand.
@@ -45,6 +46,7 @@ class Effects:
     linear_value: float
     capped_value: float
     constants: dict[str, float]
+    directions: Float[Tensor, "rows d_model"]
     embedding: EmbeddingParts | None
     attention: dict[int, AttentionParts] = field(default_factory=dict)
     mlp: dict[int, MlpParts] = field(default_factory=dict)

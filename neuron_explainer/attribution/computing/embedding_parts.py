@@ -24,6 +24,11 @@ class EmbeddingParts:
     tokens: Float[Tensor, "batch rows"]
     positions: Float[Tensor, "batch rows"] | None
 
+    @property
+    def whole(self) -> Float[Tensor, "batch rows"]:
+        """Of tokens and positions together."""
+        return self.tokens if self.positions is None else self.tokens + self.positions
+
 
 def embedding_parts(
     rows: Rows, embedded: Float[Tensor, "batch tokens d_model"], replaced: Replaced, learned: Tensor | None

@@ -2,7 +2,7 @@
 
 The read-out is the final norm and the unembedding. With the norm's scale held constant the uncapped logits are affine
 in the residual stream. A metric that is not linear in the logits is replaced by its linearisation: the weighted sum of
-the logits whose weights are its gradient. `LogitDetails` has both.
+the logits whose weights are its gradient. `PassDetails` has both.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,6 +15,7 @@ from torch import Tensor
 from neuron_explainer.activations.derived_scalars.engine.bound_loss import one_number
 from neuron_explainer.activations.derived_scalars.engine.objective import Evaluated, Objective
 from neuron_explainer.activations.derived_scalars.engine.residual_order import end_position
+from neuron_explainer.attribution.computing.details import PassDetails
 from neuron_explainer.attribution.computing.readout import (
     among_channels,
     capped,
@@ -39,28 +40,13 @@ class LogitReading:
         function: gives one number from the logits at the positions, (positions, vocabulary).
         positions: where; None for all tokens.
         is_linear: whether the number is linear in the logits.
+        is_of_fixed_tokens: False where the tokens it is about depend on the logits.
     """
 
     function: Callable[[Tensor], Tensor]
     positions: tuple[int, ...] | None
     is_linear: bool
-
-
-@dataclass(frozen=True)
-class LogitDetails:
-    """One prompt's logits and metric.
-
-    Attributes:
-        positions: the positions that the metric depends on.
-        logits: the uncapped logits there.
-        capped_value: the metric of the model's own logits.
-        linear_value: the weighted sum of logits that stands for the metric; the metric itself if it is linear.
-    """
-
-    positions: tuple[int, ...]
-    logits: Float[Tensor, "positions vocab"]
-    capped_value: float
-    linear_value: float
+    is_of_fixed_tokens: bool = True
 
 
 class LogitObjective(Objective):
@@ -109,7 +95,7 @@ class LogitObjective(Objective):
         kept = [(own != 0).any(dim=-1).nonzero().flatten() for own in weights]
         cap = model.config.logits_softcap
         details = [
-            LogitDetails(
+            PassDetails(
                 positions=tuple(places[row] for row in which.tolist()),
                 logits=own[which],
                 capped_value=float(value if cap is None else reading.function(capped(own, cap))),
@@ -121,6 +107,26 @@ class LogitObjective(Objective):
         ]
         padded_rows, directions = _padded(held.split(sizes), positions, kept)
         return Evaluated(values.detach(), gradient, padded_rows, directions, constants, details)
+
+    def held_value(self, resid: Float[Tensor, "tokens d_model"], scales_of: Float[Tensor, "tokens d_model"]) -> float:
+        """The metric of one prompt, or its linearisation, with the final norm's scale of another residual stream.
+
+        Args:
+            resid: the residual stream after the last layer.
+            scales_of: that whose scales, and at which the linearisation, are taken.
+        """
+        reading, norm = self._readings[0], self._model.final_norm
+        positions = list(range(len(resid))) if reading.positions is None else list(reading.positions)
+        rows, base = at_least_float32(resid[positions]), at_least_float32(scales_of[positions])
+        with torch.no_grad():
+            scale = norm.scale(base)
+            logits, logits_of_base = (
+                uncapped_logits(self._model, norm.apply_scale(each, scale)) for each in (rows, base)
+            )
+        if reading.is_linear and reading.is_of_fixed_tokens:
+            return float(reading.function(logits))
+        _, (weights,) = self._differentiated([logits_of_base])
+        return float((logits.double() * weights.double()).sum())
 
     def _differentiated(self, by_prompt: Sequence[Tensor]) -> tuple[Float[Tensor, " batch"], list[Tensor]]:
         """Each prompt's metric, and its gradient with respect to the logits."""

@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from neuron_explainer.activations.derived_scalars.config import DstConfig
 from neuron_explainer.activations.derived_scalars.derivers import catalogue as _catalogue  # noqa: F401  # fills the table of derivers
@@ -58,6 +60,8 @@ class Setting:
 
     config: DstConfig
     ablations: tuple[Ablation, ...] = ()
+    notes: tuple[str, ...] = ()
+    """What each ablation does, in words."""
 
     def limited_to(self, layers: Sequence[int]) -> Setting:
         """The same for some layers alone."""
@@ -143,6 +147,7 @@ def _effects(setting: Setting, prompt: Prompt, run: Run, row: int, tensors: Tens
         linear_value=details.linear_value,
         capped_value=details.capped_value,
         constants={name: float(constant[row]) for name, constant in evaluated.constants.items()},
+        directions=_directions(evaluated, row, n_rows),
         embedding=dict(own(run.others["embedding"])).get(None),
         attention=dict(own(run.others["attention"])),
         mlp=dict(own(run.others["mlp"])),
@@ -168,6 +173,12 @@ def _by_kind_and_layer(
         if name.startswith(prefix)
         for layer, parts in own(by_layer)
     }
+
+
+def _directions(evaluated: Evaluated, row: int, n_rows: int) -> Float[Tensor, "rows d_model"]:
+    if evaluated.directions is None:
+        raise RuntimeError("the objective gave no directions")
+    return evaluated.directions[row, :n_rows].clone()
 
 
 def of_objective(run: Run) -> Evaluated:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import SupportsIndex
 
 from neuron_explainer.activations.derived_scalars.names.node_name import NodeName
-from neuron_explainer.activations.derived_scalars.names.token_texts import position_in
+from neuron_explainer.activations.derived_scalars.names.token_texts import position_in_prompt
 from neuron_explainer.errors import IndexOutOfRangeError, InvalidRequestError, shown
 from neuron_explainer.vocabulary.checks import whole_number
 
@@ -36,7 +36,7 @@ def read_positions(given: PositionsGiven, tokens: Sequence[str]) -> tuple[int, .
 def _read_one(given: object, tokens: Sequence[str]) -> int:
     if isinstance(given, str):
         token = NodeName.parse(f"EMB{given}").token if given.startswith("@") else given
-        position = position_in(token, tokens, lambda each: f"@{each!r}")
+        position = position_in_prompt(token, tokens, lambda each: f"@{each!r}")
         return len(tokens) - 1 if position is None else position
     number = whole_number(given)
     if number is None:

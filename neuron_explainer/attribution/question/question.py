@@ -165,7 +165,7 @@ def read_question(
                 f"Without a target the model's own choice at one position is asked about, but {len(places)} positions "
                 "are given. Give one position, or a target."
             )
-        reading = LogitReading(first_against_second, places, is_linear=True)
+        reading = LogitReading(first_against_second, places, is_linear=True, is_of_fixed_tokens=False)
         return _in_one_pass(read, prompt, (), named, reading, hints)
     if all(answer.is_one_token for answer in answers):
         ids = ([answer.token_ids[0] for answer in each] for each in (targets, distractors))

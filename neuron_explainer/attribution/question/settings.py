@@ -6,6 +6,7 @@ from dataclasses import replace
 from neuron_explainer.activations.derived_scalars.ablating.given import AblationsGiven, bound_ablations
 from neuron_explainer.activations.derived_scalars.config import ConfigOrModel, DstConfig, as_config
 from neuron_explainer.activations.derived_scalars.tensor_ablations import Ablation
+from neuron_explainer.attribution.changes.descriptions import described
 from neuron_explainer.attribution.computing.passes import Setting
 from neuron_explainer.errors import InvalidRequestError, MisconfiguredError, shown
 from neuron_explainer.models.autoencoder_context import AutoencoderContext, MultiAutoencoderContext
@@ -33,13 +34,15 @@ def read_setting(model: ConfigOrModel, autoencoders: AutoencodersGiven, ablation
         InvalidRequestError: an ablation is of a place at which parts do not add up.
     """
     config = as_config(model)
+    if config.layer_indices is not None:
+        raise MisconfiguredError("The config has layer_indices, but parts add up over all layers. Leave them out.")
     if config.trace_config is not None:
         raise MisconfiguredError("The config has a trace_config. Leave it out, and use the answer's trace(…).")
     several = (ablations,) if isinstance(ablations, Ablation) else () if ablations is None else tuple(ablations)
     bound_ablations(several)  # refuses what is not an ablation
     for ablation in several:
         check_ablation(ablation)
-    return Setting(_with_autoencoders(config, autoencoders), several)
+    return Setting(_with_autoencoders(config, autoencoders), several, tuple(map(described, several)))
 
 
 def check_ablation(ablation: Ablation) -> None:

@@ -92,9 +92,8 @@ def groups_of(effects: Effects, write_norms: WriteNorms) -> Iterator[Group]:
 
     if effects.embedding is not None:
         norms, totals = by_layer(_DST.RESID_POST_EMBEDDING_NORM), by_layer(_DST.TOKEN_ATTRIBUTION)
-        yield Group(
-            NodeType.TOKEN, None, rows, norms[None], totals[None], effects.embedding.tokens[:, None], write_norms
-        )
+        direct = effects.embedding.whole[:, None]
+        yield Group(NodeType.TOKEN, None, rows, norms[None], totals[None], direct, write_norms)
     probs, of_heads = by_layer(_DST.ATTN_QK_PROBS), by_layer(_DST.UNFLATTENED_ATTN_ACT_TIMES_GRAD)
     post_act, of_neurons = by_layer(_DST.MLP_POST_ACT), by_layer(_DST.MLP_ACT_TIMES_GRAD)
     latents = {kind: (by_layer(lat), by_layer(total)) for kind, (lat, total) in LATENTS.items() if lat in store}

@@ -25,14 +25,23 @@ def next_token_table(why: Attribution, n: int) -> pandas.DataFrame:
     """
     from neuron_explainer.activations.token_table import TokenTable
 
-    effects = why.effects[0]
-    if effects.logits is None:
-        raise InvalidRequestError("A trace is about an activation, so it has no next tokens. Ask the answer before it.")
-    row = 0 if len(why.effects) > 1 else len(effects.logits) - 1  # an answer's own tokens come after the first row
-    rows = next_token_rows(effects.logits[row], effects.logits_softcap, n, why.inquiry.asked_tokens)
+    cap = why.effects[0].logits_softcap
+    rows = next_token_rows(row_of_next_tokens(why), cap, n, why.inquiry.asked_tokens)
     texts = why.texts_of([each["token_id"] for each in rows])
     table = [{"token": text, **each} for text, each in zip(texts, rows, strict=True)]
     return TokenTable(table, columns=list(table[0]))
+
+
+def row_of_next_tokens(why: Attribution) -> Float[Tensor, " vocab"]:
+    """The uncapped logits of the position that the question is about; of several, the last one.
+
+    Raises:
+        InvalidRequestError: the answer is not about logits.
+    """
+    logits = why.effects[0].logits
+    if logits is None:
+        raise InvalidRequestError("A trace is about an activation, so it has no next tokens. Ask the answer before it.")
+    return logits[0 if len(why.effects) > 1 else -1]  # an answer's own tokens come after the first row
 
 
 def next_token_rows(

@@ -129,6 +129,11 @@ def node_rows(
     ]
 
 
+def direct_effects_of(groups: Sequence[Group], nodes: Sequence[NodeIndex]) -> list[float]:
+    """The direct effects of some nodes of one pass."""
+    return _numbers_of(groups, nodes, "direct_effect")
+
+
 def _has_pair(node: NodeIndex) -> bool:
     return node.node_type is NodeType.ATTENTION_HEAD
 
@@ -152,7 +157,7 @@ def _numbers_of(groups: Sequence[Group], nodes: Sequence[NodeIndex], column: str
         row_of = {token: row for row, token in enumerate(group.rows)}
         if column == "direct_effect":  # it is 0 at all tokens but the rows
             known = [number for number, index in enumerate(indices) if index[0] in row_of]
-            for number, place in enumerate(own):
+            for place in own:
                 result[place] = 0.0
             own = [own[number] for number in known]
             indices = [[row_of[indices[number][0]], *indices[number][1:]] for number in known]

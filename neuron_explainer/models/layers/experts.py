@@ -106,6 +106,11 @@ class MixtureOfExperts(nn.Module):
         values = self._by_expert(post_act.experts, lambda expert, rows: expert.along(rows), direction)
         return post_act.with_values(values)
 
+    def gate(self, neuron: int) -> tuple[Float[Tensor, " d_model"], Float[Tensor, ""] | None]:
+        """The linear map that gives a neuron's pre-activation, where its expert is chosen: its weights, and its bias."""
+        expert, within = divmod(neuron, self.d_expert)
+        return self._mlps[expert].gate(within)
+
     @property
     def bias_depends_on_input(self) -> bool:
         """Whether `bias_at` depends on the input."""

@@ -88,6 +88,11 @@ class MLP(nn.Module):
         """Each neuron's output per unit of activation, projected on a direction."""
         return direction @ self.output_weight.to(direction.dtype)
 
+    def gate(self, neuron: int) -> tuple[Float[Tensor, " d_model"], Float[Tensor, ""] | None]:
+        """The linear map that gives a neuron's pre-activation: its weights, and its bias."""
+        bias = self.input_bias
+        return self.input_weight[neuron], None if bias is None else bias[neuron]
+
     bias_depends_on_input = False
     """Whether `bias_at` depends on the input: that of chosen experts does."""
 

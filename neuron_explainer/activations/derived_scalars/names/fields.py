@@ -1,11 +1,11 @@
 """What a node's name says, checked, and how it is printed."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from neuron_explainer.activations.derived_scalars.names.kinds import NodeKind
 from neuron_explainer.activations.derived_scalars.names.token_texts import TokenGiven
-from neuron_explainer.errors import InvalidIndexError, shown
+from neuron_explainer.errors import InvalidIndexError, NodeNameError, shown
 from neuron_explainer.vocabulary.checks import whole_number
 from neuron_explainer.vocabulary.named_members import member_of
 
@@ -52,6 +52,9 @@ class NodeFields:
     part: Literal["q", "k", "qk", "v"] | None = None
     head: int | None = None
 
+    # It checks and converts its fields itself, so a checker of annotations (tests use one) must let all values through.
+    __no_type_check__: ClassVar[bool] = True
+
     def __post_init__(self) -> None:
         kind = self.kind
         if type(kind) is not NodeKind:
@@ -76,7 +79,7 @@ class NodeFields:
             if value is None:
                 continue
             if kind not in kinds:
-                raise InvalidIndexError(f"{kind.meaning} has no {field.replace('_', ' ')}; {shown(value)} was given.")
+                raise InvalidIndexError(f"{kind.meaning} has no {said_of(field)}; {shown(value)} was given.")
             if value not in _CHOICES.get(field, (value,)):
                 raise InvalidIndexError(f"{field} is {shown(value)}. Choose one of: {', '.join(_CHOICES[field])}.")
 
@@ -97,9 +100,27 @@ class NodeFields:
         object.__setattr__(self, field, number)
 
     @property
-    def is_resolved(self) -> bool:
-        """Whether its tokens are positions from 0 on, or all tokens, so that no prompt is needed to understand it."""
-        return all(token is None or (isinstance(token, int) and token >= 0) for token in (self.token, self.attended_to))
+    def token_index(self) -> int | None:
+        """The token's position; None: all tokens.
+
+        Raises:
+            NodeNameError: only a prompt tells it: it is a text, or counts from the end.
+        """
+        return self._position(self.token)
+
+    @property
+    def attended_to_index(self) -> int | None:
+        """The position of the token attended to; None: all, or none. It raises what `token_index` raises."""
+        return self._position(self.attended_to)
+
+    def _position(self, token: TokenGiven) -> int | None:
+        if token is None or (isinstance(token, int) and token >= 0):
+            return token
+        raise NodeNameError.saying(
+            f"{self}: the position of the token {token!r} is known only in a prompt. Call .resolved(tokens) on the "
+            "name first, with the prompt's token strings, or write a position from 0 on.",
+            str(self),
+        )
 
     @property
     def component_name(self) -> str:
@@ -122,3 +143,8 @@ class NodeFields:
 
 def _number(number: int | All) -> str:
     return "*" if number == "All" else str(number)
+
+
+def said_of(field: str) -> str:
+    """What messages call a field."""
+    return "token attended to" if field == "attended_to" else field

@@ -11,7 +11,11 @@ from neuron_explainer.activations.derived_scalars.indices import (
     DerivedScalarIndex,
     NodeIndex,
 )
-from neuron_explainer.activations.derived_scalars.names.kinds import NodeKind, kind_of_node_type
+from neuron_explainer.activations.derived_scalars.names.kinds import (
+    NodeKind,
+    autoencoder_of_node_type,
+    kind_of_node_type,
+)
 from neuron_explainer.activations.derived_scalars.trace_config import TraceConfig
 from neuron_explainer.vocabulary.dimensions import Dimension
 from neuron_explainer.vocabulary.nodes import AttnSubNode, LocationWithinLayer, NodeType
@@ -29,12 +33,6 @@ _KIND_OF_AXIS: dict[Dimension | None, NodeKind] = {
     Dimension.ATTN_HEADS: NodeKind.HEAD,
     Dimension.MLP_ACTS: NodeKind.NEURON,
     Dimension.VOCAB_SIZE: NodeKind.VOCAB,
-}
-_AUTOENCODER = {
-    NodeType.MLP_AUTOENCODER_LATENT: "mlp",
-    NodeType.ATTENTION_AUTOENCODER_LATENT: "attn",
-    NodeType.MLP_AUTOENCODER_ERROR: "mlp",
-    NodeType.ATTENTION_AUTOENCODER_ERROR: "attn",
 }
 _PART = {
     ActivationLocationType.ATTN_QUERY: "q",
@@ -93,7 +91,7 @@ def _fields(
         "layer": index.layer_index,
         "token": token,
         "attended_to": attended_to,
-        "autoencoder": _AUTOENCODER.get(node_type),
+        "autoencoder": autoencoder_of_node_type(node_type),
         "part": None if place is None else _PART.get(place),
         "channel": None,
     }

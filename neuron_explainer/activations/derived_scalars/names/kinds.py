@@ -1,6 +1,6 @@
 """The kinds of node that a name can name."""
 
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 from neuron_explainer.errors import UnknownNameError
 from neuron_explainer.vocabulary.named_members import NamedMembers, member_of
@@ -75,6 +75,19 @@ _KIND_OF_NODE_TYPE = {
     NodeType.VOCAB_TOKEN: NodeKind.VOCAB,
 }
 """The kind of a node type's nodes, where it is the same for all of them."""
+
+
+_AUTOENCODER: dict[NodeType, Literal["mlp", "attn"]] = {
+    NodeType.MLP_AUTOENCODER_LATENT: "mlp",
+    NodeType.ATTENTION_AUTOENCODER_LATENT: "attn",
+    NodeType.MLP_AUTOENCODER_ERROR: "mlp",
+    NodeType.ATTENTION_AUTOENCODER_ERROR: "attn",
+}
+
+
+def autoencoder_of_node_type(node_type: NodeType) -> Literal["mlp", "attn"] | None:
+    """What the nodes' autoencoder was trained on, if their type says it."""
+    return _AUTOENCODER.get(node_type)
 
 
 def kind_of_node_type(node_type: NodeType) -> NodeKind | None:

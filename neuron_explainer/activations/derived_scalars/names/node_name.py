@@ -2,16 +2,17 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TypeAlias, cast
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal, SupportsFloat, SupportsIndex, TypeAlias, cast
 
 from neuron_explainer.activations.derived_scalars.ablations import AblationSpec
 from neuron_explainer.activations.derived_scalars.indices import ActivationIndex, DerivedScalarIndex, NodeIndex
 from neuron_explainer.activations.derived_scalars.names import to_indices
-from neuron_explainer.activations.derived_scalars.names.fields import NodeFields
+from neuron_explainer.activations.derived_scalars.names.fields import All, NodeFields
 from neuron_explainer.activations.derived_scalars.names.from_indices import fields_of_index
 from neuron_explainer.activations.derived_scalars.names.grammar import read_name
-from neuron_explainer.activations.derived_scalars.names.kinds import COMPONENTS, KindGiven, kind_given
-from neuron_explainer.activations.derived_scalars.names.token_texts import TokenGiven, position_in
+from neuron_explainer.activations.derived_scalars.names.kinds import COMPONENTS, KindGiven, NodeKind, kind_given
+from neuron_explainer.activations.derived_scalars.names.token_texts import TokenGiven, position_in_prompt
 from neuron_explainer.activations.derived_scalars.trace_config import AttentionTraceType, PreOrPostAct, TraceConfig
 from neuron_explainer.activations.neuron_ids import NeuronId
 from neuron_explainer.errors import InvalidIndexError, NodeNameError, shown
@@ -33,6 +34,21 @@ class NodeName(NodeFields):
     >>> str(name), name.kind.value, name.to_node_index()
     ('L23H3@2<-0', 'head', NodeIndex('attention_head', 23, (2, 0, 3)))
     """
+
+    if TYPE_CHECKING:  # names of kinds and NumPy integers are taken as well
+
+        def __init__(
+            self,
+            kind: NodeKind | str,
+            layer: SupportsIndex | None = None,
+            component: SupportsIndex | All | None = None,
+            channel: SupportsIndex | All | None = None,
+            token: SupportsIndex | str | None = None,
+            attended_to: SupportsIndex | str | None = None,
+            autoencoder: Literal["mlp", "attn"] | None = None,
+            part: Literal["q", "k", "qk", "v"] | None = None,
+            head: SupportsIndex | None = None,
+        ) -> None: ...
 
     @classmethod
     def parse(cls, text: str, *, kind: KindGiven | None = None, tokens: Sequence[str] | None = None) -> "NodeName":
@@ -67,9 +83,9 @@ class NodeName(NodeFields):
             if tokens[position] != said:
                 raise NodeNameError.saying(
                     f"{shown(text)}: the prompt's token {position} is {shown(tokens[position])}, not {shown(said)}. "
-                    f"Write {name} or {replace(name, **{field: said})}.",
+                    f"Write {name} or {name._at(field, said)}.",
                     text,
-                    [str(name), str(replace(name, **{field: said}))],
+                    [str(name), str(name._at(field, said))],
                 )
         return name
 
@@ -116,11 +132,18 @@ class NodeName(NodeFields):
         """
         resolved = self
         for field in ("token", "attended_to"):
-            token = cast(TokenGiven, getattr(self, field))
-            position = position_in(token, tokens, lambda other, field=field: str(replace(self, **{field: other})))
+            token: TokenGiven = getattr(self, field)
+            position = position_in_prompt(token, tokens, partial(self._name_at, field))
             if position != token:
-                resolved = replace(resolved, **{field: position})
+                resolved = resolved._at(field, position)
         return resolved
+
+    def _at(self, field: str, token: TokenGiven) -> "NodeName":
+        changed: dict[str, Any] = {field: token}
+        return replace(self, **changed)
+
+    def _name_at(self, field: str, token: TokenGiven) -> str:
+        return str(self._at(field, token))
 
     def in_prompt(self, tokens: Sequence[str]) -> str:
         """The name as readers of a prompt want it, with the tokens' texts. It is read as the name alone is.
@@ -132,12 +155,9 @@ class NodeName(NodeFields):
         "L5H1@2 ' to' <- 0 ' Mary'"
         """
         name = self.resolved(tokens)
-        text = name.component_name
-        if isinstance(name.token, int):
-            text += f"@{name.token} {tokens[name.token]!r}"
-        return (
-            f"{text} <- {name.attended_to} {tokens[name.attended_to]!r}" if isinstance(name.attended_to, int) else text
-        )
+        token, attended_to = name.token_index, name.attended_to_index
+        text = name.component_name if token is None else f"{name.component_name}@{token} {tokens[token]!r}"
+        return text if attended_to is None else f"{text} <- {attended_to} {tokens[attended_to]!r}"
 
     def to_node_index(self, pass_type: PassType | str = PassType.FORWARD) -> NodeIndex:
         """The node as a NodeIndex, with "All" where the name says no token.
@@ -169,7 +189,7 @@ class NodeName(NodeFields):
         """
         return to_indices.activation_index(self, pass_type)
 
-    def to_ablation(self, value: float = 0.0) -> AblationSpec:
+    def to_ablation(self, value: SupportsFloat | str = 0.0) -> AblationSpec:
         """The ablation that sets the numbers of `to_activation_index`.
 
         Raises:
@@ -178,7 +198,7 @@ class NodeName(NodeFields):
         >>> NodeName.parse("L23H3<-1").to_ablation(0).index
         ActivationIndex('attn.qk_probs', 23, ('All', 1, 3))
         """
-        return AblationSpec(self.to_activation_index(), value)
+        return AblationSpec(self.to_activation_index(), cast(float, value))
 
     def to_trace_config(
         self,

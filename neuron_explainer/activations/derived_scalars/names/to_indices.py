@@ -4,11 +4,10 @@ from typing import Any
 
 from neuron_explainer.activations.derived_scalars.index_fields import TensorIndex
 from neuron_explainer.activations.derived_scalars.indices import ActivationIndex, AttnSubNodeIndex, NodeIndex
-from neuron_explainer.activations.derived_scalars.names.fields import NodeFields
+from neuron_explainer.activations.derived_scalars.names.fields import NodeFields, said_of
 from neuron_explainer.activations.derived_scalars.names.kinds import NodeKind
-from neuron_explainer.activations.derived_scalars.names.token_texts import TokenGiven
 from neuron_explainer.activations.derived_scalars.trace_config import AttentionTraceType, PreOrPostAct, TraceConfig
-from neuron_explainer.errors import InvalidIndexError, NodeNameError
+from neuron_explainer.errors import InvalidIndexError
 from neuron_explainer.vocabulary.nodes import NodeType, PassType
 from neuron_explainer.vocabulary.places import ActivationLocationType as Place
 
@@ -51,8 +50,8 @@ def node_index(node: NodeFields, pass_type: PassType | str) -> NodeIndex:
         InvalidIndexError: no NodeIndex is so fine: it has no channels of a neuron, say.
         NodeNameError: a token is not a position from 0 on.
     """
-    kind, token = node.kind, _entry(node, node.token)
-    pair = (token, _entry(node, node.attended_to))
+    kind, token = node.kind, _entry(node.token_index)
+    pair = (token, _entry(node.attended_to_index))
     number, channel = node.component, node.channel
     if kind is NodeKind.HEAD and channel is None:
         if node.part in ("q", "k", "v"):
@@ -63,7 +62,7 @@ def node_index(node: NodeFields, pass_type: PassType | str) -> NodeIndex:
         _refuse(node, "NodeIndex", "channel", "autoencoder", "head")
         return NodeIndex(NodeType.AUTOENCODER_LATENT_BY_TOKEN_PAIR, node.layer, (*pair, number), pass_type)
     if kind is NodeKind.ERROR:
-        return NodeIndex(_ERROR_TYPE[node.autoencoder], node.layer, (token, channel), pass_type)
+        return NodeIndex(_ERROR_TYPE[node.autoencoder], node.layer, (token, _entry(channel)), pass_type)
     _refuse(node, "NodeIndex", "attended_to", "head")
     if kind is NodeKind.HEAD:
         node_type = NodeType.V_CHANNEL if node.part in (None, "v") else NodeType.QK_CHANNEL
@@ -86,13 +85,13 @@ def activation_index(node: NodeFields, pass_type: PassType | str) -> ActivationI
         InvalidIndexError: it has no place in the forward pass, or several.
         NodeNameError: a token is not a position from 0 on.
     """
-    kind, token = node.kind, _entry(node, node.token)
-    channel: TensorIndex = "All" if node.channel is None else node.channel
+    kind, token = node.kind, _entry(node.token_index)
+    channel = _entry(node.channel)
     layer = node.layer
     if kind is NodeKind.HEAD:
         if node.attended_to is not None:
             _refuse(node, "ActivationIndex", "channel", "part")
-            indices = (token, _entry(node, node.attended_to), node.component)
+            indices = (token, _entry(node.attended_to_index), node.component)
             return ActivationIndex(Place.ATTN_QK_PROBS, layer, indices, pass_type)
         if node.part == "qk":
             raise InvalidIndexError(f"{node} is two places. Write /q or /k, or the token attended to, as in L23H3<-1.")
@@ -133,16 +132,8 @@ def trace_config(
     return TraceConfig(index, pre_or_post_act or default, attention_trace_type=through, **others)
 
 
-def _entry(node: NodeFields, token: TokenGiven) -> TensorIndex:
-    if token is None:
-        return "All"
-    if isinstance(token, int) and token >= 0:
-        return token
-    raise NodeNameError.saying(
-        f"{node}: the position of the token {token!r} is known only in a prompt. Call .resolved(tokens) on the name "
-        "first, with the prompt's token strings, or write a position from 0 on.",
-        str(node),
-    )
+def _entry(position: TensorIndex) -> TensorIndex:
+    return "All" if position is None else position
 
 
 def _refuse(node: NodeFields, index: str, *fields: str) -> None:
@@ -150,7 +141,7 @@ def _refuse(node: NodeFields, index: str, *fields: str) -> None:
     for field in fields:
         if getattr(node, field) is not None:
             raise InvalidIndexError(
-                f"{node} is finer than {index} can say: it has no {field.replace('_', ' ')} of {node.kind.meaning}."
+                f"{node} is finer than {index} can say: it has no {said_of(field)} of {node.kind.meaning}."
             )
 
 

@@ -31,7 +31,7 @@ def _character(found: re.Match[str]) -> str:
     return chr(code) if code <= 0x10FFFF else found[0]
 
 
-def position_in(token: TokenGiven, tokens: Sequence[str], name_at: Callable[[int | str], str]) -> int | None:
+def position_in_prompt(token: TokenGiven, tokens: Sequence[str], name_at: Callable[[int | str], str]) -> int | None:
     """The position, from 0, of a token of the prompt.
 
     Args:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from neuron_explainer.activations.derived_scalars.index_fields import TensorIndex, check_position
 from neuron_explainer.activations.derived_scalars.indexing import DerivedScalarIndex
-from neuron_explainer.activations.derived_scalars.store.component_names import index_name
+from neuron_explainer.activations.derived_scalars.names.node_name import NodeName
 from neuron_explainer.activations.derived_scalars.store.files import read_store, write_store
 from neuron_explainer.activations.derived_scalars.store.selection import DstOrName, Layers, selected, tensors_by_layer
 from neuron_explainer.activations.derived_scalars.store.shapes import Tensors, by_members, check_shapes
@@ -219,14 +219,14 @@ class DerivedScalarStore:
         )
 
     def name(self, index: DerivedScalarIndex) -> str:
-        """The display name of what an index names, such as `MLP 3:17 at " the"`.
+        """The name of what an index names, with its token's text: `L3N17@5 ' the'`. `ne.parse_node` reads it.
 
         Raises:
             InvalidRequestError: `index` is not a DerivedScalarIndex.
             IndexOutOfRangeError: the prompt does not have its token.
         """
         checked_type("index", index, DerivedScalarIndex)
-        return index_name(index, self.tokens)
+        return NodeName.of(index).in_prompt(self.tokens)
 
     def to_dataframe(
         self,
