@@ -16,7 +16,8 @@ class TokenTable(pandas.DataFrame):
     """A table that a notebook shows with its first column on one line, and tokens as views show them.
 
     Whitespace in tokens is shown as marks, `$x$` is text and not mathematics, and columns without values are left out
-    of the display. So is an index of nodes, whose names are a column. A selection of its rows or columns is such a table, too.
+    of the display. So is an index of nodes, whose names are a column. A selection of its rows or columns is
+    such a table, too.
     """
 
     @property

@@ -27,16 +27,13 @@ def comparison_html(comparison: Comparison) -> str:
         comparison: the answers, as `compare` gives them.
     """
     first, second = comparison.first, comparison.second
-    change = second.value - first.value
     parts = [
         side_by_side(*(_titled(which, question_heading(why)) for which, why in ((1, first), (2, second)))),
-        f'<div style="font-size:16px;margin-top:8px">from the first to the second: <b>{signed(change)}</b></div>',
+        _difference(comparison.difference),
         section("Next tokens", _next_tokens(comparison)),
         section("The sums", _titled(1, sums_html(first)) + _titled(2, sums_html(second))),
-        side_by_side(
-            section("Parts", _ranked(comparison.parts(), _N_PARTS), "largest difference first"),
-            section("Nodes", _ranked(comparison.nodes(_N_NODES), _N_NODES), "largest difference first"),
-        ),
+        section("Parts", _with_scales(_largest(comparison.parts(), _N_PARTS)), "largest difference first"),
+        section("Nodes", _with_scales(_nodes(comparison)), "largest difference of total effects first"),
     ]
     return card("".join(parts), "ne-comparison")
 
@@ -45,6 +42,10 @@ def comparison_document(comparison: Comparison) -> str:
     """The page of `comparison_html` as a complete HTML file."""
     first, second = comparison.first.inquiry.title, comparison.second.inquiry.title
     return html_document(comparison_html(comparison), first if first == second else f"{first}; {second}")
+
+
+def _difference(number: float) -> str:
+    return f'<div style="font-size:16px;margin-top:8px">the first minus the second: <b>{signed(number)}</b></div>'
 
 
 def _titled(which: int, content: str) -> str:
@@ -57,13 +58,27 @@ def _next_tokens(comparison: Comparison) -> str:
         frame = comparison.next_tokens(_N_TOKENS)
     except InvalidRequestError:
         return ""
-    return frame_html(frame, {})
+    return _with_scales(frame.drop(columns=["token_id"]))
 
 
-def _ranked(frame: pandas.DataFrame, n: int) -> str:
+def _largest(frame: pandas.DataFrame, n: int) -> pandas.DataFrame:
     """The n rows with the largest difference."""
-    columns = [name for name in frame.columns if "effect" in name or _DIFFERENCE in name]
-    by = next((name for name in columns if _DIFFERENCE in name), None)
-    if by is not None:
-        frame = frame.iloc[frame[by].abs().argsort(kind="stable")[::-1][:n]]
-    return frame_html(frame, effect_scales(frame, columns))
+    return frame.iloc[frame[_DIFFERENCE].abs().argsort(kind="stable")[::-1][:n]]
+
+
+def _nodes(comparison: Comparison) -> pandas.DataFrame:
+    """The nodes that differ most. Where both prompts have the same tokens, these have one column."""
+    frame = comparison.nodes(_N_NODES)
+    frame = frame.drop(columns=["write_norm_1", "write_norm_2"])
+    for name in ("token", "attended_to"):
+        if frame[f"{name}_1"].equals(frame[f"{name}_2"]):
+            frame = frame.drop(columns=[f"{name}_2"]).rename(columns={f"{name}_1": name})
+    return frame
+
+
+def _with_scales(frame: pandas.DataFrame) -> str:
+    return frame_html(frame, effect_scales(frame, [name for name in frame.columns if _is_effect(name)]))
+
+
+def _is_effect(column: str) -> bool:
+    return column == _DIFFERENCE or "effect" in column

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from neuron_explainer.activations.derived_scalars.ablations import AblationSpec
-from neuron_explainer.activations.derived_scalars.names.node_name import NodeName
 from neuron_explainer.views.attribution.cells import signed
 from neuron_explainer.views.document import INK, LINE, MUTED
 from neuron_explainer.views.heatmap import format_value
@@ -16,7 +14,6 @@ from neuron_explainer.wording import number_ranges
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from neuron_explainer.activations.derived_scalars.tensor_ablations import Ablation
     from neuron_explainer.attribution.attribution import Attribution, Step
 
 _N_ABLATIONS = 12
@@ -32,7 +29,7 @@ def question_heading(why: Attribution) -> str:
         + sum_line(why.value - why.residue, why.residue)
         + _capped(why)
         + prompt_line(why)
-        + _ablations(() if why.setting is None else why.setting.ablations)
+        + _ablations(why.ablated)
         + _history(why.history, why)
     )
 
@@ -71,10 +68,10 @@ def prompt_line(why: Attribution) -> str:
 
 
 def _places(why: Attribution) -> list[str]:
-    """Where the number is read, if that is not the last token."""
+    """Where logits are read, if that is not at the last token."""
     effects = why.effects[0]
     last = len(effects.prompt.token_ids) - 1
-    if effects.rows == (last,):
+    if effects.logits is None or effects.rows == (last,):
         return []
     which = "token" if len(effects.rows) == 1 else "tokens"
     return [f"read at {which} {number_ranges(effects.rows)}"]
@@ -89,27 +86,14 @@ def _capped(why: Attribution) -> str:
     )
 
 
-def _ablations(ablations: Sequence[Ablation]) -> str:
+def _ablations(notes: Sequence[str]) -> str:
     """Which nodes are overwritten, and with what; empty if none are."""
-    if not ablations:
+    if not notes:
         return ""
-    names = [f"<b>{escaped(_overwritten(each))}</b> {escaped(_with_what(each))}" for each in ablations[:_N_ABLATIONS]]
-    if len(ablations) > _N_ABLATIONS:
-        names.append(f"and {len(ablations) - _N_ABLATIONS} more")
-    return f'<div class="ne-ablations" style="margin-top:4px">overwritten: {", ".join(names)}</div>'
-
-
-def _overwritten(ablation: Ablation) -> str:
-    name = str(NodeName.of(ablation.index))
-    return name if ablation.tokens is None else f"{name} at tokens {number_ranges(ablation.tokens)}"
-
-
-def _with_what(ablation: Ablation) -> str:
-    if not isinstance(ablation, AblationSpec):
-        return f"with a tensor of shape {tuple(ablation.values.shape)}" if ablation.values.ndim else "with one number"
-    if isinstance(ablation.value, str):
-        return "with its mean"
-    return f"with {format_value(ablation.value)}"
+    lines = [f'<span style="overflow-wrap:anywhere">{escaped(note)}</span>' for note in notes[:_N_ABLATIONS]]
+    if len(notes) > _N_ABLATIONS:
+        lines.append(f"and {len(notes) - _N_ABLATIONS} more")
+    return f'<div class="ne-ablations" style="margin-top:4px"><b>overwritten</b> {", ".join(lines)}</div>'
 
 
 def _history(steps: Sequence[Step], why: Attribution) -> str:

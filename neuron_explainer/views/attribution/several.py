@@ -22,7 +22,7 @@ _N_PROMPTS = 40
 
 
 def attributions_html(several: Attributions) -> str:
-    """Answers about several prompts as self-contained static HTML: the numbers, and the mean sum and the mean effects of heads.
+    """Answers about several prompts as self-contained static HTML: the numbers, and the mean sum and heads.
 
     Args:
         several: the answers, as `ne.attribute` gives them for a list of prompts.
