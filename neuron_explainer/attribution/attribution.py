@@ -14,6 +14,7 @@ from neuron_explainer.activations.derived_scalars.store.derived_scalar_store imp
 from neuron_explainer.attribution.computing.effects import Effects
 from neuron_explainer.attribution.computing.passes import Setting
 from neuron_explainer.attribution.inquiry import Inquiry
+from neuron_explainer.attribution.tables.answers import answer_table
 from neuron_explainer.attribution.tables.components import EFFECTS, component_table
 from neuron_explainer.attribution.tables.filters import node_filter
 from neuron_explainer.attribution.tables.groups import COLUMNS, Group, groups_of
@@ -24,6 +25,8 @@ from neuron_explainer.attribution.tables.tokens import table_of_tokens, token_ro
 from neuron_explainer.attribution.tables.write_norms import WITHOUT_MODEL, WriteNorms
 from neuron_explainer.errors import InvalidRequestError, MisconfiguredError, UnknownNameError
 from neuron_explainer.models.model_context import ModelContext
+from neuron_explainer.storage.atomic import write_bytes_atomically
+from neuron_explainer.storage.locations import path_text
 from neuron_explainer.vocabulary.checks import checked_number
 from neuron_explainer.vocabulary.named_members import NamedMembers, member_of
 from neuron_explainer.vocabulary.nodes import NodeType
@@ -191,6 +194,18 @@ class Attribution:
             InvalidRequestError: n is not a positive whole number, or the answer is about an activation, not logits.
         """
         return next_token_table(self, checked_number("n", n))
+
+    def answers(self) -> pandas.DataFrame:
+        """Each target and distractor with the model's own probability of it, at the position that is asked about.
+
+        Columns: `answer`, `asked` ("target" or "distractor"), `n_tokens`, `probability` (from 0 to 1; of several
+        tokens, each given those before it), `log_probability` (natural logarithm). Empty for a metric that is a
+        function.
+
+        Raises:
+            InvalidRequestError: the answer is about an activation, not logits.
+        """
+        return answer_table(self)
 
     def parts(self) -> pandas.DataFrame:
         """The parts that add up to `value`, in the order in which they are written.
@@ -364,6 +379,12 @@ class Attribution:
         return compared(self, other)
 
     # Keeping
+
+    def save_html(self, path: str | os.PathLike[str]) -> None:
+        """Write the page that a notebook shows to an HTML file of its own, which needs nothing else."""
+        from neuron_explainer.views.attribution.page import attribution_document
+
+        write_bytes_atomically(path_text(path), attribution_document(self).encode())
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the answer to one safetensors file, which is replaced as a whole or left as it was.
