@@ -8,7 +8,9 @@ from neuron_explainer.errors import InvalidRequestError
 from neuron_explainer.views.attribution.cells import frame_html, section, side_by_side, signed
 from neuron_explainer.views.attribution.heading import question_heading
 from neuron_explainer.views.attribution.node_tables import effect_scales
+from neuron_explainer.views.attribution.part_sums import part_sums
 from neuron_explainer.views.attribution.sums import sums_html
+from neuron_explainer.views.attribution.waterfall import Axis
 from neuron_explainer.views.document import card, html_document
 
 if TYPE_CHECKING:
@@ -27,11 +29,12 @@ def comparison_html(comparison: Comparison) -> str:
         comparison: the answers, as `compare` gives them.
     """
     first, second = comparison.first, comparison.second
+    axis = Axis.of([*part_sums(first), *part_sums(second)])
     parts = [
         side_by_side(*(_titled(which, question_heading(why)) for which, why in ((1, first), (2, second)))),
         _difference(comparison.difference),
         section("Next tokens", _next_tokens(comparison)),
-        section("The sums", _titled(1, sums_html(first)) + _titled(2, sums_html(second))),
+        section("The sums", _titled(1, sums_html(first, axis)) + _titled(2, sums_html(second, axis))),
         section("Parts", _with_scales(_largest(comparison.parts(), _N_PARTS)), "largest difference first"),
         section("Nodes", _with_scales(_nodes(comparison)), "largest difference of total effects first"),
     ]

@@ -20,9 +20,12 @@ def predictions(why: Attribution) -> str:
     except InvalidRequestError:
         return ""
     answers = why.answers()
+    note = "each token given those before it"
+    if (answers["n_tokens"] == 1).all():
+        answers, note = answers.drop(columns=["n_tokens"]), ""
     columns = ["rank", "token", "probability", "logit", "capped_logit", "asked"]
     chosen = tokens[[name for name in columns if name in tokens.columns]]
     return side_by_side(
         section("Next tokens", frame_html(chosen, {})),
-        section("Answers", frame_html(answers, {}), "each token given those before it"),
+        section("Answers", frame_html(answers, {}), note),
     )

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from neuron_explainer.views.attribution.cells import quoted, signed
 from neuron_explainer.views.attribution.part_sums import PartSum, part_sums
-from neuron_explainer.views.attribution.waterfall import waterfall
+from neuron_explainer.views.attribution.waterfall import Axis, waterfall
 from neuron_explainer.views.document import MUTED
 from neuron_explainer.views.heatmap import format_value
 
@@ -14,10 +14,16 @@ if TYPE_CHECKING:
     from neuron_explainer.attribution.attribution import Attribution
 
 
-def sums_html(why: Attribution) -> str:
-    """The waterfalls of an answer, and what they come to together."""
+def sums_html(why: Attribution, axis: Axis | None = None) -> str:
+    """The waterfalls of an answer, and what they come to together.
+
+    Args:
+        why: the answer.
+        axis: the axis of all waterfalls; None: their own.
+    """
     sums = part_sums(why)
-    shown = [_of_answer(each) + waterfall(each) for each in sums]
+    axis = Axis.of(sums) if axis is None else axis
+    shown = [_of_answer(each) + waterfall(each, axis) for each in sums]
     if len(sums) > 1:
         terms = " ".join(f"{quoted(each.answer or '')} <b>{signed(each.value)}</b>" for each in sums)
         shown.append(f'<div style="margin:6px 0">{terms} <b>= {format_value(why.value)}</b></div>')

@@ -1,8 +1,8 @@
 """A sum of parts as a waterfall: each bar begins where the one before it ends, and the last one is the value."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import accumulate, groupby
 
 from neuron_explainer.views.attribution.cells import DOWN, UP, signed
 from neuron_explainer.views.attribution.part_sums import PartSum, Term
@@ -18,9 +18,41 @@ _FILLS = ((UP, DOWN), (_PALE_UP, _PALE_DOWN), (PAPER, PAPER))  # of a layer's fi
 _NOWRAP = "white-space:nowrap"
 
 
-def waterfall(total: PartSum) -> str:
-    """The sum: its terms in words and numbers, by kind, and the bars of all terms."""
-    return _equation(total) + _chart(total)
+@dataclass(frozen=True)
+class Axis:
+    """The lowest and the highest level that bars run through."""
+
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, sums: Iterable[PartSum]) -> "Axis":
+        """The axis that some sums share."""
+        levels = [level for total in sums for level in _levels(total)]
+        return cls(min(levels), max(levels))
+
+    def pixel(self, level: float) -> int:
+        """How far below the top a level is."""
+        return round((self.high - level) / ((self.high - self.low) or 1.0) * _HEIGHT)
+
+
+def waterfall(total: PartSum, axis: Axis | None = None) -> str:
+    """The sum: its terms in words and numbers, by kind, and the bars of all terms.
+
+    Args:
+        total: the sum.
+        axis: the axis; None: its own.
+    """
+    return _equation(total) + _chart(total, Axis.of([total]) if axis is None else axis)
+
+
+def _terms(total: PartSum) -> list[Term]:
+    return [*total.terms, Term("residue", None, total.residue)]
+
+
+def _levels(total: PartSum) -> list[float]:
+    """Where each bar begins, and where the last one ends."""
+    return [0.0, *accumulate(term.effect for term in _terms(total))]
 
 
 def _equation(total: PartSum) -> str:
@@ -33,23 +65,8 @@ def _equation(total: PartSum) -> str:
     return f'<div class="ne-sum" style="display:flex;flex-wrap:wrap;margin:4px 0">{" ".join(cells)}</div>'
 
 
-@dataclass(frozen=True)
-class _Axis:
-    """The levels that the bars run through, as pixels from the top."""
-
-    low: float
-    high: float
-
-    def pixel(self, level: float) -> int:
-        return round((self.high - level) / ((self.high - self.low) or 1.0) * _HEIGHT)
-
-
-def _chart(total: PartSum) -> str:
-    terms = [*total.terms, Term("residue", None, total.residue)]
-    levels = [0.0]
-    for term in terms:
-        levels.append(levels[-1] + term.effect)
-    axis = _Axis(min(levels), max(levels))
+def _chart(total: PartSum, axis: Axis) -> str:
+    terms, levels = _terms(total), _levels(total)
     kinds = _kinds_of_layers(terms)
     groups = []
     steps = zip(terms, levels, levels[1:], strict=False)
@@ -76,14 +93,14 @@ def _fill(kind: int, effect: float) -> str:
     return _FILLS[min(kind, len(_FILLS) - 1)][effect < 0]
 
 
-def _column(axis: _Axis, before: float, after: float, term: Term, kinds: dict[str, int]) -> str:
+def _column(axis: Axis, before: float, after: float, term: Term, kinds: dict[str, int]) -> str:
     place = "" if term.layer is None else f"layer {term.layer}, "
     hover = f"{place}{term.kind}: {signed(term.effect)}, sum so far {format_value(after)}"
     edge = DOWN if term.effect < 0 else UP
     return _bar(axis, before, after, _fill(kinds.get(term.kind, 0), term.effect), edge, hover)
 
 
-def _bar(axis: _Axis, before: float, after: float, fill: str, edge: str, hover: str) -> str:
+def _bar(axis: Axis, before: float, after: float, fill: str, edge: str, hover: str) -> str:
     """A column with a bar from one level to the next, and a line at 0 where the bar is not."""
     zero = axis.pixel(0.0)
     top, bottom = sorted((axis.pixel(before), axis.pixel(after)))
