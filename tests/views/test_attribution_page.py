@@ -8,6 +8,8 @@ import pandas as pd
 import pytest
 
 import neuron_explainer as ne
+from helpers.derived_scalars import PROMPT as TOKEN_IDS
+from helpers.derived_scalars import autoencoders, context
 from helpers.hostile_tokens import HOSTILE_TOKENS
 from helpers.html_reading import Element, assert_harmless, read_html
 from neuron_explainer.attribution import Attribution, Attributions, attribute
@@ -20,6 +22,7 @@ from neuron_explainer.views.attribution.page import attribution_document, attrib
 from neuron_explainer.views.attribution.part_sums import BIASES, part_sums
 from neuron_explainer.views.attribution.several import attributions_document, attributions_html
 from neuron_explainer.views.heatmap import format_value
+from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType as D
 
 PROMPT = "And the LORD said unto"
 
@@ -63,10 +66,10 @@ def _bars(root: Element) -> list[list[tuple[str, int, int]]]:
     charts = []
     for chart in root.find("div", "ne-waterfall"):
         bars = []
-        for column in chart.find("div"):
+        for column in chart.find("span"):
             if "title" in column.attributes:
                 top = 0
-                for piece in column.find("div"):
+                for piece in column.find("span"):
                     bottom = top + int(piece.style["height"].removesuffix("px"))
                     if "border" in piece.style:
                         bars.append((column.attributes["title"], top, bottom))
@@ -105,8 +108,8 @@ def test_the_terms_are_the_parts_and_sum_to_the_value(why: Attribution) -> None:
     (total,) = part_sums(why)
     parts = why.parts()
     assert total.value == why.value
-    assert total.total + total.residue == pytest.approx(why.value)
-    assert abs(total.residue) < 1e-4
+    assert sum(term.effect for term in total.terms) + total.residue == pytest.approx(why.value, abs=1e-9)
+    assert total.residue == why.residue
     assert total.by_kind["MLP"] == pytest.approx(parts[parts["part"] == "MLP"]["direct_effect"].sum())
     biases = parts[parts["part"].str.endswith("bias")]["direct_effect"].sum()
     assert total.terms[-1].kind == BIASES
@@ -144,6 +147,27 @@ def test_all_parts_are_in_numbers(why: Attribution) -> None:
 def test_a_capped_value_is_shown_beside_the_number(why: Attribution) -> None:
     capped = Attribution(why.setting, why.inquiry, [replace(why.effects[0], capped_value=0.0625)])
     assert "soft-capped logits: 0.0625" in _page(capped).text
+
+
+def test_with_autoencoders_latents_and_errors_are_parts() -> None:
+    why = attribute(context("gpt2"), TOKEN_IDS, "t7", "t11", autoencoders=autoencoders("gpt2", D.RESID_DELTA_MLP))
+    root = _page(why)
+    ((terms, value),) = _sums(root)
+    assert {"attention", "latents", "autoencoder error"} < set(terms)
+    assert sum(terms.values()) == pytest.approx(value, abs=2e-3)
+    assert "Latents" in root.text
+    assert "Neurons" not in root.text
+    (bars,) = _bars(root)
+    assert sum(bar.startswith("layer 1") for bar, _, _ in bars) == 3
+
+
+def test_an_autoencoder_on_the_residual_stream_stands_for_all_below_it() -> None:
+    why = attribute(context("gpt2"), TOKEN_IDS, "t7", "t11", autoencoders=autoencoders("gpt2", D.RESID_POST_MLP))
+    root = _page(why)
+    ((terms, _),) = _sums(root)
+    assert set(terms) == {"latents", "autoencoder error", "biases", "residue"}
+    assert "Direct effects of heads" not in root.text
+    assert "not a number" not in root.text
 
 
 # Predictions
@@ -311,7 +335,7 @@ def test_a_comparison_shows_the_largest_difference_first(why: Attribution) -> No
 # Text stays text; size
 
 
-def _hostile(why: Attribution, model: ne.ModelContext) -> Attribution:
+def _hostile(model: ne.ModelContext) -> Attribution:
     """An answer whose every text is hostile."""
     ids = [5 + number for number in range(len(HOSTILE_TOKENS))]
     plain = attribute(model, ids, 40, 41)
@@ -321,7 +345,7 @@ def _hostile(why: Attribution, model: ne.ModelContext) -> Attribution:
     answers = tuple(
         Answer(text, (number + 5,), is_target=bool(number % 2)) for number, text in enumerate(HOSTILE_TOKENS)
     )
-    inquiry = replace(plain.inquiry, answers=answers, hints=tuple(HOSTILE_TOKENS))  # type: ignore[type-var]
+    inquiry = replace(plain.inquiry, answers=answers, hints=tuple(HOSTILE_TOKENS))
     setting = replace(plain.asked_setting, notes=tuple(HOSTILE_TOKENS))
     history = tuple(Step({}, text, 1.0, None, None) for text in HOSTILE_TOKENS)
     hostile = replace(effects, store=store, prompt=replace(effects.prompt, token_strings=HOSTILE_TOKENS))
@@ -330,8 +354,8 @@ def _hostile(why: Attribution, model: ne.ModelContext) -> Attribution:
     return found
 
 
-def test_hostile_text_is_harmless(why: Attribution, model: ne.ModelContext) -> None:
-    hostile = _hostile(why, model)
+def test_hostile_text_is_harmless(model: ne.ModelContext) -> None:
+    hostile = _hostile(model)
     pages = [
         attribution_html(hostile),
         attributions_html(Attributions([hostile, hostile])),

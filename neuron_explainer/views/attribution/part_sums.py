@@ -36,23 +36,15 @@ class PartSum:
         answer: the answer that it is about; None if it is about all.
         terms: the terms in the order in which they are written, biases after the last layer.
         value: what they sum to, apart from the residue.
+        residue: what they leave over of the value.
         weight: what the answer's own number is multiplied with to give the value.
     """
 
     answer: str | None
     terms: tuple[Term, ...]
     value: float
+    residue: float
     weight: float = 1.0
-
-    @property
-    def total(self) -> float:
-        """The sum of the terms."""
-        return sum(term.effect for term in self.terms)
-
-    @property
-    def residue(self) -> float:
-        """What the terms leave over of the value."""
-        return self.value - self.total
 
     @property
     def by_kind(self) -> dict[str, float]:
@@ -67,22 +59,25 @@ def part_sums(why: Attribution) -> list[PartSum]:
     """The sum of an answer; where answers of several tokens are compared, the sum of each."""
     rows = why.parts().to_dict("records")
     if len(why.effects) == 1:
-        return [PartSum(None, _terms(rows), why.value)]
+        return [PartSum(None, _terms(rows), why.value, why.residue)]
     values: dict[str | None, float] = {}
     weights: dict[str | None, float] = {}
     for asked, effects in zip(why.inquiry.passes, why.effects, strict=True):
         values[asked.answer] = values.get(asked.answer, 0.0) + asked.coefficient * effects.value
         weights[asked.answer] = weights.get(asked.answer, 0.0) + asked.coefficient
-    return [
-        PartSum(answer, _terms(row for row in rows if row["answer"] == answer), value, weights[answer])
-        for answer, value in values.items()
-    ]
+    sums = []
+    for answer, value in values.items():
+        terms = _terms(row for row in rows if row["answer"] == answer)
+        residue = value - sum(term.effect for term in terms)
+        sums.append(PartSum(answer, terms, value, residue, weights[answer]))
+    return sums
 
 
 def mean_sum(several: Attributions) -> PartSum:
     """The sum of the means over several prompts."""
-    values = several.values
-    return PartSum(None, _terms(several.parts().to_dict("records")), sum(values) / len(values))
+    n = len(several)
+    terms = _terms(several.parts().to_dict("records"))
+    return PartSum(None, terms, sum(several.values) / n, sum(several.residues) / n)
 
 
 def _terms(rows: Iterable[Mapping[Any, Any]]) -> tuple[Term, ...]:

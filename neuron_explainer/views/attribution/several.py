@@ -33,7 +33,7 @@ def attributions_html(several: Attributions) -> str:
     parts = [
         hints_note(dict.fromkeys(hint for why in several for hint in why.hints)),
         value_line(attributions_title(several), total.value),
-        sum_line(total.total, total.residue),
+        sum_line(total.value - total.residue, total.residue),
         section("Prompts", _prompts(several)),
         section("The mean sum", waterfall(total), "direct effects, scales of norms held constant"),
         head_map(heads),

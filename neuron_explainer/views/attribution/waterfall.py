@@ -1,4 +1,7 @@
-"""A sum of parts as a waterfall: each bar begins where the one before it ends, and the last one is the value."""
+"""A sum of parts as a waterfall: each bar begins where the one before it ends, and the last one is the value.
+
+The bars are `span` elements, so that where styles are dropped their labels are one line of text.
+"""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -76,7 +79,7 @@ def _chart(total: PartSum, axis: Axis) -> str:
     groups.append(_group("sum", [_bar(axis, 0.0, total.value, INK, INK, f"sum: {format_value(total.value)}")], False))
     return (
         f'<div class="ne-waterfall" style="overflow-x:auto"><div style="display:flex;padding-top:4px">'
-        f"{''.join(groups)}</div></div>{_legend(kinds)}"
+        f"{' '.join(groups)}</div></div>{_legend(kinds)}"
     )
 
 
@@ -110,7 +113,7 @@ def _bar(axis: Axis, before: float, after: float, fill: str, edge: str, hover: s
     if not top <= zero < bottom:
         pieces.append((zero, zero + 1, f"background-color:{MUTED}"))
     inner = "".join(_stacked(sorted(pieces)))
-    return f'<div title="{escaped(hover)}" style="flex:1 1 0;min-width:6px;height:{_HEIGHT + 2}px">{inner}</div>'
+    return f'<span title="{escaped(hover)}" style="flex:1 1 0;min-width:6px;height:{_HEIGHT + 2}px">{inner}</span>'
 
 
 def _stacked(pieces: list[tuple[int, int, str]]) -> Iterator[str]:
@@ -118,8 +121,8 @@ def _stacked(pieces: list[tuple[int, int, str]]) -> Iterator[str]:
     end = 0
     for top, bottom, style in pieces:
         if top > end:
-            yield f'<div style="height:{top - end}px"></div>'
-        yield f'<div style="{style};height:{bottom - top}px"></div>'
+            yield f'<span style="display:block;height:{top - end}px"></span>'
+        yield f'<span style="display:block;{style};height:{bottom - top}px"></span>'
         end = bottom
 
 
@@ -129,8 +132,9 @@ def _group(label: str, columns: list[str], is_layer: bool) -> str:
     size = f"flex:{number} 1 0;min-width:{max(15, 6 * number)}px;max-width:{_WIDEST * number}px"
     size = size if is_layer else "flex:0 0 auto;padding:0 3px"
     return (
-        f'<div style="{size};border-right:1px solid {LINE}"><div style="display:flex">{"".join(columns)}</div>'
-        f'<div style="text-align:center;font-size:11px;color:{MUTED};{_NOWRAP}">{escaped(label)}</div></div>'
+        f'<span style="{size};border-right:1px solid {LINE}"><span style="display:flex">{"".join(columns)}</span>'
+        f'<span style="display:block;text-align:center;font-size:11px;color:{MUTED};{_NOWRAP}">{escaped(label)}'
+        "</span></span>"
     )
 
 
