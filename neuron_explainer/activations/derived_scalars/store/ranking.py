@@ -113,7 +113,7 @@ def n_rows(tensors: Iterable[RankedTensor]) -> int:
     n_numbers = sum(each.tensor.numel() for each in tensors)
     if n_numbers > _MOST_ROWS:
         raise InvalidRequestError(
-            f"A table of {n_numbers:,} rows exceeds the limit of {_MOST_ROWS:,}. Give k, or fewer dsts, layers or tokens."
+            f"A table of {n_numbers:,} rows exceeds the limit of {_MOST_ROWS:,}. Give k, or fewer dsts, layers, tokens."
         )
     return n_numbers
 
