@@ -1,7 +1,7 @@
 """`ne.attribute` with everything of the node table, against a plain forward pass of the same model in the same run.
 
-Run as `python -m benchmarks.bench_attribution`; `--processor-time` counts the processor's seconds (with one thread) on a
-busy machine. The shapes are GPT-2 small's with random weights, and SmolLM2-135M where its package is installed. Tables
+Run as `python -m benchmarks.bench_attribution`; `--processor-time` counts the processor's seconds (with one thread) on
+a busy machine. The shapes are GPT-2 small's with random weights, and SmolLM2-135M where its package is installed. Tables
 are made when they are asked for, so they are timed apart, and so is the static page.
 """
 
@@ -51,7 +51,7 @@ def speed(name: str, model: ne.ModelContext, n_tokens: int, repeats: int, clock:
         "attribute": lambda: attribute(model, prompt, 10, 20),
         "nodes(50)": lambda: fresh(why).nodes(50),
         "heads, neurons, tokens, parts": lambda: tables(fresh(why)),
-        "page": lambda: 0,
+        "page": lambda: fresh(why)._repr_html_(),
     }
     device = transformer.device
     seconds = median_seconds(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, SupportsIndex
+from typing import TYPE_CHECKING, Any, ClassVar, SupportsIndex
 
 import numpy as np
 import torch
@@ -59,6 +59,9 @@ class TensorAblation:
     values: Float[Tensor, ...]
     tokens: tuple[int, ...] | None = None
     n_tokens: int | None = None
+
+    # Fields are checked and converted here, as those of indices are.
+    __no_type_check__: ClassVar[bool] = True
 
     if TYPE_CHECKING:
 
