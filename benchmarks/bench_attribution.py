@@ -1,8 +1,8 @@
 """`ne.attribute` with everything of the node table, against a plain forward pass of the same model in the same run.
 
 Run as `python -m benchmarks.bench_attribution`; `--processor-time` counts the processor's seconds (with one thread) on
-a busy machine. The shapes are GPT-2 small's with random weights, and SmolLM2-135M where its package is installed. Tables
-are made when they are asked for, so they are timed apart, and so is the static page.
+a busy machine. The shapes are GPT-2 small's with random weights, and SmolLM2-135M where its package is installed.
+Tables are made when they are asked for, so they are timed apart, and so is the static page.
 """
 
 import argparse

@@ -50,7 +50,7 @@ def node_at_tokens(why: Attribution, given: NodeOfTrace) -> NodeName:
 
 
 def node_type_of(why: Attribution, name: NodeName) -> NodeType:
-    """The type of a head's, neuron's or latent's node; of a latent that of the only autoencoders, unless it is named."""
+    """The type of a head, neuron or latent; of a latent that of the only autoencoders, unless it is named."""
     return name.to_node_index().node_type
 
 
