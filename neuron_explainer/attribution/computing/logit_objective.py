@@ -77,8 +77,11 @@ class LogitObjective(Objective):
             for reading, count in zip(self._readings, counts, strict=True)
         ]
         sizes = [len(each) for each in positions]
-        prompts = torch.tensor([number for number, size in enumerate(sizes) for _ in range(size)], device=resid.device)
-        tokens = torch.tensor([position for each in positions for position in each], device=resid.device)
+        owners = [number for number, size in enumerate(sizes) for _ in range(size)]
+        places = [position for each in positions for position in each]
+        prompts, tokens = (
+            torch.tensor(numbers, dtype=torch.int64, device=resid.device) for numbers in (owners, places)
+        )
         rows = at_least_float32(resid[prompts, tokens])
         logits = uncapped_logits(model, normed_rows(model, rows, hold_scale=True))
         by_prompt = logits.split(sizes)
