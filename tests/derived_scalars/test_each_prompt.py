@@ -65,10 +65,13 @@ def check_one_by_one(config, dsts, losses, ablations, prompts=PROMPTS):
                 close(together[row].activations(dst, pass_type)[layer], tensor, 1e-10)
 
 
-@pytest.mark.parametrize("losses", [NAMED, MIXED], ids=["named", "mixed"])
 @pytest.mark.parametrize("family", [*EACH_STRUCTURE, "qwen3_moe"])
-def test_each_prompt_has_its_own_loss_and_ablations(family, losses):
-    check_one_by_one(DstConfig(model_context=context(family)), DSTS, losses, ABLATIONS)
+def test_each_prompt_has_its_own_loss_and_ablations(family):
+    check_one_by_one(DstConfig(model_context=context(family)), DSTS, MIXED, ABLATIONS)
+
+
+def test_losses_of_one_name_with_other_tokens():
+    check_one_by_one(DstConfig(model_context=context("gpt2")), DSTS, NAMED, ABLATIONS)
 
 
 @pytest.mark.parametrize("losses", [NAMED[:3], MIXED[:3]], ids=["named", "mixed"])
@@ -143,7 +146,7 @@ def test_prompts_that_longrope_stretches_otherwise_keep_their_own():
 
     rope = {**SMALL_CONFIGS["phi3"]["rope_parameters"], "original_max_position_embeddings": 4, "attention_factor": 1.0}
     entries = {**SMALL_CONFIGS["phi3"], "original_max_position_embeddings": 4, "rope_parameters": rope}
-    model = ne.StandardModelContext("stretched", random_model(entries, torch.float64), number_tokenizer())
+    model = ne.StandardModelContext("stretched", random_model(entries, "cpu", torch.float64), number_tokenizer())
     check_one_by_one(DstConfig(model_context=model), DSTS[:4], MIXED, ABLATIONS)
 
 
@@ -158,11 +161,8 @@ def test_a_warning_names_the_place_in_the_prompt_s_own_pass():
     [
         ({"loss": NAMED[:2]}, "a list of 2 for 4 prompts"),
         ({"loss": [*NAMED[:3], None]}, "holds None, for prompt 3"),
-        ({"loss": [*NAMED[:3], "logit_diff"]}, "loss must be a LossFnConfig"),
         ({"ablations": [[], []]}, "2 lists for 4 prompts"),
         ({"ablations": [[], [], [], ABLATIONS[3][1]]}, "one flat list for all prompts, or a list of lists"),
-        ({"ablations": [[], [], [], [3]]}, "ablations holds 3. Give AblationSpecs"),
-        ({"ablations": [[], [], [], [[]]]}, "Give AblationSpecs"),
     ],
 )
 def test_lists_that_do_not_fit_the_prompts_are_refused(given, message):

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import neuron_explainer as ne
-from helpers.derived_scalars import EACH_STRUCTURE, PROMPT, autoencoders, close, context, derived, logit_difference
+from helpers.derived_scalars import PROMPT, autoencoders, close, context, derived, logit_difference
 from helpers.functional_forward import FAMILIES, forward
 from neuron_explainer.activations.derived_scalars import AblationSpec, ActivationIndex, BatchDeriver, DstConfig
 from neuron_explainer.activations.derived_scalars import DerivedScalarType as D
@@ -22,7 +22,7 @@ from neuron_explainer.vocabulary.nodes import PassType
 from neuron_explainer.vocabulary.places import ActivationLocationType as Place
 
 OTHER = [9, 17, 30, 2, 41, 6]
-EXPERTS = ["qwen3_moe", "gpt_oss"]
+STRUCTURES = ["gpt2", "llama", "gemma2", "gptj", "olmo2", "qwen3_moe", "gpt_oss"]
 
 
 def random(*shape):
@@ -60,7 +60,7 @@ def test_a_tensor_is_written_as_by_hand(family, place, layer, indices, shape):
     close(store.loss, logit_difference(found[Place.LOGITS, None]))
 
 
-@pytest.mark.parametrize("family", [*EACH_STRUCTURE, *EXPERTS])
+@pytest.mark.parametrize("family", STRUCTURES)
 def test_some_tokens_are_those_one_by_one(family):
     """The same numbers, given for each token; of a mixture of experts, for all neurons."""
     values, dsts = random(2, 1), [D.LOGITS, D.MLP_ACT_TIMES_GRAD]
@@ -82,7 +82,7 @@ def test_some_tokens_are_those_one_by_one(family):
             close(first.activations(dst)[layer], tensor, 1e-12)
 
 
-@pytest.mark.parametrize("family", [*EACH_STRUCTURE, *EXPERTS])
+@pytest.mark.parametrize("family", STRUCTURES)
 def test_another_prompt_s_residual_stream_gives_its_logits(family):
     index = ActivationIndex(Place.RESID_POST_MLP, 1, ("All", "All"))
     patch = TensorAblation.from_prompt(index, context(family), OTHER)
@@ -124,7 +124,7 @@ def test_another_prompt_s_latents(dst):
         TensorAblation.from_prompt(index, context("llama"), OTHER)
 
 
-@pytest.mark.parametrize("family", [*EACH_STRUCTURE, *EXPERTS])
+@pytest.mark.parametrize("family", STRUCTURES)
 def test_the_rest_of_a_row_of_attention_stays_and_is_not_normalised(family):
     ablation = AblationSpec(ActivationIndex(Place.ATTN_QK_PROBS, 1, (4, 2, 1)), 0.0)
     dsts = [D.ATTN_QK_PROBS, D.ATTN_QK_LOGITS, D.ATTN_WEIGHTED_SUM_OF_VALUES, D.ATTN_VALUE]
