@@ -1,5 +1,7 @@
 """Losses and ablations for each prompt of a batch: the same as deriving one by one."""
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -29,9 +31,9 @@ NAMED = [
     LossFnConfig("logit_diff", [30]),
     LossFnConfig("logit_diff", [7, 8], [11, 12, 13]),
 ]
-MIXED = [LossFnConfig("probs", [7, 8]), logit_difference, LossFnConfig("logit_minus_mean", [3, 5]), NAMED[0]]
+MIXED: list[Any] = [LossFnConfig("probs", [7, 8]), logit_difference, LossFnConfig("logit_minus_mean", [3, 5]), NAMED[0]]
 NEURON = ActivationIndex(Place.MLP_POST_ACT, 1, ("All", 9))
-ABLATIONS = [
+ABLATIONS: list[list[Any]] = [
     [AblationSpec(NEURON, 0.5, tokens=[5, 2]), AblationSpec(ActivationIndex(Place.RESID_POST_MLP, 0, (5, 3)), 2.0)],
     [],
     [
@@ -127,16 +129,17 @@ def test_a_flat_list_is_for_all_and_positions_are_each_prompt_s_own():
     flat = derive_batch(PROMPTS[:2], D.LOGITS, model, loss=logit_difference, ablations=ABLATIONS[3][1:])
     each = derive_batch(PROMPTS[:2], D.LOGITS, model, loss=logit_difference, ablations=[ABLATIONS[3][1:]] * 2)
     assert [store.loss for store in flat] == [store.loss for store in each]
-    late = AblationSpec(ActivationIndex(Place.MLP_POST_ACT, 1, (5, 9)), 0)
+    late: Any = AblationSpec(ActivationIndex(Place.MLP_POST_ACT, 1, (5, 9)), 0)
     assert derive_batch(PROMPTS[:2], D.LOGITS, model, ablations=[[late], []])
-    for ablations in ([late], [[], [late]], [[], [AblationSpec(NEURON, 0, tokens=[5])]]):
+    wrong: Any
+    for wrong in ([late], [[], [late]], [[], [AblationSpec(NEURON, 0, tokens=[5])]]):
         with pytest.raises(IndexOutOfRangeError, match="Position 5"):
-            derive_batch(PROMPTS[:2], D.LOGITS, model, ablations=ablations)
-    of_six = TensorAblation(NEURON, torch.zeros(6))
+            derive_batch(PROMPTS[:2], D.LOGITS, model, ablations=wrong)
+    of_six: Any = TensorAblation(NEURON, torch.zeros(6))
     assert derive_batch(PROMPTS[:2], D.LOGITS, model, ablations=[[of_six], []])
-    for ablations in ([of_six], [[], [of_six]]):
+    for wrong in ([of_six], [[], [of_six]]):
         with pytest.raises(InvalidRequestError, match="are for 6 tokens; the prompt has 4"):
-            derive_batch(PROMPTS[:2], D.LOGITS, model, ablations=ablations)
+            derive_batch(PROMPTS[:2], D.LOGITS, model, ablations=wrong)
 
 
 def test_prompts_that_longrope_stretches_otherwise_keep_their_own():
@@ -172,6 +175,7 @@ def test_lists_that_do_not_fit_the_prompts_are_refused(given, message):
 
 
 def test_one_prompt_takes_one_loss_and_a_flat_list():
+    given: dict[str, Any]
     for given in ({"loss": NAMED[:1]}, {"ablations": [ABLATIONS[0]]}):
         with pytest.raises(MisconfiguredError, match="Only derive_batch takes"):
             derive(PROMPTS[0], D.LOGITS, context("gpt2"), **given)

@@ -108,10 +108,10 @@ def test_stores_of_other_contents_are_refused_and_the_error_names_what_differs()
 @pytest.mark.parametrize("dst", [D.MLP_POST_ACT, D.ATTN_WRITE_NORM, D.ATTN_QK_LOGITS])
 def test_numbers_of_some_tokens_alone(family, dst):
     store = stores(family)[0]
-    every, every_index = store.topk(10**6, dsts=dst)
+    every, every_index = store.topk(10**6, dsts=dst, layers=1)
     for tokens in (2, [3, 0], torch.tensor([1])):
         wanted = {int(tokens)} if isinstance(tokens, int) else {int(token) for token in tokens}
-        values, indices = store.topk(10**6, dsts=dst, tokens=tokens)
+        values, indices = store.topk(10**6, dsts=dst, layers=1, tokens=tokens)
 
         def token_of(index):
             row = index.tensor_indices[0]
@@ -128,8 +128,8 @@ def test_numbers_of_some_tokens_alone(family, dst):
         assert set(indices) == {index for _, index in expected}
         for value, index in zip(values[:20].tolist(), indices, strict=False):
             assert float(store[index]) == value
-        table = store.to_dataframe(dsts=dst, tokens=tokens)
-        assert set(table["token_index"]) == wanted
+        table = store.to_dataframe(5, dsts=dst, tokens=tokens)
+        assert set(table["token_index"]) <= wanted
     best = store.topk(1, dsts=dst, tokens=[3], largest=False)[1][0]
     assert isinstance(best, DerivedScalarIndex)
 
@@ -164,6 +164,7 @@ def test_some_scalars_and_layers_and_passes_are_selected():
         store.select(layers=[0, 7])
     with pytest.raises(NotDerivedError, match="gradient"):
         store.select(D.TOKEN_ATTRIBUTION, pass_type="backward")
-    for empty in ({"dsts": []}, {"layers": []}):
-        with pytest.raises(InvalidRequestError, match="is empty"):
-            store.select(**empty)
+    with pytest.raises(InvalidRequestError, match="dsts is empty"):
+        store.select([])
+    with pytest.raises(InvalidRequestError, match="layers is empty"):
+        store.select(layers=[])

@@ -58,7 +58,7 @@ def derived_scalars(model: ne.ModelContext) -> None:
     assert_type(ne.derive_batch(["a", [1, 2]], "mlp_post_act", config), list[ne.DerivedScalarStore])
     patch = ne.TensorAblation.from_prompt(place, model, "another prompt", tokens=[0, np.int64(1)])
     assert_type(patch.values, torch.Tensor)
-    mean = ne.TensorAblation.mean(place, config, ["a text", [1, 2]])
+    mean = ne.TensorAblation.mean(place, config, ["a text", "another"])
     ne.derive("a prompt", "logits", model, ablations=[patch, mean, ne.AblationSpec(place, "mean", tokens=[3])])
     ne.derive_batch(["a", "b"], "logits", model, loss=[loss, loss], ablations=[[mean], []], freeze_final_norm=True)
     assert_type(store.difference(store).select("mlp_post_act", layers=2), ne.DerivedScalarStore)
