@@ -22,6 +22,7 @@ from .activations.derived_scalars.indexing import (
     TraceConfig,
 )
 from .activations.derived_scalars.loss import LossFnConfig, LossFnName
+from .activations.derived_scalars.names.node_name import NodeName, parse_node
 from .activations.derived_scalars.store.derived_scalar_store import DerivedScalarStore
 from .activations.derived_scalars.tensor_ablations import TensorAblation
 
@@ -88,6 +89,7 @@ __all__ = [
     "NeuronRecord",
     "NeuronViewer",
     "NodeIndex",
+    "NodeName",
     "NodeType",
     "PassType",
     "PreOrPostAct",
@@ -117,6 +119,7 @@ __all__ = [
     "load_neurons",
     "notices",
     "pair_view",
+    "parse_node",
     "plot_example",
     "plot_histogram",
     "record_document",

@@ -81,12 +81,21 @@ def type_of_dataset(dataset: str | os.PathLike[str], dst: DerivedScalarType | st
     """
     if dst is not None:
         return derived_scalar_type_of(dst)
-    name = dataset_text(dataset)
-    types = [scalar_type for short_name, scalar_type in NEURON_DATASET_METADATA_REGISTRY if short_name == name]
+    name, types = dataset_text(dataset), registered_types(dataset)
     if len(types) == 1:
         return types[0]
     said = type_said(name) if _is_path(name) else None
     return said or DerivedScalarType.MLP_POST_ACT
+
+
+def registered_types(dataset: str | os.PathLike[str]) -> list[DerivedScalarType]:
+    """The derived scalar types that are registered under a short name; none for an address or a folder.
+
+    >>> [dst.value for dst in registered_types("tiny")]
+    ['mlp_post_act', 'attn_write_norm']
+    """
+    name = dataset_text(dataset)
+    return [scalar_type for short_name, scalar_type in NEURON_DATASET_METADATA_REGISTRY if short_name == name]
 
 
 def local_dataset_folder(dataset: str | os.PathLike[str], dst: DerivedScalarType | str) -> Path:

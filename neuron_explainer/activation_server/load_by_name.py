@@ -6,20 +6,23 @@ load.
 """
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, SupportsIndex, TypeAlias
+from typing import TYPE_CHECKING, Any, SupportsIndex, TypeAlias, cast
 
 import neuron_explainer.activations.activations as activations
 from neuron_explainer.activation_server.dataset_paths import (
     dataset_text,
     explanations_path,
+    registered_types,
     resolve_neuron_dataset,
     type_of_dataset,
 )
 from neuron_explainer.activation_server.loaded_neurons import LoadedNeuron, LoadedNeurons
 from neuron_explainer.activations.activations import NeuronId, NeuronRecord
 from neuron_explainer.activations.dataset_types import type_said
+from neuron_explainer.activations.derived_scalars.names.node_name import NodeGiven
+from neuron_explainer.activations.derived_scalars.names.records import LayerOrNode, is_node, record_asked
 from neuron_explainer.activations.neuron_ids import checked_index
 from neuron_explainer.errors import InvalidRequestError, NeuronExplainerError, NeuronNotFoundError, shown
 from neuron_explainer.storage.locations import without_secrets
@@ -43,16 +46,16 @@ __all__ = [
 DatasetName = str | os.PathLike[str]
 """A registered short name, an http(s) address or a local folder."""
 
-NeuronName: TypeAlias = "NeuronId | tuple[SupportsIndex, SupportsIndex] | NodeIdAndDatasets"
-"""A neuron: its id, a pair (layer, index), or an id with the datasets to look for it in."""
+NeuronName: TypeAlias = "NodeGiven | tuple[SupportsIndex, SupportsIndex] | NodeIdAndDatasets"
+"""A neuron: its name or id, a pair (layer, index), an index, or an id with the datasets to look for it in."""
 
 _MOST_AT_ONCE = 32
 
 
 def load_neuron(
     dataset: DatasetName,
-    layer: SupportsIndex,
-    neuron: SupportsIndex,
+    layer: LayerOrNode,
+    neuron: SupportsIndex | None = None,
     dst: DerivedScalarType | str | None = None,
     *,
     use_cache: bool = True,
@@ -65,11 +68,12 @@ def load_neuron(
     Args:
         dataset: a short name, such as "gpt2-small" or "tiny" (`ne.datasets()` lists them), an http(s) address, or a
             local folder.
-        layer: the layer, from 0; an int, or a NumPy or torch integer.
+        layer: the layer, from 0; an int, or a NumPy or torch integer. Or the neuron, head or latent as a whole: its
+            name, such as "L2N5", or an index, such as a NodeIndex. Then `neuron` is left out.
         neuron: the neuron, head or latent in the layer, from 0; the same types.
         dst: the derived scalar type of the activations, or its name in any case; it selects among the datasets of one
-            short name. None: mlp_post_act, or the only type there is. Not needed for an address or a folder, whose
-            name or files may say it.
+            short name. None: the type that fits the name, mlp_post_act, or the only type there is. Not needed for an
+            address or a folder, whose name or files may say it.
         use_cache: whether downloads are read from and kept in the disk cache.
         revalidate: ask the server whether the cached file is up to date.
 
@@ -83,16 +87,17 @@ def load_neuron(
         MalformedRecordError, MalformedDatasetError: the neuron's file is invalid.
         MissingFileError: the dataset's folder does not exist.
         DownloadError: the dataset could not be reached.
-        InvalidRequestError: an index is negative or not a whole number.
+        InvalidRequestError: an index is negative or not a whole number, or the dataset is not of such nodes.
+        NodeNameError: `layer` is a text that is not a node's name.
 
     >>> import neuron_explainer as ne
     >>> record = ne.load_neuron("tiny", 2, 5)
-    >>> head = ne.load_neuron("tiny", 0, 1, "attn_write_norm")
+    >>> head = ne.load_neuron("tiny", "L0H1")
     """
-    scalar_type = type_of_dataset(dataset, dst)
+    layer_index, neuron_index, scalar_type = _asked(dataset, layer, neuron, dst)
     path = resolve_neuron_dataset(dataset, scalar_type)
     try:
-        record = activations.load_neuron(path, layer, neuron, use_cache=use_cache, revalidate=revalidate)
+        record = activations.load_neuron(path, layer_index, neuron_index, use_cache=use_cache, revalidate=revalidate)
         is_known = dst is not None or path != dataset_text(dataset)  # a folder or address alone leaves it to guess
         said = scalar_type if is_known else type_said(path, record)
         return replace(record, dst=said) if record.dst is None and said is not None else record
@@ -103,8 +108,8 @@ def load_neuron(
 
 def load_explanations(
     dataset: DatasetName,
-    layer: SupportsIndex,
-    neuron: SupportsIndex,
+    layer: LayerOrNode,
+    neuron: SupportsIndex | None = None,
     dst: DerivedScalarType | str | None = None,
     *,
     use_cache: bool = True,
@@ -114,7 +119,7 @@ def load_explanations(
     Args:
         dataset: the short name of a dataset with explanations ("gpt2-xl", "gpt2-small"), or an http(s) address or local
             folder of explanations.
-        layer: the layer, from 0.
+        layer: the layer, from 0; or the neuron as a whole, as for `load_neuron`.
         neuron: the neuron in the layer, from 0.
         dst: the derived scalar type of the dataset, or its name; it selects among the datasets of one short name. None:
             mlp_post_act, or the only type there is.
@@ -132,8 +137,22 @@ def load_explanations(
     """
     from neuron_explainer.activations.explanation_files import load_explanations as load_explanations_at
 
-    path = explanations_path(dataset, type_of_dataset(dataset, dst))
-    return load_explanations_at(path, layer, neuron, use_cache=use_cache)
+    layer_index, neuron_index, scalar_type = _asked(dataset, layer, neuron, dst)
+    path = explanations_path(dataset, scalar_type)
+    return load_explanations_at(path, layer_index, neuron_index, use_cache=use_cache)
+
+
+def _asked(
+    dataset: DatasetName, layer: LayerOrNode, neuron: SupportsIndex | None, dst: DerivedScalarType | str | None
+) -> tuple[Any, Any, DerivedScalarType]:
+    """The layer, the neuron and the derived scalar type that are meant. The two numbers are not checked."""
+    scalar_type = type_of_dataset(dataset, dst)
+    if neuron is None and is_node(layer):
+        others = registered_types(dataset) if dst is None else ()
+        return record_asked(layer, scalar_type, others)
+    if neuron is None:
+        raise InvalidRequestError(f"The neuron of layer {shown(layer)} is missing. Give its number, or its name: L2N5.")
+    return layer, neuron, scalar_type
 
 
 def load_neurons(
@@ -146,7 +165,7 @@ def load_neurons(
     """Load many neurons at once, in threads.
 
     Args:
-        neurons: each a NeuronId, a pair (layer, index), or a NodeIdAndDatasets.
+        neurons: each a name such as "L2N5", a NodeIndex, a NeuronId, a pair (layer, index), or a NodeIdAndDatasets.
         dataset: the dataset of the neurons that are not a NodeIdAndDatasets: a short name, an address or a folder.
         dst: the derived scalar type of that dataset, or its name; None: mlp_post_act, or the only type there is.
         progress: whether to show a progress bar.
@@ -156,8 +175,9 @@ def load_neurons(
 
     Raises:
         UnknownDatasetError: no dataset has this name.
-        InvalidRequestError: a neuron needs `dataset`, but it is None; a neuron is not in one of the three forms; or
+        InvalidRequestError: a neuron needs `dataset`, but it is None; a neuron is not in one of these forms; or
             `neurons` is not several neurons.
+        NodeNameError: a text is not a node's name.
 
     >>> import neuron_explainer as ne
     >>> results = ne.load_neurons([(2, 5), (3, 7), (9, 9)], "tiny", progress=False)
@@ -172,7 +192,8 @@ def load_neurons(
         raise InvalidRequestError(f"neurons is {shown(neurons)}. Give several: a list of pairs (layer, index), say.")
     checked_flag("progress", progress)
     scalar_type = DerivedScalarType.MLP_POST_ACT if dataset is None else type_of_dataset(dataset, dst)
-    asked = [_with_datasets(neuron, dataset, scalar_type) for neuron in neurons]
+    others = registered_types(dataset) if dataset is not None and dst is None else []
+    asked = [_with_datasets(neuron, dataset, scalar_type, others) for neuron in neurons]
     for name, its_type in {(name, each.dst) for each in asked for name in each.datasets}:
         resolve_neuron_dataset(name, its_type)  # raises now for an unknown name
     if not asked:
@@ -194,7 +215,9 @@ def _with_progress_bar(results: Iterable[LoadedNeuron], total: int) -> Iterable[
     return tqdm(results, total=total, desc="Loading neurons", unit="neuron")
 
 
-def _with_datasets(neuron: NeuronName, dataset: DatasetName | None, dst: DerivedScalarType) -> "NodeIdAndDatasets":
+def _with_datasets(
+    neuron: NeuronName, dataset: DatasetName | None, dst: DerivedScalarType, others: Sequence[DerivedScalarType]
+) -> "NodeIdAndDatasets":
     from neuron_explainer.activation_server.load_neurons import NodeIdAndDatasets
 
     if isinstance(neuron, NodeIdAndDatasets):
@@ -203,13 +226,16 @@ def _with_datasets(neuron: NeuronName, dataset: DatasetName | None, dst: Derived
         raise InvalidRequestError(
             f"The dataset of neuron {neuron} is missing. Pass `dataset`, or give the neuron as a NodeIdAndDatasets."
         )
+    if is_node(neuron) and not isinstance(neuron, NeuronId):
+        layer_index, neuron_index, dst = record_asked(neuron, dst, others)
+        neuron = NeuronId(layer_index, neuron_index)
     if not isinstance(neuron, NeuronId):
         try:
-            layer, index = neuron
+            layer, index = cast("tuple[SupportsIndex, SupportsIndex]", neuron)
         except (TypeError, ValueError):
             raise InvalidRequestError(
-                f"neurons contains {shown(neuron)}. Give each neuron as a pair (layer, index), a NeuronId or a "
-                "NodeIdAndDatasets."
+                f"neurons contains {shown(neuron)}. Give each neuron as a pair (layer, index), a name such as L2N5, a "
+                "NeuronId or a NodeIdAndDatasets."
             ) from None
         neuron = NeuronId(checked_index("layer", layer, digits=True), checked_index("neuron", index, digits=True))
     return NodeIdAndDatasets(

@@ -6,6 +6,7 @@ from typing import SupportsIndex
 
 from neuron_explainer.activations.derived_scalars.config import ConfigOrModel
 from neuron_explainer.activations.derived_scalars.loss import LossFnConfig, LossFunction
+from neuron_explainer.activations.derived_scalars.names.records import LayerOrNode, is_node, record_asked
 from neuron_explainer.activations.packed.layer_file import PackedLayerReader
 from neuron_explainer.activations.records import NeuronId, NeuronRecord
 from neuron_explainer.collation.corpus.beginning import with_beginning_rule
@@ -30,8 +31,8 @@ _LONGEST_CONTEXT = {EntryKind.TOKENS: 1024, EntryKind.TOKEN_PAIRS: 128}
 
 def live_record(
     model: ModelGiven,
-    layer: SupportsIndex,
-    neuron: SupportsIndex,
+    layer: LayerOrNode,
+    neuron: SupportsIndex | None,
     texts: TextsGiven,
     dst: DerivedScalarType | str = DerivedScalarType.MLP_POST_ACT,
     *,
@@ -50,7 +51,8 @@ def live_record(
 
     Args:
         model: a ModelContext, or anything that `load_model` takes.
-        layer: the layer, from 0; 0 for a scalar without layers.
+        layer: the layer, from 0; 0 for a scalar without layers. Or the component as a whole: its name, such as
+            "L1N355", or an index, such as a NodeIndex. Then `neuron` is None.
         neuron: the neuron, head or latent in the layer, from 0.
         texts: as for `collate`; often a few strings, or a list of messages.
         dst: the derived scalar: a member, name or value.
@@ -66,7 +68,9 @@ def live_record(
         progress: as for `collate`, except that the default shows nothing.
 
     Raises:
-        InvalidRequestError: the model does not have this layer or component, or the texts contain no tokens.
+        InvalidRequestError: the model does not have this layer or component, `dst` is not of such components, or the
+            texts contain no tokens.
+        NodeNameError: `layer` is a text that is not a node's name.
         NonFiniteActivationError: an activation is infinite or NaN, so that the component has no statistics. The error
             names the place and the layer where such numbers appear first; `derive` gives the numbers, with a warning.
 
@@ -75,13 +79,16 @@ def live_record(
     (NeuronId(layer_index=1, neuron_index=355), 1)
     """
     dst = derived_scalar_type_of(dst)
+    if neuron is None and is_node(layer):
+        layer, neuron, dst = record_asked(layer, dst)
     collated_model = collated_model_of(model, config, loss)
     model_context = collated_model.model_context
     if context_length is None:
         context_length = min(model_context.max_context_length, _LONGEST_CONTEXT[entry_kind_of(dst)])
     if whole_number(layer) is None:
         raise InvalidRequestError(
-            f"layer is {shown(layer)}. Give a whole number. The order is live_record(model, layer, neuron, texts)."
+            f"layer is {shown(layer)}. Give a whole number. The order is live_record(model, layer, neuron, texts); "
+            "a name such as L1N355 takes the place of the layer, and None that of the neuron."
         )
     if dst.has_no_layers and layer != 0:
         raise InvalidRequestError(f"{dst.value} has no layers. Give layer 0.")

@@ -66,6 +66,22 @@ class MissingSettingError(UnmetNeedError):
         super().__init__(f"This needs {need}. " + (remedy or f"Set DstConfig's `{field}`."))
 
 
+class NodeNameError(UnknownNameError, ValueError):
+    """A text is not the name of one node, or not of one in the prompt. `choices` lists the names that it may mean."""
+
+    @classmethod
+    def saying(cls, message: str, asked: str, choices: Iterable[str] = ()) -> "NodeNameError":
+        """The error with that message.
+
+        >>> print(NodeNameError.saying("'23:3' can be read as L23H3 or L23N3.", "23:3", ["L23H3", "L23N3"]))
+        '23:3' can be read as L23H3 or L23N3.
+        """
+        error = cls("node", asked, ())
+        error.choices = list(choices)
+        error._say_instead(message)
+        return error
+
+
 class MalformedStoreError(NeuronExplainerError, ValueError):
     """A file is not a valid file of derived scalars. `source` is the file; `problem` says what is wrong."""
 

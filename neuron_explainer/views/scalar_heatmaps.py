@@ -12,7 +12,7 @@ from torch import Tensor
 
 from neuron_explainer.activations.attention_utils import unflatten
 from neuron_explainer.activations.derived_scalars.indexing import DerivedScalarIndex
-from neuron_explainer.activations.derived_scalars.store.component_names import component_name
+from neuron_explainer.activations.derived_scalars.names.node_name import NodeName
 from neuron_explainer.errors import InvalidRequestError
 from neuron_explainer.views.colour import ColourScale, plotly_colour_scale
 from neuron_explainer.views.scalar_snapshots import patterns_html, rows_html
@@ -90,7 +90,7 @@ def tokens_by_components(
         shown = magnitudes.topk(min(k, tensor.shape[-1])).indices.tolist()
     else:
         shown = [component]
-    names = [component_name(DerivedScalarIndex(dst, layer, ("All", number))) for number in shown]
+    names = [NodeName.of(DerivedScalarIndex(dst, layer, ("All", number))).component_name for number in shown]
     rows = _numbers(tensor[:, shown].T)
     scale = _scale_of(rows)
     figure = _heatmap(rows, tokens, names, "%{y}", scale)
@@ -188,7 +188,7 @@ def _grid(
 def _panels(tensor: Tensor, dst: DerivedScalarType, layer: int | None, tokens: ShownTokens) -> list[_Panel]:
     token_axes: tuple[None, ...] = (None,) * (len(dst.shape_spec_per_token_sequence) - 1)
     return [
-        _Panel(component_name(DerivedScalarIndex(dst, layer, (*token_axes, number))), matrix)
+        _Panel(NodeName.of(DerivedScalarIndex(dst, layer, (*token_axes, number))).component_name, matrix)
         for number, matrix in enumerate(_pair_matrices(tensor, dst, tokens))
     ]
 

@@ -5,13 +5,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, SupportsIndex
+from typing import TYPE_CHECKING, SupportsIndex, cast
 
 import ipywidgets as widgets
 import traitlets
 
 from neuron_explainer.activation_server.dataset_paths import dataset_text
 from neuron_explainer.activations.derived_scalars.indexing import NodeIndex
+from neuron_explainer.activations.derived_scalars.names.records import LayerOrNode, is_node, record_asked
 from neuron_explainer.activations.records import NeuronRecord
 from neuron_explainer.errors import InvalidRequestError
 from neuron_explainer.storage.atomic import write_bytes_atomically
@@ -50,8 +51,9 @@ class NeuronViewer(widgets.VBox):
     Args:
         dataset: a registered short name (`ne.datasets()` lists them), an http(s) address, or a folder; or a model,
             which computes its activations on `texts`.
-        layer: the layer to show first, from 0; None: the first layer of the dataset.
-        neuron: the neuron, head or latent to show first, from 0.
+        layer: the layer to show first, from 0; None: the first layer of the dataset. Or the neuron, head or latent as a
+            whole: its name, such as "L2N5", or an index, such as a NodeIndex from a table.
+        neuron: the neuron, head or latent to show first, from 0; None: the first.
         dst: the derived scalar type of the activations, or its name; None: the dataset's first.
         examples: how many top examples are shown; fewer of the other kinds.
         texts: for a model: the texts that it computes activations on, until the user writes one. A list of messages is
@@ -75,6 +77,7 @@ class NeuronViewer(widgets.VBox):
         InvalidRequestError: the dataset does not have this layer or neuron; `examples` is not a whole number above 0;
             `prepend_bos` is not True or False; `texts` are given with a dataset, or `load` with a model; `dataset` is
             neither a dataset nor a model; `texts` are not texts, or `load` is not a function.
+        NodeNameError: `layer` is a text that is not a node's name.
         PromptError: messages among `texts` are malformed.
         ChatTemplateError: the model's chat template is missing, or cannot write the messages.
 
@@ -106,8 +109,8 @@ class NeuronViewer(widgets.VBox):
     def __init__(
         self,
         dataset: "str | os.PathLike[str] | ModelContext" = "tiny",
-        layer: SupportsIndex | None = None,
-        neuron: SupportsIndex = 0,
+        layer: LayerOrNode | None = None,
+        neuron: SupportsIndex | None = None,
         dst: DerivedScalarType | str | None = None,
         *,
         examples: int = DEFAULT_EXAMPLES,
@@ -120,10 +123,13 @@ class NeuronViewer(widgets.VBox):
         self._computes_records = isinstance(self._source, ModelSource)  # then a record needs a text
         self._given_texts = texts_of(dataset, texts)
         name, first_type = self._source.first_choice()
+        if neuron is None and is_node(layer):
+            others = self._source.types(name) if dst is None else ()
+            layer, neuron, first_type = record_asked(layer, first_type, others)
         size = self._source.size(name, first_type)
         if layer is None:
             layer = size.layers[0] if size.layers else 0
-        first = NeuronChoice(name, first_type, layer, neuron)
+        first = NeuronChoice(name, first_type, cast(SupportsIndex, layer), 0 if neuron is None else neuron)
         size.check(first)
         n_examples = checked_number("examples", examples)
 
@@ -153,7 +159,7 @@ class NeuronViewer(widgets.VBox):
 
     def show(
         self,
-        layer: SupportsIndex | None = None,
+        layer: LayerOrNode | None = None,
         neuron: SupportsIndex | None = None,
         *,
         dataset: str | None = None,
@@ -162,7 +168,7 @@ class NeuronViewer(widgets.VBox):
         """Show another neuron. When this returns, it is shown, or `error` says why not.
 
         Args:
-            layer: the layer, from 0; None: unchanged.
+            layer: the layer, from 0; None: unchanged. Or the neuron as a whole, by its name or an index.
             neuron: the neuron, from 0; None: unchanged.
             dataset: a short name; None: unchanged.
             dst: the derived scalar type, or its name; None: unchanged if the dataset has it, else the dataset's first.
@@ -171,8 +177,9 @@ class NeuronViewer(widgets.VBox):
             UnknownDatasetError: the dataset is unknown, or lacks the derived scalar type.
             UnknownNameError: the derived scalar type is unknown.
             InvalidRequestError: the dataset does not have this layer or neuron, or `dataset` is not a text.
+            NodeNameError: `layer` is a text that is not a node's name.
 
-        An example: `viewer.show(layer=3, neuron=7)`.
+        An example: `viewer.show(layer=3, neuron=7)`, or `viewer.show("L3N7")`.
         """
         now = self.controls.choice
         name = now.dataset if dataset is None else dataset_text(checked_type("dataset", dataset, str))
@@ -180,9 +187,11 @@ class NeuronViewer(widgets.VBox):
         chosen_type = derived_scalar_type_of(dst) if dst is not None else now.dst
         if dst is None and types and chosen_type not in types:
             chosen_type = types[0]
-        choice = NeuronChoice(
-            name, chosen_type, now.layer if layer is None else layer, now.neuron if neuron is None else neuron
-        )
+        if neuron is None and is_node(layer):
+            others = types if dst is None else ()
+            layer, neuron, chosen_type = record_asked(layer, chosen_type, others)
+        chosen_layer = now.layer if layer is None else cast(SupportsIndex, layer)
+        choice = NeuronChoice(name, chosen_type, chosen_layer, now.neuron if neuron is None else neuron)
         size = self._source.size(name, chosen_type)
         if layer is None:
             choice = size.with_layer(choice)

@@ -13,7 +13,6 @@ from safetensors.torch import load_file, save_file
 
 from helpers.property_tests import property_settings
 from neuron_explainer.activations.derived_scalars.indexing import DerivedScalarIndex
-from neuron_explainer.activations.derived_scalars.store.component_names import index_name
 from neuron_explainer.activations.derived_scalars.store.derived_scalar_store import DerivedScalarStore
 from neuron_explainer.activations.derived_scalars.store.top_k import top_k
 from neuron_explainer.errors import (
@@ -161,10 +160,10 @@ def test_k_must_be_positive(store: DerivedScalarStore, k: object) -> None:
 
 def test_a_table_has_names_tokens_and_values(store: DerivedScalarStore) -> None:
     frame = store.to_dataframe(2, dsts=[Dst.MLP_ACT_TIMES_GRAD, Dst.ATTN_WRITE_NORM])
-    assert frame["name"].tolist() == ['head 1:1 from "\\n" to "\\n"', 'MLP 0:2 at " b"']
+    assert frame["name"].tolist() == ["L1H1@2<-2", "L0N2@1"]
     assert frame["value"].tolist() == [9.5, 5.0]
     assert frame["derived_scalar"].tolist() == ["attn_write_norm", "mlp_act_times_grad"]
-    assert frame["component"].tolist() == ["head 1:1", "MLP 0:2"]
+    assert frame["component"].tolist() == ["L1H1", "L0N2"]
     assert frame["token_index"].tolist() == [2, 1]
     assert frame["token"].tolist() == ["\n", " b"]
     assert frame["attended_to_index"].isna().tolist() == [False, True]
@@ -182,22 +181,22 @@ def test_a_table_of_too_much_is_refused() -> None:
 @pytest.mark.parametrize(
     ("dst", "layer", "indices", "name"),
     [
-        (Dst.MLP_POST_ACT, 3, (1, 17), 'MLP 3:17 at " b"'),
-        (Dst.UNFLATTENED_ATTN_WRITE_NORM, 5, (1, 0, 2), 'head 5:2 from " b" to "A"'),
-        (Dst.ATTN_WRITE_NORM, 5, (4, 2), 'head 5:2 from "\\n" to " b"'),
-        (Dst.ATTN_WRITE_NORM_PER_SEQUENCE_TOKEN, 5, (1, 2), 'head 5:2 at " b"'),
-        (Dst.ONLINE_MLP_AUTOENCODER_LATENT, 0, (0, 9), 'MLP latent 0:9 at "A"'),
-        (Dst.AUTOENCODER_LATENT, 0, (0, 9), 'latent 0:9 at "A"'),
-        (Dst.TOKEN_ATTRIBUTION, None, (1, 0), 'embedding of " b"'),
-        (Dst.MLP_LAYER_WRITE_NORM, 4, (0, 0), 'MLP layer 4 at "A"'),
-        (Dst.RESID_POST_MLP_NORM, 4, (0, 0), 'residual stream after MLP 4 at "A"'),
-        (Dst.MLP_WRITE, 4, (0, 3, 8), 'MLP 4:3 channel 8 at "A"'),
-        (Dst.LOGITS, None, (1, 50), 'vocabulary token 50 at " b"'),
-        (Dst.MLP_POST_ACT, 3, ("All", 17), "MLP 3:17 at all tokens"),
+        (Dst.MLP_POST_ACT, 3, (1, 17), "L3N17@1 ' b'"),
+        (Dst.UNFLATTENED_ATTN_WRITE_NORM, 5, (1, 0, 2), "L5H2@1 ' b' <- 0 'A'"),
+        (Dst.ATTN_WRITE_NORM, 5, (4, 2), "L5H2@2 '\\n' <- 1 ' b'"),
+        (Dst.ATTN_WRITE_NORM_PER_SEQUENCE_TOKEN, 5, (1, 2), "L5H2@1 ' b'"),
+        (Dst.ONLINE_MLP_AUTOENCODER_LATENT, 0, (0, 9), "L0A9/mlp@0 'A'"),
+        (Dst.AUTOENCODER_LATENT, 0, (0, 9), "L0A9@0 'A'"),
+        (Dst.TOKEN_ATTRIBUTION, None, (1, 0), "EMB@1 ' b'"),
+        (Dst.MLP_LAYER_WRITE_NORM, 4, (0, 0), "L4MLP@0 'A'"),
+        (Dst.RESID_POST_MLP_NORM, 4, (0, 0), "L4RESID@0 'A'"),
+        (Dst.MLP_WRITE, 4, (0, 3, 8), "L4N3.8@0 'A'"),
+        (Dst.LOGITS, None, (1, 50), "V50@1 ' b'"),
+        (Dst.MLP_POST_ACT, 3, ("All", 17), "L3N17"),
     ],
 )
 def test_what_people_call_it(dst: Dst, layer: int | None, indices: tuple[int, ...], name: str) -> None:
-    assert index_name(DerivedScalarIndex(dst, layer, indices), TOKENS) == name
+    assert DerivedScalarStore({}, TOKENS).name(DerivedScalarIndex(dst, layer, indices)) == name
 
 
 def test_an_axis_is_summed_where_it_is(store: DerivedScalarStore) -> None:
@@ -320,9 +319,9 @@ def test_what_was_summed_is_named_as_a_whole(store: DerivedScalarStore) -> None:
     values, (index,) = by_token.topk(1, dsts=Dst.MLP_ACT_TIMES_GRAD)
     assert index == DerivedScalarIndex(Dst.MLP_ACT_TIMES_GRAD, 0, (1, "All"))
     assert by_token[index].tolist() == values.tolist() == [5.0]
-    assert by_token.name(index) == 'MLP 0:all at " b"'
+    assert by_token.name(index) == "L0N*@1 ' b'"
     both = by_token.sum_over(Dimension.SEQUENCE_TOKENS).to_dataframe(k=1, dsts=Dst.MLP_ACT_TIMES_GRAD)
-    assert list(both.name) == ["MLP 0:all at all tokens"]
+    assert list(both.name) == ["L0N*"]
     assert both.token_index.isna().all()
     assert both.token.isna().all()
 

@@ -296,6 +296,7 @@ def test_a_package_offers_exactly_what_its_stub_lists(stub: Path):
         "import neuron_explainer as ne; record = ne.load_neuron('tiny', 2, 5); record._repr_html_()",
         "import neuron_explainer as ne; viewer = ne.NeuronViewer('tiny', 2, 5); assert viewer.record is not None",
         "import neuron_explainer as ne; ne.NodeIndex('mlp_neuron', 0, (0, 1)); ne.DerivedScalarType.MLP_WRITE",
+        "import neuron_explainer as ne; ne.parse_node('L0H1@7<-2').to_ablation(); ne.load_neuron('tiny', 'L0H1')",
         "from neuron_explainer.models.model_component_registry import NodeType",
         "from neuron_explainer.activations.derived_scalars import DerivedScalarType",
     ],

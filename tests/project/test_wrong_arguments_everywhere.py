@@ -129,6 +129,8 @@ REFUSED = {  # expressions, with a part of the message that they raise
     "store.difference(3)": "other must be of type DerivedScalarStore",
     "ne.DerivedScalarStore.mean(3)": "stores is 3",
     'ne.DerivedScalarIndex.from_activation_index("index")': "index must be of type ActivationIndex",
+    "ne.parse_node(3)": "3 names no node. Give a name such as L23H3",
+    "ne.NodeName.parse(3)": "3 is of type int. Give a node's name",
     "ne.NodeIndex.from_activation_index(3)": "index must be of type ActivationIndex",
     "ne.TraceConfig.from_activation_index(3)": "activation_index must be of type ActivationIndex",
     'dst.MLP_POST_ACT.requires_grad_for_pass_type("sideways")': "Choose one of: forward, backward",

@@ -75,7 +75,7 @@ def test_one_layer_shows_its_largest_components_first(store: DerivedScalarStore)
     tensor = store.activations(Dst.MLP_ACT_TIMES_GRAD)[1]
     best = tensor.abs().amax(0).argsort(descending=True)[:2].tolist()
     np.testing.assert_allclose(trace.z, tensor[:, best].T.numpy())
-    assert list(figure.layout.yaxis.ticktext) == [f"MLP 1:{number}" for number in best]
+    assert list(figure.layout.yaxis.ticktext) == [f"L1N{number}" for number in best]
     (trace,) = store.plot(Dst.MLP_ACT_TIMES_GRAD, 1, component=4).data
     np.testing.assert_allclose(trace.z, tensor[:, [4]].T.numpy())
 
@@ -97,7 +97,7 @@ def test_a_layer_of_heads_is_small_patterns_with_one_scale(store: DerivedScalarS
     figure = store.plot(Dst.ATTN_QK_LOGITS, 1)
     assert len(figure.data) == 2
     assert {trace.zmax for trace in figure.data} == {max(trace.zmax for trace in figure.data)}
-    assert [note.text for note in figure.layout.annotations] == ["head 1:0", "head 1:1"]
+    assert [note.text for note in figure.layout.annotations] == ["L1H0", "L1H1"]
 
 
 def test_a_scalar_without_layers_has_one_row(store: DerivedScalarStore) -> None:
@@ -131,7 +131,7 @@ def test_a_ranked_table_has_components_tokens_and_values(store: DerivedScalarSto
     values, indices = store.topk(4, dsts=[Dst.MLP_ACT_TIMES_GRAD, Dst.ATTN_QK_LOGITS])
     assert html.count("<tr>") == 5
     assert f"{values[0]:.4g}" in html
-    assert f"{'MLP' if indices[0].dst is Dst.MLP_ACT_TIMES_GRAD else 'head'} {indices[0].layer_index}:" in html
+    assert f">L{indices[0].layer_index}{'N' if indices[0].dst is Dst.MLP_ACT_TIMES_GRAD else 'H'}" in html
 
 
 def test_a_store_shows_itself_escaped_and_without_scripts(store: DerivedScalarStore) -> None:
@@ -166,7 +166,7 @@ def test_probabilities_without_a_layer_are_a_grid_of_heads() -> None:
     store = _patterns_store()
     figure = store.plot("attn_qk_probs")
     names = [note.text for note in figure.layout.annotations]
-    assert names == ["head 0:0", "head 0:1", "head 0:2", "head 1:0", "head 1:1", "head 1:2"]
+    assert names == ["L0H0", "L0H1", "L0H2", "L1H0", "L1H1", "L1H2"]
     for number, trace in enumerate(figure.data):
         expected = store.activations("attn_qk_probs")[number // 3][:, :, number % 3].numpy()
         np.testing.assert_allclose(np.nan_to_num(trace.z), expected, atol=1e-6)

@@ -17,6 +17,7 @@ from neuron_explainer.errors import (
     MalformedDatasetError,
     MissingFileError,
     NeuronNotFoundError,
+    NodeNameError,
     UnknownDatasetError,
 )
 from neuron_explainer.widgets.choices import DatasetSize, NeuronChoice
@@ -101,7 +102,7 @@ def test_integers_of_numpy_and_names_in_any_case(load: FakeLoader) -> None:
 def test_digits_as_text_are_indices(load: FakeLoader) -> None:
     viewer = NeuronViewer("one", "1", "2", load=load)  # type: ignore[arg-type]
     assert load.asked == [NeuronChoice("one", MLP, 1, 2)]
-    viewer.show("0")  # type: ignore[arg-type]
+    viewer.show("0")
     assert load.asked[-1] == NeuronChoice("one", MLP, 0, 2)
 
 
@@ -123,7 +124,7 @@ def test_wrong_paths_and_names_are_refused(load: FakeLoader) -> None:
         ({"layer": 2}, InvalidRequestError, "no layer 2; layers: 0–1"),
         ({"neuron": 10}, InvalidRequestError, "neurons: 0–9"),
         ({"neuron": -1}, InvalidRequestError, "not -1"),
-        ({"layer": "one"}, InvalidRequestError, "whole number"),
+        ({"layer": "one"}, NodeNameError, "not a node's name"),
         ({"neuron": 1.5}, InvalidRequestError, "whole number"),
     ],
 )

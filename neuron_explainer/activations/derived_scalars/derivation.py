@@ -19,9 +19,7 @@ from torch import Tensor
 from neuron_explainer.activations.derived_scalars.config import ConfigOrModel, DstConfig, as_config
 from neuron_explainer.activations.derived_scalars.derivers import catalogue as _catalogue  # noqa: F401  # fills the table of derivers
 from neuron_explainer.activations.derived_scalars.engine.capture_plan import CapturePlan
-from neuron_explainer.activations.derived_scalars.engine.evaluation import Evaluation
 from neuron_explainer.activations.derived_scalars.engine.non_finite import warn_of_non_finite, where_non_finite
-from neuron_explainer.activations.derived_scalars.engine.passes import PassResult, run_pass
 from neuron_explainer.activations.derived_scalars.engine.prompts import check_token_positions, read_prompt
 from neuron_explainer.activations.derived_scalars.engine.requests import (
     DstOrPair,
@@ -30,14 +28,13 @@ from neuron_explainer.activations.derived_scalars.engine.requests import (
     of_prompts,
     parse_requests,
 )
+from neuron_explainer.activations.derived_scalars.engine.running import TensorsByKey, of_prompt, run_plan
 from neuron_explainer.activations.derived_scalars.store.derived_scalar_store import DerivedScalarStore
 from neuron_explainer.errors import MisconfiguredError, PromptError, shown
 from neuron_explainer.models.chats.messages import Chat, is_chat
 from neuron_explainer.models.layers.dense_by_layer import DenseByLayer
-from neuron_explainer.models.layers.routed import Neurons, RoutedTensor
 from neuron_explainer.models.layers.token_checks import only_prompt, padded
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
-from neuron_explainer.vocabulary.dimensions import Dimension
 from neuron_explainer.vocabulary.nodes import PassType
 
 if TYPE_CHECKING:
@@ -45,8 +42,6 @@ if TYPE_CHECKING:
     from neuron_explainer.activations.derived_scalars.engine.requests import LossByPrompt
     from neuron_explainer.activations.derived_scalars.loss import LossFnConfig, LossFunction
     from neuron_explainer.models.model_context import ModelContext
-
-TensorsByKey = dict[tuple[DerivedScalarType, PassType], dict[int | None, Neurons]]
 
 
 @torch.inference_mode(mode=False)  # what is made in inference mode, token ids included, cannot be differentiated
@@ -188,14 +183,15 @@ def _derived(
     for numbers in by_kind.values():
         tokens, attention_mask = padded([read[number].token_ids for number in numbers])
         of_kind = plan if len(by_kind) == 1 else CapturePlan(of_prompts(requests, numbers))
-        result, tensors = _run(of_kind, tokens, attention_mask)
+        run = run_plan(of_kind, tokens, attention_mask)
+        result, tensors = run.result, run.tensors
         for row, number in enumerate(numbers):
-            by_prompt[number] = _of_prompt(tensors, row, len(read[number].token_ids))
+            by_prompt[number] = of_prompt(tensors, row, len(read[number].token_ids))
             outcomes[number] = (
                 None if result.loss is None else result.loss[row],
                 None if result.traced is None else result.traced[row],
             )
-        del tensors
+        del run, tensors
     warn_of_non_finite(
         [by_prompt[number] for number in range(len(read))], plan.bound, [prompt.token_ids for prompt in read]
     )
@@ -261,7 +257,7 @@ class BatchDeriver:
         Returns:
             For each type, a dict with a tensor for each layer, (batch, *axes). Its entries at padding have no meaning.
         """
-        _, tensors = _run(self._plan, tokens, attention_mask)
+        tensors = run_plan(self._plan, tokens, attention_mask).tensors
         return {
             dst: DenseByLayer(by_layer)
             for (dst, pass_type), by_layer in tensors.items()
@@ -271,68 +267,3 @@ class BatchDeriver:
     def where_non_finite(self, token_ids: Sequence[int]) -> str:
         """Where a prompt's numbers that are infinite or NaN appear first, and what to do, in words."""
         return where_non_finite(self._plan.bound, token_ids)
-
-
-def _run(
-    plan: CapturePlan, tokens: Int[Tensor, "batch tokens"], attention_mask: Bool[Tensor, "batch tokens"] | None
-) -> tuple[PassResult, TensorsByKey]:
-    """Run the model once, then compute layer by layer. Tensors are released after their last use."""
-    device = plan.bound.model.device
-    if attention_mask is None:
-        lengths = torch.full((len(tokens),), tokens.shape[1], dtype=torch.int64, device=device)
-    else:
-        lengths = attention_mask.sum(dim=1).to(device, non_blocking=True)
-    with torch.inference_mode(mode=False):
-        result = run_pass(plan, tokens, lengths, attention_mask)
-    recorded = result.recorded
-    evaluations = {
-        bound: Evaluation(
-            bound,
-            recorded,
-            lengths,
-            tokens.shape[1],
-            result.trace_gradient if bound.config.trace_config == plan.bound.config.trace_config else None,
-        )
-        for bound in plan.bound_configs
-    }
-    tensors: TensorsByKey = {(request.dst, request.pass_type): {} for request in plan.requests}
-    with torch.no_grad():
-        for step, layer in enumerate(plan.steps):
-            for request in plan.requests:
-                if layer in request.layers:
-                    evaluation = evaluations[request.bound]
-                    tensors[request.dst, request.pass_type][layer] = evaluation.scalar(
-                        request.dst, request.pass_type, layer
-                    )
-            plan.release(recorded, step)
-            if layer is not None:
-                for evaluation in evaluations.values():
-                    evaluation.forget_layer(layer)
-    return result, tensors
-
-
-def _of_prompt(tensors: TensorsByKey, number: int, n_tokens: int) -> TensorsByKey:
-    """One prompt's part of the batch's results, without its padding."""
-    return {
-        key: {layer: _cut(tensor, number, key[0], n_tokens) for layer, tensor in by_layer.items()}
-        for key, by_layer in tensors.items()
-    }
-
-
-def _cut(tensor: Neurons, number: int, dst: DerivedScalarType, n_tokens: int) -> Neurons:
-    """One prompt's numbers, copied unless they own their whole storage.
-
-    The pairs of the first n tokens come first in the flattened lower triangle, so padding is at the end there too.
-    """
-    if isinstance(tensor, RoutedTensor):
-        routed = tensor[number, :n_tokens]
-        return routed if tensor.shape[:2] == (1, n_tokens) else routed.clone()
-    n_pairs = n_tokens * (n_tokens + 1) // 2
-    kept = tuple(
-        slice(n_pairs if dimension is Dimension.SEQUENCE_TOKEN_PAIRS else n_tokens)
-        if dimension.is_sequence_token_dimension
-        else slice(None)
-        for dimension in dst.shape_spec_per_token_sequence
-    )
-    own = tensor[(number, *kept)]
-    return own if own.numel() * own.element_size() == own.untyped_storage().nbytes() else own.clone()

@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from neuron_explainer.activations.derived_scalars.engine.bound_loss import BoundLoss, NamedLoss, bind_loss
+from neuron_explainer.activations.derived_scalars.engine.objective import Objective
 from neuron_explainer.activations.derived_scalars.loss import LossFnName, last_token_loss
 from neuron_explainer.errors import MisconfiguredError
 
@@ -66,7 +67,7 @@ class LossOfEach(BoundLoss):
 
 def bind_losses(
     given: object, token_id: Callable[[str | int], int], device: torch.device, n_prompts: int | None = None
-) -> BoundLoss | None:
+) -> BoundLoss | Objective | None:
     """Bind a loss, or a list with one for each prompt, to a model.
 
     Args:
@@ -88,7 +89,7 @@ def bind_losses(
     if len(given) != n_prompts:
         raise MisconfiguredError(f"loss is a list of {len(given)} for {n_prompts} prompts. Give one for each prompt.")
     losses = [bind_loss(loss, token_id, device) for loss in given]
-    bound = [loss for loss in losses if loss is not None]
+    bound = [loss for loss in losses if isinstance(loss, BoundLoss)]
     if len(bound) < len(losses):
         raise MisconfiguredError(
             f"loss is a list that holds None, for prompt {losses.index(None)}. Give each prompt a loss: "

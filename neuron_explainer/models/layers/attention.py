@@ -42,10 +42,10 @@ class Attention(AttentionWeights):
         self.key_norm = build_query_key_norm(config, config.n_key_value_heads)
 
     def placed_queries(
-        self, raw: Float[Tensor, "batch tokens heads d_head"], span: Span
+        self, raw: Float[Tensor, "batch tokens heads d_head"], span: Span, detach_scale: bool = False
     ) -> Float[Tensor, "batch tokens heads d_head"]:
         """Queries, normalised, rotated to their positions and grown with them if the family does so."""
-        normed = self._normed(raw, self.query_norm)
+        normed = self._normed(raw, self.query_norm, detach_scale)
         placed = normed if self.rotary is None else self.rotary.rotate(normed, *span.rotation(self.rotary, raw.dtype))
         if not self.query_growth or self.query_growth_length is None:
             return placed
@@ -53,17 +53,19 @@ class Attention(AttentionWeights):
         return placed * growth[..., None, None].to(raw.dtype)
 
     def placed_keys(
-        self, raw: Float[Tensor, "batch tokens heads d_head"], span: Span
+        self, raw: Float[Tensor, "batch tokens heads d_head"], span: Span, detach_scale: bool = False
     ) -> Float[Tensor, "batch tokens heads d_head"]:
         """Keys, normalised and rotated to their positions if the family does so."""
-        normed = self._normed(raw, self.key_norm)
+        normed = self._normed(raw, self.key_norm, detach_scale)
         return normed if self.rotary is None else self.rotary.rotate(normed, *span.rotation(self.rotary, raw.dtype))
 
-    def _normed(self, raw: Tensor, norm: Norm | None) -> Float[Tensor, "batch tokens some_heads d_head"]:
+    def _normed(
+        self, raw: Tensor, norm: Norm | None, detach_scale: bool
+    ) -> Float[Tensor, "batch tokens some_heads d_head"]:
         if norm is None:
             return raw
-        normed: Tensor = norm(raw.flatten(2)).view_as(raw) if self.normalises_projection else norm(raw)
-        return normed
+        normed: Tensor = norm(raw.flatten(2) if self.normalises_projection else raw, detach_scale)
+        return normed.view_as(raw)
 
     def repeated(
         self, heads: Float[Tensor, "batch tokens some_heads d_head"]

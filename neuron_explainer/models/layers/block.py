@@ -66,9 +66,11 @@ class Block(nn.Module):
         delta = self._added(self.mlp(normed, taps), self.mlp_post_norm)
         return at_place(taps, _PLACE.RESID_POST_MLP, after_attention + at_place(taps, _PLACE.RESID_DELTA_MLP, delta))
 
-    def _added(self, output: Tensor, post_norm: Norm | None) -> Float[Tensor, "*axes d_model"]:
+    def _added(
+        self, output: Tensor, post_norm: Norm | None, detach_scale: bool = False
+    ) -> Float[Tensor, "*axes d_model"]:
         """What is added to the residual stream for an output of attention or the MLP."""
-        delta: Tensor = output if post_norm is None else post_norm(output)
+        delta: Tensor = output if post_norm is None else post_norm(output, detach_scale)
         return delta if self.residual_multiplier == 1 else delta * self.residual_multiplier
 
     def attention_input(
@@ -84,7 +86,11 @@ class Block(nn.Module):
         return self.mlp_norm(resid, detach_scale)
 
     def queries(
-        self, normed: Float[Tensor, "batch tokens d_model"], first_position: int = 0, n_positions: int | None = None
+        self,
+        normed: Float[Tensor, "batch tokens d_model"],
+        first_position: int = 0,
+        n_positions: int | None = None,
+        detach_scale: bool = False,
     ) -> Float[Tensor, "batch tokens heads d_head"]:
         """ATTN_QUERY: normalised, rotated and scaled as recorded.
 
@@ -92,17 +98,22 @@ class Block(nn.Module):
             normed: what attention reads.
             first_position: the first token's position.
             n_positions: how many positions the pass had that recorded; None if these tokens are its last.
+            detach_scale: whether the scale of the norm of queries, if there is one, is held constant.
         """
         raw = self.attention.project_part(AttnSubNode.Q, normed)
         span = _span_of(normed, first_position, n_positions)
-        return self.attention.placed_queries(raw, span) * self.attention.root_scale
+        return self.attention.placed_queries(raw, span, detach_scale) * self.attention.root_scale
 
     def keys(
-        self, normed: Float[Tensor, "batch tokens d_model"], first_position: int = 0, n_positions: int | None = None
+        self,
+        normed: Float[Tensor, "batch tokens d_model"],
+        first_position: int = 0,
+        n_positions: int | None = None,
+        detach_scale: bool = False,
     ) -> Float[Tensor, "batch tokens heads d_head"]:
         """ATTN_KEY: normalised, rotated, scaled and repeated as recorded. The arguments are those of `queries`."""
         raw = self.attention.project_part(AttnSubNode.K, normed)
-        placed = self.attention.placed_keys(raw, _span_of(normed, first_position, n_positions))
+        placed = self.attention.placed_keys(raw, _span_of(normed, first_position, n_positions), detach_scale)
         return self.attention.repeated(placed) * self.attention.root_scale
 
     def values(self, normed: Float[Tensor, "batch tokens d_model"]) -> Float[Tensor, "batch tokens heads d_head"]:
@@ -133,10 +144,10 @@ class Block(nn.Module):
         return dense(self.mlp.post_act(normed))
 
     def attention_write(
-        self, summed: Float[Tensor, "batch tokens heads d_head"]
+        self, summed: Float[Tensor, "batch tokens heads d_head"], detach_scale: bool = False
     ) -> Float[Tensor, "batch tokens d_model"]:
-        """RESID_DELTA_ATTN, from what the heads sum."""
-        return self._added(self.attention.output(summed), self.attention_post_norm)
+        """RESID_DELTA_ATTN, from what the heads sum; with `detach_scale` the scale of the norm after it is constant."""
+        return self._added(self.attention.output(summed), self.attention_post_norm, detach_scale)
 
     def mlp_write(self, normed: Float[Tensor, "*axes d_model"]) -> Float[Tensor, "*axes d_model"]:
         """RESID_DELTA_MLP, from the normalised residual stream."""

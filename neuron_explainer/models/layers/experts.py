@@ -78,7 +78,7 @@ class MixtureOfExperts(nn.Module):
         written = self.write(post_act)
         if not self.has_output_bias or weights is None or not isinstance(post_act, RoutedTensor):
             return written
-        return written + (weights.unsqueeze(-1) * self._output_biases()[post_act.experts]).sum(-2)
+        return written + self._bias_of(post_act.experts, weights)
 
     def write(self, post_act: Neurons) -> Float[Tensor, "*axes d_model"]:
         """The output of all neurons together, without biases."""
@@ -102,9 +102,25 @@ class MixtureOfExperts(nn.Module):
     def along(self, direction: Float[Tensor, "*axes d_model"], post_act: Neurons | None = None) -> Neurons:
         """Each neuron's output per unit of activation, projected on a direction: all, or those that `post_act` has."""
         if not isinstance(post_act, RoutedTensor):
-            return torch.cat([direction @ expert.output_weight for expert in self._mlps], dim=-1)
-        values = self._by_expert(post_act.experts, lambda expert, rows: rows @ expert.output_weight, direction)
+            return torch.cat([expert.along(direction) for expert in self._mlps], dim=-1)
+        values = self._by_expert(post_act.experts, lambda expert, rows: expert.along(rows), direction)
         return post_act.with_values(values)
+
+    def gate(self, neuron: int) -> tuple[Float[Tensor, " d_model"], Float[Tensor, ""] | None]:
+        """The linear map that gives a neuron's pre-activation, if its expert is chosen: its weights, and its bias."""
+        expert, within = divmod(neuron, self.d_expert)
+        return self._mlps[expert].gate(within)
+
+    @property
+    def bias_depends_on_input(self) -> bool:
+        """Whether `bias_at` depends on the input."""
+        return self.has_output_bias
+
+    def bias_at(self, normed: Float[Tensor, "*axes d_model"] | None = None) -> Float[Tensor, "*axes d_model"] | None:
+        """The chosen experts' output biases, times the router's weights; None if experts have none."""
+        if not self.has_output_bias or normed is None:
+            return None
+        return self._bias_of(*self.route(normed))
 
     def write_direction(self, neuron: int) -> Float[Tensor, " d_model"]:
         """A neuron's output per unit of activation."""
@@ -155,6 +171,9 @@ class MixtureOfExperts(nn.Module):
         output = self.output(chosen, routing[1])
         # The other neurons' activations have gradients even where they are 0.
         return output + self.write(elsewhere) if elsewhere.requires_grad or bool(elsewhere.any()) else output
+
+    def _bias_of(self, experts: Tensor, weights: Tensor) -> Float[Tensor, "*axes d_model"]:
+        return (weights.unsqueeze(-1) * self._output_biases()[experts]).sum(-2)
 
     def _output_biases(self) -> Float[Tensor, "experts d_model"]:
         return torch.stack([expert.output_bias for expert in self._mlps if expert.output_bias is not None])

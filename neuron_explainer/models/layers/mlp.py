@@ -86,7 +86,19 @@ class MLP(nn.Module):
         self, direction: Float[Tensor, "*axes d_model"], post_act: Neurons | None = None
     ) -> Float[Tensor, "*axes neurons"]:
         """Each neuron's output per unit of activation, projected on a direction."""
-        return direction @ self.output_weight
+        return direction @ self.output_weight.to(direction.dtype)
+
+    def gate(self, neuron: int) -> tuple[Float[Tensor, " d_model"], Float[Tensor, ""] | None]:
+        """The linear map that gives a neuron's pre-activation: its weights, and its bias."""
+        bias = self.input_bias
+        return self.input_weight[neuron], None if bias is None else bias[neuron]
+
+    bias_depends_on_input = False
+    """Whether `bias_at` depends on the input: that of chosen experts does."""
+
+    def bias_at(self, normed: Float[Tensor, "*axes d_model"] | None = None) -> Float[Tensor, " d_model"] | None:
+        """What is added to the output beside the neurons' writes; None if nothing is."""
+        return self.output_bias
 
     def write_direction(self, neuron: int) -> Float[Tensor, " d_model"]:
         """A neuron's output per unit of activation."""

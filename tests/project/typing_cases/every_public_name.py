@@ -46,6 +46,10 @@ def derived_scalars(model: ne.ModelContext) -> None:
     trace = ne.TraceConfig(query, "post", attention_trace_type="QK")
     assert_type(trace.pre_or_post_act, ne.PreOrPostAct)
     assert_type(trace.attention_trace_type, ne.AttentionTraceType | None)
+    name = ne.parse_node("L5H1@7<-3", kind="head", tokens=["a"] * 8)
+    assert_type(name, ne.NodeName)
+    assert_type(ne.NodeName("head", np.int64(5), 1, token=" Mary").resolved([" Mary"]).to_node_index(), ne.NodeIndex)
+    assert_type(ne.NodeName.of(node).to_trace_config("q", pre_or_post_act="pre"), ne.TraceConfig)
     config = ne.DstConfig(model_context=model, layer_indices=[2], trace_config=trace, node_index_for_attribution=node)
     ablations = [ne.AblationSpec(place, 0), ne.AblationSpec(place, value=1.5)]
     store = ne.derive("a prompt", ["mlp_post_act", ne.DerivedScalarType.ATTN_WRITE_NORM], config, ablations=ablations)

@@ -4,8 +4,8 @@ import neuron_explainer as ne
 
 ne.load_nueron("tiny", 2, 5)  # E: attr-defined
 ne.errors.UnknownNameErorr  # E: attr-defined
-ne.load_neuron("tiny", layer="x", neuron=5)  # E: arg-type
-ne.load_neuron("tiny", 2)  # E: call-arg
+ne.load_neuron("tiny", layer=2.5, neuron=5)  # E: arg-type
+ne.load_neuron("tiny", nueron=2)  # E: call-arg
 ne.load_neuron("tiny", 2, 5).maen  # E: attr-defined
 ne.load_neurons([(2, 5, 7)], "tiny")  # E: list-item
 ne.ActivationRecord("a", 3)  # E: arg-type
@@ -35,6 +35,6 @@ ne.live_record(model, 1, 2, ["a"], loss=3)  # E: arg-type
 ne.verify("tiny", model=3)  # E: arg-type
 ne.convert("in", "out", "zip")  # E: arg-type
 ne.Sampling(0.8)  # E: call-arg
-ne.NeuronViewer("tiny", layer="2")  # E: arg-type
+ne.NeuronViewer("tiny", layer=2.5)  # E: arg-type
 ne.NeuronViewer("tiny", nueron=5)  # E: call-arg
 ne.token_heatmap(["a"], ["b"])  # E: list-item

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from neuron_explainer.activations.derived_scalars.engine.objective import Objective
 from neuron_explainer.activations.derived_scalars.engine.residual_order import (
     end_position,
     position_in,
@@ -47,7 +48,7 @@ class Start:
     Attributes:
         residual: the last residual-stream place before the scalar that is differentiated.
         position: that place's position in the order of the residual stream.
-        is_loss: whether the scalar is a loss, so that the logits and the final norm have gradients too.
+        is_loss: whether the scalar is a loss of the logits, so that they and the final norm have gradients too.
     """
 
     residual: PlaceAndLayer
@@ -63,7 +64,7 @@ class BoundConfig:
         config: the user's configuration.
         model: the transformer that runs.
         layers: the layers asked for, ascending.
-        loss: where the backward pass starts, or what a value trace is projected on; None without a loss.
+        loss: where the backward pass starts, or what a value trace is projected on; None without one.
         ablations: what is overwritten while the model runs.
         freeze_final_norm: whether the backward pass holds the final norm's scale constant.
     """
@@ -71,7 +72,7 @@ class BoundConfig:
     config: DstConfig
     model: Transformer
     layers: tuple[int, ...]
-    loss: BoundLoss | None = None
+    loss: BoundLoss | Objective | None = None
     ablations: tuple[BoundAblation, ...] = ()
     freeze_final_norm: bool = False
 
@@ -106,6 +107,8 @@ class BoundConfig:
                 "This needs a gradient, but there is nothing to differentiate. "
                 f"Pass a loss, such as loss={EXAMPLE_OF_A_LOSS}, or set DstConfig's trace_config.",
             )
+        if isinstance(self.loss, Objective):
+            return Start(self.loss.residual, self.loss.position, is_loss=False)
         return Start(self.end, end_position(self.model.config.n_layers), is_loss=True)
 
     def start_of(self, trace: TraceConfig) -> Start:
@@ -151,6 +154,7 @@ class BoundConfig:
         touched = (ablation.index.activation_location_type for ablation in self.ablations)
         return (
             self.loss is not None
+            and not isinstance(self.loss, Objective)
             and self.loss.last_token_only
             and not self.config.derive_gradients
             and ActivationLocationType.LOGITS not in touched

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from neuron_explainer.activations.derived_scalars.engine.objective import Objective
 from neuron_explainer.activations.derived_scalars.loss import EXAMPLE_OF_A_LOSS, LossFnConfig, last_token_loss
 from neuron_explainer.errors import InvalidRequestError, MisconfiguredError, shown
 
@@ -76,26 +77,40 @@ class LossOfFunction(BoundLoss):
         """The function's result for each prompt, without its padding."""
         is_full = len(logits) == 1
         counts = [logits.shape[1]] if is_full else lengths.tolist()
-        results = []
-        for prompt, count in zip(logits, counts, strict=True):
-            result = self._function(prompt[:count])
-            if not isinstance(result, Tensor) or result.numel() != 1:
-                found = f"shape {tuple(result.shape)}" if isinstance(result, Tensor) else type(result).__name__
-                raise InvalidRequestError(f"The loss must return one number as a tensor, not {found}.")
-            if not result.requires_grad and logits.requires_grad:
-                raise InvalidRequestError(
-                    "The loss cannot be differentiated with respect to the logits. Compute it from the tensor that the "
-                    "function is given, without .detach(), .item() or NumPy."
-                )
-            results.append(result.reshape(()))
+        results = [
+            one_number(self._function, prompt[:count], "loss") for prompt, count in zip(logits, counts, strict=True)
+        ]
         return torch.stack(results)
 
 
-def bind_loss(loss: object, token_id: Callable[[str | int], int], device: torch.device) -> BoundLoss | None:
+def one_number(function: Callable[[Tensor], Tensor], logits: Tensor, what: str) -> Float[Tensor, ""]:
+    """What a function gives for logits, which must be one number that can be differentiated.
+
+    Args:
+        function: the function.
+        logits: its argument.
+        what: what an error calls its result.
+
+    Raises:
+        InvalidRequestError: it gives something else.
+    """
+    result = function(logits)
+    if not isinstance(result, Tensor) or result.numel() != 1:
+        found = f"shape {tuple(result.shape)}" if isinstance(result, Tensor) else type(result).__name__
+        raise InvalidRequestError(f"The {what} must return one number as a tensor, not {found}.")
+    if not result.requires_grad and logits.requires_grad:
+        raise InvalidRequestError(
+            f"The {what} cannot be differentiated with respect to the logits. Compute it from the tensor that the "
+            "function is given, without .detach(), .item() or NumPy."
+        )
+    return result.reshape(())
+
+
+def bind_loss(loss: object, token_id: Callable[[str | int], int], device: torch.device) -> BoundLoss | Objective | None:
     """Bind a loss to a model.
 
     Args:
-        loss: a LossFnConfig, a function of the logits, or None.
+        loss: a LossFnConfig, a function of the logits, an Objective, or None.
         token_id: gives the model's id of a token, from its text or id.
         device: the model's device.
 
@@ -103,8 +118,8 @@ def bind_loss(loss: object, token_id: Callable[[str | int], int], device: torch.
         NotOneTokenError: a target or distractor is not exactly one token.
         MisconfiguredError: it is neither a LossFnConfig nor a function.
     """
-    if loss is None:
-        return None
+    if loss is None or isinstance(loss, Objective):
+        return loss
     if isinstance(loss, LossFnConfig):
         return NamedLoss(loss, token_id, device)
     if callable(loss):

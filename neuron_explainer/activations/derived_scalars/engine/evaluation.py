@@ -17,6 +17,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from neuron_explainer.activations.derived_scalars.engine.bound_config import BoundConfig
+from neuron_explainer.activations.derived_scalars.engine.objective import Evaluated
 from neuron_explainer.models.layers.routed import Neurons, RoutedTensor, dense
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 from neuron_explainer.vocabulary.dimensions import Dimension
@@ -90,6 +91,7 @@ class Evaluation:
         n_prompts, n_tokens: the batch's sizes, padding included.
         trace_gradient: the gradient of the traced activation with respect to the residual stream just before it, if the
             pass has computed it.
+        objective: what the objective gives, if the pass has one.
     """
 
     def __init__(
@@ -99,12 +101,14 @@ class Evaluation:
         lengths: Int[Tensor, " batch"],
         n_tokens: int,
         trace_gradient: Float[Tensor, "batch tokens d_model"] | None = None,
+        objective: Evaluated | None = None,
     ) -> None:
         self.bound = bound
         self.lengths = lengths
         self.n_prompts = len(lengths)
         self.n_tokens = n_tokens
         self.trace_gradient = trace_gradient
+        self.objective = objective
         self._recorded = recorded
         self._scalars: dict[tuple[DerivedScalarType, PassType, int | None], Neurons] = {}
         self._intermediate: dict[tuple[Need, int | None], Any] = {}

@@ -12,6 +12,7 @@ from neuron_explainer.activations.derived_scalars.engine.bound_config import Bou
 from neuron_explainer.activations.derived_scalars.engine.bound_loss import BoundLoss
 from neuron_explainer.activations.derived_scalars.engine.capture_plan import CapturePlan
 from neuron_explainer.activations.derived_scalars.engine.evaluation import Recorded
+from neuron_explainer.activations.derived_scalars.engine.objective import Evaluated, Objective
 from neuron_explainer.activations.derived_scalars.engine.online_autoencoders import online_autoencoder
 from neuron_explainer.activations.derived_scalars.engine.traces import gradient_of_trace, value_of_trace
 from neuron_explainer.models.hooks.intervention import Intervention
@@ -28,12 +29,14 @@ class PassResult:
         loss: each prompt's loss, if a loss was given.
         traced: each prompt's traced activation, if there is a trace.
         trace_gradient: its gradient with respect to the residual stream just before it, if that was needed.
+        objective: what the objective gives, if the loss is one.
     """
 
     recorded: dict[Recorded, Neurons]
     loss: Float[Tensor, " batch"] | None
     traced: Float[Tensor, " batch"] | None
     trace_gradient: Float[Tensor, "batch tokens d_model"] | None
+    objective: Evaluated | None = None
 
 
 def run_pass(
@@ -61,9 +64,16 @@ def run_pass(
         hooks=[*frozen, *hooks, *recordings],
     )
     with torch.set_grad_enabled(graph is not None):
-        loss = None if bound.loss is None else _loss_of(bound.loss, logits, lengths)
+        loss, evaluated = None, None
         traced, direction = None, None
-        if plan.traced_residuals:
+        if isinstance(bound.loss, Objective):
+            evaluated = bound.loss.evaluate(
+                lambda key: recording[key].detach(), lengths, plan.has_backward_pass or bool(plan.others)
+            )
+            loss, direction = evaluated.values, evaluated.gradient
+        elif bound.loss is not None:
+            loss = _loss_of(bound.loss, logits, lengths)
+        if bound.config.trace_config is not None and plan.traced_residuals:
             trace_of = gradient_of_trace if plan.needs_trace_gradient else value_of_trace
             traced, direction = trace_of(bound, bound.trace, lengths, lambda place: recording[place])
         if graph is not None and direction is not None:
@@ -75,7 +85,8 @@ def run_pass(
     recorded = {Recorded(*key): recording.kept(key) for key in plan.activations}
     if graph is not None:
         recorded |= {Recorded(*key, PassType.BACKWARD): graph.kept_gradient(*key) for key in plan.gradients}
-    return PassResult(recorded, None if loss is None else loss.detach(), traced, direction)
+    traced_direction = None if traced is None else direction
+    return PassResult(recorded, None if loss is None else loss.detach(), traced, traced_direction, evaluated)
 
 
 def interventions_of(bound: BoundConfig) -> list[Intervention]:
@@ -92,7 +103,7 @@ def _logits_at(
     """The tokens whose logits are needed: all, each prompt's last one (for a loss), or none."""
     if plan.needs_all_logits:
         return "all"
-    if plan.bound.loss is None:
+    if plan.bound.loss is None or isinstance(plan.bound.loss, Objective):
         return None
     return "last" if attention_mask is None else lengths - 1
 

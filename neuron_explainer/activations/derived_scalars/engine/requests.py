@@ -31,6 +31,7 @@ from neuron_explainer.vocabulary.parsing import derived_scalar_type_of
 if TYPE_CHECKING:
     from neuron_explainer.activations.derived_scalars.ablating.bound_ablation import BoundAblation
     from neuron_explainer.activations.derived_scalars.engine.bound_loss import BoundLoss
+    from neuron_explainer.activations.derived_scalars.engine.objective import Objective
     from neuron_explainer.activations.derived_scalars.loss import LossFnConfig, LossFunction
 
     LossByPrompt = LossFnConfig | LossFunction | Sequence[LossFnConfig | LossFunction]
@@ -69,7 +70,7 @@ def check_order(prompt: object, dsts: object, config: object) -> None:
 def parse_requests(
     dsts: DstOrPair | Iterable[DstOrPair],
     config: ConfigOrModel | None,
-    loss: LossByPrompt | None,
+    loss: LossByPrompt | Objective | None,
     ablations: AblationsByPrompt,
     freeze_final_norm: bool = False,
     n_prompts: int | None = None,
@@ -128,7 +129,7 @@ def bound_of_prompts(bound: BoundConfig, numbers: Sequence[int]) -> BoundConfig:
 def _bound(
     config: DstConfig,
     model: Transformer,
-    loss: BoundLoss | None,
+    loss: BoundLoss | Objective | None,
     ablations: tuple[BoundAblation, ...],
     freeze_final_norm: bool,
 ) -> BoundConfig:

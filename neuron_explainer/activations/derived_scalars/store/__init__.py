@@ -1,1 +1,1 @@
-"""Results of deriving: tensors with named axes, their display names, top k, tables and files."""
+"""Results of deriving: tensors with named axes, top k, tables and files."""

@@ -10,8 +10,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from neuron_explainer.activations.derived_scalars.indexing import DerivedScalarIndex
+from neuron_explainer.activations.derived_scalars.names.node_name import NodeName
 from neuron_explainer.activations.derived_scalars.store import arithmetic
-from neuron_explainer.activations.derived_scalars.store.component_names import index_name
 from neuron_explainer.activations.derived_scalars.store.description import one_line
 from neuron_explainer.activations.derived_scalars.store.files import read_store, write_store
 from neuron_explainer.activations.derived_scalars.store.ranking import (
@@ -204,14 +204,14 @@ class DerivedScalarStore:
         return largest_numbers(chosen, number_asked, descends, self.summed)
 
     def name(self, index: DerivedScalarIndex) -> str:
-        """The display name of what an index names, such as `MLP 3:17 at " the"`.
+        """The name of what an index names, with its token's text: `L3N17@5 ' the'`. `ne.parse_node` reads it.
 
         Raises:
             InvalidRequestError: `index` is not a DerivedScalarIndex.
             IndexOutOfRangeError: the prompt does not have its token.
         """
         checked_type("index", index, DerivedScalarIndex)
-        return index_name(index, self.tokens)
+        return NodeName.of(index).in_prompt(self.tokens)
 
     def to_dataframe(
         self,

@@ -4,11 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from neuron_explainer.activations.derived_scalars.indexing import DerivedScalarIndex
-from neuron_explainer.activations.derived_scalars.store.component_names import (
-    component_name,
-    index_name,
-    tokens_and_components,
-)
+from neuron_explainer.activations.derived_scalars.names.node_name import NodeName
 from neuron_explainer.wording import without_steering
 
 if TYPE_CHECKING:
@@ -40,15 +36,16 @@ def table_of(
 
 
 def _row(value: float, index: DerivedScalarIndex, tokens: Sequence[str]) -> dict[str, object]:
-    position = tokens_and_components(index)
+    name = NodeName.of(index).resolved(tokens)
+    token, attended_to = name.token_index, name.attended_to_index
     return {
-        "name": index_name(index, tokens),
+        "name": str(name),
         "value": value,
         "derived_scalar": index.dst.value,
         "layer": index.layer_index,
-        "component": component_name(index),
-        "token_index": position.token,
-        "token": None if position.token is None else tokens[position.token],
-        "attended_to_index": position.attended_to,
-        "attended_to": None if position.attended_to is None else tokens[position.attended_to],
+        "component": name.component_name,
+        "token_index": token,
+        "token": None if token is None else tokens[token],
+        "attended_to_index": attended_to,
+        "attended_to": None if attended_to is None else tokens[attended_to],
     }

@@ -1,0 +1,1 @@
+"""Experiments on an answer: nodes overwritten, and estimates beside what really happens."""

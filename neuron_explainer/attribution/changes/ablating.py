@@ -1,0 +1,88 @@
+"""Overwrite nodes, and ask the same question again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from torch import Tensor
+
+from neuron_explainer.activations.derived_scalars.indexing import AblationSpec
+from neuron_explainer.activations.derived_scalars.names.kinds import NodeKind
+from neuron_explainer.activations.derived_scalars.names.node_name import NodeName
+from neuron_explainer.activations.derived_scalars.tensor_ablations import Ablation, TensorAblation
+from neuron_explainer.attribution.answering import answer
+from neuron_explainer.attribution.changes.descriptions import described
+from neuron_explainer.attribution.computing.passes import Setting
+from neuron_explainer.attribution.nodes_given import NodeOrRow, node_named
+from neuron_explainer.attribution.question.settings import check_ablation
+from neuron_explainer.errors import InvalidRequestError, shown
+from neuron_explainer.models.chats.messages import is_text_or_chat
+from neuron_explainer.vocabulary.checks import finite_number
+
+if TYPE_CHECKING:
+    from neuron_explainer.attribution.attribution import Attribution
+
+NodesGiven: TypeAlias = "NodeOrRow | Ablation | Iterable[NodeOrRow]"
+ValueGiven: TypeAlias = Any
+"""0, a number, "mean", a tensor, or another prompt."""
+
+_VECTORS = (NodeKind.MLP, NodeKind.ATTENTION, NodeKind.EMBEDDING)
+
+
+def ablated(why: Attribution, nodes: Sequence[NodesGiven], value: ValueGiven, reference: Any) -> Attribution:
+    """The answer with nodes overwritten; see `Attribution.ablate`."""
+    setting = why.asked_setting
+    tokens = why.effects[0].prompt.token_strings
+    given = [each for node in nodes for each in one_or_several(node)]
+    if not given:
+        raise InvalidRequestError('Name at least one node to overwrite, such as "L23H3".')
+    made: list[Ablation] = []
+    for node in given:
+        if isinstance(node, Ablation):
+            made.append(node)
+        else:
+            made.append(ablation_of(setting, node_named(node, tokens), value, reference))
+        check_ablation(made[-1])
+    notes = [described(each, value, reference) for each in made]
+    changed = replace(setting, ablations=(*setting.ablations, *made), notes=(*setting.notes, *notes))
+    return answer(changed, why.inquiry, (*why.history, why.step()))
+
+
+def one_or_several(node: Any) -> list[Any]:
+    """Nodes in a list; a table of nodes stands for those of its rows."""
+    labels = getattr(node, "index", None)
+    if getattr(node, "columns", None) is not None and labels is not None:
+        return list(labels)
+    is_list = isinstance(node, list | tuple | set) or type(node).__name__ == "Index"
+    return list(node) if is_list else [node]
+
+
+def ablation_of(setting: Setting, name: NodeName, value: ValueGiven, reference: Any = None) -> Ablation:
+    """The ablation that gives a node a value.
+
+    Raises:
+        InvalidIndexError: the node has no place in the forward pass, or no mean.
+        InvalidRequestError: the value is none that such a node can be given.
+        PromptError: another prompt's tokens are not as many.
+    """
+    index = name.to_activation_index()
+    if reference is not None and not (isinstance(value, str) and value == "mean"):
+        raise InvalidRequestError('reference is for value="mean". Leave it out, or ask for the mean.')
+    if isinstance(value, str) and value == "mean":
+        return TensorAblation.mean(index, setting.config, reference)
+    if isinstance(value, Tensor) and value.is_floating_point() and value.ndim > 0:
+        return TensorAblation(index, value)
+    number = finite_number(value)
+    if number is not None:
+        is_vector = name.kind in _VECTORS or (name.kind is NodeKind.HEAD and name.attended_to is None)
+        if number != 0 and is_vector:
+            raise InvalidRequestError(
+                f'{name} writes a vector, so it cannot be set to the number {number:g}. Give 0, "mean", a tensor or '
+                "another prompt; or name one attention weight, as L23H3@14<-3."
+            )
+        return AblationSpec(index, number)
+    if is_text_or_chat(value) or isinstance(value, Tensor | Sequence):
+        return TensorAblation.from_prompt(index, setting.config, value)
+    raise InvalidRequestError(f'value is {shown(value)}. Give 0, "mean", a number, a tensor, or another prompt.')

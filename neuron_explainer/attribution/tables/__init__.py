@@ -1,0 +1,1 @@
+"""Answers as tables: parts that add up, nodes, components, tokens, next tokens."""

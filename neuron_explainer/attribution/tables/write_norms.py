@@ -1,0 +1,87 @@
+"""The norms of what nodes write to the residual stream, computed from weights when a table asks for them."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from neuron_explainer.activations.derived_scalars.config import DstConfig
+from neuron_explainer.activations.derived_scalars.derivers.attention import through_output_weights
+from neuron_explainer.attribution.computing.effects import Effects
+from neuron_explainer.errors import MisconfiguredError
+from neuron_explainer.models.layers.block import Block
+from neuron_explainer.models.layers.routed import Neurons, dense
+from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
+from neuron_explainer.vocabulary.nodes import NodeType
+
+_DST = DerivedScalarType
+WITHOUT_MODEL = (
+    "This answer was read from a file without its model: ne.load_attribution(path, model=model) gives it one."
+)
+
+
+class WriteNorms:
+    """The norms of writes in one pass.
+
+    Args:
+        config: the model and its autoencoders; None where they are not there, as of an answer read from a file.
+        effects: the pass.
+    """
+
+    def __init__(self, config: DstConfig | None, effects: Effects) -> None:
+        self._config = config
+        self._store = effects.store
+        self._scales = effects.latent_scales
+
+    def of(self, node_type: NodeType, layer: int | None, activation: Neurons) -> Neurons:
+        """Activations times the norm of what one unit of each writes.
+
+        Of an embedding the activation is the norm already.
+        """
+        if node_type is NodeType.TOKEN:
+            return activation
+        if layer is None or self._config is None:
+            raise MisconfiguredError(f"Norms of writes need the model. {WITHOUT_MODEL}")
+        block = self._config.get_or_create_model().blocks[layer]
+        with torch.no_grad():
+            if node_type is NodeType.ATTENTION_HEAD:
+                return self._of_heads(block, layer, dense(activation))
+            if node_type is NodeType.MLP_NEURON:
+                return self._of_neurons(block, activation)
+            return self._of_latents(block, node_type, layer, dense(activation))
+
+    def _of_heads(self, block: Block, layer: int, probs: Tensor) -> Tensor:
+        values = self._store.activations(_DST.ATTN_VALUE)[layer]
+        summed = torch.einsum("fth,thc->fhc", probs, values)[None]
+        post_norm = block.attention_post_norm_at(summed)
+        norms = through_output_weights(values[None], block, post_norm)[0].norm(dim=-1)
+        weighted = probs * norms[None]
+        return weighted if post_norm is None else weighted * post_norm.inverse_scale[0][..., None]
+
+    def _of_neurons(self, block: Block, post_act: Neurons) -> Neurons:
+        post_norm = block.mlp_post_norm_at(post_act[None]) if isinstance(post_act, Tensor) else None
+        if not isinstance(post_act, Tensor) and (block.mlp_post_norm is not None or block.residual_multiplier != 1):
+            post_norm = block.mlp_post_norm_at(post_act.dense()[None])
+        norms = block.mlp.write_norms(None if post_norm is None else post_norm.gain).to(post_act.dtype)
+        return post_act * (norms if post_norm is None else norms * post_norm.inverse_scale[0])
+
+    def _of_latents(self, block: Block, kind: NodeType, layer: int, latents: Tensor) -> Tensor:
+        which = latents.any(dim=0).nonzero().flatten()  # of many latents most are 0 at all tokens
+        norms = torch.zeros_like(latents[0])
+        norms[which] = self._rows_of(block, kind, layer, which).norm(dim=-1).to(norms.dtype)
+        factor = self._scales[kind, layer].factor
+        return latents * norms if factor is None else latents * norms * factor
+
+    def _rows_of(self, block: Block, kind: NodeType, layer: int, which: Tensor) -> Tensor:
+        """What one unit of some latents adds to the residual stream, apart from factors of single tokens."""
+        config = self._config
+        context = None if config is None else config.get_autoencoder_context(kind)
+        if context is None:
+            raise MisconfiguredError(f"Norms of writes need the autoencoders. {WITHOUT_MODEL}")
+        rows = context.get_autoencoder(layer).write_rows[which]
+        if context.dst is _DST.MLP_POST_ACT:
+            rows = torch.nn.functional.linear(rows, block.mlp.output_weight.to(rows.dtype))
+        elif context.dst is _DST.ATTN_WEIGHTED_SUM_OF_VALUES:
+            rows = torch.nn.functional.linear(rows, block.attention.output_weight.to(rows.dtype))
+        gain = self._scales[kind, layer].gain
+        return rows if gain is None else rows * gain

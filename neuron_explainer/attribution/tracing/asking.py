@@ -1,0 +1,119 @@
+"""Ask upstream of a node."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from neuron_explainer.activations.derived_scalars.engine.bound_config import BoundConfig
+from neuron_explainer.activations.derived_scalars.engine.requests import parse_requests
+from neuron_explainer.activations.derived_scalars.indexing import AttentionTraceType
+from neuron_explainer.activations.derived_scalars.names.kinds import NodeKind
+from neuron_explainer.activations.derived_scalars.names.node_name import NodeName
+from neuron_explainer.attribution.answering import answer
+from neuron_explainer.attribution.computing.passes import Setting
+from neuron_explainer.attribution.tracing.inquiry import TraceInquiry
+from neuron_explainer.attribution.tracing.of_heads import AttentionLogitTrace, ValueTrace
+from neuron_explainer.attribution.tracing.of_neurons import LatentTrace, NeuronTrace
+from neuron_explainer.attribution.tracing.trace_objective import TraceObjective
+from neuron_explainer.attribution.tracing.traced_node import NodeOfTrace, node_at_tokens, node_type_of
+from neuron_explainer.errors import InvalidRequestError
+from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
+from neuron_explainer.vocabulary.named_members import member_of
+from neuron_explainer.vocabulary.nodes import NodeType
+
+if TYPE_CHECKING:
+    from neuron_explainer.attribution.attribution import Attribution
+
+_DST = DerivedScalarType
+_V = AttentionTraceType.V
+
+
+def traced(
+    why: Attribution, node: NodeOfTrace, through: str | None = None, downstream: NodeOfTrace | None = None
+) -> Attribution:
+    """The answer upstream of a node; see `Attribution.trace`."""
+    setting, name = why.asked_setting, node_at_tokens(why, node)
+    is_head = name.kind is NodeKind.HEAD
+    asked = through if through is not None or name.part is None else name.part
+    if asked is not None and not is_head:
+        raise InvalidRequestError(f"{name} is not a head, so it is not traced through {asked!r}. Leave through out.")
+    kind = member_of(AttentionTraceType, asked or "QK", "input of a head") if is_head else None
+    if downstream is not None and kind is not _V:
+        raise InvalidRequestError(
+            'downstream is for a head traced through its value. Say through="v", or leave it out.'
+        )
+    reader: str | None = None
+    objective: TraceObjective
+    if kind is _V:
+        objective, reader = _through_value(why, name, downstream)
+    else:
+        objective = _objective(bound_of(setting), why, name, kind)
+    inquiry = TraceInquiry(name, kind, reader, why.effects[0].prompt, objective)
+    layers = range(int(name.layer or 0) + 1)
+    return answer(setting.limited_to(layers), inquiry, (*why.history, why.step()))
+
+
+def bound_of(setting: Setting) -> BoundConfig:
+    """The setting, bound to its model."""
+    return parse_requests(_DST.ALWAYS_ONE, setting.config, None, setting.ablations)[0].bound
+
+
+def _objective(bound: BoundConfig, why: Attribution, name: NodeName, kind: AttentionTraceType | None) -> TraceObjective:
+    layer, token, component = _numbers(name)
+    if kind is not None:
+        return AttentionLogitTrace(bound, layer, token, _position(name.attended_to_index), component, kind)
+    if name.kind is NodeKind.NEURON:
+        return NeuronTrace(bound, layer, token, component)
+    return LatentTrace(bound, node_type_of(why, name), layer, token, component)
+
+
+def _through_value(why: Attribution, name: NodeName, downstream: NodeOfTrace | None) -> tuple[ValueTrace, str]:
+    """The trace through a head's value, and what its write is projected on, in words."""
+    bound, effects = bound_of(why.asked_setting), why.effects[0]
+    layer, token, head = _numbers(name)
+    attended_to = _position(name.attended_to_index)
+    if downstream is None:
+        rows, directions, reader = effects.rows, effects.directions, f"the metric ({why.inquiry.title})"
+    else:
+        below = traced(why, downstream)
+        reader = str(below.inquiry.request["trace"])
+        rows, directions = below.effects[0].rows, below.effects[0].directions
+        position = bound.read_by(NodeType.ATTENTION_HEAD, layer)[1]
+        if below.inquiry.of_node.position <= position:  # type: ignore[attr-defined]
+            raise InvalidRequestError(f"{reader} is not downstream of {name}, so nothing of its write is read there.")
+    if token not in rows:
+        read = ", ".join(map(str, rows))
+        raise InvalidRequestError(
+            f"{name} writes at token {token}, and {reader} reads the residual stream at {read} alone. Choose a pair "
+            "from there, or another downstream node."
+        )
+    direction = directions[rows.index(token)]
+    weights = effects.store.activations(_DST.ATTN_QK_PROBS)[layer]
+    direction = _before_post_norm(why, bound, layer, token, direction, weights)
+    weight = float(weights[token, attended_to, head])
+    return ValueTrace(bound, layer, token, attended_to, head, weight, direction), reader
+
+
+def _before_post_norm(
+    why: Attribution, bound: BoundConfig, layer: int, token: int, direction: Tensor, weights: Tensor
+) -> Float[Tensor, " d_model"]:
+    """The direction among attention's outputs, where a norm comes after them."""
+    values = why.effects[0].store.activations(_DST.ATTN_VALUE)[layer]
+    summed = torch.einsum("th,thc->hc", weights[token], values)[None, None]
+    post_norm = bound.block(layer).attention_post_norm_at(summed)
+    return direction if post_norm is None else direction * post_norm.factor[0, 0].to(direction.dtype)
+
+
+def _numbers(name: NodeName) -> tuple[int, int, int]:
+    """The layer, the token and the component."""
+    return _position(name.layer), _position(name.token_index), _position(name.component)
+
+
+def _position(number: object) -> int:
+    if not isinstance(number, int):
+        raise InvalidRequestError("A trace is of one node at one token.")
+    return number
