@@ -1,5 +1,7 @@
 """Losses and ablations for each prompt of a batch: the same as deriving one by one."""
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -29,9 +31,9 @@ NAMED = [
     LossFnConfig("logit_diff", [30]),
     LossFnConfig("logit_diff", [7, 8], [11, 12, 13]),
 ]
-MIXED = [LossFnConfig("probs", [7, 8]), logit_difference, LossFnConfig("logit_minus_mean", [3, 5]), NAMED[0]]
+MIXED: list[Any] = [LossFnConfig("probs", [7, 8]), logit_difference, LossFnConfig("logit_minus_mean", [3, 5]), NAMED[0]]
 NEURON = ActivationIndex(Place.MLP_POST_ACT, 1, ("All", 9))
-ABLATIONS = [
+ABLATIONS: list[list[Any]] = [
     [AblationSpec(NEURON, 0.5, tokens=[5, 2]), AblationSpec(ActivationIndex(Place.RESID_POST_MLP, 0, (5, 3)), 2.0)],
     [],
     [
@@ -65,10 +67,13 @@ def check_one_by_one(config, dsts, losses, ablations, prompts=PROMPTS):
                 close(together[row].activations(dst, pass_type)[layer], tensor, 1e-10)
 
 
-@pytest.mark.parametrize("losses", [NAMED, MIXED], ids=["named", "mixed"])
 @pytest.mark.parametrize("family", [*EACH_STRUCTURE, "qwen3_moe"])
-def test_each_prompt_has_its_own_loss_and_ablations(family, losses):
-    check_one_by_one(DstConfig(model_context=context(family)), DSTS, losses, ABLATIONS)
+def test_each_prompt_has_its_own_loss_and_ablations(family):
+    check_one_by_one(DstConfig(model_context=context(family)), DSTS, MIXED, ABLATIONS)
+
+
+def test_losses_of_one_name_with_other_tokens():
+    check_one_by_one(DstConfig(model_context=context("gpt2")), DSTS, NAMED, ABLATIONS)
 
 
 @pytest.mark.parametrize("losses", [NAMED[:3], MIXED[:3]], ids=["named", "mixed"])
@@ -124,16 +129,17 @@ def test_a_flat_list_is_for_all_and_positions_are_each_prompt_s_own():
     flat = derive_batch(PROMPTS[:2], D.LOGITS, model, loss=logit_difference, ablations=ABLATIONS[3][1:])
     each = derive_batch(PROMPTS[:2], D.LOGITS, model, loss=logit_difference, ablations=[ABLATIONS[3][1:]] * 2)
     assert [store.loss for store in flat] == [store.loss for store in each]
-    late = AblationSpec(ActivationIndex(Place.MLP_POST_ACT, 1, (5, 9)), 0)
+    late: Any = AblationSpec(ActivationIndex(Place.MLP_POST_ACT, 1, (5, 9)), 0)
     assert derive_batch(PROMPTS[:2], D.LOGITS, model, ablations=[[late], []])
-    for ablations in ([late], [[], [late]], [[], [AblationSpec(NEURON, 0, tokens=[5])]]):
+    wrong: Any
+    for wrong in ([late], [[], [late]], [[], [AblationSpec(NEURON, 0, tokens=[5])]]):
         with pytest.raises(IndexOutOfRangeError, match="Position 5"):
-            derive_batch(PROMPTS[:2], D.LOGITS, model, ablations=ablations)
-    of_six = TensorAblation(NEURON, torch.zeros(6))
+            derive_batch(PROMPTS[:2], D.LOGITS, model, ablations=wrong)
+    of_six: Any = TensorAblation(NEURON, torch.zeros(6))
     assert derive_batch(PROMPTS[:2], D.LOGITS, model, ablations=[[of_six], []])
-    for ablations in ([of_six], [[], [of_six]]):
+    for wrong in ([of_six], [[], [of_six]]):
         with pytest.raises(InvalidRequestError, match="are for 6 tokens; the prompt has 4"):
-            derive_batch(PROMPTS[:2], D.LOGITS, model, ablations=ablations)
+            derive_batch(PROMPTS[:2], D.LOGITS, model, ablations=wrong)
 
 
 def test_prompts_that_longrope_stretches_otherwise_keep_their_own():
@@ -143,7 +149,7 @@ def test_prompts_that_longrope_stretches_otherwise_keep_their_own():
 
     rope = {**SMALL_CONFIGS["phi3"]["rope_parameters"], "original_max_position_embeddings": 4, "attention_factor": 1.0}
     entries = {**SMALL_CONFIGS["phi3"], "original_max_position_embeddings": 4, "rope_parameters": rope}
-    model = ne.StandardModelContext("stretched", random_model(entries, torch.float64), number_tokenizer())
+    model = ne.StandardModelContext("stretched", random_model(entries, "cpu", torch.float64), number_tokenizer())
     check_one_by_one(DstConfig(model_context=model), DSTS[:4], MIXED, ABLATIONS)
 
 
@@ -158,11 +164,8 @@ def test_a_warning_names_the_place_in_the_prompt_s_own_pass():
     [
         ({"loss": NAMED[:2]}, "a list of 2 for 4 prompts"),
         ({"loss": [*NAMED[:3], None]}, "holds None, for prompt 3"),
-        ({"loss": [*NAMED[:3], "logit_diff"]}, "loss must be a LossFnConfig"),
         ({"ablations": [[], []]}, "2 lists for 4 prompts"),
         ({"ablations": [[], [], [], ABLATIONS[3][1]]}, "one flat list for all prompts, or a list of lists"),
-        ({"ablations": [[], [], [], [3]]}, "ablations holds 3. Give AblationSpecs"),
-        ({"ablations": [[], [], [], [[]]]}, "Give AblationSpecs"),
     ],
 )
 def test_lists_that_do_not_fit_the_prompts_are_refused(given, message):
@@ -172,6 +175,7 @@ def test_lists_that_do_not_fit_the_prompts_are_refused(given, message):
 
 
 def test_one_prompt_takes_one_loss_and_a_flat_list():
+    given: dict[str, Any]
     for given in ({"loss": NAMED[:1]}, {"ablations": [ABLATIONS[0]]}):
         with pytest.raises(MisconfiguredError, match="Only derive_batch takes"):
             derive(PROMPTS[0], D.LOGITS, context("gpt2"), **given)

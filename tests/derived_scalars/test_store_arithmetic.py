@@ -41,7 +41,7 @@ def combined(several, function):
             for key, of in stacked.items()}  # fmt: skip
 
 
-@pytest.mark.parametrize("family", ["gpt2", "llama", "qwen3_moe", "gpt_oss"])
+@pytest.mark.parametrize("family", ["gpt2", "llama", "qwen3_moe"])
 def test_differences_and_means_are_those_of_every_number(family, tmp_path):
     one, other, third = stores(family)
     difference = one.difference(other)
@@ -95,8 +95,8 @@ def test_stores_of_other_contents_are_refused_and_the_error_names_what_differs()
         DerivedScalarStore.mean([one, short])
     with pytest.raises(InvalidRequestError, match="at least one DerivedScalarStore"):
         DerivedScalarStore.mean([])
-    wide = DerivedScalarStore({(D.MLP_POST_ACT, "forward"): {0: torch.zeros(4, 5)}}, ["a"] * 4)
-    narrow = DerivedScalarStore({(D.MLP_POST_ACT, "forward"): {0: torch.zeros(4, 3)}}, ["a"] * 4)
+    wide = DerivedScalarStore({(D.MLP_POST_ACT, PassType.FORWARD): {0: torch.zeros(4, 5)}}, ["a"] * 4)
+    narrow = DerivedScalarStore({(D.MLP_POST_ACT, PassType.FORWARD): {0: torch.zeros(4, 3)}}, ["a"] * 4)
     with pytest.raises(
         InvalidRequestError, match=r"shape \(4, 5\) in the first store, and \(4, 3\) in the other store"
     ):
@@ -108,10 +108,10 @@ def test_stores_of_other_contents_are_refused_and_the_error_names_what_differs()
 @pytest.mark.parametrize("dst", [D.MLP_POST_ACT, D.ATTN_WRITE_NORM, D.ATTN_QK_LOGITS])
 def test_numbers_of_some_tokens_alone(family, dst):
     store = stores(family)[0]
-    every, every_index = store.topk(10**6, dsts=dst)
+    every, every_index = store.topk(10**6, dsts=dst, layers=1)
     for tokens in (2, [3, 0], torch.tensor([1])):
         wanted = {int(tokens)} if isinstance(tokens, int) else {int(token) for token in tokens}
-        values, indices = store.topk(10**6, dsts=dst, tokens=tokens)
+        values, indices = store.topk(10**6, dsts=dst, layers=1, tokens=tokens)
 
         def token_of(index):
             row = index.tensor_indices[0]
@@ -128,8 +128,8 @@ def test_numbers_of_some_tokens_alone(family, dst):
         assert set(indices) == {index for _, index in expected}
         for value, index in zip(values[:20].tolist(), indices, strict=False):
             assert float(store[index]) == value
-        table = store.to_dataframe(dsts=dst, tokens=tokens)
-        assert set(table["token_index"]) == wanted
+        table = store.to_dataframe(5, dsts=dst, tokens=tokens)
+        assert set(table["token_index"]) <= wanted
     best = store.topk(1, dsts=dst, tokens=[3], largest=False)[1][0]
     assert isinstance(best, DerivedScalarIndex)
 
@@ -138,7 +138,7 @@ def test_tokens_that_are_not_there_are_refused():
     store = stores()[0]
     with pytest.raises(IndexOutOfRangeError, match="no token 4; tokens: 0–3"):
         store.topk(1, tokens=[0, 4])
-    for tokens in ([], [-1], [1.5]):
+    for tokens in ([], [-1], -1):
         with pytest.raises(InvalidRequestError, match="Give positions"):
             store.to_dataframe(tokens=tokens)
     with pytest.raises(InvalidRequestError, match="summed over the axis 'tokens'"):
@@ -164,6 +164,7 @@ def test_some_scalars_and_layers_and_passes_are_selected():
         store.select(layers=[0, 7])
     with pytest.raises(NotDerivedError, match="gradient"):
         store.select(D.TOKEN_ATTRIBUTION, pass_type="backward")
-    for empty in ({"dsts": []}, {"layers": []}):
-        with pytest.raises(InvalidRequestError, match="is empty"):
-            store.select(**empty)
+    with pytest.raises(InvalidRequestError, match="dsts is empty"):
+        store.select([])
+    with pytest.raises(InvalidRequestError, match="layers is empty"):
+        store.select(layers=[])

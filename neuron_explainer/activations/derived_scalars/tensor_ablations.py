@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, SupportsIndex
 
@@ -69,7 +69,7 @@ class TensorAblation:
             self,
             index: ActivationIndex,
             values: Tensor | np.ndarray[Any, np.dtype[Any]],
-            tokens: Sequence[SupportsIndex] | None = None,
+            tokens: Iterable[SupportsIndex] | None = None,
             n_tokens: SupportsIndex | None = None,
         ) -> None: ...
 
@@ -108,7 +108,7 @@ class TensorAblation:
         index: ActivationIndex,
         model: ConfigOrModel,
         prompt: str | Chat | Sequence[int] | Tensor,
-        tokens: Sequence[SupportsIndex] | None = None,
+        tokens: Iterable[SupportsIndex] | None = None,
         *,
         prepend_bos: bool | None = None,
     ) -> TensorAblation:
@@ -152,7 +152,7 @@ class TensorAblation:
         index: ActivationIndex,
         model: ConfigOrModel,
         reference: Reference | None = None,
-        tokens: Sequence[SupportsIndex] | None = None,
+        tokens: Iterable[SupportsIndex] | None = None,
     ) -> TensorAblation:
         """Each component's mean activation over the tokens of texts, written at every token.
 

@@ -391,7 +391,7 @@ class DerivedScalarStore:
         return derived_scalars.plot(self, derived_scalar_type_of(dst), layer, **options)
 
     def __repr__(self) -> str:
-        return one_line(self)
+        return one_line(self._tensors, self.tokens, self.n_beginning, self.loss, self.traced_activation)
 
     def _repr_html_(self) -> str:
         from neuron_explainer.views import derived_scalars
