@@ -14,14 +14,13 @@ from torch import Tensor
 from neuron_explainer.activations.derived_scalars.index_fields import TensorIndex, check_position
 from neuron_explainer.activations.derived_scalars.indexing import DerivedScalarIndex
 from neuron_explainer.activations.derived_scalars.names.node_name import NodeName
-from neuron_explainer.activations.derived_scalars.store.files import read_store, write_store
+from neuron_explainer.activations.derived_scalars.store.files import STORE, read_store, write_store
 from neuron_explainer.activations.derived_scalars.store.selection import DstOrName, Layers, selected, tensors_by_layer
 from neuron_explainer.activations.derived_scalars.store.shapes import Tensors, by_members, check_shapes
 from neuron_explainer.activations.derived_scalars.store.tables import table_of
 from neuron_explainer.activations.derived_scalars.store.top_k import top_k
 from neuron_explainer.errors import (
     InvalidRequestError,
-    MalformedStoreError,
     NotDerivedError,
     UnknownNameError,
     choices_sentence,
@@ -36,7 +35,6 @@ from neuron_explainer.vocabulary.named_arguments import refuse_unknown
 from neuron_explainer.vocabulary.named_members import member_of
 from neuron_explainer.vocabulary.nodes import PassType
 from neuron_explainer.vocabulary.parsing import derived_scalar_type_of
-from neuron_explainer.wording import in_a_sentence
 
 if TYPE_CHECKING:
     import pandas
@@ -332,10 +330,8 @@ class DerivedScalarStore:
             InvalidRequestError: `device` is not a device, or is not available here.
         """
         tensors, metadata = read_store(path, device)
-        try:
+        with STORE.reading(os.fspath(path)):
             return cls(tensors, **{**metadata, "summed": [Dimension(named) for named in metadata["summed"]]})
-        except (TypeError, KeyError, ValueError) as error:
-            raise MalformedStoreError(os.fspath(path), in_a_sentence(error)) from error
 
     def plot(self, dst: DstOrName, layer: SupportsIndex | None = None, **options: Any) -> Any:
         """A plotly figure of one derived scalar; see `neuron_explainer.views.derived_scalars.plot`.
