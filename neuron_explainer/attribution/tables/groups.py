@@ -52,7 +52,17 @@ class Group:
         return self.write_norms.of(self.node_type, self.layer, self.activation)
 
     def numbers(self, column: str) -> Neurons | None:
-        """The group's numbers in a column of the table; None where it has none."""
+        """The group's numbers in a column of the table; None where it has none, or where they need the model."""
+        if column == "write_norm" and not self.write_norms.are_known(self.node_type):
+            return None
+        return self.to_rank(column)
+
+    def to_rank(self, column: str) -> Neurons | None:
+        """The group's numbers in a column of the table; None where it has none.
+
+        Raises:
+            MisconfiguredError: they need the model, which is not there.
+        """
         numbers: Neurons | None = getattr(self, _FIELD_OF_COLUMN[column])
         return numbers
 
