@@ -87,7 +87,8 @@ COLUMNS = tuple(_FIELD_OF_COLUMN)
 
 def _summed(numbers: Neurons, n_axes: int) -> Tensor:
     if not isinstance(numbers, RoutedTensor):
-        return numbers.flatten(0, n_axes - 1).sum(0)
+        # In memory in one order: the sum's rounding depends on it, and a file has no other order.
+        return numbers.contiguous().flatten(0, n_axes - 1).sum(0)
     summed = values_of(numbers).new_zeros(numbers.n_experts, numbers.d_expert)
     summed.index_add_(0, numbers.experts.flatten(), numbers.values.flatten(0, -2))
     return summed.flatten()
