@@ -13,6 +13,7 @@ from neuron_explainer.activations.derived_scalars.names.kinds import KindGiven
 from neuron_explainer.activations.derived_scalars.store.derived_scalar_store import DerivedScalarStore
 from neuron_explainer.attribution.computing.effects import Effects
 from neuron_explainer.attribution.computing.passes import Setting
+from neuron_explainer.attribution.files.kept import KeptSetting
 from neuron_explainer.attribution.inquiry import Inquiry
 from neuron_explainer.attribution.tables.answers import answer_table
 from neuron_explainer.attribution.tables.components import EFFECTS, component_table
@@ -77,6 +78,7 @@ class Attribution:
     Attributes:
         inquiry: what was asked.
         setting: the model, autoencoders and ablations; None in an answer that was read from a file without its model.
+        kept: what its file says of them, in such an answer; None in others.
         history: the answers that led to this one, the first one first.
 
     >>> import neuron_explainer as ne
@@ -92,12 +94,12 @@ class Attribution:
         inquiry: Inquiry,
         effects: Sequence[Effects],
         history: tuple[Step, ...] = (),
-        known_texts: Mapping[int, str] | None = None,
+        kept: KeptSetting | None = None,
     ) -> None:
         self.setting = setting
         self.inquiry = inquiry
         self.history = history
-        self._known_texts = dict(known_texts or {})
+        self.kept = kept
         self._effects = list(effects)
         self._coefficients = [asked.coefficient for asked in inquiry.passes]
 
@@ -129,7 +131,8 @@ class Attribution:
     @property
     def ablated(self) -> tuple[str, ...]:
         """What is overwritten, in words."""
-        return () if self.setting is None else self.setting.notes
+        setting = self.setting or self.kept
+        return () if setting is None else setting.notes
 
     @property
     def effects(self) -> list[Effects]:
@@ -173,7 +176,8 @@ class Attribution:
         """The texts of tokens; in an answer that was read from a file, the ids of those that it does not know."""
         if self.setting is not None:
             return token_strings_of(self.model, token_ids)
-        return [self._known_texts.get(token, f"<{token}>") for token in token_ids]
+        known = {} if self.kept is None else self.kept.texts
+        return [known.get(token, f"<{token}>") for token in token_ids]
 
     @cached_property
     def groups(self) -> list[list[Group]]:
@@ -228,7 +232,8 @@ class Attribution:
 
         Columns: `name`, `token`, `attended_to`, `activation`, `write_norm`, `direct_effect` (of the write on the
         metric, scales of norms held constant; NaN where an autoencoder stands for the node), `total_effect`
-        (activation times gradient). The table's index is each row's NodeIndex, which `ablate` and `trace` take. Where
+        (activation times gradient). Norms of writes need the model: in an answer that was read from a file without it
+        they are NaN. The table's index is each row's NodeIndex, which `ablate` and `trace` take. Where
         answers of several tokens are compared, `answer` says in whose pass the node is, and `predicting_position`
         which of its tokens is predicted there.
 
@@ -242,6 +247,7 @@ class Attribution:
         Raises:
             InvalidRequestError: n is not a positive whole number, or a layer or token is out of range.
             UnknownNameError: a kind or column does not exist.
+            MisconfiguredError: `by` is "write_norm", and the answer was read from a file without its model.
         """
         column = member_of(NodeColumn, by, "column of nodes")
         chosen = node_filter(self._effects, kinds, layers, tokens)
@@ -390,6 +396,9 @@ class Attribution:
         """Write the answer to one safetensors file, which is replaced as a whole or left as it was.
 
         `ne.load_attribution` reads it. The model, and functions that were the metric, are not in it.
+
+        Raises:
+            UnsupportedLocationError: `path` is not a local path.
         """
         from neuron_explainer.attribution.files.writing import write_attribution
 
@@ -401,7 +410,7 @@ class Attribution:
 
     def __repr__(self) -> str:
         capped = f" (capped: {self.capped_value:.4g})" if self.capped_value != self.value else ""
-        ablated = "" if self.setting is None or not self.setting.ablations else ", with ablations"
+        ablated = ", with ablations" if self.ablated else ""
         return f"<Attribution: {self.inquiry.title}{ablated} = {self.value:.4g}{capped}, residue {self.residue:.1e}>"
 
     def _repr_html_(self) -> str:

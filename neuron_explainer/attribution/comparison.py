@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, SupportsIndex
 
 from neuron_explainer.attribution.answering import answer
 from neuron_explainer.attribution.attribution import Attribution, NodeColumn
+from neuron_explainer.attribution.files.saved_inquiry import SavedInquiry
 from neuron_explainer.attribution.question.question import Question, read_question
 from neuron_explainer.attribution.tables.nodes import NodeFilter, node_rows, ranked_nodes, table_of_nodes
 from neuron_explainer.errors import InvalidRequestError, PromptError
@@ -168,7 +169,9 @@ def compared(why: Attribution, other: Any) -> Comparison:
 
 
 def _about(why: Attribution, prompt: Any) -> Attribution:
-    inquiry = why.inquiry
+    setting, inquiry = why.asked_setting, why.inquiry
+    if isinstance(inquiry, SavedInquiry):
+        inquiry.refuse()
     if not isinstance(inquiry, Question):
         raise InvalidRequestError(
             "A trace is compared with another trace: trace both prompts, and compare the answers."
@@ -178,4 +181,4 @@ def _about(why: Attribution, prompt: Any) -> Attribution:
     )
     metric = inquiry.metric if inquiry.answers or not inquiry.is_linear else None
     question = read_question(why.model, prompt, targets, distractors, metric=metric, positions=inquiry.positions)
-    return answer(why.asked_setting, question, why.history)
+    return answer(setting, question, why.history)

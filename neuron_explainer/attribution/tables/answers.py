@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from neuron_explainer.attribution.computing.readout import capped
-from neuron_explainer.attribution.question.question import Question
 from neuron_explainer.attribution.tables.next_tokens import row_of_next_tokens
 
 if TYPE_CHECKING:
@@ -29,8 +28,7 @@ def answer_table(why: Attribution) -> pandas.DataFrame:
 
     first = capped(row_of_next_tokens(why), why.effects[0].logits_softcap).double().log_softmax(-1)
     rows: list[dict[str, Any]] = []
-    answers = why.inquiry.answers if isinstance(why.inquiry, Question) else ()
-    for number, answer in enumerate(answers):
+    for number, answer in enumerate(why.inquiry.answers):
         if answer.is_one_token:
             log_probability = float(first[answer.token_ids[0]])
         else:

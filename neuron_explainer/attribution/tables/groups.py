@@ -52,7 +52,17 @@ class Group:
         return self.write_norms.of(self.node_type, self.layer, self.activation)
 
     def numbers(self, column: str) -> Neurons | None:
-        """The group's numbers in a column of the table; None where it has none."""
+        """The group's numbers in a column of the table; None where it has none, or where they need the model."""
+        if column == "write_norm" and not self.write_norms.are_known(self.node_type):
+            return None
+        return self.to_rank(column)
+
+    def to_rank(self, column: str) -> Neurons | None:
+        """The group's numbers in a column of the table; None where it has none.
+
+        Raises:
+            MisconfiguredError: they need the model, which is not there.
+        """
         numbers: Neurons | None = getattr(self, _FIELD_OF_COLUMN[column])
         return numbers
 
@@ -77,7 +87,8 @@ COLUMNS = tuple(_FIELD_OF_COLUMN)
 
 def _summed(numbers: Neurons, n_axes: int) -> Tensor:
     if not isinstance(numbers, RoutedTensor):
-        return numbers.flatten(0, n_axes - 1).sum(0)
+        # In memory in one order: the sum's rounding depends on it, and a file has no other order.
+        return numbers.contiguous().flatten(0, n_axes - 1).sum(0)
     summed = values_of(numbers).new_zeros(numbers.n_experts, numbers.d_expert)
     summed.index_add_(0, numbers.experts.flatten(), numbers.values.flatten(0, -2))
     return summed.flatten()

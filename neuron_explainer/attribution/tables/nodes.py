@@ -66,6 +66,9 @@ def ranked_nodes(
         by: a column of `COLUMNS`.
         n: how many; fewer come back if there are fewer. Nodes whose number is 0 are left out.
         chosen: which nodes are taken.
+
+    Raises:
+        MisconfiguredError: the column needs the model, which is not there.
     """
     found: list[RankedNode] = []
     for number, (own, coefficient) in enumerate(zip(groups, coefficients, strict=True)):
@@ -89,7 +92,7 @@ def ranked_nodes(
 def _candidates(groups: Sequence[Group], by: str, chosen: NodeFilter) -> Iterator[tuple[Group, Neurons, list[int]]]:
     """The numbers of a column by group, for the tokens that are taken, and what token each row is of."""
     for group in groups:
-        numbers = group.numbers(by) if chosen.takes(group) else None
+        numbers = group.to_rank(by) if chosen.takes(group) else None
         if numbers is None or not values_of(numbers).numel():
             continue
         tokens = list(group.rows) if by == "direct_effect" else list(range(len(values_of(numbers))))
@@ -185,9 +188,17 @@ def node_table(why: Attribution, ranked: Sequence[RankedNode]) -> pandas.DataFra
                 "answer": asked.answer,
                 "predicting_position": token if token in effects.rows else None,
             }
-    columns = list(_COLUMNS) if len(why.effects) == 1 else ["answer", "predicting_position", *_COLUMNS]
-    table = table_of_nodes([rows[place] for place in range(len(ranked))], [each.node for each in ranked], columns)
-    return table if len(why.effects) == 1 else table.astype({"predicting_position": "Int64"})
+    return frame_of_nodes(
+        [rows[place] for place in range(len(ranked))], [each.node for each in ranked], len(why.effects) > 1
+    )
+
+
+def frame_of_nodes(rows: Sequence[dict[str, Any]], nodes: Sequence[NodeIndex], has_several: bool) -> pandas.DataFrame:
+    """The rows as a DataFrame whose index is the nodes; those of several passes say of which."""
+    if not has_several:
+        return table_of_nodes(rows, nodes, _COLUMNS)
+    table = table_of_nodes(rows, nodes, ["answer", "predicting_position", *_COLUMNS])
+    return table.astype({"predicting_position": "Int64"})
 
 
 _COLUMNS = ("name", "token", "attended_to", "activation", "write_norm", "direct_effect", "total_effect")

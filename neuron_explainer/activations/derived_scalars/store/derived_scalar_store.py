@@ -13,7 +13,7 @@ from neuron_explainer.activations.derived_scalars.indexing import DerivedScalarI
 from neuron_explainer.activations.derived_scalars.names.node_name import NodeName
 from neuron_explainer.activations.derived_scalars.store import arithmetic
 from neuron_explainer.activations.derived_scalars.store.description import one_line
-from neuron_explainer.activations.derived_scalars.store.files import read_store, write_store
+from neuron_explainer.activations.derived_scalars.store.files import STORE, read_store, write_store
 from neuron_explainer.activations.derived_scalars.store.ranking import (
     TokensGiven,
     asked_tensors,
@@ -34,7 +34,6 @@ from neuron_explainer.activations.derived_scalars.store.summing import summed_ov
 from neuron_explainer.activations.derived_scalars.store.tables import table_of
 from neuron_explainer.errors import (
     InvalidRequestError,
-    MalformedStoreError,
     UnknownNameError,
     choices_sentence,
     shown,
@@ -48,7 +47,6 @@ from neuron_explainer.vocabulary.named_arguments import refuse_unknown
 from neuron_explainer.vocabulary.named_members import member_of
 from neuron_explainer.vocabulary.nodes import PassType
 from neuron_explainer.vocabulary.parsing import derived_scalar_type_of
-from neuron_explainer.wording import in_a_sentence
 
 if TYPE_CHECKING:
     import pandas
@@ -369,10 +367,8 @@ class DerivedScalarStore:
             InvalidRequestError: `device` is not a device, or is not available here.
         """
         tensors, metadata = read_store(path, device)
-        try:
+        with STORE.reading(os.fspath(path)):
             return cls(tensors, **{**metadata, "summed": [Dimension(named) for named in metadata["summed"]]})
-        except (TypeError, KeyError, ValueError) as error:
-            raise MalformedStoreError(os.fspath(path), in_a_sentence(error)) from error
 
     def plot(self, dst: DstOrName, layer: SupportsIndex | None = None, **options: Any) -> Any:
         """A plotly figure of one derived scalar; see `neuron_explainer.views.derived_scalars.plot`.
