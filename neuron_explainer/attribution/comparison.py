@@ -156,10 +156,10 @@ def compared(why: Attribution, other: Any) -> Comparison:
         PromptError: the prompts differ in their number of tokens.
         InvalidRequestError: answers of several tokens, or a trace and a question, are compared.
     """
-    if len(why.effects) > 1:
+    if why.inquiry.is_by_answer:
         raise InvalidRequestError(_OF_SINGLE_TOKENS)
     second = other if isinstance(other, Attribution) else _about(why, other)
-    if len(second.effects) > 1:
+    if second.inquiry.is_by_answer:
         raise InvalidRequestError(_OF_SINGLE_TOKENS)
     _check_lengths(why, second.effects[0].prompt)
     return Comparison(why, second)

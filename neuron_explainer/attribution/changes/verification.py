@@ -138,7 +138,7 @@ def _table(
         "estimate": list(estimate),
         "measured": list(measured),
     }
-    if len(why.effects) > 1:
+    if why.inquiry.is_by_answer:
         columns = {"answer": [why.inquiry.passes[each.number].answer for each in nodes], **columns}
     table = TokenTable(columns, index=index)
     ranks = table[["estimate", "measured"]].rank(ascending=False).rename(columns=lambda name: f"{name}_rank")

@@ -185,9 +185,9 @@ def node_table(why: Attribution, ranked: Sequence[RankedNode]) -> pandas.DataFra
                 "answer": asked.answer,
                 "predicting_position": token if token in effects.rows else None,
             }
-    columns = list(_COLUMNS) if len(why.effects) == 1 else ["answer", "predicting_position", *_COLUMNS]
+    columns = ["answer", "predicting_position", *_COLUMNS] if why.inquiry.is_by_answer else list(_COLUMNS)
     table = table_of_nodes([rows[place] for place in range(len(ranked))], [each.node for each in ranked], columns)
-    return table if len(why.effects) == 1 else table.astype({"predicting_position": "Int64"})
+    return table.astype({"predicting_position": "Int64"}) if why.inquiry.is_by_answer else table
 
 
 _COLUMNS = ("name", "token", "attended_to", "activation", "write_norm", "direct_effect", "total_effect")
