@@ -214,8 +214,8 @@ class Attribution:
     def parts(self) -> pandas.DataFrame:
         """The parts that add up to `value`, in the order in which they are written.
 
-        Columns: `part`, `layer` (NA where there is none), `direct_effect`. Where answers of several tokens are
-        compared, each has rows of its own, for each of its tokens: `answer` and `predicting_position` say which.
+        Columns: `part`, `layer` (NA where there is none), `direct_effect`. Answers of several tokens have
+        rows of their own, for each of their tokens: `answer` and `predicting_position` say which.
         """
         return part_table(self.inquiry, self._effects, self._coefficients)
 
@@ -233,8 +233,8 @@ class Attribution:
         Columns: `name`, `token`, `attended_to`, `activation`, `write_norm`, `direct_effect` (of the write on the
         metric, scales of norms held constant; NaN where an autoencoder stands for the node), `total_effect`
         (activation times gradient). Norms of writes need the model: in an answer that was read from a file without it
-        they are NaN. The table's index is each row's NodeIndex, which `ablate` and `trace` take. Where
-        answers of several tokens are compared, `answer` says in whose pass the node is, and `predicting_position`
+        they are NaN. The table's index is each row's NodeIndex, which `ablate` and `trace` take. Of answers of several
+        tokens, `answer` says in whose pass the node is, and `predicting_position`
         which of its tokens is predicted there.
 
         Args:
@@ -290,12 +290,12 @@ class Attribution:
         """Total effects by token of the prompt: of its embedding, of attention from it and to it, and of MLPs at it.
 
         Columns: `token`, `position`, `embedding`, `attention_from`, `attention_to`, `mlp`, and `latents` with
-        autoencoders; `answer` where answers of several tokens are compared.
+        autoencoders; `answer` of answers of several tokens.
         """
         rows = []
         for own, effects, asked in zip(self.groups, self._effects, self.inquiry.passes, strict=True):
             of_pass = token_rows(own, effects, asked.coefficient)
-            rows += [{"answer": asked.answer, **row} for row in of_pass] if len(self._effects) > 1 else of_pass
+            rows += [{"answer": asked.answer, **row} for row in of_pass] if self.inquiry.is_by_answer else of_pass
         return table_of_tokens(rows, any(group.node_type in _LATENTS for group in self.groups[0]))
 
     # Experiments

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, SupportsIndex
 
+from neuron_explainer.activations.derived_scalars.engine.prompts import Prompt, read_prompt
 from neuron_explainer.attribution.answering import answer
 from neuron_explainer.attribution.attribution import Attribution, NodeColumn
 from neuron_explainer.attribution.files.saved_inquiry import SavedInquiry
@@ -156,16 +157,24 @@ def compared(why: Attribution, other: Any) -> Comparison:
         PromptError: the prompts differ in their number of tokens.
         InvalidRequestError: answers of several tokens, or a trace and a question, are compared.
     """
+    if why.inquiry.is_by_answer:
+        raise InvalidRequestError(_OF_SINGLE_TOKENS)
     second = other if isinstance(other, Attribution) else _about(why, other)
-    for each in (why, second):
-        if len(each.effects) > 1:
-            raise InvalidRequestError("Only questions about single tokens can be compared, not answers of several.")
-    counts = [len(each.effects[0].prompt.token_ids) for each in (why, second)]
+    if second.inquiry.is_by_answer:
+        raise InvalidRequestError(_OF_SINGLE_TOKENS)
+    _check_lengths(why, second.effects[0].prompt)
+    return Comparison(why, second)
+
+
+_OF_SINGLE_TOKENS = "Only questions about single tokens can be compared, not answers of several."
+
+
+def _check_lengths(why: Attribution, second: Prompt) -> None:
+    counts = [len(prompt.token_ids) for prompt in (why.effects[0].prompt, second)]
     if counts[0] != counts[1]:
         raise PromptError(
             f"The prompts have {counts[0]} and {counts[1]} tokens. Compare prompts of equal length, token by token."
         )
-    return Comparison(why, second)
 
 
 def _about(why: Attribution, prompt: Any) -> Attribution:
@@ -176,6 +185,7 @@ def _about(why: Attribution, prompt: Any) -> Attribution:
         raise InvalidRequestError(
             "A trace is compared with another trace: trace both prompts, and compare the answers."
         )
+    _check_lengths(why, read_prompt(why.model, prompt))
     targets, distractors = (
         [list(each.token_ids) for each in side] or None for side in (inquiry.targets, inquiry.distractors)
     )

@@ -50,6 +50,11 @@ class Inquiry(ABC):
         return self.joint_objective(model, [(self, number) for number in numbers])
 
     @property
+    def is_by_answer(self) -> bool:
+        """Whether each pass is about an answer of several tokens, or about one that is compared with such."""
+        return any(asked.answer is not None for asked in self.passes)
+
+    @property
     @abstractmethod
     def request(self) -> dict[str, Any]:
         """What was asked, as JSON values."""

@@ -43,7 +43,7 @@ def row_of_next_tokens(why: Attribution) -> Float[Tensor, " vocab"]:
         raise InvalidRequestError("The metric does not depend on the logits, so there is no position to show.")
     if logits is None:
         raise InvalidRequestError("A trace is about an activation, so it has no next tokens. Ask the answer before it.")
-    return logits[0 if len(why.effects) > 1 else -1]  # an answer's own tokens come after the first row
+    return logits[0 if why.inquiry.is_by_answer else -1]  # an answer's own tokens come after the first row
 
 
 def next_token_rows(

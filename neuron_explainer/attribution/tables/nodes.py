@@ -189,7 +189,7 @@ def node_table(why: Attribution, ranked: Sequence[RankedNode]) -> pandas.DataFra
                 "predicting_position": token if token in effects.rows else None,
             }
     return frame_of_nodes(
-        [rows[place] for place in range(len(ranked))], [each.node for each in ranked], len(why.effects) > 1
+        [rows[place] for place in range(len(ranked))], [each.node for each in ranked], why.inquiry.is_by_answer
     )
 
 
