@@ -142,13 +142,16 @@ def main() -> None:
         return
     print(f"{torch.get_num_threads()} threads, torch {torch.__version__}")
     clock = time.process_time if options.processor_time else time.perf_counter
-    models = {"gpt2-small shape": gpt2_small(), "SmolLM2-135M": smollm2()}
+    gpt2, smollm = gpt2_small(), smollm2()
+    models: dict[str, ne.ModelContext] = {"gpt2-small shape": gpt2}
+    if smollm is not None:
+        models["SmolLM2-135M"] = smollm
     for name, model in models.items():
-        for n_tokens in options.tokens if model is not None else ():
+        for n_tokens in options.tokens:
             speed(name, model, n_tokens, options.repeats, clock)
     several("tiny", ne.load_model("tiny", device="cpu"), 16, 3.0, clock)
     for n_tokens, target in ((16, 1.5), (64, 1.3)):
-        several("gpt2-small shape", models["gpt2-small shape"], n_tokens, target, clock)
+        several("gpt2-small shape", gpt2, n_tokens, target, clock)
     command = [sys.executable, "-m", "benchmarks.bench_attribution", "--memory-only"]
     # glibc keeps what is freed in pieces too small for the next tensor; with a low threshold it gives it back at once,
     # so that the first figure is of what is in use, and the second of what the process holds.

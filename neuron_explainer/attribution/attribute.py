@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from torch import Tensor
 
@@ -77,8 +77,9 @@ def attribute(
     setting = read_setting(model, autoencoders, ablations)
     context = setting.config.get_model_context()
     if not _is_many(prompt):
-        return answer(setting, read_question(context, prompt, target, distractor, metric, positions, prepend_bos))
-    prompts = list(prompt)
+        one = cast("PromptGiven", prompt)
+        return answer(setting, read_question(context, one, target, distractor, metric, positions, prepend_bos))
+    prompts = list(cast("Sequence[PromptGiven]", prompt))
     if not prompts:
         raise PromptError("The list of prompts is empty. Give at least one prompt.")
     targets, distractors = _for_each(target, len(prompts), "target"), _for_each(distractor, len(prompts), "distractor")

@@ -51,7 +51,7 @@ class Comparison:
         """
         either = self._next_token_ids(checked_number("n", n))
         first, second = (_logits(why, either) for why in (self.first, self.second))
-        rows = [
+        rows: list[dict[str, Any]] = [
             {
                 "token": text,
                 "token_id": token,
@@ -173,12 +173,9 @@ def _about(why: Attribution, prompt: Any) -> Attribution:
         raise InvalidRequestError(
             "A trace is compared with another trace: trace both prompts, and compare the answers."
         )
-    answers = [[list(each.token_ids) for each in side] or None for side in (inquiry.targets, inquiry.distractors)]
-    question = read_question(
-        why.model,
-        prompt,
-        *answers,
-        metric=inquiry.metric if inquiry.answers or not inquiry.is_linear else None,
-        positions=inquiry.positions,
+    targets, distractors = (
+        [list(each.token_ids) for each in side] or None for side in (inquiry.targets, inquiry.distractors)
     )
+    metric = inquiry.metric if inquiry.answers or not inquiry.is_linear else None
+    question = read_question(why.model, prompt, targets, distractors, metric=metric, positions=inquiry.positions)
     return answer(why.asked_setting, question, why.history)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, SupportsIndex
+from typing import TYPE_CHECKING, Any, SupportsIndex, cast
 
 import pandas
 
@@ -23,6 +23,7 @@ from neuron_explainer.vocabulary.named_members import NamedMembers, member_of
 from neuron_explainer.vocabulary.nodes import NodeType
 
 if TYPE_CHECKING:
+    from neuron_explainer.activations.derived_scalars.loss import LossFunction
     from neuron_explainer.attribution.attribution import Attribution
 
 
@@ -100,7 +101,7 @@ def _changes(why: Attribution, number: int, ablations: Sequence[Any]) -> list[fl
                 [effects.prompt.token_ids] * len(batch),
                 DerivedScalarType.ALWAYS_ONE,
                 setting.config,
-                loss=why.inquiry.objective(model, [number] * len(batch)),
+                loss=cast("LossFunction", why.inquiry.objective(model, [number] * len(batch))),
                 ablations=[[*setting.ablations, ablations[each]] for each in batch],
             )
             changes += [effects.value - float(store.loss or 0.0) for store in stores]

@@ -83,8 +83,8 @@ class LogitObjective(Objective):
         logits = uncapped_logits(model, normed_rows(model, rows, hold_scale=True))
         by_prompt = logits.split(sizes)
         if not with_directions:
-            values = [reading.function(own) for reading, own in zip(self._readings, by_prompt, strict=True)]
-            return Evaluated(torch.stack([value.reshape(()) for value in values]))
+            numbers = [reading.function(own) for reading, own in zip(self._readings, by_prompt, strict=True)]
+            return Evaluated(torch.stack([number.reshape(()) for number in numbers]))
         values, weights = self._differentiated(by_prompt)
         joined = torch.cat(weights)
         among_normed = among_channels(model, joined)

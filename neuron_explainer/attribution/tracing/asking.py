@@ -46,7 +46,8 @@ def traced(
         raise InvalidRequestError(
             'downstream is for a head traced through its value. Say through="v", or leave it out.'
         )
-    reader = None
+    reader: str | None = None
+    objective: TraceObjective
     if kind is _V:
         objective, reader = _through_value(why, name, downstream)
     else:

@@ -37,7 +37,8 @@ def node_at_tokens(why: Attribution, given: NodeOfTrace) -> NodeName:
     model = why.model
     checked_layer(name.layer, model.n_layers, model.model_name)
     group = _group_of(why, name)
-    if name.attended_to_index is not None and name.token_index is not None and name.attended_to > name.token:
+    token, attended_to = name.token_index, name.attended_to_index
+    if token is not None and attended_to is not None and attended_to > token:
         raise InvalidRequestError(
             f"{name}: token {name.token_index} cannot attend to the later token {name.attended_to_index}."
         )
