@@ -378,6 +378,18 @@ def test_hostile_text_is_harmless(model: ne.ModelContext) -> None:
             assert steering not in page
 
 
+def test_hostile_answers_of_several_tokens_are_harmless(long_answers: Attribution) -> None:
+    for first, second in zip(HOSTILE_TOKENS[::2], HOSTILE_TOKENS[1::2], strict=False):
+        passes = tuple(
+            replace(asked, answer=text)
+            for asked, text in zip(long_answers.inquiry.passes, (first, second), strict=True)
+        )
+        inquiry = replace(long_answers.inquiry, passes=passes)  # type: ignore[type-var]
+        root = _page(Attribution(long_answers.setting, inquiry, long_answers.effects))
+        assert len(root.find("div", "ne-sum")) == 2
+        assert "\u202e" not in root.text
+
+
 def test_pages_are_whole_files_without_scripts(why: Attribution) -> None:
     document = attribution_document(why)
     assert document.startswith("<!DOCTYPE html>")
