@@ -1,6 +1,7 @@
 """The pages of answers: what they show, that it sums, and that text stays text."""
 
 import copy
+import math
 import re
 from dataclasses import replace
 
@@ -15,6 +16,7 @@ from helpers.html_reading import Element, assert_harmless, read_html
 from neuron_explainer.attribution import Attribution, Attributions, attribute
 from neuron_explainer.attribution.attribution import Step
 from neuron_explainer.attribution.question.answers import Answer
+from neuron_explainer.views.attribution import heading
 from neuron_explainer.views.attribution.cells import percentage
 from neuron_explainer.views.attribution.comparison import comparison_document, comparison_html
 from neuron_explainer.views.attribution.node_tables import nodes_that_matter
@@ -232,6 +234,14 @@ def test_each_answer_has_its_sum(long_answers: Attribution) -> None:
     assert {row[0] for row in _table(root, "answer", "predicting position", "name")} == {"·Moses·and·Aaron", "·her"}
 
 
+def test_an_answer_that_is_given_twice_has_the_strips_of_each_pass(model: ne.ModelContext) -> None:
+    root = _page(attribute(model, PROMPT, [" Moses and", " Moses and"], " Moses and"))
+    assert len(root.find("div", "ne-strip")) == 3 * 4
+    assert {len(strip.find("bdi")) for strip in root.find("div", "ne-strip")} == {7}
+    ((_, value),) = _sums(root)
+    assert value == pytest.approx(0.0, abs=1e-4)
+
+
 # Tokens, heads, nodes
 
 
@@ -368,6 +378,18 @@ def test_hostile_text_is_harmless(model: ne.ModelContext) -> None:
             assert steering not in page
 
 
+def test_hostile_answers_of_several_tokens_are_harmless(long_answers: Attribution) -> None:
+    for first, second in zip(HOSTILE_TOKENS[::2], HOSTILE_TOKENS[1::2], strict=False):
+        passes = tuple(
+            replace(asked, answer=text)
+            for asked, text in zip(long_answers.inquiry.passes, (first, second), strict=True)
+        )
+        inquiry = replace(long_answers.inquiry, passes=passes)  # type: ignore[type-var]
+        root = _page(Attribution(long_answers.setting, inquiry, long_answers.effects))
+        assert len(root.find("div", "ne-sum")) == 2
+        assert "\u202e" not in root.text
+
+
 def test_pages_are_whole_files_without_scripts(why: Attribution) -> None:
     document = attribution_document(why)
     assert document.startswith("<!DOCTYPE html>")
@@ -380,6 +402,29 @@ def test_a_page_of_64_tokens_is_small(model: ne.ModelContext) -> None:
     page = attribution_html(attribute(model, list(range(5, 69)), 40, 41))
     assert len(page) < 300_000
     assert len(read_html(page).find("div", "ne-strip")[0].find("bdi")) == 64
+
+
+def test_of_a_long_prompt_the_middle_is_left_out(model: ne.ModelContext, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(heading, "_N_ENDS", 2)
+    text = _page(attribute(model, PROMPT)).text
+    assert "And ⋯ ·said·unto" in text
+
+
+def test_numbers_that_are_not_finite_break_nothing(why: Attribution) -> None:
+    (effects,) = why.effects
+    for damaged in (
+        replace(effects, value=math.nan),
+        replace(effects, constants={"final norm bias": math.inf}),
+        replace(effects, logits=None if effects.logits is None else effects.logits * math.nan),
+    ):
+        root = _page(Attribution(why.setting, why.inquiry, [damaged]))
+        assert len(root.find("div", "ne-sum")) == 1
+
+
+def test_an_answer_without_its_model_says_what_it_needs(why: Attribution) -> None:
+    root = _page(Attribution(None, why.inquiry, why.effects, known_texts={1583: " Moses"}))
+    assert "Norms of writes need the model" in root.text
+    assert len(root.find("div", "ne-waterfall")) == 1
 
 
 def test_what_is_wide_scrolls_within_itself(why: Attribution) -> None:

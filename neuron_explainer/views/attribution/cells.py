@@ -74,9 +74,10 @@ def effect_cell(value: float, scale: ColourScale) -> str:
 def probability_cell(probability: float, mark: str = "") -> str:
     """A probability as a bar and a number; the bar of a target or distractor has its colour."""
     colour = {"target": UP, "distractor": DOWN}.get(mark, MUTED)
+    width = round(_BAR_WIDTH * probability) if math.isfinite(probability) else 0
     bar = (
         f'<span style="display:inline-block;vertical-align:middle;width:{_BAR_WIDTH}px;background-color:{LINE}">'
-        f'<span style="display:block;width:{round(_BAR_WIDTH * probability)}px;height:9px;background-color:{colour}">'
+        f'<span style="display:block;width:{width}px;height:9px;background-color:{colour}">'
         "</span></span>"
     )
     return f'<span style="white-space:nowrap">{bar} {percentage(probability)}</span>'

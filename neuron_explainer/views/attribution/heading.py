@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from neuron_explainer.attribution.attribution import Attribution, Step
 
 _N_ABLATIONS = 12
+_N_ENDS = 100  # tokens of the beginning, and of the end, of a long prompt
 _HINT_STYLE = f"border-left:4px solid #cb6800;background-color:#fff8ef;color:{INK};padding:6px 10px;margin:0 0 10px"
 _SMALL = f"color:{MUTED};font-size:12px"
 
@@ -63,8 +64,17 @@ def prompt_line(why: Attribution) -> str:
         facts.insert(0, escaped(first.model_name))
     if first.n_beginning:
         facts.append(f"begins with <bdi>{token_html(first.beginning)}</bdi>, put before the text")
-    text = "" if len(why.stores) > 1 else f'<div style="margin:6px 0">{plain_tokens(first.tokens)}</div>'
+    text = "" if len(why.stores) > 1 else f'<div style="margin:6px 0">{_text(first.tokens)}</div>'
     return f'<div style="{_SMALL}">{" · ".join(facts)}</div>{text}'
+
+
+def _text(tokens: Sequence[str]) -> str:
+    """The tokens as running text, without the middle of a long prompt."""
+    if len(tokens) <= 2 * _N_ENDS:
+        return plain_tokens(tokens)
+    left_out = counted(len(tokens) - 2 * _N_ENDS, "token")
+    mark = f'<span title="{left_out} not shown" style="color:{MUTED}"> ⋯ </span>'
+    return f"{plain_tokens(tokens[:_N_ENDS])}{mark}{plain_tokens(tokens[-_N_ENDS:])}"
 
 
 def _places(why: Attribution) -> list[str]:

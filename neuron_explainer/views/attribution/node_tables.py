@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from neuron_explainer.errors import MisconfiguredError
 from neuron_explainer.views.attribution.cells import frame_html, section, side_by_side
 from neuron_explainer.views.colour import ColourScale
+from neuron_explainer.views.document import MUTED
+from neuron_explainer.views.token_text import escaped
 
 if TYPE_CHECKING:
     import pandas
@@ -22,7 +24,10 @@ _N_COMPONENTS = 8
 
 def node_section(why: Attribution) -> str:
     """The nodes with the largest direct and those with the largest total effect, in one table."""
-    frame = nodes_that_matter(why)
+    try:
+        frame = nodes_that_matter(why)
+    except MisconfiguredError as error:  # an answer that was read from a file, without its model
+        return section("Nodes", f'<div style="color:{MUTED}">{escaped(str(error))}</div>')
     note = f"the {_N_NODES} largest by direct and by total effect; ablate and trace take their names"
     return section("Nodes", frame_html(frame, effect_scales(frame)), note)
 

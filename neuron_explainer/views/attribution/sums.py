@@ -34,5 +34,7 @@ def _of_answer(total: PartSum) -> str:
     """Which answer a sum is about, and how it counts."""
     if total.answer is None:
         return ""
-    own = f"log-probability {format_value(total.value / total.weight)}, with weight {format_value(total.weight)}"
+    own = f"with weight {format_value(total.weight)}"
+    if total.weight:
+        own = f"log-probability {format_value(total.value / total.weight)}, {own}"
     return f'<div style="margin-top:10px"><b>{quoted(total.answer)}</b> <span style="color:{MUTED}">{own}</span></div>'

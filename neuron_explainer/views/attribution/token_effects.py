@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from neuron_explainer.views.attribution.cells import quoted, section, signed
@@ -32,9 +31,11 @@ def token_effects(why: Attribution) -> str:
     scale = ColourScale.of(number for name in columns for number in frame[name])
     rows = frame.to_dict("records")
     strips = []
-    for answer, own in groupby(rows, key=lambda row: row.get("answer")):
+    starts = [place for place, row in enumerate(rows) if row["position"] == 0]  # of each pass
+    for start, stop in zip(starts, [*starts[1:], len(rows)], strict=True):
+        answer = rows[start].get("answer")
         name = "" if answer is None else f'<div style="margin-top:6px"><b>{quoted(answer)}</b></div>'
-        strips.append(name + _strips(list(own), columns, scale))
+        strips.append(name + _strips(rows[start:stop], columns, scale))
     return section("Total effects by token", legend(scale) + "".join(strips), "activation times gradient")
 
 

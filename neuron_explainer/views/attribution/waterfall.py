@@ -3,6 +3,7 @@
 The bars are `span` elements, so that where styles are dropped their labels are one line of text.
 """
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import accumulate, groupby
@@ -69,7 +70,10 @@ def _equation(total: PartSum) -> str:
 
 
 def _chart(total: PartSum, axis: Axis) -> str:
+    """The bars; empty if a number is infinite or NaN."""
     terms, levels = _terms(total), _levels(total)
+    if not all(map(math.isfinite, (*levels, total.value, axis.low, axis.high))):
+        return ""
     kinds = _kinds_of_layers(terms)
     groups = []
     steps = zip(terms, levels, levels[1:], strict=False)
