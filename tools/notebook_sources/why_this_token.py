@@ -147,7 +147,7 @@ def largest(why, n=4):
     """The n largest parts of an answer, in one line."""
     table = why.parts().sort_values("direct_effect", key=abs, ascending=False).head(n)
     named = table["part"] + table["layer"].map(lambda layer: f" {layer}")
-    return ", ".join(f"{name} {effect:+.2f}" for name, effect in zip(named, table["direct_effect"]))
+    return ", ".join(f"{name} {effect:+.2f}" for name, effect in zip(named, table["direct_effect"], strict=True))
 
 
 traces = {through: who.trace("L23H3", through=through) for through in "qkv"}
