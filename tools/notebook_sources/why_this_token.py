@@ -37,7 +37,7 @@ parts.sort_values("direct_effect", key=abs, ascending=False).head(6)
 #
 # The same for single components. The head with the largest direct effect at a pair of tokens is L3H0, head 0 of
 # layer 3: from " to", where the answer is predicted, it attends to " Elizabeth". (`L3H0@11<-8` is its name there;
-# [docs/names.md](../docs/names.md) has the spelling.)
+# `docs/names.md` has the spelling.)
 
 # %%
 columns = ["name", "token", "attended_to", "activation", "direct_effect", "total_effect"]
@@ -347,7 +347,7 @@ trace.heads(4)
 # %% [markdown]
 # ## More
 #
-# An answer of several tokens, a metric of your own, other positions, autoencoders, saving: [docs/attribution.md](../docs/attribution.md).
+# An answer of several tokens, a metric of your own, other positions, autoencoders, saving: `docs/attribution.md`.
 # `who.store` has the derived scalars behind an answer; `derive_scalars.ipynb` shows what can be done with them.
 
 # %%
