@@ -82,9 +82,8 @@ from_bias = float(model.get_weight("final_layer_norm_bias") @ (unembedding[her] 
 for frozen in (True, False):
     layers = ne.derive(prompt, wholes, config, loss=loss, freeze_final_norm=frozen)
     summed = sum(float(part.sum()) for dst in wholes for part in layers.activations(dst).values())
-    print(
-        f"freeze_final_norm={frozen}: {summed:.4f} + {from_bias:.4f} = {summed + from_bias:.4f}; the loss is {layers.loss:.4f}"
-    )
+    print(f"freeze_final_norm={frozen}: {summed:.4f} + {from_bias:.4f} = {summed + from_bias:.4f}", end="; ")
+    print(f"the loss is {layers.loss:.4f}")
     assert (abs(summed + from_bias - layers.loss) < 1e-3) == frozen
 
 # %%

@@ -26,9 +26,7 @@ darcy
 
 # %%
 parts = darcy.parts()
-print(
-    f"{len(parts)} parts sum to {parts['direct_effect'].sum():.6f}; value {darcy.value:.6f}, residue {darcy.residue:.0e}"
-)
+print(f"{len(parts)} parts sum to {parts['direct_effect'].sum():.6f}, residue {darcy.residue:.0e}")
 assert abs(darcy.residue) < 1e-4
 parts.sort_values("direct_effect", key=abs, ascending=False).head(6)
 
@@ -152,7 +150,7 @@ def largest(why, n=4):
 
 traces = {through: who.trace("L23H3", through=through) for through in "qkv"}
 for through, trace in traces.items():
-    print(f"{through}: {trace.inquiry.title} = {trace.value:.2f}, residue {trace.residue:.0e}\n   {largest(trace)}")
+    print(f"{through}: {trace.value:.2f}, residue {trace.residue:.0e}: {largest(trace)}")
 
 # %%
 pd.concat({through: trace.nodes(4, "direct_effect")[columns] for through, trace in traces.items()}).droplevel(1)
@@ -219,14 +217,13 @@ checked.head(4)
 
 # %%
 less = fact.ablate("L23H4")
-print(
-    f"value {fact.value:.2f}; without L23H4 {less.value:.2f}, with its mean {fact.ablate('L23H4', value='mean').value:.2f}"
-)
+print(f"value {fact.value:.2f}; without L23H4 {less.value:.2f}", end=", ")
+print(f"with its mean {fact.ablate('L23H4', value='mean').value:.2f}")
 assert less.value < 1
 less.next_tokens(4)
 
 # %% [markdown]
-# Without the head, London and Tokyo are about as good. Where does it have " Paris" from? Through its value: more than half
+# Without the head, London is about as good. Where does it have " Paris" from? Through its value: more than half
 # is written by the first MLP at " France", which sees little but that token; then one neuron of layer 13 adds 0.59. So
 # much of the fact is looked up early, at the country, and moved late. The parts through the query are many; the MLP of
 # layer 22 is the largest.
@@ -238,7 +235,8 @@ for through in "qkv":
 trace.nodes(3, "direct_effect")[columns]
 
 # %% [markdown]
-# Ask about Italy, and the same head attends to " Italy" in the same way; what it brings speaks for neither city.
+# Ask about Italy, and the same head attends to " Italy" in the same way; what it brings from there does not speak for
+# " Paris".
 
 # %%
 both = fact.compare("The capital of Italy is")
@@ -263,7 +261,7 @@ assert set(verbs.heads(2)["name"]) == {"L26H0", "L27H8"}
 verbs.table()
 
 # %%
-pd.concat([verbs.heads(3), verbs.neurons(1)], ignore_index=True)
+pd.concat([verbs.heads(3), verbs.neurons(1)], ignore_index=True)[["name", "direct_effect", "direct_effect_std"]]
 
 # %% [markdown]
 # In the first prompt both heads look from " cabinet" back at " keys", and not at " cabinet". Estimates and measurements
@@ -281,7 +279,7 @@ keys.nodes(3, "direct_effect")[columns].join(checked["measured"])
 
 # %%
 brake = keys.trace("L28N907")
-print(f"{brake.inquiry.title} = {brake.value:.2f}, residue {brake.residue:.0e}")
+print(f"{brake.value:.2f}, residue {brake.residue:.0e}: {largest(brake)}")
 brake.nodes(3, "direct_effect")[columns]
 
 # %%
@@ -339,7 +337,8 @@ both.nodes(4, "direct_effect")[
 
 # %%
 trace = chat.trace("L26N1371")
-print(f"{trace.inquiry.title} = {trace.value:.2f}: {largest(trace, 5)}")
+print(trace.inquiry.title)
+print(f"{trace.value:.2f}: {largest(trace, 5)}")
 print(f"value {chat.value:.2f}; without L26N1371 {chat.ablate('L26N1371').value:.2f}", end="; ")
 print(f"without L24H0 {chat.ablate('L24H0').value:.2f}")
 trace.heads(4)
