@@ -78,7 +78,9 @@ def attribute(
     context = setting.config.get_model_context()
     if not _is_many(prompt):
         one = cast("PromptGiven", prompt)
-        return answer(setting, read_question(context, one, target, distractor, metric, positions, prepend_bos))
+        return answer(
+            Attribution, setting, read_question(context, one, target, distractor, metric, positions, prepend_bos)
+        )
     prompts = list(cast("Sequence[PromptGiven]", prompt))
     if not prompts:
         raise PromptError("The list of prompts is empty. Give at least one prompt.")
@@ -87,7 +89,7 @@ def attribute(
         read_question(context, each, own_target, own_distractor, metric, positions, prepend_bos)
         for each, own_target, own_distractor in zip(prompts, targets, distractors, strict=True)
     ]
-    return Attributions(answer_all(setting, questions, progress=progress))
+    return Attributions(answer_all(Attribution, setting, questions, progress=progress))
 
 
 def _is_many(prompt: Any) -> bool:

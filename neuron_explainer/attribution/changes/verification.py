@@ -14,6 +14,7 @@ from neuron_explainer.attribution.changes.estimates import estimates_of
 from neuron_explainer.attribution.changes.taken_out import direct_changes
 from neuron_explainer.attribution.computing.batches import batches_of
 from neuron_explainer.attribution.nodes_given import is_row, node_named
+from neuron_explainer.attribution.numbers_and_tables import AttributionTables
 from neuron_explainer.attribution.progress import passes_bar
 from neuron_explainer.attribution.tables.nodes import NodeFilter, RankedNode, ranked_nodes
 from neuron_explainer.errors import InvalidRequestError
@@ -24,7 +25,6 @@ from neuron_explainer.vocabulary.nodes import NodeType
 
 if TYPE_CHECKING:
     from neuron_explainer.activations.derived_scalars.loss import LossFunction
-    from neuron_explainer.attribution.attribution import Attribution
 
 
 class Verified(NamedMembers):
@@ -37,7 +37,7 @@ class Verified(NamedMembers):
 
 
 def verified(
-    why: Attribution, n: SupportsIndex | Iterable[Any], kind: str, value: ValueGiven, reference: Any
+    why: AttributionTables, n: SupportsIndex | Iterable[Any], kind: str, value: ValueGiven, reference: Any
 ) -> pandas.DataFrame:
     """The table; see `Attribution.verify`."""
     which = member_of(Verified, kind, "kind of verification")
@@ -74,7 +74,7 @@ def _that_take(value: ValueGiven) -> Sequence[NodeType] | None:
 
 
 def _nodes(
-    why: Attribution, n: SupportsIndex | Iterable[Any], kind: Verified, node_types: Sequence[NodeType] | None
+    why: AttributionTables, n: SupportsIndex | Iterable[Any], kind: Verified, node_types: Sequence[NodeType] | None
 ) -> list[RankedNode]:
     if n is None or finite_number(n) is not None:
         column = "direct_effect" if kind is Verified.DIRECT else "total_effect"
@@ -91,7 +91,7 @@ def _nodes(
     return found
 
 
-def _numbers_of_passes(why: Attribution, table: Any, nodes: Sequence[Any]) -> list[int]:
+def _numbers_of_passes(why: AttributionTables, table: Any, nodes: Sequence[Any]) -> list[int]:
     """The pass that each node is of: what the `answer` of a table's rows, or of a single row, says; else the first."""
     number_of = {asked.answer: number for number, asked in reversed(list(enumerate(why.inquiry.passes)))}
     if hasattr(table, "columns"):
@@ -101,11 +101,11 @@ def _numbers_of_passes(why: Attribution, table: Any, nodes: Sequence[Any]) -> li
     return [number_of.get(answer, 0) for answer in answers]
 
 
-def _coefficients(why: Attribution) -> list[float]:
+def _coefficients(why: AttributionTables) -> list[float]:
     return [asked.coefficient for asked in why.inquiry.passes]
 
 
-def _changes(why: Attribution, number: int, ablations: Sequence[Any]) -> list[float]:
+def _changes(why: AttributionTables, number: int, ablations: Sequence[Any]) -> list[float]:
     """What each ablation alone takes from the number of a pass: its value before, minus its value after."""
     setting, effects = why.asked_setting, why.effects[number]
     model = setting.config.get_or_create_model()
@@ -129,7 +129,7 @@ _FEW = 50
 
 
 def _table(
-    why: Attribution, nodes: Sequence[RankedNode], estimate: Sequence[float], measured: Sequence[float]
+    why: AttributionTables, nodes: Sequence[RankedNode], estimate: Sequence[float], measured: Sequence[float]
 ) -> pandas.DataFrame:
     index = pandas.Index([each.node for each in nodes], name="node", dtype=object)
     from neuron_explainer.activations.token_table import TokenTable

@@ -7,9 +7,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from neuron_explainer.activations.derived_scalars.engine.bound_loss import BoundLoss, NamedLoss, bind_loss
-from neuron_explainer.activations.derived_scalars.engine.objective import Objective
 from neuron_explainer.activations.derived_scalars.loss import LossFnName, last_token_loss
+from neuron_explainer.activations.derived_scalars.losses.bound_loss import BoundLoss, NamedLoss, bind_loss
+from neuron_explainer.activations.derived_scalars.losses.objective import Objective
 from neuron_explainer.errors import MisconfiguredError, shown
 
 
