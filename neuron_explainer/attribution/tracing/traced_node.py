@@ -10,7 +10,7 @@ from torch import Tensor
 
 from neuron_explainer.activations.derived_scalars.names.kinds import COMPONENTS, NodeKind
 from neuron_explainer.activations.derived_scalars.names.node_name import NodeName
-from neuron_explainer.attribution.nodes_given import NodeOrRow, node_named
+from neuron_explainer.attribution.nodes_given import NodeOrRow, known_latent, node_named
 from neuron_explainer.attribution.tables.groups import Group, entries
 from neuron_explainer.errors import InvalidRequestError
 from neuron_explainer.models.layers.routed import Neurons, values_of
@@ -34,7 +34,7 @@ def node_at_tokens(why: Attribution, given: NodeOfTrace) -> NodeName:
     name = node_named(given, why.effects[0].prompt.token_strings)
     if name.kind not in COMPONENTS or name.layer is None or not isinstance(name.component, int):
         raise InvalidRequestError(f"{name} has no activation to trace. Give one head, neuron or latent, such as L23H3.")
-    model = why.model
+    name, model = known_latent(why.asked_setting, name), why.model
     checked_layer(name.layer, model.n_layers, model.model_name)
     group = _group_of(why, name)
     if name.attended_to_index is not None and name.token_index is not None and name.attended_to > name.token:
