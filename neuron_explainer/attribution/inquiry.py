@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from neuron_explainer.activations.derived_scalars.engine.objective import Objective
 from neuron_explainer.activations.derived_scalars.engine.prompts import Prompt
+from neuron_explainer.activations.derived_scalars.losses.objective import Objective
 from neuron_explainer.models.transformer import Transformer
 
 if TYPE_CHECKING:

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any, SupportsIndex, cast
 import pandas
 
 from neuron_explainer.activations.derived_scalars.derivation import derive_batch
+from neuron_explainer.activations.derived_scalars.names.kinds import COMPONENTS, NodeKind
 from neuron_explainer.activations.derived_scalars.names.node_name import NodeName
 from neuron_explainer.attribution.changes.ablating import ValueGiven, ablation_of, one_or_several
 from neuron_explainer.attribution.changes.estimates import estimates_of
 from neuron_explainer.attribution.changes.taken_out import direct_changes
 from neuron_explainer.attribution.computing.batches import batches_of
-from neuron_explainer.attribution.nodes_given import is_row, node_named
+from neuron_explainer.attribution.nodes_given import known_latent, node_named, pass_of_row
+from neuron_explainer.attribution.numbers_and_tables import AttributionTables
 from neuron_explainer.attribution.progress import passes_bar
 from neuron_explainer.attribution.tables.nodes import NodeFilter, RankedNode, ranked_nodes
 from neuron_explainer.errors import InvalidRequestError
@@ -24,7 +26,6 @@ from neuron_explainer.vocabulary.nodes import NodeType
 
 if TYPE_CHECKING:
     from neuron_explainer.activations.derived_scalars.loss import LossFunction
-    from neuron_explainer.attribution.attribution import Attribution
 
 
 class Verified(NamedMembers):
@@ -37,10 +38,14 @@ class Verified(NamedMembers):
 
 
 def verified(
-    why: Attribution, n: SupportsIndex | Iterable[Any], kind: str, value: ValueGiven, reference: Any
+    why: AttributionTables, n: SupportsIndex | Iterable[Any], kind: str, value: ValueGiven, reference: Any
 ) -> pandas.DataFrame:
     """The table; see `Attribution.verify`."""
     which = member_of(Verified, kind, "kind of verification")
+    if which is Verified.DIRECT and (reference is not None or not _is_zero(value)):
+        raise InvalidRequestError(
+            'value and reference are for kind="total". Leave them out: "direct" takes writes out.'
+        )
     nodes = _nodes(why, n, which, None if which is Verified.DIRECT else _that_take(value))
     estimate, measured = [0.0] * len(nodes), [0.0] * len(nodes)
     for number, asked in enumerate(why.inquiry.passes):
@@ -61,6 +66,10 @@ def verified(
     return _table(why, nodes, estimate, measured)
 
 
+def _is_zero(value: ValueGiven) -> bool:
+    return finite_number(value) == 0
+
+
 def _that_take(value: ValueGiven) -> Sequence[NodeType] | None:
     """The types of nodes that can be given a value; None for all.
 
@@ -74,7 +83,7 @@ def _that_take(value: ValueGiven) -> Sequence[NodeType] | None:
 
 
 def _nodes(
-    why: Attribution, n: SupportsIndex | Iterable[Any], kind: Verified, node_types: Sequence[NodeType] | None
+    why: AttributionTables, n: SupportsIndex | Iterable[Any], kind: Verified, node_types: Sequence[NodeType] | None
 ) -> list[RankedNode]:
     if n is None or finite_number(n) is not None:
         column = "direct_effect" if kind is Verified.DIRECT else "total_effect"
@@ -82,30 +91,33 @@ def _nodes(
     found = []
     given_nodes = one_or_several(n)
     for given, number in zip(given_nodes, _numbers_of_passes(why, n, given_nodes), strict=True):
-        node = node_named(given, why.effects[number].prompt.token_strings).to_node_index()
+        name = known_latent(why.asked_setting, node_named(given, why.effects[number].prompt.token_strings))
+        if name.kind not in (*COMPONENTS, NodeKind.EMBEDDING):
+            raise InvalidRequestError(
+                f"{name} is no head, neuron, latent or embedding, which are what verify takes; ablate takes a layer's "
+                "MLP and attention too."
+            )
+        node = name.to_node_index()
         if not node.is_one_number:
             raise InvalidRequestError(
-                f"{NodeName.of(node)} names all tokens. Name one, as in the tables: L26N1262@7, L23H3@14<-3."
+                f"{name} names several nodes. Name one, as in the tables: L26N1262@7, L23H3@14<-3."
             )
         found.append(RankedNode(number, node, 0.0))
     return found
 
 
-def _numbers_of_passes(why: Attribution, table: Any, nodes: Sequence[Any]) -> list[int]:
+def _numbers_of_passes(why: AttributionTables, table: Any, nodes: Sequence[Any]) -> list[int]:
     """The pass that each node is of: what the `answer` of a table's rows, or of a single row, says; else the first."""
-    number_of = {asked.answer: number for number, asked in reversed(list(enumerate(why.inquiry.passes)))}
     if hasattr(table, "columns"):
-        answers = list(table["answer"]) if "answer" in table.columns else [None] * len(nodes)
-    else:
-        answers = [row.get("answer") if is_row(row) else None for row in nodes]
-    return [number_of.get(answer, 0) for answer in answers]
+        nodes = [row for _, row in table.iterrows()]
+    return [pass_of_row(why.inquiry.passes, node) for node in nodes]
 
 
-def _coefficients(why: Attribution) -> list[float]:
+def _coefficients(why: AttributionTables) -> list[float]:
     return [asked.coefficient for asked in why.inquiry.passes]
 
 
-def _changes(why: Attribution, number: int, ablations: Sequence[Any]) -> list[float]:
+def _changes(why: AttributionTables, number: int, ablations: Sequence[Any]) -> list[float]:
     """What each ablation alone takes from the number of a pass: its value before, minus its value after."""
     setting, effects = why.asked_setting, why.effects[number]
     model = setting.config.get_or_create_model()
@@ -129,7 +141,7 @@ _FEW = 50
 
 
 def _table(
-    why: Attribution, nodes: Sequence[RankedNode], estimate: Sequence[float], measured: Sequence[float]
+    why: AttributionTables, nodes: Sequence[RankedNode], estimate: Sequence[float], measured: Sequence[float]
 ) -> pandas.DataFrame:
     index = pandas.Index([each.node for each in nodes], name="node", dtype=object)
     from neuron_explainer.activations.token_table import TokenTable

@@ -12,9 +12,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from neuron_explainer.activations.derived_scalars.engine.bound_loss import one_number
-from neuron_explainer.activations.derived_scalars.engine.objective import Evaluated, Objective
 from neuron_explainer.activations.derived_scalars.engine.residual_order import end_position
+from neuron_explainer.activations.derived_scalars.losses.bound_loss import one_number
+from neuron_explainer.activations.derived_scalars.losses.objective import Evaluated, Objective
 from neuron_explainer.attribution.computing.details import PassDetails
 from neuron_explainer.attribution.computing.readout import (
     among_channels,

@@ -112,8 +112,8 @@ def _expected(effects: Effects, sizes: Sizes) -> Iterator[tuple[str, Neurons | N
         yield f"attention {layer}", attention.as_set, (n_rows, heads)
         for each in (attention.layer_as_set, attention.bias):
             yield f"attention {layer}", each, (n_rows,)
-    for layer, values in effects.store.activations(_DST.ATTN_VALUE).items():
-        yield f"values {layer}", values, (n_tokens, sizes.get(("heads", layer), -1), values.shape[-1])
+    for of_layer, values in effects.store.activations(_DST.ATTN_VALUE).items():
+        yield f"values {of_layer}", values, (n_tokens, sizes.get(("heads", of_layer), -1), values.shape[-1])
     for layer, mlp in effects.mlp.items():
         yield f"neurons {layer}", mlp.neurons, (n_rows, sizes.get(("neurons", layer), -1))
         for each in (mlp.layer_as_set, mlp.bias):

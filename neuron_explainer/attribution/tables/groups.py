@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import cast
 
 import torch
 from torch import Tensor
@@ -11,10 +10,9 @@ from torch import Tensor
 from neuron_explainer.attribution.computing.effects import Effects
 from neuron_explainer.attribution.computing.passes import LATENTS
 from neuron_explainer.attribution.tables.write_norms import WriteNorms
-from neuron_explainer.models.layers.dense_by_layer import DenseByLayer
 from neuron_explainer.models.layers.routed import Neurons, RoutedTensor, values_of
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
-from neuron_explainer.vocabulary.nodes import NodeType
+from neuron_explainer.vocabulary.nodes import NodeType, PassType
 
 _DST = DerivedScalarType
 
@@ -99,7 +97,7 @@ def groups_of(effects: Effects, write_norms: WriteNorms) -> Iterator[Group]:
     store, rows = effects.store, effects.rows
 
     def by_layer(dst: DerivedScalarType) -> dict[int | None, Neurons]:
-        return dict(cast("DenseByLayer", store.activations(dst)).kept())
+        return dict(store.kept[dst, PassType.FORWARD])
 
     if effects.embedding is not None:
         norms, totals = by_layer(_DST.RESID_POST_EMBEDDING_NORM), by_layer(_DST.TOKEN_ATTRIBUTION)

@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from neuron_explainer.activations.derived_scalars.names.kinds import COMPONENTS, NodeKind
 from neuron_explainer.activations.derived_scalars.names.node_name import NodeName
-from neuron_explainer.attribution.nodes_given import NodeOrRow, node_named
+from neuron_explainer.attribution.nodes_given import NodeOrRow, known_latent, node_named
+from neuron_explainer.attribution.numbers_and_tables import AttributionTables
 from neuron_explainer.attribution.tables.groups import Group, entries
 from neuron_explainer.errors import InvalidRequestError
 from neuron_explainer.models.layers.routed import Neurons, values_of
 from neuron_explainer.vocabulary.checks import checked_layer
 from neuron_explainer.vocabulary.nodes import NodeType
 
-if TYPE_CHECKING:
-    from neuron_explainer.attribution.attribution import Attribution
-
 NodeOfTrace = NodeOrRow
 
 
-def node_at_tokens(why: Attribution, given: NodeOfTrace) -> NodeName:
+def node_at_tokens(why: AttributionTables, given: NodeOfTrace) -> NodeName:
     """The node that a caller means, at its tokens.
 
     Raises:
@@ -34,7 +31,7 @@ def node_at_tokens(why: Attribution, given: NodeOfTrace) -> NodeName:
     name = node_named(given, why.effects[0].prompt.token_strings)
     if name.kind not in COMPONENTS or name.layer is None or not isinstance(name.component, int):
         raise InvalidRequestError(f"{name} has no activation to trace. Give one head, neuron or latent, such as L23H3.")
-    model = why.model
+    name, model = known_latent(why.asked_setting, name), why.model
     checked_layer(name.layer, model.n_layers, model.model_name)
     group = _group_of(why, name)
     token, attended_to = name.token_index, name.attended_to_index
@@ -50,12 +47,12 @@ def node_at_tokens(why: Attribution, given: NodeOfTrace) -> NodeName:
     return _with_largest_effect(group, name)
 
 
-def node_type_of(why: Attribution, name: NodeName) -> NodeType:
+def node_type_of(why: AttributionTables, name: NodeName) -> NodeType:
     """The type of a head, neuron or latent; of a latent that of the only autoencoders, unless it is named."""
     return name.to_node_index().node_type
 
 
-def _group_of(why: Attribution, name: NodeName) -> Group:
+def _group_of(why: AttributionTables, name: NodeName) -> Group:
     node_type = node_type_of(why, name)
     for group in why.groups[0]:
         if group.layer == name.layer and group.node_type is node_type:

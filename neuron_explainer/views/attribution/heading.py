@@ -14,7 +14,8 @@ from neuron_explainer.wording import number_ranges
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from neuron_explainer.attribution.attribution import Attribution, Step
+    from neuron_explainer.attribution.history import Step
+    from neuron_explainer.attribution.numbers_and_tables import AttributionTables
 
 _N_ABLATIONS = 12
 _N_ENDS = 100  # tokens of the beginning, and of the end, of a long prompt
@@ -22,7 +23,7 @@ _HINT_STYLE = f"border-left:4px solid #cb6800;background-color:#fff8ef;color:{IN
 _SMALL = f"color:{MUTED};font-size:12px"
 
 
-def question_heading(why: Attribution) -> str:
+def question_heading(why: AttributionTables) -> str:
     """The question with its answer."""
     return (
         hints_note(why.hints)
@@ -56,7 +57,7 @@ def sum_line(total: float, residue: float) -> str:
     )
 
 
-def prompt_line(why: Attribution) -> str:
+def prompt_line(why: AttributionTables) -> str:
     """The prompt, with what is known of it."""
     first = why.stores[0]
     facts = [] if len(why.stores) > 1 else [counted(len(first.tokens), "token"), *_places(why)]
@@ -77,7 +78,7 @@ def _text(tokens: Sequence[str]) -> str:
     return f"{plain_tokens(tokens[:_N_ENDS])}{mark}{plain_tokens(tokens[-_N_ENDS:])}"
 
 
-def _places(why: Attribution) -> list[str]:
+def _places(why: AttributionTables) -> list[str]:
     """Where logits are read, if that is not at the last token."""
     effects = why.effects[0]
     last = len(effects.prompt.token_ids) - 1
@@ -87,7 +88,7 @@ def _places(why: Attribution) -> list[str]:
     return [f"read at {which} {number_ranges(effects.rows)}"]
 
 
-def _capped(why: Attribution) -> str:
+def _capped(why: AttributionTables) -> str:
     if why.capped_value == why.value:
         return ""
     return (
@@ -106,7 +107,7 @@ def _ablations(notes: Sequence[str]) -> str:
     return f'<div class="ne-ablations" style="margin-top:4px"><b>overwritten</b> {", ".join(lines)}</div>'
 
 
-def _history(steps: Sequence[Step], why: Attribution) -> str:
+def _history(steps: Sequence[Step], why: AttributionTables) -> str:
     """The answers that led to this one, and how much the number has changed if it is the same one."""
     if not steps:
         return ""

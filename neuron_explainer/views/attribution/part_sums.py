@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from neuron_explainer.attribution.attribution import Attribution
     from neuron_explainer.attribution.attributions import Attributions
+    from neuron_explainer.attribution.numbers_and_tables import AttributionTables
 
 BIASES = "biases"
 
@@ -55,7 +55,7 @@ class PartSum:
         return sums
 
 
-def part_sums(why: Attribution) -> list[PartSum]:
+def part_sums(why: AttributionTables) -> list[PartSum]:
     """The sum of an answer; where answers of several tokens are compared, the sum of each."""
     rows = why.parts().to_dict("records")
     if len(why.effects) == 1:

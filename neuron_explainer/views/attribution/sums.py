@@ -11,10 +11,10 @@ from neuron_explainer.views.document import MUTED
 from neuron_explainer.views.heatmap import format_value
 
 if TYPE_CHECKING:
-    from neuron_explainer.attribution.attribution import Attribution
+    from neuron_explainer.attribution.numbers_and_tables import AttributionTables
 
 
-def sums_html(why: Attribution, axis: Axis | None = None) -> str:
+def sums_html(why: AttributionTables, axis: Axis | None = None) -> str:
     """The waterfalls of an answer, and what they come to together.
 
     Args:
