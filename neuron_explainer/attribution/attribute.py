@@ -11,6 +11,7 @@ from torch import Tensor
 from neuron_explainer.activations.derived_scalars.ablating.given import AblationsGiven
 from neuron_explainer.activations.derived_scalars.config import ConfigOrModel
 from neuron_explainer.attribution.answering import answer, answer_all
+from neuron_explainer.attribution.attribution import Attribution
 from neuron_explainer.attribution.attributions import Attributions
 from neuron_explainer.attribution.question.positions import PositionsGiven
 from neuron_explainer.attribution.question.question import MetricGiven, PromptGiven, Question, read_question
