@@ -22,7 +22,7 @@ def records_of(table: pandas.DataFrame) -> list[dict[str, Any]]:
     absent = table.isna().to_numpy().tolist()
     return [
         {
-            column: None if is_absent and not stays else value
+            str(column): None if is_absent and not stays else value
             for (column, value), is_absent, stays in zip(row.items(), lacks, is_float, strict=True)
         }
         for row, lacks in zip(table.to_dict("records"), absent, strict=True)

@@ -26,10 +26,7 @@ _MAY_LACK = {EmbeddingParts: {"positions"}, LatentScale: {"gain", "factor"}}
 
 def tensors_of(effects: Effects) -> dict[str, Neurons]:
     """The tensors of one pass, by name."""
-    store = effects.store
-    stored = {
-        (dst, pass_type): dict(store.activations(dst, pass_type).kept()) for dst, pass_type, _ in store.contents()
-    }  # type: ignore[attr-defined]
+    stored = {(dst, pass_type): effects.kept(dst, pass_type) for dst, pass_type, _ in effects.store.contents()}
     named: dict[str, Neurons] = {f"store|{name}": tensor for name, tensor in by_name(stored).items()}
     named["directions"] = effects.directions
     if effects.logits is not None:

@@ -63,8 +63,8 @@ def _check_model(
     saved_name = passes[0].store.model_name
     if saved_name is not None and not same_base_model(saved_name, model.model_name):
         raise MisconfiguredError(
-            f"The answer was about {shown(saved_name)}, but the model is {shown(model.model_name)}. If that is the same "
-            "model, load it under that name: ne.load_model(…, name=…)."
+            f"The answer was about {shown(saved_name)}, but the model is {shown(model.model_name)}. If that is "
+            "the same model, load it under that name: ne.load_model(…, name=…)."
         )
     found = {
         "layers": (n_layers, min(n_layers, model.n_layers) if inquiry.is_trace else model.n_layers),

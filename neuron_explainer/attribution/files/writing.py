@@ -14,15 +14,17 @@ from neuron_explainer.activations.derived_scalars.tensor_ablations import Ablati
 from neuron_explainer.attribution.computing.effects import Effects
 from neuron_explainer.attribution.files.layout import (
     ATTRIBUTION,
+    NodeRow,
+    PartRow,
     SavedAblation,
     SavedAnswer,
     SavedAttribution,
     SavedPass,
     SavedStep,
 )
+from neuron_explainer.attribution.files.saved_inquiry import SavedInquiry
 from neuron_explainer.attribution.files.tables import records_of
 from neuron_explainer.attribution.files.tensors import tensors_of
-from neuron_explainer.attribution.files.saved_inquiry import SavedInquiry
 from neuron_explainer.attribution.inquiry import AskedPass, Inquiry
 from neuron_explainer.attribution.question.metrics import Metric
 from neuron_explainer.attribution.question.question import Question
@@ -100,8 +102,9 @@ def _ablation(ablation: Ablation, note: str) -> SavedAblation:
 
 
 def _step(step: Step) -> SavedStep:
-    tables = {"parts": records_of(step.parts), "nodes": records_of(step.nodes)}
-    return SavedStep(dict(step.request), step.title, step.value, **tables)
+    parts = [PartRow(**row) for row in records_of(step.parts)]
+    nodes = [NodeRow(**row) for row in records_of(step.nodes)]
+    return SavedStep(dict(step.request), step.title, step.value, parts, nodes)
 
 
 def _texts(why: Attribution) -> Iterator[tuple[int, str]]:
