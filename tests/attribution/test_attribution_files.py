@@ -15,6 +15,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 import neuron_explainer as ne
+from helpers.collation_models import begun_context
 from helpers.derived_scalars import PROMPT, annotations_unchecked, autoencoders, context
 from neuron_explainer.attribution.attribution import Attribution
 from neuron_explainer.errors import MalformedStoreError, MisconfiguredError, MissingFileError
@@ -29,6 +30,11 @@ INDEX = ne.ActivationIndex("mlp.post_act", 1, ("All", 3))
 @functools.cache
 def tiny() -> StandardModelContext:
     return ne.load_model("tiny", device="cpu")
+
+
+@functools.cache
+def chatty() -> StandardModelContext:
+    return ne.load_model("tiny", device="cpu", chat_template="{{ messages[0].content }}")
 
 
 def norm_of_logits(logits: torch.Tensor) -> torch.Tensor:
@@ -51,6 +57,9 @@ CASES: dict[str, Callable[[], Attribution]] = {
     "its own choice": lambda: ne.attribute(tiny(), TEXT, prepend_bos=False),
     "several tokens": lambda: ne.attribute(tiny(), TEXT, [" Moses and", " him"], " her", positions=-2),
     "token ids": lambda: ne.attribute(tiny(), [5, 17, 3], 9, 11),
+    "a chat": lambda: ne.attribute(chatty(), [{"role": "user", "content": TEXT}], " Moses"),
+    "with a beginning": lambda: ne.attribute(begun_context(), "w1 w2 w3", " w4"),
+    "without its beginning": lambda: ne.attribute(begun_context(), "w1 w2 w3", " w4", prepend_bos=False),
     "a function": lambda: ne.attribute(tiny(), TEXT, metric=norm_of_logits),
     "experts": lambda: ne.attribute(context("mixtral"), PROMPT, 7, 11),
     "latents of MLPs": lambda: ne.attribute(

@@ -19,7 +19,7 @@ from neuron_explainer.attribution.inquiry import Inquiry
 from neuron_explainer.attribution.question.question import Question, read_question
 from neuron_explainer.attribution.question.settings import AutoencodersGiven, read_setting
 from neuron_explainer.attribution.tracing.asking import bound_of
-from neuron_explainer.errors import InvalidRequestError, MisconfiguredError, NotOneTokenError, shown
+from neuron_explainer.errors import InvalidRequestError, MisconfiguredError, NotOneTokenError, UnknownNameError, shown
 from neuron_explainer.models.autoencoders.origin import same_base_model
 from neuron_explainer.models.model_context import ModelContext
 from neuron_explainer.vocabulary.dimensions import Dimension
@@ -125,7 +125,7 @@ def inquiry_with_model(setting: Setting, inquiry: SavedInquiry) -> Inquiry:
     try:
         question = _read_again(model, inquiry, inquiry.prompt_ids)
         request = question.request
-    except (msgspec.ValidationError, InvalidRequestError, NotOneTokenError) as error:
+    except (msgspec.ValidationError, InvalidRequestError, NotOneTokenError, UnknownNameError) as error:
         raise MisconfiguredError(f"The question cannot be asked of {model.model_name} again: {error}") from None
     is_same = (
         question.answers == inquiry.answers
