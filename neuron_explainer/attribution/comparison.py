@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, SupportsIndex
 
+from neuron_explainer.activations.derived_scalars.engine.prompts import Prompt, read_prompt
 from neuron_explainer.attribution.answering import answer
-from neuron_explainer.attribution.attribution import Attribution, NodeColumn
 from neuron_explainer.attribution.files.saved_inquiry import SavedInquiry
+from neuron_explainer.attribution.numbers_and_tables import AttributionTables
 from neuron_explainer.attribution.question.question import Question, read_question
+from neuron_explainer.attribution.tables.columns import NodeColumn
 from neuron_explainer.attribution.tables.nodes import NodeFilter, node_rows, ranked_nodes, table_of_nodes
 from neuron_explainer.errors import InvalidRequestError, PromptError
 from neuron_explainer.vocabulary.checks import checked_number
@@ -36,8 +38,8 @@ class Comparison:
     True
     """
 
-    first: Attribution
-    second: Attribution
+    first: AttributionTables
+    second: AttributionTablesTables
 
     @property
     def difference(self) -> float:
@@ -52,7 +54,7 @@ class Comparison:
         """
         either = self._next_token_ids(checked_number("n", n))
         first, second = (_logits(why, either) for why in (self.first, self.second))
-        rows = [
+        rows: list[dict[str, Any]] = [
             {
                 "token": text,
                 "token_id": token,
@@ -141,34 +143,44 @@ def _side_by_side(first: Mapping[str, Any], second: Mapping[str, Any], column: s
     return {"name": first["name"], **sides, "difference": number(first) - number(second)}
 
 
-def _logits(why: Attribution, token_ids: list[int]) -> dict[int, tuple[float, float]]:
+def _logits(why: AttributionTables, token_ids: list[int]) -> dict[int, tuple[float, float]]:
     """The uncapped logit and the probability of tokens."""
     from neuron_explainer.attribution.tables.next_tokens import next_token_rows, row_of_next_tokens
 
-    rows = next_token_rows(row_of_next_tokens(why), why.effects[0].logits_softcap, 1, dict.fromkeys(token_ids, ""))
+    rows = next_token_rows(
+        row_of_next_tokens(why.effects[0], why.inquiry), why.effects[0].logits_softcap, 1, dict.fromkeys(token_ids, "")
+    )
     return {row["token_id"]: (row["logit"], row["probability"]) for row in rows}
 
 
-def compared(why: Attribution, other: Any) -> Comparison:
+def compared(why: AttributionTables, other: Any) -> Comparison:
     """The answer beside that to the same question about another prompt, or beside a given answer.
 
     Raises:
         PromptError: the prompts differ in their number of tokens.
         InvalidRequestError: answers of several tokens, or a trace and a question, are compared.
     """
-    second = other if isinstance(other, Attribution) else _about(why, other)
-    for each in (why, second):
-        if len(each.effects) > 1:
-            raise InvalidRequestError("Only questions about single tokens can be compared, not answers of several.")
-    counts = [len(each.effects[0].prompt.token_ids) for each in (why, second)]
+    if why.inquiry.is_by_answer:
+        raise InvalidRequestError(_OF_SINGLE_TOKENS)
+    second = other if isinstance(other, AttributionTables) else _about(why, other)
+    if second.inquiry.is_by_answer:
+        raise InvalidRequestError(_OF_SINGLE_TOKENS)
+    _check_lengths(why, second.effects[0].prompt)
+    return Comparison(why, second)
+
+
+_OF_SINGLE_TOKENS = "Only questions about single tokens can be compared, not answers of several."
+
+
+def _check_lengths(why: AttributionTables, second: Prompt) -> None:
+    counts = [len(prompt.token_ids) for prompt in (why.effects[0].prompt, second)]
     if counts[0] != counts[1]:
         raise PromptError(
             f"The prompts have {counts[0]} and {counts[1]} tokens. Compare prompts of equal length, token by token."
         )
-    return Comparison(why, second)
 
 
-def _about(why: Attribution, prompt: Any) -> Attribution:
+def _about(why: AttributionTables, prompt: Any) -> AttributionTables:
     setting, inquiry = why.asked_setting, why.inquiry
     if isinstance(inquiry, SavedInquiry):
         inquiry.refuse()
@@ -176,12 +188,10 @@ def _about(why: Attribution, prompt: Any) -> Attribution:
         raise InvalidRequestError(
             "A trace is compared with another trace: trace both prompts, and compare the answers."
         )
-    answers = [[list(each.token_ids) for each in side] or None for side in (inquiry.targets, inquiry.distractors)]
-    question = read_question(
-        why.model,
-        prompt,
-        *answers,
-        metric=inquiry.metric if inquiry.answers or not inquiry.is_linear else None,
-        positions=inquiry.positions,
+    _check_lengths(why, read_prompt(why.model, prompt))
+    targets, distractors = (
+        [list(each.token_ids) for each in side] or None for side in (inquiry.targets, inquiry.distractors)
     )
-    return answer(setting, question, why.history)
+    metric = inquiry.metric if inquiry.answers or not inquiry.is_linear else None
+    question = read_question(why.model, prompt, targets, distractors, metric=metric, positions=inquiry.positions)
+    return answer(type(why), setting, question, why.history)

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from neuron_explainer.activations.derived_scalars.engine.objective import Objective
 from neuron_explainer.activations.derived_scalars.engine.prompts import Prompt
+from neuron_explainer.activations.derived_scalars.losses.objective import Objective
 from neuron_explainer.models.transformer import Transformer
 
 if TYPE_CHECKING:
@@ -48,6 +48,11 @@ class Inquiry(ABC):
     def objective(self, model: Transformer, numbers: Sequence[int]) -> Objective:
         """What some of the own passes, by their numbers, are about."""
         return self.joint_objective(model, [(self, number) for number in numbers])
+
+    @property
+    def is_by_answer(self) -> bool:
+        """Whether each pass is about an answer of several tokens, or about one that is compared with such."""
+        return any(asked.answer is not None for asked in self.passes)
 
     @property
     @abstractmethod

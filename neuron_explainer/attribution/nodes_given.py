@@ -12,14 +12,18 @@ NodeOrRow: TypeAlias = "NodeGiven | Any"
 """A node's name, an index of it, or a row of a node table."""
 
 
-def node_named(node: NodeOrRow, tokens: Sequence[str]) -> NodeName:
+def node_named(node: Any, tokens: Sequence[str]) -> NodeName:
     """The node's name, its tokens as positions in a prompt.
 
     Raises:
         NodeNameError: it cannot be read, or the prompt has no such token, or several.
         InvalidIndexError: it is in none of the forms.
     """
-    row_label = getattr(node, "name", None)  # a row of a table has its NodeIndex as its label
-    if isinstance(row_label, NodeIndex):
-        node = row_label
+    if is_row(node):
+        node = node.name
     return parse_node(node, tokens=tokens)
+
+
+def is_row(node: Any) -> bool:
+    """Whether it is a row of a node table: it has its NodeIndex as its label."""
+    return isinstance(getattr(node, "name", None), NodeIndex)

@@ -4,25 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 from torch import Tensor
 
+from neuron_explainer.activations.derived_scalars.engine.prompts import read_prompt
 from neuron_explainer.activations.derived_scalars.indexing import AblationSpec
 from neuron_explainer.activations.derived_scalars.names.kinds import NodeKind
 from neuron_explainer.activations.derived_scalars.names.node_name import NodeName
 from neuron_explainer.activations.derived_scalars.tensor_ablations import Ablation, TensorAblation
-from neuron_explainer.attribution.answering import answer
+from neuron_explainer.attribution.answering import AnswerT, answer
 from neuron_explainer.attribution.changes.descriptions import described
 from neuron_explainer.attribution.computing.passes import Setting
-from neuron_explainer.attribution.nodes_given import NodeOrRow, node_named
+from neuron_explainer.attribution.nodes_given import NodeOrRow, is_row, node_named
 from neuron_explainer.attribution.question.settings import check_ablation
-from neuron_explainer.errors import InvalidRequestError, shown
+from neuron_explainer.errors import InvalidRequestError, PromptError, shown
 from neuron_explainer.models.chats.messages import is_text_or_chat
 from neuron_explainer.vocabulary.checks import finite_number
-
-if TYPE_CHECKING:
-    from neuron_explainer.attribution.attribution import Attribution
 
 NodesGiven: TypeAlias = "NodeOrRow | Ablation | Iterable[NodeOrRow]"
 ValueGiven: TypeAlias = Any
@@ -31,7 +29,7 @@ ValueGiven: TypeAlias = Any
 _VECTORS = (NodeKind.MLP, NodeKind.ATTENTION, NodeKind.EMBEDDING)
 
 
-def ablated(why: Attribution, nodes: Sequence[NodesGiven], value: ValueGiven, reference: Any) -> Attribution:
+def ablated(why: AnswerT, nodes: Sequence[NodesGiven], value: ValueGiven, reference: Any) -> AnswerT:
     """The answer with nodes overwritten; see `Attribution.ablate`."""
     setting = why.asked_setting
     tokens = why.effects[0].prompt.token_strings
@@ -43,11 +41,11 @@ def ablated(why: Attribution, nodes: Sequence[NodesGiven], value: ValueGiven, re
         if isinstance(node, Ablation):
             made.append(node)
         else:
-            made.append(ablation_of(setting, node_named(node, tokens), value, reference))
+            made.append(ablation_of(setting, node_named(node, tokens), value, reference, len(tokens)))
         check_ablation(made[-1])
     notes = [described(each, value, reference) for each in made]
     changed = replace(setting, ablations=(*setting.ablations, *made), notes=(*setting.notes, *notes))
-    return answer(changed, why.inquiry, (*why.history, why.step()))
+    return answer(type(why), changed, why.inquiry, (*why.history, why.step()))
 
 
 def one_or_several(node: Any) -> list[Any]:
@@ -55,12 +53,14 @@ def one_or_several(node: Any) -> list[Any]:
     labels = getattr(node, "index", None)
     if getattr(node, "columns", None) is not None and labels is not None:
         return list(labels)
-    is_list = isinstance(node, list | tuple | set) or type(node).__name__ == "Index"
+    is_list = isinstance(node, Iterable) and not isinstance(node, str) and not is_row(node)
     return list(node) if is_list else [node]
 
 
-def ablation_of(setting: Setting, name: NodeName, value: ValueGiven, reference: Any = None) -> Ablation:
-    """The ablation that gives a node a value.
+def ablation_of(
+    setting: Setting, name: NodeName, value: ValueGiven, reference: Any = None, n_tokens: int | None = None
+) -> Ablation:
+    """The ablation that gives a node a value; `n_tokens` is how many tokens another prompt must have.
 
     Raises:
         InvalidIndexError: the node has no place in the forward pass, or no mean.
@@ -84,5 +84,15 @@ def ablation_of(setting: Setting, name: NodeName, value: ValueGiven, reference: 
             )
         return AblationSpec(index, number)
     if is_text_or_chat(value) or isinstance(value, Tensor | Sequence):
+        _check_length(setting, value, n_tokens)
         return TensorAblation.from_prompt(index, setting.config, value)
     raise InvalidRequestError(f'value is {shown(value)}. Give 0, "mean", a number, a tensor, or another prompt.')
+
+
+def _check_length(setting: Setting, prompt: Any, n_tokens: int | None) -> None:
+    own = len(read_prompt(setting.config.get_model_context(), prompt).token_ids)
+    if n_tokens is not None and own != n_tokens:
+        raise PromptError(
+            f"value is a prompt of {own} tokens, and the prompt asked about has {n_tokens}. Give one of equal length, "
+            "token by token."
+        )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, SupportsIndex
+from typing import TYPE_CHECKING, Any, SupportsIndex, cast
 
 import pandas
 
@@ -13,17 +13,18 @@ from neuron_explainer.attribution.changes.ablating import ValueGiven, ablation_o
 from neuron_explainer.attribution.changes.estimates import estimates_of
 from neuron_explainer.attribution.changes.taken_out import direct_changes
 from neuron_explainer.attribution.computing.batches import batches_of
-from neuron_explainer.attribution.nodes_given import node_named
+from neuron_explainer.attribution.nodes_given import is_row, node_named
+from neuron_explainer.attribution.numbers_and_tables import AttributionTables
 from neuron_explainer.attribution.progress import passes_bar
 from neuron_explainer.attribution.tables.nodes import NodeFilter, RankedNode, ranked_nodes
 from neuron_explainer.errors import InvalidRequestError
-from neuron_explainer.vocabulary.checks import checked_number, whole_number
+from neuron_explainer.vocabulary.checks import checked_number, finite_number
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 from neuron_explainer.vocabulary.named_members import NamedMembers, member_of
 from neuron_explainer.vocabulary.nodes import NodeType
 
 if TYPE_CHECKING:
-    from neuron_explainer.attribution.attribution import Attribution
+    from neuron_explainer.activations.derived_scalars.loss import LossFunction
 
 
 class Verified(NamedMembers):
@@ -36,12 +37,11 @@ class Verified(NamedMembers):
 
 
 def verified(
-    why: Attribution, n: SupportsIndex | Iterable[Any], kind: str, value: ValueGiven, reference: Any
+    why: AttributionTables, n: SupportsIndex | Iterable[Any], kind: str, value: ValueGiven, reference: Any
 ) -> pandas.DataFrame:
     """The table; see `Attribution.verify`."""
     which = member_of(Verified, kind, "kind of verification")
-    has_means_alone = isinstance(value, str) and value == "mean"
-    nodes = _nodes(why, n, which, None if not has_means_alone else _WITH_MEANS)
+    nodes = _nodes(why, n, which, None if which is Verified.DIRECT else _that_take(value))
     estimate, measured = [0.0] * len(nodes), [0.0] * len(nodes)
     for number, asked in enumerate(why.inquiry.passes):
         places = [place for place, each in enumerate(nodes) if each.number == number]
@@ -52,7 +52,8 @@ def verified(
             estimates, changes = direct_changes(why, number, own)
         else:
             names = [NodeName.of(node) for node in own]
-            ablations = [ablation_of(why.asked_setting, name, value, reference) for name in names]
+            n_tokens = len(why.effects[number].prompt.token_ids)
+            ablations = [ablation_of(why.asked_setting, name, value, reference, n_tokens) for name in names]
             estimates = estimates_of(why, number, own, ablations)
             changes = _changes(why, number, ablations)
         for place, guess, change in zip(places, estimates, changes, strict=True):
@@ -60,47 +61,63 @@ def verified(
     return _table(why, nodes, estimate, measured)
 
 
-_WITH_MEANS = tuple(node_type for node_type in NodeType if node_type is not NodeType.ATTENTION_HEAD)
-"""Nodes whose activation has a mean over texts; the attention weight of a pair has none."""
+def _that_take(value: ValueGiven) -> Sequence[NodeType] | None:
+    """The types of nodes that can be given a value; None for all.
+
+    The attention weight of a pair has no mean over texts, and an embedding is a vector, not a number.
+    """
+    if isinstance(value, str) and value == "mean":
+        return [node_type for node_type in NodeType if node_type is not NodeType.ATTENTION_HEAD]
+    if finite_number(value):
+        return [node_type for node_type in NodeType if node_type is not NodeType.TOKEN]
+    return None
 
 
 def _nodes(
-    why: Attribution, n: SupportsIndex | Iterable[Any], kind: Verified, node_types: Sequence[NodeType] | None
+    why: AttributionTables, n: SupportsIndex | Iterable[Any], kind: Verified, node_types: Sequence[NodeType] | None
 ) -> list[RankedNode]:
-    if whole_number(n) is not None or not isinstance(n, Iterable) or isinstance(n, str):
-        if isinstance(n, str):
-            return _nodes(why, [n], kind, None)
+    if n is None or finite_number(n) is not None:
         column = "direct_effect" if kind is Verified.DIRECT else "total_effect"
         return ranked_nodes(why.groups, _coefficients(why), column, checked_number("n", n), NodeFilter(node_types))
-    tokens = why.effects[0].prompt.token_strings
     found = []
-    for given in one_or_several(n) if hasattr(n, "columns") else n:
-        node = node_named(given, tokens).to_node_index()
+    given_nodes = one_or_several(n)
+    for given, number in zip(given_nodes, _numbers_of_passes(why, n, given_nodes), strict=True):
+        node = node_named(given, why.effects[number].prompt.token_strings).to_node_index()
         if not node.is_one_number:
             raise InvalidRequestError(
                 f"{NodeName.of(node)} names all tokens. Name one, as in the tables: L26N1262@7, L23H3@14<-3."
             )
-        found.append(RankedNode(0, node, 0.0))
+        found.append(RankedNode(number, node, 0.0))
     return found
 
 
-def _coefficients(why: Attribution) -> list[float]:
+def _numbers_of_passes(why: AttributionTables, table: Any, nodes: Sequence[Any]) -> list[int]:
+    """The pass that each node is of: what the `answer` of a table's rows, or of a single row, says; else the first."""
+    number_of = {asked.answer: number for number, asked in reversed(list(enumerate(why.inquiry.passes)))}
+    if hasattr(table, "columns"):
+        answers = list(table["answer"]) if "answer" in table.columns else [None] * len(nodes)
+    else:
+        answers = [row.get("answer") if is_row(row) else None for row in nodes]
+    return [number_of.get(answer, 0) for answer in answers]
+
+
+def _coefficients(why: AttributionTables) -> list[float]:
     return [asked.coefficient for asked in why.inquiry.passes]
 
 
-def _changes(why: Attribution, number: int, ablations: Sequence[Any]) -> list[float]:
+def _changes(why: AttributionTables, number: int, ablations: Sequence[Any]) -> list[float]:
     """What each ablation alone takes from the number of a pass: its value before, minus its value after."""
     setting, effects = why.asked_setting, why.effects[number]
     model = setting.config.get_or_create_model()
     changes: list[float] = []
     lengths = [len(effects.prompt.token_ids)] * len(ablations)
-    with passes_bar(len(ablations), len(ablations) > _FEW, "verifying") as done:
+    with passes_bar(len(ablations), None if len(ablations) > _FEW else False, "verifying") as done:
         for batch in batches_of(lengths, model):
             stores = derive_batch(
                 [effects.prompt.token_ids] * len(batch),
                 DerivedScalarType.ALWAYS_ONE,
                 setting.config,
-                loss=why.inquiry.objective(model, [number] * len(batch)),
+                loss=cast("LossFunction", why.inquiry.objective(model, [number] * len(batch))),
                 ablations=[[*setting.ablations, ablations[each]] for each in batch],
             )
             changes += [effects.value - float(store.loss or 0.0) for store in stores]
@@ -112,7 +129,7 @@ _FEW = 50
 
 
 def _table(
-    why: Attribution, nodes: Sequence[RankedNode], estimate: Sequence[float], measured: Sequence[float]
+    why: AttributionTables, nodes: Sequence[RankedNode], estimate: Sequence[float], measured: Sequence[float]
 ) -> pandas.DataFrame:
     index = pandas.Index([each.node for each in nodes], name="node", dtype=object)
     from neuron_explainer.activations.token_table import TokenTable
@@ -122,7 +139,7 @@ def _table(
         "estimate": list(estimate),
         "measured": list(measured),
     }
-    if len(why.effects) > 1:
+    if why.inquiry.is_by_answer:
         columns = {"answer": [why.inquiry.passes[each.number].answer for each in nodes], **columns}
     table = TokenTable(columns, index=index)
     ranks = table[["estimate", "measured"]].rank(ascending=False).rename(columns=lambda name: f"{name}_rank")

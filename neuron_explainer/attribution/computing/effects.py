@@ -1,7 +1,7 @@
 """What one pass gives for a question: activations, total effects, and direct effects at the rows."""
 
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 from jaxtyping import Float
 from torch import Tensor
@@ -12,10 +12,8 @@ from neuron_explainer.attribution.computing.attention_parts import AttentionPart
 from neuron_explainer.attribution.computing.embedding_parts import EmbeddingParts
 from neuron_explainer.attribution.computing.latent_parts import LatentParts, LatentScale
 from neuron_explainer.attribution.computing.mlp_parts import MlpParts
-from neuron_explainer.models.layers.dense_by_layer import DenseByLayer
-from neuron_explainer.models.layers.routed import Neurons, RoutedTensor
-from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
-from neuron_explainer.vocabulary.nodes import NodeType, PassType
+from neuron_explainer.models.layers.routed import RoutedTensor
+from neuron_explainer.vocabulary.nodes import NodeType
 
 PartsT = TypeVar("PartsT", AttentionParts, EmbeddingParts, LatentParts, MlpParts)
 
@@ -57,12 +55,8 @@ class Effects:
     logits: Float[Tensor, "rows vocab"] | None = None
     logits_softcap: float | None = None
 
-    def kept(self, dst: DerivedScalarType, pass_type: PassType = PassType.FORWARD) -> dict[int | None, Neurons]:
-        """One derived scalar's tensors by layer; those of a mixture of experts as they are kept."""
-        return dict(cast("DenseByLayer", self.store.activations(dst, pass_type)).kept())
 
-
-def of_prompt(parts: PartsT, number: int, n_rows: int, n_tokens: int) -> PartsT:
+def parts_of_prompt(parts: PartsT, number: int, n_rows: int, n_tokens: int) -> PartsT:
     """One prompt's part of a batch's direct effects, without its padding, in memory of its own."""
     own: dict[str, Any] = {}
     for each in fields(parts):

@@ -49,7 +49,7 @@ def _check_tokens(effects: Effects) -> None:
     n_tokens = len(prompt.token_ids)
     if len(prompt.token_strings) != n_tokens or prompt.n_beginning > n_tokens:
         raise ValueError(
-            f"{n_tokens} tokens have {len(prompt.token_strings)} texts, {prompt.n_beginning} of them of a beginning"
+            f"{n_tokens} tokens have {len(prompt.token_strings)} texts, {prompt.n_beginning} of a beginning"
         )
     if list(rows) != sorted(set(rows)) or any(row >= n_tokens for row in rows):
         raise ValueError(f"its rows are not positions of {n_tokens} tokens, ascending")
@@ -63,7 +63,7 @@ def sizes_of(effects: Effects) -> Sizes:
     """
     store = effects.store
     kinds = [pair for pair in LATENTS.values() if any(dst in store for dst in pair)]
-    kept = {dst: effects.kept(dst) for dst in (*NODES, *(dst for pair in kinds for dst in pair))}
+    kept = {dst: dict(store.activations(dst).kept()) for dst in (*NODES, *(dst for pair in kinds for dst in pair))}  # type: ignore[attr-defined]
     if {(dst, PassType.FORWARD) for dst in kept} != {(dst, pass_type) for dst, pass_type, _ in store.contents()}:
         raise ValueError("its derived scalars are not those of an answer")
     probs = kept[_DST.ATTN_QK_PROBS]
@@ -112,7 +112,7 @@ def _expected(effects: Effects, sizes: Sizes) -> Iterator[tuple[str, Neurons | N
         yield f"attention {layer}", attention.as_set, (n_rows, heads)
         for each in (attention.layer_as_set, attention.bias):
             yield f"attention {layer}", each, (n_rows,)
-    for of_layer, values in effects.kept(_DST.ATTN_VALUE).items():
+    for of_layer, values in effects.store.activations(_DST.ATTN_VALUE).items():
         yield f"values {of_layer}", values, (n_tokens, sizes.get(("heads", of_layer), -1), values.shape[-1])
     for layer, mlp in effects.mlp.items():
         yield f"neurons {layer}", mlp.neurons, (n_rows, sizes.get(("neurons", layer), -1))

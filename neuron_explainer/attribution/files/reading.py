@@ -12,7 +12,7 @@ from neuron_explainer.activations.derived_scalars.engine.prompts import Prompt
 from neuron_explainer.activations.derived_scalars.indexing import AblationSpec, ActivationIndex
 from neuron_explainer.activations.derived_scalars.store.named_tensors import read_named
 from neuron_explainer.activations.derived_scalars.tensor_ablations import Ablation, TensorAblation
-from neuron_explainer.attribution.attribution import Attribution, Step
+from neuron_explainer.attribution.attribution import Attribution
 from neuron_explainer.attribution.computing.effects import Effects
 from neuron_explainer.attribution.files.checks import check_passes
 from neuron_explainer.attribution.files.kept import KeptSetting
@@ -21,6 +21,7 @@ from neuron_explainer.attribution.files.saved_inquiry import SavedInquiry
 from neuron_explainer.attribution.files.tables import nodes_from, parts_from
 from neuron_explainer.attribution.files.tensors import effects_from
 from neuron_explainer.attribution.files.with_model import inquiry_with_model, setting_with_model
+from neuron_explainer.attribution.history import Step
 from neuron_explainer.attribution.inquiry import AskedPass
 from neuron_explainer.attribution.question.answers import Answer
 from neuron_explainer.attribution.question.settings import AutoencodersGiven, check_ablation

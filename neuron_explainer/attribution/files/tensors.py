@@ -26,8 +26,7 @@ _MAY_LACK = {EmbeddingParts: {"positions"}, LatentScale: {"gain", "factor"}}
 
 def tensors_of(effects: Effects) -> dict[str, Neurons]:
     """The tensors of one pass, by name."""
-    stored = {(dst, pass_type): effects.kept(dst, pass_type) for dst, pass_type, _ in effects.store.contents()}
-    named: dict[str, Neurons] = {f"store|{name}": tensor for name, tensor in by_name(stored).items()}
+    named: dict[str, Neurons] = {f"store|{name}": tensor for name, tensor in by_name(effects.store.kept).items()}
     named["directions"] = effects.directions
     if effects.logits is not None:
         named["logits"] = effects.logits

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
@@ -25,19 +25,18 @@ from neuron_explainer.attribution.files.layout import (
 from neuron_explainer.attribution.files.saved_inquiry import SavedInquiry
 from neuron_explainer.attribution.files.tables import records_of
 from neuron_explainer.attribution.files.tensors import tensors_of
+from neuron_explainer.attribution.history import Step
 from neuron_explainer.attribution.inquiry import AskedPass, Inquiry
+from neuron_explainer.attribution.numbers_and_tables import AttributionTables
 from neuron_explainer.attribution.question.metrics import Metric
 from neuron_explainer.attribution.question.question import Question
 from neuron_explainer.models.layers.routed import Neurons
-
-if TYPE_CHECKING:
-    from neuron_explainer.attribution.attribution import Attribution, Step
 
 N_TEXTS = 200
 """The texts of so many tokens are kept, the likeliest ones."""
 
 
-def write_attribution(why: Attribution, path: str | os.PathLike[str]) -> None:
+def write_attribution(why: AttributionTables, path: str | os.PathLike[str]) -> None:
     """Write an answer; see `Attribution.save`."""
     inquiry = why.inquiry
     setting = why.kept if why.setting is None else why.setting
@@ -102,12 +101,12 @@ def _ablation(ablation: Ablation, note: str) -> SavedAblation:
 
 
 def _step(step: Step) -> SavedStep:
-    parts = [PartRow(**row) for row in records_of(step.parts)]
-    nodes = [NodeRow(**row) for row in records_of(step.nodes)]
+    parts = msgspec.convert(records_of(step.parts), list[PartRow])
+    nodes = msgspec.convert(records_of(step.nodes), list[NodeRow])
     return SavedStep(dict(step.request), step.title, step.value, parts, nodes)
 
 
-def _texts(why: Attribution) -> Iterator[tuple[int, str]]:
+def _texts(why: AttributionTables) -> Iterator[tuple[int, str]]:
     """The texts of the likeliest tokens, and of those that are asked about."""
     if why.setting is None:
         yield from () if why.kept is None else why.kept.texts.items()

@@ -38,8 +38,10 @@ def read_setting(model: ConfigOrModel, autoencoders: AutoencodersGiven, ablation
         raise MisconfiguredError("The config has layer_indices, but parts add up over all layers. Leave them out.")
     if config.trace_config is not None:
         raise MisconfiguredError("The config has a trace_config. Leave it out, and use the answer's trace(…).")
-    several = (ablations,) if isinstance(ablations, Ablation) else () if ablations is None else tuple(ablations)
-    bound_ablations(several)  # refuses what is not an ablation
+    is_list = isinstance(ablations, Iterable) and not isinstance(ablations, str)
+    given = tuple(ablations) if is_list else ablations  # type: ignore[arg-type]
+    bound_ablations(given)  # refuses what is not an ablation
+    several = given if isinstance(given, tuple) else () if given is None else (given,)
     for ablation in several:
         check_ablation(ablation)
     return Setting(_with_autoencoders(config, autoencoders), several, tuple(map(described, several)))

@@ -1,7 +1,7 @@
 """Which nodes a table holds, from what a caller says."""
 
 from collections.abc import Iterable, Sequence
-from typing import SupportsIndex, cast
+from typing import SupportsIndex
 
 from neuron_explainer.activations.derived_scalars.names.kinds import KindGiven, NodeKind, kind_given, kind_of_node_type
 from neuron_explainer.attribution.computing.effects import Effects
@@ -29,7 +29,7 @@ def node_filter(
 def _node_types(kinds: KindGiven | Iterable[KindGiven] | None) -> set[NodeType] | None:
     if kinds is None:
         return None
-    several = [kinds] if isinstance(kinds, str) else list(cast("Iterable[KindGiven]", kinds))
+    several = [kinds] if isinstance(kinds, str) else list(kinds)
     wanted: set[NodeKind] = {kind_given(kind) for kind in several}
     return {node_type for node_type in NodeType if kind_of_node_type(node_type) in wanted}
 

@@ -12,7 +12,7 @@ from neuron_explainer.attribution.computing.passes import LATENTS
 from neuron_explainer.attribution.tables.write_norms import WriteNorms
 from neuron_explainer.models.layers.routed import Neurons, RoutedTensor, values_of
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
-from neuron_explainer.vocabulary.nodes import NodeType
+from neuron_explainer.vocabulary.nodes import NodeType, PassType
 
 _DST = DerivedScalarType
 
@@ -96,13 +96,16 @@ def groups_of(effects: Effects, write_norms: WriteNorms) -> Iterator[Group]:
     """The groups of one pass: embeddings, then layer by layer heads, latents and neurons."""
     store, rows = effects.store, effects.rows
 
+    def by_layer(dst: DerivedScalarType) -> dict[int | None, Neurons]:
+        return dict(store.kept[dst, PassType.FORWARD])
+
     if effects.embedding is not None:
-        norms, totals = effects.kept(_DST.RESID_POST_EMBEDDING_NORM), effects.kept(_DST.TOKEN_ATTRIBUTION)
+        norms, totals = by_layer(_DST.RESID_POST_EMBEDDING_NORM), by_layer(_DST.TOKEN_ATTRIBUTION)
         direct = effects.embedding.whole[:, None]
         yield Group(NodeType.TOKEN, None, rows, norms[None], totals[None], direct, write_norms)
-    probs, of_heads = effects.kept(_DST.ATTN_QK_PROBS), effects.kept(_DST.UNFLATTENED_ATTN_ACT_TIMES_GRAD)
-    post_act, of_neurons = effects.kept(_DST.MLP_POST_ACT), effects.kept(_DST.MLP_ACT_TIMES_GRAD)
-    latents = {kind: (effects.kept(lat), effects.kept(total)) for kind, (lat, total) in LATENTS.items() if lat in store}
+    probs, of_heads = by_layer(_DST.ATTN_QK_PROBS), by_layer(_DST.UNFLATTENED_ATTN_ACT_TIMES_GRAD)
+    post_act, of_neurons = by_layer(_DST.MLP_POST_ACT), by_layer(_DST.MLP_ACT_TIMES_GRAD)
+    latents = {kind: (by_layer(lat), by_layer(total)) for kind, (lat, total) in LATENTS.items() if lat in store}
     for layer in probs:
         if layer in effects.attention:
             direct = effects.attention[layer].by_pair

@@ -64,8 +64,8 @@ def residue_of(effects: Effects, is_linear: bool) -> float:
 
 
 def part_table(inquiry: Inquiry, effects: Sequence[Effects], coefficients: Sequence[float]) -> pandas.DataFrame:
-    """The parts of all passes as a DataFrame; those of several passes row by row."""
-    has_several = len(effects) > 1
+    """The parts of all passes as a DataFrame; those of answers of several tokens row by row."""
+    has_several = inquiry.is_by_answer
     rows: list[dict[str, Any]] = []
     for own, coefficient, asked in zip(effects, coefficients, inquiry.passes, strict=True):
         for row in _by_row(own, inquiry.is_linear) if has_several else _summed(own, inquiry.is_linear):

@@ -22,7 +22,7 @@ COLUMNS = ("embedding", "attention_from", "attention_to", "mlp", "latents")
 def token_rows(groups: Sequence[Group], effects: Effects, coefficient: float) -> list[dict[str, Any]]:
     """The total effects of one pass by token."""
     n_tokens = len(effects.prompt.token_ids)
-    sums = {column: torch.zeros(n_tokens, dtype=torch.float64) for column in COLUMNS}
+    sums = {column: torch.zeros(n_tokens, dtype=torch.float64, device="cpu") for column in COLUMNS}
     for group in groups:
         for column, numbers in _by_token(group):
             sums[column] += numbers.double().cpu() * coefficient

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -13,8 +11,9 @@ from neuron_explainer.activations.derived_scalars.engine.requests import parse_r
 from neuron_explainer.activations.derived_scalars.indexing import AttentionTraceType
 from neuron_explainer.activations.derived_scalars.names.kinds import NodeKind
 from neuron_explainer.activations.derived_scalars.names.node_name import NodeName
-from neuron_explainer.attribution.answering import answer
+from neuron_explainer.attribution.answering import AnswerT, answer
 from neuron_explainer.attribution.computing.passes import Setting
+from neuron_explainer.attribution.numbers_and_tables import AttributionTables
 from neuron_explainer.attribution.tracing.inquiry import TraceInquiry
 from neuron_explainer.attribution.tracing.of_heads import AttentionLogitTrace, ValueTrace
 from neuron_explainer.attribution.tracing.of_neurons import LatentTrace, NeuronTrace
@@ -25,16 +24,13 @@ from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 from neuron_explainer.vocabulary.named_members import member_of
 from neuron_explainer.vocabulary.nodes import NodeType
 
-if TYPE_CHECKING:
-    from neuron_explainer.attribution.attribution import Attribution
-
 _DST = DerivedScalarType
 _V = AttentionTraceType.V
 
 
 def traced(
-    why: Attribution, node: NodeOfTrace, through: str | None = None, downstream: NodeOfTrace | None = None
-) -> Attribution:
+    why: AnswerT, node: NodeOfTrace, through: str | None = None, downstream: NodeOfTrace | None = None
+) -> AnswerT:
     """The answer upstream of a node; see `Attribution.trace`."""
     setting, name = why.asked_setting, node_at_tokens(why, node)
     is_head = name.kind is NodeKind.HEAD
@@ -46,14 +42,15 @@ def traced(
         raise InvalidRequestError(
             'downstream is for a head traced through its value. Say through="v", or leave it out.'
         )
-    reader = None
+    reader: str | None = None
+    objective: TraceObjective
     if kind is _V:
         objective, reader = _through_value(why, name, downstream)
     else:
         objective = _objective(bound_of(setting), why, name, kind)
     inquiry = TraceInquiry(name, kind, reader, why.effects[0].prompt, objective)
     layers = range(int(name.layer or 0) + 1)
-    return answer(setting.limited_to(layers), inquiry, (*why.history, why.step()))
+    return answer(type(why), setting.limited_to(layers), inquiry, (*why.history, why.step()))
 
 
 def bound_of(setting: Setting) -> BoundConfig:
@@ -61,7 +58,9 @@ def bound_of(setting: Setting) -> BoundConfig:
     return parse_requests(_DST.ALWAYS_ONE, setting.config, None, setting.ablations)[0].bound
 
 
-def _objective(bound: BoundConfig, why: Attribution, name: NodeName, kind: AttentionTraceType | None) -> TraceObjective:
+def _objective(
+    bound: BoundConfig, why: AttributionTables, name: NodeName, kind: AttentionTraceType | None
+) -> TraceObjective:
     layer, token, component = _numbers(name)
     if kind is not None:
         return AttentionLogitTrace(bound, layer, token, _position(name.attended_to_index), component, kind)
@@ -70,7 +69,7 @@ def _objective(bound: BoundConfig, why: Attribution, name: NodeName, kind: Atten
     return LatentTrace(bound, node_type_of(why, name), layer, token, component)
 
 
-def _through_value(why: Attribution, name: NodeName, downstream: NodeOfTrace | None) -> tuple[ValueTrace, str]:
+def _through_value(why: AttributionTables, name: NodeName, downstream: NodeOfTrace | None) -> tuple[ValueTrace, str]:
     """The trace through a head's value, and what its write is projected on, in words."""
     bound, effects = bound_of(why.asked_setting), why.effects[0]
     layer, token, head = _numbers(name)
@@ -98,7 +97,7 @@ def _through_value(why: Attribution, name: NodeName, downstream: NodeOfTrace | N
 
 
 def _before_post_norm(
-    why: Attribution, bound: BoundConfig, layer: int, token: int, direction: Tensor, weights: Tensor
+    why: AttributionTables, bound: BoundConfig, layer: int, token: int, direction: Tensor, weights: Tensor
 ) -> Float[Tensor, " d_model"]:
     """The direction among attention's outputs, where a norm comes after them."""
     values = why.effects[0].store.activations(_DST.ATTN_VALUE)[layer]
