@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from typing import Any, cast
 
+import numpy as np
 from torch import Tensor
 
 from neuron_explainer.activations.derived_scalars.ablating.given import AblationsGiven
@@ -14,7 +15,7 @@ from neuron_explainer.attribution.attributions import Attributions
 from neuron_explainer.attribution.question.positions import PositionsGiven
 from neuron_explainer.attribution.question.question import MetricGiven, PromptGiven, Question, read_question
 from neuron_explainer.attribution.question.settings import AutoencodersGiven, read_setting
-from neuron_explainer.errors import PromptError
+from neuron_explainer.errors import InvalidRequestError, PromptError, shown
 from neuron_explainer.models.chats.messages import is_chat
 from neuron_explainer.vocabulary.checks import whole_number
 
@@ -76,6 +77,8 @@ def attribute(
     """
     setting = read_setting(model, autoencoders, ablations)
     context = setting.config.get_model_context()
+    if isinstance(prompt, Iterator):  # it can be read once
+        prompt = list(prompt)
     if not _is_many(prompt):
         one = cast("PromptGiven", prompt)
         return answer(
@@ -96,7 +99,9 @@ def _is_many(prompt: Any) -> bool:
     """Whether several prompts are given: a list that holds neither messages nor token ids alone."""
     if isinstance(prompt, str | Mapping) or is_chat(prompt):
         return False
-    if isinstance(prompt, Tensor):
+    if isinstance(prompt, Set):
+        raise PromptError("The prompts are a set, which has no order. Give a list of prompts.")
+    if isinstance(prompt, Tensor | np.ndarray):
         return prompt.ndim > 1 and len(prompt) > 1
     return isinstance(prompt, Iterable) and any(whole_number(each) is None for each in prompt)
 
@@ -105,6 +110,8 @@ def _for_each(given: Any, n_prompts: int, which: str) -> list[Any]:
     """One answer for all prompts, or a list with one for each."""
     if given is None or isinstance(given, str) or whole_number(given) is not None:
         return [given] * n_prompts
+    if not isinstance(given, Iterable) or isinstance(given, bytes | Mapping | Set) or getattr(given, "ndim", 1) == 0:
+        raise InvalidRequestError(f"{which} is {shown(given)}. Give one for all prompts, or a list with one for each.")
     several = list(given)
     if len(several) != n_prompts:
         raise PromptError(

@@ -165,7 +165,11 @@ def compared(why: AttributionTables, other: Any) -> Comparison:
     second = other if isinstance(other, AttributionTables) else _about(why, other)
     if second.inquiry.is_by_answer:
         raise InvalidRequestError(_OF_SINGLE_TOKENS)
+    if isinstance(why.inquiry, Question) is not isinstance(second.inquiry, Question):
+        raise InvalidRequestError("One answer is a trace, and the other one is not. Compare two of a kind.")
     _check_lengths(why, second.effects[0].prompt)
+    if second is other:
+        _check_shapes(why, second)
     return Comparison(why, second)
 
 
@@ -178,6 +182,12 @@ def _check_lengths(why: AttributionTables, second: Prompt) -> None:
         raise PromptError(
             f"The prompts have {counts[0]} and {counts[1]} tokens. Compare prompts of equal length, token by token."
         )
+
+
+def _check_shapes(*both: AttributionTables) -> None:
+    first, second = ({(group.node_type, group.layer): group.total.shape[-1] for group in why.groups[0]} for why in both)
+    if any(second.get(group, size) != size for group, size in first.items()):
+        raise InvalidRequestError("The answers are of models of different sizes, so their nodes are not the same ones.")
 
 
 def _about(why: AttributionTables, prompt: Any) -> AttributionTables:

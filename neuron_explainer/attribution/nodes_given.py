@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, TypeAlias
 
 from neuron_explainer.activations.derived_scalars.indexing import NodeIndex
+from neuron_explainer.activations.derived_scalars.names.kinds import NodeKind, autoencoder_of_node_type
 from neuron_explainer.activations.derived_scalars.names.node_name import NodeGiven, NodeName, parse_node
+from neuron_explainer.attribution.computing.passes import Setting
+from neuron_explainer.attribution.inquiry import AskedPass
+from neuron_explainer.errors import InvalidRequestError
+from neuron_explainer.vocabulary.nodes import NodeType
+from neuron_explainer.wording import choices_sentence
 
 NodeOrRow: TypeAlias = "NodeGiven | Any"
 """A node's name, an index of it, or a row of a node table."""
@@ -27,3 +34,37 @@ def node_named(node: Any, tokens: Sequence[str]) -> NodeName:
 def is_row(node: Any) -> bool:
     """Whether it is a row of a node table: it has its NodeIndex as its label."""
     return isinstance(getattr(node, "name", None), NodeIndex)
+
+
+def pass_of_row(passes: Sequence[AskedPass], node: Any) -> int:
+    """The number of the pass that a row of a table is of, by its `answer`; 0 of what says none."""
+    answer = node.get("answer") if is_row(node) else None
+    return next((number for number, asked in enumerate(passes) if answer is not None and asked.answer == answer), 0)
+
+
+def known_latent(setting: Setting, name: NodeName) -> NodeName:
+    """The name of a latent with its autoencoder where there are several, without it where there is one.
+
+    Names of other kinds of nodes are given back as they are.
+
+    Raises:
+        InvalidRequestError: there are no autoencoders, or several and the name does not say which.
+        MisconfiguredError: the only autoencoder is of another place.
+    """
+    if name.kind is not NodeKind.LATENT:
+        return name
+    config = setting.config
+    several = config.multi_autoencoder_context if config.autoencoder_context is None else None
+    if several is None:
+        if config.get_autoencoder_context(name.to_node_index().node_type) is None:
+            raise InvalidRequestError(
+                f"{name} is a latent, and the question was asked without autoencoders. Pass them: autoencoders=…."
+            )
+        return replace(name, autoencoder=None)
+    kinds = list(map(NodeType, several.autoencoder_context_by_node_type))
+    if name.to_node_index().node_type not in kinds:
+        choices = [str(replace(name, autoencoder=autoencoder_of_node_type(kind))) for kind in kinds]
+        raise InvalidRequestError(
+            f"There are several autoencoders, and {name} names none of them. {choices_sentence(choices)}"
+        )
+    return name

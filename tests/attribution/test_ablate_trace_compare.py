@@ -293,7 +293,7 @@ def test_traces_that_cannot_be() -> None:
         ("L1N1", {"through": "q"}, InvalidRequestError, "not a head"),
         ("L1H0", {"downstream": "L2N1"}, InvalidRequestError, "through"),
         ("L2H0@5<-1", {"through": "v", "downstream": "L1N1@5"}, InvalidRequestError, "not downstream"),
-        ("L1A3", {}, InvalidRequestError, "not among the nodes"),
+        ("L1A3", {}, InvalidRequestError, "without autoencoders"),
         ("1:3", {}, NodeNameError, "L1H3"),
         ("L2H0@3<-1", {"through": "v"}, InvalidRequestError, "reads the residual stream at 5 alone"),
     ):
@@ -301,6 +301,24 @@ def test_traces_that_cannot_be() -> None:
             why.trace(node, **options)
     with pytest.raises(ne.errors.NeuronExplainerError, match="x"):
         why.trace("L1H0", through="x")
+
+
+def test_rows_of_answers_are_traced_in_their_own_pass() -> None:
+    why = attribute(context("llama"), PROMPT, [[7, 8]], [[3, 4, 5]])
+    model = context("llama").get_or_create_model()
+    table = why.nodes(1000, kinds="neuron", tokens=6)
+    for answer, tokens in (("t7t8", [*PROMPT, 7]), ("t3t4t5", [*PROMPT, 3, 4])):
+        row = table[table["answer"] == answer].iloc[0]
+        with model.record(["mlp.pre_act"]) as recording:
+            model(torch.tensor([tokens]))
+        node = row.name
+        up = why.trace(row)
+        expected = recording["mlp.pre_act", node.layer_index][(0, *node.tensor_indices)]
+        assert up.value == pytest.approx(float(expected), rel=1e-9)
+        assert up.history[0].value == why.value
+        (verified,) = why.verify([row]).to_dict("records")
+        assert verified["answer"] == answer
+        assert verified["estimate"] == pytest.approx(row["total_effect"], rel=1e-9)
 
 
 def test_mixtures_of_experts_name_the_experts_a_token_is_sent_to() -> None:

@@ -332,7 +332,7 @@ Raises = Callable[[], Any]
         ((PROMPT, 7), {"positions": []}, InvalidRequestError, "empty list"),
         ((PROMPT, 7), {"positions": 1.5}, InvalidRequestError, "positions is 1.5"),
         ((PROMPT, 7), {"positions": "@'x'"}, NodeNameError, "x"),
-        ((PROMPT, 7), {"positions": "@"}, NodeNameError, "@"),
+        ((PROMPT, 7), {"positions": "@"}, InvalidRequestError, "@7"),
         ((PROMPT, 7), {"autoencoders": 5}, MisconfiguredError, "autoencoders is 5"),
         ((PROMPT, 7), {"autoencoders": []}, MisconfiguredError, "autoencoders"),
         ((PROMPT, 7), {"ablations": "L1H0"}, NeuronExplainerError, "ablations"),

@@ -88,7 +88,7 @@ def test_in_every_mode_of_autograd(mode: Callable[[], Any]) -> None:
 
 @pytest.mark.parametrize("family", EACH_STRUCTURE)
 def test_numbers_of_sixteen_bits_are_summed_in_float32(family: str) -> None:
-    """What a rounding model leaves over is shown, and is small: a few hundredths of the largest part in bfloat16, thousandths in float16."""
+    """What rounding leaves over is shown, and is small: hundredths of the largest part, or thousandths."""
     exact = attribute(context(family, torch.float32), PROMPT, TARGET, DISTRACTOR)
     for dtype, allowed in ((torch.bfloat16, 0.03), (torch.float16, 0.006)):
         why = attribute(context(family, dtype), PROMPT, TARGET, DISTRACTOR)

@@ -283,7 +283,7 @@ def test_wrong_arguments() -> None:
         ((-1,), InvalidRequestError, "n"),
         ((2.5,), InvalidRequestError, "n"),
         ((3, "totl"), UnknownNameError, "total"),
-        ((["L1N3"],), InvalidRequestError, "names all tokens"),
+        ((["L1N3"],), InvalidRequestError, "names several nodes"),
     ):
         with pytest.raises(error, match=words):
             why.verify(*given)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeAlias
 
+import numpy as np
+import torch
 from torch import Tensor
 
 from neuron_explainer.activations.derived_scalars.engine.prompts import read_prompt
@@ -16,7 +18,7 @@ from neuron_explainer.activations.derived_scalars.tensor_ablations import Ablati
 from neuron_explainer.attribution.answering import AnswerT, answer
 from neuron_explainer.attribution.changes.descriptions import described
 from neuron_explainer.attribution.computing.passes import Setting
-from neuron_explainer.attribution.nodes_given import NodeOrRow, is_row, node_named
+from neuron_explainer.attribution.nodes_given import NodeOrRow, is_row, known_latent, node_named
 from neuron_explainer.attribution.question.settings import check_ablation
 from neuron_explainer.errors import InvalidRequestError, PromptError, shown
 from neuron_explainer.models.chats.messages import is_text_or_chat
@@ -38,6 +40,8 @@ def ablated(why: AnswerT, nodes: Sequence[NodesGiven], value: ValueGiven, refere
         raise InvalidRequestError('Name at least one node to overwrite, such as "L23H3".')
     made: list[Ablation] = []
     for node in given:
+        if finite_number(node) is not None or (isinstance(node, str) and node == "mean"):
+            raise InvalidRequestError(f"{shown(node)} is no node. If it is the value, write value={shown(node)}.")
         if isinstance(node, Ablation):
             made.append(node)
         else:
@@ -53,7 +57,7 @@ def one_or_several(node: Any) -> list[Any]:
     labels = getattr(node, "index", None)
     if getattr(node, "columns", None) is not None and labels is not None:
         return list(labels)
-    is_list = isinstance(node, Iterable) and not isinstance(node, str) and not is_row(node)
+    is_list = isinstance(node, Iterable) and not isinstance(node, str | Mapping) and not is_row(node)
     return list(node) if is_list else [node]
 
 
@@ -67,11 +71,14 @@ def ablation_of(
         InvalidRequestError: the value is none that such a node can be given.
         PromptError: another prompt's tokens are not as many.
     """
+    name = known_latent(setting, name)
     index = name.to_activation_index()
     if reference is not None and not (isinstance(value, str) and value == "mean"):
         raise InvalidRequestError('reference is for value="mean". Leave it out, or ask for the mean.')
     if isinstance(value, str) and value == "mean":
         return TensorAblation.mean(index, setting.config, reference)
+    if isinstance(value, np.ndarray) and value.ndim > 0:
+        value = torch.from_numpy(value)
     if isinstance(value, Tensor) and value.is_floating_point() and value.ndim > 0:
         return TensorAblation(index, value)
     number = finite_number(value)
@@ -94,5 +101,5 @@ def _check_length(setting: Setting, prompt: Any, n_tokens: int | None) -> None:
     if n_tokens is not None and own != n_tokens:
         raise PromptError(
             f"value is a prompt of {own} tokens, and the prompt asked about has {n_tokens}. Give one of equal length, "
-            "token by token."
+            "token by token." + (' For the mean over texts write value="mean".' if isinstance(prompt, str) else "")
         )

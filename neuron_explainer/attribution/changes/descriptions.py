@@ -24,4 +24,6 @@ def described(ablation: Ablation, value: Any = None, reference: Any = None) -> s
         return f"{name}{where} = its activation in another chat"
     if isinstance(value, str):
         return f"{name}{where} = its activation in {shown(value)}"
+    if value is not None and ablation.n_tokens is not None:
+        return f"{name}{where} = its activation in another prompt"
     return f"{name}{where} = given numbers"

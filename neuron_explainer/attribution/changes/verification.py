@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any, SupportsIndex, cast
 import pandas
 
 from neuron_explainer.activations.derived_scalars.derivation import derive_batch
+from neuron_explainer.activations.derived_scalars.names.kinds import COMPONENTS, NodeKind
 from neuron_explainer.activations.derived_scalars.names.node_name import NodeName
 from neuron_explainer.attribution.changes.ablating import ValueGiven, ablation_of, one_or_several
 from neuron_explainer.attribution.changes.estimates import estimates_of
 from neuron_explainer.attribution.changes.taken_out import direct_changes
 from neuron_explainer.attribution.computing.batches import batches_of
-from neuron_explainer.attribution.nodes_given import is_row, node_named
+from neuron_explainer.attribution.nodes_given import known_latent, node_named, pass_of_row
 from neuron_explainer.attribution.numbers_and_tables import AttributionTables
 from neuron_explainer.attribution.progress import passes_bar
 from neuron_explainer.attribution.tables.nodes import NodeFilter, RankedNode, ranked_nodes
@@ -41,6 +42,10 @@ def verified(
 ) -> pandas.DataFrame:
     """The table; see `Attribution.verify`."""
     which = member_of(Verified, kind, "kind of verification")
+    if which is Verified.DIRECT and (reference is not None or not _is_zero(value)):
+        raise InvalidRequestError(
+            'value and reference are for kind="total". Leave them out: "direct" takes writes out.'
+        )
     nodes = _nodes(why, n, which, None if which is Verified.DIRECT else _that_take(value))
     estimate, measured = [0.0] * len(nodes), [0.0] * len(nodes)
     for number, asked in enumerate(why.inquiry.passes):
@@ -59,6 +64,10 @@ def verified(
         for place, guess, change in zip(places, estimates, changes, strict=True):
             estimate[place], measured[place] = guess * asked.coefficient, change * asked.coefficient
     return _table(why, nodes, estimate, measured)
+
+
+def _is_zero(value: ValueGiven) -> bool:
+    return finite_number(value) == 0
 
 
 def _that_take(value: ValueGiven) -> Sequence[NodeType] | None:
@@ -82,10 +91,16 @@ def _nodes(
     found = []
     given_nodes = one_or_several(n)
     for given, number in zip(given_nodes, _numbers_of_passes(why, n, given_nodes), strict=True):
-        node = node_named(given, why.effects[number].prompt.token_strings).to_node_index()
+        name = known_latent(why.asked_setting, node_named(given, why.effects[number].prompt.token_strings))
+        if name.kind not in (*COMPONENTS, NodeKind.EMBEDDING):
+            raise InvalidRequestError(
+                f"{name} is no head, neuron, latent or embedding, which are what verify takes; ablate takes a layer's "
+                "MLP and attention too."
+            )
+        node = name.to_node_index()
         if not node.is_one_number:
             raise InvalidRequestError(
-                f"{NodeName.of(node)} names all tokens. Name one, as in the tables: L26N1262@7, L23H3@14<-3."
+                f"{name} names several nodes. Name one, as in the tables: L26N1262@7, L23H3@14<-3."
             )
         found.append(RankedNode(number, node, 0.0))
     return found
@@ -93,12 +108,9 @@ def _nodes(
 
 def _numbers_of_passes(why: AttributionTables, table: Any, nodes: Sequence[Any]) -> list[int]:
     """The pass that each node is of: what the `answer` of a table's rows, or of a single row, says; else the first."""
-    number_of = {asked.answer: number for number, asked in reversed(list(enumerate(why.inquiry.passes)))}
     if hasattr(table, "columns"):
-        answers = list(table["answer"]) if "answer" in table.columns else [None] * len(nodes)
-    else:
-        answers = [row.get("answer") if is_row(row) else None for row in nodes]
-    return [number_of.get(answer, 0) for answer in answers]
+        nodes = [row for _, row in table.iterrows()]
+    return [pass_of_row(why.inquiry.passes, node) for node in nodes]
 
 
 def _coefficients(why: AttributionTables) -> list[float]:

@@ -1,8 +1,8 @@
 """Targets and distractors as tokens: single ones, alternatives, and answers of several tokens."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, SupportsIndex
+from typing import Any, SupportsIndex, cast
 
 from neuron_explainer.activations.derived_scalars.engine.prompts import token_strings_of
 from neuron_explainer.errors import InvalidRequestError, NotOneTokenError, shown
@@ -51,9 +51,9 @@ def read_answers(model: ModelContext, given: Given, is_target: bool) -> tuple[An
         return ()
     if isinstance(given, str) or whole_number(given) is not None:
         return (_read_one(model, given, is_target),)
-    if not isinstance(given, Iterable):
+    if not _is_list(given):
         raise InvalidRequestError(f"{which} is {shown(given)}. Give a token, an answer as text, or a list of them.")
-    answers = tuple(_read_one(model, each, is_target) for each in given)
+    answers = tuple(_read_one(model, each, is_target) for each in cast("Iterable[Any]", given))
     if not answers:
         raise InvalidRequestError(f"{which} is an empty list. Give at least one token, or leave it out.")
     return answers
@@ -66,9 +66,18 @@ def _read_one(model: ModelContext, given: object, is_target: bool) -> Answer:
             raise NotOneTokenError(given, [])
         return Answer(given, tuple(token_ids), is_target)
     number = whole_number(given)
-    numbers = [number] if number is not None else list(given) if isinstance(given, Iterable) else []
-    if not numbers:
+    numbers = [number] if number is not None else list(cast("Iterable[Any]", given)) if _is_list(given) else []
+    if not numbers or any(isinstance(each, Iterable) and whole_number(each) is None for each in numbers):
         which = "target" if is_target else "distractor"
-        raise InvalidRequestError(f"{which} holds {shown(given)}. Give each as its text or its token ids.")
+        raise InvalidRequestError(
+            f"{which} holds {shown(given)}. Give each as its text or its token ids; a list within the list is one "
+            "answer's token ids."
+        )
     ids = tuple(checked_token_id(each, model.vocab_size, model.model_name) for each in numbers)
     return Answer("".join(token_strings_of(model, ids)), ids, is_target, is_text=False)
+
+
+def _is_list(given: object) -> bool:
+    """Whether it holds answers or ids; bytes, mappings and single numbers do not."""
+    is_number = getattr(given, "ndim", 1) == 0
+    return isinstance(given, Iterable) and not isinstance(given, bytes | bytearray | Mapping) and not is_number

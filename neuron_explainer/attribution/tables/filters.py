@@ -1,12 +1,13 @@
 """Which nodes a table holds, from what a caller says."""
 
 from collections.abc import Iterable, Sequence
-from typing import SupportsIndex
+from typing import SupportsIndex, cast
 
 from neuron_explainer.activations.derived_scalars.names.kinds import KindGiven, NodeKind, kind_given, kind_of_node_type
 from neuron_explainer.attribution.computing.effects import Effects
 from neuron_explainer.attribution.question.positions import PositionsGiven, read_positions
 from neuron_explainer.attribution.tables.nodes import NodeFilter
+from neuron_explainer.errors import UnknownNameError
 from neuron_explainer.vocabulary.checks import checked_layer, checked_layers
 from neuron_explainer.vocabulary.nodes import NodeType
 
@@ -29,9 +30,23 @@ def node_filter(
 def _node_types(kinds: KindGiven | Iterable[KindGiven] | None) -> set[NodeType] | None:
     if kinds is None:
         return None
-    several = [kinds] if isinstance(kinds, str) else list(kinds)
-    wanted: set[NodeKind] = {kind_given(kind) for kind in several}
+    is_list = isinstance(kinds, Iterable) and not isinstance(kinds, str)
+    wanted = {_kind(kind) for kind in (cast("Iterable[KindGiven]", kinds) if is_list else [kinds])}
     return {node_type for node_type in NodeType if kind_of_node_type(node_type) in wanted}
+
+
+def _kind(given: object) -> NodeKind:
+    """A kind of node that a table can hold."""
+    try:
+        kind = kind_given(cast("KindGiven", given))
+    except UnknownNameError:
+        kind = None
+    if kind not in _KINDS:
+        raise UnknownNameError("kind of node", given, [str(each.value) for each in _KINDS])
+    return kind
+
+
+_KINDS = (NodeKind.HEAD, NodeKind.NEURON, NodeKind.LATENT, NodeKind.EMBEDDING)
 
 
 def _layers(
@@ -49,4 +64,4 @@ def _positions(effects: Sequence[Effects], tokens: PositionsGiven) -> tuple[int,
     if tokens is None:
         return None
     longest = max((each.prompt for each in effects), key=lambda prompt: len(prompt.token_ids))
-    return read_positions(tokens, longest.token_strings)
+    return read_positions(tokens, longest.token_strings, "tokens")

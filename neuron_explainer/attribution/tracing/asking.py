@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -13,7 +15,9 @@ from neuron_explainer.activations.derived_scalars.names.kinds import NodeKind
 from neuron_explainer.activations.derived_scalars.names.node_name import NodeName
 from neuron_explainer.attribution.answering import AnswerT, answer
 from neuron_explainer.attribution.computing.passes import Setting
+from neuron_explainer.attribution.nodes_given import pass_of_row
 from neuron_explainer.attribution.numbers_and_tables import AttributionTables
+from neuron_explainer.attribution.question.question import Question
 from neuron_explainer.attribution.tracing.inquiry import TraceInquiry
 from neuron_explainer.attribution.tracing.of_heads import AttentionLogitTrace, ValueTrace
 from neuron_explainer.attribution.tracing.of_neurons import LatentTrace, NeuronTrace
@@ -32,12 +36,15 @@ def traced(
     why: AnswerT, node: NodeOfTrace, through: str | None = None, downstream: NodeOfTrace | None = None
 ) -> AnswerT:
     """The answer upstream of a node; see `Attribution.trace`."""
+    whole, why = why, _of_its_pass(why, node)
     setting, name = why.asked_setting, node_at_tokens(why, node)
     is_head = name.kind is NodeKind.HEAD
+    if through is not None and name.part is not None and str(through).lower() != name.part:
+        raise InvalidRequestError(f"{name} says {name.part!r}, and through is {through!r}. Say it once.")
     asked = through if through is not None or name.part is None else name.part
     if asked is not None and not is_head:
         raise InvalidRequestError(f"{name} is not a head, so it is not traced through {asked!r}. Leave through out.")
-    kind = member_of(AttentionTraceType, asked or "QK", "input of a head") if is_head else None
+    kind = member_of(AttentionTraceType, "QK" if asked is None else asked, "input of a head") if is_head else None
     if downstream is not None and kind is not _V:
         raise InvalidRequestError(
             'downstream is for a head traced through its value. Say through="v", or leave it out.'
@@ -50,7 +57,16 @@ def traced(
         objective = _objective(bound_of(setting), why, name, kind)
     inquiry = TraceInquiry(name, kind, reader, why.effects[0].prompt, objective)
     layers = range(int(name.layer or 0) + 1)
-    return answer(type(why), setting.limited_to(layers), inquiry, (*why.history, why.step()))
+    return answer(type(why), setting.limited_to(layers), inquiry, (*whole.history, whole.step()))
+
+
+def _of_its_pass(why: AnswerT, node: NodeOfTrace) -> AnswerT:
+    """The part of an answer that is about the pass that a row of its table is of."""
+    number, inquiry = pass_of_row(why.inquiry.passes, node), why.inquiry
+    if number == 0 or not isinstance(inquiry, Question):
+        return why
+    alone = replace(inquiry, passes=(inquiry.passes[number],), readings=(inquiry.readings[number],))
+    return type(why)(why.setting, alone, [why.effects[number]], why.history)
 
 
 def bound_of(setting: Setting) -> BoundConfig:

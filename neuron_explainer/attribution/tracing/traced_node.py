@@ -9,7 +9,7 @@ from torch import Tensor
 
 from neuron_explainer.activations.derived_scalars.names.kinds import COMPONENTS, NodeKind
 from neuron_explainer.activations.derived_scalars.names.node_name import NodeName
-from neuron_explainer.attribution.nodes_given import NodeOrRow, node_named
+from neuron_explainer.attribution.nodes_given import NodeOrRow, known_latent, node_named
 from neuron_explainer.attribution.numbers_and_tables import AttributionTables
 from neuron_explainer.attribution.tables.groups import Group, entries
 from neuron_explainer.errors import InvalidRequestError
@@ -31,7 +31,7 @@ def node_at_tokens(why: AttributionTables, given: NodeOfTrace) -> NodeName:
     name = node_named(given, why.effects[0].prompt.token_strings)
     if name.kind not in COMPONENTS or name.layer is None or not isinstance(name.component, int):
         raise InvalidRequestError(f"{name} has no activation to trace. Give one head, neuron or latent, such as L23H3.")
-    model = why.model
+    name, model = known_latent(why.asked_setting, name), why.model
     checked_layer(name.layer, model.n_layers, model.model_name)
     group = _group_of(why, name)
     token, attended_to = name.token_index, name.attended_to_index

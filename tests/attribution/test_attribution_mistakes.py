@@ -1,0 +1,173 @@
+"""What a new user gets wrong is refused in words that help, and nothing is read in another way than it was meant."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import neuron_explainer as ne
+from helpers.derived_scalars import DISTRACTOR, PROMPT, TARGET, autoencoders, context
+from neuron_explainer.attribution import Attribution, attribute
+from neuron_explainer.attribution.attributions import Attributions
+from neuron_explainer.errors import (
+    InvalidIndexError,
+    InvalidRequestError,
+    MisconfiguredError,
+    NeuronExplainerError,
+    PromptError,
+    UnknownNameError,
+)
+from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType as D
+
+
+@pytest.fixture(scope="module")
+def why() -> Attribution:
+    return attribute(context("gpt2"), PROMPT, TARGET, DISTRACTOR)
+
+
+def test_lists_of_prompts_in_other_forms() -> None:
+    model, two = context("gpt2"), [PROMPT, [3, 4]]
+    expected = attribute(model, two, 7).values
+    for given in (iter(two), (each for each in two), tuple(two)):
+        several = attribute(model, given, 7)
+        assert isinstance(several, Attributions)
+        assert several.values == expected
+    alone = attribute(model, iter(PROMPT), 7)
+    assert isinstance(alone, Attribution)
+    with pytest.raises(PromptError, match="no order"):
+        attribute(model, {"t1", "t2"}, 7)
+    for target in (5.5, object(), {7, 8}, {7: 8}, b"ab"):
+        with pytest.raises(InvalidRequestError, match="one for all prompts, or a list"):
+            attribute(model, two, target)
+    with pytest.raises(PromptError, match="Give one text"):
+        attribute(model, np.array("t1"), 7)
+
+
+@pytest.mark.parametrize(
+    "target", [b"t7", {"t7": 1}, torch.tensor([1.5]), [["t7", "t8"]], [[5, "t7"]], [[[5]]], [b"t7"]]
+)
+def test_what_is_no_answer(target: Any) -> None:
+    with pytest.raises(InvalidRequestError, match="target"):
+        attribute(context("gpt2"), PROMPT, target)
+
+
+def test_positions_and_tokens_are_named_as_they_were_given(why: Attribution) -> None:
+    for given in ("@", "@x", "@2<-1"):
+        with pytest.raises(InvalidRequestError, match=f"positions: '{given}' is no token"):
+            attribute(context("gpt2"), PROMPT, 7, positions=given)
+    for given in ([], 1.5, [None]):
+        with pytest.raises(InvalidRequestError, match="tokens"):
+            why.nodes(5, tokens=given)
+
+
+@pytest.mark.parametrize("kinds", ["heads", "mlp", 5, [5], ["head", "layer"], ""])
+def test_kinds_are_those_that_a_table_holds(why: Attribution, kinds: Any) -> None:
+    with pytest.raises(UnknownNameError) as raised:
+        why.nodes(5, kinds=kinds)
+    assert set(raised.value.choices) == {"head", "neuron", "latent", "embedding"}
+
+
+def test_kinds_by_the_type_of_their_nodes(why: Attribution) -> None:
+    by_name = why.nodes(5, kinds="head")
+    assert list(why.nodes(5, kinds="attention_head").index) == list(by_name.index)
+    assert list(why.nodes(5, kinds=("head",)).index) == list(by_name.index)
+
+
+def test_values_in_the_place_of_nodes(why: Attribution) -> None:
+    for value in (0, 0.5, "mean"):
+        with pytest.raises(InvalidRequestError, match="write value="):
+            why.ablate("L1H0", value)
+    with pytest.raises(InvalidIndexError, match="names no node"):
+        why.ablate({"L1H0": 0.5})
+    for value in ("Mean", "zero"):
+        with pytest.raises(PromptError, match='write value="mean"'):
+            why.ablate("L1H0", value=value)
+    numbers = np.linspace(0, 1, 6)
+    assert why.ablate("L1N3", value=numbers).value == why.ablate("L1N3", value=torch.from_numpy(numbers)).value
+    assert why.ablate("L1N3", value=[1, 2, 3, 4, 5, 6]).ablated == ("L1N3 = its activation in another prompt",)
+    assert why.ablate("L1N3", value=numbers).ablated == ("L1N3 = given numbers",)
+
+
+def test_verify_takes_single_nodes(why: Attribution) -> None:
+    for node in ("L1MLP@5", "L1ATTN", "V5", "L1RESID@3"):
+        with pytest.raises(InvalidRequestError, match="no head, neuron, latent or embedding"):
+            why.verify([node])
+    for node in ("L1H0", "L1H0@5", "L1N3", "EMB"):
+        with pytest.raises(InvalidRequestError, match="names several nodes"):
+            why.verify(node)
+    for options in ({"value": 5}, {"value": "mean"}, {"reference": "t1"}):
+        with pytest.raises(InvalidRequestError, match='for kind="total"'):
+            why.verify(3, "direct", **options)
+    row = why.nodes(1, kinds="neuron").iloc[0]
+    for given in (row, row.name, row["name"], [row["name"]], np.array([row["name"]]), iter([row.name])):
+        assert why.verify(given)["name"].tolist() == [row["name"]]
+
+
+def test_latents_are_named_by_their_autoencoder(why: Attribution) -> None:
+    of_mlp, of_attention = (autoencoders("gpt2", place) for place in (D.RESID_DELTA_MLP, D.RESID_DELTA_ATTN))
+    one = attribute(context("gpt2"), PROMPT, TARGET, autoencoders=of_mlp)
+    two = attribute(context("gpt2"), PROMPT, TARGET, autoencoders=[of_mlp, of_attention])
+    name = one.nodes(1, kinds="latent").iloc[0]["name"]
+    short, _, token = name.partition("@")
+    assert one.verify([f"{short}/mlp@{token}"]).to_dict() == one.verify([name]).to_dict()
+    assert one.verify([f"{short}/mlp@{token}"], "direct").notna().all(axis=None)
+    assert one.ablate(f"{short}/mlp").value == one.ablate(short).value
+    assert one.trace(f"{short}/mlp").value == one.trace(short).value
+    for ask in (lambda: one.ablate("L1A3/attn"), lambda: one.trace("L1A3/attn"), lambda: one.verify(["L1A3/attn@5"])):
+        with pytest.raises(MisconfiguredError, match="attention_autoencoder_latent was asked for"):
+            ask()
+    for ask in (lambda: two.ablate("L1A3"), lambda: two.trace("L1A3"), lambda: two.verify(["L1A3@5"])):
+        with pytest.raises(InvalidRequestError, match="Choose one of: L1A3(@5)?/mlp|Choose one of: L1A3/mlp(@5)?"):
+            ask()
+    for ask in (lambda: why.ablate("L1A3"), lambda: why.trace("L1A3"), lambda: why.verify(["L1A3@5"])):
+        with pytest.raises(InvalidRequestError, match="without autoencoders. Pass them: autoencoders="):
+            ask()
+
+
+def test_traces_and_comparisons(why: Attribution) -> None:
+    with pytest.raises(InvalidRequestError, match="Say it once"):
+        why.trace("L1H0/q", "k")
+    assert why.trace("L1H0/q", "q").value == why.trace("L1H0", "q").value == why.trace("L1H0/q").value
+    up = why.trace("L1N3")
+    for first, second in ((why, up), (up, why)):
+        with pytest.raises(InvalidRequestError, match="One answer is a trace"):
+            first.compare(second)
+    assert up.compare(up).difference == 0
+    tiny = ne.load_model("tiny", device="cpu")
+    with pytest.raises(InvalidRequestError, match="different sizes"):
+        why.compare(attribute(tiny, PROMPT))
+
+
+def test_nothing_raw(why: Attribution) -> None:
+    """Each of these is a mistake; all raise errors of this library."""
+    model = context("gpt2")
+    wrong: list[Any] = [None, 5.5, object(), b"x", {}, {"a": 1}, [None], [[None]], [object()], float("nan"), True]
+    for each in wrong:
+        for ask in (
+            lambda each=each: attribute(each, PROMPT),
+            lambda each=each: attribute(model, each),
+            lambda each=each: attribute(model, PROMPT, 7, metric=each if each is not None else 5),
+            lambda each=each: attribute(model, PROMPT, 7, positions=each if each is not None else 5.5),
+            lambda each=each: attribute(model, PROMPT, 7, autoencoders=each if each is not None else 5),
+            lambda each=each: attribute(model, PROMPT, 7, ablations=each if each not in (None, {}) else 5),
+            lambda each=each: attribute(model, [PROMPT, PROMPT], each if each is not None else 5.5),
+            lambda each=each: why.next_tokens(each),
+            lambda each=each: why.nodes(each),
+            lambda each=each: why.nodes(5, each),
+            lambda each=each: why.nodes(5, kinds=each if each is not None and each != {} else 5),
+            lambda each=each: why.nodes(5, layers=each if each is not None else 5.5),
+            lambda each=each: why.heads(each if each is not None else 5.5),
+            lambda each=each: why.heads(5, each),
+            lambda each=each: why.verify(each),
+            lambda each=each: why.verify(5, each),
+            lambda each=each: why.verify(5, value=each if each != 5.5 else ""),
+            lambda each=each: why.ablate(each),
+            lambda each=each: why.ablate("L1N3", value=each if each != 5.5 else ""),
+            lambda each=each: why.trace(each),
+            lambda each=each: why.trace("L1H0", each if each is not None else 5),
+            lambda each=each: why.trace("L1H0", "v", downstream=each if each is not None else 5),
+            lambda each=each: why.compare(each),
+        ):
+            with pytest.raises(NeuronExplainerError):
+                ask()
