@@ -11,6 +11,7 @@ from torch import Tensor
 from neuron_explainer.activations.derived_scalars.ablating.given import AblationsGiven
 from neuron_explainer.activations.derived_scalars.config import ConfigOrModel
 from neuron_explainer.attribution.answering import answer, answer_all
+from neuron_explainer.attribution.attribution import Attribution
 from neuron_explainer.attribution.attributions import Attributions
 from neuron_explainer.attribution.question.positions import PositionsGiven
 from neuron_explainer.attribution.question.question import MetricGiven, PromptGiven, Question, read_question
@@ -73,7 +74,7 @@ def attribute(
     >>> import neuron_explainer as ne
     >>> why = ne.attribute(ne.load_model("tiny"), "And the LORD said unto", " Moses", " her")
     >>> why.heads(3)["name"].tolist()
-    ['L2H3', 'L3H1', 'L3H0']
+    ['L2H3', 'L3H2', 'L3H0']
     """
     setting = read_setting(model, autoencoders, ablations)
     context = setting.config.get_model_context()

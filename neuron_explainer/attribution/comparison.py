@@ -39,7 +39,7 @@ class Comparison:
     """
 
     first: AttributionTables
-    second: AttributionTablesTables
+    second: AttributionTables
 
     @property
     def difference(self) -> float:
