@@ -137,7 +137,7 @@ def _group(label: str, columns: list[str], is_layer: bool) -> str:
     size = size if is_layer else "flex:0 0 auto;padding:0 3px"
     return (
         f'<span style="{size};border-right:1px solid {LINE}"><span style="display:flex">{"".join(columns)}</span>'
-        f'<span style="display:block;text-align:center;font-size:11px;color:{MUTED};{_NOWRAP}">{escaped(label)}'
+        f'<span style="display:block;text-align:center;font-size:{10 if is_layer else 11}px;color:{MUTED};{_NOWRAP}">{escaped(label)}'
         "</span></span>"
     )
 
