@@ -26,6 +26,11 @@ from .activations.derived_scalars.names.node_name import NodeName, parse_node
 from .activations.derived_scalars.store.derived_scalar_store import DerivedScalarStore
 from .activations.derived_scalars.tensor_ablations import TensorAblation
 
+# Why a prediction
+from .attribution.attribute import attribute
+from .attribution.attribution import Attribution
+from .attribution.files.reading import load_attribution
+
 # Making and checking neuron datasets
 from .collation.api import collate
 from .collation.conversion import convert
@@ -71,6 +76,7 @@ __all__ = [
     "AttentionTraceType",
     "AttnSubNode",
     "AttnSubNodeIndex",
+    "Attribution",
     "AutoencoderConfig",
     "AutoencoderContext",
     "CollateSettings",
@@ -100,6 +106,7 @@ __all__ = [
     "TraceConfig",
     "WeightLocationType",
     "__version__",
+    "attribute",
     "check_parity",
     "clear_cache",
     "collate",
@@ -111,6 +118,7 @@ __all__ = [
     "errors",
     "known_models",
     "live_record",
+    "load_attribution",
     "load_autoencoder",
     "load_autoencoders",
     "load_explanations",

@@ -46,3 +46,14 @@ def warn(message: str, category: type[NeuronExplainerWarning]) -> None:
     while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] in _LIBRARIES_ON_THE_WAY:
         frame, level = frame.f_back, level + 1
     warnings.warn(message, category, stacklevel=level if frame is not None else 2)
+
+
+def is_interactive() -> bool:
+    """Whether standard error is a terminal or is shown by a notebook."""
+    interactive_shell = sys.modules.get("IPython")
+    in_notebook = (
+        interactive_shell is not None and getattr(interactive_shell, "get_ipython", lambda: None)() is not None
+    )
+    if in_notebook:
+        return True
+    return sys.stderr is not None and sys.stderr.isatty()  # a process may be started without one

@@ -5,6 +5,7 @@ import re
 import pandas
 
 _TOKEN_COLUMNS = ("token", "attended_to", "attended_token")
+_NODE_INDEX = "node"
 _STYLE = (
     "<style>table.ne-table td,table.ne-table th{white-space:pre-wrap;padding:2px 8px;text-align:right}"
     "table.ne-table td:first-of-type{white-space:pre;text-align:left}</style>"
@@ -15,7 +16,8 @@ class TokenTable(pandas.DataFrame):
     """A table that a notebook shows with its first column on one line, and tokens as views show them.
 
     Whitespace in tokens is shown as marks, `$x$` is text and not mathematics, and columns without values are left out
-    of the display. A selection of its rows or columns is such a table, too.
+    of the display. So is an index of nodes, whose names are a column. A selection of its rows or columns is
+    such a table, too.
     """
 
     @property
@@ -32,6 +34,7 @@ class TokenTable(pandas.DataFrame):
         shown = [name for name in frame.columns if frame.empty or not frame[name].isna().all()]
         html = frame.to_html(
             columns=shown,
+            index=frame.index.name != _NODE_INDEX,
             max_rows=pandas.get_option("display.max_rows"),
             show_dimensions=bool(pandas.get_option("display.show_dimensions")),
             notebook=True,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from torch import Tensor
@@ -11,6 +11,7 @@ from torch import Tensor
 from neuron_explainer.activations.derived_scalars.ablating.given import AblationsGiven
 from neuron_explainer.activations.derived_scalars.config import ConfigOrModel
 from neuron_explainer.attribution.answering import answer, answer_all
+from neuron_explainer.attribution.attribution import Attribution
 from neuron_explainer.attribution.attributions import Attributions
 from neuron_explainer.attribution.question.positions import PositionsGiven
 from neuron_explainer.attribution.question.question import MetricGiven, PromptGiven, Question, read_question
@@ -31,6 +32,7 @@ def attribute(
     autoencoders: AutoencodersGiven = None,
     ablations: AblationsGiven = None,
     prepend_bos: bool | None = None,
+    progress: bool | None = None,
 ) -> Any:
     """Why does the model prefer the target to the distractor? The parts of the model that say so, and how much.
 
@@ -54,6 +56,7 @@ def attribute(
         ablations: what is overwritten while the model runs: an AblationSpec or TensorAblation, or several.
         prepend_bos: for a text, whether its tokens begin with the beginning-of-sequence token; None: as the model's
             tokenizer does.
+        progress: for several prompts, whether there is a bar; None: on a terminal or in a notebook.
 
     Returns:
         An Attribution. For a list of prompts, Attributions: one for each, with means; target and distractor are then
@@ -78,8 +81,11 @@ def attribute(
     if isinstance(prompt, Iterator):  # it can be read once
         prompt = list(prompt)
     if not _is_many(prompt):
-        return answer(setting, read_question(context, prompt, target, distractor, metric, positions, prepend_bos))
-    prompts = list(prompt)
+        one = cast("PromptGiven", prompt)
+        return answer(
+            Attribution, setting, read_question(context, one, target, distractor, metric, positions, prepend_bos)
+        )
+    prompts = list(cast("Sequence[PromptGiven]", prompt))
     if not prompts:
         raise PromptError("The list of prompts is empty. Give at least one prompt.")
     targets, distractors = _for_each(target, len(prompts), "target"), _for_each(distractor, len(prompts), "distractor")
@@ -87,7 +93,7 @@ def attribute(
         read_question(context, each, own_target, own_distractor, metric, positions, prepend_bos)
         for each, own_target, own_distractor in zip(prompts, targets, distractors, strict=True)
     ]
-    return Attributions(answer_all(setting, questions))
+    return Attributions(answer_all(Attribution, setting, questions, progress=progress))
 
 
 def _is_many(prompt: Any) -> bool:

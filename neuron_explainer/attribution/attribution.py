@@ -3,72 +3,24 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, SupportsIndex
 
-from neuron_explainer.activations.derived_scalars.engine.prompts import token_strings_of
-from neuron_explainer.activations.derived_scalars.names.kinds import KindGiven
-from neuron_explainer.activations.derived_scalars.store.derived_scalar_store import DerivedScalarStore
-from neuron_explainer.attribution.computing.effects import Effects
-from neuron_explainer.attribution.computing.passes import Setting
-from neuron_explainer.attribution.inquiry import Inquiry
-from neuron_explainer.attribution.tables.answers import answer_table
-from neuron_explainer.attribution.tables.components import EFFECTS, component_table
-from neuron_explainer.attribution.tables.filters import node_filter
-from neuron_explainer.attribution.tables.groups import COLUMNS, Group, groups_of
-from neuron_explainer.attribution.tables.next_tokens import next_token_table
-from neuron_explainer.attribution.tables.nodes import node_table, ranked_nodes
-from neuron_explainer.attribution.tables.parts import part_table, residue_of
-from neuron_explainer.attribution.tables.tokens import table_of_tokens, token_rows
-from neuron_explainer.attribution.tables.write_norms import WITHOUT_MODEL, WriteNorms
-from neuron_explainer.errors import InvalidRequestError, MisconfiguredError, UnknownNameError
-from neuron_explainer.models.model_context import ModelContext
+from neuron_explainer.attribution.changes.ablating import NodesGiven, ValueGiven, ablated
+from neuron_explainer.attribution.changes.verification import verified
+from neuron_explainer.attribution.comparison import Comparison, compared
+from neuron_explainer.attribution.files.writing import write_attribution
+from neuron_explainer.attribution.numbers_and_tables import AttributionTables
+from neuron_explainer.attribution.tracing.asking import traced
+from neuron_explainer.attribution.tracing.traced_node import NodeOfTrace
 from neuron_explainer.storage.atomic import write_bytes_atomically
 from neuron_explainer.storage.locations import path_text
-from neuron_explainer.vocabulary.checks import checked_number
-from neuron_explainer.vocabulary.named_members import NamedMembers, member_of
-from neuron_explainer.vocabulary.nodes import NodeType
 
 if TYPE_CHECKING:
     import pandas
 
-    from neuron_explainer.attribution.changes.ablating import NodesGiven, ValueGiven
-    from neuron_explainer.attribution.comparison import Comparison
-    from neuron_explainer.attribution.tracing.traced_node import NodeOfTrace
 
-_LATENTS = (NodeType.AUTOENCODER_LATENT, NodeType.MLP_AUTOENCODER_LATENT, NodeType.ATTENTION_AUTOENCODER_LATENT)
-
-
-class NodeColumn(NamedMembers):
-    """The columns that a node table can be ranked by, in magnitude."""
-
-    ACTIVATION = "activation"
-    WRITE_NORM = "write_norm"
-    DIRECT_EFFECT = "direct_effect"
-    TOTAL_EFFECT = "total_effect"
-
-
-@dataclass(frozen=True)
-class Step:
-    """An earlier answer that led to this one: what was asked, its value, and its tables.
-
-    Attributes:
-        request: what was asked, as JSON values.
-        title: what the number is, in words.
-        value: the number.
-        parts, nodes: the tables of the answer.
-    """
-
-    request: Mapping[str, Any]
-    title: str
-    value: float
-    parts: Any = field(repr=False)
-    nodes: Any = field(repr=False)
-
-
-class Attribution:
+class Attribution(AttributionTables):
     """An answer: why the model prefers one token to another, or what a node's activation comes from.
 
     `ne.attribute` gives it, and so do its own `ablate`, `trace` and `compare`. In a notebook it shows itself as a page.
@@ -77,6 +29,7 @@ class Attribution:
     Attributes:
         inquiry: what was asked.
         setting: the model, autoencoders and ablations; None in an answer that was read from a file without its model.
+        kept: what its file says of them, in such an answer; None in others.
         history: the answers that led to this one, the first one first.
 
     >>> import neuron_explainer as ne
@@ -85,214 +38,6 @@ class Attribution:
     >>> abs(parts["direct_effect"].sum() - why.value) < 1e-4
     True
     """
-
-    def __init__(
-        self,
-        setting: Setting | None,
-        inquiry: Inquiry,
-        effects: Sequence[Effects],
-        history: tuple[Step, ...] = (),
-        known_texts: Mapping[int, str] | None = None,
-    ) -> None:
-        self.setting = setting
-        self.inquiry = inquiry
-        self.history = history
-        self._known_texts = dict(known_texts or {})
-        self._effects = list(effects)
-        self._coefficients = [asked.coefficient for asked in inquiry.passes]
-
-    # Numbers
-
-    @property
-    def value(self) -> float:
-        """The metric, in its own unit: of logits that are soft-capped, before the cap."""
-        return self._weighted(effects.value for effects in self._effects)
-
-    @property
-    def capped_value(self) -> float:
-        """The metric of the model's own logits; `value` unless the model caps its logits."""
-        return self._weighted(effects.capped_value for effects in self._effects)
-
-    @cached_property
-    def residue(self) -> float:
-        """What the parts leave over: `value` minus their sum. It is the rounding of the model's numbers."""
-        return self._weighted(residue_of(effects, self.inquiry.is_linear) for effects in self._effects)
-
-    @property
-    def hints(self) -> tuple[str, ...]:
-        """What may mislead about the question, in words."""
-        return self.inquiry.hints
-
-    def _weighted(self, numbers: Iterable[float]) -> float:
-        return float(sum(each * number for each, number in zip(self._coefficients, numbers, strict=True)))
-
-    @property
-    def ablated(self) -> tuple[str, ...]:
-        """What is overwritten, in words."""
-        return () if self.setting is None else self.setting.notes
-
-    @property
-    def effects(self) -> list[Effects]:
-        """The tensors behind the tables, of each pass."""
-        return self._effects
-
-    @property
-    def stores(self) -> list[DerivedScalarStore]:
-        """The derived scalars of each pass: several where answers of several tokens are compared."""
-        return [effects.store for effects in self._effects]
-
-    @property
-    def store(self) -> DerivedScalarStore:
-        """The derived scalars of the pass: activations, and activation times gradient, of every node.
-
-        Raises:
-            InvalidRequestError: there are several passes; use `stores`.
-        """
-        if len(self._effects) > 1:
-            answers = ", ".join(repr(asked.answer) for asked in self.inquiry.passes)
-            raise InvalidRequestError(f"Each answer has a store of its own ({answers}). Use stores, a list of them.")
-        return self._effects[0].store
-
-    @property
-    def model(self) -> ModelContext:
-        """The model.
-
-        Raises:
-            MisconfiguredError: the answer was read from a file, without its model.
-        """
-        return self.asked_setting.config.get_model_context()
-
-    @property
-    def asked_setting(self) -> Setting:
-        """The model, autoencoders and ablations; errors are those of `model`."""
-        if self.setting is None:
-            raise MisconfiguredError(f"This needs the model. {WITHOUT_MODEL}")
-        return self.setting
-
-    def texts_of(self, token_ids: Sequence[int]) -> list[str]:
-        """The texts of tokens; in an answer that was read from a file, the ids of those that it does not know."""
-        if self.setting is not None:
-            return token_strings_of(self.model, token_ids)
-        return [self._known_texts.get(token, f"<{token}>") for token in token_ids]
-
-    @cached_property
-    def groups(self) -> list[list[Group]]:
-        """The nodes of each pass, by kind and layer."""
-        config = None if self.setting is None else self.setting.config
-        return [list(groups_of(effects, WriteNorms(config, effects))) for effects in self._effects]
-
-    # Tables
-
-    def next_tokens(self, n: SupportsIndex = 10) -> pandas.DataFrame:
-        """The n tokens that the model most likely goes on with, and always targets and distractors.
-
-        Columns: `token`, `token_id`, `logit`, `probability` (from 0 to 1), `rank` (from 1), `asked` ("target" or
-        "distractor"); `capped_logit` where the model caps its logits. It is about the position of the metric; of
-        several, the last one.
-
-        Raises:
-            InvalidRequestError: n is not a positive whole number, or the answer is about an activation, not logits.
-        """
-        return next_token_table(self, checked_number("n", n))
-
-    def answers(self) -> pandas.DataFrame:
-        """Each target and distractor with the model's own probability of it, at the position that is asked about.
-
-        Columns: `answer`, `asked` ("target" or "distractor"), `n_tokens`, `probability` (from 0 to 1; of several
-        tokens, each given those before it), `log_probability` (natural logarithm). Empty for a metric that is a
-        function.
-
-        Raises:
-            InvalidRequestError: the answer is about an activation, not logits.
-        """
-        return answer_table(self)
-
-    def parts(self) -> pandas.DataFrame:
-        """The parts that add up to `value`, in the order in which they are written.
-
-        Columns: `part`, `layer` (NA where there is none), `direct_effect`. Answers of several tokens have
-        rows of their own, for each of their tokens: `answer` and `predicting_position` say which.
-        """
-        return part_table(self.inquiry, self._effects, self._coefficients)
-
-    def nodes(
-        self,
-        n: SupportsIndex = 50,
-        by: NodeColumn | str = NodeColumn.TOTAL_EFFECT,
-        *,
-        kinds: KindGiven | Iterable[KindGiven] | None = None,
-        layers: SupportsIndex | Iterable[SupportsIndex] | None = None,
-        tokens: SupportsIndex | str | Iterable[SupportsIndex | str] | None = None,
-    ) -> pandas.DataFrame:
-        """The n nodes whose number in a column is largest in magnitude: heads at pairs of tokens, neurons, latents.
-
-        Columns: `name`, `token`, `attended_to`, `activation`, `write_norm`, `direct_effect` (of the write on the
-        metric, scales of norms held constant; NaN where an autoencoder stands for the node), `total_effect`
-        (activation times gradient). The table's index is each row's NodeIndex, which `ablate` and `trace` take. Of
-        answers of several tokens, `answer` says in whose pass the node is, and `predicting_position`
-        which of its tokens is predicted there.
-
-        Args:
-            n: how many; fewer come back if fewer are not 0.
-            by: the column, by magnitude.
-            kinds: "head", "neuron", "latent", "embedding", or several; None for all.
-            layers: a layer or several; None for all.
-            tokens: positions, or tokens as "@' Mary'"; of a head, those attended from. None for all.
-
-        Raises:
-            InvalidRequestError: n is not a positive whole number, or a layer or token is out of range.
-            UnknownNameError: a kind or column does not exist.
-        """
-        column = member_of(NodeColumn, by, "column of nodes")
-        chosen = node_filter(self._effects, kinds, layers, tokens)
-        ranked = ranked_nodes(self.groups, self._coefficients, column.value, checked_number("n", n), chosen)
-        return node_table(self, ranked)
-
-    def heads(self, n: SupportsIndex | None = None, by: str = "direct_effect") -> pandas.DataFrame:
-        """The n heads (None: all) with the largest effect in magnitude, summed over tokens.
-
-        Columns: `name`, `layer`, `component`, `direct_effect`, `total_effect`; the index is each head's NodeIndex.
-
-        Raises:
-            InvalidRequestError: n is not a positive whole number.
-            UnknownNameError: `by` is neither effect.
-        """
-        return self._components((NodeType.ATTENTION_HEAD,), n, by)
-
-    def neurons(self, n: SupportsIndex | None = 20, by: str = "direct_effect") -> pandas.DataFrame:
-        """The n neurons with the largest effect; as `heads`."""
-        return self._components((NodeType.MLP_NEURON,), n, by)
-
-    def latents(self, n: SupportsIndex | None = 20, by: str = "direct_effect") -> pandas.DataFrame:
-        """The n latents with the largest effect; as `heads`.
-
-        Raises:
-            MisconfiguredError: the question was asked without autoencoders.
-        """
-        if not any(group.node_type in _LATENTS for group in self.groups[0]):
-            raise MisconfiguredError("The question was asked without autoencoders. Pass them: autoencoders=….")
-        return self._components(_LATENTS, n, by)
-
-    def _components(self, kinds: Sequence[NodeType], n: SupportsIndex | None, by: str) -> pandas.DataFrame:
-        effect = member_of(NodeColumn, by, "effect").value if by in COLUMNS else by
-        if effect not in EFFECTS:
-            raise UnknownNameError("effect", str(by), EFFECTS)
-        number = None if n is None else checked_number("n", n)
-        return component_table(self.groups, self._effects, self._coefficients, kinds, effect, number)
-
-    def tokens(self) -> pandas.DataFrame:
-        """Total effects by token of the prompt: of its embedding, of attention from it and to it, and of MLPs at it.
-
-        Columns: `token`, `position`, `embedding`, `attention_from`, `attention_to`, `mlp`, and `latents` with
-        autoencoders; `answer` of answers of several tokens.
-        """
-        rows = []
-        for own, effects, asked in zip(self.groups, self._effects, self.inquiry.passes, strict=True):
-            of_pass = token_rows(own, effects, asked.coefficient)
-            rows += [{"answer": asked.answer, **row} for row in of_pass] if self.inquiry.is_by_answer else of_pass
-        return table_of_tokens(rows, any(group.node_type in _LATENTS for group in self.groups[0]))
-
-    # Experiments
 
     def verify(
         self,
@@ -321,8 +66,6 @@ class Attribution:
             InvalidRequestError: n is not a positive whole number, or a node cannot be taken out.
             UnknownNameError: `kind` is neither of the two.
         """
-        from neuron_explainer.attribution.changes.verification import verified
-
         return verified(self, n, kind, value, reference)
 
     def ablate(self, *nodes: NodesGiven, value: ValueGiven = 0, reference: Any = None) -> Attribution:
@@ -340,8 +83,6 @@ class Attribution:
             NodeNameError: a name cannot be read.
             InvalidRequestError: a node cannot be overwritten with the value.
         """
-        from neuron_explainer.attribution.changes.ablating import ablated
-
         return ablated(self, nodes, value, reference)
 
     def trace(
@@ -364,8 +105,6 @@ class Attribution:
             NodeNameError: a name cannot be read.
             InvalidRequestError: such a node has no activation to trace.
         """
-        from neuron_explainer.attribution.tracing.asking import traced
-
         return traced(self, node, through, downstream)
 
     def compare(self, other: Any) -> Comparison:
@@ -374,11 +113,7 @@ class Attribution:
         Raises:
             PromptError: the prompts differ in their number of tokens.
         """
-        from neuron_explainer.attribution.comparison import compared
-
         return compared(self, other)
-
-    # Keeping
 
     def save_html(self, path: str | os.PathLike[str]) -> None:
         """Write the page that a notebook shows to an HTML file of its own, which needs nothing else."""
@@ -390,19 +125,11 @@ class Attribution:
         """Write the answer to one safetensors file, which is replaced as a whole or left as it was.
 
         `ne.load_attribution` reads it. The model, and functions that were the metric, are not in it.
+
+        Raises:
+            UnsupportedLocationError: `path` is not a local path.
         """
-        from neuron_explainer.attribution.files.writing import write_attribution
-
         write_attribution(self, path)
-
-    def step(self) -> Step:
-        """This answer as a step of another's history."""
-        return Step(self.inquiry.request, self.inquiry.title, self.value, self.parts(), self.nodes())
-
-    def __repr__(self) -> str:
-        capped = f" (capped: {self.capped_value:.4g})" if self.capped_value != self.value else ""
-        ablated = "" if self.setting is None or not self.setting.ablations else ", with ablations"
-        return f"<Attribution: {self.inquiry.title}{ablated} = {self.value:.4g}{capped}, residue {self.residue:.1e}>"
 
     def _repr_html_(self) -> str:
         from neuron_explainer.views.attribution.page import attribution_html

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any, SupportsIndex
 
 from neuron_explainer.activations.derived_scalars.engine.prompts import Prompt, read_prompt
 from neuron_explainer.attribution.answering import answer
-from neuron_explainer.attribution.attribution import Attribution, NodeColumn
+from neuron_explainer.attribution.files.saved_inquiry import SavedInquiry
+from neuron_explainer.attribution.numbers_and_tables import AttributionTables
 from neuron_explainer.attribution.question.question import Question, read_question
+from neuron_explainer.attribution.tables.columns import NodeColumn
 from neuron_explainer.attribution.tables.nodes import NodeFilter, node_rows, ranked_nodes, table_of_nodes
 from neuron_explainer.errors import InvalidRequestError, PromptError
 from neuron_explainer.vocabulary.checks import checked_number
@@ -36,8 +38,8 @@ class Comparison:
     True
     """
 
-    first: Attribution
-    second: Attribution
+    first: AttributionTables
+    second: AttributionTables
 
     @property
     def difference(self) -> float:
@@ -52,7 +54,7 @@ class Comparison:
         """
         either = self._next_token_ids(checked_number("n", n))
         first, second = (_logits(why, either) for why in (self.first, self.second))
-        rows = [
+        rows: list[dict[str, Any]] = [
             {
                 "token": text,
                 "token_id": token,
@@ -141,15 +143,17 @@ def _side_by_side(first: Mapping[str, Any], second: Mapping[str, Any], column: s
     return {"name": first["name"], **sides, "difference": number(first) - number(second)}
 
 
-def _logits(why: Attribution, token_ids: list[int]) -> dict[int, tuple[float, float]]:
+def _logits(why: AttributionTables, token_ids: list[int]) -> dict[int, tuple[float, float]]:
     """The uncapped logit and the probability of tokens."""
     from neuron_explainer.attribution.tables.next_tokens import next_token_rows, row_of_next_tokens
 
-    rows = next_token_rows(row_of_next_tokens(why), why.effects[0].logits_softcap, 1, dict.fromkeys(token_ids, ""))
+    rows = next_token_rows(
+        row_of_next_tokens(why.effects[0], why.inquiry), why.effects[0].logits_softcap, 1, dict.fromkeys(token_ids, "")
+    )
     return {row["token_id"]: (row["logit"], row["probability"]) for row in rows}
 
 
-def compared(why: Attribution, other: Any) -> Comparison:
+def compared(why: AttributionTables, other: Any) -> Comparison:
     """The answer beside that to the same question about another prompt, or beside a given answer.
 
     Raises:
@@ -158,10 +162,10 @@ def compared(why: Attribution, other: Any) -> Comparison:
     """
     if why.inquiry.is_by_answer:
         raise InvalidRequestError(_OF_SINGLE_TOKENS)
-    second = other if isinstance(other, Attribution) else _about(why, other)
+    second = other if isinstance(other, AttributionTables) else _about(why, other)
     if second.inquiry.is_by_answer:
         raise InvalidRequestError(_OF_SINGLE_TOKENS)
-    if isinstance(why.inquiry, Question) is not isinstance(second.inquiry, Question):
+    if (why.effects[0].logits is None) is not (second.effects[0].logits is None):
         raise InvalidRequestError("One answer is a trace, and the other one is not. Compare two of a kind.")
     _check_lengths(why, second.effects[0].prompt)
     if second is other:
@@ -172,7 +176,7 @@ def compared(why: Attribution, other: Any) -> Comparison:
 _OF_SINGLE_TOKENS = "Only questions about single tokens can be compared, not answers of several."
 
 
-def _check_lengths(why: Attribution, second: Prompt) -> None:
+def _check_lengths(why: AttributionTables, second: Prompt) -> None:
     counts = [len(prompt.token_ids) for prompt in (why.effects[0].prompt, second)]
     if counts[0] != counts[1]:
         raise PromptError(
@@ -180,25 +184,24 @@ def _check_lengths(why: Attribution, second: Prompt) -> None:
         )
 
 
-def _check_shapes(*both: Attribution) -> None:
+def _check_shapes(*both: AttributionTables) -> None:
     first, second = ({(group.node_type, group.layer): group.total.shape[-1] for group in why.groups[0]} for why in both)
     if any(second.get(group, size) != size for group, size in first.items()):
         raise InvalidRequestError("The answers are of models of different sizes, so their nodes are not the same ones.")
 
 
-def _about(why: Attribution, prompt: Any) -> Attribution:
-    inquiry = why.inquiry
+def _about(why: AttributionTables, prompt: Any) -> AttributionTables:
+    setting, inquiry = why.asked_setting, why.inquiry
+    if isinstance(inquiry, SavedInquiry):
+        inquiry.refuse()
     if not isinstance(inquiry, Question):
         raise InvalidRequestError(
             "A trace is compared with another trace: trace both prompts, and compare the answers."
         )
     _check_lengths(why, read_prompt(why.model, prompt))
-    answers = [[list(each.token_ids) for each in side] or None for side in (inquiry.targets, inquiry.distractors)]
-    question = read_question(
-        why.model,
-        prompt,
-        *answers,
-        metric=inquiry.metric if inquiry.answers or not inquiry.is_linear else None,
-        positions=inquiry.positions,
+    targets, distractors = (
+        [list(each.token_ids) for each in side] or None for side in (inquiry.targets, inquiry.distractors)
     )
-    return answer(why.asked_setting, question, why.history)
+    metric = inquiry.metric if inquiry.answers or not inquiry.is_linear else None
+    question = read_question(why.model, prompt, targets, distractors, metric=metric, positions=inquiry.positions)
+    return answer(type(why), setting, question, why.history)

@@ -5,11 +5,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from neuron_explainer.activations.derived_scalars.engine.objective import Objective
 from neuron_explainer.activations.derived_scalars.engine.prompts import Prompt
+from neuron_explainer.activations.derived_scalars.losses.objective import Objective
 from neuron_explainer.models.transformer import Transformer
+
+if TYPE_CHECKING:
+    from neuron_explainer.attribution.question.answers import Answer
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,8 @@ class Inquiry(ABC):
     is_linear: bool
     """Whether the number is linear in the residual stream when the scales of norms are held constant."""
     hints: tuple[str, ...] = ()
+    answers: Sequence[Answer]
+    """Targets, then distractors; none of a trace."""
 
     @classmethod
     @abstractmethod
@@ -61,5 +66,5 @@ class Inquiry(ABC):
 
     @property
     def asked_tokens(self) -> dict[int, str]:
-        """The tokens that are asked about, and what each is: "target" or "distractor"."""
-        return {}
+        """The tokens that are asked about, the first of each answer, and what each is: "target" or "distractor"."""
+        return {answer.token_ids[0]: "target" if answer.is_target else "distractor" for answer in self.answers}

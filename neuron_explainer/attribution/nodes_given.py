@@ -19,7 +19,7 @@ NodeOrRow: TypeAlias = "NodeGiven | Any"
 """A node's name, an index of it, or a row of a node table."""
 
 
-def node_named(node: NodeOrRow, tokens: Sequence[str]) -> NodeName:
+def node_named(node: Any, tokens: Sequence[str]) -> NodeName:
     """The node's name, its tokens as positions in a prompt.
 
     Raises:

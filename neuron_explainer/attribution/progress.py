@@ -3,11 +3,19 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from neuron_explainer.notices import is_interactive
+
 
 @contextmanager
-def passes_bar(n_passes: int, show: bool, what: str = "attributing") -> Iterator[Callable[[int], object]]:
-    """A bar on a terminal or in a notebook, or none; the function it gives is told how many more passes are done."""
-    if not show:
+def passes_bar(n_passes: int, show: bool | None, what: str = "attributing") -> Iterator[Callable[[int], object]]:
+    """A bar; the function it gives is told how many more passes are done.
+
+    Args:
+        n_passes: how many there are.
+        show: whether there is a bar; None: on a terminal or in a notebook.
+        what: what is done.
+    """
+    if not (is_interactive() if show is None else show):
         yield lambda n_done: None
         return
     from tqdm.auto import tqdm

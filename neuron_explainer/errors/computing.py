@@ -83,12 +83,16 @@ class NodeNameError(UnknownNameError, ValueError):
 
 
 class MalformedStoreError(NeuronExplainerError, ValueError):
-    """A file is not a valid file of derived scalars. `source` is the file; `problem` says what is wrong."""
+    """A file is not a valid file of derived scalars (or another `kind` of results).
 
-    def __init__(self, source: str, problem: str) -> None:
+    `source` is the file; `problem` says what is wrong; `kind` is the kind of file that was expected.
+    """
+
+    def __init__(self, source: str, problem: str, kind: str = "file of derived scalars") -> None:
         self.source = source
         self.problem = problem
-        super().__init__(f"{source} is not a valid file of derived scalars: {problem}.")
+        self.kind = kind
+        super().__init__(f"{source} is not a valid {kind}: {problem}.")
 
 
 class NotDerivedError(UnknownNameError):

@@ -1,6 +1,6 @@
 """Derived scalars as plotly figures and as HTML tables."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import SupportsIndex
 
 import plotly.graph_objects as go
@@ -10,7 +10,7 @@ from neuron_explainer.activations.derived_scalars.names.node_name import NodeNam
 from neuron_explainer.activations.derived_scalars.store.derived_scalar_store import DerivedScalarStore
 from neuron_explainer.errors import InvalidRequestError, NotDerivedError, number_ranges, shown
 from neuron_explainer.views.colour import ColourScale
-from neuron_explainer.views.document import INK, LINE, MUTED, PAPER, card
+from neuron_explainer.views.document import MUTED, card, html_table
 from neuron_explainer.views.heatmap import format_value
 from neuron_explainer.views.running_text import plain_tokens
 from neuron_explainer.views.token_text import escaped, token_html
@@ -143,23 +143,7 @@ def _ranked_rows(
         if "derived scalar" in heads:
             cells.append(f'<span style="color:{MUTED}">{escaped(index.dst.value)}</span>')
         rows.append(cells)
-    return _table(heads, rows)
-
-
-def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """An HTML table of cells that are HTML."""
-    # Front ends style tables for their own theme, so each part says its colours itself.
-    colours = f"background-color:{PAPER};color:{INK}"
-    padding = "padding:2px 14px 2px 0;text-align:left;vertical-align:top;white-space:normal"
-    head = "".join(f'<th style="{padding};background-color:{PAPER};color:{MUTED}">{name}</th>' for name in heads)
-    body = "".join(
-        "<tr>"
-        + "".join(f'<td style="{padding};{colours};border-top:1px solid {LINE}">{cell}</td>' for cell in cells)
-        + "</tr>"
-        for cells in rows
-    )
-    table = f'<table style="border-collapse:collapse;{colours}"><tr>{head}</tr>{body}</table>'
-    return f'<div style="overflow-x:auto">{table}</div>'
+    return html_table(heads, rows)
 
 
 def _token(store: DerivedScalarStore, position: int | None) -> str:
@@ -199,6 +183,6 @@ def store_html(store: DerivedScalarStore) -> str:
         rows.append(cells)
     return card(
         f'<div style="color:{MUTED}">{" · ".join(facts)}</div><div style="margin:6px 0">{prompt}</div>'
-        + _table(("derived scalar", "axes", "layers", "largest value"), rows),
+        + html_table(("derived scalar", "axes", "layers", "largest value"), rows),
         "ne-derived-scalars",
     )

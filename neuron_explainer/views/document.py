@@ -5,6 +5,8 @@ colours and layout are in `style` attributes, `STYLE_ELEMENT` holds only refinem
 either.
 """
 
+from collections.abc import Collection, Iterable, Sequence
+
 from neuron_explainer.views.token_text import escaped
 
 INK, MUTED, LINE, PAPER = "#1f2328", "#59636e", "#d1d9e0", "#ffffff"
@@ -48,6 +50,40 @@ def card(content: str, classes: str = "") -> str:
     """
     names = escaped(f"ne-card {NO_MATHEMATICS} {classes}".strip())
     return f'{STYLE_ELEMENT}<section class="{names}" style="{_CARD_STYLE}">{content}</section>'
+
+
+def html_table(heads: Sequence[str], rows: Iterable[Sequence[str]], numeric: Collection[int] = ()) -> str:
+    """An HTML table that scrolls within itself where it is too wide.
+
+    Args:
+        heads: the columns' headings; HTML.
+        rows: the cells of each row; HTML.
+        numeric: the columns, by number, that are aligned to the right.
+    """
+    # Front ends style tables for their own theme, so each part says its colours itself.
+    colours = f"background-color:{PAPER};color:{INK}"
+
+    def padding(column: int) -> str:
+        side = "right" if column in numeric else "left"
+        return f"padding:2px 14px 2px 0;text-align:{side};vertical-align:top;white-space:normal"
+
+    head = "".join(
+        f'<th style="{padding(column)};background-color:{PAPER};color:{MUTED}">{name}</th>'
+        for column, name in enumerate(heads)
+    )
+    body = "".join(
+        "<tr>"
+        + "".join(
+            f'<td style="{padding(column)};{colours};border-top:1px solid {LINE}">{cell}</td>'
+            for column, cell in enumerate(cells)
+        )
+        + "</tr>"
+        for cells in rows
+    )
+    table = (
+        f'<table style="border-collapse:collapse;margin:0;table-layout:auto;{colours}"><tr>{head}</tr>{body}</table>'
+    )
+    return f'<div style="overflow-x:auto">{table}</div>'
 
 
 def html_document(content: str, title: str) -> str:

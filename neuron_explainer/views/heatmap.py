@@ -8,7 +8,7 @@ from typing import SupportsIndex
 from neuron_explainer.errors import InvalidRequestError, shown
 from neuron_explainer.views.colour import ColourScale, as_floats, background_of_level
 from neuron_explainer.views.document import MONO, MUTED, card
-from neuron_explainer.views.running_text import Piece, in_reading_direction, text_pieces
+from neuron_explainer.views.running_text import Piece, in_reading_direction, text_pieces, with_line_breaks
 from neuron_explainer.views.token_text import counted, escaped, token_html, token_label
 from neuron_explainer.vocabulary.checks import checked_number, checked_type
 
@@ -159,16 +159,9 @@ def token_element(text_html: str, hover: str, style: str = "") -> str:
 
 
 def excerpt_html(pieces: Sequence[Piece], elements: Sequence[str], excerpt: Excerpt) -> str:
-    """The elements of an excerpt's pieces as running text, with a mark for the tokens left out before and after.
-
-    Lines may break where the text has whitespace; the marks that stand for whitespace would not allow it.
-    """
-    parts = []
-    for number, (piece, element) in enumerate(zip(pieces, elements, strict=True)):
-        follows_whitespace = number > 0 and pieces[number - 1].text[-1:].isspace()
-        parts.append(f"<wbr>{element}" if follows_whitespace or piece.text[:1].isspace() else element)
+    """The elements of an excerpt's pieces as running text, with a mark for the tokens left out before and after."""
     earlier, later = excerpt.start, excerpt.n_tokens - excerpt.stop
-    text = in_reading_direction(pieces, parts)
+    text = in_reading_direction(pieces, with_line_breaks(pieces, elements))
     return (
         f'<div class="ne-text" dir="ltr" style="{TEXT_STYLE}">'
         f"{_left_out(earlier, 'earlier token')}{text}{_left_out(later, 'later token')}</div>"

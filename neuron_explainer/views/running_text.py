@@ -126,7 +126,20 @@ def _not_isolated(element: str) -> str:
 def plain_tokens(tokens: Sequence[str]) -> str:
     """A text without values, one element for each piece."""
     pieces = text_pieces(tokens, range(len(tokens)))
-    return in_reading_direction(pieces, [f"<bdi>{token_html(piece.text)}</bdi>" for piece in pieces])
+    elements = [f"<bdi>{token_html(piece.text)}</bdi>" for piece in pieces]
+    return in_reading_direction(pieces, with_line_breaks(pieces, elements))
+
+
+def with_line_breaks(pieces: Sequence[Piece], elements: Sequence[str]) -> list[str]:
+    """The pieces' elements, with a place for a line break where the text has whitespace.
+
+    The marks that stand for whitespace would not allow one.
+    """
+    parts = []
+    for number, (piece, element) in enumerate(zip(pieces, elements, strict=True)):
+        follows_whitespace = number > 0 and pieces[number - 1].text[-1:].isspace()
+        parts.append(f"<wbr>{element}" if follows_whitespace or piece.text[:1].isspace() else element)
+    return parts
 
 
 def _end_of_right_to_left(directions: Sequence[str], start: int) -> int:

@@ -118,3 +118,23 @@ def test_every_case_agrees_with_the_reference(golden, capsys):
         print(f"\ngolden numbers: {n_compared} (case, type, pass, layer) results compared, {len(wrong)} differ")  # noqa: T201
     assert not wrong, "\n".join(wrong)
     assert derived_types == set(DerivedScalarType)
+
+
+@pytest.mark.skipif(not FOLDER, reason="NEURON_EXPLAINER_GOLDEN names no folder of golden numbers")
+def test_the_frozen_cases_agree_when_the_scale_is_frozen_by_the_argument(golden):
+    n_compared = 0
+    for folder, (model_context, autoencoders, expected) in golden.items():
+        for case in cases(folder):
+            if not case["name"].endswith("ln_f_scale_frozen"):
+                continue
+            config = config_of(case, model_context, autoencoders)
+            loss = LossFnConfig.from_json(case["loss"])
+            store = derive(case["prompt"], case["dsts"], config, loss=loss, freeze_final_norm=True)
+            for key in (key for key in expected if key.startswith(f"{case['name']}|")):
+                _, dst, pass_type, layer = key.split("|")
+                place_of_the_scale = dst == "resid_final_layer_norm_scale" and pass_type == "backward"
+                if layer != "layers" and not place_of_the_scale:
+                    tensor = store.activations(dst, pass_type)[None if layer == "none" else int(layer)]
+                    assert close(tensor, expected[key]), key
+                    n_compared += 1
+    assert n_compared > 20

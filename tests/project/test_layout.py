@@ -20,6 +20,7 @@ ROOMS = [
     "command_line",
     "widgets",
     "views",
+    "attribution",
     "collation",
     "activation_server",
     "activations",
@@ -41,6 +42,9 @@ BACK_EDGES_WANTED = [
     ("activations.records", "views."),
     ("activations.token_table", "views."),
     ("activations.derived_scalars.store.derived_scalar_store", "views."),
+    ("attribution.attribution", "views.attribution."),  # an answer shows itself as a page
+    ("attribution.attributions", "views.attribution."),
+    ("attribution.comparison", "views.attribution."),
     ("errors.base", "views.short_traceback"),  # an error that a notebook shows
     # `ModelContext.from_model_type` loads a model: its interface is Transformer Debugger's.
     ("models.abstract_model_context", "models.checkpoints.load_model"),

@@ -1,6 +1,6 @@
 """What to overwrite while a model runs."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, SupportsFloat, SupportsIndex
 
@@ -47,7 +47,7 @@ class AblationSpec(JsonForm):
             self,
             index: ActivationIndex,
             value: SupportsFloat | Literal["mean"],
-            tokens: Sequence[SupportsIndex] | None = None,
+            tokens: Iterable[SupportsIndex] | None = None,
         ) -> None: ...
 
     def __post_init__(self) -> None:
@@ -88,8 +88,9 @@ def check_index_and_tokens(ablation: Any) -> None:
         raise InvalidIndexError(f"{name}: index must be an ActivationIndex, not {shown(ablation.index)}.")
     if ablation.tokens is None:
         return
-    given = ablation.tokens.tolist() if hasattr(ablation.tokens, "tolist") else ablation.tokens
-    numbers = [whole_number(token) for token in given] if isinstance(given, list | tuple | range) else [None]
+    given = ablation.tokens
+    is_several = isinstance(given, Iterable) and not isinstance(given, str | bytes) and whole_number(given) is None
+    numbers = [whole_number(token) for token in given] if is_several else [None]
     tokens = tuple(number for number in numbers if number is not None and number >= 0)
     if not numbers or len(set(tokens)) < len(numbers):
         raise InvalidIndexError(

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, SupportsIndex
+from typing import TYPE_CHECKING, Any, ClassVar, SupportsIndex
 
 import numpy as np
 import torch
@@ -60,13 +60,16 @@ class TensorAblation:
     tokens: tuple[int, ...] | None = None
     n_tokens: int | None = None
 
+    # Fields are checked and converted here, as those of indices are.
+    __no_type_check__: ClassVar[bool] = True
+
     if TYPE_CHECKING:
 
         def __init__(
             self,
             index: ActivationIndex,
             values: Tensor | np.ndarray[Any, np.dtype[Any]],
-            tokens: Sequence[SupportsIndex] | None = None,
+            tokens: Iterable[SupportsIndex] | None = None,
             n_tokens: SupportsIndex | None = None,
         ) -> None: ...
 
@@ -105,7 +108,7 @@ class TensorAblation:
         index: ActivationIndex,
         model: ConfigOrModel,
         prompt: str | Chat | Sequence[int] | Tensor,
-        tokens: Sequence[SupportsIndex] | None = None,
+        tokens: Iterable[SupportsIndex] | None = None,
         *,
         prepend_bos: bool | None = None,
     ) -> TensorAblation:
@@ -149,7 +152,7 @@ class TensorAblation:
         index: ActivationIndex,
         model: ConfigOrModel,
         reference: Reference | None = None,
-        tokens: Sequence[SupportsIndex] | None = None,
+        tokens: Iterable[SupportsIndex] | None = None,
     ) -> TensorAblation:
         """Each component's mean activation over the tokens of texts, written at every token.
 

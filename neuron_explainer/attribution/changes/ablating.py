@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from neuron_explainer.activations.derived_scalars.indexing import AblationSpec
 from neuron_explainer.activations.derived_scalars.names.kinds import NodeKind
 from neuron_explainer.activations.derived_scalars.names.node_name import NodeName
 from neuron_explainer.activations.derived_scalars.tensor_ablations import Ablation, TensorAblation
-from neuron_explainer.attribution.answering import answer
+from neuron_explainer.attribution.answering import AnswerT, answer
 from neuron_explainer.attribution.changes.descriptions import described
 from neuron_explainer.attribution.computing.passes import Setting
 from neuron_explainer.attribution.nodes_given import NodeOrRow, is_row, known_latent, node_named
@@ -24,9 +24,6 @@ from neuron_explainer.errors import InvalidRequestError, PromptError, shown
 from neuron_explainer.models.chats.messages import is_text_or_chat
 from neuron_explainer.vocabulary.checks import finite_number
 
-if TYPE_CHECKING:
-    from neuron_explainer.attribution.attribution import Attribution
-
 NodesGiven: TypeAlias = "NodeOrRow | Ablation | Iterable[NodeOrRow]"
 ValueGiven: TypeAlias = Any
 """0, a number, "mean", a tensor, or another prompt."""
@@ -34,7 +31,7 @@ ValueGiven: TypeAlias = Any
 _VECTORS = (NodeKind.MLP, NodeKind.ATTENTION, NodeKind.EMBEDDING)
 
 
-def ablated(why: Attribution, nodes: Sequence[NodesGiven], value: ValueGiven, reference: Any) -> Attribution:
+def ablated(why: AnswerT, nodes: Sequence[NodesGiven], value: ValueGiven, reference: Any) -> AnswerT:
     """The answer with nodes overwritten; see `Attribution.ablate`."""
     setting = why.asked_setting
     tokens = why.effects[0].prompt.token_strings
@@ -52,7 +49,7 @@ def ablated(why: Attribution, nodes: Sequence[NodesGiven], value: ValueGiven, re
         check_ablation(made[-1])
     notes = [described(each, value, reference) for each in made]
     changed = replace(setting, ablations=(*setting.ablations, *made), notes=(*setting.notes, *notes))
-    return answer(changed, why.inquiry, (*why.history, why.step()))
+    return answer(type(why), changed, why.inquiry, (*why.history, why.step()))
 
 
 def one_or_several(node: Any) -> list[Any]:

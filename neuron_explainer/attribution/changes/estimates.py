@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from torch import Tensor
 
@@ -12,11 +11,9 @@ from neuron_explainer.activations.derived_scalars.derivation import derive
 from neuron_explainer.activations.derived_scalars.indexing import AblationSpec, DerivedScalarIndex, NodeIndex
 from neuron_explainer.activations.derived_scalars.store.derived_scalar_store import DerivedScalarStore
 from neuron_explainer.activations.derived_scalars.tensor_ablations import Ablation
+from neuron_explainer.attribution.numbers_and_tables import AttributionTables
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 from neuron_explainer.vocabulary.nodes import NodeType, PassType
-
-if TYPE_CHECKING:
-    from neuron_explainer.attribution.attribution import Attribution
 
 _DST = DerivedScalarType
 _ACTIVATION = {
@@ -30,7 +27,7 @@ _ACTIVATION = {
 
 
 def estimates_of(
-    why: Attribution, number: int, nodes: Sequence[NodeIndex], ablations: Sequence[Ablation]
+    why: AttributionTables, number: int, nodes: Sequence[NodeIndex], ablations: Sequence[Ablation]
 ) -> list[float]:
     """The estimate of each node's ablation, in one pass."""
     setting, effects = why.asked_setting, why.effects[number]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -12,18 +11,16 @@ from torch import Tensor
 from neuron_explainer.activations.derived_scalars.derivation import derive
 from neuron_explainer.activations.derived_scalars.indexing import NodeIndex
 from neuron_explainer.attribution.computing.logit_objective import LogitObjective
+from neuron_explainer.attribution.numbers_and_tables import AttributionTables
 from neuron_explainer.attribution.tables.nodes import direct_effects_of
 from neuron_explainer.errors import InvalidRequestError
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 from neuron_explainer.vocabulary.nodes import NodeType
 
-if TYPE_CHECKING:
-    from neuron_explainer.attribution.attribution import Attribution
-
 _DST = DerivedScalarType
 
 
-def direct_changes(why: Attribution, number: int, nodes: Sequence[NodeIndex]) -> tuple[list[float], list[float]]:
+def direct_changes(why: AttributionTables, number: int, nodes: Sequence[NodeIndex]) -> tuple[list[float], list[float]]:
     """Each node's direct effect, and what taking out its write changes when the final norm's scale is held constant.
 
     Raises:
@@ -42,7 +39,7 @@ def direct_changes(why: Attribution, number: int, nodes: Sequence[NodeIndex]) ->
     return direct_effects_of(why.groups[number], nodes), changes
 
 
-def _write(why: Attribution, token_ids: Sequence[int], node: NodeIndex) -> Tensor:
+def _write(why: AttributionTables, token_ids: Sequence[int], node: NodeIndex) -> Tensor:
     """What a node writes: a vector at its token, zeros at the others."""
     setting = why.asked_setting
     if node.node_type is NodeType.TOKEN:

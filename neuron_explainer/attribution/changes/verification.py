@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, SupportsIndex
+from typing import TYPE_CHECKING, Any, SupportsIndex, cast
 
 import pandas
 
@@ -15,6 +15,7 @@ from neuron_explainer.attribution.changes.estimates import estimates_of
 from neuron_explainer.attribution.changes.taken_out import direct_changes
 from neuron_explainer.attribution.computing.batches import batches_of
 from neuron_explainer.attribution.nodes_given import known_latent, node_named, pass_of_row
+from neuron_explainer.attribution.numbers_and_tables import AttributionTables
 from neuron_explainer.attribution.progress import passes_bar
 from neuron_explainer.attribution.tables.nodes import NodeFilter, RankedNode, ranked_nodes
 from neuron_explainer.errors import InvalidRequestError
@@ -24,7 +25,7 @@ from neuron_explainer.vocabulary.named_members import NamedMembers, member_of
 from neuron_explainer.vocabulary.nodes import NodeType
 
 if TYPE_CHECKING:
-    from neuron_explainer.attribution.attribution import Attribution
+    from neuron_explainer.activations.derived_scalars.loss import LossFunction
 
 
 class Verified(NamedMembers):
@@ -37,7 +38,7 @@ class Verified(NamedMembers):
 
 
 def verified(
-    why: Attribution, n: SupportsIndex | Iterable[Any], kind: str, value: ValueGiven, reference: Any
+    why: AttributionTables, n: SupportsIndex | Iterable[Any], kind: str, value: ValueGiven, reference: Any
 ) -> pandas.DataFrame:
     """The table; see `Attribution.verify`."""
     which = member_of(Verified, kind, "kind of verification")
@@ -82,7 +83,7 @@ def _that_take(value: ValueGiven) -> Sequence[NodeType] | None:
 
 
 def _nodes(
-    why: Attribution, n: SupportsIndex | Iterable[Any], kind: Verified, node_types: Sequence[NodeType] | None
+    why: AttributionTables, n: SupportsIndex | Iterable[Any], kind: Verified, node_types: Sequence[NodeType] | None
 ) -> list[RankedNode]:
     if n is None or finite_number(n) is not None:
         column = "direct_effect" if kind is Verified.DIRECT else "total_effect"
@@ -105,30 +106,30 @@ def _nodes(
     return found
 
 
-def _numbers_of_passes(why: Attribution, table: Any, nodes: Sequence[Any]) -> list[int]:
+def _numbers_of_passes(why: AttributionTables, table: Any, nodes: Sequence[Any]) -> list[int]:
     """The pass that each node is of: what the `answer` of a table's rows, or of a single row, says; else the first."""
     if hasattr(table, "columns"):
         nodes = [row for _, row in table.iterrows()]
     return [pass_of_row(why.inquiry.passes, node) for node in nodes]
 
 
-def _coefficients(why: Attribution) -> list[float]:
+def _coefficients(why: AttributionTables) -> list[float]:
     return [asked.coefficient for asked in why.inquiry.passes]
 
 
-def _changes(why: Attribution, number: int, ablations: Sequence[Any]) -> list[float]:
+def _changes(why: AttributionTables, number: int, ablations: Sequence[Any]) -> list[float]:
     """What each ablation alone takes from the number of a pass: its value before, minus its value after."""
     setting, effects = why.asked_setting, why.effects[number]
     model = setting.config.get_or_create_model()
     changes: list[float] = []
     lengths = [len(effects.prompt.token_ids)] * len(ablations)
-    with passes_bar(len(ablations), len(ablations) > _FEW, "verifying") as done:
+    with passes_bar(len(ablations), None if len(ablations) > _FEW else False, "verifying") as done:
         for batch in batches_of(lengths, model):
             stores = derive_batch(
                 [effects.prompt.token_ids] * len(batch),
                 DerivedScalarType.ALWAYS_ONE,
                 setting.config,
-                loss=why.inquiry.objective(model, [number] * len(batch)),
+                loss=cast("LossFunction", why.inquiry.objective(model, [number] * len(batch))),
                 ablations=[[*setting.ablations, ablations[each]] for each in batch],
             )
             changes += [effects.value - float(store.loss or 0.0) for store in stores]
@@ -140,7 +141,7 @@ _FEW = 50
 
 
 def _table(
-    why: Attribution, nodes: Sequence[RankedNode], estimate: Sequence[float], measured: Sequence[float]
+    why: AttributionTables, nodes: Sequence[RankedNode], estimate: Sequence[float], measured: Sequence[float]
 ) -> pandas.DataFrame:
     index = pandas.Index([each.node for each in nodes], name="node", dtype=object)
     from neuron_explainer.activations.token_table import TokenTable

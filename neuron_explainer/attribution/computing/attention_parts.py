@@ -9,7 +9,7 @@ from torch import Tensor
 from neuron_explainer.activations.derived_scalars.derivers.needs import BLOCK
 from neuron_explainer.activations.derived_scalars.engine.evaluation import Deriver
 from neuron_explainer.activations.derived_scalars.engine.scalar_deriver import Activation
-from neuron_explainer.attribution.computing.replaced import Replaced, ReplacedAt
+from neuron_explainer.attribution.computing.replaced import Replaced, ReplacedAt, WhereReplaced
 from neuron_explainer.attribution.computing.rows import ROWS, Rows, before_post_norm
 from neuron_explainer.attribution.computing.standing import heads_stand
 from neuron_explainer.models.layers.block import Block
@@ -40,21 +40,21 @@ def attention_parts(
     rows: Rows,
     probs: Float[Tensor, "batch tokens to heads"],
     values: Float[Tensor, "batch to heads d_head"],
-    summed: Float[Tensor, "batch tokens heads d_head"],
-    delta: Float[Tensor, "batch tokens d_model"],
+    summed: Tensor | None,
+    delta: Tensor | None,
     heads_replaced: Replaced,
     layer_replaced: Replaced,
     block: Block,
 ) -> AttentionParts:
     """Every head's direct effect at the rows."""
-    own = rows.as_it_is(summed)
+    own = _summed_at(rows, probs, values) if summed is None else rows.as_it_is(summed)
     directions = before_post_norm(rows.directions, block.attention_post_norm_at(own))
     weight = at_least_float32(block.attention.output_weight)
     among_values = (directions @ weight).unflatten(-1, (block.attention.n_heads, -1))
     by_pair = torch.einsum("brhc,bthc->brth", among_values, at_least_float32(values)) * rows.of(probs)
     as_set = (at_least_float32(own) * among_values).sum(-1)
     bias = bias_effect(rows.directions, directions, block.attention.output_bias, block.attention_post_norm, block)
-    layer_as_set = (rows.of(delta) * rows.directions).sum(-1)
+    layer_as_set = torch.zeros_like(bias) if delta is None else (rows.of(delta) * rows.directions).sum(-1)
     is_set, is_layer_set = heads_replaced.at(rows.positions, as_set.shape[-1]), layer_replaced.at(rows.positions)
     return AttentionParts(
         by_pair.masked_fill(is_set[:, :, None, :] | is_layer_set[..., None, None], 0),
@@ -62,6 +62,13 @@ def attention_parts(
         layer_as_set.masked_fill(~is_layer_set, 0),
         bias.masked_fill(is_layer_set, 0),
     )
+
+
+def _summed_at(
+    rows: Rows, probs: Float[Tensor, "batch tokens to heads"], values: Float[Tensor, "batch to heads d_head"]
+) -> Float[Tensor, "batch rows heads d_head"]:
+    """What the heads sum at the rows."""
+    return torch.einsum("brth,bthc->brhc", rows.as_it_is(probs), values)
 
 
 def bias_effect(
@@ -94,8 +101,8 @@ ATTENTION_PARTS = Deriver(
         "rows": ROWS,
         "probs": Activation(_PLACE.ATTN_QK_PROBS),
         "values": Activation(_PLACE.ATTN_VALUE),
-        "summed": Activation(_PLACE.ATTN_WEIGHTED_SUM_OF_VALUES),
-        "delta": Activation(_PLACE.RESID_DELTA_ATTN),
+        "summed": WhereReplaced(_PLACE.ATTN_WEIGHTED_SUM_OF_VALUES),
+        "delta": WhereReplaced(_PLACE.RESID_DELTA_ATTN),
         "heads_replaced": ReplacedAt(_PLACE.ATTN_WEIGHTED_SUM_OF_VALUES),
         "layer_replaced": ReplacedAt(_PLACE.RESID_DELTA_ATTN),
         "block": BLOCK,

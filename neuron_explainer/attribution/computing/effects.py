@@ -56,7 +56,7 @@ class Effects:
     logits_softcap: float | None = None
 
 
-def of_prompt(parts: PartsT, number: int, n_rows: int, n_tokens: int) -> PartsT:
+def parts_of_prompt(parts: PartsT, number: int, n_rows: int, n_tokens: int) -> PartsT:
     """One prompt's part of a batch's direct effects, without its padding, in memory of its own."""
     own: dict[str, Any] = {}
     for each in fields(parts):

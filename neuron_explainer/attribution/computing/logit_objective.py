@@ -12,9 +12,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from neuron_explainer.activations.derived_scalars.engine.bound_loss import one_number
-from neuron_explainer.activations.derived_scalars.engine.objective import Evaluated, Objective
 from neuron_explainer.activations.derived_scalars.engine.residual_order import end_position
+from neuron_explainer.activations.derived_scalars.losses.bound_loss import one_number
+from neuron_explainer.activations.derived_scalars.losses.objective import Evaluated, Objective
 from neuron_explainer.attribution.computing.details import PassDetails
 from neuron_explainer.attribution.computing.readout import (
     among_channels,
@@ -77,14 +77,17 @@ class LogitObjective(Objective):
             for reading, count in zip(self._readings, counts, strict=True)
         ]
         sizes = [len(each) for each in positions]
-        prompts = torch.tensor([number for number, size in enumerate(sizes) for _ in range(size)], device=resid.device)
-        tokens = torch.tensor([position for each in positions for position in each], device=resid.device)
+        owners = [number for number, size in enumerate(sizes) for _ in range(size)]
+        places = [position for each in positions for position in each]
+        prompts, tokens = (
+            torch.tensor(numbers, dtype=torch.int64, device=resid.device) for numbers in (owners, places)
+        )
         rows = at_least_float32(resid[prompts, tokens])
         logits = uncapped_logits(model, normed_rows(model, rows, hold_scale=True))
         by_prompt = logits.split(sizes)
         if not with_directions:
-            values = [reading.function(own) for reading, own in zip(self._readings, by_prompt, strict=True)]
-            return Evaluated(torch.stack([value.reshape(()) for value in values]))
+            numbers = [reading.function(own) for reading, own in zip(self._readings, by_prompt, strict=True)]
+            return Evaluated(torch.stack([number.reshape(()) for number in numbers]))
         values, weights = self._differentiated(by_prompt)
         joined = torch.cat(weights)
         among_normed = among_channels(model, joined)

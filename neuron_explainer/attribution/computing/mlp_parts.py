@@ -12,7 +12,7 @@ from neuron_explainer.activations.derived_scalars.engine.bound_config import Bou
 from neuron_explainer.activations.derived_scalars.engine.evaluation import Deriver, Evaluation, Need, Recorded
 from neuron_explainer.activations.derived_scalars.engine.scalar_deriver import Activation
 from neuron_explainer.attribution.computing.attention_parts import bias_effect
-from neuron_explainer.attribution.computing.replaced import Replaced, ReplacedAt
+from neuron_explainer.attribution.computing.replaced import Replaced, ReplacedAt, WhereReplaced
 from neuron_explainer.attribution.computing.rows import ROWS, Rows, before_post_norm
 from neuron_explainer.attribution.computing.standing import neurons_stand
 from neuron_explainer.models.layers.block import Block
@@ -59,7 +59,7 @@ class OutputBias(Need):
 def mlp_parts(
     rows: Rows,
     post_act: Neurons,
-    delta: Float[Tensor, "batch tokens d_model"],
+    delta: Tensor | None,
     bias: Tensor | None,
     layer_replaced: Replaced,
     block: Block,
@@ -73,7 +73,7 @@ def mlp_parts(
     effect = bias_effect(rows.directions, directions, of_bias, block.mlp_post_norm, block)
     is_set = layer_replaced.at(rows.positions)
     values_of(neurons).masked_fill_(is_set.reshape(*is_set.shape, *[1] * (values_of(neurons).ndim - 2)), 0)
-    layer_as_set = (rows.of(delta) * rows.directions).sum(-1)
+    layer_as_set = torch.zeros_like(effect) if delta is None else (rows.of(delta) * rows.directions).sum(-1)
     return MlpParts(neurons, layer_as_set.masked_fill(~is_set, 0), effect.masked_fill(is_set, 0))
 
 
@@ -88,7 +88,7 @@ MLP_PARTS = Deriver(
     {
         "rows": ROWS,
         "post_act": Activation(_PLACE.MLP_POST_ACT),
-        "delta": Activation(_PLACE.RESID_DELTA_MLP),
+        "delta": WhereReplaced(_PLACE.RESID_DELTA_MLP),
         "bias": OutputBias(),
         "layer_replaced": ReplacedAt(_PLACE.RESID_DELTA_MLP),
         "block": BLOCK,

@@ -15,10 +15,10 @@ from neuron_explainer.activations.derived_scalars.derivers import catalogue as _
 from neuron_explainer.activations.derived_scalars.engine.capture_plan import CapturePlan
 from neuron_explainer.activations.derived_scalars.engine.evaluation import Deriver
 from neuron_explainer.activations.derived_scalars.engine.non_finite import warn_of_non_finite
-from neuron_explainer.activations.derived_scalars.engine.objective import Evaluated, Objective
 from neuron_explainer.activations.derived_scalars.engine.prompts import Prompt, check_token_positions
 from neuron_explainer.activations.derived_scalars.engine.requests import parse_requests
 from neuron_explainer.activations.derived_scalars.engine.running import Run, TensorsByKey, of_prompt, run_plan
+from neuron_explainer.activations.derived_scalars.losses.objective import Evaluated, Objective
 from neuron_explainer.activations.derived_scalars.store.derived_scalar_store import DerivedScalarStore
 from neuron_explainer.activations.derived_scalars.tensor_ablations import Ablation
 from neuron_explainer.attribution.computing import effects as cutting
@@ -130,7 +130,7 @@ def _effects(setting: Setting, prompt: Prompt, run: Run, row: int, tensors: Tens
 
     def own(by_layer: Mapping[int | None, Any]) -> Iterator[tuple[Any, Any]]:
         for layer, parts in by_layer.items():
-            yield layer, cutting.of_prompt(parts, row, n_rows, n_tokens)
+            yield layer, cutting.parts_of_prompt(parts, row, n_rows, n_tokens)
 
     return Effects(
         prompt=prompt,

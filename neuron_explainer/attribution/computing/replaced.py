@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
+from neuron_explainer.activations.derived_scalars.ablating.bound_ablation import BoundAblation
 from neuron_explainer.activations.derived_scalars.engine.bound_config import BoundConfig
 from neuron_explainer.activations.derived_scalars.engine.evaluation import Evaluation, Need, Recorded
 from neuron_explainer.vocabulary.nodes import PassType
@@ -58,16 +59,40 @@ class ReplacedAt(Need):
     def value(self, evaluation: Evaluation, layer: int | None) -> Replaced:
         """The tokens at which it has been set."""
         sets: list[list[tuple[Sequence[int] | None, int | None]]] = [[] for _ in range(evaluation.n_prompts)]
-        for ablation in evaluation.bound.ablations:
-            index = ablation.index
-            is_here = (index.activation_location_type, index.layer_index) == (self.place, layer)
-            if is_here and index.pass_type is PassType.FORWARD:
-                token = index.tensor_indices[0]
-                component = index.tensor_indices[1] if len(index.tensor_indices) > 2 else None
-                written = (
-                    [token] if isinstance(token, int) else ablation.tokens,
-                    component if isinstance(component, int) else None,
-                )
-                for row in range(evaluation.n_prompts) if ablation.row is None else [ablation.row]:
-                    sets[row].append(written)
+        for ablation in ablations_at(evaluation.bound, self.place, layer):
+            token, *others = ablation.index.tensor_indices
+            component = others[0] if len(others) > 1 else None
+            written = (
+                [token] if isinstance(token, int) else ablation.tokens,
+                component if isinstance(component, int) else None,
+            )
+            for row in range(evaluation.n_prompts) if ablation.row is None else [ablation.row]:
+                sets[row].append(written)
         return Replaced(sets)
+
+
+def ablations_at(bound: BoundConfig, place: ActivationLocationType, layer: int | None) -> list[BoundAblation]:
+    """The ablations of activations at a place."""
+    return [
+        ablation
+        for ablation in bound.ablations
+        if (ablation.index.activation_location_type, ablation.index.layer_index) == (place, layer)
+        and ablation.index.pass_type is PassType.FORWARD
+    ]
+
+
+@dataclass(frozen=True)
+class WhereReplaced(Need):
+    """The activation at a place where it has been set; None, and nothing is recorded, where it is a sum of parts."""
+
+    place: ActivationLocationType
+
+    def recordings(self, bound: BoundConfig, layer: int | None) -> Iterator[Recorded]:
+        """The activation, if it has been set."""
+        if ablations_at(bound, self.place, layer):
+            yield Recorded(self.place, layer)
+
+    def value(self, evaluation: Evaluation, layer: int | None) -> Tensor | None:
+        """(batch, tokens, …)"""
+        recordings = list(self.recordings(evaluation.bound, layer))
+        return evaluation.recorded(recordings[0]) if recordings else None

@@ -4,8 +4,6 @@ Every write must be counted once. An autoencoder of a layer's MLP or attention s
 One of the residual stream stands for everything below it; of several, the last one does.
 """
 
-from collections.abc import Iterator
-
 from neuron_explainer.activations.derived_scalars.engine.bound_config import BoundConfig
 from neuron_explainer.activations.derived_scalars.engine.evaluation import Where
 from neuron_explainer.activations.derived_scalars.engine.residual_order import position_in
@@ -16,8 +14,9 @@ from neuron_explainer.vocabulary.nodes import LocationWithinLayer, NodeType
 _ATTN, _MLP = LocationWithinLayer.ATTN, LocationWithinLayer.MLP
 
 
-def upstream_autoencoders(bound: BoundConfig) -> Iterator[tuple[NodeType, int]]:
+def upstream_autoencoders(bound: BoundConfig) -> list[tuple[NodeType, int | None]]:
     """The kind and layer of every autoencoder whose latents write upstream of the objective."""
+    found: list[tuple[NodeType, int | None]] = []
     for kind in bound.autoencoder_kinds:
         if bound.autoencoder_context(kind).dst is DerivedScalarType.MLP_PRE_ACT:
             raise InvalidRequestError(
@@ -26,15 +25,16 @@ def upstream_autoencoders(bound: BoundConfig) -> Iterator[tuple[NodeType, int]]:
             )
         for layer in bound.autoencoder_context(kind).layer_indices:
             if bound.is_upstream(kind, layer, bound.start.position):
-                yield kind, layer
+                found.append((kind, layer))
+    return found
 
 
-def base(bound: BoundConfig) -> tuple[NodeType, int] | None:
+def base(bound: BoundConfig) -> tuple[NodeType, int | None] | None:
     """The autoencoder that stands for everything below it; None without one of the residual stream."""
     of_stream = [
         (position_in(bound.location_of(kind), layer), kind, layer)
         for kind, layer in upstream_autoencoders(bound)
-        if bound.location_of(kind) not in (_ATTN, _MLP)
+        if layer is not None and bound.location_of(kind) not in (_ATTN, _MLP)
     ]
     if not of_stream:
         return None
@@ -45,7 +45,7 @@ def base(bound: BoundConfig) -> tuple[NodeType, int] | None:
 def base_position(bound: BoundConfig) -> int | None:
     """The position in the residual stream of `base`."""
     found = base(bound)
-    return None if found is None else position_in(bound.location_of(found[0]), found[1])
+    return None if found is None or found[1] is None else position_in(bound.location_of(found[0]), found[1])
 
 
 def stands(bound: BoundConfig, location: LocationWithinLayer, layer: int | None) -> bool:

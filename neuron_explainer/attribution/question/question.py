@@ -109,11 +109,6 @@ class Question(Inquiry):
                 of_what = "logit"
         return f"{of_what} of {targets}" + (f" minus that of {distractors}" if distractors else "")
 
-    @property
-    def asked_tokens(self) -> dict[int, str]:
-        """The first tokens of targets and distractors."""
-        return {answer.token_ids[0]: "target" if answer.is_target else "distractor" for answer in self.answers}
-
 
 _OWN_CHOICE = "logit of the likeliest token minus that of the second"
 

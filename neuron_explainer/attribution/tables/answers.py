@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
 
+from neuron_explainer.attribution.computing.effects import Effects
 from neuron_explainer.attribution.computing.readout import capped
-from neuron_explainer.attribution.question.question import Question
+from neuron_explainer.attribution.inquiry import Inquiry
 from neuron_explainer.attribution.tables.next_tokens import row_of_next_tokens
 
 if TYPE_CHECKING:
     import pandas
 
-    from neuron_explainer.attribution.attribution import Attribution
-
 _COLUMNS = ["answer", "asked", "n_tokens", "probability", "log_probability"]
 
 
-def answer_table(why: Attribution) -> pandas.DataFrame:
+def answer_table(effects: Sequence[Effects], inquiry: Inquiry) -> pandas.DataFrame:
     """One row for each target and distractor.
 
     Raises:
@@ -27,14 +27,13 @@ def answer_table(why: Attribution) -> pandas.DataFrame:
     """
     import pandas
 
-    first = capped(row_of_next_tokens(why), why.effects[0].logits_softcap).double().log_softmax(-1)
+    first = capped(row_of_next_tokens(effects[0], inquiry), effects[0].logits_softcap).double().log_softmax(-1)
     rows: list[dict[str, Any]] = []
-    answers = why.inquiry.answers if isinstance(why.inquiry, Question) else ()
-    for number, answer in enumerate(answers):
+    for number, answer in enumerate(inquiry.answers):
         if answer.is_one_token:
             log_probability = float(first[answer.token_ids[0]])
         else:
-            log_probability = _of_several(why, number, answer.token_ids)
+            log_probability = _of_several(effects[number], answer.token_ids)
         rows.append(
             {
                 "answer": answer.text,
@@ -47,9 +46,8 @@ def answer_table(why: Attribution) -> pandas.DataFrame:
     return pandas.DataFrame(rows, columns=_COLUMNS)
 
 
-def _of_several(why: Attribution, number: int, token_ids: tuple[int, ...]) -> float:
+def _of_several(effects: Effects, token_ids: tuple[int, ...]) -> float:
     """The log-probability of an answer of several tokens, in its own pass."""
-    effects = why.effects[number]
     if effects.logits is None:
         raise RuntimeError("a pass of an answer has logits")
     by_row = capped(effects.logits, effects.logits_softcap).double().log_softmax(-1)

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import cast
 
 import torch
 from torch import Tensor
@@ -11,10 +10,9 @@ from torch import Tensor
 from neuron_explainer.attribution.computing.effects import Effects
 from neuron_explainer.attribution.computing.passes import LATENTS
 from neuron_explainer.attribution.tables.write_norms import WriteNorms
-from neuron_explainer.models.layers.dense_by_layer import DenseByLayer
 from neuron_explainer.models.layers.routed import Neurons, RoutedTensor, values_of
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
-from neuron_explainer.vocabulary.nodes import NodeType
+from neuron_explainer.vocabulary.nodes import NodeType, PassType
 
 _DST = DerivedScalarType
 
@@ -52,7 +50,17 @@ class Group:
         return self.write_norms.of(self.node_type, self.layer, self.activation)
 
     def numbers(self, column: str) -> Neurons | None:
-        """The group's numbers in a column of the table; None where it has none."""
+        """The group's numbers in a column of the table; None where it has none, or where they need the model."""
+        if column == "write_norm" and not self.write_norms.are_known(self.node_type):
+            return None
+        return self.to_rank(column)
+
+    def to_rank(self, column: str) -> Neurons | None:
+        """The group's numbers in a column of the table; None where it has none.
+
+        Raises:
+            MisconfiguredError: they need the model, which is not there.
+        """
         numbers: Neurons | None = getattr(self, _FIELD_OF_COLUMN[column])
         return numbers
 
@@ -77,7 +85,8 @@ COLUMNS = tuple(_FIELD_OF_COLUMN)
 
 def _summed(numbers: Neurons, n_axes: int) -> Tensor:
     if not isinstance(numbers, RoutedTensor):
-        return numbers.flatten(0, n_axes - 1).sum(0)
+        # In memory in one order: the sum's rounding depends on it, and a file has no other order.
+        return numbers.contiguous().flatten(0, n_axes - 1).sum(0)
     summed = values_of(numbers).new_zeros(numbers.n_experts, numbers.d_expert)
     summed.index_add_(0, numbers.experts.flatten(), numbers.values.flatten(0, -2))
     return summed.flatten()
@@ -88,7 +97,7 @@ def groups_of(effects: Effects, write_norms: WriteNorms) -> Iterator[Group]:
     store, rows = effects.store, effects.rows
 
     def by_layer(dst: DerivedScalarType) -> dict[int | None, Neurons]:
-        return dict(cast("DenseByLayer", store.activations(dst)).kept())
+        return dict(store.kept[dst, PassType.FORWARD])
 
     if effects.embedding is not None:
         norms, totals = by_layer(_DST.RESID_POST_EMBEDDING_NORM), by_layer(_DST.TOKEN_ATTRIBUTION)

@@ -2,46 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from jaxtyping import Float
 from torch import Tensor
 
+from neuron_explainer.attribution.computing.effects import Effects
 from neuron_explainer.attribution.computing.readout import capped
+from neuron_explainer.attribution.inquiry import Inquiry
 from neuron_explainer.errors import InvalidRequestError
 
 if TYPE_CHECKING:
     import pandas
 
-    from neuron_explainer.attribution.attribution import Attribution
 
-
-def next_token_table(why: Attribution, n: int) -> pandas.DataFrame:
-    """The table of an answer.
+def next_token_table(
+    effects: Effects, inquiry: Inquiry, texts_of: Callable[[Sequence[int]], list[str]], n: int
+) -> pandas.DataFrame:
+    """The table of an answer, from its first pass. `texts_of` gives the texts of tokens.
 
     Raises:
         InvalidRequestError: the answer is not about logits.
     """
     from neuron_explainer.activations.token_table import TokenTable
 
-    cap = why.effects[0].logits_softcap
-    rows = next_token_rows(row_of_next_tokens(why), cap, n, why.inquiry.asked_tokens)
-    texts = why.texts_of([each["token_id"] for each in rows])
+    cap = effects.logits_softcap
+    rows = next_token_rows(row_of_next_tokens(effects, inquiry), cap, n, inquiry.asked_tokens)
+    texts = texts_of([each["token_id"] for each in rows])
     table = [{"token": text, **each} for text, each in zip(texts, rows, strict=True)]
     return TokenTable(table, columns=list(table[0]))
 
 
-def row_of_next_tokens(why: Attribution) -> Float[Tensor, " vocab"]:
+def row_of_next_tokens(effects: Effects, inquiry: Inquiry) -> Float[Tensor, " vocab"]:
     """The uncapped logits of the position that the question is about; of several, the last one.
 
     Raises:
         InvalidRequestError: the answer is not about logits.
     """
-    logits = why.effects[0].logits
+    logits = effects.logits
+    if logits is not None and not len(logits):
+        raise InvalidRequestError("The metric does not depend on the logits, so there is no position to show.")
     if logits is None:
         raise InvalidRequestError("A trace is about an activation, so it has no next tokens. Ask the answer before it.")
-    return logits[0 if why.inquiry.is_by_answer else -1]  # an answer's own tokens come after the first row
+    return logits[0 if inquiry.is_by_answer else -1]  # an answer's own tokens come after the first row
 
 
 def next_token_rows(

@@ -14,6 +14,7 @@ from neuron_explainer.activations.derived_scalars.indexing import NodeIndex
 from neuron_explainer.activations.derived_scalars.names.node_name import NodeName
 from neuron_explainer.activations.derived_scalars.store.top_k import top_k
 from neuron_explainer.attribution.computing.effects import Effects
+from neuron_explainer.attribution.inquiry import Inquiry
 from neuron_explainer.attribution.tables.groups import COLUMNS, Group, entries
 from neuron_explainer.models.layers.routed import Neurons, RoutedTensor, values_of
 from neuron_explainer.vocabulary.nodes import NodeType
@@ -21,8 +22,6 @@ from neuron_explainer.wording import without_steering
 
 if TYPE_CHECKING:
     import pandas
-
-    from neuron_explainer.attribution.attribution import Attribution
 
 
 @dataclass(frozen=True)
@@ -66,6 +65,9 @@ def ranked_nodes(
         by: a column of `COLUMNS`.
         n: how many; fewer come back if there are fewer. Nodes whose number is 0 are left out.
         chosen: which nodes are taken.
+
+    Raises:
+        MisconfiguredError: the column needs the model, which is not there.
     """
     found: list[RankedNode] = []
     for number, (own, coefficient) in enumerate(zip(groups, coefficients, strict=True)):
@@ -89,7 +91,7 @@ def ranked_nodes(
 def _candidates(groups: Sequence[Group], by: str, chosen: NodeFilter) -> Iterator[tuple[Group, Neurons, list[int]]]:
     """The numbers of a column by group, for the tokens that are taken, and what token each row is of."""
     for group in groups:
-        numbers = group.numbers(by) if chosen.takes(group) else None
+        numbers = group.to_rank(by) if chosen.takes(group) else None
         if numbers is None or not values_of(numbers).numel():
             continue
         tokens = list(group.rows) if by == "direct_effect" else list(range(len(values_of(numbers))))
@@ -172,22 +174,32 @@ def _index_tensors(indices: Sequence[Sequence[int]], like: Tensor) -> tuple[Tens
     return tuple(torch.tensor(axis, dtype=torch.int64, device=like.device) for axis in zip(*indices, strict=True))
 
 
-def node_table(why: Attribution, ranked: Sequence[RankedNode]) -> pandas.DataFrame:
+def node_table(
+    groups: Sequence[Sequence[Group]], effects: Sequence[Effects], inquiry: Inquiry, ranked: Sequence[RankedNode]
+) -> pandas.DataFrame:
     """The nodes of all passes as a DataFrame, in their order."""
     rows: dict[int, dict[str, Any]] = {}
-    for number, (groups, effects, asked) in enumerate(zip(why.groups, why.effects, why.inquiry.passes, strict=True)):
+    for number, (own_groups, of_pass, asked) in enumerate(zip(groups, effects, inquiry.passes, strict=True)):
         places = [place for place, each in enumerate(ranked) if each.number == number]
-        own = node_rows(groups, [ranked[place].node for place in places], effects, asked.coefficient)
+        own = node_rows(own_groups, [ranked[place].node for place in places], of_pass, asked.coefficient)
         for place, row in zip(places, own, strict=True):
             token = ranked[place].node.tensor_indices[0]
             rows[place] = {
                 **row,
                 "answer": asked.answer,
-                "predicting_position": token if token in effects.rows else None,
+                "predicting_position": token if token in of_pass.rows else None,
             }
-    columns = ["answer", "predicting_position", *_COLUMNS] if why.inquiry.is_by_answer else list(_COLUMNS)
-    table = table_of_nodes([rows[place] for place in range(len(ranked))], [each.node for each in ranked], columns)
-    return table.astype({"predicting_position": "Int64"}) if why.inquiry.is_by_answer else table
+    return frame_of_nodes(
+        [rows[place] for place in range(len(ranked))], [each.node for each in ranked], inquiry.is_by_answer
+    )
+
+
+def frame_of_nodes(rows: Sequence[dict[str, Any]], nodes: Sequence[NodeIndex], has_several: bool) -> pandas.DataFrame:
+    """The rows as a DataFrame whose index is the nodes; those of several passes say of which."""
+    if not has_several:
+        return table_of_nodes(rows, nodes, _COLUMNS)
+    table = table_of_nodes(rows, nodes, ["answer", "predicting_position", *_COLUMNS])
+    return table.astype({"predicting_position": "Int64"})
 
 
 _COLUMNS = ("name", "token", "attended_to", "activation", "write_norm", "direct_effect", "total_effect")

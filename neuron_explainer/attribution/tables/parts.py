@@ -65,18 +65,23 @@ def residue_of(effects: Effects, is_linear: bool) -> float:
 
 def part_table(inquiry: Inquiry, effects: Sequence[Effects], coefficients: Sequence[float]) -> pandas.DataFrame:
     """The parts of all passes as a DataFrame; those of answers of several tokens row by row."""
-    import pandas
-
     has_several = inquiry.is_by_answer
     rows: list[dict[str, Any]] = []
     for own, coefficient, asked in zip(effects, coefficients, inquiry.passes, strict=True):
         for row in _by_row(own, inquiry.is_linear) if has_several else _summed(own, inquiry.is_linear):
             rows.append({**row, "answer": asked.answer, "direct_effect": row["direct_effect"] * coefficient})
+    return frame_of_parts(rows, has_several)
+
+
+def frame_of_parts(rows: Sequence[dict[str, Any]], has_several: bool) -> pandas.DataFrame:
+    """The rows as a DataFrame; those of several passes say of which."""
+    import pandas
+
     columns = ["part", "layer", "direct_effect"]
     whole = ["layer"]
     if has_several:
         columns, whole = ["answer", "predicting_position", *columns], ["predicting_position", "layer"]
-    return pandas.DataFrame(rows, columns=columns).astype(dict.fromkeys(whole, "Int64"))
+    return pandas.DataFrame(list(rows), columns=columns).astype(dict.fromkeys(whole, "Int64"))
 
 
 def _summed(effects: Effects, is_linear: bool) -> list[dict[str, Any]]:

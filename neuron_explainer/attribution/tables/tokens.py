@@ -22,7 +22,7 @@ COLUMNS = ("embedding", "attention_from", "attention_to", "mlp", "latents")
 def token_rows(groups: Sequence[Group], effects: Effects, coefficient: float) -> list[dict[str, Any]]:
     """The total effects of one pass by token."""
     n_tokens = len(effects.prompt.token_ids)
-    sums = {column: torch.zeros(n_tokens, dtype=torch.float64) for column in COLUMNS}
+    sums = {column: torch.zeros(n_tokens, dtype=torch.float64, device="cpu") for column in COLUMNS}
     for group in groups:
         for column, numbers in _by_token(group):
             sums[column] += numbers.double().cpu() * coefficient
@@ -38,6 +38,7 @@ def _by_token(group: Group) -> list[tuple[str, Tensor]]:
     if group.node_type is NodeType.TOKEN:
         return [("embedding", total.flatten())]
     if group.node_type is NodeType.ATTENTION_HEAD:
+        total = total.contiguous()  # rounding depends on the order in memory, and a file has no other order
         return [("attention_from", total.sum((1, 2))), ("attention_to", total.sum((0, 2)))]
     return [("mlp" if group.node_type is NodeType.MLP_NEURON else "latents", total.flatten(1).sum(-1))]
 

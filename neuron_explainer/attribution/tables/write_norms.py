@@ -15,9 +15,7 @@ from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 from neuron_explainer.vocabulary.nodes import NodeType
 
 _DST = DerivedScalarType
-WITHOUT_MODEL = (
-    "This answer was read from a file without its model: ne.load_attribution(path, model=model) gives it one."
-)
+WITHOUT_MODEL = "This answer was read from a file without its model: ne.load_attribution(path, model) gives it one."
 
 
 class WriteNorms:
@@ -33,10 +31,17 @@ class WriteNorms:
         self._store = effects.store
         self._scales = effects.latent_scales
 
+    def are_known(self, node_type: NodeType) -> bool:
+        """Whether `of` can give them: without the model, those of embeddings alone."""
+        return self._config is not None or node_type is NodeType.TOKEN
+
     def of(self, node_type: NodeType, layer: int | None, activation: Neurons) -> Neurons:
         """Activations times the norm of what one unit of each writes.
 
         Of an embedding the activation is the norm already.
+
+        Raises:
+            MisconfiguredError: the model is not there.
         """
         if node_type is NodeType.TOKEN:
             return activation

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float
@@ -14,9 +13,10 @@ from neuron_explainer.activations.derived_scalars.engine.requests import parse_r
 from neuron_explainer.activations.derived_scalars.indexing import AttentionTraceType
 from neuron_explainer.activations.derived_scalars.names.kinds import NodeKind
 from neuron_explainer.activations.derived_scalars.names.node_name import NodeName
-from neuron_explainer.attribution.answering import answer
+from neuron_explainer.attribution.answering import AnswerT, answer
 from neuron_explainer.attribution.computing.passes import Setting
 from neuron_explainer.attribution.nodes_given import pass_of_row
+from neuron_explainer.attribution.numbers_and_tables import AttributionTables
 from neuron_explainer.attribution.question.question import Question
 from neuron_explainer.attribution.tracing.inquiry import TraceInquiry
 from neuron_explainer.attribution.tracing.of_heads import AttentionLogitTrace, ValueTrace
@@ -28,16 +28,13 @@ from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 from neuron_explainer.vocabulary.named_members import member_of
 from neuron_explainer.vocabulary.nodes import NodeType
 
-if TYPE_CHECKING:
-    from neuron_explainer.attribution.attribution import Attribution
-
 _DST = DerivedScalarType
 _V = AttentionTraceType.V
 
 
 def traced(
-    why: Attribution, node: NodeOfTrace, through: str | None = None, downstream: NodeOfTrace | None = None
-) -> Attribution:
+    why: AnswerT, node: NodeOfTrace, through: str | None = None, downstream: NodeOfTrace | None = None
+) -> AnswerT:
     """The answer upstream of a node; see `Attribution.trace`."""
     whole, why = why, _of_its_pass(why, node)
     setting, name = why.asked_setting, node_at_tokens(why, node)
@@ -52,17 +49,18 @@ def traced(
         raise InvalidRequestError(
             'downstream is for a head traced through its value. Say through="v", or leave it out.'
         )
-    reader = None
+    reader: str | None = None
+    objective: TraceObjective
     if kind is _V:
         objective, reader = _through_value(why, name, downstream)
     else:
         objective = _objective(bound_of(setting), why, name, kind)
     inquiry = TraceInquiry(name, kind, reader, why.effects[0].prompt, objective)
     layers = range(int(name.layer or 0) + 1)
-    return answer(setting.limited_to(layers), inquiry, (*whole.history, whole.step()))
+    return answer(type(whole), setting.limited_to(layers), inquiry, (*whole.history, whole.step()))
 
 
-def _of_its_pass(why: Attribution, node: NodeOfTrace) -> Attribution:
+def _of_its_pass(why: AnswerT, node: NodeOfTrace) -> AnswerT:
     """The part of an answer that is about the pass that a row of its table is of."""
     number, inquiry = pass_of_row(why.inquiry.passes, node), why.inquiry
     if number == 0 or not isinstance(inquiry, Question):
@@ -76,7 +74,9 @@ def bound_of(setting: Setting) -> BoundConfig:
     return parse_requests(_DST.ALWAYS_ONE, setting.config, None, setting.ablations)[0].bound
 
 
-def _objective(bound: BoundConfig, why: Attribution, name: NodeName, kind: AttentionTraceType | None) -> TraceObjective:
+def _objective(
+    bound: BoundConfig, why: AttributionTables, name: NodeName, kind: AttentionTraceType | None
+) -> TraceObjective:
     layer, token, component = _numbers(name)
     if kind is not None:
         return AttentionLogitTrace(bound, layer, token, _position(name.attended_to_index), component, kind)
@@ -85,7 +85,7 @@ def _objective(bound: BoundConfig, why: Attribution, name: NodeName, kind: Atten
     return LatentTrace(bound, node_type_of(why, name), layer, token, component)
 
 
-def _through_value(why: Attribution, name: NodeName, downstream: NodeOfTrace | None) -> tuple[ValueTrace, str]:
+def _through_value(why: AttributionTables, name: NodeName, downstream: NodeOfTrace | None) -> tuple[ValueTrace, str]:
     """The trace through a head's value, and what its write is projected on, in words."""
     bound, effects = bound_of(why.asked_setting), why.effects[0]
     layer, token, head = _numbers(name)
@@ -113,7 +113,7 @@ def _through_value(why: Attribution, name: NodeName, downstream: NodeOfTrace | N
 
 
 def _before_post_norm(
-    why: Attribution, bound: BoundConfig, layer: int, token: int, direction: Tensor, weights: Tensor
+    why: AttributionTables, bound: BoundConfig, layer: int, token: int, direction: Tensor, weights: Tensor
 ) -> Float[Tensor, " d_model"]:
     """The direction among attention's outputs, where a norm comes after them."""
     values = why.effects[0].store.activations(_DST.ATTN_VALUE)[layer]

@@ -10,6 +10,7 @@ from neuron_explainer.activations.derived_scalars.engine.prompts import Prompt
 from neuron_explainer.activations.derived_scalars.indexing import AttentionTraceType
 from neuron_explainer.activations.derived_scalars.names.node_name import NodeName
 from neuron_explainer.attribution.inquiry import AskedPass, Inquiry
+from neuron_explainer.attribution.question.answers import Answer
 from neuron_explainer.attribution.tracing.trace_objective import TraceObjective
 from neuron_explainer.models.transformer import Transformer
 
@@ -31,6 +32,11 @@ class TraceInquiry(Inquiry):
     downstream: str | None
     prompt: Prompt
     of_node: TraceObjective
+
+    @property
+    def answers(self) -> Sequence[Answer]:  # type: ignore[override]
+        """None: the number is not about tokens."""
+        return ()
 
     @property
     def passes(self) -> Sequence[AskedPass]:  # type: ignore[override]

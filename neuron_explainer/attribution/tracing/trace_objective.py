@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from neuron_explainer.activations.derived_scalars.engine.objective import Evaluated, Objective
+from neuron_explainer.activations.derived_scalars.losses.objective import Evaluated, Objective
 from neuron_explainer.attribution.computing.details import PassDetails
 from neuron_explainer.models.hooks.recording import PlaceAndLayer
 from neuron_explainer.models.layers.norms import at_least_float32

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -11,19 +10,17 @@ from torch import Tensor
 from neuron_explainer.activations.derived_scalars.names.kinds import COMPONENTS, NodeKind
 from neuron_explainer.activations.derived_scalars.names.node_name import NodeName
 from neuron_explainer.attribution.nodes_given import NodeOrRow, known_latent, node_named
+from neuron_explainer.attribution.numbers_and_tables import AttributionTables
 from neuron_explainer.attribution.tables.groups import Group, entries
 from neuron_explainer.errors import InvalidRequestError
 from neuron_explainer.models.layers.routed import Neurons, values_of
 from neuron_explainer.vocabulary.checks import checked_layer
 from neuron_explainer.vocabulary.nodes import NodeType
 
-if TYPE_CHECKING:
-    from neuron_explainer.attribution.attribution import Attribution
-
 NodeOfTrace = NodeOrRow
 
 
-def node_at_tokens(why: Attribution, given: NodeOfTrace) -> NodeName:
+def node_at_tokens(why: AttributionTables, given: NodeOfTrace) -> NodeName:
     """The node that a caller means, at its tokens.
 
     Raises:
@@ -37,7 +34,8 @@ def node_at_tokens(why: Attribution, given: NodeOfTrace) -> NodeName:
     name, model = known_latent(why.asked_setting, name), why.model
     checked_layer(name.layer, model.n_layers, model.model_name)
     group = _group_of(why, name)
-    if name.attended_to_index is not None and name.token_index is not None and name.attended_to > name.token:
+    token, attended_to = name.token_index, name.attended_to_index
+    if token is not None and attended_to is not None and attended_to > token:
         raise InvalidRequestError(
             f"{name}: token {name.token_index} cannot attend to the later token {name.attended_to_index}."
         )
@@ -49,12 +47,12 @@ def node_at_tokens(why: Attribution, given: NodeOfTrace) -> NodeName:
     return _with_largest_effect(group, name)
 
 
-def node_type_of(why: Attribution, name: NodeName) -> NodeType:
-    """The type of a head's, neuron's or latent's node; of a latent that of the only autoencoders, unless it is named."""
+def node_type_of(why: AttributionTables, name: NodeName) -> NodeType:
+    """The type of a head, neuron or latent; of a latent that of the only autoencoders, unless it is named."""
     return name.to_node_index().node_type
 
 
-def _group_of(why: Attribution, name: NodeName) -> Group:
+def _group_of(why: AttributionTables, name: NodeName) -> Group:
     node_type = node_type_of(why, name)
     for group in why.groups[0]:
         if group.layer == name.layer and group.node_type is node_type:

@@ -1,10 +1,10 @@
 """A run's progress: a bar on a terminal or in a notebook, a log line every ten seconds elsewhere."""
 
 import logging
-import sys
 import time
 from typing import Any
 
+from neuron_explainer.notices import is_interactive
 from neuron_explainer.vocabulary.checks import checked_flag
 
 LOGGER = logging.getLogger("neuron_explainer.collation")
@@ -42,7 +42,7 @@ class Progress:
         self._n_characters = n_characters
         self._began_with = 0
         self._began_at = self._last_line_at = time.monotonic()
-        self._logs = show is None and not _is_interactive()
+        self._logs = show is None and not is_interactive()
         self._bar: Any = None
         if show or (show is None and not self._logs):
             from tqdm.auto import tqdm
@@ -114,14 +114,3 @@ def _hours_minutes_seconds(seconds: float) -> str:
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
-
-
-def _is_interactive() -> bool:
-    """Whether standard error is a terminal or is shown by a notebook."""
-    interactive_shell = sys.modules.get("IPython")
-    in_notebook = (
-        interactive_shell is not None and getattr(interactive_shell, "get_ipython", lambda: None)() is not None
-    )
-    if in_notebook:
-        return True
-    return sys.stderr is not None and sys.stderr.isatty()  # a process may be started without one

@@ -107,7 +107,7 @@ class MixtureOfExperts(nn.Module):
         return post_act.with_values(values)
 
     def gate(self, neuron: int) -> tuple[Float[Tensor, " d_model"], Float[Tensor, ""] | None]:
-        """The linear map that gives a neuron's pre-activation, where its expert is chosen: its weights, and its bias."""
+        """The linear map that gives a neuron's pre-activation, if its expert is chosen: its weights, and its bias."""
         expert, within = divmod(neuron, self.d_expert)
         return self._mlps[expert].gate(within)
 

@@ -60,6 +60,14 @@ def derived_scalars(model: ne.ModelContext) -> None:
     ne.derive([5, 17, 3], "mlp_act_times_grad", model, loss=lambda logits: logits[-1, 3] - logits[-1, 4])
     ne.derive(torch.tensor([5, 17]), [("mlp_act_times_grad", config)], loss=loss)
     assert_type(ne.derive_batch(["a", [1, 2]], "mlp_post_act", config), list[ne.DerivedScalarStore])
+    patch = ne.TensorAblation.from_prompt(place, model, "another prompt", tokens=[0, np.int64(1)])
+    assert_type(patch.values, torch.Tensor)
+    mean = ne.TensorAblation.mean(place, config, ["a text", "another"])
+    ne.derive("a prompt", "logits", model, ablations=[patch, mean, ne.AblationSpec(place, "mean", tokens=[3])])
+    ne.derive_batch(["a", "b"], "logits", model, loss=[loss, loss], ablations=[[mean], []], freeze_final_norm=True)
+    assert_type(store.difference(store).select("mlp_post_act", layers=2), ne.DerivedScalarStore)
+    assert_type(ne.DerivedScalarStore.mean([store, store]), ne.DerivedScalarStore)
+    assert_type(store.to_dataframe(3, tokens=[0, 1]), pd.DataFrame)
     assert_type(ne.derived_scalars("norm"), pd.DataFrame)
 
 

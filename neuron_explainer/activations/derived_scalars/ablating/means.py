@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, SupportsIndex
 from weakref import WeakKeyDictionary
@@ -120,11 +120,9 @@ def _computed(bound: BoundConfig, places: Sequence[PlaceAndLayer], prompts: Sequ
         raise InvalidRequestError(
             "The reference texts have no tokens beside those that begin a text, which are left out of means."
         )
-    counted.sort(key=lambda prompt: len(prompt.token_ids))  # so that little is padding
     n_tokens = sum(len(prompt.token_ids) - prompt.n_beginning for prompt in counted)
     sums: dict[Any, Tensor] = {}
-    for start in range(0, len(counted), _PROMPTS_IN_A_PASS):
-        batch = counted[start : start + _PROMPTS_IN_A_PASS]
+    for batch in _batches(bound, counted):
         tokens, attention_mask = padded([prompt.token_ids for prompt in batch])
         positions = int64_on_cpu(range(tokens.shape[1]))
         first, end = (
@@ -137,3 +135,13 @@ def _computed(bound: BoundConfig, places: Sequence[PlaceAndLayer], prompts: Sequ
             of_batch = tensor[is_counted].sum(dim=0, dtype=precision)
             sums[key] = sums[key] + of_batch if key in sums else of_batch
     return {key: total / n_tokens for key, total in sums.items()}
+
+
+def _batches(bound: BoundConfig, prompts: Iterable[Prompt]) -> Iterator[list[Prompt]]:
+    """Prompts of about the same length, and apart where longrope stretches positions in another way."""
+    by_kind: dict[tuple[int, ...], list[Prompt]] = {}
+    for prompt in sorted(prompts, key=lambda prompt: len(prompt.token_ids)):
+        by_kind.setdefault(bound.model.config.layers_rotated_as_long(len(prompt.token_ids)), []).append(prompt)
+    for alike in by_kind.values():
+        for start in range(0, len(alike), _PROMPTS_IN_A_PASS):
+            yield alike[start : start + _PROMPTS_IN_A_PASS]

@@ -4,6 +4,7 @@ import gzip
 import json
 from collections.abc import Sequence
 from functools import cache
+from typing import SupportsIndex
 
 import numpy as np
 from jaxtyping import Int
@@ -18,7 +19,14 @@ from neuron_explainer.models.model_context import ModelContext, StandardModelCon
 from neuron_explainer.models.model_registry import EMBEDDED_FOLDER
 from neuron_explainer.vocabulary.checks import whole_number
 
-Reference = str | Chat | Sequence[str | Chat | Sequence[int] | Tensor] | Int[Tensor, "..."]
+Reference = (
+    str
+    | Chat
+    | Sequence[SupportsIndex]
+    | Sequence[str | Chat | Sequence[SupportsIndex] | Int[Tensor, "..."]]
+    | Int[Tensor, "..."]
+    | Int[np.ndarray, "..."]
+)
 """A text, a chat or token ids; or several."""
 
 _N_TEXTS = 16

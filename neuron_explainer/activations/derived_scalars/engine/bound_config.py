@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from neuron_explainer.activations.derived_scalars.engine.objective import Objective
 from neuron_explainer.activations.derived_scalars.engine.residual_order import (
     end_position,
     position_in,
@@ -15,6 +14,7 @@ from neuron_explainer.activations.derived_scalars.engine.residual_order import (
     read_position,
 )
 from neuron_explainer.activations.derived_scalars.loss import EXAMPLE_OF_A_LOSS
+from neuron_explainer.activations.derived_scalars.losses.objective import Objective
 from neuron_explainer.errors import MisconfiguredError, MissingSettingError, NothingToDifferentiateError
 from neuron_explainer.models.autoencoders.encoded_inputs import place_of_transcoder_input
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
@@ -24,8 +24,8 @@ from neuron_explainer.vocabulary.places import ActivationLocationType
 if TYPE_CHECKING:
     from neuron_explainer.activations.derived_scalars.ablating.bound_ablation import BoundAblation
     from neuron_explainer.activations.derived_scalars.config import DstConfig
-    from neuron_explainer.activations.derived_scalars.engine.bound_loss import BoundLoss
     from neuron_explainer.activations.derived_scalars.indexing import NodeIndex, TraceConfig
+    from neuron_explainer.activations.derived_scalars.losses.bound_loss import BoundLoss
     from neuron_explainer.models.autoencoder_context import AutoencoderContext
     from neuron_explainer.models.autoencoders.autoencoder import Autoencoder
     from neuron_explainer.models.hooks.recording import PlaceAndLayer

@@ -6,9 +6,9 @@ from typing import Any
 
 from neuron_explainer.activations.derived_scalars.engine.bound_config import BoundConfig
 from neuron_explainer.activations.derived_scalars.engine.evaluation import DERIVERS, Deriver, Recorded
-from neuron_explainer.activations.derived_scalars.engine.objective import Objective
 from neuron_explainer.activations.derived_scalars.engine.requests import ScalarRequest
 from neuron_explainer.activations.derived_scalars.engine.traces import residuals_needed
+from neuron_explainer.activations.derived_scalars.losses.objective import Objective
 from neuron_explainer.errors import MisconfiguredError, NothingToDifferentiateError, UnmetNeedError
 from neuron_explainer.models.hooks.recording import PlaceAndLayer
 from neuron_explainer.vocabulary.nodes import PassType

@@ -17,7 +17,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from neuron_explainer.activations.derived_scalars.engine.bound_config import BoundConfig
-from neuron_explainer.activations.derived_scalars.engine.objective import Evaluated
+from neuron_explainer.activations.derived_scalars.losses.objective import Evaluated
 from neuron_explainer.models.layers.routed import Neurons, RoutedTensor, dense
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 from neuron_explainer.vocabulary.dimensions import Dimension

@@ -9,12 +9,12 @@ from torch import Tensor
 
 from neuron_explainer.activations.derived_scalars.ablating.hooks import FINAL_NORM_FROZEN, ablation_hooks
 from neuron_explainer.activations.derived_scalars.engine.bound_config import BoundConfig
-from neuron_explainer.activations.derived_scalars.engine.bound_loss import BoundLoss
 from neuron_explainer.activations.derived_scalars.engine.capture_plan import CapturePlan
 from neuron_explainer.activations.derived_scalars.engine.evaluation import Recorded
-from neuron_explainer.activations.derived_scalars.engine.objective import Evaluated, Objective
 from neuron_explainer.activations.derived_scalars.engine.online_autoencoders import online_autoencoder
 from neuron_explainer.activations.derived_scalars.engine.traces import gradient_of_trace, value_of_trace
+from neuron_explainer.activations.derived_scalars.losses.bound_loss import BoundLoss
+from neuron_explainer.activations.derived_scalars.losses.objective import Evaluated, Objective
 from neuron_explainer.models.hooks.intervention import Intervention
 from neuron_explainer.models.layers.routed import Neurons
 from neuron_explainer.vocabulary.nodes import PassType

@@ -14,7 +14,7 @@ from neuron_explainer.activations.derived_scalars.engine.config_checks import ch
 from neuron_explainer.activations.derived_scalars.engine.evaluation import DERIVERS
 from neuron_explainer.activations.derived_scalars.engine.layers_of_scalar import layers_of_scalar
 from neuron_explainer.activations.derived_scalars.engine.prompts import token_id_of
-from neuron_explainer.activations.derived_scalars.losses_of_prompts import LossOfEach, bind_losses
+from neuron_explainer.activations.derived_scalars.losses.losses_of_prompts import LossOfEach, bind_losses
 from neuron_explainer.errors import (
     InvalidRequestError,
     MisconfiguredError,
@@ -30,9 +30,9 @@ from neuron_explainer.vocabulary.parsing import derived_scalar_type_of
 
 if TYPE_CHECKING:
     from neuron_explainer.activations.derived_scalars.ablating.bound_ablation import BoundAblation
-    from neuron_explainer.activations.derived_scalars.engine.bound_loss import BoundLoss
-    from neuron_explainer.activations.derived_scalars.engine.objective import Objective
     from neuron_explainer.activations.derived_scalars.loss import LossFnConfig, LossFunction
+    from neuron_explainer.activations.derived_scalars.losses.bound_loss import BoundLoss
+    from neuron_explainer.activations.derived_scalars.losses.objective import Objective
 
     LossByPrompt = LossFnConfig | LossFunction | Sequence[LossFnConfig | LossFunction]
 

@@ -18,8 +18,8 @@ from neuron_explainer.vocabulary.nodes import NodeType
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from neuron_explainer.activations.derived_scalars.engine.bound_loss import BoundLoss
     from neuron_explainer.activations.derived_scalars.indexing import TraceConfig
+    from neuron_explainer.activations.derived_scalars.losses.bound_loss import BoundLoss
     from neuron_explainer.models.hooks.recording import PlaceAndLayer
 
 

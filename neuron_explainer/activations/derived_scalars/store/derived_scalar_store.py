@@ -1,47 +1,55 @@
 """The result of deriving: tensors by derived scalar, pass and layer, with the prompt's tokens."""
 
 import inspect
-import json
 import os
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, SupportsIndex, cast
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from neuron_explainer.activations.derived_scalars.index_fields import TensorIndex, check_position
 from neuron_explainer.activations.derived_scalars.indexing import DerivedScalarIndex
 from neuron_explainer.activations.derived_scalars.names.node_name import NodeName
-from neuron_explainer.activations.derived_scalars.store.files import read_store, write_store
-from neuron_explainer.activations.derived_scalars.store.selection import DstOrName, Layers, selected, tensors_by_layer
+from neuron_explainer.activations.derived_scalars.store import arithmetic
+from neuron_explainer.activations.derived_scalars.store.description import one_line
+from neuron_explainer.activations.derived_scalars.store.files import STORE, read_store, write_store
+from neuron_explainer.activations.derived_scalars.store.ranking import (
+    TokensGiven,
+    asked_tensors,
+    checked_order,
+    largest_numbers,
+    n_rows,
+)
+from neuron_explainer.activations.derived_scalars.store.selection import (
+    DstOrName,
+    DstsGiven,
+    Layers,
+    numbers_at,
+    selected_tensors,
+    tensors_by_layer,
+)
 from neuron_explainer.activations.derived_scalars.store.shapes import Tensors, by_members, check_shapes
+from neuron_explainer.activations.derived_scalars.store.summing import summed_over
 from neuron_explainer.activations.derived_scalars.store.tables import table_of
-from neuron_explainer.activations.derived_scalars.store.top_k import top_k
 from neuron_explainer.errors import (
     InvalidRequestError,
-    MalformedStoreError,
-    NotDerivedError,
     UnknownNameError,
     choices_sentence,
     shown,
 )
 from neuron_explainer.models.devices import DeviceGiven, as_device
-from neuron_explainer.models.layers.routed import Neurons, RoutedTensor, values_of
-from neuron_explainer.vocabulary.checks import checked_number, checked_type, flag_of
+from neuron_explainer.models.layers.routed import values_of
+from neuron_explainer.vocabulary.checks import checked_number, checked_type
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 from neuron_explainer.vocabulary.dimensions import Dimension
 from neuron_explainer.vocabulary.named_arguments import refuse_unknown
 from neuron_explainer.vocabulary.named_members import member_of
 from neuron_explainer.vocabulary.nodes import PassType
 from neuron_explainer.vocabulary.parsing import derived_scalar_type_of
-from neuron_explainer.wording import in_a_sentence
 
 if TYPE_CHECKING:
     import pandas
-
-_MOST_ROWS = 1_000_000  # a DataFrame of so many rows takes about 100 MB
 
 
 class DerivedScalarStore:
@@ -107,6 +115,11 @@ class DerivedScalarStore:
         """The derived scalar types here, each once."""
         return list(dict.fromkeys(dst for dst, _ in self._tensors))
 
+    @property
+    def kept(self) -> Tensors:
+        """The tensors as they are kept: of a mixture of experts' neurons, those of the chosen experts."""
+        return self._tensors
+
     def contents(self) -> list[tuple[DerivedScalarType, PassType, list[int | None]]]:
         """Each derived scalar type and pass, with its layers."""
         return [(dst, pass_type, list(by_layer)) for (dst, pass_type), by_layer in self._tensors.items()]
@@ -150,27 +163,17 @@ class DerivedScalarStore:
             IndexOutOfRangeError: a position is out of range.
             InvalidRequestError: `index` is not a DerivedScalarIndex.
         """
-        if not isinstance(index, DerivedScalarIndex):
-            raise InvalidRequestError(
-                f"store[…] takes a DerivedScalarIndex, not {shown(index)}. For tensors by layer use "
-                "store.activations(dst)."
-            )
-        by_layer = self.activations(index.dst, index.pass_type)
-        if index.layer_index not in by_layer:
-            raise NotDerivedError.of_layer(index.dst.value, index.layer_index, by_layer)
-        tensor = by_layer[index.layer_index]
-        for entry, length, dimension in zip(index.tensor_indices, tensor.shape, index.dimensions, strict=True):
-            if isinstance(entry, int):
-                check_position(entry, length, dimension, index)
-        return tensor[index.slices]
+        return numbers_at(self._tensors, index)
 
     def topk(
         self,
         k: SupportsIndex,
         largest: bool = True,
-        dsts: DstOrName | Iterable[DstOrName] | None = None,
+        dsts: DstsGiven = None,
         layers: Layers | None = None,
         pass_type: PassType | str = PassType.FORWARD,
+        *,
+        tokens: TokensGiven | None = None,
     ) -> tuple[Float[Tensor, " k"], list[DerivedScalarIndex]]:
         """The k largest (or smallest) numbers and their indices, best first.
 
@@ -184,39 +187,19 @@ class DerivedScalarStore:
             dsts: the derived scalars to search; all if None.
             layers: the layers to search; all if None. None in a list stands for scalars without layers.
             pass_type: BACKWARD for gradients.
+            tokens: only the numbers of these positions (of pairs: attended from them), counted from 0; all if None.
 
         Returns:
             The numbers, (k,), and an index for each. An index has "All" for axes that were summed.
 
         Raises:
-            InvalidRequestError: k is not a positive whole number.
+            InvalidRequestError: k is not a positive whole number, or `tokens` are not positions.
+            IndexOutOfRangeError: the prompt does not have one of `tokens`.
             NotDerivedError: one of `dsts`, or of `layers`, was not derived.
         """
-        number_asked = checked_number("k", k)
-        if flag_of(largest) is None:
-            raise InvalidRequestError(
-                f"largest is {shown(largest)}. Give True or False; name derived scalars as dsts=…, layers as layers=…."
-            )
-        pass_type = member_of(PassType, pass_type, "pass type")
-        chosen = selected(self._tensors, dsts, layers, pass_type)
-        ranked = top_k([values_of(tensor) for _, _, tensor in chosen], number_asked, bool(largest))
-        indices = []
-        places = zip(ranked.tensor.tolist(), ranked.row.tolist(), ranked.column.tolist(), strict=True)
-        for number, row, column in places:
-            dst, layer_index, tensor = chosen[number]
-            if isinstance(tensor, RoutedTensor):
-                column = tensor.column(row, column)
-            others = [int(entry) for entry in np.unravel_index(column, tensor.shape[1:])]
-            entries = self._without_summed(dst, (row, *others))
-            indices.append(DerivedScalarIndex(dst, layer_index, entries, pass_type))
-        return ranked.values, indices
-
-    def _without_summed(self, dst: DerivedScalarType, entries: Iterable[int]) -> tuple[TensorIndex, ...]:
-        """The positions of a number, with "All" for axes that were summed."""
-        dimensions = dst.shape_spec_per_token_sequence
-        return tuple(
-            "All" if dimension in self.summed else entry for entry, dimension in zip(entries, dimensions, strict=True)
-        )
+        number_asked, descends = checked_number("k", k), checked_order(largest)
+        chosen = asked_tensors(self._tensors, len(self.tokens), self.summed, dsts, layers, pass_type, tokens)
+        return largest_numbers(chosen, number_asked, descends, self.summed)
 
     def name(self, index: DerivedScalarIndex) -> str:
         """The name of what an index names, with its token's text: `L3N17@5 ' the'`. `ne.parse_node` reads it.
@@ -232,9 +215,11 @@ class DerivedScalarStore:
         self,
         k: SupportsIndex | None = None,
         largest: bool = True,
-        dsts: DstOrName | Iterable[DstOrName] | None = None,
+        dsts: DstsGiven = None,
         layers: Layers | None = None,
         pass_type: PassType | str = PassType.FORWARD,
+        *,
+        tokens: TokensGiven | None = None,
     ) -> "pandas.DataFrame":
         """The k largest numbers (all, largest first, if k is None) with their names and tokens, as a table.
 
@@ -246,14 +231,70 @@ class DerivedScalarStore:
             NotDerivedError: one of `dsts`, or of `layers`, was not derived.
         """
         if k is None:
-            pass_type = member_of(PassType, pass_type, "pass type")
-            k = sum(tensor.numel() for _, _, tensor in selected(self._tensors, dsts, layers, pass_type))
-            if k > _MOST_ROWS:
-                raise InvalidRequestError(
-                    f"A table of {k:,} rows exceeds the limit of {_MOST_ROWS:,}. Give k, or fewer dsts or layers."
-                )
-        values, indices = self.topk(k, largest, dsts, layers, pass_type)
+            chosen = asked_tensors(self._tensors, len(self.tokens), self.summed, dsts, layers, pass_type, tokens)
+            k = n_rows(chosen)
+        values, indices = self.topk(k, largest, dsts, layers, pass_type, tokens=tokens)
         return table_of(values.tolist(), indices, self.tokens)
+
+    def select(
+        self,
+        dsts: DstsGiven = None,
+        layers: Layers | None = None,
+        pass_type: PassType | str | None = None,
+    ) -> "DerivedScalarStore":
+        """A store with some of the tensors, which are not copied.
+
+        Args:
+            dsts: the derived scalars to keep; all if None.
+            layers: the layers to keep; all if None. None in a list stands for scalars without layers.
+            pass_type: FORWARD for values, BACKWARD for gradients; None for both.
+
+        Raises:
+            NotDerivedError: one of `dsts`, or of `layers`, was not derived.
+            UnknownNameError: a type or the pass does not exist.
+
+        >>> import neuron_explainer as ne
+        >>> store = ne.derive([5, 17], ["mlp_post_act", "attn_write_norm"], ne.load_model("tiny"))
+        >>> store.select("mlp_post_act", layers=[0, 3]).contents()[0][2]
+        [0, 3]
+        """
+        asked = None if pass_type is None else member_of(PassType, pass_type, "pass type")
+        return self._with(selected_tensors(self._tensors, dsts, layers, asked), self.summed)
+
+    def difference(self, other: "DerivedScalarStore") -> "DerivedScalarStore":
+        """This store's numbers minus another's: tensors, loss and traced activation. The tokens are this store's.
+
+        Numbers that are masked (-inf) in both stay so.
+
+        Raises:
+            InvalidRequestError: the stores have different numbers of tokens, scalars, layers or shapes; the error names
+                what differs.
+
+        >>> import neuron_explainer as ne
+        >>> one, other = ne.derive_batch([[5, 17], [5, 18]], "mlp_post_act", ne.load_model("tiny"))
+        >>> bool(one.difference(other).activations("mlp_post_act")[0][0].any())
+        False
+        """
+        return DerivedScalarStore(**arithmetic.difference(self, checked_type("other", other, DerivedScalarStore)))
+
+    @classmethod
+    def mean(cls, stores: Iterable["DerivedScalarStore"]) -> "DerivedScalarStore":
+        """The mean of several stores' numbers: tensors, losses and traced activations.
+
+        A token at which the prompts differ is shown as "…"; `token_ids` are kept only where all are the same.
+
+        Raises:
+            InvalidRequestError: there is none; or they have different numbers of tokens, scalars, layers or shapes.
+
+        >>> import neuron_explainer as ne
+        >>> stores = ne.derive_batch([[5, 17], [5, 18]], "mlp_post_act", ne.load_model("tiny"))
+        >>> ne.DerivedScalarStore.mean(stores).tokens[1]
+        '…'
+        """
+        several = list(stores) if isinstance(stores, Iterable) else []
+        if not several:
+            raise InvalidRequestError(f"stores is {shown(stores)}. Give a list of at least one DerivedScalarStore.")
+        return cls(**arithmetic.mean([checked_type("each of stores", store, DerivedScalarStore) for store in several]))
 
     def sum_over(self, dimension: Dimension | str) -> "DerivedScalarStore":
         """A store in which one axis is summed, to length 1, in all scalars that have it.
@@ -270,15 +311,9 @@ class DerivedScalarStore:
             dimension = member_of(Dimension, dimension, "axis")
         except UnknownNameError:
             raise UnknownNameError("axis", dimension, axes_here) from None
-        summed: dict[tuple[DerivedScalarType, PassType], dict[int | None, Neurons]] = {}
-        for key, by_layer in self._tensors.items():
-            axes = [axis for axis, named in enumerate(key[0].shape_spec_per_token_sequence) if named is dimension]
-            summed[key] = {
-                layer_index: _summed(tensor, axes[0]) if axes else tensor for layer_index, tensor in by_layer.items()
-            }
         if not any(dimension in dst.shape_spec_per_token_sequence for dst in self.dsts):
             raise InvalidRequestError(f"No scalar here has the axis {dimension.label!r}. {choices_sentence(axes_here)}")
-        return self._with(summed, self.summed | {dimension})
+        return self._with(summed_over(self._tensors, dimension), self.summed | {dimension})
 
     def to(self, device: DeviceGiven) -> "DerivedScalarStore":
         """A store with the tensors on another device.
@@ -332,10 +367,8 @@ class DerivedScalarStore:
             InvalidRequestError: `device` is not a device, or is not available here.
         """
         tensors, metadata = read_store(path, device)
-        try:
+        with STORE.reading(os.fspath(path)):
             return cls(tensors, **{**metadata, "summed": [Dimension(named) for named in metadata["summed"]]})
-        except (TypeError, KeyError, ValueError) as error:
-            raise MalformedStoreError(os.fspath(path), in_a_sentence(error)) from error
 
     def plot(self, dst: DstOrName, layer: SupportsIndex | None = None, **options: Any) -> Any:
         """A plotly figure of one derived scalar; see `neuron_explainer.views.derived_scalars.plot`.
@@ -354,29 +387,9 @@ class DerivedScalarStore:
         return derived_scalars.plot(self, derived_scalar_type_of(dst), layer, **options)
 
     def __repr__(self) -> str:
-        derived = ", ".join(f"{dst.value} ({len(by_layer)})" for (dst, _), by_layer in list(self._tensors.items())[:4])
-        more = f", … {len(self._tensors)} in all" if len(self._tensors) > 4 else ""
-        outcome = "" if self.loss is None else f", loss {self.loss:.4g}"
-        if self.traced_activation is not None:
-            outcome += f", traced activation {self.traced_activation:.4g}"
-        if self.n_beginning:
-            outcome = f", {shown(self.beginning)} put before the text" + outcome
-        text = json.dumps("".join(self.tokens), ensure_ascii=False)
-        return f"<DerivedScalarStore: {len(self.tokens)} tokens {text:.40}{outcome}; tensors of {derived}{more}>"
+        return one_line(self._tensors, self.tokens, self.n_beginning, self.loss, self.traced_activation)
 
     def _repr_html_(self) -> str:
         from neuron_explainer.views import derived_scalars
 
         return derived_scalars.store_html(self)
-
-
-def _summed(tensor: Neurons, axis: int) -> Neurons:
-    """A tensor summed over one axis, which stays with length 1."""
-    if not isinstance(tensor, RoutedTensor):
-        return tensor.sum(dim=axis, keepdim=True)
-    neurons_axis = tensor.experts.ndim - 1
-    if axis < neurons_axis:
-        return tensor.dense().sum(dim=axis, keepdim=True)
-    if axis > neurons_axis:
-        return tensor.with_values(tensor.values.sum(dim=axis + 1, keepdim=True))
-    return tensor.values.flatten(axis, axis + 1).sum(dim=axis, keepdim=True)

@@ -10,8 +10,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from neuron_explainer.activations.derived_scalars.engine.objective import Objective
 from neuron_explainer.activations.derived_scalars.loss import EXAMPLE_OF_A_LOSS, LossFnConfig, last_token_loss
+from neuron_explainer.activations.derived_scalars.losses.objective import Objective
 from neuron_explainer.errors import InvalidRequestError, MisconfiguredError, shown
 
 if TYPE_CHECKING:

@@ -7,10 +7,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from neuron_explainer.activations.derived_scalars.engine.bound_loss import BoundLoss, NamedLoss, bind_loss
-from neuron_explainer.activations.derived_scalars.engine.objective import Objective
 from neuron_explainer.activations.derived_scalars.loss import LossFnName, last_token_loss
-from neuron_explainer.errors import MisconfiguredError
+from neuron_explainer.activations.derived_scalars.losses.bound_loss import BoundLoss, NamedLoss, bind_loss
+from neuron_explainer.activations.derived_scalars.losses.objective import Objective
+from neuron_explainer.errors import MisconfiguredError, shown
 
 
 class LossOfEach(BoundLoss):
@@ -91,8 +91,9 @@ def bind_losses(
     losses = [bind_loss(loss, token_id, device) for loss in given]
     bound = [loss for loss in losses if isinstance(loss, BoundLoss)]
     if len(bound) < len(losses):
+        number = next(number for number, loss in enumerate(losses) if not isinstance(loss, BoundLoss))
         raise MisconfiguredError(
-            f"loss is a list that holds None, for prompt {losses.index(None)}. Give each prompt a loss: "
-            'LossFnConfig("zero") is one without a gradient.'
+            f"loss is a list that holds {shown(given[number])}, for prompt {number}. Give each prompt a LossFnConfig "
+            'or a function of the logits: LossFnConfig("zero") is one without a gradient.'
         )
     return LossOfEach(bound, device) if bound else None

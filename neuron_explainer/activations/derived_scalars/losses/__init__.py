@@ -1,0 +1,1 @@
+"""What is differentiated, bound to a model: losses of the logits, and objectives of the residual stream."""

@@ -1,0 +1,1 @@
+"""Answers on disk: one safetensors file for each."""

@@ -1,0 +1,1 @@
+"""Answers to "why A rather than B?" as static pages."""

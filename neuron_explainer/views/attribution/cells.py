@@ -1,0 +1,150 @@
+"""What tables and sections of an answer's page are made of: signed numbers, tokens, bars, headings."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from neuron_explainer.errors import shown
+from neuron_explainer.views.colour import ColourScale, background_of_level
+from neuron_explainer.views.document import LINE, MUTED, html_table
+from neuron_explainer.views.heatmap import format_value
+from neuron_explainer.views.token_text import escaped, token_html
+
+if TYPE_CHECKING:
+    import pandas
+
+UP, DOWN = background_of_level(32), background_of_level(-32)
+"""The colours of what raises the number, and of what lowers it."""
+
+_TOKEN_COLUMNS = ("token", "attended_to")
+_TEXT_COLUMNS = ("name", "part", "answer", "asked", *_TOKEN_COLUMNS)
+_MARK_STYLE = "border:1px solid;border-radius:3px;padding:0 5px;font-size:12px"
+_BAR_WIDTH = 90  # pixels of a probability of 1
+
+
+def section(title: str, content: str, note: str = "") -> str:
+    """A part of a page under a heading; empty without content.
+
+    Args:
+        title: the heading; text.
+        content: HTML.
+        note: how to read it, beside the heading; text.
+    """
+    if not content:
+        return ""
+    beside = f' <span style="color:{MUTED};font-size:12px">{escaped(note)}</span>' if note else ""
+    return f'<div style="margin-top:18px"><b>{escaped(title)}</b>{beside}</div>{content}'
+
+
+def side_by_side(*columns: str) -> str:
+    """Parts of a page next to each other, or below each other where the page is narrow. Empty ones are left out."""
+    boxes = "".join(f'<div style="flex:0 1 auto;min-width:0">{column}</div>' for column in columns if column)
+    return f'<div style="display:flex;flex-wrap:wrap;gap:0 40px">{boxes}</div>' if boxes else ""
+
+
+def signed(value: float) -> str:
+    """A number with its sign, as a term of a sum.
+
+    >>> signed(1.5), signed(-0.25)
+    ('+1.5', '−0.25')
+    """
+    return f"+{format_value(value)}" if value > 0 else format_value(value)
+
+
+def quoted(text: str) -> str:
+    """An answer's text in quotation marks."""
+    return escaped(shown(text))
+
+
+def token_cell(token: str) -> str:
+    """A token on one line."""
+    return f'<bdi style="white-space:pre-wrap">{token_html(token).replace("<br>", "")}</bdi>'
+
+
+def effect_cell(value: float, scale: ColourScale) -> str:
+    """A number on its colour; empty for NaN, which stands for an effect that does not exist."""
+    if math.isnan(value):
+        return ""
+    style = ";".join(("padding:0 4px;border-radius:3px", *filter(None, [scale.style(value)])))
+    return f'<span style="{style}">{format_value(value)}</span>'
+
+
+def probability_cell(probability: float, mark: str = "") -> str:
+    """A probability as a bar and a number; the bar of a target or distractor has its colour."""
+    colour = {"target": UP, "distractor": DOWN}.get(mark, MUTED)
+    width = round(_BAR_WIDTH * probability) if math.isfinite(probability) else 0
+    bar = (
+        f'<span style="display:inline-block;vertical-align:middle;width:{_BAR_WIDTH}px;background-color:{LINE}">'
+        f'<span style="display:block;width:{width}px;height:9px;background-color:{colour}">'
+        "</span></span>"
+    )
+    return f'<span style="white-space:nowrap">{bar} {percentage(probability)}</span>'
+
+
+def percentage(probability: float) -> str:
+    """A probability in percent; of a small one, its size.
+
+    >>> percentage(0.1234), percentage(0.0000123)
+    ('12.3%', '0.0012%')
+    """
+    percent = 100 * probability
+    return f"{percent:.1f}%" if percent >= 0.1 or percent == 0 else f"{format_value(float(f'{percent:.2g}'))}%"
+
+
+def mark_cell(mark: str) -> str:
+    """ "target" or "distractor" in its colour; empty for other tokens."""
+    if not mark:
+        return ""
+    return f'<span style="{_MARK_STYLE};border-color:{UP if mark == "target" else DOWN}">{escaped(mark)}</span>'
+
+
+def frame_html(frame: pandas.DataFrame, scales: Mapping[str, ColourScale]) -> str:
+    """A table of an answer. Its index is not shown, nor are columns without values; empty without rows.
+
+    Args:
+        frame: the table.
+        scales: the colours of columns, by their names.
+    """
+    columns = [name for name in frame.columns if not frame[name].isna().all() and _has_text(frame[name])]
+    if not len(frame) or not columns:
+        return ""
+    numeric = {number for number, name in enumerate(columns) if _base(name) not in (*_TEXT_COLUMNS, "probability")}
+    series = [frame[name].tolist() for name in columns]
+    marks = frame["asked"].tolist() if "asked" in columns else [""] * len(frame)
+    rows = [
+        [_cell(name, value, scales.get(name), mark) for name, value in zip(columns, values, strict=True)]
+        for *values, mark in zip(*series, marks, strict=True)
+    ]
+    return html_table([escaped(name.replace("_", " ")) for name in columns], rows, numeric)
+
+
+def _base(column: str) -> str:
+    """A column's name without the number that says of which answer it is."""
+    return column.removesuffix("_1").removesuffix("_2")
+
+
+def is_missing(value: object) -> bool:
+    """Whether a table's value stands for none: None, NaN or pandas' NA."""
+    return not isinstance(value, str) and str(value) in ("None", "nan", "<NA>")
+
+
+def _has_text(column: Any) -> bool:
+    return column.name != "asked" or bool((column != "").any())
+
+
+def _cell(name: str, value: Any, scale: ColourScale | None, mark: str) -> str:
+    if is_missing(value):
+        return ""
+    if name == "asked":
+        return mark_cell(value)
+    if _base(name) in (*_TOKEN_COLUMNS, "answer"):
+        return token_cell(value)
+    if _base(name) == "probability":
+        return probability_cell(value, mark)
+    if isinstance(value, float):
+        return format_value(value) if scale is None else effect_cell(value, scale)
+    if name == "name":
+        return f'<span style="white-space:nowrap">{escaped(str(value))}</span>'
+    return escaped(str(value))
