@@ -57,7 +57,7 @@ def traced(
         objective = _objective(bound_of(setting), why, name, kind)
     inquiry = TraceInquiry(name, kind, reader, why.effects[0].prompt, objective)
     layers = range(int(name.layer or 0) + 1)
-    return answer(type(whole), setting.limited_to(layers), inquiry, (*whole.history, whole.step()))
+    return answer(type(why), setting.limited_to(layers), inquiry, (*whole.history, whole.step()))
 
 
 def _of_its_pass(why: AnswerT, node: NodeOfTrace) -> AnswerT:
