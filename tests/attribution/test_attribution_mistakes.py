@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pytest
@@ -106,7 +106,8 @@ def test_verify_takes_single_nodes(why: Attribution) -> None:
     for options in ({"value": 5}, {"value": "mean"}, {"reference": "t1"}):
         with pytest.raises(InvalidRequestError, match='for kind="total"'):
             why.verify(3, "direct", **options)
-    row, given = why.nodes(1, kinds="neuron").iloc[0], cast("Any", None)
+    row = why.nodes(1, kinds="neuron").iloc[0]
+    given: Any
     for given in (row, row.name, row["name"], [row["name"]], np.array([row["name"]]), iter([row.name])):
         assert why.verify(given)["name"].tolist() == [row["name"]]
 

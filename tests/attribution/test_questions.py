@@ -277,6 +277,7 @@ def test_hints_exactly_when_they_should_be(tiny: ne.StandardModelContext) -> Non
 def test_prompts_in_every_form(tiny: ne.StandardModelContext) -> None:
     expected = attribute(tiny, TEXT, " Moses", " her")
     ids = expected.store.token_ids
+    prompt: Any
     for prompt in (ids, tuple(ids), torch.tensor(ids), torch.tensor([ids]), np.array(ids)):
         why = attribute(tiny, prompt, " Moses", " her")
         assert isinstance(why, Attribution)
@@ -354,6 +355,7 @@ def test_errors_name_what_is_wrong(arguments: Any, options: Any, error: Any, wor
 
 
 def test_wrong_models() -> None:
+    model: Any
     for model in (None, 5, "tiny", context("gpt2").get_or_create_model()):
         with pytest.raises(NeuronExplainerError):
             attribute(model, PROMPT, 7)
