@@ -147,6 +147,20 @@ def test_traces_and_comparisons(why: Attribution) -> None:
         why.compare(attribute(tiny, PROMPT))
 
 
+def test_tokens_of_one_answer_are_not_ablated_in_another_s_pass() -> None:
+    two = attribute(context("gpt2"), PROMPT, [[7, 8]], [[11, 12]])
+    assert two.ablate("L1H0@5").value != two.value
+    row = next(row for node, row in two.nodes(1000, kinds="neuron").iterrows() if node.tensor_indices[0] == 6)
+    for given in (row, "L1H0@6", "L1H0@6<-2", "EMB@6"):
+        with pytest.raises(InvalidRequestError, match="token 6 is one of an answer's.*Choose a token from 0 to 5"):
+            two.ablate(given)
+    uneven = attribute(context("gpt2"), PROMPT, 11, [[7, 8]])
+    with pytest.raises(InvalidRequestError, match="token 6 is one of an answer's"):
+        uneven.ablate("L1H0@6")
+    alone = attribute(context("gpt2"), PROMPT, [[7, 8]])
+    assert alone.ablate("L1H0@6").value != alone.value
+
+
 def test_nothing_raw(why: Attribution) -> None:
     """Each of these is a mistake; all raise errors of this library."""
     model: Any = context("gpt2")

@@ -268,6 +268,10 @@ def test_hints_exactly_when_they_should_be(tiny: ne.StandardModelContext) -> Non
     assert "ends in a space" in spaced[0]
     # Within a text that does not end in a word a new word may well have no space; token ids were meant as they are.
     assert hints("her", prompt=tiny.encode(TEXT)) == ()
+    asked_earlier = attribute(tiny, TEXT, "her", positions=3).hints
+    assert any("After ' LORD' a new word" in hint for hint in asked_earlier)
+    with pytest.warns(TrailingSpaceWarning):
+        assert attribute(tiny, f"{TEXT} ", " Moses", positions=3).hints == ()
     two = hints("Moses")
     assert len(two) == 2
     assert "no leading space" in two[0]
