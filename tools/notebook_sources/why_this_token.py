@@ -247,7 +247,7 @@ both.nodes(4, "direct_effect")[[*pair, "difference"]]
 # ## A verb that agrees
 #
 # "The keys to the cabinet are": the verb agrees with the keys, not with the cabinet next to it. Several prompts in one call
-# give means over them, with their spread. Two heads lead everywhere, and one neuron speaks against.
+# give means over them, with their spread. On average two heads lead, and one neuron speaks against.
 
 # %%
 prompts = [
