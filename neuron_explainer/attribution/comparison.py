@@ -165,7 +165,7 @@ def compared(why: AttributionTables, other: Any) -> Comparison:
     second = other if isinstance(other, AttributionTables) else _about(why, other)
     if second.inquiry.is_by_answer:
         raise InvalidRequestError(_OF_SINGLE_TOKENS)
-    if isinstance(why.inquiry, Question) is not isinstance(second.inquiry, Question):
+    if (why.effects[0].logits is None) is not (second.effects[0].logits is None):
         raise InvalidRequestError("One answer is a trace, and the other one is not. Compare two of a kind.")
     _check_lengths(why, second.effects[0].prompt)
     if second is other:

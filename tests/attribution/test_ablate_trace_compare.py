@@ -208,6 +208,7 @@ def test_values_of_traces_are_the_recorded_activations(family: str) -> None:
         assert up.capped_value == pytest.approx(logit, rel=1e-9)
         if family == "gemma2":
             cap = model.blocks[2].attention.softcap
+            assert cap is not None
             assert up.value != up.capped_value
             assert cap * torch.tanh(torch.tensor(up.value / cap, dtype=torch.float64)) == pytest.approx(logit)
         else:
@@ -264,7 +265,7 @@ def test_total_effects_of_traces_are_slopes(name: str, through: Any, place: str,
             def value_at(new: float, index: ActivationIndex = index) -> float:
                 def overwrite(tensor: Tensor) -> Tensor:
                     tensor = tensor.clone()
-                    tensor[(0, *index.tensor_indices)] = new
+                    tensor[(0, *index.slices)] = new
                     return tensor
 
                 with (
@@ -323,7 +324,7 @@ def test_rows_of_answers_are_traced_in_their_own_pass() -> None:
 
 def test_mixtures_of_experts_name_the_experts_a_token_is_sent_to() -> None:
     why = attribute(context("mixtral"), PROMPT, TARGET, DISTRACTOR)
-    model = context("mixtral").get_or_create_model()
+    model: Any = context("mixtral").get_or_create_model()
     d_expert = model.blocks[1].mlp.d_expert
     node = why.nodes(1, kinds="neuron", layers=1).index[0]
     token, neuron = node.tensor_indices

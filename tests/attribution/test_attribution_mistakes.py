@@ -1,5 +1,7 @@
 """What a new user gets wrong is refused in words that help, and nothing is read in another way than it was meant."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -29,19 +31,23 @@ def why() -> Attribution:
 def test_lists_of_prompts_in_other_forms() -> None:
     model, two = context("gpt2"), [PROMPT, [3, 4]]
     expected = attribute(model, two, 7).values
+    given: Any
+    target: Any
     for given in (iter(two), (each for each in two), tuple(two)):
         several = attribute(model, given, 7)
         assert isinstance(several, Attributions)
         assert several.values == expected
-    alone = attribute(model, iter(PROMPT), 7)
-    assert isinstance(alone, Attribution)
+    given = iter(PROMPT)
+    assert isinstance(attribute(model, given, 7), Attribution)
+    given = {"t1", "t2"}
     with pytest.raises(PromptError, match="no order"):
-        attribute(model, {"t1", "t2"}, 7)
+        attribute(model, given, 7)
     for target in (5.5, object(), {7, 8}, {7: 8}, b"ab"):
         with pytest.raises(InvalidRequestError, match="one for all prompts, or a list"):
             attribute(model, two, target)
+    given = np.array("t1")
     with pytest.raises(PromptError, match="Give one text"):
-        attribute(model, np.array("t1"), 7)
+        attribute(model, given, 7)
 
 
 @pytest.mark.parametrize(
@@ -53,6 +59,7 @@ def test_what_is_no_answer(target: Any) -> None:
 
 
 def test_positions_and_tokens_are_named_as_they_were_given(why: Attribution) -> None:
+    given: Any
     for given in ("@", "@x", "@2<-1"):
         with pytest.raises(InvalidRequestError, match=f"positions: '{given}' is no token"):
             attribute(context("gpt2"), PROMPT, 7, positions=given)
@@ -100,6 +107,7 @@ def test_verify_takes_single_nodes(why: Attribution) -> None:
         with pytest.raises(InvalidRequestError, match='for kind="total"'):
             why.verify(3, "direct", **options)
     row = why.nodes(1, kinds="neuron").iloc[0]
+    given: Any
     for given in (row, row.name, row["name"], [row["name"]], np.array([row["name"]]), iter([row.name])):
         assert why.verify(given)["name"].tolist() == [row["name"]]
 
@@ -118,10 +126,10 @@ def test_latents_are_named_by_their_autoencoder(why: Attribution) -> None:
         with pytest.raises(MisconfiguredError, match="attention_autoencoder_latent was asked for"):
             ask()
     for ask in (lambda: two.ablate("L1A3"), lambda: two.trace("L1A3"), lambda: two.verify(["L1A3@5"])):
-        with pytest.raises(InvalidRequestError, match="Choose one of: L1A3(@5)?/mlp|Choose one of: L1A3/mlp(@5)?"):
+        with pytest.raises(InvalidRequestError, match=r"Choose one of: L1A3/mlp(@5)?, L1A3/attn"):
             ask()
     for ask in (lambda: why.ablate("L1A3"), lambda: why.trace("L1A3"), lambda: why.verify(["L1A3@5"])):
-        with pytest.raises(InvalidRequestError, match="without autoencoders. Pass them: autoencoders="):
+        with pytest.raises(InvalidRequestError, match=r"without autoencoders\. Pass them: autoencoders="):
             ask()
 
 
@@ -139,35 +147,53 @@ def test_traces_and_comparisons(why: Attribution) -> None:
         why.compare(attribute(tiny, PROMPT))
 
 
+def test_tokens_of_one_answer_are_not_ablated_in_another_s_pass() -> None:
+    two = attribute(context("gpt2"), PROMPT, [[7, 8]], [[11, 12]])
+    assert two.ablate("L1H0@5").value != two.value
+    row = next(row for node, row in two.nodes(1000, kinds="neuron").iterrows() if node.tensor_indices[0] == 6)
+    for given in (row, "L1H0@6", "L1H0@6<-2", "EMB@6"):
+        with pytest.raises(InvalidRequestError, match=r"token 6 is one of an answer's.*Choose a token from 0 to 5"):
+            two.ablate(given)
+    uneven = attribute(context("gpt2"), PROMPT, 11, [[7, 8]])
+    with pytest.raises(InvalidRequestError, match="token 6 is one of an answer's"):
+        uneven.ablate("L1H0@6")
+    alone = attribute(context("gpt2"), PROMPT, [[7, 8]])
+    assert alone.ablate("L1H0@6").value != alone.value
+
+
 def test_nothing_raw(why: Attribution) -> None:
     """Each of these is a mistake; all raise errors of this library."""
-    model = context("gpt2")
+    model: Any = context("gpt2")
+    answer: Any = why
     wrong: list[Any] = [None, 5.5, object(), b"x", {}, {"a": 1}, [None], [[None]], [object()], float("nan"), True]
     for each in wrong:
-        for ask in (
-            lambda each=each: attribute(each, PROMPT),
-            lambda each=each: attribute(model, each),
-            lambda each=each: attribute(model, PROMPT, 7, metric=each if each is not None else 5),
-            lambda each=each: attribute(model, PROMPT, 7, positions=each if each is not None else 5.5),
-            lambda each=each: attribute(model, PROMPT, 7, autoencoders=each if each is not None else 5),
-            lambda each=each: attribute(model, PROMPT, 7, ablations=each if each not in (None, {}) else 5),
-            lambda each=each: attribute(model, [PROMPT, PROMPT], each if each is not None else 5.5),
-            lambda each=each: why.next_tokens(each),
-            lambda each=each: why.nodes(each),
-            lambda each=each: why.nodes(5, each),
-            lambda each=each: why.nodes(5, kinds=each if each is not None and each != {} else 5),
-            lambda each=each: why.nodes(5, layers=each if each is not None else 5.5),
-            lambda each=each: why.heads(each if each is not None else 5.5),
-            lambda each=each: why.heads(5, each),
-            lambda each=each: why.verify(each),
-            lambda each=each: why.verify(5, each),
-            lambda each=each: why.verify(5, value=each if each != 5.5 else ""),
-            lambda each=each: why.ablate(each),
-            lambda each=each: why.ablate("L1N3", value=each if each != 5.5 else ""),
-            lambda each=each: why.trace(each),
-            lambda each=each: why.trace("L1H0", each if each is not None else 5),
-            lambda each=each: why.trace("L1H0", "v", downstream=each if each is not None else 5),
-            lambda each=each: why.compare(each),
-        ):
+        given: Any = object() if each is None or each == {} else each  # where None, or an empty list, stands for all
+        value: Any = object() if each == 5.5 else each
+        asks: list[Callable[[], object]] = [
+            partial(attribute, each, PROMPT),
+            partial(attribute, model, each),
+            partial(attribute, model, PROMPT, 7, metric=given),
+            partial(attribute, model, PROMPT, 7, positions=given),
+            partial(attribute, model, PROMPT, 7, autoencoders=given),
+            partial(attribute, model, PROMPT, 7, ablations=given),
+            partial(attribute, model, [PROMPT, PROMPT], given),
+            partial(answer.next_tokens, each),
+            partial(answer.nodes, each),
+            partial(answer.nodes, 5, each),
+            partial(answer.nodes, 5, kinds=given),
+            partial(answer.nodes, 5, layers=given),
+            partial(answer.heads, given),
+            partial(answer.heads, 5, each),
+            partial(answer.verify, each),
+            partial(answer.verify, 5, each),
+            partial(answer.verify, 5, value=value),
+            partial(answer.ablate, each),
+            partial(answer.ablate, "L1N3", value=value),
+            partial(answer.trace, each),
+            partial(answer.trace, "L1H0", given),
+            partial(answer.trace, "L1H0", "v", downstream=given),
+            partial(answer.compare, each),
+        ]
+        for ask in asks:
             with pytest.raises(NeuronExplainerError):
                 ask()

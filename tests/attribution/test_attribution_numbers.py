@@ -83,7 +83,9 @@ def test_total_effects_of_embeddings_are_slopes_of_the_real_model(family: str) -
     why = asked(family)
     row = why.nodes(1, kinds="embedding").iloc[0]
     node = row.name
-    token = node.tensor_indices[0]
+    assert isinstance(node, NodeIndex)
+    (token, _) = node.tensor_indices
+    assert isinstance(token, int)
     store = derive(PROMPT, D.RESID_POST_EMBEDDING, why.model)
     vector = store.activations(D.RESID_POST_EMBEDDING)[None][token]
     assert float(row["write_norm"]) == pytest.approx(float(vector.norm()))
@@ -115,7 +117,7 @@ def test_total_effects_of_latents_are_slopes_of_the_real_model(family: str, plac
 
 def reference_of_gpt2() -> tuple[float, dict[str, Tensor]]:
     """The metric and direct effects of a GPT-2: of parts by name, heads (layer, to, head), neurons (layer, neuron)."""
-    model = hf_model("gpt2", torch.float64)
+    model: Any = hf_model("gpt2", torch.float64)
     weights = model.state_dict()
     inner: dict[str, Tensor] = {}
 
@@ -170,7 +172,7 @@ def reference_of_gpt2() -> tuple[float, dict[str, Tensor]]:
 
 def reference_of_llama() -> tuple[float, dict[str, Tensor]]:
     """The same of a Llama."""
-    model = hf_model("llama", torch.float64)
+    model: Any = hf_model("llama", torch.float64)
     weights = model.state_dict()
     inner: dict[str, Tensor] = {}
     hooks = []

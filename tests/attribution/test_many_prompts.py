@@ -99,7 +99,8 @@ def test_one_answer_for_all_or_one_for_each() -> None:
     assert isinstance(attribute(model, [PROMPTS[0]], 7), Attributions)
     assert isinstance(attribute(model, ["t1 t2 t3"], 7), Attributions)
     assert isinstance(attribute(model, torch.tensor([[1, 2], [3, 4]]), 7), Attributions)
-    assert isinstance(attribute(model, np.array([[1, 2], [3, 4]]), 7), Attributions)
+    array: Any = np.array([[1, 2], [3, 4]])
+    assert isinstance(attribute(model, array, 7), Attributions)
 
 
 def test_a_prompt_that_is_wrong_is_named() -> None:

@@ -268,6 +268,10 @@ def test_hints_exactly_when_they_should_be(tiny: ne.StandardModelContext) -> Non
     assert "ends in a space" in spaced[0]
     # Within a text that does not end in a word a new word may well have no space; token ids were meant as they are.
     assert hints("her", prompt=tiny.encode(TEXT)) == ()
+    asked_earlier = attribute(tiny, TEXT, "her", positions=3).hints
+    assert any("After ' LORD' a new word" in hint for hint in asked_earlier)
+    with pytest.warns(TrailingSpaceWarning):
+        assert attribute(tiny, f"{TEXT} ", " Moses", positions=3).hints == ()
     two = hints("Moses")
     assert len(two) == 2
     assert "no leading space" in two[0]
@@ -277,6 +281,7 @@ def test_hints_exactly_when_they_should_be(tiny: ne.StandardModelContext) -> Non
 def test_prompts_in_every_form(tiny: ne.StandardModelContext) -> None:
     expected = attribute(tiny, TEXT, " Moses", " her")
     ids = expected.store.token_ids
+    prompt: Any
     for prompt in (ids, tuple(ids), torch.tensor(ids), torch.tensor([ids]), np.array(ids)):
         why = attribute(tiny, prompt, " Moses", " her")
         assert isinstance(why, Attribution)
@@ -354,6 +359,7 @@ def test_errors_name_what_is_wrong(arguments: Any, options: Any, error: Any, wor
 
 
 def test_wrong_models() -> None:
+    model: Any
     for model in (None, 5, "tiny", context("gpt2").get_or_create_model()):
         with pytest.raises(NeuronExplainerError):
             attribute(model, PROMPT, 7)

@@ -107,10 +107,8 @@ def test_numbers_of_sixteen_bits_are_summed_in_float32(family: str) -> None:
 
 def test_weights_on_disk(tmp_path: Path) -> None:
     hf_model("llama").save_pretrained(tmp_path, max_shard_size="40KB")
-    in_memory, on_disk = (
-        ne.load_model(tmp_path, device="cpu", tokenizer=number_tokenizer(), **options)
-        for options in ({}, {"offload": "disk"})
-    )
+    in_memory = ne.load_model(tmp_path, device="cpu", tokenizer=number_tokenizer())
+    on_disk = ne.load_model(tmp_path, device="cpu", tokenizer=number_tokenizer(), offload="disk")
     assert on_disk.get_or_create_model().is_offloaded
     expected, why = (attribute(model, PROMPT, TARGET, DISTRACTOR) for model in (in_memory, on_disk))
     assert numbers(why) == numbers(expected)

@@ -1,6 +1,7 @@
 """`verify`: what it measures, against the model edited by hand; its estimates, ranks and correlation."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -37,10 +38,24 @@ def difference(family: str, logits: Tensor) -> float:
     return float(last[TARGET] - last[DISTRACTOR])
 
 
+def uncapped_difference(family: str, logits: Tensor) -> Tensor:
+    last = uncapped(family, logits[-1])
+    return last[TARGET] - last[DISTRACTOR]
+
+
+def replaced(new: Any, old: Tensor) -> Any:
+    return new
+
+
+def numbers_of(node: NodeIndex) -> Any:
+    """The index of the node's numbers in one prompt's tensor; an embedding is the whole vector at its token."""
+    return node.slices if node.node_type is not NodeType.TOKEN else node.slices[:1]
+
+
 def edited(family: str, node: NodeIndex, edit: Callable[[Tensor], Any]) -> float:
     """The metric when the node's numbers in the first prompt are replaced by what `edit` makes of them."""
     model = context(family).get_or_create_model()
-    indices = node.tensor_indices if node.node_type is not NodeType.TOKEN else node.tensor_indices[:1]
+    indices = numbers_of(node)
 
     def overwrite(tensor: Tensor) -> Tensor:
         tensor = tensor.clone()
@@ -70,7 +85,7 @@ def gradient_of(family: str, node: NodeIndex) -> Tensor:
     with model.record([(place, node.layer_index)], gradients=True) as recording:
         last = uncapped(family, model(torch.tensor([PROMPT]))[0, -1])
         recording.backward(last[TARGET] - last[DISTRACTOR])
-    indices = node.tensor_indices if node.node_type is not NodeType.TOKEN else node.tensor_indices[:1]
+    indices = numbers_of(node)
     return recording.gradient(place, node.layer_index)[(0, *indices)]
 
 
@@ -79,13 +94,13 @@ def test_measured_is_the_model_edited_by_hand(family: str) -> None:
     why = asked(family)
     nodes = one_of_each(why)
     other = {node: recorded(family, node, OTHER) for node in nodes}
-    for value, replacement in ((0, lambda node: 0.0), (OTHER, lambda node: _at(other[node], node))):
+    for value in (0, OTHER):
         table = why.verify(nodes, value=value)
         assert list(table.index) == nodes
         for node, row in table.iterrows():
             assert isinstance(node, NodeIndex)
-            new = replacement(node)
-            expected = why.value - edited(family, node, lambda old, new=new: new)
+            new = 0.0 if value == 0 else _at(other[node], node)
+            expected = why.value - edited(family, node, partial(replaced, new))
             assert row["measured"] == pytest.approx(expected, rel=1e-9, abs=1e-9)
             activation = _at(recorded(family, node, PROMPT), node)
             guess = float(((activation - new) * gradient_of(family, node)).sum())
@@ -93,7 +108,7 @@ def test_measured_is_the_model_edited_by_hand(family: str) -> None:
 
 
 def _at(tensor: Tensor, node: NodeIndex) -> Tensor:
-    return tensor[node.tensor_indices if node.node_type is not NodeType.TOKEN else node.tensor_indices[:1]]
+    return tensor[numbers_of(node)]
 
 
 @pytest.mark.parametrize("family", ["gpt2", "gemma2"])
@@ -110,8 +125,8 @@ def test_a_number_and_a_mean(family: str) -> None:
     for node, row in table.iterrows():
         assert isinstance(node, NodeIndex)
         by_token = torch.cat([recorded(family, node, text) for text in reference])
-        mean = by_token.mean(0) if node.node_type is NodeType.TOKEN else by_token.mean(0)[node.tensor_indices[1]]
-        expected = why.value - edited(family, node, lambda old, mean=mean: mean)
+        mean = by_token.mean(0) if node.node_type is NodeType.TOKEN else by_token.mean(0)[node.slices[1]]
+        expected = why.value - edited(family, node, partial(replaced, mean))
         assert row["measured"] == pytest.approx(expected, rel=1e-9, abs=1e-9)
         activation = _at(recorded(family, node, PROMPT), node)
         guess = float(((activation - mean) * gradient_of(family, node)).sum())
@@ -164,9 +179,7 @@ def test_latents(place: D) -> None:
                 PROMPT,
                 D.LOGITS,
                 config,
-                loss=lambda logits, family=family: (
-                    uncapped(family, logits)[-1, TARGET] - uncapped(family, logits)[-1, DISTRACTOR]
-                ),
+                loss=partial(uncapped_difference, family),
                 ablations=ne.AblationSpec(index, 0.0),
             )
             assert store.loss is not None
@@ -229,7 +242,7 @@ def test_traces() -> None:
     def pre_act(edit: Any) -> float:
         def overwrite(probs: Tensor) -> Tensor:
             probs = probs.clone()
-            probs[(0, *node.tensor_indices)] = edit(probs[(0, *node.tensor_indices)])
+            probs[(0, *node.slices)] = edit(probs[(0, *node.slices)])
             return probs
 
         with model.intervene("attn.qk_probs", node.layer_index, overwrite), model.record("mlp.pre_act") as recording:
@@ -255,7 +268,7 @@ def test_answers_of_several_tokens() -> None:
         tokens = torch.tensor([PROMPT + answer[:-1]])
 
         def score(edit: Any, node: NodeIndex = node, answer: list[int] = answer, tokens: Tensor = tokens) -> float:
-            indices = node.tensor_indices if node.node_type is not NodeType.TOKEN else node.tensor_indices[:1]
+            indices = numbers_of(node)
 
             def overwrite(tensor: Tensor) -> Tensor:
                 tensor = tensor.clone()

@@ -13,12 +13,13 @@ from torch import Tensor
 from neuron_explainer.activations.derived_scalars.engine.prompts import read_prompt
 from neuron_explainer.activations.derived_scalars.indexing import AblationSpec
 from neuron_explainer.activations.derived_scalars.names.kinds import NodeKind
-from neuron_explainer.activations.derived_scalars.names.node_name import NodeName
+from neuron_explainer.activations.derived_scalars.names.node_name import NodeName, is_row_of_node
 from neuron_explainer.activations.derived_scalars.tensor_ablations import Ablation, TensorAblation
 from neuron_explainer.attribution.answering import AnswerT, answer
 from neuron_explainer.attribution.changes.descriptions import described
 from neuron_explainer.attribution.computing.passes import Setting
-from neuron_explainer.attribution.nodes_given import NodeOrRow, is_row, known_latent, node_named
+from neuron_explainer.attribution.nodes_given import NodeOrRow, known_latent, node_named
+from neuron_explainer.attribution.numbers_and_tables import AttributionTables
 from neuron_explainer.attribution.question.settings import check_ablation
 from neuron_explainer.errors import InvalidRequestError, PromptError, shown
 from neuron_explainer.models.chats.messages import is_text_or_chat
@@ -35,6 +36,7 @@ def ablated(why: AnswerT, nodes: Sequence[NodesGiven], value: ValueGiven, refere
     """The answer with nodes overwritten; see `Attribution.ablate`."""
     setting = why.asked_setting
     tokens = why.effects[0].prompt.token_strings
+    longest = max((effects.prompt.token_strings for effects in why.effects), key=len)
     given = [each for node in nodes for each in one_or_several(node)]
     if not given:
         raise InvalidRequestError('Name at least one node to overwrite, such as "L23H3".')
@@ -45,11 +47,26 @@ def ablated(why: AnswerT, nodes: Sequence[NodesGiven], value: ValueGiven, refere
         if isinstance(node, Ablation):
             made.append(node)
         else:
-            made.append(ablation_of(setting, node_named(node, tokens), value, reference, len(tokens)))
+            name = node_named(node, longest)
+            _check_in_every_pass(why, name)
+            made.append(ablation_of(setting, name, value, reference, len(tokens)))
         check_ablation(made[-1])
     notes = [described(each, value, reference) for each in made]
     changed = replace(setting, ablations=(*setting.ablations, *made), notes=(*setting.notes, *notes))
     return answer(type(why), changed, why.inquiry, (*why.history, why.step()))
+
+
+def _check_in_every_pass(why: AttributionTables, name: NodeName) -> None:
+    """Refuse a token that is not the same one in the passes of all answers."""
+    prompts = [effects.prompt.token_ids for effects in why.effects]
+    same = [len(set(tokens)) == 1 for tokens in zip(*prompts, strict=False)]
+    shared = same.index(False) if False in same else len(same)
+    for token in (name.token_index, name.attended_to_index):
+        if len(prompts) > 1 and token is not None and token >= shared:
+            raise InvalidRequestError(
+                f"{name}: token {token} is one of an answer's, and the answers differ there. Choose a token from 0 to "
+                f"{shared - 1}, or ask about that answer alone."
+            )
 
 
 def one_or_several(node: Any) -> list[Any]:
@@ -57,7 +74,7 @@ def one_or_several(node: Any) -> list[Any]:
     labels = getattr(node, "index", None)
     if getattr(node, "columns", None) is not None and labels is not None:
         return list(labels)
-    is_list = isinstance(node, Iterable) and not isinstance(node, str | Mapping) and not is_row(node)
+    is_list = isinstance(node, Iterable) and not isinstance(node, str | Mapping) and not is_row_of_node(node)
     return list(node) if is_list else [node]
 
 

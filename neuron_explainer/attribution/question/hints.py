@@ -10,14 +10,24 @@ from neuron_explainer.models.model_context import ModelContext
 from neuron_explainer.wording import without_steering
 
 
-def hints_about(model: ModelContext, given: object, prompt: Prompt, answers: Sequence[Answer]) -> tuple[str, ...]:
-    """The hints, in words: an end in a space, an answer without its leading space, an answer of several tokens."""
-    return tuple(_hints(model, given, prompt, answers))
+def hints_about(
+    model: ModelContext,
+    given: object,
+    prompt: Prompt,
+    answers: Sequence[Answer],
+    positions: Sequence[int] | None = None,
+) -> tuple[str, ...]:
+    """The hints, in words: an end in a space, an answer without its leading space, an answer of several tokens.
+
+    `positions` are those that are asked about, None for all.
+    """
+    asked = prompt.token_strings if positions is None else [prompt.token_strings[each] for each in positions]
+    return tuple(_hints(model, given, asked, answers))
 
 
-def _hints(model: ModelContext, given: object, prompt: Prompt, answers: Sequence[Answer]) -> Iterator[str]:
+def _hints(model: ModelContext, given: object, asked: Sequence[str], answers: Sequence[Answer]) -> Iterator[str]:
     is_text = isinstance(given, str) and not isinstance(given, ChatText)
-    ends_in_space = is_text and prompt.token_strings[-1].endswith(" ")
+    ends_in_space = is_text and asked[-1].endswith(" ")
     if ends_in_space:
         yield (
             "The prompt ends in a space. In most texts the space belongs to the token of the next word: leave it out "
@@ -26,7 +36,7 @@ def _hints(model: ModelContext, given: object, prompt: Prompt, answers: Sequence
     for answer in answers:
         if is_text and not ends_in_space and (spaced := _with_space(model, answer)) is not None:
             yield (
-                f"{shown(answer.text)} has no leading space. After {shown(prompt.token_strings[-1])} a new word is "
+                f"{shown(answer.text)} has no leading space. After {shown(asked[-1])} a new word is "
                 f"the token {shown(spaced)}."
             )
         if not answer.is_one_token:

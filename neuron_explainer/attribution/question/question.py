@@ -145,14 +145,15 @@ def read_question(
         distractors = read_answers(model, metric.distractor_tokens or None, False)
         metric = metric.name.value
     answers = targets + distractors
-    hints = hints_about(model, prompt, read, answers)
     if callable(metric) and not isinstance(metric, Metric):
         if answers:
             raise MisconfiguredError("The metric is a function of the logits. Leave target and distractor out.")
         places = None if positions is None else read_positions(positions, read.token_strings)
         reading = LogitReading(metric, places, is_linear=False)
+        hints = hints_about(model, prompt, read, (), places)
         return _in_one_pass(read, prompt, (), metric, reading, hints)
     places = read_positions(positions, read.token_strings)
+    hints = hints_about(model, prompt, read, answers, places)
     named = _metric_of(metric, targets, distractors)
     if not answers:
         if len(places) != 1:

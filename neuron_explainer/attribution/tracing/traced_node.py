@@ -28,10 +28,10 @@ def node_at_tokens(why: AttributionTables, given: NodeOfTrace) -> NodeName:
         InvalidRequestError: it is not one head, neuron or latent among the nodes of the answer, or a head attends to a
             later token.
     """
-    name = node_named(given, why.effects[0].prompt.token_strings)
+    name = known_latent(why.asked_setting, node_named(given, why.effects[0].prompt.token_strings))
     if name.kind not in COMPONENTS or name.layer is None or not isinstance(name.component, int):
         raise InvalidRequestError(f"{name} has no activation to trace. Give one head, neuron or latent, such as L23H3.")
-    name, model = known_latent(why.asked_setting, name), why.model
+    model = why.model
     checked_layer(name.layer, model.n_layers, model.model_name)
     group = _group_of(why, name)
     token, attended_to = name.token_index, name.attended_to_index
