@@ -135,9 +135,10 @@ def _group(label: str, columns: list[str], is_layer: bool) -> str:
     number = len(columns)
     size = f"flex:{number} 1 0;min-width:{max(13, 6 * number)}px;max-width:{_WIDEST * number}px"
     size = size if is_layer else "flex:0 0 auto;padding:0 3px"
+    pixels = 10 if is_layer else 11
     return (
         f'<span style="{size};border-right:1px solid {LINE}"><span style="display:flex">{"".join(columns)}</span>'
-        f'<span style="display:block;text-align:center;font-size:{10 if is_layer else 11}px;color:{MUTED};{_NOWRAP}">{escaped(label)}'
+        f'<span style="display:block;text-align:center;font-size:{pixels}px;color:{MUTED};{_NOWRAP}">{escaped(label)}'
         "</span></span>"
     )
 
