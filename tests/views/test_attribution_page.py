@@ -421,10 +421,15 @@ def test_numbers_that_are_not_finite_break_nothing(why: Attribution) -> None:
         assert len(root.find("div", "ne-sum")) == 1
 
 
-def test_an_answer_without_its_model_says_what_it_needs(why: Attribution) -> None:
-    root = _page(Attribution(None, why.inquiry, why.effects))
-    assert "Norms of writes need the model" in root.text
-    assert len(root.find("div", "ne-waterfall")) == 1
+def test_an_answer_without_its_model_has_all_but_the_norms_of_writes(why: Attribution) -> None:
+    alone = Attribution(None, why.inquiry, why.effects)
+    norms = alone.nodes(10, kinds=["head", "neuron"])["write_norm"]
+    assert norms.isna().all()
+    root, whole = _page(alone), _page(why)
+    for name in why.nodes(5)["name"]:
+        assert name in root.text
+    assert len(root.text) < len(whole.text)
+    assert len(root.find("div", "ne-waterfall")) == len(whole.find("div", "ne-waterfall")) == 1
 
 
 def test_what_is_wide_scrolls_within_itself(why: Attribution) -> None:
