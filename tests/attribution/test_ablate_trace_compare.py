@@ -408,3 +408,17 @@ def test_settings_that_cannot_be() -> None:
         asked("gpt2").ablate()
     with pytest.raises(InvalidRequestError, match="at least one node"):
         asked("gpt2").ablate([])
+
+
+def test_what_a_trace_holds_stays_as_it_was() -> None:
+    why = attribute(context("llama"), PROMPT, 7, 11)
+    up = why.trace("L2H1@5<-3", through="q")
+    before = up.verify(10)["measured"].tolist()
+    less = up.ablate("L0H0", "L1N3")  # changes keys, too; the trace goes through the query
+    after = up.verify(10)["measured"].tolist()
+    assert after == before
+    ablations = [ne.parse_node(name).to_ablation() for name in ("L0H0", "L1N3")]
+    query = derive(PROMPT, D.ATTN_QUERY, context("llama"), ablations=ablations)
+    key = derive(PROMPT, D.ATTN_KEY, context("llama"))
+    logit = query.activations(D.ATTN_QUERY)[2][5, 1] @ key.activations(D.ATTN_KEY)[2][3, 1]
+    assert less.value == pytest.approx(float(logit), abs=1e-10)

@@ -34,7 +34,7 @@ class NeuronTrace(TraceObjective):
         self._token = token
         self._neuron = neuron
 
-    def begin(self, resid: Float[Tensor, "batch tokens d_model"]) -> None:
+    def check(self, resid: Float[Tensor, "batch tokens d_model"]) -> None:
         """Check that a mixture of experts sends the token to the neuron's expert."""
         mlp = self._block.mlp
         if not isinstance(mlp, MixtureOfExperts):

@@ -36,13 +36,20 @@ class TraceObjective(Objective):
     def __init__(self, residual: PlaceAndLayer, position: int) -> None:
         self.residual = residual
         self.position = position
+        self._has_begun = False
 
     @abstractmethod
     def activation(self, resid: Float[Tensor, "batch tokens d_model"], hold_scales: bool) -> Float[Tensor, " batch"]:
         """The activation of each prompt; with `hold_scales` no gradient flows through scales and patterns."""
 
     def begin(self, resid: Float[Tensor, "batch tokens d_model"]) -> None:
-        """Note what stays constant, in the pass that the trace is about; called before `activation`."""
+        """Note what stays constant, in the pass that the trace is about; called once, before `activation`.
+
+        It stays so in later passes, of other ablations: they change what the trace goes through, and nothing else.
+        """
+
+    def check(self, resid: Float[Tensor, "batch tokens d_model"]) -> None:
+        """Refuse a pass in which the activation does not exist."""
 
     def capped(self, value: float) -> float:
         """What the model makes of the activation by a soft cap."""
@@ -60,7 +67,10 @@ class TraceObjective(Objective):
             with torch.no_grad():
                 return Evaluated(at_least_float32(self.activation(resid, hold_scales=False)))
         with torch.no_grad():
-            self.begin(resid)
+            self.check(resid)
+            if not self._has_begun:
+                self.begin(resid)
+                self._has_begun = True
         values, gradient = self._differentiated(resid, hold_scales=False)
         _, held = self._differentiated(resid, hold_scales=True)
         held = at_least_float32(held)
