@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from itertools import takewhile
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -60,7 +60,7 @@ def ablated(why: AnswerT, nodes: Sequence[NodesGiven], value: ValueGiven, refere
 def _check_in_every_pass(why: AttributionTables, name: NodeName) -> None:
     """Refuse a token that is not the same one in the passes of all answers."""
     prompts = [effects.prompt.token_ids for effects in why.effects]
-    shared = len(os.path.commonprefix(prompts))
+    shared = len(list(takewhile(lambda tokens: len(set(tokens)) == 1, zip(*prompts, strict=False))))
     for token in (name.token_index, name.attended_to_index):
         if len(prompts) > 1 and token is not None and token >= shared:
             raise InvalidRequestError(
