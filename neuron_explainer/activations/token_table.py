@@ -4,7 +4,7 @@ import re
 
 import pandas
 
-_TOKEN_COLUMNS = ("token", "attended_to", "attended_token")
+_TOKEN_COLUMNS = re.compile(r"(token|attended_to|attended_token)(_[12])?")  # with _1 and _2 in comparisons
 _NODE_INDEX = "node"
 _STYLE = (
     "<style>table.ne-table td,table.ne-table th{white-space:pre-wrap;padding:2px 8px;text-align:right}"
@@ -26,29 +26,37 @@ class TokenTable(pandas.DataFrame):
 
     def _repr_html_(self) -> str | None:
         from neuron_explainer.views.document import NO_MATHEMATICS
-        from neuron_explainer.views.token_text import token_label
 
         if not pandas.get_option("display.notebook_repr_html"):
             return None
         frame = pandas.DataFrame(self)
         shown = [name for name in frame.columns if frame.empty or not frame[name].isna().all()]
+        tokens = [name for name in shown if _TOKEN_COLUMNS.fullmatch(str(name))]
+        frame = frame.assign(**{name: frame[name].map(_label) for name in tokens})
         html = frame.to_html(
             columns=shown,
             index=frame.index.name != _NODE_INDEX,
             max_rows=pandas.get_option("display.max_rows"),
-            show_dimensions=bool(pandas.get_option("display.show_dimensions")),
+            show_dimensions=_shows_dimensions(frame),
             notebook=True,
             na_rep="",
             classes=f"ne-table {NO_MATHEMATICS}".split(),
-            formatters={
-                name: lambda value: token_label(value) if isinstance(value, str) else ""
-                for name in _TOKEN_COLUMNS
-                if name in shown
-            },
         )
         # Long names may break behind their underscores.
         html = re.sub(r">([^<>]*_[^<>]*)<", lambda found: f">{found[1].replace('_', '_<wbr>')}<", _without_style(html))
         return f'{_STYLE}<div style="overflow-x:auto">{html}</div>'
+
+
+def _label(token: object) -> str:
+    from neuron_explainer.views.token_text import token_label
+
+    return token_label(token) if isinstance(token, str) else ""
+
+
+def _shows_dimensions(frame: pandas.DataFrame) -> bool:
+    """Whether pandas would show how many rows and columns there are: by default where rows are left out."""
+    asked, most = pandas.get_option("display.show_dimensions"), pandas.get_option("display.max_rows")
+    return bool(most and len(frame) > most) if asked == "truncate" else bool(asked)
 
 
 def _without_style(html: str) -> str:

@@ -74,7 +74,7 @@ def attribute(
     >>> import neuron_explainer as ne
     >>> why = ne.attribute(ne.load_model("tiny"), "And the LORD said unto", " Moses", " her")
     >>> why.heads(3)["name"].tolist()
-    ['L2H3', 'L3H1', 'L3H0']
+    ['L2H3', 'L3H2', 'L3H0']
     """
     setting = read_setting(model, autoencoders, ablations)
     context = setting.config.get_model_context()

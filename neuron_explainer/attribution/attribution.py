@@ -35,7 +35,7 @@ class Attribution(AttributionTables):
     >>> import neuron_explainer as ne
     >>> why = ne.attribute(ne.load_model("tiny"), "And the LORD said unto", " Moses", " her")
     >>> parts = why.parts()
-    >>> abs(parts["direct_effect"].sum() - why.value) < 1e-4
+    >>> bool(abs(parts["direct_effect"].sum() - why.value) < 1e-4)
     True
     """
 

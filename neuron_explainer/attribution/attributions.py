@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, SupportsIndex, overload
 
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
 from neuron_explainer.attribution.attribution import Attribution
+from neuron_explainer.attribution.tables.components import (
+    EFFECTS,
+    LATENT_TYPES,
+    Sums,
+    effect_named,
+    table_of_components,
+)
 from neuron_explainer.errors import InvalidRequestError
 from neuron_explainer.vocabulary.checks import checked_number
+from neuron_explainer.vocabulary.nodes import NodeType
 
 if TYPE_CHECKING:
     import pandas
@@ -69,45 +81,46 @@ class Attributions(Sequence[Attribution]):
 
         Columns: `part`, `layer`, `direct_effect`, `direct_effect_std`. A part that a prompt does not have counts as 0.
         """
-        return self._mean(lambda why: why.parts(), ["part", "layer"], ["direct_effect"])
+        import pandas
+
+        self._check_any()
+        effect, keys = "direct_effect", ["part", "layer"]
+        of_prompts = []
+        for number, why in enumerate(self._answers):
+            summed = pandas.DataFrame(why.parts()).groupby(keys, dropna=False, sort=False)[[effect]].sum()
+            of_prompts.append(summed.assign(prompt=number).set_index("prompt", append=True))
+        joined: Any = pandas.concat(of_prompts).unstack("prompt", fill_value=0.0, sort=False)
+        columns = {effect: joined[effect].mean(axis=1), f"{effect}_std": joined[effect].std(axis=1)}
+        return pandas.DataFrame(columns).reset_index()
 
     def heads(self, n: SupportsIndex | None = None, by: str = "direct_effect") -> pandas.DataFrame:
         """The n heads (None: all) with the largest mean effect, as Attribution.heads, each effect with its `_std`."""
-        return self._components(lambda why: why.heads(None, by), n, by)
+        return self._components((NodeType.ATTENTION_HEAD,), n, by)
 
     def neurons(self, n: SupportsIndex | None = 20, by: str = "direct_effect") -> pandas.DataFrame:
         """The n neurons with the largest mean effect; as `heads`."""
-        return self._components(lambda why: why.neurons(None, by), n, by)
+        return self._components((NodeType.MLP_NEURON,), n, by)
 
     def latents(self, n: SupportsIndex | None = 20, by: str = "direct_effect") -> pandas.DataFrame:
         """The n latents with the largest mean effect; as `heads`."""
-        return self._components(lambda why: why.latents(None, by), n, by)
+        return self._components(LATENT_TYPES, n, by)
 
-    def _components(
-        self, table_of: Callable[[Attribution], pandas.DataFrame], n: SupportsIndex | None, by: str
-    ) -> pandas.DataFrame:
-        number = None if n is None else checked_number("n", n)
-        mean = self._mean(table_of, ["name", "layer", "component"], ["direct_effect", "total_effect"])
-        order = mean[str(by)].abs().sort_values(ascending=False, kind="stable").index
-        return mean.loc[order[:number]].reset_index(drop=True)
+    def _components(self, kinds: Collection[NodeType], n: SupportsIndex | None, by: str) -> pandas.DataFrame:
+        self._check_any()
+        number, effect = None if n is None else checked_number("n", n), effect_named(by)
+        by_prompt = [why.component_sums(kinds) for why in self._answers]
+        mean: Sums = {}
+        for key in by_prompt[0]:
+            for column in EFFECTS:
+                numbers = torch.stack([sums[key][column] for sums in by_prompt])
+                of_key = mean.setdefault(key, {})
+                of_key[column], of_key[f"{column}_std"] = numbers.mean(0), _spread(numbers)
+        columns = [f"{column}{suffix}" for column in EFFECTS for suffix in ("", "_std")]
+        return table_of_components(mean, effect, number, columns)
 
-    def _mean(
-        self, table_of: Callable[[Attribution], pandas.DataFrame], keys: list[str], effects: list[str]
-    ) -> pandas.DataFrame:
-        import pandas
-
+    def _check_any(self) -> None:
         if not self._answers:
             raise InvalidRequestError("There are no prompts here, so nothing has a mean.")
-        of_prompts = []
-        for number, why in enumerate(self._answers):
-            summed = pandas.DataFrame(table_of(why)).groupby(keys, dropna=False, sort=False)[effects].sum()
-            of_prompts.append(summed.assign(prompt=number).set_index("prompt", append=True))
-        joined: Any = pandas.concat(of_prompts).unstack("prompt", fill_value=0.0, sort=False)
-        columns = {}
-        for effect in effects:
-            columns[effect] = joined[effect].mean(axis=1)
-            columns[f"{effect}_std"] = joined[effect].std(axis=1)
-        return pandas.DataFrame(columns).reset_index()
 
     def __repr__(self) -> str:
         mean = sum(self.values) / len(self) if self._answers else float("nan")
@@ -117,3 +130,8 @@ class Attributions(Sequence[Attribution]):
         from neuron_explainer.views.attribution.several import attributions_html
 
         return attributions_html(self)
+
+
+def _spread(numbers: Float[Tensor, "prompts components"]) -> Float[Tensor, " components"]:
+    """The standard deviation over prompts, with n - 1; NaN of a single prompt."""
+    return numbers.std(0) if len(numbers) > 1 else torch.full_like(numbers[0], float("nan"))

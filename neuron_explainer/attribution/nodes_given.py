@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, TypeAlias
 
-from neuron_explainer.activations.derived_scalars.indexing import NodeIndex
 from neuron_explainer.activations.derived_scalars.names.kinds import NodeKind, autoencoder_of_node_type
-from neuron_explainer.activations.derived_scalars.names.node_name import NodeGiven, NodeName, parse_node
+from neuron_explainer.activations.derived_scalars.names.node_name import NodeGiven, NodeName, is_row_of_node, parse_node
 from neuron_explainer.attribution.computing.passes import Setting
 from neuron_explainer.attribution.inquiry import AskedPass
 from neuron_explainer.errors import InvalidRequestError
@@ -26,19 +25,12 @@ def node_named(node: Any, tokens: Sequence[str]) -> NodeName:
         NodeNameError: it cannot be read, or the prompt has no such token, or several.
         InvalidIndexError: it is in none of the forms.
     """
-    if is_row(node):
-        node = node.name
     return parse_node(node, tokens=tokens)
-
-
-def is_row(node: Any) -> bool:
-    """Whether it is a row of a node table: it has its NodeIndex as its label."""
-    return isinstance(getattr(node, "name", None), NodeIndex)
 
 
 def pass_of_row(passes: Sequence[AskedPass], node: Any) -> int:
     """The number of the pass that a row of a table is of, by its `answer`; 0 of what says none."""
-    answer = node.get("answer") if is_row(node) else None
+    answer = node.get("answer") if is_row_of_node(node) else None
     return next((number for number, asked in enumerate(passes) if answer is not None and asked.answer == answer), 0)
 
 

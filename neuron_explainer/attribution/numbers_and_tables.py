@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, SupportsIndex
 
@@ -16,15 +16,22 @@ from neuron_explainer.attribution.history import Step
 from neuron_explainer.attribution.inquiry import Inquiry
 from neuron_explainer.attribution.tables.answers import answer_table
 from neuron_explainer.attribution.tables.columns import NodeColumn
-from neuron_explainer.attribution.tables.components import EFFECTS, component_table
+from neuron_explainer.attribution.tables.components import (
+    EFFECTS,
+    LATENT_TYPES,
+    Sums,
+    component_sums,
+    effect_named,
+    table_of_components,
+)
 from neuron_explainer.attribution.tables.filters import node_filter
-from neuron_explainer.attribution.tables.groups import COLUMNS, Group, groups_of
+from neuron_explainer.attribution.tables.groups import Group, groups_of
 from neuron_explainer.attribution.tables.next_tokens import next_token_table
 from neuron_explainer.attribution.tables.nodes import node_table, ranked_nodes
 from neuron_explainer.attribution.tables.parts import part_table, residue_of
 from neuron_explainer.attribution.tables.tokens import table_of_tokens, token_rows
 from neuron_explainer.attribution.tables.write_norms import WITHOUT_MODEL, WriteNorms
-from neuron_explainer.errors import InvalidRequestError, MisconfiguredError, UnknownNameError
+from neuron_explainer.errors import InvalidRequestError, MisconfiguredError
 from neuron_explainer.models.model_context import ModelContext
 from neuron_explainer.vocabulary.checks import checked_number
 from neuron_explainer.vocabulary.named_members import member_of
@@ -32,9 +39,6 @@ from neuron_explainer.vocabulary.nodes import NodeType
 
 if TYPE_CHECKING:
     import pandas
-
-
-_LATENTS = (NodeType.AUTOENCODER_LATENT, NodeType.MLP_AUTOENCODER_LATENT, NodeType.ATTENTION_AUTOENCODER_LATENT)
 
 
 class AttributionTables:
@@ -235,16 +239,21 @@ class AttributionTables:
         Raises:
             MisconfiguredError: the question was asked without autoencoders.
         """
-        if not any(group.node_type in _LATENTS for group in self.groups[0]):
-            raise MisconfiguredError("The question was asked without autoencoders. Pass them: autoencoders=….")
-        return self._components(_LATENTS, n, by)
+        return self._components(LATENT_TYPES, n, by)
 
     def _components(self, kinds: Sequence[NodeType], n: SupportsIndex | None, by: str) -> pandas.DataFrame:
-        effect = member_of(NodeColumn, by, "effect").value if by in COLUMNS else by
-        if effect not in EFFECTS:
-            raise UnknownNameError("effect", str(by), EFFECTS)
         number = None if n is None else checked_number("n", n)
-        return component_table(self.groups, self._effects, self._coefficients, kinds, effect, number)
+        return table_of_components(self.component_sums(kinds), effect_named(by), number, EFFECTS)
+
+    def component_sums(self, kinds: Collection[NodeType]) -> Sums:
+        """Direct and total effects of all heads, neurons or latents, summed over tokens, by kind and layer.
+
+        Raises:
+            MisconfiguredError: latents are asked for, but the question was asked without autoencoders.
+        """
+        if kinds == LATENT_TYPES and not any(group.node_type in kinds for group in self.groups[0]):
+            raise MisconfiguredError("The question was asked without autoencoders. Pass them: autoencoders=….")
+        return component_sums(self.groups, self._effects, self._coefficients, kinds)
 
     def tokens(self) -> pandas.DataFrame:
         """Total effects by token of the prompt: of its embedding, of attention from it and to it, and of MLPs at it.
@@ -256,7 +265,7 @@ class AttributionTables:
         for own, effects, asked in zip(self.groups, self._effects, self.inquiry.passes, strict=True):
             of_pass = token_rows(own, effects, asked.coefficient)
             rows += [{"answer": asked.answer, **row} for row in of_pass] if self.inquiry.is_by_answer else of_pass
-        return table_of_tokens(rows, any(group.node_type in _LATENTS for group in self.groups[0]))
+        return table_of_tokens(rows, any(group.node_type in LATENT_TYPES for group in self.groups[0]))
 
     def step(self) -> Step:
         """This answer as a step of another's history."""

@@ -152,7 +152,7 @@ def test_tokens_of_one_answer_are_not_ablated_in_another_s_pass() -> None:
     assert two.ablate("L1H0@5").value != two.value
     row = next(row for node, row in two.nodes(1000, kinds="neuron").iterrows() if node.tensor_indices[0] == 6)
     for given in (row, "L1H0@6", "L1H0@6<-2", "EMB@6"):
-        with pytest.raises(InvalidRequestError, match="token 6 is one of an answer's.*Choose a token from 0 to 5"):
+        with pytest.raises(InvalidRequestError, match=r"token 6 is one of an answer's.*Choose a token from 0 to 5"):
             two.ablate(given)
     uneven = attribute(context("gpt2"), PROMPT, 11, [[7, 8]])
     with pytest.raises(InvalidRequestError, match="token 6 is one of an answer's"):

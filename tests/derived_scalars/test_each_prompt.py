@@ -15,11 +15,11 @@ from neuron_explainer.activations.derived_scalars import (
     LossFnConfig,
     derive,
     derive_batch,
-    losses_of_prompts,
 )
 from neuron_explainer.activations.derived_scalars import DerivedScalarType as D
 from neuron_explainer.activations.derived_scalars.indexing import NodeIndex, TraceConfig
 from neuron_explainer.activations.derived_scalars.loss import LossFnName, last_token_loss
+from neuron_explainer.activations.derived_scalars.losses import losses_of_prompts
 from neuron_explainer.activations.derived_scalars.tensor_ablations import TensorAblation
 from neuron_explainer.errors import IndexOutOfRangeError, InvalidRequestError, MisconfiguredError
 from neuron_explainer.vocabulary.places import ActivationLocationType as Place

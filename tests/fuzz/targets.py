@@ -1,9 +1,9 @@
 """All targets by name."""
 
-from fuzz import autoencoder_targets, model_targets, record_targets, run_targets
+from fuzz import attribution_targets, autoencoder_targets, model_targets, record_targets, run_targets
 
 TARGETS = {
     target.name: target
-    for module in (record_targets, model_targets, autoencoder_targets, run_targets)
+    for module in (record_targets, model_targets, autoencoder_targets, run_targets, attribution_targets)
     for target in module.TARGETS
 }

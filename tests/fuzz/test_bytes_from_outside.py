@@ -15,6 +15,7 @@ TARGET_NAMES = (
     "config_json", "model_safetensors", "model_pytorch", "gguf", "tokenizer_json",
     "autoencoder_pytorch", "saelens_folder",
     "run_state", "run_state_sealed", "derived_scalar_store", "texts",
+    "attribution",
 )  # fmt: skip
 """Here by name: the targets themselves are made in the worker, which takes a while."""
 

@@ -45,8 +45,8 @@ FAILING = {
     "a neuron": lambda: ne.load_neuron(URL, 1, 5),
     "a neuron by name": lambda: ne.load_neuron("mine", 1, 5),
     "an explanation": lambda: ne.load_explanations("mine", 1, 5),
-    "an address for neurons": lambda: ne.load_neurons(URL),  # type: ignore[arg-type]
-    "an address among neurons": lambda: ne.load_neurons([URL], URL),  # type: ignore[list-item]
+    "an address for neurons": lambda: ne.load_neurons(URL),
+    "an address among neurons": lambda: ne.load_neurons([URL], URL),
     "a model": lambda: ne.load_model(URL),
     "a revision": lambda: ne.load_model(URL, revision="a"),
     "a tokenizer": lambda: ne.load_model("tiny", tokenizer=URL),

@@ -14,7 +14,7 @@ from helpers.derived_scalars import autoencoders, context
 from helpers.hostile_tokens import HOSTILE_TOKENS
 from helpers.html_reading import Element, assert_harmless, read_html
 from neuron_explainer.attribution import Attribution, Attributions, attribute
-from neuron_explainer.attribution.attribution import Step
+from neuron_explainer.attribution.history import Step
 from neuron_explainer.attribution.question.answers import Answer
 from neuron_explainer.views.attribution import heading
 from neuron_explainer.views.attribution.cells import percentage
@@ -422,7 +422,7 @@ def test_numbers_that_are_not_finite_break_nothing(why: Attribution) -> None:
 
 
 def test_an_answer_without_its_model_says_what_it_needs(why: Attribution) -> None:
-    root = _page(Attribution(None, why.inquiry, why.effects, known_texts={1583: " Moses"}))
+    root = _page(Attribution(None, why.inquiry, why.effects))
     assert "Norms of writes need the model" in root.text
     assert len(root.find("div", "ne-waterfall")) == 1
 

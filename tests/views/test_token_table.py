@@ -7,6 +7,7 @@ import neuron_explainer as ne
 from helpers.hostile_tokens import HOSTILE_TOKENS
 from helpers.html_reading import Element, assert_harmless
 from neuron_explainer.activations.activations import ActivationRecord, NeuronId, NeuronRecord
+from neuron_explainer.activations.token_table import TokenTable
 from neuron_explainer.vocabulary.nodes import PassType
 
 TOKENS = ["$x$", " the", "\n", "a\u202eb", "<b>"]
@@ -70,10 +71,20 @@ def test_selections_are_such_tables_and_data_stay() -> None:
 
 def test_pandas_options_hold() -> None:
     frame = _store().to_dataframe(dsts="mlp_post_act")
+    assert "columns</p>" not in frame._repr_html_()  # type: ignore[operator]
     with pd.option_context("display.max_rows", 4):
         assert len(_table(frame).find("tr")) == 6
+        assert "columns</p>" in frame._repr_html_()  # type: ignore[operator]
     with pd.option_context("display.notebook_repr_html", False):
         assert frame._repr_html_() is None  # type: ignore[operator]
+
+
+def test_tokens_of_two_prompts_are_labels_and_missing_ones_are_empty() -> None:
+    frame = TokenTable(
+        {"name": ["a", "b"], "attended_to_1": [" the", None], "token_2": pd.Series([" a", None], dtype=object)}
+    )
+    cells = [cell.text for cell in _table(frame).find("td")]
+    assert cells == ["a", "·the", "·a", "b", "", ""]
 
 
 def test_hostile_tokens_are_harmless() -> None:

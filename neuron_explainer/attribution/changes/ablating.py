@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from itertools import takewhile
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -14,12 +13,12 @@ from torch import Tensor
 from neuron_explainer.activations.derived_scalars.engine.prompts import read_prompt
 from neuron_explainer.activations.derived_scalars.indexing import AblationSpec
 from neuron_explainer.activations.derived_scalars.names.kinds import NodeKind
-from neuron_explainer.activations.derived_scalars.names.node_name import NodeName
+from neuron_explainer.activations.derived_scalars.names.node_name import NodeName, is_row_of_node
 from neuron_explainer.activations.derived_scalars.tensor_ablations import Ablation, TensorAblation
 from neuron_explainer.attribution.answering import AnswerT, answer
 from neuron_explainer.attribution.changes.descriptions import described
 from neuron_explainer.attribution.computing.passes import Setting
-from neuron_explainer.attribution.nodes_given import NodeOrRow, is_row, known_latent, node_named
+from neuron_explainer.attribution.nodes_given import NodeOrRow, known_latent, node_named
 from neuron_explainer.attribution.numbers_and_tables import AttributionTables
 from neuron_explainer.attribution.question.settings import check_ablation
 from neuron_explainer.errors import InvalidRequestError, PromptError, shown
@@ -60,7 +59,8 @@ def ablated(why: AnswerT, nodes: Sequence[NodesGiven], value: ValueGiven, refere
 def _check_in_every_pass(why: AttributionTables, name: NodeName) -> None:
     """Refuse a token that is not the same one in the passes of all answers."""
     prompts = [effects.prompt.token_ids for effects in why.effects]
-    shared = len(list(takewhile(lambda tokens: len(set(tokens)) == 1, zip(*prompts, strict=False))))
+    same = [len(set(tokens)) == 1 for tokens in zip(*prompts, strict=False)]
+    shared = same.index(False) if False in same else len(same)
     for token in (name.token_index, name.attended_to_index):
         if len(prompts) > 1 and token is not None and token >= shared:
             raise InvalidRequestError(
@@ -74,7 +74,7 @@ def one_or_several(node: Any) -> list[Any]:
     labels = getattr(node, "index", None)
     if getattr(node, "columns", None) is not None and labels is not None:
         return list(labels)
-    is_list = isinstance(node, Iterable) and not isinstance(node, str | Mapping) and not is_row(node)
+    is_list = isinstance(node, Iterable) and not isinstance(node, str | Mapping) and not is_row_of_node(node)
     return list(node) if is_list else [node]
 
 

@@ -95,7 +95,7 @@ class LogitObjective(Objective):
         gradient = torch.zeros_like(resid, dtype=rows.dtype)
         gradient.index_put_((prompts, tokens), true, accumulate=True)
         constants = self._constants(joined, among_normed, sizes)
-        kept = [(own != 0).any(dim=-1).nonzero().flatten() for own in weights]
+        kept = [_rows_that_count(*each) for each in zip(self._readings, weights, strict=True)]
         cap = model.config.logits_softcap
         details = [
             PassDetails(
@@ -159,6 +159,13 @@ class LogitObjective(Objective):
         if (bias := self._model.unembedding_bias) is not None:
             by_row[UNEMBEDDING_BIAS] = weights @ bias.to(weights.dtype) * self._model.config.logits_scale
         return {name: torch.stack([own.sum() for own in rows.split(sizes)]) for name, rows in by_row.items()}
+
+
+def _rows_that_count(reading: LogitReading, weights: Float[Tensor, "rows vocab"]) -> Int[Tensor, " rows"]:
+    """Where a metric was asked for; of a function of all logits, the rows that it depends on."""
+    if reading.positions is not None:
+        return torch.arange(len(weights), dtype=torch.int64, device=weights.device)
+    return (weights != 0).any(dim=-1).nonzero().flatten()
 
 
 def _padded(

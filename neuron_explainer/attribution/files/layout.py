@@ -50,8 +50,8 @@ class PartRow(msgspec.Struct, forbid_unknown_fields=True):
     part: str
     layer: Count | None
     direct_effect: float
-    answer: str | None | msgspec.UnsetType = msgspec.UNSET
-    predicting_position: Count | None | msgspec.UnsetType = msgspec.UNSET
+    answer: str | msgspec.UnsetType | None = msgspec.UNSET
+    predicting_position: Count | msgspec.UnsetType | None = msgspec.UNSET
 
 
 class NodeRow(msgspec.Struct, forbid_unknown_fields=True):
@@ -64,8 +64,8 @@ class NodeRow(msgspec.Struct, forbid_unknown_fields=True):
     write_norm: float
     direct_effect: float
     total_effect: float
-    answer: str | None | msgspec.UnsetType = msgspec.UNSET
-    predicting_position: Count | None | msgspec.UnsetType = msgspec.UNSET
+    answer: str | msgspec.UnsetType | None = msgspec.UNSET
+    predicting_position: Count | msgspec.UnsetType | None = msgspec.UNSET
 
 
 class SavedStep(msgspec.Struct, forbid_unknown_fields=True):

@@ -19,7 +19,7 @@ from neuron_explainer.attribution.inquiry import Inquiry
 from neuron_explainer.attribution.question.question import Question, read_question
 from neuron_explainer.attribution.question.settings import AutoencodersGiven, read_setting
 from neuron_explainer.attribution.tracing.asking import bound_of
-from neuron_explainer.errors import InvalidRequestError, MisconfiguredError, NotOneTokenError, shown
+from neuron_explainer.errors import InvalidRequestError, MisconfiguredError, NotOneTokenError, UnknownNameError, shown
 from neuron_explainer.models.autoencoders.origin import same_base_model
 from neuron_explainer.models.model_context import ModelContext
 from neuron_explainer.vocabulary.dimensions import Dimension
@@ -63,8 +63,8 @@ def _check_model(
     saved_name = passes[0].store.model_name
     if saved_name is not None and not same_base_model(saved_name, model.model_name):
         raise MisconfiguredError(
-            f"The answer was about {shown(saved_name)}, but the model is {shown(model.model_name)}. If that is the same "
-            "model, load it under that name: ne.load_model(…, name=…)."
+            f"The answer was about {shown(saved_name)}, but the model is {shown(model.model_name)}. If that is "
+            "the same model, load it under that name: ne.load_model(…, name=…)."
         )
     found = {
         "layers": (n_layers, min(n_layers, model.n_layers) if inquiry.is_trace else model.n_layers),
@@ -125,7 +125,7 @@ def inquiry_with_model(setting: Setting, inquiry: SavedInquiry) -> Inquiry:
     try:
         question = _read_again(model, inquiry, inquiry.prompt_ids)
         request = question.request
-    except (msgspec.ValidationError, InvalidRequestError, NotOneTokenError) as error:
+    except (msgspec.ValidationError, InvalidRequestError, NotOneTokenError, UnknownNameError) as error:
         raise MisconfiguredError(f"The question cannot be asked of {model.model_name} again: {error}") from None
     is_same = (
         question.answers == inquiry.answers

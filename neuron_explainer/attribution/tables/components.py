@@ -11,34 +11,46 @@ from torch import Tensor
 from neuron_explainer.activations.derived_scalars.indexing import NodeIndex
 from neuron_explainer.activations.derived_scalars.names.node_name import NodeName
 from neuron_explainer.attribution.computing.effects import Effects
+from neuron_explainer.attribution.tables.columns import NodeColumn
 from neuron_explainer.attribution.tables.groups import Group
+from neuron_explainer.errors import UnknownNameError, shown
+from neuron_explainer.vocabulary.named_members import member_of
 from neuron_explainer.vocabulary.nodes import NodeType
 
 if TYPE_CHECKING:
     import pandas
 
 EFFECTS = ("direct_effect", "total_effect")
+LATENT_TYPES = (NodeType.AUTOENCODER_LATENT, NodeType.MLP_AUTOENCODER_LATENT, NodeType.ATTENTION_AUTOENCODER_LATENT)
+Sums = dict[tuple[NodeType, int | None], dict[str, Tensor]]
+"""For each kind and layer the components' numbers by column, (components)."""
 
 
-def component_table(
-    groups: Sequence[Sequence[Group]],
-    effects: Sequence[Effects],
-    coefficients: Sequence[float],
-    kinds: Collection[NodeType],
-    by: str,
-    n: int | None,
-) -> pandas.DataFrame:
-    """The n components (None: all) of some kinds whose effect is largest in magnitude, largest first.
+def effect_named(by: str) -> str:
+    """The effect that a table is ranked by.
 
-    Its columns are name, layer, component, direct_effect and total_effect; its index is the NodeIndex of each, at all
-    tokens.
+    Raises:
+        UnknownNameError: it is neither effect.
+    """
+    try:
+        effect = member_of(NodeColumn, by, "effect").value
+    except UnknownNameError:
+        effect = ""
+    if effect not in EFFECTS:
+        raise UnknownNameError("effect", shown(by), EFFECTS)
+    return effect
+
+
+def table_of_components(sums: Sums, by: str, n: int | None, columns: Sequence[str]) -> pandas.DataFrame:
+    """The n components (None: all) whose number in a column is largest in magnitude, largest first.
+
+    Its columns are name, layer, component and those given; its index is the NodeIndex of each, at all tokens.
     """
     from neuron_explainer.attribution.tables.nodes import table_of_nodes
 
-    sums = _summed(groups, effects, coefficients, kinds)
     ranked: list[tuple[float, NodeType, int | None, int]] = []
-    for (kind, layer), columns in sums.items():
-        measure = columns[by].nan_to_num()
+    for (kind, layer), own in sums.items():
+        measure = own[by].nan_to_num()
         best = measure.abs().topk(len(measure) if n is None else min(n, len(measure))).indices
         ranked += [
             (abs(value), kind, layer, number)
@@ -48,18 +60,11 @@ def component_table(
     rows: list[dict[str, Any]] = []
     nodes: list[NodeIndex] = []
     for _, kind, layer, number in ranked[:n]:
-        node = whole_node(kind, layer, number)
-        columns = sums[kind, layer]
+        node, own = whole_node(kind, layer, number), sums[kind, layer]
         nodes.append(node)
-        rows.append(
-            {
-                "name": str(NodeName.of(node)),
-                "layer": layer,
-                "component": number,
-                **{effect: float(columns[effect][number]) for effect in EFFECTS},
-            }
-        )
-    return table_of_nodes(rows, nodes, ["name", "layer", "component", *EFFECTS])
+        numbers = {column: float(own[column][number]) for column in columns}
+        rows.append({"name": str(NodeName.of(node)), "layer": layer, "component": number, **numbers})
+    return table_of_nodes(rows, nodes, ["name", "layer", "component", *columns])
 
 
 def whole_node(kind: NodeType, layer: int | None, component: int) -> NodeIndex:
@@ -68,14 +73,14 @@ def whole_node(kind: NodeType, layer: int | None, component: int) -> NodeIndex:
     return NodeIndex(kind, layer, (*tokens, component))
 
 
-def _summed(
+def component_sums(
     groups: Sequence[Sequence[Group]],
     effects: Sequence[Effects],
     coefficients: Sequence[float],
     kinds: Collection[NodeType],
-) -> dict[tuple[NodeType, int | None], dict[str, Tensor]]:
+) -> Sums:
     """Each component's effects over all tokens and passes, on the CPU, in double precision."""
-    sums: dict[tuple[NodeType, int | None], dict[str, Tensor]] = {}
+    sums: Sums = {}
     for own, of_pass, coefficient in zip(groups, effects, coefficients, strict=True):
         for group in own:
             if group.node_type not in kinds:

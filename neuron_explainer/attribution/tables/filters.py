@@ -30,8 +30,8 @@ def node_filter(
 def _node_types(kinds: KindGiven | Iterable[KindGiven] | None) -> set[NodeType] | None:
     if kinds is None:
         return None
-    is_list = isinstance(kinds, Iterable) and not isinstance(kinds, str)
-    wanted = {_kind(kind) for kind in (kinds if is_list else [kinds])}
+    several = kinds if isinstance(kinds, Iterable) and not isinstance(kinds, str) else [kinds]
+    wanted = {_kind(kind) for kind in several}
     return {node_type for node_type in NodeType if kind_of_node_type(node_type) in wanted}
 
 

@@ -39,8 +39,8 @@ def node_at_tokens(why: AttributionTables, given: NodeOfTrace) -> NodeName:
         raise InvalidRequestError(
             f"{name}: token {name.token_index} cannot attend to the later token {name.attended_to_index}."
         )
-    n_components = group.total.shape[-1]
-    if name.component >= n_components:
+    n_components, component = group.total.shape[-1], name.component
+    if isinstance(component, int) and component >= n_components:
         raise InvalidRequestError(f"{name}: the layer has {n_components} of these. Choose 0 to {n_components - 1}.")
     if name.token_index is not None and (name.kind is not NodeKind.HEAD or name.attended_to_index is not None):
         return name

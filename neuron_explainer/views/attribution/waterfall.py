@@ -133,7 +133,7 @@ def _stacked(pieces: list[tuple[int, int, str]]) -> Iterator[str]:
 def _group(label: str, columns: list[str], is_layer: bool) -> str:
     """The columns of a layer, or one column, above a label."""
     number = len(columns)
-    size = f"flex:{number} 1 0;min-width:{max(15, 6 * number)}px;max-width:{_WIDEST * number}px"
+    size = f"flex:{number} 1 0;min-width:{max(13, 6 * number)}px;max-width:{_WIDEST * number}px"
     size = size if is_layer else "flex:0 0 auto;padding:0 3px"
     return (
         f'<span style="{size};border-right:1px solid {LINE}"><span style="display:flex">{"".join(columns)}</span>'

@@ -51,6 +51,10 @@ def derived_scalars(model: ne.ModelContext) -> None:
     assert_type(ne.NodeName("head", np.int64(5), 1, token=" Mary").resolved([" Mary"]).to_node_index(), ne.NodeIndex)
     assert_type(ne.NodeName.of(node).to_trace_config("q", pre_or_post_act="pre"), ne.TraceConfig)
     config = ne.DstConfig(model_context=model, layer_indices=[2], trace_config=trace, node_index_for_attribution=node)
+    why = ne.attribute(model, "a prompt", " a", [" b", 7], metric="logit_diff", positions=np.int64(-1))
+    why.save(Path("why.safetensors"))
+    assert_type(ne.load_attribution("why.safetensors"), ne.Attribution)
+    assert_type(ne.load_attribution(Path("why.safetensors"), config, autoencoders=None).ablate("L5H1"), ne.Attribution)
     ablations = [ne.AblationSpec(place, 0), ne.AblationSpec(place, value=1.5)]
     store = ne.derive("a prompt", ["mlp_post_act", ne.DerivedScalarType.ATTN_WRITE_NORM], config, ablations=ablations)
     assert_type(store, ne.DerivedScalarStore)

@@ -93,7 +93,8 @@ class NodeName(NodeFields):
     def of(cls, node: "NodeGiven", *, kind: KindGiven | None = None) -> "NodeName":
         """The name of what an index, a trace, an ablation or a NeuronId names. The kind of a NeuronId must be given.
 
-        Gradients are not part of a name: `pass_type` is not kept.
+        A row of a table of nodes, whose label is its NodeIndex, is taken as well. Gradients are not part of a name:
+        `pass_type` is not kept.
 
         Raises:
             InvalidIndexError: `node` is none of these, or is of a layer that the kind of node does not have.
@@ -111,6 +112,8 @@ class NodeName(NodeFields):
             return cls(**fields_of_index(node))
         if isinstance(node, NeuronId):
             return cls.parse(str(node), kind=kind)
+        if is_row_of_node(node):
+            return cls.of(node.name)
         raise InvalidIndexError(
             f"{shown(node)} names no node. Give a name such as L23H3, a NodeName, a NodeIndex, an ActivationIndex or a "
             "DerivedScalarIndex."
@@ -252,6 +255,11 @@ NodeGiven: TypeAlias = (
     NodeName | NodeIndex | ActivationIndex | DerivedScalarIndex | TraceConfig | AblationSpec | NeuronId | str
 )
 """A node: its name, or an index, trace or ablation of it."""
+
+
+def is_row_of_node(given: Any) -> bool:
+    """Whether it is a row of a table of nodes: a pandas Series whose label is a NodeIndex."""
+    return isinstance(getattr(given, "name", None), NodeIndex)
 
 
 def parse_node(node: NodeGiven, *, kind: KindGiven | None = None, tokens: Sequence[str] | None = None) -> NodeName:

@@ -6,7 +6,7 @@ from typing import SupportsIndex, TypeAlias, TypeGuard, get_args
 from neuron_explainer.activations.derived_scalars.names.fields import NodeFields
 from neuron_explainer.activations.derived_scalars.names.grammar import read_name
 from neuron_explainer.activations.derived_scalars.names.kinds import autoencoder_of_node_type, kind_of_node_type
-from neuron_explainer.activations.derived_scalars.names.node_name import NodeGiven, NodeName
+from neuron_explainer.activations.derived_scalars.names.node_name import NodeGiven, NodeName, is_row_of_node
 from neuron_explainer.errors import InvalidRequestError
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 
@@ -15,14 +15,14 @@ LayerOrNode: TypeAlias = SupportsIndex | NodeGiven
 
 
 def is_node(layer: object) -> TypeGuard[NodeGiven]:
-    """Whether what is given as a layer is a node's name or index. A layer may be a number as text.
+    """Whether what is given as a layer is a node's name or index, or a table's row. A layer may be a number as text.
 
     >>> is_node("L2N5"), is_node("2"), is_node(2)
     (True, False, False)
     """
     if isinstance(layer, str):
         return not layer.lstrip("-").isdigit()
-    return isinstance(layer, get_args(NodeGiven))
+    return isinstance(layer, get_args(NodeGiven)) or is_row_of_node(layer)
 
 
 def record_asked(
