@@ -22,6 +22,8 @@ from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType a
 from neuron_explainer.vocabulary.nodes import NodeType
 
 LAST = len(PROMPT) - 1
+SHORT = ("gpt2", "gptj", "llama", "gemma2")
+"""The families whose latents are tested every time."""
 FOLDER = os.environ.get("NEURON_EXPLAINER_GOLDEN")
 MODEL_FOLDERS = sorted(path.parent for path in Path(FOLDER).glob("*/cases.json")) if FOLDER else []
 golden = pytest.mark.skipif(not FOLDER, reason="NEURON_EXPLAINER_GOLDEN names no folder of golden numbers")
@@ -99,8 +101,17 @@ def test_total_effects_of_embeddings_are_slopes_of_the_real_model(family: str) -
     assert float(row["total_effect"]) == pytest.approx(slope(value_at, 1.0), rel=1e-6, abs=1e-9)
 
 
-@pytest.mark.parametrize("family", EACH_STRUCTURE)
-@pytest.mark.parametrize("place", [D.RESID_DELTA_MLP, D.RESID_DELTA_ATTN, D.RESID_POST_MLP])
+_PLACES = (D.RESID_DELTA_MLP, D.RESID_DELTA_ATTN, D.RESID_POST_MLP)
+
+
+@pytest.mark.parametrize(
+    ("family", "place"),
+    [
+        pytest.param(family.values[0], place, marks=family.marks if family.values[0] in SHORT else pytest.mark.long)
+        for family in EACH_STRUCTURE
+        for place in _PLACES
+    ],
+)
 def test_total_effects_of_latents_are_slopes_of_the_real_model(family: str, place: D) -> None:
     own = autoencoders(family, place)
     why = asked(family, autoencoders=own)
