@@ -272,7 +272,8 @@ class AttributionTables:
         return Step(self.inquiry.request, self.inquiry.title, self.value, self.parts(), self.nodes())
 
     def __repr__(self) -> str:
-        capped = f" (capped: {self.capped_value:.4g})" if self.capped_value != self.value else ""
+        is_capped = abs(self.capped_value - self.value) > 0  # False of NaN
+        capped = f" (capped: {self.capped_value:.4g})" if is_capped else ""
         ablated = ", with ablations" if self.ablated else ""
         title = f"{type(self).__name__}: {self.inquiry.title}{ablated}"
         return f"<{title} = {self.value:.4g}{capped}, residue {self.residue:.1e}>"

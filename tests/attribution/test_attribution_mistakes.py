@@ -197,3 +197,10 @@ def test_nothing_raw(why: Attribution) -> None:
         for ask in asks:
             with pytest.raises(NeuronExplainerError):
                 ask()
+
+
+def test_what_cannot_attend_is_not_set(why: Attribution) -> None:
+    with pytest.raises(InvalidRequestError, match="token 2 cannot attend to the later token 4"):
+        why.ablate("L1H0@2<-4", value=0.5)
+    with pytest.raises(MisconfiguredError, match="^model must be a model"):
+        attribute("tiny", PROMPT)  # type: ignore[arg-type]

@@ -300,8 +300,12 @@ ConfigOrModel = DstConfig | ModelContext
 """A configuration; or a model, which stands for `DstConfig(model_context=model)`."""
 
 
-def as_config(config: ConfigOrModel) -> DstConfig:
+def as_config(config: ConfigOrModel, name: str = "config") -> DstConfig:
     """A configuration as it is; a model as the configuration that it stands for.
+
+    Args:
+        config: either.
+        name: what an error calls the argument.
 
     Raises:
         MisconfiguredError: it is neither.
@@ -310,9 +314,9 @@ def as_config(config: ConfigOrModel) -> DstConfig:
         return DstConfig(model_context=config)
     if not isinstance(config, DstConfig):
         if isinstance(config, Transformer):
-            raise MisconfiguredError("config is the Transformer inside of a model. Give what ne.load_model returns.")
+            raise MisconfiguredError(f"{name} is the Transformer inside of a model. Give what ne.load_model returns.")
         advice = f" To load it: ne.load_model({shown(config)})." if isinstance(config, str) else ""
         raise MisconfiguredError(
-            f"config must be a model, as ne.load_model returns it, or a DstConfig, not {type(config).__name__}.{advice}"
+            f"{name} must be a model, as ne.load_model returns it, or a DstConfig, not {type(config).__name__}.{advice}"
         )
     return config

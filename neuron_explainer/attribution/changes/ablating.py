@@ -90,6 +90,9 @@ def ablation_of(
     """
     name = known_latent(setting, name)
     index = name.to_activation_index()
+    token, attended_to = name.token_index, name.attended_to_index
+    if token is not None and attended_to is not None and attended_to > token:
+        raise InvalidRequestError(f"{name}: token {token} cannot attend to the later token {attended_to}.")
     if reference is not None and not (isinstance(value, str) and value == "mean"):
         raise InvalidRequestError('reference is for value="mean". Leave it out, or ask for the mean.')
     if isinstance(value, str) and value == "mean":

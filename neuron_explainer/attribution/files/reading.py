@@ -63,7 +63,7 @@ def load_attribution(
     """
     if autoencoders is not None and model is None:
         raise MisconfiguredError("autoencoders are given without their model. Give both, or neither.")
-    config = None if model is None else as_config(model)
+    config = None if model is None else as_config(model, "model")
     device = "cpu" if config is None else config.get_or_create_model().device
     source, tensors, saved = read_named(path, ATTRIBUTION, device)
     with ATTRIBUTION.reading(source):

@@ -33,7 +33,7 @@ def read_setting(model: ConfigOrModel, autoencoders: AutoencodersGiven, ablation
             is given as autoencoders or ablations.
         InvalidRequestError: an ablation is of a place at which parts do not add up.
     """
-    config = as_config(model)
+    config = as_config(model, "model")
     if config.layer_indices is not None:
         raise MisconfiguredError("The config has layer_indices, but parts add up over all layers. Leave them out.")
     if config.trace_config is not None:
