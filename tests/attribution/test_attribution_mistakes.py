@@ -202,5 +202,5 @@ def test_nothing_raw(why: Attribution) -> None:
 def test_what_cannot_attend_is_not_set(why: Attribution) -> None:
     with pytest.raises(InvalidRequestError, match="token 2 cannot attend to the later token 4"):
         why.ablate("L1H0@2<-4", value=0.5)
-    with pytest.raises(MisconfiguredError, match="^model must be a model"):
+    with pytest.raises(MisconfiguredError, match=r"^model must be a model"):
         attribute("tiny", PROMPT)  # type: ignore[arg-type]
