@@ -92,8 +92,14 @@ def _summed(numbers: Neurons, n_axes: int) -> Tensor:
     return summed.flatten()
 
 
-def groups_of(effects: Effects, write_norms: WriteNorms) -> Iterator[Group]:
-    """The groups of one pass: embeddings, then layer by layer heads, latents and neurons."""
+def groups_of(effects: Effects, write_norms: WriteNorms, *, only_parts: bool = True) -> Iterator[Group]:
+    """The groups of one pass: embeddings, then layer by layer heads, latents and neurons.
+
+    Args:
+        effects: the pass.
+        write_norms: gives the norms of writes.
+        only_parts: without the heads and neurons that an autoencoder stands for, or that are not upstream.
+    """
     store, rows = effects.store, effects.rows
 
     def by_layer(dst: DerivedScalarType) -> dict[int | None, Neurons]:
@@ -107,16 +113,16 @@ def groups_of(effects: Effects, write_norms: WriteNorms) -> Iterator[Group]:
     post_act, of_neurons = by_layer(_DST.MLP_POST_ACT), by_layer(_DST.MLP_ACT_TIMES_GRAD)
     latents = {kind: (by_layer(lat), by_layer(total)) for kind, (lat, total) in LATENTS.items() if lat in store}
     for layer in probs:
-        if layer in effects.attention:
-            direct = effects.attention[layer].by_pair
+        if layer in effects.attention or not only_parts:
+            direct = effects.attention[layer].by_pair if layer in effects.attention else None
             yield Group(NodeType.ATTENTION_HEAD, layer, rows, probs[layer], of_heads[layer], direct, write_norms)
         for kind, (lat, total) in latents.items():
             if layer in lat and layer is not None:
                 parts = effects.latents.get((kind, layer))
                 direct_of = None if parts is None else parts.latents
                 yield Group(kind, layer, rows, lat[layer], total[layer], direct_of, write_norms)
-        if layer in effects.mlp:
-            neurons = effects.mlp[layer].neurons
+        if layer in effects.mlp or not only_parts:
+            neurons = effects.mlp[layer].neurons if layer in effects.mlp else None
             yield Group(NodeType.MLP_NEURON, layer, rows, post_act[layer], of_neurons[layer], neurons, write_norms)
 
 

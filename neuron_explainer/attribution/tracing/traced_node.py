@@ -11,7 +11,8 @@ from neuron_explainer.activations.derived_scalars.names.kinds import COMPONENTS,
 from neuron_explainer.activations.derived_scalars.names.node_name import NodeName
 from neuron_explainer.attribution.nodes_given import NodeOrRow, known_latent, node_named
 from neuron_explainer.attribution.numbers_and_tables import AttributionTables
-from neuron_explainer.attribution.tables.groups import Group, entries
+from neuron_explainer.attribution.tables.groups import Group, entries, groups_of
+from neuron_explainer.attribution.tables.write_norms import WriteNorms
 from neuron_explainer.errors import InvalidRequestError
 from neuron_explainer.models.layers.routed import Neurons, values_of
 from neuron_explainer.vocabulary.checks import checked_layer
@@ -54,10 +55,12 @@ def node_type_of(why: AttributionTables, name: NodeName) -> NodeType:
 
 def _group_of(why: AttributionTables, name: NodeName) -> Group:
     node_type = node_type_of(why, name)
-    for group in why.groups[0]:
+    effects = why.effects[0]
+    groups = list(groups_of(effects, WriteNorms(why.asked_setting.config, effects), only_parts=False))
+    for group in groups:
         if group.layer == name.layer and group.node_type is node_type:
             return group
-    others = sorted({group.node_type.value for group in why.groups[0] if group.layer == name.layer})
+    others = sorted({group.node_type.value for group in groups if group.layer == name.layer})
     raise InvalidRequestError(
         f"{name} is not among the nodes of this answer. Layer {name.layer} has: {', '.join(others) or 'none'}."
     )
