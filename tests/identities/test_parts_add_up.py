@@ -8,6 +8,7 @@ from torch import Tensor
 
 from helpers.derived_scalars import EACH_STRUCTURE, PROMPT, autoencoders, context
 from neuron_explainer.activations.derived_scalars.config import DstConfig
+from neuron_explainer.activations.derived_scalars.derivation import derive
 from neuron_explainer.attribution import Attribution, attribute
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType as D
 
@@ -109,3 +110,35 @@ def test_traces(family: str) -> None:
 
 def test_config() -> None:
     assert_adds_up(attribute(DstConfig(model_context=context("gpt2")), PROMPT, TARGET))
+
+
+@pytest.mark.parametrize("family", EACH_STRUCTURE)
+def test_with_latents_overwritten(family: str) -> None:
+    for place in PLACES:
+        if context(family).get_or_create_model().config.n_experts and place is D.MLP_POST_ACT:
+            continue
+        why = asked(family, autoencoders=autoencoders(family, place))
+        table = why.nodes(1, kinds="latent", layers=2)
+        less = why.ablate(table)
+        assert_adds_up(less)
+        measured = why.verify(table)["measured"].iloc[0]
+        assert abs(why.value - less.value - measured) < 1e-9
+        assert abs(measured) > 1e-6
+        checked = less.verify(less.nodes(3, "direct_effect", kinds="latent"), "direct")
+        assert (checked["estimate"] - checked["measured"]).abs().max() < 1e-9
+        assert_adds_up(less.trace("L2H1@5<-3", through="k"))
+
+
+def test_a_trace_reads_what_an_autoencoder_passes_on() -> None:
+    for place in (D.RESID_POST_ATTN, D.PREVIOUS_LAYER_RESID_POST_MLP):
+        why = asked("gpt2", autoencoders=autoencoders("gpt2", place))
+        node = "L2N5@5" if place is D.RESID_POST_ATTN else "L2H1@5<-5"
+        up = why.trace(node)
+        (latent,) = why.nodes(1, kinds="latent", layers=2, tokens=5)["name"]
+        less = up.ablate(latent)
+        assert_adds_up(less)
+        assert abs(up.value - less.value) > 1e-6
+        scalar = D.MLP_PRE_ACT if place is D.RESID_POST_ATTN else D.ATTN_QK_LOGITS
+        store = derive(PROMPT, scalar, less.asked_setting.config, ablations=less.asked_setting.ablations)
+        where = (5, 5) if place is D.RESID_POST_ATTN else (5, 5, 1)
+        assert abs(float(store.activations(scalar)[2][where]) - less.value) < 1e-9

@@ -1,6 +1,5 @@
 """Direct effects of one autoencoder: of its latents, its decoder's bias, its skip connection, and its error."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -9,24 +8,25 @@ from torch import Tensor
 
 from neuron_explainer.activations.derived_scalars.derivers.latent_needs import (
     AutoencoderOf,
+    ErrorAsSet,
     ExplainedOf,
     InputOf,
     OnlineLatents,
     direction_among_latents,
 )
+from neuron_explainer.activations.derived_scalars.derivers.latent_writes import PostNormOfLatents
 from neuron_explainer.activations.derived_scalars.derivers.needs import BLOCK
-from neuron_explainer.activations.derived_scalars.engine.bound_config import BoundConfig
-from neuron_explainer.activations.derived_scalars.engine.evaluation import Deriver, Evaluation, Need, Recorded
-from neuron_explainer.activations.derived_scalars.engine.online_autoencoders import error_place
+from neuron_explainer.activations.derived_scalars.engine.evaluation import Deriver, Need
 from neuron_explainer.activations.derived_scalars.engine.scalar_deriver import Given
 from neuron_explainer.attribution.computing.attention_parts import bias_effect
 from neuron_explainer.attribution.computing.mlp_parts import OutputBias
 from neuron_explainer.attribution.computing.rows import ROWS, Rows, before_post_norm
-from neuron_explainer.attribution.computing.standing import latents_stand
+from neuron_explainer.attribution.computing.standing import latents_stand, upstream_autoencoders
 from neuron_explainer.models.autoencoders.autoencoder import Autoencoder
 from neuron_explainer.models.autoencoders.variants.transcoder import Transcoder
 from neuron_explainer.models.layers.block import Block
 from neuron_explainer.models.layers.norms import at_least_float32
+from neuron_explainer.models.layers.post_norm import PostNorm
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 from neuron_explainer.vocabulary.nodes import NodeType
 
@@ -52,31 +52,6 @@ class LatentParts:
     output_bias: Float[Tensor, "batch rows"]
 
 
-@dataclass(frozen=True)
-class ErrorAsSet(Need):
-    """The error where an ablation has touched it; None where it is what the latents leave unexplained."""
-
-    node_type: NodeType
-
-    def recordings(self, bound: BoundConfig, layer: int | None) -> Iterator[Recorded]:
-        """The error's own place, if it is set there."""
-        if self._is_set(bound, layer):
-            yield Recorded(error_place(bound.autoencoder_context(self.node_type)), layer)
-
-    def value(self, evaluation: Evaluation, layer: int | None) -> Tensor | None:
-        """(batch, tokens, inputs)"""
-        recordings = list(self.recordings(evaluation.bound, layer))
-        return evaluation.recorded(recordings[0]).flatten(2) if recordings else None
-
-    def _is_set(self, bound: BoundConfig, layer: int | None) -> bool:
-        return any(
-            index.activation_location_type.is_autoencoder_error
-            and index.layer_index == layer
-            and error_place(bound.autoencoder_context(self.node_type)) is index.activation_location_type
-            for index in (ablation.index for ablation in bound.ablations)
-        )
-
-
 def latent_parts(
     rows: Rows,
     latents: Float[Tensor, "batch tokens latents"],
@@ -91,15 +66,17 @@ def latent_parts(
     """The direct effects of everything that an autoencoder's place adds to the residual stream."""
     # In the autoencoder's own dtype, so that what it gives here is what it gives within a pass.
     own_inputs, own_explained, own_latents = map(rows.as_it_is, (inputs, explained, latents))
-    directions, of_output = _among_outputs(rows, own_explained, bias, dst, block)
-    scaled = own_inputs if autoencoder.scales_inputs else None
-    by_latent = direction_among_latents(directions, autoencoder, scaled) * at_least_float32(own_latents)
-    constant = at_least_float32(autoencoder.decode(torch.zeros_like(own_latents), own_inputs))
-    skipped = _skipped(autoencoder, own_inputs)
     if error is None:
         left = own_explained - autoencoder.decode(autoencoder.encode(own_inputs), own_inputs).to(own_explained.dtype)
     else:
         left = rows.as_it_is(error)
+    # What the pass goes on with: what is explained, unless latents or the error have been overwritten.
+    passed_on = autoencoder.decode(own_latents, own_inputs).to(left.dtype) + left
+    directions, of_output = _among_outputs(rows, passed_on, bias, dst, block)
+    scaled = own_inputs if autoencoder.scales_inputs else None
+    by_latent = direction_among_latents(directions, autoencoder, scaled) * at_least_float32(own_latents)
+    constant = at_least_float32(autoencoder.decode(torch.zeros_like(own_latents), own_inputs))
+    skipped = _skipped(autoencoder, own_inputs)
     return LatentParts(
         by_latent,
         ((constant - skipped) * directions).sum(-1),
@@ -110,13 +87,13 @@ def latent_parts(
 
 
 def _among_outputs(
-    rows: Rows, explained: Tensor, bias: Tensor | None, dst: DerivedScalarType, block: Block
+    rows: Rows, passed_on: Tensor, bias: Tensor | None, dst: DerivedScalarType, block: Block
 ) -> tuple[Float[Tensor, "batch rows outputs"], Float[Tensor, "batch rows"]]:
     """The direction among the autoencoder's outputs, and the direct effect of the biases that come after them."""
     if dst is _DST.MLP_POST_ACT:
-        post_norm, norm, own = block.mlp_post_norm_at(explained), block.mlp_post_norm, bias
+        post_norm, norm, own = block.mlp_post_norm_at(passed_on), block.mlp_post_norm, bias
     elif dst is _DST.ATTN_WEIGHTED_SUM_OF_VALUES:
-        summed = explained.unflatten(-1, (block.attention.n_heads, -1))
+        summed = passed_on.unflatten(-1, (block.attention.n_heads, -1))
         post_norm, norm = block.attention_post_norm_at(summed), block.attention_post_norm
         own = block.attention.output_bias
     else:
@@ -149,37 +126,23 @@ class LatentScale:
 
 
 def latent_scale(
-    explained: Float[Tensor, "batch tokens outputs"],
-    inputs: Float[Tensor, "batch tokens inputs"],
-    autoencoder: Autoencoder,
-    dst: DerivedScalarType,
-    block: Block,
+    inputs: Float[Tensor, "batch tokens inputs"], autoencoder: Autoencoder, post_norm: PostNorm | None
 ) -> LatentScale:
     """The factors of latents' writes."""
     factor = autoencoder.token_multiplier(inputs) if autoencoder.scales_inputs else None
-    post_norm = None
-    if dst is _DST.MLP_POST_ACT:
-        post_norm = block.mlp_post_norm_at(explained)
-    elif dst is _DST.ATTN_WEIGHTED_SUM_OF_VALUES:
-        post_norm = block.attention_post_norm_at(explained.unflatten(-1, (block.attention.n_heads, -1)))
     if post_norm is None:
         return LatentScale(None, factor)
     return LatentScale(post_norm.gain, post_norm.inverse_scale if factor is None else factor * post_norm.inverse_scale)
 
 
 def latent_scale_of(kind: NodeType) -> Deriver:
-    """`latent_scale` of the autoencoders of one kind, also of those downstream: tables show their latents, too."""
-    return Deriver(
-        latent_scale,
-        {
-            "explained": ExplainedOf(kind),
-            "inputs": InputOf(kind),
-            "autoencoder": AutoencoderOf(kind),
-            "dst": Given(lambda bound, layer: bound.autoencoder_context(kind).dst),
-            "block": BLOCK,
-        },
-        lambda bound, layer: layer in bound.layers and layer in bound.autoencoder_context(kind).layer_indices,
-    )
+    """`latent_scale` of the autoencoders of one kind whose latents are upstream of the objective."""
+    needs: dict[str, Need] = {
+        "inputs": InputOf(kind),
+        "autoencoder": AutoencoderOf(kind),
+        "post_norm": PostNormOfLatents(kind),
+    }
+    return Deriver(latent_scale, needs, lambda bound, layer: (kind, layer) in upstream_autoencoders(bound))
 
 
 def latent_parts_of(kind: NodeType) -> Deriver:

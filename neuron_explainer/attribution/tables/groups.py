@@ -114,8 +114,8 @@ def groups_of(effects: Effects, write_norms: WriteNorms, *, only_parts: bool = T
     latents = {kind: (by_layer(lat), by_layer(total)) for kind, (lat, total) in LATENTS.items() if lat in store}
     for layer in probs:
         if layer in effects.attention or not only_parts:
-            direct = effects.attention[layer].by_pair if layer in effects.attention else None
-            yield Group(NodeType.ATTENTION_HEAD, layer, rows, probs[layer], of_heads[layer], direct, write_norms)
+            by_pair = effects.attention[layer].by_pair if layer in effects.attention else None
+            yield Group(NodeType.ATTENTION_HEAD, layer, rows, probs[layer], of_heads[layer], by_pair, write_norms)
         for kind, (lat, total) in latents.items():
             if layer in lat and layer is not None:
                 parts = effects.latents.get((kind, layer))

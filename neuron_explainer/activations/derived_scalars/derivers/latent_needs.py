@@ -12,8 +12,10 @@ from neuron_explainer.activations.derived_scalars.engine.online_autoencoders imp
 from neuron_explainer.activations.derived_scalars.engine.scalar_deriver import Scalar
 from neuron_explainer.models.autoencoders.autoencoder import Autoencoder
 from neuron_explainer.models.autoencoders.encoded_inputs import encoded_input
+from neuron_explainer.models.layers.routed import Neurons, dense
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 from neuron_explainer.vocabulary.nodes import NodeType, PassType
+from neuron_explainer.vocabulary.places import ActivationLocationType
 
 _FORWARD, _BACKWARD = PassType.FORWARD, PassType.BACKWARD
 
@@ -177,6 +179,31 @@ class OnlineError(Need):
         return bound.autoencoder(self.node_type, layer).error(explained, latents, inputs)
 
 
+@dataclass(frozen=True)
+class ErrorAsSet(Need):
+    """The error where an ablation has touched it; None where it is what the latents leave unexplained."""
+
+    node_type: NodeType
+
+    def recordings(self, bound: BoundConfig, layer: int | None) -> Iterator[Recorded]:
+        """The error's own place, if it is set there."""
+        if self._is_set(bound, layer):
+            yield Recorded(error_place(bound.autoencoder_context(self.node_type)), layer)
+
+    def value(self, evaluation: Evaluation, layer: int | None) -> Tensor | None:
+        """(batch, tokens, inputs)"""
+        recordings = list(self.recordings(evaluation.bound, layer))
+        return evaluation.recorded(recordings[0]).flatten(2) if recordings else None
+
+    def _is_set(self, bound: BoundConfig, layer: int | None) -> bool:
+        return any(
+            index.activation_location_type.is_autoencoder_error
+            and index.layer_index == layer
+            and error_place(bound.autoencoder_context(self.node_type)) is index.activation_location_type
+            for index in (ablation.index for ablation in bound.ablations)
+        )
+
+
 def online_error_gradient(node_type: NodeType) -> OnlineError:
     """The gradient with respect to an online autoencoder's error."""
     return OnlineError(node_type, _BACKWARD)
@@ -196,3 +223,37 @@ def direction_among_latents(
     """
     projected = direction.to(autoencoder.dtype) @ autoencoder.decoder_weight
     return projected if inputs is None else projected * autoencoder.token_multiplier(inputs)
+
+
+@dataclass(frozen=True)
+class PassedOn(Need):
+    """The activation at a place with which the pass goes on: what an autoencoder that runs there makes of it."""
+
+    place: ActivationLocationType
+
+    def recordings(self, bound: BoundConfig, layer: int | None) -> Iterator[Recorded]:
+        """The activation; and where an autoencoder runs, its latents, its inputs and its error."""
+        yield Recorded(self.place, layer)
+        for kind in self._online(bound, layer):
+            for need in (OnlineLatents(kind), InputOf(kind), ErrorAsSet(kind)):
+                yield from need.recordings(bound, layer)
+
+    def value(self, evaluation: Evaluation, layer: int | None) -> Neurons:
+        """The activation, (batch, tokens, …)."""
+        activation = evaluation.kept(Recorded(self.place, layer))
+        for kind in self._online(evaluation.bound, layer):
+            autoencoder = evaluation.bound.autoencoder(kind, layer)
+            explained, inputs = dense(activation).flatten(2), InputOf(kind).value(evaluation, layer)
+            error = ErrorAsSet(kind).value(evaluation, layer)
+            if error is None:
+                error = autoencoder.error(explained, autoencoder.encode(inputs), inputs)
+            recon = autoencoder.decode(OnlineLatents(kind).value(evaluation, layer), inputs)
+            activation = (recon.to(error.dtype) + error).view_as(dense(activation))
+        return activation
+
+    def _online(self, bound: BoundConfig, layer: int | None) -> list[NodeType]:
+        return [
+            kind
+            for kind, own_layer in bound.online_autoencoders
+            if bound.autoencoder_place(kind, own_layer) == (self.place, layer)
+        ]

@@ -77,6 +77,15 @@ class _AboutWrites(Need):
 
 
 @dataclass(frozen=True)
+class PostNormOfLatents(_AboutWrites):
+    """What multiplies latents' writes before they are added, where their place lies before a norm; else None."""
+
+    def value(self, evaluation: Evaluation, layer: int | None) -> PostNorm | None:
+        """The gain and the scales."""
+        return self._post_norm(evaluation, layer)
+
+
+@dataclass(frozen=True)
 class LatentWritesOf(_AboutWrites):
     """The rows W_lat of a layer's autoencoder."""
 

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from neuron_explainer.activations.derived_scalars.derivers.latent_needs import PassedOn
 from neuron_explainer.activations.derived_scalars.engine.bound_config import BoundConfig
 from neuron_explainer.activations.derived_scalars.engine.evaluation import Evaluation, Need, Recorded, Where
 from neuron_explainer.activations.derived_scalars.engine.residual_order import position_in
-from neuron_explainer.activations.derived_scalars.engine.scalar_deriver import Activation, Given
+from neuron_explainer.activations.derived_scalars.engine.scalar_deriver import Given
 from neuron_explainer.models.layers.post_norm import PostNorm
 from neuron_explainer.models.layers.routed import dense
 from neuron_explainer.vocabulary.nodes import LocationWithinLayer, PassType
@@ -89,5 +90,5 @@ class PostNormOf(Need):
         return self.location is LocationWithinLayer.MLP
 
     @property
-    def _activation(self) -> Activation:
-        return Activation(_PLACE.MLP_POST_ACT if self._is_of_mlp else _PLACE.ATTN_WEIGHTED_SUM_OF_VALUES)
+    def _activation(self) -> PassedOn:
+        return PassedOn(_PLACE.MLP_POST_ACT if self._is_of_mlp else _PLACE.ATTN_WEIGHTED_SUM_OF_VALUES)

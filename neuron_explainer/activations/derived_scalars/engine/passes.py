@@ -1,5 +1,6 @@
 """One forward pass, and at most one backward pass over activations, that record exactly what a plan needs."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -16,6 +17,7 @@ from neuron_explainer.activations.derived_scalars.engine.traces import gradient_
 from neuron_explainer.activations.derived_scalars.losses.bound_loss import BoundLoss
 from neuron_explainer.activations.derived_scalars.losses.objective import Evaluated, Objective
 from neuron_explainer.models.hooks.intervention import Intervention
+from neuron_explainer.models.hooks.recording import PlaceAndLayer
 from neuron_explainer.models.layers.routed import Neurons
 from neuron_explainer.vocabulary.nodes import PassType
 
@@ -57,27 +59,32 @@ def run_pass(
     graph = model.recording(differentiated, gradients=True) if differentiated else None
     recording = model.recording(plan.activations | plan.traced_residuals)
     recordings = [recording] if graph is None else [graph, recording]
+    passed_on: dict[PlaceAndLayer, Tensor] = {}
+    readers = _readers_after_autoencoders(bound, plan.traced_residuals, passed_on)
+
+    def residual_at(key: PlaceAndLayer) -> Tensor:
+        return passed_on[key].detach() if key in passed_on else recording[key]
+
     logits = model(
         tokens,
         attention_mask=attention_mask,
         logits_at=_logits_at(plan, lengths, attention_mask),
-        hooks=[*frozen, *hooks, *recordings],
+        hooks=[*frozen, *hooks, *recordings, *readers],
     )
     with torch.set_grad_enabled(graph is not None):
         loss, evaluated = None, None
         traced, direction = None, None
         if isinstance(bound.loss, Objective):
-            evaluated = bound.loss.evaluate(
-                lambda key: recording[key].detach(), lengths, plan.has_backward_pass or bool(plan.others)
-            )
+            evaluated = bound.loss.evaluate(residual_at, lengths, plan.has_backward_pass or bool(plan.others))
             loss, direction = evaluated.values, evaluated.gradient
         elif bound.loss is not None:
             loss = _loss_of(bound.loss, logits, lengths)
         if bound.config.trace_config is not None and plan.traced_residuals:
             trace_of = gradient_of_trace if plan.needs_trace_gradient else value_of_trace
-            traced, direction = trace_of(bound, bound.trace, lengths, lambda place: recording[place])
+            traced, direction = trace_of(bound, bound.trace, lengths, residual_at)
         if graph is not None and direction is not None:
-            graph.backward((graph[bound.start.residual] * direction).sum())
+            start = bound.start.residual
+            graph.backward(((passed_on[start] if start in passed_on else graph[start]) * direction).sum())
         elif graph is not None and loss is not None:
             graph.backward(loss.sum())
     for hook in hooks:
@@ -95,6 +102,28 @@ def interventions_of(bound: BoundConfig) -> list[Intervention]:
     for node_type, layer in bound.online_autoencoders:
         hooks += online_autoencoder(bound, node_type, layer)
     return hooks
+
+
+def _readers_after_autoencoders(
+    bound: BoundConfig, places: Iterable[PlaceAndLayer], passed_on: dict[PlaceAndLayer, Tensor]
+) -> list[Intervention]:
+    """What reads the residual stream after the autoencoders that run there, which recordings see before them.
+
+    Args:
+        bound: the configuration.
+        places: where the residual stream is read.
+        passed_on: filled with the tensors with which the pass goes on.
+    """
+    online = {bound.autoencoder_place(node_type, layer) for node_type, layer in bound.online_autoencoders}
+
+    def reader(key: PlaceAndLayer) -> Intervention:
+        def keep(tensor: Tensor) -> Tensor:
+            passed_on[key] = tensor
+            return tensor
+
+        return bound.model.intervention(*key, keep, after_recording=True)
+
+    return [reader(key) for key in places if key in online]
 
 
 def _logits_at(
