@@ -47,4 +47,8 @@ def answer_all(
     prompts = [inquiry.passes[number].prompt for inquiry, number in owners]
     with passes_bar(len(prompts), progress) as done:
         effects = iter(run_passes(setting, prompts, objective_of, done))
-    return [kind(setting, inquiry, [next(effects) for _ in inquiry.passes], history) for inquiry in inquiries]
+    answers = []
+    for inquiry in inquiries:
+        own = [next(effects) for _ in inquiry.passes]
+        answers.append(kind(setting, inquiry.settled(setting.config.get_model_context(), own), own, history))
+    return answers

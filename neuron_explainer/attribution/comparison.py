@@ -11,6 +11,7 @@ from neuron_explainer.attribution.answering import answer
 from neuron_explainer.attribution.files.saved_inquiry import SavedInquiry
 from neuron_explainer.attribution.numbers_and_tables import AttributionTables
 from neuron_explainer.attribution.question.question import Question, read_question
+from neuron_explainer.attribution.question.second_prompts import prepend_bos_as_in
 from neuron_explainer.attribution.tables.columns import NodeColumn
 from neuron_explainer.attribution.tables.nodes import NodeFilter, node_rows, ranked_nodes, table_of_nodes
 from neuron_explainer.errors import InvalidRequestError, PromptError
@@ -198,10 +199,11 @@ def _about(why: AttributionTables, prompt: Any) -> AttributionTables:
         raise InvalidRequestError(
             "A trace is compared with another trace: trace both prompts, and compare the answers."
         )
-    _check_lengths(why, read_prompt(why.model, prompt))
+    first = why.effects[0].prompt
+    prepend_bos = prepend_bos_as_in(first, why.model, prompt)
+    _check_lengths(why, read_prompt(why.model, prompt, prepend_bos))
     targets, distractors = (
         [list(each.token_ids) for each in side] or None for side in (inquiry.targets, inquiry.distractors)
     )
-    metric = inquiry.metric if inquiry.answers or not inquiry.is_linear else None
-    question = read_question(why.model, prompt, targets, distractors, metric=metric, positions=inquiry.positions)
+    question = read_question(why.model, prompt, targets, distractors, inquiry.metric, inquiry.positions, prepend_bos)
     return answer(type(why), setting, question, why.history)

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from neuron_explainer.activations.derived_scalars.engine.prompts import Prompt
 from neuron_explainer.activations.derived_scalars.losses.objective import Objective
+from neuron_explainer.models.model_context import ModelContext
 from neuron_explainer.models.transformer import Transformer
 
 if TYPE_CHECKING:
+    from neuron_explainer.attribution.computing.effects import Effects
     from neuron_explainer.attribution.question.answers import Answer
 
 
@@ -48,6 +50,10 @@ class Inquiry(ABC):
     def objective(self, model: Transformer, numbers: Sequence[int]) -> Objective:
         """What some of the own passes, by their numbers, are about."""
         return self.joint_objective(model, [(self, number) for number in numbers])
+
+    def settled(self, model: ModelContext, effects: Sequence[Effects]) -> Inquiry:
+        """The same with everything fixed that depended on the pass itself, so that it can be asked again."""
+        return self
 
     @property
     def is_by_answer(self) -> bool:

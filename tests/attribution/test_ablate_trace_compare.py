@@ -384,7 +384,6 @@ def test_comparisons_keep_ablations_and_metrics() -> None:
     for options in (
         {"metric": "probs", "target": [7, 8]},
         {"target": 7},
-        {"target": None},
         {"metric": lambda logits: logits[-1, 3].square(), "target": None},
         {"target": 7, "positions": 2},
     ):

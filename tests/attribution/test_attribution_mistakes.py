@@ -61,7 +61,7 @@ def test_what_is_no_answer(target: Any) -> None:
 def test_positions_and_tokens_are_named_as_they_were_given(why: Attribution) -> None:
     given: Any
     for given in ("@", "@x", "@2<-1"):
-        with pytest.raises(InvalidRequestError, match=f"positions: '{given}' is no token"):
+        with pytest.raises(InvalidRequestError, match=f"positions: '{given}' is not a token"):
             attribute(context("gpt2"), PROMPT, 7, positions=given)
     for given in ([], 1.5, [None]):
         with pytest.raises(InvalidRequestError, match="tokens"):
@@ -98,7 +98,7 @@ def test_values_in_the_place_of_nodes(why: Attribution) -> None:
 
 def test_verify_takes_single_nodes(why: Attribution) -> None:
     for node in ("L1MLP@5", "L1ATTN", "V5", "L1RESID@3"):
-        with pytest.raises(InvalidRequestError, match="no head, neuron, latent or embedding"):
+        with pytest.raises(InvalidRequestError, match="not a head, neuron, latent or embedding"):
             why.verify([node])
     for node in ("L1H0", "L1H0@5", "L1N3", "EMB"):
         with pytest.raises(InvalidRequestError, match="names several nodes"):

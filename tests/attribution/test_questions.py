@@ -328,7 +328,7 @@ Raises = Callable[[], Any]
         ((PROMPT, 7), {"metric": "logit_dif"}, UnknownNameError, "logit_diff"),
         ((PROMPT, 7), {"metric": 5}, NeuronExplainerError, "logit_diff"),
         ((PROMPT,), {"metric": "logit_diff"}, MisconfiguredError, "needs a target"),
-        ((PROMPT, 7, 11), {"metric": "probs"}, MisconfiguredError, "no distractors"),
+        ((PROMPT, 7, 11), {"metric": "probs"}, MisconfiguredError, "takes no distractor"),
         ((PROMPT, 7), {"metric": torch.sum}, MisconfiguredError, "Leave target and distractor out"),
         ((PROMPT, 7), {"metric": ne.LossFnConfig("probs", [7])}, MisconfiguredError, "own tokens"),
         ((PROMPT,), {"metric": lambda logits: 5}, NeuronExplainerError, "metric"),

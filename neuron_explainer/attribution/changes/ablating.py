@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from neuron_explainer.activations.derived_scalars.engine.prompts import read_prompt
+from neuron_explainer.activations.derived_scalars.engine.prompts import Prompt, read_prompt
 from neuron_explainer.activations.derived_scalars.indexing import AblationSpec
 from neuron_explainer.activations.derived_scalars.names.kinds import NodeKind
 from neuron_explainer.activations.derived_scalars.names.node_name import NodeName, is_row_of_node
@@ -20,6 +20,7 @@ from neuron_explainer.attribution.changes.descriptions import described
 from neuron_explainer.attribution.computing.passes import Setting
 from neuron_explainer.attribution.nodes_given import NodeOrRow, known_latent, node_named
 from neuron_explainer.attribution.numbers_and_tables import AttributionTables
+from neuron_explainer.attribution.question.second_prompts import prepend_bos_as_in
 from neuron_explainer.attribution.question.settings import check_ablation
 from neuron_explainer.errors import InvalidRequestError, PromptError, shown
 from neuron_explainer.models.chats.messages import is_text_or_chat
@@ -35,7 +36,7 @@ _VECTORS = (NodeKind.MLP, NodeKind.ATTENTION, NodeKind.EMBEDDING)
 def ablated(why: AnswerT, nodes: Sequence[NodesGiven], value: ValueGiven, reference: Any) -> AnswerT:
     """The answer with nodes overwritten; see `Attribution.ablate`."""
     setting = why.asked_setting
-    tokens = why.effects[0].prompt.token_strings
+    prompt = why.effects[0].prompt
     longest = max((effects.prompt.token_strings for effects in why.effects), key=len)
     given = [each for node in nodes for each in one_or_several(node)]
     if not given:
@@ -43,13 +44,13 @@ def ablated(why: AnswerT, nodes: Sequence[NodesGiven], value: ValueGiven, refere
     made: list[Ablation] = []
     for node in given:
         if finite_number(node) is not None or (isinstance(node, str) and node == "mean"):
-            raise InvalidRequestError(f"{shown(node)} is no node. If it is the value, write value={shown(node)}.")
+            raise InvalidRequestError(f"{shown(node)} is not a node. If it is the value, write value={shown(node)}.")
         if isinstance(node, Ablation):
             made.append(node)
         else:
             name = node_named(node, longest)
             _check_in_every_pass(why, name)
-            made.append(ablation_of(setting, name, value, reference, len(tokens)))
+            made.append(ablation_of(setting, name, value, reference, prompt))
         check_ablation(made[-1])
     notes = [described(each, value, reference) for each in made]
     changed = replace(setting, ablations=(*setting.ablations, *made), notes=(*setting.notes, *notes))
@@ -78,14 +79,12 @@ def one_or_several(node: Any) -> list[Any]:
     return list(node) if is_list else [node]
 
 
-def ablation_of(
-    setting: Setting, name: NodeName, value: ValueGiven, reference: Any = None, n_tokens: int | None = None
-) -> Ablation:
-    """The ablation that gives a node a value; `n_tokens` is how many tokens another prompt must have.
+def ablation_of(setting: Setting, name: NodeName, value: ValueGiven, reference: Any, asked_about: Prompt) -> Ablation:
+    """The ablation that gives a node a value, in the prompt that is asked about.
 
     Raises:
         InvalidIndexError: the node has no place in the forward pass, or no mean.
-        InvalidRequestError: the value is none that such a node can be given.
+        InvalidRequestError: such a node cannot be given the value.
         PromptError: another prompt's tokens are not as many.
     """
     name = known_latent(setting, name)
@@ -111,14 +110,15 @@ def ablation_of(
             )
         return AblationSpec(index, number)
     if is_text_or_chat(value) or isinstance(value, Tensor | Sequence):
-        _check_length(setting, value, n_tokens)
-        return TensorAblation.from_prompt(index, setting.config, value)
+        prepend_bos = prepend_bos_as_in(asked_about, setting.config.get_model_context(), value)
+        _check_length(setting, value, prepend_bos, len(asked_about.token_ids))
+        return TensorAblation.from_prompt(index, setting.config, value, prepend_bos=prepend_bos)
     raise InvalidRequestError(f'value is {shown(value)}. Give 0, "mean", a number, a tensor, or another prompt.')
 
 
-def _check_length(setting: Setting, prompt: Any, n_tokens: int | None) -> None:
-    own = len(read_prompt(setting.config.get_model_context(), prompt).token_ids)
-    if n_tokens is not None and own != n_tokens:
+def _check_length(setting: Setting, prompt: Any, prepend_bos: bool | None, n_tokens: int) -> None:
+    own = len(read_prompt(setting.config.get_model_context(), prompt, prepend_bos).token_ids)
+    if own != n_tokens:
         raise PromptError(
             f"value is a prompt of {own} tokens, and the prompt asked about has {n_tokens}. Give one of equal length, "
             "token by token." + (' For the mean over texts write value="mean".' if isinstance(prompt, str) else "")

@@ -57,8 +57,8 @@ def verified(
             estimates, changes = direct_changes(why, number, own)
         else:
             names = [NodeName.of(node) for node in own]
-            n_tokens = len(why.effects[number].prompt.token_ids)
-            ablations = [ablation_of(why.asked_setting, name, value, reference, n_tokens) for name in names]
+            prompt = why.effects[number].prompt
+            ablations = [ablation_of(why.asked_setting, name, value, reference, prompt) for name in names]
             estimates = estimates_of(why, number, own, ablations)
             changes = _changes(why, number, ablations)
         for place, guess, change in zip(places, estimates, changes, strict=True):
@@ -94,8 +94,8 @@ def _nodes(
         name = known_latent(why.asked_setting, node_named(given, why.effects[number].prompt.token_strings))
         if name.kind not in (*COMPONENTS, NodeKind.EMBEDDING):
             raise InvalidRequestError(
-                f"{name} is no head, neuron, latent or embedding, which are what verify takes; ablate takes a layer's "
-                "MLP and attention too."
+                f"{name} is not a head, neuron, latent or embedding, which are what verify takes. ablate takes a "
+                "layer's MLP and attention too."
             )
         node = name.to_node_index()
         if not node.is_one_number:

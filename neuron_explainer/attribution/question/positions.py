@@ -54,5 +54,5 @@ def _token_named(given: str, name: str) -> int | str | None:
         return NodeName.parse(f"EMB{given}").token
     except NeuronExplainerError:
         raise InvalidRequestError(
-            f"{name}: {shown(given)} is no token. Write a position as @7, or a token as @' Mary'."
+            f"{name}: {shown(given)} is not a token. Write a position as @7, or a token as @' Mary'."
         ) from None

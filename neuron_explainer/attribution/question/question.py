@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any, SupportsIndex
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, SupportsIndex
 
 from torch import Tensor
 
@@ -28,6 +28,9 @@ from neuron_explainer.models.model_context import ModelContext
 from neuron_explainer.models.transformer import Transformer
 from neuron_explainer.vocabulary.named_members import member_of
 
+if TYPE_CHECKING:
+    from neuron_explainer.attribution.computing.effects import Effects
+
 MetricGiven = Metric | str | LossFnConfig | Callable[[Tensor], Tensor] | None
 PromptGiven = str | Chat | Sequence[int] | Tensor
 
@@ -39,7 +42,7 @@ class Question(Inquiry):
     Attributes:
         prompt: its tokens.
         given_prompt: the prompt as it was given.
-        answers: targets, then distractors; empty where the model's own choice, or a function, is asked about.
+        answers: targets, then distractors; empty of a function, and of the model's own choice until it is known.
         metric: a named metric, or a function of the logits.
         positions: where the metric is taken; None for all tokens, of a function.
         passes: the passes that it takes. That of an answer of several tokens ends with the answer, but for its last
@@ -73,6 +76,19 @@ class Question(Inquiry):
     def joint_objective(cls, model: Transformer, passes: Sequence[tuple[Question, int]]) -> LogitObjective:
         """The metric of each pass."""
         return LogitObjective(model, [question.readings[number] for question, number in passes])
+
+    def settled(self, model: ModelContext, effects: Sequence[Effects]) -> Question:
+        """The question with the tokens that the model chose; asked again, it is about the same ones."""
+        logits = effects[0].logits
+        if self.readings[0].is_of_fixed_tokens or logits is None:
+            return self
+        first, *others = logits[-1].topk(min(2, logits.shape[-1])).indices.tolist()
+        target, distractor = (
+            Answer(token_strings_of(model, [token])[0], (token,), is_target, is_text=False)
+            for token, is_target in ((first, True), (others[0] if others else first, False))
+        )
+        reading = LogitReading(metric_of_tokens(Metric.LOGIT_DIFF, [first], distractor.token_ids), self.positions, True)
+        return replace(self, answers=(target, distractor), readings=(reading,))
 
     @property
     def metric_name(self) -> str:
@@ -199,7 +215,7 @@ def _metric_of(metric: Metric | str | None, targets: Sequence[Answer], distracto
             raise MisconfiguredError(f"The metric {named.value} needs a target.")
         if distractors and named in (Metric.LOGIT_MINUS_MEAN, Metric.PROBS):
             raise MisconfiguredError(
-                f"{named.value} has no distractors. Choose one of: {Metric.LOGIT_DIFF.value}, "
+                f"{named.value} takes no distractor. Choose one of: {Metric.LOGIT_DIFF.value}, "
                 f"{Metric.LOG_PROBABILITY.value}; or leave the distractor out."
             )
         return named

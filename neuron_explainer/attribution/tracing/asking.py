@@ -23,7 +23,7 @@ from neuron_explainer.attribution.tracing.of_heads import AttentionLogitTrace, V
 from neuron_explainer.attribution.tracing.of_neurons import LatentTrace, NeuronTrace
 from neuron_explainer.attribution.tracing.trace_objective import TraceObjective
 from neuron_explainer.attribution.tracing.traced_node import NodeOfTrace, node_at_tokens, node_type_of
-from neuron_explainer.errors import InvalidRequestError
+from neuron_explainer.errors import InvalidRequestError, shown
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 from neuron_explainer.vocabulary.named_members import member_of
 from neuron_explainer.vocabulary.nodes import NodeType
@@ -91,7 +91,9 @@ def _through_value(why: AttributionTables, name: NodeName, downstream: NodeOfTra
     layer, token, head = _numbers(name)
     attended_to = _position(name.attended_to_index)
     if downstream is None:
-        rows, directions, reader = effects.rows, effects.directions, f"the metric ({why.inquiry.title})"
+        answer_of_pass = why.inquiry.passes[0].answer
+        title = why.inquiry.title if answer_of_pass is None else f"log-probability of {shown(answer_of_pass)}"
+        rows, directions, reader = effects.rows, effects.directions, f"the metric ({title})"
     else:
         below = traced(why, downstream)
         reader = str(below.inquiry.request["trace"])
@@ -102,8 +104,8 @@ def _through_value(why: AttributionTables, name: NodeName, downstream: NodeOfTra
     if token not in rows:
         read = ", ".join(map(str, rows))
         raise InvalidRequestError(
-            f"{name} writes at token {token}, and {reader} reads the residual stream at {read} alone. Choose a pair "
-            "from there, or another downstream node."
+            f"{name} writes at token {token}, and {reader} reads the residual stream at {read} alone. Choose a "
+            "head's pair that starts there, or another downstream node."
         )
     direction = directions[rows.index(token)]
     weights = effects.store.activations(_DST.ATTN_QK_PROBS)[layer]
