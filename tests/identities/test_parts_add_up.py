@@ -1,12 +1,13 @@
 """The parts of an answer sum to the metric: for every family, metric, kind of autoencoder, ablation and trace."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
-from helpers.derived_scalars import EACH_STRUCTURE, PROMPT, autoencoders, context
+from helpers.derived_scalars import EACH_STRUCTURE, PROMPT, annotations_unchecked, autoencoders, context
 from neuron_explainer.activations.derived_scalars.config import DstConfig
 from neuron_explainer.activations.derived_scalars.derivation import derive
 from neuron_explainer.attribution import Attribution, attribute
@@ -27,6 +28,13 @@ def asked(family: str, dtype: torch.dtype = torch.float64, **options: Any) -> At
     return attribute(context(family, dtype), PROMPT, **{"target": TARGET, "distractor": DISTRACTOR, **options})
 
 
+@pytest.fixture
+def unchecked() -> Iterator[None]:
+    """Shapes are checked in the first test, of every family."""
+    with annotations_unchecked():
+        yield
+
+
 def squared(logits: Tensor) -> Tensor:
     return logits[-1, 7].square() - logits[2, 11]
 
@@ -45,6 +53,7 @@ def test_parts_sum_to_the_metric(family: str) -> None:
     assert abs(float(why.neurons(None)["direct_effect"].sum()) - by_part["MLP"]) < 1e-9
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize("family", EACH_STRUCTURE)
 def test_other_metrics(family: str) -> None:
     for options in (
@@ -59,6 +68,12 @@ def test_other_metrics(family: str) -> None:
         assert_adds_up(asked(family, **options), 1e-9)
 
 
+_FEW = {"gpt2", "gptj", "gemma2"}
+FEW = [
+    each if each.values[0] in _FEW else pytest.param(*each.values, marks=pytest.mark.long) for each in EACH_STRUCTURE
+]
+"""A family with biases, one whose MLP is parallel to attention, one with norms after both; the others are long."""
+
 PLACES = (
     D.MLP_POST_ACT,
     D.RESID_DELTA_MLP,
@@ -69,6 +84,7 @@ PLACES = (
 )
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize("family", EACH_STRUCTURE)
 def test_autoencoders_stand_for_what_they_explain(family: str) -> None:
     for place in PLACES:
@@ -80,6 +96,7 @@ def test_autoencoders_stand_for_what_they_explain(family: str) -> None:
         assert float(why.latents(5)["direct_effect"].abs().max()) > 0
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize("family", EACH_STRUCTURE)
 def test_after_ablations(family: str) -> None:
     why = asked(family)
@@ -97,6 +114,7 @@ def test_after_ablations(family: str) -> None:
     assert_adds_up(why.ablate("L1MLP", "L1H0", value="mean", reference=[PROMPT, [3, 4, 5]]))
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize("family", EACH_STRUCTURE)
 def test_traces(family: str) -> None:
     why = asked(family)
@@ -112,7 +130,8 @@ def test_config() -> None:
     assert_adds_up(attribute(DstConfig(model_context=context("gpt2")), PROMPT, TARGET))
 
 
-@pytest.mark.parametrize("family", EACH_STRUCTURE)
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("family", FEW)
 def test_with_latents_overwritten(family: str) -> None:
     for place in PLACES:
         if context(family).get_or_create_model().config.n_experts and place is D.MLP_POST_ACT:

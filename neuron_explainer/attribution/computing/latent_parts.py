@@ -21,7 +21,7 @@ from neuron_explainer.activations.derived_scalars.engine.scalar_deriver import G
 from neuron_explainer.attribution.computing.attention_parts import bias_effect
 from neuron_explainer.attribution.computing.mlp_parts import OutputBias
 from neuron_explainer.attribution.computing.rows import ROWS, Rows, before_post_norm
-from neuron_explainer.attribution.computing.standing import latents_stand, upstream_autoencoders
+from neuron_explainer.attribution.computing.standing import latents_stand
 from neuron_explainer.models.autoencoders.autoencoder import Autoencoder
 from neuron_explainer.models.autoencoders.variants.transcoder import Transcoder
 from neuron_explainer.models.layers.block import Block
@@ -136,13 +136,17 @@ def latent_scale(
 
 
 def latent_scale_of(kind: NodeType) -> Deriver:
-    """`latent_scale` of the autoencoders of one kind whose latents are upstream of the objective."""
+    """`latent_scale` of the autoencoders of one kind, also of those downstream: tables show their latents, too."""
     needs: dict[str, Need] = {
         "inputs": InputOf(kind),
         "autoencoder": AutoencoderOf(kind),
         "post_norm": PostNormOfLatents(kind),
     }
-    return Deriver(latent_scale, needs, lambda bound, layer: (kind, layer) in upstream_autoencoders(bound))
+    return Deriver(
+        latent_scale,
+        needs,
+        lambda bound, layer: layer in bound.layers and layer in bound.autoencoder_context(kind).layer_indices,
+    )
 
 
 def latent_parts_of(kind: NodeType) -> Deriver:
