@@ -252,7 +252,7 @@ class AttributionTables:
             MisconfiguredError: latents are asked for, but the question was asked without autoencoders.
         """
         if kinds == LATENT_TYPES and not any(group.node_type in kinds for group in self.groups[0]):
-            raise MisconfiguredError("The question was asked without autoencoders. Pass them: autoencoders=….")
+            raise MisconfiguredError("No autoencoder of this answer lies upstream of it. Pass some: autoencoders=….")
         return component_sums(self.groups, self._effects, self._coefficients, kinds)
 
     def tokens(self) -> pandas.DataFrame:

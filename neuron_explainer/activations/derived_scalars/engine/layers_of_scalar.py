@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from neuron_explainer.activations.derived_scalars.engine.bound_config import BoundConfig
 from neuron_explainer.activations.derived_scalars.engine.online_autoencoders import error_place
+from neuron_explainer.activations.derived_scalars.losses.objective import Objective
 from neuron_explainer.errors import AutoencoderMismatchError, MisconfiguredError
 from neuron_explainer.vocabulary import axes
 from neuron_explainer.vocabulary.derived_scalar_rows import ScalarLayers
@@ -50,7 +51,7 @@ def _layer_of_traced_latent(bound: BoundConfig, dst: DerivedScalarType) -> int |
 def _layers_with_autoencoder(bound: BoundConfig, dst: DerivedScalarType, kind: NodeType) -> tuple[int, ...]:
     _check_place(bound, dst, kind)
     context = bound.autoencoder_context(kind)
-    if bound.config.layer_indices is None:
+    if bound.config.layer_indices is None or isinstance(bound.loss, Objective):  # a trace limits layers by itself
         return tuple(layer for layer in bound.layers if layer in context.layer_indices)
     for layer in bound.layers:
         context.get_autoencoder(layer)  # raises if the layer has no autoencoder
