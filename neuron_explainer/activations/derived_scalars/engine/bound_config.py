@@ -146,6 +146,9 @@ class BoundConfig:
 
     def has_gradient(self, place: ActivationLocationType, layer: int | None) -> bool:
         """Whether a place lies before the start of the backward pass, so that its gradient can be non-zero."""
+        kind = place.autoencoder_node_type
+        if kind is not None and place.location_within_layer is None:  # latents lie where their autoencoder does
+            place, layer = self.autoencoder_place(kind, layer)
         return self.start.is_loss or position_of_place(place, layer, self.model.config.n_layers) <= self.start.position
 
     @property
