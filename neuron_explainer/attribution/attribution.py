@@ -50,7 +50,8 @@ class Attribution(AttributionTables):
         """Estimates of single nodes beside what really happens when each is taken out.
 
         Args:
-            n: how many nodes, those with the largest effect; or the nodes themselves, as names or rows.
+            n: how many nodes, those with the largest effect; or the nodes themselves, each at one token or pair, as
+                names or rows. (What a whole head does is `value` minus `ablate("L23H3").value`.)
             kind: "total": the estimate is (activation − replacement) times gradient, and the model runs with the node
                 ablated. "direct": the estimate is the direct effect, and the node's write is taken out of the last
                 residual stream alone, the final norm's scale held constant.
@@ -59,8 +60,8 @@ class Attribution(AttributionTables):
             reference: texts for "mean"; the embedded sample by default.
 
         Returns:
-            Columns `name`, `estimate`, `measured`, `estimate_rank`, `measured_rank`; Spearman's coefficient of the two
-            in `.attrs["spearman"]`.
+            Columns `name`, `estimate`, `measured`, `estimate_rank`, `measured_rank` (1 is the largest, with its sign);
+            Spearman's coefficient of the two in `.attrs["spearman"]`.
 
         Raises:
             InvalidRequestError: n is not a positive whole number, or a node cannot be taken out.

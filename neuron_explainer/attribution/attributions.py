@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, SupportsIndex, overload
 
@@ -18,6 +19,8 @@ from neuron_explainer.attribution.tables.components import (
     table_of_components,
 )
 from neuron_explainer.errors import InvalidRequestError
+from neuron_explainer.storage.atomic import write_bytes_atomically
+from neuron_explainer.storage.locations import path_text
 from neuron_explainer.vocabulary.checks import checked_number
 from neuron_explainer.vocabulary.nodes import NodeType
 
@@ -117,6 +120,12 @@ class Attributions(Sequence[Attribution]):
                 of_key[column], of_key[f"{column}_std"] = numbers.mean(0), _spread(numbers)
         columns = [f"{column}{suffix}" for column in EFFECTS for suffix in ("", "_std")]
         return table_of_components(mean, effect, number, columns)
+
+    def save_html(self, path: str | os.PathLike[str]) -> None:
+        """Write the page that a notebook shows to an HTML file of its own, which needs nothing else."""
+        from neuron_explainer.views.attribution.several import attributions_document
+
+        write_bytes_atomically(path_text(path), attributions_document(self).encode())
 
     def _check_any(self) -> None:
         if not self._answers:

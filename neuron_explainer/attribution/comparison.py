@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, SupportsIndex
@@ -15,6 +16,8 @@ from neuron_explainer.attribution.question.second_prompts import prepend_bos_as_
 from neuron_explainer.attribution.tables.columns import NodeColumn
 from neuron_explainer.attribution.tables.nodes import NodeFilter, node_rows, ranked_nodes, table_of_nodes
 from neuron_explainer.errors import InvalidRequestError, PromptError
+from neuron_explainer.storage.atomic import write_bytes_atomically
+from neuron_explainer.storage.locations import path_text
 from neuron_explainer.vocabulary.checks import checked_number
 from neuron_explainer.vocabulary.named_members import member_of
 
@@ -113,6 +116,12 @@ class Comparison:
         return table_of_nodes(
             [rows[place] for place in order], [nodes[place] for place in order], [*columns, "difference"]
         )
+
+    def save_html(self, path: str | os.PathLike[str]) -> None:
+        """Write the page that a notebook shows to an HTML file of its own, which needs nothing else."""
+        from neuron_explainer.views.attribution.comparison import comparison_document
+
+        write_bytes_atomically(path_text(path), comparison_document(self).encode())
 
     def __repr__(self) -> str:
         return (

@@ -196,10 +196,10 @@ class AttributionTables:
 
         Columns: `name`, `token`, `attended_to`, `activation`, `write_norm`, `direct_effect` (of the write on the
         metric, scales of norms held constant; NaN where an autoencoder stands for the node), `total_effect`
-        (activation times gradient). Norms of writes need the model: in an answer that was read from a file without it
-        they are NaN. The table's index is each row's NodeIndex, which `ablate` and `trace` take. Of answers of several
-        tokens, `answer` says in whose pass the node is, and `predicting_position`
-        which of its tokens is predicted there.
+        (activation times gradient). `write_norm` has the sign of the activation, as in `ne.derive`. It needs the
+        model: in an answer that was read from a file without it, it is NaN. The table's index is each row's NodeIndex,
+        which `ablate` and `trace` take. Of answers of several tokens, `answer` says in whose pass the node is, and
+        `predicting_position` at which position, if any, the node has a direct effect on the token that comes next.
 
         Args:
             n: how many; fewer come back if fewer are not 0.

@@ -283,8 +283,8 @@ def test_the_residual_stream_before_a_layer_is_the_end_of_the_one_before() -> No
 @pytest.mark.parametrize(
     ("name", "method", "reason"),
     [
-        ("L5", "to_activation_index", "no single place of the forward pass. Write L5MLP, L5ATTN or L5RESID"),
-        ("MODEL", "to_activation_index", "no single place"),
+        ("L5", "to_activation_index", "not a single place of the forward pass. Write L5MLP, L5ATTN or L5RESID"),
+        ("MODEL", "to_activation_index", "not a single place"),
         ("L5ERR/mlp", "to_activation_index", "online_mlp_autoencoder_error"),
         ("L5H1/qk", "to_activation_index", "L5H1/qk is two places"),
         ("L5N1.3", "to_activation_index", "L5N1.3 is finer than ActivationIndex can say: it has no channel"),

@@ -4,6 +4,7 @@ import copy
 import math
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -212,8 +213,10 @@ def test_a_trace_has_no_predictions(why: Attribution) -> None:
 
 
 def test_a_question_without_answers_has_no_table_of_them(model: ne.ModelContext) -> None:
-    assert "Answers" not in _page(attribute(model, PROMPT)).text
-    assert "Next tokens" in _page(attribute(model, PROMPT, metric=lambda logits: logits[-1, 5])).text
+    page = _page(attribute(model, PROMPT, metric=lambda logits: logits[-1, 5])).text
+    assert "Answers" not in page
+    assert "Next tokens" in page
+    assert "Answers" in _page(attribute(model, PROMPT)).text  # the two tokens that the model chose
 
 
 # Answers of several tokens
@@ -303,7 +306,7 @@ def test_what_is_overwritten_and_the_history_are_shown(why: Attribution) -> None
 # Several prompts, and two side by side
 
 
-def test_several_prompts_have_a_mean_sum(model: ne.ModelContext) -> None:
+def test_several_prompts_have_a_mean_sum(model: ne.ModelContext, tmp_path: Path) -> None:
     several = attribute(model, [PROMPT, "And God said"], " Moses", " her")
     root = assert_harmless(attributions_html(several))
     assert "mean over 2 prompts" in root.text
@@ -315,6 +318,8 @@ def test_several_prompts_have_a_mean_sum(model: ne.ModelContext) -> None:
     assert [row[2] for row in rows] == [format_value(each) for each in several.values]
     assert [row[0] for row in _table(root, "name", "direct effect std")] == list(several.heads(8)["name"])
     assert attributions_document(several).startswith("<!DOCTYPE html>")
+    several.save_html(tmp_path / "several.html")
+    assert (tmp_path / "several.html").read_text(encoding="utf-8") == attributions_document(several)
     assert "No prompts" in assert_harmless(attributions_html(Attributions([]))).text
 
 
@@ -324,7 +329,7 @@ def test_of_many_prompts_some_are_left_out(why: Attribution) -> None:
     assert len(_table(root, "prompt", "value")) == 40
 
 
-def test_a_comparison_shows_the_largest_difference_first(why: Attribution) -> None:
+def test_a_comparison_shows_the_largest_difference_first(why: Attribution, tmp_path: Path) -> None:
     both = why.compare("And the king said unto")
     html = comparison_html(both)
     root = assert_harmless(html)
@@ -338,6 +343,8 @@ def test_a_comparison_shows_the_largest_difference_first(why: Attribution) -> No
         assert differences == sorted(differences, reverse=True)
     assert len(_table(root, "token", "probability 1", "probability 2")) == len(both.next_tokens(10))
     assert comparison_document(both).startswith("<!DOCTYPE html>")
+    both.save_html(tmp_path / "both.html")
+    assert (tmp_path / "both.html").read_text(encoding="utf-8") == comparison_document(both)
     same = assert_harmless(comparison_html(why.compare(PROMPT)))
     assert _table(same, "name", "token", "total effect 2") is not None  # one column for tokens that are the same
 

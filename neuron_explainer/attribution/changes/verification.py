@@ -100,7 +100,8 @@ def _nodes(
         node = name.to_node_index()
         if not node.is_one_number:
             raise InvalidRequestError(
-                f"{name} names several nodes. Name one, as in the tables: L26N1262@7, L23H3@14<-3."
+                f"{name} names several nodes. Name one, as in the tables: L26N1262@7, L23H3@14<-3. What all of them do "
+                "together is value minus ablate(…).value."
             )
         found.append(RankedNode(number, node, 0.0))
     return found

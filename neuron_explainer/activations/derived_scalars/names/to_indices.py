@@ -108,7 +108,7 @@ def activation_index(node: NodeFields, pass_type: PassType | str) -> ActivationI
         place = Place.RESID_POST_MLP if layer else Place.RESID_POST_EMBEDDING
         return ActivationIndex(place, layer - 1 if layer else None, (token, channel), pass_type)
     if kind not in _VECTOR_PLACE:
-        raise InvalidIndexError(f"{node} ({kind.meaning}) is no single place of the forward pass. {_advice(node)}")
+        raise InvalidIndexError(f"{node} ({kind.meaning}) is not a single place of the forward pass. {_advice(node)}")
     return ActivationIndex(_VECTOR_PLACE[kind], layer, (token, channel), pass_type)
 
 
