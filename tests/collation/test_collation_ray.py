@@ -4,6 +4,7 @@ import gc
 import json
 import os
 import signal
+import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -135,6 +136,18 @@ def test_equal_to_a_local_run_though_a_worker_is_lost(hired: list[Any], tmp_path
         assert torch.equal(state.active, reference[layer].active)
 
 
+def has_ended(worker: Any) -> bool:
+    """Whether a worker ends within half a minute: Ray may answer one more call before it has stopped it."""
+    until = time.monotonic() + 30
+    while time.monotonic() < until:
+        try:
+            ray.get(worker.__ray_call__.remote(lambda _: None), timeout=30)
+        except ray.exceptions.RayActorError:
+            return True
+        time.sleep(0.1)
+    return False
+
+
 @pytest.mark.usefixtures("two_workers", "interruptible")
 @pytest.mark.parametrize("how", ["Ctrl-C", "bad text"])
 def test_a_stopped_run_is_saved_and_its_workers_end(
@@ -166,8 +179,7 @@ def test_a_stopped_run_is_saved_and_its_workers_end(
         assert isinstance(caught.value, KeyboardInterrupt)
     assert len(hired) == 1
     for worker in hired:
-        with pytest.raises(ray.exceptions.RayActorError):
-            ray.get(worker.__ray_call__.remote(lambda _: None), timeout=30)
+        assert has_ended(worker)
     with safe_open(f"{path}.collating/checkpoint.safetensors", framework="pt") as file:
         saved = json.loads(file.metadata()["collate"])["position"]
     assert 0 < saved["chunk_start"]["texts"] < len(texts)
