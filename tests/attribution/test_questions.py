@@ -257,6 +257,8 @@ def test_hints_exactly_when_they_should_be(tiny: ne.StandardModelContext) -> Non
     assert hints() == ()
     assert hints(",") == ()
     assert hints([tiny.encode_token_str(" Moses")]) == ()
+    assert hints(" her", " her") == ("' her' is target and distractor at once. The two cancel out.",)
+    assert hints([" her", " Moses"], [" him"]) == ()
     without_space = hints("her", " Moses")
     assert any("'her' has no leading space" in hint and "' her'" in hint for hint in without_space)
     several = hints(" Moses her")

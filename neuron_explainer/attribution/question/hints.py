@@ -33,6 +33,11 @@ def _hints(model: ModelContext, given: object, asked: Sequence[str], answers: Se
             "The prompt ends in a space. In most texts the space belongs to the token of the next word: leave it out "
             'of the prompt and put it before the answer, as " Mary".'
         )
+    targets, distractors = (
+        {each.token_ids: each for each in answers if each.is_target is side} for side in (True, False)
+    )
+    for token_ids in targets.keys() & distractors.keys():
+        yield f"{shown(targets[token_ids].text)} is target and distractor at once. The two cancel out."
     for answer in answers:
         if is_text and not ends_in_space and (spaced := _with_space(model, answer)) is not None:
             yield (
