@@ -36,7 +36,7 @@ def _hints(model: ModelContext, given: object, asked: Sequence[str], answers: Se
     targets, distractors = (
         {each.token_ids: each for each in answers if each.is_target is side} for side in (True, False)
     )
-    for token_ids in targets.keys() & distractors.keys():
+    for token_ids in (each for each in targets if each in distractors):
         yield f"{shown(targets[token_ids].text)} is target and distractor at once. The two cancel out."
     for answer in answers:
         if is_text and not ends_in_space and (spaced := _with_space(model, answer)) is not None:
