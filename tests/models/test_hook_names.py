@@ -1,15 +1,14 @@
 """TransformerLens' names of hooks, wherever a place is taken, and the table of them in the documentation."""
 
-import importlib
 import re
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 
 import neuron_explainer as ne
-from helpers.tiny_models import HF_CONFIGS, hf_model, our_model, random_tokens
+from helpers.lens_models import lens_model
+from helpers.tiny_models import our_model, random_tokens
 from neuron_explainer.errors import InvalidIndexError, InvalidRequestError, NotRecordedError, UnknownNameError
 from neuron_explainer.vocabulary.hook_names import (
     PLACE_BY_HOOK,
@@ -129,36 +128,7 @@ def test_what_is_no_hook() -> None:
 def test_against_transformer_lens(name: str) -> None:
     """What the table says of the tensors' differences, in a model of GPT-2's kind and one with rotary embeddings."""
     lens = pytest.importorskip("transformer_lens")
-    weight_conversions: Any = importlib.import_module("transformer_lens.pretrained.weight_conversions")
-    config = HF_CONFIGS[name]
-    heads = config.num_attention_heads
-    d_head = config.hidden_size // heads
-    of_llama = {
-        "n_key_value_heads": getattr(config, "num_key_value_heads", None),
-        "rotary_dim": d_head,
-        "rotary_base": getattr(config, "rope_parameters", None) and config.rope_parameters["rope_theta"],
-        "gated_mlp": True,
-        "final_rms": True,
-        "positional_embedding_type": "rotary",
-    }
-    lens_config = lens.HookedTransformerConfig(
-        n_layers=config.num_hidden_layers,
-        d_model=config.hidden_size,
-        n_heads=heads,
-        d_head=d_head,
-        n_ctx=64,
-        d_vocab=config.vocab_size,
-        d_mlp=getattr(config, "intermediate_size", None) or 4 * config.hidden_size,
-        act_fn="gelu_new" if name == "gpt2" else "silu",
-        eps=config.layer_norm_epsilon if name == "gpt2" else config.rms_norm_eps,
-        original_architecture="GPT2LMHeadModel" if name == "gpt2" else "LlamaForCausalLM",
-        normalization_type="LN" if name == "gpt2" else "RMS",
-        device="cpu",
-        **({} if name == "gpt2" else of_llama),
-    )
-    theirs = lens.HookedTransformer(lens_config)
-    convert = weight_conversions.convert_gpt2_weights if name == "gpt2" else weight_conversions.convert_llama_weights
-    theirs.load_state_dict(convert(hf_model(name), lens_config), strict=False)
+    theirs = lens_model(lens, name)
     _, cache = theirs.run_with_cache(TOKENS)
     model = our_model(name)
     hooks = [f"blocks.1.{hook}" for hook in PLACE_BY_HOOK] + list(PLACE_BY_HOOK_WITHOUT_LAYER)
@@ -176,7 +146,7 @@ def test_against_transformer_lens(name: str) -> None:
         if last in ("k", "v"):
             expected = expected.repeat_interleave(found.shape[2] // expected.shape[2], dim=2)
         if last in ("q", "k"):
-            expected = expected * d_head**-0.25
+            expected = expected * theirs.cfg.d_head**-0.25
         if last == "normalized":
             norm = normed[hook.split(".")[-2]]
             expected = expected * norm.effective_gain + (0 if norm.bias is None else norm.bias)
