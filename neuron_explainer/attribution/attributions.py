@@ -11,8 +11,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from neuron_explainer.attribution.attribution import Attribution
+from neuron_explainer.attribution.tables.columns import EFFECTS
 from neuron_explainer.attribution.tables.components import (
-    EFFECTS,
     LATENT_TYPES,
     Sums,
     effect_named,

@@ -13,7 +13,7 @@ from neuron_explainer.attribution.files.saved_inquiry import SavedInquiry
 from neuron_explainer.attribution.numbers_and_tables import AttributionTables
 from neuron_explainer.attribution.question.question import Question, read_question
 from neuron_explainer.attribution.question.second_prompts import prepend_bos_as_in
-from neuron_explainer.attribution.tables.columns import NodeColumn
+from neuron_explainer.attribution.tables.columns import COLUMNS, NodeColumn
 from neuron_explainer.attribution.tables.nodes import NodeFilter, node_rows, ranked_nodes, table_of_nodes
 from neuron_explainer.errors import InvalidRequestError, PromptError
 from neuron_explainer.storage.atomic import write_bytes_atomically
@@ -23,9 +23,6 @@ from neuron_explainer.vocabulary.named_members import member_of
 
 if TYPE_CHECKING:
     import pandas
-
-_EFFECTS = ("direct_effect", "total_effect")
-_COLUMNS = ("activation", "write_norm", *_EFFECTS)
 
 
 @dataclass(frozen=True)
@@ -112,7 +109,7 @@ class Comparison:
         rows = [_side_by_side(one, other, column) for one, other in zip(first, second, strict=True)]
         order = sorted(range(len(rows)), key=lambda place: -abs(rows[place]["difference"]))[:number]
         columns = ["name", "token_1", "token_2", "attended_to_1", "attended_to_2"]
-        columns += [f"{each}_{side}" for each in _COLUMNS for side in (1, 2)]
+        columns += [f"{each}_{side}" for each in COLUMNS for side in (1, 2)]
         return table_of_nodes(
             [rows[place] for place in order], [nodes[place] for place in order], [*columns, "difference"]
         )
@@ -147,7 +144,7 @@ def _side_by_side(first: Mapping[str, Any], second: Mapping[str, Any], column: s
 
     sides = {
         f"{name}_{side}": row[name]
-        for name in ("token", "attended_to", *_COLUMNS)
+        for name in ("token", "attended_to", *COLUMNS)
         for side, row in ((1, first), (2, second))
     }
     return {"name": first["name"], **sides, "difference": number(first) - number(second)}

@@ -73,4 +73,4 @@ class Inquiry(ABC):
     @property
     def asked_tokens(self) -> dict[int, str]:
         """The tokens that are asked about, the first of each answer, and what each is: "target" or "distractor"."""
-        return {answer.token_ids[0]: "target" if answer.is_target else "distractor" for answer in self.answers}
+        return {answer.token_ids[0]: answer.asked for answer in self.answers}

@@ -15,9 +15,8 @@ from neuron_explainer.attribution.files.kept import KeptSetting
 from neuron_explainer.attribution.history import Step
 from neuron_explainer.attribution.inquiry import Inquiry
 from neuron_explainer.attribution.tables.answers import answer_table
-from neuron_explainer.attribution.tables.columns import NodeColumn
+from neuron_explainer.attribution.tables.columns import EFFECTS, NodeColumn
 from neuron_explainer.attribution.tables.components import (
-    EFFECTS,
     LATENT_TYPES,
     Sums,
     component_sums,

@@ -28,8 +28,9 @@ class AblationSpec(JsonForm):
             attended from). None: as the index says. JSON has this field only where positions are given.
 
     Raises:
-        InvalidIndexError: `index` is not an ActivationIndex, `value` is neither a finite number nor "mean", there is no
-            such mean (of gradients, of pairs of tokens), or `tokens` are not positions, each once, beside "All".
+        InvalidIndexError: `index` is not an ActivationIndex; `value` is neither a finite number nor "mean", or the
+            numbers have no mean (those of gradients, of pairs of tokens); or `tokens` are not positions, each once,
+            beside "All".
 
     >>> AblationSpec(ActivationIndex("mlp.post_act", 5, ("All", 131)), 0).value
     0.0

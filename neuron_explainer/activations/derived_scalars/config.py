@@ -185,6 +185,14 @@ class DstConfig:
             return list(self.multi_autoencoder_context.autoencoder_context_by_node_type.values())
         return []
 
+    @property
+    def autoencoder_kinds(self) -> tuple[NodeType, ...]:
+        """A node type for each of the autoencoder contexts given; AUTOENCODER_LATENT stands for the only one."""
+        if self.autoencoder_context is None and self.multi_autoencoder_context is not None:
+            return tuple(map(NodeType, self.multi_autoencoder_context.autoencoder_context_by_node_type))
+        is_given = self.autoencoder_context is not None or self.autoencoder_config is not None
+        return (NodeType.AUTOENCODER_LATENT,) if is_given else ()
+
     def get_device(self) -> torch.device:
         """The device of the model; else of the autoencoders; else `device_for_raw_activations`; else the default."""
         if self.model_context is not None:

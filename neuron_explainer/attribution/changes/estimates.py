@@ -11,6 +11,7 @@ from neuron_explainer.activations.derived_scalars.derivation import derive
 from neuron_explainer.activations.derived_scalars.indexing import AblationSpec, DerivedScalarIndex, NodeIndex
 from neuron_explainer.activations.derived_scalars.store.derived_scalar_store import DerivedScalarStore
 from neuron_explainer.activations.derived_scalars.tensor_ablations import Ablation
+from neuron_explainer.attribution.computing.passes import LATENTS
 from neuron_explainer.attribution.numbers_and_tables import AttributionTables
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 from neuron_explainer.vocabulary.nodes import NodeType, PassType
@@ -20,9 +21,7 @@ _ACTIVATION = {
     NodeType.ATTENTION_HEAD: _DST.ATTN_QK_PROBS,
     NodeType.MLP_NEURON: _DST.MLP_POST_ACT,
     NodeType.TOKEN: _DST.RESID_POST_EMBEDDING,
-    NodeType.AUTOENCODER_LATENT: _DST.ONLINE_AUTOENCODER_LATENT,
-    NodeType.MLP_AUTOENCODER_LATENT: _DST.ONLINE_MLP_AUTOENCODER_LATENT,
-    NodeType.ATTENTION_AUTOENCODER_LATENT: _DST.ONLINE_ATTENTION_AUTOENCODER_LATENT,
+    **{kind: latents for kind, (latents, _) in LATENTS.items()},
 }
 
 

@@ -47,7 +47,7 @@ def attention_parts(
     block: Block,
 ) -> AttentionParts:
     """Every head's direct effect at the rows."""
-    own = _summed_at(rows, probs, values) if summed is None else rows.as_it_is(summed)
+    own = summed_by(rows.as_it_is(probs), values) if summed is None else rows.as_it_is(summed)
     directions = before_post_norm(rows.directions, block.attention_post_norm_at(own))
     weight = at_least_float32(block.attention.output_weight)
     among_values = (directions @ weight).unflatten(-1, (block.attention.n_heads, -1))
@@ -64,11 +64,11 @@ def attention_parts(
     )
 
 
-def _summed_at(
-    rows: Rows, probs: Float[Tensor, "batch tokens to heads"], values: Float[Tensor, "batch to heads d_head"]
-) -> Float[Tensor, "batch rows heads d_head"]:
-    """What the heads sum at the rows."""
-    return torch.einsum("brth,bthc->brhc", rows.as_it_is(probs), values)
+def summed_by(
+    probs: Float[Tensor, "batch tokens to heads"], values: Float[Tensor, "batch to heads d_head"]
+) -> Float[Tensor, "batch tokens heads d_head"]:
+    """What the heads sum at some tokens, from their attention weights and the values."""
+    return torch.einsum("bfth,bthc->bfhc", probs, values)
 
 
 def bias_effect(

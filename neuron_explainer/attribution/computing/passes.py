@@ -105,11 +105,9 @@ def run_passes(
 
 def _plan(setting: Setting, objective: Objective) -> CapturePlan:
     """What the passes record and compute."""
-    requests = parse_requests(NODES, setting.config, objective, setting.ablations)
-    kinds = requests[0].bound.autoencoder_kinds
-    if kinds:
-        wanted = [*NODES, *(dst for kind in kinds for dst in LATENTS[kind])]
-        requests = parse_requests(wanted, setting.config, objective, setting.ablations)
+    kinds = setting.config.autoencoder_kinds
+    wanted = [*NODES, *(dst for kind in kinds for dst in LATENTS[kind])]
+    requests = parse_requests(wanted, setting.config, objective, setting.ablations)
     others: dict[str, Deriver] = {
         "embedding": EMBEDDING_PARTS,
         "attention": ATTENTION_PARTS,

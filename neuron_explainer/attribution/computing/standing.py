@@ -14,9 +14,9 @@ from neuron_explainer.vocabulary.nodes import LocationWithinLayer, NodeType
 _ATTN, _MLP = LocationWithinLayer.ATTN, LocationWithinLayer.MLP
 
 
-def upstream_autoencoders(bound: BoundConfig) -> list[tuple[NodeType, int | None]]:
+def upstream_autoencoders(bound: BoundConfig) -> list[tuple[NodeType, int]]:
     """The kind and layer of every autoencoder whose latents write upstream of the objective."""
-    found: list[tuple[NodeType, int | None]] = []
+    found: list[tuple[NodeType, int]] = []
     for kind in bound.autoencoder_kinds:
         if bound.autoencoder_context(kind).dst is DerivedScalarType.MLP_PRE_ACT:
             raise InvalidRequestError(
@@ -29,12 +29,12 @@ def upstream_autoencoders(bound: BoundConfig) -> list[tuple[NodeType, int | None
     return found
 
 
-def base(bound: BoundConfig) -> tuple[NodeType, int | None] | None:
+def base(bound: BoundConfig) -> tuple[NodeType, int] | None:
     """The autoencoder that stands for everything below it; None without one of the residual stream."""
     of_stream = [
         (position_in(bound.location_of(kind), layer), kind, layer)
         for kind, layer in upstream_autoencoders(bound)
-        if layer is not None and bound.location_of(kind) not in (_ATTN, _MLP)
+        if bound.location_of(kind) not in (_ATTN, _MLP)
     ]
     if not of_stream:
         return None
@@ -45,7 +45,7 @@ def base(bound: BoundConfig) -> tuple[NodeType, int | None] | None:
 def base_position(bound: BoundConfig) -> int | None:
     """The position in the residual stream of `base`."""
     found = base(bound)
-    return None if found is None or found[1] is None else position_in(bound.location_of(found[0]), found[1])
+    return None if found is None else position_in(bound.location_of(found[0]), found[1])
 
 
 def stands(bound: BoundConfig, location: LocationWithinLayer, layer: int | None) -> bool:

@@ -12,6 +12,8 @@ from neuron_explainer.vocabulary.checks import checked_token_id, whole_number
 Given = str | SupportsIndex | Iterable[Any] | None
 """A token as text or id; a text of several tokens; or a list of such, which are alternatives."""
 
+_WHICH = {True: "target", False: "distractor"}
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -34,6 +36,11 @@ class Answer:
         return self.text if self.is_text else list(self.token_ids)
 
     @property
+    def asked(self) -> str:
+        """What it is in the question: "target" or "distractor"."""
+        return _WHICH[self.is_target]
+
+    @property
     def is_one_token(self) -> bool:
         """Whether it is a single token."""
         return len(self.token_ids) == 1
@@ -46,7 +53,7 @@ def read_answers(model: ModelContext, given: Given, is_target: bool) -> tuple[An
         InvalidRequestError: one is neither a text nor token ids, the list is empty, or the model does not have an id.
         NotOneTokenError: a text has no tokens.
     """
-    which = "target" if is_target else "distractor"
+    which = _WHICH[is_target]
     if given is None:
         return ()
     if isinstance(given, str) or whole_number(given) is not None:
@@ -68,7 +75,7 @@ def _read_one(model: ModelContext, given: object, is_target: bool) -> Answer:
     number = whole_number(given)
     numbers = [number] if number is not None else list(cast("Iterable[Any]", given)) if _is_list(given) else []
     if not numbers or any(isinstance(each, Iterable) and whole_number(each) is None for each in numbers):
-        which = "target" if is_target else "distractor"
+        which = _WHICH[is_target]
         raise InvalidRequestError(
             f"{which} holds {shown(given)}. Give each as its text or its token ids; a list within the list is one "
             "answer's token ids."

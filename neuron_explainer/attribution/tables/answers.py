@@ -37,7 +37,7 @@ def answer_table(effects: Sequence[Effects], inquiry: Inquiry) -> pandas.DataFra
         rows.append(
             {
                 "answer": answer.text,
-                "asked": "target" if answer.is_target else "distractor",
+                "asked": answer.asked,
                 "n_tokens": len(answer.token_ids),
                 "probability": math.exp(log_probability),
                 "log_probability": log_probability,

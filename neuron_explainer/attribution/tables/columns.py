@@ -10,3 +10,7 @@ class NodeColumn(NamedMembers):
     WRITE_NORM = "write_norm"
     DIRECT_EFFECT = "direct_effect"
     TOTAL_EFFECT = "total_effect"
+
+
+COLUMNS: tuple[str, ...] = tuple(column.value for column in NodeColumn)
+EFFECTS: tuple[str, ...] = tuple(column for column in COLUMNS if column.endswith("_effect"))

@@ -11,7 +11,7 @@ from torch import Tensor
 from neuron_explainer.activations.derived_scalars.indexing import NodeIndex
 from neuron_explainer.activations.derived_scalars.names.node_name import NodeName
 from neuron_explainer.attribution.computing.effects import Effects
-from neuron_explainer.attribution.tables.columns import NodeColumn
+from neuron_explainer.attribution.tables.columns import EFFECTS, NodeColumn
 from neuron_explainer.attribution.tables.groups import Group
 from neuron_explainer.errors import UnknownNameError, shown
 from neuron_explainer.vocabulary.named_members import member_of
@@ -20,7 +20,6 @@ from neuron_explainer.vocabulary.nodes import NodeType
 if TYPE_CHECKING:
     import pandas
 
-EFFECTS = ("direct_effect", "total_effect")
 LATENT_TYPES = (NodeType.AUTOENCODER_LATENT, NodeType.MLP_AUTOENCODER_LATENT, NodeType.ATTENTION_AUTOENCODER_LATENT)
 Sums = dict[tuple[NodeType, int | None], dict[str, Tensor]]
 """For each kind and layer the components' numbers by column, (components)."""

@@ -61,7 +61,7 @@ class Group:
         Raises:
             MisconfiguredError: they need the model, which is not there.
         """
-        numbers: Neurons | None = getattr(self, _FIELD_OF_COLUMN[column])
+        numbers: Neurons | None = getattr(self, column.removesuffix("_effect"))
         return numbers
 
     def summed_total(self) -> Tensor:
@@ -71,16 +71,6 @@ class Group:
     def summed_direct(self) -> Tensor | None:
         """Each component's direct effect, summed over rows and tokens attended to: (components)."""
         return None if self.direct is None else _summed(self.direct, 2 if self.has_pairs else 1)
-
-
-_FIELD_OF_COLUMN = {
-    "activation": "activation",
-    "write_norm": "write_norm",
-    "direct_effect": "direct",
-    "total_effect": "total",
-}
-COLUMNS = tuple(_FIELD_OF_COLUMN)
-"""The columns that nodes can be ranked by."""
 
 
 def _summed(numbers: Neurons, n_axes: int) -> Tensor:

@@ -15,7 +15,8 @@ from neuron_explainer.activations.derived_scalars.names.node_name import NodeNam
 from neuron_explainer.activations.derived_scalars.store.top_k import top_k
 from neuron_explainer.attribution.computing.effects import Effects
 from neuron_explainer.attribution.inquiry import Inquiry
-from neuron_explainer.attribution.tables.groups import COLUMNS, Group, entries
+from neuron_explainer.attribution.tables.columns import COLUMNS
+from neuron_explainer.attribution.tables.groups import Group, entries
 from neuron_explainer.models.layers.routed import Neurons, RoutedTensor, values_of
 from neuron_explainer.vocabulary.nodes import NodeType
 from neuron_explainer.wording import without_steering
@@ -202,7 +203,7 @@ def frame_of_nodes(rows: Sequence[dict[str, Any]], nodes: Sequence[NodeIndex], h
     return table.astype({"predicting_position": "Int64"})
 
 
-_COLUMNS = ("name", "token", "attended_to", "activation", "write_norm", "direct_effect", "total_effect")
+_COLUMNS = ("name", "token", "attended_to", *COLUMNS)
 
 
 def table_of_nodes(

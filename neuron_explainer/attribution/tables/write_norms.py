@@ -7,6 +7,7 @@ from torch import Tensor
 
 from neuron_explainer.activations.derived_scalars.config import DstConfig
 from neuron_explainer.activations.derived_scalars.derivers.attention import through_output_weights
+from neuron_explainer.attribution.computing.attention_parts import summed_by
 from neuron_explainer.attribution.computing.effects import Effects
 from neuron_explainer.errors import MisconfiguredError
 from neuron_explainer.models.layers.block import Block
@@ -57,8 +58,7 @@ class WriteNorms:
 
     def _of_heads(self, block: Block, layer: int, probs: Tensor) -> Tensor:
         values = self._store.activations(_DST.ATTN_VALUE)[layer]
-        summed = torch.einsum("fth,thc->fhc", probs, values)[None]
-        post_norm = block.attention_post_norm_at(summed)
+        post_norm = block.attention_post_norm_at(summed_by(probs[None], values[None]))
         norms = through_output_weights(values[None], block, post_norm)[0].norm(dim=-1)
         weighted = probs * norms[None]
         return weighted if post_norm is None else weighted * post_norm.inverse_scale[0][..., None]

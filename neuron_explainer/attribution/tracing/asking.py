@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import torch
-from jaxtyping import Float
-from torch import Tensor
-
 from neuron_explainer.activations.derived_scalars.engine.bound_config import BoundConfig
 from neuron_explainer.activations.derived_scalars.engine.requests import parse_requests
 from neuron_explainer.activations.derived_scalars.indexing import AttentionTraceType
 from neuron_explainer.activations.derived_scalars.names.kinds import NodeKind
 from neuron_explainer.activations.derived_scalars.names.node_name import NodeName
 from neuron_explainer.attribution.answering import AnswerT, answer
+from neuron_explainer.attribution.computing.attention_parts import summed_by
 from neuron_explainer.attribution.computing.passes import Setting
+from neuron_explainer.attribution.computing.rows import before_post_norm
 from neuron_explainer.attribution.nodes_given import pass_of_row
 from neuron_explainer.attribution.numbers_and_tables import AttributionTables
 from neuron_explainer.attribution.question.question import Question
@@ -109,19 +107,12 @@ def _through_value(why: AttributionTables, name: NodeName, downstream: NodeOfTra
         )
     direction = directions[rows.index(token)]
     weights = effects.store.activations(_DST.ATTN_QK_PROBS)[layer]
-    direction = _before_post_norm(why, bound, layer, token, direction, weights)
+    values = effects.store.activations(_DST.ATTN_VALUE)[layer]
+    summed = summed_by(weights[None, token : token + 1], values[None])
+    post_norm = bound.block(layer).attention_post_norm_at(summed)
+    direction = before_post_norm(direction[None, None], post_norm)[0, 0]
     weight = float(weights[token, attended_to, head])
     return ValueTrace(bound, layer, token, attended_to, head, weight, direction), reader
-
-
-def _before_post_norm(
-    why: AttributionTables, bound: BoundConfig, layer: int, token: int, direction: Tensor, weights: Tensor
-) -> Float[Tensor, " d_model"]:
-    """The direction among attention's outputs, where a norm comes after them."""
-    values = why.effects[0].store.activations(_DST.ATTN_VALUE)[layer]
-    summed = torch.einsum("th,thc->hc", weights[token], values)[None, None]
-    post_norm = bound.block(layer).attention_post_norm_at(summed)
-    return direction if post_norm is None else direction * post_norm.factor[0, 0].to(direction.dtype)
 
 
 def _numbers(name: NodeName) -> tuple[int, int, int]:

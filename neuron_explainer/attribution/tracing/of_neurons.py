@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from neuron_explainer.activations.derived_scalars.engine import recompute
 from neuron_explainer.activations.derived_scalars.engine.bound_config import BoundConfig
-from neuron_explainer.activations.derived_scalars.indexing import PreOrPostAct
 from neuron_explainer.attribution.tracing.trace_objective import TraceObjective
 from neuron_explainer.errors import InvalidRequestError
 from neuron_explainer.models.autoencoders.autoencoder import Autoencoder
 from neuron_explainer.models.autoencoders.variants.transcoder import Transcoder
 from neuron_explainer.models.layers.experts import MixtureOfExperts
-from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 from neuron_explainer.vocabulary.nodes import LocationWithinLayer, NodeType
-
-_DST = DerivedScalarType
 
 
 class NeuronTrace(TraceObjective):
@@ -69,7 +64,6 @@ class LatentTrace(TraceObjective):
         self._bound, self._kind, self._layer, self._token = bound, kind, layer, token
         self._which = slice(latent, latent + 1)
         self._autoencoder = bound.autoencoder(kind, layer)
-        self._is_of_attention = bound.location_of(kind) is LocationWithinLayer.ATTN
         reads_past_neurons = bound.location_of(kind) is LocationWithinLayer.MLP and not isinstance(
             self._autoencoder, Transcoder
         )
@@ -79,23 +73,7 @@ class LatentTrace(TraceObjective):
     def activation(self, resid: Float[Tensor, "batch tokens d_model"], hold_scales: bool) -> Float[Tensor, " batch"]:
         """The encoder's linear map of what it reads."""
         before = recompute.up_to(self._bound, resid, self._token)
-        if self._is_of_attention and hold_scales:
-            inputs = self._with_pattern_held(before)
-            values = self._autoencoder.pre_activations(inputs, self._which)
-        else:
-            values = recompute.latents(
-                self._bound, self._kind, self._layer, before, hold_scales, PreOrPostAct.PRE, self._which
-            )
-        return values[:, self._token, 0]
-
-    def _with_pattern_held(self, resid: Tensor) -> Float[Tensor, "batch tokens inputs"]:
-        """What an autoencoder of attention encodes, with gradients through values alone."""
-        block = self._bound.block(self._layer)
-        with torch.no_grad():
-            logits = recompute.attention_logits(block, resid, True, through_queries=False, through_keys=False)
-            pattern = block.qk_probs(logits).permute(0, 3, 1, 2)
-        values = recompute.values(block, resid, detach_scale=True)
-        summed = (pattern @ values.transpose(1, 2)).transpose(1, 2)
-        if self._bound.autoencoder_context(self._kind).dst is _DST.ATTN_WEIGHTED_SUM_OF_VALUES:
-            return summed.flatten(2)
-        return block.attention_write(summed, detach_scale=True)
+        inputs = recompute.autoencoder_input(
+            self._bound, self._kind, self._layer, before, hold_scales, hold_pattern=hold_scales
+        )
+        return self._autoencoder.pre_activations(inputs, self._which)[:, self._token, 0]

@@ -75,7 +75,7 @@ def bound_at(model: ConfigOrModel, index: ActivationIndex) -> BoundConfig:
 
     Raises:
         IndexOutOfRangeError: the model does not have the layer or the component.
-        MissingSettingError, MisconfiguredError, AutoencoderMismatchError: there are no autoencoders of that place.
+        MissingSettingError, MisconfiguredError, AutoencoderMismatchError: the config has no autoencoders of that place.
     """
     config = replace(as_config(model), trace_config=None, node_index_for_attribution=None)
     bound = BoundConfig(config, config.get_or_create_model(), (), None, (BoundAblation(index, 0.0),))

@@ -238,14 +238,10 @@ class BoundConfig:
         read = place_of_transcoder_input(self.autoencoder(node_type, layer), self.block(layer))
         return self.autoencoder_place(node_type, layer) if read is None else read
 
-    @cached_property
+    @property
     def autoencoder_kinds(self) -> tuple[NodeType, ...]:
         """A node type for each of the autoencoder contexts given."""
-        config = self.config
-        if config.autoencoder_context is None and config.multi_autoencoder_context is not None:
-            return tuple(map(NodeType, config.multi_autoencoder_context.autoencoder_context_by_node_type))
-        is_given = config.autoencoder_context is not None or config.autoencoder_config is not None
-        return (NodeType.AUTOENCODER_LATENT,) if is_given else ()
+        return self.config.autoencoder_kinds
 
     @cached_property
     def online_autoencoders(self) -> tuple[tuple[NodeType, int], ...]:

@@ -64,10 +64,12 @@ def values(
 
 
 def weighted_sum_of_values(
-    block: Block, resid: Float[Tensor, "batch tokens d_model"], detach_scale: bool
+    block: Block, resid: Float[Tensor, "batch tokens d_model"], detach_scale: bool, hold_pattern: bool = False
 ) -> Float[Tensor, "batch tokens heads d_head"]:
-    """ATTN_WEIGHTED_SUM_OF_VALUES."""
-    logits = attention_logits(block, resid, detach_scale, through_queries=True, through_keys=True)
+    """ATTN_WEIGHTED_SUM_OF_VALUES; with `hold_pattern` gradients flow through the values alone."""
+    logits = attention_logits(
+        block, resid, detach_scale, through_queries=not hold_pattern, through_keys=not hold_pattern
+    )
     pattern = block.qk_probs(logits).permute(0, 3, 1, 2)
     by_head = pattern @ values(block, resid, detach_scale).transpose(1, 2)
     return by_head.transpose(1, 2)
@@ -79,8 +81,11 @@ def autoencoder_input(
     layer: int,
     resid: Float[Tensor, "batch tokens d_model"],
     detach_scale: bool,
+    hold_pattern: bool = False,
 ) -> Float[Tensor, "batch tokens inputs"]:
     """What a layer's autoencoder encodes, from the residual stream that its component reads.
+
+    With `hold_pattern` attention's pattern, and the scale of a norm of its output, are held constant.
 
     Raises:
         InvalidRequestError: that input cannot be recomputed.
@@ -97,9 +102,10 @@ def autoencoder_input(
         case _DST.RESID_DELTA_MLP:
             return block.mlp_write(block.mlp_input(resid, detach_scale))
         case _DST.ATTN_WEIGHTED_SUM_OF_VALUES:
-            return weighted_sum_of_values(block, resid, detach_scale).flatten(2)
+            return weighted_sum_of_values(block, resid, detach_scale, hold_pattern).flatten(2)
         case _DST.RESID_DELTA_ATTN:
-            return block.attention_write(weighted_sum_of_values(block, resid, detach_scale))
+            summed = weighted_sum_of_values(block, resid, detach_scale, hold_pattern)
+            return block.attention_write(summed, detach_scale=hold_pattern)
     if dst.location_within_layer in (LocationWithinLayer.MLP, LocationWithinLayer.ATTN):
         raise InvalidRequestError(f"Latents of {dst.value} cannot be recomputed from the residual stream alone.")
     return resid

@@ -103,7 +103,7 @@ def kind_given(kind: KindGiven) -> NodeKind:
     """The kind that a caller names, itself or by a node type.
 
     Raises:
-        UnknownNameError: there is no such kind.
+        UnknownNameError: it is neither a kind of node nor a node type.
 
     >>> kind_given("attention_head").value, kind_given("NEURON").value
     ('head', 'neuron')

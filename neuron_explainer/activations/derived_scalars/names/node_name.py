@@ -28,7 +28,7 @@ class NodeName(NodeFields):
 
     Raises:
         InvalidIndexError: such a node does not have one of the parts, or has a part that is missing.
-        UnknownNameError: there is no such kind of node.
+        UnknownNameError: `kind` is not a kind of node.
 
     >>> name = NodeName.parse("L23H3@' to'<-' Mary'").resolved([" Mary", " went", " to"])
     >>> str(name), name.kind.value, name.to_node_index()
@@ -64,7 +64,7 @@ class NodeName(NodeFields):
             NodeNameError: it is not a node's name, is that of another kind, or has several readings; or the prompt has
                 no such token, or several.
             IndexOutOfRangeError: the prompt has no such position.
-            UnknownNameError: there is no such kind.
+            UnknownNameError: `kind` is neither a kind of node nor a node type.
 
         >>> NodeName.parse("23:3", kind="head")
         NodeName.parse('L23H3')
@@ -275,7 +275,7 @@ def parse_node(node: NodeGiven, *, kind: KindGiven | None = None, tokens: Sequen
             no such token, or several.
         IndexOutOfRangeError: the prompt has no such position.
         InvalidIndexError: `node` is in none of these forms.
-        UnknownNameError: there is no such kind.
+        UnknownNameError: `kind` is neither a kind of node nor a node type.
 
     >>> parse_node("l23h3@-1", tokens=["When", " Mary", " to"])
     NodeName.parse('L23H3@2')
