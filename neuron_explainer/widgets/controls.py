@@ -9,6 +9,7 @@ import ipywidgets as widgets
 
 from neuron_explainer.views.component_kinds import component_kind
 from neuron_explainer.widgets.choices import DatasetSize, NeuronChoice
+from neuron_explainer.widgets.parts import button, flexible, wrapped
 from neuron_explainer.widgets.sources import RecordSource
 from neuron_explainer.wording import without_credentials
 
@@ -47,21 +48,21 @@ class NeuronControls(widgets.HBox):
             value=first.dataset,
             description="Dataset",
             disabled=len(datasets) == 1,
-            layout=_flexible(_WIDE),
+            layout=flexible(_WIDE),
         )
-        self.dst = widgets.Dropdown(description="Activations", layout=_flexible(_WIDE))
+        self.dst = widgets.Dropdown(description="Activations", layout=flexible(_WIDE))
         self.layer = widgets.BoundedIntText(
-            description="Layer", min=0, continuous_update=True, layout=_flexible(_NARROW)
+            description="Layer", min=0, continuous_update=True, layout=flexible(_NARROW)
         )
         self.neuron = widgets.BoundedIntText(
-            description="Neuron", min=0, continuous_update=True, layout=_flexible(_NARROW)
+            description="Neuron", min=0, continuous_update=True, layout=flexible(_NARROW)
         )
         self.examples = widgets.BoundedIntText(
-            description="Examples", value=examples, min=1, max=max(examples, _MOST_EXAMPLES), layout=_flexible(_NARROW)
+            description="Examples", value=examples, min=1, max=max(examples, _MOST_EXAMPLES), layout=flexible(_NARROW)
         )
-        self.previous = _button("Previous", "arrow-left", "Show the previous neuron")
-        self.next = _button("Next", "arrow-right", "Show the next neuron")
-        self.random = _button("Random", "random", "Show a random neuron of the dataset")
+        self.previous = button("Previous", "arrow-left", "Show the previous neuron")
+        self.next = button("Next", "arrow-right", "Show the next neuron")
+        self.random = button("Random", "random", "Show a random neuron of the dataset")
         self._size = DatasetSize(None, None)
         self.choose(first)
         for control, handler in (
@@ -82,9 +83,9 @@ class NeuronControls(widgets.HBox):
             [
                 widgets.VBox([self.dataset, self.dst]),
                 widgets.VBox([self.layer, self.neuron]),
-                widgets.VBox([self.examples, widgets.HBox([self.previous, self.next, self.random], layout=_wrapped())]),
+                widgets.VBox([self.examples, widgets.HBox([self.previous, self.next, self.random], layout=wrapped())]),
             ],
-            layout=_wrapped(),
+            layout=wrapped(),
         )
 
     @property
@@ -169,7 +170,7 @@ class OwnText(widgets.VBox):
             # Without a smallest width of its own, the field takes what the button leaves.
             layout=widgets.Layout(flex="1 1 0", width="auto", min_width="0", max_width="660px", height="64px"),
         )
-        self.compute = _button("Compute", "play", "Compute this neuron's activations on your text")
+        self.compute = button("Compute", "play", "Compute this neuron's activations on your text")
         self.view = widgets.HTML()
         self.compute.on_click(lambda _: on_compute())
         row = widgets.HBox([self.text, self.compute], layout=widgets.Layout(width="100%", align_items="flex-end"))
@@ -186,19 +187,3 @@ class _Dataset(str):
 
     def __repr__(self) -> str:
         return repr(without_credentials(str(self)))
-
-
-def _wrapped() -> widgets.Layout:
-    """A row that goes on in the next line where the page is narrow."""
-    return widgets.Layout(flex_flow="row wrap", width="100%")
-
-
-def _flexible(width: str) -> widgets.Layout:
-    """A width that shrinks with the page."""
-    return widgets.Layout(width=width, max_width="100%")
-
-
-def _button(name: str, icon: str, tooltip: str) -> widgets.Button:
-    return widgets.Button(
-        description=name, icon=icon, tooltip=tooltip, layout=widgets.Layout(width="108px", flex="0 0 auto")
-    )

@@ -9,8 +9,8 @@ from neuron_explainer.wording import without_credentials
 _ERROR_GROUND, _ERROR_INK = "#fff1f0", "#a40e26"
 
 
-def error_message(error: BaseException, shown: NeuronChoice | None) -> str:
-    """An error, and the neuron that is still shown."""
+def error_message(error: BaseException, shown: NeuronChoice | str | None) -> str:
+    """An error, and the neuron or answer that is still shown."""
     kept = f'<div style="color:{INK}">Still showing {escaped(str(shown))}.</div>' if shown is not None else ""
     return (
         f'<div role="alert" class="ne-error {NO_MATHEMATICS}" '

@@ -27,6 +27,7 @@ from neuron_explainer.widgets.controls import NeuronControls, OwnText
 from neuron_explainer.widgets.latest_only import LatestOnly
 from neuron_explainer.widgets.messages import error_message, hint_message, loading_message, shown_message
 from neuron_explainer.widgets.model_source import ModelSource, beginning_of, live_record_of, texts_of
+from neuron_explainer.widgets.parts import parts_of
 from neuron_explainer.widgets.replaced import displayed, watch
 from neuron_explainer.widgets.snapshot import SnapshotDisplay
 from neuron_explainer.widgets.sources import RecordSource, source_of
@@ -239,7 +240,7 @@ class NeuronViewer(widgets.VBox):
 
         A viewer closes by itself when its cell has run again and nothing refers to it any more.
         """
-        for part in _parts_of(self):
+        for part in parts_of(self):
             part.close()
         super().close()
 
@@ -334,16 +335,6 @@ class NeuronViewer(widgets.VBox):
 
     def _beginning(self, choice: NeuronChoice) -> str:
         return beginning_of(self._source.live_model(), self._prepend_bos, choice.texts)
-
-
-def _parts_of(box: widgets.Box) -> list[widgets.Widget]:
-    """The widgets in a box, its layout, and theirs."""
-    parts: list[widgets.Widget] = [box.layout]
-    for child in box.children:
-        parts += _parts_of(child) if isinstance(child, widgets.Box) else [child.layout]
-        parts += [child.style] if isinstance(getattr(child, "style", None), widgets.Widget) else []
-        parts.append(child)
-    return parts
 
 
 def _computed_on_texts(source: RecordSource, prepend_bos: bool | None, choice: NeuronChoice) -> NeuronRecord:

@@ -1,0 +1,96 @@
+"""Back, forward and stop; and the line that says what is computed, shown or wrong."""
+
+import time
+from collections.abc import Callable
+
+import ipywidgets as widgets
+
+from neuron_explainer.attribution.exploring.exploration import Exploration
+from neuron_explainer.widgets.messages import error_message, hint_message
+from neuron_explainer.widgets.parts import button, wrapped
+
+_PAUSE = 0.1  # seconds between two messages about progress
+
+
+class StatusBar(widgets.VBox):
+    """The buttons, a bar while something is computed, and the line.
+
+    Args:
+        on_back, on_forward, on_stop, on_leave: called when a button is clicked.
+        on_compare: called when a person wants the second prompt beside the first, or no longer.
+    """
+
+    def __init__(
+        self,
+        on_back: Callable[[], None],
+        on_forward: Callable[[], None],
+        on_stop: Callable[[], None],
+        on_leave: Callable[[], None],
+        on_compare: Callable[[], None],
+    ) -> None:
+        self._is_quiet = False
+        self._told = 0.0
+        self.back = button("Back", "arrow-left", "The answer before this one (Alt+Left)")
+        self.forward = button("Forward", "arrow-right", "The answer after this one (Alt+Right)")
+        self.leave = button("Leave trace", "level-down", "The answer that this trace began at", "120px")
+        self.compares = widgets.Checkbox(
+            description="beside the 2nd prompt", indent=False, layout=widgets.Layout(width="auto")
+        )
+        self.stop = button("Stop", "stop", "Stop the computation; the answer on view stays")
+        self.progress = widgets.FloatProgress(min=0.0, max=1.0, layout=widgets.Layout(width="140px"))
+        self.line = widgets.HTML(layout=widgets.Layout(flex="1 1 auto", width="auto"))
+        for each, handler in (
+            (self.back, on_back),
+            (self.forward, on_forward),
+            (self.leave, on_leave),
+            (self.stop, on_stop),
+        ):
+            each.on_click(lambda _, handler=handler: handler())
+        self.compares.observe(lambda _: None if self._is_quiet else on_compare(), names="value")
+        row = widgets.HBox(
+            [self.back, self.forward, self.leave, self.compares, self.stop, self.progress],
+            layout=wrapped(align_items="center"),
+        )
+        super().__init__([row, self.line], layout=widgets.Layout(width="100%"))
+        self.add_class("ne-status")
+        self.idle("")
+
+    def busy(self, text: str) -> None:
+        """Say what is computed."""
+        self.line.value = hint_message(text)
+        self.progress.value = 0.0
+        self.stop.layout.display = self.progress.layout.display = ""
+
+    def idle(self, text: str) -> None:
+        """Say what is shown."""
+        self.line.value = hint_message(text) if text else ""
+        self._hide_progress()
+
+    def fail(self, error: BaseException, shown: str | None) -> None:
+        """Show an error, and what is still on view."""
+        self.line.value = error_message(error, shown)
+        self._hide_progress()
+
+    def tell(self, fraction: float) -> None:
+        """How much is done, from 0 to 1; called often, and shown ten times a second."""
+        now = time.monotonic()
+        if now - self._told >= _PAUSE:
+            self._told = now
+            self.progress.value = fraction
+
+    def can_go(self, back: bool, forward: bool) -> None:
+        """Whether there is an answer before, and one after."""
+        self.back.disabled, self.forward.disabled = not back, not forward
+
+    def show(self, asked: Exploration) -> None:
+        """Show what can be done with an answer: leave its trace, put the second prompt beside it."""
+        self.leave.layout.display = "" if asked.traces else "none"
+        self.compares.layout.display = "" if asked.other_prompt is not None else "none"
+        before, self._is_quiet = self._is_quiet, True
+        try:
+            self.compares.value = asked.is_compared
+        finally:
+            self._is_quiet = before
+
+    def _hide_progress(self) -> None:
+        self.stop.layout.display = self.progress.layout.display = "none"

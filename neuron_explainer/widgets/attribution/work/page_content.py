@@ -1,0 +1,116 @@
+"""What a page shows of an answer, computed away from the widgets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from neuron_explainer.attribution.exploring.code import code_of
+from neuron_explainer.errors import NeuronExplainerError
+from neuron_explainer.views.attribution.top import top_html
+from neuron_explainer.widgets.attribution.work.sections import SectionChoice, section_html
+from neuron_explainer.widgets.attribution.work.table_choice import TableChoice, table_of
+from neuron_explainer.widgets.messages import error_message
+
+if TYPE_CHECKING:
+    import pandas
+
+    from neuron_explainer.attribution.exploring.exploration import Exploration
+    from neuron_explainer.attribution.exploring.explorer import Explored, Explorer
+
+
+@dataclass(frozen=True)
+class PageTask:
+    """An answer that is asked for.
+
+    Attributes:
+        asked: what is asked.
+        section, table: what is shown of it.
+        place: its place among the answers that were visited; None for a new one.
+        fills_in: whether the fields are to say what is asked.
+    """
+
+    asked: Exploration
+    section: SectionChoice
+    table: TableChoice
+    place: int | None = None
+    fills_in: bool = False
+
+
+@dataclass(eq=False)
+class PageContent:
+    """An answer with what the page shows of it.
+
+    Attributes:
+        explored: the answer.
+        top: the question, the prediction and the sum; HTML.
+        code: the Python that gives it.
+        frame: the rows of the node table.
+        problem: why the rows could not be had; HTML, empty if they could.
+        sections: the pictures that were drawn; HTML.
+        verified: what was measured, as `verify` gives it; None before anything was.
+    """
+
+    explored: Explored
+    top: str
+    code: str
+    frame: pandas.DataFrame
+    problem: str = ""
+    sections: dict[SectionChoice, str] = field(default_factory=dict)
+    verified: pandas.DataFrame | None = None
+
+    @property
+    def title(self) -> str:
+        """What the answer is about, in words."""
+        return self.explored.why.inquiry.title
+
+    @cached_property
+    def heads(self) -> list[str]:
+        """The names of the answer's heads, those with the largest direct effects first."""
+        names: list[str] = self.explored.why.heads()["name"].tolist()
+        return names
+
+    def section(self, choice: SectionChoice) -> str:
+        """A picture; drawn once. Of what cannot be drawn, the reason."""
+        if choice not in self.sections:
+            try:
+                self.sections[choice] = section_html(self.explored.why, choice)
+            except NeuronExplainerError as error:
+                self.sections[choice] = error_message(error, None)
+        return self.sections[choice]
+
+    def measured(self, rows: pandas.DataFrame) -> None:
+        """Note what was measured; a node that was measured before is replaced."""
+        import pandas
+
+        both = rows if self.verified is None else pandas.concat([self.verified, rows])
+        self.verified = both[~both["name"].duplicated(keep="last")]
+
+    def frame_with_measurements(self) -> pandas.DataFrame:
+        """The rows of the table, with estimates beside measurements where nodes were verified."""
+        if self.verified is None or self.explored.comparison is not None:
+            return self.frame
+        both = self.frame.merge(self.verified[["name", "estimate", "measured"]], on="name", how="left")
+        both.index = self.frame.index
+        return both
+
+
+def content_of(explorer: Explorer, task: PageTask) -> PageContent:
+    """Compute an answer and what the page shows of it.
+
+    Raises:
+        NeuronExplainerError: the question has no answer.
+    """
+    explored = explorer.answer(task.asked)
+    problem = ""
+    try:
+        frame = table_of(explored, task.table)
+    except NeuronExplainerError as error:  # such as a token that the new prompt does not have
+        problem = error_message(error, None)
+        frame = table_of(explored, TableChoice())
+    content = PageContent(
+        explored, top_html(explored.why, explored.comparison), code_of(task.asked, explorer), frame, problem
+    )
+    content.section(task.section)
+    return content

@@ -1,0 +1,68 @@
+"""What a page computes of the answer on view when a person asks for it: rows, pictures, nodes, measurements."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from neuron_explainer.views.attribution.node_page import node_html
+from neuron_explainer.views.document import card
+from neuron_explainer.widgets.attribution.work.page_content import PageContent
+from neuron_explainer.widgets.attribution.work.sections import SectionChoice
+from neuron_explainer.widgets.attribution.work.table_choice import TableChoice, table_of
+
+if TYPE_CHECKING:
+    import pandas
+
+
+@dataclass(frozen=True)
+class RowsTask:
+    """Other rows of the table."""
+
+    content: PageContent
+    choice: TableChoice
+
+
+@dataclass(frozen=True)
+class SectionTask:
+    """Another picture."""
+
+    content: PageContent
+    choice: SectionChoice
+
+
+@dataclass(frozen=True)
+class NodeTask:
+    """A node that is opened."""
+
+    content: PageContent
+    node: str
+
+
+@dataclass(frozen=True)
+class VerifyTask:
+    """Nodes that are taken out, one at a time."""
+
+    content: PageContent
+    nodes: tuple[str, ...]
+
+
+def rows_of_task(task: RowsTask) -> pandas.DataFrame:
+    """The rows."""
+    return table_of(task.content.explored, task.choice)
+
+
+def picture_of(task: SectionTask) -> str:
+    """The picture, as HTML."""
+    return task.content.section(task.choice)
+
+
+def node_of(task: NodeTask) -> str:
+    """What is known of the node in this answer, as HTML."""
+    content = task.content
+    return card(node_html(content.explored.why, task.node, verified=content.verified))
+
+
+def verification_of(task: VerifyTask) -> pandas.DataFrame:
+    """Estimates beside what really happens."""
+    return task.content.explored.why.verify(list(task.nodes))

@@ -1,0 +1,23 @@
+"""Whether a page is answered while a cell runs."""
+
+from neuron_explainer.views.document import NO_MATHEMATICS
+from neuron_explainer.widgets.references import ipython_shell
+
+
+def has_subshells() -> bool:
+    """Whether the kernel can take what a page sends while a cell runs: ipykernel 7 and newer, with subshells.
+
+    The front end must send it there, too; JupyterLab does from 4.4 on.
+    """
+    kernel = getattr(ipython_shell(), "kernel", None)
+    return bool(getattr(kernel, "_supports_kernel_subshells", False))
+
+
+def waiting_note() -> str:
+    """That the page waits while a cell runs; empty where it does not, and outside of a notebook."""
+    if getattr(ipython_shell(), "kernel", None) is None or has_subshells():
+        return ""
+    return (
+        f'<div class="{NO_MATHEMATICS}" style="color:inherit;padding:0 6px;font-size:12px">While a cell runs, this '
+        "page waits: what is chosen here is taken when the cell ends.</div>"
+    )
