@@ -53,6 +53,26 @@ def signed(value: float) -> str:
     return f"+{format_value(value)}" if value > 0 else format_value(value)
 
 
+# A frontend module finds by these attributes what an element shows. Without one they do nothing.
+
+GRID = 'data-ne-grid="columns"'
+"""Of an element whose marked elements are cells of a map, in rows."""
+
+
+def node_mark(name: str) -> str:
+    """The attribute of an element that shows a node.
+
+    >>> node_mark("L2H3@5<-1")
+    'data-ne-node="L2H3@5&lt;-1"'
+    """
+    return f'data-ne-node="{escaped(name)}"'
+
+
+def token_mark(position: int) -> str:
+    """The attribute of an element that shows a token of the prompt."""
+    return f'data-ne-token="{position}"'
+
+
 def quoted(text: str) -> str:
     """An answer's text in quotation marks."""
     return escaped(shown(text))
@@ -146,5 +166,5 @@ def _cell(name: str, value: Any, scale: ColourScale | None, mark: str) -> str:
     if isinstance(value, float):
         return format_value(value) if scale is None else effect_cell(value, scale)
     if name == "name":
-        return f'<span style="white-space:nowrap">{escaped(str(value))}</span>'
+        return f'<span {node_mark(str(value))} style="white-space:nowrap">{escaped(str(value))}</span>'
     return escaped(str(value))

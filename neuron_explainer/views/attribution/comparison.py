@@ -8,9 +8,9 @@ from neuron_explainer.errors import InvalidRequestError
 from neuron_explainer.views.attribution.cells import frame_html, section, side_by_side, signed
 from neuron_explainer.views.attribution.heading import question_heading
 from neuron_explainer.views.attribution.node_tables import effect_scales
-from neuron_explainer.views.attribution.part_sums import part_sums
-from neuron_explainer.views.attribution.sums import sums_html
-from neuron_explainer.views.attribution.waterfall import Axis
+from neuron_explainer.views.attribution.waterfalls.part_sums import part_sums
+from neuron_explainer.views.attribution.waterfalls.sums import sums_html
+from neuron_explainer.views.attribution.waterfalls.waterfall import Axis
 from neuron_explainer.views.document import card, html_document
 
 if TYPE_CHECKING:
