@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any, TypeAlias
 
@@ -13,12 +13,12 @@ from torch import Tensor
 from neuron_explainer.activations.derived_scalars.engine.prompts import Prompt, read_prompt
 from neuron_explainer.activations.derived_scalars.indexing import AblationSpec
 from neuron_explainer.activations.derived_scalars.names.kinds import NodeKind
-from neuron_explainer.activations.derived_scalars.names.node_name import NodeName, is_row_of_node
+from neuron_explainer.activations.derived_scalars.names.node_name import NodeName
 from neuron_explainer.activations.derived_scalars.tensor_ablations import Ablation, TensorAblation
 from neuron_explainer.attribution.answering import AnswerT, answer
 from neuron_explainer.attribution.changes.descriptions import described
 from neuron_explainer.attribution.computing.passes import Setting
-from neuron_explainer.attribution.nodes_given import NodeOrRow, known_latent, node_named
+from neuron_explainer.attribution.nodes_given import NodeOrRow, known_latent, node_named, one_or_several
 from neuron_explainer.attribution.numbers_and_tables import AttributionTables
 from neuron_explainer.attribution.question.second_prompts import prepend_bos_as_in
 from neuron_explainer.attribution.question.settings import check_ablation
@@ -68,15 +68,6 @@ def _check_in_every_pass(why: AttributionTables, name: NodeName) -> None:
                 f"{name}: token {token} is one of an answer's, and the answers differ there. Choose a token from 0 to "
                 f"{shared - 1}, or ask about that answer alone."
             )
-
-
-def one_or_several(node: Any) -> list[Any]:
-    """Nodes in a list; a table of nodes stands for those of its rows."""
-    labels = getattr(node, "index", None)
-    if getattr(node, "columns", None) is not None and labels is not None:
-        return list(labels)
-    is_list = isinstance(node, Iterable) and not isinstance(node, str | Mapping) and not is_row_of_node(node)
-    return list(node) if is_list else [node]
 
 
 def ablation_of(setting: Setting, name: NodeName, value: ValueGiven, reference: Any, asked_about: Prompt) -> Ablation:
