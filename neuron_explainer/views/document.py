@@ -19,7 +19,7 @@ NO_MATHEMATICS = "tex2jax_ignore mathjax_ignore"
 """The classes by which MathJax (2; 3 and 4) leaves an element alone, so that a token such as `$x$` stays text."""
 
 _CARD_STYLE = (
-    f"background-color:{PAPER};color:{INK};border:1px solid {LINE};border-radius:8px;padding:14px 18px;"
+    f"background-color:{PAPER};color:{INK};border:1px solid {LINE};border-radius:8px;"
     f"font-family:{SANS};font-size:14px;line-height:1.45;text-align:left"
 )
 
@@ -41,15 +41,17 @@ STYLE_ELEMENT = (
 )
 
 
-def card(content: str, classes: str = "") -> str:
+def card(content: str, classes: str = "", *, is_small: bool = False) -> str:
     """Set HTML on a card with its own background, so that it looks the same on light and dark pages.
 
     Args:
         content: HTML.
         classes: further CSS classes of the card, separated by spaces.
+        is_small: for a line or two beside controls: with less space around the content.
     """
     names = escaped(f"ne-card {NO_MATHEMATICS} {classes}".strip())
-    return f'{STYLE_ELEMENT}<section class="{names}" style="{_CARD_STYLE}">{content}</section>'
+    padding = "4px 10px" if is_small else "14px 18px"
+    return f'{STYLE_ELEMENT}<section class="{names}" style="{_CARD_STYLE};padding:{padding}">{content}</section>'
 
 
 def html_table(heads: Sequence[str], rows: Iterable[Sequence[str]], numeric: Collection[int] = ()) -> str:
@@ -98,7 +100,8 @@ def html_document(content: str, title: str) -> str:
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width,initial-scale=1">'
-        "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">"
+        '<meta http-equiv="Content-Security-Policy" '
+        "content=\"default-src 'none'; style-src 'unsafe-inline'; img-src data:\">"
         f"<title>{escaped(title)}</title></head>"
         f'<body style="margin:24px auto;max-width:1100px;padding:0 16px;background-color:#f6f8fa">{content}</body>'
         "</html>\n"

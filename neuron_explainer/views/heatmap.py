@@ -1,7 +1,7 @@
 """Text with a value for each token, the values as colours."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import SupportsIndex
 
@@ -110,10 +110,23 @@ def heading_html(title: str | None) -> str:
     return f"<div><b>{escaped(checked_type('title', title, str))}</b></div>" if title is not None else ""
 
 
+def no_mark(position: int) -> str:
+    """No attribute, for a token that nothing asks for."""
+    return ""
+
+
 def heatmap_text(
-    tokens: Sequence[str], values: Sequence[float], scale: ColourScale, width: SupportsIndex | None
+    tokens: Sequence[str],
+    values: Sequence[float],
+    scale: ColourScale,
+    width: SupportsIndex | None,
+    mark: Callable[[int], str] = no_mark,
 ) -> str:
     """The text of `token_heatmap` alone, without the card.
+
+    Args:
+        tokens, values, scale, width: as for `token_heatmap`.
+        mark: gives an attribute for the element of the token at a position.
 
     Raises:
         InvalidRequestError: the numbers of values and tokens differ, or `width` is below 1.
@@ -130,7 +143,8 @@ def heatmap_text(
             text = f"<b>{text}</b>"
         strongest = max(piece.positions, key=lambda position: _magnitude(values[position]))
         each = {position: format_value(values[position]) for position in piece.positions}
-        elements.append(token_element(text, hover_text(piece, tokens, each), scale.style(values[strongest])))
+        hover = hover_text(piece, tokens, each)
+        elements.append(token_element(text, hover, scale.style(values[strongest]), mark(strongest)))
     return excerpt_html(pieces, elements, excerpt)
 
 
@@ -146,15 +160,17 @@ def hover_text(piece: Piece, tokens: Sequence[str], said_by_position: Mapping[in
     return f"{token_label(piece.text)} · positions {piece.start}–{piece.stop - 1} · {parts}"
 
 
-def token_element(text_html: str, hover: str, style: str = "") -> str:
+def token_element(text_html: str, hover: str, style: str = "", mark: str = "") -> str:
     """One token's element. It is a `bdi`, so that right-to-left text does not reorder its neighbours.
 
     Args:
         text_html: the token; HTML.
         hover: the tooltip; text.
         style: CSS declarations.
+        mark: a further attribute; HTML.
     """
     css = f' style="{style}"' if style else ""
+    css += f" {mark}" if mark else ""
     return f'<bdi{css} title="{escaped(hover)}">{text_html}</bdi>'
 
 

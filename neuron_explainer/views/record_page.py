@@ -10,7 +10,7 @@ from neuron_explainer.views.component_kinds import component_kind
 from neuron_explainer.views.document import LINE, MUTED, card, html_document
 from neuron_explainer.views.heatmap import DEFAULT_WIDTH, format_value, heatmap_text, legend
 from neuron_explainer.views.statistics import histogram_bars, statistics_strip
-from neuron_explainer.views.token_pairs import HOW_TO_READ_BARS, MATRIX_WIDTH, pair_matrix, pair_text
+from neuron_explainer.views.token_pairs import HOW_TO_READ_BARS, MATRIX_WIDTH, PairsOfText, pair_matrix, pair_text
 from neuron_explainer.views.token_text import counted, escaped, token_html
 from neuron_explainer.vocabulary.checks import checked_number, checked_type
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
@@ -199,8 +199,9 @@ class _Page:
         if highest is None:
             text = f'<span style="color:{MUTED}">no tokens</span>'
         elif self.by_pair:
-            text = pair_text(example, self.scale, self.width, _N_PAIRS)
-            text += pair_matrix(example, self.scale, MATRIX_WIDTH) if with_matrix else ""
+            pairs = PairsOfText.of(example)
+            text = pair_text(pairs, self.scale, self.width, _N_PAIRS)
+            text += pair_matrix(pairs, self.scale, MATRIX_WIDTH) if with_matrix else ""
         else:
             text = heatmap_text(example.tokens, example.activations, self.scale, self.width)
         peak = "" if highest is None else format_value(highest)

@@ -5,11 +5,10 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from neuron_explainer.activations.records import ActivationRecord
 from neuron_explainer.views.colour import ColourScale
 from neuron_explainer.views.document import LINE, MUTED, card
 from neuron_explainer.views.heatmap import DEFAULT_WIDTH, heading_html, heatmap_text, legend
-from neuron_explainer.views.token_pairs import MATRIX_WIDTH, pair_matrix, pair_text
+from neuron_explainer.views.token_pairs import MATRIX_WIDTH, PairsOfText, pair_matrix, pair_text
 from neuron_explainer.views.token_text import escaped
 
 _MOST_ROWS = 12
@@ -47,12 +46,12 @@ def patterns_html(
         scale: the scale of all patterns.
     """
     lines = []
-    below = np.tril_indices(len(tokens))
     for number, (name, matrix) in enumerate(patterns[:_MOST_ROWS]):
-        example = ActivationRecord(list(tokens), np.nan_to_num(matrix[below], posinf=0.0).tolist())
-        text = pair_text(example, scale, DEFAULT_WIDTH, 3)
+        is_pair = np.tri(len(tokens), dtype=bool)
+        pairs = PairsOfText(tokens, np.where(is_pair, np.nan_to_num(matrix, posinf=0.0), np.nan))
+        text = pair_text(pairs, scale, DEFAULT_WIDTH, 3)
         if number < _MOST_MATRICES:
-            text += pair_matrix(example, scale, MATRIX_WIDTH)
+            text += pair_matrix(pairs, scale, MATRIX_WIDTH)
         lines.append(_line(name, text))
     return card(heading_html(title) + legend(scale) + "".join(lines) + _rest(len(patterns)))
 

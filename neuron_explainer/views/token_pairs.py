@@ -1,6 +1,6 @@
 """Text with a value for each token pair (which token attends to which), as in records of attention heads."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import SupportsIndex
 
@@ -20,6 +20,7 @@ from neuron_explainer.views.heatmap import (
     heading_html,
     hover_text,
     legend,
+    no_mark,
     token_element,
 )
 from neuron_explainer.views.running_text import text_pieces
@@ -44,6 +45,32 @@ class TokenPair:
     attended_from: int
     attended_to: int
     value: float
+
+
+def no_pair_mark(attended_from: int, attended_to: int) -> str:
+    """No attribute, for a pair that nothing asks for."""
+    return ""
+
+
+@dataclass(frozen=True)
+class PairsOfText:
+    """A text with a value for each pair of tokens that is shown.
+
+    Attributes:
+        tokens: the text's tokens.
+        matrix: (attended from, attended to), (tokens, attended-to tokens); NaN for pairs that are not shown.
+        token_mark, pair_mark: give a further attribute for the element of a token, or of a pair.
+    """
+
+    tokens: Sequence[str]
+    matrix: NDArray[np.float64]
+    token_mark: Callable[[int], str] = no_mark
+    pair_mark: Callable[[int, int], str] = no_pair_mark
+
+    @classmethod
+    def of(cls, example: ActivationRecord) -> "PairsOfText":
+        """The pairs of a record's example."""
+        return cls(example.tokens, unflatten(example.activations, len(example.tokens)))
 
 
 def strongest_pairs(matrix: NDArray[np.float64], count: int) -> list[TokenPair]:
@@ -102,7 +129,8 @@ def pair_view(
     n_rows = None if matrix_width is None else checked_number("matrix_width", matrix_width)
     scale = ColourScale.of(example.activations) if scale is None else checked_type("scale", scale, ColourScale)
     help_text = f'<div style="color:{MUTED};font-size:12px">{HOW_TO_READ_BARS}</div>'
-    body = pair_text(example, scale, width, n_listed) + pair_matrix(example, scale, n_rows, is_open=True)
+    pairs = PairsOfText.of(example)
+    body = pair_text(pairs, scale, width, n_listed) + pair_matrix(pairs, scale, n_rows, is_open=True)
     return card(heading_html(title) + legend(scale) + help_text + body)
 
 
@@ -120,12 +148,11 @@ def checked_example(example: object) -> ActivationRecord:
     return checked_type("example", example, ActivationRecord)
 
 
-def pair_text(example: ActivationRecord, scale: ColourScale, width: SupportsIndex | None, n_pairs: int) -> str:
+def pair_text(pairs: PairsOfText, scale: ColourScale, width: SupportsIndex | None, n_pairs: int) -> str:
     """The text and the strongest pairs of `pair_view`, without the card."""
-    tokens, n_tokens = example.tokens, len(example.tokens)
-    matrix = unflatten(example.activations, n_tokens)
+    tokens, matrix = pairs.tokens, pairs.matrix
     strongest = strongest_pairs(matrix, max(1, n_pairs))
-    excerpt = excerpt_around(strongest[0].attended_from if strongest else 0, n_tokens, width)
+    excerpt = excerpt_around(strongest[0].attended_from if strongest else 0, len(tokens), width)
     pieces = text_pieces(tokens, excerpt.positions)
     elements = []
     for piece in pieces:
@@ -137,50 +164,73 @@ def pair_text(example: ActivationRecord, scale: ColourScale, width: SupportsInde
         if strongest and {strongest[0].attended_from, strongest[0].attended_to} & set(piece.positions):
             text = f"<b>{text}</b>"
         said = {
-            position: f"attends most to {_named(tokens, attends[position][0])}: {format_value(attends[position][1])}"
+            position: _said(tokens, attends[position], "attends most to", "attention from it is left out")
+            + " · "
             + (
-                f" · attended to most by {_named(tokens, attended[position][0])}: {format_value(attended[position][1])}"
+                _said(tokens, attended[position], "attended to most by", "attention to it is left out")
                 if position in attended
-                else " · attention to it is not part of the record"
+                else "attention to it is not part of the record"
             )
             for position in piece.positions
         }
-        above = scale.background(max(value for _, value in attends.values()))
-        below = scale.background(max(value for _, value in attended.values())) if attended else "transparent"
+        above, below = (_bar(scale, list(each.values())) for each in (attends, attended))
         style = f"border-top:4px solid {above};border-bottom:4px solid {below}"
-        elements.append(token_element(text, hover_text(piece, tokens, said), style))
-    listed = "".join(_listed_pair(pair, tokens, scale) for pair in strongest[:n_pairs])
+        elements.append(token_element(text, hover_text(piece, tokens, said), style, pairs.token_mark(piece.start)))
+    listed = "".join(_listed_pair(pair, pairs, scale) for pair in strongest[:n_pairs])
     return excerpt_html(pieces, elements, excerpt) + f'<div style="{_PAIRS_STYLE}">{listed}</div>'
 
 
-def _largest(values: NDArray[np.float64]) -> tuple[int, float]:
-    """The position of the largest value, and the value. Each row and column has at least one pair."""
+_Strongest = tuple[int, float] | None
+"""A position and its value."""
+
+
+def _largest(values: NDArray[np.float64]) -> _Strongest:
+    """The position of the largest value, and the value; None if no pair is shown."""
+    if np.isnan(values).all():
+        return None
     position = int(np.nanargmax(values))
     return position, float(values[position])
+
+
+def _said(tokens: Sequence[str], strongest: _Strongest, words: str, without: str) -> str:
+    return without if strongest is None else f"{words} {_named(tokens, strongest[0])}: {format_value(strongest[1])}"
+
+
+def _bar(scale: ColourScale, strongest: Sequence[_Strongest]) -> str:
+    """The colour of the strongest; none if no pair is shown."""
+    values = [each[1] for each in strongest if each is not None]
+    return scale.background(max(values)) if values else "transparent"
 
 
 def _named(tokens: Sequence[str], position: int) -> str:
     return f"{token_label(tokens[position])} ({position})"
 
 
-def _listed_pair(pair: TokenPair, tokens: Sequence[str], scale: ColourScale) -> str:
+def _listed_pair(pair: TokenPair, pairs: PairsOfText, scale: ColourScale) -> str:
     """A pair as a line: the value on its colour, the token that attends, and the token that it attends to."""
     attended_from, attended_to = (
-        f'<bdi title="position {position}">{token_html(tokens[position]).replace("<br>", "")}</bdi>'
+        f'<bdi title="position {position}">{token_html(pairs.tokens[position]).replace("<br>", "")}</bdi>'
         f'<span style="color:{MUTED};font-size:11px">&nbsp;{position}</span>'
         for position in (pair.attended_from, pair.attended_to)
     )
     value = f'<span style="{scale.style(pair.value)};padding:0 4px;border-radius:3px">{format_value(pair.value)}</span>'
-    return f'<span class="ne-pair">{value} {attended_from} attends to {attended_to}</span>'
+    mark = _after_space(pairs.pair_mark(pair.attended_from, pair.attended_to))
+    return f'<span class="ne-pair"{mark}>{value} {attended_from} attends to {attended_to}</span>'
 
 
-def pair_matrix(example: ActivationRecord, scale: ColourScale, width: int | None, *, is_open: bool = False) -> str:
+def _after_space(attribute: str) -> str:
+    return f" {attribute}" if attribute else ""
+
+
+def pair_matrix(
+    pairs: PairsOfText, scale: ColourScale, width: int | None, *, is_open: bool = False, grid_mark: str = ""
+) -> str:
     """The pairs as a triangle of coloured cells, one row per token that attends, in a `details` element.
 
-    Each row ends with the token's text, which labels both the row and, read downwards, the column.
+    Each row ends with the token's text, which labels both the row and, read downwards, the column. `grid_mark` is a
+    further attribute of the table.
     """
-    tokens, n_tokens = example.tokens, len(example.tokens)
-    matrix = unflatten(example.activations, n_tokens)
+    tokens, matrix, n_tokens = pairs.tokens, pairs.matrix, len(pairs.tokens)
     strongest = strongest_pairs(matrix, 1)
     if not strongest:
         return ""
@@ -190,20 +240,20 @@ def pair_matrix(example: ActivationRecord, scale: ColourScale, width: int | None
     for attended_from in excerpt.positions:
         cells = []
         for attended_to in range(excerpt.start, attended_from + 1):
-            if attended_to >= matrix.shape[1]:
+            if attended_to >= matrix.shape[1] or np.isnan(matrix[attended_from, attended_to]):
                 cells.append("<td></td>")
                 continue
             value = float(matrix[attended_from, attended_to])
             hover = f"{_named(tokens, attended_from)} to {_named(tokens, attended_to)}: {format_value(value)}"
-            cells.append(f'<td bgcolor="{scale.background(value)}" title="{escaped(hover)}"></td>')
+            mark = _after_space(pairs.pair_mark(attended_from, attended_to))
+            cells.append(f'<td bgcolor="{scale.background(value)}" title="{escaped(hover)}"{mark}></td>')
         label = f'<td class="ne-label" colspan="{excerpt.stop - attended_from}" style="text-align:left">'
         label += f"<bdi>{token_html(tokens[attended_from]).replace('<br>', '')}</bdi></td>"
         # Without a colour of its own, a row would get the stripes of the notebook's theme.
         rows.append(f'<tr style="background-color:{PAPER}">{"".join(cells)}{label}</tr>')
     is_whole = len(excerpt.positions) == n_tokens
     shown = "all token pairs" if is_whole else f"pairs of tokens {excerpt.start}–{excerpt.stop - 1}"
-    table = (
-        f'<table class="ne-pairs" style="font-size:11px;background-color:{PAPER};color:{INK}">{"".join(rows)}</table>'
-    )
+    style = f"font-size:11px;background-color:{PAPER};color:{INK}"
+    table = f'<table class="ne-pairs" style="{style}"{_after_space(grid_mark)}>{"".join(rows)}</table>'
     summary = f'<summary style="color:{MUTED};font-size:12px">matrix of {shown}</summary>'
     return f"<details{' open' if is_open else ''}>{summary}{table}</details>"

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 
-_VOID = {"br", "wbr", "meta"}
+_VOID = {"br", "wbr", "meta", "img"}
 
 
 @dataclass
@@ -68,8 +68,10 @@ def read_html(html: str) -> Element:
 
 
 _TAGS_OF_VIEWS = {"style", "section", "div", "span", "bdi", "b", "i", "br", "wbr"}
-_TAGS_OF_VIEWS |= {"details", "summary", "table", "thead", "tbody", "tr", "th", "td", "p"}
+_TAGS_OF_VIEWS |= {"details", "summary", "table", "thead", "tbody", "tr", "th", "td", "p", "pre", "img"}
 _ATTRIBUTES_OF_VIEWS = {"class", "style", "title", "dir", "open", "bgcolor", "colspan"}
+_MARKS = {"data-ne-node", "data-ne-token", "data-ne-grid"}
+_ATTRIBUTES_OF_PICTURES = {"src", "alt", "width", "height"}
 
 
 def assert_harmless(html: str) -> Element:
@@ -77,7 +79,11 @@ def assert_harmless(html: str) -> Element:
     root = read_html(html)
     for element in root.find():
         assert element.tag in _TAGS_OF_VIEWS, element
-        assert set(element.attributes) <= _ATTRIBUTES_OF_VIEWS, element
+        known = _ATTRIBUTES_OF_VIEWS | _MARKS
+        if element.tag == "img":
+            known = known | _ATTRIBUTES_OF_PICTURES
+            assert element.attributes["src"].startswith("data:image/png;base64,"), element
+        assert set(element.attributes) <= known, element
         assert "url(" not in element.attributes.get("style", "")
         if element.tag == "style":
             assert "url(" not in element.text

@@ -22,8 +22,8 @@ from neuron_explainer.views.attribution.cells import percentage
 from neuron_explainer.views.attribution.comparison import comparison_document, comparison_html
 from neuron_explainer.views.attribution.node_tables import nodes_that_matter
 from neuron_explainer.views.attribution.page import attribution_document, attribution_html
-from neuron_explainer.views.attribution.part_sums import BIASES, part_sums
 from neuron_explainer.views.attribution.several import attributions_document, attributions_html
+from neuron_explainer.views.attribution.waterfalls.part_sums import BIASES, part_sums
 from neuron_explainer.views.heatmap import format_value
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType as D
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from neuron_explainer.errors import shown
@@ -19,6 +19,7 @@ UP, DOWN = background_of_level(32), background_of_level(-32)
 """The colours of what raises the number, and of what lowers it."""
 
 _TOKEN_COLUMNS = ("token", "attended_to")
+_MEASURED = ("difference", "estimate", "measured")
 _TEXT_COLUMNS = ("name", "part", "answer", "asked", *_TOKEN_COLUMNS)
 _MARK_STYLE = "border:1px solid;border-radius:3px;padding:0 5px;font-size:12px"
 _BAR_WIDTH = 90  # pixels of a probability of 1
@@ -51,6 +52,26 @@ def signed(value: float) -> str:
     ('+1.5', '−0.25')
     """
     return f"+{format_value(value)}" if value > 0 else format_value(value)
+
+
+# A frontend module finds by these attributes what an element shows. Without one they do nothing.
+
+GRID = 'data-ne-grid="columns"'
+"""Of an element whose marked elements are cells of a map, in rows."""
+
+
+def node_mark(name: str) -> str:
+    """The attribute of an element that shows a node.
+
+    >>> node_mark("L2H3@5<-1")
+    'data-ne-node="L2H3@5&lt;-1"'
+    """
+    return f'data-ne-node="{escaped(name)}"'
+
+
+def token_mark(position: int) -> str:
+    """The attribute of an element that shows a token of the prompt."""
+    return f'data-ne-token="{position}"'
 
 
 def quoted(text: str) -> str:
@@ -100,14 +121,15 @@ def mark_cell(mark: str) -> str:
     return f'<span style="{_MARK_STYLE};border-color:{UP if mark == "target" else DOWN}">{escaped(mark)}</span>'
 
 
-def frame_html(frame: pandas.DataFrame, scales: Mapping[str, ColourScale]) -> str:
-    """A table of an answer. Its index is not shown, nor are columns without values; empty without rows.
+def frame_html(frame: pandas.DataFrame, scales: Mapping[str, ColourScale], columns: Sequence[str] | None = None) -> str:
+    """A table of an answer. Its index is not shown; empty without rows.
 
     Args:
         frame: the table.
         scales: the colours of columns, by their names.
+        columns: the columns that are shown; None: those with values.
     """
-    columns = [name for name in frame.columns if not frame[name].isna().all() and _has_text(frame[name])]
+    columns = shown_columns(frame) if columns is None else list(columns)
     if not len(frame) or not columns:
         return ""
     numeric = {number for number, name in enumerate(columns) if _base(name) not in (*_TEXT_COLUMNS, "probability")}
@@ -118,6 +140,21 @@ def frame_html(frame: pandas.DataFrame, scales: Mapping[str, ColourScale]) -> st
         for *values, mark in zip(*series, marks, strict=True)
     ]
     return html_table([escaped(name.replace("_", " ")) for name in columns], rows, numeric)
+
+
+def shown_columns(frame: pandas.DataFrame) -> list[str]:
+    """A table's columns that have values; all of a table without rows."""
+    return [name for name in frame.columns if frame.empty or (not frame[name].isna().all() and _has_text(frame[name]))]
+
+
+def kind_of_column(column: str) -> str:
+    """What a column of a table of nodes holds: "name", "token" (any text), "effect" or "number"."""
+    base = _base(column)
+    if base == "name":
+        return "name"
+    if base in _TEXT_COLUMNS:
+        return "token"
+    return "effect" if base in _MEASURED or base.endswith("effect") else "number"
 
 
 def _base(column: str) -> str:
@@ -146,5 +183,5 @@ def _cell(name: str, value: Any, scale: ColourScale | None, mark: str) -> str:
     if isinstance(value, float):
         return format_value(value) if scale is None else effect_cell(value, scale)
     if name == "name":
-        return f'<span style="white-space:nowrap">{escaped(str(value))}</span>'
+        return f'<span {node_mark(str(value))} style="white-space:nowrap">{escaped(str(value))}</span>'
     return escaped(str(value))

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from neuron_explainer.errors import InvalidRequestError
-from neuron_explainer.views.attribution.cells import frame_html, section, side_by_side, signed
+from neuron_explainer.views.attribution.cells import frame_html, kind_of_column, section, side_by_side, signed
 from neuron_explainer.views.attribution.heading import question_heading
 from neuron_explainer.views.attribution.node_tables import effect_scales
-from neuron_explainer.views.attribution.part_sums import part_sums
-from neuron_explainer.views.attribution.sums import sums_html
-from neuron_explainer.views.attribution.waterfall import Axis
+from neuron_explainer.views.attribution.waterfalls.part_sums import part_sums
+from neuron_explainer.views.attribution.waterfalls.sums import sums_html
+from neuron_explainer.views.attribution.waterfalls.waterfall import Axis
 from neuron_explainer.views.document import card, html_document
 
 if TYPE_CHECKING:
@@ -80,8 +80,4 @@ def _nodes(comparison: Comparison) -> pandas.DataFrame:
 
 
 def _with_scales(frame: pandas.DataFrame) -> str:
-    return frame_html(frame, effect_scales(frame, [name for name in frame.columns if _is_effect(name)]))
-
-
-def _is_effect(column: str) -> bool:
-    return column == _DIFFERENCE or "effect" in column
+    return frame_html(frame, effect_scales(frame, [name for name in frame.columns if kind_of_column(name) == "effect"]))

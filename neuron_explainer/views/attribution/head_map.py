@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from neuron_explainer.views.attribution.cells import section
+from neuron_explainer.views.attribution.cells import GRID, node_mark, section
 from neuron_explainer.views.colour import ColourScale
 from neuron_explainer.views.document import INK, MUTED, PAPER
 from neuron_explainer.views.heatmap import format_value, legend
@@ -40,7 +40,7 @@ def head_map(heads: pandas.DataFrame) -> str:
         cells = "".join(_cell(by_place.get((layer, component)), scale) for layer in layers)
         label = f'<th style="{_LABEL_STYLE};text-align:right">{component}</th>'
         rows.append(f'<tr style="background-color:{PAPER}">{label}{cells}</tr>')
-    table = f'<table class="ne-pairs" style="background-color:{PAPER};color:{INK}">{"".join(rows)}</table>'
+    table = f'<table {GRID} class="ne-pairs" style="background-color:{PAPER};color:{INK}">{"".join(rows)}</table>'
     return section(
         "Direct effects of heads",
         f'{legend(scale)}<div style="overflow-x:auto">{table}</div>',
@@ -52,4 +52,5 @@ def _cell(head: tuple[str, float] | None, scale: ColourScale) -> str:
     if head is None:
         return "<td></td>"
     name, effect = head
-    return f'<td bgcolor="{scale.background(effect)}" title="{escaped(name)}: {format_value(effect)}"></td>'
+    hover = f"{escaped(name)}: {format_value(effect)}"
+    return f'<td {node_mark(name)} bgcolor="{scale.background(effect)}" title="{hover}"></td>'

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, SupportsIndex
 
 from neuron_explainer.errors import MisconfiguredError
-from neuron_explainer.views.attribution.cells import frame_html, section, side_by_side
+from neuron_explainer.views.attribution.cells import (
+    frame_html,
+    kind_of_column,
+    section,
+    shown_columns,
+    side_by_side,
+)
 from neuron_explainer.views.colour import ColourScale
-from neuron_explainer.views.document import MUTED
+from neuron_explainer.views.document import MUTED, card
 from neuron_explainer.views.token_text import escaped
+from neuron_explainer.vocabulary.checks import checked_number
 
 if TYPE_CHECKING:
     import pandas
@@ -55,6 +62,28 @@ def component_table_html(title: str, frame: pandas.DataFrame) -> str:
     """The first rows of a table of whole components, under a heading."""
     shown = frame.head(_N_COMPONENTS).drop(columns=["layer", "component"])
     return section(title, frame_html(shown, effect_scales(shown)), "by direct effect, summed over tokens")
+
+
+def node_rows_html(frame: pandas.DataFrame, first: SupportsIndex = 0, n: SupportsIndex = 50) -> str:
+    """Some rows of a table of nodes as static HTML, with the columns and colours of the whole table.
+
+    Args:
+        frame: a table of nodes, as an answer, a comparison or `verify` gives it.
+        first: the number of the first row, from 0. Of one behind the end, the last n rows are shown.
+        n: how many rows.
+
+    Raises:
+        InvalidRequestError: `first` is not a whole number from 0 on, or `n` is not one above 0.
+    """
+    size = checked_number("n", n)
+    start = min(checked_number("first", first, 0), max(0, len(frame) - size))
+    if not len(frame):
+        return card(f'<div style="color:{MUTED}">no nodes</div>', "ne-node-rows")
+    stop = min(start + size, len(frame))
+    columns = shown_columns(frame)
+    scales = effect_scales(frame, [name for name in columns if kind_of_column(name) == "effect"])
+    count = f'<div style="color:{MUTED};font-size:12px">rows {start + 1:,} to {stop:,} of {len(frame):,}</div>'
+    return card(frame_html(frame.iloc[start:stop], scales, columns) + count, "ne-node-rows")
 
 
 def effect_scales(frame: pandas.DataFrame, columns: Iterable[str] = EFFECTS) -> dict[str, ColourScale]:

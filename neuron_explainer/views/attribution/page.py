@@ -9,8 +9,8 @@ from neuron_explainer.views.attribution.head_map import head_map
 from neuron_explainer.views.attribution.heading import question_heading
 from neuron_explainer.views.attribution.node_tables import component_section, node_section
 from neuron_explainer.views.attribution.predictions import predictions
-from neuron_explainer.views.attribution.sums import sums_html
 from neuron_explainer.views.attribution.token_effects import token_effects
+from neuron_explainer.views.attribution.waterfalls.sums import sums_html
 from neuron_explainer.views.document import MUTED, card, html_document, html_table
 from neuron_explainer.views.heatmap import format_value
 from neuron_explainer.views.token_text import escaped

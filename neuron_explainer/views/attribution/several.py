@@ -8,8 +8,8 @@ from neuron_explainer.views.attribution.cells import effect_cell, section, token
 from neuron_explainer.views.attribution.head_map import head_map
 from neuron_explainer.views.attribution.heading import hints_note, sum_line, value_line
 from neuron_explainer.views.attribution.node_tables import component_table_html
-from neuron_explainer.views.attribution.part_sums import mean_sum
-from neuron_explainer.views.attribution.waterfall import waterfall
+from neuron_explainer.views.attribution.waterfalls.part_sums import mean_sum
+from neuron_explainer.views.attribution.waterfalls.waterfall import waterfall
 from neuron_explainer.views.colour import ColourScale
 from neuron_explainer.views.document import MUTED, card, html_document, html_table
 from neuron_explainer.views.heatmap import format_value

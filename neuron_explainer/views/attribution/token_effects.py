@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from neuron_explainer.views.attribution.cells import quoted, section, signed
+from neuron_explainer.views.attribution.cells import quoted, section, signed, token_mark
 from neuron_explainer.views.colour import ColourScale
 from neuron_explainer.views.document import LINE, MUTED
 from neuron_explainer.views.heatmap import heatmap_text, legend
@@ -49,7 +49,7 @@ def _strips(rows: Sequence[dict[Any, Any]], columns: Sequence[str], scale: Colou
 
 
 def _strip(label: str, tokens: Sequence[str], values: Sequence[float], scale: ColourScale) -> str:
-    text = heatmap_text(tokens, values, scale, _N_TOKENS)
+    text = heatmap_text(tokens, values, scale, _N_TOKENS, token_mark)
     return (
         f'<div class="ne-strip" style="display:flex;gap:12px;border-top:1px solid {LINE};padding:4px 0">'
         f'<div style="color:{MUTED};font-size:12px;flex:0 0 92px;padding-top:2px">{escaped(label)} '

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import accumulate, groupby
 
 from neuron_explainer.views.attribution.cells import DOWN, UP, signed
-from neuron_explainer.views.attribution.part_sums import PartSum, Term
+from neuron_explainer.views.attribution.waterfalls.part_sums import PartSum, Term
 from neuron_explainer.views.colour import background_of_level
 from neuron_explainer.views.document import INK, LINE, MUTED, PAPER
 from neuron_explainer.views.heatmap import format_value

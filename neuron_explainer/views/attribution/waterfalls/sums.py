@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from neuron_explainer.views.attribution.cells import quoted, signed
-from neuron_explainer.views.attribution.part_sums import PartSum, part_sums
-from neuron_explainer.views.attribution.waterfall import Axis, waterfall
+from neuron_explainer.views.attribution.waterfalls.part_sums import PartSum, part_sums
+from neuron_explainer.views.attribution.waterfalls.waterfall import Axis, waterfall
 from neuron_explainer.views.document import MUTED
 from neuron_explainer.views.heatmap import format_value
 

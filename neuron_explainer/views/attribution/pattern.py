@@ -1,0 +1,146 @@
+"""Attention patterns of an answer: that of one head in the prompt, and those of all heads as small pictures."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from neuron_explainer.activations.derived_scalars.names.node_name import parse_node
+from neuron_explainer.views.attribution.cells import GRID, node_mark, section, token_mark
+from neuron_explainer.views.attribution.pattern_pictures import LARGEST, NO_PAIR, pictures
+from neuron_explainer.views.colour import ColourScale
+from neuron_explainer.views.document import INK, MUTED, PAPER, card
+from neuron_explainer.views.heatmap import DEFAULT_WIDTH, format_value, legend
+from neuron_explainer.views.token_pairs import HOW_TO_READ_BARS, PairsOfText, pair_matrix, pair_text
+from neuron_explainer.views.token_text import counted, escaped
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from neuron_explainer.attribution.attribution import Attribution
+
+_N_PAIRS = 5
+_MATRIX_WIDTH = 40
+_SMALLEST, _WIDEST = 24, 1000  # pixels of a tile, and of a row of tiles of many heads
+_LABEL = f"background-color:{PAPER};color:{MUTED};padding:0 3px;font-size:11px;font-weight:normal"
+_ONLY_TOKEN = "The prompt has one token alone; without the first token nothing is left."
+
+
+def pattern_html(why: Attribution, head: str, skip_first: bool = False) -> str:
+    """The attention pattern of one head as static HTML: the prompt with bars, the strongest pairs, and the matrix.
+
+    Args:
+        why: the answer.
+        head: the head's name, "L2H3"; a token in it is not read.
+        skip_first: without attention to the first token, where many heads rest.
+
+    Raises:
+        NodeNameError: it is not the name of a head.
+        IndexOutOfRangeError: the model has no such head.
+    """
+    return card(pattern_content(why, head, skip_first), "ne-pattern")
+
+
+def pattern_content(why: Attribution, head: str, skip_first: bool = False) -> str:
+    """`pattern_html` without the card."""
+    tokens, name = why.effects[0].prompt.token_strings, str(parse_node(head, kind="head").whole())
+    matrix = _pattern(why, name)
+    matrix[~np.tri(len(tokens), dtype=bool)] = np.nan
+    title = f"Attention of {name}"
+    if skip_first:
+        if len(tokens) == 1:
+            return section(title, _muted(_ONLY_TOKEN))
+        matrix[:, 0] = np.nan
+    limit = float(np.nanmax(matrix)) if skip_first else 1.0
+
+    def mark(attended_from: int, attended_to: int) -> str:
+        return node_mark(f"{name}@{attended_from}<-{attended_to}")
+
+    pairs = PairsOfText(tokens, matrix, token_mark, mark)
+    scale = ColourScale(0.0, limit)
+    text = pair_text(pairs, scale, DEFAULT_WIDTH, _N_PAIRS)
+    table = pair_matrix(pairs, scale, _MATRIX_WIDTH, is_open=True, grid_mark=GRID)
+    shown = f'{_legend(limit, skip_first)}{_muted(HOW_TO_READ_BARS)}{text}<div style="overflow-x:auto">{table}</div>'
+    return section(title, shown, _of_pass(why))
+
+
+def pattern_grid_html(why: Attribution, skip_first: bool = False, chosen: str | None = None) -> str:
+    """The attention patterns of all heads as small pictures, a row for each layer, as static HTML.
+
+    In each picture a row is a token that attends and a column one that it attends to, both from the first token on. Of
+    more than 48 tokens each pixel is the largest weight of a block.
+
+    Args:
+        why: the answer.
+        skip_first: without the first token, where many heads rest.
+        chosen: the name of a head that is marked.
+    """
+    tokens = why.effects[0].prompt.token_strings
+    first = int(skip_first)
+    weights = {layer: each[first:, first:] for layer, each in _patterns(why).items()}
+    if len(tokens) == first:
+        return card(section("Attention patterns", _muted(_ONLY_TOKEN)), "ne-pattern-grid")
+    if not weights:
+        return card(section("Attention patterns", _muted("No attention lies upstream of this answer.")))
+    limit = max(float(each.amax()) for each in weights.values()) if skip_first else 1.0
+    chosen = None if chosen is None else str(parse_node(chosen, kind="head").whole())
+    most_heads = max(each.shape[-1] for each in weights.values())
+    heads = "".join(f'<th style="{_LABEL};text-align:center">{number}</th>' for number in range(most_heads))
+    size = max(_SMALLEST, min(LARGEST, _WIDEST // most_heads - 2))
+    rows = "".join(_row(layer, each, limit, size, chosen) for layer, each in weights.items())
+    head = f'<tr style="background-color:{PAPER}"><th style="{_LABEL};text-align:right">layer</th>{heads}</tr>'
+    style = f"border-collapse:separate;border-spacing:2px;margin:4px 0;background-color:{PAPER};color:{INK}"
+    table = f'<div style="overflow-x:auto"><table {GRID} style="{style}">{head}{rows}</table></div>'
+    note = "a row for each layer, a column for each head" + (f"; {chosen} is chosen" if chosen else "")
+    how = "Downwards: the token that attends. To the right: the token that it attends to."
+    side = -(-(len(tokens) - first) // LARGEST)
+    if side > 1:
+        how += f" A pixel is the largest weight of {side} × {side} pairs."
+    shown = _legend(limit, skip_first) + _muted(how) + table
+    return card(section("Attention patterns", shown, "; ".join(filter(None, [note, _of_pass(why)]))), "ne-pattern-grid")
+
+
+def _patterns(why):
+    return {layer: each for layer, each in why.stores[0].activations("attn_qk_probs").items()}
+
+
+def _pattern(why, name):
+    index = parse_node(name).to_node_index()
+    return _patterns(why)[index.layer_index][..., index.tensor_indices[-1]].double().cpu().numpy().copy()
+
+
+def _row(layer: int | None, weights: Tensor, limit: float, size: int, chosen: str | None) -> str:
+    cells = []
+    for number, address in enumerate(pictures(weights, limit)):
+        name = f"L{layer}H{number}"
+        is_chosen = name == chosen
+        border = f"border:3px solid {INK}" if is_chosen else f"border:1px solid {NO_PAIR}"
+        style = f"display:block;image-rendering:pixelated;box-sizing:border-box;{border}"
+        hover = f"{name}, chosen" if is_chosen else name
+        image = (
+            f'<img src="{address}" alt="{name}" width="{size}" height="{size}" {node_mark(name)} title="{hover}" '
+            f'style="{style};width:{size}px;height:{size}px;max-width:none;margin:0">'
+        )
+        cells.append(f'<td style="padding:0;background-color:{PAPER}">{image}</td>')
+    label = f'<th style="{_LABEL};text-align:right">{layer}</th>'
+    return f'<tr style="background-color:{PAPER}">{label}{"".join(cells)}</tr>'
+
+
+def _legend(limit: float, skip_first: bool) -> str:
+    note = "attention weights"
+    if skip_first:
+        note += f" without the first token; the scale ends at the largest that remains, {format_value(limit)}"
+    return legend(ColourScale(0.0, limit), note=note)
+
+
+def _of_pass(why: Attribution) -> str:
+    """Of which pass the pattern is, where there are several."""
+    if len(why.effects) == 1:
+        return ""
+    asked = why.inquiry.passes[0].answer
+    return f"of the first of {counted(len(why.effects), 'pass')}" + (f", about {asked!r}" if asked else "")
+
+
+def _muted(text: str) -> str:
+    return f'<div style="color:{MUTED};font-size:12px">{escaped(text)}</div>'

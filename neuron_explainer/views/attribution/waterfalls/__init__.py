@@ -1,0 +1,1 @@
+"""The sum of an answer's parts, as waterfalls."""
