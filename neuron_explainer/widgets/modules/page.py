@@ -1,0 +1,16 @@
+"""Clicks, keys and notices on a whole page of a viewer."""
+
+from __future__ import annotations
+
+from neuron_explainer.widgets.modules.module_widget import STATIC, ModuleWidget
+
+
+class PageModule(ModuleWidget):
+    """Makes the nodes and tokens of the page around it clickable, and reachable by keys; shows nothing itself.
+
+    `on_action` is called with "open" and a node's name, "token" and a token's position, "back" or "forward".
+    """
+
+    _esm = STATIC / "page.js"
+    _kinds = frozenset({"open", "token"})
+    _kinds_without_node = frozenset({"back", "forward"})
