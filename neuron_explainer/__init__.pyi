@@ -67,6 +67,7 @@ from .vocabulary.places import ActivationLocationType
 from .vocabulary.weights import WeightLocationType
 
 # Widgets
+from .widgets.attribution.attribution_viewer import AttributionViewer
 from .widgets.neuron_viewer import NeuronViewer
 
 __all__ = [
@@ -78,6 +79,7 @@ __all__ = [
     "AttnSubNode",
     "AttnSubNodeIndex",
     "Attribution",
+    "AttributionViewer",
     "AutoencoderConfig",
     "AutoencoderContext",
     "CollateSettings",

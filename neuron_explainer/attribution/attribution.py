@@ -19,6 +19,8 @@ from neuron_explainer.storage.locations import path_text
 if TYPE_CHECKING:
     import pandas
 
+    from neuron_explainer.widgets.attribution.attribution_viewer import AttributionViewer
+
 
 class Attribution(AttributionTables):
     """An answer: why the model prefers one token to another, or what a node's activation comes from.
@@ -115,6 +117,21 @@ class Attribution(AttributionTables):
             PromptError: the prompts differ in their number of tokens.
         """
         return compared(self, other)
+
+    def view(self, other_prompt: Any = None) -> AttributionViewer:
+        """The answer's page as a widget, on which one can ask on, ablate, trace, verify and compare.
+
+        Args:
+            other_prompt: a second prompt of as many tokens, to compare with.
+
+        Raises:
+            MisconfiguredError: the answer was read from a file, without its model.
+
+        An example, as the last line of a notebook cell: `why.view()`.
+        """
+        from neuron_explainer.widgets.attribution.attribution_viewer import AttributionViewer
+
+        return AttributionViewer(self, other_prompt=other_prompt)
 
     def save_html(self, path: str | os.PathLike[str]) -> None:
         """Write the page that a notebook shows to an HTML file of its own, which needs nothing else."""

@@ -43,6 +43,7 @@ BACK_EDGES_WANTED = [
     ("activations.token_table", "views."),
     ("activations.derived_scalars.store.derived_scalar_store", "views."),
     ("attribution.attribution", "views.attribution."),  # an answer shows itself as a page
+    ("attribution.attribution", "widgets.attribution."),  # and as a page on which one asks on
     ("attribution.attributions", "views.attribution."),
     ("attribution.comparison", "views.attribution."),
     ("errors.base", "views.short_traceback"),  # an error that a notebook shows

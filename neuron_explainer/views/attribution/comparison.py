@@ -28,6 +28,16 @@ def comparison_html(comparison: Comparison) -> str:
     Args:
         comparison: the answers, as `compare` gives them.
     """
+    nodes = section("Nodes", _with_scales(_nodes(comparison)), "largest difference of total effects first")
+    return card(_top(comparison) + nodes, "ne-comparison")
+
+
+def comparison_top_html(comparison: Comparison) -> str:
+    """The beginning of the page of two answers: both questions, predictions, sums and parts."""
+    return card(_top(comparison), "ne-comparison")
+
+
+def _top(comparison: Comparison) -> str:
     first, second = comparison.first, comparison.second
     axis = Axis.of([*part_sums(first), *part_sums(second)])
     parts = [
@@ -36,9 +46,8 @@ def comparison_html(comparison: Comparison) -> str:
         section("Next tokens", _next_tokens(comparison)),
         section("The sums", _titled(1, sums_html(first, axis)) + _titled(2, sums_html(second, axis))),
         section("Parts", _with_scales(_largest(comparison.parts(), _N_PARTS)), "largest difference first"),
-        section("Nodes", _with_scales(_nodes(comparison)), "largest difference of total effects first"),
     ]
-    return card("".join(parts), "ne-comparison")
+    return "".join(parts)
 
 
 def comparison_document(comparison: Comparison) -> str:

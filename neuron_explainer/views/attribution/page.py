@@ -44,6 +44,11 @@ def attribution_html(why: Attribution) -> str:
     return card("".join(parts), "ne-attribution")
 
 
+def answer_top_html(why: Attribution) -> str:
+    """The beginning of an answer's page: the question, the prediction and the sum."""
+    return card(question_heading(why) + predictions(why) + _sums(why), "ne-attribution")
+
+
 def attribution_document(why: Attribution) -> str:
     """The page of `attribution_html` as a complete HTML file."""
     return html_document(attribution_html(why), f"{why.inquiry.title} = {format_value(why.value)}")

@@ -26,7 +26,8 @@ class AttributionViewer(AttributionPage):
     """A page that asks why a model prefers one token to another, and shows the answer of `ne.attribute`.
 
     The constructor asks the first question, and raises what `ne.attribute` raises. Later failures are shown on the
-    page, and the answer that was shown before stays. The methods do what the page's buttons do, and return when it is done.
+    page, and the answer that was shown before stays. The methods do what the page's buttons do, and return when it is
+    done.
 
     Args:
         model: the model, or a DstConfig; or an Attribution, whose page is shown.

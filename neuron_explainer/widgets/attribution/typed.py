@@ -2,10 +2,22 @@
 
 import json
 from dataclasses import dataclass
+from enum import Enum
+from typing import Any
 
 from neuron_explainer.attribution.exploring.chat_text import chat_of, text_of_chat
-from neuron_explainer.attribution.exploring.exploration import Exploration, PromptAsked
-from neuron_explainer.errors import InvalidRequestError
+from neuron_explainer.attribution.exploring.exploration import Exploration
+from neuron_explainer.attribution.exploring.exploration_fields import AnswerAsked, PromptAsked
+from neuron_explainer.errors import InvalidRequestError, shown
+from neuron_explainer.vocabulary.checks import whole_number
+
+
+class Form(Enum):
+    """How a prompt is written."""
+
+    TEXT = "text"
+    CHAT = "chat"
+    IDS = "token ids"
 
 
 @dataclass(frozen=True)
@@ -13,28 +25,27 @@ class Typed:
     """The texts in the fields.
 
     Attributes:
-        prompt: the prompt; of a chat, a line for each message.
-        target, distractor: a token with its leading space; several as a JSON list of texts; nothing.
+        prompt: the prompt; of a chat, a line for each message; of token ids, numbers.
+        target, distractor: a token with its leading space; several as a JSON list; empty for none.
         other: the second prompt; may be empty.
-        is_chat: whether the prompts are chats.
+        form: how the prompts are written.
     """
 
     prompt: str
     target: str = ""
     distractor: str = ""
     other: str = ""
-    is_chat: bool = False
+    form: Form = Form.TEXT
 
     @classmethod
     def of(cls, asked: Exploration) -> "Typed":
         """What a person would have typed to ask this."""
-        is_chat = not isinstance(asked.prompt, str)
         return cls(
             _text_of_prompt(asked.prompt),
             _text_of_answers(asked.target),
             _text_of_answers(asked.distractor),
             "" if asked.other_prompt is None else _text_of_prompt(asked.other_prompt),
-            is_chat,
+            _form_of(asked.prompt),
         )
 
     @property
@@ -42,25 +53,27 @@ class Typed:
         """The prompt and the second one; None without one.
 
         Raises:
-            InvalidRequestError: a chat's text does not say who speaks.
+            InvalidRequestError: a chat's text does not say who speaks, or ids are not numbers.
         """
         return self._read(self.prompt), self._read(self.other) if self.other else None
 
     @property
-    def answers(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    def answers(self) -> tuple[tuple[AnswerAsked, ...], tuple[AnswerAsked, ...]]:
         """The targets and the distractors."""
         return answers_in(self.target), answers_in(self.distractor)
 
     def _read(self, text: str) -> PromptAsked:
-        if not self.is_chat:
+        if self.form is Form.TEXT:
             return text
+        if self.form is Form.IDS:
+            return _ids_in(text)
         messages = chat_of(text)
         if messages is None:
             raise InvalidRequestError('The chat is empty. Write a line for each message, such as "user: Hello".')
         return tuple(messages)
 
 
-def answers_in(text: str) -> tuple[str, ...]:
+def answers_in(text: str) -> tuple[AnswerAsked, ...]:
     r"""The answers that a field holds.
 
     >>> answers_in(" Mary"), answers_in('[" Mary", " John"]'), answers_in("")
@@ -69,18 +82,45 @@ def answers_in(text: str) -> tuple[str, ...]:
     if text.startswith("["):
         try:
             several = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             several = None
-        if isinstance(several, list) and several and all(isinstance(each, str) for each in several):
-            return tuple(several)
+        if isinstance(several, list) and several and all(map(_is_answer, several)):
+            return tuple(tuple(each) if isinstance(each, list) else each for each in several)
     return (text,) if text else ()
 
 
-def _text_of_answers(answers: tuple[str, ...]) -> str:
-    if len(answers) == 1 and answers_in(answers[0]) == answers:
+def _is_answer(value: Any) -> bool:
+    """Whether a JSON value is a text, or token ids."""
+    return isinstance(value, str) or (
+        isinstance(value, list) and bool(value) and all(whole_number(each) is not None for each in value)
+    )
+
+
+def _text_of_answers(answers: tuple[AnswerAsked, ...]) -> str:
+    if len(answers) == 1 and isinstance(answers[0], str) and answers_in(answers[0]) == answers:
         return answers[0]
     return json.dumps(list(answers), ensure_ascii=False) if answers else ""
 
 
+def _form_of(prompt: PromptAsked) -> Form:
+    if isinstance(prompt, str):
+        return Form.TEXT
+    return Form.IDS if all(isinstance(each, int) for each in prompt) else Form.CHAT
+
+
 def _text_of_prompt(prompt: PromptAsked) -> str:
-    return prompt if isinstance(prompt, str) else text_of_chat(prompt)
+    match _form_of(prompt):
+        case Form.TEXT:
+            return str(prompt)
+        case Form.IDS:
+            return " ".join(map(str, prompt))
+        case _:
+            return text_of_chat(prompt)  # type: ignore[arg-type]
+
+
+def _ids_in(text: str) -> tuple[int, ...]:
+    words = text.replace(",", " ").split()
+    wrong = next((word for word in words if not (word.isascii() and word.isdigit() and len(word) < 10)), None)
+    if wrong is not None or not words:
+        raise InvalidRequestError(f"{shown(wrong or text)} is not a token id. Write whole numbers, such as 464 3290.")
+    return tuple(map(int, words))

@@ -7,7 +7,7 @@ from typing import Any
 import ipywidgets as widgets
 
 from neuron_explainer.attribution.exploring.examples import Example
-from neuron_explainer.widgets.attribution.typed import Typed
+from neuron_explainer.widgets.attribution.typed import Form, Typed
 from neuron_explainer.widgets.parts import button, flexible, wrapped
 
 _TARGET_HELP = "A token with its leading space. Empty: the model's own choice"
@@ -41,9 +41,10 @@ class AskPanel(widgets.VBox):
             description="Distractor", placeholder="What it is compared with; may stay empty", layout=flexible("330px")
         )
         self.form = widgets.Dropdown(
-            options=[("text", False), ("chat", True)], description="Prompts are", layout=flexible("190px")
+            options=[(form.value, form) for form in Form if has_chats or form is not Form.CHAT],
+            description="Prompts are",
+            layout=flexible("200px"),
         )
-        self.form.layout.display = "" if has_chats else "none"
         titles = [(each.title, each) for each in examples]
         self.examples = widgets.Dropdown(
             options=[("Choose one…", ""), *titles], description="Examples", layout=flexible("330px")
@@ -67,16 +68,14 @@ class AskPanel(widgets.VBox):
     @property
     def typed(self) -> Typed:
         """What the fields hold."""
-        return Typed(
-            self.prompt.value, self.target.value, self.distractor.value, self.other.value, bool(self.form.value)
-        )
+        return Typed(self.prompt.value, self.target.value, self.distractor.value, self.other.value, self.form.value)
 
     def show(self, typed: Typed) -> None:
         """Fill the fields in, without asking."""
         with self._quietly():
             self.prompt.value, self.other.value = typed.prompt, typed.other
             self.target.value, self.distractor.value = typed.target, typed.distractor
-            self.form.value = typed.is_chat
+            self.form.value = typed.form
         self.checked.value = self._check(typed)
 
     @contextmanager
@@ -93,7 +92,7 @@ class AskPanel(widgets.VBox):
 
     def _swapped(self) -> None:
         now = self.typed
-        self.show(Typed(now.prompt, now.distractor, now.target, now.other, now.is_chat))
+        self.show(Typed(now.prompt, now.distractor, now.target, now.other, now.form))
         self._on_ask(self.typed)
 
     def _example_chosen(self, change: dict[str, Any]) -> None:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from neuron_explainer.attribution.exploring.code import code_of
 from neuron_explainer.errors import NeuronExplainerError
-from neuron_explainer.views.attribution.top import top_html
+from neuron_explainer.views.attribution.comparison import comparison_top_html
+from neuron_explainer.views.attribution.page import answer_top_html
 from neuron_explainer.widgets.attribution.work.sections import SectionChoice, section_html
 from neuron_explainer.widgets.attribution.work.table_choice import TableChoice, table_of
 from neuron_explainer.widgets.messages import error_message
@@ -109,8 +110,8 @@ def content_of(explorer: Explorer, task: PageTask) -> PageContent:
     except NeuronExplainerError as error:  # such as a token that the new prompt does not have
         problem = error_message(error, None)
         frame = table_of(explored, TableChoice())
-    content = PageContent(
-        explored, top_html(explored.why, explored.comparison), code_of(task.asked, explorer), frame, problem
-    )
+    both = explored.comparison
+    top = answer_top_html(explored.why) if both is None else comparison_top_html(both)
+    content = PageContent(explored, top, code_of(task.asked, explorer), frame, problem)
     content.section(task.section)
     return content
