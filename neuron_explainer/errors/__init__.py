@@ -42,6 +42,7 @@ from neuron_explainer.errors.computing import NotDerivedError as NotDerivedError
 from neuron_explainer.errors.computing import NothingToDifferentiateError as NothingToDifferentiateError
 from neuron_explainer.errors.computing import NotRecordedError as NotRecordedError
 from neuron_explainer.errors.computing import PromptError as PromptError
+from neuron_explainer.errors.computing import StoppedError as StoppedError
 from neuron_explainer.errors.computing import UnmetNeedError as UnmetNeedError
 from neuron_explainer.errors.frames import show_library_frames as show_library_frames
 from neuron_explainer.errors.loading import ChatTemplateError as ChatTemplateError

@@ -28,6 +28,10 @@ class InterventionResultError(NeuronExplainerError, ValueError, TypeError):
     """An intervention returned something that cannot replace the tensor it was given."""
 
 
+class StoppedError(NeuronExplainerError, RuntimeError):
+    """A person, or newer work, stopped the work before its end."""
+
+
 class PromptError(InvalidRequestError):
     """The model cannot run the prompt: it is empty, too long, or has token ids outside the vocabulary."""
 

@@ -25,6 +25,7 @@ from neuron_explainer.attribution.question.settings import check_ablation
 from neuron_explainer.attribution.single_nodes.places import check_order
 from neuron_explainer.errors import InvalidRequestError, PromptError, shown
 from neuron_explainer.models.chats.messages import is_text_or_chat
+from neuron_explainer.models.watching import part_of_work
 from neuron_explainer.vocabulary.checks import finite_number
 
 NodesGiven: TypeAlias = "NodeOrRow | Ablation | Iterable[NodeOrRow]"
@@ -43,7 +44,8 @@ def ablated(why: AnswerT, nodes: Sequence[NodesGiven], value: ValueGiven, refere
     if not given:
         raise InvalidRequestError('Name at least one node to overwrite, such as "L23H3".')
     made: list[Ablation] = []
-    for node in given:
+    n_parts = 1 if finite_number(value) is not None else len(given) + 1  # a mean or another prompt takes passes
+    for number, node in enumerate(given):
         if finite_number(node) is not None or (isinstance(node, str) and node == "mean"):
             raise InvalidRequestError(f"{shown(node)} is not a node. If it is the value, write value={shown(node)}.")
         if isinstance(node, Ablation):
@@ -51,11 +53,13 @@ def ablated(why: AnswerT, nodes: Sequence[NodesGiven], value: ValueGiven, refere
         else:
             name = node_named(node, longest)
             _check_in_every_pass(why, name)
-            made.append(ablation_of(setting, name, value, reference, prompt))
+            with part_of_work(number, n_parts):
+                made.append(ablation_of(setting, name, value, reference, prompt))
         check_ablation(made[-1])
     notes = [described(each, value, reference) for each in made]
     changed = replace(setting, ablations=(*setting.ablations, *made), notes=(*setting.notes, *notes))
-    return answer(type(why), changed, why.inquiry, (*why.history, why.step()))
+    with part_of_work(n_parts - 1, n_parts):
+        return answer(type(why), changed, why.inquiry, (*why.history, why.step()))
 
 
 def _check_in_every_pass(why: AttributionTables, name: NodeName) -> None:

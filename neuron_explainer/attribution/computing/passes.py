@@ -29,6 +29,7 @@ from neuron_explainer.attribution.computing.embedding_parts import EMBEDDING_PAR
 from neuron_explainer.attribution.computing.latent_parts import LatentScale, latent_parts_of, latent_scale_of
 from neuron_explainer.attribution.computing.mlp_parts import MLP_PARTS
 from neuron_explainer.models.layers.token_checks import padded
+from neuron_explainer.models.watching import part_of_work
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 from neuron_explainer.vocabulary.nodes import NodeType
 
@@ -89,11 +90,13 @@ def run_passes(
     """
     results: dict[int, Effects] = {}
     model = setting.config.get_or_create_model()
-    for numbers in batches_of([len(prompt.token_ids) for prompt in prompts], model):
+    batches = list(batches_of([len(prompt.token_ids) for prompt in prompts], model))
+    for batch, numbers in enumerate(batches):
         plan = _plan(setting, objective_of(numbers))
         check_token_positions(plan.bound_configs, [len(prompts[number].token_ids) for number in numbers])
         tokens, attention_mask = padded([prompts[number].token_ids for number in numbers])
-        run = run_plan(plan, tokens, attention_mask)
+        with part_of_work(batch, len(batches)):
+            run = run_plan(plan, tokens, attention_mask)
         own = [of_prompt(run.tensors, row, len(prompts[number].token_ids)) for row, number in enumerate(numbers)]
         warn_of_non_finite(own, plan.bound, [prompts[number].token_ids for number in numbers])
         for row, number in enumerate(numbers):

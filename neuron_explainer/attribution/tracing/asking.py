@@ -23,6 +23,7 @@ from neuron_explainer.attribution.tracing.of_heads import AttentionLogitTrace, V
 from neuron_explainer.attribution.tracing.of_neurons import LatentTrace, NeuronTrace
 from neuron_explainer.attribution.tracing.trace_objective import TraceObjective
 from neuron_explainer.errors import InvalidRequestError, shown
+from neuron_explainer.models.watching import part_of_work
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 from neuron_explainer.vocabulary.named_members import member_of
 from neuron_explainer.vocabulary.nodes import NodeType
@@ -54,7 +55,9 @@ def traced(why: AnswerT, node: NodeOrRow, through: str | None = None, downstream
         objective = _objective(bound_of(setting), why, name, kind)
     inquiry = TraceInquiry(name, kind, reader, why.effects[0].prompt, objective)
     layers = range(int(name.layer or 0) + 1)
-    return answer(type(why), setting.limited_to(layers), inquiry, (*whole.history, whole.step()))
+    n_parts = 1 if downstream is None else 2
+    with part_of_work(n_parts - 1, n_parts):
+        return answer(type(why), setting.limited_to(layers), inquiry, (*whole.history, whole.step()))
 
 
 def _of_its_pass(why: AnswerT, node: NodeOrRow) -> AnswerT:
@@ -92,7 +95,8 @@ def _through_value(why: AttributionTables, name: NodeName, downstream: NodeOrRow
         title = why.inquiry.title if answer_of_pass is None else f"log-probability of {shown(answer_of_pass)}"
         rows, directions, reader = effects.rows, effects.directions, f"the metric ({title})"
     else:
-        below = traced(why, downstream)
+        with part_of_work(0, 2):
+            below = traced(why, downstream)
         reader = str(below.inquiry.request["trace"])
         rows, directions = below.effects[0].rows, below.effects[0].directions
         position = bound.read_by(NodeType.ATTENTION_HEAD, layer)[1]

@@ -21,6 +21,7 @@ from neuron_explainer.activations.derived_scalars.engine.config_checks import ch
 from neuron_explainer.activations.derived_scalars.indices import ActivationIndex
 from neuron_explainer.errors import InvalidRequestError
 from neuron_explainer.models.layers.token_checks import int64_on_cpu, padded
+from neuron_explainer.models.watching import part_of_work
 from neuron_explainer.vocabulary.hook_names import place_and_layer
 
 if TYPE_CHECKING:
@@ -122,7 +123,8 @@ def _computed(bound: BoundConfig, places: Sequence[PlaceAndLayer], prompts: Sequ
         )
     n_tokens = sum(len(prompt.token_ids) - prompt.n_beginning for prompt in counted)
     sums: dict[Any, Tensor] = {}
-    for batch in _batches(bound, counted):
+    batches = list(_batches(bound, counted))
+    for number, batch in enumerate(batches):
         tokens, attention_mask = padded([prompt.token_ids for prompt in batch])
         positions = int64_on_cpu(range(tokens.shape[1]))
         first, end = (
@@ -130,7 +132,9 @@ def _computed(bound: BoundConfig, places: Sequence[PlaceAndLayer], prompts: Sequ
             for numbers in ([prompt.n_beginning for prompt in batch], [len(prompt.token_ids) for prompt in batch])
         )
         is_counted = ((positions >= first) & (positions < end)).to(bound.model.device)
-        for key, tensor in recorded_at(bound, places, tokens, attention_mask).items():
+        with part_of_work(number, len(batches)):
+            recorded = recorded_at(bound, places, tokens, attention_mask)
+        for key, tensor in recorded.items():
             precision = torch.promote_types(tensor.dtype, torch.float32)
             of_batch = tensor[is_counted].sum(dim=0, dtype=precision)
             sums[key] = sums[key] + of_batch if key in sums else of_batch

@@ -19,6 +19,7 @@ from neuron_explainer.activations.derived_scalars.losses.objective import Evalua
 from neuron_explainer.models.hooks.intervention import Intervention
 from neuron_explainer.models.hooks.recording import PlaceAndLayer
 from neuron_explainer.models.layers.routed import Neurons
+from neuron_explainer.models.watching import part_of_work
 from neuron_explainer.vocabulary.nodes import PassType
 
 
@@ -65,13 +66,15 @@ def run_pass(
     def residual_at(key: PlaceAndLayer) -> Tensor:
         return passed_on[key].detach() if key in passed_on else recording[key]
 
-    logits = model(
-        tokens,
-        attention_mask=attention_mask,
-        logits_at=_logits_at(plan, lengths, attention_mask),
-        hooks=[*frozen, *hooks, *recordings, *readers],
-    )
-    with torch.set_grad_enabled(graph is not None):
+    n_parts = 1 if graph is None else 2  # of the work that is told of: forward and backward
+    with part_of_work(0, n_parts):
+        logits = model(
+            tokens,
+            attention_mask=attention_mask,
+            logits_at=_logits_at(plan, lengths, attention_mask),
+            hooks=[*frozen, *hooks, *recordings, *readers],
+        )
+    with torch.set_grad_enabled(graph is not None), part_of_work(n_parts - 1, n_parts):
         loss, evaluated = None, None
         traced, direction = None, None
         if isinstance(bound.loss, Objective):

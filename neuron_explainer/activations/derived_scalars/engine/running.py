@@ -11,6 +11,7 @@ from neuron_explainer.activations.derived_scalars.engine.capture_plan import Cap
 from neuron_explainer.activations.derived_scalars.engine.evaluation import Evaluation
 from neuron_explainer.activations.derived_scalars.engine.passes import PassResult, run_pass
 from neuron_explainer.models.layers.routed import Neurons, RoutedTensor
+from neuron_explainer.models.watching import stop_if_asked
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 from neuron_explainer.vocabulary.dimensions import Dimension
 from neuron_explainer.vocabulary.nodes import PassType
@@ -60,6 +61,7 @@ def run_plan(
     others: dict[str, dict[int | None, Any]] = {name: {} for name in plan.others}
     with torch.no_grad():
         for step, layer in enumerate(plan.steps):
+            stop_if_asked()
             for request in plan.requests:
                 if layer in request.layers:
                     evaluation = evaluations[request.bound]
