@@ -28,6 +28,11 @@ def comparison_html(comparison: Comparison) -> str:
     Args:
         comparison: the answers, as `compare` gives them.
     """
+    return card(comparison_content(comparison), "ne-comparison")
+
+
+def comparison_content(comparison: Comparison) -> str:
+    """`comparison_html` without the card."""
     first, second = comparison.first, comparison.second
     axis = Axis.of([*part_sums(first), *part_sums(second)])
     parts = [
@@ -38,7 +43,7 @@ def comparison_html(comparison: Comparison) -> str:
         section("Parts", _with_scales(_largest(comparison.parts(), _N_PARTS)), "largest difference first"),
         section("Nodes", _with_scales(_nodes(comparison)), "largest difference of total effects first"),
     ]
-    return card("".join(parts), "ne-comparison")
+    return "".join(parts)
 
 
 def comparison_document(comparison: Comparison) -> str:
