@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, SupportsIndex
 from neuron_explainer.activations.derived_scalars.engine.prompts import token_strings_of
 from neuron_explainer.activations.derived_scalars.names.kinds import KindGiven
 from neuron_explainer.activations.derived_scalars.store.derived_scalar_store import DerivedScalarStore
-from neuron_explainer.attribution.computing.effects import Effects
+from neuron_explainer.attribution.computing.effects import Effects, bytes_of
 from neuron_explainer.attribution.computing.passes import Setting
 from neuron_explainer.attribution.files.kept import KeptSetting
+from neuron_explainer.attribution.files.tensors import tensors_of
 from neuron_explainer.attribution.history import Step
 from neuron_explainer.attribution.inquiry import Inquiry
 from neuron_explainer.attribution.tables.answers import answer_table
@@ -140,6 +141,18 @@ class AttributionTables:
             return token_strings_of(self.model, token_ids)
         known = {} if self.kept is None else self.kept.texts
         return [known.get(token, f"<{token}>") for token in token_ids]
+
+    @property
+    def n_bytes(self) -> int:
+        """How many bytes the answer's tensors take, with the norms of writes that tables have asked for."""
+        computed = [
+            group.write_norm
+            for own in self.__dict__.get("groups", [])
+            for group in own
+            if "write_norm" in group.__dict__
+        ]
+        kept = [tensor for effects in self._effects for tensor in tensors_of(effects).values()]
+        return bytes_of([*kept, *computed])
 
     @cached_property
     def groups(self) -> list[list[Group]]:

@@ -1,4 +1,4 @@
-"""A question as a person types it: read field by field, without a pass, and with its mistakes beside what can be read."""
+"""A question as a person types it: read field by field, without a pass; mistakes stand beside what can be read."""
 
 from __future__ import annotations
 
