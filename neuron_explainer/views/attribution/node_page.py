@@ -1,4 +1,4 @@
-"""What an answer knows of one node: its numbers, its component over the prompt, and the tokens that its write raises."""
+"""What an answer knows of one node: its numbers, its component over the prompt, and what its write does to logits."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def node_html(
 
     Args:
         why: the answer.
-        node: its name: of a head, neuron, latent or embedding, or of a layer's MLP or attention; with a token or without.
+        node: the name of a head, neuron, latent or embedding, or of a layer's MLP or attention; its token may be left out.
         verified: a table of `verify`; its rows of this node are shown.
         skip_first: a head's pattern without attention to the first token.
 
@@ -149,7 +149,7 @@ def _strips(frame: pandas.DataFrame) -> str:
         values = frame[column].tolist()
         scale = ColourScale.of(values)
         text = heatmap_text(frame["token"].tolist(), values, scale, _N_TOKENS, token_mark)
-        strips.append(legend(scale, note=column.replace("_", " ")) + text)
+        strips.append(f'<div style="margin-top:6px">{legend(scale, note=column.replace("_", " "))}{text}</div>')
     return "".join(strips)
 
 
@@ -164,7 +164,7 @@ def _writes(why: Attribution, name: NodeName) -> str:
     half = len(frame) // 2
     raised, lowered = frame.iloc[:half], frame.iloc[half:].iloc[::-1]
     tables = [
-        f'<div style="{_SMALL};margin-top:4px">{label}</div>{frame_html(each.drop(columns="token_id"), {"logit": scale})}'
+        f'<div style="{_SMALL};margin-top:4px">{label}</div>{frame_html(each, {"logit": scale}, ["token", "logit"])}'
         for label, each in (("raises most", raised), ("lowers most", lowered))
     ]
     where = frame.attrs.get("node", str(name))

@@ -46,7 +46,7 @@ def pattern_html(why: Attribution, head: str, skip_first: bool = False) -> str:
 def pattern_content(why: Attribution, head: str, skip_first: bool = False, space: int = 0) -> str:
     """`pattern_html` without the card."""
     tokens, name = why.effects[0].prompt.token_strings, str(parse_node(head, kind="head").whole())
-    matrix = _pattern(why, name)
+    matrix = why.pattern(name).double().numpy().copy()
     matrix[~np.tri(len(tokens), dtype=bool)] = np.nan
     title = f"Attention of {name}"
     if skip_first:
@@ -79,7 +79,7 @@ def pattern_grid_html(why: Attribution, skip_first: bool = False, chosen: str | 
     """
     tokens = why.effects[0].prompt.token_strings
     first = int(skip_first)
-    weights = {layer: each[first:, first:] for layer, each in _patterns(why).items()}
+    weights = {layer: each[first:, first:] for layer, each in why.patterns().items()}
     if len(tokens) == first:
         return card(section(_GRID_TITLE, _muted(_ONLY_TOKEN), space=0), "ne-pattern-grid")
     if not weights:
@@ -103,15 +103,6 @@ def pattern_grid_html(why: Attribution, skip_first: bool = False, chosen: str | 
     shown = _legend(limit, skip_first) + _muted(how) + table
     note = "; ".join(filter(None, [note, _of_pass(why)]))
     return card(section(_GRID_TITLE, shown, note, space=0), "ne-pattern-grid")
-
-
-def _patterns(why):
-    return {layer: each for layer, each in why.stores[0].activations("attn_qk_probs").items()}
-
-
-def _pattern(why, name):
-    index = parse_node(name).to_node_index()
-    return _patterns(why)[index.layer_index][..., index.tensor_indices[-1]].double().cpu().numpy().copy()
 
 
 def _row(layer: int | None, weights: Tensor, limit: float, size: int, chosen: str | None) -> str:
