@@ -18,11 +18,16 @@ def token_strip(tokens: Sequence[str], token_ids: Sequence[int]) -> str:
     >>> token_strip(["<s>", " a"], [1, 5]).count("</bdi>")
     2
     """
-    boxes = "".join(
-        f'<bdi style="{_BOX}" title="{escaped(f"position {position}, token {token_id}")}">{token_html(token)}</bdi>'
-        for position, (token, token_id) in enumerate(zip(tokens, token_ids, strict=True))
-    )
+    boxes = token_boxes(tokens, token_ids)
     return (
         f'<div class="ne-token-strip {NO_MATHEMATICS}" style="line-height:1.9">{boxes}'
         f'<div style="font-size:12px;opacity:.7">{counted(len(tokens), "token")}</div></div>'
+    )
+
+
+def token_boxes(tokens: Sequence[str], token_ids: Sequence[int], first: int = 0) -> str:
+    """The boxes of `token_strip` alone; `first` is the position of the first token."""
+    return "".join(
+        f'<bdi style="{_BOX}" title="{escaped(f"position {position}, token {token_id}")}">{token_html(token)}</bdi>'
+        for position, (token, token_id) in enumerate(zip(tokens, token_ids, strict=True), first)
     )

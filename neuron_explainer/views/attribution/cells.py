@@ -25,18 +25,19 @@ _MARK_STYLE = "border:1px solid;border-radius:3px;padding:0 5px;font-size:12px"
 _BAR_WIDTH = 90  # pixels of a probability of 1
 
 
-def section(title: str, content: str, note: str = "") -> str:
+def section(title: str, content: str, note: str = "", space: int = 18) -> str:
     """A part of a page under a heading; empty without content.
 
     Args:
         title: the heading; text.
         content: HTML.
         note: how to read it, beside the heading; text.
+        space: how many pixels of space are above it.
     """
     if not content:
         return ""
     beside = f' <span style="color:{MUTED};font-size:12px">{escaped(note)}</span>' if note else ""
-    return f'<div style="margin-top:18px"><b>{escaped(title)}</b>{beside}</div>{content}'
+    return f'<div style="margin-top:{space}px"><b>{escaped(title)}</b>{beside}</div>{content}'
 
 
 def side_by_side(*columns: str) -> str:

@@ -28,8 +28,13 @@ def comparison_html(comparison: Comparison) -> str:
     Args:
         comparison: the answers, as `compare` gives them.
     """
+    return card(comparison_content(comparison), "ne-comparison")
+
+
+def comparison_content(comparison: Comparison) -> str:
+    """`comparison_html` without the card."""
     nodes = section("Nodes", _with_scales(_nodes(comparison)), "largest difference of total effects first")
-    return card(_top(comparison) + nodes, "ne-comparison")
+    return _top(comparison) + nodes
 
 
 def comparison_top_html(comparison: Comparison) -> str:

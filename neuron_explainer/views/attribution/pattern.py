@@ -24,6 +24,7 @@ _N_PAIRS = 5
 _MATRIX_WIDTH = 40
 _SMALLEST, _WIDEST = 24, 1000  # pixels of a tile, and of a row of tiles of many heads
 _LABEL = f"background-color:{PAPER};color:{MUTED};padding:0 3px;font-size:11px;font-weight:normal"
+_GRID_TITLE = "Attention patterns"
 _ONLY_TOKEN = "The prompt has one token alone; without the first token nothing is left."
 
 
@@ -42,15 +43,15 @@ def pattern_html(why: Attribution, head: str, skip_first: bool = False) -> str:
     return card(pattern_content(why, head, skip_first), "ne-pattern")
 
 
-def pattern_content(why: Attribution, head: str, skip_first: bool = False) -> str:
+def pattern_content(why: Attribution, head: str, skip_first: bool = False, space: int = 0) -> str:
     """`pattern_html` without the card."""
     tokens, name = why.effects[0].prompt.token_strings, str(parse_node(head, kind="head").whole())
-    matrix = _pattern(why, name)
+    matrix = why.pattern(name).double().numpy().copy()
     matrix[~np.tri(len(tokens), dtype=bool)] = np.nan
     title = f"Attention of {name}"
     if skip_first:
         if len(tokens) == 1:
-            return section(title, _muted(_ONLY_TOKEN))
+            return section(title, _muted(_ONLY_TOKEN), space=space)
         matrix[:, 0] = np.nan
     limit = float(np.nanmax(matrix)) if skip_first else 1.0
 
@@ -62,7 +63,7 @@ def pattern_content(why: Attribution, head: str, skip_first: bool = False) -> st
     text = pair_text(pairs, scale, DEFAULT_WIDTH, _N_PAIRS)
     table = pair_matrix(pairs, scale, _MATRIX_WIDTH, is_open=True, grid_mark=GRID)
     shown = f'{_legend(limit, skip_first)}{_muted(HOW_TO_READ_BARS)}{text}<div style="overflow-x:auto">{table}</div>'
-    return section(title, shown, _of_pass(why))
+    return section(title, shown, _of_pass(why), space)
 
 
 def pattern_grid_html(why: Attribution, skip_first: bool = False, chosen: str | None = None) -> str:
@@ -78,11 +79,13 @@ def pattern_grid_html(why: Attribution, skip_first: bool = False, chosen: str | 
     """
     tokens = why.effects[0].prompt.token_strings
     first = int(skip_first)
-    weights = {layer: each[first:, first:] for layer, each in _patterns(why).items()}
+    weights = {layer: each[first:, first:] for layer, each in why.patterns().items()}
     if len(tokens) == first:
-        return card(section("Attention patterns", _muted(_ONLY_TOKEN)), "ne-pattern-grid")
+        return card(section(_GRID_TITLE, _muted(_ONLY_TOKEN), space=0), "ne-pattern-grid")
     if not weights:
-        return card(section("Attention patterns", _muted("No attention lies upstream of this answer.")))
+        return card(
+            section(_GRID_TITLE, _muted("No attention lies upstream of this answer."), space=0), "ne-pattern-grid"
+        )
     limit = max(float(each.amax()) for each in weights.values()) if skip_first else 1.0
     chosen = None if chosen is None else str(parse_node(chosen, kind="head").whole())
     most_heads = max(each.shape[-1] for each in weights.values())
@@ -98,16 +101,8 @@ def pattern_grid_html(why: Attribution, skip_first: bool = False, chosen: str | 
     if side > 1:
         how += f" A pixel is the largest weight of {side} × {side} pairs."
     shown = _legend(limit, skip_first) + _muted(how) + table
-    return card(section("Attention patterns", shown, "; ".join(filter(None, [note, _of_pass(why)]))), "ne-pattern-grid")
-
-
-def _patterns(why):
-    return {layer: each for layer, each in why.stores[0].activations("attn_qk_probs").items()}
-
-
-def _pattern(why, name):
-    index = parse_node(name).to_node_index()
-    return _patterns(why)[index.layer_index][..., index.tensor_indices[-1]].double().cpu().numpy().copy()
+    note = "; ".join(filter(None, [note, _of_pass(why)]))
+    return card(section(_GRID_TITLE, shown, note, space=0), "ne-pattern-grid")
 
 
 def _row(layer: int | None, weights: Tensor, limit: float, size: int, chosen: str | None) -> str:
@@ -115,7 +110,7 @@ def _row(layer: int | None, weights: Tensor, limit: float, size: int, chosen: st
     for number, address in enumerate(pictures(weights, limit)):
         name = f"L{layer}H{number}"
         is_chosen = name == chosen
-        border = f"border:3px solid {INK}" if is_chosen else f"border:1px solid {NO_PAIR}"
+        border = f"border:1px solid {NO_PAIR}" + (f";outline:3px solid {INK}" if is_chosen else "")
         style = f"display:block;image-rendering:pixelated;box-sizing:border-box;{border}"
         hover = f"{name}, chosen" if is_chosen else name
         image = (
@@ -130,7 +125,7 @@ def _row(layer: int | None, weights: Tensor, limit: float, size: int, chosen: st
 def _legend(limit: float, skip_first: bool) -> str:
     note = "attention weights"
     if skip_first:
-        note += f" without the first token; the scale ends at the largest that remains, {format_value(limit)}"
+        note += f" but those to the first token; the largest of them is {format_value(limit)}"
     return legend(ColourScale(0.0, limit), note=note)
 
 

@@ -1,4 +1,4 @@
-"""Attention patterns as small pictures: PNG files within the page, a pixel for each pair of tokens or block of pairs."""
+"""Attention patterns as small pictures, PNG files in the page: a pixel for each pair of tokens, or block of pairs."""
 
 import base64
 import io

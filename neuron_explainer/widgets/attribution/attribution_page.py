@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import astuple, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -392,7 +392,7 @@ class AttributionPage(widgets.VBox):
         return attribution_html(
             explored.why,
             comparison=explored.comparison,
-            changes=[change.html for change in changes_of(explored)],
+            changes=[astuple(change) for change in changes_of(explored)],
             notes=self.keep.notes.value,
             code=self._shown.code,
         )

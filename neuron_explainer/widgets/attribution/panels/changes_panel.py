@@ -6,6 +6,7 @@ from functools import partial
 
 import ipywidgets as widgets
 
+from neuron_explainer.views.attribution.changes import change_html
 from neuron_explainer.widgets.parts import button
 
 
@@ -15,13 +16,14 @@ class ShownChange:
 
     Attributes:
         label: the node and its value, in words.
-        html: the same with the metric before and after.
+        before, after: the metric without and with it, on top of those before; None of one that is switched off.
         is_on: whether it takes part.
     """
 
     label: str
-    html: str
-    is_on: bool
+    before: float | None
+    after: float | None
+    is_on: bool = True
 
 
 class ChangesPanel(widgets.VBox):
@@ -74,5 +76,5 @@ class _Row(widgets.HBox):
     def show(self, change: ShownChange) -> None:
         """Show a change."""
         self.is_on.description, self.is_on.value = change.label, change.is_on
-        self.text.value = change.html
+        self.text.value = change_html(change.label, change.before, change.after, change.is_on)
         self.remove.tooltip = f"Remove {change.label}"

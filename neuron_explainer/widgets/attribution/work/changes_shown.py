@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from neuron_explainer.attribution.exploring.exploration import Change
-from neuron_explainer.views.attribution.changes import change_html
 from neuron_explainer.views.heatmap import format_value
 from neuron_explainer.widgets.attribution.panels.changes_panel import ShownChange
 
@@ -21,10 +20,9 @@ def changes_of(explored: Explored) -> list[ShownChange]:
         if change.is_on:
             first, second = explored.values[before], explored.values[before + 1]
             before += 1
-            html = change_html(label, first, second)
+            shown.append(ShownChange(label, first, second))
         else:
-            html = change_html(label, None, None)
-        shown.append(ShownChange(label, html, change.is_on))
+            shown.append(ShownChange(label, None, None, is_on=False))
     return shown
 
 

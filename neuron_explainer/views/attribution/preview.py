@@ -1,0 +1,90 @@
+"""A question as a person types it: the tokens of its prompt and answers, mistakes in their place, hints beneath."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from neuron_explainer.views.attribution.heading import hints_note
+from neuron_explainer.views.document import INK, MUTED, card
+from neuron_explainer.views.token_strip import token_boxes
+from neuron_explainer.views.token_text import counted, escaped, token_html
+
+if TYPE_CHECKING:
+    from neuron_explainer.attribution.question.answers import Answer
+    from neuron_explainer.attribution.question.preview import QuestionPreview
+    from neuron_explainer.errors import NeuronExplainerError
+
+_N_ENDS = 40  # tokens of the beginning, and of the end, of a long prompt
+_SMALL = f"color:{MUTED};font-size:12px"
+_ERROR_STYLE = f"border-left:4px solid #b42318;background-color:#fff4f2;color:{INK};padding:3px 10px;margin:2px 0"
+_TITLE_OF_ERROR = "color:#8f1d13;font-weight:bold"
+
+
+def preview_html(preview: QuestionPreview) -> str:
+    """A question that is being typed as static HTML.
+
+    It shows the tokens of the prompt, without the middle of a long one, and of each target and distractor; what is
+    wrong, in the place of the field; and hints.
+
+    Args:
+        preview: the question, as `ne.preview_question` gives it.
+    """
+    rows = [
+        _row("prompt", _prompt(preview), preview.errors.get("prompt")),
+        _row("target", _answers(preview, preview.targets), preview.errors.get("target")),
+        _row("distractor", _answers(preview, preview.distractors), preview.errors.get("distractor")),
+        _row("question", escaped(preview.title), preview.errors.get("question")),
+    ]
+    hints = hints_note(preview.hints)
+    beneath = f'<div style="margin-top:6px">{hints}</div>' if hints else ""
+    return card("".join(rows) + beneath, "ne-preview", is_small=True)
+
+
+def _row(field: str, content: str, error: NeuronExplainerError | None) -> str:
+    """A field's name with what was read of it, or what is wrong; empty without either."""
+    if error is not None:
+        content += (
+            f'<div class="ne-error" style="{_ERROR_STYLE};overflow-wrap:anywhere"><span style="{_TITLE_OF_ERROR}">'
+            f"Error:</span> {escaped(str(error))}</div>"
+        )
+    if not content:
+        return ""
+    return (
+        f'<div class="ne-field" style="display:flex;gap:10px;padding:2px 0"><div style="{_SMALL};flex:0 0 68px;'
+        f'padding-top:3px">{field}</div> <div style="flex:1 1 0;min-width:0">{content}</div></div>'
+    )
+
+
+def _prompt(preview: QuestionPreview) -> str:
+    prompt = preview.prompt
+    if prompt is None:
+        return ""
+    tokens, token_ids = prompt.token_strings, prompt.token_ids
+    facts = [counted(len(tokens), "token")]
+    if prompt.n_beginning:
+        beginning = "".join(tokens[: prompt.n_beginning])
+        facts.append(f"begins with <bdi>{token_html(beginning)}</bdi>, put before the text")
+    left_out = len(tokens) - 2 * _N_ENDS
+    if left_out > 1:
+        mark = f'<span style="{_SMALL};white-space:nowrap"> ⋯ {counted(left_out, "token")} ⋯ </span>'
+        start = len(tokens) - _N_ENDS
+        last = token_boxes(tokens[start:], token_ids[start:], start)
+        text = token_boxes(tokens[:_N_ENDS], token_ids[:_N_ENDS]) + mark + last
+    else:
+        text = token_boxes(tokens, token_ids)
+    return _line(text, " · ".join(facts))
+
+
+def _answers(preview: QuestionPreview, answers: Sequence[Answer]) -> str:
+    return "".join(
+        _line(token_boxes(preview.answer_tokens(answer), answer.token_ids), _facts(answer)) for answer in answers
+    )
+
+
+def _facts(answer: Answer) -> str:
+    return f"token {answer.token_ids[0]}" if answer.is_one_token else counted(len(answer.token_ids), "token")
+
+
+def _line(text: str, facts: str) -> str:
+    return f'<div style="line-height:1.75">{text} <span style="{_SMALL}">{facts}</span></div>'
