@@ -1,0 +1,27 @@
+const [INK, MUTED, LINE, PAPER, LINK] = ["#1f2328", "#59636e", "#d1d9e0", "#ffffff", "#0550ae"];
+const SANS = "system-ui,-apple-system,'Segoe UI',Roboto,'Helvetica Neue',Arial,sans-serif";
+
+export const STYLE = `
+.ne-module .ne-replaced{display:none!important}
+.ne-module [data-ne-node],.ne-module [data-ne-token]{cursor:pointer}
+.ne-module :is(td,img)[data-ne-node]:hover{outline:2px solid ${INK};outline-offset:-1px}
+.ne-module span[data-ne-node]:hover{text-decoration:underline}
+.ne-module :is([data-ne-node],[data-ne-token]):focus-visible{outline:3px solid ${LINK};outline-offset:0;
+  box-shadow:0 0 0 1px ${PAPER}}
+.ne-busy{box-sizing:border-box;color-scheme:light;font:13px/1.4 ${SANS};color:${INK}}
+.ne-busy:not(:empty){position:sticky;bottom:8px;z-index:5;width:fit-content;margin:6px auto;padding:6px 14px;
+  background:#fff8c5;border:1px solid ${LINE};border-radius:8px}
+dialog.ne-shortcuts{box-sizing:border-box;color-scheme:light;width:fit-content;max-width:90vw;margin:auto;padding:16px 20px;
+  background:${PAPER};color:${INK};border:1px solid ${LINE};border-radius:10px;font:13px/1.4 ${SANS};
+  box-shadow:0 8px 24px rgba(31,35,40,.25)}
+dialog.ne-shortcuts::backdrop{background:rgba(31,35,40,.35)}
+.ne-shortcuts h2{margin:0 0 8px;font:600 14px/1.4 ${SANS};color:${INK}}
+.ne-shortcuts dl{display:grid;grid-template-columns:max-content auto;gap:4px 16px;margin:0 0 12px}
+.ne-shortcuts dt,.ne-shortcuts dd{margin:0;font-weight:normal;color:${INK}}
+.ne-shortcuts dd{color:${MUTED}}
+.ne-shortcuts kbd{display:inline-block;min-width:18px;margin:0;padding:0 5px;border:1px solid ${LINE};border-radius:4px;
+  background:#f6f8fa;color:${INK};font:12px/18px ${SANS};text-align:center;box-shadow:none}
+.ne-shortcuts button{margin:0;padding:3px 12px;border:1px solid #8c959f;border-radius:6px;background:#f6f8fa;color:${INK};
+  font:inherit;cursor:pointer}
+.ne-shortcuts button:focus-visible{outline:2px solid ${LINK};outline-offset:1px}
+`;

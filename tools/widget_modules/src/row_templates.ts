@@ -1,0 +1,83 @@
+/** The HTML of heads and rows. All text is set as text nodes and attributes, never as HTML. */
+import { html, nothing, type TemplateResult } from "lit-html";
+import type { Action } from "./actions.ts";
+import { background, textColour } from "./numbers.ts";
+import { type Column, isNumeric, nodeColumn, shown, type Sort, type Table, type Value } from "./table.ts";
+
+export const ACTIONS: readonly { kind: Action; label: string; key: string; does: string }[] = [
+  { kind: "open", label: "Open", key: "Enter", does: "open" },
+  { kind: "ablate", label: "Ablate", key: "a", does: "ablate" },
+  { kind: "trace", label: "Trace", key: "t", does: "trace" },
+  { kind: "verify", label: "Verify", key: "v", does: "verify" },
+];
+
+export function headCell(column: Column, number: number, sort: Sort | undefined, isStop: boolean): TemplateResult {
+  const order = sort?.column === column.name ? (sort.descending ? "descending" : "ascending") : "none";
+  const arrow = { descending: " ▼", ascending: " ▲", none: "" }[order];
+  return html`<div
+    role="columnheader"
+    class="ne-rows-cell ${isNumeric(column.kind) ? "ne-right" : ""}"
+    aria-colindex=${number + 1}
+    aria-sort=${order}
+  ><button type="button" class="ne-rows-sort" data-column=${number} tabindex=${isStop ? 0 : -1} title="Sort by ${
+    column.label
+  }">${column.label}<span aria-hidden="true">${arrow}</span></button></div>`;
+}
+
+interface RowState {
+  table: Table;
+  row: number; // its place in the table
+  place: number; // its place among the shown rows
+  top: number; // pixels
+  id: string;
+  isChosen: boolean;
+  node: string;
+}
+
+export function rowTemplate({ table, row, place, top, id, isChosen, node }: RowState): TemplateResult {
+  const opening = node ? nodeColumn(table) : -1;
+  const values = table.rows[row] ?? [];
+  return html`<div
+    role="row"
+    id=${id}
+    class="ne-rows-row"
+    data-place=${place}
+    aria-rowindex=${place + 2}
+    aria-selected=${isChosen ? "true" : "false"}
+    style="transform:translateY(${top}px);grid-template-columns:var(--ne-columns)"
+  >${table.columns.map((column, number) => cell(table, column, values[number], number, number === opening))}${
+    isChosen && node ? actionsCell(table, node) : nothing
+  }</div>`;
+}
+
+function cell(table: Table, column: Column, value: Value | undefined, number: number, opens: boolean): TemplateResult {
+  const text = shown(value, column.kind);
+  const isRight = isNumeric(column.kind);
+  return html`<div
+    role="gridcell"
+    class="ne-rows-cell ${isRight ? "ne-right" : ""}"
+    aria-colindex=${number + 1}
+    title=${isRight ? nothing : text}
+  >${opens ? html`<span class="ne-rows-open" data-action="open">${text}</span>` : coloured(table, column, value, text)}</div>`;
+}
+
+function coloured(table: Table, column: Column, value: Value | undefined, text: string): unknown {
+  if (column.kind !== "effect" || typeof value !== "number") return text;
+  const colour = background(value, table.limit[column.name] ?? 0, table.palette);
+  const style = colour === undefined ? nothing : `background-color:${colour};color:${textColour(colour)}`;
+  return html`<span class="ne-rows-value" style=${style}>${text}</span>`;
+}
+
+function actionsCell(table: Table, node: string): TemplateResult {
+  return html`<div role="gridcell" class="ne-rows-actions" aria-colindex=${table.columns.length + 1}>${ACTIONS.map(
+    ({ kind, label, key, does }) =>
+      html`<button
+        type="button"
+        class="ne-rows-act"
+        data-action=${kind}
+        title="${label} (${key})"
+        aria-label="${does} ${node}"
+        aria-keyshortcuts=${key}
+      >${label}</button>`,
+  )}</div>`;
+}
