@@ -21,7 +21,7 @@ _ERROR_STYLE = f"border-left:4px solid #b42318;background-color:#fff4f2;color:{I
 _TITLE_OF_ERROR = "color:#8f1d13;font-weight:bold"
 
 
-def preview_html(preview: QuestionPreview) -> str:
+def preview_html(preview: QuestionPreview, second: QuestionPreview | None = None) -> str:
     """A question that is being typed as static HTML.
 
     It shows the tokens of the prompt, without the middle of a long one, and of each target and distractor; what is
@@ -29,6 +29,7 @@ def preview_html(preview: QuestionPreview) -> str:
 
     Args:
         preview: the question, as `ne.preview_question` gives it.
+        second: the same for a second prompt alone, which is to have as many tokens.
     """
     rows = [
         _row("prompt", _prompt(preview), preview.errors.get("prompt")),
@@ -36,6 +37,8 @@ def preview_html(preview: QuestionPreview) -> str:
         _row("distractor", _answers(preview, preview.distractors), preview.errors.get("distractor")),
         _row("question", escaped(preview.title), preview.errors.get("question")),
     ]
+    if second is not None:
+        rows.append(_row("2nd prompt", _prompt(second) + _other_length(preview, second), second.errors.get("prompt")))
     hints = hints_note(preview.hints)
     beneath = f'<div style="margin-top:6px">{hints}</div>' if hints else ""
     return card("".join(rows) + beneath, "ne-preview", is_small=True)
@@ -74,6 +77,18 @@ def _prompt(preview: QuestionPreview) -> str:
     else:
         text = token_boxes(tokens, token_ids)
     return _line(text, " · ".join(facts))
+
+
+def _other_length(first: QuestionPreview, second: QuestionPreview) -> str:
+    """That two prompts cannot be compared, because they differ in their number of tokens; else empty."""
+    if first.prompt is None or second.prompt is None:
+        return ""
+    counts = [len(each.prompt.token_ids) for each in (first, second) if each.prompt is not None]
+    if counts[0] == counts[1]:
+        return ""
+    return hints_note(
+        [f"The first prompt has {counts[0]} tokens, this one {counts[1]}. Two prompts are compared token by token."]
+    )
 
 
 def _answers(preview: QuestionPreview, answers: Sequence[Answer]) -> str:
