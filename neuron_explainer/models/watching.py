@@ -59,10 +59,22 @@ class Watch:
         if self._progress is not None:
             self._progress(min(1.0, self._start + self._share * fraction))
 
-    def before_layer(self, resid: Tensor, layer: int, n_layers: int) -> None:
-        """A layer is about to run; where the pass has a graph, its backward pass is watched, too."""
-        if resid.requires_grad:
-            resid.register_hook(partial(self._after_gradient, (n_layers - layer) / n_layers))
+    def at_layer(self, resid: Tensor, n_done: int, n_layers: int) -> None:
+        """A pass has done so many layers; where it has a graph, its backward pass is watched from here on, too.
+
+        Args:
+            resid: the residual stream after them.
+            n_done: how many are done.
+            n_layers: how many there are; 0 if the pass ends before the first one.
+        """
+        if self.has_ended:
+            return
+        if n_done == 0:
+            self.check()
+        else:
+            self.done(n_done / n_layers)
+        if resid.requires_grad and n_done < n_layers:
+            resid.register_hook(partial(self._after_gradient, (n_layers - n_done) / n_layers))
 
     def _after_gradient(self, fraction: float, gradient: Tensor) -> None:
         self.done(fraction)
@@ -88,6 +100,15 @@ def current_watch() -> Watch | None:
     while watch is not None and not watch.is_of_running_code:
         watch = watch.outer
     return watch
+
+
+_UNWATCHED = Watch(None, None, None)
+_UNWATCHED.has_ended = True
+
+
+def watch_of_pass() -> Watch:
+    """The watch over a pass that begins now; one that does nothing if nobody watches."""
+    return current_watch() or _UNWATCHED
 
 
 class watched_passes(AbstractContextManager[None]):
