@@ -30,6 +30,7 @@ from .activations.derived_scalars.tensor_ablations import TensorAblation
 from .attribution.attribute import attribute
 from .attribution.attribution import Attribution
 from .attribution.files.reading import load_attribution
+from .attribution.question.preview import QuestionPreview, preview_question
 
 # Making and checking neuron datasets
 from .collation.api import collate
@@ -99,6 +100,7 @@ __all__ = [
     "NodeType",
     "PassType",
     "PreOrPostAct",
+    "QuestionPreview",
     "RegisteredModel",
     "Sampling",
     "StandardModelContext",
@@ -130,6 +132,7 @@ __all__ = [
     "parse_node",
     "plot_example",
     "plot_histogram",
+    "preview_question",
     "record_document",
     "record_to_html",
     "register_dataset",

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, SupportsIndex
+
+from torch import Tensor
 
 from neuron_explainer.attribution.changes.ablating import NodesGiven, ValueGiven, ablated
 from neuron_explainer.attribution.changes.verification import verified
 from neuron_explainer.attribution.comparison import Comparison, compared
 from neuron_explainer.attribution.files.writing import write_attribution
+from neuron_explainer.attribution.nodes_given import NodeOrRow
 from neuron_explainer.attribution.numbers_and_tables import AttributionTables
+from neuron_explainer.attribution.single_nodes.over_prompt import activation_table, pattern_of, patterns_of
+from neuron_explainer.attribution.single_nodes.vocabulary import final_scales, written_tokens
 from neuron_explainer.attribution.tracing.asking import traced
-from neuron_explainer.attribution.tracing.traced_node import NodeOfTrace
 from neuron_explainer.storage.atomic import write_bytes_atomically
 from neuron_explainer.storage.locations import path_text
+from neuron_explainer.vocabulary.checks import checked_number
 
 if TYPE_CHECKING:
     import pandas
@@ -86,9 +92,7 @@ class Attribution(AttributionTables):
         """
         return ablated(self, nodes, value, reference)
 
-    def trace(
-        self, node: NodeOfTrace, through: str | None = None, *, downstream: NodeOfTrace | None = None
-    ) -> Attribution:
+    def trace(self, node: NodeOrRow, through: str | None = None, *, downstream: NodeOrRow | None = None) -> Attribution:
         """The same question upstream of a node: what does its activation come from?
 
         Of a neuron or latent it is the activation before its nonlinearity. Of a head it is the attention logit (before
@@ -107,6 +111,69 @@ class Attribution(AttributionTables):
             InvalidRequestError: such a node has no activation to trace.
         """
         return traced(self, node, through, downstream)
+
+    def writes(self, node: NodeOrRow, n: SupportsIndex = 10) -> pandas.DataFrame:
+        """What a node's write does to the logits at its own token, the scales of norms held constant.
+
+        Columns: `token`, `token_id`, `logit`: the n tokens whose logit it raises most, and the n that it lowers most,
+        largest first. `logit` is before a soft cap, minus its mean over the vocabulary. So for a node at the position
+        that is asked about, the target's minus the distractor's is the node's direct effect. `.attrs["node"]` names
+        the node.
+
+        Args:
+            node: a name, NodeIndex or row of `nodes()`: a head at a token ("L23H3@14", all that it attends to) or at a
+                pair; a neuron, latent or embedding at a token; or a layer's MLP or attention at a token, its biases
+                included. A head, neuron or latent without a token is taken where its total effect is largest, as by
+                `trace`.
+            n: how many on each side.
+
+        Raises:
+            NodeNameError: a name cannot be read.
+            InvalidRequestError: such a node writes nothing, or n is not a positive whole number.
+            MisconfiguredError: the answer was read from a file without its model.
+
+        >>> import neuron_explainer as ne
+        >>> why = ne.attribute(ne.load_model("tiny"), "And the LORD said unto", " Moses", " her")
+        >>> why.writes("L2H3@4", 2)["token"].tolist()
+        []
+        """
+        return written_tokens(self, node, checked_number("n", n), self._final_scales)
+
+    @cached_property
+    def _final_scales(self) -> list[Tensor]:
+        return [final_scales(self.asked_setting, effects.prompt.token_ids) for effects in self._effects]
+
+    def activations_of(self, node: NodeOrRow) -> pandas.DataFrame:
+        """One component over the prompt: its activation and total effect at every token, or pair of tokens.
+
+        Columns: `token`, `position`, `activation`, `total_effect`; of a head `token` and `position` (attended from),
+        `attended_to`, `attended_to_position`, `activation` (the attention weight), `total_effect`.
+
+        Args:
+            node: a head, neuron or latent, as a name, NodeIndex or row; a token in it is not looked at.
+
+        Raises:
+            NodeNameError: a name cannot be read.
+            InvalidRequestError: it is not one head, neuron or latent of this answer.
+        """
+        return activation_table(self, node)
+
+    def pattern(self, head: NodeOrRow) -> Tensor:
+        """A head's attention weights, from 0 to 1: (attended from, attended to), in float32, on the CPU.
+
+        Raises:
+            NodeNameError: a name cannot be read.
+            InvalidRequestError: it is not one head of this answer.
+        """
+        return pattern_of(self, head)
+
+    def patterns(self) -> dict[int, Tensor]:
+        """All heads' attention weights by layer: (attended from, attended to, heads).
+
+        They are the answer's own tensors, not copies: do not change them. Of answers of several tokens, they are those
+        of the first.
+        """
+        return patterns_of(self)
 
     def compare(self, other: Any) -> Comparison:
         """This answer beside another: of a second prompt of as many tokens, or an Attribution.

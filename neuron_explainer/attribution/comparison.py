@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, SupportsIndex
 
 from neuron_explainer.activations.derived_scalars.engine.prompts import Prompt, read_prompt
+from neuron_explainer.activations.derived_scalars.names.kinds import KindGiven
 from neuron_explainer.attribution.answering import answer
 from neuron_explainer.attribution.files.saved_inquiry import SavedInquiry
 from neuron_explainer.attribution.numbers_and_tables import AttributionTables
 from neuron_explainer.attribution.question.question import Question, read_question
 from neuron_explainer.attribution.question.second_prompts import prepend_bos_as_in
 from neuron_explainer.attribution.tables.columns import COLUMNS, NodeColumn
-from neuron_explainer.attribution.tables.nodes import NodeFilter, node_rows, ranked_nodes, table_of_nodes
+from neuron_explainer.attribution.tables.filters import NamesGiven, columns_given
+from neuron_explainer.attribution.tables.nodes import by_several, node_rows, table_of_nodes
 from neuron_explainer.errors import InvalidRequestError, PromptError
 from neuron_explainer.storage.atomic import write_bytes_atomically
 from neuron_explainer.storage.locations import path_text
 from neuron_explainer.vocabulary.checks import checked_number
-from neuron_explainer.vocabulary.named_members import member_of
 
 if TYPE_CHECKING:
     import pandas
@@ -91,23 +92,36 @@ class Comparison:
         joined = joined.sort_values("_order", kind="stable").drop(columns="_order").reset_index(drop=True)
         return joined.assign(difference=joined["direct_effect_1"] - joined["direct_effect_2"])
 
-    def nodes(self, n: SupportsIndex = 50, by: NodeColumn | str = NodeColumn.TOTAL_EFFECT) -> pandas.DataFrame:
+    def nodes(
+        self,
+        n: SupportsIndex = 50,
+        by: NodeColumn | str | Iterable[NodeColumn | str] = NodeColumn.TOTAL_EFFECT,
+        *,
+        kinds: KindGiven | Iterable[KindGiven] | None = None,
+        layers: SupportsIndex | Iterable[SupportsIndex] | None = None,
+        tokens: SupportsIndex | str | Iterable[SupportsIndex | str] | None = None,
+        names: NamesGiven = None,
+    ) -> pandas.DataFrame:
         """The n nodes whose number in a column differs most between the two, largest difference first.
 
         Columns: `name`, `token_1`, `token_2`, `attended_to_1`, `attended_to_2`, each of `activation`, `write_norm`,
-        `direct_effect` and `total_effect` with `_1` and `_2`, and `difference` (of the column asked for). The
-        candidates are the nodes with the largest numbers in either answer, ten times as many as are shown.
+        `direct_effect` and `total_effect` with `_1` and `_2`, and `difference` (of the column asked for; of several, of
+        the first one). The candidates are the nodes with the largest numbers in either answer, ten times as many as are
+        shown.
+
+        Args and Raises: as those of `Attribution.nodes`. Tokens that are given as text are those of the first prompt.
         """
-        column, number = member_of(NodeColumn, by, "column of nodes").value, checked_number("n", n)
+        columns_asked, number = columns_given(by), checked_number("n", n)
         both = (self.first, self.second)
+        chosen = self.first.chosen_nodes(kinds, layers, tokens, names)
         candidates: dict[Any, None] = {}
         for why in both:
-            ranked = ranked_nodes(why.groups, [1.0], column, max(10 * number, 100), NodeFilter())
+            ranked = by_several(why.groups, [1.0], columns_asked, max(10 * number, 100), chosen)
             candidates.update(dict.fromkeys(each.node for each in ranked))
         nodes = list(candidates)
         first, second = (node_rows(why.groups[0], nodes, why.effects[0], 1.0) for why in both)
-        rows = [_side_by_side(one, other, column) for one, other in zip(first, second, strict=True)]
-        order = sorted(range(len(rows)), key=lambda place: -abs(rows[place]["difference"]))[:number]
+        rows = [_side_by_side(*sides, columns_asked[0]) for sides in zip(first, second, strict=True)]
+        order = _most_different(first, second, columns_asked, number)
         columns = ["name", "token_1", "token_2", "attended_to_1", "attended_to_2"]
         columns += [f"{each}_{side}" for each in COLUMNS for side in (1, 2)]
         return table_of_nodes(
@@ -132,6 +146,26 @@ class Comparison:
         return comparison_html(self)
 
 
+def _most_different(
+    first: Sequence[Mapping[str, Any]], second: Sequence[Mapping[str, Any]], columns: Sequence[str], n: int
+) -> list[int]:
+    """The places of the n rows that differ most in each column, by their difference in the first one."""
+    by_column = [[abs(_difference(*sides, column)) for sides in zip(first, second, strict=True)] for column in columns]
+    chosen = {
+        place
+        for differences in by_column
+        for place in sorted(range(len(differences)), key=lambda place: -differences[place])[:n]
+    }
+    return sorted(sorted(chosen), key=lambda place: -by_column[0][place])
+
+
+def _difference(first: Mapping[str, Any], second: Mapping[str, Any], column: str) -> float:
+    def number(row: Mapping[str, Any]) -> float:
+        return 0.0 if row[column] is None or row[column] != row[column] else float(row[column])
+
+    return number(first) - number(second)
+
+
 def _keys(table: pandas.DataFrame, columns: list[str]) -> list[tuple[str, ...]]:
     """Each row's entries in some columns, as text; what is missing is the same in every column."""
     texts = table[columns].astype("string").fillna("")
@@ -139,15 +173,12 @@ def _keys(table: pandas.DataFrame, columns: list[str]) -> list[tuple[str, ...]]:
 
 
 def _side_by_side(first: Mapping[str, Any], second: Mapping[str, Any], column: str) -> dict[str, Any]:
-    def number(row: Mapping[str, Any]) -> float:
-        return 0.0 if row[column] is None or row[column] != row[column] else float(row[column])
-
     sides = {
         f"{name}_{side}": row[name]
         for name in ("token", "attended_to", *COLUMNS)
         for side, row in ((1, first), (2, second))
     }
-    return {"name": first["name"], **sides, "difference": number(first) - number(second)}
+    return {"name": first["name"], **sides, "difference": _difference(first, second, column)}
 
 
 def _logits(why: AttributionTables, token_ids: list[int]) -> dict[int, tuple[float, float]]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeAlias
 
 from neuron_explainer.activations.derived_scalars.names.kinds import NodeKind, autoencoder_of_node_type
 from neuron_explainer.activations.derived_scalars.names.node_name import NodeGiven, NodeName, is_row_of_node, parse_node
-from neuron_explainer.attribution.computing.passes import Setting
+from neuron_explainer.attribution.computing.effects import Effects
+from neuron_explainer.attribution.computing.passes import LATENTS, Setting
 from neuron_explainer.attribution.inquiry import AskedPass
 from neuron_explainer.errors import InvalidRequestError
 from neuron_explainer.vocabulary.nodes import NodeType
@@ -26,6 +27,15 @@ def node_named(node: Any, tokens: Sequence[str]) -> NodeName:
         InvalidIndexError: it is in none of the forms.
     """
     return parse_node(node, tokens=tokens)
+
+
+def one_or_several(node: Any) -> list[Any]:
+    """Nodes in a list; a table of nodes stands for those of its rows."""
+    labels = getattr(node, "index", None)
+    if getattr(node, "columns", None) is not None and labels is not None:
+        return list(labels)
+    is_list = isinstance(node, Iterable) and not isinstance(node, str | Mapping) and not is_row_of_node(node)
+    return list(node) if is_list else [node]
 
 
 def pass_of_row(passes: Sequence[AskedPass], node: Any) -> int:
@@ -60,3 +70,15 @@ def known_latent(setting: Setting, name: NodeName) -> NodeName:
             f"There are several autoencoders, and {name} names none of them. {choices_sentence(choices)}"
         )
     return name
+
+
+def latent_of(setting: Setting | None, effects: Effects, name: NodeName) -> NodeName:
+    """`known_latent`, also in an answer that was read from a file without its model, whose latents tell.
+
+    Raises:
+        InvalidRequestError, MisconfiguredError: as `known_latent`.
+    """
+    if setting is not None:
+        return known_latent(setting, name)
+    is_only_one = LATENTS[NodeType.AUTOENCODER_LATENT][0] in effects.store
+    return replace(name, autoencoder=None) if name.kind is NodeKind.LATENT and is_only_one else name

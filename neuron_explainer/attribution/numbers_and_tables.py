@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, SupportsIndex
 from neuron_explainer.activations.derived_scalars.engine.prompts import token_strings_of
 from neuron_explainer.activations.derived_scalars.names.kinds import KindGiven
 from neuron_explainer.activations.derived_scalars.store.derived_scalar_store import DerivedScalarStore
-from neuron_explainer.attribution.computing.effects import Effects
+from neuron_explainer.attribution.computing.effects import Effects, bytes_of
 from neuron_explainer.attribution.computing.passes import Setting
 from neuron_explainer.attribution.files.kept import KeptSetting
+from neuron_explainer.attribution.files.tensors import tensors_of
 from neuron_explainer.attribution.history import Step
 from neuron_explainer.attribution.inquiry import Inquiry
 from neuron_explainer.attribution.tables.answers import answer_table
@@ -23,17 +24,16 @@ from neuron_explainer.attribution.tables.components import (
     effect_named,
     table_of_components,
 )
-from neuron_explainer.attribution.tables.filters import node_filter
+from neuron_explainer.attribution.tables.filters import NamesGiven, columns_given, node_filter
 from neuron_explainer.attribution.tables.groups import Group, groups_of
 from neuron_explainer.attribution.tables.next_tokens import next_token_table
-from neuron_explainer.attribution.tables.nodes import node_table, ranked_nodes
+from neuron_explainer.attribution.tables.nodes import NodeFilter, by_several, node_table
 from neuron_explainer.attribution.tables.parts import part_table, residue_of
-from neuron_explainer.attribution.tables.tokens import table_of_tokens, token_rows
+from neuron_explainer.attribution.tables.tokens import token_frame, token_sums
 from neuron_explainer.attribution.tables.write_norms import WITHOUT_MODEL, WriteNorms
 from neuron_explainer.errors import InvalidRequestError, MisconfiguredError
 from neuron_explainer.models.model_context import ModelContext
-from neuron_explainer.vocabulary.checks import checked_number
-from neuron_explainer.vocabulary.named_members import member_of
+from neuron_explainer.vocabulary.checks import checked_flag, checked_number
 from neuron_explainer.vocabulary.nodes import NodeType
 
 if TYPE_CHECKING:
@@ -142,6 +142,18 @@ class AttributionTables:
         known = {} if self.kept is None else self.kept.texts
         return [known.get(token, f"<{token}>") for token in token_ids]
 
+    @property
+    def n_bytes(self) -> int:
+        """How many bytes the answer's tensors take, with the norms of writes that tables have asked for."""
+        computed = [
+            group.write_norm
+            for own in self.__dict__.get("groups", [])
+            for group in own
+            if "write_norm" in group.__dict__
+        ]
+        kept = [tensor for effects in self._effects for tensor in tensors_of(effects).values()]
+        return bytes_of([*kept, *computed])
+
     @cached_property
     def groups(self) -> list[list[Group]]:
         """The nodes of each pass, by kind and layer."""
@@ -185,11 +197,12 @@ class AttributionTables:
     def nodes(
         self,
         n: SupportsIndex = 50,
-        by: NodeColumn | str = NodeColumn.TOTAL_EFFECT,
+        by: NodeColumn | str | Iterable[NodeColumn | str] = NodeColumn.TOTAL_EFFECT,
         *,
         kinds: KindGiven | Iterable[KindGiven] | None = None,
         layers: SupportsIndex | Iterable[SupportsIndex] | None = None,
         tokens: SupportsIndex | str | Iterable[SupportsIndex | str] | None = None,
+        names: NamesGiven = None,
     ) -> pandas.DataFrame:
         """The n nodes whose number in a column is largest in magnitude: heads at pairs of tokens, neurons, latents.
 
@@ -202,20 +215,34 @@ class AttributionTables:
 
         Args:
             n: how many; fewer come back if fewer are not 0.
-            by: the column, by magnitude.
+            by: the column, by magnitude. Of several columns, the n nodes with the largest numbers in each are taken,
+                each node once, and ordered by the first column.
             kinds: "head", "neuron", "latent", "embedding", or several; None for all.
             layers: a layer or several; None for all.
             tokens: positions, or tokens as "@' Mary'"; of a head, those attended from. None for all.
+            names: a node or several, as names ("L23H3", "L23H3@14", "L23H3@14<-1", "EMB@3"), NodeIndexes or rows. They
+                are taken at all tokens, or pairs of tokens, that the name does not rule out. None for all.
 
         Raises:
-            InvalidRequestError: n is not a positive whole number, or a layer or token is out of range.
-            UnknownNameError: a kind or column does not exist.
-            MisconfiguredError: `by` is "write_norm", and the answer was read from a file without its model.
+            InvalidRequestError: n is not a positive whole number; a layer, token or component is out of range; or a
+                name is not that of a head, neuron, latent or embedding.
+            UnknownNameError: a kind or column does not exist, or a name cannot be read.
+            MisconfiguredError: `by` has "write_norm", and the answer was read from a file without its model.
         """
-        column = member_of(NodeColumn, by, "column of nodes")
-        chosen = node_filter(self._effects, kinds, layers, tokens)
-        ranked = ranked_nodes(self.groups, self._coefficients, column.value, checked_number("n", n), chosen)
+        columns, number = columns_given(by), checked_number("n", n)
+        chosen = self.chosen_nodes(kinds, layers, tokens, names)
+        ranked = by_several(self.groups, self._coefficients, columns, number, chosen)
         return node_table(self.groups, self._effects, self.inquiry, ranked)
+
+    def chosen_nodes(
+        self,
+        kinds: KindGiven | Iterable[KindGiven] | None = None,
+        layers: SupportsIndex | Iterable[SupportsIndex] | None = None,
+        tokens: SupportsIndex | str | Iterable[SupportsIndex | str] | None = None,
+        names: NamesGiven = None,
+    ) -> NodeFilter:
+        """Which nodes `nodes` takes, read and checked."""
+        return node_filter(self._effects, kinds, layers, tokens, names, groups=self.groups[0], setting=self.setting)
 
     def heads(self, n: SupportsIndex | None = None, by: str = "direct_effect") -> pandas.DataFrame:
         """The n heads (None: all) with the largest effect in magnitude, summed over tokens.
@@ -254,17 +281,30 @@ class AttributionTables:
             raise MisconfiguredError("No autoencoder of this answer lies upstream of it. Pass some: autoencoders=….")
         return component_sums(self.groups, self._effects, self._coefficients, kinds)
 
-    def tokens(self) -> pandas.DataFrame:
+    def tokens(self, by_layer: bool = False) -> pandas.DataFrame:
         """Total effects by token of the prompt: of its embedding, of attention from it and to it, and of MLPs at it.
 
         Columns: `token`, `position`, `embedding`, `attention_from`, `attention_to`, `mlp`, and `latents` with
         autoencoders; `answer` of answers of several tokens.
+
+        Args:
+            by_layer: whether there is a row for each layer and token, whose sums over layers are the numbers of the
+                other table. `layer` then comes first, and there is no `embedding`, which has no layer.
+
+        Raises:
+            InvalidRequestError: `by_layer` is neither True nor False.
         """
-        rows = []
+        import pandas
+
+        per_layer = checked_flag("by_layer", by_layer)
+        has_latents = any(group.node_type in LATENT_TYPES for group in self.groups[0])
+        frames = []
         for own, effects, asked in zip(self.groups, self._effects, self.inquiry.passes, strict=True):
-            of_pass = token_rows(own, effects, asked.coefficient)
-            rows += [{"answer": asked.answer, **row} for row in of_pass] if self.inquiry.is_by_answer else of_pass
-        return table_of_tokens(rows, any(group.node_type in LATENT_TYPES for group in self.groups[0]))
+            frame = token_frame(token_sums(own, effects, asked.coefficient), effects, per_layer, has_latents)
+            if self.inquiry.is_by_answer:
+                frame.insert(0, "answer", asked.answer)
+            frames.append(frame)
+        return frames[0] if len(frames) == 1 else pandas.concat(frames, ignore_index=True)
 
     def step(self) -> Step:
         """This answer as a step of another's history."""

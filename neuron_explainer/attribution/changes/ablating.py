@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any, TypeAlias
 
@@ -13,15 +13,16 @@ from torch import Tensor
 from neuron_explainer.activations.derived_scalars.engine.prompts import Prompt, read_prompt
 from neuron_explainer.activations.derived_scalars.indexing import AblationSpec
 from neuron_explainer.activations.derived_scalars.names.kinds import NodeKind
-from neuron_explainer.activations.derived_scalars.names.node_name import NodeName, is_row_of_node
+from neuron_explainer.activations.derived_scalars.names.node_name import NodeName
 from neuron_explainer.activations.derived_scalars.tensor_ablations import Ablation, TensorAblation
 from neuron_explainer.attribution.answering import AnswerT, answer
 from neuron_explainer.attribution.changes.descriptions import described
 from neuron_explainer.attribution.computing.passes import Setting
-from neuron_explainer.attribution.nodes_given import NodeOrRow, known_latent, node_named
+from neuron_explainer.attribution.nodes_given import NodeOrRow, known_latent, node_named, one_or_several
 from neuron_explainer.attribution.numbers_and_tables import AttributionTables
 from neuron_explainer.attribution.question.second_prompts import prepend_bos_as_in
 from neuron_explainer.attribution.question.settings import check_ablation
+from neuron_explainer.attribution.single_nodes.places import check_order
 from neuron_explainer.errors import InvalidRequestError, PromptError, shown
 from neuron_explainer.models.chats.messages import is_text_or_chat
 from neuron_explainer.models.watching import part_of_work
@@ -74,15 +75,6 @@ def _check_in_every_pass(why: AttributionTables, name: NodeName) -> None:
             )
 
 
-def one_or_several(node: Any) -> list[Any]:
-    """Nodes in a list; a table of nodes stands for those of its rows."""
-    labels = getattr(node, "index", None)
-    if getattr(node, "columns", None) is not None and labels is not None:
-        return list(labels)
-    is_list = isinstance(node, Iterable) and not isinstance(node, str | Mapping) and not is_row_of_node(node)
-    return list(node) if is_list else [node]
-
-
 def ablation_of(setting: Setting, name: NodeName, value: ValueGiven, reference: Any, asked_about: Prompt) -> Ablation:
     """The ablation that gives a node a value, in the prompt that is asked about.
 
@@ -93,9 +85,7 @@ def ablation_of(setting: Setting, name: NodeName, value: ValueGiven, reference: 
     """
     name = known_latent(setting, name)
     index = name.to_activation_index()
-    token, attended_to = name.token_index, name.attended_to_index
-    if token is not None and attended_to is not None and attended_to > token:
-        raise InvalidRequestError(f"{name}: token {token} cannot attend to the later token {attended_to}.")
+    check_order(name)
     if reference is not None and not (isinstance(value, str) and value == "mean"):
         raise InvalidRequestError('reference is for value="mean". Leave it out, or ask for the mean.')
     if isinstance(value, str) and value == "mean":

@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, cast
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from neuron_explainer.activations.derived_scalars.derivation import derive
 from neuron_explainer.activations.derived_scalars.indexing import NodeIndex
-from neuron_explainer.activations.derived_scalars.losses.objective import Evaluated, Objective
+from neuron_explainer.attribution.computing.last_residual import last_residual
 from neuron_explainer.attribution.computing.logit_objective import LogitObjective
 from neuron_explainer.attribution.numbers_and_tables import AttributionTables
 from neuron_explainer.attribution.tables.nodes import direct_effects_of
 from neuron_explainer.errors import InvalidRequestError
-from neuron_explainer.models.hooks.recording import PlaceAndLayer
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 from neuron_explainer.vocabulary.nodes import NodeType
-
-if TYPE_CHECKING:
-    from neuron_explainer.activations.derived_scalars.loss import LossFunction
 
 _DST = DerivedScalarType
 
@@ -39,37 +33,10 @@ def direct_changes(why: AttributionTables, number: int, nodes: Sequence[NodeInde
     if not isinstance(objective, LogitObjective):
         raise InvalidRequestError('kind="direct" is for questions about logits. Of a trace, verify kind="total".')
     token_ids = effects.prompt.token_ids
-    resid = _last_residual(why, token_ids, objective)
+    resid = last_residual(setting, token_ids)
     with_node = objective.held_value(resid, resid)
     changes = [with_node - objective.held_value(resid - _write(why, token_ids, node), resid) for node in nodes]
     return direct_effects_of(why.groups[number], nodes), changes
-
-
-class _Reading(Objective):
-    """The residual stream at an objective's place, as the objective reads it."""
-
-    def __init__(self, objective: Objective) -> None:
-        self.residual, self.position = objective.residual, objective.position
-        self.read: Tensor | None = None
-
-    def evaluate(
-        self, residual_at: Callable[[PlaceAndLayer], Tensor], lengths: Tensor, with_directions: bool
-    ) -> Evaluated:
-        """Keep it."""
-        self.read = residual_at(self.residual)
-        return Evaluated(self.read.new_zeros(len(self.read)))
-
-
-def _last_residual(
-    why: AttributionTables, token_ids: Sequence[int], objective: Objective
-) -> Float[Tensor, "tokens d_model"]:
-    """The residual stream that the metric is read from."""
-    setting, reading = why.asked_setting, _Reading(objective)
-    loss = cast("LossFunction", reading)
-    derive(token_ids, _DST.ALWAYS_ONE, setting.config, loss=loss, ablations=setting.ablations)
-    if reading.read is None:
-        raise RuntimeError("the pass did not reach the last residual stream")
-    return reading.read[0]
 
 
 def _write(why: AttributionTables, token_ids: Sequence[int], node: NodeIndex) -> Tensor:

@@ -10,11 +10,11 @@ import pandas
 from neuron_explainer.activations.derived_scalars.derivation import derive_batch
 from neuron_explainer.activations.derived_scalars.names.kinds import COMPONENTS, NodeKind
 from neuron_explainer.activations.derived_scalars.names.node_name import NodeName
-from neuron_explainer.attribution.changes.ablating import ValueGiven, ablation_of, one_or_several
+from neuron_explainer.attribution.changes.ablating import ValueGiven, ablation_of
 from neuron_explainer.attribution.changes.estimates import estimates_of
 from neuron_explainer.attribution.changes.taken_out import direct_changes
 from neuron_explainer.attribution.computing.batches import batches_of
-from neuron_explainer.attribution.nodes_given import known_latent, node_named, pass_of_row
+from neuron_explainer.attribution.nodes_given import known_latent, node_named, one_or_several, pass_of_row
 from neuron_explainer.attribution.numbers_and_tables import AttributionTables
 from neuron_explainer.attribution.progress import passes_bar
 from neuron_explainer.attribution.tables.nodes import NodeFilter, RankedNode, ranked_nodes

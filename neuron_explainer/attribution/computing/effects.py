@@ -1,5 +1,6 @@
 """What one pass gives for a question: activations, total effects, and direct effects at the rows."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, TypeVar
 
@@ -12,7 +13,7 @@ from neuron_explainer.attribution.computing.attention_parts import AttentionPart
 from neuron_explainer.attribution.computing.embedding_parts import EmbeddingParts
 from neuron_explainer.attribution.computing.latent_parts import LatentParts, LatentScale
 from neuron_explainer.attribution.computing.mlp_parts import MlpParts
-from neuron_explainer.models.layers.routed import RoutedTensor
+from neuron_explainer.models.layers.routed import Neurons, RoutedTensor
 from neuron_explainer.vocabulary.nodes import NodeType
 
 PartsT = TypeVar("PartsT", AttentionParts, EmbeddingParts, LatentParts, MlpParts)
@@ -67,3 +68,14 @@ def parts_of_prompt(parts: PartsT, number: int, n_rows: int, n_tokens: int) -> P
             cut = tensor[number, :n_rows, :n_tokens] if each.name == "by_pair" else tensor[number, :n_rows]
             own[each.name] = cut.clone()
     return replace(parts, **own)
+
+
+def bytes_of(tensors: Iterable[Neurons]) -> int:
+    """How many bytes tensors keep in memory; what several share is counted once."""
+    parts = [
+        part
+        for each in tensors
+        for part in ((each.values, each.experts) if isinstance(each, RoutedTensor) else (each,))
+    ]
+    storages = [part.untyped_storage() for part in parts]
+    return sum({storage.data_ptr(): storage.nbytes() for storage in storages}.values())

@@ -17,11 +17,23 @@ _ROWS_AT_ONCE = 16_384  # of the unembedding; a copy of so many in float32 takes
 
 def uncapped_logits(model: Transformer, normed: Float[Tensor, "rows d_model"]) -> Float[Tensor, "rows vocab"]:
     """The logits before a soft cap, from the final norm's output."""
-    bias = model.unembedding_bias
-    logits = torch.cat([normed @ weight.T for weight in _unembedding_by_parts(model, normed.dtype)], dim=-1)
+    bias, logits = model.unembedding_bias, _unembedded(model, normed)
     if bias is not None:
         logits = logits + bias.to(logits.dtype)
     return logits * model.config.logits_scale
+
+
+def logits_of_write(
+    model: Transformer, write: Float[Tensor, "rows d_model"], scale: Float[Tensor, "rows 1"]
+) -> Float[Tensor, "rows vocab"]:
+    """What writes to the residual stream add to the uncapped logits, the final norm's scale held at `scale`."""
+    norm = model.final_norm
+    normed = norm.without_gain(at_least_float32(write), scale) * norm.effective_gain
+    return _unembedded(model, normed) * model.config.logits_scale
+
+
+def _unembedded(model: Transformer, normed: Float[Tensor, "rows d_model"]) -> Float[Tensor, "rows vocab"]:
+    return torch.cat([normed @ weight.T for weight in _unembedding_by_parts(model, normed.dtype)], dim=-1)
 
 
 def capped(logits: Float[Tensor, "*rows vocab"], cap: float | None) -> Float[Tensor, "*rows vocab"]:

@@ -58,17 +58,22 @@ class ReplacedAt(Need):
 
     def value(self, evaluation: Evaluation, layer: int | None) -> Replaced:
         """The tokens at which it has been set."""
-        sets: list[list[tuple[Sequence[int] | None, int | None]]] = [[] for _ in range(evaluation.n_prompts)]
-        for ablation in ablations_at(evaluation.bound, self.place, layer):
-            token, *others = ablation.index.tensor_indices
-            component = others[0] if len(others) > 1 else None
-            written = (
-                [token] if isinstance(token, int) else ablation.tokens,
-                component if isinstance(component, int) else None,
-            )
-            for row in range(evaluation.n_prompts) if ablation.row is None else [ablation.row]:
-                sets[row].append(written)
-        return Replaced(sets)
+        return replaced_at(evaluation.bound, self.place, layer, evaluation.n_prompts)
+
+
+def replaced_at(bound: BoundConfig, place: ActivationLocationType, layer: int | None, n_prompts: int = 1) -> Replaced:
+    """Where ablations set a place, in a layer or (for the embedding) once."""
+    sets: list[list[tuple[Sequence[int] | None, int | None]]] = [[] for _ in range(n_prompts)]
+    for ablation in ablations_at(bound, place, layer):
+        token, *others = ablation.index.tensor_indices
+        component = others[0] if len(others) > 1 else None
+        written = (
+            [token] if isinstance(token, int) else ablation.tokens,
+            component if isinstance(component, int) else None,
+        )
+        for row in range(n_prompts) if ablation.row is None else [ablation.row]:
+            sets[row].append(written)
+    return Replaced(sets)
 
 
 def ablations_at(bound: BoundConfig, place: ActivationLocationType, layer: int | None) -> list[BoundAblation]:

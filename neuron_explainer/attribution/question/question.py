@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, SupportsIndex
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
@@ -20,7 +20,7 @@ from neuron_explainer.attribution.question.metrics import (
     log_probability_of,
     metric_of_tokens,
 )
-from neuron_explainer.attribution.question.positions import read_positions
+from neuron_explainer.attribution.question.positions import PositionsGiven, read_positions
 from neuron_explainer.errors import InvalidRequestError, MisconfiguredError, PromptError, shown
 from neuron_explainer.models.chats.messages import Chat, is_chat
 from neuron_explainer.models.layers.token_checks import as_token_ids, only_prompt
@@ -144,7 +144,7 @@ def read_question(
     target: Given = None,
     distractor: Given = None,
     metric: MetricGiven = None,
-    positions: SupportsIndex | str | Iterable[SupportsIndex | str] | None = None,
+    positions: PositionsGiven = None,
     prepend_bos: bool | None = None,
 ) -> Question:
     """A question as `attribute` takes it, read and checked.
@@ -154,6 +154,30 @@ def read_question(
     """
     read = read_prompt(model, prompt, prepend_bos)
     targets, distractors = read_answers(model, target, True), read_answers(model, distractor, False)
+    return question_of(model, prompt, read, targets, distractors, metric, positions)
+
+
+def question_of(
+    model: ModelContext,
+    prompt: PromptGiven,
+    read: Prompt,
+    targets: tuple[Answer, ...],
+    distractors: tuple[Answer, ...],
+    metric: MetricGiven = None,
+    positions: PositionsGiven = None,
+) -> Question:
+    """A question whose prompt and answers have been read.
+
+    Args:
+        model: the model.
+        prompt: the prompt as it was given.
+        read: its tokens.
+        targets, distractors: the answers.
+        metric, positions: as `attribute` takes them.
+
+    Raises:
+        PromptError, InvalidRequestError, MisconfiguredError, UnknownNameError: as `attribute` says.
+    """
     if isinstance(metric, LossFnConfig):
         if targets or distractors:
             raise MisconfiguredError("The metric is a LossFnConfig, which has its own tokens. Leave the others out.")

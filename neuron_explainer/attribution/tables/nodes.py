@@ -15,7 +15,7 @@ from neuron_explainer.activations.derived_scalars.names.node_name import NodeNam
 from neuron_explainer.activations.derived_scalars.store.top_k import top_k
 from neuron_explainer.attribution.computing.effects import Effects
 from neuron_explainer.attribution.inquiry import Inquiry
-from neuron_explainer.attribution.tables.columns import COLUMNS
+from neuron_explainer.attribution.tables.columns import COLUMNS, EFFECTS
 from neuron_explainer.attribution.tables.groups import Group, entries
 from neuron_explainer.models.layers.routed import Neurons, RoutedTensor, values_of
 from neuron_explainer.vocabulary.nodes import NodeType
@@ -47,12 +47,21 @@ class NodeFilter:
     kinds: Collection[NodeType] | None = None
     layers: Collection[int | None] | None = None
     tokens: Sequence[int] | None = None
+    nodes: Sequence[NodeIndex] | None = None
 
     def takes(self, group: Group) -> bool:
         """Whether nodes of a group can be among them."""
-        return (self.kinds is None or group.node_type in self.kinds) and (
-            self.layers is None or group.layer in self.layers
+        return (
+            (self.kinds is None or group.node_type in self.kinds)
+            and (self.layers is None or group.layer in self.layers)
+            and (self.nodes is None or bool(self.nodes_in(group)))
         )
+
+    def nodes_in(self, group: Group) -> list[NodeIndex]:
+        """Those of `nodes` that are in a group."""
+        return [
+            node for node in self.nodes or () if (node.node_type, node.layer_index) == (group.node_type, group.layer)
+        ]
 
 
 def ranked_nodes(
@@ -72,7 +81,7 @@ def ranked_nodes(
     """
     found: list[RankedNode] = []
     for number, (own, coefficient) in enumerate(zip(groups, coefficients, strict=True)):
-        factor = coefficient if by.endswith("effect") else 1.0
+        factor = factor_of(by, coefficient)
         tensors = list(_candidates(own, by, chosen))
         if not tensors:
             continue
@@ -102,7 +111,25 @@ def _candidates(groups: Sequence[Group], by: str, chosen: NodeFilter) -> Iterato
                 continue
             where: Any = torch.tensor(rows, dtype=torch.int64, device=values_of(numbers).device)
             numbers, tokens = numbers[where], [tokens[row] for row in rows]
+        if chosen.nodes is not None:
+            numbers = _only(numbers, tokens, chosen.nodes_in(group))
         yield group, numbers, tokens
+
+
+def _only(numbers: Neurons, tokens: Sequence[int], nodes: Sequence[NodeIndex]) -> Neurons:
+    """The numbers of some nodes, each at all tokens or at some; 0 for all others."""
+    values = values_of(numbers)
+    is_asked = torch.zeros_like(values, dtype=torch.bool)
+    for node in nodes:
+        token, *others = node.tensor_indices
+        rows: Any = slice(None) if token == "All" else [row for row, own in enumerate(tokens) if own == token]
+        if isinstance(numbers, RoutedTensor):
+            expert, within = divmod(int(others[0]), numbers.d_expert)  # type: ignore[arg-type]
+            is_asked[rows, :, within] |= numbers.experts[rows] == expert
+        else:
+            is_asked[(rows, *(slice(None) if each == "All" else each for each in others))] = True
+    asked = torch.where(is_asked, values, torch.zeros_like(values))
+    return numbers.with_values(asked) if isinstance(numbers, RoutedTensor) else asked
 
 
 def _node_at(group: Group, numbers: Neurons, token: int, row: int, column: int) -> NodeIndex:
@@ -130,6 +157,31 @@ def node_rows(
         }
         for place, node in enumerate(nodes)
     ]
+
+
+def by_several(
+    groups: Sequence[Sequence[Group]],
+    coefficients: Sequence[float],
+    columns: Sequence[str],
+    n: int,
+    chosen: NodeFilter,
+) -> list[RankedNode]:
+    """The n nodes that `ranked_nodes` gives for each column, each once, by their number in the first column."""
+    ranked = [ranked_nodes(groups, coefficients, column, n, chosen) for column in columns]
+    if len(columns) == 1:
+        return ranked[0]
+    found = {(each.number, each.node): each for of_column in ranked for each in of_column}
+    for number, (own, coefficient) in enumerate(zip(groups, coefficients, strict=True)):
+        nodes = [node for of_pass, node in found if of_pass == number]
+        factor = factor_of(columns[0], coefficient)
+        for node, measure in zip(nodes, _numbers_of(own, nodes, columns[0]), strict=True):
+            found[number, node] = RankedNode(number, node, measure * factor)
+    return sorted(found.values(), key=lambda each: (each.measure != each.measure, -abs(each.measure)))  # NaN last
+
+
+def factor_of(column: str, coefficient: float) -> float:
+    """What a pass's numbers in a column are multiplied with: effects are those on the metric."""
+    return coefficient if column in EFFECTS else 1.0
 
 
 def direct_effects_of(groups: Sequence[Group], nodes: Sequence[NodeIndex]) -> list[float]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from neuron_explainer.activations.derived_scalars.config import DstConfig
 from neuron_explainer.activations.derived_scalars.derivers.attention import through_output_weights
 from neuron_explainer.attribution.computing.attention_parts import summed_by
 from neuron_explainer.attribution.computing.effects import Effects
+from neuron_explainer.attribution.computing.latent_parts import LatentScale
 from neuron_explainer.errors import MisconfiguredError
 from neuron_explainer.models.layers.block import Block
 from neuron_explainer.models.layers.routed import Neurons, dense
@@ -54,7 +56,7 @@ class WriteNorms:
                 return self._of_heads(block, layer, dense(activation))
             if node_type is NodeType.MLP_NEURON:
                 return self._of_neurons(block, activation)
-            return self._of_latents(block, node_type, layer, dense(activation))
+            return self._of_latents(node_type, layer, dense(activation))
 
     def _of_heads(self, block: Block, layer: int, probs: Tensor) -> Tensor:
         values = self._store.activations(_DST.ATTN_VALUE)[layer]
@@ -70,23 +72,28 @@ class WriteNorms:
         norms = block.mlp.write_norms(None if post_norm is None else post_norm.gain).to(post_act.dtype)
         return post_act * (norms if post_norm is None else norms * post_norm.inverse_scale[0])
 
-    def _of_latents(self, block: Block, kind: NodeType, layer: int, latents: Tensor) -> Tensor:
+    def _of_latents(self, kind: NodeType, layer: int, latents: Tensor) -> Tensor:
         which = latents.any(dim=0).nonzero().flatten()  # of many latents most are 0 at all tokens
-        norms = torch.zeros_like(latents[0])
-        norms[which] = self._rows_of(block, kind, layer, which).norm(dim=-1).to(norms.dtype)
-        factor = self._scales[kind, layer].factor
-        return latents * norms if factor is None else latents * norms * factor
+        norms, scale = torch.zeros_like(latents[0]), self._scales[kind, layer]
+        norms[which] = latent_rows(self._config, kind, layer, which, scale).norm(dim=-1).to(norms.dtype)
+        return latents * norms if scale.factor is None else latents * norms * scale.factor
 
-    def _rows_of(self, block: Block, kind: NodeType, layer: int, which: Tensor) -> Tensor:
-        """What one unit of some latents adds to the residual stream, apart from factors of single tokens."""
-        config = self._config
-        context = None if config is None else config.get_autoencoder_context(kind)
-        if context is None:
-            raise MisconfiguredError(f"Norms of writes need the autoencoders. {WITHOUT_MODEL}")
-        rows = context.get_autoencoder(layer).write_rows[which]
-        if context.dst is _DST.MLP_POST_ACT:
-            rows = torch.nn.functional.linear(rows, block.mlp.output_weight.to(rows.dtype))
-        elif context.dst is _DST.ATTN_WEIGHTED_SUM_OF_VALUES:
-            rows = torch.nn.functional.linear(rows, block.attention.output_weight.to(rows.dtype))
-        gain = self._scales[kind, layer].gain
-        return rows if gain is None else rows * gain
+
+def latent_rows(
+    config: DstConfig | None, kind: NodeType, layer: int, which: Int[Tensor, " some"], scale: LatentScale
+) -> Float[Tensor, "some d_model"]:
+    """What one unit of some latents adds to the residual stream, apart from factors of single tokens.
+
+    Raises:
+        MisconfiguredError: the autoencoders are not there.
+    """
+    context = None if config is None else config.get_autoencoder_context(kind)
+    if config is None or context is None:
+        raise MisconfiguredError(f"Writes of latents need the autoencoders. {WITHOUT_MODEL}")
+    block = config.get_or_create_model().blocks[layer]
+    rows = context.get_autoencoder(layer).write_rows[which]
+    if context.dst is _DST.MLP_POST_ACT:
+        rows = torch.nn.functional.linear(rows, block.mlp.output_weight.to(rows.dtype))
+    elif context.dst is _DST.ATTN_WEIGHTED_SUM_OF_VALUES:
+        rows = torch.nn.functional.linear(rows, block.attention.output_weight.to(rows.dtype))
+    return rows if scale.gain is None else rows * scale.gain

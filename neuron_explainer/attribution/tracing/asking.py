@@ -13,14 +13,15 @@ from neuron_explainer.attribution.answering import AnswerT, answer
 from neuron_explainer.attribution.computing.attention_parts import summed_by
 from neuron_explainer.attribution.computing.passes import Setting
 from neuron_explainer.attribution.computing.rows import before_post_norm
-from neuron_explainer.attribution.nodes_given import pass_of_row
+from neuron_explainer.attribution.nodes_given import NodeOrRow, pass_of_row
 from neuron_explainer.attribution.numbers_and_tables import AttributionTables
 from neuron_explainer.attribution.question.question import Question
+from neuron_explainer.attribution.single_nodes.given import component_given
+from neuron_explainer.attribution.single_nodes.places import at_one_place
 from neuron_explainer.attribution.tracing.inquiry import TraceInquiry
 from neuron_explainer.attribution.tracing.of_heads import AttentionLogitTrace, ValueTrace
 from neuron_explainer.attribution.tracing.of_neurons import LatentTrace, NeuronTrace
 from neuron_explainer.attribution.tracing.trace_objective import TraceObjective
-from neuron_explainer.attribution.tracing.traced_node import NodeOfTrace, node_at_tokens, node_type_of
 from neuron_explainer.errors import InvalidRequestError, shown
 from neuron_explainer.models.watching import part_of_work
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
@@ -31,12 +32,10 @@ _DST = DerivedScalarType
 _V = AttentionTraceType.V
 
 
-def traced(
-    why: AnswerT, node: NodeOfTrace, through: str | None = None, downstream: NodeOfTrace | None = None
-) -> AnswerT:
+def traced(why: AnswerT, node: NodeOrRow, through: str | None = None, downstream: NodeOrRow | None = None) -> AnswerT:
     """The answer upstream of a node; see `Attribution.trace`."""
     whole, why = why, _of_its_pass(why, node)
-    setting, name = why.asked_setting, node_at_tokens(why, node)
+    setting, name = why.asked_setting, at_one_place(*component_given(why, node, "activation to trace"))
     is_head = name.kind is NodeKind.HEAD
     if through is not None and name.part is not None and str(through).lower() != name.part:
         raise InvalidRequestError(f"{name} says {name.part!r}, and through is {through!r}. Say it once.")
@@ -61,7 +60,7 @@ def traced(
         return answer(type(why), setting.limited_to(layers), inquiry, (*whole.history, whole.step()))
 
 
-def _of_its_pass(why: AnswerT, node: NodeOfTrace) -> AnswerT:
+def _of_its_pass(why: AnswerT, node: NodeOrRow) -> AnswerT:
     """The part of an answer that is about the pass that a row of its table is of."""
     number, inquiry = pass_of_row(why.inquiry.passes, node), why.inquiry
     if number == 0 or not isinstance(inquiry, Question):
@@ -83,10 +82,10 @@ def _objective(
         return AttentionLogitTrace(bound, layer, token, _position(name.attended_to_index), component, kind)
     if name.kind is NodeKind.NEURON:
         return NeuronTrace(bound, layer, token, component)
-    return LatentTrace(bound, node_type_of(why, name), layer, token, component)
+    return LatentTrace(bound, name.to_node_index().node_type, layer, token, component)
 
 
-def _through_value(why: AttributionTables, name: NodeName, downstream: NodeOfTrace | None) -> tuple[ValueTrace, str]:
+def _through_value(why: AttributionTables, name: NodeName, downstream: NodeOrRow | None) -> tuple[ValueTrace, str]:
     """The trace through a head's value, and what its write is projected on, in words."""
     bound, effects = bound_of(why.asked_setting), why.effects[0]
     layer, token, head = _numbers(name)

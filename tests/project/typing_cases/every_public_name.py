@@ -55,6 +55,9 @@ def derived_scalars(model: ne.ModelContext) -> None:
     why.save(Path("why.safetensors"))
     assert_type(ne.load_attribution("why.safetensors"), ne.Attribution)
     assert_type(ne.load_attribution(Path("why.safetensors"), config, autoencoders=None).ablate("L5H1"), ne.Attribution)
+    preview = ne.preview_question(model, "a prompt", " a", [" b", 7], metric="logit_diff", positions=[-1])
+    assert_type(preview, ne.QuestionPreview)
+    assert_type([preview.answer_tokens(answer) for answer in preview.targets], list[list[str]])
     ablations = [ne.AblationSpec(place, 0), ne.AblationSpec(place, value=1.5)]
     store = ne.derive("a prompt", ["mlp_post_act", ne.DerivedScalarType.ATTN_WRITE_NORM], config, ablations=ablations)
     assert_type(store, ne.DerivedScalarStore)

@@ -26,7 +26,11 @@ class Prompt:
 
 
 def read_prompt(
-    model_context: ModelContext, prompt: str | Chat | Sequence[int] | Tensor, prepend_bos: bool | None = None
+    model_context: ModelContext,
+    prompt: str | Chat | Sequence[int] | Tensor,
+    prepend_bos: bool | None = None,
+    *,
+    warns: bool = True,
 ) -> Prompt:
     """The tokens of a text, of messages or of token ids, which may be a batch of one prompt, as `to_tokens` gives it.
 
@@ -34,6 +38,7 @@ def read_prompt(
         model_context: the model.
         prompt: a text, a list of messages, or token ids.
         prepend_bos: for a text, whether the beginning-of-sequence token comes first; None: as the tokenizer does.
+        warns: whether there is a warning of a text that ends in a space.
 
     Raises:
         InvalidRequestError: `prepend_bos` is given with messages or token ids, or cannot be followed.
@@ -43,7 +48,8 @@ def read_prompt(
     """
     if is_text_or_chat(prompt):
         token_ids, n_beginning = encoded(model_context, prompt, prepend_bos)
-        warn_of_trailing_space(model_context.tokenizer, prompt, token_ids)
+        if warns:
+            warn_of_trailing_space(model_context.tokenizer, prompt, token_ids)
     else:
         n_beginning = 0
         refuse_for_token_ids(prepend_bos)

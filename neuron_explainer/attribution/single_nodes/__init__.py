@@ -1,0 +1,1 @@
+"""One node of an answer: its activations over the prompt, and what it writes."""
