@@ -13,12 +13,13 @@ from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from functools import partial
 from types import TracebackType
-from typing import no_type_check
-
-from torch import Tensor
+from typing import TYPE_CHECKING, no_type_check
 
 from neuron_explainer.errors import StoppedError
 from neuron_explainer.models.hooks.owners import Owner
+
+if TYPE_CHECKING:  # widgets use this without torch
+    from torch import Tensor
 
 Progress = Callable[[float], object]
 """Told how much of the work is done, from 0 to 1."""
@@ -47,7 +48,7 @@ class Watch:
     def check(self) -> None:
         """Raise StoppedError if this work, or work that it is part of, is to stop."""
         if self._stop is not None and self._stop.is_set():
-            raise StoppedError("The work was stopped before its end.")
+            raise StoppedError()
         if self.outer is not None:
             self.outer.check()
 
