@@ -31,6 +31,9 @@ class InterventionResultError(NeuronExplainerError, ValueError, TypeError):
 class StoppedError(NeuronExplainerError, RuntimeError):
     """A person, or newer work, stopped the work before its end."""
 
+    def __init__(self, message: str = "The work was stopped before its end.") -> None:
+        super().__init__(message)
+
 
 class PromptError(InvalidRequestError):
     """The model cannot run the prompt: it is empty, too long, or has token ids outside the vocabulary."""

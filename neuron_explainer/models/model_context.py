@@ -118,6 +118,12 @@ class StandardModelContext(ModelContext):
         """Whether text can be encoded and decoded."""
         return self._tokenizer is not None
 
+    @property
+    def reopened_by(self) -> Callable[[], "StandardModelContext"] | None:
+        """What makes the same model again; None of one that came from memory, or whose weights were changed since."""
+        made = self._transformer
+        return self._reopen if made is None or _weights_now(made) == self._weights_as_created else None
+
     def get_or_create_model(self) -> Transformer:
         """The model itself: created at the first call, the same at every later one.
 
@@ -150,9 +156,8 @@ class StandardModelContext(ModelContext):
             InvalidRequestError: the model came from memory and was freed.
         """
         own = {name: value for name, value in self.__dict__.items() if name not in _NOT_PICKLED}
-        transformer = self._transformer
-        if self._reopen is not None and (transformer is None or _weights_now(transformer) == self._weights_as_created):
-            return self._reopen, (), own
+        if (reopen := self.reopened_by) is not None:
+            return reopen, (), own
         return _with_weights, (type(self), self.model_name, self.get_or_create_model(), self._tokenizer), own
 
     def to_tokens(self, text: str | Chat, *, prepend_bos: bool | None = None) -> Int[Tensor, "1 tokens"]:

@@ -27,7 +27,7 @@ from neuron_explainer.models.layers.unfilled import fill, unfilled
 from neuron_explainer.models.offload.disk_parameters import DiskParameters, put_on_disk
 from neuron_explainer.models.offload.disk_weights import DiskWeights, weights_in_use
 from neuron_explainer.models.transformer_config import TransformerConfig
-from neuron_explainer.models.watching import current_watch
+from neuron_explainer.models.watching import watch_of_pass
 from neuron_explainer.vocabulary.checks import LayersGiven, checked_number, checked_type
 from neuron_explainer.vocabulary.named_members import member_of
 from neuron_explainer.vocabulary.nodes import PassType
@@ -229,15 +229,11 @@ class Transformer(nn.Module):
             resid = self._embedded(tokens.to(self.device, non_blocking=True), span, plan)
             computes_logits = logits_at is not None or plan.needs_logits
             n_layers = self.config.n_layers if computes_logits else plan.last_layer + 1
-            watch = current_watch()
-            if watch is not None:
-                watch.check()
+            watch = watch_of_pass()
             for layer in range(n_layers):
-                if watch is not None:
-                    watch.before_layer(resid, layer, n_layers)
+                watch.at_layer(resid, layer, n_layers)
                 resid = self.blocks[layer](resid, span, plan.taps(layer))
-                if watch is not None:
-                    watch.done((layer + 1) / n_layers)
+            watch.at_layer(resid, n_layers, n_layers)
             reads_out = computes_logits or plan.needs_final_norm
             return self._read_out(resid, logits_at, counts, plan) if reads_out else None
 

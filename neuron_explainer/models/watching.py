@@ -13,12 +13,13 @@ from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from functools import partial
 from types import TracebackType
-from typing import no_type_check
-
-from torch import Tensor
+from typing import TYPE_CHECKING, no_type_check
 
 from neuron_explainer.errors import StoppedError
 from neuron_explainer.models.hooks.owners import Owner
+
+if TYPE_CHECKING:  # widgets use this without torch
+    from torch import Tensor
 
 Progress = Callable[[float], object]
 """Told how much of the work is done, from 0 to 1."""
@@ -47,7 +48,7 @@ class Watch:
     def check(self) -> None:
         """Raise StoppedError if this work, or work that it is part of, is to stop."""
         if self._stop is not None and self._stop.is_set():
-            raise StoppedError("The work was stopped before its end.")
+            raise StoppedError()
         if self.outer is not None:
             self.outer.check()
 
@@ -59,10 +60,22 @@ class Watch:
         if self._progress is not None:
             self._progress(min(1.0, self._start + self._share * fraction))
 
-    def before_layer(self, resid: Tensor, layer: int, n_layers: int) -> None:
-        """A layer is about to run; where the pass has a graph, its backward pass is watched, too."""
-        if resid.requires_grad:
-            resid.register_hook(partial(self._after_gradient, (n_layers - layer) / n_layers))
+    def at_layer(self, resid: Tensor, n_done: int, n_layers: int) -> None:
+        """A pass has done so many layers; where it has a graph, its backward pass is watched from here on, too.
+
+        Args:
+            resid: the residual stream after them.
+            n_done: how many are done.
+            n_layers: how many there are; 0 if the pass ends before the first one.
+        """
+        if self.has_ended:
+            return
+        if n_done == 0:
+            self.check()
+        else:
+            self.done(n_done / n_layers)
+        if resid.requires_grad and n_done < n_layers:
+            resid.register_hook(partial(self._after_gradient, (n_layers - n_done) / n_layers))
 
     def _after_gradient(self, fraction: float, gradient: Tensor) -> None:
         self.done(fraction)
@@ -88,6 +101,15 @@ def current_watch() -> Watch | None:
     while watch is not None and not watch.is_of_running_code:
         watch = watch.outer
     return watch
+
+
+_UNWATCHED = Watch(None, None, None)
+_UNWATCHED.has_ended = True
+
+
+def watch_of_pass() -> Watch:
+    """The watch over a pass that begins now; one that does nothing if nobody watches."""
+    return current_watch() or _UNWATCHED
 
 
 class watched_passes(AbstractContextManager[None]):

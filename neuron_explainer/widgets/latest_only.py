@@ -5,16 +5,21 @@ import time
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
+from neuron_explainer.errors import StoppedError
+from neuron_explainer.models.watching import Progress, watched_passes
+
 TaskT = TypeVar("TaskT")
 ResultT = TypeVar("ResultT")
 
 _INTERRUPTIONS = (KeyboardInterrupt, SystemExit)
+_SECONDS_BETWEEN_REPORTS = 0.1
 
 
 class LatestOnly(Generic[TaskT, ResultT]):
     """Runs tasks in threads. A task is dropped, at any stage, as soon as a later one is submitted.
 
-    Threads keep the notebook's kernel free while a slow server answers. No event loop is needed.
+    Threads keep the notebook's kernel free while a slow server answers. No event loop is needed. The passes of models
+    that a dropped task runs stop after the layer at which they are.
 
     Every exception is delivered, `BaseException`s too: a package written in Rust panics with one, and a thread that
     ended without a word would leave its widget waiting.
@@ -23,22 +28,30 @@ class LatestOnly(Generic[TaskT, ResultT]):
         work: computes the result of a task; called in a thread. Its exceptions are delivered.
         deliver: called in that thread with the task and its result or exception; never for two tasks at the same time,
             and never for a dropped task. If it fails on a result, it is called with that failure.
+        progress: told, in that thread and at most ten times a second, how much of the latest task's passes is done,
+            from 0 to 1.
     """
 
     def __init__(
-        self, work: Callable[[TaskT], ResultT], deliver: Callable[[TaskT, ResultT | BaseException], None]
+        self,
+        work: Callable[[TaskT], ResultT],
+        deliver: Callable[[TaskT, ResultT | BaseException], None],
+        progress: Progress | None = None,
     ) -> None:
         self._work = work
         self._deliver = deliver
+        self._progress = progress
         self._lock = threading.RLock()  # held while delivering; `deliver` may submit another task
         self._number = 0
+        self._task: TaskT | None = None
+        self._stop = threading.Event()
         self._finished = threading.Event()
         self._finished.set()
 
     def submit(self, task: TaskT, pause: float = 0.0) -> None:
         """Run a task in the background, unless another one is submitted within `pause` seconds."""
-        number = self._begin()
-        threading.Thread(target=self._run_task, args=(number, task, pause), daemon=True).start()
+        number, stop = self._begin(task)
+        threading.Thread(target=self._run_task, args=(number, stop, task, pause), daemon=True).start()
 
     def run(self, task: TaskT) -> None:
         """Run a task now, in this thread.
@@ -46,39 +59,78 @@ class LatestOnly(Generic[TaskT, ResultT]):
         Raises:
             KeyboardInterrupt, SystemExit: the task was interrupted; delivered, too.
         """
-        result = self._run_task(self._begin(), task, 0.0)
+        result = self._run_task(*self._begin(task), task, 0.0)
         if isinstance(result, _INTERRUPTIONS):
             raise result
+
+    def stop(self) -> None:
+        """Drop the latest task if it is not finished, and deliver StoppedError as its result, in this thread."""
+        with self._lock:
+            if self._finished.is_set():
+                return
+            self._stop.set()
+            self._number += 1
+            stopped: TaskT = self._task  # type: ignore[assignment]  # set by every task that begins
+            self._finish(self._number, stopped, StoppedError())
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until the latest task is finished. Returns whether it is."""
         return self._finished.wait(timeout)
 
-    def _begin(self) -> int:
+    def _begin(self, task: TaskT) -> tuple[int, threading.Event]:
         with self._lock:
+            self._stop.set()
+            self._stop = threading.Event()
             self._number += 1
+            self._task = task
             self._finished.clear()
-            return self._number
+            return self._number, self._stop
 
-    def _run_task(self, number: int, task: TaskT, pause: float) -> ResultT | BaseException | None:
+    def _run_task(
+        self, number: int, stop: threading.Event, task: TaskT, pause: float
+    ) -> ResultT | BaseException | None:
         """Run and deliver a task. Returns what was delivered; None for a dropped task."""
         if pause:
-            time.sleep(pause)
+            stop.wait(pause)
             if number != self._number:
                 return None
         result: ResultT | BaseException
         try:
-            result = self._work(task)
+            with watched_passes(self._reporter(number), stop):
+                result = self._work(task)
         except BaseException as error:  # any error is shown in the widget
             result = error
         with self._lock:
             if number != self._number:
                 return result if isinstance(result, _INTERRUPTIONS) else None
-            try:
-                return self._delivered(task, result)
-            finally:
+            return self._finish(number, task, result)
+
+    def _reporter(self, number: int) -> Progress | None:
+        """What is told of a task's progress; nothing is, once a later one has begun."""
+        progress = self._progress
+        if progress is None:
+            return None
+        reported = -_SECONDS_BETWEEN_REPORTS
+
+        def report(fraction: float) -> None:
+            nonlocal reported
+            now = time.monotonic()
+            if now - reported < _SECONDS_BETWEEN_REPORTS:
+                return
+            reported = now
+            with self._lock:
                 if number == self._number:
-                    self._finished.set()
+                    progress(fraction)
+
+        return report
+
+    def _finish(self, number: int, task: TaskT, result: ResultT | BaseException) -> ResultT | BaseException:
+        try:
+            return self._delivered(task, result)
+        finally:
+            if number == self._number:
+                self._task = None
+                self._finished.set()
 
     def _delivered(self, task: TaskT, result: ResultT | BaseException) -> ResultT | BaseException:
         try:

@@ -165,7 +165,7 @@ def open_model(
             source, config, device=device, dtype=dtype, check_memory=check_memory
         )
         came_from = getattr(getattr(source, "config", None), "_name_or_path", "")
-        model_name = name or (_name_of(came_from) if came_from else type(source).__name__)
+        model_name = name or (name_of_source(came_from) if came_from else type(source).__name__)
         generation_config = {ENTRY: getattr(getattr(source, "generation_config", None), ENTRY, None)}
         ends = end_token_ids(
             generation_config, hf_config, transformer.config.vocab_size, f"{type(source).__name__} in memory"
@@ -183,7 +183,7 @@ def open_model(
         source if isinstance(source, str) else Path(source), LoadOptions(config, revision, token, pickled)
     )
     model_device, model_dtype = as_device(device), as_dtype(dtype)
-    model_name = name or _name_of(source)
+    model_name = name or name_of_source(source)
 
     def create() -> Transformer:
         how: dict[str, Any] = {"dtype": model_dtype, "device": model_device, "is_offloaded": offload is not None}
@@ -236,7 +236,7 @@ def _source_elsewhere(source: str | PathLike[str]) -> str:
     return str(path.absolute()) if not is_url(text) and os.path.exists(path) else text
 
 
-def _name_of(source: str | PathLike[str]) -> str:
+def name_of_source(source: str | PathLike[str]) -> str:
     """The name of a model whose caller gave none. For a path, its last part: names are shared, folders are private."""
     if isinstance(source, str):
         registered = find_registered_model(source)
