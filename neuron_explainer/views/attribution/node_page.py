@@ -47,7 +47,7 @@ def node_html(
 
     Args:
         why: the answer.
-        node: the name of a head, neuron, latent or embedding, or of a layer's MLP or attention; its token may be left out.
+        node: its name: a head, neuron, latent, embedding, or a layer's MLP or attention; with or without a token.
         verified: a table of `verify`; its rows of this node are shown.
         skip_first: a head's pattern without attention to the first token.
 

@@ -76,7 +76,8 @@ def node_rows_html(frame: pandas.DataFrame, first: SupportsIndex = 0, n: Support
         InvalidRequestError: `first` is not a whole number from 0 on, or `n` is not one above 0.
     """
     size = checked_number("n", n)
-    start = min(checked_number("first", first, 0), max(0, len(frame) - size))
+    start = checked_number("first", first, 0)
+    start = start if start < len(frame) else max(0, len(frame) - size)
     if not len(frame):
         return card(f'<div style="color:{MUTED}">no nodes</div>', "ne-node-rows")
     stop = min(start + size, len(frame))
