@@ -1,7 +1,7 @@
 /*!
 Made by tools/widget_modules from its sources: change those, not this file.
 
-sources sha256 4bff7da06339e900f2935631501f77e6db86a15486697ee755a90af7c98dcfe2
+sources sha256 1609f50374309a1bc5e7ebcf597fd4913c31d2da4a998f4f27230ffc1321b069
 
 It contains lit-html 3.3.3
 
