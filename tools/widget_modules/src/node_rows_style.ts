@@ -17,7 +17,7 @@ export const STYLE = `
 .ne-rows input.ne-rows-filter::placeholder{color:${MUTED};opacity:1}
 .ne-rows-count,.ne-rows-note{color:${MUTED};font-size:12px}
 .ne-rows-note{margin-left:auto}
-.ne-rows-grid{position:relative;overflow:auto;max-height:${HEAD_HEIGHT + 15 * ROW_HEIGHT}px;border-top:1px solid ${LINE};
+.ne-rows-grid{position:relative;overflow:auto;max-height:${HEAD_HEIGHT + 15 * ROW_HEIGHT + 1}px;border-top:1px solid ${LINE};
   overflow-anchor:none;background:${PAPER}}
 .ne-rows-head{position:sticky;top:0;z-index:2;height:${HEAD_HEIGHT}px;background:#f6f8fa;border-bottom:1px solid ${LINE}}
 .ne-rows-body{position:relative}

@@ -1,7 +1,7 @@
 /*!
 Made by tools/widget_modules from its sources: change those, not this file.
 
-sources sha256 1609f50374309a1bc5e7ebcf597fd4913c31d2da4a998f4f27230ffc1321b069
+sources sha256 e7699bf899ea7c2a7013988376ccf81e1a1b3e516a072f60ebf0a2ca91246a70
 
 It contains @tanstack/virtual-core 3.19.11
 
@@ -68,7 +68,7 @@ var De=Object.defineProperty;var Pe=(i,e,t)=>e in i?De(i,e,{enumerable:!0,config
 .ne-rows input.ne-rows-filter::placeholder{color:${at};opacity:1}
 .ne-rows-count,.ne-rows-note{color:${at};font-size:12px}
 .ne-rows-note{margin-left:auto}
-.ne-rows-grid{position:relative;overflow:auto;max-height:420px;border-top:1px solid ${ht};
+.ne-rows-grid{position:relative;overflow:auto;max-height:421px;border-top:1px solid ${ht};
   overflow-anchor:none;background:${Y}}
 .ne-rows-head{position:sticky;top:0;z-index:2;height:30px;background:#f6f8fa;border-bottom:1px solid ${ht}}
 .ne-rows-body{position:relative}

@@ -1,7 +1,7 @@
 /*!
 Made by tools/widget_modules from its sources: change those, not this file.
 
-sources sha256 1609f50374309a1bc5e7ebcf597fd4913c31d2da4a998f4f27230ffc1321b069
+sources sha256 e7699bf899ea7c2a7013988376ccf81e1a1b3e516a072f60ebf0a2ca91246a70
 
 It contains lit-html 3.3.3
 
