@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from playwright.sync_api import Browser, ConsoleMessage, Page, Route
+from playwright.sync_api import ConsoleMessage, Error, Page, Route
 
 from neuron_explainer.views.colour import N_LEVELS, background_of_level
 from neuron_explainer.widgets.modules.module_widget import STATIC
@@ -39,10 +39,10 @@ _START = """async ([source, traits, body]) => {
 
 
 class ModuleHarness:
-    """A module on a page of its own.
+    """A module on a page, which is emptied before.
 
     Args:
-        browser: where to open the page.
+        page: the page; it can reach nothing.
         module: the bundle's name: "node_rows" or "page".
         traits: the model's traits.
         body: the page's HTML; the module is put into the element with the id "here".
@@ -52,27 +52,28 @@ class ModuleHarness:
 
     def __init__(
         self,
-        browser: Browser,
+        page: Page,
         module: str,
         traits: dict[str, Any],
         body: str = '<div id="here"></div>',
         width: int = 1300,
         background: str = "#ffffff",
     ) -> None:
+        self.page = page
         self.refused: list[str] = []
         self.errors: list[str] = []
-        context = browser.new_context(viewport={"width": width, "height": 800})
-        context.route("**/*", lambda route: self._answer(route, background))
-        self.page: Page = context.new_page()
-        self.page.on("console", self._listen)
-        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
-        self.page.goto(ADDRESS)
+        self._background = background
+        page.route("**/*", self._answer)
+        page.on("console", self._listen)
+        page.on("pageerror", self._fail)
+        page.set_viewport_size({"width": width, "height": 800})
+        page.goto(ADDRESS)
         source = (STATIC / f"{module}.js").read_text(encoding="utf-8")
-        self.page.evaluate(_START, [source, {"taken": 0, **traits}, body])
+        page.evaluate(_START, [source, {"taken": 0, **traits}, body])
 
-    def _answer(self, route: Route, background: str) -> None:
+    def _answer(self, route: Route) -> None:
         if route.request.url == ADDRESS:
-            route.fulfill(body=_HTML.replace("BACKGROUND", background), content_type="text/html")
+            route.fulfill(body=_HTML.replace("BACKGROUND", self._background), content_type="text/html")
         else:
             self.refused.append(route.request.url)
             route.abort()
@@ -80,6 +81,9 @@ class ModuleHarness:
     def _listen(self, message: ConsoleMessage) -> None:
         if message.type == "error":
             self.errors.append(message.text)
+
+    def _fail(self, error: Error) -> None:
+        self.errors.append(str(error))
 
     def set(self, **traits: Any) -> None:
         """Set traits as Python does."""
@@ -99,9 +103,11 @@ class ModuleHarness:
         """Take all messages, as a kernel does that is free."""
         self.page.evaluate("() => model.set('taken', Math.max(...window.sent.map(each => each.number)))")
 
-    def close(self) -> None:
-        """Close the page. It must not have used the network, nor reported an error."""
-        self.page.context.close()
+    def end(self) -> None:
+        """Leave the page. The module must not have used the network, nor failed."""
+        self.page.unroute_all()
+        self.page.remove_listener("console", self._listen)
+        self.page.remove_listener("pageerror", self._fail)
         assert (self.refused, self.errors) == ([], [])
 
 

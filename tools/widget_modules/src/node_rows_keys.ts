@@ -30,11 +30,10 @@ function clicked(view: NodeRowsView, event: MouseEvent): void {
   const head = target.closest<HTMLElement>("[data-column]");
   if (head) view.sortBy(Number(head.dataset.column));
   const row = place(event);
-  if (row < 0) return;
-  if (row !== view.place) view.choose(row);
+  if (row >= 0 && row !== view.state.place) view.choose(row);
   const action = target.closest<HTMLElement>("[data-action]");
   if (action) view.act(action.dataset.action as Action);
-  view.grid.focus({ preventScroll: true });
+  if (row >= 0 || action) view.grid.focus({ preventScroll: true });
 }
 
 function keyInField(view: NodeRowsView, field: HTMLInputElement, name: string): boolean {
@@ -43,7 +42,7 @@ function keyInField(view: NodeRowsView, field: HTMLInputElement, name: string): 
     view.filterBy("");
   } else if (name === "ArrowDown" || name === "Enter") {
     view.grid.focus();
-    if (view.place < 0) view.choose(0);
+    if (view.state.place < 0) view.choose(0);
   } else {
     return false;
   }
@@ -75,10 +74,10 @@ function keyInHead(view: NodeRowsView, column: number, name: string): boolean {
 function moved(view: NodeRowsView, name: string): boolean {
   const page = Math.max(1, Math.floor((view.grid.clientHeight - HEAD_HEIGHT) / ROW_HEIGHT) - 1);
   const places: Record<string, number> = {
-    ArrowDown: view.place + 1,
-    ArrowUp: view.place - 1,
-    PageDown: view.place + page,
-    PageUp: view.place - page,
+    ArrowDown: view.state.place + 1,
+    ArrowUp: view.state.place - 1,
+    PageDown: view.state.place + page,
+    PageUp: view.state.place - page,
     Home: 0,
     End: Infinity,
   };
@@ -91,7 +90,7 @@ function moved(view: NodeRowsView, name: string): boolean {
 
 function acted(view: NodeRowsView, event: KeyboardEvent): boolean {
   const action = ACTIONS.find(({ key }) => key.toLowerCase() === event.key.toLowerCase());
-  if (!action || event.repeat || view.place < 0) return false;
+  if (!action || event.repeat || view.state.place < 0) return false;
   view.act(action.kind);
   return true;
 }

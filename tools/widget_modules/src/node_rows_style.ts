@@ -1,6 +1,6 @@
 export const ROW_HEIGHT = 26;
 export const HEAD_HEIGHT = 30;
-export const ACTIONS_WIDTH = 206;
+export const ACTIONS_WIDTH = 206; // where the table leaves less, the buttons are above it
 
 // The colours of neuron_explainer/views/document.py. A card of its own looks the same on light and dark pages; the front
 // end's styles for buttons and fields are undone.
@@ -17,15 +17,18 @@ export const STYLE = `
 .ne-rows input.ne-rows-filter::placeholder{color:${MUTED};opacity:1}
 .ne-rows-count,.ne-rows-note{color:${MUTED};font-size:12px}
 .ne-rows-note{margin-left:auto}
-.ne-rows-grid{position:relative;overflow:auto;max-height:${HEAD_HEIGHT + 15 * ROW_HEIGHT}px;border-top:1px solid ${LINE};
+.ne-rows-grid{position:relative;overflow:auto;max-height:${HEAD_HEIGHT + 15 * ROW_HEIGHT + 1}px;border-top:1px solid ${LINE};
   overflow-anchor:none;background:${PAPER}}
 .ne-rows-head{position:sticky;top:0;z-index:2;height:${HEAD_HEIGHT}px;background:#f6f8fa;border-bottom:1px solid ${LINE}}
 .ne-rows-body{position:relative}
-.ne-rows-row{display:grid;width:100%;padding:0 0 0 12px;align-items:center}
+.ne-rows-row{display:grid;width:100%;line-height:${ROW_HEIGHT - 1}px}
 .ne-rows-body .ne-rows-row{position:absolute;top:0;left:0;height:${ROW_HEIGHT}px;background:${PAPER};
   border-bottom:1px solid #eaeef2;cursor:default}
+.ne-rows-row>:first-child{position:sticky;left:0;z-index:1;padding-left:12px;background:inherit}
+.ne-rows-head .ne-rows-row{height:100%;background:inherit}
 .ne-rows-body .ne-rows-row:hover{background:#f6f8fa}
-.ne-rows-body .ne-rows-row[aria-selected=true]{background:${CHOSEN};box-shadow:inset 3px 0 0 ${LINK}}
+.ne-rows-body .ne-rows-row[aria-selected=true]{background:${CHOSEN}}
+[aria-selected=true]>:first-child{box-shadow:inset 3px 0 0 ${LINK}}
 .ne-rows-cell{overflow:hidden;white-space:pre;text-overflow:ellipsis;unicode-bidi:isolate;padding-right:10px}
 .ne-rows-cell.ne-right{text-align:right;font-variant-numeric:tabular-nums}
 .ne-rows-value{padding:1px 5px;border-radius:3px}
@@ -36,13 +39,14 @@ export const STYLE = `
   color:${MUTED};font-size:12px;line-height:1.15;text-align:inherit;white-space:nowrap;overflow:hidden;text-overflow:ellipsis}
 .ne-rows button.ne-rows-sort:hover,.ne-rows [aria-sort]:not([aria-sort=none]) button.ne-rows-sort{color:${INK}}
 .ne-rows [aria-sort]:not([aria-sort=none]) button.ne-rows-sort{font-weight:600}
-.ne-rows-actions{position:sticky;right:0;display:flex;gap:3px;justify-content:flex-end;width:${ACTIONS_WIDTH}px;height:100%;
-  padding:2px 8px 2px 6px;justify-self:end}
-[aria-selected=true] .ne-rows-actions{background:${CHOSEN}}
+.ne-rows-actions{display:flex;gap:3px;align-items:center}
+.ne-rows-row>.ne-rows-actions{justify-self:end;padding-right:8px}
 .ne-rows button.ne-rows-act{height:20px;padding:0 6px;border:1px solid #8c959f;border-radius:4px;background:${PAPER};
   color:${INK};font-size:12px;line-height:18px}
 .ne-rows button.ne-rows-act:hover{background:#eaeef2}
 .ne-rows :focus-visible{outline:2px solid ${LINK};outline-offset:-2px}
+.ne-rows .ne-rows-grid:focus{outline:none}
+.ne-rows:focus-within{border-color:${LINK};box-shadow:0 0 0 1px ${LINK}}
 .ne-rows-empty{padding:10px 12px;color:${MUTED}}
 .ne-rows-busy{padding:0 12px}
 .ne-rows-busy:not(:empty){padding:6px 12px;border-top:1px solid ${LINE};background:#fff8c5}

@@ -1,14 +1,12 @@
-/** The view of `NodeRows`: its state, and how it is drawn. What a user does is in `node_rows_keys.ts`. */
+/** The view of `NodeRows`: it draws the state, and changes it. What a user does is in `node_rows_keys.ts`. */
 import { elementScroll, observeElementOffset, observeElementRect, Virtualizer } from "@tanstack/virtual-core";
-import { html, render } from "lit-html";
-import { repeat } from "lit-html/directives/repeat.js";
+import { render } from "lit-html";
 import { Actions, type Action } from "./actions.ts";
 import { columnWidths, type Widths } from "./columns.ts";
 import { type Model, onChange } from "./model.ts";
-import { HEAD_HEIGHT, ROW_HEIGHT, STYLE } from "./node_rows_style.ts";
-import { counted } from "./numbers.ts";
-import { headCell, rowTemplate } from "./row_templates.ts";
-import { matcher, nodeOf, readSort, readTable, sorted, type Sort, type Table } from "./table.ts";
+import { ACTIONS_WIDTH, HEAD_HEIGHT, ROW_HEIGHT } from "./node_rows_style.ts";
+import { rowsTemplate } from "./node_rows_template.ts";
+import { RowsState } from "./rows_state.ts";
 
 const OVERSCAN = 8; // rows beyond both edges
 const CHOICE_DELAY = 120; // milliseconds; a key that is held down chooses many rows
@@ -16,45 +14,39 @@ const CHOICE_DELAY = 120; // milliseconds; a key that is held down chooses many 
 let views = 0;
 
 export class NodeRowsView {
-  /** The chosen row's place among the shown rows; -1 if it is not shown. */
-  place = -1;
-  /** The places of the table's rows that are shown, in order. */
-  shown: number[] = [];
-  table: Table = readTable(undefined);
-  readonly root: HTMLElement;
+  readonly state = new RowsState();
+  readonly root = document.createElement("section");
   readonly stop: () => void;
 
-  private sort: Sort | undefined;
-  private filter = "";
-  private chosen = -1; // the chosen row's place in the table
-  private order: number[] = [];
-  private widths: Widths = columnWidths(this.table);
+  private widths: Widths = columnWidths(this.state.table);
   private headStop = 0; // the heading that Tab reaches
+  private isNarrow = false;
   private timer: ReturnType<typeof setTimeout> | undefined;
   private readonly id = `ne-rows-${++views}`;
   private readonly actions: Actions;
   private readonly virtualizer: Virtualizer<HTMLElement, HTMLElement>;
 
   constructor(private readonly model: Model, element: HTMLElement) {
-    this.root = document.createElement("section");
     // MathJax (2; 3 and 4) leaves elements with these classes alone.
     this.root.className = "ne-rows tex2jax_ignore mathjax_ignore";
     element.append(this.root);
-    this.virtualizer = new Virtualizer<HTMLElement, HTMLElement>(this.options(() => null));
-    this.takeTable();
+    this.virtualizer = new Virtualizer<HTMLElement, HTMLElement>(this.options());
     this.draw(); // the element that scrolls is there from now on
-    this.virtualizer.setOptions(this.options(() => this.grid));
+    this.takeTable();
     const unmount = this.virtualizer._didMount();
     this.virtualizer._willUpdate();
+    const resized = new ResizeObserver(() => this.fit());
+    resized.observe(this.grid);
     this.actions = new Actions(model, (notice) => {
       this.part(".ne-rows-busy").textContent = notice;
     });
     const ends = [
-      onChange(model, "table", () => this.update(() => this.takeTable())),
-      onChange(model, "sort", () => this.update(() => this.takeSort())),
-      onChange(model, "chosen", () => this.update(() => this.takeChosen())),
+      onChange(model, "table", () => this.takeTable()),
+      onChange(model, "sort", () => this.takeSort()),
+      onChange(model, "chosen", () => this.takeChosen()),
       onChange(model, "note", () => this.draw()),
       unmount,
+      () => resized.disconnect(),
       () => this.actions.stop(),
       () => clearTimeout(this.timer),
       () => this.root.remove(),
@@ -72,10 +64,8 @@ export class NodeRowsView {
 
   /** Chooses a shown row. Python hears of it when no other one follows. */
   choose(place: number): void {
-    if (!this.shown.length) return;
-    this.place = Math.max(0, Math.min(this.shown.length - 1, place));
-    this.chosen = this.shown[this.place]!;
-    this.scrollTo(this.place);
+    this.state.choose(place);
+    this.showChosen();
     this.draw();
     clearTimeout(this.timer);
     this.timer = setTimeout(() => this.tellChoice(), CHOICE_DELAY);
@@ -83,43 +73,33 @@ export class NodeRowsView {
 
   /** Sends an action on the chosen row. */
   act(kind: Action): void {
-    const node = this.place < 0 ? "" : nodeOf(this.table, this.chosen);
-    if (!node) return;
+    if (this.state.place < 0 || !this.state.node) return;
     this.tellChoice();
-    this.actions.send(kind, node);
+    this.actions.send(kind, this.state.node);
   }
 
   filterBy(text: string): void {
-    this.update(() => {
-      this.filter = text;
-      this.select();
-      this.grid.scrollTop = 0;
-    });
+    this.state.takeFilter(text);
+    this.redraw();
   }
 
-  /** Sorts by a column: numbers from the largest, texts from the first; then the reverse; then as the table is. */
-  sortBy(number: number): void {
-    const column = this.table.columns[number];
-    if (!column) return;
-    this.headStop = number;
-    const first = column.kind === "number" || column.kind === "effect";
-    const now = this.sort?.column === column.name ? this.sort.descending : undefined;
-    const next = now === undefined ? { column: column.name, descending: first } : { column: column.name, descending: !first };
-    this.model.set("sort", now === !first ? {} : next);
+  sortBy(column: number): void {
+    this.headStop = column;
+    this.model.set("sort", this.state.nextSort(column)); // `takeSort` follows
     this.model.save_changes();
   }
 
-  /** Makes a heading the one that Tab reaches. */
-  focusHead(number: number): void {
-    this.headStop = Math.max(0, Math.min(this.table.columns.length - 1, number));
+  /** Moves to a heading, which becomes the one that Tab reaches. */
+  focusHead(column: number): void {
+    this.headStop = Math.max(0, Math.min(this.state.table.columns.length - 1, column));
     this.draw();
     this.part(`[data-column="${this.headStop}"]`).focus();
   }
 
-  private options(getScrollElement: () => HTMLElement | null) {
+  private options() {
     return {
-      count: this.shown.length,
-      getScrollElement,
+      count: this.state.shown.length,
+      getScrollElement: () => this.root.querySelector<HTMLElement>(".ne-rows-grid"),
       estimateSize: () => ROW_HEIGHT,
       scrollMargin: HEAD_HEIGHT,
       overscan: OVERSCAN,
@@ -130,105 +110,64 @@ export class NodeRowsView {
     };
   }
 
-  private update(change: () => void): void {
-    change();
-    this.virtualizer.setOptions(this.options(() => this.grid));
-    this.virtualizer.measure(); // draws
-  }
-
   private takeTable(): void {
-    this.table = readTable(this.model.get("table"));
-    this.widths = columnWidths(this.table);
-    this.headStop = Math.min(this.headStop, Math.max(0, this.table.columns.length - 1));
-    this.chosen = -1;
+    this.state.takeTable(this.model.get("table"));
+    this.widths = columnWidths(this.state.table);
+    this.headStop = Math.min(this.headStop, Math.max(0, this.state.table.columns.length - 1));
     this.takeSort();
     this.takeChosen();
+    this.fit();
   }
 
   private takeSort(): void {
-    this.sort = readSort(this.model.get("sort"), this.table);
-    this.order = sorted(this.table, this.sort);
-    this.select();
-    if (this.root.childElementCount) this.grid.scrollTop = 0;
+    this.state.takeSort(this.model.get("sort"));
+    this.redraw();
   }
 
   private takeChosen(): void {
-    const name = String(this.model.get("chosen") ?? "");
-    if (this.chosen >= 0 && nodeOf(this.table, this.chosen) === name) return;
-    this.chosen = name ? (this.order.find((row) => nodeOf(this.table, row) === name) ?? -1) : -1;
-    this.place = this.shown.indexOf(this.chosen);
-    if (this.place >= 0 && this.root.childElementCount) this.scrollTo(this.place);
+    const before = this.state.place;
+    this.state.takeNode(String(this.model.get("chosen") ?? ""));
+    if (this.state.place !== before) this.showChosen();
+    this.draw();
   }
 
-  private select(): void {
-    this.shown = this.filter.trim() ? this.order.filter(matcher(this.table, this.filter)) : this.order;
-    this.place = this.shown.indexOf(this.chosen);
+  /** Draws other rows, from the first. */
+  private redraw(): void {
+    this.virtualizer.setOptions(this.options());
+    this.grid.scrollTop = 0;
+    this.virtualizer.measure(); // draws
   }
 
-  private scrollTo(place: number): void {
+  /** Scrolls no more than it takes to show the chosen row. */
+  private showChosen(): void {
+    if (this.state.place < 0) return;
     const { grid } = this;
-    const room = grid.clientHeight - HEAD_HEIGHT - ROW_HEIGHT;
-    const top = place * ROW_HEIGHT;
-    grid.scrollTop = Math.max(Math.min(grid.scrollTop, top), top - Math.max(0, room));
+    const top = this.state.place * ROW_HEIGHT;
+    const room = Math.max(0, grid.clientHeight - HEAD_HEIGHT - ROW_HEIGHT);
+    grid.scrollTop = Math.max(Math.min(grid.scrollTop, top), top - room);
+  }
+
+  /** Finds out whether the rows have room for buttons. */
+  private fit(): void {
+    const heads = [...this.root.querySelectorAll<HTMLElement>("[role=columnheader]")];
+    const room = this.grid.clientWidth - heads.reduce((sum, head) => sum + head.offsetWidth, 0);
+    this.isNarrow = room < ACTIONS_WIDTH;
+    this.draw();
   }
 
   private tellChoice(): void {
     clearTimeout(this.timer);
-    const name = nodeOf(this.table, this.chosen);
-    if (name === this.model.get("chosen")) return;
-    this.model.set("chosen", name);
+    if (this.state.node === this.model.get("chosen")) return;
+    this.model.set("chosen", this.state.node);
     this.model.save_changes();
   }
 
-  private rowId(row: number): string {
-    return `${this.id}-${row}`;
-  }
-
   private draw(): void {
-    const { table, shown } = this;
-    const all = table.rows.length;
-    const count = shown.length === all ? counted(all) : `${counted(shown.length)} of ${counted(all)}`;
+    const { state, widths, headStop, isNarrow, id } = this;
     const places = [...this.virtualizer.getVirtualIndexes()];
     // The chosen row stays on the page, so that it can be referred to and its buttons keep the focus.
-    if (this.place >= 0 && !places.includes(this.place)) places.push(this.place);
-    render(
-      html`<style>${STYLE}</style>
-        <div class="ne-rows-bar">
-          <input class="ne-rows-filter" type="search" placeholder="Filter (/)" spellcheck="false" autocomplete="off"
-            aria-label="Filter rows by words in names and tokens" aria-controls=${this.id} />
-          <span class="ne-rows-count" role="status">${count} ${all === 1 ? "row" : "rows"}</span>
-          <span class="ne-rows-note">${String(this.model.get("note") ?? "")}</span>
-        </div>
-        <div class="ne-rows-grid" role="grid" tabindex="0" id=${this.id} aria-label="Nodes"
-          aria-rowcount=${shown.length + 1} aria-colcount=${table.columns.length + 1}
-          aria-activedescendant=${this.place < 0 ? "" : this.rowId(this.chosen)}
-          style="--ne-columns:${this.widths.template}">
-          <div role="rowgroup" class="ne-rows-head" style="min-width:${this.widths.total}">
-            <div role="row" class="ne-rows-row" aria-rowindex="1" style="grid-template-columns:var(--ne-columns)">${
-              table.columns.map((column, number) => headCell(column, number, this.sort, number === this.headStop))
-            }</div>
-          </div>
-          <div role="rowgroup" class="ne-rows-body"
-            style="height:${shown.length * ROW_HEIGHT}px;min-width:${this.widths.total}">${
-              repeat(places, (place) => shown[place], (place) => this.row(place))
-            }</div>
-        </div>
-        <div class="ne-rows-empty" ?hidden=${shown.length > 0}>${all ? "No row has all these words." : "No rows."}</div>
-        <div class="ne-rows-busy" role="status"></div>`,
-      this.root,
-    );
-  }
-
-  private row(place: number) {
-    const row = this.shown[place]!;
-    return rowTemplate({
-      table: this.table,
-      row,
-      place,
-      top: place * ROW_HEIGHT,
-      id: this.rowId(row),
-      isChosen: place === this.place,
-      node: nodeOf(this.table, row),
-    });
+    if (state.place >= 0 && !places.includes(state.place)) places.push(state.place);
+    const note = String(this.model.get("note") ?? "");
+    render(rowsTemplate({ id, state, places, widths, headStop, isNarrow, note }), this.root);
   }
 }

@@ -4,11 +4,11 @@ import type { Action } from "./actions.ts";
 import { background, textColour } from "./numbers.ts";
 import { type Column, isNumeric, nodeColumn, shown, type Sort, type Table, type Value } from "./table.ts";
 
-export const ACTIONS: readonly { kind: Action; label: string; key: string; does: string }[] = [
-  { kind: "open", label: "Open", key: "Enter", does: "open" },
-  { kind: "ablate", label: "Ablate", key: "a", does: "ablate" },
-  { kind: "trace", label: "Trace", key: "t", does: "trace" },
-  { kind: "verify", label: "Verify", key: "v", does: "verify" },
+export const ACTIONS: readonly { kind: Action; label: string; key: string }[] = [
+  { kind: "open", label: "Open", key: "Enter" },
+  { kind: "ablate", label: "Ablate", key: "a" },
+  { kind: "trace", label: "Trace", key: "t" },
+  { kind: "verify", label: "Verify", key: "v" },
 ];
 
 export function headCell(column: Column, number: number, sort: Sort | undefined, isStop: boolean): TemplateResult {
@@ -31,10 +31,11 @@ interface RowState {
   top: number; // pixels
   id: string;
   isChosen: boolean;
+  hasActions: boolean;
   node: string;
 }
 
-export function rowTemplate({ table, row, place, top, id, isChosen, node }: RowState): TemplateResult {
+export function rowTemplate({ table, row, place, top, id, isChosen, hasActions, node }: RowState): TemplateResult {
   const opening = node ? nodeColumn(table) : -1;
   const values = table.rows[row] ?? [];
   return html`<div
@@ -46,7 +47,7 @@ export function rowTemplate({ table, row, place, top, id, isChosen, node }: RowS
     aria-selected=${isChosen ? "true" : "false"}
     style="transform:translateY(${top}px);grid-template-columns:var(--ne-columns)"
   >${table.columns.map((column, number) => cell(table, column, values[number], number, number === opening))}${
-    isChosen && node ? actionsCell(table, node) : nothing
+    hasActions ? actionButtons(node, "gridcell", table.columns.length + 1) : nothing
   }</div>`;
 }
 
@@ -68,15 +69,21 @@ function coloured(table: Table, column: Column, value: Value | undefined, text: 
   return html`<span class="ne-rows-value" style=${style}>${text}</span>`;
 }
 
-function actionsCell(table: Table, node: string): TemplateResult {
-  return html`<div role="gridcell" class="ne-rows-actions" aria-colindex=${table.columns.length + 1}>${ACTIONS.map(
-    ({ kind, label, key, does }) =>
+/** What can be done with a node, as buttons. */
+export function actionButtons(node: string, role: "gridcell" | "group", column?: number): TemplateResult {
+  return html`<div
+    role=${role}
+    class="ne-rows-actions"
+    aria-colindex=${column ?? nothing}
+    aria-label=${role === "group" ? `Actions on ${node}` : nothing}
+  >${ACTIONS.map(
+    ({ kind, label, key }) =>
       html`<button
         type="button"
         class="ne-rows-act"
         data-action=${kind}
-        title="${label} (${key})"
-        aria-label="${does} ${node}"
+        title="${label} ${node} (${key})"
+        aria-label="${label} ${node}"
         aria-keyshortcuts=${key}
       >${label}</button>`,
   )}</div>`;

@@ -1,7 +1,7 @@
 /*!
 Made by tools/widget_modules from its sources: change those, not this file.
 
-sources sha256 4bff7da06339e900f2935631501f77e6db86a15486697ee755a90af7c98dcfe2
+sources sha256 e7699bf899ea7c2a7013988376ccf81e1a1b3e516a072f60ebf0a2ca91246a70
 
 It contains lit-html 3.3.3
 
