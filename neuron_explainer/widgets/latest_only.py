@@ -30,6 +30,7 @@ class LatestOnly(Generic[TaskT, ResultT]):
             and never for a dropped task. If it fails on a result, it is called with that failure.
         progress: told, in that thread and at most ten times a second, how much of the latest task's passes is done,
             from 0 to 1.
+        lock: held while delivering; None: one of its own. Several that share one never deliver at the same time.
     """
 
     def __init__(
@@ -37,11 +38,13 @@ class LatestOnly(Generic[TaskT, ResultT]):
         work: Callable[[TaskT], ResultT],
         deliver: Callable[[TaskT, ResultT | BaseException], None],
         progress: Progress | None = None,
+        lock: "threading.RLock | None" = None,
     ) -> None:
         self._work = work
         self._deliver = deliver
         self._progress = progress
-        self._lock = threading.RLock()  # held while delivering; `deliver` may submit another task
+        # Held while delivering; `deliver` may submit another task.
+        self._lock = threading.RLock() if lock is None else lock
         self._number = 0
         self._task: TaskT | None = None
         self._stop = threading.Event()

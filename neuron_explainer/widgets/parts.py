@@ -8,6 +8,11 @@ def wrapped(**options: str) -> widgets.Layout:
     return widgets.Layout(flex_flow="row wrap", width="100%", **options)
 
 
+def filling(**options: str) -> widgets.Layout:
+    """All the width that there is, margins included."""
+    return widgets.Layout(width="auto", min_width="0", **options)
+
+
 def flexible(width: str, **options: str) -> widgets.Layout:
     """A width that shrinks with the page."""
     return widgets.Layout(width=width, max_width="100%", **options)

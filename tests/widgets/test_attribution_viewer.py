@@ -163,7 +163,7 @@ def test_two_prompts_side_by_side(viewer: AttributionViewer) -> None:
     assert viewer.comparison is not None
     assert viewer.comparison.difference == why.compare(OTHER_PROMPT).difference
     assert "difference" in viewer.table._frame.columns
-    assert "ne-comparison" in viewer.to_html()
+    assert "the first minus the second" in viewer.to_html()
     viewer.ask_panel.other.value = "And the"
     viewer.ask_panel.ask.click()
     assert viewer.wait(60)
@@ -201,7 +201,7 @@ def test_the_state_comes_back(model: ne.ModelContext, viewer: AttributionViewer)
     viewer.ablate("L3H2")
     viewer.trace("L2H3@4<-1", "k")
     viewer.table.kind.value, viewer.table.n.value = "head", 7
-    viewer.open("L1H1@3<-2")
+    viewer.show_node("L1H1@3<-2")
     viewer.keep.notes.value = "so it was"
     assert viewer.wait(60)
     state = json.loads(json.dumps(viewer.state))
@@ -251,7 +251,11 @@ def test_the_code_gives_what_is_on_view(viewer: AttributionViewer) -> None:
 
 def test_observers_are_called_when_the_answer_is_on_view(viewer: AttributionViewer) -> None:
     seen: list[tuple[str, bool]] = []
-    viewer.observe(lambda change: seen.append((change.name, "L3H2" in viewer.changes.rows[0].text.value)), "attribution")
+
+    def note(change: Any) -> None:
+        seen.append((change.name, "L3H2" in viewer.changes.rows[0].text.value))
+
+    viewer.observe(note, "attribution")
     viewer.ablate("L3H2")
     assert seen == [("attribution", True)]
     with pytest.raises(Exception, match="read-only"):

@@ -100,7 +100,7 @@ def test_verifying_puts_the_measurement_beside_the_estimate(viewer: AttributionV
 
 def test_a_node_is_opened_with_its_record(viewer: AttributionViewer) -> None:
     viewer.node_panel.node.value = "L2N5@3"
-    viewer.node_panel.open.click()
+    viewer.node_panel.opens.click()
     assert viewer.wait(60)
     assert viewer.node == "L2N5@3"
     assert "L2N5" in viewer.node_panel.details.value
@@ -108,11 +108,11 @@ def test_a_node_is_opened_with_its_record(viewer: AttributionViewer) -> None:
     assert isinstance(record, ne.NeuronViewer)
     assert record.node is not None
     assert (record.node.layer_index, record.node.tensor_indices[-1]) == (2, 5)
-    viewer.open("L3H1@4<-2")
+    viewer.show_node("L3H1@4<-2")
     assert viewer.wait(60)
     (record,) = viewer.node_panel.record.children
     assert record.node.node_type.value == "attention_head"
-    viewer.open("L2N6@1")
+    viewer.show_node("L2N6@1")
     assert viewer.wait(60)
     assert viewer.node_panel.record.children[0].node.tensor_indices[-1] == 6
 
@@ -121,7 +121,7 @@ def test_a_model_without_a_dataset_computes_the_record(model: ne.ModelContext) -
     transformer = model.get_or_create_model()
     own = ne.StandardModelContext("my own", transformer, model.tokenizer)  # type: ignore[attr-defined]
     viewer = AttributionViewer(own, PROMPT, " Moses", " her")
-    viewer.open("L2N5@3")
+    viewer.show_node("L2N5@3")
     assert viewer.wait(60)
     (record,) = viewer.node_panel.record.children
     assert " LORD" in "".join(record.record.most_positive_activation_records[0].tokens)
@@ -140,7 +140,7 @@ def test_the_pictures(viewer: AttributionViewer) -> None:
         assert viewer.wait(60)
         assert mark in viewer.sections.view.value
     viewer.sections.section.value = Section.PATTERN
-    viewer.open("L1H2@3<-1")
+    viewer.show_node("L1H2@3<-1")
     assert viewer.wait(60)
     assert "Attention of L1H2" in viewer.sections.view.value
     viewer.sections.head.value = "L9H9"
@@ -157,6 +157,6 @@ def test_the_page_is_saved_with_notes_and_code(viewer: AttributionViewer, tmp_pa
     assert "a &lt;b&gt;note&lt;/b&gt;" in page
     assert "ne.attribute(" in page
     assert "L3H2" in page
-    viewer.keep.path.value = str(tmp_path / "missing" / "why.html")
+    viewer.keep.path.value = "https://example.org/why.html"
     viewer.keep.save.click()
     assert 'role="alert"' in viewer.keep.said.value

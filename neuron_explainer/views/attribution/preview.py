@@ -54,7 +54,7 @@ def _row(field: str, content: str, error: NeuronExplainerError | None) -> str:
     if not content:
         return ""
     return (
-        f'<div class="ne-field" style="display:flex;gap:10px;padding:2px 0"><div style="{_SMALL};flex:0 0 68px;'
+        f'<div class="ne-field" style="display:flex;gap:10px;padding:2px 0"><div style="{_SMALL};flex:0 0 76px;'
         f'padding-top:3px">{field}</div> <div style="flex:1 1 0;min-width:0">{content}</div></div>'
     )
 

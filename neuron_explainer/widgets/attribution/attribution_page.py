@@ -41,6 +41,7 @@ from neuron_explainer.widgets.attribution.work.page_work import (
 )
 from neuron_explainer.widgets.latest_only import LatestOnly
 from neuron_explainer.widgets.messages import error_message, hint_message
+from neuron_explainer.widgets.parts import filling
 from neuron_explainer.widgets.replaced import displayed, watch
 from neuron_explainer.widgets.snapshot import SnapshotDisplay
 from neuron_explainer.widgets.weak_calls import weakly
@@ -88,12 +89,13 @@ class AttributionPage(widgets.VBox):
         node = traitlets.Unicode(read_only=True)
         error = traitlets.Instance(BaseException, allow_none=True, read_only=True)
 
+    _content: PageContent | None = None
+
     def __init__(self, explorer: Explorer, other_prompt: PromptAsked | None, has_module: bool) -> None:
         first = explorer.first if other_prompt is None else replace(explorer.first, other_prompt=other_prompt)
         self._explorer = explorer
         self._lock = threading.RLock()
         self._trail: Trail[Exploration] = Trail()
-        self._content: PageContent | None = None
         self._asking = LatestOnly(
             partial(content_of, explorer), weakly(self._answered), weakly(self._progressed), self._lock
         )
@@ -103,7 +105,7 @@ class AttributionPage(widgets.VBox):
         self.ask_panel, self.status, self.changes, self.top = parts.ask_panel, parts.status, parts.changes, parts.top
         self.sections, self.table = parts.sections, parts.table
         self.node_panel, self.keep = parts.node_panel, parts.keep
-        super().__init__(parts.in_order(), layout=widgets.Layout(width="100%"))
+        super().__init__(parts.in_order(), layout=filling())
         self.add_class("ne-attribution-viewer")
         self._one_node = NodeWork(explorer.model, self.node_panel, self._node_calls(), self._lock)
         self._snapshot = SnapshotDisplay(self)

@@ -125,7 +125,7 @@ class AttributionViewer(AttributionPage):
         asked = self._now if other_prompt is None else replace(self._now, other_prompt=other_prompt)
         self._run(asked.compared(True), fills_in=True)
 
-    def open(self, node: NodeGiven) -> None:
+    def show_node(self, node: NodeGiven) -> None:
         """Open a node: its numbers in this answer, what it writes, its record."""
         self._open(_name(node), at_once=True)
 
@@ -183,7 +183,7 @@ class AttributionViewer(AttributionPage):
             self.keep.notes.value = state.notes
         self._run(state.asked, fills_in=True)
         if state.node:
-            self.open(state.node)
+            self.show_node(state.node)
 
     def __repr__(self) -> str:
         return f"<AttributionViewer of {self.attribution!r}>"
@@ -193,7 +193,8 @@ class AttributionViewer(AttributionPage):
 
         A page closes by itself when its cell has run again and nothing refers to it any more.
         """
-        self.stop()
+        if self._content is not None:
+            self.stop()
         for part in parts_of(self):
             part.close()
         super().close()

@@ -11,6 +11,7 @@ import ipywidgets as widgets
 from neuron_explainer.attribution.exploring.examples import examples_for
 from neuron_explainer.attribution.exploring.exploration import Exploration
 from neuron_explainer.models.model_context import ModelContext
+from neuron_explainer.widgets.attribution.page_style import style_widget
 from neuron_explainer.widgets.attribution.panels.ask_panel import AskPanel
 from neuron_explainer.widgets.attribution.panels.changes_panel import ChangesPanel
 from neuron_explainer.widgets.attribution.panels.keep_panel import KeepPanel
@@ -23,6 +24,7 @@ from neuron_explainer.widgets.attribution.work.asked_check import asked_html
 from neuron_explainer.widgets.attribution.work.table_choice import TableChoice
 from neuron_explainer.widgets.busy_kernel import waiting_note
 from neuron_explainer.widgets.modules.page import PageModule
+from neuron_explainer.widgets.parts import filling
 
 Call = Callable[[], None]
 
@@ -76,7 +78,7 @@ class PageParts:
         self.ask_panel = AskPanel(Typed.of(first), examples_for(model), has_chats, check, calls.asked)
         self.status = StatusBar(calls.back, calls.forward, calls.stop, calls.leave_trace, calls.compared)
         self.changes = ChangesPanel(calls.switched, calls.removed)
-        self.top = widgets.HTML(layout=widgets.Layout(width="100%"))
+        self.top = widgets.HTML(layout=filling())
         self.sections = SectionPanel(calls.section_chosen)
         self.table = TablePanel(TableChoice(), calls.table_chosen, calls.acted, has_module)
         self.node_panel = NodePanel(calls.opened, calls.ablated, calls.traced, calls.verified)
@@ -86,7 +88,7 @@ class PageParts:
 
     def in_order(self) -> list[widgets.Widget]:
         """All of them, from top to bottom."""
-        parts = [self.ask_panel, self.status, self.changes, self.top, self.sections]
+        parts = [style_widget(), self.ask_panel, self.status, self.changes, self.top, self.sections]
         parts += [_heading("Nodes"), self.table, _heading("One node"), self.node_panel]
         parts += [_heading("Keep"), self.keep, widgets.HTML(waiting_note())]
         if self._has_module:

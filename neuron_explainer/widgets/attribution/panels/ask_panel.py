@@ -8,7 +8,7 @@ import ipywidgets as widgets
 
 from neuron_explainer.attribution.exploring.examples import Example
 from neuron_explainer.widgets.attribution.typed import Form, Typed
-from neuron_explainer.widgets.parts import button, flexible, wrapped
+from neuron_explainer.widgets.parts import button, filling, flexible, wrapped
 
 _TARGET_HELP = "A token with its leading space. Empty: the model's own choice"
 
@@ -36,9 +36,9 @@ class AskPanel(widgets.VBox):
         self._is_quiet = False
         self.prompt = _long_field("Prompt", "The text that the model goes on with")
         self.other = _long_field("2nd prompt", "As many tokens as the first; may stay empty")
-        self.target = widgets.Text(description="Target", placeholder=_TARGET_HELP, layout=flexible("330px"))
+        self.target = widgets.Text(description="Target", placeholder=_TARGET_HELP, layout=flexible("300px"))
         self.distractor = widgets.Text(
-            description="Distractor", placeholder="What it is compared with; may stay empty", layout=flexible("330px")
+            description="Distractor", placeholder="What it is compared with; may stay empty", layout=flexible("300px")
         )
         self.form = widgets.Dropdown(
             options=[(form.value, form) for form in Form if has_chats or form is not Form.CHAT],
@@ -50,10 +50,10 @@ class AskPanel(widgets.VBox):
             options=[("Choose one…", ""), *titles], description="Examples", layout=flexible("330px")
         )
         self.examples.layout.display = "" if titles else "none"
-        self.swap = button("Swap", "exchange", "Exchange target and distractor, and ask")
-        self.ask = button("Ask", "play", "Ask the model (Ctrl+Enter in a field)")
+        self.swap = button("Swap", "exchange", "Exchange target and distractor, and ask", "90px")
+        self.ask = button("Ask", "play", "Ask the model (Ctrl+Enter in a field)", "90px")
         self.ask.button_style = "primary"
-        self.checked = widgets.HTML(layout=widgets.Layout(width="100%"))
+        self.checked = widgets.HTML(layout=filling())
         self.show(first)
         for field in (self.prompt, self.other, self.target, self.distractor, self.form):
             field.observe(self._changed, names="value")
@@ -62,7 +62,7 @@ class AskPanel(widgets.VBox):
         self.ask.on_click(lambda _: self._on_ask(self.typed))
         answers = widgets.HBox([self.target, self.distractor, self.swap, self.ask], layout=wrapped())
         start = widgets.HBox([self.examples, self.form], layout=wrapped())
-        super().__init__([start, self.prompt, answers, self.other, self.checked], layout=widgets.Layout(width="100%"))
+        super().__init__([start, self.prompt, answers, self.other, self.checked], layout=filling())
         self.add_class("ne-ask")
 
     @property

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import ipywidgets as widgets
 
-from neuron_explainer.widgets.parts import button, flexible, wrapped
+from neuron_explainer.widgets.parts import button, filling, flexible, wrapped
 
 
 class KeepPanel(widgets.VBox):
@@ -30,7 +30,7 @@ class KeepPanel(widgets.VBox):
         self.shows_code.observe(lambda _: self._code_wanted(), names="value")
         self.save.on_click(lambda _: on_save(self.path.value))
         row = widgets.HBox([self.shows_code, self.path, self.save, self.said], layout=wrapped(align_items="center"))
-        super().__init__([row, self.code, self.notes], layout=widgets.Layout(width="100%"))
+        super().__init__([row, self.code, self.notes], layout=filling())
         self.add_class("ne-keep")
 
     def _code_wanted(self) -> None:

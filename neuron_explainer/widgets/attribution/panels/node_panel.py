@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 import ipywidgets as widgets
 
-from neuron_explainer.widgets.parts import button, flexible, wrapped
+from neuron_explainer.widgets.parts import button, filling, flexible, wrapped
 
 ZERO, MEAN, NUMBER, OTHER = "zero", "its mean", "a number", "the 2nd prompt's"
 _THROUGH = ("q and k", "q", "k", "v")
@@ -30,7 +30,7 @@ class NodePanel(widgets.VBox):
         self.everywhere = widgets.Checkbox(
             description="at all tokens", indent=False, layout=widgets.Layout(width="auto", margin="2px 12px 2px 4px")
         )
-        self.open = button("Open", "search", "Show all that is known of this node")
+        self.opens = button("Open", "search", "Show all that is known of this node")
         self.value = widgets.Dropdown(
             options=[ZERO, MEAN, NUMBER, OTHER], description="to", layout=flexible("220px"), style=_NARROW
         )
@@ -48,18 +48,18 @@ class NodePanel(widgets.VBox):
         )
         self.trace = button("Trace", "level-up", "Ask where this node's activation comes from")
         self.verify = button("Verify", "check", "Compare the estimate with what happens when the node is taken out")
-        self.details = widgets.HTML(layout=widgets.Layout(width="100%"))
-        self.record = widgets.VBox([], layout=widgets.Layout(width="100%"))
+        self.details = widgets.HTML(layout=filling())
+        self.record = widgets.VBox([], layout=filling())
         self.value.observe(lambda _: self._value_chosen(), names="value")
         self.through.observe(lambda _: self._through_chosen(), names="value")
         for each, handler in (
-            (self.open, on_open),
+            (self.opens, on_open),
             (self.ablate, on_ablate),
             (self.trace, on_trace),
             (self.verify, on_verify),
         ):
             each.on_click(lambda _, handler=handler: handler())
-        first = widgets.HBox([self.node, self.everywhere, self.open, self.verify], layout=wrapped())
+        first = widgets.HBox([self.node, self.everywhere, self.opens, self.verify], layout=wrapped())
         ablate = widgets.HBox([self.ablate, self.value, self.number], layout=wrapped())
         trace = widgets.HBox([self.trace, self.through, self.downstream], layout=wrapped())
         super().__init__(

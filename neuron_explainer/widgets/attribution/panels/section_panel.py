@@ -5,7 +5,7 @@ from collections.abc import Callable
 import ipywidgets as widgets
 
 from neuron_explainer.widgets.attribution.work.sections import Section, SectionChoice
-from neuron_explainer.widgets.parts import flexible, wrapped
+from neuron_explainer.widgets.parts import filling, flexible, wrapped
 
 
 class SectionPanel(widgets.VBox):
@@ -25,11 +25,11 @@ class SectionPanel(widgets.VBox):
         self.skips_first = widgets.Checkbox(
             description="leave the first token out", indent=False, layout=widgets.Layout(width="auto")
         )
-        self.view = widgets.HTML(layout=widgets.Layout(width="100%"))
+        self.view = widgets.HTML(layout=filling())
         for field in (self.section, self.head, self.skips_first):
             field.observe(lambda _: self._changed(), names="value")
         self._fields = widgets.HBox([self.head, self.skips_first], layout=wrapped(align_items="center"))
-        super().__init__([self.section, self._fields, self.view], layout=widgets.Layout(width="100%"))
+        super().__init__([self.section, self._fields, self.view], layout=filling())
         self.add_class("ne-sections")
         self._show_fields()
 

@@ -7,7 +7,7 @@ import ipywidgets as widgets
 
 from neuron_explainer.attribution.exploring.exploration import Exploration
 from neuron_explainer.widgets.messages import error_message, hint_message
-from neuron_explainer.widgets.parts import button, wrapped
+from neuron_explainer.widgets.parts import button, filling, wrapped
 
 _PAUSE = 0.1  # seconds between two messages about progress
 
@@ -51,7 +51,7 @@ class StatusBar(widgets.VBox):
             [self.back, self.forward, self.leave, self.compares, self.stop, self.progress],
             layout=wrapped(align_items="center"),
         )
-        super().__init__([row, self.line], layout=widgets.Layout(width="100%"))
+        super().__init__([row, self.line], layout=filling())
         self.add_class("ne-status")
         self.idle("")
 

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 import ipywidgets as widgets
 
 from neuron_explainer.attribution.tables.columns import COLUMNS
-from neuron_explainer.views.attribution.table_rows import node_rows_html, rows_of
+from neuron_explainer.views.attribution.node_tables import node_rows_html
+from neuron_explainer.views.attribution.table_rows import rows_of
 from neuron_explainer.widgets.attribution.work.table_choice import EVERY_COLUMN, KINDS, MOST_ROWS, TableChoice
 from neuron_explainer.widgets.modules.node_rows import NodeRows
-from neuron_explainer.widgets.parts import button, flexible, wrapped
+from neuron_explainer.widgets.parts import button, filling, flexible, wrapped
 
 if TYPE_CHECKING:
     import pandas
@@ -65,7 +66,7 @@ class TablePanel(widgets.VBox):
         self.after = button("Rows after", "chevron-down", "Show the rows after these", "130px")
         self.message = widgets.HTML()
         self.rows = NodeRows() if has_module else None
-        self.page = widgets.HTML(layout=widgets.Layout(width="100%"))
+        self.page = widgets.HTML(layout=filling())
         fields = (self.n, self.by, self.kind, self.layer, self.token, self.name, self.column, self.is_descending)
         for field in fields:
             field.observe(self._changed, names="value")
@@ -77,16 +78,16 @@ class TablePanel(widgets.VBox):
         sorting = widgets.HBox(
             [self.column, self.is_descending, self.before, self.after], layout=wrapped(align_items="center")
         )
-        replaced = widgets.VBox([sorting, self.page], layout=widgets.Layout(width="100%"))
+        replaced = widgets.VBox([sorting, self.page], layout=filling())
         replaced.add_class("ne-replaced")
         children: list[widgets.Widget] = [choosing, self.message, replaced]
         if self.rows is not None:
             self.rows.on_action(on_action)
             self.rows.observe(self._sorted, names="sort")
-            box = widgets.Box([self.rows], layout=widgets.Layout(width="100%"))
+            box = widgets.Box([self.rows], layout=filling())
             box.add_class("ne-module-box")
             children.insert(2, box)
-        super().__init__(children, layout=widgets.Layout(width="100%"))
+        super().__init__(children, layout=filling())
         self.add_class("ne-table-panel")
         self.choose(first)
 
