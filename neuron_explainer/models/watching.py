@@ -59,6 +59,7 @@ class Watch:
         self.check()
         if self._progress is not None:
             self._progress(min(1.0, self._start + self._share * fraction))
+            self.check()  # whoever is told may have asked for it
 
     def at_layer(self, resid: Tensor, n_done: int, n_layers: int) -> None:
         """A pass has done so many layers; where it has a graph, its backward pass is watched from here on, too.
