@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from neuron_explainer.activations.derived_scalars.names.kinds import NodeKind
-from neuron_explainer.attribution.nodes_given import NodeOrRow, pass_of_row
+from neuron_explainer.attribution.nodes_given import NodeOrRow, node_named, pass_of_row
 from neuron_explainer.attribution.numbers_and_tables import AttributionTables
 from neuron_explainer.attribution.single_nodes.given import component_given
 from neuron_explainer.attribution.single_nodes.places import of_component
@@ -52,9 +52,11 @@ def activation_table(why: AttributionTables, node: NodeOrRow) -> pandas.DataFram
 
 def pattern_of(why: AttributionTables, head: NodeOrRow) -> Float[Tensor, "tokens to"]:
     """See `Attribution.pattern`."""
-    name, group = component_given(why, head, "attention pattern", pass_of_row(why.inquiry.passes, head))
-    if name.kind is not NodeKind.HEAD:
-        raise InvalidRequestError(f"{name} has no attention pattern. Give one head, such as L23H3.")
+    number = pass_of_row(why.inquiry.passes, head)
+    named = node_named(head, why.effects[number].prompt.token_strings)
+    if named.kind is not NodeKind.HEAD:
+        raise InvalidRequestError(f"{named} has no attention pattern. Give one head, such as L23H3.")
+    name, group = component_given(why, head, "attention pattern", number)
     return of_component(group.activation, int(name.component)).detach().float().cpu()  # type: ignore[arg-type]
 
 
