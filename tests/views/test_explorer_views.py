@@ -144,7 +144,7 @@ def test_of_a_long_prompt_the_tokens_around_the_largest_effect_are_shown(
 ) -> None:
     monkeypatch.setattr(layer_map, "_N_TOKENS", 2)
     frame = why.tokens(by_layer=True)
-    peak = frame.loc[frame[["attention_from", "mlp"]].abs().max(axis=1).idxmax(), "position"]
+    peak = frame["position"].iloc[int(frame[["attention_from", "mlp"]].abs().max(axis=1).argmax())]
     root = assert_harmless(layer_map_html(why))
     shown = [each.attributes["data-ne-token"] for each in _grids(root)[0].find("bdi")]
     assert str(peak) in shown
@@ -299,7 +299,7 @@ def test_latents_are_nodes() -> None:
 def test_hostile_tokens_stay_text(model: ne.ModelContext) -> None:
     hostile = attribute(model, [5 + number for number in range(len(HOSTILE_TOKENS))], 40, 41)
     hostile.effects[0].prompt.token_strings[:] = HOSTILE_TOKENS
-    hostile.texts_of = lambda ids: [HOSTILE_TOKENS[each % len(HOSTILE_TOKENS)] for each in ids]  # type: ignore[method-assign]
+    hostile.texts_of = lambda ids: [HOSTILE_TOKENS[each % len(HOSTILE_TOKENS)] for each in ids]
     for name in ("L2H3@3<-0", "L2H3", "L1N339@0", "L1N339", "EMB@0", "L2MLP@0"):
         assert "<script>window.pwned=1</script>" in assert_harmless(node_html(hostile, name)).text
     assert "<script>window.pwned=1</script>" in assert_harmless(layer_map_html(hostile)).text
