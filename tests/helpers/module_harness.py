@@ -87,7 +87,9 @@ class ModuleHarness:
 
     def set(self, **traits: Any) -> None:
         """Set traits as Python does."""
-        self.page.evaluate("traits => Object.entries(traits).forEach(([name, value]) => model.set(name, value))", traits)
+        self.page.evaluate(
+            "traits => Object.entries(traits).forEach(([name, value]) => model.set(name, value))", traits
+        )
 
     def get(self, trait: str) -> Any:
         """A trait's present value."""
