@@ -6,9 +6,10 @@ from typing import Any
 
 import nbformat
 import pytest
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, Page
 
 from helpers.lab_in_chromium import JupyterServer, NotebookPage, chromium, chromium_path, jupyter_server, open_in_lab
+from helpers.module_harness import ModuleHarness
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -97,3 +98,24 @@ def write_notebook(tmp_path: Path) -> Callable[..., Path]:
         return path
 
     return write
+
+
+@pytest.fixture(scope="module")
+def module_page(browser: Browser) -> Iterator[Page]:
+    context = browser.new_context()
+    yield context.new_page()
+    context.close()
+
+
+@pytest.fixture
+def open_module(module_page: Page) -> Iterator[Callable[..., ModuleHarness]]:
+    """`open_module(name, traits, …)` → ModuleHarness. At the end, it may not have used the network, nor failed."""
+    opened: list[ModuleHarness] = []
+
+    def open_one(name: str, traits: dict[str, Any], **options: Any) -> ModuleHarness:
+        opened.append(ModuleHarness(module_page, name, traits, **options))
+        return opened[-1]
+
+    yield open_one
+    for harness in opened:
+        harness.end()

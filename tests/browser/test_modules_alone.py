@@ -1,10 +1,10 @@
-"""The frontend modules in Chromium, without a kernel and without a network."""
+"""The module of rows in Chromium, without a kernel and without a network."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Locator, Page, expect
+from playwright.sync_api import Locator, expect
 
 from helpers.hostile_tokens import HOSTILE_TOKENS
 from helpers.module_harness import ModuleHarness, table_of
@@ -35,34 +35,13 @@ SCROLL = """async () => {
 }"""
 
 
-@pytest.fixture(scope="module")
-def page(browser: Browser) -> Iterator[Page]:
-    context = browser.new_context()
-    yield context.new_page()
-    context.close()
-
-
 @pytest.fixture
-def opened(page: Page) -> Iterator[Callable[..., ModuleHarness]]:
-    """`opened(module, traits, …)` → ModuleHarness. At the end, none may have used the network or reported an error."""
-    harnesses: list[ModuleHarness] = []
-
-    def start(module: str, traits: dict[str, Any], **options: Any) -> ModuleHarness:
-        harnesses.append(ModuleHarness(page, module, traits, **options))
-        return harnesses[-1]
-
-    yield start
-    for harness in harnesses:
-        harness.end()
-
-
-@pytest.fixture
-def rows(opened: Callable[..., ModuleHarness]) -> Callable[..., ModuleHarness]:
+def rows(open_module: Callable[..., ModuleHarness]) -> Callable[..., ModuleHarness]:
     """`rows(n_rows, tokens=…, **traits)` → a table of so many rows."""
 
     def start(n_rows: int, tokens: list[str] = TOKENS, width: int = 1300, **traits: Any) -> ModuleHarness:
         given = {"table": table_of(tokens, n_rows), "chosen": "", "sort": {}, "note": "", **traits}
-        return opened("node_rows", given, width=width)
+        return open_module("node_rows", given, width=width)
 
     return start
 
@@ -275,7 +254,7 @@ def test_hostile_tokens_are_text_in_rows(rows: Callable[..., ModuleHarness]) -> 
     table["columns"][0]["label"] = table["columns"][0]["name"] = HOSTILE_TOKENS[1]
     table["palette"] = ["red;background:url(http://harness.invalid/x)"] * 65
     harness = rows(0, table=table, note=HOSTILE_TOKENS[0], chosen=HOSTILE_TOKENS[1])
-    for place in range(len(tokens)):
+    for _ in tokens:
         _grid(harness).focus()
         harness.page.keyboard.press("ArrowDown")
         _chosen(harness).hover()
@@ -309,9 +288,9 @@ def test_the_view_of_rows_goes_without_a_trace(rows: Callable[..., ModuleHarness
     harness.set(table=table_of(TOKENS, 3))
 
 
-def test_rows_say_that_they_are_there_only_then(opened: Callable[..., ModuleHarness]) -> None:
+def test_rows_say_that_they_are_there_only_then(open_module: Callable[..., ModuleHarness]) -> None:
     body = '<div class="ne-attribution-viewer"><div id="here"></div><div class="ne-replaced-by-rows">old</div></div>'
-    harness = opened("node_rows", {"table": table_of(TOKENS, 5), "chosen": "", "sort": {}}, body=body)
+    harness = open_module("node_rows", {"table": table_of(TOKENS, 5), "chosen": "", "sort": {}}, body=body)
     expect(harness.page.get_by_text("old")).to_be_hidden()
     harness.page.evaluate("() => window.remove()")
     expect(harness.page.get_by_text("old")).to_be_visible()

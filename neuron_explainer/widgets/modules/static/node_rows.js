@@ -1,7 +1,7 @@
 /*!
 Made by tools/widget_modules from its sources: change those, not this file.
 
-sources sha256 e7699bf899ea7c2a7013988376ccf81e1a1b3e516a072f60ebf0a2ca91246a70
+sources sha256 5e4025bd95c0f814ba45086b4b16212fe7ca73523a583122b8278d80ce626362
 
 It contains @tanstack/virtual-core 3.19.11
 
