@@ -26,6 +26,11 @@ class SnapshotDisplay:
         self._is_shown = False
 
     @property
+    def is_shown(self) -> bool:
+        """Whether there is a copy in the notebook to replace."""
+        return self._is_shown
+
+    @property
     def _widget(self) -> widgets.DOMWidget:
         widget = self._widget_ref()
         if widget is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
-from dataclasses import astuple, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,7 +22,6 @@ from neuron_explainer.attribution.exploring.explorer import Explorer
 from neuron_explainer.errors import InvalidRequestError, NeuronExplainerError
 from neuron_explainer.storage.atomic import write_bytes_atomically
 from neuron_explainer.storage.locations import path_text
-from neuron_explainer.views.attribution.page import attribution_html
 from neuron_explainer.views.document import html_document
 from neuron_explainer.views.heatmap import format_value
 from neuron_explainer.widgets.attribution.node_work import NodeCalls, NodeWork
@@ -35,9 +34,11 @@ from neuron_explainer.widgets.attribution.work.page_work import (
     NodeTask,
     RowsTask,
     SectionTask,
+    StaticTask,
     VerifyTask,
     picture_of,
     rows_of_task,
+    static_page,
 )
 from neuron_explainer.widgets.latest_only import LatestOnly
 from neuron_explainer.widgets.messages import error_message, hint_message
@@ -101,6 +102,7 @@ class AttributionPage(widgets.VBox):
         )
         self._tabling = LatestOnly(rows_of_task, weakly(self._listed), lock=self._lock)
         self._drawing = LatestOnly(picture_of, weakly(self._drawn), lock=self._lock)
+        self._copying = LatestOnly(static_page, weakly(self._copied), lock=self._lock)
         parts = PageParts(explorer.model, first, self._calls(), has_module)
         self.ask_panel, self.status, self.changes, self.top = parts.ask_panel, parts.status, parts.changes, parts.top
         self.sections, self.table = parts.sections, parts.table
@@ -191,7 +193,7 @@ class AttributionPage(widgets.VBox):
         self.keep.code.value = result.code
         self.status.can_go(self._trail.ahead(-1) is not None, self._trail.ahead(1) is not None)
         self.status.idle(f"Showing {result.title}")
-        self._snapshot.update(self.to_html())
+        self._copy()
         with self.hold_trait_notifications():  # an observer of one finds the others as new
             self.set_trait("error", None)
             self.set_trait("comparison", result.explored.comparison)
@@ -364,7 +366,18 @@ class AttributionPage(widgets.VBox):
 
     def _noted(self) -> None:
         if self._content is not None:
-            self._snapshot.update(self.to_html())
+            self._copy()
+
+    def _copy(self) -> None:
+        """Replace the static copy in the notebook; in the background, because nobody waits for it."""
+        if self._snapshot.is_shown:
+            self._copying.submit(StaticTask(self._shown, self.keep.notes.value), _TYPING_PAUSE)
+
+    def _copied(self, _: StaticTask, result: str | BaseException) -> None:
+        if isinstance(result, BaseException):
+            self.status.fail(result, self._shown.title)
+        else:
+            self._snapshot.update(result)
 
     def _save_pressed(self, path: str) -> None:
         try:
@@ -390,14 +403,7 @@ class AttributionPage(widgets.VBox):
 
     def to_html(self) -> str:
         """The page as static HTML, as a saved notebook contains it."""
-        explored = self._shown.explored
-        return attribution_html(
-            explored.why,
-            comparison=explored.comparison,
-            changes=[astuple(change) for change in changes_of(explored)],
-            notes=self.keep.notes.value,
-            code=self._shown.code,
-        )
+        return static_page(StaticTask(self._shown, self.keep.notes.value))
 
     def _ipython_display_(self, **_: object) -> None:
         self._snapshot.show(self.to_html())

@@ -155,7 +155,15 @@ class AttributionViewer(AttributionPage):
             Whether it is on view or has failed.
         """
         node = self._one_node
-        works = (self._asking, node.verifying, node.opening, node.recording, self._tabling, self._drawing)
+        works = (
+            self._asking,
+            node.verifying,
+            node.opening,
+            node.recording,
+            self._tabling,
+            self._drawing,
+            self._copying,
+        )
         return all(work.wait(timeout) for work in (*works, *works))  # one may begin another
 
     # What a person keeps

@@ -23,6 +23,7 @@ from neuron_explainer.widgets.attribution.typed import Typed
 from neuron_explainer.widgets.attribution.work.asked_check import asked_html
 from neuron_explainer.widgets.attribution.work.table_choice import TableChoice
 from neuron_explainer.widgets.busy_kernel import waiting_note
+from neuron_explainer.widgets.modules.box import module_box
 from neuron_explainer.widgets.modules.page import PageModule
 from neuron_explainer.widgets.parts import filling
 
@@ -94,9 +95,7 @@ class PageParts:
         if self._has_module:
             module = PageModule()
             module.on_action(self._on_action)
-            box = widgets.Box([module])
-            box.add_class("ne-module-box")
-            parts.append(box)
+            parts.append(module_box(module))
         return parts
 
 

@@ -8,8 +8,6 @@ _RULES = (
     ".ne-attribution-viewer .widget-html-content{min-width:0;width:100%}",
     ".ne-attribution-viewer .widget-html,.ne-attribution-viewer .widget-vbox{min-width:0;max-width:100%}",
     ".ne-attribution-viewer .widget-toggle-buttons{height:auto}",
-    # A module that could not be loaded leaves a message, and the page does without it.
-    ".ne-attribution-viewer .ne-module-box:has(.jupyter-widgets-error-widget,.jupyter-error-widget){display:none}",
 )
 
 

@@ -12,6 +12,7 @@ from neuron_explainer.attribution.tables.columns import COLUMNS
 from neuron_explainer.views.attribution.node_tables import node_rows_html
 from neuron_explainer.views.attribution.table_rows import rows_of
 from neuron_explainer.widgets.attribution.work.table_choice import EVERY_COLUMN, KINDS, MOST_ROWS, TableChoice
+from neuron_explainer.widgets.modules.box import module_box
 from neuron_explainer.widgets.modules.node_rows import NodeRows
 from neuron_explainer.widgets.parts import button, filling, flexible, wrapped
 
@@ -84,9 +85,7 @@ class TablePanel(widgets.VBox):
         if self.rows is not None:
             self.rows.on_action(on_action)
             self.rows.observe(self._sorted, names="sort")
-            box = widgets.Box([self.rows], layout=filling())
-            box.add_class("ne-module-box")
-            children.insert(2, box)
+            children.insert(2, module_box(self.rows))
         super().__init__(children, layout=filling())
         self.add_class("ne-table-panel")
         self.choose(first)

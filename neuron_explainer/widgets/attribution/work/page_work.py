@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import TYPE_CHECKING
 
 from neuron_explainer.views.attribution.node_page import node_html
-from neuron_explainer.views.document import card
+from neuron_explainer.views.attribution.page import attribution_html
+from neuron_explainer.widgets.attribution.work.changes_shown import changes_of
 from neuron_explainer.widgets.attribution.work.page_content import PageContent
 from neuron_explainer.widgets.attribution.work.sections import SectionChoice
 from neuron_explainer.widgets.attribution.work.table_choice import TableChoice, table_of
@@ -40,6 +41,14 @@ class NodeTask:
 
 
 @dataclass(frozen=True)
+class StaticTask:
+    """The page as static HTML, with a person's notes."""
+
+    content: PageContent
+    notes: str
+
+
+@dataclass(frozen=True)
 class VerifyTask:
     """Nodes that are taken out, one at a time."""
 
@@ -60,7 +69,19 @@ def picture_of(task: SectionTask) -> str:
 def node_of(task: NodeTask) -> str:
     """What is known of the node in this answer, as HTML."""
     content = task.content
-    return card(node_html(content.explored.why, task.node, verified=content.verified))
+    return node_html(content.explored.why, task.node, verified=content.verified)
+
+
+def static_page(task: StaticTask) -> str:
+    """The page as static HTML."""
+    explored = task.content.explored
+    return attribution_html(
+        explored.why,
+        comparison=explored.comparison,
+        changes=[astuple(change) for change in changes_of(explored)],
+        notes=task.notes,
+        code=task.content.code,
+    )
 
 
 def verification_of(task: VerifyTask) -> pandas.DataFrame:

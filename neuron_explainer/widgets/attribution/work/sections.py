@@ -50,16 +50,15 @@ def section_html(why: Attribution, choice: SectionChoice) -> str:
     """
     match choice.section:
         case Section.TOKENS:
-            content = token_effects(why)
+            return card(token_effects(why))
         case Section.HEADS:
-            content = head_map(why.heads()) + component_section(why)
+            return card(head_map(why.heads()) + component_section(why))
         case Section.LAYERS:
-            content = layer_map_html(why)
+            return layer_map_html(why)
         case Section.PATTERN:
-            content = pattern_html(why, choice.head or largest_head(why), choice.skips_first)
+            return pattern_html(why, choice.head or largest_head(why), choice.skips_first)
         case Section.PATTERNS:
-            content = pattern_grid_html(why, choice.skips_first, choice.head or None)
-    return card(content)
+            return pattern_grid_html(why, choice.skips_first, choice.head or None)
 
 
 def largest_head(why: Attribution) -> str:

@@ -106,9 +106,22 @@ def table_of(explored: Explored, choice: TableChoice) -> pandas.DataFrame:
     )
     if name and not is_node:
         frame = frame[frame["name"].str.contains(name, case=False, regex=False)]
+    if explored.comparison is not None:
+        frame = _by_difference(frame)
     if choice.column in frame.columns:
         frame = frame.sort_values(choice.column, ascending=not choice.is_descending, kind="stable")
     return frame
+
+
+def _by_difference(frame: pandas.DataFrame) -> pandas.DataFrame:
+    """Nodes of two prompts, the largest difference first and beside the name; equal tokens have one column."""
+    for name in ("token", "attended_to"):
+        if frame[f"{name}_1"].equals(frame[f"{name}_2"]):
+            frame = frame.drop(columns=[f"{name}_2"]).rename(columns={f"{name}_1": name})
+    tokens = [name for name in frame.columns if name.startswith(("token", "attended_to"))]
+    numbers = [name for name in reversed(COLUMNS) for name in (f"{name}_1", f"{name}_2")]
+    order = frame["difference"].abs().argsort(kind="stable")[::-1]
+    return frame.iloc[order][["name", *tokens, "difference", *numbers]]
 
 
 def _columns(explored: Explored) -> list[str]:
