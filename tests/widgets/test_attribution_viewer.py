@@ -41,7 +41,7 @@ def test_it_shows_what_attribute_returns(model: ne.ModelContext, viewer: Attribu
     assert why.inquiry.title.split(" minus")[0].replace('"', "&quot;").replace("'", "&#x27;") in viewer.top.value
     assert viewer.ask_panel.target.value == " Moses"
     assert "residue" in viewer.top.value
-    assert len(viewer.table._frame) == len(why.nodes(10, ["total_effect", "direct_effect", "write_norm", "activation"]))
+    assert len(viewer.nodes) == len(why.nodes(10, ["total_effect", "direct_effect", "write_norm", "activation"]))
 
 
 def test_a_view_of_an_answer(model: ne.ModelContext) -> None:
@@ -162,7 +162,7 @@ def test_two_prompts_side_by_side(viewer: AttributionViewer) -> None:
     assert settled(viewer) is why
     assert viewer.comparison is not None
     assert viewer.comparison.difference == why.compare(OTHER_PROMPT).difference
-    assert "difference" in viewer.table._frame.columns
+    assert "difference" in viewer.nodes.columns
     assert "the first minus the second" in viewer.to_html()
     viewer.ask_panel.other.value = "And the"
     viewer.ask_panel.ask.click()
@@ -214,7 +214,7 @@ def test_the_state_comes_back(model: ne.ModelContext, viewer: AttributionViewer)
     assert again.attribution.value == viewer.attribution.value
     assert again.node == "L1H1@3<-2"
     assert again.keep.notes.value == "so it was"
-    assert len(again.table._frame) == 4 * 7 or len(again.table._frame) <= 28
+    assert len(again.nodes) == 4 * 7 or len(again.nodes) <= 28
 
 
 @pytest.mark.parametrize(
@@ -259,4 +259,4 @@ def test_observers_are_called_when_the_answer_is_on_view(viewer: AttributionView
     viewer.ablate("L3H2")
     assert seen == [("attribution", True)]
     with pytest.raises(Exception, match="read-only"):
-        viewer.attribution = None  # type: ignore[misc,assignment]
+        viewer.attribution = None  # type: ignore[misc]

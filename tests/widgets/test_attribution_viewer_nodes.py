@@ -27,7 +27,7 @@ def viewer(model: ne.ModelContext) -> Iterator[AttributionViewer]:
 
 def names(viewer: AttributionViewer) -> list[str]:
     assert viewer.wait(60)
-    return viewer.table._frame["name"].tolist()
+    return viewer.nodes["name"].tolist()
 
 
 def test_the_rows_that_are_chosen(viewer: AttributionViewer) -> None:
@@ -48,7 +48,7 @@ def test_the_rows_that_are_chosen(viewer: AttributionViewer) -> None:
     viewer.table.name.value = ""
     viewer.table.column.value, viewer.table.is_descending.value = "activation", False
     assert viewer.wait(60)
-    assert viewer.table._frame["activation"].is_monotonic_increasing
+    assert viewer.nodes["activation"].is_monotonic_increasing
 
 
 def test_rows_without_the_module(model: ne.ModelContext) -> None:
@@ -80,7 +80,7 @@ def test_the_modules_messages(viewer: AttributionViewer) -> None:
     assert viewer.attribution is not None
     assert viewer.attribution.value == why.ablate(node).value
     send({"kind": "verify", "node": node, "number": 3})
-    assert {"estimate", "measured"} <= set(viewer.table._frame.columns) | set(rows.table["columns"][-1].values())
+    assert {"estimate", "measured"} <= set(viewer.nodes.columns) | set(rows.table["columns"][-1].values())
     send({"kind": "delete", "node": node, "number": 4})
     assert rows.taken == 3
 
@@ -91,10 +91,11 @@ def test_verifying_puts_the_measurement_beside_the_estimate(viewer: AttributionV
     first = names(viewer)[0]
     viewer.verify(first)
     assert viewer.wait(60)
-    frame = viewer._shown.frame_with_measurements()
+    frame = viewer.nodes
     row = frame[frame["name"] == first].iloc[0]
     assert row["measured"] == pytest.approx(why.verify([first])["measured"].iloc[0])
     assert frame["measured"].notna().sum() == 1
+    assert viewer.table.rows is not None
     assert [each["name"] for each in viewer.table.rows.table["columns"]][-2:] == ["estimate", "measured"]
 
 
@@ -119,7 +120,7 @@ def test_a_node_is_opened_with_its_record(viewer: AttributionViewer) -> None:
 
 def test_a_model_without_a_dataset_computes_the_record(model: ne.ModelContext) -> None:
     transformer = model.get_or_create_model()
-    own = ne.StandardModelContext("my own", transformer, model.tokenizer)  # type: ignore[attr-defined]
+    own = ne.StandardModelContext("my own", transformer, model.tokenizer)
     viewer = AttributionViewer(own, PROMPT, " Moses", " her")
     viewer.show_node("L2N5@3")
     assert viewer.wait(60)

@@ -2,28 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
-
-import ipywidgets as widgets
-import traitlets
 
 from neuron_explainer.activations.derived_scalars.names.kinds import NodeKind
 from neuron_explainer.activations.derived_scalars.names.node_name import NodeName
-from neuron_explainer.attribution.attribution import Attribution
-from neuron_explainer.attribution.comparison import Comparison
-from neuron_explainer.attribution.exploring.exploration import Exploration, PromptAsked
+from neuron_explainer.attribution.exploring.exploration import Exploration
 from neuron_explainer.attribution.exploring.explorer import Explorer
 from neuron_explainer.errors import InvalidRequestError, NeuronExplainerError
-from neuron_explainer.storage.atomic import write_bytes_atomically
-from neuron_explainer.storage.locations import path_text
-from neuron_explainer.views.document import html_document
-from neuron_explainer.views.heatmap import format_value
+from neuron_explainer.widgets.attribution.kept_page import KeptPage
 from neuron_explainer.widgets.attribution.node_work import NodeCalls, NodeWork
 from neuron_explainer.widgets.attribution.page_parts import Calls, PageParts
 from neuron_explainer.widgets.attribution.trail import Trail
@@ -34,17 +24,13 @@ from neuron_explainer.widgets.attribution.work.page_work import (
     NodeTask,
     RowsTask,
     SectionTask,
-    StaticTask,
     VerifyTask,
     picture_of,
     rows_of_task,
-    static_page,
 )
 from neuron_explainer.widgets.latest_only import LatestOnly
-from neuron_explainer.widgets.messages import error_message, hint_message
+from neuron_explainer.widgets.messages import error_message
 from neuron_explainer.widgets.parts import filling
-from neuron_explainer.widgets.replaced import displayed, watch
-from neuron_explainer.widgets.snapshot import SnapshotDisplay
 from neuron_explainer.widgets.weak_calls import weakly
 
 if TYPE_CHECKING:
@@ -54,46 +40,19 @@ _TYPING_PAUSE = 0.2
 """Seconds without a change after which the rows of a typed filter are looked up."""
 
 
-class AttributionPage(widgets.VBox):
+class AttributionPage(KeptPage):
     """The page; `AttributionViewer` adds what is called from Python.
 
     Controls may be used from any thread: one lock guards all that changes the page, and the threads that compute hold
     it only while they show what they computed.
 
     Args:
-        explorer: asks, and keeps what was asked first.
-        other_prompt: the second prompt at first.
+        explorer: finds the answers, and holds them.
+        first: what is asked first.
         has_module: whether the front end's module is used where it can be loaded.
     """
 
-    if TYPE_CHECKING:  # as a reader sees the traits, which nobody else sets
-
-        @property
-        def attribution(self) -> Attribution | None:
-            """The answer on view."""
-
-        @property
-        def comparison(self) -> Comparison | None:
-            """Both answers where two prompts are side by side; else None."""
-
-        @property
-        def node(self) -> str:
-            """The name of the node that is open; empty without one."""
-
-        @property
-        def error(self) -> BaseException | None:
-            """The error of the last thing that was asked; None if it succeeded."""
-
-    else:
-        attribution = traitlets.Instance(Attribution, allow_none=True, read_only=True)
-        comparison = traitlets.Instance(Comparison, allow_none=True, read_only=True)
-        node = traitlets.Unicode(read_only=True)
-        error = traitlets.Instance(BaseException, allow_none=True, read_only=True)
-
-    _content: PageContent | None = None
-
-    def __init__(self, explorer: Explorer, other_prompt: PromptAsked | None, has_module: bool) -> None:
-        first = explorer.first if other_prompt is None else replace(explorer.first, other_prompt=other_prompt)
+    def __init__(self, explorer: Explorer, first: Exploration, has_module: bool) -> None:
         self._explorer = explorer
         self._lock = threading.RLock()
         self._trail: Trail[Exploration] = Trail()
@@ -102,7 +61,6 @@ class AttributionPage(widgets.VBox):
         )
         self._tabling = LatestOnly(rows_of_task, weakly(self._listed), lock=self._lock)
         self._drawing = LatestOnly(picture_of, weakly(self._drawn), lock=self._lock)
-        self._copying = LatestOnly(static_page, weakly(self._copied), lock=self._lock)
         parts = PageParts(explorer.model, first, self._calls(), has_module)
         self.ask_panel, self.status, self.changes, self.top = parts.ask_panel, parts.status, parts.changes, parts.top
         self.sections, self.table = parts.sections, parts.table
@@ -110,8 +68,7 @@ class AttributionPage(widgets.VBox):
         super().__init__(parts.in_order(), layout=filling())
         self.add_class("ne-attribution-viewer")
         self._one_node = NodeWork(explorer.model, self.node_panel, self._node_calls(), self._lock)
-        self._snapshot = SnapshotDisplay(self)
-        watch(self)
+        self._begin_copies()
         self._run(first)
         if self._content is None and self.error is not None:
             raise self.error
@@ -145,12 +102,6 @@ class AttributionPage(widgets.VBox):
             failed=weakly(self._fail),
             progressed=weakly(self._progressed),
         )
-
-    @property
-    def _shown(self) -> PageContent:
-        if self._content is None:
-            raise InvalidRequestError("No answer is on view yet.")
-        return self._content
 
     @property
     def _now(self) -> Exploration:
@@ -361,50 +312,3 @@ class AttributionPage(widgets.VBox):
         self.table.show(frame, self.node)
         self.table.fail(content.problem)
         self.node_panel.suggest(frame["name"].head(200).tolist())
-
-    # Keeping
-
-    def _noted(self) -> None:
-        if self._content is not None:
-            self._copy()
-
-    def _copy(self) -> None:
-        """Replace the static copy in the notebook; in the background, because nobody waits for it."""
-        if self._snapshot.is_shown:
-            self._copying.submit(StaticTask(self._shown, self.keep.notes.value), _TYPING_PAUSE)
-
-    def _copied(self, _: StaticTask, result: str | BaseException) -> None:
-        if isinstance(result, BaseException):
-            self.status.fail(result, self._shown.title)
-        else:
-            self._snapshot.update(result)
-
-    def _save_pressed(self, path: str) -> None:
-        try:
-            written = self.save_html(path)
-        except (NeuronExplainerError, OSError) as error:
-            self.keep.said.value = error_message(error, None)
-        else:
-            self.keep.said.value = hint_message(f"Saved as {written}")
-
-    def save_html(self, path: str | os.PathLike[str]) -> Path:
-        """Write the page to an HTML file that needs no other file.
-
-        Returns:
-            The file's path.
-
-        Raises:
-            UnsupportedLocationError: `path` is not a local path.
-        """
-        why = self._shown.explored.why
-        document = html_document(self.to_html(), f"{why.inquiry.title} = {format_value(why.value)}")
-        write_bytes_atomically(path_text(path), document.encode())
-        return Path(path)
-
-    def to_html(self) -> str:
-        """The page as static HTML, as a saved notebook contains it."""
-        return static_page(StaticTask(self._shown, self.keep.notes.value))
-
-    def _ipython_display_(self, **_: object) -> None:
-        self._snapshot.show(self.to_html())
-        displayed(self)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from neuron_explainer.activations.derived_scalars.config import ConfigOrModel, as_config
 from neuron_explainer.activations.derived_scalars.names.node_name import NodeGiven, NodeName
@@ -20,6 +20,12 @@ from neuron_explainer.widgets.attribution.attribution_page import AttributionPag
 from neuron_explainer.widgets.attribution.page_state import PageState
 from neuron_explainer.widgets.attribution.work.page_work import VerifyTask
 from neuron_explainer.widgets.parts import parts_of
+
+if TYPE_CHECKING:
+    import pandas
+
+    from neuron_explainer.attribution.exploring.exploration import Exploration
+    from neuron_explainer.attribution.exploring.exploration_fields import PromptAsked
 
 
 class AttributionViewer(AttributionPage):
@@ -89,7 +95,11 @@ class AttributionViewer(AttributionPage):
             why = attribute(model, prompt, **asked)
             if not isinstance(why, Attribution):
                 raise PromptError("A page asks about one prompt. Give one, and use ne.attribute for several.")
-        super().__init__(Explorer.of(why), other_prompt, has_module)
+        explorer = Explorer.of(why)
+        first = cast("Exploration", explorer.first)
+        if other_prompt is not None:
+            first = replace(first, other_prompt=cast("PromptAsked", other_prompt))
+        super().__init__(explorer, first, has_module)
 
     # What a person can ask
 
@@ -101,11 +111,10 @@ class AttributionViewer(AttributionPage):
             target, distractor: a token with its leading space, or a list of alternatives; None for none.
             other_prompt: a second prompt of as many tokens.
         """
-        prompts = (prompt if isinstance(prompt, str) else tuple(prompt), other_prompt)
-        answers = (
+        targets, distractors = (
             () if each is None else (each,) if isinstance(each, str) else tuple(each) for each in (target, distractor)
         )
-        self._run(self._now.asked(prompts[0], *answers, prompts[1]), fills_in=True)
+        self._run(self._now.asked(cast("PromptAsked", prompt), targets, distractors, other_prompt), fills_in=True)
 
     def ablate(self, node: NodeGiven, value: float | str = 0.0) -> None:
         """Overwrite a node, on top of what is overwritten already.
@@ -164,9 +173,14 @@ class AttributionViewer(AttributionPage):
             self._drawing,
             self._copying,
         )
-        return all(work.wait(timeout) for work in (*works, *works))  # one may begin another
+        return all(work.wait(timeout) for work in (*works, *works, self._copying))  # one may begin another
 
     # What a person keeps
+
+    @property
+    def nodes(self) -> pandas.DataFrame:
+        """The rows of the table on view, with what was measured of them."""
+        return self._shown.frame_with_measurements()
 
     @property
     def code(self) -> str:

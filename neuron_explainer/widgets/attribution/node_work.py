@@ -83,8 +83,9 @@ class NodeWork:
     def _recorded(self, task: RecordTask, result: list[widgets.Widget] | BaseException) -> None:
         if task.node != self.node:
             return
-        is_error = isinstance(result, BaseException)
-        self._panel.record.children = [widgets.HTML(error_message(result, None))] if is_error else result
+        if isinstance(result, BaseException):
+            result = [widgets.HTML(error_message(result, None))]
+        self._panel.record.children = result
 
     def _measured(self, task: VerifyTask, result: pandas.DataFrame | BaseException) -> None:
         if isinstance(result, BaseException):

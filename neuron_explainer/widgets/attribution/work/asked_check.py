@@ -28,8 +28,15 @@ def asked_html(model: ModelContext, first: Exploration, typed: Typed) -> str:
     except NeuronExplainerError as error:
         return error_message(error, None)
     target, distractor = (list(each) or None for each in typed.answers)
-    options = {"metric": first.metric, "positions": first.positions, "prepend_bos": first.prepend_bos}
-    preview = preview_question(model, prompt, target, distractor, **options)
+    preview = preview_question(
+        model,
+        prompt,
+        target,
+        distractor,
+        metric=first.metric,
+        positions=first.positions if prompt == first.prompt else None,
+        prepend_bos=first.prepend_bos,
+    )
     if other is None:
         return preview_html(preview)
     second = preview_question(model, other, prepend_bos=first.prepend_bos)

@@ -1,0 +1,121 @@
+"""The part of a page that keeps what is on view: traits, the static copy, files."""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import ipywidgets as widgets
+import traitlets
+
+from neuron_explainer.attribution.attribution import Attribution
+from neuron_explainer.attribution.comparison import Comparison
+from neuron_explainer.errors import InvalidRequestError, NeuronExplainerError
+from neuron_explainer.storage.atomic import write_bytes_atomically
+from neuron_explainer.storage.locations import path_text
+from neuron_explainer.views.document import html_document
+from neuron_explainer.views.heatmap import format_value
+from neuron_explainer.widgets.attribution.panels.keep_panel import KeepPanel
+from neuron_explainer.widgets.attribution.panels.status_bar import StatusBar
+from neuron_explainer.widgets.attribution.work.page_content import PageContent
+from neuron_explainer.widgets.attribution.work.page_work import StaticTask, static_page
+from neuron_explainer.widgets.latest_only import LatestOnly
+from neuron_explainer.widgets.messages import error_message, hint_message
+from neuron_explainer.widgets.replaced import displayed, watch
+from neuron_explainer.widgets.snapshot import SnapshotDisplay
+from neuron_explainer.widgets.weak_calls import weakly
+
+_PAUSE = 0.2
+"""Seconds without a change after which the static copy is replaced."""
+
+
+class KeptPage(widgets.VBox):
+    """The traits of a page, its static copy in the notebook, and its file."""
+
+    if TYPE_CHECKING:  # as a reader sees the traits, which nobody else sets
+
+        @property
+        def attribution(self) -> Attribution | None:
+            """The answer on view."""
+
+        @property
+        def comparison(self) -> Comparison | None:
+            """Both answers where two prompts are side by side; else None."""
+
+        @property
+        def node(self) -> str:
+            """The name of the node that is open; empty without one."""
+
+        @property
+        def error(self) -> BaseException | None:
+            """The error of the last thing that was asked; None if it succeeded."""
+
+    else:
+        attribution = traitlets.Instance(Attribution, allow_none=True, read_only=True)
+        comparison = traitlets.Instance(Comparison, allow_none=True, read_only=True)
+        node = traitlets.Unicode(read_only=True)
+        error = traitlets.Instance(BaseException, allow_none=True, read_only=True)
+
+    _content: PageContent | None = None
+    _lock: threading.RLock
+    status: StatusBar
+    keep: KeepPanel
+
+    def _begin_copies(self) -> None:
+        """Begin to keep a static copy in the notebook; the parts of the page are there."""
+        self._copying = LatestOnly(static_page, weakly(self._copied), lock=self._lock)
+        self._snapshot = SnapshotDisplay(self)
+        watch(self)
+
+    @property
+    def _shown(self) -> PageContent:
+        if self._content is None:
+            raise InvalidRequestError("No answer is on view yet.")
+        return self._content
+
+    def _noted(self) -> None:
+        if self._content is not None:
+            self._copy()
+
+    def _copy(self) -> None:
+        """Replace the static copy in the notebook; in the background, because nobody waits for it."""
+        if self._snapshot.is_shown:
+            self._copying.submit(StaticTask(self._shown, self.keep.notes.value), _PAUSE)
+
+    def _copied(self, _: StaticTask, result: str | BaseException) -> None:
+        if isinstance(result, BaseException):
+            self.status.fail(result, self._shown.title)
+        else:
+            self._snapshot.update(result)
+
+    def _save_pressed(self, path: str) -> None:
+        try:
+            written = self.save_html(path)
+        except (NeuronExplainerError, OSError) as error:
+            self.keep.said.value = error_message(error, None)
+        else:
+            self.keep.said.value = hint_message(f"Saved as {written}")
+
+    def save_html(self, path: str | os.PathLike[str]) -> Path:
+        """Write the page to an HTML file that needs no other file.
+
+        Returns:
+            The file's path.
+
+        Raises:
+            UnsupportedLocationError: `path` is not a local path.
+        """
+        why = self._shown.explored.why
+        document = html_document(self.to_html(), f"{why.inquiry.title} = {format_value(why.value)}")
+        write_bytes_atomically(path_text(path), document.encode())
+        return Path(path)
+
+    def to_html(self) -> str:
+        """The page as static HTML, as a saved notebook contains it."""
+        return static_page(StaticTask(self._shown, self.keep.notes.value))
+
+    def _ipython_display_(self, **_: object) -> None:
+        self._snapshot.show(self.to_html())
+        displayed(self)
