@@ -260,9 +260,9 @@ def test_a_context_whose_end_was_interrupted_watches_no_more(
 
     told: list[float] = []
     stop = threading.Event()
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patch:
         patch.setattr(watched_passes, "__exit__", interrupted)
-        with watched_passes(told.append, stop):
+        with pytest.raises(KeyboardInterrupt), watched_passes(told.append, stop):
             model(TOKENS)
     stop.set()
     model(TOKENS)

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -144,7 +145,7 @@ def test_progress_is_told_of_the_latest_task_and_not_too_often(work: Work, deliv
     work.wait_for_end_of("long")
     of_long = [moment for _, moment in told[n_of_first:]]
     assert 1 <= len(of_long) <= 8
-    assert all(later - earlier > 0.09 for earlier, later in zip(of_long, of_long[1:], strict=False))
+    assert all(later - earlier > 0.09 for earlier, later in pairwise(of_long))
 
 
 def test_a_cell_that_runs_a_task_is_not_watched_itself(work: Work, delivered: list[tuple[str, Any]]) -> None:
