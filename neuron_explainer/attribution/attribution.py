@@ -134,8 +134,8 @@ class Attribution(AttributionTables):
 
         >>> import neuron_explainer as ne
         >>> why = ne.attribute(ne.load_model("tiny"), "And the LORD said unto", " Moses", " her")
-        >>> why.writes("L2H3@4", 2)["token"].tolist()
-        []
+        >>> why.writes("L2H3@5", 2)["token"].tolist()
+        [' Moses', ' S', 'ense', 'especially']
         """
         return written_tokens(self, node, checked_number("n", n), self._final_scales)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, SupportsIndex
 from neuron_explainer.activations.derived_scalars.engine.prompts import token_strings_of
 from neuron_explainer.activations.derived_scalars.names.kinds import KindGiven
 from neuron_explainer.activations.derived_scalars.store.derived_scalar_store import DerivedScalarStore
-from neuron_explainer.attribution.computing.effects import Effects, bytes_of
+from neuron_explainer.attribution.computing.effects import Effects, memory_of
 from neuron_explainer.attribution.computing.passes import Setting
 from neuron_explainer.attribution.files.kept import KeptSetting
 from neuron_explainer.attribution.files.tensors import tensors_of
@@ -152,7 +152,7 @@ class AttributionTables:
             if "write_norm" in group.__dict__
         ]
         kept = [tensor for effects in self._effects for tensor in tensors_of(effects).values()]
-        return bytes_of([*kept, *computed])
+        return memory_of([*kept, *computed])
 
     @cached_property
     def groups(self) -> list[list[Group]]:

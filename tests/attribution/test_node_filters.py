@@ -179,4 +179,4 @@ def test_tokens_by_layer_of_answers_of_several_tokens() -> None:
     summed = by_layer.groupby(keys)["mlp"].sum() - whole.groupby(keys)["mlp"].sum()
     assert summed.abs().max() < 1e-12
     with pytest.raises(InvalidRequestError, match="by_layer is 'yes'"):
-        why.tokens("yes")  # type: ignore[arg-type]
+        why.tokens("yes")

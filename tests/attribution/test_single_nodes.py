@@ -12,6 +12,7 @@ from neuron_explainer.activations.derived_scalars.config import DstConfig
 from neuron_explainer.activations.derived_scalars.derivation import derive
 from neuron_explainer.attribution import Attribution, attribute
 from neuron_explainer.errors import InvalidRequestError, MisconfiguredError, NodeNameError
+from neuron_explainer.models.layers.routed import values_of
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType as D
 
 LAST = len(PROMPT) - 1
@@ -59,7 +60,9 @@ def write_of(why: Attribution, node: str, **config: Any) -> Tensor:
     index = ne.parse_node(node).to_node_index()
     settings = DstConfig(model_context=why.model, node_index_for_attribution=index, **config)
     written = derive(PROMPT, D.SINGLE_NODE_WRITE, settings).activations(D.SINGLE_NODE_WRITE)[index.layer_index]
-    return written[index.tensor_indices[0]]
+    token = index.tensor_indices[0]
+    assert isinstance(token, int)
+    return written[token]
 
 
 def close(actual: Tensor, expected: Tensor) -> None:
@@ -187,14 +190,15 @@ def test_activations_over_the_prompt_and_patterns(family: str) -> None:
     torch.testing.assert_close(pattern.sum(-1), torch.ones(len(PROMPT)))
     table = why.nodes(1000, kinds="head", names="L1H1").set_index("name")
     seen = 0
-    for row in pairs.itertuples():
-        assert (row.token, row.attended_to) == (f"t{PROMPT[row.position]}", f"t{PROMPT[row.attended_to_position]}")
-        assert row.activation == pytest.approx(float(pattern[row.position, row.attended_to_position]), abs=1e-7)
-        node = f"L1H1@{row.position}<-{row.attended_to_position}"
+    for row in pairs.to_dict("records"):
+        position, attended_to = int(row["position"]), int(row["attended_to_position"])
+        assert (row["token"], row["attended_to"]) == (f"t{PROMPT[position]}", f"t{PROMPT[attended_to]}")
+        assert row["activation"] == pytest.approx(float(pattern[position, attended_to]), abs=1e-7)
+        node = f"L1H1@{position}<-{attended_to}"
         if node in table.index:
             seen += 1
-            assert row.total_effect == pytest.approx(table["total_effect"][node])
-            assert row.activation == pytest.approx(table["activation"][node])
+            assert row["total_effect"] == pytest.approx(table["total_effect"][node])
+            assert row["activation"] == pytest.approx(table["activation"][node])
     assert seen == len(table) > 10
     patterns = why.patterns()
     assert list(patterns) == [0, 1, 2]
@@ -213,9 +217,9 @@ def test_an_answer_from_a_file(tmp_path: Any) -> None:
     for node in ("L1H1", "L1N3", "L1A4"):
         assert alone.activations_of(node).equals(why.activations_of(node))
     assert alone.pattern("L1H1").equal(why.pattern("L1H1"))
-    assert (
-        alone.nodes(3, names=["L1H1", "L2A4"])["name"].tolist() == why.nodes(3, names=["L1H1", "L2A4"])["name"].tolist()
-    )
+    of_file, of_model = (each.nodes(5, names=["L1H1", "L2A4"])["name"].tolist() for each in (alone, why))
+    assert of_file == of_model
+    assert len(of_file) == 5
     with pytest.raises(MisconfiguredError, match="without its model"):
         alone.writes("L1H1@5")
     together = ne.load_attribution(tmp_path / "why.safetensors", context("gpt2"), autoencoders=own)
@@ -225,11 +229,11 @@ def test_an_answer_from_a_file(tmp_path: Any) -> None:
 
 def test_how_many_bytes() -> None:
     why = asked("gpt2")
-    of_store = sum(tensor.nbytes for by_layer in why.store.kept.values() for tensor in by_layer.values())
+    of_store = sum(values_of(each).nbytes for by_layer in why.store.kept.values() for each in by_layer.values())
     before = why.n_bytes
     assert of_store < before < 2 * of_store
     why.nodes(5, "write_norm")
-    norms = sum(group.activation.nbytes for group in why.groups[0])
+    norms = sum(values_of(group.activation).nbytes for group in why.groups[0])
     assert before + norms * 0.9 < why.n_bytes <= before + norms
 
 

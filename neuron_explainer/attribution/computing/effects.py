@@ -70,7 +70,7 @@ def parts_of_prompt(parts: PartsT, number: int, n_rows: int, n_tokens: int) -> P
     return replace(parts, **own)
 
 
-def bytes_of(tensors: Iterable[Neurons]) -> int:
+def memory_of(tensors: Iterable[Neurons]) -> int:
     """How many bytes tensors keep in memory; what several share is counted once."""
     parts = [
         part

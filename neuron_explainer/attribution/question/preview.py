@@ -62,11 +62,11 @@ def preview_question(
         MisconfiguredError: `model` is not a model.
 
     >>> import neuron_explainer as ne
-    >>> preview = ne.preview_question(ne.load_model("tiny"), "And the LORD said unto", " Moses", " Mosesandmore")
+    >>> preview = ne.preview_question(ne.load_model("tiny"), "And the LORD said unto", " Moses", " Moses and Aaron")
     >>> preview.prompt.token_strings
-    ['And', ' the', ' LORD', ' said', ' unto']
-    >>> preview.answer_tokens(preview.targets[0]), preview.errors
-    ([' Moses'], {})
+    ['A', 'nd', ' the', ' LORD', ' said', ' unto']
+    >>> preview.answer_tokens(preview.distractors[0]), preview.errors
+    ([' Moses', ' and', ' A', 'ar', 'on'], {})
     """
     context = as_config(model, "model").get_model_context()
     errors: dict[str, NeuronExplainerError] = {}

@@ -37,7 +37,7 @@ def activation_table(why: AttributionTables, node: NodeOrRow) -> pandas.DataFram
     if name.kind is not NodeKind.HEAD:
         numbers = {"activation": activation.tolist(), "total_effect": total.tolist()}
         return TokenTable({"token": tokens, "position": range(len(tokens)), **numbers})
-    positions, attended_to = torch.tril_indices(len(tokens), len(tokens), device="cpu")
+    positions, attended_to = torch.tril_indices(len(tokens), len(tokens), dtype=torch.int64, device="cpu")
     return TokenTable(
         {
             "token": [tokens[position] for position in positions.tolist()],

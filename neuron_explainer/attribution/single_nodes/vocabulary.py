@@ -18,7 +18,7 @@ from neuron_explainer.attribution.computing.readout import logits_of_write
 from neuron_explainer.attribution.nodes_given import NodeOrRow, node_named, pass_of_row
 from neuron_explainer.attribution.numbers_and_tables import AttributionTables
 from neuron_explainer.attribution.single_nodes.given import all_groups, component_given
-from neuron_explainer.attribution.single_nodes.places import at_one_place, check_order
+from neuron_explainer.attribution.single_nodes.places import at_one_place, check_pair
 from neuron_explainer.attribution.single_nodes.written import write_of
 from neuron_explainer.attribution.tables.groups import Group
 from neuron_explainer.attribution.tables.tokens import token_sums
@@ -70,7 +70,7 @@ def _at_its_token(why: AttributionTables, node: NodeOrRow, number: int) -> tuple
         is_head_at_token = name.kind is NodeKind.HEAD and name.token_index is not None
         if not is_head_at_token:
             return at_one_place(name, group), group
-        check_order(name)
+        check_pair(name)
         return name, group
     if name.kind not in _WHOLE:
         raise InvalidRequestError(
