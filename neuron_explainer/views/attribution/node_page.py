@@ -97,9 +97,7 @@ def _read(why: Attribution, node: str, answer: str | None) -> tuple[NodeName, in
 
 def _heading(why: Attribution, name: NodeName, number: int) -> str:
     marked = f'<b {node_mark(str(name))} style="font-size:16px">{escaped(str(name))}</b>'
-    words = ", ".join(
-        filter(None, [_in_words(name, why.effects[number].prompt.token_strings), escaped(of_pass(why, number))])
-    )
+    words = [_in_words(name, why.effects[number].prompt.token_strings), escaped(of_pass(why, number))]
     return f'<div>{marked} <span style="color:{MUTED}">{", ".join(filter(None, words))}</span></div>'
 
 
