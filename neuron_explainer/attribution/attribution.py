@@ -141,7 +141,7 @@ class Attribution(AttributionTables):
 
     @cached_property
     def _final_scales(self) -> list[Tensor]:
-        return [final_scales(self.asked_setting, effects.prompt.token_ids) for effects in self._effects]
+        return [final_scales(self.asked_setting, effects) for effects in self._effects]
 
     def activations_of(self, node: NodeOrRow) -> pandas.DataFrame:
         """One component over the prompt: its activation and total effect at every token, or pair of tokens.

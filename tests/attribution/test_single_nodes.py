@@ -264,3 +264,12 @@ def test_other_mistakes() -> None:
             method("nonsense")
     with pytest.raises(InvalidRequestError, match="n is 0"):
         why.writes("L1H0@5", 0)
+
+
+def test_writes_of_prompts_that_shared_a_pass() -> None:
+    prompts = [PROMPT, PROMPT[:4], [*PROMPT, 9]]
+    several = attribute(context("gemma2"), prompts, TARGET, DISTRACTOR)
+    for why, prompt in zip(several, prompts, strict=True):
+        alone = attribute(context("gemma2"), prompt, TARGET, DISTRACTOR)
+        for node in ("L1H1@3<-2", f"L2H0@{len(prompt) - 1}", "L2N5@2", "EMB@1"):
+            torch.testing.assert_close(logits_of(why, node), logits_of(alone, node))

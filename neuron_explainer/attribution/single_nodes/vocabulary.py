@@ -12,6 +12,7 @@ from torch import Tensor
 
 from neuron_explainer.activations.derived_scalars.names.kinds import COMPONENTS, NodeKind
 from neuron_explainer.activations.derived_scalars.names.node_name import NodeName
+from neuron_explainer.attribution.computing.effects import Effects
 from neuron_explainer.attribution.computing.last_residual import last_residual
 from neuron_explainer.attribution.computing.passes import Setting
 from neuron_explainer.attribution.computing.readout import logits_of_write
@@ -34,10 +35,12 @@ _WHOLE = {NodeKind.EMBEDDING: "embedding", NodeKind.MLP: "mlp", NodeKind.ATTENTI
 """The kinds of which there is one at a token, and the column of the table of tokens that has its total effect."""
 
 
-def final_scales(setting: Setting, token_ids: Sequence[int]) -> Float[Tensor, "tokens 1"]:
-    """The final norm's scale at each token, from a pass of its own."""
+def final_scales(setting: Setting, effects: Effects) -> Float[Tensor, "tokens 1"]:
+    """The final norm's scale at each token; of a trace, and of an answer that was read from a file, by another pass."""
+    if effects.final_scales is not None:
+        return effects.final_scales
     norm = setting.config.get_or_create_model().final_norm
-    return norm.scale(at_least_float32(last_residual(setting, token_ids)))
+    return norm.scale(at_least_float32(last_residual(setting, effects.prompt.token_ids)))
 
 
 def written_tokens(
