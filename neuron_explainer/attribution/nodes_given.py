@@ -26,7 +26,7 @@ def node_named(node: Any, tokens: Sequence[str]) -> NodeName:
         NodeNameError: it cannot be read, or the prompt has no such token, or several.
         InvalidIndexError: it is in none of the forms.
     """
-    return parse_node(node, tokens=tokens)
+    return parse_node(NodeName.of(node) if is_row_of_node(node) else node, tokens=tokens)
 
 
 def one_or_several(node: Any) -> list[Any]:

@@ -11,7 +11,7 @@ from helpers.derived_scalars import autoencoders, context
 from helpers.hostile_tokens import HOSTILE_TOKENS
 from helpers.html_reading import Element, assert_harmless
 from neuron_explainer.attribution import Attribution, QuestionPreview, attribute, preview_question
-from neuron_explainer.errors import InvalidRequestError, NeuronExplainerError, NodeNameError
+from neuron_explainer.errors import InvalidRequestError, NeuronExplainerError, NodeNameError, UnknownNameError
 from neuron_explainer.views.attribution import layer_map, preview
 from neuron_explainer.views.attribution.changes import change_html
 from neuron_explainer.views.attribution.layer_map import layer_map_html
@@ -252,8 +252,7 @@ def test_a_node_says_what_it_writes(why: Attribution) -> None:
     assert [token for token, _ in found] == [token_label(token) for token in frame["token"]]
 
 
-def test_what_writes_everywhere_or_without_a_model_says_so(why: Attribution, tmp_path: Path) -> None:
-    assert "L2ATTN writes at every token" in assert_harmless(node_html(why, "L2ATTN")).text
+def test_without_its_model_a_node_says_why_there_is_no_write(why: Attribution, tmp_path: Path) -> None:
     why.save(tmp_path / "why.safetensors")
     alone = ne.load_attribution(tmp_path / "why.safetensors")
     for name in ("L2H3@5<-1", "L1N339", "L2MLP@5"):
@@ -285,6 +284,32 @@ def test_what_is_no_node_is_refused(why: Attribution) -> None:
             node_html(why, name)
     with pytest.raises(InvalidRequestError):
         node_html(why, "L9MLP@1")
+
+
+def test_a_node_of_a_later_pass_has_its_page(model: ne.ModelContext) -> None:
+    several = attribute(model, PROMPT, " her", " Moses and Aaron")
+    frame = several.nodes(60)
+    row = frame[frame["name"].str.contains("@7<-6")].iloc[0]
+    root = assert_harmless(node_html(several, row["name"]))
+    numbers = _numbers(root)
+    assert _number(numbers["total effect"]) == _number(format_value(row["total_effect"]))
+    assert root.text.count("in the pass about ' Moses and Aaron'") == 2  # of the node, and of the pattern
+    assert "·Moses" in root.find("div", "ne-text")[0].text
+    for answer, expected in several.nodes(10, names="EMB@5").set_index("answer")["total_effect"].items():
+        numbers = _numbers(assert_harmless(node_html(several, "EMB@5", answer=str(answer))))
+        assert _number(numbers["total effect"]) == _number(format_value(expected))
+    with pytest.raises(UnknownNameError, match="nobody"):
+        node_html(several, "EMB@5", answer="nobody")
+    with pytest.raises(IndexError):
+        node_html(several, "EMB@77")
+
+
+def test_a_trace_has_its_views(why: Attribution) -> None:
+    up = why.trace("L2H3", "q")
+    assert len(_grids(assert_harmless(layer_map_html(up)))) == 2
+    assert "total effect" in assert_harmless(node_html(up, "L1N339@3")).text
+    with pytest.raises(InvalidRequestError, match="layer 3"):
+        node_html(up, "L3H0")
 
 
 def test_latents_are_nodes() -> None:

@@ -122,6 +122,8 @@ def _only(numbers: Neurons, tokens: Sequence[int], nodes: Sequence[NodeIndex]) -
     is_asked = torch.zeros_like(values, dtype=torch.bool)
     for node in nodes:
         token, *others = node.tensor_indices
+        if any(isinstance(each, int) and each >= size for each, size in zip(others, numbers.shape[1:], strict=True)):
+            continue  # it attends to a token that this pass does not have
         rows: Any = slice(None) if token == "All" else [row for row, own in enumerate(tokens) if own == token]
         if isinstance(numbers, RoutedTensor):
             expert, within = divmod(int(others[0]), numbers.d_expert)  # type: ignore[arg-type]

@@ -6,7 +6,15 @@ from typing import TYPE_CHECKING
 
 from neuron_explainer.activations.derived_scalars.names.kinds import COMPONENTS, NodeKind
 from neuron_explainer.activations.derived_scalars.names.node_name import NodeName, parse_node
-from neuron_explainer.errors import InvalidRequestError, MisconfiguredError
+from neuron_explainer.errors import (
+    IndexOutOfRangeError,
+    InvalidRequestError,
+    MisconfiguredError,
+    NeuronExplainerError,
+    NodeNameError,
+    UnknownNameError,
+    shown,
+)
 from neuron_explainer.views.attribution.cells import (
     frame_html,
     is_missing,
@@ -18,7 +26,7 @@ from neuron_explainer.views.attribution.cells import (
     token_mark,
 )
 from neuron_explainer.views.attribution.node_tables import effect_scales
-from neuron_explainer.views.attribution.pattern import pattern_content
+from neuron_explainer.views.attribution.pattern import in_pass, of_pass, pattern_content
 from neuron_explainer.views.colour import ColourScale
 from neuron_explainer.views.document import MUTED, card
 from neuron_explainer.views.heatmap import format_value, heatmap_text, legend
@@ -38,7 +46,12 @@ _SMALL = f"color:{MUTED};font-size:12px"
 
 
 def node_html(
-    why: Attribution, node: str, verified: pandas.DataFrame | None = None, *, skip_first: bool = False
+    why: Attribution,
+    node: str,
+    verified: pandas.DataFrame | None = None,
+    *,
+    skip_first: bool = False,
+    answer: str | None = None,
 ) -> str:
     """One node of an answer as static HTML.
 
@@ -50,26 +63,42 @@ def node_html(
         node: its name: a head, neuron, latent, embedding, or a layer's MLP or attention; with or without a token.
         verified: a table of `verify`; its rows of this node are shown.
         skip_first: a head's pattern without attention to the first token.
+        answer: of answers of several tokens, the one in whose pass the node is; None: the first whose prompt has it.
 
     Raises:
         NodeNameError: the name cannot be read, or the prompt has no such token.
+        IndexOutOfRangeError: the prompt has no such position.
         InvalidRequestError: there is no such node in this answer.
+        UnknownNameError: `answer` is none of the answers.
     """
-    tokens = why.effects[0].prompt.token_strings
-    name = parse_node(node, tokens=tokens)
+    name, number = _read(why, node, answer)
     parts = [
-        _heading(name, tokens),
-        _numbers(why, name),
+        _heading(why, name, number),
+        _numbers(why, name, number),
         _verified(name, verified),
-        _over_prompt(why, name, skip_first),
-        _writes(why, name),
+        _over_prompt(why, name, number, skip_first),
+        _writes(why, name, number),
     ]
     return card("".join(parts), "ne-node")
 
 
-def _heading(name: NodeName, tokens: Sequence[str]) -> str:
+def _read(why: Attribution, node: str, answer: str | None) -> tuple[NodeName, int]:
+    """The node's name, its tokens as positions, and the number of the pass that it is in."""
+    passes = [number for number, asked in enumerate(why.inquiry.passes) if answer in (None, asked.answer)]
+    wrong: NeuronExplainerError | None = None
+    for number in passes:
+        try:
+            return parse_node(node, tokens=why.effects[number].prompt.token_strings), number
+        except (NodeNameError, IndexOutOfRangeError) as error:
+            wrong = error if wrong is None else wrong
+    answers = list(dict.fromkeys(str(asked.answer) for asked in why.inquiry.passes))
+    raise wrong or UnknownNameError("answer", shown(answer), answers)
+
+
+def _heading(why: Attribution, name: NodeName, number: int) -> str:
     marked = f'<b {node_mark(str(name))} style="font-size:16px">{escaped(str(name))}</b>'
-    return f'<div>{marked} <span style="color:{MUTED}">{_in_words(name, tokens)}</span></div>'
+    words = [_in_words(name, why.effects[number].prompt.token_strings), escaped(of_pass(why, number))]
+    return f'<div>{marked} <span style="color:{MUTED}">{", ".join(filter(None, words))}</span></div>'
 
 
 def _in_words(name: NodeName, tokens: Sequence[str]) -> str:
@@ -88,11 +117,12 @@ def _in_words(name: NodeName, tokens: Sequence[str]) -> str:
     return words
 
 
-def _numbers(why: Attribution, name: NodeName) -> str:
+def _numbers(why: Attribution, name: NodeName, number: int) -> str:
     """The node's numbers; of several nodes, those with the largest effects."""
     if name.kind in _LAYER_COLUMNS:
-        return _numbers_of_layer(why, name)
-    frame = why.nodes(_N_PLACES, ("total_effect", "direct_effect", "activation"), names=str(name)).head(_N_PLACES)
+        return _numbers_of_layer(why, name, number)
+    frame = why.nodes(_N_PLACES, ("total_effect", "direct_effect", "activation"), names=str(name))
+    frame = _of_pass(why, frame, number).head(_N_PLACES)
     if not len(frame):
         return f'<div style="{_SMALL}">All its numbers are 0.</div>'
     if len(frame) > 1 or frame["name"].iloc[0] != str(name):
@@ -101,9 +131,14 @@ def _numbers(why: Attribution, name: NodeName) -> str:
     return _named_numbers({column.replace("_", " "): row[column] for column in _COLUMNS if not is_missing(row[column])})
 
 
-def _numbers_of_layer(why: Attribution, name: NodeName) -> str:
+def _of_pass(why: Attribution, frame: pandas.DataFrame, number: int) -> pandas.DataFrame:
+    """A table's rows of one pass."""
+    return frame[frame["answer"] == why.inquiry.passes[number].answer] if "answer" in frame.columns else frame
+
+
+def _numbers_of_layer(why: Attribution, name: NodeName, number: int) -> str:
     """Total effects of a layer's attention or MLPs, at its token or summed over all."""
-    frame = why.tokens(by_layer=True)
+    frame = _of_pass(why, why.tokens(by_layer=True), number)
     own = frame[frame["layer"] == name.layer]
     if name.token_index is not None:
         own = own[own["position"] == name.token_index]
@@ -129,17 +164,16 @@ def _verified(name: NodeName, verified: pandas.DataFrame | None) -> str:
         return ""
     own = verified[verified["name"] == str(name)]
     ranks = [column for column in own.columns if column.endswith("_rank")]
-    shown = own.drop(columns=ranks)
-    table = frame_html(shown, effect_scales(verified, ["estimate", "measured"]))
+    table = frame_html(own.drop(columns=ranks), effect_scales(verified, ["estimate", "measured"]))
     return section("Verified", table, "the estimated effect, and what the node's removal really takes away", space=10)
 
 
-def _over_prompt(why: Attribution, name: NodeName, skip_first: bool) -> str:
+def _over_prompt(why: Attribution, name: NodeName, number: int, skip_first: bool) -> str:
     if name.kind is NodeKind.HEAD:
-        return pattern_content(why, str(name), skip_first, space=14)
+        return pattern_content(why, str(name), skip_first, number, space=14)
     if name.kind not in COMPONENTS:
         return ""
-    frame = why.activations_of(str(name))
+    frame = why.activations_of(in_pass(why, name, number))
     return section(f"{name.component_name} over the prompt", _strips(frame), space=14)
 
 
@@ -153,11 +187,11 @@ def _strips(frame: pandas.DataFrame) -> str:
     return "".join(strips)
 
 
-def _writes(why: Attribution, name: NodeName) -> str:
+def _writes(why: Attribution, name: NodeName, number: int) -> str:
     """The tokens that its write raises and lowers most; why there are none, where it has no single write."""
     title = "What it writes"
     try:
-        frame = why.writes(str(name), _N_WRITTEN)
+        frame = why.writes(in_pass(why, name, number), _N_WRITTEN)
     except (InvalidRequestError, MisconfiguredError) as error:
         return section(title, f'<div style="{_SMALL}">{escaped(str(error))}</div>', space=14)
     scale = ColourScale.of(frame["logit"])

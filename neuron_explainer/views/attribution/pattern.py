@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import math
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from neuron_explainer.activations.derived_scalars.names.node_name import parse_node
+from neuron_explainer.activations.derived_scalars.names.node_name import NodeName, parse_node
+from neuron_explainer.errors import shown
 from neuron_explainer.views.attribution.cells import GRID, node_mark, section, token_mark
 from neuron_explainer.views.attribution.pattern_pictures import LARGEST, NO_PAIR, pictures
 from neuron_explainer.views.colour import ColourScale
 from neuron_explainer.views.document import INK, MUTED, PAPER, card
 from neuron_explainer.views.heatmap import DEFAULT_WIDTH, format_value, legend
 from neuron_explainer.views.token_pairs import HOW_TO_READ_BARS, PairsOfText, pair_matrix, pair_text
-from neuron_explainer.views.token_text import counted, escaped
+from neuron_explainer.views.token_text import escaped
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from torch import Tensor
 
     from neuron_explainer.attribution.attribution import Attribution
@@ -38,22 +42,22 @@ def pattern_html(why: Attribution, head: str, skip_first: bool = False) -> str:
 
     Raises:
         NodeNameError: it is not the name of a head.
-        IndexOutOfRangeError: the model has no such head.
+        InvalidRequestError: the answer has no such head.
     """
     return card(pattern_content(why, head, skip_first), "ne-pattern")
 
 
-def pattern_content(why: Attribution, head: str, skip_first: bool = False, space: int = 0) -> str:
-    """`pattern_html` without the card."""
-    tokens, name = why.effects[0].prompt.token_strings, str(parse_node(head, kind="head").whole())
-    matrix = why.pattern(name).double().numpy().copy()
-    matrix[~np.tri(len(tokens), dtype=bool)] = np.nan
+def pattern_content(why: Attribution, head: str, skip_first: bool = False, number: int = 0, space: int = 0) -> str:
+    """`pattern_html` without the card, of a pass."""
+    name = parse_node(head, kind="head").whole()
+    tokens, matrix = why.effects[number].prompt.token_strings, why.pattern(in_pass(why, name, number)).double().numpy()
+    matrix = np.where(np.tri(len(tokens), dtype=bool), matrix, np.nan)
     title = f"Attention of {name}"
     if skip_first:
         if len(tokens) == 1:
             return section(title, _muted(_ONLY_TOKEN), space=space)
         matrix[:, 0] = np.nan
-    limit = float(np.nanmax(matrix)) if skip_first else 1.0
+    limit = _largest(matrix[np.isfinite(matrix)]) if skip_first else 1.0
 
     def mark(attended_from: int, attended_to: int) -> str:
         return node_mark(f"{name}@{attended_from}<-{attended_to}")
@@ -62,8 +66,8 @@ def pattern_content(why: Attribution, head: str, skip_first: bool = False, space
     scale = ColourScale(0.0, limit)
     text = pair_text(pairs, scale, DEFAULT_WIDTH, _N_PAIRS)
     table = pair_matrix(pairs, scale, _MATRIX_WIDTH, is_open=True, grid_mark=GRID)
-    shown = f'{_legend(limit, skip_first)}{_muted(HOW_TO_READ_BARS)}{text}<div style="overflow-x:auto">{table}</div>'
-    return section(title, shown, _of_pass(why), space)
+    content = f'{_legend(limit, skip_first)}{_muted(HOW_TO_READ_BARS)}{text}<div style="overflow-x:auto">{table}</div>'
+    return section(title, content, of_pass(why, number), space)
 
 
 def pattern_grid_html(why: Attribution, skip_first: bool = False, chosen: str | None = None) -> str:
@@ -86,7 +90,7 @@ def pattern_grid_html(why: Attribution, skip_first: bool = False, chosen: str | 
         return card(
             section(_GRID_TITLE, _muted("No attention lies upstream of this answer."), space=0), "ne-pattern-grid"
         )
-    limit = max(float(each.amax()) for each in weights.values()) if skip_first else 1.0
+    limit = _largest([float(each.amax()) for each in weights.values()]) if skip_first else 1.0
     chosen = None if chosen is None else str(parse_node(chosen, kind="head").whole())
     most_heads = max(each.shape[-1] for each in weights.values())
     heads = "".join(f'<th style="{_LABEL};text-align:center">{number}</th>' for number in range(most_heads))
@@ -100,9 +104,9 @@ def pattern_grid_html(why: Attribution, skip_first: bool = False, chosen: str | 
     side = -(-(len(tokens) - first) // LARGEST)
     if side > 1:
         how += f" A pixel is the largest weight of {side} × {side} pairs."
-    shown = _legend(limit, skip_first) + _muted(how) + table
-    note = "; ".join(filter(None, [note, _of_pass(why)]))
-    return card(section(_GRID_TITLE, shown, note, space=0), "ne-pattern-grid")
+    content = _legend(limit, skip_first) + _muted(how) + table
+    note = "; ".join(filter(None, [note, of_pass(why, 0)]))
+    return card(section(_GRID_TITLE, content, note, space=0), "ne-pattern-grid")
 
 
 def _row(layer: int | None, weights: Tensor, limit: float, size: int, chosen: str | None) -> str:
@@ -129,12 +133,23 @@ def _legend(limit: float, skip_first: bool) -> str:
     return legend(ColourScale(0.0, limit), note=note)
 
 
-def _of_pass(why: Attribution) -> str:
-    """Of which pass the pattern is, where there are several."""
-    if len(why.effects) == 1:
-        return ""
-    asked = why.inquiry.passes[0].answer
-    return f"of the first of {counted(len(why.effects), 'pass')}" + (f", about {asked!r}" if asked else "")
+def _largest(numbers: Iterable[float]) -> float:
+    return max(filter(math.isfinite, numbers), default=0.0)
+
+
+def of_pass(why: Attribution, number: int) -> str:
+    """About which answer a pass is, where there are several."""
+    answer = why.inquiry.passes[number].answer if len(why.effects) > 1 else None
+    return "" if answer is None else f"in the pass about {shown(answer)}"
+
+
+def in_pass(why: Attribution, name: NodeName, number: int) -> Any:
+    """A node of a pass as the answer takes it: its name; of a later pass a row of a table, which says of which."""
+    if number == 0:
+        return str(name)
+    import pandas
+
+    return pandas.Series({"answer": why.inquiry.passes[number].answer}, name=name.to_node_index(), dtype=object)
 
 
 def _muted(text: str) -> str:
