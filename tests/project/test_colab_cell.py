@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import venv
+import zipfile
 from collections.abc import Callable
 from importlib.metadata import files, version
 from pathlib import Path
@@ -84,6 +85,12 @@ def _files_of(names: tuple[str, ...]) -> dict[str, tuple[int, int]]:
                 found[str(path)] = (path.stat().st_size, path.stat().st_mtime_ns)
     assert len(found) > 1000
     return found
+
+
+def test_the_wheel_has_the_frontend_modules(wheel: Path) -> None:
+    names = zipfile.ZipFile(wheel).namelist()
+    folder = "neuron_explainer/widgets/modules/static"
+    assert {f"{folder}/node_rows.js", f"{folder}/page.js"} <= set(names)
 
 
 def test_on_colab_the_cell_installs_the_wheel_and_leaves_the_rest_alone(wheel: Path, colab: Run) -> None:

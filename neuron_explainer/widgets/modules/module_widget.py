@@ -18,6 +18,11 @@ STATIC = Path(__file__).with_name("static")
 _LONGEST_NODE = 200  # characters; longer than the name of any node
 
 
+def bundle(name: str) -> str:
+    """The text of a bundled module. (anywidget would watch a path, and so keep every widget alive.)"""
+    return (STATIC / f"{name}.js").read_text(encoding="utf-8")
+
+
 class ModuleWidget(anywidget.AnyWidget):
     """A widget whose view sends a user's actions.
 

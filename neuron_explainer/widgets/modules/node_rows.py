@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import traitlets
 
-from neuron_explainer.widgets.modules.module_widget import STATIC, ModuleWidget
+from neuron_explainer.widgets.modules.module_widget import ModuleWidget, bundle
 
 
 class NodeRows(ModuleWidget):
@@ -20,7 +20,7 @@ class NodeRows(ModuleWidget):
         taken: as in `ModuleWidget`.
     """
 
-    _esm = STATIC / "node_rows.js"
+    _esm = bundle("node_rows")
     _kinds = frozenset({"open", "ablate", "trace", "verify"})
 
     table = traitlets.Dict().tag(sync=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from neuron_explainer.widgets.modules.module_widget import STATIC, ModuleWidget
+from neuron_explainer.widgets.modules.module_widget import ModuleWidget, bundle
 
 
 class PageModule(ModuleWidget):
@@ -11,6 +11,6 @@ class PageModule(ModuleWidget):
     `on_action` is called with "open" and a node's name, "token" and a token's position, "back" or "forward".
     """
 
-    _esm = STATIC / "page.js"
+    _esm = bundle("page")
     _kinds = frozenset({"open", "token"})
     _kinds_without_node = frozenset({"back", "forward"})
