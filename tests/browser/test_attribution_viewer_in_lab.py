@@ -1,0 +1,257 @@
+"""The page of an answer in JupyterLab: a walk by mouse and keyboard, with the front end's module and without it."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import nbformat
+import pytest
+from playwright.sync_api import Locator, Route, expect
+
+from helpers.hostile_tokens import HOSTILE_TOKENS
+from helpers.lab_in_chromium import JupyterServer, NotebookPage
+
+SETUP = """
+import neuron_explainer as ne
+model = ne.load_model("tiny")
+viewer = ne.AttributionViewer(
+    model, "And the LORD said unto", " Moses", " her", other_prompt="And the king said unto"
+)
+viewer
+"""
+LONG = 30_000  # milliseconds
+Run = Callable[..., NotebookPage]
+Write = Callable[..., Path]
+
+
+def page_of(opened: NotebookPage) -> Locator:
+    return opened.panel.locator(".ne-attribution-viewer")
+
+
+def button(page: Locator, name: str) -> Locator:
+    return page.locator("button:visible", has_text=name).last
+
+
+def expect_title(page: Locator, text: str) -> None:
+    expect(page.locator(".ne-status [role=status]")).to_have_text(f"Showing {text}", timeout=LONG)
+
+
+def fits(opened: NotebookPage) -> None:
+    """No control and no card is cut off at the right."""
+    panel = opened.panel.bounding_box()
+    assert panel is not None
+    for each in (
+        page_of(opened).locator("button:visible, input:visible, select:visible, textarea:visible, .ne-card").all()
+    ):
+        box = each.bounding_box()
+        assert box is not None
+        assert box["x"] + box["width"] <= panel["x"] + panel["width"] + 1
+
+
+@pytest.mark.parametrize(("theme", "width"), [("light", 1300), ("dark", 800)])
+def test_a_walk(
+    run_notebook: Run,
+    open_notebook: Run,
+    write_notebook: Write,
+    in_dark_theme: Callable[[NotebookPage], None],
+    theme: str,
+    width: int,
+) -> None:
+    opened = run_notebook(write_notebook(f"walk_{theme}", SETUP), height=2600)
+    if theme == "dark":
+        in_dark_theme(opened)
+    opened.page.set_viewport_size({"width": width, "height": 2600})
+    page = page_of(opened)
+    # Ask
+    page.get_by_label("Prompt", exact=True).fill("Mr. Darcy looked at Elizabeth and said to")
+    page.get_by_label("Target").fill("her")
+    expect(page.locator(".ne-ask")).to_contain_text("no leading space", timeout=LONG)
+    page.get_by_label("Target").fill(" her")
+    page.get_by_label("Distractor").fill(" him")
+    page.get_by_label("2nd prompt").fill("Mr. Darcy looked at Elizabeth and came to")
+    page.get_by_label("Distractor").press("Control+Enter")
+    expect_title(page, "logit of ' her' minus that of ' him'")
+    fits(opened)
+    # Sort and filter, which the front end does by itself
+    rows = page.locator("[role=grid] [role=row][data-place]")
+    expect(page.locator(".ne-replaced")).to_be_hidden()
+    page.locator("[role=columnheader]", has_text="activation").click()
+    expect(page.locator("[role=columnheader]", has_text="activation")).to_have_attribute("aria-sort", "descending")
+    page.get_by_label("Kind").select_option("heads")
+    expect(rows.first).to_contain_text("H", timeout=LONG)
+    expect(page.locator("[role=grid]")).not_to_contain_text("EMB@")
+    page.get_by_label("Sorted by")  # is there for screen readers of the core controls, hidden here
+    # Open a node
+    name = rows.nth(2).locator("[role=gridcell], [role=rowheader]").first.inner_text()
+    rows.nth(2).click()
+    expect(page.locator(".ne-node-panel .ne-node")).to_contain_text(name.split("@")[0], timeout=LONG)
+    expect(page.locator(".ne-node-panel .ne-viewer .ne-record")).to_be_visible(timeout=LONG)
+    # Ablate it by its key, and remove the ablation
+    page.locator("[role=grid]").focus()
+    opened.page.keyboard.press("a")
+    change = page.locator(".ne-changes .ne-change")
+    expect(change).to_contain_text(f"{name} = 0", timeout=LONG)
+    expect(change).to_contain_text("→")
+    button(page.locator(".ne-changes"), "Remove").click()
+    expect(change).to_be_hidden(timeout=LONG)
+    # Trace it and go back
+    page.locator("[role=grid]").focus()
+    opened.page.keyboard.press("t")
+    expect(page.locator(".ne-attribution").first).to_contain_text("attention logit", timeout=LONG)
+    button(page, "Back").click()
+    expect_title(page, "logit of ' her' minus that of ' him'")
+    # Compare, and look at the pictures
+    page.get_by_label("beside the 2nd prompt").check()
+    expect(page.locator(".ne-comparison")).to_contain_text("the first minus the second", timeout=LONG)
+    expect(page.locator("[role=columnheader]", has_text="difference").first).to_be_visible()
+    fits(opened)
+    page.get_by_label("beside the 2nd prompt").uncheck()
+    button(page, "All attention").click()
+    tile = page.locator(".ne-sections img[alt=L2H1]")
+    tile.click()
+    expect(page.locator(".ne-node-panel .ne-node")).to_contain_text("L2H1", timeout=LONG)
+    fits(opened)
+    # Keep
+    page.get_by_label("Notes").fill("as expected")
+    button(page, "Show the code").click()
+    expect(page.get_by_label("Code")).to_have_value(_contains("ne.attribute(model, 'Mr. Darcy"))
+    copy = opened.panel.locator(".ne-attribution", has_text="as expected")
+    expect(copy).to_have_count(1, timeout=LONG)
+    expect(copy).to_be_hidden()
+    saved = opened.save()
+    assert "widgets" not in saved.metadata
+    opened.server.stop_kernels()
+    path = opened.server.root / f"received_{theme}.ipynb"
+    nbformat.write(saved, path)
+    received = open_notebook(path, with_kernel=False)
+    card = received.panel.locator(".ne-card.ne-attribution:visible")
+    expect(card).to_have_count(1)
+    expect(card).to_contain_text("as expected")
+    expect(card).to_contain_text("ne.attribute(model, 'Mr. Darcy")
+    expect(received.panel.get_by_text("Error displaying widget")).to_be_hidden()
+
+
+def _contains(text: str) -> "object":
+    import re
+
+    return re.compile(re.escape(text))
+
+
+def test_the_same_walk_without_the_module(open_notebook: Run, write_notebook: Write) -> None:
+    opened = open_notebook(write_notebook("plain", SETUP), height=2600)
+
+    def refuse(route: Route) -> None:
+        route.abort()
+
+    opened.page.context.route("**/anywidget/**", refuse)
+    opened.page.reload()
+    opened.page.wait_for_function("() => window.jupyterapp?.shell?.currentWidget?.sessionContext?.session?.kernel")
+    opened.run_all()
+    page = page_of(opened)
+    expect(page.locator(".ne-replaced")).to_be_visible(timeout=LONG)
+    expect(page.locator("[role=grid]")).to_have_count(0)
+    expect(opened.panel.get_by_text("Failed to load")).to_be_hidden()
+    page.get_by_label("Prompt", exact=True).fill("Mr. Darcy looked at Elizabeth and said to")
+    page.get_by_label("Target").fill(" her")
+    page.get_by_label("Distractor").fill(" him")
+    page.get_by_label("2nd prompt").fill("Mr. Darcy looked at Elizabeth and came to")
+    button(page, "Ask").click()
+    expect_title(page, "logit of ' her' minus that of ' him'")
+    page.get_by_label("Kind").select_option("heads")
+    page.get_by_label("Largest").fill("200")
+    page.get_by_label("Sorted by").select_option("activation")
+    expect(page.locator(".ne-replaced")).to_contain_text("rows 1 to 50", timeout=LONG)
+    button(page, "Rows after").click()
+    expect(page.locator(".ne-replaced")).to_contain_text("rows 51 to 100", timeout=LONG)
+    field = page.get_by_label("Node", exact=True)
+    field.fill("L2H3@5<-1")
+    field.press("Tab")
+    button(page, "Open").click()
+    expect(page.locator(".ne-node-panel .ne-node")).to_contain_text("L2H3", timeout=LONG)
+    button(page, "Ablate").click()
+    change = page.locator(".ne-changes .ne-change")
+    expect(change).to_contain_text("L2H3@5<-1 = 0", timeout=LONG)
+    button(page.locator(".ne-changes"), "Remove").click()
+    expect(change).to_be_hidden(timeout=LONG)
+    button(page, "Trace").click()
+    expect(page.locator(".ne-attribution").first).to_contain_text("attention logit", timeout=LONG)
+    button(page, "Back").click()
+    expect_title(page, "logit of ' her' minus that of ' him'")
+    button(page, "Verify").click()
+    expect(page.locator(".ne-node-panel .ne-node")).to_contain_text("measured", timeout=LONG)
+    page.get_by_label("beside the 2nd prompt").check()
+    expect(page.locator(".ne-comparison")).to_be_visible(timeout=LONG)
+
+
+def test_hostile_tokens_are_text(run_notebook: Run, write_notebook: Write) -> None:
+    opened = run_notebook(write_notebook("hostile_page", SETUP), height=2600)
+    page = page_of(opened)
+    text = " and ".join(HOSTILE_TOKENS)
+    page.get_by_label("Prompt", exact=True).fill(text)
+    page.get_by_label("Target").fill('<img src=x onerror="window.pwned=2">')
+    page.get_by_label("2nd prompt").fill(text + " $x$")
+    button(page, "Ask").click()
+    expect(page.locator(".ne-status [role=status]")).to_contain_text("onerror", timeout=LONG)
+    for name in ("Heads", "Layers × tokens", "One head's attention", "All attention", "By token"):
+        button(page, name).click()
+        opened.page.wait_for_timeout(300)
+    page.locator("[role=grid] [role=row][data-place]").first.click()
+    expect(page.locator(".ne-node-panel .ne-node")).to_be_visible(timeout=LONG)
+    assert opened.flag() is None
+    hidden = "img:not([alt^=L]), iframe, svg, script, [onmouseover], [onerror], [onfocus], [autofocus], mjx-container"
+    assert page.locator(hidden).count() == 0
+    assert "\u202e" not in page.inner_text()
+
+
+BUSY = "import time\ntime.sleep(6)\nprint('the cell has ended')"
+
+
+def run_second_cell(opened: NotebookPage) -> None:
+    opened.page.evaluate(
+        """() => {
+            window.jupyterapp.shell.currentWidget.content.activeCellIndex = 1;
+            window.jupyterapp.commands.execute('notebook:run-cell');
+        }"""
+    )
+    opened.page.wait_for_function(
+        "() => window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.status === 'busy'"
+    )
+
+
+def ablate_by_hand(page: Locator) -> Locator:
+    page.locator("[role=grid] [role=row][data-place]").first.click()
+    page.locator("[role=grid]").focus()
+    page.page.keyboard.press("a")
+    return page.locator(".ne-changes .ne-change")
+
+
+def test_the_page_answers_while_a_cell_runs(run_notebook: Run, write_notebook: Write) -> None:
+    opened = run_notebook(write_notebook("busy", SETUP, "print('once')"), height=2600)
+    opened.page.evaluate(
+        "(code) => window.jupyterapp.shell.currentWidget.content.widgets[1].model.sharedModel.setSource(code)", BUSY
+    )
+    run_second_cell(opened)
+    change = ablate_by_hand(page_of(opened))
+    expect(change).to_contain_text("= 0", timeout=4_000)
+    assert "the cell has ended" not in opened.panel.inner_text()
+    expect(opened.panel.get_by_text("the cell has ended")).to_be_visible(timeout=LONG)
+
+
+def test_without_subshells_the_page_says_that_it_waits(
+    run_notebook: Run, write_notebook: Write, server: JupyterServer
+) -> None:
+    setting = "/lab/api/settings/@jupyterlab/apputils-extension:kernels-settings"
+    server.request("PUT", setting, {"raw": '{"commsOverSubshells": "disabled"}'})
+    try:
+        opened = run_notebook(write_notebook("waits", SETUP, "print('once')"), height=2600)
+        opened.page.evaluate(
+            "(code) => window.jupyterapp.shell.currentWidget.content.widgets[1].model.sharedModel.setSource(code)", BUSY
+        )
+        run_second_cell(opened)
+        change = ablate_by_hand(page_of(opened))
+        notice = page_of(opened).get_by_text("The kernel is busy")
+        expect(notice.first).to_be_visible(timeout=4_000)
+        assert "the cell has ended" not in opened.panel.inner_text()
+        expect(change).to_contain_text("= 0", timeout=LONG)
+        expect(notice).to_be_hidden()
+    finally:
+        server.request("PUT", setting, {"raw": "{}"})
