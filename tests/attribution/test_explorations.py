@@ -84,9 +84,9 @@ def test_what_a_field_cannot_be(field: str, value: Any, message: str) -> None:
 
 
 def test_unknown_names_are_refused_with_the_nearest() -> None:
-    with pytest.raises(UnknownArgumentError, match="no argument 'promt'. Did you mean: prompt"):
+    with pytest.raises(UnknownArgumentError, match=r"no argument 'promt'\. Did you mean: prompt"):
         Exploration.from_json({"promt": "a"})
-    with pytest.raises(UnknownArgumentError, match="Change.. has no argument 'vlaue'. Choose one of: value"):
+    with pytest.raises(UnknownArgumentError, match=r"Change\(\) has no argument 'vlaue'\. Choose one of: value"):
         Exploration.from_json({"prompt": "a", "changes": [{"node": "L3H0", "vlaue": 3}]})
     with pytest.raises(UnknownArgumentError):
         Exploration.from_json({"prompt": "a", 5: "b"})  # type: ignore[dict-item]
@@ -108,8 +108,7 @@ JSON = st.recursive(
 def test_whatever_json_holds_is_read_or_refused(mapping: dict[str, Any]) -> None:
     try:
         asked = Exploration.from_json(mapping)
-    except NeuronExplainerError as error:
-        assert str(error)
+    except NeuronExplainerError:
         return
     assert Exploration.from_json(json.loads(json.dumps(asked.to_json()))) == asked
 

@@ -1,4 +1,4 @@
-"""What an explorer answers is what `ne.attribute` and its answers give; nothing is run twice, and a stop keeps the rest."""
+"""What an explorer answers is what `ne.attribute` and its answers give; nothing runs twice, a stop keeps the rest."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor

@@ -42,33 +42,69 @@ MOSES = Exploration(TEXT, (" Moses",), (" her",))
 CASES: dict[str, tuple[Callable[[Any], ne.Attribution], Exploration]] = {
     "target and distractor": (why, MOSES),
     "a target alone": (lambda m: why(m, distractor=None), Exploration(TEXT, (" Moses",))),
-    "alternatives": (lambda m: why(m, [" Moses", " David"], [" her", " him"]), Exploration(TEXT, (" Moses", " David"), (" her", " him"))),
-    "several tokens": (lambda m: why(m, " Moses, Speak", " the king"), Exploration(TEXT, (" Moses, Speak",), (" the king",))),
+    "alternatives": (
+        lambda m: why(m, [" Moses", " David"], [" her", " him"]),
+        Exploration(TEXT, (" Moses", " David"), (" her", " him")),
+    ),
+    "several tokens": (
+        lambda m: why(m, " Moses, Speak", " the king"),
+        Exploration(TEXT, (" Moses, Speak",), (" the king",)),
+    ),
     "a metric": (lambda m: why(m, distractor=None, metric="probs"), Exploration(TEXT, (" Moses",), metric="probs")),
     "the default metric": (lambda m: why(m, metric="logit_diff"), MOSES),
     "positions": (lambda m: why(m, positions=[1, -1]), Exploration(TEXT, (" Moses",), (" her",), positions=(1, 5))),
     "the last position": (lambda m: why(m, positions=-1), MOSES),
     "a beginning": (lambda m: why(m, prepend_bos=True), Exploration(TEXT, (" Moses",), (" her",), prepend_bos=True)),
-    "ids": (lambda m: ne.attribute(m, m.encode(TEXT), m.encode_token_str(" Moses"), [m.encode_token_str(" her")]), MOSES),
-    "ids that no text has": (lambda m: ne.attribute(m, [52, 72, 69], 95, 370), Exploration((52, 72, 69), ((95,),), (" her",))),
+    "ids": (
+        lambda m: ne.attribute(m, m.encode(TEXT), m.encode_token_str(" Moses"), [m.encode_token_str(" her")]),
+        MOSES,
+    ),
+    "ids that no text has": (
+        lambda m: ne.attribute(m, [52, 72, 69], 95, 370),
+        Exploration((52, 72, 69), ((95,),), (" her",)),
+    ),
     "a loss": (lambda m: ne.attribute(m, TEXT, metric=ne.LossFnConfig("logit_diff", [" Moses"], [" her"])), MOSES),
     "a function": (lambda m: ne.attribute(m, TEXT, metric=spread), Exploration(TEXT, metric="spread")),
-    "a function called as a metric": (lambda m: ne.attribute(m, TEXT, metric=probs, positions=4), Exploration(TEXT, metric="probs (a function)", positions=(4,))),
+    "a function called as a metric": (
+        lambda m: ne.attribute(m, TEXT, metric=probs, positions=4),
+        Exploration(TEXT, metric="probs (a function)", positions=(4,)),
+    ),
     "changes": (
         lambda m: why(m).ablate("L3H0").ablate("L1N3@2", value=0.5).ablate("L2H1", value="mean"),
-        Exploration(TEXT, (" Moses",), (" her",), changes=(Change("L3H0"), Change("L1N3@2", 0.5), Change("L2H1", "mean"))),
+        Exploration(
+            TEXT, (" Moses",), (" her",), changes=(Change("L3H0"), Change("L1N3@2", 0.5), Change("L2H1", "mean"))
+        ),
     ),
     "ablations of the question": (
         lambda m: why(m, ablations=[ne.parse_node("L3H0").to_ablation(), ne.parse_node("L2N1").to_ablation("mean")]),
         MOSES.with_change("L3H0").with_change("L2N1", "mean"),
     ),
-    "several at once": (lambda m: why(m).ablate("L3H0", "L2MLP", "EMB@3", "L1ATTN@2", "L2H1@4<-1"), MOSES.with_change("L3H0").with_change("L2MLP").with_change("EMB@3").with_change("L1ATTN@2").with_change("L2H1@4<-1")),
-    "a trace": (lambda m: why(m).ablate("L3H0").trace("L2H3@5<-1", "q"), MOSES.with_change("L3H0").traced("L2H3@5<-1", "q")),
-    "two traces": (lambda m: why(m).trace("L2H3@5<-1", "q").trace("L1N3@2"), MOSES.traced("L2H3@5<-1", "q").traced("L1N3@2")),
+    "several at once": (
+        lambda m: why(m).ablate("L3H0", "L2MLP", "EMB@3", "L1ATTN@2", "L2H1@4<-1"),
+        MOSES.with_change("L3H0")
+        .with_change("L2MLP")
+        .with_change("EMB@3")
+        .with_change("L1ATTN@2")
+        .with_change("L2H1@4<-1"),
+    ),
+    "a trace": (
+        lambda m: why(m).ablate("L3H0").trace("L2H3@5<-1", "q"),
+        MOSES.with_change("L3H0").traced("L2H3@5<-1", "q"),
+    ),
+    "two traces": (
+        lambda m: why(m).trace("L2H3@5<-1", "q").trace("L1N3@2"),
+        MOSES.traced("L2H3@5<-1", "q").traced("L1N3@2"),
+    ),
     "a trace through v": (lambda m: why(m).trace("L2H3@5<-1", "v"), MOSES.traced("L2H3@5<-1", "v")),
-    "a trace to a node": (lambda m: why(m).trace("L1H3@5<-1", "v", downstream="L2N3@5"), MOSES.traced("L1H3@5<-1", "v", "L2N3@5")),
-    "a trace of an answer of several tokens": (lambda m: why(m, " Moses, Speak", None).trace("L2H3@5<-1", "q"), Exploration(TEXT, (" Moses, Speak",)).traced("L2H3@5<-1", "q")),
-}  # fmt: skip
+    "a trace to a node": (
+        lambda m: why(m).trace("L1H3@5<-1", "v", downstream="L2N3@5"),
+        MOSES.traced("L1H3@5<-1", "v", "L2N3@5"),
+    ),
+    "a trace of an answer of several tokens": (
+        lambda m: why(m, " Moses, Speak", None).trace("L2H3@5<-1", "q"),
+        Exploration(TEXT, (" Moses, Speak",)).traced("L2H3@5<-1", "q"),
+    ),
+}
 
 
 @pytest.mark.parametrize("case", list(CASES))
