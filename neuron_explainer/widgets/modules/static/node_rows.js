@@ -1,7 +1,7 @@
 /*!
 Made by tools/widget_modules from its sources: change those, not this file.
 
-sources sha256 0622eac043933e97153084a1cbcdcb4aa0d31098894744e19ae0439415e7c83e
+sources sha256 29054ff40aca00074ca7d379050cca14e8969c83d1a2e5e650ef31a052f55c5e
 
 It contains @tanstack/virtual-core 3.19.11
 

@@ -1,7 +1,7 @@
 /*!
 Made by tools/widget_modules from its sources: change those, not this file.
 
-sources sha256 0622eac043933e97153084a1cbcdcb4aa0d31098894744e19ae0439415e7c83e
+sources sha256 29054ff40aca00074ca7d379050cca14e8969c83d1a2e5e650ef31a052f55c5e
 
 It contains lit-html 3.3.3
 
@@ -42,7 +42,7 @@ var ve=Object.defineProperty;var xe=(n,e,t)=>e in n?ve(n,e,{enumerable:!0,config
 .ne-module .ne-replaced{display:none!important}
 .ne-module [data-ne-node],.ne-module [data-ne-token]{cursor:pointer}
 .ne-module :is(td,img)[data-ne-node]:hover{outline:2px solid ${v};outline-offset:-1px}
-.ne-module span[data-ne-node]{color:${G}}
+.ne-module td>span[data-ne-node]{color:${G}}
 .ne-module span[data-ne-node]:hover{text-decoration:underline}
 .ne-module :is([data-ne-node],[data-ne-token]):focus-visible{outline:3px solid ${G};outline-offset:0;
   box-shadow:0 0 0 1px ${$e}}
