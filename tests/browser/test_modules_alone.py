@@ -203,7 +203,7 @@ def test_the_pointer(rows: Callable[..., ModuleHarness], width: int) -> None:
     assert harness.get("chosen") == names[3]
     for label in ("Ablate", "Trace", "Verify", "Open"):
         harness.page.get_by_role("button", name=f"{label} {names[3]}", exact=True).click()
-    harness.page.get_by_text(names[5], exact=True).click()
+    harness.page.get_by_text(names[5], exact=True).dblclick()
     harness.page.locator("[data-place='7'] > :nth-child(3)").dblclick()
     kinds = [(each["kind"], names.index(each["node"])) for each in harness.sent]
     assert kinds == [("ablate", 3), ("trace", 3), ("verify", 3), ("open", 3), ("open", 5), ("open", 7)]
@@ -211,8 +211,11 @@ def test_the_pointer(rows: Callable[..., ModuleHarness], width: int) -> None:
 
 
 def test_python_chooses_and_changes_the_table(rows: Callable[..., ModuleHarness]) -> None:
-    harness = rows(500)
-    name = harness.get("table")["rows"][444][0]
+    names = [row[0] for row in table_of(TOKENS, 500)["rows"]]
+    harness = rows(500, chosen=names[300])
+    expect(_chosen(harness)).to_contain_text(names[300])
+    expect(_chosen(harness)).to_be_in_viewport()
+    name = names[444]
     harness.set(chosen=name, note="500 of 9,000 nodes")
     expect(_chosen(harness)).to_contain_text(name)
     expect(_chosen(harness)).to_be_in_viewport()

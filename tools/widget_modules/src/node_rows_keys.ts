@@ -32,7 +32,7 @@ function clicked(view: NodeRowsView, event: MouseEvent): void {
   const row = place(event);
   if (row >= 0 && row !== view.state.place) view.choose(row);
   const action = target.closest<HTMLElement>("[data-action]");
-  if (action) view.act(action.dataset.action as Action);
+  if (action && event.detail < 2) view.act(action.dataset.action as Action); // a double click acts once
   if (row >= 0 || action) view.grid.focus({ preventScroll: true });
 }
 

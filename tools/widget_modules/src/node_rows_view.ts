@@ -21,6 +21,7 @@ export class NodeRowsView {
   private widths: Widths = columnWidths(this.state.table);
   private headStop = 0; // the heading that Tab reaches
   private isNarrow = false;
+  private isLaidOut = false;
   private timer: ReturnType<typeof setTimeout> | undefined;
   private readonly id = `ne-rows-${++views}`;
   private readonly actions: Actions;
@@ -147,8 +148,12 @@ export class NodeRowsView {
     grid.scrollTop = Math.max(Math.min(grid.scrollTop, top), top - room);
   }
 
-  /** Finds out whether the rows have room for buttons. */
+  /** Finds out whether the rows have room for buttons; shows the chosen row as soon as there is room for rows. */
   private fit(): void {
+    if (!this.isLaidOut && this.grid.clientHeight > 0) {
+      this.isLaidOut = true;
+      this.showChosen();
+    }
     const heads = [...this.root.querySelectorAll<HTMLElement>("[role=columnheader]")];
     const room = this.grid.clientWidth - heads.reduce((sum, head) => sum + head.offsetWidth, 0);
     this.isNarrow = room < ACTIONS_WIDTH;

@@ -9,7 +9,7 @@ const OF_ITS_OWN = "a,button,input,select,textarea,summary,label,dialog"; // wha
 /** Returns what ends it. */
 export function listenToPage(root: HTMLElement, actions: Actions): () => void {
   const click = (event: MouseEvent) => {
-    const mark = markAt(event);
+    const mark = event.detail < 2 ? markAt(event) : null; // a double click acts once
     if (mark && !event.defaultPrevented && !isSelecting(mark)) choose(actions, mark);
   };
   const keydown = (event: KeyboardEvent) => {

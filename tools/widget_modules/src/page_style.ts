@@ -5,7 +5,7 @@ export const STYLE = `
 .ne-module .ne-replaced{display:none!important}
 .ne-module [data-ne-node],.ne-module [data-ne-token]{cursor:pointer}
 .ne-module :is(td,img)[data-ne-node]:hover{outline:2px solid ${INK};outline-offset:-1px}
-.ne-module span[data-ne-node]{color:${LINK}}
+.ne-module td>span[data-ne-node]{color:${LINK}}
 .ne-module span[data-ne-node]:hover{text-decoration:underline}
 .ne-module :is([data-ne-node],[data-ne-token]):focus-visible{outline:3px solid ${LINK};outline-offset:0;
   box-shadow:0 0 0 1px ${PAPER}}
