@@ -58,6 +58,10 @@ function onMark(event: KeyboardEvent, actions: Actions): boolean {
 
 function onPage(event: KeyboardEvent, root: HTMLElement, actions: Actions): boolean {
   const target = event.target as HTMLElement;
+  if (event.key === "Enter" && (event.ctrlKey || event.metaKey) && target.closest(".ne-ask")) {
+    if (!event.repeat) actions.send("ask");
+    return true;
+  }
   if (event.ctrlKey || event.metaKey || isField(target) || target.closest("dialog")) return false;
   if (event.altKey) {
     if (event.key !== "ArrowLeft" && event.key !== "ArrowRight") return false;
