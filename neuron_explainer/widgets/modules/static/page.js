@@ -1,7 +1,7 @@
 /*!
 Made by tools/widget_modules from its sources: change those, not this file.
 
-sources sha256 29054ff40aca00074ca7d379050cca14e8969c83d1a2e5e650ef31a052f55c5e
+sources sha256 86552c788eed57cba53b3d99ae10fa5424cf71ca8ba252be3ac2e621917f04ca
 
 It contains lit-html 3.3.3
 
