@@ -1,7 +1,7 @@
 /*!
 Made by tools/widget_modules from its sources: change those, not this file.
 
-sources sha256 f1247e9784084a995b788fe04839f3bf82a020c06ed56ad66eba3099b61fd623
+sources sha256 1cd8aeaf5a9d9cb73c879a76e8dbfa3939f39a9b5e6adc0841502c5927a83bee
 
 It contains lit-html 3.3.3
 
