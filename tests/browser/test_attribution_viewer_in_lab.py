@@ -151,7 +151,7 @@ def test_the_same_walk_without_the_module(open_notebook: Run, write_notebook: Wr
     button(page, "Ask").click()
     expect_title(page, "logit of ' her' minus that of ' him'")
     page.get_by_label("Kind").select_option("heads")
-    page.get_by_label("Largest").fill("200")
+    page.get_by_label("Largest", exact=True).fill("200")
     page.get_by_label("Sorted by").select_option("activation")
     expect(page.locator(".ne-replaced")).to_contain_text("rows 1 to 50", timeout=LONG)
     button(page, "Rows after").click()
