@@ -123,8 +123,7 @@ class Attribution(AttributionTables):
         Args:
             node: a name, NodeIndex or row of `nodes()`: a head at a token ("L23H3@14", all that it attends to) or at a
                 pair; a neuron, latent or embedding at a token; or a layer's MLP or attention at a token, its biases
-                included. A head, neuron or latent without a token is taken where its total effect is largest, as by
-                `trace`.
+                included. Without a token: where its total effect is largest, a head at a pair, as by `trace`.
             n: how many on each side.
 
         Raises:
@@ -134,14 +133,14 @@ class Attribution(AttributionTables):
 
         >>> import neuron_explainer as ne
         >>> why = ne.attribute(ne.load_model("tiny"), "And the LORD said unto", " Moses", " her")
-        >>> why.writes("L2H3@4", 2)["token"].tolist()
-        []
+        >>> why.writes("L2H3@5", 2)["token"].tolist()
+        [' Moses', ' S', 'ense', 'especially']
         """
         return written_tokens(self, node, checked_number("n", n), self._final_scales)
 
     @cached_property
     def _final_scales(self) -> list[Tensor]:
-        return [final_scales(self.asked_setting, effects.prompt.token_ids) for effects in self._effects]
+        return [final_scales(self.asked_setting, effects) for effects in self._effects]
 
     def activations_of(self, node: NodeOrRow) -> pandas.DataFrame:
         """One component over the prompt: its activation and total effect at every token, or pair of tokens.

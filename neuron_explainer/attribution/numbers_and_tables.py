@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, SupportsIndex
 from neuron_explainer.activations.derived_scalars.engine.prompts import token_strings_of
 from neuron_explainer.activations.derived_scalars.names.kinds import KindGiven
 from neuron_explainer.activations.derived_scalars.store.derived_scalar_store import DerivedScalarStore
-from neuron_explainer.attribution.computing.effects import Effects, bytes_of
+from neuron_explainer.attribution.computing.effects import Effects, memory_of
 from neuron_explainer.attribution.computing.passes import Setting
 from neuron_explainer.attribution.files.kept import KeptSetting
 from neuron_explainer.attribution.files.tensors import tensors_of
@@ -29,7 +29,7 @@ from neuron_explainer.attribution.tables.groups import Group, groups_of
 from neuron_explainer.attribution.tables.next_tokens import next_token_table
 from neuron_explainer.attribution.tables.nodes import NodeFilter, by_several, node_table
 from neuron_explainer.attribution.tables.parts import part_table, residue_of
-from neuron_explainer.attribution.tables.tokens import token_frame, token_sums
+from neuron_explainer.attribution.tables.tokens import TokenSums, token_frame, token_sums
 from neuron_explainer.attribution.tables.write_norms import WITHOUT_MODEL, WriteNorms
 from neuron_explainer.errors import InvalidRequestError, MisconfiguredError
 from neuron_explainer.models.model_context import ModelContext
@@ -152,7 +152,7 @@ class AttributionTables:
             if "write_norm" in group.__dict__
         ]
         kept = [tensor for effects in self._effects for tensor in tensors_of(effects).values()]
-        return bytes_of([*kept, *computed])
+        return memory_of([*kept, *computed])
 
     @cached_property
     def groups(self) -> list[list[Group]]:
@@ -299,12 +299,19 @@ class AttributionTables:
         per_layer = checked_flag("by_layer", by_layer)
         has_latents = any(group.node_type in LATENT_TYPES for group in self.groups[0])
         frames = []
-        for own, effects, asked in zip(self.groups, self._effects, self.inquiry.passes, strict=True):
-            frame = token_frame(token_sums(own, effects, asked.coefficient), effects, per_layer, has_latents)
+        for sums, effects, asked in zip(self._token_sums, self._effects, self.inquiry.passes, strict=True):
+            frame = token_frame(sums, effects, per_layer, has_latents)
             if self.inquiry.is_by_answer:
                 frame.insert(0, "answer", asked.answer)
             frames.append(frame)
         return frames[0] if len(frames) == 1 else pandas.concat(frames, ignore_index=True)
+
+    @cached_property
+    def _token_sums(self) -> list[TokenSums]:
+        return [
+            token_sums(own, effects, coefficient)
+            for own, effects, coefficient in zip(self.groups, self._effects, self._coefficients, strict=True)
+        ]
 
     def step(self) -> Step:
         """This answer as a step of another's history."""

@@ -22,7 +22,7 @@ from neuron_explainer.attribution.nodes_given import NodeOrRow, known_latent, no
 from neuron_explainer.attribution.numbers_and_tables import AttributionTables
 from neuron_explainer.attribution.question.second_prompts import prepend_bos_as_in
 from neuron_explainer.attribution.question.settings import check_ablation
-from neuron_explainer.attribution.single_nodes.places import check_order
+from neuron_explainer.attribution.single_nodes.places import check_pair
 from neuron_explainer.errors import InvalidRequestError, PromptError, shown
 from neuron_explainer.models.chats.messages import is_text_or_chat
 from neuron_explainer.models.watching import part_of_work
@@ -85,7 +85,7 @@ def ablation_of(setting: Setting, name: NodeName, value: ValueGiven, reference: 
     """
     name = known_latent(setting, name)
     index = name.to_activation_index()
-    check_order(name)
+    check_pair(name)
     if reference is not None and not (isinstance(value, str) and value == "mean"):
         raise InvalidRequestError('reference is for value="mean". Leave it out, or ask for the mean.')
     if isinstance(value, str) and value == "mean":

@@ -38,6 +38,7 @@ class Effects:
         latent_scales: what multiplies the rows that each autoencoder's latents write.
         logits: the uncapped logits at the rows; None where the metric is not of logits.
         logits_softcap: the model's soft cap of its logits; None without one.
+        final_scales: the final norm's scale at each token; None where the pass did not tell.
     """
 
     prompt: Prompt
@@ -55,6 +56,7 @@ class Effects:
     latent_scales: dict[tuple[NodeType, int], LatentScale] = field(default_factory=dict)
     logits: Float[Tensor, "rows vocab"] | None = None
     logits_softcap: float | None = None
+    final_scales: Float[Tensor, "tokens 1"] | None = None
 
 
 def parts_of_prompt(parts: PartsT, number: int, n_rows: int, n_tokens: int) -> PartsT:
@@ -70,7 +72,7 @@ def parts_of_prompt(parts: PartsT, number: int, n_rows: int, n_tokens: int) -> P
     return replace(parts, **own)
 
 
-def bytes_of(tensors: Iterable[Neurons]) -> int:
+def memory_of(tensors: Iterable[Neurons]) -> int:
     """How many bytes tensors keep in memory; what several share is counted once."""
     parts = [
         part

@@ -96,16 +96,17 @@ class LogitObjective(Objective):
         gradient.index_put_((prompts, tokens), true, accumulate=True)
         constants = self._constants(joined, among_normed, sizes)
         kept = [_rows_that_count(*each) for each in zip(self._readings, weights, strict=True)]
-        cap = model.config.logits_softcap
+        cap, scales = model.config.logits_softcap, model.final_norm.scale(at_least_float32(resid.detach()))
         details = [
             PassDetails(
                 positions=tuple(places[row] for row in which.tolist()),
                 logits=own[which],
                 capped_value=float(value if cap is None else reading.function(capped(own, cap))),
                 linear_value=float(value if reading.is_linear else (own * weight).sum()),
+                final_scales=own_scales[:count].clone(),
             )
-            for places, own, weight, which, reading, value in zip(
-                positions, by_prompt, weights, kept, self._readings, values, strict=True
+            for places, own, weight, which, reading, value, own_scales, count in zip(
+                positions, by_prompt, weights, kept, self._readings, values, scales, counts, strict=True
             )
         ]
         padded_rows, directions = _padded(held.split(sizes), positions, kept)

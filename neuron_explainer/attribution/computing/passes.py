@@ -161,6 +161,7 @@ def _effects(setting: Setting, prompt: Prompt, run: Run, row: int, tensors: Tens
         },
         logits=details.logits,
         logits_softcap=setting.config.get_or_create_model().config.logits_softcap,
+        final_scales=details.final_scales,
     )
 
 

@@ -62,30 +62,30 @@ def preview_question(
         MisconfiguredError: `model` is not a model.
 
     >>> import neuron_explainer as ne
-    >>> preview = ne.preview_question(ne.load_model("tiny"), "And the LORD said unto", " Moses", " Mosesandmore")
+    >>> preview = ne.preview_question(ne.load_model("tiny"), "And the LORD said unto", " Moses", " Moses and Aaron")
     >>> preview.prompt.token_strings
-    ['And', ' the', ' LORD', ' said', ' unto']
-    >>> preview.answer_tokens(preview.targets[0]), preview.errors
-    ([' Moses'], {})
+    ['A', 'nd', ' the', ' LORD', ' said', ' unto']
+    >>> preview.answer_tokens(preview.distractors[0]), preview.errors
+    ([' Moses', ' and', ' A', 'ar', 'on'], {})
     """
     context = as_config(model, "model").get_model_context()
     errors: dict[str, NeuronExplainerError] = {}
 
-    def attempt(name: str, read: Callable[[], T], otherwise: T) -> T:
+    def attempt(name: str, read: Callable[[], T]) -> T | None:
         try:
             return read()
         except NeuronExplainerError as error:
             errors[name] = error
-            return otherwise
+            return None
 
-    read: Prompt | None = attempt("prompt", lambda: read_prompt(context, prompt, prepend_bos, warns=False), None)
-    targets = attempt("target", lambda: read_answers(context, target, True), ())
-    distractors = attempt("distractor", lambda: read_answers(context, distractor, False), ())
+    read = attempt("prompt", lambda: read_prompt(context, prompt, prepend_bos, warns=False))
+    targets = attempt("target", lambda: read_answers(context, target, True)) or ()
+    distractors = attempt("distractor", lambda: read_answers(context, distractor, False)) or ()
     question: Question | None = None
     if read is not None and not errors:
         own = read
         question = attempt(
-            "question", lambda: question_of(context, prompt, own, targets, distractors, metric, positions), None
+            "question", lambda: question_of(context, prompt, own, targets, distractors, metric, positions)
         )
     if question is not None:  # a LossFnConfig has tokens of its own
         targets, distractors = question.targets, question.distractors

@@ -37,10 +37,14 @@ def component_given(why: AttributionTables, given: NodeOrRow, to_do: str, number
     return name, group
 
 
+def all_groups(why: AttributionTables, number: int = 0) -> list[Group]:
+    """The nodes of a pass by kind and layer, also those that an autoencoder stands for."""
+    config, effects = None if why.setting is None else why.setting.config, why.effects[number]
+    return list(groups_of(effects, WriteNorms(config, effects), only_parts=False))
+
+
 def _group_of(why: AttributionTables, name: NodeName, number: int) -> Group:
-    node_type, effects = name.to_node_index().node_type, why.effects[number]
-    config = None if why.setting is None else why.setting.config
-    groups = list(groups_of(effects, WriteNorms(config, effects), only_parts=False))
+    node_type, groups = name.to_node_index().node_type, all_groups(why, number)
     for group in groups:
         if group.layer == name.layer and group.node_type is node_type:
             return group

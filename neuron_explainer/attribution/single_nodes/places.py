@@ -20,7 +20,7 @@ def at_one_place(name: NodeName, group: Group) -> NodeName:
     Raises:
         InvalidRequestError: a head attends to a later token.
     """
-    check_order(name)
+    check_pair(name)
     if name.token_index is not None and (name.kind is not NodeKind.HEAD or name.attended_to_index is not None):
         return name
     by_token = of_component(group.total, int(name.component)).abs()  # type: ignore[arg-type]
@@ -39,7 +39,7 @@ def at_one_place(name: NodeName, group: Group) -> NodeName:
     return replace(name, token=best // by_token.shape[1], attended_to=best % by_token.shape[1])
 
 
-def check_order(name: NodeName) -> None:
+def check_pair(name: NodeName) -> None:
     """Refuse a head that attends to a later token.
 
     Raises:

@@ -19,6 +19,7 @@ from neuron_explainer.attribution.computing.mlp_parts import mlp_parts
 from neuron_explainer.attribution.computing.passes import Setting
 from neuron_explainer.attribution.computing.replaced import ablations_at, replaced_at
 from neuron_explainer.attribution.computing.rows import Rows
+from neuron_explainer.attribution.single_nodes.places import of_component
 from neuron_explainer.attribution.tables.groups import Group
 from neuron_explainer.attribution.tables.write_norms import latent_rows
 from neuron_explainer.models.layers.norms import at_least_float32
@@ -101,7 +102,7 @@ def _of_latent(setting: Setting, effects: Effects, name: NodeName, group: Group)
     scale = effects.latent_scales[group.node_type, layer]
     which = torch.tensor([latent], dtype=torch.int64, device=effects.directions.device)
     row = latent_rows(setting.config, group.node_type, layer, which, scale)[0]
-    write = at_least_float32(row) * at_least_float32(group.activation[_token(name), latent])
+    write = at_least_float32(row) * at_least_float32(of_component(group.activation, latent)[_token(name)])
     return write if scale.factor is None else write * scale.factor[_token(name)]
 
 

@@ -69,6 +69,6 @@ def _by_token(group: Group) -> list[tuple[str, Tensor]]:
     if group.node_type is NodeType.TOKEN:
         return [("embedding", total.flatten())]
     if group.node_type is NodeType.ATTENTION_HEAD:
-        total = total.contiguous()  # rounding depends on the order in memory, and a file has no other order
-        return [("attention_from", total.sum((1, 2))), ("attention_to", total.sum((0, 2)))]
+        by_pair = total.contiguous().sum(2)  # rounding depends on the order in memory, and a file has no other order
+        return [("attention_from", by_pair.sum(1)), ("attention_to", by_pair.sum(0))]
     return [("mlp" if group.node_type is NodeType.MLP_NEURON else "latents", total.flatten(1).sum(-1))]

@@ -105,7 +105,7 @@ class RoutedTensor:
     def __mul__(self, other: RoutedTensor | Tensor) -> RoutedTensor:
         return self.with_values(self.values * self.of(other))
 
-    def __getitem__(self, where: int | slice | list[int] | tuple[int | slice, ...]) -> RoutedTensor:
+    def __getitem__(self, where: int | slice | list[int] | tuple[int | slice, ...] | None) -> RoutedTensor:
         """A part, by positions on the axes before the neurons'."""
         return replace(self, values=self.values[where], experts=self.experts[where], complete=None)
 
