@@ -185,7 +185,24 @@ def in_a_thread(work: Callable[[], Any]) -> None:
     thread = threading.Thread(target=run)
     thread.start()
     thread.join(30)
-    assert not failures
+    assert not thread.is_alive()
+    for failure in failures:
+        raise failure
+
+
+def test_a_backward_pass_with_a_thread_of_its_own_is_watched(model: Transformer) -> None:
+    """As on a GPU: autograd calls its hooks in another thread, while the one that is watched waits."""
+    told: list[float] = []
+    stop = threading.Event()
+    with watched_passes(told.append, stop), model.record(P.RESID_POST_EMBEDDING, gradients=True) as recording:
+        logits = model(TOKENS)
+        assert logits is not None
+        scalar = logits[0, -1, 7]
+        in_a_thread(lambda: recording.backward(scalar, retain_graph=True))
+        assert told[3:] == THIRDS
+        stop.set()
+        with pytest.raises(ne.errors.StoppedError):
+            in_a_thread(lambda: recording.backward(scalar))
 
 
 def test_passes_of_another_thread_are_not_concerned(model: Transformer) -> None:
