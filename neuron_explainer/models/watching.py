@@ -45,6 +45,11 @@ class Watch:
         owner = self.owner
         return owner is not None and not self.has_ended and owner.is_within() and owner.is_of_running_task()
 
+    def end(self) -> None:
+        """The context has ended. A graph may keep this object for longer, but not what it held."""
+        self.has_ended = True
+        self.owner = self.outer = self._progress = self._stop = None
+
     def check(self) -> None:
         """Raise StoppedError if this work, or work that it is part of, is to stop."""
         if self._stop is not None and self._stop.is_set():
@@ -105,7 +110,7 @@ def current_watch() -> Watch | None:
 
 
 _UNWATCHED = Watch(None, None, None)
-_UNWATCHED.has_ended = True
+_UNWATCHED.end()
 
 
 def watch_of_pass() -> Watch:
@@ -143,9 +148,9 @@ class watched_passes(AbstractContextManager[None]):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._watch.has_ended = True
         if _WATCH.get() is self._watch:
             _WATCH.set(self._watch.outer)
+        self._watch.end()
 
 
 @contextmanager

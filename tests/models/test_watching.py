@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+import gc
 import threading
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -134,7 +136,7 @@ def test_a_stop_leaves_nothing_on_the_model(model: Transformer) -> None:
     assert not model.active_interventions
     assert recording.layers(P.MLP_POST_ACT) == [0, 1]
     assert cache.lengths == []
-    assert torch.equal(model(TOKENS, cache=cache), plain)  # type: ignore[arg-type]
+    assert torch.equal(model(TOKENS, cache=cache), plain)
     assert cache.lengths == [5]
 
 
@@ -168,7 +170,7 @@ def test_an_offloaded_model_stops_and_goes_on() -> None:
     progress, stop, _ = stopping_after(2)
     with pytest.raises(ne.errors.StoppedError), watched_passes(progress, stop):
         transformer(tokens)
-    assert torch.equal(transformer(tokens), plain)  # type: ignore[arg-type]
+    assert torch.equal(transformer(tokens), plain)
 
 
 def in_a_thread(work: Callable[[], Any]) -> None:
@@ -183,7 +185,24 @@ def in_a_thread(work: Callable[[], Any]) -> None:
     thread = threading.Thread(target=run)
     thread.start()
     thread.join(30)
-    assert not failures
+    assert not thread.is_alive()
+    for failure in failures:
+        raise failure
+
+
+def test_a_backward_pass_with_a_thread_of_its_own_is_watched(model: Transformer) -> None:
+    """As on a GPU: autograd calls its hooks in another thread, while the one that is watched waits."""
+    told: list[float] = []
+    stop = threading.Event()
+    with watched_passes(told.append, stop), model.record(P.RESID_POST_EMBEDDING, gradients=True) as recording:
+        logits = model(TOKENS)
+        assert logits is not None
+        scalar = logits[0, -1, 7]
+        in_a_thread(lambda: recording.backward(scalar, retain_graph=True))
+        assert told[3:] == THIRDS
+        stop.set()
+        with pytest.raises(ne.errors.StoppedError):
+            in_a_thread(lambda: recording.backward(scalar))
 
 
 def test_passes_of_another_thread_are_not_concerned(model: Transformer) -> None:
@@ -268,3 +287,20 @@ def test_a_context_whose_end_was_interrupted_watches_no_more(
     model(TOKENS)
     assert told == THIRDS
     assert current_watch() is None
+
+
+def test_a_graph_that_is_kept_keeps_nothing_of_the_watch(model: Transformer) -> None:
+    class Told:
+        def __call__(self, fraction: float) -> None:
+            pass
+
+    def recorded() -> tuple[Any, weakref.ref[Told]]:
+        told = Told()
+        with watched_passes(told), model.record(P.RESID_POST_EMBEDDING, gradients=True) as recording:
+            model(TOKENS)
+        return recording, weakref.ref(told)
+
+    recording, told = recorded()
+    gc.collect()
+    assert recording[P.RESID_POST_EMBEDDING].requires_grad
+    assert told() is None

@@ -2,12 +2,14 @@
 
 import threading
 import time
+from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
 
 import pytest
 
 import neuron_explainer as ne
+from helpers.derived_scalars import annotations_unchecked
 from neuron_explainer.errors import StoppedError
 from neuron_explainer.models.watching import watched_passes
 from neuron_explainer.widgets.latest_only import LatestOnly
@@ -18,8 +20,8 @@ SECONDS = 20
 class Work:
     """Passes of a model until they are stopped ("long"), one pass ("short"), or a wait that no stop ends ("deaf")."""
 
-    def __init__(self) -> None:
-        self.model = ne.load_model("tiny", device="cpu")
+    def __init__(self, model: ne.StandardModelContext) -> None:
+        self.model = model
         self.began = threading.Event()
         self.released = threading.Event()
         self.ended: dict[str, BaseException | None] = {}
@@ -50,9 +52,15 @@ class Work:
         return self.ended[task]
 
 
+@pytest.fixture(scope="module")
+def tiny() -> Iterator[ne.StandardModelContext]:
+    with annotations_unchecked():  # they are not what is tested, and take long
+        yield ne.load_model("tiny", device="cpu")
+
+
 @pytest.fixture
-def work() -> Work:
-    return Work()
+def work(tiny: ne.StandardModelContext) -> Work:
+    return Work(tiny)
 
 
 @pytest.fixture
