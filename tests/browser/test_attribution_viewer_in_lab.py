@@ -73,20 +73,20 @@ def test_a_walk(
     expect_title(page, "logit of ' her' minus that of ' him'")
     fits(opened)
     # Sort and filter, which the front end does by itself
-    rows = page.locator("[role=grid] [role=row][data-place]")
-    expect(page.locator(".ne-replaced")).to_be_hidden()
+    rows = page.locator(".ne-rows-grid [data-place]")
+    expect(page.locator(".ne-replaced-by-rows")).to_be_hidden()
     page.locator("[role=columnheader]", has_text="activation").click()
     expect(page.locator("[role=columnheader]", has_text="activation")).to_have_attribute("aria-sort", "descending")
     page.get_by_label("Kind").select_option("heads")
     expect(rows.first).to_contain_text("H", timeout=LONG)
-    expect(page.locator("[role=grid]")).not_to_contain_text("EMB@")
+    expect(page.locator(".ne-rows-grid")).not_to_contain_text("EMB@")
     # Open a node
     name = rows.nth(2).locator("[role=gridcell], [role=rowheader]").first.inner_text()
     rows.nth(2).click()
     expect(page.locator(".ne-node-panel .ne-node")).to_contain_text(name.split("@")[0], timeout=LONG)
     expect(page.locator(".ne-node-panel .ne-viewer .ne-record")).to_be_visible(timeout=LONG)
     # Ablate it by its key, and remove the ablation
-    page.locator("[role=grid]").focus()
+    page.locator(".ne-rows-grid").focus()
     opened.page.keyboard.press("a")
     change = page.locator(".ne-changes .ne-change")
     expect(change).to_contain_text(f"{name} = 0", timeout=LONG)
@@ -94,7 +94,7 @@ def test_a_walk(
     button(page.locator(".ne-changes"), "Remove").click()
     expect(change).to_be_hidden(timeout=LONG)
     # Trace it and go back
-    page.locator("[role=grid]").focus()
+    page.locator(".ne-rows-grid").focus()
     opened.page.keyboard.press("t")
     expect(page.locator(".ne-attribution").first).to_contain_text("attention logit", timeout=LONG)
     button(page, "Back").click()
@@ -141,8 +141,8 @@ def test_the_same_walk_without_the_module(open_notebook: Run, write_notebook: Wr
     opened.page.wait_for_function("() => window.jupyterapp?.shell?.currentWidget?.sessionContext?.session?.kernel")
     opened.run_all()
     page = page_of(opened)
-    expect(page.locator(".ne-replaced")).to_be_visible(timeout=LONG)
-    expect(page.locator("[role=grid]")).to_have_count(0)
+    expect(page.locator(".ne-replaced-by-rows")).to_be_visible(timeout=LONG)
+    expect(page.locator(".ne-rows-grid")).to_have_count(0)
     expect(opened.panel.get_by_text("Failed to load")).to_be_hidden()
     page.get_by_label("Prompt", exact=True).fill("Mr. Darcy looked at Elizabeth and said to")
     page.get_by_label("Target").fill(" her")
@@ -153,9 +153,9 @@ def test_the_same_walk_without_the_module(open_notebook: Run, write_notebook: Wr
     page.get_by_label("Kind").select_option("heads")
     page.get_by_label("Largest", exact=True).fill("200")
     page.get_by_label("Sorted by").select_option("activation")
-    expect(page.locator(".ne-replaced")).to_contain_text("rows 1 to 50", timeout=LONG)
+    expect(page.locator(".ne-replaced-by-rows")).to_contain_text("rows 1 to 50", timeout=LONG)
     button(page, "Rows after").click()
-    expect(page.locator(".ne-replaced")).to_contain_text("rows 51 to 100", timeout=LONG)
+    expect(page.locator(".ne-replaced-by-rows")).to_contain_text("rows 51 to 100", timeout=LONG)
     field = page.get_by_label("Node", exact=True)
     field.fill("L2H3@5<-1")
     field.press("Tab")
@@ -179,16 +179,19 @@ def test_the_same_walk_without_the_module(open_notebook: Run, write_notebook: Wr
 def test_hostile_tokens_are_text(run_notebook: Run, write_notebook: Write) -> None:
     opened = run_notebook(write_notebook("hostile_page", SETUP), height=2600)
     page = page_of(opened)
-    text = " and ".join(HOSTILE_TOKENS)
-    page.get_by_label("Prompt", exact=True).fill(text)
     page.get_by_label("Target").fill('<img src=x onerror="window.pwned=2">')
-    page.get_by_label("2nd prompt", exact=True).fill(text + " $x$")
-    button(page, "Ask").click()
-    expect(page.locator(".ne-status [role=status]")).to_contain_text("onerror", timeout=LONG)
+    expect(page.locator(".ne-ask")).to_contain_text("onerror", timeout=LONG)
+    # Some at a time, because the model reads 128 tokens
+    for start in (0, 3, 5, 8, 14):
+        text = "".join(HOSTILE_TOKENS[start : {0: 3, 3: 5, 5: 8, 8: 14}.get(start)]) + " $x$ and $$y$$"
+        page.get_by_label("Prompt", exact=True).fill(text)
+        page.get_by_label("2nd prompt", exact=True).fill(text)
+        button(page, "Ask").click()
+        expect(page.locator(".ne-status [role=status]")).to_contain_text("onerror", timeout=LONG)
     for name in ("Heads", "Layers × tokens", "One head's attention", "All attention", "By token"):
         button(page, name).click()
         opened.page.wait_for_timeout(300)
-    page.locator("[role=grid] [role=row][data-place]").first.click()
+    page.locator(".ne-rows-grid [data-place]").first.click()
     expect(page.locator(".ne-node-panel .ne-node")).to_be_visible(timeout=LONG)
     assert opened.flag() is None
     hidden = "img:not([alt^=L]), iframe, svg, script, [onmouseover], [onerror], [onfocus], [autofocus], mjx-container"
@@ -216,8 +219,8 @@ def run_second_cell(opened: NotebookPage, code: str) -> None:
 
 
 def ablate_by_hand(page: Locator) -> Locator:
-    page.locator("[role=grid] [role=row][data-place]").first.click()
-    page.locator("[role=grid]").focus()
+    page.locator(".ne-rows-grid [data-place]").first.click()
+    page.locator(".ne-rows-grid").focus()
     page.page.keyboard.press("a")
     return page.locator(".ne-changes .ne-change")
 

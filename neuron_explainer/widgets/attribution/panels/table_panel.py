@@ -80,7 +80,7 @@ class TablePanel(widgets.VBox):
             [self.column, self.is_descending, self.before, self.after], layout=wrapped(align_items="center")
         )
         replaced = widgets.VBox([sorting, self.page], layout=filling())
-        replaced.add_class("ne-replaced")
+        replaced.add_class("ne-replaced-by-rows")
         children: list[widgets.Widget] = [choosing, self.message, replaced]
         if self.rows is not None:
             self.rows.on_action(on_action)
