@@ -125,8 +125,7 @@ class Attribution(AttributionTables):
         Args:
             node: a name, NodeIndex or row of `nodes()`: a head at a token ("L23H3@14", all that it attends to) or at a
                 pair; a neuron, latent or embedding at a token; or a layer's MLP or attention at a token, its biases
-                included. A head, neuron or latent without a token is taken where its total effect is largest, as by
-                `trace`.
+                included. Without a token: where its total effect is largest, a head at a pair, as by `trace`.
             n: how many on each side.
 
         Raises:

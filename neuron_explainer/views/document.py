@@ -31,6 +31,7 @@ STYLE_ELEMENT = (
     "-webkit-box-decoration-break:clone;box-decoration-break:clone}"
     ".ne-card bdi:hover{outline:2px solid #1f2328}"
     ".ne-card bdi i{font-style:normal;opacity:.75}"
+    ".ne-card bdi[style*=background] i{opacity:1}"
     ".ne-card summary{cursor:pointer}"
     ".ne-card table.ne-pairs{border-collapse:separate;border-spacing:1px;margin:6px 0;table-layout:auto;border:0}"
     ".ne-card table.ne-pairs td{padding:0;min-width:13px;width:13px;height:13px;border:0;max-width:none}"

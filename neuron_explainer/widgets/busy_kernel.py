@@ -1,6 +1,9 @@
 """Whether a page is answered while a cell runs."""
 
+import ipywidgets as widgets
+
 from neuron_explainer.views.document import NO_MATHEMATICS
+from neuron_explainer.widgets.parts import parts_of
 from neuron_explainer.widgets.references import ipython_shell
 
 
@@ -11,6 +14,17 @@ def has_subshells() -> bool:
     """
     kernel = getattr(ipython_shell(), "kernel", None)
     return bool(getattr(kernel, "_supports_kernel_subshells", False))
+
+
+def answer_while_busy(box: widgets.Box) -> None:
+    """Let a kernel with subshells answer the widgets in a box while a cell runs.
+
+    The front end sends their messages to a subshell. ipykernel 7.4 hands them on to the shell from which the widget
+    spoke last, mostly that of the cells: this is for widgets that wait for a reply in a cell, which these do not.
+    """
+    for widget in (box, *parts_of(box)):
+        if getattr(widget.comm, "_reply_subshell_for", None) is not None:
+            widget.comm._reply_subshell_for = None
 
 
 def waiting_note() -> str:

@@ -21,6 +21,7 @@ from neuron_explainer.views.record_page import DEFAULT_EXAMPLES, record_title, r
 from neuron_explainer.vocabulary.checks import checked_flag, checked_number, checked_type
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 from neuron_explainer.vocabulary.parsing import derived_scalar_type_of
+from neuron_explainer.widgets.busy_kernel import answer_while_busy
 from neuron_explainer.widgets.choices import NeuronChoice
 from neuron_explainer.widgets.component_scales import ComponentScales
 from neuron_explainer.widgets.controls import NeuronControls, OwnText
@@ -153,6 +154,7 @@ class NeuronViewer(widgets.VBox):
         self.add_class("ne-viewer")
         self._snapshot = SnapshotDisplay(self)
         watch(self)
+        answer_while_busy(self)
         if self._computes_records and not self._given_texts:
             self.status.value = hint_message(_HINT)
         else:

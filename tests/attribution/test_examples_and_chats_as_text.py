@@ -52,9 +52,6 @@ def test_a_tokenizer_that_puts_a_space_before_every_text() -> None:
         def encode(self, text: str, *, add_special_tokens: bool = True) -> list[int]:
             return model.encode(f" {text}")
 
-        def encode_token_str(self, text: str) -> int:
-            return model.encode_token_str(f" {text}")
-
     answers = {answer for each in examples_for(WithSpace()) for answer in (each.target, each.distractor)}  # type: ignore[arg-type]
     assert {"her", "him", "she", "he"} <= answers
     assert not any(answer.startswith(" ") for answer in answers)

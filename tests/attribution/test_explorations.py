@@ -90,9 +90,10 @@ def test_unknown_names_are_refused_with_the_nearest() -> None:
         Exploration.from_json({"prompt": "a", "changes": [{"node": "L3H0", "vlaue": 3}]})
     with pytest.raises(UnknownArgumentError):
         Exploration.from_json({"prompt": "a", 5: "b"})  # type: ignore[dict-item]
-    for mapping in ([], "prompt", None, 5):
+    nothing: tuple[Any, ...] = ([], "prompt", None, 5)
+    for mapping in nothing:
         with pytest.raises(InvalidRequestError, match="the state is"):
-            Exploration.from_json(mapping)  # type: ignore[arg-type]
+            Exploration.from_json(mapping)
     with pytest.raises(InvalidRequestError, match="The state has no prompt"):
         Exploration.from_json({"target": ["a"]})
 

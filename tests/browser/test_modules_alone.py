@@ -64,11 +64,15 @@ def test_ten_thousand_rows_scroll(rows: Callable[..., ModuleHarness]) -> None:
     harness = rows(10_000)
     expect(_grid(harness)).to_have_attribute("aria-rowcount", "10001")
     expect(harness.page.locator("[data-place]").first).to_be_visible()
-    seen = harness.page.evaluate(SCROLL)
-    assert seen["frames"] == 120
-    assert seen["long"] <= 3, seen  # of a machine that does something else meanwhile
+    for _ in range(3):  # the machine may be doing something else
+        seen = harness.page.evaluate(SCROLL)
+        assert seen["frames"] == 120
+        assert seen["least"] >= 15  # never an empty table
+        if seen["long"] + seen["tasks"] <= 2:
+            break
+        harness.page.locator(".ne-rows-grid").evaluate("grid => { grid.scrollTop = 0; }")
+    assert seen["long"] <= 2, seen
     assert seen["tasks"] <= 2, seen
-    assert seen["least"] >= 15  # never an empty table
     assert harness.page.locator("[data-place]").count() < 60
 
 
@@ -110,6 +114,22 @@ def test_headings_sort(rows: Callable[..., ModuleHarness]) -> None:
     expect(heading).to_have_attribute("aria-sort", "none")
     assert harness.get("sort") == {}
     assert _column(harness, 0)[:5] == given
+
+
+def test_no_frame_is_empty_after_a_jump(rows: Callable[..., ModuleHarness]) -> None:
+    harness = rows(2000)
+    seen = """() => {
+        const {top, bottom} = document.querySelector('.ne-rows-grid').getBoundingClientRect();
+        return [...document.querySelectorAll('[data-place]')].map(each => each.getBoundingClientRect())
+            .filter(each => each.bottom > top + 30 && each.top < bottom).length;
+    }"""
+    end = "new KeyboardEvent('keydown', {key: 'End', bubbles: true})"
+    for jump in (
+        f"document.querySelector('.ne-rows-grid').dispatchEvent({end})",
+        "model.set('sort', {column: 'token', descending: true})",
+        "model.set('chosen', model.get('table').rows[1200][0])",
+    ):
+        assert harness.page.evaluate(f"() => {{ {jump}; return ({seen})(); }}") >= 15
 
 
 def test_names_sort_by_their_numbers_and_missing_values_come_last(rows: Callable[..., ModuleHarness]) -> None:

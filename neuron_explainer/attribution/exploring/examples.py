@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from neuron_explainer.errors import NeuronExplainerError
 from neuron_explainer.models.model_context import ModelContext, StandardModelContext
 
 
@@ -105,10 +104,7 @@ def _as_token(model: ModelContext, prompt: str, word: str) -> str | None:
     """A word as a text that is one token, the one with which the prompt goes on to it; None if there is none."""
     before, after = (model.encode(each, add_special_tokens=False) for each in (prompt, prompt + word))
     for text in (word, word.lstrip()):  # some tokenizers put a space before every text
-        try:
-            token = model.encode_token_str(text)
-        except NeuronExplainerError:
-            continue
-        if [*before, token] == after:
+        token = model.encode(text, add_special_tokens=False)
+        if len(token) == 1 and before + token == after:
             return text
     return None

@@ -98,7 +98,7 @@ def _read(why: Attribution, node: str, answer: str | None) -> tuple[NodeName, in
 def _heading(why: Attribution, name: NodeName, number: int) -> str:
     marked = f'<b {node_mark(str(name))} style="font-size:16px">{escaped(str(name))}</b>'
     words = [_in_words(name, why.effects[number].prompt.token_strings), escaped(of_pass(why, number))]
-    return f'<div>{marked} <span style="color:{MUTED}">{", ".join(filter(None, words))}</span></div>'
+    return f"<div>{marked} {', '.join(filter(None, words))}</div>"
 
 
 def _in_words(name: NodeName, tokens: Sequence[str]) -> str:

@@ -28,6 +28,7 @@ from neuron_explainer.widgets.attribution.work.page_work import (
     picture_of,
     rows_of_task,
 )
+from neuron_explainer.widgets.busy_kernel import answer_while_busy
 from neuron_explainer.widgets.latest_only import LatestOnly
 from neuron_explainer.widgets.messages import error_message
 from neuron_explainer.widgets.parts import filling
@@ -145,6 +146,7 @@ class AttributionPage(KeptPage):
         self.status.can_go(self._trail.ahead(-1) is not None, self._trail.ahead(1) is not None)
         self.status.idle(f"Showing {result.title}")
         self._copy()
+        answer_while_busy(self)
         with self.hold_trait_notifications():  # an observer of one finds the others as new
             self.set_trait("error", None)
             self.set_trait("comparison", result.explored.comparison)

@@ -14,6 +14,7 @@ from neuron_explainer.widgets.attribution.panels.node_panel import NodePanel
 from neuron_explainer.widgets.attribution.work.page_content import PageContent
 from neuron_explainer.widgets.attribution.work.page_work import NodeTask, VerifyTask, node_of, verification_of
 from neuron_explainer.widgets.attribution.work.records import RecordTask, RecordViewers
+from neuron_explainer.widgets.busy_kernel import answer_while_busy
 from neuron_explainer.widgets.latest_only import LatestOnly
 from neuron_explainer.widgets.messages import error_message
 from neuron_explainer.widgets.weak_calls import weakly
@@ -86,6 +87,7 @@ class NodeWork:
         if isinstance(result, BaseException):
             result = [widgets.HTML(error_message(result, None))]
         self._panel.record.children = result
+        answer_while_busy(self._panel)
 
     def _measured(self, task: VerifyTask, result: pandas.DataFrame | BaseException) -> None:
         if isinstance(result, BaseException):

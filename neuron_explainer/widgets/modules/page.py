@@ -8,9 +8,10 @@ from neuron_explainer.widgets.modules.module_widget import ModuleWidget, bundle
 class PageModule(ModuleWidget):
     """Makes the nodes and tokens of the page around it clickable, and reachable by keys; shows nothing itself.
 
-    `on_action` is called with "open" and a node's name, "token" and a token's position, "back" or "forward".
+    `on_action` is called with "open" and a node's name, "token" and a token's position, "ask", "back" or
+    "forward".
     """
 
     _esm = bundle("page")
     _kinds = frozenset({"open", "token"})
-    _kinds_without_node = frozenset({"back", "forward"})
+    _kinds_without_node = frozenset({"ask", "back", "forward"})

@@ -4,7 +4,7 @@ import { type Model, onChange } from "./model.ts";
 export const BUSY = "The kernel is busy. Your choice is taken when the cell ends.";
 const PATIENCE = 700; // milliseconds; a kernel that is free answers in less than 100
 
-export type Action = "open" | "ablate" | "trace" | "verify" | "token" | "back" | "forward";
+export type Action = "open" | "ablate" | "trace" | "verify" | "token" | "ask" | "back" | "forward";
 
 let highest = 0; // of all views of a widget: a number is used once, also after the page was loaded anew
 

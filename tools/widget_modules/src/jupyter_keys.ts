@@ -1,12 +1,19 @@
+/** Whether a key asks the question in whose fields it is pressed. */
+export function asks(event: KeyboardEvent): boolean {
+  const isInField = event.target instanceof Element && event.target.closest(".ne-ask") !== null;
+  return event.key === "Enter" && (event.ctrlKey || event.metaKey) && isInField;
+}
+
 const SUPPRESSED = "data-lm-suppress-shortcuts";
 
 /**
  * JupyterLab, and Jupyter's older notebook, take no keys inside the element ("a" would insert a cell), apart from those
- * with Ctrl or Cmd, as Save. Returns what undoes it.
+ * with Ctrl or Cmd, as Save; but Ctrl+Enter in the fields of a question asks, and does not run the cell. Returns what
+ * undoes it.
  */
 export function keepKeys(element: HTMLElement): () => void {
   const choose = (event: KeyboardEvent) => {
-    if (event.ctrlKey || event.metaKey) element.removeAttribute(SUPPRESSED);
+    if ((event.ctrlKey || event.metaKey) && !asks(event)) element.removeAttribute(SUPPRESSED);
     else element.setAttribute(SUPPRESSED, "true");
   };
   const keep = (event: KeyboardEvent) => {

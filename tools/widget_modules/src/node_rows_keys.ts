@@ -8,9 +8,6 @@ export function listen(view: NodeRowsView): void {
   const field = view.part<HTMLInputElement>(".ne-rows-filter");
   field.addEventListener("input", () => view.filterBy(field.value));
   view.root.addEventListener("click", (event) => clicked(view, event));
-  view.root.addEventListener("dblclick", (event) => {
-    if (place(event) >= 0 && !(event.target as Element).closest("[data-action]")) view.act("open");
-  });
   view.root.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     const isTaken = event.target === field ? keyInField(view, field, event.key) : key(view, event);
@@ -32,7 +29,11 @@ function clicked(view: NodeRowsView, event: MouseEvent): void {
   const row = place(event);
   if (row >= 0 && row !== view.state.place) view.choose(row);
   const action = target.closest<HTMLElement>("[data-action]");
-  if (action && event.detail < 2) view.act(action.dataset.action as Action); // a double click acts once
+  const isSelecting = getSelection()?.isCollapsed === false; // somebody marks text to copy it
+  if (event.detail < 2) { // a double click acts once
+    if (action) view.act(action.dataset.action as Action);
+    else if (row >= 0 && !isSelecting) view.act("open");
+  }
   if (row >= 0 || action) view.grid.focus({ preventScroll: true });
 }
 

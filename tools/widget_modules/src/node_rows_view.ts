@@ -135,17 +135,22 @@ export class NodeRowsView {
   /** Draws other rows, from the first. */
   private redraw(): void {
     this.virtualizer.setOptions(this.options());
-    this.grid.scrollTop = 0;
+    this.scrollTo(0);
     this.virtualizer.measure(); // draws
   }
 
   /** Scrolls no more than it takes to show the chosen row. */
   private showChosen(): void {
     if (this.state.place < 0) return;
-    const { grid } = this;
+    const { scrollTop, clientHeight } = this.grid;
     const top = this.state.place * ROW_HEIGHT;
-    const room = Math.max(0, grid.clientHeight - HEAD_HEIGHT - ROW_HEIGHT);
-    grid.scrollTop = Math.max(Math.min(grid.scrollTop, top), top - room);
+    const room = Math.max(0, clientHeight - HEAD_HEIGHT - ROW_HEIGHT);
+    this.scrollTo(Math.max(Math.min(scrollTop, top), top - room));
+  }
+
+  private scrollTo(top: number): void {
+    this.grid.scrollTop = top;
+    this.virtualizer.scrollOffset = this.grid.scrollTop; // now: its event comes a frame later
   }
 
   /** Finds out whether the rows have room for buttons; shows the chosen row as soon as there is room for rows. */

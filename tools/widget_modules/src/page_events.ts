@@ -1,5 +1,6 @@
 /** Clicks and keys anywhere on a page. */
 import type { Actions } from "./actions.ts";
+import { asks } from "./jupyter_keys.ts";
 import { MARK, neighbour } from "./marks.ts";
 import { showShortcuts } from "./shortcuts.ts";
 
@@ -17,11 +18,19 @@ export function listenToPage(root: HTMLElement, actions: Actions): () => void {
     event.preventDefault();
     event.stopPropagation();
   };
+  const asked = (event: KeyboardEvent) => {
+    if (!asks(event)) return;
+    if (!event.repeat) actions.send("ask");
+    event.preventDefault();
+    event.stopPropagation();
+  };
   root.addEventListener("click", click);
   root.addEventListener("keydown", keydown);
+  root.addEventListener("keydown", asked, true); // before the fields, which let no key out
   return () => {
     root.removeEventListener("click", click);
     root.removeEventListener("keydown", keydown);
+    root.removeEventListener("keydown", asked, true);
   };
 }
 

@@ -2,12 +2,13 @@
 import { html, render } from "lit-html";
 
 const SHORTCUTS: readonly (readonly [keys: string, does: string])[] = [
+  ["Ctrl Enter", "ask, in the fields of the question"],
   ["Alt ←", "back"],
   ["Alt →", "forward"],
   ["/", "filter the rows"],
   ["?", "this list"],
   ["↑ ↓ ← →", "move between rows, tokens and cells of a map"],
-  ["Enter", "open the node or the token"],
+  ["Enter", "open the node, or filter by the token"],
   ["a", "ablate the chosen row's node"],
   ["t", "trace it"],
   ["v", "verify it"],
