@@ -3,7 +3,7 @@
 import ipywidgets as widgets
 
 from neuron_explainer.views.document import NO_MATHEMATICS
-from neuron_explainer.widgets.parts import parts_of
+from neuron_explainer.widgets.parts import widgets_in
 from neuron_explainer.widgets.references import ipython_shell
 
 
@@ -22,7 +22,7 @@ def answer_while_busy(box: widgets.Box) -> None:
     The front end sends their messages to a subshell. ipykernel 7.4 hands them on to the shell from which the widget
     spoke last, mostly that of the cells: this is for widgets that wait for a reply in a cell, which these do not.
     """
-    for widget in (box, *parts_of(box)):
+    for widget in (box, *widgets_in(box)):
         if getattr(widget.comm, "_reply_subshell_for", None) is not None:
             widget.comm._reply_subshell_for = None
 

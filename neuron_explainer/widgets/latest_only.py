@@ -3,10 +3,12 @@
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Generic, TypeVar
 
 from neuron_explainer.errors import StoppedError
 from neuron_explainer.models.watching import Progress, watched_passes
+from neuron_explainer.widgets.background_threads import start_thread
 
 TaskT = TypeVar("TaskT")
 ResultT = TypeVar("ResultT")
@@ -54,7 +56,7 @@ class LatestOnly(Generic[TaskT, ResultT]):
     def submit(self, task: TaskT, pause: float = 0.0) -> None:
         """Run a task in the background, unless another one is submitted within `pause` seconds."""
         number, stop = self._begin(task)
-        threading.Thread(target=self._run_task, args=(number, stop, task, pause), daemon=True).start()
+        start_thread(partial(self._run_task, number, stop, task, pause), stop)
 
     def run(self, task: TaskT) -> None:
         """Run a task now, in this thread.

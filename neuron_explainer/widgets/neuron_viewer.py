@@ -28,7 +28,7 @@ from neuron_explainer.widgets.controls import NeuronControls, OwnText
 from neuron_explainer.widgets.latest_only import LatestOnly
 from neuron_explainer.widgets.messages import error_message, hint_message, loading_message, shown_message
 from neuron_explainer.widgets.model_source import ModelSource, beginning_of, live_record_of, texts_of
-from neuron_explainer.widgets.parts import parts_of
+from neuron_explainer.widgets.parts import widgets_in
 from neuron_explainer.widgets.replaced import displayed, watch
 from neuron_explainer.widgets.snapshot import SnapshotDisplay
 from neuron_explainer.widgets.sources import RecordSource, source_of
@@ -242,7 +242,7 @@ class NeuronViewer(widgets.VBox):
 
         A viewer closes by itself when its cell has run again and nothing refers to it any more.
         """
-        for part in parts_of(self):
+        for part in widgets_in(self):
             part.close()
         super().close()
 

@@ -25,11 +25,11 @@ def button(name: str, icon: str, tooltip: str, width: str = "108px") -> widgets.
     )
 
 
-def parts_of(box: widgets.Box) -> list[widgets.Widget]:
+def widgets_in(box: widgets.Box) -> list[widgets.Widget]:
     """The widgets in a box, its layout, and theirs."""
     parts: list[widgets.Widget] = [box.layout]
     for child in box.children:
-        parts += parts_of(child) if isinstance(child, widgets.Box) else [child.layout]
+        parts += widgets_in(child) if isinstance(child, widgets.Box) else [child.layout]
         parts += [child.style] if isinstance(getattr(child, "style", None), widgets.Widget) else []
         parts.append(child)
     return parts

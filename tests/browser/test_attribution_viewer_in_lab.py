@@ -44,8 +44,9 @@ def fits(opened: NotebookPage) -> None:
         page_of(opened).locator("button:visible, input:visible, select:visible, textarea:visible, .ne-card").all()
     ):
         box = each.bounding_box()
-        assert box is not None
-        assert box["x"] + box["width"] <= panel["x"] + panel["width"] + 1
+        if box is not None:  # some are drawn anew meanwhile
+            end = panel["x"] + panel["width"] + 1
+            assert box["x"] + box["width"] <= end, each.evaluate("element => element.outerHTML.slice(0, 200)")
 
 
 @pytest.mark.parametrize(("theme", "width"), [("light", 1300), ("dark", 800)])
@@ -152,6 +153,7 @@ def test_the_same_walk_without_the_module(open_notebook: Run, write_notebook: Wr
     expect_title(page, "logit of ' her' minus that of ' him'")
     page.get_by_label("Kind").select_option("heads")
     page.get_by_label("Largest", exact=True).fill("200")
+    page.get_by_label("Largest", exact=True).press("Tab")
     page.get_by_label("Sorted by").select_option("activation")
     expect(page.locator(".ne-replaced-by-rows")).to_contain_text("rows 1 to 50", timeout=LONG)
     button(page, "Rows after").click()

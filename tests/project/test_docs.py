@@ -87,7 +87,15 @@ def test_lists_and_examples_in_docstrings_are_marked() -> None:
 
 
 @pytest.mark.parametrize(
-    "page", ["adding_a_view.md", "adding_a_widget.md", "attribution.md", "autoencoders.md", "chats.md"]
+    "page",
+    [
+        "adding_a_view.md",
+        "adding_a_widget.md",
+        "attribution.md",
+        "attribution_viewer.md",
+        "autoencoders.md",
+        "chats.md",
+    ],
 )
 def test_the_example_of_a_guide_runs(page: str, tmp_path: Path) -> None:
     code = "\n".join(re.findall(r"```python\n(.*?)```", (DOCS / page).read_text(), re.DOTALL))

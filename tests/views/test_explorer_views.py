@@ -15,7 +15,7 @@ from neuron_explainer.errors import InvalidRequestError, NeuronExplainerError, N
 from neuron_explainer.views.attribution import layer_map, preview
 from neuron_explainer.views.attribution.changes import change_html
 from neuron_explainer.views.attribution.layer_map import layer_map_html
-from neuron_explainer.views.attribution.node_page import node_html
+from neuron_explainer.views.attribution.one_node.node_page import node_html
 from neuron_explainer.views.attribution.page import attribution_document, attribution_html
 from neuron_explainer.views.attribution.preview import preview_html
 from neuron_explainer.views.colour import ColourScale, contrast

@@ -18,6 +18,26 @@ darcy = ne.attribute(model, "Mr. Darcy looked at Elizabeth and said to", " her",
 darcy
 
 # %% [markdown]
+# ## The same as a page
+#
+# `darcy.view()` is this answer as a page: ask on, sort the nodes, open one, ablate it, trace it, go back. Python can do what
+# the buttons do. Here it switches a head off, L3H0, and the page shows the value before and after. (Read without a kernel, as
+# on GitHub, what follows is the page's static copy. `docs/attribution_viewer.md` has the rest.)
+
+# %%
+page = darcy.view(other_prompt="Mr. Darcy looked at Moses and said to")
+page.ablate("L3H0")
+page
+
+# %% [markdown]
+# What is on view is there in Python: the answer, the code that gives it, and the state, which gives the page back.
+
+# %%
+print(page.attribution)
+print(page.code)
+page.state["asked"]["changes"]
+
+# %% [markdown]
 # ## The parts add up
 #
 # The value is the logit of " her" minus that of " him": 1.9, so that " her" is e^1.9, almost seven times, as likely. Each

@@ -19,7 +19,7 @@ from neuron_explainer.widgets.attribution.page_parts import Calls, PageParts
 from neuron_explainer.widgets.attribution.trail import Trail
 from neuron_explainer.widgets.attribution.typed import Typed
 from neuron_explainer.widgets.attribution.work.changes_shown import changes_of
-from neuron_explainer.widgets.attribution.work.page_content import PageContent, PageTask, content_of
+from neuron_explainer.widgets.attribution.work.page_content import PageContent, PageTask, page_content_of
 from neuron_explainer.widgets.attribution.work.page_work import (
     NodeTask,
     RowsTask,
@@ -58,7 +58,7 @@ class AttributionPage(KeptPage):
         self._lock = threading.RLock()
         self._trail: Trail[Exploration] = Trail()
         self._asking = LatestOnly(
-            partial(content_of, explorer), weakly(self._answered), weakly(self._progressed), self._lock
+            partial(page_content_of, explorer), weakly(self._answered), weakly(self._progressed), self._lock
         )
         self._tabling = LatestOnly(rows_of_task, weakly(self._listed), lock=self._lock)
         self._drawing = LatestOnly(picture_of, weakly(self._drawn), lock=self._lock)

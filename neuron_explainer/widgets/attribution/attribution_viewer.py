@@ -19,7 +19,7 @@ from neuron_explainer.vocabulary.checks import checked_flag
 from neuron_explainer.widgets.attribution.attribution_page import AttributionPage
 from neuron_explainer.widgets.attribution.page_state import PageState
 from neuron_explainer.widgets.attribution.work.page_work import VerifyTask
-from neuron_explainer.widgets.parts import parts_of
+from neuron_explainer.widgets.parts import widgets_in
 
 if TYPE_CHECKING:
     import pandas
@@ -137,6 +137,7 @@ class AttributionViewer(AttributionPage):
     def show_node(self, node: NodeGiven) -> None:
         """Open a node: its numbers in this answer, what it writes, its record."""
         self._open(_name(node), at_once=True)
+        self._one_node.recording.wait()
 
     def verify(self, *nodes: NodeGiven) -> None:
         """Put what happens when nodes are taken out beside the estimates."""
@@ -217,7 +218,7 @@ class AttributionViewer(AttributionPage):
         """
         if self._content is not None:
             self.stop()
-        for part in parts_of(self):
+        for part in widgets_in(self):
             part.close()
         super().close()
 

@@ -10,6 +10,7 @@ import ipywidgets as widgets
 
 from neuron_explainer.attribution.exploring.examples import examples_for
 from neuron_explainer.attribution.exploring.exploration import Exploration
+from neuron_explainer.errors import TokenizerError
 from neuron_explainer.models.model_context import ModelContext
 from neuron_explainer.widgets.attribution.page_style import style_widget
 from neuron_explainer.widgets.attribution.panels.ask_panel import AskPanel
@@ -74,9 +75,8 @@ class PageParts:
     """
 
     def __init__(self, model: ModelContext, first: Exploration, calls: Calls, has_module: bool) -> None:
-        has_chats = bool(getattr(model, "has_chat_template", False))
         check = partial(asked_html, model, first)
-        self.ask_panel = AskPanel(Typed.of(first), examples_for(model), has_chats, check, calls.asked)
+        self.ask_panel = AskPanel(Typed.of(first), examples_for(model), _has_chats(model), check, calls.asked)
         self.status = StatusBar(calls.back, calls.forward, calls.stop, calls.leave_trace, calls.compared)
         self.changes = ChangesPanel(calls.switched, calls.removed)
         self.top = widgets.HTML(layout=filling())
@@ -97,6 +97,14 @@ class PageParts:
             module.on_action(self._on_action)
             parts.append(module_box(module))
         return parts
+
+
+def _has_chats(model: ModelContext) -> bool:
+    """Whether the model takes messages."""
+    try:
+        return model.tokenizer.chat_template is not None
+    except TokenizerError:  # it has no tokenizer, and takes token ids alone
+        return False
 
 
 def _heading(text: str) -> widgets.HTML:

@@ -11,7 +11,7 @@ from neuron_explainer.errors import NeuronExplainerError
 from neuron_explainer.views.attribution.comparison import comparison_top_html
 from neuron_explainer.views.attribution.page import answer_top_html
 from neuron_explainer.widgets.attribution.work.sections import SectionChoice, section_html
-from neuron_explainer.widgets.attribution.work.table_choice import TableChoice, table_of
+from neuron_explainer.widgets.attribution.work.table_choice import TableChoice, chosen_rows
 from neuron_explainer.widgets.messages import error_message
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ class PageContent:
         return both
 
 
-def content_of(explorer: Explorer, task: PageTask) -> PageContent:
+def page_content_of(explorer: Explorer, task: PageTask) -> PageContent:
     """Compute an answer and what the page shows of it.
 
     Raises:
@@ -106,10 +106,10 @@ def content_of(explorer: Explorer, task: PageTask) -> PageContent:
     explored = explorer.answer(task.asked)
     problem = ""
     try:
-        frame = table_of(explored, task.table)
+        frame = chosen_rows(explored, task.table)
     except NeuronExplainerError as error:  # such as a token that the new prompt does not have
         problem = error_message(error, None)
-        frame = table_of(explored, TableChoice())
+        frame = chosen_rows(explored, TableChoice())
     both = explored.comparison
     top = answer_top_html(explored.why) if both is None else comparison_top_html(both)
     content = PageContent(explored, top, code_of(task.asked, explorer), frame, problem)

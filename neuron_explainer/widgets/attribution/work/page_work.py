@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import astuple, dataclass
 from typing import TYPE_CHECKING
 
-from neuron_explainer.views.attribution.node_page import node_html
+from neuron_explainer.views.attribution.one_node.node_page import node_html
 from neuron_explainer.views.attribution.page import attribution_html
 from neuron_explainer.widgets.attribution.work.changes_shown import changes_of
 from neuron_explainer.widgets.attribution.work.page_content import PageContent
 from neuron_explainer.widgets.attribution.work.sections import SectionChoice
-from neuron_explainer.widgets.attribution.work.table_choice import TableChoice, table_of
+from neuron_explainer.widgets.attribution.work.table_choice import TableChoice, chosen_rows
 
 if TYPE_CHECKING:
     import pandas
@@ -58,7 +58,7 @@ class VerifyTask:
 
 def rows_of_task(task: RowsTask) -> pandas.DataFrame:
     """The rows."""
-    return table_of(task.content.explored, task.choice)
+    return chosen_rows(task.content.explored, task.choice)
 
 
 def picture_of(task: SectionTask) -> str:

@@ -12,7 +12,7 @@ from neuron_explainer.activation_server.neuron_datasets import NeuronDatasetMeta
 from neuron_explainer.activations.derived_scalars.names.kinds import NodeKind, kind_of_node_type
 from neuron_explainer.activations.derived_scalars.names.node_name import NodeName
 from neuron_explainer.errors import NeuronExplainerError
-from neuron_explainer.views.explanations import explanations_html
+from neuron_explainer.views.attribution.one_node.explanations import explanations_html
 from neuron_explainer.widgets.messages import error_message, hint_message
 from neuron_explainer.widgets.neuron_viewer import NeuronViewer
 

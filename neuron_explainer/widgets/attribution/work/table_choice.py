@@ -85,7 +85,7 @@ class TableChoice:
         return read
 
 
-def table_of(explored: Explored, choice: TableChoice) -> pandas.DataFrame:
+def chosen_rows(explored: Explored, choice: TableChoice) -> pandas.DataFrame:
     """The rows that are chosen, sorted; of two prompts side by side, by difference.
 
     Raises:
