@@ -14,6 +14,9 @@ from helpers.module_harness import ModuleHarness
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--viewer-picture", type=Path, help="write the picture of the viewer that the README shows here")
+    parser.addoption(
+        "--page-picture", type=Path, help="write the picture of an answer's page that the README shows here"
+    )
     parser.addoption("--screenshots", type=Path, help="keep a screenshot of every page, as its test leaves it, here")
 
 

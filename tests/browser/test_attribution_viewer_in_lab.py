@@ -20,6 +20,7 @@ viewer = ne.AttributionViewer(
 viewer
 """
 LONG = 30_000  # milliseconds
+MOST_PICTURE_BYTES = 300_000
 Run = Callable[..., NotebookPage]
 Write = Callable[..., Path]
 
@@ -57,6 +58,8 @@ def test_a_walk(
     open_notebook: Run,
     write_notebook: Write,
     in_dark_theme: Callable[[NotebookPage], None],
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
     theme: str,
     width: int,
 ) -> None:
@@ -94,6 +97,10 @@ def test_a_walk(
     change = page.locator(".ne-changes .ne-change")
     expect(change).to_contain_text(f"{name} = 0", timeout=LONG)
     expect(change).to_contain_text("→")
+    if theme == "light":
+        picture = request.config.getoption("--page-picture") or tmp_path / "page.png"
+        opened.picture(picture, page, until=page.get_by_text("One node"))
+        assert picture.stat().st_size <= MOST_PICTURE_BYTES
     button(page.locator(".ne-changes"), "Remove").click()
     expect(change).to_be_hidden(timeout=LONG)
     # Trace it and go back

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import FloatRect, expect
+from playwright.sync_api import expect
 
 from helpers.lab_in_chromium import NotebookPage
 from helpers.paths import REPOSITORY
@@ -24,20 +24,6 @@ def test_a_notebook_without_a_kernel(open_notebook: Callable[..., NotebookPage],
     expect(opened.panel.get_by_text("Error displaying widget")).to_have_count(0)
 
 
-def _picture(opened: NotebookPage, path: Path, margin: int = 7) -> None:
-    """A picture of the viewer with a margin around it."""
-    box = opened.panel.locator(".ne-viewer").first.bounding_box()
-    assert box is not None
-    clip: FloatRect = {
-        "x": box["x"] - margin,
-        "y": box["y"] - margin,
-        "width": box["width"] + 2 * margin,
-        "height": box["height"] + 2 * margin,
-    }
-    opened.page.mouse.move(0, 0)
-    opened.page.screenshot(path=path, clip=clip)
-
-
 def test_the_first_notebook_and_its_viewer(
     run_notebook: Callable[..., NotebookPage], request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
@@ -52,7 +38,7 @@ def test_the_first_notebook_and_its_viewer(
     own = viewer.locator(".ne-card:not(.ne-record)")
     expect(own).to_contain_text("Darcy", timeout=60_000)
     picture = request.config.getoption("--viewer-picture") or tmp_path / "viewer.png"
-    _picture(opened, picture)
+    opened.picture(picture, opened.panel.locator(".ne-viewer").first)
     assert picture.stat().st_size <= _MOST_PICTURE_BYTES
     first = own.locator("bdi").first.get_attribute("title")
     viewer.get_by_role("button", name="Next").click()

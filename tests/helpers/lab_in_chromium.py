@@ -17,7 +17,7 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 import nbformat
-from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, Route, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, FloatRect, Locator, Page, Route, sync_playwright
 
 TOKEN = "for-these-tests-alone"
 _CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -208,6 +208,22 @@ class NotebookPage:
     def screenshot(self, path: Path) -> None:
         """A picture of the page, PNG."""
         self.page.screenshot(path=path)
+
+    def picture(self, path: Path, part: Locator, until: Locator | None = None, margin: int = 7) -> None:
+        """A picture of a part of the page with a margin around it, PNG; down to where another part begins."""
+        box = part.bounding_box()
+        end = None if until is None else until.bounding_box()
+        if box is None or (until is not None and end is None):
+            raise AssertionError("A part of the picture is not on view.")
+        height = box["height"] + margin if end is None else end["y"] - box["y"]
+        clip: FloatRect = {
+            "x": box["x"] - margin,
+            "y": box["y"] - margin,
+            "width": box["width"] + 2 * margin,
+            "height": height + margin,
+        }
+        self.page.mouse.move(0, 0)
+        self.page.screenshot(path=path, clip=clip)
 
     def flag(self, name: str = "pwned") -> Any:
         """The variable that a hostile script would have set on the window; None if none ran."""
