@@ -5,7 +5,7 @@ A new public name gets a line here.
 
 import warnings
 from pathlib import Path
-from typing import assert_type
+from typing import Any, assert_type
 
 import numpy as np
 import pandas as pd
@@ -146,5 +146,11 @@ def widgets(model: ne.ModelContext) -> None:
     except ne.errors.UnknownDatasetError as error:
         assert_type(error.choices, list[str])
         viewer = ne.NeuronViewer(model, examples=3)
+        page = ne.AttributionViewer(model, "a prompt", " a", [" b", " c"], other_prompt="a second", metric="logit_diff")
+        page.ablate("L1H2", "mean")
+        page.trace(ne.NodeName("neuron", 1, 3, token=2), through=None)
+        assert_type(page.attribution, ne.Attribution | None)
+        assert_type(page.state, dict[str, Any])
+        assert_type(ne.load_attribution("why.safetensors", model).view(), ne.AttributionViewer)
     viewer.show(layer=3, neuron=torch.tensor(7))
     assert_type(viewer.record, ne.NeuronRecord | None)
