@@ -1,5 +1,6 @@
 """The page's table, its pictures, and the node that is open."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,9 @@ from typing import Any
 import pytest
 
 import neuron_explainer as ne
+from helpers.explanations import PRESENT
+from neuron_explainer.activation_server import neuron_datasets
+from neuron_explainer.activation_server.neuron_datasets import NeuronDatasetMetadata
 from neuron_explainer.widgets.attribution.attribution_viewer import AttributionViewer
 from neuron_explainer.widgets.attribution.work.sections import Section
 
@@ -126,6 +130,28 @@ def test_a_model_without_a_dataset_computes_the_record(model: ne.ModelContext) -
     assert viewer.wait(60)
     (record,) = viewer.node_panel.record.children
     assert " LORD" in "".join(record.record.most_positive_activation_records[0].tokens)
+
+
+def test_another_models_dataset_and_its_explanations(
+    model: ne.ModelContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(neuron_datasets, "NEURON_DATASET_METADATA_REGISTRY", {})
+    explanation = PRESENT | {"neuron_id": PRESENT["neuron_id"] | {"layer_index": 2, "neuron_index": 5}}
+    (tmp_path / "2").mkdir()
+    (tmp_path / "2" / "5.jsonl").write_text(json.dumps(explanation))
+    record = ne.NeuronRecord(ne.NeuronId(2, 5), [ne.ActivationRecord(["recorded"], [1.0])])
+    ne.save_neuron(tmp_path / "records", record)
+    dst = ne.DerivedScalarType.MLP_POST_ACT
+    ne.register_neuron_dataset_metadata(
+        NeuronDatasetMetadata("my own", dst, "mine", str(tmp_path / "records"), 4, 512, explanations_path=str(tmp_path))
+    )
+    own = ne.StandardModelContext("my own", model.get_or_create_model(), model.tokenizer)
+    viewer = AttributionViewer(own, PROMPT, " Moses", " her")
+    viewer.show_node("L2N5@3")
+    explained, recorded, on_prompt = viewer.node_panel.record.children
+    assert "the word b" in explained.value
+    assert "recorded" in recorded.to_html()
+    assert " LORD" in "".join(on_prompt.record.most_positive_activation_records[0].tokens)
 
 
 def test_the_pictures(viewer: AttributionViewer) -> None:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import ipywidgets as widgets
 
 from neuron_explainer.activation_server.load_by_name import load_explanations
-from neuron_explainer.activation_server.neuron_datasets import NeuronDatasetMetadata, get_all_neuron_dataset_metadata
+from neuron_explainer.activation_server.neuron_datasets import (
+    EMBEDDED_SHORT_NAME,
+    NeuronDatasetMetadata,
+    get_all_neuron_dataset_metadata,
+)
 from neuron_explainer.activations.derived_scalars.names.kinds import NodeKind, kind_of_node_type
 from neuron_explainer.activations.derived_scalars.names.node_name import NodeName
 from neuron_explainer.errors import NeuronExplainerError
@@ -34,7 +39,7 @@ class RecordTask:
 
 
 class RecordViewers:
-    """The viewers in which a page shows components: one for each kind, used again for the next component.
+    """The viewers in which a page shows components: one for each kind and source, used again for the next component.
 
     Args:
         model: the model.
@@ -42,10 +47,14 @@ class RecordViewers:
 
     def __init__(self, model: ModelContext) -> None:
         self._model = model
-        self._viewers: dict[tuple[NodeKind, str], NeuronViewer] = {}
+        self._of_datasets: dict[NodeKind, NeuronViewer] = {}
+        self._of_prompts: dict[NodeKind, tuple[Any, NeuronViewer]] = {}
 
     def showing(self, task: RecordTask) -> list[widgets.Widget]:
         """What is known of a component, as widgets; of other nodes, nothing.
+
+        Its explanations and its record, where a registered dataset has them, and what it does on the prompt and on
+        texts of one's own.
 
         Raises:
             NeuronExplainerError: the record cannot be had.
@@ -54,15 +63,16 @@ class RecordViewers:
         if not isinstance(name.component, int) or name.layer is None:
             return []
         component = str(NodeName(name.kind, name.layer, name.component, autoencoder=name.autoencoder))
+        found: list[widgets.Widget] = []
         dataset = self._dataset_with(name)
         if dataset is not None:
-            viewer = self._viewer(name.kind, dataset.short_name, component, dataset)
-            return [*_explanations(dataset, component), viewer]
-        if name.kind not in (NodeKind.HEAD, NodeKind.NEURON):
-            return [
-                widgets.HTML(hint_message(f"No registered dataset has records of {name.kind.meaning} of this model."))
-            ]
-        return [self._viewer(name.kind, repr(task.prompt), component, None, task.prompt)]
+            found = [*_explanations(dataset, component), self._of_dataset(dataset, name.kind, component)]
+            if dataset.short_name == EMBEDDED_SHORT_NAME:  # that viewer takes texts of one's own itself
+                return found
+        if name.kind in (NodeKind.HEAD, NodeKind.NEURON):
+            return [*found, self._of_prompt(task.prompt, name.kind, component)]
+        missing = f"No registered dataset has records of {name.kind.meaning} of this model."
+        return found or [widgets.HTML(hint_message(missing))]
 
     def _dataset_with(self, name: NodeName) -> NeuronDatasetMetadata | None:
         """The registered dataset of the model that has records of such components; None if none has."""
@@ -76,22 +86,33 @@ class RecordViewers:
             None,
         )
 
-    def _viewer(
-        self, kind: NodeKind, source: str, component: str, dataset: NeuronDatasetMetadata | None, prompt: Any = None
-    ) -> NeuronViewer:
-        """A viewer that shows a component; one on another text is closed."""
-        viewer = self._viewers.get((kind, source))
-        if viewer is not None:
+    def _of_dataset(self, dataset: NeuronDatasetMetadata, kind: NodeKind, component: str) -> NeuronViewer:
+        viewer = self._of_datasets.get(kind)
+        if viewer is None:
+            viewer = NeuronViewer(dataset.short_name, component, dst=dataset.derived_scalar_type)
+            self._of_datasets[kind] = viewer
+        else:
+            viewer.show(component)
+        return viewer
+
+    def _of_prompt(self, prompt: Any, kind: NodeKind, component: str) -> NeuronViewer:
+        """A viewer that computes on the prompt; one on another prompt is closed."""
+        before, viewer = self._of_prompts.get(kind, (None, None))
+        if viewer is not None and before == prompt:
             viewer.show(component)
             return viewer
-        for other in [each for each in self._viewers if each[0] is kind]:
-            self._viewers.pop(other).close()
-        if dataset is None:
-            viewer = NeuronViewer(self._model, component, texts=[cast("str", prompt)])
-        else:
-            viewer = NeuronViewer(dataset.short_name, component, dst=dataset.derived_scalar_type)
-        self._viewers[kind, source] = viewer
+        if viewer is not None:
+            viewer.close()
+        viewer = NeuronViewer(self._model, component, texts=_texts(prompt))
+        self._of_prompts[kind] = (prompt, viewer)
         return viewer
+
+
+def _texts(prompt: Any) -> list[Any]:
+    """The prompt as a viewer takes texts; of token ids none, because text may not give them again."""
+    if isinstance(prompt, str):
+        return [prompt]
+    return [list(prompt)] if all(isinstance(each, Mapping) for each in prompt) else []
 
 
 def _explanations(dataset: NeuronDatasetMetadata, component: str) -> list[widgets.Widget]:
