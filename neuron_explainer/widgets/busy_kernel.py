@@ -27,11 +27,22 @@ def answer_while_busy(box: widgets.Box) -> None:
             widget.comm._reply_subshell_for = None
 
 
-def waiting_note() -> str:
-    """That the page waits while a cell runs; empty where it does not, and outside of a notebook."""
-    if getattr(ipython_shell(), "kernel", None) is None or has_subshells():
-        return ""
-    return (
-        f'<div class="{NO_MATHEMATICS}" style="color:inherit;padding:0 6px;font-size:12px">While a cell runs, this '
-        "page waits: what is chosen here is taken when the cell ends.</div>"
+def waiting_note() -> widgets.HTML:
+    """Whether the page waits while a cell runs, in words; empty outside of a notebook.
+
+    Where the kernel has subshells it depends on the front end, which the module knows: it speaks when a choice waits,
+    and this is hidden then.
+    """
+    note = widgets.HTML()
+    if getattr(ipython_shell(), "kernel", None) is None:
+        return note
+    if has_subshells():
+        text = "While a cell runs, this page answers in JupyterLab 4.4 and newer; elsewhere it waits, and "
+        note.add_class("ne-replaced")
+    else:
+        text = "While a cell runs, this page waits: "
+    note.value = (
+        f'<div class="{NO_MATHEMATICS}" style="color:inherit;padding:0 6px;font-size:12px">{text}what is chosen here '
+        "is taken when the cell ends.</div>"
     )
+    return note

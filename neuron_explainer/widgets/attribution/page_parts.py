@@ -91,7 +91,7 @@ class PageParts:
         """All of them, from top to bottom."""
         parts = [style_widget(), self.ask_panel, self.status, self.changes, self.top, self.sections]
         parts += [_heading("Nodes"), self.table, _heading("One node"), self.node_panel]
-        parts += [_heading("Keep"), self.keep, widgets.HTML(waiting_note())]
+        parts += [_heading("Keep"), self.keep, waiting_note()]
         if self._has_module:
             module = PageModule()
             module.on_action(self._on_action)
