@@ -102,4 +102,4 @@ def _facts(answer: Answer) -> str:
 
 
 def _line(text: str, facts: str) -> str:
-    return f'<div style="line-height:1.75">{text} <span style="{_SMALL}">{facts}</span></div>'
+    return f'<div style="line-height:1.75;overflow-wrap:anywhere">{text} <span style="{_SMALL}">{facts}</span></div>'
