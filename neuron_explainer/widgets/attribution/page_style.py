@@ -16,8 +16,13 @@ _RULES = (
     ".ne-attribution-viewer .jupyter-button.mod-active{font-weight:600;"
     "box-shadow:inset 0 -3px 0 var(--jp-brand-color1,#1976d2)}",
     # The contrast of texts in empty fields, and of buttons that cannot be pressed now
-    ".ne-attribution-viewer ::placeholder{color:var(--jp-ui-font-color1,#424242);opacity:0.75}",
+    ".ne-attribution-viewer :is(.widget-text,.widget-textarea,.widget-combobox) ::placeholder"
+    "{color:var(--jp-ui-font-color1,#424242)!important;opacity:0.7}",
     ".ne-attribution-viewer .jupyter-button:disabled{opacity:0.7}",
+    # Where the keyboard is; the front end's own line is thin and pale
+    ".ne-attribution-viewer :is(.widget-text,.widget-textarea,.widget-dropdown,.widget-checkbox,.widget-combobox)"
+    " :is(input,select,textarea):focus-visible,.ne-attribution-viewer .jupyter-button:focus-visible"
+    "{outline:2px solid var(--jp-brand-color1,#1976d2)!important;outline-offset:1px}",
     # A change's name is in its card; of the box beside it, it is for screen readers
     ".ne-attribution-viewer .ne-changes .widget-checkbox{min-width:0}",
     ".ne-attribution-viewer .ne-changes .widget-label-basic>span{position:absolute;width:1px;height:1px;"

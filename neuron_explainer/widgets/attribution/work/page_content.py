@@ -73,7 +73,7 @@ class PageContent:
         explored = self.explored
         words = f"{self.title} = {format_value(explored.why.value)}"
         if len(explored.values) > 1 and not explored.asked.traces:
-            words += f"; {format_value(explored.values[0])} ablations"
+            words += f"; {format_value(explored.values[0])} without ablations"
         if explored.other is not None:
             words += f"; {format_value(explored.other.value)} in the 2nd prompt"
         return words
