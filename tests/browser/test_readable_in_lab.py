@@ -7,6 +7,7 @@ import pytest
 from playwright.sync_api import expect
 
 from helpers.lab_in_chromium import NotebookPage
+from helpers.readable_pages import faint_texts
 
 Run = Callable[..., NotebookPage]
 Write = Callable[..., Path]
@@ -24,42 +25,10 @@ TABLES = (
     "ne.load_neuron('tiny', 1, 355)",
     "viewer = ne.NeuronViewer('tiny', 1, 355)\nviewer",
 )
-_CONTRASTS = """() => {
-    const luminance = c => {
-        const [r, g, b] = c.map(v => v / 255).map(v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
-        return 0.2126 * r + 0.7152 * g + 0.0722 * b;
-    };
-    const parts = text => text.match(/[\\d.]+/g).map(Number);
-    const found = [];
-    const outputs = document.querySelectorAll('.jp-NotebookPanel .jp-OutputArea-output');
-    for (const output of outputs) {
-        const walker = document.createTreeWalker(output, NodeFilter.SHOW_TEXT);
-        while (walker.nextNode()) {
-            const element = walker.currentNode.parentElement;
-            if (!walker.currentNode.data.trim() || !element.checkVisibility() || element.closest('style')) continue;
-            let opacity = 1, ground = null;
-            for (let e = element; e; e = e.parentElement) {
-                const style = getComputedStyle(e);
-                if (ground === null) opacity *= Number(style.opacity);
-                const [r, g, b, a = 1] = parts(style.backgroundColor);
-                if (ground === null && a === 1) ground = [r, g, b];
-            }
-            const ink = parts(getComputedStyle(element).color).slice(0, 3)
-                .map((value, i) => value * opacity + ground[i] * (1 - opacity));
-            const [light, dark] = [luminance(ink), luminance(ground)].sort((a, b) => b - a);
-            found.push([(light + 0.05) / (dark + 0.05), walker.currentNode.data.trim().slice(0, 30)]);
-        }
-    }
-    return found;
-}"""
 
 
 def _assert_readable(opened: NotebookPage) -> None:
-    found = opened.page.evaluate(_CONTRASTS)
-    assert len(found) > 200
-    # The marks of whitespace are fainter than text, as they stand for no text.
-    faint = [(ratio, text) for ratio, text in found if ratio < 4.5 and text not in ("·", "↵", "⇥")]
-    assert faint == []
+    assert faint_texts(opened.page, ".jp-NotebookPanel .jp-OutputArea-output") == []
 
 
 def test_tables_are_readable_in_both_themes(

@@ -70,6 +70,7 @@ def read_html(html: str) -> Element:
 _TAGS_OF_VIEWS = {"style", "section", "div", "span", "bdi", "b", "i", "br", "wbr"}
 _TAGS_OF_VIEWS |= {"details", "summary", "table", "thead", "tbody", "tr", "th", "td", "p", "pre", "img"}
 _ATTRIBUTES_OF_VIEWS = {"class", "style", "title", "dir", "open", "bgcolor", "colspan"}
+_ATTRIBUTES_OF_VIEWS |= {"role", "aria-level", "aria-label", "scope"}
 _MARKS = {"data-ne-node", "data-ne-token", "data-ne-grid"}
 _ATTRIBUTES_OF_PICTURES = {"src", "alt", "width", "height"}
 

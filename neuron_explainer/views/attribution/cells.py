@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 UP, DOWN = background_of_level(32), background_of_level(-32)
 """The colours of what raises the number, and of what lowers it."""
 
+HEADING = 'role="heading" aria-level="4"'
+"""The attributes of an element that screen readers find as the heading of a part of a page."""
+
 _TOKEN_COLUMNS = ("token", "attended_to")
 _MEASURED = ("difference", "estimate", "measured")
 _TEXT_COLUMNS = ("name", "part", "answer", "asked", *_TOKEN_COLUMNS)
@@ -37,7 +40,7 @@ def section(title: str, content: str, note: str = "", space: int = 18) -> str:
     if not content:
         return ""
     beside = f' <span style="color:{MUTED};font-size:12px">{escaped(note)}</span>' if note else ""
-    return f'<div style="margin-top:{space}px"><b>{escaped(title)}</b>{beside}</div>{content}'
+    return f'<div style="margin-top:{space}px"><b {HEADING}>{escaped(title)}</b>{beside}</div>{content}'
 
 
 def side_by_side(*columns: str) -> str:
@@ -59,6 +62,11 @@ def signed(value: float) -> str:
 
 GRID = 'data-ne-grid="columns"'
 """Of an element whose marked elements are cells of a map, in rows."""
+
+
+def grid_name(text: str) -> str:
+    """The attribute that says to screen readers what a map shows."""
+    return f'aria-label="{escaped(text)}"'
 
 
 def node_mark(name: str) -> str:
@@ -156,6 +164,30 @@ def kind_of_column(column: str) -> str:
     if base in _TEXT_COLUMNS:
         return "token"
     return "effect" if base in _MEASURED or base.endswith("effect") else "number"
+
+
+def about_column(column: str) -> str:
+    """What a column of a table of nodes says, in words; empty where its name says it.
+
+    >>> about_column("write_norm_2")
+    'size of what the node adds to the residual stream, with the sign of the activation; in the 2nd prompt'
+    """
+    words = _ABOUT.get(_base(column), "")
+    which = {"_1": "; in the prompt", "_2": "; in the 2nd prompt"}.get(column[-2:], "")
+    return words + which if words else ""
+
+
+_ABOUT = {
+    "name": "layer and component, @ its token, <- the token that a head attends to",
+    "token": "where the node is: for a head, the token that attends",
+    "attended_to": "the token that a head reads from",
+    "activation": "how active the node is; of a head, its attention weight",
+    "write_norm": "size of what the node adds to the residual stream, with the sign of the activation",
+    "direct_effect": "what the node adds to the value by itself, past all later layers",
+    "total_effect": "estimate of what is lost without the node, later layers included: activation times gradient",
+    "measured": "what is really lost when the node is taken out; the total effect is the estimate of it",
+    "difference": "total effect in the prompt minus that in the 2nd prompt",
+}
 
 
 def _base(column: str) -> str:

@@ -5,7 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from neuron_explainer.errors import InvalidRequestError
-from neuron_explainer.views.attribution.cells import frame_html, kind_of_column, section, side_by_side, signed
+from neuron_explainer.views.attribution.cells import (
+    HEADING,
+    frame_html,
+    kind_of_column,
+    section,
+    side_by_side,
+    signed,
+)
 from neuron_explainer.views.attribution.heading import question_heading
 from neuron_explainer.views.attribution.node_tables import effect_scales
 from neuron_explainer.views.attribution.waterfalls.part_sums import part_sums
@@ -66,7 +73,7 @@ def _difference(number: float) -> str:
 
 
 def _titled(which: int, content: str) -> str:
-    return f'<div style="margin-top:6px"><b>{which}</b></div>{content}'
+    return f'<div style="margin-top:6px"><b {HEADING}>Answer {which}</b></div>{content}'
 
 
 def _next_tokens(comparison: Comparison) -> str:

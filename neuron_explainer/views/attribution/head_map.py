@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from neuron_explainer.views.attribution.cells import GRID, node_mark, section
+from neuron_explainer.views.attribution.cells import GRID, grid_name, node_mark, section
 from neuron_explainer.views.colour import ColourScale
 from neuron_explainer.views.document import INK, MUTED, PAPER
 from neuron_explainer.views.heatmap import format_value, legend
@@ -14,6 +14,7 @@ from neuron_explainer.views.token_text import escaped
 if TYPE_CHECKING:
     import pandas
 
+_TITLE = "Direct effects of heads"
 _LABEL_STYLE = f"background-color:{PAPER};color:{MUTED};padding:0 1px;font-size:10px;font-weight:normal;line-height:1.3"
 
 
@@ -38,11 +39,12 @@ def head_map(heads: pandas.DataFrame) -> str:
     rows = [f'<tr style="background-color:{PAPER}"><th style="{_LABEL_STYLE};text-align:right">head</th>{head}</tr>']
     for component in components:
         cells = "".join(_cell(by_place.get((layer, component)), scale) for layer in layers)
-        label = f'<th style="{_LABEL_STYLE};text-align:right">{component}</th>'
+        label = f'<th scope="row" style="{_LABEL_STYLE};text-align:right">{component}</th>'
         rows.append(f'<tr style="background-color:{PAPER}">{label}{cells}</tr>')
-    table = f'<table {GRID} class="ne-pairs" style="background-color:{PAPER};color:{INK}">{"".join(rows)}</table>'
+    style = f"background-color:{PAPER};color:{INK}"
+    table = f'<table {GRID} {grid_name(_TITLE)} class="ne-pairs" style="{style}">{"".join(rows)}</table>'
     return section(
-        "Direct effects of heads",
+        _TITLE,
         f'{legend(scale)}<div style="overflow-x:auto">{table}</div>',
         "layers from left to right, summed over tokens",
     )

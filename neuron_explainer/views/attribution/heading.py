@@ -44,7 +44,7 @@ def hints_note(hints: Iterable[str]) -> str:
 def value_line(title: str, value: float) -> str:
     """The question in words, and its number."""
     return (
-        f'<div style="font-size:19px;overflow-wrap:anywhere">{escaped(title)} = '
+        f'<div role="heading" aria-level="3" style="font-size:19px;overflow-wrap:anywhere">{escaped(title)} = '
         f'<b style="white-space:nowrap">{format_value(value)}</b></div>'
     )
 

@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from neuron_explainer.views.attribution.cells import GRID, node_mark, quoted, section, side_by_side, token_mark
+from neuron_explainer.views.attribution.cells import (
+    GRID,
+    grid_name,
+    node_mark,
+    quoted,
+    section,
+    side_by_side,
+    token_mark,
+)
 from neuron_explainer.views.colour import ColourScale
 from neuron_explainer.views.document import INK, MUTED, PAPER, card
 from neuron_explainer.views.heatmap import Excerpt, excerpt_around, format_value, legend
@@ -78,12 +86,15 @@ def _map(name: str, effects: _Effects, tokens: Mapping[int, str], excerpt: Excer
         )
         text = token_html(tokens[position]).replace("<br>", "")
         label = (
-            f'<th style="{_LABEL};text-align:right;white-space:pre;color:{INK};max-width:140px;overflow:hidden;'
-            f'text-overflow:ellipsis;padding-right:4px"><bdi {token_mark(position)} title="position {position}">{text}'
+            f'<th scope="row" style="{_LABEL};text-align:right;white-space:pre;color:{INK};max-width:140px;'
+            f'overflow:hidden;text-overflow:ellipsis;padding-right:4px">'
+            f'<bdi {token_mark(position)} title="position {position}">{text}'
             "</bdi></th>"
         )
         rows.append(f'<tr style="background-color:{PAPER}">{label}{cells}</tr>')
-    table = f'<table {GRID} class="ne-pairs" style="background-color:{PAPER};color:{INK}">{"".join(rows)}</table>'
+    style = f"background-color:{PAPER};color:{INK}"
+    named = f"{GRID} {grid_name(f'Total effects by layer and token: {title}')}"
+    table = f'<table {named} class="ne-pairs" style="{style}">{"".join(rows)}</table>'
     return f'<div style="{_SMALL};margin-top:4px">{escaped(title)}</div><div style="overflow-x:auto">{table}</div>'
 
 

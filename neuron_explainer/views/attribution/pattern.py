@@ -9,7 +9,7 @@ import numpy as np
 
 from neuron_explainer.activations.derived_scalars.names.node_name import NodeName, parse_node
 from neuron_explainer.errors import shown
-from neuron_explainer.views.attribution.cells import GRID, node_mark, section, token_mark
+from neuron_explainer.views.attribution.cells import GRID, grid_name, node_mark, section, token_mark
 from neuron_explainer.views.attribution.pattern_pictures import LARGEST, NO_PAIR, pictures
 from neuron_explainer.views.colour import ColourScale
 from neuron_explainer.views.document import INK, MUTED, PAPER, card
@@ -65,7 +65,7 @@ def pattern_content(why: Attribution, head: str, skip_first: bool = False, numbe
     pairs = PairsOfText(tokens, matrix, token_mark, mark)
     scale = ColourScale(0.0, limit)
     text = pair_text(pairs, scale, DEFAULT_WIDTH, _N_PAIRS)
-    table = pair_matrix(pairs, scale, _MATRIX_WIDTH, is_open=True, grid_mark=GRID)
+    table = pair_matrix(pairs, scale, _MATRIX_WIDTH, is_open=True, grid_mark=f"{GRID} {grid_name(title)}")
     content = f'{_legend(limit, skip_first)}{_muted(HOW_TO_READ_BARS)}{text}<div style="overflow-x:auto">{table}</div>'
     return section(title, content, of_pass(why, number), space)
 
@@ -98,7 +98,8 @@ def pattern_grid_html(why: Attribution, skip_first: bool = False, chosen: str | 
     rows = "".join(_row(layer, each, limit, size, chosen) for layer, each in weights.items())
     head = f'<tr style="background-color:{PAPER}"><th style="{_LABEL};text-align:right">layer</th>{heads}</tr>'
     style = f"border-collapse:separate;border-spacing:2px;margin:4px 0;background-color:{PAPER};color:{INK}"
-    table = f'<div style="overflow-x:auto"><table {GRID} style="{style}">{head}{rows}</table></div>'
+    named = f"{GRID} {grid_name(_GRID_TITLE)}"
+    table = f'<div style="overflow-x:auto"><table {named} style="{style}">{head}{rows}</table></div>'
     note = "a row for each layer, a column for each head" + (f"; {chosen} is chosen" if chosen else "")
     how = "Downwards: the token that attends. To the right: the token that it attends to."
     side = -(-(len(tokens) - first) // LARGEST)
@@ -122,7 +123,7 @@ def _row(layer: int | None, weights: Tensor, limit: float, size: int, chosen: st
             f'style="{style};width:{size}px;height:{size}px;max-width:none;margin:0">'
         )
         cells.append(f'<td style="padding:0;background-color:{PAPER}">{image}</td>')
-    label = f'<th style="{_LABEL};text-align:right">{layer}</th>'
+    label = f'<th scope="row" style="{_LABEL};text-align:right">{layer}</th>'
     return f'<tr style="background-color:{PAPER}">{label}{"".join(cells)}</tr>'
 
 

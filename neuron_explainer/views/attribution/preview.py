@@ -64,7 +64,7 @@ def _prompt(preview: QuestionPreview) -> str:
     if prompt is None:
         return ""
     tokens, token_ids = prompt.token_strings, prompt.token_ids
-    facts = [counted(len(tokens), "token")]
+    facts = [f'<span style="white-space:nowrap">{counted(len(tokens), "token")}</span>']
     if prompt.n_beginning:
         beginning = "".join(tokens[: prompt.n_beginning])
         facts.append(f"begins with <bdi>{token_html(beginning)}</bdi>, put before the text")
@@ -102,4 +102,4 @@ def _facts(answer: Answer) -> str:
 
 
 def _line(text: str, facts: str) -> str:
-    return f'<div style="line-height:1.75">{text} <span style="{_SMALL}">{facts}</span></div>'
+    return f'<div style="line-height:1.75;overflow-wrap:anywhere">{text} <span style="{_SMALL}">{facts}</span></div>'

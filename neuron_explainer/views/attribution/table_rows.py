@@ -6,7 +6,7 @@ import math
 import sys
 from typing import TYPE_CHECKING, Any
 
-from neuron_explainer.views.attribution.cells import is_missing, kind_of_column, shown_columns
+from neuron_explainer.views.attribution.cells import about_column, is_missing, kind_of_column, shown_columns
 from neuron_explainer.views.attribution.node_tables import effect_scales
 from neuron_explainer.views.colour import N_LEVELS, background_of_level
 from neuron_explainer.views.token_text import token_label
@@ -27,8 +27,9 @@ def rows_of(frame: pandas.DataFrame) -> dict[str, Any]:
             columns without values.
 
     Returns:
-        `columns`: for each its `name`, its `label` for readers, and its `kind`: "name" (a node's name), "token" (text;
-        whitespace and invisible characters are marks), "effect" (a number on a colour) or "number".
+        `columns`: for each its `name`, its `label` for readers, its `kind`: "name" (a node's name), "token" (text;
+        whitespace and invisible characters are marks), "effect" (a number on a colour) or "number"; and what it is
+        `about`, in words.
         `rows`: lists of values in the order of the columns; None where there is none; numbers with six significant
         digits, infinite ones as the largest there are.
         `palette`: the colours of effects, from the lowest to the highest, with zero in the middle.
@@ -46,7 +47,10 @@ def rows_of(frame: pandas.DataFrame) -> dict[str, Any]:
     effects = [name for name in names if kinds[name] == "effect"]
     scales = effect_scales(frame, effects)
     return {
-        "columns": [{"name": name, "label": name.replace("_", " "), "kind": kinds[name]} for name in names],
+        "columns": [
+            {"name": name, "label": name.replace("_", " "), "kind": kinds[name], "about": about_column(name)}
+            for name in names
+        ],
         "rows": list(map(list, zip(*values, strict=True))),
         "palette": list(_PALETTE),
         "limit": {name: _rounded(scales[name].limit or 1.0) for name in effects},

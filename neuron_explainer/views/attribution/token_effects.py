@@ -50,8 +50,9 @@ def _strips(rows: Sequence[dict[Any, Any]], columns: Sequence[str], scale: Colou
 
 def _strip(label: str, tokens: Sequence[str], values: Sequence[float], scale: ColourScale) -> str:
     text = heatmap_text(tokens, values, scale, _N_TOKENS, token_mark)
+    named = f'role="group" aria-label="{escaped(label)}"'
     return (
-        f'<div class="ne-strip" style="display:flex;gap:12px;border-top:1px solid {LINE};padding:4px 0">'
+        f'<div class="ne-strip" {named} style="display:flex;gap:12px;border-top:1px solid {LINE};padding:4px 0">'
         f'<div style="color:{MUTED};font-size:12px;flex:0 0 92px;padding-top:2px">{escaped(label)} '
         f'<span title="the sum over tokens" style="white-space:nowrap">{signed(sum(values))}</span></div>'
         f'<div style="flex:1 1 0;min-width:0">{text}</div></div>'

@@ -144,7 +144,7 @@ class AttributionPage(KeptPage):
         self._show_asked(result)
         self.keep.code.value = result.code
         self.status.can_go(self._trail.ahead(-1) is not None, self._trail.ahead(1) is not None)
-        self.status.idle(f"Showing {result.title}")
+        self.status.idle(f"Showing {result.summary}")
         self._copy()
         answer_while_busy(self)
         with self.hold_trait_notifications():  # an observer of one finds the others as new
@@ -226,7 +226,7 @@ class AttributionPage(KeptPage):
             self._one_node.verifying.submit(VerifyTask(self._shown, nodes))
 
     def _measured(self, content: PageContent) -> None:
-        self.status.idle(f"Showing {content.title}")
+        self.status.idle(f"Showing {content.summary}")
         self._show_rows(content)
         self.set_trait("error", None)
 

@@ -16,7 +16,7 @@ from neuron_explainer.widgets.attribution.work.page_work import NodeTask, Verify
 from neuron_explainer.widgets.attribution.work.records import RecordTask, RecordViewers
 from neuron_explainer.widgets.busy_kernel import answer_while_busy
 from neuron_explainer.widgets.latest_only import LatestOnly
-from neuron_explainer.widgets.messages import error_message
+from neuron_explainer.widgets.messages import error_message, hint_message
 from neuron_explainer.widgets.weak_calls import weakly
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ class NodeWork:
             if is_new:
                 self._calls.failed(result)
             else:  # the new answer does not have the node that is open
-                self._panel.details.value = error_message(result, None)
+                self._panel.details.value = hint_message(f"{task.node} is not in the answer on view: {result}")
             return
         self._panel.details.value = result
         if is_new:

@@ -89,9 +89,10 @@ class PageParts:
 
     def in_order(self) -> list[widgets.Widget]:
         """All of them, from top to bottom."""
-        parts = [style_widget(), self.ask_panel, self.status, self.changes, self.top, self.sections]
-        parts += [_heading("Nodes"), self.table, _heading("One node"), self.node_panel]
-        parts += [_heading("Keep"), self.keep, waiting_note()]
+        parts = [style_widget(), _heading("Question"), self.ask_panel]
+        parts += [_heading("Answer"), self.status, self.changes, self.top]
+        parts += [_heading("Pictures"), self.sections, _heading("Nodes"), self.table, self.status.echo]
+        parts += [_heading("One node"), self.node_panel, _heading("Keep"), self.keep, waiting_note()]
         if self._has_module:
             module = PageModule()
             module.on_action(self._on_action)
@@ -108,4 +109,4 @@ def _has_chats(model: ModelContext) -> bool:
 
 
 def _heading(text: str) -> widgets.HTML:
-    return widgets.HTML(f'<div role="heading" aria-level="3" style="font-weight:600;margin-top:8px">{text}</div>')
+    return widgets.HTML(f'<div role="heading" aria-level="2" class="ne-heading">{text}</div>')

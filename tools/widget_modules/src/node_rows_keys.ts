@@ -91,7 +91,11 @@ function moved(view: NodeRowsView, name: string): boolean {
 
 function acted(view: NodeRowsView, event: KeyboardEvent): boolean {
   const action = ACTIONS.find(({ key }) => key.toLowerCase() === event.key.toLowerCase());
-  if (!action || event.repeat || view.state.place < 0) return false;
+  if (!action || event.repeat) return false;
+  if (view.state.place < 0) {
+    view.hint("Choose a row first: with ↑ and ↓, or by a click.");
+    return true;
+  }
   view.act(action.kind);
   return true;
 }

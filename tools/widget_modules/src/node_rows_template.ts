@@ -37,7 +37,7 @@ export function rowsTemplate({ id, state, places, widths, headStop, isNarrow, no
     });
   return html`<style>${STYLE}</style>
     <div class="ne-rows-bar">
-      <input class="ne-rows-filter" type="search" placeholder="Filter (/)" spellcheck="false" autocomplete="off"
+      <input class="ne-rows-filter" type="search" placeholder="Filter these rows (/)" spellcheck="false" autocomplete="off"
         aria-label="Filter rows by words in names and tokens" aria-controls=${id} />
       <span class="ne-rows-count" role="status">${count} ${all === 1 ? "row" : "rows"}</span>
       ${chosen && isNarrow ? actionButtons(chosen, "group") : nothing}

@@ -20,6 +20,7 @@ export class NodeRowsView {
 
   private widths: Widths = columnWidths(this.state.table);
   private headStop = 0; // the heading that Tab reaches
+  private hinted = "";
   private isNarrow = false;
   private isLaidOut = false;
   private timer: ReturnType<typeof setTimeout> | undefined;
@@ -39,7 +40,7 @@ export class NodeRowsView {
     const resized = new ResizeObserver(() => this.fit());
     resized.observe(this.grid);
     this.actions = new Actions(model, (notice) => {
-      this.part(".ne-rows-busy").textContent = notice;
+      this.notice.textContent = notice;
     });
     const ends = [
       onChange(model, "table", () => this.takeTable()),
@@ -65,6 +66,7 @@ export class NodeRowsView {
 
   /** Chooses a shown row. Python hears of it when no other one follows. */
   choose(place: number): void {
+    this.endHint();
     this.state.choose(place);
     this.showChosen();
     this.draw();
@@ -77,6 +79,11 @@ export class NodeRowsView {
     if (this.state.place < 0 || !this.state.node) return;
     this.tellChoice();
     this.actions.send(kind, this.state.node);
+  }
+
+  /** Shows a hint beneath the rows, until a row is chosen or the table is another one. */
+  hint(text: string): void {
+    if (this.notice.textContent === "") this.hinted = this.notice.textContent = text;
   }
 
   filterBy(text: string): void {
@@ -111,7 +118,16 @@ export class NodeRowsView {
     };
   }
 
+  private get notice(): HTMLElement {
+    return this.part(".ne-rows-busy");
+  }
+
+  private endHint(): void {
+    if (this.notice.textContent === this.hinted) this.notice.textContent = "";
+  }
+
   private takeTable(): void {
+    this.endHint();
     this.state.takeTable(this.model.get("table"));
     this.widths = columnWidths(this.state.table);
     this.headStop = Math.min(this.headStop, Math.max(0, this.state.table.columns.length - 1));

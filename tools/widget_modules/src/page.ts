@@ -4,6 +4,7 @@ import { keepKeys } from "./jupyter_keys.ts";
 import type { Model, RenderContext } from "./model.ts";
 import { listenToPage } from "./page_events.ts";
 import { STYLE } from "./page_style.ts";
+import { sayPressed } from "./pressed.ts";
 import { TabStops } from "./tab_stops.ts";
 import { whenOnPage } from "./viewer_root.ts";
 
@@ -23,7 +24,7 @@ function quicken(root: HTMLElement, model: Model): () => void {
     notice.textContent = text;
   });
   const stops = new TabStops(root);
-  const ends = [listenToPage(root, actions), keepKeys(root), () => stops.stop(), () => actions.stop()];
+  const ends = [listenToPage(root, actions), keepKeys(root), () => stops.stop(), sayPressed(root), () => actions.stop()];
   root.classList.add("ne-module"); // last: what is replaced goes only if all of this works
   return () => {
     root.classList.remove("ne-module");

@@ -19,9 +19,9 @@ export function headCell(column: Column, number: number, sort: Sort | undefined,
     class="ne-rows-cell ${isNumeric(column.kind) ? "ne-right" : ""}"
     aria-colindex=${number + 1}
     aria-sort=${order}
-  ><button type="button" class="ne-rows-sort" data-column=${number} tabindex=${isStop ? 0 : -1} title="Sort by ${
-    column.label
-  }">${column.label}<span aria-hidden="true">${arrow}</span></button></div>`;
+  ><button type="button" class="ne-rows-sort" data-column=${number} tabindex=${isStop ? 0 : -1} title=${
+    column.about ? `${column.label}: ${column.about}. Click to sort` : `Sort by ${column.label}`
+  }>${column.label}<span aria-hidden="true">${arrow}</span></button></div>`;
 }
 
 interface RowState {

@@ -8,6 +8,7 @@ export interface Column {
   name: string;
   label: string;
   kind: Kind;
+  about?: string; // in words
 }
 
 export interface Table {

@@ -194,6 +194,10 @@ def _writes(why: Attribution, name: NodeName, number: int) -> str:
         frame = why.writes(in_pass(why, name, number), _N_WRITTEN)
     except (InvalidRequestError, MisconfiguredError) as error:
         return section(title, f'<div style="{_SMALL}">{escaped(str(error))}</div>', space=14)
+    if not frame["logit"].any():
+        return section(
+            title, f'<div style="{_SMALL}">Nothing here: its activation is 0, or was overwritten.</div>', space=14
+        )
     scale = ColourScale.of(frame["logit"])
     half = len(frame) // 2
     raised, lowered = frame.iloc[:half], frame.iloc[half:].iloc[::-1]

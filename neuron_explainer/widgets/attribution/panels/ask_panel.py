@@ -107,5 +107,5 @@ def _long_field(name: str, placeholder: str) -> widgets.Textarea:
     return widgets.Textarea(
         description=name,
         placeholder=placeholder,
-        layout=widgets.Layout(width="100%", max_width="820px", height="52px"),
+        layout=widgets.Layout(width="calc(100% - 4px)", max_width="820px", height="52px"),
     )

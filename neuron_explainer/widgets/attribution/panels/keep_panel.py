@@ -38,4 +38,4 @@ class KeepPanel(widgets.VBox):
 
 
 def _wide(height: str, **options: str) -> widgets.Layout:
-    return widgets.Layout(width="100%", max_width="820px", height=height, **options)
+    return widgets.Layout(width="calc(100% - 4px)", max_width="820px", height=height, **options)

@@ -4,9 +4,11 @@ from collections.abc import Callable, Sequence
 
 import ipywidgets as widgets
 
+from neuron_explainer.widgets.messages import hint_message
 from neuron_explainer.widgets.parts import button, filling, flexible, wrapped
 
 ZERO, MEAN, NUMBER, OTHER = "zero", "its mean", "a number", "the 2nd prompt's"
+_NONE = "No node is open. Choose one in the table or a picture, or write its name."
 _THROUGH = ("q and k", "q", "k", "v")
 
 
@@ -48,7 +50,7 @@ class NodePanel(widgets.VBox):
         )
         self.trace = button("Trace", "level-up", "Ask where this node's activation comes from")
         self.verify = button("Verify", "check", "Compare the estimate with what happens when the node is taken out")
-        self.details = widgets.HTML(layout=filling())
+        self.details = widgets.HTML(hint_message(_NONE), layout=filling())
         self.record = widgets.VBox([], layout=filling())
         self.value.observe(lambda _: self._value_chosen(), names="value")
         self.through.observe(lambda _: self._through_chosen(), names="value")

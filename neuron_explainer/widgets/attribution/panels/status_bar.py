@@ -34,11 +34,13 @@ class StatusBar(widgets.VBox):
         self.forward = button("Forward", "arrow-right", "The answer after this one (Alt+Right)")
         self.leave = button("Leave trace", "level-down", "The answer that this trace began at", "120px")
         self.compares = widgets.Checkbox(
-            description="beside the 2nd prompt", indent=False, layout=widgets.Layout(width="auto")
+            description="compare with the 2nd prompt", indent=False, layout=widgets.Layout(width="auto")
         )
         self.stop = button("Stop", "stop", "Stop the computation; the answer on view stays")
         self.progress = widgets.FloatProgress(min=0.0, max=1.0, layout=widgets.Layout(width="140px"))
         self.line = widgets.HTML(layout=widgets.Layout(flex="1 1 auto", width="auto"))
+        self.echo = widgets.HTML(layout=filling())
+        """The line once more, for where rows and nodes are, out of sight of this bar; it is not read out twice."""
         for each, handler in (
             (self.back, on_back),
             (self.forward, on_forward),
@@ -57,18 +59,18 @@ class StatusBar(widgets.VBox):
 
     def busy(self, text: str) -> None:
         """Say what is computed."""
-        self.line.value = hint_message(text)
+        self._say(hint_message(text))
         self.progress.value = 0.0
         self.stop.layout.display = self.progress.layout.display = ""
 
     def idle(self, text: str) -> None:
         """Say what is shown."""
-        self.line.value = hint_message(text) if text else ""
+        self._say(hint_message(text) if text else "")
         self._hide_progress()
 
     def fail(self, error: BaseException, shown: str | None) -> None:
         """Show an error, and what is still on view."""
-        self.line.value = error_message(error, shown)
+        self._say(error_message(error, shown))
         self._hide_progress()
 
     def tell(self, fraction: float) -> None:
@@ -91,6 +93,10 @@ class StatusBar(widgets.VBox):
             self.compares.value = asked.is_compared
         finally:
             self._is_quiet = before
+
+    def _say(self, message: str) -> None:
+        self.line.value = message
+        self.echo.value = f'<div aria-hidden="true">{message}</div>' if message else ""
 
     def _hide_progress(self) -> None:
         self.stop.layout.display = self.progress.layout.display = "none"

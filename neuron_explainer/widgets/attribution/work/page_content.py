@@ -10,6 +10,7 @@ from neuron_explainer.attribution.exploring.code import code_of
 from neuron_explainer.errors import NeuronExplainerError
 from neuron_explainer.views.attribution.comparison import comparison_top_html
 from neuron_explainer.views.attribution.page import answer_top_html
+from neuron_explainer.views.heatmap import format_value
 from neuron_explainer.widgets.attribution.work.sections import SectionChoice, section_html
 from neuron_explainer.widgets.attribution.work.table_choice import TableChoice, chosen_rows
 from neuron_explainer.widgets.messages import error_message
@@ -66,6 +67,17 @@ class PageContent:
         """What the answer is about, in words."""
         return self.explored.why.inquiry.title
 
+    @property
+    def summary(self) -> str:
+        """The title with the number; what it was without ablations, and what it is in the second prompt."""
+        explored = self.explored
+        words = f"{self.title} = {format_value(explored.why.value)}"
+        if len(explored.values) > 1 and not explored.asked.traces:
+            words += f"; {format_value(explored.values[0])} without ablations"
+        if explored.other is not None:
+            words += f"; {format_value(explored.other.value)} in the 2nd prompt"
+        return words
+
     @cached_property
     def heads(self) -> list[str]:
         """The names of the answer's heads, those with the largest direct effects first."""
@@ -89,10 +101,10 @@ class PageContent:
         self.verified = both[~both["name"].duplicated(keep="last")]
 
     def frame_with_measurements(self) -> pandas.DataFrame:
-        """The rows of the table, with estimates beside measurements where nodes were verified."""
+        """The rows of the table, with what was measured beside the total effects, which are the estimates of it."""
         if self.verified is None or self.explored.comparison is not None:
             return self.frame
-        both = self.frame.merge(self.verified[["name", "estimate", "measured"]], on="name", how="left")
+        both = self.frame.merge(self.verified[["name", "measured"]], on="name", how="left")
         both.index = self.frame.index
         return both
 
