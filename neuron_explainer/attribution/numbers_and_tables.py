@@ -279,7 +279,15 @@ class AttributionTables:
         """
         if kinds == LATENT_TYPES and not any(group.node_type in kinds for group in self.groups[0]):
             raise MisconfiguredError("No autoencoder of this answer lies upstream of it. Pass some: autoencoders=….")
-        return component_sums(self.groups, self._effects, self._coefficients, kinds)
+        own = frozenset(kinds)
+        if own not in self._component_sums:
+            self._component_sums[own] = component_sums(self.groups, self._effects, self._coefficients, own)
+        return self._component_sums[own]
+
+    @cached_property
+    def _component_sums(self) -> dict[frozenset[NodeType], Sums]:
+        """Every table of heads, or of neurons, begins with these sums of all their numbers."""
+        return {}
 
     def tokens(self, by_layer: bool = False) -> pandas.DataFrame:
         """Total effects by token of the prompt: of its embedding, of attention from it and to it, and of MLPs at it.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING
 
 from neuron_explainer.activations.derived_scalars.names.kinds import NodeKind
@@ -19,7 +18,7 @@ from neuron_explainer.widgets.attribution.page_parts import Calls, PageParts
 from neuron_explainer.widgets.attribution.trail import Trail
 from neuron_explainer.widgets.attribution.typed import Typed
 from neuron_explainer.widgets.attribution.work.changes_shown import changes_of
-from neuron_explainer.widgets.attribution.work.page_content import PageContent, PageTask, page_content_of
+from neuron_explainer.widgets.attribution.work.page_content import PageContent, PageContents, PageTask, Rows
 from neuron_explainer.widgets.attribution.work.page_work import (
     NodeTask,
     RowsTask,
@@ -58,7 +57,7 @@ class AttributionPage(KeptPage):
         self._lock = threading.RLock()
         self._trail: Trail[Exploration] = Trail()
         self._asking = LatestOnly(
-            partial(page_content_of, explorer), weakly(self._answered), weakly(self._progressed), self._lock
+            PageContents(explorer).of, weakly(self._answered), weakly(self._progressed), self._lock
         )
         self._tabling = LatestOnly(rows_of_task, weakly(self._listed), lock=self._lock)
         self._drawing = LatestOnly(picture_of, weakly(self._drawn), lock=self._lock)
@@ -136,13 +135,13 @@ class AttributionPage(KeptPage):
             self._trail.move_to(task.place)
         if task.fills_in:
             self.ask_panel.show(Typed.of(asked))
-        self.top.value = result.top
-        self.sections.head.options = result.heads
+        self.top.value = result.drawn.top
+        self.sections.head.options = result.drawn.heads
         self.sections.view.value = result.section(self.sections.choice)
         self.table.fit(self._explorer.model.n_layers, why.effects[0].prompt.token_strings)
         self._show_rows(result)
         self._show_asked(result)
-        self.keep.code.value = result.code
+        self.keep.code.value = result.drawn.code
         self.status.can_go(self._trail.ahead(-1) is not None, self._trail.ahead(1) is not None)
         self.status.idle(f"Showing {result.summary}")
         self._copy()
@@ -296,9 +295,10 @@ class AttributionPage(KeptPage):
         if task.content is self._content:
             self.sections.view.value = error_message(result, None) if isinstance(result, BaseException) else result
 
-    def _table_chosen(self) -> None:
+    def _table_chosen(self, is_typed: bool = False) -> None:
         if self._content is not None:
-            self._tabling.submit(RowsTask(self._content, self.table.choice), _TYPING_PAUSE)
+            pause = _TYPING_PAUSE if is_typed else 0.0
+            self._tabling.submit(RowsTask(self._content, self.table.choice), pause)
 
     def _listed(self, task: RowsTask, result: pandas.DataFrame | BaseException) -> None:
         if task.content is not self._content:
@@ -306,11 +306,11 @@ class AttributionPage(KeptPage):
         if isinstance(result, BaseException):
             self.table.fail(error_message(result, None))
             return
-        task.content.frame, task.content.problem = result, ""
+        task.content.take_rows(Rows(task.choice, result))
         self._show_rows(task.content)
 
     def _show_rows(self, content: PageContent) -> None:
         frame = content.frame_with_measurements()
         self.table.show(frame, self.node)
-        self.table.fail(content.problem)
+        self.table.fail(content.rows.problem)
         self.node_panel.suggest(frame["name"].head(200).tolist())

@@ -186,7 +186,7 @@ class AttributionViewer(AttributionPage):
     @property
     def code(self) -> str:
         """The Python that gives the answer on view."""
-        return self._shown.code
+        return self._shown.drawn.code
 
     @property
     def state(self) -> dict[str, Any]:

@@ -39,7 +39,7 @@ class Calls:
         asked: a person asks what is typed.
         back, forward, stop, leave_trace, compared: a button or box of the status line was used.
         switched, removed: a change, by its number.
-        section_chosen, table_chosen: another picture, or other rows.
+        section_chosen, table_chosen: another picture; or other rows, and whether that is still typed.
         opened, ablated, traced, verified: a button of the node.
         acted: an action of the front end's module, with a node's name.
         noted, saved: the notes changed; the page is to be saved at a path.
@@ -54,7 +54,7 @@ class Calls:
     switched: Callable[[int], None]
     removed: Callable[[int], None]
     section_chosen: Call
-    table_chosen: Call
+    table_chosen: Callable[[bool], None]
     opened: Call
     ablated: Call
     traced: Call

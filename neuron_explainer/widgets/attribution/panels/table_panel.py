@@ -28,7 +28,7 @@ class TablePanel(widgets.VBox):
 
     Args:
         first: what is chosen at first.
-        on_choice: called when a person chooses other rows.
+        on_choice: called when a person chooses other rows, with whether more may be typed.
         on_action: called with an action ("open", "ablate", "trace", "verify") and a node's name, from the module.
         has_module: whether the module is used.
     """
@@ -36,7 +36,7 @@ class TablePanel(widgets.VBox):
     def __init__(
         self,
         first: TableChoice,
-        on_choice: Callable[[], None],
+        on_choice: Callable[[bool], None],
         on_action: Callable[[str, str], None],
         has_module: bool,
     ) -> None:
@@ -179,9 +179,9 @@ class TablePanel(widgets.VBox):
         finally:
             self._is_quiet = before
 
-    def _changed(self, _: dict[str, Any]) -> None:
+    def _changed(self, change: dict[str, Any]) -> None:
         if not self._is_quiet:
-            self._on_choice()
+            self._on_choice(change["owner"] is self.name)
 
 
 _NARROW = {"description_width": "52px"}

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+from collections import OrderedDict
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import TYPE_CHECKING
 
 from neuron_explainer.attribution.exploring.code import code_of
@@ -40,27 +41,49 @@ class PageTask:
     fills_in: bool = False
 
 
-@dataclass(eq=False)
-class PageContent:
-    """An answer with what the page shows of it.
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """The rows of the node table.
 
     Attributes:
-        explored: the answer.
+        choice: which were asked for.
+        frame: the rows.
+        problem: why those could not be had; HTML, empty if they could.
+    """
+
+    choice: TableChoice
+    frame: pandas.DataFrame
+    problem: str = ""
+
+
+@dataclass(eq=False)
+class Drawn:
+    """What was made of an answer. The answer itself is not in it, so that its tensors can make room for others.
+
+    Attributes:
         top: the question, the prediction and the sum; HTML.
-        code: the Python that gives it.
-        frame: the rows of the node table.
-        problem: why the rows could not be had; HTML, empty if they could.
+        code: the Python that gives the answer.
+        heads: the names of its heads, those with the largest direct effects first.
+        rows: the rows that were asked for last.
         sections: the pictures that were drawn; HTML.
         verified: what was measured, as `verify` gives it; None before anything was.
     """
 
-    explored: Explored
     top: str
     code: str
-    frame: pandas.DataFrame
-    problem: str = ""
+    heads: list[str]
+    rows: Rows
     sections: dict[SectionChoice, str] = field(default_factory=dict)
     verified: pandas.DataFrame | None = None
+
+
+@dataclass(eq=False)
+class PageContent:
+    """An answer with what the page shows of it, and the rows of the table."""
+
+    explored: Explored
+    drawn: Drawn
+    rows: Rows
 
     @property
     def title(self) -> str:
@@ -78,52 +101,90 @@ class PageContent:
             words += f"; {format_value(explored.other.value)} in the 2nd prompt"
         return words
 
-    @cached_property
-    def heads(self) -> list[str]:
-        """The names of the answer's heads, those with the largest direct effects first."""
-        names: list[str] = self.explored.why.heads()["name"].tolist()
-        return names
-
     def section(self, choice: SectionChoice) -> str:
         """A picture; drawn once. Of what cannot be drawn, the reason."""
-        if choice not in self.sections:
+        sections = self.drawn.sections
+        if choice not in sections:
             try:
-                self.sections[choice] = section_html(self.explored.why, choice)
+                sections[choice] = section_html(self.explored.why, choice)
             except NeuronExplainerError as error:
-                self.sections[choice] = error_message(error, None)
-        return self.sections[choice]
+                sections[choice] = error_message(error, None)
+        return sections[choice]
+
+    def take_rows(self, rows: Rows) -> None:
+        """Have other rows in the table."""
+        self.rows = self.drawn.rows = rows
 
     def measured(self, rows: pandas.DataFrame) -> None:
         """Note what was measured; a node that was measured before is replaced."""
         import pandas
 
-        both = rows if self.verified is None else pandas.concat([self.verified, rows])
-        self.verified = both[~both["name"].duplicated(keep="last")]
+        before = self.drawn.verified
+        both = rows if before is None else pandas.concat([before, rows])
+        self.drawn.verified = both[~both["name"].duplicated(keep="last")]
 
     def frame_with_measurements(self) -> pandas.DataFrame:
         """The rows of the table, with what was measured beside the total effects, which are the estimates of it."""
-        if self.verified is None or self.explored.comparison is not None:
-            return self.frame
-        both = self.frame.merge(self.verified[["name", "measured"]], on="name", how="left")
-        both.index = self.frame.index
+        frame, verified = self.rows.frame, self.drawn.verified
+        if verified is None or self.explored.comparison is not None:
+            return frame
+        both = frame.merge(verified[["name", "measured"]], on="name", how="left")
+        both.index = frame.index
         return both
 
 
-def page_content_of(explorer: Explorer, task: PageTask) -> PageContent:
-    """Compute an answer and what the page shows of it.
+class PageContents:
+    """What a page shows of answers; what it made of the last ones is made once.
 
-    Raises:
-        NeuronExplainerError: the question has no answer.
+    Args:
+        explorer: finds the answers.
     """
-    explored = explorer.answer(task.asked)
-    problem = ""
+
+    def __init__(self, explorer: Explorer) -> None:
+        self._explorer = explorer
+        self._lock = threading.Lock()
+        self._drawn: OrderedDict[Exploration, Drawn] = OrderedDict()
+
+    def of(self, task: PageTask) -> PageContent:
+        """Compute an answer and what the page shows of it.
+
+        Raises:
+            NeuronExplainerError: the question has no answer.
+        """
+        explored = self._explorer.answer(task.asked)
+        with self._lock:
+            drawn = self._drawn.get(task.asked)
+        if drawn is None:
+            drawn = self._first_drawn(task, explored)
+        is_same = drawn.rows.choice == task.table
+        content = PageContent(explored, drawn, drawn.rows if is_same else _rows(explored, task.table))
+        content.section(task.section)
+        self._keep(task.asked, drawn)
+        drawn.rows = content.rows
+        return content
+
+    def _first_drawn(self, task: PageTask, explored: Explored) -> Drawn:
+        why, both = explored.why, explored.comparison
+        top = answer_top_html(why) if both is None else comparison_top_html(both)
+        heads = why.heads()["name"].tolist()
+        return Drawn(top, code_of(task.asked, self._explorer), heads, _rows(explored, task.table))
+
+    def _keep(self, asked: Exploration, drawn: Drawn) -> None:
+        """Keep what was made of an answer, as the last one; that of the one used longest ago goes."""
+        with self._lock:
+            self._drawn[asked] = drawn
+            self._drawn.move_to_end(asked)
+            while len(self._drawn) > _N_DRAWN:
+                self._drawn.popitem(last=False)
+
+
+_N_DRAWN = 16
+"""Of how many answers what was made is kept: HTML, and the rows of a table."""
+
+
+def _rows(explored: Explored, choice: TableChoice) -> Rows:
+    """The rows that are asked for; if the answer does not have them, those of a page that begins, and the reason."""
     try:
-        frame = chosen_rows(explored, task.table)
+        return Rows(choice, chosen_rows(explored, choice))
     except NeuronExplainerError as error:  # such as a token that the new prompt does not have
-        problem = error_message(error, None)
-        frame = chosen_rows(explored, TableChoice())
-    both = explored.comparison
-    top = answer_top_html(explored.why) if both is None else comparison_top_html(both)
-    content = PageContent(explored, top, code_of(task.asked, explorer), frame, problem)
-    content.section(task.section)
-    return content
+        return Rows(choice, chosen_rows(explored, TableChoice()), error_message(error, None))

@@ -69,7 +69,7 @@ def picture_of(task: SectionTask) -> str:
 def node_of(task: NodeTask) -> str:
     """What is known of the node in this answer, as HTML."""
     content = task.content
-    return node_html(content.explored.why, task.node, verified=content.verified)
+    return node_html(content.explored.why, task.node, verified=content.drawn.verified)
 
 
 def static_page(task: StaticTask) -> str:
@@ -80,7 +80,7 @@ def static_page(task: StaticTask) -> str:
         comparison=explored.comparison,
         changes=[astuple(change) for change in changes_of(explored)],
         notes=task.notes,
-        code=task.content.code,
+        code=task.content.drawn.code,
     )
 
 
