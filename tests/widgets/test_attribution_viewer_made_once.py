@@ -10,6 +10,7 @@ import neuron_explainer as ne
 from neuron_explainer.widgets.attribution import attribution_page
 from neuron_explainer.widgets.attribution.attribution_viewer import AttributionViewer
 from neuron_explainer.widgets.attribution.work import page_content
+from neuron_explainer.widgets.attribution.work.last_made import LastMade
 
 
 @pytest.fixture
@@ -27,13 +28,13 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     def noting(name: str) -> None:
         function = getattr(page_content, name)
 
-        def noted(*arguments: Any) -> Any:
+        def noted(*arguments: Any, **more: Any) -> Any:
             calls.append(name)
-            return function(*arguments)
+            return function(*arguments, **more)
 
         monkeypatch.setattr(page_content, name, noted)
 
-    for name in ("answer_top_html", "chosen_rows", "section_html"):
+    for name in ("answer_top_html", "chosen_rows", "section_html", "node_html"):
         noting(name)
     return calls
 
@@ -70,13 +71,24 @@ def test_measurements_are_there_when_one_comes_back(viewer: AttributionViewer) -
     assert viewer.nodes["measured"].notna().any()
 
 
-def test_what_was_made_of_few_answers_is_kept(
-    viewer: AttributionViewer, made: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(page_content, "_N_DRAWN", 1)
+def test_an_open_node_is_drawn_once_until_it_is_measured(viewer: AttributionViewer, made: list[str]) -> None:
+    name = viewer.nodes["name"].iloc[0]
+    viewer.show_node(name)
     viewer.ablate("L0MLP")
     viewer.back()
-    assert made.count("answer_top_html") == 2
+    assert viewer.wait(60)
+    assert made.count("node_html") == 2
+    viewer.verify(name)
+    assert viewer.wait(60)
+    assert made.count("node_html") == 3
+    assert "measured" in viewer.node_panel.details.value
+
+
+def test_only_the_last_things_made_are_kept() -> None:
+    made = LastMade[str, str](2)
+    assert [made.of(key, key.upper) for key in "abac"] == ["A", "B", "A", "C"]
+    assert made.of("a", lambda: "new") == "A"
+    assert made.of("b", lambda: "new") == "new"
 
 
 def test_only_what_is_typed_waits_for_more(viewer: AttributionViewer, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from neuron_explainer.attribution.exploring.code import code_of
 from neuron_explainer.errors import NeuronExplainerError
 from neuron_explainer.views.attribution.comparison import comparison_top_html
+from neuron_explainer.views.attribution.one_node.node_page import node_html
 from neuron_explainer.views.attribution.page import answer_top_html
 from neuron_explainer.views.heatmap import format_value
+from neuron_explainer.widgets.attribution.work.last_made import LastMade
 from neuron_explainer.widgets.attribution.work.sections import SectionChoice, section_html
 from neuron_explainer.widgets.attribution.work.table_choice import TableChoice, chosen_rows
 from neuron_explainer.widgets.messages import error_message
@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 
     from neuron_explainer.attribution.exploring.exploration import Exploration
     from neuron_explainer.attribution.exploring.explorer import Explored, Explorer
+
+
+_N_ANSWERS, _N_PARTS = 16, 8
+"""Of how many answers what was made is kept, and how many pictures and nodes of each."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +69,8 @@ class Drawn:
         code: the Python that gives the answer.
         heads: the names of its heads, those with the largest direct effects first.
         rows: the rows that were asked for last.
-        sections: the pictures that were drawn; HTML.
+        sections: the pictures that were drawn last; HTML.
+        nodes: the nodes that were opened last, by name; HTML.
         verified: what was measured, as `verify` gives it; None before anything was.
     """
 
@@ -73,7 +78,8 @@ class Drawn:
     code: str
     heads: list[str]
     rows: Rows
-    sections: dict[SectionChoice, str] = field(default_factory=dict)
+    sections: LastMade[SectionChoice, str] = field(default_factory=lambda: LastMade(_N_PARTS))
+    nodes: LastMade[str, str] = field(default_factory=lambda: LastMade(_N_PARTS))
     verified: pandas.DataFrame | None = None
 
 
@@ -102,14 +108,22 @@ class PageContent:
         return words
 
     def section(self, choice: SectionChoice) -> str:
-        """A picture; drawn once. Of what cannot be drawn, the reason."""
-        sections = self.drawn.sections
-        if choice not in sections:
-            try:
-                sections[choice] = section_html(self.explored.why, choice)
-            except NeuronExplainerError as error:
-                sections[choice] = error_message(error, None)
-        return sections[choice]
+        """A picture. Of what cannot be drawn, the reason."""
+        return self.drawn.sections.of(choice, lambda: self._section(choice))
+
+    def _section(self, choice: SectionChoice) -> str:
+        try:
+            return section_html(self.explored.why, choice)
+        except NeuronExplainerError as error:
+            return error_message(error, None)
+
+    def node(self, name: str) -> str:
+        """What is known of a node; HTML.
+
+        Raises:
+            NeuronExplainerError: the answer has no such node.
+        """
+        return self.drawn.nodes.of(name, lambda: node_html(self.explored.why, name, verified=self.drawn.verified))
 
     def take_rows(self, rows: Rows) -> None:
         """Have other rows in the table."""
@@ -122,6 +136,7 @@ class PageContent:
         before = self.drawn.verified
         both = rows if before is None else pandas.concat([before, rows])
         self.drawn.verified = both[~both["name"].duplicated(keep="last")]
+        self.drawn.nodes = LastMade(_N_PARTS)  # a thread may still add one without it to the old ones
 
     def frame_with_measurements(self) -> pandas.DataFrame:
         """The rows of the table, with what was measured beside the total effects, which are the estimates of it."""
@@ -142,8 +157,7 @@ class PageContents:
 
     def __init__(self, explorer: Explorer) -> None:
         self._explorer = explorer
-        self._lock = threading.Lock()
-        self._drawn: OrderedDict[Exploration, Drawn] = OrderedDict()
+        self._drawn: LastMade[Exploration, Drawn] = LastMade(_N_ANSWERS)
 
     def of(self, task: PageTask) -> PageContent:
         """Compute an answer and what the page shows of it.
@@ -152,14 +166,10 @@ class PageContents:
             NeuronExplainerError: the question has no answer.
         """
         explored = self._explorer.answer(task.asked)
-        with self._lock:
-            drawn = self._drawn.get(task.asked)
-        if drawn is None:
-            drawn = self._first_drawn(task, explored)
+        drawn = self._drawn.of(task.asked, lambda: self._first_drawn(task, explored))
         is_same = drawn.rows.choice == task.table
         content = PageContent(explored, drawn, drawn.rows if is_same else _rows(explored, task.table))
         content.section(task.section)
-        self._keep(task.asked, drawn)
         drawn.rows = content.rows
         return content
 
@@ -168,18 +178,6 @@ class PageContents:
         top = answer_top_html(why) if both is None else comparison_top_html(both)
         heads = why.heads()["name"].tolist()
         return Drawn(top, code_of(task.asked, self._explorer), heads, _rows(explored, task.table))
-
-    def _keep(self, asked: Exploration, drawn: Drawn) -> None:
-        """Keep what was made of an answer, as the last one; that of the one used longest ago goes."""
-        with self._lock:
-            self._drawn[asked] = drawn
-            self._drawn.move_to_end(asked)
-            while len(self._drawn) > _N_DRAWN:
-                self._drawn.popitem(last=False)
-
-
-_N_DRAWN = 16
-"""Of how many answers what was made is kept: HTML, and the rows of a table."""
 
 
 def _rows(explored: Explored, choice: TableChoice) -> Rows:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import astuple, dataclass
 from typing import TYPE_CHECKING
 
-from neuron_explainer.views.attribution.one_node.node_page import node_html
 from neuron_explainer.views.attribution.page import attribution_html
 from neuron_explainer.widgets.attribution.work.changes_shown import changes_of
 from neuron_explainer.widgets.attribution.work.page_content import PageContent
@@ -68,8 +67,7 @@ def picture_of(task: SectionTask) -> str:
 
 def node_of(task: NodeTask) -> str:
     """What is known of the node in this answer, as HTML."""
-    content = task.content
-    return node_html(content.explored.why, task.node, verified=content.drawn.verified)
+    return task.content.node(task.node)
 
 
 def static_page(task: StaticTask) -> str:
