@@ -38,6 +38,7 @@ def opened(run_notebook: Run, write_notebook: Callable[..., Path]) -> NotebookPa
 def test_the_page_is_for_everybody(opened: NotebookPage, in_dark_theme: Callable[[NotebookPage], None]) -> None:
     page = page_of(opened)
     check_that_what_is_done_is_told_where_it_is_done(page)
+    check_hints(page)
     check_names(page)
     check_keys(opened)
     assert faint_texts(opened.page, PAGE, with_fields=True) == []
@@ -53,7 +54,21 @@ def check_that_what_is_done_is_told_where_it_is_done(page: Locator) -> None:
     expect(page.get_by_role("status").filter(has_text=re.compile("^Showing logit"))).to_have_count(1)
 
 
+def check_hints(page: Locator) -> None:
+    """The ablated node has left the rows, so that none is chosen; and the keys are told to those who look for them."""
+    grid, hint = page.locator(".ne-rows-grid"), page.get_by_text("Choose a row first")
+    grid.press("t")
+    expect(hint).to_be_visible()
+    grid.press("ArrowDown")
+    expect(hint).to_be_hidden()
+    page.get_by_role("button", name="Keys (?)").click()
+    expect(page.get_by_role("dialog", name="Keyboard shortcuts")).to_be_visible()
+    page.page.keyboard.press("Escape")
+    expect(page.get_by_role("dialog")).to_have_count(0)
+
+
 def check_names(page: Locator) -> None:
+    expect(page.page.get_by_role("region", name="Why A rather than B?")).to_have_count(1)
     headings = page.get_by_role("heading", level=2)
     assert headings.all_inner_texts() == ["Question", "Answer", "Pictures", "Nodes", "One node", "Keep"]
     expect(page.get_by_role("heading", level=4, name="Next tokens")).to_be_visible()
@@ -71,7 +86,7 @@ def check_keys(opened: NotebookPage) -> None:
     controls = page_of(opened).locator(
         ":is(button, input, select, textarea, summary, [role=grid]):not([tabindex='-1'], :disabled):visible"
     )
-    page_of(opened).get_by_label("Examples", exact=True).first.press("Tab")
+    page_of(opened).get_by_role("button", name="Keys (?)").press("Tab")
     opened.page.keyboard.press("Shift+Tab")
     for _ in range(120):
         here = focused(opened.page)

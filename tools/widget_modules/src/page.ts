@@ -5,6 +5,7 @@ import type { Model, RenderContext } from "./model.ts";
 import { listenToPage } from "./page_events.ts";
 import { STYLE } from "./page_style.ts";
 import { sayPressed } from "./pressed.ts";
+import { showShortcuts } from "./shortcuts.ts";
 import { TabStops } from "./tab_stops.ts";
 import { whenOnPage } from "./viewer_root.ts";
 
@@ -20,6 +21,10 @@ function quicken(root: HTMLElement, model: Model): () => void {
   notice.className = "ne-busy";
   notice.setAttribute("role", "status"); // there before its text, so that the text is read out
   root.append(style, notice);
+  const keys = keysButton(root);
+  root.prepend(keys);
+  root.setAttribute("role", "region");
+  root.setAttribute("aria-label", "Why A rather than B?");
   const actions = new Actions(model, (text) => {
     notice.textContent = text;
   });
@@ -32,7 +37,21 @@ function quicken(root: HTMLElement, model: Model): () => void {
     root.querySelector("dialog.ne-shortcuts")?.remove();
     style.remove();
     notice.remove();
+    keys.remove();
+    root.removeAttribute("role");
+    root.removeAttribute("aria-label");
   };
+}
+
+/** What tells of the shortcuts to those who have not read of them. */
+function keysButton(root: HTMLElement): HTMLButtonElement {
+  const button = document.createElement("button");
+  button.type = "button";
+  button.className = "ne-keys";
+  button.textContent = "Keys (?)";
+  button.title = "All keyboard shortcuts";
+  button.addEventListener("click", () => showShortcuts(root));
+  return button;
 }
 
 export default { render };

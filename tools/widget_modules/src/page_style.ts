@@ -9,6 +9,10 @@ export const STYLE = `
 .ne-module span[data-ne-node]:hover{text-decoration:underline}
 .ne-module :is([data-ne-node],[data-ne-token]):focus-visible{outline:3px solid ${LINK};outline-offset:0;
   box-shadow:0 0 0 1px ${PAPER}}
+.ne-keys{align-self:flex-end;position:relative;z-index:1;height:24px;margin:15px 2px -39px 0;padding:0 10px;font:12px/1 ${SANS};
+  color:var(--jp-ui-font-color1,inherit);background:transparent;border:1px solid var(--jp-border-color1,#8c959f);
+  border-radius:6px;cursor:pointer}
+.ne-keys:focus-visible{outline:2px solid var(--jp-brand-color1,${LINK});outline-offset:1px}
 .ne-busy{box-sizing:border-box;color-scheme:light;font:13px/1.4 ${SANS};color:${INK}}
 .ne-busy:not(:empty){position:sticky;bottom:8px;z-index:5;width:fit-content;margin:6px auto;padding:6px 14px;
   background:#fff8c5;border:1px solid ${LINE};border-radius:8px}
@@ -18,7 +22,8 @@ dialog.ne-shortcuts{box-sizing:border-box;color-scheme:light;width:fit-content;m
 dialog.ne-shortcuts::backdrop{background:rgba(31,35,40,.35)}
 .ne-shortcuts h2{margin:0 0 8px;font:600 14px/1.4 ${SANS};color:${INK}}
 .ne-shortcuts dl{display:grid;grid-template-columns:max-content auto;gap:4px 16px;margin:0 0 12px}
-.ne-shortcuts dt,.ne-shortcuts dd{margin:0;font-weight:normal;color:${INK}}
+.ne-shortcuts dt,.ne-shortcuts dd{float:none;width:auto;margin:0;padding:0;font-weight:normal;color:${INK}}
+.ne-shortcuts dt{white-space:nowrap}
 .ne-shortcuts dd{color:${MUTED}}
 .ne-shortcuts kbd{display:inline-block;min-width:18px;margin:0;padding:0 5px;border:1px solid ${LINE};border-radius:4px;
   background:#f6f8fa;color:${INK};font:12px/18px ${SANS};text-align:center;box-shadow:none}

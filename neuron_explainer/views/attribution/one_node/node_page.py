@@ -98,7 +98,8 @@ def _read(why: Attribution, node: str, answer: str | None) -> tuple[NodeName, in
 def _heading(why: Attribution, name: NodeName, number: int) -> str:
     marked = f'<b {node_mark(str(name))} style="font-size:16px">{escaped(str(name))}</b>'
     words = [_in_words(name, why.effects[number].prompt.token_strings), escaped(of_pass(why, number))]
-    return f"<div>{marked} {', '.join(filter(None, words))}</div>"
+    said = ", ".join(filter(None, words))
+    return f'<div role="heading" aria-level="3">{marked} {said}</div>'
 
 
 def _in_words(name: NodeName, tokens: Sequence[str]) -> str:

@@ -1,7 +1,7 @@
 /*!
 Made by tools/widget_modules from its sources: change those, not this file.
 
-sources sha256 bebcaaecd4f7cb40adb125460a784763f2de44824d7e9c48e2dca0afde5ff60b
+sources sha256 08515efdf988d9af13b478ceb0a22027ee44a73c2aa23ff47d4a7db9739adfc6
 
 It contains @tanstack/virtual-core 3.19.11
 
