@@ -10,6 +10,7 @@ from neuron_explainer.attribution.exploring.code import code_of
 from neuron_explainer.errors import NeuronExplainerError
 from neuron_explainer.views.attribution.comparison import comparison_top_html
 from neuron_explainer.views.attribution.page import answer_top_html
+from neuron_explainer.widgets.attribution.typed import Typed
 from neuron_explainer.widgets.attribution.work.sections import SectionChoice, section_html
 from neuron_explainer.widgets.attribution.work.table_choice import TableChoice, chosen_rows
 from neuron_explainer.widgets.messages import error_message
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from neuron_explainer.attribution.exploring.exploration import Exploration
     from neuron_explainer.attribution.exploring.explorer import Explored, Explorer
+    from neuron_explainer.widgets.attribution.page_state import PageState
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,7 @@ class PageTask:
         section, table: what is shown of it.
         place: its place among the answers that were visited; None for a new one.
         fills_in: whether the fields are to say what is asked.
+        restores: the state that the page is to show; None to leave everything else as it is.
     """
 
     asked: Exploration
@@ -37,6 +40,7 @@ class PageTask:
     table: TableChoice
     place: int | None = None
     fills_in: bool = False
+    restores: PageState | None = None
 
 
 @dataclass(eq=False)
@@ -45,6 +49,7 @@ class PageContent:
 
     Attributes:
         explored: the answer.
+        typed: what a person would have typed to ask for it.
         top: the question, the prediction and the sum; HTML.
         code: the Python that gives it.
         frame: the rows of the node table.
@@ -54,6 +59,7 @@ class PageContent:
     """
 
     explored: Explored
+    typed: Typed
     top: str
     code: str
     frame: pandas.DataFrame
@@ -90,10 +96,11 @@ class PageContent:
 
     def frame_with_measurements(self) -> pandas.DataFrame:
         """The rows of the table, with estimates beside measurements where nodes were verified."""
-        if self.verified is None or self.explored.comparison is not None:
-            return self.frame
-        both = self.frame.merge(self.verified[["name", "estimate", "measured"]], on="name", how="left")
-        both.index = self.frame.index
+        frame, verified = self.frame, self.verified  # other threads may set others meanwhile
+        if verified is None or self.explored.comparison is not None:
+            return frame
+        both = frame.merge(verified[["name", "estimate", "measured"]], on="name", how="left")
+        both.index = frame.index
         return both
 
 
@@ -112,6 +119,8 @@ def page_content_of(explorer: Explorer, task: PageTask) -> PageContent:
         frame = chosen_rows(explored, TableChoice())
     both = explored.comparison
     top = answer_top_html(explored.why) if both is None else comparison_top_html(both)
-    content = PageContent(explored, top, code_of(task.asked, explorer), frame, problem)
+    content = PageContent(explored, Typed.of(task.asked), top, code_of(task.asked, explorer), frame, problem)
+    # What may take long, or fail, is done before anything of the answer is on view.
     content.section(task.section)
+    _ = content.heads
     return content

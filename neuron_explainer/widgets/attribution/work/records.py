@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
-
-import ipywidgets as widgets
 
 from neuron_explainer.activation_server.load_by_name import load_explanations
 from neuron_explainer.activation_server.neuron_datasets import NeuronDatasetMetadata, get_all_neuron_dataset_metadata
 from neuron_explainer.activations.derived_scalars.names.kinds import NodeKind, kind_of_node_type
 from neuron_explainer.activations.derived_scalars.names.node_name import NodeName
-from neuron_explainer.errors import NeuronExplainerError
+from neuron_explainer.errors import NeuronExplainerError, StoppedError
+from neuron_explainer.models.watching import stop_if_asked
 from neuron_explainer.views.attribution.one_node.explanations import explanations_html
 from neuron_explainer.widgets.messages import error_message, hint_message
 from neuron_explainer.widgets.neuron_viewer import NeuronViewer
@@ -33,6 +33,19 @@ class RecordTask:
     prompt: Any
 
 
+@dataclass(frozen=True)
+class Record:
+    """What is known of a component.
+
+    Attributes:
+        about: its explanations, or why there is no record; HTML, may be empty.
+        viewer: shows the record; None without one.
+    """
+
+    about: str = ""
+    viewer: NeuronViewer | None = None
+
+
 class RecordViewers:
     """The viewers in which a page shows components: one for each kind, used again for the next component.
 
@@ -43,26 +56,35 @@ class RecordViewers:
     def __init__(self, model: ModelContext) -> None:
         self._model = model
         self._viewers: dict[tuple[NodeKind, str], NeuronViewer] = {}
+        self._lock = threading.Lock()
+        self._is_closed = False
 
-    def showing(self, task: RecordTask) -> list[widgets.Widget]:
-        """What is known of a component, as widgets; of other nodes, nothing.
+    def close(self) -> None:
+        """Close all viewers. No more are made."""
+        with self._lock:
+            self._is_closed = True
+            viewers = [self._viewers.popitem()[1] for _ in range(len(self._viewers))]
+        for viewer in viewers:
+            viewer.close()
+
+    def showing(self, task: RecordTask) -> Record:
+        """What is known of a component; of other nodes, nothing.
 
         Raises:
             NeuronExplainerError: the record cannot be had.
+            StoppedError: another one was asked for meanwhile, or the page was closed.
         """
         name = NodeName.parse(task.node)
         if not isinstance(name.component, int) or name.layer is None:
-            return []
+            return Record()
         component = str(NodeName(name.kind, name.layer, name.component, autoencoder=name.autoencoder))
         dataset = self._dataset_with(name)
         if dataset is not None:
             viewer = self._viewer(name.kind, dataset.short_name, component, dataset)
-            return [*_explanations(dataset, component), viewer]
+            return Record(_explanations(dataset, component), viewer)
         if name.kind not in (NodeKind.HEAD, NodeKind.NEURON):
-            return [
-                widgets.HTML(hint_message(f"No registered dataset has records of {name.kind.meaning} of this model."))
-            ]
-        return [self._viewer(name.kind, repr(task.prompt), component, None, task.prompt)]
+            return Record(hint_message(f"No registered dataset has records of {name.kind.meaning} of this model."))
+        return Record(viewer=self._viewer(name.kind, repr(task.prompt), component, None, task.prompt))
 
     def _dataset_with(self, name: NodeName) -> NeuronDatasetMetadata | None:
         """The registered dataset of the model that has records of such components; None if none has."""
@@ -80,26 +102,45 @@ class RecordViewers:
         self, kind: NodeKind, source: str, component: str, dataset: NeuronDatasetMetadata | None, prompt: Any = None
     ) -> NeuronViewer:
         """A viewer that shows a component; one on another text is closed."""
+        stop_if_asked()
         viewer = self._viewers.get((kind, source))
         if viewer is not None:
             viewer.show(component)
             return viewer
-        for other in [each for each in self._viewers if each[0] is kind]:
-            self._viewers.pop(other).close()
         if dataset is None:
             viewer = NeuronViewer(self._model, component, texts=[cast("str", prompt)])
         else:
             viewer = NeuronViewer(dataset.short_name, component, dst=dataset.derived_scalar_type)
-        self._viewers[kind, source] = viewer
+        try:
+            replaced = self._replace(kind, source, viewer)
+        except StoppedError:
+            viewer.close()
+            raise
+        for each in replaced:
+            each.close()
         return viewer
 
+    def _replace(self, kind: NodeKind, source: str, viewer: NeuronViewer) -> list[NeuronViewer]:
+        """Keep a viewer instead of those of its kind, which are returned.
 
-def _explanations(dataset: NeuronDatasetMetadata, component: str) -> list[widgets.Widget]:
-    """A component's published explanations; nothing where its dataset has none."""
+        Raises:
+            StoppedError: another thread was asked for another one meanwhile.
+        """
+        with self._lock:
+            stop_if_asked()
+            if self._is_closed:
+                raise StoppedError()
+            replaced = [self._viewers.pop(each) for each in list(self._viewers) if each[0] is kind]
+            self._viewers[kind, source] = viewer
+        return replaced
+
+
+def _explanations(dataset: NeuronDatasetMetadata, component: str) -> str:
+    """A component's published explanations as HTML; empty where its dataset has none."""
     if dataset.explanations_path is None:
-        return []
+        return ""
     try:
         found = load_explanations(dataset.short_name, component)
     except NeuronExplainerError as error:
-        return [widgets.HTML(error_message(error, None))]
-    return [widgets.HTML(explanations_html(found))]
+        return error_message(error, None)
+    return explanations_html(found)
