@@ -88,7 +88,11 @@ def shown(value: object, limit: int = 80) -> str:
             value = value[:_MOST_SEARCHED]
         value = without_credentials(value)
         return repr(value if len(value) <= limit else f"{value[:limit]}…")
-    line = without_credentials(" ".join(repr(value).split()))
+    try:
+        text = repr(value)
+    except Exception:  # it is nested too deeply, has too many digits, or its own method fails
+        text = f"<{type(value).__name__}>"
+    line = without_credentials(" ".join(text.split()))
     return line if len(line) <= limit else f"{line[:limit]}…"
 
 

@@ -1,8 +1,7 @@
 """The controls of a viewer: the neuron, the number of examples, the user's text."""
 
 import random
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import ipywidgets as widgets
@@ -10,6 +9,7 @@ import ipywidgets as widgets
 from neuron_explainer.views.component_kinds import component_kind
 from neuron_explainer.widgets.choices import DatasetSize, NeuronChoice
 from neuron_explainer.widgets.parts import button, flexible, wrapped
+from neuron_explainer.widgets.quiet import Quiet
 from neuron_explainer.widgets.sources import RecordSource
 from neuron_explainer.wording import without_credentials
 
@@ -41,7 +41,7 @@ class NeuronControls(widgets.HBox):
     ) -> None:
         self._source = source
         self._on_choice = on_choice
-        self._is_quiet = False
+        self._quiet = Quiet()
         datasets = source.datasets()
         self.dataset = widgets.Dropdown(
             options=[(without_credentials(name), _Dataset(name)) for name in datasets],
@@ -100,7 +100,7 @@ class NeuronControls(widgets.HBox):
 
     def choose(self, choice: NeuronChoice) -> None:
         """Set the controls without calling `on_choice`."""
-        with self._quietly():
+        with self._quiet:
             self.dataset.value = choice.dataset
             types = self._source.types(choice.dataset)
             self.dst.options = [(dst.value, dst) for dst in types]
@@ -120,27 +120,18 @@ class NeuronControls(widgets.HBox):
         self.neuron.max = self._size.n_components - 1 if self._size.n_components else _UNKNOWN_LAST
         self.random.disabled = not (self._size.layers and self._size.n_components)
 
-    @contextmanager
-    def _quietly(self) -> Iterator[None]:
-        """Context manager in which changes of controls do not call `on_choice`."""
-        before, self._is_quiet = self._is_quiet, True
-        try:
-            yield
-        finally:
-            self._is_quiet = before
-
     def _dataset_changed(self, change: dict[str, Any]) -> None:
-        if not self._is_quiet:
+        if not self._quiet.is_on:
             types = self._source.types(change["new"])
             dst = self.dst.value if self.dst.value in types else types[0]
             self._go(NeuronChoice(change["new"], dst, self.layer.value, self.neuron.value))
 
     def _type_changed(self, change: dict[str, Any]) -> None:
-        if not self._is_quiet:
+        if not self._quiet.is_on:
             self._go(NeuronChoice(str(self.dataset.value), change["new"], self.layer.value, self.neuron.value))
 
     def _index_changed(self, change: dict[str, Any]) -> None:
-        if not self._is_quiet:
+        if not self._quiet.is_on:
             self._on_choice(self.choice, True)
 
     def _move(self, step: int) -> None:

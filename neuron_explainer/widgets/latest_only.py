@@ -79,7 +79,12 @@ class LatestOnly(Generic[TaskT, ResultT]):
             self._finish(self._number, stopped, StoppedError())
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait until the latest task is finished. Returns whether it is."""
+        """Wait until the latest task is finished. Returns whether it is.
+
+        In a thread that delivers, or holds the lock for something else, it returns at once: nothing could be delivered.
+        """
+        if self._lock._is_owned():  # type: ignore[attr-defined]  # what threading.Condition calls, too
+            return self._finished.is_set()
         return self._finished.wait(timeout)
 
     def _begin(self, task: TaskT) -> tuple[int, threading.Event]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -64,9 +65,11 @@ def _prompt(field: str, given: object) -> PromptAsked:
     if is_chat(given):
         try:
             checked_messages(given)
+            messages = tuple(plain_value(message, field) for message in given)
         except PromptError as error:
             raise InvalidRequestError(f"{field}: {error}") from None
-        return tuple(plain_value(message, field) for message in given)
+        checked_text(field, json.dumps(messages, ensure_ascii=False))
+        return messages
     if (token_ids := _token_ids(given)) is None:
         raise InvalidRequestError(f"{field} is {shown(given)}. Give a text, a list of messages, or token ids.")
     return token_ids
@@ -85,6 +88,13 @@ def _answers(field: str, given: object) -> tuple[AnswerAsked, ...]:
             raise InvalidRequestError(f"{name} is {shown(each)}. Give a text, or a list of token ids.")
         answers.append(str.__str__(checked_text(name, each)) if token_ids is None else token_ids)
     return tuple(answers)
+
+
+def alternatives(field: str, given: object) -> tuple[Any, ...]:
+    """Targets or distractors as `ne.attribute` takes them, in the form in which the field holds them."""
+    is_one = isinstance(given, str) or whole_number(given) is not None
+    several = () if given is None else (given,) if is_one else listed(field, given)
+    return tuple(each if (number := whole_number(each)) is None else (number,) for each in several)
 
 
 def _token_ids(given: object) -> tuple[int, ...] | None:

@@ -15,6 +15,7 @@ from neuron_explainer.errors import InvalidRequestError, NeuronExplainerError
 from neuron_explainer.widgets.attribution.kept_page import KeptPage
 from neuron_explainer.widgets.attribution.node_work import NodeCalls, NodeWork
 from neuron_explainer.widgets.attribution.page_parts import Calls, PageParts
+from neuron_explainer.widgets.attribution.page_state import PageState
 from neuron_explainer.widgets.attribution.trail import Trail
 from neuron_explainer.widgets.attribution.typed import Typed
 from neuron_explainer.widgets.attribution.work.changes_shown import changes_of
@@ -27,6 +28,7 @@ from neuron_explainer.widgets.attribution.work.page_work import (
     picture_of,
     rows_of_task,
 )
+from neuron_explainer.widgets.attribution.work.table_choice import TableChoice
 from neuron_explainer.widgets.busy_kernel import answer_while_busy
 from neuron_explainer.widgets.latest_only import LatestOnly
 from neuron_explainer.widgets.messages import error_message
@@ -113,6 +115,10 @@ class AttributionPage(KeptPage):
         """Ask in this thread."""
         self._asking.run(PageTask(asked, self.sections.choice, self.table.choice, place, fills_in))
 
+    def _restore(self, state: PageState) -> None:
+        """Show what a page showed, in this thread."""
+        self._asking.run(PageTask(state.asked, state.section, state.table, fills_in=True, restores=state))
+
     def _submit(self, asked: Exploration, place: int | None = None, fills_in: bool = False) -> None:
         """Ask in the background."""
         with self._lock:
@@ -134,23 +140,35 @@ class AttributionPage(KeptPage):
         else:
             self._trail.move_to(task.place)
         if task.fills_in:
-            self.ask_panel.show(Typed.of(asked))
+            self.ask_panel.show(result.drawn.typed)
+        state = task.restores
+        if state is not None:
+            self.sections.choose(state.section)
+            self.keep.notes.value = state.notes
+            if not state.node:
+                self._one_node.leave()
         self.top.value = result.drawn.top
         self.sections.head.options = result.drawn.heads
         self.sections.view.value = result.section(self.sections.choice)
         self.table.fit(self._explorer.model.n_layers, why.effects[0].prompt.token_strings)
-        self._show_rows(result)
+        if state is not None:
+            self.table.choose(state.table)
+        self._show_rows(result, None if state is None else state.table)
+        if self.table.choice != task.table:  # chosen meanwhile, or this answer does not have what is chosen
+            self._tabling.submit(RowsTask(result, self.table.choice))
         self._show_asked(result)
         self.keep.code.value = result.drawn.code
         self.status.can_go(self._trail.ahead(-1) is not None, self._trail.ahead(1) is not None)
         self.status.idle(f"Showing {result.summary}")
         self._copy()
+        self._one_node.show(result)
         answer_while_busy(self)
+        # Last, because observers may fail, and may ask for something else.
         with self.hold_trait_notifications():  # an observer of one finds the others as new
             self.set_trait("error", None)
+            self.set_trait("node", self._one_node.node)
             self.set_trait("comparison", result.explored.comparison)
             self.set_trait("attribution", why)
-        self._one_node.show(result)
 
     def _show_asked(self, content: PageContent) -> None:
         """Show what can be taken back: ablations, a trace, the second prompt."""
@@ -199,10 +217,10 @@ class AttributionPage(KeptPage):
     # Changes
 
     def _switched(self, number: int) -> None:
-        self._submit(self._now.switched(number))
+        self._try(lambda: self._submit(self._now.switched(number)))  # a hurried click may come too late
 
     def _removed(self, number: int) -> None:
-        self._submit(self._now.without_change(number))
+        self._try(lambda: self._submit(self._now.without_change(number)))
 
     def _ablate_pressed(self) -> None:
         self._try(lambda: self._submit(self._now.with_change(self._typed_node(), self.node_panel.asked_value)))
@@ -271,8 +289,9 @@ class AttributionPage(KeptPage):
             self._asked(self.ask_panel.typed)
             return
         if kind == "token":
-            self.table.choose(replace(self.table.choice, token=int(node)))
-            self._table_chosen()
+            if node.isascii() and node.isdigit():
+                self.table.choose(replace(self.table.choice, token=int(node)))
+                self._table_chosen()
             return
         if node:
             self.node_panel.node.value = node
@@ -309,8 +328,9 @@ class AttributionPage(KeptPage):
         task.content.take_rows(Rows(task.choice, result))
         self._show_rows(task.content)
 
-    def _show_rows(self, content: PageContent) -> None:
+    def _show_rows(self, content: PageContent, choice: TableChoice | None = None) -> None:
+        """Show an answer's rows; sorted as is chosen, if a choice is given, else as the fields say."""
         frame = content.frame_with_measurements()
-        self.table.show(frame, self.node)
+        self.table.show(frame, self._one_node.node, None if choice is None else choice.column)
         self.table.fail(content.rows.problem)
         self.node_panel.suggest(frame["name"].head(200).tolist())

@@ -10,6 +10,7 @@ from neuron_explainer.activations.derived_scalars.names.node_name import NodeGiv
 from neuron_explainer.attribution.attribute import attribute
 from neuron_explainer.attribution.attribution import Attribution
 from neuron_explainer.attribution.exploring.examples import examples_for
+from neuron_explainer.attribution.exploring.exploration_fields import alternatives
 from neuron_explainer.attribution.exploring.explorer import Explorer
 from neuron_explainer.attribution.question.positions import PositionsGiven
 from neuron_explainer.attribution.question.question import MetricGiven, PromptGiven
@@ -108,13 +109,11 @@ class AttributionViewer(AttributionPage):
 
         Args:
             prompt: a text, or a list of messages.
-            target, distractor: a token with its leading space, or a list of alternatives; None for none.
+            target, distractor: a token with its leading space, or its id; or a list of alternatives; None for none.
             other_prompt: a second prompt of as many tokens.
         """
-        targets, distractors = (
-            () if each is None else (each,) if isinstance(each, str) else tuple(each) for each in (target, distractor)
-        )
-        self._run(self._now.asked(cast("PromptAsked", prompt), targets, distractors, other_prompt), fills_in=True)
+        answers = alternatives("target", target), alternatives("distractor", distractor)
+        self._run(self._now.asked(cast("PromptAsked", prompt), *answers, other_prompt), fills_in=True)
 
     def ablate(self, node: NodeGiven, value: float | str = 0.0) -> None:
         """Overwrite a node, on top of what is overwritten already.
@@ -200,12 +199,8 @@ class AttributionViewer(AttributionPage):
     @state.setter
     def state(self, values: object) -> None:
         state = PageState.from_json(values)
-        with self._lock:
-            self.sections.choose(state.section)
-            self.table.choose(state.table)
-            self.keep.notes.value = state.notes
-        self._run(state.asked, fills_in=True)
-        if state.node:
+        self._restore(state)
+        if state.node and self.error is None and self._now == state.asked:
             self.show_node(state.node)
 
     def __repr__(self) -> str:
@@ -216,8 +211,9 @@ class AttributionViewer(AttributionPage):
 
         A page closes by itself when its cell has run again and nothing refers to it any more.
         """
-        if self._content is not None:
+        if self._content is not None:  # else the constructor has failed
             self.stop()
+            self._one_node.close()
         for part in widgets_in(self):
             part.close()
         super().close()

@@ -13,7 +13,7 @@ from neuron_explainer.models.model_context import ModelContext
 from neuron_explainer.widgets.attribution.panels.node_panel import NodePanel
 from neuron_explainer.widgets.attribution.work.page_content import PageContent
 from neuron_explainer.widgets.attribution.work.page_work import NodeTask, VerifyTask, node_of, verification_of
-from neuron_explainer.widgets.attribution.work.records import RecordTask, RecordViewers
+from neuron_explainer.widgets.attribution.work.records import Record, RecordTask, RecordViewers
 from neuron_explainer.widgets.busy_kernel import answer_while_busy
 from neuron_explainer.widgets.latest_only import LatestOnly
 from neuron_explainer.widgets.messages import error_message, hint_message
@@ -56,7 +56,9 @@ class NodeWork:
         """The answer on view."""
         self._panel, self._calls = panel, calls
         self.opening = LatestOnly(node_of, weakly(self._opened), lock=lock)
-        self.recording = LatestOnly(RecordViewers(model).showing, weakly(self._recorded), lock=lock)
+        self._records = RecordViewers(model)
+        self._about = widgets.HTML()
+        self.recording = LatestOnly(self._records.showing, weakly(self._recorded), lock=lock)
         self.verifying = LatestOnly(verification_of, weakly(self._measured), calls.progressed, lock)
 
     def show(self, content: PageContent) -> None:
@@ -64,6 +66,17 @@ class NodeWork:
         self.content = content
         if self.node:
             self.opening.submit(NodeTask(content, self.node))
+
+    def leave(self) -> None:
+        """Show no node."""
+        self.node = self._panel.details.value = ""
+        self._panel.record.children = ()
+
+    def close(self) -> None:
+        """Close what was made for records, on view or not. No more is made."""
+        self._records.close()
+        for each in (self._about.layout, self._about.style, self._about):
+            each.close()
 
     def _opened(self, task: NodeTask, result: str | BaseException) -> None:
         if task.content is not self.content:
@@ -81,12 +94,12 @@ class NodeWork:
             self.recording.submit(RecordTask(task.node, task.content.explored.asked.prompt))
             self._calls.opened(task.node)
 
-    def _recorded(self, task: RecordTask, result: list[widgets.Widget] | BaseException) -> None:
+    def _recorded(self, task: RecordTask, result: Record | BaseException) -> None:
         if task.node != self.node:
             return
-        if isinstance(result, BaseException):
-            result = [widgets.HTML(error_message(result, None))]
-        self._panel.record.children = result
+        record = Record(error_message(result, None)) if isinstance(result, BaseException) else result
+        self._about.value = record.about
+        self._panel.record.children = [*([self._about] if record.about else []), *record.viewers]
         answer_while_busy(self._panel)
 
     def _measured(self, task: VerifyTask, result: pandas.DataFrame | BaseException) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from neuron_explainer.attribution.exploring.exploration import Exploration
 from neuron_explainer.errors import InvalidRequestError, shown
+from neuron_explainer.vocabulary.checks import checked_text
 from neuron_explainer.widgets.attribution.work.sections import Section, SectionChoice
 from neuron_explainer.widgets.attribution.work.table_choice import TableChoice
 
@@ -83,7 +84,4 @@ class PageState:
 
 
 def _text(values: Mapping[str, Any], name: str) -> str:
-    text = values.get(name, "")
-    if not isinstance(text, str):
-        raise InvalidRequestError(f"{name} is {shown(text)}. Give a text.")
-    return text
+    return checked_text(name, values.get(name, ""))

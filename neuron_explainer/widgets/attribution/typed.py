@@ -8,7 +8,7 @@ from typing import Any
 from neuron_explainer.attribution.exploring.chat_text import chat_of, text_of_chat
 from neuron_explainer.attribution.exploring.exploration import Exploration
 from neuron_explainer.attribution.exploring.exploration_fields import AnswerAsked, PromptAsked
-from neuron_explainer.errors import InvalidRequestError, shown
+from neuron_explainer.errors import InvalidRequestError, PromptError, shown
 from neuron_explainer.vocabulary.checks import whole_number
 
 
@@ -25,7 +25,8 @@ class Typed:
     """The texts in the fields.
 
     Attributes:
-        prompt: the prompt; of a chat, a line for each message; of token ids, numbers.
+        prompt: the prompt; of a chat, a line for each message, or JSON where a message is more than a line can say; of
+            token ids, numbers.
         target, distractor: a token with its leading space; several as a JSON list; empty for none.
         other: the second prompt; may be empty.
         form: how the prompts are written.
@@ -69,6 +70,8 @@ class Typed:
             return _ids_in(text)
         messages = chat_of(text)
         if messages is None:
+            messages = _json_list(text)
+        if not messages or not all(isinstance(each, dict) for each in messages):
             raise InvalidRequestError('The chat is empty. Write a line for each message, such as "user: Hello".')
         return tuple(messages)
 
@@ -79,14 +82,21 @@ def answers_in(text: str) -> tuple[AnswerAsked, ...]:
     >>> answers_in(" Mary"), answers_in('[" Mary", " John"]'), answers_in("")
     ((' Mary',), (' Mary', ' John'), ())
     """
-    if text.startswith("["):
-        try:
-            several = json.loads(text)
-        except (ValueError, RecursionError):
-            several = None
-        if isinstance(several, list) and several and all(map(_is_answer, several)):
-            return tuple(tuple(each) if isinstance(each, list) else each for each in several)
+    several = _json_list(text)
+    if several and all(map(_is_answer, several)):
+        return tuple(tuple(each) if isinstance(each, list) else each for each in several)
     return (text,) if text else ()
+
+
+def _json_list(text: str) -> list[Any] | None:
+    """The entries of a JSON list; None of any other text."""
+    if not text.startswith("["):
+        return None
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, list) else None
 
 
 def _is_answer(value: Any) -> bool:
@@ -115,7 +125,10 @@ def _text_of_prompt(prompt: PromptAsked) -> str:
         case Form.IDS:
             return " ".join(map(str, prompt))
         case _:
-            return text_of_chat(prompt)  # type: ignore[arg-type]
+            try:
+                return text_of_chat(prompt)  # type: ignore[arg-type]
+            except PromptError:  # another role, or parts, tools and the like
+                return json.dumps(prompt, ensure_ascii=False)
 
 
 def _ids_in(text: str) -> tuple[int, ...]:

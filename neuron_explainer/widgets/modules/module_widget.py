@@ -11,6 +11,7 @@ import ipywidgets as widgets
 import traitlets
 
 from neuron_explainer.widgets.weak_calls import weakly
+from neuron_explainer.wording import as_valid_text
 
 STATIC = Path(__file__).with_name("static")
 """The folder of the bundled modules, which `tools/widget_modules` makes."""
@@ -68,6 +69,7 @@ def _read(content: object) -> tuple[str, str, int] | None:
     if not isinstance(content, dict):
         return None
     match content.get("kind"), content.get("node", ""), content.get("number"):
-        case str(kind), str(node), int(number) if len(node) <= _LONGEST_NODE and not isinstance(number, bool):
-            return kind, node, number
+        case str(kind), str(node), int(number) if not isinstance(number, bool):
+            if len(node) <= _LONGEST_NODE and as_valid_text(node) == node:
+                return kind, node, number
     return None

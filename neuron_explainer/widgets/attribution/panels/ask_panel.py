@@ -1,7 +1,6 @@
 """The fields in which a person asks: prompt, target, distractor, a second prompt."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import ipywidgets as widgets
@@ -9,6 +8,7 @@ import ipywidgets as widgets
 from neuron_explainer.attribution.exploring.examples import Example
 from neuron_explainer.widgets.attribution.typed import Form, Typed
 from neuron_explainer.widgets.parts import button, filling, flexible, wrapped
+from neuron_explainer.widgets.quiet import Quiet
 
 _TARGET_HELP = "A token with its leading space. Empty: the model's own choice"
 
@@ -33,7 +33,7 @@ class AskPanel(widgets.VBox):
         on_ask: Callable[[Typed], None],
     ) -> None:
         self._check, self._on_ask = check, on_ask
-        self._is_quiet = False
+        self._quiet = Quiet()
         self.prompt = _long_field("Prompt", "The text that the model goes on with")
         self.other = _long_field("2nd prompt", "As many tokens as the first; may stay empty")
         self.target = widgets.Text(description="Target", placeholder=_TARGET_HELP, layout=flexible("300px"))
@@ -72,22 +72,14 @@ class AskPanel(widgets.VBox):
 
     def show(self, typed: Typed) -> None:
         """Fill the fields in, without asking."""
-        with self._quietly():
+        with self._quiet:
             self.prompt.value, self.other.value = typed.prompt, typed.other
             self.target.value, self.distractor.value = typed.target, typed.distractor
             self.form.value = typed.form
         self.checked.value = self._check(typed)
 
-    @contextmanager
-    def _quietly(self) -> Iterator[None]:
-        before, self._is_quiet = self._is_quiet, True
-        try:
-            yield
-        finally:
-            self._is_quiet = before
-
     def _changed(self, _: dict[str, Any]) -> None:
-        if not self._is_quiet:
+        if not self._quiet.is_on:
             self.checked.value = self._check(self.typed)
 
     def _swapped(self) -> None:

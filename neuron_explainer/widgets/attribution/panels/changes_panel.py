@@ -8,6 +8,7 @@ import ipywidgets as widgets
 
 from neuron_explainer.views.attribution.changes import change_html
 from neuron_explainer.widgets.parts import button
+from neuron_explainer.widgets.quiet import Quiet
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class ChangesPanel(widgets.VBox):
 
     def __init__(self, on_switch: Callable[[int], None], on_remove: Callable[[int], None]) -> None:
         self._on_switch, self._on_remove = on_switch, on_remove
-        self._is_quiet = False
+        self._quiet = Quiet()
         self.rows: list[_Row] = []
         super().__init__([], layout=widgets.Layout(width="100%", display="none"))
         self.add_class("ne-changes")
@@ -47,18 +48,15 @@ class ChangesPanel(widgets.VBox):
             number = len(self.rows)
             self.rows.append(_Row(partial(self._switched, number), partial(self._on_remove, number)))
             self.children = self.rows
-        self._is_quiet = True
-        try:
+        with self._quiet:
             for number, row in enumerate(self.rows):
                 row.layout.display = "" if number < len(changes) else "none"
                 if number < len(changes):
                     row.show(changes[number])
-        finally:
-            self._is_quiet = False
         self.layout.display = "" if changes else "none"
 
     def _switched(self, number: int) -> None:
-        if not self._is_quiet:
+        if not self._quiet.is_on:
             self._on_switch(number)
 
 

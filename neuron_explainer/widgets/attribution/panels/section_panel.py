@@ -6,6 +6,7 @@ import ipywidgets as widgets
 
 from neuron_explainer.widgets.attribution.work.sections import Section, SectionChoice
 from neuron_explainer.widgets.parts import filling, flexible, wrapped
+from neuron_explainer.widgets.quiet import Quiet
 
 
 class SectionPanel(widgets.VBox):
@@ -17,7 +18,7 @@ class SectionPanel(widgets.VBox):
 
     def __init__(self, on_choice: Callable[[], None]) -> None:
         self._on_choice = on_choice
-        self._is_quiet = False
+        self._quiet = Quiet()
         self.section = widgets.ToggleButtons(
             options=[(each.value, each) for each in Section], value=Section.TOKENS, layout=wrapped(), style=_WIDTH
         )
@@ -36,21 +37,19 @@ class SectionPanel(widgets.VBox):
     @property
     def choice(self) -> SectionChoice:
         """What the fields say."""
-        return SectionChoice(self.section.value, self.head.value.strip(), self.skips_first.value)
+        section = self.section.value or Section.TOKENS  # a front end may choose none
+        return SectionChoice(section, self.head.value.strip(), self.skips_first.value)
 
     def choose(self, choice: SectionChoice) -> None:
         """Set the fields without calling `on_choice`."""
-        before, self._is_quiet = self._is_quiet, True
-        try:
+        with self._quiet:
             self.section.value, self.head.value = choice.section, choice.head
             self.skips_first.value = choice.skips_first
-        finally:
-            self._is_quiet = before
         self._show_fields()
 
     def _changed(self) -> None:
         self._show_fields()
-        if not self._is_quiet:
+        if not self._quiet.is_on:
             self._on_choice()
 
     def _show_fields(self) -> None:

@@ -8,6 +8,7 @@ import ipywidgets as widgets
 from neuron_explainer.attribution.exploring.exploration import Exploration
 from neuron_explainer.widgets.messages import error_message, hint_message
 from neuron_explainer.widgets.parts import button, filling, wrapped
+from neuron_explainer.widgets.quiet import Quiet
 
 _PAUSE = 0.1  # seconds between two messages about progress
 
@@ -28,7 +29,7 @@ class StatusBar(widgets.VBox):
         on_leave: Callable[[], None],
         on_compare: Callable[[], None],
     ) -> None:
-        self._is_quiet = False
+        self._quiet = Quiet()
         self._told = 0.0
         self.back = button("Back", "arrow-left", "The answer before this one (Alt+Left)")
         self.forward = button("Forward", "arrow-right", "The answer after this one (Alt+Right)")
@@ -48,7 +49,7 @@ class StatusBar(widgets.VBox):
             (self.stop, on_stop),
         ):
             each.on_click(lambda _, handler=handler: handler())
-        self.compares.observe(lambda _: None if self._is_quiet else on_compare(), names="value")
+        self.compares.observe(lambda _: None if self._quiet.is_on else on_compare(), names="value")
         row = widgets.HBox(
             [self.back, self.forward, self.leave, self.compares, self.stop, self.progress],
             layout=wrapped(align_items="center"),
@@ -88,11 +89,8 @@ class StatusBar(widgets.VBox):
         """Show what can be done with an answer: leave its trace, put the second prompt beside it."""
         self.leave.layout.display = "" if asked.traces else "none"
         self.compares.layout.display = "" if asked.other_prompt is not None else "none"
-        before, self._is_quiet = self._is_quiet, True
-        try:
+        with self._quiet:
             self.compares.value = asked.is_compared
-        finally:
-            self._is_quiet = before
 
     def _say(self, message: str) -> None:
         self.line.value = message

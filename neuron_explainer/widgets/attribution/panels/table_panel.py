@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import ipywidgets as widgets
@@ -15,6 +14,7 @@ from neuron_explainer.widgets.attribution.work.table_choice import EVERY_COLUMN,
 from neuron_explainer.widgets.modules.box import module_box
 from neuron_explainer.widgets.modules.node_rows import NodeRows
 from neuron_explainer.widgets.parts import button, filling, flexible, wrapped
+from neuron_explainer.widgets.quiet import Quiet
 
 if TYPE_CHECKING:
     import pandas
@@ -41,7 +41,7 @@ class TablePanel(widgets.VBox):
         has_module: bool,
     ) -> None:
         self._on_choice = on_choice
-        self._is_quiet = False
+        self._quiet = Quiet()
         self._frame: pandas.DataFrame | None = None
         self._first_row = 0
         self.n = widgets.BoundedIntText(
@@ -95,18 +95,18 @@ class TablePanel(widgets.VBox):
         """What the fields say."""
         return TableChoice(
             self.n.value,
-            self.by.value,
+            self.by.value or EVERY_COLUMN,  # a front end may choose none
             _chosen(self.kind),
             _chosen(self.layer),
             _chosen(self.token),
             self.name.value,
-            self.column.value,
+            self.column.value or "",
             self.is_descending.value,
         )
 
     def choose(self, choice: TableChoice) -> None:
         """Set the fields without calling `on_choice`. What an answer does not have is left out."""
-        with self._quietly():
+        with self._quiet:
             self.n.value, self.by.value, self.name.value = choice.n, choice.by, choice.name
             for field, value in (
                 (self.kind, choice.kind),
@@ -121,28 +121,29 @@ class TablePanel(widgets.VBox):
 
     def fit(self, n_layers: int, tokens: Sequence[str]) -> None:
         """Offer the layers and tokens of an answer; a choice that it does not have becomes "all"."""
-        with self._quietly():
+        with self._quiet:
             _offer(self.layer, [(str(layer), layer) for layer in range(n_layers)])
             _offer(self.token, [(f"{place} {text!r}", place) for place, text in enumerate(tokens)])
 
-    def show(self, frame: pandas.DataFrame, chosen: str) -> None:
+    def show(self, frame: pandas.DataFrame, chosen: str, column: str | None = None) -> None:
         """Show rows.
 
         Args:
             frame: the rows.
             chosen: the name of the node that is open; empty without one.
+            column: the column that sorts them; None for that of the field.
         """
         self._frame, self._first_row = frame, 0
         self.message.value = ""
-        with self._quietly():
+        with self._quiet:
             names = [name for name in frame.columns if frame[name].dtype.kind == "f"]
-            present = self.column.value
+            present = self.column.value if column is None else column
             self.column.options = [("ranking", ""), *((name.replace("_", " "), name) for name in names)]
             self.column.value = present if present in names else ""
         if self.rows is not None:
             self.rows.table = rows_of(frame)
             self.rows.chosen = chosen
-            with self._quietly():
+            with self._quiet:
                 self.rows.sort = {"column": self.column.value, "descending": self.is_descending.value}
         self._show_page()
 
@@ -152,9 +153,9 @@ class TablePanel(widgets.VBox):
 
     def _sorted(self, change: dict[str, Any]) -> None:
         """Note in the fields that the module has sorted its rows, which it does by itself."""
-        if self._is_quiet:
+        if self._quiet.is_on:
             return
-        with self._quietly():
+        with self._quiet:
             column = change["new"].get("column", "")
             self.column.value = column if column in [name for _, name in self.column.options] else ""
             self.is_descending.value = bool(change["new"].get("descending", True))
@@ -171,16 +172,8 @@ class TablePanel(widgets.VBox):
         self.before.disabled = self._first_row == 0
         self.after.disabled = self._first_row + _PAGE >= len(self._frame)
 
-    @contextmanager
-    def _quietly(self) -> Iterator[None]:
-        before, self._is_quiet = self._is_quiet, True
-        try:
-            yield
-        finally:
-            self._is_quiet = before
-
     def _changed(self, change: dict[str, Any]) -> None:
-        if not self._is_quiet:
+        if not self._quiet.is_on:
             self._on_choice(change["owner"] is self.name)
 
 

@@ -11,6 +11,7 @@ from neuron_explainer.views.attribution.comparison import comparison_top_html
 from neuron_explainer.views.attribution.one_node.node_page import node_html
 from neuron_explainer.views.attribution.page import answer_top_html
 from neuron_explainer.views.heatmap import format_value
+from neuron_explainer.widgets.attribution.typed import Typed
 from neuron_explainer.widgets.attribution.work.last_made import LastMade
 from neuron_explainer.widgets.attribution.work.sections import SectionChoice, section_html
 from neuron_explainer.widgets.attribution.work.table_choice import TableChoice, chosen_rows
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from neuron_explainer.attribution.exploring.exploration import Exploration
     from neuron_explainer.attribution.exploring.explorer import Explored, Explorer
+    from neuron_explainer.widgets.attribution.page_state import PageState
 
 
 _N_ANSWERS, _N_PARTS = 16, 8
@@ -36,6 +38,7 @@ class PageTask:
         section, table: what is shown of it.
         place: its place among the answers that were visited; None for a new one.
         fills_in: whether the fields are to say what is asked.
+        restores: the state that the page is to show; None to leave everything else as it is.
     """
 
     asked: Exploration
@@ -43,6 +46,7 @@ class PageTask:
     table: TableChoice
     place: int | None = None
     fills_in: bool = False
+    restores: PageState | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,6 +69,7 @@ class Drawn:
     """What was made of an answer. The answer itself is not in it, so that its tensors can make room for others.
 
     Attributes:
+        typed: what a person would have typed to ask for it.
         top: the question, the prediction and the sum; HTML.
         code: the Python that gives the answer.
         heads: the names of its heads, those with the largest direct effects first.
@@ -74,6 +79,7 @@ class Drawn:
         verified: what was measured, as `verify` gives it; None before anything was.
     """
 
+    typed: Typed
     top: str
     code: str
     heads: list[str]
@@ -177,7 +183,7 @@ class PageContents:
         why, both = explored.why, explored.comparison
         top = answer_top_html(why) if both is None else comparison_top_html(both)
         heads = why.heads()["name"].tolist()
-        return Drawn(top, code_of(task.asked, self._explorer), heads, _rows(explored, task.table))
+        return Drawn(Typed.of(task.asked), top, code_of(task.asked, self._explorer), heads, _rows(explored, task.table))
 
 
 def _rows(explored: Explored, choice: TableChoice) -> Rows:

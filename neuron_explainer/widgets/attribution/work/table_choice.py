@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from neuron_explainer.activations.derived_scalars.names.node_name import NodeName
 from neuron_explainer.attribution.tables.columns import COLUMNS
 from neuron_explainer.errors import InvalidRequestError, NodeNameError, shown
-from neuron_explainer.vocabulary.checks import checked_number
+from neuron_explainer.vocabulary.checks import checked_number, checked_text
 
 if TYPE_CHECKING:
     import pandas
@@ -76,8 +76,10 @@ class TableChoice:
         ):
             if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
                 raise InvalidRequestError(f"table {name} is {shown(value)}, which is of type {type(value).__name__}.")
+        checked_text("table name", read.name)
+        checked_text("table column", read.column)
         if read.n > MOST_ROWS:
-            raise InvalidRequestError(f"table n is {read.n}. A table shows at most {MOST_ROWS} of each column.")
+            raise InvalidRequestError(f"table n is {shown(read.n)}. A table shows at most {MOST_ROWS} of each column.")
         if read.by not in (EVERY_COLUMN, *COLUMNS):
             raise InvalidRequestError(f"table by is {shown(read.by)}. Choose one of: {', '.join(COLUMNS)}.")
         if read.kind is not None and read.kind not in KINDS:
@@ -105,7 +107,7 @@ def chosen_rows(explored: Explored, choice: TableChoice) -> pandas.DataFrame:
         names=name if is_node else None,
     )
     if name and not is_node:
-        frame = frame[frame["name"].str.contains(name, case=False, regex=False)]
+        frame = frame[[name.lower() in each.lower() for each in frame["name"]]]
     if explored.comparison is not None:
         frame = _by_difference(frame)
     if choice.column in frame.columns:
