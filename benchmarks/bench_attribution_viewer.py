@@ -1,13 +1,15 @@
 """What an AttributionViewer costs in JupyterLab: from a click to its paint, beyond a plain button's round trip.
 
-Run as `python -m benchmarks.bench_attribution_viewer`; it needs Chromium. `--only tiny`, `--only smollm2` choose a model,
-`--rounds` says how often each click is timed. All clicks take turns with the plain button, whose callback sets the text
-of an HTML widget. Two figures are printed of each: of medians, and of the quickest, which a busy machine slows less.
+Run as `python -m benchmarks.bench_attribution_viewer`; it needs Chromium. `--only` chooses a model, `--rounds`
+says how often each click is timed. All clicks take turns with the plain button, whose callback sets the text
+of an HTML widget. Three figures are printed of each: of medians, of the quickest, and of the processor's time in the
+page's main thread and the kernel, which mean something also on a busy machine.
 """
 
 import argparse
 import os
 import statistics
+from collections.abc import Sequence
 
 import torch
 
@@ -117,24 +119,34 @@ def measure(what: str, viewer: ViewerInLab, rounds: int, settle: int) -> None:
     viewer.time(COMPARISONS[1], 2000)
     viewer.opened.page.evaluate("() => ne.write('Node', 'L0MLP')")
     print(f"{what}: an ablation is on view after {viewer.time(ABLATE, 500) / 1e3:.2f} s")
-    plain: list[float] = []
-    found: dict[str, list[float]] = {}
+    plain: list[tuple[float, float]] = []
+    found: dict[str, list[tuple[float, float]]] = {}
     for of_round in (clicks, lambda _: COMPARISONS):
         for number in range(rounds + 1):
             for click in of_round(number):
-                milliseconds = viewer.time(click, settle)
-                trip = viewer.time(ROUND_TRIP, settle)
+                timed = viewer.time(click, settle), viewer.processor
+                trip = viewer.time(ROUND_TRIP, settle), viewer.processor
                 if number:  # the first round loads and caches
-                    found.setdefault(click.name, []).append(milliseconds)
+                    found.setdefault(click.name, []).append(timed)
                     plain.append(trip)
-    print(f"{what}: a plain button takes {statistics.median(plain):.0f} ms (quickest {min(plain):.0f})")
+    (trip_wall, trip_least), (trip_processor, _) = map(middle_and_least, zip(*plain, strict=True))
+    print(
+        f"{what}: a plain button takes {trip_wall:.0f} ms (quickest {trip_least:.0f}, processor {trip_processor:.0f})"
+    )
     for name, times in found.items():
-        median, quickest = statistics.median(times) - statistics.median(plain), min(times) - min(plain)
-        met = "met" if median <= ASKED else "MISSED"
+        (wall, least), (processor, _) = map(middle_and_least, zip(*times, strict=True))
+        beyond, at_best, computed = wall - trip_wall, least - trip_least, processor - trip_processor
+        met = "met" if beyond <= ASKED else "met at best" if at_best <= ASKED else "MISSED"
         print(
-            f"{what}: {name:<40} {median:6.0f} ms beyond it (quickest {quickest:6.0f})  at most {ASKED:g}: {met}",
+            f"{what}: {name:<40} {beyond:5.0f} ms beyond it (quickest {at_best:5.0f}, processor {computed:5.0f})  "
+            f"at most {ASKED:g}: {met}",
             flush=True,
         )
+
+
+def middle_and_least(times: Sequence[float]) -> tuple[float, float]:
+    """The median and the least of some times."""
+    return statistics.median(times), min(times)
 
 
 def stop(what: str, viewer: ViewerInLab) -> None:
@@ -159,7 +171,8 @@ def thousands(what: str, viewer: ViewerInLab) -> None:
         long = sum(each > LONG_FRAME for each in frames)
         print(
             f"{what}: scrolled in {n_frames} steps: {long} frames over {LONG_FRAME:g} ms, "
-            f"longest {max(frames):.0f} ms, median {statistics.median(frames):.1f} ms"
+            f"longest {max(frames):.0f} ms, median {statistics.median(frames):.1f} ms, "
+            f"processor {viewer.processor / n_frames:.1f} ms a step"
         )
 
 

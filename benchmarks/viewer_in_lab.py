@@ -1,6 +1,8 @@
 """An AttributionViewer in JupyterLab in Chromium, and the time from a click to its paint."""
 
 import contextlib
+import functools
+import os
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -24,7 +26,7 @@ from helpers.lab_in_chromium import (
 TEXT = "And the LORD said unto Moses, Go in unto Pharaoh, and speak to him about the people. "
 _REPOSITORY = Path(__file__).parent.parent
 _LOAD = """
-import sys
+import os, sys
 sys.path.insert(0, {repository!r})
 import ipywidgets
 import neuron_explainer as ne
@@ -34,6 +36,7 @@ prompt = model.encode({text!r} * 40)[:{n_tokens}]
 other = [*prompt[:5], prompt[6], *prompt[6:]]
 assert len(prompt) == len(other) == {n_tokens}
 before = resident_bytes("VmRSS")
+print("process", os.getpid())
 """
 _SHOW = """
 plain, count = ipywidgets.Button(description="Round trip"), ipywidgets.HTML("0")
@@ -135,6 +138,23 @@ class ViewerInLab:
 
     opened: NotebookPage
 
+    def __post_init__(self) -> None:
+        self._devtools = self.opened.page.context.new_cdp_session(self.opened.page)
+        self._devtools.send("Performance.enable", {"timeDomain": "threadTicks"})
+        self.processor = 0.0
+        """Milliseconds that the processor spent on the last click, in the page's main thread and the kernel."""
+
+    def _processor(self) -> float:
+        metrics = self._devtools.send("Performance.getMetrics")["metrics"]
+        (page,) = (each["value"] for each in metrics if each["name"] == "TaskDuration")
+        fields = Path(f"/proc/{self._kernel}/stat").read_text().rpartition(")")[2].split()
+        return 1e3 * (page + (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK"))
+
+    @functools.cached_property
+    def _kernel(self) -> int:
+        """The number of the kernel's process, which the first cell prints."""
+        return int(self.opened.outputs().filter(has_text="process").last.inner_text().split()[-1])
+
     def time(self, click: Click, settle: int = 0) -> float:
         """Milliseconds from the click until its result is painted.
 
@@ -147,12 +167,16 @@ class ViewerInLab:
         self.opened.page.wait_for_timeout(settle)
         act, is_done = f"() => {{ {click.act} }}", f"() => {click.is_done}"
         code = f"() => {{ const before = {click.before}; return ne.time({act}, {is_done}); }}"
+        before = self._processor()
         found: float = self.opened.page.evaluate(code)
+        self.processor = self._processor() - before
         return found
 
     def scroll(self, n_frames: int) -> list[float]:
         """Milliseconds of each frame while the rows scroll from the first to the last."""
+        before = self._processor()
         found: list[float] = self.opened.page.evaluate(f"() => ne.scroll({n_frames})")
+        self.processor = self._processor() - before
         return found
 
     def run_cell(self, number: int) -> None:
@@ -172,7 +196,7 @@ class ViewerInLab:
     def memory(self) -> str:
         """How much the kernel's memory rose above the model."""
         self.run_cell(2)
-        return self.opened.outputs().filter(has_text="peak").inner_text().strip()
+        return self.opened.outputs().filter(has_text="peak").last.inner_text().strip()
 
 
 _RUN_CELL = """async number => {
