@@ -58,7 +58,7 @@ def test_a_walk(
     request: pytest.FixtureRequest,
     tmp_path: Path,
 ) -> None:
-    opened = run_notebook(write_notebook("walk", SETUP), height=2600)
+    opened = run_notebook(write_notebook("walk", SETUP), height=3000)
     page = page_of(opened)
     # Ask
     page.get_by_label("Prompt", exact=True).fill("Mr. Darcy looked at Elizabeth and said to")
@@ -75,6 +75,7 @@ def test_a_walk(
     expect(page.locator(".ne-replaced-by-rows")).to_be_hidden()
     page.locator("[role=columnheader]", has_text="activation").click()
     expect(page.locator("[role=columnheader]", has_text="activation")).to_have_attribute("aria-sort", "descending")
+    page.locator("[role=columnheader]", has_text="total effect").click()
     page.get_by_label("Kind").select_option("heads")
     expect(rows.first).to_contain_text("H", timeout=LONG)
     expect(page.locator(".ne-rows-grid")).not_to_contain_text("EMB@")
@@ -107,7 +108,7 @@ def test_a_walk(
     fits(opened)
     # From here on narrow and dark
     in_dark_theme(opened)
-    opened.page.set_viewport_size({"width": 800, "height": 2600})
+    opened.page.set_viewport_size({"width": 800, "height": 3000})
     opened.page.wait_for_timeout(300)
     fits(opened)
     page.get_by_label("compare with the 2nd prompt").uncheck()

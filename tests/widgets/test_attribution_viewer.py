@@ -163,6 +163,7 @@ def test_two_prompts_side_by_side(viewer: AttributionViewer) -> None:
     assert viewer.comparison is not None
     assert viewer.comparison.difference == why.compare(OTHER_PROMPT).difference
     assert "difference" in viewer.nodes.columns
+    assert "of the first prompt" in viewer.sections.view.value
     assert "the first minus the second" in viewer.to_html()
     viewer.ask_panel.other.value = "And the"
     viewer.ask_panel.ask.click()

@@ -15,7 +15,7 @@ from neuron_explainer.widgets.attribution.typed import Typed
 from neuron_explainer.widgets.attribution.work.last_made import LastMade
 from neuron_explainer.widgets.attribution.work.sections import SectionChoice, section_html
 from neuron_explainer.widgets.attribution.work.table_choice import TableChoice, chosen_rows
-from neuron_explainer.widgets.messages import error_message
+from neuron_explainer.widgets.messages import error_message, hint_message
 
 if TYPE_CHECKING:
     import pandas
@@ -119,9 +119,12 @@ class PageContent:
 
     def _section(self, choice: SectionChoice) -> str:
         try:
-            return section_html(self.explored.why, choice)
+            picture = section_html(self.explored.why, choice)
         except NeuronExplainerError as error:
             return error_message(error, None)
+        if self.explored.comparison is None:
+            return picture
+        return hint_message("The picture is of the first prompt.") + picture
 
     def node(self, name: str) -> str:
         """What is known of a node; HTML.
