@@ -282,6 +282,21 @@ def test_messages_that_lines_cannot_say() -> None:
     assert json.loads(viewer.ask_panel.prompt.value) == messages
 
 
+def test_a_second_prompt_of_another_form_stays(model: ne.ModelContext) -> None:
+    other = model.encode(OTHER_PROMPT)
+    viewer = AttributionViewer(model, PROMPT, " Moses", " her", other_prompt=other)
+    viewer.compare()
+    viewer.ask_panel.swap.click()
+    assert viewer.wait(SECONDS)
+    assert viewer.error is None
+    assert viewer.state["asked"]["other_prompt"] == other
+    assert viewer.comparison is not None
+    viewer.ask_panel.other.value = OTHER_PROMPT
+    viewer.ask_panel.ask.click()
+    assert viewer.wait(SECONDS)
+    assert viewer.state["asked"]["other_prompt"] == OTHER_PROMPT
+
+
 # What stays
 
 
