@@ -111,6 +111,15 @@ def test_of_a_long_prompt_the_middle_is_left_out(model: ne.ModelContext) -> None
     assert len(_fields(preview_question(model, list(range(5, 86))))["prompt"].find("bdi")) == 81
 
 
+def test_of_long_and_many_answers_the_ends_and_the_first_are_shown(model: ne.ModelContext) -> None:
+    token_id = model.encode(" her", add_special_tokens=False)[0]
+    html = preview_html(preview_question(model, "And", [[token_id] * 5_000, *[[token_id]] * 3_000]))
+    text = assert_harmless(html).text
+    assert "4,920 tokens" in text
+    assert "and 2,951 others" in text
+    assert len(html) < 200_000
+
+
 def test_a_hostile_question_stays_text(model: ne.ModelContext) -> None:
     for text in HOSTILE_TOKENS:
         root = assert_harmless(preview_html(preview_question(model, text, text, [text, " her"])))

@@ -10,7 +10,8 @@ import ipywidgets as widgets
 import pytest
 
 import neuron_explainer as ne
-from neuron_explainer.errors import InvalidRequestError, NotOneTokenError, StoppedError
+from neuron_explainer.attribution.exploring.held_answers import MOST_ANSWERS, HeldAnswers
+from neuron_explainer.errors import InvalidRequestError, NotOneTokenError, PromptError, StoppedError
 from neuron_explainer.models.watching import watched_passes
 from neuron_explainer.widgets.attribution.attribution_viewer import AttributionViewer
 from neuron_explainer.widgets.attribution.panels.node_panel import NodePanel
@@ -241,6 +242,10 @@ def test_a_name_that_is_long_or_no_text(viewer: AttributionViewer) -> None:
         assert viewer.wait(SECONDS)
         assert viewer.nodes.empty
         assert viewer.table.message.value == ""
+    viewer.table.kind.value = "latent"  # of which this answer has none
+    assert viewer.wait(SECONDS)
+    assert "name" in viewer.nodes
+    assert viewer.table.message.value == ""
 
 
 def test_token_ids_as_answers(model: ne.ModelContext, viewer: AttributionViewer) -> None:
@@ -252,6 +257,12 @@ def test_token_ids_as_answers(model: ne.ModelContext, viewer: AttributionViewer)
     for wrong in ({" Moses": 1}, object(), 1.5):
         with pytest.raises(InvalidRequestError, match="target"):
             viewer.ask(PROMPT, wrong)
+
+
+def test_a_model_without_examples_needs_a_prompt(model: ne.StandardModelContext) -> None:
+    without_tokenizer = ne.StandardModelContext("own", model.get_or_create_model())
+    with pytest.raises(PromptError, match="Give a prompt"):
+        AttributionViewer(without_tokenizer)
 
 
 def test_messages_that_lines_cannot_say() -> None:
@@ -271,6 +282,21 @@ def test_messages_that_lines_cannot_say() -> None:
     assert json.loads(viewer.ask_panel.prompt.value) == messages
 
 
+def test_a_second_prompt_of_another_form_stays(model: ne.ModelContext) -> None:
+    other = model.encode(OTHER_PROMPT)
+    viewer = AttributionViewer(model, PROMPT, " Moses", " her", other_prompt=other)
+    viewer.compare()
+    viewer.ask_panel.swap.click()
+    assert viewer.wait(SECONDS)
+    assert viewer.error is None
+    assert viewer.state["asked"]["other_prompt"] == other
+    assert viewer.comparison is not None
+    viewer.ask_panel.other.value = OTHER_PROMPT
+    viewer.ask_panel.ask.click()
+    assert viewer.wait(SECONDS)
+    assert viewer.state["asked"]["other_prompt"] == OTHER_PROMPT
+
+
 # What stays
 
 
@@ -286,6 +312,14 @@ def test_opening_nodes_and_closing_leaves_no_widgets(model: ne.ModelContext) -> 
     left = [each for key, each in open_widgets().items() if key not in before]
     assert [each for each in left if isinstance(each, ne.NeuronViewer | NodePanel)] == []
     assert [each for each in left if isinstance(each, widgets.HTML)] == []
+
+
+def test_answers_that_are_held_are_limited_in_number(model: ne.ModelContext) -> None:
+    held, why = HeldAnswers(10**12), ne.attribute(model, PROMPT)
+    for number in range(MOST_ANSWERS + 5):
+        held.put(number, why)
+    assert [held.get(number) is None for number in range(MOST_ANSWERS + 5)] == [True] * 5 + [False] * MOST_ANSWERS
+    assert held.value(0) == why.value
 
 
 def test_a_dropped_record_does_not_close_the_newest(model: ne.ModelContext, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""Answers that are held, the last used ones up to so many bytes; any number of threads may use them."""
+"""Answers that are held, the last used ones up to a number of them and of bytes; any number of threads may use them."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from collections.abc import Hashable
 
 from neuron_explainer.attribution.attribution import Attribution
 
+MOST_ANSWERS = 200
+"""How many answers are held at most; small ones take more than their tensors."""
 _MOST_VALUES = 10_000
 
 
@@ -38,7 +40,7 @@ class HeldAnswers:
             self._answers[key] = why
             self._answers.move_to_end(key)
             sizes = [each.n_bytes for each in self._answers.values()]  # tables that were asked for add to them
-            while len(sizes) > 1 and sum(sizes) > self._most_bytes:
+            while len(sizes) > 1 and (sum(sizes) > self._most_bytes or len(sizes) > MOST_ANSWERS):
                 self._answers.popitem(last=False)
                 sizes.pop(0)
         self.note_value(key, why.value)

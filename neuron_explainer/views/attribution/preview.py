@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from neuron_explainer.errors import NeuronExplainerError
 
 _N_ENDS = 40  # tokens of the beginning, and of the end, of a long prompt
+_MOST_ANSWERS = 50  # alternatives whose tokens are shown
 _SMALL = f"color:{MUTED};font-size:12px"
 _ERROR_STYLE = f"border-left:4px solid #b42318;background-color:#fff4f2;color:{INK};padding:3px 10px;margin:2px 0"
 _TITLE_OF_ERROR = "color:#8f1d13;font-weight:bold"
@@ -24,7 +25,7 @@ _TITLE_OF_ERROR = "color:#8f1d13;font-weight:bold"
 def preview_html(preview: QuestionPreview, second: QuestionPreview | None = None) -> str:
     """A question that is being typed as static HTML.
 
-    It shows the tokens of the prompt, without the middle of a long one, and of each target and distractor; what is
+    It shows the tokens of the prompt, and of each target and distractor, without the middle of long ones; what is
     wrong, in the place of the field; and hints.
 
     Args:
@@ -68,15 +69,18 @@ def _prompt(preview: QuestionPreview) -> str:
     if prompt.n_beginning:
         beginning = "".join(tokens[: prompt.n_beginning])
         facts.append(f"begins with <bdi>{token_html(beginning)}</bdi>, put before the text")
+    return _line(_boxes(tokens, token_ids), " · ".join(facts))
+
+
+def _boxes(tokens: Sequence[str], token_ids: Sequence[int]) -> str:
+    """The boxes of tokens, without the middle of many."""
     left_out = len(tokens) - 2 * _N_ENDS
-    if left_out > 1:
-        mark = f'<span style="{_SMALL};white-space:nowrap"> ⋯ {counted(left_out, "token")} ⋯ </span>'
-        start = len(tokens) - _N_ENDS
-        last = token_boxes(tokens[start:], token_ids[start:], start)
-        text = token_boxes(tokens[:_N_ENDS], token_ids[:_N_ENDS]) + mark + last
-    else:
-        text = token_boxes(tokens, token_ids)
-    return _line(text, " · ".join(facts))
+    if left_out <= 1:
+        return token_boxes(tokens, token_ids)
+    mark = f'<span style="{_SMALL};white-space:nowrap"> ⋯ {counted(left_out, "token")} ⋯ </span>'
+    start = len(tokens) - _N_ENDS
+    last = token_boxes(tokens[start:], token_ids[start:], start)
+    return token_boxes(tokens[:_N_ENDS], token_ids[:_N_ENDS]) + mark + last
 
 
 def _other_length(first: QuestionPreview, second: QuestionPreview) -> str:
@@ -92,9 +96,13 @@ def _other_length(first: QuestionPreview, second: QuestionPreview) -> str:
 
 
 def _answers(preview: QuestionPreview, answers: Sequence[Answer]) -> str:
-    return "".join(
-        _line(token_boxes(preview.answer_tokens(answer), answer.token_ids), _facts(answer)) for answer in answers
-    )
+    lines = [
+        _line(_boxes(preview.answer_tokens(answer), answer.token_ids), _facts(answer))
+        for answer in answers[:_MOST_ANSWERS]
+    ]
+    if len(answers) > _MOST_ANSWERS:
+        lines.append(_line("", f"and {counted(len(answers) - _MOST_ANSWERS, 'other')}"))
+    return "".join(lines)
 
 
 def _facts(answer: Answer) -> str:

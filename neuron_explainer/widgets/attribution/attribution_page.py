@@ -186,7 +186,12 @@ class AttributionPage(KeptPage):
 
     def _exploration_of(self, typed: Typed) -> Exploration:
         """What is asked with these fields; ablations and traces stay where the question itself is the same."""
-        (prompt, other), answers, now = typed.prompts, typed.answers, self._now
+        content = self._shown
+        now, shown = content.explored.asked, content.typed
+        # A second prompt may have another form than the first, which the fields cannot say.
+        is_other_kept = (typed.other, typed.form) == (shown.other, shown.form)
+        (prompt, other), answers = (replace(typed, other="") if is_other_kept else typed).prompts, typed.answers
+        other = now.other_prompt if is_other_kept else other
         if (now.prompt, now.target, now.distractor) != (prompt, *answers):
             return now.asked(prompt, *answers, other)
         return replace(now, other_prompt=other, is_compared=now.is_compared and other is not None)

@@ -90,7 +90,10 @@ class AttributionViewer(AttributionPage):
             if prompt is None:
                 if target is not None or distractor is not None:
                     raise InvalidRequestError("A target or distractor is given without a prompt. Give the prompt too.")
-                example = examples_for(as_config(model, "model").get_model_context())[0]
+                examples = examples_for(as_config(model, "model").get_model_context())
+                if not examples:
+                    raise PromptError("There is no example for this model's tokens. Give a prompt, such as token ids.")
+                example = examples[0]
                 prompt, other_prompt = example.prompt, other_prompt or example.other_prompt
                 asked |= {"target": example.target, "distractor": example.distractor or None}
             why = attribute(model, prompt, **asked)

@@ -107,7 +107,7 @@ def chosen_rows(explored: Explored, choice: TableChoice) -> pandas.DataFrame:
         names=name if is_node else None,
     )
     if name and not is_node:
-        frame = frame[[name.lower() in each.lower() for each in frame["name"]]]
+        frame = frame[frame["name"].map(lambda each: name.lower() in each.lower()).astype(bool)]
     if explored.comparison is not None:
         frame = _by_difference(frame)
     if choice.column in frame.columns:
