@@ -187,7 +187,7 @@ class AttributionPage(KeptPage):
     def _exploration_of(self, typed: Typed) -> Exploration:
         """What is asked with these fields; ablations and traces stay where the question itself is the same."""
         content = self._shown
-        now, shown = content.explored.asked, content.typed
+        now, shown = content.explored.asked, content.drawn.typed
         # A second prompt may have another form than the first, which the fields cannot say.
         is_other_kept = (typed.other, typed.form) == (shown.other, shown.form)
         (prompt, other), answers = (replace(typed, other="") if is_other_kept else typed).prompts, typed.answers
