@@ -151,7 +151,7 @@ def test_hostile_states_are_refused(viewer: AttributionViewer) -> None:
     for _ in range(100_000):
         nested = [nested]
     states = [shown | {name: value} for name in shown for value in (nested, 10**5000, "\ud800")]
-    states += [shown | {"table": shown["table"] | {"n": 10**5000}}]
+    states += [shown | {"table": shown["table"] | {name: 10**5000}} for name in ("n", "layer", "token")]
     states += [shown | {"table": shown["table"] | {name: "\ud800"}} for name in ("name", "column")]
     for state in states:
         with pytest.raises(InvalidRequestError):

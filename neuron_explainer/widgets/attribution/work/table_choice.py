@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 EVERY_COLUMN = "every column"
 MOST_ROWS = 20_000
+_FARTHEST = 10**9  # beyond any layer and token
 KINDS = ("head", "neuron", "latent", "embedding")
 
 
@@ -76,6 +77,9 @@ class TableChoice:
         ):
             if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
                 raise InvalidRequestError(f"table {name} is {shown(value)}, which is of type {type(value).__name__}.")
+        for name, place in (("layer", read.layer), ("token", read.token)):
+            if place is not None:
+                checked_number(f"table {name}", place, -_FARTHEST, at_most=_FARTHEST)
         checked_text("table name", read.name)
         checked_text("table column", read.column)
         if read.n > MOST_ROWS:
