@@ -1,7 +1,7 @@
 /*!
 Made by tools/widget_modules from its sources: change those, not this file.
 
-sources sha256 2fcd9e0cc72bc3bac88cc411b104c3aeed98e462168d90c9e8cd5ea933d1c1b1
+sources sha256 119f9e37da41c7c06175e3b89837b8f918bc7a66188416e84fc848f9160166d8
 
 It contains lit-html 3.3.3
 
