@@ -1,6 +1,5 @@
 /** The HTML of the whole view. */
 import { html, nothing, type TemplateResult } from "lit-html";
-import { repeat } from "lit-html/directives/repeat.js";
 import type { Widths } from "./columns.ts";
 import { ROW_HEIGHT, STYLE } from "./node_rows_style.ts";
 import { counted } from "./numbers.ts";
@@ -35,6 +34,8 @@ export function rowsTemplate({ id, state, places, widths, headStop, isNarrow, no
       hasActions: place === state.place && chosen !== "" && !isNarrow,
       node: nodeOf(table, shown[place]!),
     });
+  // Scrolled rows take the elements of those before them: making them anew took most of a frame. The chosen row has
+  // its own, so that a button of it keeps the focus.
   return html`<style>${STYLE}</style>
     <div class="ne-rows-bar">
       <input class="ne-rows-filter" type="search" placeholder="Filter these rows (/)" spellcheck="false" autocomplete="off"
@@ -54,7 +55,9 @@ export function rowsTemplate({ id, state, places, widths, headStop, isNarrow, no
       </div>
       <div role="rowgroup" class="ne-rows-body"
         style="height:${shown.length * ROW_HEIGHT}px;min-width:${widths.total}">${
-          repeat(places, (place) => shown[place], row)
+          places.filter((place) => state.place < 0 || place < state.place).map(row)
+        }${places.includes(state.place) ? row(state.place) : nothing}${
+          places.filter((place) => state.place >= 0 && place > state.place).map(row)
         }</div>
     </div>
     <div class="ne-rows-empty" ?hidden=${shown.length > 0}>${all ? "No row has all these words." : "No rows."}</div>

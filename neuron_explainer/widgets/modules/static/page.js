@@ -1,7 +1,7 @@
 /*!
 Made by tools/widget_modules from its sources: change those, not this file.
 
-sources sha256 08515efdf988d9af13b478ceb0a22027ee44a73c2aa23ff47d4a7db9739adfc6
+sources sha256 19bbb6352c664679b113e1b899a26727730f9799896dab8762928bde85df6e76
 
 It contains lit-html 3.3.3
 
