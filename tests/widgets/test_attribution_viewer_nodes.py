@@ -89,6 +89,19 @@ def test_the_modules_messages(viewer: AttributionViewer) -> None:
     assert rows.taken == 3
 
 
+def test_a_node_at_a_token_of_a_long_answer(viewer: AttributionViewer) -> None:
+    viewer.ask(PROMPT, " the king", " Moses, Speak")
+    why = viewer.attribution
+    assert why is not None
+    last = max(len(effects.prompt.token_ids) for effects in why.effects) - 1
+    assert last >= len(why.effects[0].prompt.token_ids)
+    viewer.node_panel.node.value = f"L1N339@{last}"
+    viewer.node_panel.opens.click()
+    assert viewer.wait(60)
+    assert viewer.error is None
+    assert viewer.node == f"L1N339@{last}"
+
+
 def test_verifying_puts_the_measurement_beside_the_estimate(viewer: AttributionViewer) -> None:
     why = viewer.attribution
     assert why is not None

@@ -285,7 +285,9 @@ class AttributionPage(KeptPage):
         text = self.node_panel.node.value.strip()
         if not text:
             raise InvalidRequestError("The field of the node is empty. Write a name, such as L2H3, or choose a row.")
-        name = NodeName.parse(text, tokens=self._shown.explored.why.effects[0].prompt.token_strings)
+        passes = self._shown.explored.why.effects
+        longest = max((each.prompt.token_strings for each in passes), key=len)  # of answers of several tokens
+        name = NodeName.parse(text, tokens=longest)
         return str(replace(name, token=None, attended_to=None) if self.node_panel.everywhere.value else name)
 
     def _acted(self, kind: str, node: str) -> None:
