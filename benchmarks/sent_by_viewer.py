@@ -12,7 +12,7 @@ from benchmarks.viewer_in_lab import TEXT
 from neuron_explainer.widgets.attribution.work.sections import Section
 
 
-class _Counter(comm.base_comm.BaseComm):  # type: ignore[misc]  # comm has no types
+class _Counter(comm.base_comm.BaseComm):
     """A connection that counts what is sent."""
 
     sent = 0

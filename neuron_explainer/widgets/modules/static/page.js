@@ -1,7 +1,7 @@
 /*!
 Made by tools/widget_modules from its sources: change those, not this file.
 
-sources sha256 119f9e37da41c7c06175e3b89837b8f918bc7a66188416e84fc848f9160166d8
+sources sha256 d3bb4b87adc5143cdbd6b3c53fe896dda3c4eb29f1391540751834d311afbcc8
 
 It contains lit-html 3.3.3
 
