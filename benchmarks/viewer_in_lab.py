@@ -226,7 +226,7 @@ def lab() -> Iterator[Callable[[str, int], ViewerInLab]]:
 
         def opened(source: str, n_tokens: int) -> ViewerInLab:
             path = _notebook(server, source, n_tokens)
-            page = open_in_lab(browser, server, path, height=2600)
+            page = open_in_lab(browser, server, path, height=1000)
             page.page.set_default_timeout(240_000)
             found = ViewerInLab(page)
             page.page.evaluate(_SCRIPT)

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from html import escape
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 import neuron_explainer as ne
 from neuron_explainer.widgets.attribution import attribution_page
 from neuron_explainer.widgets.attribution.attribution_viewer import AttributionViewer
+from neuron_explainer.widgets.attribution.panels import table_panel
 from neuron_explainer.widgets.attribution.work import page_content
 from neuron_explainer.widgets.attribution.work.last_made import LastMade
 
@@ -82,6 +84,22 @@ def test_an_open_node_is_drawn_once_until_it_is_measured(viewer: AttributionView
     assert viewer.wait(60)
     assert made.count("node_html") == 3
     assert "measured" in viewer.node_panel.details.value
+
+
+def test_rows_that_the_module_hides_are_made_last(viewer: AttributionViewer, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert viewer.table.rows is not None
+    viewer.table.rows.hides_pages = True  # as a view says
+    monkeypatch.setattr(table_panel, "_PAUSE", 30.0)
+    before = viewer.table.page.value
+    viewer.ablate("L0MLP")
+    assert viewer.table.page.value == before
+    assert viewer.table.rows.table["rows"][0][0] == viewer.nodes["name"].iloc[0]
+    monkeypatch.setattr(table_panel, "_PAUSE", 0.0)
+    viewer.back()
+    viewer.forward()
+    assert viewer.wait(60)
+    assert viewer.table.page.value != before
+    assert escape(viewer.nodes["name"].iloc[0]) in viewer.table.page.value
 
 
 def test_only_the_last_things_made_are_kept() -> None:

@@ -173,6 +173,7 @@ class AttributionViewer(AttributionPage):
             node.opening,
             node.recording,
             self._tabling,
+            self.table.paging,
             self._drawing,
             self._copying,
         )

@@ -17,6 +17,7 @@ class NodeRows(ModuleWidget):
         chosen: the name of the chosen row; "" for none.
         sort: {"column": its name, "descending": bool}; empty for the order of `table`.
         note: a text beside the filter.
+        hides_pages: whether a view has hidden the rows that stand for these without the module.
         taken: as in `ModuleWidget`.
     """
 
@@ -26,4 +27,5 @@ class NodeRows(ModuleWidget):
     table = traitlets.Dict().tag(sync=True)
     chosen = traitlets.Unicode("").tag(sync=True)
     sort = traitlets.Dict().tag(sync=True)
+    hides_pages = traitlets.Bool(False).tag(sync=True)
     note = traitlets.Unicode("").tag(sync=True)

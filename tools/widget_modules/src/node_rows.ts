@@ -12,6 +12,8 @@ function render({ model, el }: RenderContext): () => void {
   // Only now: what stands for the rows while they are not there may go.
   const leave = whenOnPage(el, (page) => {
     page.classList.add("ne-module-rows");
+    model.set("hides_pages", true);
+    model.save_changes();
     return () => page.classList.remove("ne-module-rows");
   });
   return () => {

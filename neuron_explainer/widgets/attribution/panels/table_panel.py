@@ -11,15 +11,19 @@ from neuron_explainer.attribution.tables.columns import COLUMNS
 from neuron_explainer.views.attribution.node_tables import node_rows_html
 from neuron_explainer.views.attribution.table_rows import rows_of
 from neuron_explainer.widgets.attribution.work.table_choice import EVERY_COLUMN, KINDS, MOST_ROWS, TableChoice
+from neuron_explainer.widgets.latest_only import LatestOnly
+from neuron_explainer.widgets.messages import error_message
 from neuron_explainer.widgets.modules.box import module_box
 from neuron_explainer.widgets.modules.node_rows import NodeRows
 from neuron_explainer.widgets.parts import button, filling, flexible, wrapped
 from neuron_explainer.widgets.quiet import Quiet
+from neuron_explainer.widgets.weak_calls import weakly
 
 if TYPE_CHECKING:
     import pandas
 
 _PAGE = 50  # rows of the table that needs no module
+_PAUSE = 0.5  # seconds for which that table waits where the module hides it; another view may still need it
 _ALL = "all"  # not None, which stands for a dropdown in which nothing is chosen
 
 
@@ -44,6 +48,7 @@ class TablePanel(widgets.VBox):
         self._quiet = Quiet()
         self._frame: pandas.DataFrame | None = None
         self._first_row = 0
+        self.paging = LatestOnly(_page_html, weakly(self._page_made))
         self.n = widgets.BoundedIntText(
             description="Largest", min=1, max=MOST_ROWS, layout=flexible("170px"), style=_NARROW
         )
@@ -168,9 +173,16 @@ class TablePanel(widgets.VBox):
     def _show_page(self) -> None:
         if self._frame is None:
             return
-        self.page.value = node_rows_html(self._frame, self._first_row, _PAGE)
+        is_hidden = self.rows is not None and self.rows.hides_pages
+        if is_hidden:
+            self.paging.submit((self._frame, self._first_row), _PAUSE)
+        else:
+            self.paging.run((self._frame, self._first_row))
         self.before.disabled = self._first_row == 0
         self.after.disabled = self._first_row + _PAGE >= len(self._frame)
+
+    def _page_made(self, _: tuple[pandas.DataFrame, int], result: str | BaseException) -> None:
+        self.page.value = error_message(result, None) if isinstance(result, BaseException) else result
 
     def _changed(self, change: dict[str, Any]) -> None:
         if not self._quiet.is_on:
@@ -178,6 +190,12 @@ class TablePanel(widgets.VBox):
 
 
 _NARROW = {"description_width": "52px"}
+
+
+def _page_html(task: tuple[pandas.DataFrame, int]) -> str:
+    """A page of rows, from the first one on."""
+    frame, first = task
+    return node_rows_html(frame, first, _PAGE)
 
 
 def _choices(name: str, options: list[tuple[str, Any]]) -> widgets.Dropdown:

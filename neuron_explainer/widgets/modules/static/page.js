@@ -1,7 +1,7 @@
 /*!
 Made by tools/widget_modules from its sources: change those, not this file.
 
-sources sha256 19bbb6352c664679b113e1b899a26727730f9799896dab8762928bde85df6e76
+sources sha256 4caf388f4c607697c8723da04c7afbd620513f86b16356919a04e4d4dd5f73dc
 
 It contains lit-html 3.3.3
 
