@@ -19,7 +19,7 @@ from neuron_explainer.widgets.attribution.page_state import PageState
 from neuron_explainer.widgets.attribution.trail import Trail
 from neuron_explainer.widgets.attribution.typed import Typed
 from neuron_explainer.widgets.attribution.work.changes_shown import changes_of
-from neuron_explainer.widgets.attribution.work.page_content import PageContent, PageContents, PageTask, Rows
+from neuron_explainer.widgets.attribution.work.page_content import ChosenRows, PageContent, PageContents, PageTask
 from neuron_explainer.widgets.attribution.work.page_work import (
     NodeTask,
     RowsTask,
@@ -332,7 +332,7 @@ class AttributionPage(KeptPage):
         if isinstance(result, BaseException):
             self.table.fail(error_message(result, None))
             return
-        task.content.take_rows(Rows(task.choice, result))
+        task.content.take_rows(ChosenRows(task.choice, result))
         self._show_rows(task.content)
 
     def _show_rows(self, content: PageContent, choice: TableChoice | None = None) -> None:

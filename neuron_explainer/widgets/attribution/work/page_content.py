@@ -50,7 +50,7 @@ class PageTask:
 
 
 @dataclass(frozen=True, eq=False)
-class Rows:
+class ChosenRows:
     """The rows of the node table.
 
     Attributes:
@@ -83,7 +83,7 @@ class Drawn:
     top: str
     code: str
     heads: list[str]
-    rows: Rows
+    rows: ChosenRows
     sections: LastMade[SectionChoice, str] = field(default_factory=lambda: LastMade(_N_PARTS))
     nodes: LastMade[str, str] = field(default_factory=lambda: LastMade(_N_PARTS))
     verified: pandas.DataFrame | None = None
@@ -95,7 +95,7 @@ class PageContent:
 
     explored: Explored
     drawn: Drawn
-    rows: Rows
+    rows: ChosenRows
 
     @property
     def title(self) -> str:
@@ -134,7 +134,7 @@ class PageContent:
         """
         return self.drawn.nodes.of(name, lambda: node_html(self.explored.why, name, verified=self.drawn.verified))
 
-    def take_rows(self, rows: Rows) -> None:
+    def take_rows(self, rows: ChosenRows) -> None:
         """Have other rows in the table."""
         self.rows = self.drawn.rows = rows
 
@@ -189,9 +189,9 @@ class PageContents:
         return Drawn(Typed.of(task.asked), top, code_of(task.asked, self._explorer), heads, _rows(explored, task.table))
 
 
-def _rows(explored: Explored, choice: TableChoice) -> Rows:
+def _rows(explored: Explored, choice: TableChoice) -> ChosenRows:
     """The rows that are asked for; if the answer does not have them, those of a page that begins, and the reason."""
     try:
-        return Rows(choice, chosen_rows(explored, choice))
+        return ChosenRows(choice, chosen_rows(explored, choice))
     except NeuronExplainerError as error:  # such as a token that the new prompt does not have
-        return Rows(choice, chosen_rows(explored, TableChoice()), error_message(error, None))
+        return ChosenRows(choice, chosen_rows(explored, TableChoice()), error_message(error, None))
