@@ -86,12 +86,14 @@ def clicks(number: int) -> list[Click]:
 
 COMPARISONS = [
     Click(
-        "beside the 2nd prompt, held",
-        "ne.check('beside the 2nd prompt')",
+        "compare with the 2nd prompt, held",
+        "ne.check('compare with the 2nd prompt')",
         "ne.top",
         "ne.top !== before && ne.isIdle",
     ),
-    Click("one prompt again, held", "ne.check('beside the 2nd prompt')", "ne.top", "ne.top !== before && ne.isIdle"),
+    Click(
+        "one prompt again, held", "ne.check('compare with the 2nd prompt')", "ne.top", "ne.top !== before && ne.isIdle"
+    ),
 ]
 
 
