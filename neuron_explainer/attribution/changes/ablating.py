@@ -17,6 +17,7 @@ from neuron_explainer.activations.derived_scalars.names.node_name import NodeNam
 from neuron_explainer.activations.derived_scalars.tensor_ablations import Ablation, TensorAblation
 from neuron_explainer.attribution.answering import AnswerT, answer
 from neuron_explainer.attribution.changes.descriptions import described
+from neuron_explainer.attribution.computing.effects import longest_prompt
 from neuron_explainer.attribution.computing.passes import Setting
 from neuron_explainer.attribution.nodes_given import NodeOrRow, known_latent, node_named, one_or_several
 from neuron_explainer.attribution.numbers_and_tables import AttributionTables
@@ -39,7 +40,7 @@ def ablated(why: AnswerT, nodes: Sequence[NodesGiven], value: ValueGiven, refere
     """The answer with nodes overwritten; see `Attribution.ablate`."""
     setting = why.asked_setting
     prompt = why.effects[0].prompt
-    longest = max((effects.prompt.token_strings for effects in why.effects), key=len)
+    longest = longest_prompt(why.effects).token_strings
     given = [each for node in nodes for each in one_or_several(node)]
     if not given:
         raise InvalidRequestError('Name at least one node to overwrite, such as "L23H3".')

@@ -59,6 +59,11 @@ class Effects:
     final_scales: Float[Tensor, "tokens 1"] | None = None
 
 
+def longest_prompt(several: Iterable[Effects]) -> Prompt:
+    """The prompt with the most tokens: answers of several tokens have a pass each, which ends with the answer."""
+    return max((effects.prompt for effects in several), key=lambda prompt: len(prompt.token_ids))
+
+
 def parts_of_prompt(parts: PartsT, number: int, n_rows: int, n_tokens: int) -> PartsT:
     """One prompt's part of a batch's direct effects, without its padding, in memory of its own."""
     own: dict[str, Any] = {}

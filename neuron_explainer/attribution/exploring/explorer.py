@@ -118,7 +118,7 @@ class Explorer:
         """The answer, running only what is not held.
 
         Raises:
-            InvalidRequestError: a change or a comparison needs a second prompt, and there is none.
+            InvalidRequestError: a change or a comparison needs a second prompt, which is missing.
             StoppedError: within `watched_passes`, the work was stopped. What was answered on the way is held.
             PromptError, ChatTemplateError, MisconfiguredError, NodeNameError, UnknownNameError: as `ne.attribute`, and
                 as `ablate`, `trace` and `compare` of its answer.

@@ -3,11 +3,10 @@
 from collections.abc import Iterable, Sequence
 from typing import Any, SupportsIndex, TypeAlias, cast
 
-from neuron_explainer.activations.derived_scalars.engine.prompts import Prompt
 from neuron_explainer.activations.derived_scalars.indexing import NodeIndex
 from neuron_explainer.activations.derived_scalars.names.kinds import KindGiven, NodeKind, kind_given, kind_of_node_type
 from neuron_explainer.activations.derived_scalars.names.node_name import NodeName
-from neuron_explainer.attribution.computing.effects import Effects
+from neuron_explainer.attribution.computing.effects import Effects, longest_prompt
 from neuron_explainer.attribution.computing.passes import Setting
 from neuron_explainer.attribution.nodes_given import NodeOrRow, latent_of, node_named, one_or_several
 from neuron_explainer.attribution.question.positions import PositionsGiven, read_positions
@@ -87,7 +86,7 @@ _KINDS = (NodeKind.HEAD, NodeKind.NEURON, NodeKind.LATENT, NodeKind.EMBEDDING)
 
 def _named(effects: Sequence[Effects], given: NodeOrRow, groups: Sequence[Group], setting: Setting | None) -> NodeIndex:
     """A node, at all tokens unless its name says one."""
-    name = latent_of(setting, effects[0], node_named(given, _longest(effects).token_strings))
+    name = latent_of(setting, effects[0], node_named(given, longest_prompt(effects).token_strings))
     if name.kind not in _KINDS or (name.kind is not NodeKind.EMBEDDING and not isinstance(name.component, int)):
         raise InvalidRequestError(f"{name} is not a head, neuron, latent or embedding. {_TO_NAME_MORE}")
     if name.layer is not None:
@@ -126,8 +125,4 @@ def _layers(
 def _positions(effects: Sequence[Effects], tokens: PositionsGiven) -> tuple[int, ...] | None:
     if tokens is None:
         return None
-    return read_positions(tokens, _longest(effects).token_strings, "tokens")
-
-
-def _longest(effects: Sequence[Effects]) -> Prompt:
-    return max((each.prompt for each in effects), key=lambda prompt: len(prompt.token_ids))
+    return read_positions(tokens, longest_prompt(effects).token_strings, "tokens")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from neuron_explainer.activations.derived_scalars.names.kinds import NodeKind
 from neuron_explainer.activations.derived_scalars.names.node_name import NodeName
+from neuron_explainer.attribution.computing.effects import longest_prompt
 from neuron_explainer.attribution.exploring.exploration import Exploration
 from neuron_explainer.attribution.exploring.explorer import Explorer
 from neuron_explainer.errors import InvalidRequestError, NeuronExplainerError
@@ -285,9 +286,7 @@ class AttributionPage(KeptPage):
         text = self.node_panel.node.value.strip()
         if not text:
             raise InvalidRequestError("The field of the node is empty. Write a name, such as L2H3, or choose a row.")
-        passes = self._shown.explored.why.effects
-        longest = max((each.prompt.token_strings for each in passes), key=len)  # of answers of several tokens
-        name = NodeName.parse(text, tokens=longest)
+        name = NodeName.parse(text, tokens=longest_prompt(self._shown.explored.why.effects).token_strings)
         return str(replace(name, token=None, attended_to=None) if self.node_panel.everywhere.value else name)
 
     def _acted(self, kind: str, node: str) -> None:

@@ -15,12 +15,10 @@ from neuron_explainer.attribution.comparison import Comparison
 from neuron_explainer.errors import InvalidRequestError, NeuronExplainerError
 from neuron_explainer.storage.atomic import write_bytes_atomically
 from neuron_explainer.storage.locations import path_text
-from neuron_explainer.views.document import html_document
-from neuron_explainer.views.heatmap import format_value
 from neuron_explainer.widgets.attribution.panels.keep_panel import KeepPanel
 from neuron_explainer.widgets.attribution.panels.status_bar import StatusBar
 from neuron_explainer.widgets.attribution.work.page_content import PageContent
-from neuron_explainer.widgets.attribution.work.page_work import StaticTask, static_page
+from neuron_explainer.widgets.attribution.work.page_work import StaticTask, static_document, static_page
 from neuron_explainer.widgets.latest_only import LatestOnly
 from neuron_explainer.widgets.messages import error_message, hint_message
 from neuron_explainer.widgets.replaced import displayed, watch
@@ -82,7 +80,7 @@ class KeptPage(widgets.VBox):
     def _copy(self) -> None:
         """Replace the static copy in the notebook; in the background, because nobody waits for it."""
         if self._snapshot.is_shown:
-            self._copying.submit(StaticTask(self._shown, self.keep.notes.value), _PAUSE)
+            self._copying.submit(self._static_task(), _PAUSE)
 
     def _copied(self, _: StaticTask, result: str | BaseException) -> None:
         if isinstance(result, BaseException):
@@ -107,14 +105,15 @@ class KeptPage(widgets.VBox):
         Raises:
             UnsupportedLocationError: `path` is not a local path.
         """
-        why = self._shown.explored.why
-        document = html_document(self.to_html(), f"{why.inquiry.title} = {format_value(why.value)}")
-        write_bytes_atomically(path_text(path), document.encode())
+        write_bytes_atomically(path_text(path), static_document(self._static_task()).encode())
         return Path(path)
 
     def to_html(self) -> str:
         """The page as static HTML, as a saved notebook contains it."""
-        return static_page(StaticTask(self._shown, self.keep.notes.value))
+        return static_page(self._static_task())
+
+    def _static_task(self) -> StaticTask:
+        return StaticTask(self._shown, self.keep.notes.value)
 
     def _ipython_display_(self, **_: object) -> None:
         self._snapshot.show(self.to_html())

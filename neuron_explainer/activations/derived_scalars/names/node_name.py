@@ -97,7 +97,7 @@ class NodeName(NodeFields):
         `pass_type` is not kept.
 
         Raises:
-            InvalidIndexError: `node` is none of these, or is of a layer that the kind of node does not have.
+            InvalidIndexError: `node` is of another type, or is of a layer that the kind of node does not have.
 
         >>> str(NodeName.of(DerivedScalarIndex("mlp_write_norm", 5, (3, 131))))
         'L5N131@3'

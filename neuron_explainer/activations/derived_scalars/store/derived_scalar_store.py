@@ -284,7 +284,7 @@ class DerivedScalarStore:
         A token at which the prompts differ is shown as "…"; `token_ids` are kept only where all are the same.
 
         Raises:
-            InvalidRequestError: there is none; or they have different numbers of tokens, scalars, layers or shapes.
+            InvalidRequestError: no store is given; or they have different numbers of tokens, scalars, layers or shapes.
 
         >>> import neuron_explainer as ne
         >>> stores = ne.derive_batch([[5, 17], [5, 18]], "mlp_post_act", ne.load_model("tiny"))

@@ -31,7 +31,7 @@ def _checked_positions(tokens: TokensGiven, n_tokens: int) -> list[int]:
     """Positions as plain ints, each once.
 
     Raises:
-        InvalidRequestError: there are none, or one is not a whole number from 0 on.
+        InvalidRequestError: no position is given, or one is not a whole number from 0 on.
         IndexOutOfRangeError: the prompt does not have one.
     """
     one = whole_number(tokens)

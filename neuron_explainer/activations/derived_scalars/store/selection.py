@@ -152,7 +152,7 @@ def as_layers(layers: Layers | None) -> set[int | None] | None:
     """One layer or several as plain ints; None, for all, stays.
 
     Raises:
-        InvalidRequestError: there are none, or one of them is neither a whole number nor None.
+        InvalidRequestError: no layer is given, or one of them is neither a whole number nor None.
     """
     if layers is None:
         return None

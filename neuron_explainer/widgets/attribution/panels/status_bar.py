@@ -1,6 +1,5 @@
 """Back, forward and stop; and the line that says what is computed, shown or wrong."""
 
-import time
 from collections.abc import Callable
 
 import ipywidgets as widgets
@@ -9,8 +8,6 @@ from neuron_explainer.attribution.exploring.exploration import Exploration
 from neuron_explainer.widgets.messages import error_message, hint_message
 from neuron_explainer.widgets.parts import button, filling, wrapped
 from neuron_explainer.widgets.quiet import Quiet
-
-_PAUSE = 0.1  # seconds between two messages about progress
 
 
 class StatusBar(widgets.VBox):
@@ -30,7 +27,6 @@ class StatusBar(widgets.VBox):
         on_compare: Callable[[], None],
     ) -> None:
         self._quiet = Quiet()
-        self._told = 0.0
         self.back = button("Back", "arrow-left", "The answer before this one (Alt+Left)")
         self.forward = button("Forward", "arrow-right", "The answer after this one (Alt+Right)")
         self.leave = button("Leave trace", "level-down", "The answer that this trace began at", "120px")
@@ -75,11 +71,8 @@ class StatusBar(widgets.VBox):
         self._hide_progress()
 
     def tell(self, fraction: float) -> None:
-        """How much is done, from 0 to 1; called often, and shown ten times a second."""
-        now = time.monotonic()
-        if now - self._told >= _PAUSE:
-            self._told = now
-            self.progress.value = fraction
+        """How much is done, from 0 to 1."""
+        self.progress.value = fraction
 
     def can_go(self, back: bool, forward: bool) -> None:
         """Whether there is an answer before, and one after."""

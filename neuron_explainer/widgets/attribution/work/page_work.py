@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import astuple, dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from neuron_explainer.views.attribution.page import attribution_html
+from neuron_explainer.views.attribution.page import attribution_document, attribution_html
 from neuron_explainer.widgets.attribution.work.changes_shown import changes_of
 from neuron_explainer.widgets.attribution.work.page_content import PageContent
 from neuron_explainer.widgets.attribution.work.sections import SectionChoice
@@ -72,14 +72,23 @@ def node_of(task: NodeTask) -> str:
 
 def static_page(task: StaticTask) -> str:
     """The page as static HTML."""
+    return attribution_html(task.content.explored.why, **_beside_the_answer(task))
+
+
+def static_document(task: StaticTask) -> str:
+    """The page as a complete HTML file."""
+    return attribution_document(task.content.explored.why, **_beside_the_answer(task))
+
+
+def _beside_the_answer(task: StaticTask) -> dict[str, Any]:
+    """What the page shows beside the answer."""
     explored = task.content.explored
-    return attribution_html(
-        explored.why,
-        comparison=explored.comparison,
-        changes=[astuple(change) for change in changes_of(explored)],
-        notes=task.notes,
-        code=task.content.drawn.code,
-    )
+    return {
+        "comparison": explored.comparison,
+        "changes": [astuple(change) for change in changes_of(explored)],
+        "notes": task.notes,
+        "code": task.content.drawn.code,
+    }
 
 
 def verification_of(task: VerifyTask) -> pandas.DataFrame:
