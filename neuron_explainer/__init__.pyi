@@ -39,6 +39,10 @@ from .collation.live import live_record
 from .collation.settings import CollateSettings
 from .collation.verification import verify
 
+# One neuron, head or latent
+from .components.asking import component
+from .components.component import Component
+
 # Models and autoencoders
 from .models.autoencoder_context import AutoencoderConfig, AutoencoderContext, MultiAutoencoderContext
 from .models.autoencoders.load_autoencoder import load_autoencoder
@@ -84,6 +88,7 @@ __all__ = [
     "AutoencoderContext",
     "CollateSettings",
     "ColourScale",
+    "Component",
     "DerivedScalarIndex",
     "DerivedScalarStore",
     "DerivedScalarType",
@@ -114,6 +119,7 @@ __all__ = [
     "check_parity",
     "clear_cache",
     "collate",
+    "component",
     "convert",
     "datasets",
     "derive",

@@ -38,6 +38,7 @@ from neuron_explainer.errors.computing import InterventionResultError as Interve
 from neuron_explainer.errors.computing import MalformedStoreError as MalformedStoreError
 from neuron_explainer.errors.computing import MissingSettingError as MissingSettingError
 from neuron_explainer.errors.computing import NodeNameError as NodeNameError
+from neuron_explainer.errors.computing import NotAtHandError as NotAtHandError
 from neuron_explainer.errors.computing import NotDerivedError as NotDerivedError
 from neuron_explainer.errors.computing import NothingToDifferentiateError as NothingToDifferentiateError
 from neuron_explainer.errors.computing import NotRecordedError as NotRecordedError

@@ -73,6 +73,20 @@ class MissingSettingError(UnmetNeedError):
         super().__init__(f"This needs {need}. " + (remedy or f"Set DstConfig's `{field}`."))
 
 
+class NotAtHandError(MisconfiguredError):
+    """What a component is asked for needs something that it was made without. `missing` is the argument that gives it.
+
+    >>> print(NotAtHandError("L5N131.writes()", "model", "a model"))
+    L5N131.writes() needs a model, and no model is at hand: pass model=, as in ne.component(…, model=…).
+    """
+
+    def __init__(self, asked: str, missing: str, need: str, remedy: str | None = None) -> None:
+        self.missing = missing
+        words = need.removeprefix("a ").removeprefix("an ")
+        remedy = f"pass {missing}=, as in ne.component(…, {missing}=…)" if remedy is None else remedy
+        super().__init__(f"{asked} needs {need}, and no {words} is at hand: {remedy}.")
+
+
 class NodeNameError(UnknownNameError, ValueError):
     """A text is not the name of one node, or not of one in the prompt. `choices` lists the names that it may mean."""
 

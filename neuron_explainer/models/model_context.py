@@ -122,7 +122,7 @@ class StandardModelContext(ModelContext):
     def reopened_by(self) -> Callable[[], "StandardModelContext"] | None:
         """What makes the same model again; None of one that came from memory, or whose weights were changed since."""
         made = self._transformer
-        return self._reopen if made is None or _weights_now(made) == self._weights_as_created else None
+        return self._reopen if made is None or weights_now(made) == self._weights_as_created else None
 
     def get_or_create_model(self) -> Transformer:
         """The model itself: created at the first call, the same at every later one.
@@ -144,7 +144,7 @@ class StandardModelContext(ModelContext):
                     )
                 self._transformer = self._create()
                 self.config = self._transformer.config  # the weights may say that the unembedding is not tied
-                self._weights_as_created = _weights_now(self._transformer)
+                self._weights_as_created = weights_now(self._transformer)
             return self._transformer
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -320,7 +320,7 @@ def _with_weights(
     return kind(model_name, transformer, tokenizer)
 
 
-def _weights_now(transformer: Transformer) -> list[tuple[int, int]]:
+def weights_now(transformer: Transformer) -> list[tuple[int, int]]:
     """Where each weight is and how often it was changed in place (which torch does not count in inference mode)."""
     return [(each.data_ptr(), 0 if each.is_inference() else each._version) for each in weights_in_memory(transformer)]
 

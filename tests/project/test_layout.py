@@ -20,6 +20,7 @@ ROOMS = [
     "command_line",
     "widgets",
     "views",
+    "components",
     "attribution",
     "collation",
     "activation_server",
@@ -46,6 +47,7 @@ BACK_EDGES_WANTED = [
     ("attribution.attribution", "widgets.attribution."),  # and as a page on which one asks on
     ("attribution.attributions", "views.attribution."),
     ("attribution.comparison", "views.attribution."),
+    ("components.component", "views.components."),  # a component shows itself as a page
     ("errors.base", "views.short_traceback"),  # an error that a notebook shows
     # `ModelContext.from_model_type` loads a model: its interface is Transformer Debugger's.
     ("models.abstract_model_context", "models.checkpoints.load_model"),

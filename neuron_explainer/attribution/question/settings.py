@@ -44,7 +44,7 @@ def read_setting(model: ConfigOrModel, autoencoders: AutoencodersGiven, ablation
     several = given if isinstance(given, tuple) else () if given is None else (given,)
     for ablation in several:
         check_ablation(ablation)
-    return Setting(_with_autoencoders(config, autoencoders), several, tuple(map(described, several)))
+    return Setting(with_autoencoders(config, autoencoders), several, tuple(map(described, several)))
 
 
 def check_ablation(ablation: Ablation) -> None:
@@ -63,7 +63,12 @@ def check_ablation(ablation: Ablation) -> None:
         )
 
 
-def _with_autoencoders(config: DstConfig, given: AutoencodersGiven) -> DstConfig:
+def with_autoencoders(config: DstConfig, given: AutoencodersGiven) -> DstConfig:
+    """A configuration with the autoencoders that a caller gives, too.
+
+    Raises:
+        MisconfiguredError: it has some already, or something else is given.
+    """
     if given is None:
         return config
     if any((config.autoencoder_context, config.multi_autoencoder_context, config.autoencoder_config)):

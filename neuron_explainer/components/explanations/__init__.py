@@ -1,0 +1,1 @@
+"""Explanations of components: published ones with their scores, and one's own."""
