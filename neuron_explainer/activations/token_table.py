@@ -4,7 +4,9 @@ import re
 
 import pandas
 
-_TOKEN_COLUMNS = re.compile(r"(token|attended_to|attended_token)(_[12])?")  # with _1 and _2 in comparisons
+_TOKEN_COLUMNS = re.compile(
+    r"(token|attended_to|attended_token|source|query|key|top_token)(_[12])?"
+)  # _1 and _2 in comparisons
 _NODE_INDEX = "node"
 _STYLE = (
     "<style>table.ne-table td,table.ne-table th{white-space:pre-wrap;padding:2px 8px;text-align:right}"

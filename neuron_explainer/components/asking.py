@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from neuron_explainer.activation_server.dataset_paths import dataset_text, registered_types, type_of_dataset
 from neuron_explainer.activation_server.neuron_datasets import EMBEDDED_SHORT_NAME, get_all_neuron_dataset_metadata
-from neuron_explainer.activations.derived_scalars.names.kinds import COMPONENTS, NodeKind
+from neuron_explainer.activations.derived_scalars.names.kinds import NodeKind
 from neuron_explainer.activations.derived_scalars.names.node_name import NodeGiven, NodeName
 from neuron_explainer.activations.derived_scalars.names.records import record_asked
 from neuron_explainer.components.at_hand import AtHand
@@ -24,7 +24,6 @@ if TYPE_CHECKING:  # a record alone is shown without torch
     from neuron_explainer.activations.derived_scalars.config import ConfigOrModel, DstConfig
     from neuron_explainer.attribution.question.settings import AutoencodersGiven
 
-_SYMBOLS = {kind.symbol.lower(): kind for kind in COMPONENTS}
 _USUAL = {NodeKind.NEURON: DerivedScalarType.MLP_POST_ACT, NodeKind.HEAD: DerivedScalarType.ATTN_WRITE_NORM}
 _OF_LATENTS = {
     NodeType.AUTOENCODER_LATENT: DerivedScalarType.AUTOENCODER_LATENT,

@@ -30,7 +30,7 @@ if TYPE_CHECKING:  # a record alone is shown without torch
 NeighboursBy = Literal["write", "read", "activation"]
 Among = Literal["head", "neuron", "latent"]
 VocabularyGiven = str | SupportsIndex | Iterable[str] | None
-"""Which tokens a head's pairs are looked for among: a reference text, the first so many, "all", or None: the default."""
+"""The tokens among which a head's pairs are looked for: a reference text, the first so many, "all"; None: the default."""
 
 
 class Component:
@@ -248,7 +248,7 @@ class Component:
 
     @property
     def copying_score(self) -> float:
-        """Of a head: whether it raises the tokens that it attends to; 1 if all eigenvalues of OV are positive, down to −1.
+        """Of a head: whether it raises the tokens that it attends to, from 1 (eigenvalues of OV all positive) to −1.
 
         The sum of the eigenvalues of the d_head × d_head circuit over the sum of their absolute values (Elhage et al.
         2021).

@@ -59,11 +59,21 @@ def record_to_html(
     if width is not None:
         checked_number("width", width)
     dst = record.dst if dst is None else derived_scalar_type_of(dst)
+    return card(_heading(record, dst, dataset) + record_sections(record, n_top, width), "ne-record")
+
+
+def record_sections(record: NeuronRecord, n_top: int, width: SupportsIndex | None = DEFAULT_WIDTH) -> str:
+    """What a record's page has below its heading: statistics, histogram and examples.
+
+    Args:
+        record: the record.
+        n_top: how many top examples are shown; half as many random ones, and a quarter as many of each quantile.
+        width: how many tokens of an example are shown, around its peak; None: all.
+    """
     scale = scale_of(record)
     page = _Page(record.is_by_token_pair, scale, width)
     top = record.most_positive_activation_records
     parts = [
-        _heading(record, dst, dataset),
         statistics_strip(record),
         histogram_bars(record, scale),
         legend(scale),
@@ -74,7 +84,7 @@ def record_to_html(
     ]
     if next(record.examples(), None) is None:
         parts.append(f'<div style="color:{MUTED}">This record has no examples.</div>')
-    return card("".join(parts), "ne-record")
+    return "".join(parts)
 
 
 def scale_of(record: NeuronRecord) -> ColourScale:

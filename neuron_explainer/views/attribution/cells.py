@@ -21,7 +21,7 @@ UP, DOWN = background_of_level(32), background_of_level(-32)
 HEADING = 'role="heading" aria-level="4"'
 """The attributes of an element that screen readers find as the heading of a part of a page."""
 
-_TOKEN_COLUMNS = ("token", "attended_to")
+_TOKEN_COLUMNS = ("token", "attended_to", "source", "query", "key")
 _MEASURED = ("difference", "estimate", "measured")
 _TEXT_COLUMNS = ("name", "part", "answer", "asked", *_TOKEN_COLUMNS)
 _MARK_STYLE = "border:1px solid;border-radius:3px;padding:0 5px;font-size:12px"
