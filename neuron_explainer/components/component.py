@@ -30,7 +30,7 @@ if TYPE_CHECKING:  # a record alone is shown without torch
 NeighboursBy = Literal["write", "read", "activation"]
 Among = Literal["head", "neuron", "latent"]
 VocabularyGiven = str | SupportsIndex | Iterable[str] | None
-"""The tokens among which a head's pairs are looked for: a reference text, the first so many, "all"; None: the default."""
+"""Which tokens a head's pairs are of: those of a reference text, the first so many, or "all"; None: the default."""
 
 
 class Component:
