@@ -22,6 +22,7 @@ if TYPE_CHECKING:  # a record alone is shown without torch
     from neuron_explainer.collation.corpus.texts import TextsGiven
     from neuron_explainer.components.explanations.of_component import ComponentExplanations
     from neuron_explainer.components.statistics.of_component import ComponentStatistics
+    from neuron_explainer.models.autoencoder_context import AutoencoderContext
     from neuron_explainer.models.autoencoders.autoencoder import Autoencoder
     from neuron_explainer.models.layers.block import Block
     from neuron_explainer.models.model_context import ModelContext
@@ -117,10 +118,19 @@ class Component:
         """
         if self.kind is not NodeKind.LATENT:
             raise InvalidRequestError(f"{self.name} is {self.kind.meaning}, not a latent, so it has no autoencoder.")
-        context = self.at_hand.config(f"{self.name}.{asked}").get_autoencoder_context(self.dst.node_type)
+        return self.autoencoders_of_latents(asked).get_autoencoder(self.layer)
+
+    def autoencoders_of_latents(self, asked: str) -> AutoencoderContext:
+        """The autoencoders whose latents are the component's kind, or of another kind of component the only ones.
+
+        Raises:
+            NotAtHandError: the component has no model, or no autoencoders.
+        """
+        node_type = self.dst.node_type if self.kind is NodeKind.LATENT else None
+        context = self.at_hand.config(f"{self.name}.{asked}").get_autoencoder_context(node_type)
         if context is None:
-            raise NotAtHandError(f"{self.name}.{asked}", "autoencoders", "its autoencoder")
-        return context.get_autoencoder(self.layer)
+            raise NotAtHandError(f"{self.name}.{asked}", "autoencoders", "an autoencoder")
+        return context
 
     # What a page shows
 

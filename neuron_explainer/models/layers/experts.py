@@ -106,6 +106,10 @@ class MixtureOfExperts(nn.Module):
         values = self._by_expert(post_act.experts, lambda expert, rows: expert.along(rows), direction)
         return post_act.with_values(values)
 
+    def expert(self, number: int) -> MLP:
+        """One expert's MLP."""
+        return self._mlps[number]
+
     def gate(self, neuron: int) -> tuple[Float[Tensor, " d_model"], Float[Tensor, ""] | None]:
         """The linear map that gives a neuron's pre-activation, if its expert is chosen: its weights, and its bias."""
         expert, within = divmod(neuron, self.d_expert)

@@ -1,0 +1,134 @@
+"""The input tokens that raise and lower a neuron or latent: the embedding's rows through the layer's norm."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, SupportsIndex
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from neuron_explainer.activations.derived_scalars.engine import recompute
+from neuron_explainer.activations.derived_scalars.engine.bound_config import BoundConfig
+from neuron_explainer.activations.derived_scalars.names.kinds import NodeKind
+from neuron_explainer.components.held import held
+from neuron_explainer.components.vocabulary.directions import back_through_norm, checked_latent
+from neuron_explainer.components.vocabulary.embedding_rows import along_rows, embedding_blocks
+from neuron_explainer.components.vocabulary.token_rows import token_table
+from neuron_explainer.models.layers.block import Block
+from neuron_explainer.models.layers.experts import MixtureOfExperts
+from neuron_explainer.models.layers.mlp import MLP
+from neuron_explainer.models.layers.norms import at_least_float32
+from neuron_explainer.models.transformer import Transformer
+from neuron_explainer.vocabulary.checks import checked_number
+
+if TYPE_CHECKING:
+    import pandas
+
+    from neuron_explainer.components.component import Component
+
+Values = Float[Tensor, " vocab"]
+
+
+def tokens_read(component: Component, n: SupportsIndex) -> pandas.DataFrame:
+    """See `Component.reads`."""
+    count = checked_number("n", n)
+    with torch.no_grad():
+        if component.kind is NodeKind.NEURON:
+            values, others = neuron_on_vocabulary(
+                component.transformer("reads()"), component.block("reads()"), component.index
+            )
+        else:
+            checked_latent(component.autoencoder("reads()"), component.layer, component.index)
+            values, others = latent_on_vocabulary(component), {}
+    return token_table(
+        component.model("reads()"), values.cpu(), count, {name: each.cpu() for name, each in others.items()}
+    )
+
+
+def neuron_on_vocabulary(model: Transformer, block: Block, neuron: int) -> tuple[Values, dict[str, Values]]:
+    """A neuron's pre-activation for each token; of a gated neuron also `up`, of an expert's also the router's weight.
+
+    `up` is what the activated gate is multiplied by. The pre-activation of an expert's neuron is what it would be if
+    the token were sent to its expert; the router's weight is 0 where it is not.
+    """
+    expert, within = (block.mlp, neuron)
+    others: dict[str, Values] = {}
+    if isinstance(block.mlp, MixtureOfExperts):
+        number, within = divmod(neuron, block.mlp.d_expert)
+        expert = block.mlp.expert(number)
+        others["router_weight"] = _router_weights(model, block)[:, number]
+    assert isinstance(expert, MLP)
+    maps = [(expert.input_weight[within], _entry(expert.input_bias, within))]
+    if expert.up_weight is not None:
+        maps.append((expert.up_weight[within], _entry(expert.up_bias, within)))
+    norm = block.mlp_norm
+    weights = torch.stack([weight for weight, _ in maps])
+    products = along_rows(model, norm, back_through_norm(weights, norm).T)
+    for column, (weight, bias) in enumerate(maps):
+        if norm.bias is not None:
+            products[:, column] += at_least_float32(weight) @ at_least_float32(norm.bias)
+        if bias is not None:
+            products[:, column] += bias
+    if expert.up_weight is not None:
+        up = (
+            products[:, 1] if expert.gate_limit is None else products[:, 1].clamp(-expert.gate_limit, expert.gate_limit)
+        )
+        others = {"up": up + expert.up_offset, **others}
+    return products[:, 0], others
+
+
+def _entry(bias: Tensor | None, index: int) -> Tensor | None:
+    return None if bias is None else bias[index]
+
+
+def _router_weights(model: Transformer, block: Block) -> Float[Tensor, "vocab experts"]:
+    """The router's weight of each expert, for each token; 0 for experts that the token is not sent to."""
+    experts = block.mlp
+    assert isinstance(experts, MixtureOfExperts)
+
+    def make() -> Tensor:
+        made = []
+        for rows in embedding_blocks(model):
+            chosen, weights = experts.route(block.mlp_norm(rows.to(model.dtype)))
+            dense = weights.new_zeros(len(rows), experts.n_experts, dtype=at_least_float32(weights).dtype)
+            made.append(dense.scatter(1, chosen, weights.to(dense.dtype)))
+        return torch.cat(made)
+
+    return held(model, ("router weights", block.layer), make)
+
+
+def latent_on_vocabulary(component: Component) -> Values:
+    """A latent's pre-activation for each token.
+
+    What an autoencoder reads is computed for the whole vocabulary once, and kept for the layer's other latents.
+    """
+    bound, node_type, layer = component.bound("reads()"), component.dst.node_type, component.layer
+    autoencoder = bound.autoencoder(node_type, layer)
+    which = slice(component.index, component.index + 1)
+    parts = [
+        autoencoder.pre_activations(inputs.to(autoencoder.device), which)[:, 0]
+        for inputs in _autoencoder_inputs(bound, component)
+    ]
+    return torch.cat(parts)
+
+
+def _autoencoder_inputs(bound: BoundConfig, component: Component) -> list[Float[Tensor, "some_vocab inputs"]]:
+    """What a layer's autoencoder would read of each token, in blocks."""
+    node_type, layer, model = component.dst.node_type, component.layer, bound.model
+    context = bound.autoencoder_context(node_type)
+
+    def make() -> list[Tensor]:
+        made = []
+        for rows in embedding_blocks(model):
+            resid = rows.to(model.dtype)[:, None]  # a prompt of one token for each row
+            made.append(recompute.autoencoder_input(bound, node_type, layer, resid, False).flatten(1))
+        return made
+
+    return held(model, ("autoencoder inputs", context.dst, _reads(bound, component), layer), make)
+
+
+def _reads(bound: BoundConfig, component: Component) -> str:
+    """What an autoencoder's inputs depend on beside their place: where a transcoder reads."""
+    autoencoder = bound.autoencoder(component.dst.node_type, component.layer)
+    return f"{getattr(autoencoder, 'reads', None)} {getattr(autoencoder, 'has_folded_norms', None)}"
