@@ -42,6 +42,7 @@ from .collation.verification import verify
 # One neuron, head or latent
 from .components.asking import component
 from .components.component import Component
+from .components.heads.scores import head_scores
 
 # Models and autoencoders
 from .models.autoencoder_context import AutoencoderConfig, AutoencoderContext, MultiAutoencoderContext
@@ -57,6 +58,7 @@ from .storage.disk_cache import clear_cache
 
 # Views: static HTML and figures
 from .views.colour import ColourScale
+from .views.components.head_maps import plot_heads
 from .views.heatmap import token_heatmap
 from .views.plots import plot_example, plot_histogram
 from .views.record_page import record_document, record_to_html
@@ -126,6 +128,7 @@ __all__ = [
     "derive_batch",
     "derived_scalars",
     "errors",
+    "head_scores",
     "known_models",
     "live_record",
     "load_attribution",
@@ -139,6 +142,7 @@ __all__ = [
     "pair_view",
     "parse_node",
     "plot_example",
+    "plot_heads",
     "plot_histogram",
     "preview_question",
     "record_document",

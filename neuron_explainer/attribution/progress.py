@@ -7,18 +7,21 @@ from neuron_explainer.notices import is_interactive
 
 
 @contextmanager
-def passes_bar(n_passes: int, show: bool | None, what: str = "attributing") -> Iterator[Callable[[int], object]]:
+def passes_bar(
+    n_passes: int | None, show: bool | None, what: str = "attributing", unit: str = "prompt"
+) -> Iterator[Callable[[int], object]]:
     """A bar; the function it gives is told how many more passes are done.
 
     Args:
-        n_passes: how many there are.
+        n_passes: how many there are; None if that is not known.
         show: whether there is a bar; None: on a terminal or in a notebook.
         what: what is done.
+        unit: what is counted.
     """
     if not (is_interactive() if show is None else show):
         yield lambda n_done: None
         return
     from tqdm.auto import tqdm
 
-    with tqdm(total=n_passes, desc=what, unit="prompt", leave=False) as bar:
+    with tqdm(total=n_passes, desc=what, unit=unit, leave=False) as bar:
         yield bar.update

@@ -85,7 +85,7 @@ def plot_example(example: ActivationRecord) -> go.Figure:
     if example.is_by_token_pair:
         heatmap = go.Heatmap(
             z=unflatten(example.activations, len(labels)),
-            colorscale=_colour_scale(scale),
+            colorscale=colours_of_scale(scale),
             zmin=scale.low,
             zmax=scale.high if scale.limit else 1.0,
             hoverongaps=False,
@@ -110,7 +110,7 @@ def plot_example(example: ActivationRecord) -> go.Figure:
     return SnapshotFigure(figure, token_heatmap(example.tokens, example.activations, scale=scale))
 
 
-def _colour_scale(scale: ColourScale) -> list[list[float | str]]:
+def colours_of_scale(scale: ColourScale) -> list[list[float | str]]:
     """The colours from the scale's lowest to its highest value, in plotly's form."""
     shares = [step / (2 * N_LEVELS) for step in range(2 * N_LEVELS + 1)]
     return [[share, scale.background(scale.low + share * (scale.high - scale.low))] for share in shares]
