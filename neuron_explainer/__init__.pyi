@@ -41,8 +41,11 @@ from .collation.verification import verify
 
 # One neuron, head or latent
 from .components.asking import component
+from .components.comparing import ComponentComparison, compare_components
 from .components.component import Component
+from .components.explanations.sharing import export_explanations, import_explanations, own_explanations
 from .components.heads.scores import head_scores
+from .components.statistics.of_dataset import dataset_statistics
 
 # Models and autoencoders
 from .models.autoencoder_context import AutoencoderConfig, AutoencoderContext, MultiAutoencoderContext
@@ -58,6 +61,7 @@ from .storage.disk_cache import clear_cache
 
 # Views: static HTML and figures
 from .views.colour import ColourScale
+from .views.components.dataset_scatter import plot_dataset_statistics
 from .views.components.head_maps import plot_heads
 from .views.heatmap import token_heatmap
 from .views.plots import plot_example, plot_histogram
@@ -91,6 +95,7 @@ __all__ = [
     "CollateSettings",
     "ColourScale",
     "Component",
+    "ComponentComparison",
     "DerivedScalarIndex",
     "DerivedScalarStore",
     "DerivedScalarType",
@@ -121,14 +126,18 @@ __all__ = [
     "check_parity",
     "clear_cache",
     "collate",
+    "compare_components",
     "component",
     "convert",
+    "dataset_statistics",
     "datasets",
     "derive",
     "derive_batch",
     "derived_scalars",
     "errors",
+    "export_explanations",
     "head_scores",
+    "import_explanations",
     "known_models",
     "live_record",
     "load_attribution",
@@ -139,8 +148,10 @@ __all__ = [
     "load_neuron",
     "load_neurons",
     "notices",
+    "own_explanations",
     "pair_view",
     "parse_node",
+    "plot_dataset_statistics",
     "plot_example",
     "plot_heads",
     "plot_histogram",

@@ -31,6 +31,11 @@ def choices_sentence(choices: Sequence[str]) -> str:
     return f"Did you mean: {', '.join(choices[:N_NEAREST])}? ({len(choices)} in all.)"
 
 
+def counted(number: int, noun: str) -> str:
+    """ "1 token", "2,048 tokens"."""
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")
+
+
 _MOST_SEARCHED = 10_000
 _LONGEST_MESSAGE = 2500
 

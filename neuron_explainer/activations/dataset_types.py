@@ -47,10 +47,10 @@ def type_said(path: str | os.PathLike[str], record: NeuronRecord | None = None) 
 
 def first_record(folder: str | os.PathLike[str]) -> NeuronRecord | None:
     """The first record of a local dataset of JSON files; None if it has none that can be read."""
-    layers = _numbers(Path(folder), "")
+    layers = numbered_entries(Path(folder), "")
     try:
         layer = min(layers)
-        return load_neuron(folder, layer, min(_numbers(Path(folder) / str(layer), ".json")))
+        return load_neuron(folder, layer, min(numbered_entries(Path(folder) / str(layer), ".json")))
     except (NeuronExplainerError, ValueError, OSError):
         return None
 
@@ -112,7 +112,7 @@ def _fits(dst: DerivedScalarType, record: NeuronRecord) -> bool:
     return by_pair if record.is_by_token_pair else by_token
 
 
-def _numbers(folder: Path, suffix: str) -> list[int]:
+def numbered_entries(folder: Path, suffix: str) -> list[int]:
     """The numbers that are the names in a folder, without the suffix."""
     try:
         names = [entry.name.removesuffix(suffix) for entry in os.scandir(folder) if entry.name.endswith(suffix)]

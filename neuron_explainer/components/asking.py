@@ -72,9 +72,9 @@ def component(
     >>> ne.component("tiny", "L0H1")
     <Component L0H1: an attention head, attn_write_norm; model, dataset 'tiny'>
     """
-    model, dataset = _sorted_out(source, model, dataset)
+    model, dataset = model_and_dataset(source, model, dataset)
     name_of_dataset = None if dataset is None else dataset_text(dataset)
-    config = None if model is None else _config_of(model, autoencoders)
+    config = None if model is None else config_given(model, autoencoders)
     if autoencoders is not None and config is None:
         raise NotAtHandError("autoencoders=", "model", "a model")
     if name_of_dataset is not None:
@@ -93,7 +93,7 @@ def component(
     return Component(name, scalar_type, at_hand)
 
 
-def _sorted_out(source: Any, model: Any, dataset: Any) -> tuple[Any, Any]:
+def model_and_dataset(source: Any, model: Any, dataset: Any) -> tuple[Any, Any]:
     """The model and the dataset that are meant; each None if neither argument gives it."""
     if _is_dataset(source):
         if dataset is not None:
@@ -116,7 +116,13 @@ def _is_dataset(source: object) -> bool:
     return is_local_folder(text) and not is_local_file(os.path.join(text, "config.json"))
 
 
-def _config_of(model: Any, autoencoders: AutoencodersGiven) -> DstConfig:
+def config_given(model: Any, autoencoders: AutoencodersGiven) -> DstConfig:
+    """The model with its autoencoders, from whatever form they are given in.
+
+    Raises:
+        CheckpointNotFoundError, UnknownNameError: a text is not a model's.
+        MisconfiguredError: autoencoders are given twice, or are not autoencoders.
+    """
     from neuron_explainer.activations.derived_scalars.config import DstConfig, as_config
     from neuron_explainer.attribution.question.settings import with_autoencoders
     from neuron_explainer.collation.runs.preparation import model_of

@@ -9,8 +9,9 @@ from neuron_explainer.errors import InvalidRequestError, shown
 from neuron_explainer.views.colour import ColourScale, as_floats, background_of_level
 from neuron_explainer.views.document import MONO, MUTED, card
 from neuron_explainer.views.running_text import Piece, in_reading_direction, text_pieces, with_line_breaks
-from neuron_explainer.views.token_text import counted, escaped, token_html, token_label
+from neuron_explainer.views.token_text import escaped, token_html, token_label
 from neuron_explainer.vocabulary.checks import checked_number, checked_type
+from neuron_explainer.wording import counted
 
 DEFAULT_WIDTH = 64
 """The default number of tokens that a view shows of a long text."""

@@ -8,13 +8,14 @@ import plotly.graph_objects as go
 
 from neuron_explainer.activations.attention_utils import unflatten
 from neuron_explainer.activations.records import ActivationRecord, NeuronRecord
+from neuron_explainer.components.statistics.histograms import histogram_of
 from neuron_explainer.errors import InvalidRequestError
 from neuron_explainer.views.colour import N_LEVELS, ColourScale
 from neuron_explainer.views.document import MUTED, card
 from neuron_explainer.views.heatmap import token_heatmap
 from neuron_explainer.views.record_page import record_title
 from neuron_explainer.views.snapshot_figure import SnapshotFigure
-from neuron_explainer.views.statistics import histogram_bars, histogram_of
+from neuron_explainer.views.statistics import histogram_bars
 from neuron_explainer.views.token_pairs import checked_example, pair_view
 from neuron_explainer.views.token_text import escaped, plotly_label
 from neuron_explainer.vocabulary.checks import checked_type

@@ -11,10 +11,11 @@ from neuron_explainer.views.document import LINE, MUTED, card, html_document
 from neuron_explainer.views.heatmap import DEFAULT_WIDTH, format_value, heatmap_text, legend
 from neuron_explainer.views.statistics import histogram_bars, statistics_strip
 from neuron_explainer.views.token_pairs import HOW_TO_READ_BARS, MATRIX_WIDTH, PairsOfText, pair_matrix, pair_text
-from neuron_explainer.views.token_text import counted, escaped, token_html
+from neuron_explainer.views.token_text import escaped, token_html
 from neuron_explainer.vocabulary.checks import checked_number, checked_type
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 from neuron_explainer.vocabulary.parsing import derived_scalar_type_of
+from neuron_explainer.wording import counted
 
 DEFAULT_EXAMPLES = 8
 _N_PAIRS = 3  # strongest pairs listed below an example

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 
 from neuron_explainer.views.document import NO_MATHEMATICS
-from neuron_explainer.views.token_text import counted, escaped, token_html
+from neuron_explainer.views.token_text import escaped, token_html
+from neuron_explainer.wording import counted
 
 _BOX = "border:1px solid rgba(128,128,128,.45);border-radius:3px;padding:0 2px;margin:1px;white-space:pre-wrap"
 

@@ -25,11 +25,6 @@ def escaped(text: str) -> str:
     return html.escape(without_steering(text), quote=True)
 
 
-def counted(number: int, noun: str) -> str:
-    """ "1 token", "2,048 tokens"."""
-    return f"{number:,} {noun}" + ("" if number == 1 else "s")
-
-
 @lru_cache(maxsize=8192)
 def token_html(token: str) -> str:
     """A token as HTML: whitespace as marks and invisible characters as escapes, both in `<i>`; the rest HTML-escaped.

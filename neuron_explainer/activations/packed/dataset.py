@@ -103,6 +103,16 @@ class PackedDataset:
         check_covered("component", index, range(self.n_components(layer)), subject, NeuronNotFoundError)
         return self._layer(layer).record(index)
 
+    def layer_reader(self, layer: int) -> PackedLayerFile:
+        """One layer's file, open for reading.
+
+        Raises:
+            NeuronNotFoundError: the dataset does not cover the layer, or has no file of it yet.
+            MalformedDatasetError: the layer's file is invalid.
+        """
+        self.n_components(layer)  # refuses a layer that is not covered
+        return self._layer(layer)
+
     def has_layer(self, layer: int) -> bool:
         """Whether the dataset covers the layer and its file exists."""
         return layer in self.info.layer_indices and (self.path / layer_file_name(layer)).is_file()

@@ -59,6 +59,10 @@ class PackedLayerReader:
         self.sequences = tensors["sequences"]
         self.sequence_lengths = tensors["sequence_lengths"]
 
+    def array(self, name: str) -> NDArray[Any] | None:
+        """One of the layout's arrays, of all components; its values are not checked. None if the file lacks it."""
+        return self._tensors.get(name)
+
     def record(self, index: int) -> NeuronRecord:
         """The record of one component; the index must be valid.
 

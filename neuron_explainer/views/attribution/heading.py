@@ -8,8 +8,8 @@ from neuron_explainer.views.attribution.cells import signed
 from neuron_explainer.views.document import INK, LINE, MUTED
 from neuron_explainer.views.heatmap import format_value
 from neuron_explainer.views.running_text import plain_tokens
-from neuron_explainer.views.token_text import counted, escaped, token_html
-from neuron_explainer.wording import number_ranges
+from neuron_explainer.views.token_text import escaped, token_html
+from neuron_explainer.wording import counted, number_ranges
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

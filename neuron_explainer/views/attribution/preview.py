@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from neuron_explainer.views.attribution.heading import hints_note
 from neuron_explainer.views.document import INK, MUTED, card
 from neuron_explainer.views.token_strip import token_boxes
-from neuron_explainer.views.token_text import counted, escaped, token_html
+from neuron_explainer.views.token_text import escaped, token_html
+from neuron_explainer.wording import counted
 
 if TYPE_CHECKING:
     from neuron_explainer.attribution.question.answers import Answer

@@ -13,7 +13,8 @@ from neuron_explainer.views.attribution.waterfalls.waterfall import waterfall
 from neuron_explainer.views.colour import ColourScale
 from neuron_explainer.views.document import MUTED, card, html_document, html_table
 from neuron_explainer.views.heatmap import format_value
-from neuron_explainer.views.token_text import counted, escaped
+from neuron_explainer.views.token_text import escaped
+from neuron_explainer.wording import counted
 
 if TYPE_CHECKING:
     from neuron_explainer.attribution.attributions import Attributions

@@ -1,11 +1,9 @@
 """The published explanations of a neuron, with their scores."""
 
 from neuron_explainer.activations.scored_explanations import NeuronSimulationResults
+from neuron_explainer.views.components.explanations import SCORE_MEANING, score_text
 from neuron_explainer.views.document import card, html_table
-from neuron_explainer.views.heatmap import format_value
 from neuron_explainer.views.token_text import escaped
-
-_SCORE = "how well a simulation by the explanation predicts the activations: their correlation, 1 at best"
 
 
 def explanations_html(results: NeuronSimulationResults) -> str:
@@ -18,11 +16,11 @@ def explanations_html(results: NeuronSimulationResults) -> str:
     rows = [
         [
             escaped(each.explanation.strip()),
-            "" if each.scores.ev_correlation_score is None else format_value(each.scores.ev_correlation_score),
+            score_text(each.scores.ev_correlation_score),
         ]
         for each in ordered
     ]
-    head = f'<abbr title="{escaped(_SCORE)}">score</abbr>'
+    head = f'<abbr title="{escaped(SCORE_MEANING)}">score</abbr>'
     return card(html_table(["explanation", head], rows, {1}), "ne-explanations")
 
 

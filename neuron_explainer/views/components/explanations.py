@@ -1,0 +1,83 @@
+"""The explanations of a component: published ones with scores, one's own, and simulated beside real activations."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from neuron_explainer.activations.scored_explanations import ScoredExplanation, ScoredSequenceSimulation
+from neuron_explainer.views.attribution.cells import section
+from neuron_explainer.views.colour import ColourScale
+from neuron_explainer.views.document import MUTED, card, html_table
+from neuron_explainer.views.heatmap import format_value, heatmap_text, legend
+from neuron_explainer.views.token_text import escaped
+
+if TYPE_CHECKING:
+    from neuron_explainer.components.explanations.of_component import ComponentExplanations
+
+SCORE_MEANING = "how well a simulation by the explanation predicts the activations: their correlation, 1 at best"
+_N_TEXTS, _N_TOKENS = 3, 60
+_SMALL = f"color:{MUTED};font-size:12px"
+
+
+def component_explanations_html(explanations: ComponentExplanations) -> str:
+    """The explanations of a component on a card of their own.
+
+    Args:
+        explanations: the explanations.
+    """
+    content = explanations_section(explanations)
+    return card(
+        content or f'<div style="{_SMALL}">No explanations of {escaped(str(explanations.component.name))}.</div>'
+    )
+
+
+def explanations_section(explanations: ComponentExplanations) -> str:
+    """The explanations as a section of a page; empty if there are none.
+
+    Args:
+        explanations: the explanations.
+    """
+    scored, own = explanations.scored, explanations.own
+    if not scored and not own:
+        return ""
+    rows = [
+        [escaped(each.explanation.strip()), score_text(each.scores.ev_correlation_score), "published"]
+        for each in scored
+    ]
+    rows += [[escaped(each.text), score_text(each.score), f"own, {escaped(each.when[:10])}"] for each in own]
+    head = f'<abbr title="{escaped(SCORE_MEANING)}">score</abbr>'
+    table = html_table(["explanation", head, "from"], rows, {1})
+    simulated = _simulated_beside_real(scored[0]) if scored else ""
+    return section("Explanations", table + simulated)
+
+
+def score_text(score: float | None) -> str:
+    """A score as text; empty if it is unknown."""
+    return "" if score is None else format_value(score)
+
+
+def _simulated_beside_real(explanation: ScoredExplanation) -> str:
+    """What an explanation predicts, and under it the real activations, on a few texts."""
+    texts = explanation.sequences[:_N_TEXTS]
+    if not texts:
+        return ""
+    real = ColourScale.of(value for each in texts for value in each.true_activations)
+    simulated = ColourScale.of(value for each in texts for value in _simulated(each))
+    parts = []
+    for each in texts:
+        tokens, score = each.sequence_simulation.tokens, each.scores.ev_correlation_score
+        of_text = f"correlation {format_value(score)}" if score is not None else ""
+        parts.append(
+            f'<div style="margin-top:8px"><span style="{_SMALL}">simulated</span> '
+            f"{heatmap_text(tokens, _simulated(each), simulated, _N_TOKENS)}"
+            f'<span style="{_SMALL}">real {of_text}</span> '
+            f"{heatmap_text(tokens, each.true_activations, real, _N_TOKENS)}</div>"
+        )
+    about = f"simulated by “{explanation.explanation.strip()}”, beside the real activations"
+    legends = legend(simulated, note="simulated") + legend(real, note="real")
+    return f'<div style="{_SMALL};margin-top:10px">{escaped(about)}</div>{legends}{"".join(parts)}'
+
+
+def _simulated(sequence: ScoredSequenceSimulation) -> list[float]:
+    """The predictions; 0 where the simulator made none."""
+    return [0.0 if value is None else value for value in sequence.sequence_simulation.expected_activations]
