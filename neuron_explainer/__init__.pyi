@@ -45,6 +45,7 @@ from .components.comparing import ComponentComparison, compare_components
 from .components.component import Component
 from .components.explanations.sharing import export_explanations, import_explanations, own_explanations
 from .components.heads.scores import head_scores
+from .components.search.asking import search
 from .components.statistics.of_dataset import dataset_statistics
 
 # Models and autoencoders
@@ -162,6 +163,7 @@ __all__ = [
     "register_model",
     "register_neuron_dataset_metadata",
     "save_neuron",
+    "search",
     "token_heatmap",
     "verify",
 ]

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from neuron_explainer.activations.activations import load_neuron
-from neuron_explainer.activations.packed.layout import JSON_INFO_FILE_NAME, MOST_INFO_BYTES
+from neuron_explainer.activations.packed.layout import INFO_FILE_NAME, JSON_INFO_FILE_NAME, MOST_INFO_BYTES
 from neuron_explainer.activations.records import NeuronRecord
 from neuron_explainer.errors import InvalidRequestError, NeuronExplainerError, choices_sentence
 from neuron_explainer.storage.local import is_local_folder, read_local_bytes
@@ -91,14 +91,16 @@ def type_in_name(path: str) -> DerivedScalarType | None:
 
 
 def _described(path: str | os.PathLike[str]) -> DerivedScalarType | None:
-    """The type in the file that `collate` writes beside JSON records."""
+    """The type in the file that describes a packed dataset, or that `collate` writes beside JSON records."""
     if is_url(path) or not is_local_folder(path):
         return None
-    try:
-        content = read_local_bytes(Path(path) / JSON_INFO_FILE_NAME, MOST_INFO_BYTES)
-        return type_named(msgspec.json.decode(content, type=_Described).derived_scalar_type)
-    except (NeuronExplainerError, msgspec.MsgspecError, ValueError):
-        return None
+    for name in (INFO_FILE_NAME, JSON_INFO_FILE_NAME):
+        try:
+            content = read_local_bytes(Path(path) / name, MOST_INFO_BYTES)
+            return type_named(msgspec.json.decode(content, type=_Described).derived_scalar_type)
+        except (NeuronExplainerError, msgspec.MsgspecError, ValueError, RecursionError):
+            continue
+    return None
 
 
 def _fits(dst: DerivedScalarType, record: NeuronRecord) -> bool:

@@ -24,8 +24,8 @@ if TYPE_CHECKING:  # a record alone is shown without torch
     from neuron_explainer.activations.derived_scalars.config import ConfigOrModel, DstConfig
     from neuron_explainer.attribution.question.settings import AutoencodersGiven
 
-_USUAL = {NodeKind.NEURON: DerivedScalarType.MLP_POST_ACT, NodeKind.HEAD: DerivedScalarType.ATTN_WRITE_NORM}
-_OF_LATENTS = {
+USUAL_SCALAR = {NodeKind.NEURON: DerivedScalarType.MLP_POST_ACT, NodeKind.HEAD: DerivedScalarType.ATTN_WRITE_NORM}
+SCALAR_OF_LATENTS = {
     NodeType.AUTOENCODER_LATENT: DerivedScalarType.AUTOENCODER_LATENT,
     NodeType.MLP_AUTOENCODER_LATENT: DerivedScalarType.MLP_AUTOENCODER_LATENT,
     NodeType.ATTENTION_AUTOENCODER_LATENT: DerivedScalarType.ATTENTION_AUTOENCODER_LATENT,
@@ -72,7 +72,7 @@ def component(
     >>> ne.component("tiny", "L0H1")
     <Component L0H1: an attention head, attn_write_norm; model, dataset 'tiny'>
     """
-    model, dataset = model_and_dataset(source, model, dataset)
+    model, dataset = model_and_dataset_given(source, model, dataset)
     name_of_dataset = None if dataset is None else dataset_text(dataset)
     config = None if model is None else config_given(model, autoencoders)
     if autoencoders is not None and config is None:
@@ -93,7 +93,7 @@ def component(
     return Component(name, scalar_type, at_hand)
 
 
-def model_and_dataset(source: Any, model: Any, dataset: Any) -> tuple[Any, Any]:
+def model_and_dataset_given(source: Any, model: Any, dataset: Any) -> tuple[Any, Any]:
     """The model and the dataset that are meant; each None if neither argument gives it."""
     if _is_dataset(source):
         if dataset is not None:
@@ -151,12 +151,12 @@ def _of_model(
         record_asked(name, scalar_type)  # refuses a scalar of other components
         return name, scalar_type
     if name.kind is not NodeKind.LATENT:
-        return name, _USUAL[name.kind]
+        return name, USUAL_SCALAR[name.kind]
     node_type = name.to_node_index().node_type
     context = None if config is None else config.get_autoencoder_context(node_type)
     if context is None:
         raise NotAtHandError(str(name), "autoencoders", "an autoencoder")
-    return name, _OF_LATENTS[context.autoencoder_node_type]
+    return name, SCALAR_OF_LATENTS[context.autoencoder_node_type]
 
 
 def _check_in_model(config: DstConfig, name: NodeName) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from neuron_explainer.errors import InvalidRequestError, NotAtHandError, shown
 if TYPE_CHECKING:
     import pandas
 
-    from neuron_explainer.activations.derived_scalars.config import ConfigOrModel
+    from neuron_explainer.activations.derived_scalars.config import ConfigOrModel, DstConfig
     from neuron_explainer.activations.derived_scalars.names.node_name import NodeGiven
     from neuron_explainer.attribution.question.settings import AutoencodersGiven
     from neuron_explainer.collation.corpus.texts import TextsGiven
@@ -118,8 +118,7 @@ def compare_components(
         NonFiniteActivationError: as `ne.live_record`.
 
     >>> import neuron_explainer as ne
-    >>> from neuron_explainer.components.comparing import compare_components
-    >>> compare_components(["L2N5", "L1N3"], "And the LORD said", model="tiny").to_dataframe().columns.tolist()
+    >>> ne.compare_components(["L2N5", "L1N3"], "And the LORD said", model="tiny").to_dataframe().columns.tolist()
     ['text', 'position', 'token', 'L2N5', 'L1N3']
     """
     from neuron_explainer.components.own_texts import live_record_on
@@ -148,7 +147,7 @@ def _components_of(given: Sequence[Any], model: Any, autoencoders: Any) -> tuple
     if named and model is None:
         raise NotAtHandError(f"compare_components([{named[0]!r}, …])", "model", "a model", "pass model=")
     config = config_given(model, autoencoders) if named else None
-    return tuple(each if isinstance(each, Component) else component(config, each) for each in given)
+    return tuple(each if isinstance(each, Component) else component(cast("DstConfig", config), each) for each in given)
 
 
 def _labels(components: Sequence[Component]) -> tuple[str, ...]:

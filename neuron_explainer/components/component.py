@@ -185,9 +185,9 @@ class Component:
         >>> ne.component("tiny", "L2N5").activations("And the LORD said").columns.tolist()
         ['text', 'position', 'token', 'activation']
         """
-        from neuron_explainer.components.own_texts import activation_table
+        from neuron_explainer.components.own_texts import own_activation_table
 
-        return activation_table(self, texts, self.at_hand.prepend_bos if prepend_bos is None else prepend_bos)
+        return own_activation_table(self, texts, self.at_hand.prepend_bos if prepend_bos is None else prepend_bos)
 
     def writes(
         self, n: SupportsIndex = 10, *, tokens: VocabularyGiven = None, progress: bool | None = None

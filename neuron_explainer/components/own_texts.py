@@ -36,7 +36,7 @@ def live_record_on(component: Component, texts: TextsGiven, prepend_bos: bool | 
     )
 
 
-def activation_table(component: Component, texts: TextsGiven, prepend_bos: bool | None = None) -> pandas.DataFrame:
+def own_activation_table(component: Component, texts: TextsGiven, prepend_bos: bool | None = None) -> pandas.DataFrame:
     """See `Component.activations`."""
     import pandas
 

@@ -109,9 +109,9 @@ def test_a_model_or_dataset_given_twice_is_refused(tiny):
     with pytest.raises(InvalidRequestError, match="is a model, and model= gives another"):
         ne.component(tiny, "L2N5", model="tiny")
     with pytest.raises(NotAtHandError, match="pass model="):
-        ne.component("gpt2-small", "L2N5", autoencoders=object())
+        ne.component("gpt2-small", "L2N5", autoencoders=object())  # type: ignore[arg-type]
     with pytest.raises(MisconfiguredError, match="autoencoders is"):
-        ne.component(tiny, "L2N5", autoencoders=3)
+        ne.component(tiny, "L2N5", autoencoders=3)  # type: ignore[arg-type]
 
 
 # What is missing says so

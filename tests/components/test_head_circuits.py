@@ -5,7 +5,7 @@ import pytest
 import torch
 
 import neuron_explainer as ne
-from helpers.collation_models import model_context
+from helpers.collation_models import model_context, transformer_of
 from neuron_explainer.components.heads import best_pairs as blocks_of_pairs
 from neuron_explainer.components.heads.best_pairs import best_pairs
 from neuron_explainer.errors import InvalidRequestError, NotOneTokenError
@@ -19,7 +19,7 @@ TEXT = " ".join(f"w{token}" for token in TOKENS)
 
 def ov_matrix(context: ne.StandardModelContext, head: int) -> torch.Tensor:
     """(source, output): logits per unit of attention, minus their mean; by the block and the read-out."""
-    model, block = context.get_or_create_model(), context.get_or_create_model().blocks[LAYER]
+    model, block = transformer_of(context), transformer_of(context).blocks[LAYER]
     one = torch.ones(VOCAB, 1, dtype=torch.float64)
     values = block.values(block.attention_norm(model.embedding * context.config.embedding_scale)[:, None])[:, 0]
     alone = torch.zeros_like(values)
@@ -36,7 +36,7 @@ def ov_matrix(context: ne.StandardModelContext, head: int) -> torch.Tensor:
 
 def qk_matrix(context: ne.StandardModelContext, head: int, distance: int) -> torch.Tensor:
     """(query, key): the attention logit of two tokens at those places, by the layer's own arithmetic."""
-    model, block = context.get_or_create_model(), context.get_or_create_model().blocks[LAYER]
+    model, block = transformer_of(context), transformer_of(context).blocks[LAYER]
     normed = block.attention_norm(model.embedding * context.config.embedding_scale)
     found = torch.zeros(VOCAB, VOCAB, dtype=torch.float64)
     for token in range(VOCAB):
@@ -132,7 +132,7 @@ def test_what_cannot_be_looked_at_is_refused(options, error, message):
 
 def test_a_distance_beyond_the_window_is_refused():
     context = model_context("mistral")
-    window = context.config.sliding_window_by_layer[1]
+    window = context.config.sliding_window_by_layer[1] or 0
     node = ne.component(context, "L1H3")
     assert len(node.reads(3, distance=window - 1)) == 6
     with pytest.raises(InvalidRequestError, match=f"attends to at most {window - 1} tokens back"):
@@ -155,7 +155,7 @@ def test_blocks_of_rows_give_what_the_whole_matrix_gives(monkeypatch, n):
 
 def head_matrix(context: ne.StandardModelContext, by: str, layer: int, head: int) -> torch.Tensor:
     """(residual, residual): the map of a head's OV, or the form of its QK, with the gains of norms."""
-    block = context.get_or_create_model().blocks[layer]
+    block = transformer_of(context).blocks[layer]
     attention, gain = block.attention, block.attention_norm.effective_gain
     centre = torch.eye(context.config.d_model, dtype=torch.float64)
     if context.config.norm_kind == "layer_norm":

@@ -2,13 +2,14 @@
 
 import math
 import threading
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 import neuron_explainer as ne
-from helpers.collation_models import begun_context, model_context, number_tokenizer, random_texts
+from helpers.collation_models import begun_context, model_context, number_tokenizer, random_texts, transformer_of
 from neuron_explainer.errors import InvalidRequestError, StoppedError
 from neuron_explainer.models.transformer import Transformer
 from neuron_explainer.models.transformer_config import TransformerConfig
@@ -46,7 +47,7 @@ def planted_model() -> ne.StandardModelContext:
         learned_positions=True,
         tied_unembedding=True,
     )
-    model = Transformer.with_random_weights(config, device="cpu", dtype="float64")
+    model: Any = Transformer.with_random_weights(config, device="cpu", dtype="float64")
     for name, parameter in model.named_parameters():
         if not name.endswith("gain"):
             parameter.zero_()
@@ -75,7 +76,7 @@ def planted_model() -> ne.StandardModelContext:
 
 
 def test_planted_heads_rank_first():
-    scores = ne.head_scores(planted_model(), n_sequences=5, length=25, progress=False).set_index("name")
+    scores: Any = ne.head_scores(planted_model(), n_sequences=5, length=25, progress=False).set_index("name")
     for column, head, least in (
         ("previous", "L0H0", 0.99),
         ("duplicate", "L0H1", 0.49),  # the other half goes to the token itself
@@ -94,7 +95,7 @@ def test_planted_heads_rank_first():
 
 
 def by_loops(context: ne.StandardModelContext, sequences: list[list[int]]) -> dict[str, np.ndarray]:
-    sums = dict.fromkeys([*COLUMNS, "weight", "distances", "squares"], 0.0)
+    sums: dict[str, Any] = dict.fromkeys([*COLUMNS, "weight", "distances", "squares"], 0.0)
     n_tokens = n_repeated = 0
     for ids in sequences:
         if len(ids) < 2:
@@ -182,7 +183,7 @@ def test_texts_are_read_when_their_turn_comes():
 
 
 def test_without_repeated_tokens_induction_is_unknown():
-    scores = ne.head_scores(model_context("gpt2"), ["w1 w2 w3"], progress=False)
+    scores: Any = ne.head_scores(model_context("gpt2"), ["w1 w2 w3"], progress=False)
     assert scores[["duplicate", "induction"]].isna().all().all()
     assert scores["previous"].notna().all()
     assert "induction" not in scores._repr_html_().split("<table", 2)[1]
@@ -218,7 +219,7 @@ def test_what_is_out_of_range_is_refused(options, message):
 def test_copying_scores_are_those_of_the_whole_circuit(family):
     """The eigenvalues of the matrix over the vocabulary, made through the model's own parts."""
     context = model_context(family)
-    model = context.get_or_create_model()
+    model = transformer_of(context)
     scores = ne.head_scores(context, n_sequences=1, length=8, progress=False).set_index("name")
     embedded = model.embedding * context.config.embedding_scale
     one = torch.ones(61, 1, dtype=torch.float64)
@@ -244,7 +245,7 @@ def test_copying_scores_are_those_of_the_whole_circuit(family):
 @pytest.mark.parametrize("sign", [1, -1])
 def test_a_head_that_copies_scores_1_and_one_that_suppresses_minus_1(sign):
     context = planted_model()
-    attention = context.get_or_create_model().blocks[1].attention
+    attention = transformer_of(context).blocks[1].attention
     attention.value_weight[:61, :61] = torch.eye(61, dtype=torch.float64)
     attention.output_weight[:61, :61] = torch.eye(61, dtype=torch.float64) * sign
     assert ne.component(context, "L1H0").copying_score == pytest.approx(sign)
@@ -260,7 +261,7 @@ def test_only_heads_copy():
 
 
 def test_smollm2_has_the_heads_that_people_know(smollm2):
-    scores = ne.head_scores(smollm2, n_sequences=2, length=40, progress=False).set_index("name")
+    scores: Any = ne.head_scores(smollm2, n_sequences=2, length=40, progress=False).set_index("name")
     assert len(scores) == 270
     assert scores["previous"].max() > 0.8
     assert scores["induction"].max() > 0.8

@@ -1,12 +1,14 @@
 """Neighbours by what components write and read: cosines against all directions by hand."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 
 import neuron_explainer as ne
 from benchmarks.small_models import random_autoencoders
-from helpers.collation_models import model_context
+from helpers.collation_models import changeable_context, model_context, transformer_of
 from neuron_explainer.errors import InvalidRequestError, NotAtHandError, UnknownNameError
 
 DST = ne.DerivedScalarType
@@ -17,12 +19,12 @@ def centred(rows: torch.Tensor, context: ne.StandardModelContext) -> torch.Tenso
     return rows - rows.mean(-1, keepdim=True) if context.config.norm_kind == "layer_norm" else rows
 
 
-def gain_of(norm: torch.nn.Module | None) -> torch.Tensor | float:
+def gain_of(norm: Any) -> Any:
     return 1.0 if norm is None else norm.effective_gain
 
 
 def directions(context: ne.StandardModelContext, by: str, layer: int) -> torch.Tensor:
-    block = context.get_or_create_model().blocks[layer]
+    block = transformer_of(context).blocks[layer]
     if by == "write":
         return block.mlp.output_weight.T * gain_of(block.mlp_post_norm)
     return centred(block.mlp.input_weight * gain_of(block.mlp_norm), context)
@@ -53,8 +55,8 @@ def test_neurons_have_the_cosines_of_their_directions(family, by):
 @pytest.mark.parametrize("by", ["write", "read"])
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_copy_has_the_cosine_1_and_its_opposite_minus_1(family, by):
-    context = model_context(family)
-    blocks = context.get_or_create_model().blocks
+    context = changeable_context(family)
+    blocks = transformer_of(context).blocks
     read, write = blocks[2].mlp.input_weight, blocks[2].mlp.output_weight
     if context.config.n_experts:
         expert = blocks[2].mlp.experts[0]
@@ -74,12 +76,12 @@ def test_a_copy_has_the_cosine_1_and_its_opposite_minus_1(family, by):
 
 
 def test_changed_weights_are_seen():
-    context = model_context("llama")
+    context = changeable_context("llama")
     node = ne.component(context, "L1N7")
     before = node.neighbours(3)
     with torch.no_grad():
-        context.get_or_create_model().blocks[0].mlp.output_weight[:, 5] = (
-            context.get_or_create_model().blocks[1].mlp.output_weight[:, 7]
+        transformer_of(context).blocks[0].mlp.output_weight[:, 5] = (
+            transformer_of(context).blocks[1].mlp.output_weight[:, 7]
         )
     after = node.neighbours(3)
     assert before["name"].iloc[0] != "L0N5"
@@ -95,8 +97,8 @@ def test_layers_are_those_asked_for():
 
 
 def test_a_neuron_without_a_write_has_no_neighbours_and_is_none():
-    context = model_context("gpt2")
-    blocks = context.get_or_create_model().blocks
+    context = changeable_context("gpt2")
+    blocks = transformer_of(context).blocks
     blocks[0].mlp.output_weight[:, 5] = 0
     assert "L0N5" not in set(ne.component(context, "L1N7").neighbours(10**4)["name"])
     assert len(ne.component(context, "L0N5").neighbours(10)) == 0
@@ -109,7 +111,8 @@ def test_latents_are_compared_by_decoder_and_by_encoder():
     context = model_context("llama")
     autoencoders = random_autoencoders(context, DST.RESID_POST_MLP)
     node = ne.component(context, "L1A7", autoencoders=autoencoders)
-    for by, rows_of in (("write", lambda each: each.decoder_weight.T), ("read", lambda each: each.encoder_weight)):
+    both: Any = (("write", lambda each: each.decoder_weight.T), ("read", lambda each: each.encoder_weight))
+    for by, rows_of in both:
         table = node.neighbours(10**4, by)
         own = rows_of(autoencoders.get_autoencoder(1))[7]
         expected = {
@@ -122,10 +125,10 @@ def test_latents_are_compared_by_decoder_and_by_encoder():
 
 
 def test_a_latent_is_aligned_with_neurons_and_they_with_it():
-    context = model_context("gpt2")
+    context = changeable_context("gpt2")
     autoencoders = random_autoencoders(context, DST.RESID_POST_MLP)
     decoder = autoencoders.get_autoencoder(1).decoder_weight
-    decoder[:, 7] = 3 * context.get_or_create_model().blocks[2].mlp.output_weight[:, 5]
+    decoder[:, 7] = 3 * transformer_of(context).blocks[2].mlp.output_weight[:, 5]
     latent = ne.component(context, "L1A7", autoencoders=autoencoders)
     table = latent.neighbours(3, among="neuron")
     assert (table["name"].iloc[0], table["cosine"].iloc[0]) == ("L2N5", pytest.approx(1))
@@ -139,12 +142,12 @@ def test_a_latent_of_activations_says_what_its_decoder_gives_each_neuron():
     context = model_context("llama")
     autoencoders = random_autoencoders(context, DST.MLP_POST_ACT)
     node = ne.component(context, "L1A7", autoencoders=autoencoders)
-    table = node.neighbours(10**4, among="neuron").set_index("name")
+    table: Any = node.neighbours(10**4, among="neuron").set_index("name")
     decoder = autoencoders.get_autoencoder(1).decoder_weight[:, 7]
-    own = context.get_or_create_model().blocks[1].mlp.output_weight @ decoder
+    own = transformer_of(context).blocks[1].mlp.output_weight @ decoder
     for neuron in (0, 13, 47):
         assert table.loc[f"L1N{neuron}", "decoder_weight"] == pytest.approx(float(decoder[neuron]))
-        row = context.get_or_create_model().blocks[1].mlp.output_weight[:, neuron]
+        row = transformer_of(context).blocks[1].mlp.output_weight[:, neuron]
         assert table.loc[f"L1N{neuron}", "cosine"] == pytest.approx(cosine(own, row))
     assert np.isnan(table.loc["L0N3", "decoder_weight"])
     with pytest.raises(InvalidRequestError, match="do not read the residual stream itself"):

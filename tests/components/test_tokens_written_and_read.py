@@ -6,7 +6,7 @@ import torch
 
 import neuron_explainer as ne
 from benchmarks.small_models import random_autoencoders
-from helpers.collation_models import model_context
+from helpers.collation_models import changeable_context, model_context, transformer_of
 from neuron_explainer.errors import InvalidRequestError
 from neuron_explainer.models.layers.routed import dense
 
@@ -23,7 +23,7 @@ def column(table, name="value"):
 
 def final_part(context: ne.StandardModelContext, resid: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
     """The uncapped logits of a residual stream, the final norm's scale held."""
-    model = context.get_or_create_model()
+    model = transformer_of(context)
     normed = model.final_norm.apply_scale(resid, scale)
     bias = 0 if model.unembedding_bias is None else model.unembedding_bias
     return (normed @ model.unembedding_weight.T + bias) * model.config.logits_scale
@@ -33,7 +33,7 @@ def final_part(context: ne.StandardModelContext, resid: torch.Tensor, scale: tor
 def test_a_neuron_s_write_is_what_a_unit_of_it_does_to_the_logits(family):
     """Along the model's own block: one more unit of activation, the scales of norms held, then their scales made 1."""
     context = model_context(family)
-    model, block = context.get_or_create_model(), context.get_or_create_model().blocks[LAYER]
+    model, block = transformer_of(context), transformer_of(context).blocks[LAYER]
     torch.manual_seed(0)
     resid, neurons = torch.randn(1, 32, dtype=torch.float64), torch.zeros(1, context.n_neurons, dtype=torch.float64)
     unit = neurons.clone()
@@ -61,15 +61,15 @@ def test_a_neuron_reads_what_the_derived_scalar_says(family):
     index = ne.ActivationIndex("mlp.pre_act", LAYER, ("All", NEURON))
     config = ne.DstConfig(model_context=context, activation_index_for_fake_grad=index)
     dst = DST.VOCAB_TOKEN_WRITE_TO_INPUT_DIRECTION
-    expected = ne.derive("w3", dst, config).activations(dst)
-    expected = next(iter(expected.values()))[0]
+    by_layer = ne.derive("w3", dst, config).activations(dst)
+    expected = next(iter(by_layer.values()))[0]
     np.testing.assert_allclose(column(table), expected.numpy(), rtol=1e-9, atol=1e-10)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_neuron_reads_what_its_layer_makes_of_the_embedding(family):
     context = model_context(family)
-    model, block = context.get_or_create_model(), context.get_or_create_model().blocks[LAYER]
+    model, block = transformer_of(context), transformer_of(context).blocks[LAYER]
     normed = block.mlp_norm(model.embedding * context.config.embedding_scale)
     table = ne.component(context, f"L{LAYER}N{NEURON}").reads(VOCAB)
     mlp, within = block.mlp, NEURON
@@ -109,7 +109,7 @@ def test_a_latent_writes_its_decoder_s_row_and_reads_by_its_encoder(family, dst)
     context = model_context(family)
     autoencoders = random_autoencoders(context, dst)
     node = ne.component(context, f"L{LAYER}A7", autoencoders=autoencoders)
-    block, row = context.get_or_create_model().blocks[LAYER], autoencoders.get_autoencoder(LAYER).decoder_weight[:, 7]
+    block, row = transformer_of(context).blocks[LAYER], autoencoders.get_autoencoder(LAYER).decoder_weight[:, 7]
     norm = None
     if dst is DST.MLP_POST_ACT:
         row, norm = block.mlp.output_weight @ row, block.mlp_post_norm
@@ -160,8 +160,8 @@ def test_a_latent_that_the_autoencoder_lacks_is_refused():
 
 
 def test_a_neuron_that_reads_a_token_s_own_row_ranks_it_first():
-    context = model_context("llama")
-    model, block = context.get_or_create_model(), context.get_or_create_model().blocks[LAYER]
+    context = changeable_context("llama")
+    model, block = transformer_of(context), transformer_of(context).blocks[LAYER]
     normed = block.mlp_norm(model.embedding)
     unit = normed / normed.norm(dim=1, keepdim=True)
     loudest = int(normed.norm(dim=1).argmax())
@@ -182,12 +182,12 @@ def test_values_sum_to_zero_and_are_in_order():
 
 
 def test_half_precision_is_computed_in_float32():
-    context = model_context("llama")
+    context = changeable_context("llama")
     half = ne.StandardModelContext(
-        "half", model_context("llama", torch.float32).get_or_create_model().bfloat16(), context.tokenizer
+        "half", transformer_of(changeable_context("llama", torch.float32)).bfloat16(), context.tokenizer
     )
     table = ne.component(half, "L1N40").reads(VOCAB)
-    model = model_context("llama", torch.float32).get_or_create_model().bfloat16().float()
+    model = transformer_of(changeable_context("llama", torch.float32)).bfloat16().float()
     rounded = ne.StandardModelContext("rounded", model, context.tokenizer)
     expected = column(ne.component(rounded, "L1N40").reads(VOCAB))
     np.testing.assert_allclose(column(table), expected, rtol=1e-4, atol=1e-4)

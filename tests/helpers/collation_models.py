@@ -1,5 +1,8 @@
 """A small model of any family whose tokenizer has a token for each word from w0 to w60, for the tests of collating."""
 
+import copy
+from typing import Any
+
 import numpy as np
 import torch
 from tokenizers.processors import TemplateProcessing
@@ -21,6 +24,18 @@ def number_tokenizer() -> ModelTokenizer:
 def model_context(family: str = "gpt2", dtype: torch.dtype = torch.float64) -> StandardModelContext:
     """The family's small random model."""
     return StandardModelContext(f"random-{family}", our_model(family, dtype), number_tokenizer(), end_token_ids=[1])
+
+
+def changeable_context(family: str = "gpt2", dtype: torch.dtype = torch.float64) -> StandardModelContext:
+    """The family's small random model with weights of its own; those of `model_context` are shared by all tests."""
+    shared = model_context(family, dtype)
+    model = copy.deepcopy(shared.get_or_create_model())
+    return StandardModelContext(shared.model_name, model, shared.tokenizer, end_token_ids=[1])
+
+
+def transformer_of(context: StandardModelContext) -> Any:
+    """The model itself; of any type, because tests look at parts that families have and others lack."""
+    return context.get_or_create_model()
 
 
 def random_texts(n_texts: int, seed: int = 0, longest: int = 30) -> list[str]:

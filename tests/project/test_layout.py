@@ -47,7 +47,13 @@ BACK_EDGES_WANTED = [
     ("attribution.attribution", "widgets.attribution."),  # and as a page on which one asks on
     ("attribution.attributions", "views.attribution."),
     ("attribution.comparison", "views.attribution."),
-    ("components.component", "views.components."),  # a component shows itself as a page
+    # A component, and what it gives, show themselves. What a component computes is in modules that take it.
+    ("components.component", "components."),
+    ("components.component", "views.components."),
+    ("components.comparing", "views.components."),
+    ("components.explanations.of_component", "views.components."),
+    ("components.heads.head_table", "views.components."),
+    ("components.statistics.of_component", "views.components."),
     ("errors.base", "views.short_traceback"),  # an error that a notebook shows
     # `ModelContext.from_model_type` loads a model: its interface is Transformer Debugger's.
     ("models.abstract_model_context", "models.checkpoints.load_model"),

@@ -15,12 +15,13 @@ from helpers.hostile_tokens import HOSTILE_TOKENS
 from helpers.html_reading import Element, assert_harmless
 from helpers.neuron_records import neuron_record
 from neuron_explainer.activations.activations import ActivationRecord, Histogram, NeuronId, NeuronRecord
+from neuron_explainer.components.statistics.histograms import histogram_of
 from neuron_explainer.errors import InvalidRequestError, UnknownNameError
 from neuron_explainer.views.colour import ColourScale
 from neuron_explainer.views.heatmap import token_heatmap
 from neuron_explainer.views.plots import plot_example, plot_histogram
 from neuron_explainer.views.record_page import record_document, record_title, record_to_html
-from neuron_explainer.views.statistics import histogram_of, statistics_of
+from neuron_explainer.views.statistics import statistics_of
 from neuron_explainer.views.token_pairs import pair_view
 from neuron_explainer.views.token_text import token_label
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType

@@ -101,23 +101,19 @@ class PackedDataset:
         """
         subject = f"Layer {layer} of {self.path}"
         check_covered("component", index, range(self.n_components(layer)), subject, NeuronNotFoundError)
-        return self._layer(layer).record(index)
-
-    def layer_reader(self, layer: int) -> PackedLayerFile:
-        """One layer's file, open for reading.
-
-        Raises:
-            NeuronNotFoundError: the dataset does not cover the layer, or has no file of it yet.
-            MalformedDatasetError: the layer's file is invalid.
-        """
-        self.n_components(layer)  # refuses a layer that is not covered
-        return self._layer(layer)
+        return self.layer_reader(layer).record(index)
 
     def has_layer(self, layer: int) -> bool:
         """Whether the dataset covers the layer and its file exists."""
         return layer in self.info.layer_indices and (self.path / layer_file_name(layer)).is_file()
 
-    def _layer(self, layer: int) -> PackedLayerFile:
+    def layer_reader(self, layer: int) -> PackedLayerFile:
+        """The file of a layer, open for reading; opened again where it was replaced.
+
+        Raises:
+            NeuronNotFoundError: the layer has no file yet.
+            MalformedDatasetError: the file is invalid.
+        """
         path = self.path / layer_file_name(layer)
         try:
             with readable(str(path)):

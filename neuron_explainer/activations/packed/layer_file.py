@@ -59,9 +59,10 @@ class PackedLayerReader:
         self.sequences = tensors["sequences"]
         self.sequence_lengths = tensors["sequence_lengths"]
 
-    def array(self, name: str) -> NDArray[Any] | None:
-        """One of the layout's arrays, of all components; its values are not checked. None if the file lacks it."""
-        return self._tensors.get(name)
+    @property
+    def arrays(self) -> Mapping[str, NDArray[Any]]:
+        """The layer's arrays by their names in the layout. Names, dtypes and shapes are checked, values are not."""
+        return self._tensors
 
     def record(self, index: int) -> NeuronRecord:
         """The record of one component; the index must be valid.

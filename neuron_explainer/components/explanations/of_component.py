@@ -80,9 +80,9 @@ class ComponentExplanations:
             score: how well the text explains it, by a measure of one's own; None if it was not scored.
 
         Raises:
-            InvalidRequestError: the text is empty or too long, or the score is not a finite number.
+            InvalidRequestError: the text is empty or too long, the score is not a finite number, or the file would
+                become too large.
             MalformedRecordError: the file that keeps them is damaged.
-            TooLargeError: the file would become too large.
         """
         checked_text("text", text)
         number = None if score is None else finite_number(score)
@@ -90,7 +90,12 @@ class ComponentExplanations:
             raise InvalidRequestError(f"score is {shown(score)}. Give a finite number, or leave it out.")
         node = self.component
         entry = new_entry(node.subject, str(node.name), node.dst.value, text, number)
-        change_entries(lambda kept: [*(each for each in kept if not _same(each, entry)), entry])
+
+        def changed(kept: list[OwnExplanation]) -> list[OwnExplanation]:
+            is_new = not any(_same(each, entry) for each in kept)
+            return [*(entry if _same(each, entry) else each for each in kept), *([entry] if is_new else [])]
+
+        change_entries(changed)
 
     def remove(self, text: str) -> None:
         """Remove one of one's own explanations.

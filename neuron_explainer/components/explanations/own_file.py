@@ -95,8 +95,7 @@ def change_entries(change: Callable[[list[OwnExplanation]], Sequence[OwnExplanat
 
     Raises:
         MalformedRecordError: the file is damaged; it is left as it is.
-        TooLargeError: the file would be larger than MOST_BYTES.
-        InvalidRequestError: another process holds the file for ten seconds.
+        InvalidRequestError: the file would be larger than MOST_BYTES, or another process holds it for ten seconds.
     """
     path = notes_file()
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -104,7 +103,7 @@ def change_entries(change: Callable[[list[OwnExplanation]], Sequence[OwnExplanat
         contents = _Contents(1, list(change(_read(path))))
         content = msgspec.json.format(msgspec.json.encode(contents), indent=1)
         if len(content) > MOST_BYTES:
-            raise TooLargeError(
+            raise InvalidRequestError(
                 f"{path} would have {len(content):,} bytes, over the limit of {MOST_BYTES:,}. Export it, and remove "
                 "some of it."
             )
@@ -127,7 +126,7 @@ def new_entry(subject: str, name: str, dst: str, text: str, score: float | None)
     return OwnExplanation(subject, name, dst, text, score, when)
 
 
-def checked_entries(content: bytes, source: str) -> list[OwnExplanation]:
+def entries_of_file(content: bytes, source: str) -> list[OwnExplanation]:
     """The explanations in the bytes of a file.
 
     Raises:
@@ -148,7 +147,7 @@ def checked_entries(content: bytes, source: str) -> list[OwnExplanation]:
 
 def _read(path: Path) -> list[OwnExplanation]:
     try:
-        return checked_entries(read_local_bytes(path, MOST_BYTES), str(path))
+        return entries_of_file(read_local_bytes(path, MOST_BYTES), str(path))
     except MissingFileError:
         return []
     except TooLargeError as error:

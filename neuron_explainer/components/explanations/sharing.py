@@ -15,7 +15,7 @@ from neuron_explainer.components.explanations.own_file import (
     MOST_BYTES,
     OwnExplanation,
     change_entries,
-    checked_entries,
+    entries_of_file,
     own_entries,
 )
 from neuron_explainer.errors import InvalidRequestError
@@ -103,7 +103,8 @@ def import_explanations(path: str | os.PathLike[str]) -> int:
     if suffix == ".jsonl":
         lines = [line for line in content.splitlines() if line.strip()]
         content = b'{"version": 1, "explanations": [' + b",".join(lines) + b"]}"
-    found, new = checked_entries(content, str(source)), []
+    found = entries_of_file(content, str(source))
+    new: list[OwnExplanation] = []
 
     def added(kept: list[OwnExplanation]) -> list[OwnExplanation]:
         new[:] = [each for each in dict.fromkeys(found) if each not in kept]

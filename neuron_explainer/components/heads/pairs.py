@@ -117,8 +117,8 @@ def _table(
 ) -> pandas.DataFrame:
     """The pairs as a table: two tokens with their ids, and the value."""
     made: dict[str, list[object]] = {}
-    for place, (name, tokens) in enumerate((rows, columns)):
-        ids = [int(tokens.ids[pair[place]]) for pair in found]
+    for places, (name, tokens) in (([pair[0] for pair in found], rows), ([pair[1] for pair in found], columns)):
+        ids = tokens.ids[torch.tensor(places, dtype=torch.int64, device="cpu")].tolist()
         made[name] = list(context.decode_token_list(ids))
         made[f"{name}_id"] = list(ids)
     table = TokenTable({**made, "value": [pair[2] for pair in found]})

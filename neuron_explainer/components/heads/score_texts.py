@@ -76,16 +76,20 @@ def repeated_batches(
 
 def _beginning(context: ModelContext, prepend_bos: bool | None) -> Sequence[int]:
     if prepend_bos is None:
-        return added_before_text(context) if context.has_tokenizer else []
+        return added_before_text(context) if _has_tokenizer(context) else []
     return [beginning_token(context)] if prepend_bos else []
 
 
 def _plain_tokens(context: ModelContext) -> torch.Tensor:
     """The ids of the tokens that are not special."""
     n_vocabulary = context.get_or_create_model().config.vocab_size
-    special = set(context.end_token_ids)
-    if context.has_tokenizer:
+    special: set[int] = set(getattr(context, "end_token_ids", ()))
+    if _has_tokenizer(context):
         n_vocabulary = min(n_vocabulary, context.tokenizer.n_tokens)
         added = context.tokenizer.backend.get_added_tokens_decoder()
         special |= {number for number, token in added.items() if token.special}
     return int64_on_cpu([number for number in range(n_vocabulary) if number not in special])
+
+
+def _has_tokenizer(context: ModelContext) -> bool:
+    return bool(getattr(context, "has_tokenizer", True))

@@ -46,18 +46,18 @@ def tokens_of_pairs(context: ModelContext, given: VocabularyGiven) -> TokensOfPa
         ids = torch.arange(n_vocabulary, dtype=torch.int64, device="cpu")
         return TokensOfPairs(ids, f"all {n_vocabulary:,} tokens of the vocabulary")
     if isinstance(given, str):
-        ids = list(dict.fromkeys(context.encode(given, add_special_tokens=False)))
-        words = f"the {len(ids):,} different tokens of the reference text"
+        several = list(dict.fromkeys(context.encode(given, add_special_tokens=False)))
+        words = f"the {len(several):,} different tokens of the reference text"
     elif isinstance(given, Iterable):
         texts = list(given)
         if wrong := [each for each in texts if not isinstance(each, str)]:
             raise InvalidRequestError(f"tokens holds {shown(wrong[0])}. Give texts of one token each.")
-        ids = list(dict.fromkeys(context.encode_token_str(each) for each in texts))
-        words = f"the {len(ids):,} tokens given"
+        several = list(dict.fromkeys(context.encode_token_str(each) for each in texts))
+        words = f"the {len(several):,} tokens given"
     else:
         raise InvalidRequestError(
             f'tokens is {shown(given)}. Give a reference text, a number of tokens, "all", or texts of one token each.'
         )
-    if not ids:
+    if not several:
         raise InvalidRequestError(f"tokens is {shown(given)}, which has no tokens.")
-    return TokensOfPairs(torch.tensor(ids, dtype=torch.int64, device="cpu"), words)
+    return TokensOfPairs(torch.tensor(several, dtype=torch.int64, device="cpu"), words)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 
 ExamplesUsed = Literal["all", "top", "random"]
-"""Which stored examples: all, the top ones, or those drawn at random (the quantiles' among them)."""
+"""Which stored examples: all, the top ones, or those drawn at random from the whole corpus."""
 EXAMPLES_USED: tuple[ExamplesUsed, ...] = ("all", "top", "random")
 
 
@@ -81,7 +81,7 @@ def used(examples: list[StoredExample], which: str) -> list[StoredExample]:
     """
     if which not in EXAMPLES_USED:
         raise UnknownNameError("kind of examples", str(which), EXAMPLES_USED)
-    return [each for each in examples if which == "all" or (each.kind == "top") == (which == "top")]
+    return [each for each in examples if which in ("all", each.kind)]
 
 
 @dataclass(frozen=True)

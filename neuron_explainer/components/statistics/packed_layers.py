@@ -27,7 +27,7 @@ def columns_of_layer(reader: PackedLayerReader) -> dict[str, Any]:
     columns: dict[str, Any] = {name: moments[:, place] for place, name in enumerate(MOMENTS)}
     variance = columns["variance"]
     columns["standard_deviation"] = np.sqrt(np.where(variance >= 0, variance, np.nan))
-    frequency = reader.array("activation_frequency")
+    frequency = reader.arrays.get("activation_frequency")
     unknown = np.full(len(moments), np.nan)
     columns["frequency"] = unknown if frequency is None else np.asarray(frequency, dtype=np.float64)
     highest, top_tokens, n_top = [], [], []
@@ -85,7 +85,7 @@ def _token_of(reader: PackedLayerReader, place: int, length: int) -> int:
 
 
 def _array(reader: PackedLayerReader, name: str) -> NDArray[Any]:
-    array = reader.array(name)
+    array = reader.arrays.get(name)
     if array is None:
         raise MalformedDatasetError(f"it lacks {name}", str(reader.path or "arrays in memory"))
     return array

@@ -33,5 +33,8 @@ def token_table(
     """The tokens with the highest and the lowest values: token, token_id, value, and the other numbers of each."""
     ids = highest_and_lowest(values, n)
     columns = {"value": values, **(others or {})}
-    chosen = {name: numbers[torch.tensor(ids, dtype=torch.int64)].tolist() for name, numbers in columns.items()}
+    chosen = {
+        name: numbers[torch.tensor(ids, dtype=torch.int64, device=numbers.device)].tolist()
+        for name, numbers in columns.items()
+    }
     return TokenTable({"token": context.decode_token_list(ids), "token_id": ids, **chosen})

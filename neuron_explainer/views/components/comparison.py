@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from neuron_explainer.views.attribution.cells import node_mark
 from neuron_explainer.views.colour import ColourScale
 from neuron_explainer.views.document import LINE, MUTED, card
 from neuron_explainer.views.heatmap import heatmap_text, legend
@@ -22,6 +21,8 @@ def strips_html(comparison: ComponentComparison) -> str:
     Args:
         comparison: the components on the texts.
     """
+    from neuron_explainer.views.attribution.cells import node_mark
+
     by_text = comparison.activations()
     own = [
         ColourScale.of([value for of_text in by_text for value in of_text[number]])

@@ -45,7 +45,7 @@ def explanations_section(explanations: ComponentExplanations) -> str:
         for each in scored
     ]
     rows += [[escaped(each.text), score_text(each.score), f"own, {escaped(each.when[:10])}"] for each in own]
-    head = f'<abbr title="{escaped(SCORE_MEANING)}">score</abbr>'
+    head = f'<span title="{escaped(SCORE_MEANING)}">score</span>'
     table = html_table(["explanation", head, "from"], rows, {1})
     simulated = _simulated_beside_real(scored[0]) if scored else ""
     return section("Explanations", table + simulated)

@@ -1,0 +1,158 @@
+"""Published explanations of a component, and one's own, which several processes may write."""
+
+import csv
+import json
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+import neuron_explainer as ne
+from helpers.explanations import PRESENT
+from helpers.hostile_tokens import HOSTILE_TOKENS
+from helpers.html_reading import assert_harmless
+from helpers.loopback_server import loopback_server, ok
+from neuron_explainer.components.explanations.own_file import notes_file
+from neuron_explainer.errors import MalformedRecordError
+
+
+@pytest.fixture(autouse=True)
+def notes(tmp_path, monkeypatch):
+    monkeypatch.setenv("NEURON_EXPLAINER_NOTES", str(tmp_path / "notes"))
+    return tmp_path / "notes" / "own_explanations.json"
+
+
+def test_one_s_own_are_kept_by_component():
+    explanations = ne.component("tiny", "L2N5").explanations
+    explanations.add("places", 0.25)
+    explanations.add("names")
+    explanations.add("places", 0.5)
+    ne.component("tiny", "L2N6").explanations.add("other")
+    assert [(each.text, each.score) for each in explanations.own] == [("places", 0.5), ("names", None)]
+    explanations.remove("names")
+    assert list(explanations) == ["places"]
+    assert ne.own_explanations()["name"].tolist() == ["L2N5", "L2N6"]
+    with pytest.raises(ne.errors.InvalidRequestError, match=r"of your own\. It has: 'places'"):
+        explanations.remove("names")
+    for text, score in [("", None), ("x" * 10_001, None), ("x", float("nan"))]:
+        with pytest.raises(ne.errors.InvalidRequestError):
+            explanations.add(text, score)
+
+
+def test_published_ones(tmp_path):
+    (tmp_path / "3").mkdir()
+    (tmp_path / "3" / "7.jsonl").write_text(json.dumps(PRESENT))
+    explanations = ne.component("tiny", "L3N7", explanations=tmp_path).explanations
+    assert list(explanations) == ["the word b"]
+    assert len(explanations) == 1
+    table = explanations.simulations()
+    assert table[["token", "simulated", "real"]].values.tolist() == [["a", 1.0, 0.0], ["b", 9.0, 0.5]]
+    frame: Any = explanations.to_dataframe()
+    assert frame.loc[0, ["source", "ev_correlation_score", "n_sequences"]].tolist() == ["published", 0.5, 1]
+    html = explanations._repr_html_()
+    assert html.count(">simulated<") == 1
+    assert_harmless(html)
+    assert ne.component("tiny", "L3N8", explanations=tmp_path).explanations.published is None
+    with pytest.raises(ne.errors.InvalidRequestError):
+        explanations.simulations(1)
+
+
+@pytest.mark.parametrize("suffix", ["jsonl", "json"])
+def test_they_are_written_and_read_again(suffix, tmp_path, notes):
+    explanations = ne.component("tiny", "L2N5").explanations
+    explanations.add("two\nlines, “quoted”", -0.5)
+    explanations.add("without a score")
+    before, file = ne.own_explanations(), tmp_path / f"mine.{suffix}"
+    assert ne.export_explanations(file) == 2
+    notes.unlink()
+    assert ne.import_explanations(file) == 2
+    assert ne.own_explanations().equals(before)
+    assert ne.import_explanations(file) == 0
+    assert len(ne.own_explanations()) == 2
+
+
+def test_as_a_table_for_other_programs(tmp_path):
+    ne.component("tiny", "L2N5").explanations.add('with "quotes", and\na line', 1.5)
+    assert ne.export_explanations(tmp_path / "mine.csv") == 1
+    with open(tmp_path / "mine.csv", newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert (row["name"], row["text"], row["score"]) == ("L2N5", 'with "quotes", and\na line', "1.5")
+    for ask in (ne.export_explanations, ne.import_explanations):
+        with pytest.raises(ne.errors.InvalidRequestError, match="Choose one of"):
+            ask(tmp_path / "mine.txt")
+
+
+@pytest.mark.parametrize("content", [b"[" * 100_000, b'{"subject": 1}', b"\xff", b'{"subject": "a", "name": "b"}'])
+def test_a_file_of_another_kind_adds_nothing(content, tmp_path):
+    file = tmp_path / "other.jsonl"
+    file.write_bytes(content)
+    with pytest.raises(MalformedRecordError, match=r"other\.jsonl"):
+        ne.import_explanations(file)
+    assert ne.own_explanations().empty
+
+
+def test_what_would_not_fit_is_refused(monkeypatch):
+    monkeypatch.setattr("neuron_explainer.components.explanations.own_file.MOST_BYTES", 500)
+    explanations = ne.component("tiny", "L2N5").explanations
+    explanations.add("x" * 100)
+    with pytest.raises(ne.errors.InvalidRequestError, match="over the limit"):
+        explanations.add("x" * 400)
+    assert len(explanations) == 1
+
+
+def test_a_name_means_the_dataset_or_model_it_was_written_for():
+    ne.component("tiny", "L2N5").explanations.add("of the dataset")
+    model = ne.load_model("tiny", device="cpu", name="another")
+    assert list(ne.component(model, "L2N5").explanations) == []
+
+
+def test_published_ones_over_http(no_cache):
+    with loopback_server() as server:
+        server.routes["/data/3/7.jsonl"] = ok(json.dumps(PRESENT).encode())
+        explanations = ne.component("tiny", "L3N7", explanations=f"{server.address}/data").explanations
+        assert not server.requests  # until they are asked for
+        assert list(explanations) == ["the word b"]
+        assert len(explanations) == 1
+        assert len(server.requests) == 1
+        assert ne.component("tiny", "L3N8", explanations=f"{server.address}/data").explanations.published is None
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b"[" * 100_000, b'{"explanations": [{"subject": 1}]}', b"\xff"])
+def test_a_damaged_file_is_left_as_it_is(content, notes):
+    notes.parent.mkdir()
+    notes.write_bytes(content)
+    with pytest.raises(MalformedRecordError, match="own_explanations"):
+        ne.component("tiny", "L2N5").explanations.add("text")
+    assert notes.read_bytes() == content
+
+
+ADDING = """
+import sys, neuron_explainer as ne
+for number in range(8):
+    ne.component("tiny", "L2N5").explanations.add(f"{sys.argv[1]} {number}")
+"""
+
+
+def test_several_processes_lose_nothing():
+    running = [subprocess.Popen([sys.executable, "-c", ADDING, str(number)]) for number in range(3)]
+    assert [each.wait() for each in running] == [0, 0, 0]
+    assert len(ne.own_explanations()) == 24
+
+
+def test_only_its_user_reads_it_and_clearing_the_cache_leaves_it(tmp_path, monkeypatch):
+    monkeypatch.delenv("NEURON_EXPLAINER_NOTES")
+    monkeypatch.setenv("NEURON_EXPLAINER_CACHE", str(tmp_path / "cache"))
+    ne.component("tiny", "L2N5").explanations.add("text")
+    assert notes_file().parent == tmp_path / "cache"
+    assert notes_file().stat().st_mode & 0o077 == 0
+    ne.clear_cache()
+    assert len(ne.own_explanations()) == 1
+
+
+def test_hostile_texts_stay_texts():
+    explanations = ne.component("tiny", "L2N5").explanations
+    for text in HOSTILE_TOKENS:
+        if text.strip():
+            explanations.add(text)
+    assert_harmless(explanations._repr_html_())
