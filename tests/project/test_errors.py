@@ -51,6 +51,7 @@ OWN_ARGUMENTS = {
     errors.BadDocumentError: ("line 3 of x.jsonl", "it is cut off"),
     errors.NotEnoughMemoryError: ("It does not fit.", 10, 5),
     errors.MissingSettingError: ("trace_config", "a trace", "Give one."),
+    errors.NotAtHandError: ("L5N131.writes()", "model", "a model"),
     errors.MalformedStoreError: ("x.safetensors", "it is empty"),
 }
 """The arguments of classes that take more than a message; their subclasses take the same."""

@@ -125,6 +125,7 @@ ne.live_record(model, layer=1, neuron=355, texts=texts)
 # ## Where to go from here
 #
 # - With a network: `ne.NeuronViewer("gpt2-small", layer=5, neuron=131)`, or any other name in the first table.
+# - `one_neuron.ipynb`: what a neuron writes and reads, its neighbours, and search over all neurons.
 # - `make_a_dataset.ipynb`: records like these for a model and texts of your own.
 # - `why_this_token.ipynb`: why did the model say that?
 # - `look_inside_a_model.ipynb`: what these numbers are computed from.

@@ -54,8 +54,8 @@ def search_explanations(
     folder = _folder(subject, dst, explanations)
     if folder is None and not rows:
         raise InvalidRequestError(
-            f"No explanations of {subject} ({dst.value}) are known. Write some: ne.component(…).explanations.add(…). Or "
-            "pass explanations=, a local folder of published ones."
+            f"No explanations of {subject} ({dst.value}) are known. Write some: ne.component(…).explanations.add(…). "
+            "Or pass explanations=, a local folder of published ones."
         )
     if folder is not None and is_url(folder) and not rows:
         raise InvalidRequestError(

@@ -95,6 +95,36 @@ def own_datasets(model: ne.StandardModelContext) -> None:
     assert_type(ne.verify(path, 5, model=model).largest_difference, float)
 
 
+def components(model: ne.ModelContext, autoencoders: ne.AutoencoderContext) -> None:
+    node = ne.component("gpt2-small", "L5N131", model=model, explanations=Path("folder"))
+    assert_type(node, ne.Component)
+    assert_type(node.record, ne.NeuronRecord)
+    assert_type(node.writes(np.int64(3)), pd.DataFrame)
+    assert_type(ne.component(model, "L3H2").reads(3, tokens="a text", distance=torch.tensor(2)), pd.DataFrame)
+    assert_type(ne.component(model, "L3H2").copying_score, float)
+    assert_type(node.neighbours(3, "read", layers=[0, 1]), pd.DataFrame)
+    assert_type(node.neighbours(3, by="activation", texts=["a text"]), pd.DataFrame)
+    assert_type(node.activations([{"role": "user", "content": "a"}]), pd.DataFrame)
+    assert_type(node.statistics.frequency, float | None)
+    node.explanations.add("names", 0.5)
+    assert_type(list(node.explanations), list[str])
+    node.save_html("node.html")
+    latent = ne.component(model, "L5A3", autoencoders=autoencoders)
+    both = ne.compare_components([node, latent], ["a text"], scale="own")
+    assert_type(both, ne.ComponentComparison)
+    assert_type(both.to_dataframe(), pd.DataFrame)
+    scores = ne.head_scores(model, ["a text"], max_tokens=1000)
+    ne.plot_heads(scores, "previous")
+    statistics = ne.dataset_statistics("tiny", layers=0)
+    assert_type(statistics, pd.DataFrame)
+    ne.plot_dataset_statistics(statistics, "frequency", "max", colour=None, log_y=True)
+    assert_type(ne.search("tiny", " the", kind="selective", n=np.int64(3)), pd.DataFrame)
+    assert_type(ne.search(model, "a text", -1, reference=["another"]), pd.DataFrame)
+    assert_type(ne.own_explanations(), pd.DataFrame)
+    assert_type(ne.export_explanations("mine.json"), int)
+    assert_type(ne.import_explanations(Path("mine.json")), int)
+
+
 def models_and_autoencoders() -> None:
     model = ne.load_model("tiny", device="cpu", dtype=torch.float32)
     assert_type(model, ne.StandardModelContext)
