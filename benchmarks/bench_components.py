@@ -12,10 +12,11 @@ import numpy as np
 import torch
 
 import neuron_explainer as ne
-from benchmarks.measure import interleaved_seconds, peak_of
+from benchmarks.measure import interleaved_seconds, resident_bytes, start_peak_anew
 from benchmarks.stored_examples import write_dataset_like_smollm2
 from neuron_explainer.components.heads.copying import copying_scores
 from neuron_explainer.components.search import index_files
+from neuron_explainer.models.autoencoders.autoencoder import Autoencoder
 
 TEXT = (
     "When the king of France had gone to the old city on the hill, the queen sat down by the window and wrote a letter "
@@ -66,13 +67,13 @@ def components(model: ne.ModelContext) -> None:
     compare("latent: neighbours among all neurons", lambda: latent.neighbours(among="neuron"))
 
 
-def _random_autoencoder(size: int, n_latents: int, generator: torch.Generator) -> "Autoencoder":
+def _random_autoencoder(size: int, n_latents: int, generator: torch.Generator) -> Autoencoder:
     encoder, decoder = (torch.randn(n_latents, size, generator=generator) for _ in range(2))
     return Autoencoder(encoder, decoder.T.contiguous(), torch.zeros(size), torch.zeros(n_latents))
 
 
 def heads(model: ne.ModelContext) -> None:
-    """Head scores beside plain passes over the same tokens, and the memory of texts of two lengths."""
+    """Head scores beside a plain pass over the same tokens, and the memory of texts of two lengths."""
     transformer = model.get_or_create_model()
     copying_scores(transformer)
     text = " ".join([TEXT] * 40)
@@ -82,7 +83,6 @@ def heads(model: ne.ModelContext) -> None:
 
     def plain() -> None:
         with torch.no_grad():
-            transformer(tokens, logits_at=None)
             transformer(tokens)
 
     def scored() -> None:
@@ -90,9 +90,12 @@ def heads(model: ne.ModelContext) -> None:
 
     seconds = interleaved_seconds({"plain": plain, "scored": scored}, repeats=3, warm_up=1)
     ratio = float(np.median(np.array(seconds["scored"]) / np.array(seconds["plain"])))
-    row(f"head_scores, {n_tokens:,} tokens", None, float(np.median(seconds["scored"])), f"{ratio:.2f} of plain passes")
+    row(f"head_scores, {n_tokens:,} tokens", None, float(np.median(seconds["scored"])), f"{ratio:.2f} of a plain pass")
     for times in (1, 4):
-        peak = peak_of(lambda times=times: ne.head_scores(model, [text] * times, prepend_bos=False, progress=False))
+        start_peak_anew()
+        before = resident_bytes("VmRSS")
+        ne.head_scores(model, [text] * times, prepend_bos=False, progress=False)
+        peak = resident_bytes("VmHWM") - before
         print(f"| head_scores, memory at {times} × the text | | | +{peak / 2**20:.0f} MiB |", flush=True)
 
 
@@ -110,7 +113,7 @@ def searching(model: ne.ModelContext) -> None:
         row("… opening it", None, once(lambda: ne.search(path, words[0], progress=False)))
         for kind in ("most", "selective"):
             for text in words:
-                n_hits = ne.search(path, text, kind=kind, progress=False).attrs.get("n_places")  # type: ignore[arg-type]
+                n_hits = ne.search(path, text, kind=kind, progress=False).attrs.get("n_places")
                 seconds = interleaved_seconds(
                     {text: lambda text=text, kind=kind: ne.search(path, text, kind=kind, progress=False)}, repeats=5
                 )

@@ -15,8 +15,14 @@ from plotly.offline import get_plotlyjs
 PLOTLY = "application/vnd.plotly.v1+json"
 NOTEBOOKS = Path(__file__).resolve().parent.parent.parent / "notebooks"
 # In the order in which to read them; a notebook that is not named here comes last.
-READING_ORDER = ["explore_neurons",
-    "one_neuron", "look_inside_a_model", "why_this_token", "derive_scalars", "make_a_dataset"]
+READING_ORDER = [
+    "explore_neurons",
+    "one_neuron",
+    "look_inside_a_model",
+    "why_this_token",
+    "derive_scalars",
+    "make_a_dataset",
+]
 
 
 def _order(path: Path) -> tuple[int, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
@@ -64,7 +65,7 @@ def tokens_found(index: ExampleIndex, text: str, token: str | int | None, first:
         first: the first token of a sequence that counts.
     """
     content, wanted = memoryview(cast("Any", index.text)), text.encode("utf-8", "replace")
-    begins = np.array([found.start() for found in re.finditer(b"(?=" + re.escape(wanted) + b")", content)], np.int64)
+    begins = np.array([found.start() for found in _occurrences(wanted, content)], np.int64)
     if not len(begins):
         return begins
     ends = begins + len(wanted)
@@ -84,6 +85,24 @@ def tokens_found(index: ExampleIndex, text: str, token: str | int | None, first:
         found = np.unique((first_tokens + token if token >= 0 else last_tokens + 1 + token)[fits])
     sequence = np.searchsorted(index.first_token, found, side="right") - 1
     return found[found - index.first_token[sequence] >= first]
+
+
+def _occurrences(wanted: bytes, content: Any) -> Iterator[re.Match[bytes]]:
+    """Where some bytes occur, overlapping occurrences included."""
+    # To look for the bytes themselves is several times as quick as to look ahead for them at each place.
+    may_overlap = any(wanted.startswith(wanted[shift:]) for shift in range(1, len(wanted)))
+    pattern = b"(?=" + re.escape(wanted) + b")" if may_overlap else re.escape(wanted)
+    return re.finditer(pattern, content)
+
+
+def _highest(
+    places: NDArray[np.int64], bound: NDArray[np.float64], n: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The n places with the highest bounds, in any order, and the others."""
+    if len(places) <= n:
+        return places, places[:0]
+    order = np.argpartition(-bound[places], n)
+    return places[order[:n]], places[order[n:]]
 
 
 def _is_edge(index: ExampleIndex, places: NDArray[np.int64], inner: str) -> NDArray[np.bool_]:
@@ -219,21 +238,17 @@ class _Query:
         """Each component's score, of those that can be among the best: windows with low peaks are not opened."""
         best = np.full(len(self.mean), -np.inf)
         bound = (self.index.peak[windows].astype(np.float64) - self.mean[components]) / self.spread[components]
-        if self.selective and len(windows) > _FIRST_BLOCK:
-            order = np.argsort(-bound, kind="stable")  # those without a spread come last
-            windows, bound = windows[order], bound[order]
-        begin, size = 0, _FIRST_BLOCK
-        while begin < len(windows):
-            values = self._values(windows[begin : begin + size])
+        left, size = np.flatnonzero(np.isfinite(bound)), _FIRST_BLOCK  # a component without a spread has no score
+        while len(left):
+            part, left = _highest(left, bound, size)
+            values = self._values(windows[part])
             owner = self._components(values.window)
             scores = (values.value - self.mean[owner]) / self.spread[owner]
             known = np.isfinite(scores)
             np.maximum.at(best, owner[known], scores[known])
-            begin, size = begin + size, size * 2
-            if begin < len(windows) and len(best) >= n:
-                least = np.partition(best, len(best) - n)[len(best) - n]
-                if not bound[begin] >= least:
-                    break
+            if len(left) and len(best) >= n:
+                left = left[bound[left] >= np.partition(best, len(best) - n)[len(best) - n]]
+            size *= 2
         return best
 
     def _values(self, windows: NDArray[np.int64]) -> _Values:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from neuron_explainer.activations.derived_scalars.names.kinds import NodeKind
 from neuron_explainer.components.component import Component
-from neuron_explainer.errors import NeuronExplainerError, NotAtHandError
+from neuron_explainer.errors import NeuronExplainerError
 from neuron_explainer.views.attribution.cells import frame_html, node_mark, section, side_by_side
 from neuron_explainer.views.colour import ColourScale
 from neuron_explainer.views.component_kinds import component_kind
@@ -81,13 +81,11 @@ def _model_name(component: Component) -> str | None:
 
 
 def _part(title: str, content: Callable[[], str], note: str = "", *, is_quiet: bool = False) -> str:
-    """A section, or why it is missing; a quiet one is left out then."""
+    """A section, or why it is missing; a quiet one, whose reason another section has given, is left out then."""
     try:
         return content()
-    except NotAtHandError as error:
-        return "" if is_quiet else section(title, f'<div style="{_SMALL}">{escaped(str(error))}</div>', note)
     except (NeuronExplainerError, OSError) as error:
-        return section(title, f'<div style="{_SMALL}">{escaped(str(error))}</div>', note)
+        return "" if is_quiet else section(title, f'<div style="{_SMALL}">{escaped(str(error))}</div>', note)
 
 
 def _directions(component: Component) -> str:
