@@ -60,8 +60,10 @@ $(VENV)/.chromium: $(VENV)/.explore
 explore: $(VENV)/.explore
 	$(BIN)/python tools/explore.py $(if $(PORT),--port $(PORT))
 
-test: $(VENV)/.test $(VENV)/.chromium $(VENV)/.modules
-	$(MAKE) --no-print-directory lint docs unit browser notebooks
+test: $(VENV)/.test $(VENV)/.docs $(VENV)/.chromium $(VENV)/.modules
+	$(MAKE) --no-print-directory --jobs 2 lint docs
+	$(MAKE) --no-print-directory unit
+	$(MAKE) --no-print-directory --jobs 2 browser notebooks
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .
