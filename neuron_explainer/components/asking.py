@@ -14,8 +14,8 @@ from neuron_explainer.components.at_hand import AtHand
 from neuron_explainer.components.component import Component
 from neuron_explainer.errors import InvalidRequestError, NotAtHandError, shown
 from neuron_explainer.storage.local import is_local_file, is_local_folder
-from neuron_explainer.storage.locations import is_url
-from neuron_explainer.vocabulary.checks import checked_layer
+from neuron_explainer.storage.locations import is_url, path_text
+from neuron_explainer.vocabulary.checks import checked_flag, checked_layer
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 from neuron_explainer.vocabulary.nodes import NodeType
 from neuron_explainer.vocabulary.parsing import derived_scalar_type_of
@@ -72,6 +72,8 @@ def component(
     >>> ne.component("tiny", "L0H1")
     <Component L0H1: an attention head, attn_write_norm; model, dataset 'tiny'>
     """
+    if prepend_bos is not None:
+        checked_flag("prepend_bos", prepend_bos)
     model, dataset = model_and_dataset_given(source, model, dataset)
     name_of_dataset = None if dataset is None else dataset_text(dataset)
     config = None if model is None else config_given(model, autoencoders)
@@ -84,7 +86,7 @@ def component(
     at_hand = AtHand(
         config,
         name_of_dataset,
-        None if explanations is None else os.fspath(explanations),
+        None if explanations is None else path_text(explanations),
         is_embedded=name_of_dataset == EMBEDDED_SHORT_NAME,
         prepend_bos=prepend_bos,
     )
@@ -94,7 +96,13 @@ def component(
 
 
 def model_and_dataset_given(source: Any, model: Any, dataset: Any) -> tuple[Any, Any]:
-    """The model and the dataset that are meant; each None if neither argument gives it."""
+    """The model and the dataset that are meant; each None if neither argument gives it.
+
+    Raises:
+        InvalidRequestError: one of them is given twice, or neither is.
+    """
+    if source is None:
+        raise InvalidRequestError("The first argument is None. Give a model, or the name or folder of a dataset.")
     if _is_dataset(source):
         if dataset is not None:
             raise InvalidRequestError(f"{shown(source)} and {shown(dataset)} are both datasets. Give one.")

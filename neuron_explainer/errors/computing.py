@@ -84,7 +84,8 @@ class NotAtHandError(MisconfiguredError):
         self.missing = missing
         words = need.removeprefix("a ").removeprefix("an ")
         remedy = f"pass {missing}=, as in ne.component(…, {missing}=…)" if remedy is None else remedy
-        super().__init__(f"{asked} needs {need}, and no {words} is at hand: {remedy}.")
+        verb = "are" if words.endswith("s") else "is"
+        super().__init__(f"{asked} needs {need}, and no {words} {verb} at hand: {remedy}.")
 
 
 class NodeNameError(UnknownNameError, ValueError):

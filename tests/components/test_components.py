@@ -19,6 +19,7 @@ from neuron_explainer.errors import (
     NodeNameError,
     NotAtHandError,
     UnknownNameError,
+    UnsupportedLocationError,
 )
 
 
@@ -101,6 +102,17 @@ def test_a_folder_of_records_is_a_dataset_and_a_checkpoint_s_is_not(tmp_path):
 def test_what_the_model_does_not_have_is_refused(tiny, node, error, message):
     with pytest.raises(error, match=message):
         ne.component(tiny, node)
+
+
+def test_arguments_of_other_types_are_refused(tiny):
+    with pytest.raises(InvalidRequestError, match="The first argument is None"):
+        ne.component(None, "L2N5")  # type: ignore[arg-type]
+    with pytest.raises(InvalidRequestError, match="The first argument is None"):
+        ne.search(None, " the")  # type: ignore[arg-type]
+    with pytest.raises(UnsupportedLocationError):
+        ne.component(tiny, "L2N5", explanations=5)  # type: ignore[arg-type]
+    with pytest.raises(InvalidRequestError, match="prepend_bos"):
+        ne.component(tiny, "L2N5", prepend_bos="yes")  # type: ignore[arg-type]
 
 
 def test_a_model_or_dataset_given_twice_is_refused(tiny):

@@ -9,6 +9,7 @@ from neuron_explainer.activation_server.dataset_paths import dataset_text, type_
 from neuron_explainer.collation.settings import check_choice
 from neuron_explainer.components.asking import config_given, model_and_dataset_given
 from neuron_explainer.errors import InvalidRequestError, NotAtHandError, shown
+from neuron_explainer.storage.locations import path_text
 from neuron_explainer.vocabulary.checks import LayersGiven, checked_layers, checked_number, checked_text, whole_number
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 from neuron_explainer.vocabulary.parsing import derived_scalar_type_of
@@ -102,7 +103,7 @@ def search(
             raise InvalidRequestError('token is for kind="most" or "selective". Leave it out.')
         subject = name if name is not None else config_given(model, None).get_model_context().model_name
         scalar_type = _scalar_of(name, dst)
-        folder = None if explanations is None else os.fspath(explanations)
+        folder = None if explanations is None else path_text(explanations)
         return search_explanations(subject, scalar_type, text, number, chosen, folder, progress)
     if explanations is not None:
         raise InvalidRequestError('explanations are for kind="explanation". Leave them out.')
