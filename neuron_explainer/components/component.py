@@ -241,10 +241,10 @@ class Component:
             progress: for heads, whether there is a bar; None: on a terminal or in a notebook.
 
         Returns:
-            The n highest, then the n lowest: token, token_id, value. Of a gated neuron also `up`, what the activated gate
-            is multiplied by. Of an expert's neuron the value is what it would be if the token were sent to its expert,
-            and `router_weight` is the router's weight of that expert, 0 where the token is not sent to it. Of a head
-            query, query_id, key, key_id, value.
+            The n highest, then the n lowest: token, token_id, value. Of a gated neuron also `up`, what the activated
+            gate is multiplied by. Of an expert's neuron the value is what it would be if the token were sent to its
+            expert, and `router_weight` is the router's weight of that expert, 0 where the token is not sent to it. Of a
+            head query, query_id, key, key_id, value.
 
         Raises:
             NotAtHandError: the component has no model, or a latent no autoencoder.
@@ -296,8 +296,8 @@ class Component:
 
         Returns:
             A row for each, the most alike first: name, layer, component, and cosine or correlation. What has no
-            direction, or is constant on the texts, is left out. By "write", a latent of neurons' activations has a column
-            decoder_weight among neurons: what its decoder gives each neuron of its layer.
+            direction, or is constant on the texts, is left out. By "write", a latent of neurons' activations has a
+            column decoder_weight among neurons: what its decoder gives each neuron of its layer.
 
         Raises:
             NotAtHandError: the component has no model, no autoencoder, or no texts.
