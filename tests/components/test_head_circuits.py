@@ -5,10 +5,11 @@ import pytest
 import torch
 
 import neuron_explainer as ne
-from helpers.collation_models import model_context, transformer_of
+from helpers.collation_models import changeable_context, model_context, transformer_of
 from neuron_explainer.components.heads import best_pairs as blocks_of_pairs
 from neuron_explainer.components.heads.best_pairs import best_pairs
 from neuron_explainer.errors import InvalidRequestError, NotOneTokenError
+from neuron_explainer.models.model_context import StandardModelContext
 from neuron_explainer.vocabulary.nodes import AttnSubNode
 
 FAMILIES = ["gpt2", "llama", "gemma2", "olmo2", "mixtral", "qwen3", "gpt_oss", "falcon_groups", "granite"]
@@ -86,6 +87,25 @@ def test_the_logit_of_a_pair_is_that_of_a_prompt_of_the_two():
     table = ne.component(context, "L0H2").reads(VOCAB * VOCAB)
     recorded = ne.derive([7, 33], "attn_qk_logits", context).activations("attn_qk_logits")[0]
     assert as_matrix(table, "query_id", "key_id")[33, 7] == pytest.approx(float(recorded[1, 0, 2]))
+
+
+@pytest.mark.parametrize("family", ["gpt2", "llama"])
+def test_half_precision_is_computed_in_float32(family):
+    half = StandardModelContext(
+        "half", transformer_of(changeable_context(family, torch.float32)).bfloat16(), model_context().tokenizer
+    )
+    rounded = StandardModelContext(
+        "rounded", transformer_of(changeable_context(family, torch.float32)).bfloat16().float(), half.tokenizer
+    )
+    one, other = (ne.component(each, f"L{LAYER}H{HEAD}") for each in (half, rounded))
+    found, expected = (as_matrix(each.writes(VOCAB * VOCAB), "source_id", "token_id") for each in (one, other))
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+    # Queries and keys are rounded as the model rounds them.
+    found, expected = (as_matrix(each.reads(VOCAB * VOCAB), "query_id", "key_id") for each in (one, other))
+    np.testing.assert_allclose(found, expected, atol=0.05 * np.abs(expected).max())
+    scores = [ne.head_scores(each, ["w3 w4 w5 w3 w4"], progress=False) for each in (half, rounded)]
+    np.testing.assert_allclose(scores[0]["previous"], scores[1]["previous"], atol=0.05)
+    np.testing.assert_allclose(scores[0]["copying"], scores[1]["copying"], atol=1e-4)
 
 
 def test_tokens_are_a_text_s_a_number_or_single_ones():

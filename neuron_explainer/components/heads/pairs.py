@@ -89,7 +89,8 @@ def _values(model: Transformer, block: Block, head: int, given: TokensOfPairs) -
     parts = []
     for ids in given.ids.split(ROWS_AT_ONCE):
         stop_if_asked()
-        normed = block.attention_norm(tokens_embedded(model, ids))
+        rows, norm = tokens_embedded(model, ids), block.attention_norm
+        normed = norm.apply_scale(rows, norm.scale(rows))  # in float32, also where the gain is of half precision
         parts.append(normed.to(weight.dtype) @ weight.T)
     values = torch.cat(parts)
     return values if bias is None else values + bias[own]
