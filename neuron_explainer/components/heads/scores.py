@@ -63,15 +63,15 @@ def head_scores(
         progress: whether there is a bar; None: on a terminal or in a notebook.
 
     Returns:
-        A DataFrame that shows itself with pictures of layers × heads. The columns are name, layer, component, which are
-        the head, and these numbers. `previous`, `self` and `first`: the mean attention to the token before, to the token
-        itself, to the first token. `duplicate`: of tokens that have occurred before, the mean attention to earlier
-        occurrences, all together. `induction`: of the same tokens, the mean attention to the tokens after earlier
-        occurrences, the token itself left out; both are NaN where no token repeats. `entropy`: of the pattern, in nats,
-        the mean over tokens. `distance` and `distance_spread`: how many tokens back attention goes, mean and standard
-        deviation over all pairs, weighted by attention. `copying`: the sum of the eigenvalues of the OV circuit over the
-        sum of their absolute values, see `Component.copying_score`. `attrs` says on what they were computed: "texts" in
-        words, "n_tokens" and "n_repeated".
+        A DataFrame that shows itself with pictures of layers × heads. The columns are name, layer, component, which
+        are the head, and these numbers. `previous`, `self` and `first`: the mean attention to the token before, to
+        the token itself, to the first token. `duplicate`: of tokens that have occurred before, the mean attention to
+        earlier occurrences, all together. `induction`: of the same tokens, the mean attention to the tokens after
+        earlier occurrences, the token itself left out; both are NaN where no token repeats. `entropy`: of the
+        pattern, in nats, the mean over tokens. `distance` and `distance_spread`: how many tokens back attention goes,
+        mean and standard deviation over all pairs, weighted by attention. `copying`: the sum of the eigenvalues of
+        the OV circuit over the sum of their absolute values, see `Component.copying_score`. `attrs` says on what they
+        were computed: "texts" in words, "n_tokens" and "n_repeated".
 
     Raises:
         InvalidRequestError: an argument is out of range, the texts have no sequence of two tokens, or an intervention
