@@ -10,7 +10,7 @@ from typing import Any
 import pandas
 import pytest
 import torch
-from pandas.testing import assert_frame_equal
+from pandas.testing import assert_frame_equal, assert_series_equal
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
@@ -127,6 +127,9 @@ def check_same(again: Attribution, why: Attribution, has_model: bool) -> None:
         if "write_norm" in expected and not has_model and "step" not in name:
             is_known = pandas.Series(["EMB" in node for node in expected["name"]], index=expected.index)
             expected = expected.assign(write_norm=expected["write_norm"].where(is_known))
+        if "write_norm" in expected:  # computed anew from weights; where arrays lie in memory decides its last digit
+            assert_series_equal(actual["write_norm"], expected["write_norm"], rtol=1e-12, atol=0, obj=f"{name}, norms")
+            actual, expected = (each.drop(columns="write_norm") for each in (actual, expected))
         assert_frame_equal(actual, expected, check_exact=True, obj=name)
         assert actual.index.tolist() == expected.index.tolist()
 
