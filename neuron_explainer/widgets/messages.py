@@ -3,7 +3,7 @@
 from neuron_explainer.views.component_kinds import component_kind
 from neuron_explainer.views.document import INK, NO_MATHEMATICS, SANS
 from neuron_explainer.views.token_text import escaped
-from neuron_explainer.widgets.choices import DatasetSize, NeuronChoice
+from neuron_explainer.widgets.neurons.choices import DatasetSize, NeuronChoice
 from neuron_explainer.wording import counted, without_credentials
 
 _ERROR_GROUND, _ERROR_INK = "#fff1f0", "#a40e26"

@@ -22,16 +22,16 @@ from neuron_explainer.vocabulary.checks import checked_flag, checked_number, che
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 from neuron_explainer.vocabulary.parsing import derived_scalar_type_of
 from neuron_explainer.widgets.busy_kernel import answer_while_busy
-from neuron_explainer.widgets.choices import NeuronChoice
-from neuron_explainer.widgets.component_scales import ComponentScales
-from neuron_explainer.widgets.controls import NeuronControls, OwnText
 from neuron_explainer.widgets.latest_only import LatestOnly
 from neuron_explainer.widgets.messages import error_message, hint_message, loading_message, shown_message
-from neuron_explainer.widgets.model_source import ModelSource, beginning_of, live_record_of, texts_of
+from neuron_explainer.widgets.neurons.choices import NeuronChoice
+from neuron_explainer.widgets.neurons.component_scales import ComponentScales
+from neuron_explainer.widgets.neurons.controls import NeuronControls, OwnText
+from neuron_explainer.widgets.neurons.model_source import ModelSource, beginning_of, live_record_of, texts_of
+from neuron_explainer.widgets.neurons.sources import RecordSource, source_of
 from neuron_explainer.widgets.parts import widgets_in
 from neuron_explainer.widgets.replaced import displayed, watch
 from neuron_explainer.widgets.snapshot import SnapshotDisplay
-from neuron_explainer.widgets.sources import RecordSource, source_of
 from neuron_explainer.widgets.weak_calls import weakly
 
 if TYPE_CHECKING:

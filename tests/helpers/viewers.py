@@ -4,8 +4,8 @@ import threading
 
 from neuron_explainer.activations.activations import ActivationRecord, NeuronId, NeuronRecord
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
-from neuron_explainer.widgets.choices import NeuronChoice
 from neuron_explainer.widgets.neuron_viewer import NeuronViewer
+from neuron_explainer.widgets.neurons.choices import NeuronChoice
 
 MLP, HEADS = DerivedScalarType.MLP_POST_ACT, DerivedScalarType.ATTN_WRITE_NORM
 

@@ -20,9 +20,9 @@ from neuron_explainer.errors import (
     NodeNameError,
     UnknownDatasetError,
 )
-from neuron_explainer.widgets.choices import DatasetSize, NeuronChoice
 from neuron_explainer.widgets.latest_only import LatestOnly
 from neuron_explainer.widgets.neuron_viewer import NeuronViewer
+from neuron_explainer.widgets.neurons.choices import DatasetSize, NeuronChoice
 
 # Choosing
 

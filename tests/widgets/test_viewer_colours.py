@@ -9,7 +9,7 @@ import torch
 from neuron_explainer import NeuronViewer, load_model
 from neuron_explainer.models.model_context import StandardModelContext
 from neuron_explainer.vocabulary.places import ActivationLocationType
-from neuron_explainer.widgets.choices import DatasetSize, NeuronChoice
+from neuron_explainer.widgets.neurons.choices import DatasetSize, NeuronChoice
 
 LONG = " ".join(f"And the LORD said unto Moses, {number}." for number in range(120))
 

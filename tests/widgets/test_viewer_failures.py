@@ -7,9 +7,9 @@ import pytest
 from helpers.viewers import MLP, FakeLoader, settled
 from neuron_explainer.activations.activations import NeuronRecord
 from neuron_explainer.widgets import neuron_viewer
-from neuron_explainer.widgets.choices import NeuronChoice
 from neuron_explainer.widgets.latest_only import LatestOnly
 from neuron_explainer.widgets.neuron_viewer import NeuronViewer
+from neuron_explainer.widgets.neurons.choices import NeuronChoice
 
 
 class PanicException(BaseException):

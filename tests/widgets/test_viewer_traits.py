@@ -12,8 +12,8 @@ from neuron_explainer.activations.activations import NeuronRecord, save_neuron
 from neuron_explainer.activations.derived_scalars.indexing import NodeIndex
 from neuron_explainer.errors import InvalidRequestError, NeuronNotFoundError
 from neuron_explainer.vocabulary.nodes import NodeType
-from neuron_explainer.widgets.choices import DatasetSize, NeuronChoice
 from neuron_explainer.widgets.neuron_viewer import NeuronViewer
+from neuron_explainer.widgets.neurons.choices import DatasetSize, NeuronChoice
 
 
 def test_observers_are_called_when_the_new_record_is_on_view(load: FakeLoader) -> None:

@@ -18,8 +18,8 @@ from neuron_explainer.errors import InvalidRequestError, NeuronExplainerError, s
 from neuron_explainer.storage.locations import is_url
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 from neuron_explainer.vocabulary.parsing import derived_scalar_type_of
-from neuron_explainer.widgets.choices import DatasetSize, NeuronChoice
-from neuron_explainer.widgets.model_source import ModelSource
+from neuron_explainer.widgets.neurons.choices import DatasetSize, NeuronChoice
+from neuron_explainer.widgets.neurons.model_source import ModelSource
 
 if TYPE_CHECKING:
     from neuron_explainer.models.model_context import ModelContext

@@ -9,7 +9,7 @@ from neuron_explainer.models.chats.chat_text import ChatText
 from neuron_explainer.models.chats.messages import is_text_or_chat
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 from neuron_explainer.vocabulary.parsing import derived_scalar_type_of
-from neuron_explainer.widgets.choices import DatasetSize, NeuronChoice
+from neuron_explainer.widgets.neurons.choices import DatasetSize, NeuronChoice
 
 if TYPE_CHECKING:
     from neuron_explainer.models.model_context import ModelContext

@@ -6,7 +6,7 @@ from neuron_explainer.activations.records import NeuronRecord
 from neuron_explainer.views.colour import ColourScale
 from neuron_explainer.views.component_kinds import component_kind
 from neuron_explainer.views.record_page import scale_of
-from neuron_explainer.widgets.choices import NeuronChoice
+from neuron_explainer.widgets.neurons.choices import NeuronChoice
 
 _MOST_COMPONENTS = 10_000
 

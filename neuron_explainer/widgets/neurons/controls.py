@@ -7,10 +7,10 @@ from typing import Any
 import ipywidgets as widgets
 
 from neuron_explainer.views.component_kinds import component_kind
-from neuron_explainer.widgets.choices import DatasetSize, NeuronChoice
+from neuron_explainer.widgets.neurons.choices import DatasetSize, NeuronChoice
+from neuron_explainer.widgets.neurons.sources import RecordSource
 from neuron_explainer.widgets.parts import button, flexible, wrapped
 from neuron_explainer.widgets.quiet import Quiet
-from neuron_explainer.widgets.sources import RecordSource
 from neuron_explainer.wording import without_credentials
 
 _MOST_EXAMPLES = 40
