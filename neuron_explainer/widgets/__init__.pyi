@@ -1,6 +1,6 @@
 from .attribution.attribution_viewer import AttributionViewer
-from .choices import NeuronChoice
 from .neuron_viewer import NeuronViewer
+from .neurons.choices import NeuronChoice
 
 __all__ = [
     "AttributionViewer",
