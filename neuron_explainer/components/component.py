@@ -75,6 +75,12 @@ class Component:
         """What it is a component of: the dataset's name, or without one, the model's."""
         return self.at_hand.dataset or self.at_hand.model(f"{self.name}.subject").model_name
 
+    def with_record(self, record: NeuronRecord) -> Component:
+        """The same component, with a record that is known already."""
+        known = Component(self.name, self.dst, self.at_hand)
+        known.__dict__["record"] = record  # where the cached property looks first
+        return known
+
     # What it is computed with. `asked` is what needs it, for the error.
 
     def model(self, asked: str) -> ModelContext:

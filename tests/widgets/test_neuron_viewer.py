@@ -144,8 +144,8 @@ def test_an_unknown_keyword_is_refused() -> None:
         NeuronViewer("one", neurn=3)  # type: ignore[call-arg]
     with pytest.raises(InvalidRequestError, match="examples is 0"):
         NeuronViewer("one", examples=0)
-    with pytest.raises(InvalidRequestError, match="None is not a dataset"):
-        NeuronViewer(None)  # type: ignore[arg-type]
+    with pytest.raises(InvalidRequestError, match="3 is not a dataset"):
+        NeuronViewer(3)  # type: ignore[arg-type]
 
 
 # Slow and failed loads

@@ -1,15 +1,19 @@
 """Whatever fails in the background is shown, and the viewer lives on."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from helpers.viewers import MLP, FakeLoader, settled
 from neuron_explainer.activations.activations import NeuronRecord
-from neuron_explainer.widgets import neuron_viewer
 from neuron_explainer.widgets.latest_only import LatestOnly
 from neuron_explainer.widgets.neuron_viewer import NeuronViewer
+from neuron_explainer.widgets.neurons import texts_shown, viewer_page
 from neuron_explainer.widgets.neurons.choices import NeuronChoice
+from neuron_explainer.widgets.neurons.live_model import LiveModel
+
+_MODEL = LiveModel(SimpleNamespace(model_name="model"))
 
 
 class PanicException(BaseException):
@@ -41,7 +45,7 @@ def test_a_bug_in_a_view_is_shown(load: FakeLoader, live: list[Any], monkeypatch
         raise ZeroDivisionError("in a view")
 
     with monkeypatch.context() as patch:
-        patch.setattr(neuron_viewer, "record_to_html", broken)
+        patch.setattr(viewer_page, "record_to_html", broken)
         viewer.controls.next.click()
         assert viewer.wait(10)
         assert isinstance(viewer.error, ZeroDivisionError)
@@ -59,8 +63,8 @@ def test_a_bug_in_the_view_of_ones_own_text_is_shown(
     def broken(*_: object, **__: object) -> str:
         raise ZeroDivisionError("in a view")
 
-    monkeypatch.setattr(viewer._source, "live_model", lambda: "model", raising=False)
-    monkeypatch.setattr(neuron_viewer, "texts_to_html", broken)
+    monkeypatch.setattr(viewer._source, "live_model", lambda: _MODEL, raising=False)
+    monkeypatch.setattr(texts_shown, "texts_to_html", broken)
     viewer.own_text.text.value = "some text"
     viewer.own_text.compute.click()
     assert viewer.wait(10)
@@ -84,7 +88,7 @@ def test_the_size_is_of_the_dataset_that_is_shown(
     load: FakeLoader, live: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     viewer = NeuronViewer("one", 1, 3, load=load)
-    monkeypatch.setattr(viewer._source, "live_model", lambda: "model", raising=False)
+    monkeypatch.setattr(viewer._source, "live_model", lambda: _MODEL, raising=False)
     load.errors[7] = LookupError("no such record")
     viewer.show(dataset="two", neuron=7)
     assert viewer.error is load.errors[7]

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _SHOWN = ("previous", "duplicate", "induction", "first", "copying")
 _PLACE = ("name", "layer", "component")
-_ABOUT = {
+ABOUT_SCORES = {
     "previous": "attention to the token before",
     "duplicate": "attention to earlier occurrences of the token",
     "induction": "attention to the tokens after earlier occurrences",
@@ -79,11 +79,12 @@ def plot_heads(scores: pandas.DataFrame, column: str = "induction") -> go.Figure
     return SnapshotFigure(figure, card(_map(scores, column)))
 
 
-def head_maps_html(scores: pandas.DataFrame) -> str:
+def head_maps_html(scores: pandas.DataFrame, marked: str = "") -> str:
     """The scores that people look at first, each as a map of layers × heads, on one card.
 
     Args:
         scores: a table of heads.
+        marked: the name of a head that has a frame.
     """
     columns = [name for name in _SHOWN if name in scores.columns and not scores[name].isna().all()]
     if not set(_PLACE) <= set(scores.columns) or not columns or not len(scores):
@@ -93,7 +94,7 @@ def head_maps_html(scores: pandas.DataFrame) -> str:
     about.append(None if tokens is None else f"{tokens:,} tokens")
     facts = " · ".join(escaped(str(each)) for each in about if each)
     maps = "".join(
-        f'<div style="flex:0 1 auto;min-width:0;max-width:100%">{_map(scores, name)}</div>' for name in columns
+        f'<div style="flex:0 1 auto;min-width:0;max-width:100%">{_map(scores, name, marked)}</div>' for name in columns
     )
     return card(
         '<div style="font-size:16px"><b>Attention heads</b></div>'
@@ -103,14 +104,16 @@ def head_maps_html(scores: pandas.DataFrame) -> str:
     )
 
 
-def _map(scores: pandas.DataFrame, column: str) -> str:
+def _map(scores: pandas.DataFrame, column: str, marked: str = "") -> str:
     heads = _heads(scores, column)
     scale = ColourScale.of(value for _, value in heads.values())
-    return section(column, legend(scale) + head_grid(heads, scale, _title(column)), _ABOUT.get(column, ""), space=12)
+    return section(
+        column, legend(scale) + head_grid(heads, scale, _title(column), marked), ABOUT_SCORES.get(column, ""), space=12
+    )
 
 
 def _title(column: str) -> str:
-    about = _ABOUT.get(column)
+    about = ABOUT_SCORES.get(column)
     return column if about is None else f"{column}: {about}"
 
 

@@ -2,32 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from neuron_explainer.activations.derived_scalars.names.kinds import NodeKind
 from neuron_explainer.components.component import Component
-from neuron_explainer.errors import NeuronExplainerError
-from neuron_explainer.views.attribution.cells import frame_html, node_mark, section, side_by_side
-from neuron_explainer.views.colour import ColourScale
+from neuron_explainer.views.attribution.cells import node_mark
 from neuron_explainer.views.component_kinds import component_kind
+from neuron_explainer.views.components.directions import directions_section, neighbours_beside
 from neuron_explainer.views.components.explanations import explanations_section
+from neuron_explainer.views.components.parts import SMALL, part
 from neuron_explainer.views.components.statistics import statistics_sections
-from neuron_explainer.views.document import MUTED, card
-from neuron_explainer.views.heatmap import format_value
+from neuron_explainer.views.document import card
 from neuron_explainer.views.record_page import record_sections
 from neuron_explainer.views.token_text import escaped
 from neuron_explainer.vocabulary.checks import checked_number
 
 if TYPE_CHECKING:
-    import pandas
+    pass
 
-_N_TOKENS, _N_PAIRS, _N_NEIGHBOURS, _N_EXAMPLES = 8, 8, 6, 6
-_SMALL = f"color:{MUTED};font-size:12px"
-_WRITES = "logits per unit of activation, minus their mean; scales of norms left at 1"
-_READS = "pre-activation where a token's embedding alone is the residual stream"
-_WRITTEN_PAIRS = "attended-to token and output token: logits per unit of attention, minus their mean"
-_READ_PAIRS = "attending and attended-to token, one apart: attention logits"
+_N_EXAMPLES = 6
 
 
 def component_html(component: Component, *, examples: int = _N_EXAMPLES) -> str:
@@ -48,11 +40,11 @@ def component_html(component: Component, *, examples: int = _N_EXAMPLES) -> str:
     n_examples = checked_number("examples", examples)
     parts = [
         _heading(component),
-        _part("Explanations", lambda: explanations_section(component.explanations)),
-        _directions(component),
-        _part("Statistics and examples", lambda: record_sections(component.record, n_examples)),
-        _part("Statistics", lambda: statistics_sections(component.statistics), is_quiet=True),
-        *_neighbours(component),
+        part("Explanations", lambda: explanations_section(component.explanations)),
+        directions_section(component),
+        part("Statistics and examples", lambda: record_sections(component.record, n_examples)),
+        part("Statistics", lambda: statistics_sections(component.statistics), is_quiet=True),
+        neighbours_beside(component),
     ]
     return card("".join(parts), "ne-component")
 
@@ -68,7 +60,7 @@ def _heading(component: Component) -> str:
     return (
         f'<div role="heading" aria-level="3" style="font-size:19px"><b {node_mark(str(component.name))}>'
         f'{escaped(str(component.name))}</b> <span style="font-size:15px">{escaped(words)}</span></div>'
-        f'<div style="{_SMALL}">{about}</div>'
+        f'<div style="{SMALL}">{about}</div>'
     )
 
 
@@ -78,73 +70,3 @@ def _model_name(component: Component) -> str | None:
         return None
     name = component.model("page").model_name
     return None if name == component.at_hand.dataset else name
-
-
-def _part(title: str, content: Callable[[], str], note: str = "", *, is_quiet: bool = False) -> str:
-    """A section, or why it is missing; a quiet one, whose reason another section has given, is left out then."""
-    try:
-        return content()
-    except (NeuronExplainerError, OSError) as error:
-        return "" if is_quiet else section(title, f'<div style="{_SMALL}">{escaped(str(error))}</div>', note)
-
-
-def _directions(component: Component) -> str:
-    """What it writes beside what it reads."""
-    if component.kind is NodeKind.HEAD:
-        written = _part("What it writes", lambda: _pairs(component, "writes", _WRITTEN_PAIRS))
-        read = _part("What it attends to", lambda: _pairs(component, "reads", _READ_PAIRS), is_quiet=True)
-    else:
-        written = _part("What it writes", lambda: _tokens(component, "writes", _WRITES))
-        read = _part("What it reads", lambda: _tokens(component, "reads", _READS), is_quiet=True)
-    return side_by_side(written, read)
-
-
-def _tokens(component: Component, what: str, note: str) -> str:
-    frame: pandas.DataFrame = getattr(component, what)(_N_TOKENS)
-    columns = [name for name in frame.columns if name != "token_id"]
-    title = "What it writes" if what == "writes" else "What it reads"
-    return section(title, f'<div style="{_SMALL}">{escaped(note)}</div>{_highest_and_lowest(frame, columns)}')
-
-
-def _pairs(component: Component, what: str, note: str) -> str:
-    frame: pandas.DataFrame = getattr(component, what)(_N_PAIRS)
-    columns = [name for name in frame.columns if not name.endswith("_id")]
-    title = "What it writes" if what == "writes" else "What it attends to"
-    about = f"{note}; among {frame.attrs['tokens']}"
-    if what == "writes":
-        about += f". Copying score {format_value(component.copying_score)}"
-    return section(title, f'<div style="{_SMALL}">{escaped(about)}</div>{_highest_and_lowest(frame, columns)}')
-
-
-def _highest_and_lowest(frame: pandas.DataFrame, columns: list[str]) -> str:
-    """The highest rows beside the lowest, the lowest of all first."""
-    scales = {name: ColourScale.of(frame[name]) for name in columns if frame[name].dtype.kind == "f"}
-    half = (len(frame) + 1) // 2
-    highest, lowest = frame.iloc[:half], frame.iloc[half:].iloc[::-1]
-    tables = [
-        f'<div style="{_SMALL};margin-top:4px">{label}</div>{frame_html(rows, scales, columns)}'
-        for label, rows in (("most", highest), ("least", lowest))
-        if len(rows)
-    ]
-    return side_by_side(*tables)
-
-
-def _neighbours(component: Component) -> list[str]:
-    """The components most like it by what they write, beside those by what they read."""
-    if not component.at_hand.has_model:
-        return []  # what it writes has said that a model is missing
-    return [
-        side_by_side(
-            _part("Neighbours by what they write", lambda: _neighbours_by(component, "write")),
-            _part("Neighbours by what they read", lambda: _neighbours_by(component, "read")),
-        )
-    ]
-
-
-def _neighbours_by(component: Component, by: str) -> str:
-    frame = component.neighbours(_N_NEIGHBOURS, by)  # type: ignore[arg-type]
-    title = f"Neighbours by what they {by}"
-    if not len(frame):
-        return section(title, f'<div style="{_SMALL}">None: it has no direction of that kind.</div>')
-    scale = {"cosine": ColourScale.of(frame["cosine"])}
-    return section(title, frame_html(frame, scale, ["name", "cosine"]), "cosine")

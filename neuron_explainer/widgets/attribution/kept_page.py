@@ -15,10 +15,10 @@ from neuron_explainer.attribution.comparison import Comparison
 from neuron_explainer.errors import InvalidRequestError, NeuronExplainerError
 from neuron_explainer.storage.atomic import write_bytes_atomically
 from neuron_explainer.storage.locations import path_text
-from neuron_explainer.widgets.attribution.panels.keep_panel import KeepPanel
 from neuron_explainer.widgets.attribution.panels.status_bar import StatusBar
 from neuron_explainer.widgets.attribution.work.page_content import PageContent
 from neuron_explainer.widgets.attribution.work.page_work import StaticTask, static_document, static_page
+from neuron_explainer.widgets.keep_panel import KeepPanel
 from neuron_explainer.widgets.latest_only import LatestOnly
 from neuron_explainer.widgets.messages import error_message, hint_message
 from neuron_explainer.widgets.replaced import displayed, watch

@@ -15,7 +15,6 @@ from neuron_explainer.models.model_context import ModelContext
 from neuron_explainer.widgets.attribution.page_style import style_widget
 from neuron_explainer.widgets.attribution.panels.ask_panel import AskPanel
 from neuron_explainer.widgets.attribution.panels.changes_panel import ChangesPanel
-from neuron_explainer.widgets.attribution.panels.keep_panel import KeepPanel
 from neuron_explainer.widgets.attribution.panels.node_panel import NodePanel
 from neuron_explainer.widgets.attribution.panels.section_panel import SectionPanel
 from neuron_explainer.widgets.attribution.panels.status_bar import StatusBar
@@ -24,6 +23,7 @@ from neuron_explainer.widgets.attribution.typed import Typed
 from neuron_explainer.widgets.attribution.work.asked_check import asked_html
 from neuron_explainer.widgets.attribution.work.table_choice import TableChoice
 from neuron_explainer.widgets.busy_kernel import waiting_note
+from neuron_explainer.widgets.keep_panel import KeepPanel
 from neuron_explainer.widgets.modules.box import module_box
 from neuron_explainer.widgets.modules.page import PageModule
 from neuron_explainer.widgets.parts import filling

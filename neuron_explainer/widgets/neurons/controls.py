@@ -1,4 +1,4 @@
-"""The controls of a viewer: the neuron, the number of examples, the user's text."""
+"""The controls of a viewer: the neuron, the number of examples."""
 
 import random
 from collections.abc import Callable
@@ -145,32 +145,6 @@ class NeuronControls(widgets.HBox):
     def _go(self, choice: NeuronChoice) -> None:
         self.choose(choice)
         self._on_choice(self.choice, False)
-
-
-class OwnText(widgets.VBox):
-    """A field for the user's text, a button, and the view of the activations on it.
-
-    Args:
-        on_compute: called when the button is clicked.
-    """
-
-    def __init__(self, on_compute: Callable[[], None]) -> None:
-        self.text = widgets.Textarea(
-            placeholder="Type a text…",
-            description="Your text",
-            # Without a smallest width of its own, the field takes what the button leaves.
-            layout=widgets.Layout(flex="1 1 0", width="auto", min_width="0", max_width="660px", height="64px"),
-        )
-        self.compute = button("Compute", "play", "Compute this neuron's activations on your text")
-        self.view = widgets.HTML()
-        self.compute.on_click(lambda _: on_compute())
-        row = widgets.HBox([self.text, self.compute], layout=widgets.Layout(width="100%", align_items="flex-end"))
-        super().__init__([row, self.view], layout=widgets.Layout(width="100%"))
-
-    @property
-    def texts(self) -> tuple[str, ...]:
-        """The user's text, as a tuple of one; empty if it is blank."""
-        return (self.text.value,) if self.text.value.strip() else ()
 
 
 class _Dataset(str):

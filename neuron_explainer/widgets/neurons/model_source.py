@@ -10,8 +10,10 @@ from neuron_explainer.models.chats.messages import is_text_or_chat
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 from neuron_explainer.vocabulary.parsing import derived_scalar_type_of
 from neuron_explainer.widgets.neurons.choices import DatasetSize, NeuronChoice
+from neuron_explainer.widgets.neurons.live_model import LiveModel
 
 if TYPE_CHECKING:
+    from neuron_explainer.components.component import Component
     from neuron_explainer.models.model_context import ModelContext
 
 
@@ -19,20 +21,21 @@ class ModelSource:
     """A model that computes records on the user's texts.
 
     Args:
-        model: the model.
-        dst: the derived scalar type to show first, or its name; None: MLP neurons' activations.
+        live: the model, with its autoencoders.
+        dst: the derived scalar type to show first, or its name; None: that of the autoencoders' latents, or without
+            autoencoders MLP neurons' activations.
         prepend_bos: as for `live_record`.
 
     Raises:
         UnknownNameError: the derived scalar type is unknown.
+        MisconfiguredError: the autoencoders are not of this model.
     """
 
-    def __init__(
-        self, model: "ModelContext", dst: DerivedScalarType | str | None, prepend_bos: bool | None = None
-    ) -> None:
-        self._model = model
+    def __init__(self, live: LiveModel, dst: DerivedScalarType | str | None, prepend_bos: bool | None = None) -> None:
+        self._live = live
+        self._model = live.context()
         self._prepend_bos = prepend_bos
-        types = [DerivedScalarType.MLP_POST_ACT, DerivedScalarType.ATTN_WRITE_NORM]
+        types = [*live.types_of_latents(), DerivedScalarType.MLP_POST_ACT, DerivedScalarType.ATTN_WRITE_NORM]
         first_type = types[0] if dst is None else derived_scalar_type_of(dst)
         self._types = list(dict.fromkeys([first_type, *types]))
 
@@ -45,37 +48,44 @@ class ModelSource:
         return [self._model.model_name]
 
     def types(self, dataset: str) -> list[DerivedScalarType]:
-        """The first type, MLP neurons' activations, and the norms of attention heads' writes."""
+        """The first type, the autoencoders' latents, MLP neurons' activations, and the norms of heads' writes."""
         return self._types
 
     def size(self, dataset: str, dst: DerivedScalarType) -> DatasetSize:
-        """The model's layers, and the length of the type's last axis."""
+        """The model's layers, and the length of the type's last axis; of latents, those of the autoencoders."""
+        of_latents = self._live.size_of_latents(dst)
+        if of_latents is not None:
+            return of_latents
         return DatasetSize(range(self._model.n_layers), self._model.get_dim_size(dst.shape_spec_per_token_sequence[-1]))
 
     def load(self, choice: NeuronChoice) -> NeuronRecord:
         """Compute the record of a choice on its texts."""
-        return live_record_of(self._model, choice, self._prepend_bos)
+        return self._live.record(choice, self._prepend_bos)
 
     def computes_texts(self, dataset: str) -> bool:
         """Always True."""
         return True
 
-    def live_model(self) -> "ModelContext":
+    def live_model(self) -> "LiveModel":
         """The model."""
-        return self._model
+        return self._live
 
+    def given_model(self) -> LiveModel:
+        """The model."""
+        return self._live
 
-def live_record_of(model: "ModelContext", choice: NeuronChoice, prepend_bos: bool | None = None) -> NeuronRecord:
-    """Compute the record of a choice on its texts; each begins with a token of the model's as `prepend_bos` says.
+    @property
+    def is_of_model(self) -> bool:
+        """Always True."""
+        return True
 
-    Raises:
-        InvalidRequestError: the choice has no text.
-    """
-    if not any(choice.texts):
-        raise InvalidRequestError("No text was given. Write a text to compute activations on.")
-    from neuron_explainer.collation.live import live_record
+    def component(self, choice: NeuronChoice) -> "Component":
+        """The component of a choice."""
+        from neuron_explainer.components.asking import component
 
-    return live_record(model, choice.layer, choice.neuron, list(choice.texts), dst=choice.dst, prepend_bos=prepend_bos)
+        return component(
+            self._live.config(), f"{choice.layer}:{choice.neuron}", dst=choice.dst, prepend_bos=self._prepend_bos
+        )
 
 
 def texts_of(model: object, given: object) -> tuple[str, ...]:
@@ -93,7 +103,7 @@ def texts_of(model: object, given: object) -> tuple[str, ...]:
 
 
 def beginning_of(model: "ModelContext", prepend_bos: bool | None = None, texts: Iterable[str] = ()) -> str:
-    """The token that `live_record_of` puts before each text; empty if it puts none, as if all texts are chats'."""
+    """The token that `LiveModel.record` puts before each text; empty if it puts none, as if all texts are chats'."""
     if (given := list(texts)) and all(isinstance(text, ChatText) for text in given):
         return ""
     from neuron_explainer.models.beginning import added_before_text, beginning_token

@@ -14,15 +14,15 @@ from neuron_explainer.activation_server.neuron_datasets import (
 from neuron_explainer.activations.activations import load_neuron
 from neuron_explainer.activations.dataset_types import type_of_folder
 from neuron_explainer.activations.records import NeuronRecord
-from neuron_explainer.errors import InvalidRequestError, NeuronExplainerError, shown
+from neuron_explainer.errors import NeuronExplainerError
 from neuron_explainer.storage.locations import is_url
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 from neuron_explainer.vocabulary.parsing import derived_scalar_type_of
 from neuron_explainer.widgets.neurons.choices import DatasetSize, NeuronChoice
-from neuron_explainer.widgets.neurons.model_source import ModelSource
+from neuron_explainer.widgets.neurons.live_model import LiveModel
 
 if TYPE_CHECKING:
-    from neuron_explainer.models.model_context import ModelContext
+    from neuron_explainer.components.component import Component
 
 
 class RecordSource(Protocol):
@@ -52,8 +52,21 @@ class RecordSource(Protocol):
         """Whether `live_model` can compute activations on the user's texts."""
         ...
 
-    def live_model(self) -> "ModelContext":
+    def live_model(self) -> LiveModel:
         """The model for the user's texts; loaded on first use."""
+        ...
+
+    def component(self, choice: NeuronChoice) -> "Component":
+        """The component of a choice, with all that is at hand. It may take long, and may raise any error."""
+        ...
+
+    def given_model(self) -> LiveModel | None:
+        """The model that was given; None without one."""
+        ...
+
+    @property
+    def is_of_model(self) -> bool:
+        """Whether it is a model, not a dataset."""
         ...
 
 
@@ -64,6 +77,8 @@ class DatasetSource:
         dataset: a registered short name, an http(s) address or a folder.
         dst: the derived scalar type to show first, or its name; None: the dataset's first.
         load: the function that loads a record; None: `load_neuron`.
+        live: the model of the datasets; None if there is none at hand.
+        explanations: the name, address or folder of published explanations; None: those of the dataset.
 
     Raises:
         UnknownDatasetError: the dataset is unknown, or lacks the derived scalar type.
@@ -76,10 +91,14 @@ class DatasetSource:
         dataset: str | os.PathLike[str],
         dst: DerivedScalarType | str | None,
         load: Callable[[NeuronChoice], NeuronRecord] | None = None,
+        live: LiveModel | None = None,
+        explanations: str | os.PathLike[str] | None = None,
     ) -> None:
         self._metadata = get_all_neuron_dataset_metadata()
         self._load = load if load is not None else self._load_recorded
-        self._model: ModelContext | None = None
+        self._live = live
+        self._embedded = LiveModel(EMBEDDED_SHORT_NAME)
+        self._explanations = explanations
         name = dataset_text(dataset)
         if all(metadata.short_name != name for metadata in self._metadata) and ("/" in name or os.path.isdir(name)):
             self._metadata.append(_unregistered(name, dst))
@@ -120,16 +139,35 @@ class DatasetSource:
         return self._load(choice)
 
     def computes_texts(self, dataset: str) -> bool:
-        """Whether it is the embedded dataset, whose model is embedded, too."""
-        return dataset == EMBEDDED_SHORT_NAME
+        """Whether a model is at hand: one that was given, or that of the embedded dataset."""
+        return self._live is not None or dataset == EMBEDDED_SHORT_NAME
 
-    def live_model(self) -> "ModelContext":
-        """The embedded model."""
-        if self._model is None:
-            from neuron_explainer.models.checkpoints.load_model import load_model
+    def live_model(self) -> LiveModel:
+        """The model that was given; else the embedded one."""
+        return self._embedded if self._live is None else self._live
 
-            self._model = load_model(EMBEDDED_SHORT_NAME)
-        return self._model
+    def component(self, choice: NeuronChoice) -> "Component":
+        """The component of a choice."""
+        from neuron_explainer.components.asking import component
+
+        path = self._find(choice.dataset, choice.dst)
+        dataset = choice.dataset if path in get_all_neuron_dataset_metadata() else path.neuron_dataset_path
+        return component(
+            dataset,
+            f"{choice.layer}:{choice.neuron}",
+            dst=choice.dst,
+            model=None if self._live is None else self._live.config(),
+            explanations=self._explanations,
+        )
+
+    def given_model(self) -> LiveModel | None:
+        """The model that was given beside the dataset; None without one."""
+        return self._live
+
+    @property
+    def is_of_model(self) -> bool:
+        """Always False."""
+        return False
 
     def _load_recorded(self, choice: NeuronChoice) -> NeuronRecord:
         path = self._find(choice.dataset, choice.dst).neuron_dataset_path
@@ -156,30 +194,3 @@ def _unregistered(path: str, dst: DerivedScalarType | str | None) -> NeuronDatas
         )
     said = type_of_folder(path, "Pass it: NeuronViewer(…, dst=…).") if dst is None else derived_scalar_type_of(dst)
     return NeuronDatasetMetadata(path, said, path, path)
-
-
-def source_of(
-    dataset: "str | os.PathLike[str] | ModelContext",
-    dst: DerivedScalarType | str | None,
-    texts: object,
-    load: Callable[[NeuronChoice], NeuronRecord] | None,
-    prepend_bos: bool | None = None,
-) -> RecordSource:
-    """The source of a viewer's records, for the arguments of NeuronViewer.
-
-    Raises:
-        InvalidRequestError: `texts` are given with a dataset, or `load` with a model; `dataset` is neither; or `load`
-            is not a function.
-        UnknownDatasetError, UnknownNameError: as DatasetSource and ModelSource.
-    """
-    if load is not None and not callable(load):
-        raise InvalidRequestError(f"load is {shown(load)}. Give a function from a NeuronChoice to a NeuronRecord.")
-    if isinstance(dataset, str | os.PathLike):
-        if texts:
-            raise InvalidRequestError("texts are for a model, not for a dataset. Write a text in the viewer instead.")
-        return DatasetSource(dataset, dst, load)
-    if not hasattr(dataset, "model_name"):  # a check of its class would import torch
-        raise InvalidRequestError(f"{shown(dataset, 200)} is not a dataset's name, address or folder, or a model.")
-    if load is not None:
-        raise InvalidRequestError("load is for a dataset, not for a model, which computes its records.")
-    return ModelSource(dataset, dst, prepend_bos)

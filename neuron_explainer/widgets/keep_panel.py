@@ -11,11 +11,14 @@ class KeepPanel(widgets.VBox):
     """The notes, the code, and a field with a button that saves the page.
 
     Args:
-        on_notes: called when the notes change.
+        on_notes: called when the notes change; None: the page has no notes.
         on_save: called with the path when a person saves the page.
+        file_name: the file that is offered.
     """
 
-    def __init__(self, on_notes: Callable[[], None], on_save: Callable[[str], None]) -> None:
+    def __init__(
+        self, on_notes: Callable[[], None] | None, on_save: Callable[[str], None], file_name: str = "why.html"
+    ) -> None:
         self.notes = widgets.Textarea(
             description="Notes", placeholder="Kept in the notebook, the saved page and the state", layout=_wide("64px")
         )
@@ -23,13 +26,16 @@ class KeepPanel(widgets.VBox):
             description="Show the code", icon="code", tooltip="The Python that gives what is on view", value=False
         )
         self.code = widgets.Textarea(description="Code", disabled=False, layout=_wide("150px", display="none"))
-        self.path = widgets.Text(value="why.html", description="File", layout=flexible("280px"))
+        self.path = widgets.Text(value=file_name, description="File", layout=flexible("280px"))
         self.save = button("Save page", "save", "Write the page to an HTML file", "120px")
         self.said = widgets.HTML()
-        self.notes.observe(lambda _: on_notes(), names="value")
+        if on_notes is not None:
+            self.notes.observe(lambda _: on_notes(), names="value")
         self.shows_code.observe(lambda _: self._code_wanted(), names="value")
         self.save.on_click(lambda _: on_save(self.path.value))
         row = widgets.HBox([self.shows_code, self.path, self.save, self.said], layout=wrapped(align_items="center"))
+        if on_notes is None:
+            self.notes.layout.display = "none"
         super().__init__([row, self.code, self.notes], layout=filling())
         self.add_class("ne-keep")
 

@@ -1,0 +1,78 @@
+"""The Python that opens a viewer's page again, as a person would write it."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from neuron_explainer.activations.derived_scalars.names.node_name import NodeName
+from neuron_explainer.widgets.neurons.choices import NeuronChoice
+from neuron_explainer.widgets.neurons.sections.asked import SectionName
+from neuron_explainer.widgets.neurons.sources import RecordSource
+
+if TYPE_CHECKING:
+    from neuron_explainer.widgets.neurons.live_model import LiveModel
+
+
+def code_of_viewer(
+    source: RecordSource, choice: NeuronChoice, own_texts: tuple[str, ...], section: SectionName, examples: int
+) -> str:
+    """Python that shows a component again as pasted in a fresh notebook; its last line is the viewer.
+
+    A model in memory goes by the name that the notebook has for it; where it has none, a comment says what to give.
+
+    Args:
+        source: where records and models come from.
+        choice: the component on view.
+        own_texts: the user's own texts on view.
+        section: the section that is open.
+        examples: how many top examples are shown.
+    """
+    from neuron_explainer.attribution.exploring.python_text import call
+
+    live = source.given_model()
+    model, lines = _live(live)
+    autoencoders = None
+    if live is not None and model is not None:
+        autoencoders, of_autoencoders = _autoencoders(live, model)
+        lines += of_autoencoders
+    is_model = source.is_of_model
+    node = repr(str(NodeName.of(choice.node))) if choice.node is not None else f"{choice.layer}, {choice.neuron}"
+    opening = call(
+        "ne.NeuronViewer",
+        (model or "model") if is_model else repr(_public(choice.dataset)),
+        node,
+        dst=repr(choice.dst.value) if len(source.types(choice.dataset)) != 1 else None,
+        examples=None if is_model else repr(examples),
+        texts=repr(list(own_texts)) if is_model and own_texts else None,
+        model=None if is_model else model,
+        autoencoders=autoencoders,
+    )
+    after = [f"viewer.compute({list(own_texts)!r})"] if own_texts and not is_model else []
+    after += [f"viewer.open_section({section!r})"] if section != "examples" else []
+    return "\n".join(["import neuron_explainer as ne", "", *lines, f"viewer = {opening}", *after, "viewer"])
+
+
+def _live(live: LiveModel | None) -> tuple[str | None, list[str]]:
+    if live is None:
+        return None, []
+    from neuron_explainer.attribution.exploring.code_of_model import model_code
+
+    return model_code(live.context())
+
+
+def _autoencoders(live: LiveModel, model: str) -> tuple[str | None, list[str]]:
+    if not live.types_of_latents():
+        return None, []
+    from neuron_explainer.attribution.exploring.code_of_model import autoencoders_code
+
+    return autoencoders_code(live.config(), model)
+
+
+def _public(dataset: str) -> str:
+    """A dataset as code shows it: a folder from the root, an address without credentials."""
+    from neuron_explainer.storage.locations import is_url, without_secrets
+
+    if is_url(dataset):
+        return without_secrets(dataset)
+    return os.path.abspath(dataset) if os.path.isdir(dataset) else dataset

@@ -1,0 +1,1 @@
+"""The sections of a viewer's page: their controls, what they compute, and what they show."""

@@ -1,0 +1,341 @@
+"""What happens on a viewer's page: from a control to a record, a section or a text, and back to the page."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, SupportsIndex, cast
+
+import ipywidgets as widgets
+import traitlets
+
+from neuron_explainer.activation_server.dataset_paths import dataset_text
+from neuron_explainer.activations.derived_scalars.indexing import NodeIndex
+from neuron_explainer.activations.derived_scalars.names.node_name import NodeName
+from neuron_explainer.activations.derived_scalars.names.records import LayerOrNode, is_node, record_asked
+from neuron_explainer.activations.records import NeuronRecord
+from neuron_explainer.errors import NeuronExplainerError
+from neuron_explainer.views.record_page import record_to_html
+from neuron_explainer.vocabulary.checks import checked_type
+from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
+from neuron_explainer.vocabulary.parsing import derived_scalar_type_of
+from neuron_explainer.widgets.busy_kernel import answer_while_busy
+from neuron_explainer.widgets.latest_only import LatestOnly
+from neuron_explainer.widgets.messages import error_message, hint_message, loading_message, shown_message
+from neuron_explainer.widgets.neurons.choices import NeuronChoice
+from neuron_explainer.widgets.neurons.controls import NeuronControls
+from neuron_explainer.widgets.neurons.model_source import beginning_of
+from neuron_explainer.widgets.neurons.own_text import OwnText
+from neuron_explainer.widgets.neurons.sections.answers import Answers
+from neuron_explainer.widgets.neurons.sections.asked import SectionAnswer, SectionAsked, SectionName
+from neuron_explainer.widgets.neurons.sections.node_sections import NodeSections, SectionCalls
+from neuron_explainer.widgets.neurons.sections.remembered import RememberedSections
+from neuron_explainer.widgets.neurons.sources import RecordSource
+from neuron_explainer.widgets.neurons.texts_shown import TextsShown
+from neuron_explainer.widgets.weak_calls import weakly
+
+if TYPE_CHECKING:
+    from neuron_explainer.components.component import Component
+
+_TYPING_PAUSE = 0.25
+"""Seconds without a change after which a typed index is loaded."""
+
+HINT = "Write a text and click Compute."
+_WITH_TEXTS: frozenset[SectionName] = frozenset({"attention", "heads", "compare", "neighbours"})
+"""The sections whose answer depends on the user's own texts."""
+
+
+class ViewerPage(widgets.VBox):
+    """The page; `NeuronViewer` adds what is called from Python.
+
+    Controls may be used from any thread: one lock guards all that changes the page, and the threads that compute hold
+    it only while they show what they computed.
+
+    Args:
+        source: where records and models come from.
+        first: the component to show first.
+        examples: how many top examples are shown.
+        given_texts: for a model: the texts that it computes activations on, until the user writes one.
+        prepend_bos: as `NeuronViewer` takes it.
+    """
+
+    if TYPE_CHECKING:  # as a reader sees the traits, which nobody else sets
+
+        @property
+        def record(self) -> NeuronRecord | None:
+            """The record that is shown; None before the first one."""
+
+        @property
+        def node(self) -> NodeIndex | None:
+            """The neuron, head or latent that is shown, at all tokens; None before the first one."""
+
+        @property
+        def dataset(self) -> str:
+            """The dataset or model of the record that is shown; empty before the first one."""
+
+        @property
+        def error(self) -> BaseException | None:
+            """The error of the last load or computation; None if it succeeded."""
+
+    else:
+        record = traitlets.Instance(NeuronRecord, allow_none=True, read_only=True)
+        node = traitlets.Instance(NodeIndex, allow_none=True, read_only=True)
+        dataset = traitlets.Unicode("", read_only=True)
+        error = traitlets.Instance(BaseException, allow_none=True, read_only=True)
+
+    def __init__(
+        self,
+        source: RecordSource,
+        first: NeuronChoice,
+        examples: int,
+        given_texts: tuple[str, ...],
+        prepend_bos: bool | None,
+    ) -> None:
+        self._source = source
+        self._prepend_bos = prepend_bos
+        self._given_texts = given_texts
+        self._computes_records = source.is_of_model  # then a record needs a text
+        self._lock = threading.RLock()
+        self._loading = LatestOnly(source.load, weakly(self._loaded), lock=self._lock)
+        on_texts = partial(_computed_on_texts, source, prepend_bos)
+        self._computing = LatestOnly(on_texts, weakly(self._computed), lock=self._lock)
+        self._answering = LatestOnly(Answers(source).of, weakly(self._answered), lock=self._lock)
+        self._noting = LatestOnly(partial(_explained, source), weakly(self._noted), lock=self._lock)
+        self._texts = TextsShown()
+        self._remembered = RememberedSections()
+        self._opened: dict[SectionName, str] = {}
+        self._shown: NeuronChoice | None = None
+        self.controls = NeuronControls(
+            source, first, examples, weakly(self._chosen), None if self._computes_records else weakly(self._render)
+        )
+        self.own_text = OwnText(weakly(self._compute_pressed), weakly(self._page_turned))
+        self.status, self._view = widgets.HTML(), widgets.HTML(layout=widgets.Layout(width="100%"))
+        scrolled = widgets.Box([self._view], layout=widgets.Layout(max_height="860px", overflow="auto"))
+        calls = SectionCalls(
+            opened=weakly(self._open_section),
+            went=weakly(self._went),
+            stopped=weakly(self._stop_section),
+            explained=weakly(self._explain),
+            forgot=weakly(self._forget),
+        )
+        self.sections = NodeSections(calls, scrolled)
+        super().__init__([self.controls, self.status, self.own_text, self.sections])
+        self.add_class("ne-viewer")
+
+    # From a control to the page
+
+    def _choice_of(
+        self,
+        layer: LayerOrNode | None = None,
+        neuron: SupportsIndex | None = None,
+        dataset: str | None = None,
+        dst: DerivedScalarType | str | None = None,
+    ) -> NeuronChoice:
+        """What `NeuronViewer.show` is asked for; it raises that method's errors."""
+        now = self.controls.choice
+        name = now.dataset if dataset is None else dataset_text(checked_type("dataset", dataset, str))
+        types = self._source.types(name)
+        chosen_type = derived_scalar_type_of(dst) if dst is not None else now.dst
+        if dst is None and types and chosen_type not in types:
+            chosen_type = types[0]
+        if neuron is None and is_node(layer):
+            others = types if dst is None else ()
+            layer, neuron, chosen_type = record_asked(layer, chosen_type, others)
+        chosen_layer = now.layer if layer is None else cast(SupportsIndex, layer)
+        choice = NeuronChoice(name, chosen_type, chosen_layer, now.neuron if neuron is None else neuron)
+        size = self._source.size(name, chosen_type)
+        if layer is None:
+            choice = size.with_layer(choice)
+        size.check(choice)
+        return choice
+
+    def _went(self, name: str) -> None:
+        """Go to a component that a section or the page names."""
+        try:
+            choice = self._choice_of(name)
+        except NeuronExplainerError as error:
+            with self._lock:
+                self._fail(error)
+            return
+        self.controls.choose(choice)
+        self._chosen(choice, False)
+
+    def _chosen(self, choice: NeuronChoice, is_typed: bool) -> None:
+        choice = self._with_texts(choice)
+        if self._computes_records and not choice.texts:
+            return  # the hint stays
+        self.status.value = loading_message(choice)
+        self._loading.submit(choice, _TYPING_PAUSE if is_typed else 0.0)
+
+    def _with_texts(self, choice: NeuronChoice) -> NeuronChoice:
+        if not self._computes_records:
+            return choice
+        return replace(choice, texts=self.own_text.texts or self._given_texts)
+
+    def _loaded(self, choice: NeuronChoice, result: NeuronRecord | BaseException) -> None:
+        """Show a record, or an error beside the record that is shown."""
+        if isinstance(result, BaseException):
+            self._fail(result)
+            return
+        self._show_record(choice, result)
+        self.status.value = self._shown_message(choice)
+        can_compute = self._source.computes_texts(choice.dataset)
+        self.own_text.layout.display = "" if can_compute else "none"
+        if can_compute and self.own_text.view.value:  # the text stays, so show this neuron's activations on it
+            self._compute_own_text(choice)
+        else:
+            self.own_text.view.value = ""
+        self._open_section()
+
+    def _show_record(self, choice: NeuronChoice, record: NeuronRecord) -> None:
+        if self._shown != choice:
+            self._opened.clear()
+        if self._computes_records:
+            self._texts.take(choice, record, None, self._beginning(choice), has_heading=True)
+            page = self._texts.page(0)
+            self.own_text.pages.show(0, self._texts.n_pages)
+        else:
+            dataset, n_examples = choice.dataset_shown, self.controls.examples.value
+            page = record_to_html(record, dst=choice.dst, dataset=dataset, examples=n_examples)
+        self._shown = choice
+        self._view.value = page
+        self.sections.offer(record.is_by_token_pair)
+        self._copy()
+        with self.hold_trait_notifications():  # an observer of one finds the others as new
+            self.set_trait("error", None)
+            self.set_trait("dataset", choice.dataset_shown)
+            self.set_trait("node", choice.node)
+            self.set_trait("record", record)
+
+    def _render(self) -> None:
+        if self.record is not None and self._shown is not None:
+            self._show_record(self._shown, self.record)
+
+    def _fail(self, error: BaseException) -> None:
+        self.status.value = error_message(error, self._shown)
+        self.set_trait("error", error)
+
+    def _shown_message(self, choice: NeuronChoice) -> str:
+        # Not the size in the controls, which may have another dataset, whose record could not be loaded.
+        return shown_message(choice, self._source.size(choice.dataset, choice.dst))
+
+    # Sections
+
+    def _open_section(self) -> None:
+        """Show the chosen section of the component on view: at once if it is remembered, else when it is computed."""
+        with self._lock:
+            task = self._section_task()
+            if task is None:
+                return
+            answer = self._remembered.find(task)
+            if answer is not None:
+                self._show_section(task, answer)
+                return
+            self.sections.busy()
+        self._answering.submit(task)
+
+    def _section_task(self) -> SectionAsked | None:
+        """What the chosen section is asked; None if that is nothing."""
+        panel = self.sections
+        if self._shown is None or self.record is None or panel.section == "examples":
+            return None
+        if panel.is_waiting:
+            panel.wait_for_words()
+            return None
+        texts = self._shown.texts or (self.own_text.texts if self.own_text.view.value else ())
+        choice = replace(self._shown, texts=texts if panel.section in _WITH_TEXTS else ())
+        return SectionAsked(panel.section, choice, self.record, panel.settings)
+
+    def _answered(self, task: SectionAsked, result: SectionAnswer | BaseException) -> None:
+        if not isinstance(result, BaseException):
+            self._remembered.keep(task, result)
+        if task.section != self.sections.section or task.record is not self.record:
+            return
+        if isinstance(result, BaseException):
+            self.sections.fail(result)
+            self.set_trait("error", result)
+        else:
+            self._show_section(task, result)
+
+    def _show_section(self, task: SectionAsked, answer: SectionAnswer) -> None:
+        node = None if self._shown is None or self._shown.node is None else str(NodeName.of(self._shown.node))
+        self.sections.show(answer, node)
+        self._opened[task.section] = answer.html
+        self._copy()
+        answer_while_busy(self)
+        self.set_trait("error", None)
+
+    def _stop_section(self) -> None:
+        self._answering.stop()
+
+    def _explain(self, text: str) -> None:
+        self._note(lambda component: component.explanations.add(text))
+
+    def _forget(self, text: str) -> None:
+        self._note(lambda component: component.explanations.remove(text))
+
+    def _note(self, change: Callable[[Component], None]) -> None:
+        if self._shown is not None:
+            self._noting.submit((self._shown, change))
+
+    def _noted(self, _: object, result: BaseException | None) -> None:
+        if isinstance(result, BaseException):
+            self.sections.fail(result)
+            self.set_trait("error", result)
+        else:
+            self._open_section()
+
+    # The user's text
+
+    def _compute_pressed(self) -> None:
+        if self._computes_records:
+            self._chosen(self.controls.choice, False)
+        elif self._shown is not None:
+            self._compute_own_text(self._shown)
+
+    def _compute_own_text(self, shown: NeuronChoice) -> None:
+        choice = replace(shown, texts=self.own_text.texts)
+        if not choice.texts:
+            self.own_text.view.value = ""
+            self.status.value = hint_message(HINT)
+            return
+        self.status.value = loading_message(choice)
+        self._computing.submit(choice)
+
+    def _computed(self, choice: NeuronChoice, result: NeuronRecord | BaseException) -> None:
+        """Show the activations on the user's text, or an error."""
+        if isinstance(result, BaseException):
+            self._fail(result)
+            return
+        self._texts.take(choice, result, self.record, self._beginning(choice), has_heading=False)
+        self.own_text.view.value = self._texts.page(0)
+        self.own_text.pages.show(0, self._texts.n_pages)
+        self.status.value = self._shown_message(choice)
+        self._copy()
+        self.set_trait("error", None)
+        if self.sections.section in _WITH_TEXTS:
+            self._open_section()
+
+    def _page_turned(self, number: int) -> None:
+        with self._lock:
+            view = self._view if self._computes_records else self.own_text.view
+            view.value = self._texts.page(number)
+            self.own_text.pages.show(number, self._texts.n_pages)
+            self._copy()
+
+    def _beginning(self, choice: NeuronChoice) -> str:
+        return beginning_of(self._source.live_model().context(), self._prepend_bos, choice.texts)
+
+    def _copy(self) -> None:
+        """Replace the static copy in the notebook."""
+
+
+def _computed_on_texts(source: RecordSource, prepend_bos: bool | None, choice: NeuronChoice) -> NeuronRecord:
+    return source.live_model().record(choice, prepend_bos)
+
+
+def _explained(source: RecordSource, asked: tuple[NeuronChoice, Callable[[Component], None]]) -> None:
+    choice, change = asked
+    change(source.component(choice))
