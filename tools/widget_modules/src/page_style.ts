@@ -12,6 +12,9 @@ export const STYLE = `
 .ne-keys{align-self:flex-end;position:relative;z-index:1;height:24px;margin:15px 2px -39px 0;padding:0 10px;font:12px/1 ${SANS};
   color:var(--jp-ui-font-color1,inherit);background:transparent;border:1px solid var(--jp-border-color1,#8c959f);
   border-radius:6px;cursor:pointer}
+.ne-viewer>.ne-keys{margin:2px 2px 4px 0;flex:none}
+.ne-module:focus{outline:none}
+.ne-module:focus-visible{outline:2px solid var(--jp-brand-color1,${LINK});outline-offset:2px}
 .ne-keys:focus-visible{outline:2px solid var(--jp-brand-color1,${LINK});outline-offset:1px}
 .ne-busy{box-sizing:border-box;color-scheme:light;font:13px/1.4 ${SANS};color:${INK}}
 .ne-busy:not(:empty){position:sticky;bottom:8px;z-index:5;width:fit-content;margin:6px auto;padding:6px 14px;
