@@ -19,13 +19,13 @@ class PageModule(ModuleWidget):
     """Makes the nodes and tokens of the page around it clickable, and reachable by keys; shows nothing itself.
 
     The page is the next element around the module that has the class `ne-attribution-viewer` or `ne-viewer`. Elements
-    of its HTML that `node_mark` and `token_mark` (`views/attribution/cells.py`) have marked are clickable.
+    of its HTML that `node_mark` and `token_mark` (`views/attribution/cells.py`) have marked can be clicked.
 
-    `on_action` is called with "open" and a node's name, "token" and a token's position, or with one of `shortcuts` and
-    "". Keys are taken only while the focus is in the page, and not from fields, lists and sliders:
+    `on_action` is called with "open" and a node's name, "token" and a token's position, or one of `shortcuts` and "".
+    Keys are taken only while the focus is in the page, and not from fields, lists and sliders:
 
-    - "next", "previous", "layer_up", "layer_down": the arrows right, left, up and down; not on nodes and tokens, between
-      which they move. While one is held, the next action is sent when the last one has been taken.
+    - "next", "previous", "layer_up", "layer_down": the arrows right, left, up and down; not on nodes and tokens,
+      between which they move. While one is held, the next action is sent when the last one has been taken.
     - "random": r. "bookmark": b. Held keys send them once.
     - "back", "forward": Alt with an arrow. "ask": Ctrl+Enter in an element of the class `ne-ask`.
 
