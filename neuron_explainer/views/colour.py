@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import Any
 
 from neuron_explainer.errors import InvalidRequestError, shown
-from neuron_explainer.views.document import INK
+from neuron_explainer.views.theme.inks import INK
 from neuron_explainer.vocabulary.checks import finite_number
 
 N_LEVELS = 32
@@ -23,9 +23,9 @@ LEAST_CONTRAST = 4.5
 """The least contrast of text with its background, as WCAG 2.2 asks for."""
 
 NOT_FINITE_BACKGROUND = "#d5d5d5"
-_POSITIVE_HUE, _NEGATIVE_HUE = 58.0, 250.0  # degrees
+POSITIVE_HUE, NEGATIVE_HUE = 58.0, 250.0  # degrees
 _LIGHTNESS_RANGE = (1.0, 0.62)  # at zero, at the limit
-_CHROMA_AT_LIMIT = 0.16
+CHROMA_AT_LIMIT = 0.16
 
 
 @dataclass(frozen=True)
@@ -120,9 +120,9 @@ def background_of_level(level: int) -> str:
     """The colour of a step of the scale, from -N_LEVELS to N_LEVELS, as `#rrggbb`."""
     share = abs(level) / N_LEVELS
     lightness = _LIGHTNESS_RANGE[0] + share * (_LIGHTNESS_RANGE[1] - _LIGHTNESS_RANGE[0])
-    hue = math.radians(_POSITIVE_HUE if level > 0 else _NEGATIVE_HUE)
-    chroma = _CHROMA_AT_LIMIT * share**0.75  # so that pale colours keep a visible hue
-    return _hex_of_oklab(lightness, chroma * math.cos(hue), chroma * math.sin(hue))
+    hue = math.radians(POSITIVE_HUE if level > 0 else NEGATIVE_HUE)
+    chroma = CHROMA_AT_LIMIT * share**0.75  # so that pale colours keep a visible hue
+    return hex_of_oklab(lightness, chroma * math.cos(hue), chroma * math.sin(hue))
 
 
 def plotly_colour_scale(is_signed: bool = True) -> list[tuple[float, str]]:
@@ -135,7 +135,7 @@ def plotly_colour_scale(is_signed: bool = True) -> list[tuple[float, str]]:
     return [((level - levels[0]) / (len(levels) - 1), background_of_level(level)) for level in levels]
 
 
-def _hex_of_oklab(lightness: float, a: float, b: float) -> str:
+def hex_of_oklab(lightness: float, a: float, b: float) -> str:
     """OKLab to sRGB, by Ottosson's matrices. Channels outside sRGB are clipped."""
     long = (lightness + 0.3963377774 * a + 0.2158037573 * b) ** 3
     middle = (lightness - 0.1055613458 * a - 0.0638541728 * b) ** 3

@@ -1,16 +1,19 @@
-"""The frame of all views: a card with its own colours, and a complete HTML document for a file.
+"""The frame of all views: a card that follows the theme of its page, and a complete HTML document for a file.
 
-For an untrusted notebook, a front end drops `<style>` elements but keeps `style` attributes; GitHub drops both. So
-colours and layout are in `style` attributes, `STYLE_ELEMENT` holds only refinements, and the text is readable without
-either.
+For an untrusted notebook, a front end drops `<style>` elements but keeps `style` attributes; GitHub drops both. So the
+colours of light pages and the layout are in `style` attributes. A card's `<style>` holds refinements and the colours of
+dark pages (`theme/dark.py`). The text is readable without either.
 """
 
 from collections.abc import Collection, Iterable, Sequence
 
+from neuron_explainer.views.theme.dark import DARK_DOCUMENT, DARK_PAGE, DARK_PAGES, dark_card
+from neuron_explainer.views.theme.inks import INK as INK
+from neuron_explainer.views.theme.inks import LINE as LINE
+from neuron_explainer.views.theme.inks import MUTED as MUTED
+from neuron_explainer.views.theme.inks import PAGE
+from neuron_explainer.views.theme.inks import PAPER as PAPER
 from neuron_explainer.views.token_text import escaped
-
-INK, MUTED, LINE, PAPER = "#1f2328", "#59636e", "#d1d9e0", "#ffffff"
-"""The colours of text, secondary text, lines and background. Each text colour has a contrast of at least 5 to 1."""
 
 SANS = "system-ui,-apple-system,'Segoe UI',Roboto,'Helvetica Neue',Arial,sans-serif"
 MONO = "ui-monospace,SFMono-Regular,Menlo,Consolas,'DejaVu Sans Mono',monospace"
@@ -24,8 +27,7 @@ _CARD_STYLE = (
 )
 
 # Refinements. The rules for tables undo the styles that notebook front ends apply to tables.
-STYLE_ELEMENT = (
-    "<style>"
+_REFINEMENTS = (
     ".ne-card{color-scheme:light;box-sizing:border-box}"
     ".ne-card bdi{border-radius:2px;padding:1px 0;box-shadow:-1px 0 0 rgba(31,35,40,.09);"
     "-webkit-box-decoration-break:clone;box-decoration-break:clone}"
@@ -38,12 +40,11 @@ STYLE_ELEMENT = (
     ".ne-card table.ne-pairs td.ne-label{width:auto;padding-left:4px;line-height:1;white-space:pre}"
     ".ne-card table.ne-pairs td[bgcolor]{box-shadow:inset 0 0 0 1px rgba(31,35,40,.07)}"
     ".ne-card table.ne-pairs td[bgcolor]:hover{outline:2px solid #1f2328}"
-    "</style>"
 )
 
 
 def card(content: str, classes: str = "", *, is_small: bool = False) -> str:
-    """Set HTML on a card with its own background, so that it looks the same on light and dark pages.
+    """Set HTML on a card with its own background: light, or dark where the page around it says that it is dark.
 
     Args:
         content: HTML.
@@ -52,7 +53,8 @@ def card(content: str, classes: str = "", *, is_small: bool = False) -> str:
     """
     names = escaped(f"ne-card {NO_MATHEMATICS} {classes}".strip())
     padding = "4px 10px" if is_small else "14px 18px"
-    return f'{STYLE_ELEMENT}<section class="{names}" style="{_CARD_STYLE};padding:{padding}">{content}</section>'
+    style = f"<style>{_REFINEMENTS}{DARK_PAGES} {dark_card(content)}</style>"
+    return f'{style}<section class="{names}" style="{_CARD_STYLE};padding:{padding}">{content}</section>'
 
 
 def html_table(heads: Sequence[str], rows: Iterable[Sequence[str]], numeric: Collection[int] = ()) -> str:
@@ -92,18 +94,22 @@ def html_table(heads: Sequence[str], rows: Iterable[Sequence[str]], numeric: Col
 def html_document(content: str, title: str) -> str:
     """A complete HTML file around a view. It needs no other file, and forbids scripts and downloads.
 
+    It is dark if the reader's system is.
+
     Args:
         content: HTML.
         title: the page's title; text.
 
     An example: `pathlib.Path("neuron.html").write_text(html_document(record_to_html(record), "A neuron"))`.
     """
+    dark = f"{DARK_DOCUMENT}{{body{{background-color:{DARK_PAGE}!important}}{dark_card(content)}}}"
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width,initial-scale=1">'
         '<meta http-equiv="Content-Security-Policy" '
         "content=\"default-src 'none'; style-src 'unsafe-inline'; img-src data:\">"
-        f"<title>{escaped(title)}</title></head>"
-        f'<body style="margin:24px auto;max-width:1100px;padding:0 16px;background-color:#f6f8fa">{content}</body>'
+        '<meta name="color-scheme" content="light dark">'
+        f"<title>{escaped(title)}</title><style>{dark}</style></head>"
+        f'<body style="margin:24px auto;max-width:1100px;padding:0 16px;background-color:{PAGE}">{content}</body>'
         "</html>\n"
     )

@@ -2,6 +2,7 @@
 
 from neuron_explainer.views.component_kinds import component_kind
 from neuron_explainer.views.document import INK, NO_MATHEMATICS, SANS
+from neuron_explainer.views.theme.dark import DARK_PAGES, dark_rules
 from neuron_explainer.views.token_text import escaped
 from neuron_explainer.widgets.neurons.choices import DatasetSize, NeuronChoice
 from neuron_explainer.wording import counted, without_credentials
@@ -12,13 +13,15 @@ _ERROR_GROUND, _ERROR_INK = "#fff1f0", "#a40e26"
 def error_message(error: BaseException, shown: NeuronChoice | str | None) -> str:
     """An error, and the neuron or answer that is still shown."""
     kept = f'<div style="color:{INK}">Still showing {escaped(str(shown))}.</div>' if shown is not None else ""
-    return (
+    message = (
         f'<div role="alert" class="ne-error {NO_MATHEMATICS}" '
         f'style="background-color:{_ERROR_GROUND};color:{_ERROR_INK};'
         f"border:1px solid {_ERROR_INK};border-radius:6px;padding:6px 10px;font-family:{SANS};line-height:1.45;"
         f'white-space:pre-wrap;overflow-wrap:anywhere">'
         f"<b>{escaped(type(error).__name__)}</b>: {escaped(without_credentials(_said(error)))}{kept}</div>"
     )
+    dark = dark_rules(message, f"{DARK_PAGES} .ne-message")
+    return f'<style>{dark}</style><div class="ne-message">{message}</div>'
 
 
 def _said(error: BaseException) -> str:

@@ -8,6 +8,7 @@ from playwright.sync_api import Locator, expect
 
 from helpers.hostile_tokens import HOSTILE_TOKENS
 from helpers.module_harness import ModuleHarness
+from neuron_explainer.widgets.modules.page import PAGE_SHORTCUTS, VIEWER_SHORTCUTS
 
 BUSY = "The kernel is busy. Your choice is taken when the cell ends."
 CELL = '<td data-ne-node="L{column}H{row}" title="L{column}H{row}: 0.5" style="width:20px;height:20px"></td>'
@@ -49,16 +50,41 @@ BODY = f"""
   <table id="names"><tr><td><span data-ne-node="L1N5@2">L1N5@2</span></td></tr>
   <tr><td><span data-ne-node="L0N7@1">L0N7@1</span></td></tr></table>
   <div class="ne-filter"><input id="filter" aria-label="Filter"></div>
+  <div class="ne-rows"></div>
   <details><summary data-ne-node="L9">a summary</summary><a data-ne-node="L8H8" href="#x">a link</a></details>
 </div>
 <p data-ne-node="L7H7" id="outside">outside</p>
+"""
+PAGE = {"shortcuts": list(PAGE_SHORTCUTS), "label": "Why A rather than B?"}
+VIEWER_BODY = f"""
+<div class="ne-viewer" id="root" style="display:flex;flex-direction:column">
+  <p id="words">some words</p>
+  <div class="ne-ask"><input id="field"></div> <textarea id="area"></textarea>
+  <select id="choice" size="3"><option>one<option selected>two<option>three</select>
+  <input id="range" type="range" min="0" max="9" value="5"> <button id="button">Next</button>
+  <input id="box" type="checkbox">
+  <div id="here"></div>
+  <div id="long" tabindex="0" style="height:40px;overflow:auto"><div style="height:200px">long</div></div>
+  {_map()}
+  <div id="slot"><ul><li><a data-ne-node="L1N5">L1N5</a></li></ul></div>
+</div>
+<button id="outside">outside</button>
 """
 
 
 @pytest.fixture
 def opened(open_module: Callable[..., ModuleHarness]) -> Callable[..., ModuleHarness]:
     """`opened(body)` → a page with the module in it."""
-    return lambda body=BODY: open_module("page", {}, body=body)
+    return lambda body=BODY: open_module("page", PAGE, body=body)
+
+
+@pytest.fixture
+def opened_viewer(open_module: Callable[..., ModuleHarness]) -> Callable[..., ModuleHarness]:
+    """`opened_viewer(shortcuts)` → a viewer of neurons with the module in it."""
+    traits = {"label": "Neurons"}
+    return lambda shortcuts=VIEWER_SHORTCUTS: open_module(
+        "page", {**traits, "shortcuts": list(shortcuts)}, body=VIEWER_BODY
+    )
 
 
 def _marked(harness: ModuleHarness, group: str, node: str) -> Locator:
@@ -199,10 +225,114 @@ def test_shortcuts(opened: Callable[..., ModuleHarness]) -> None:
     keyboard.press("?")
     dialog = harness.page.get_by_role("dialog", name="Keyboard shortcuts")
     expect(dialog).to_contain_text("verify")
+    expect(dialog).not_to_contain_text("layer up")
     expect(dialog.get_by_role("button", name="Close")).to_be_focused()
     keyboard.press("Escape")
     expect(dialog).to_have_count(0)
     expect(harness.page.locator("#button")).to_be_focused()
+
+
+KEYS = {
+    "ArrowRight": "next",
+    "ArrowLeft": "previous",
+    "ArrowUp": "layer_up",
+    "ArrowDown": "layer_down",
+    "r": "random",
+    "b": "bookmark",
+}
+
+
+def test_the_keys_of_a_viewer(opened_viewer: Callable[..., ModuleHarness]) -> None:
+    harness = opened_viewer()
+    page = harness.page
+    expect(page.get_by_role("region", name="Neurons")).to_have_class("ne-viewer ne-module")
+    page.locator("#words").click()
+    expect(page.locator("#root")).to_be_focused()
+    for focused in (None, "#button", "#box"):
+        if focused:
+            page.locator(focused).focus()
+        before = len(harness.sent)
+        for key in (*KEYS, "Shift+ArrowRight", "Control+b", "Alt+ArrowLeft", "Control+Enter"):
+            page.keyboard.press(key)
+        assert harness.sent[before:] == [{"kind": kind} for kind in KEYS.values()]
+    page.keyboard.press("?")
+    dialog = page.get_by_role("dialog", name="Keyboard shortcuts")
+    for words in ("layer up", "bookmark", "at random", "open the node"):
+        expect(dialog).to_contain_text(words)
+    for words in ("ask", "back", "verify", "filter"):
+        expect(dialog).not_to_contain_text(words)
+    before = len(harness.sent)
+    page.keyboard.press("ArrowRight")
+    assert len(harness.sent) == before
+
+
+@pytest.mark.parametrize("element", ["#field", "#area", "#choice", "#outside"])
+def test_fields_keep_all_keys(opened_viewer: Callable[..., ModuleHarness], element: str) -> None:
+    harness = opened_viewer()
+    harness.page.locator(element).focus()
+    for key in (*KEYS, "Control+Enter", "Alt+ArrowLeft"):
+        harness.page.keyboard.press(key)
+    assert harness.sent == []
+
+
+def test_what_has_arrow_keys_of_its_own_keeps_them(opened_viewer: Callable[..., ModuleHarness]) -> None:
+    harness = opened_viewer()
+    page = harness.page
+    page.locator("#range").focus()
+    page.keyboard.press("ArrowRight")
+    assert page.locator("#range").input_value() == "6"
+    page.locator("#long").focus()
+    page.keyboard.press("ArrowDown")
+    page.wait_for_function("() => document.querySelector('#long').scrollTop > 0")
+    _marked(harness, "map", "L3H0").focus()
+    for key in ("ArrowUp", "ArrowLeft", "ArrowRight", "End"):
+        page.keyboard.press(key)
+    page.locator('[data-ne-node="L1N5"]').focus()
+    page.keyboard.press("ArrowRight")
+    assert harness.sent == []
+    page.keyboard.press("r")
+    page.keyboard.press("Enter")
+    assert harness.sent == [{"kind": "random"}, {"kind": "open", "node": "L1N5"}]
+
+
+def test_only_what_python_offers_is_sent(opened_viewer: Callable[..., ModuleHarness]) -> None:
+    harness = opened_viewer(["next", "back"])
+    harness.page.locator("#button").focus()
+    for key in (*KEYS, "Alt+ArrowLeft", "Alt+ArrowRight"):
+        harness.page.keyboard.press(key)
+    assert harness.sent == [{"kind": "next"}, {"kind": "back"}]
+
+
+def test_a_key_that_is_held_waits_for_the_kernel(opened_viewer: Callable[..., ModuleHarness]) -> None:
+    harness = opened_viewer()
+    keyboard = harness.page.keyboard
+    harness.page.locator("#button").focus()
+    for _ in range(5):
+        keyboard.down("ArrowRight")
+    assert harness.sent == [{"kind": "next"}]
+    harness.take()
+    keyboard.down("ArrowRight")
+    assert harness.sent == [{"kind": "next"}] * 2
+    keyboard.up("ArrowRight")
+    harness.take()
+    for _ in range(3):
+        keyboard.down("b")
+        harness.take()
+    assert harness.sent[2:] == [{"kind": "bookmark"}]
+
+
+def test_keys_work_on_after_a_link_has_opened_another_page(opened_viewer: Callable[..., ModuleHarness]) -> None:
+    harness = opened_viewer()
+    page = harness.page
+    page.get_by_role("button", name="L1N5").focus()
+    page.keyboard.press("Enter")
+    slot = page.locator("#slot")
+    slot.evaluate("slot => { slot.innerHTML = '<p>the page of L1N5</p>'; }")
+    expect(page.locator("#root")).to_be_focused()
+    page.keyboard.press("ArrowRight")
+    assert harness.sent == [{"kind": "open", "node": "L1N5"}, {"kind": "next"}]
+    slot.evaluate("""slot => { slot.innerHTML = '<a data-ne-node="L1N5">L1N5</a>'; }""")
+    expect(page.get_by_role("button", name="L1N5")).to_be_focused()
 
 
 def test_jupyter_takes_no_keys_but_those_with_ctrl(opened: Callable[..., ModuleHarness]) -> None:
@@ -248,6 +378,12 @@ def test_hostile_marks_run_nothing(opened: Callable[..., ModuleHarness]) -> None
         harness.page.keyboard.press("ArrowRight")
     assert [each["node"] for each in harness.sent][:5] == HOSTILE_TOKENS[:5]
     assert harness.page.evaluate("() => window.pwned ?? null") is None
+
+
+def test_the_module_of_a_viewer_goes_without_a_trace(opened_viewer: Callable[..., ModuleHarness]) -> None:
+    harness = opened_viewer()
+    harness.page.evaluate("() => window.remove()")
+    assert harness.page.locator("#root").evaluate("root => root.getAttributeNames()") == ["class", "id", "style"]
 
 
 def test_the_module_of_a_page_goes_without_a_trace(opened: Callable[..., ModuleHarness]) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 from playwright.sync_api import ConsoleMessage, Error, Page, Route
 
 from neuron_explainer.views.colour import N_LEVELS, background_of_level
+from neuron_explainer.views.theme.dark import dark_of_level
 from neuron_explainer.widgets.modules.module_widget import STATIC
 
 ADDRESS = "http://harness.invalid/"
@@ -135,5 +136,6 @@ def table_of(tokens: list[str], n_rows: int) -> dict[str, Any]:
         "columns": columns,
         "rows": rows,
         "palette": palette,
+        "dark_palette": [dark_of_level(level) for level in range(-N_LEVELS, N_LEVELS + 1)],
         "limit": {"direct_effect": 1.0, "total_effect": 1.0},
     }

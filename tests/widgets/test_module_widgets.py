@@ -11,7 +11,7 @@ from neuron_explainer.views.heatmap import format_value
 from neuron_explainer.widgets.modules.box import module_box
 from neuron_explainer.widgets.modules.module_widget import ModuleWidget
 from neuron_explainer.widgets.modules.node_rows import NodeRows
-from neuron_explainer.widgets.modules.page import PageModule
+from neuron_explainer.widgets.modules.page import VIEWER_SHORTCUTS, PageModule
 
 
 def _receive(module: ModuleWidget, content: Any) -> None:
@@ -42,6 +42,25 @@ def test_actions_on_the_page() -> None:
         _receive(page, {**message, "number": number})
     assert heard == [("open", "L2H3"), ("token", "5"), ("back", ""), ("forward", "")]
     assert page.taken == 4
+
+
+def test_actions_on_a_viewer() -> None:
+    page = PageModule(VIEWER_SHORTCUTS, "Neurons")
+    heard = _heard(page)
+    for number, kind in enumerate((*VIEWER_SHORTCUTS, "ask", "back"), 1):
+        _receive(page, {"kind": kind, "number": number})
+    _receive(page, {"kind": "open", "node": "L2N5", "number": 20})
+    assert heard == [(kind, "") for kind in VIEWER_SHORTCUTS] + [("open", "L2N5")]
+    state = page.get_state()
+    assert (state["shortcuts"], state["label"]) == (VIEWER_SHORTCUTS, "Neurons")
+
+
+def test_a_page_cannot_widen_what_it_may_send() -> None:
+    page = PageModule(VIEWER_SHORTCUTS)
+    heard = _heard(page)
+    page.set_state({"shortcuts": ["ask"]})
+    _receive(page, {"kind": "ask", "number": 1})
+    assert heard == []
 
 
 @pytest.mark.parametrize(

@@ -9,13 +9,16 @@ from typing import TYPE_CHECKING, Any
 from neuron_explainer.views.attribution.cells import about_column, is_missing, kind_of_column, shown_columns
 from neuron_explainer.views.attribution.node_tables import effect_scales
 from neuron_explainer.views.colour import N_LEVELS, background_of_level
+from neuron_explainer.views.theme.dark import dark_of_level
 from neuron_explainer.views.token_text import token_label
 from neuron_explainer.wording import without_steering
 
 if TYPE_CHECKING:
     import pandas
 
-_PALETTE = [background_of_level(level) for level in range(-N_LEVELS, N_LEVELS + 1)]
+_LEVELS = range(-N_LEVELS, N_LEVELS + 1)
+_PALETTE = [background_of_level(level) for level in _LEVELS]
+_DARK_PALETTE = [dark_of_level(level) for level in _LEVELS]
 _DIGITS = 6  # a cell shows four; two more keep the order
 
 
@@ -33,6 +36,7 @@ def rows_of(frame: pandas.DataFrame) -> dict[str, Any]:
         `rows`: lists of values in the order of the columns; None where there is none; numbers with six significant
         digits, infinite ones as the largest there are.
         `palette`: the colours of effects, from the lowest to the highest, with zero in the middle.
+        `dark_palette`: the same of dark pages.
         `limit`: for each column of effects the magnitude of the deepest colours. A value has the colour number
         round(value / limit * half) + half, where half is the number of the middle; from 0 to 2 * half.
 
@@ -53,6 +57,7 @@ def rows_of(frame: pandas.DataFrame) -> dict[str, Any]:
         ],
         "rows": list(map(list, zip(*values, strict=True))),
         "palette": list(_PALETTE),
+        "dark_palette": list(_DARK_PALETTE),
         "limit": {name: _rounded(scales[name].limit or 1.0) for name in effects},
     }
 

@@ -35,7 +35,7 @@ class ModuleWidget(anywidget.AnyWidget):
     """
 
     _kinds: ClassVar[frozenset[str]] = frozenset()
-    _kinds_without_node: ClassVar[frozenset[str]] = frozenset()
+    _kinds_without_node: frozenset[str] = frozenset()
 
     taken = traitlets.Int(0).tag(sync=True)
 

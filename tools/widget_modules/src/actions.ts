@@ -4,7 +4,17 @@ import { type Model, onChange } from "./model.ts";
 export const BUSY = "The kernel is busy. Your choice is taken when the cell ends.";
 const PATIENCE = 700; // milliseconds; a kernel that is free answers in less than 100
 
-export type Action = "open" | "ablate" | "trace" | "verify" | "token" | "ask" | "back" | "forward";
+export type Shortcut =
+  | "ask"
+  | "back"
+  | "forward"
+  | "next"
+  | "previous"
+  | "layer_up"
+  | "layer_down"
+  | "random"
+  | "bookmark";
+export type Action = "open" | "ablate" | "trace" | "verify" | "token" | Shortcut;
 
 let highest = 0; // of all views of a widget: a number is used once, also after the page was loaded anew
 
@@ -31,12 +41,17 @@ export class Actions {
     this.timer ??= setTimeout(() => this.tell(BUSY), PATIENCE);
   }
 
+  /** Whether Python has not taken the last action yet. */
+  get isWaiting(): boolean {
+    return this.taken < this.sent;
+  }
+
   private get taken(): number {
     return Number(this.model.get("taken")) || 0;
   }
 
   private look(): void {
-    if (this.taken < this.sent) return;
+    if (this.isWaiting) return;
     clearTimeout(this.timer);
     this.timer = undefined;
     this.tell("");

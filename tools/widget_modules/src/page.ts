@@ -5,6 +5,7 @@ import type { Model, RenderContext } from "./model.ts";
 import { listenToPage } from "./page_events.ts";
 import { STYLE } from "./page_style.ts";
 import { sayPressed } from "./pressed.ts";
+import { hasPlainKeys, type Offered, readOffered } from "./page_keys.ts";
 import { showShortcuts } from "./shortcuts.ts";
 import { TabStops } from "./tab_stops.ts";
 import { whenOnPage } from "./viewer_root.ts";
@@ -21,15 +22,19 @@ function quicken(root: HTMLElement, model: Model): () => void {
   notice.className = "ne-busy";
   notice.setAttribute("role", "status"); // there before its text, so that the text is read out
   root.append(style, notice);
-  const keys = keysButton(root);
+  const offered = readOffered(model);
+  const keys = keysButton(root, offered);
   root.prepend(keys);
-  root.setAttribute("role", "region");
-  root.setAttribute("aria-label", "Why A rather than B?");
+  const unset = setAttributes(root, {
+    role: "region",
+    "aria-label": String(model.get("label") ?? ""),
+    ...(hasPlainKeys(offered) ? { tabindex: "-1" } : {}), // a click on its texts makes its keys work
+  });
   const actions = new Actions(model, (text) => {
     notice.textContent = text;
   });
   const stops = new TabStops(root);
-  const ends = [listenToPage(root, actions), keepKeys(root), () => stops.stop(), sayPressed(root), () => actions.stop()];
+  const ends = [listenToPage(root, actions, offered), keepKeys(root), () => stops.stop(), sayPressed(root), () => actions.stop()];
   root.classList.add("ne-module"); // last: what is replaced goes only if all of this works
   return () => {
     root.classList.remove("ne-module");
@@ -38,19 +43,24 @@ function quicken(root: HTMLElement, model: Model): () => void {
     style.remove();
     notice.remove();
     keys.remove();
-    root.removeAttribute("role");
-    root.removeAttribute("aria-label");
+    unset();
   };
 }
 
+/** Returns what takes them away again. */
+function setAttributes(element: HTMLElement, attributes: Record<string, string>): () => void {
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+  return () => Object.keys(attributes).forEach((name) => element.removeAttribute(name));
+}
+
 /** What tells of the shortcuts to those who have not read of them. */
-function keysButton(root: HTMLElement): HTMLButtonElement {
+function keysButton(root: HTMLElement, offered: Offered): HTMLButtonElement {
   const button = document.createElement("button");
   button.type = "button";
   button.className = "ne-keys";
   button.textContent = "Keys (?)";
   button.title = "All keyboard shortcuts";
-  button.addEventListener("click", () => showShortcuts(root));
+  button.addEventListener("click", () => showShortcuts(root, offered));
   return button;
 }
 

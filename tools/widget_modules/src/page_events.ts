@@ -2,24 +2,24 @@
 import type { Actions } from "./actions.ts";
 import { asks } from "./jupyter_keys.ts";
 import { MARK, neighbour } from "./marks.ts";
-import { showShortcuts } from "./shortcuts.ts";
+import { type Offered, sendKey } from "./page_keys.ts";
+import { FILTER, showShortcuts } from "./shortcuts.ts";
 
-const FILTER = ".ne-rows-filter, .ne-filter input, input.ne-filter";
 const OF_ITS_OWN = "a,button,input,select,textarea,summary,label,dialog"; // what does something else when it is clicked
 
 /** Returns what ends it. */
-export function listenToPage(root: HTMLElement, actions: Actions): () => void {
+export function listenToPage(root: HTMLElement, actions: Actions, offered: Offered): () => void {
   const click = (event: MouseEvent) => {
     const mark = event.detail < 2 ? markAt(event) : null; // a double click acts once
     if (mark && !event.defaultPrevented && !isSelecting(mark)) choose(actions, mark);
   };
   const keydown = (event: KeyboardEvent) => {
-    if (event.defaultPrevented || !(onMark(event, actions) || onPage(event, root, actions))) return;
+    if (event.defaultPrevented || !(onMark(event, actions) || onPage(event, root, actions, offered))) return;
     event.preventDefault();
     event.stopPropagation();
   };
   const asked = (event: KeyboardEvent) => {
-    if (!asks(event)) return;
+    if (!offered.has("ask") || !asks(event)) return;
     if (!event.repeat) actions.send("ask");
     event.preventDefault();
     event.stopPropagation();
@@ -65,16 +65,13 @@ function onMark(event: KeyboardEvent, actions: Actions): boolean {
   return next !== undefined;
 }
 
-function onPage(event: KeyboardEvent, root: HTMLElement, actions: Actions): boolean {
+function onPage(event: KeyboardEvent, root: HTMLElement, actions: Actions, offered: Offered): boolean {
   const target = event.target as HTMLElement;
   if (event.ctrlKey || event.metaKey || isField(target) || target.closest("dialog")) return false;
-  if (event.altKey) {
-    if (event.key !== "ArrowLeft" && event.key !== "ArrowRight") return false;
-    actions.send(event.key === "ArrowLeft" ? "back" : "forward");
-    return true;
-  }
+  if (sendKey(event, root, actions, offered)) return true;
+  if (event.altKey) return false;
   if (event.key === "?") {
-    showShortcuts(root);
+    showShortcuts(root, offered);
     return true;
   }
   if (event.key !== "/") return false;

@@ -64,9 +64,16 @@ function cell(table: Table, column: Column, value: Value | undefined, number: nu
 
 function coloured(table: Table, column: Column, value: Value | undefined, text: string): unknown {
   if (column.kind !== "effect" || typeof value !== "number") return text;
-  const colour = background(value, table.limit[column.name] ?? 0, table.palette);
-  const style = colour === undefined ? nothing : `background-color:${colour};color:${textColour(colour)}`;
+  const [light, dark] = [table.palette, table.dark_palette].map((palette) =>
+    background(value, table.limit[column.name] ?? 0, palette),
+  );
+  const style = [...declared("light", light), ...declared("dark", dark ?? light)].join(";") || nothing;
   return html`<span class="ne-rows-value" style=${style}>${text}</span>`;
+}
+
+/** The colours of an effect in a theme, as the style sheet reads them. */
+function declared(theme: "light" | "dark", colour: string | undefined): string[] {
+  return colour === undefined ? [] : [`--ne-${theme}:${colour}`, `--ne-${theme}-text:${textColour(colour)}`];
 }
 
 /** What can be done with a node, as buttons. */

@@ -73,7 +73,11 @@ export class TabStops {
       this.lost = selectorOf(this.focused);
       this.focused = undefined;
     }
-    if (this.lost === undefined || document.activeElement !== document.body) return;
-    this.root.querySelector<HTMLElement>(this.lost)?.focus({ preventScroll: true });
+    const lost = this.lost;
+    const hasFocus = [document.body, this.root].includes(document.activeElement as HTMLElement);
+    if (lost === undefined || !hasFocus) return;
+    const again = this.root.querySelector<HTMLElement>(lost);
+    (again ?? this.root).focus({ preventScroll: true }); // the keys of the page still work
+    if (!again) this.lost = lost; // it may be written later
   }
 }

@@ -15,6 +15,7 @@ export interface Table {
   columns: Column[];
   rows: Value[][];
   palette: string[];
+  dark_palette: string[]; // of dark pages
   limit: Record<string, number>;
 }
 
@@ -24,8 +25,14 @@ export interface Sort {
 }
 
 export function readTable(given: unknown): Table {
-  const { columns, rows, palette, limit } = (given ?? {}) as Partial<Table>;
-  return { columns: columns ?? [], rows: rows ?? [], palette: palette ?? [], limit: limit ?? {} };
+  const { columns, rows, palette, dark_palette, limit } = (given ?? {}) as Partial<Table>;
+  return {
+    columns: columns ?? [],
+    rows: rows ?? [],
+    palette: palette ?? [],
+    dark_palette: dark_palette ?? [],
+    limit: limit ?? {},
+  };
 }
 
 /** The order that is asked for; undefined for the order of the table. */

@@ -1,4 +1,4 @@
-const ROOT = ".ne-attribution-viewer";
+const ROOT = ".ne-attribution-viewer,.ne-viewer";
 
 /**
  * Calls `found` with the page that contains an element, as soon as the element is on it.

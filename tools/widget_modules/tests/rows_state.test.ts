@@ -16,6 +16,7 @@ const TABLE = {
     ["L2H3@5", "A", 0.5],
   ],
   palette: [],
+  dark_palette: [],
   limit: {},
 };
 

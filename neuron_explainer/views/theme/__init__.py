@@ -1,0 +1,1 @@
+"""The colours of cards, on light and on dark pages."""
