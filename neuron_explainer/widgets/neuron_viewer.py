@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, SupportsIndex, cast
@@ -14,19 +14,21 @@ from neuron_explainer.activations.record_json import record_to_json
 from neuron_explainer.activations.records import NeuronRecord
 from neuron_explainer.collation.settings import check_choice
 from neuron_explainer.components.search.asking import SearchKind
-from neuron_explainer.errors import InvalidRequestError, NeuronExplainerError, NotAtHandError, UnknownNameError
+from neuron_explainer.errors import InvalidRequestError, NeuronExplainerError, NotAtHandError, UnknownNameError, shown
 from neuron_explainer.storage.atomic import write_bytes_atomically
 from neuron_explainer.views.document import html_document
 from neuron_explainer.views.record_page import DEFAULT_EXAMPLES, record_title
 from neuron_explainer.vocabulary.checks import checked_flag, checked_number, checked_text
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
-from neuron_explainer.widgets.busy_kernel import answer_while_busy
+from neuron_explainer.widgets.busy_kernel import answer_while_busy, waiting_note
 from neuron_explainer.widgets.keep_panel import KeepPanel
 from neuron_explainer.widgets.messages import error_message, hint_message
+from neuron_explainer.widgets.modules.box import module_box
+from neuron_explainer.widgets.modules.page import VIEWER_SHORTCUTS, PageModule
 from neuron_explainer.widgets.neurons.choices import NeuronChoice
 from neuron_explainer.widgets.neurons.code_of_viewer import code_of_viewer
 from neuron_explainer.widgets.neurons.model_source import texts_of
-from neuron_explainer.widgets.neurons.sections.asked import SectionName, SectionSettings
+from neuron_explainer.widgets.neurons.sections.asked import N_FOUND, SectionName, SectionSettings
 from neuron_explainer.widgets.neurons.sections.panels import MOST_SHOWN
 from neuron_explainer.widgets.neurons.source_of import source_of
 from neuron_explainer.widgets.neurons.viewer_page import HINT, ViewerPage
@@ -68,6 +70,7 @@ class NeuronViewer(ViewerPage):
         prepend_bos: whether the tokens of a text begin with the beginning-of-sequence token; None: as the model's
             tokenizer does. The view says so if they do.
         load: for a dataset: a function that loads the record of a `NeuronChoice`; None: `load_neuron`.
+        core_controls_only: True leaves out the module by which rows can be clicked, and keys go from one to the next.
 
     Attributes:
         record: the record that is shown; None before the first one. A trait, as are `node`, `dataset` and `error`:
@@ -111,7 +114,9 @@ class NeuronViewer(ViewerPage):
         explanations: str | os.PathLike[str] | None = None,
         prepend_bos: bool | None = None,
         load: Callable[[NeuronChoice], NeuronRecord] | None = None,
+        core_controls_only: bool = False,
     ) -> None:
+        has_module = not checked_flag("core_controls_only", core_controls_only)
         begins = None if prepend_bos is None else checked_flag("prepend_bos", prepend_bos)
         source = source_of(
             dataset, dst, texts, load, begins, model=model, autoencoders=autoencoders, explanations=explanations
@@ -129,7 +134,12 @@ class NeuronViewer(ViewerPage):
         super().__init__(source, first, checked_number("examples", examples), given_texts, begins)
         self.keep = KeepPanel(None, weakly(self._save_pressed), "neuron.html")
         self.keep.shows_code.observe(weakly(self._code_wanted), names="value")
-        self.children = [self.controls, self.status, self.own_text, self.sections, self.keep]
+        parts = [self.controls, self.status, self.own_text, self.sections, self.keep, waiting_note()]
+        if has_module:
+            module = PageModule(VIEWER_SHORTCUTS, "Neurons, heads and latents")
+            module.on_action(weakly(self._acted))
+            parts.append(module_box(module))
+        self.children = parts
         self._snapshot = SnapshotDisplay(self)
         watch(self)
         answer_while_busy(self)
@@ -182,7 +192,9 @@ class NeuronViewer(ViewerPage):
         self.sections.choose(section)
         self._open_now()
 
-    def search(self, text: str, kind: SearchKind = "most", *, n: SupportsIndex = 20, in_model: bool = False) -> None:
+    def search(
+        self, text: str, kind: SearchKind = "most", *, n: SupportsIndex = N_FOUND, in_model: bool = False
+    ) -> None:
         """Search for components that fire on a text, as `ne.search`, and show them in the section "search".
 
         Args:
@@ -222,6 +234,8 @@ class NeuronViewer(ViewerPage):
 
         An example: `viewer.compute(["And the LORD said", "unto Moses"])`.
         """
+        if not isinstance(texts, Iterable):
+            raise InvalidRequestError(f"texts is {shown(texts)}. Give a text, or several.")
         several = [texts] if isinstance(texts, str) else list(texts)
         for text in several:
             checked_text("texts", text)
@@ -295,7 +309,8 @@ class NeuronViewer(ViewerPage):
         self._on_view()
         assert self._shown is not None
         own = self._shown.texts or (self.own_text.texts if self.own_text.view.value else ())
-        return code_of_viewer(self._source, self._shown, own, self.sections.section, self.controls.examples.value)
+        section, settings = self.sections.section, self.sections.settings
+        return code_of_viewer(self._source, self._shown, own, section, settings, self.controls.examples.value)
 
     def _on_view(self) -> NeuronRecord:
         if self.record is None:

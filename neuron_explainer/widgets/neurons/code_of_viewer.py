@@ -6,8 +6,9 @@ import os
 from typing import TYPE_CHECKING
 
 from neuron_explainer.activations.derived_scalars.names.node_name import NodeName
+from neuron_explainer.views.record_page import DEFAULT_EXAMPLES
 from neuron_explainer.widgets.neurons.choices import NeuronChoice
-from neuron_explainer.widgets.neurons.sections.asked import SectionName
+from neuron_explainer.widgets.neurons.sections.asked import N_FOUND, SectionName, SectionSettings, names_in
 from neuron_explainer.widgets.neurons.sources import RecordSource
 
 if TYPE_CHECKING:
@@ -15,7 +16,12 @@ if TYPE_CHECKING:
 
 
 def code_of_viewer(
-    source: RecordSource, choice: NeuronChoice, own_texts: tuple[str, ...], section: SectionName, examples: int
+    source: RecordSource,
+    choice: NeuronChoice,
+    own_texts: tuple[str, ...],
+    section: SectionName,
+    settings: SectionSettings,
+    examples: int,
 ) -> str:
     """Python that shows a component again as pasted in a fresh notebook; its last line is the viewer.
 
@@ -26,6 +32,7 @@ def code_of_viewer(
         choice: the component on view.
         own_texts: the user's own texts on view.
         section: the section that is open.
+        settings: what its controls say.
         examples: how many top examples are shown.
     """
     from neuron_explainer.attribution.exploring.python_text import call
@@ -43,14 +50,35 @@ def code_of_viewer(
         (model or "model") if is_model else repr(_public(choice.dataset)),
         node,
         dst=repr(choice.dst.value) if len(source.types(choice.dataset)) != 1 else None,
-        examples=None if is_model else repr(examples),
+        examples=None if is_model or examples == DEFAULT_EXAMPLES else repr(examples),
         texts=repr(list(own_texts)) if is_model and own_texts else None,
         model=None if is_model else model,
         autoencoders=autoencoders,
     )
     after = [f"viewer.compute({list(own_texts)!r})"] if own_texts and not is_model else []
-    after += [f"viewer.open_section({section!r})"] if section != "examples" else []
+    after += _opening(section, settings)
     return "\n".join(["import neuron_explainer as ne", "", *lines, f"viewer = {opening}", *after, "viewer"])
+
+
+def _opening(section: SectionName, settings: SectionSettings) -> list[str]:
+    """The line that opens the section; none for the first."""
+    from neuron_explainer.attribution.exploring.python_text import call
+
+    if section == "examples":
+        return []
+    if section == "compare" and settings.others:
+        return [call("viewer.compare", *map(repr, names_in(settings.others)))]
+    if section == "search" and settings.query:
+        return [
+            call(
+                "viewer.search",
+                repr(settings.query),
+                kind=None if settings.kind == "most" else repr(settings.kind),
+                n=None if settings.n == N_FOUND else repr(settings.n),
+                in_model="True" if settings.is_live else None,
+            )
+        ]
+    return [call("viewer.open_section", repr(section))]
 
 
 def _live(live: LiveModel | None) -> tuple[str | None, list[str]]:

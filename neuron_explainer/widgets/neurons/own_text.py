@@ -32,6 +32,9 @@ class OwnText(widgets.VBox):
         self.compute = button("Compute", "play", "Compute this neuron's activations on your text")
         self.view = widgets.HTML(layout=widgets.Layout(width="100%"))
         self.pages = Pages(on_page)
+        self._written: tuple[str, ...] | None = None
+        for field in (self.text, self.by_line):
+            field.observe(lambda _: self._forget(), names="value")
         self.compute.on_click(lambda _: on_compute())
         beside = widgets.VBox([self.by_line, self.compute], layout=widgets.Layout(flex="0 0 auto"))
         row = widgets.HBox([self.text, beside], layout=widgets.Layout(width="100%", align_items="flex-end"))
@@ -40,13 +43,19 @@ class OwnText(widgets.VBox):
     @property
     def texts(self) -> tuple[str, ...]:
         """The user's texts; blank ones are left out."""
+        if self._written is not None:
+            return self._written
         several = self.text.value.splitlines() if self.by_line.value else [self.text.value]
         return tuple(text for text in several if text.strip())
 
     def write(self, texts: Sequence[str]) -> None:
-        """Put texts into the field."""
+        """Put texts into the field. Until a person changes it they stay as they are, also those of several lines."""
         self.by_line.value = len(texts) > 1
         self.text.value = "\n".join(texts)
+        self._written = tuple(text for text in texts if text.strip())
+
+    def _forget(self) -> None:
+        self._written = None
 
 
 class Pages(widgets.HBox):

@@ -151,6 +151,28 @@ class ViewerPage(widgets.VBox):
         size.check(choice)
         return choice
 
+    def _acted(self, kind: str, node: str) -> None:
+        """What a person did in the front end's module."""
+        if kind == "open":
+            self._went(node)
+        elif kind == "token":
+            if node.isascii() and node.isdigit():
+                self.sections.attend(int(node))
+        elif kind in ("layer_up", "layer_down"):
+            self._move_layer(1 if kind == "layer_up" else -1)
+        else:
+            buttons = {"next": self.controls.next, "previous": self.controls.previous, "random": self.controls.random}
+            buttons[kind].click()
+
+    def _move_layer(self, step: int) -> None:
+        """Go to the same number in the next layer, or the one before; nowhere at an end."""
+        choice = self.controls.choice
+        layers = self.controls.size.layers
+        beyond = [layer for layer in layers or [choice.layer + step] if (layer - choice.layer) * step > 0]
+        moved = min(beyond, key=lambda layer: abs(layer - choice.layer), default=choice.layer)
+        if moved >= 0 and moved != choice.layer:
+            self._went_to(replace(choice, layer=moved))
+
     def _went(self, name: str) -> None:
         """Go to a component that a section or the page names."""
         try:
@@ -159,6 +181,9 @@ class ViewerPage(widgets.VBox):
             with self._lock:
                 self._fail(error)
             return
+        self._went_to(choice)
+
+    def _went_to(self, choice: NeuronChoice) -> None:
         self.controls.choose(choice)
         self._chosen(choice, False)
 

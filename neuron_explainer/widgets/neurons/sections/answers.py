@@ -1,13 +1,12 @@
 """What each section of a component's page computes: a function for each, called in the background."""
 
-import re
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
 from neuron_explainer.errors import InvalidRequestError, NotAtHandError
 from neuron_explainer.views.document import card
-from neuron_explainer.widgets.neurons.sections.asked import SectionAnswer, SectionAsked, SectionName
+from neuron_explainer.widgets.neurons.sections.asked import SectionAnswer, SectionAsked, SectionName, names_in
 from neuron_explainer.widgets.neurons.sections.head_answers import all_heads, attention
 from neuron_explainer.widgets.neurons.sources import RecordSource
 
@@ -118,7 +117,7 @@ def _compare(source: RecordSource, task: SectionAsked, component: "Component") -
     from neuron_explainer.activations.derived_scalars.names.records import record_asked
     from neuron_explainer.components.comparing import compare_components
 
-    names = [name for name in re.split(r"[,;\s]+", task.settings.others) if name]
+    names = names_in(task.settings.others)
     if not names:
         raise InvalidRequestError(f"Write the components beside {component.name}, such as L2N5, L1N3.")
     choice = task.choice

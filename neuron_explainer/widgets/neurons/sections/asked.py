@@ -1,5 +1,6 @@
 """What a section is asked for, and what it answers."""
 
+import re
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -21,6 +22,9 @@ TITLES: dict[SectionName, str] = {
     "search": "Search",
     "compare": "Compare",
 }
+N_FOUND = 20
+"""How many components a search shows by default."""
+
 OF_HEADS: frozenset[SectionName] = frozenset({"attention", "heads"})
 """The sections that only attention heads have."""
 
@@ -52,6 +56,15 @@ class SectionSettings:
     others: str = ""
     text: int = 0
     token: int = 0
+
+
+def names_in(others: str) -> list[str]:
+    """The names in a text that a person wrote.
+
+    >>> names_in("L2N5, L1N3")
+    ['L2N5', 'L1N3']
+    """
+    return [name for name in re.split(r"[,;\s]+", others) if name]
 
 
 @dataclass(frozen=True, eq=False)

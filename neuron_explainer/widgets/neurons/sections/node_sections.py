@@ -149,6 +149,12 @@ class NodeSections(widgets.VBox):
             assert isinstance(panel, AttentionPanel)
             panel.limit(*answer.texts)
 
+    def attend(self, token: int) -> None:
+        """Show the attention of a token, if that section is open."""
+        panel = self.panels["attention"]
+        if self.section == "attention" and isinstance(panel, AttentionPanel):
+            panel.token.value = min(token, panel.token.max)
+
     def fail(self, error: BaseException) -> None:
         """Show why a section cannot be shown."""
         self.idle()

@@ -5,7 +5,7 @@ from typing import Any
 
 import ipywidgets as widgets
 
-from neuron_explainer.widgets.neurons.sections.asked import SectionSettings
+from neuron_explainer.widgets.neurons.sections.asked import N_FOUND, SectionSettings
 from neuron_explainer.widgets.parts import button, filling, flexible, wrapped
 from neuron_explainer.widgets.quiet import Quiet
 
@@ -104,7 +104,7 @@ class SearchPanel(Panel):
             tooltip="Whether the model reads the text now; else the dataset's stored examples are searched",
             layout=widgets.Layout(width="auto"),
         )
-        self.n = _number("How many", 20)
+        self.n = _number("How many", N_FOUND)
         self.search = button("Search", "search", "Look for components that fire on the text", "96px")
         self.search.on_click(lambda _: on_search())
         super().__init__([self.query, self.kind, self.n, self.is_live, self.search])
