@@ -174,8 +174,11 @@ class Component:
             prepend_bos: whether texts begin with the beginning-of-sequence token; None: as the component was made.
 
         Returns:
-            A row for each token: text (its number), position, token, activation. Of a head a row for each pair of
-            tokens, also with attended_to_position and attended_to.
+            A row for each token: text (its number among those given), position, token, activation. Of a head a row for
+            each pair of tokens, also with attended_to_position and attended_to. A text that is longer than the context
+            is computed in parts, and positions go on: the beginning token, which each part gets, is position 0 and has
+            rows only in the first; attention to it in later parts is attention to position 0. Of files and datasets,
+            the 20 sequences with the highest peaks, numbered by them.
 
         Raises:
             NotAtHandError: the component has no model.
