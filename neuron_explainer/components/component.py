@@ -294,7 +294,7 @@ class Component:
                 heads, of their OV or QK matrices); "activation": the correlation of their activations on texts.
             among: the kind of component; None: its own. Neurons and latents may be neighbours of each other.
             layers: the layers that are searched; None: all.
-            texts: for "activation", the texts.
+            texts: for "activation", the texts. None: sequences that the packed dataset stores, as it stores them.
             progress: for "activation", whether there is a bar; None: on a terminal or in a notebook.
 
         Returns:
