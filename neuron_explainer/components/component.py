@@ -72,8 +72,12 @@ class Component:
 
     @property
     def subject(self) -> str:
-        """What it is a component of: the dataset's name, or without one, the model's."""
-        return self.at_hand.dataset or self.at_hand.model(f"{self.name}.subject").model_name
+        """What it is a component of: the dataset's name, address or whole path, or without one, the model's name."""
+        if self.at_hand.dataset is None:
+            return self.at_hand.model(f"{self.name}.subject").model_name
+        from neuron_explainer.activation_server.dataset_paths import dataset_subject
+
+        return dataset_subject(self.at_hand.dataset)
 
     # What it is computed with. `asked` is what needs it, for the error.
 
