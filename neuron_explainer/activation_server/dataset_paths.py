@@ -43,6 +43,27 @@ def dataset_text(dataset: object) -> str:
     return text if is_local_folder(text) else registered_name(text, get_all_neuron_dataset_metadata())
 
 
+def dataset_subject(dataset: str | os.PathLike[str]) -> str:
+    """The one spelling of a dataset, under which something is kept about it.
+
+    Args:
+        dataset: a registered short name, which stays; an address, which loses its credentials; or a local folder, which
+            becomes its whole path.
+
+    >>> dataset_subject("Tiny"), dataset_subject("https://user:password@host/data/")
+    ('tiny', 'https://host/data')
+    """
+    text = dataset_text(dataset)
+    if is_url(dataset):
+        return without_secrets(text).rstrip("/")
+    if _is_path(text):
+        return os.path.abspath(text)
+    # `collate` registers its folder by the folder's name: where both mean the same, the path is what lasts.
+    whole = os.path.abspath(text)
+    paths = [each.neuron_dataset_path for each in get_all_neuron_dataset_metadata() if each.short_name == text]
+    return whole if any(not is_url(path) and os.path.abspath(path) == whole for path in paths) else text
+
+
 def resolve_neuron_dataset(dataset: str | os.PathLike[str], dst: DerivedScalarType | str) -> str:
     """The path (address or local folder) of a neuron dataset.
 

@@ -10,8 +10,8 @@ from neuron_explainer.activations.derived_scalars.names.records import LayerOrNo
 from neuron_explainer.activations.packed.layer_file import PackedLayerReader
 from neuron_explainer.activations.records import NeuronId, NeuronRecord
 from neuron_explainer.collation.corpus.beginning import with_beginning_rule
-from neuron_explainer.collation.corpus.texts import TextsGiven, is_in_memory, read_texts
-from neuron_explainer.collation.corpus.windows import sequences_of
+from neuron_explainer.collation.corpus.places import places_of_sequences
+from neuron_explainer.collation.corpus.texts import TextsGiven, is_in_memory
 from neuron_explainer.collation.output.dataset_writing import dataset_info
 from neuron_explainer.collation.output.packing import packed_layer
 from neuron_explainer.collation.runs.local_run import run_locally
@@ -21,12 +21,18 @@ from neuron_explainer.collation.runs.scalar_source import entry_kind_of
 from neuron_explainer.collation.settings import CollateSettings
 from neuron_explainer.collation.statistics.entry_kind import EntryKind
 from neuron_explainer.errors import InvalidRequestError, shown
+from neuron_explainer.models.abstract_model_context import ModelContext
 from neuron_explainer.models.beginning import beginning_token
 from neuron_explainer.vocabulary.checks import checked_layer, checked_number, whole_number
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 from neuron_explainer.vocabulary.parsing import derived_scalar_type_of
 
 _LONGEST_CONTEXT = {EntryKind.TOKENS: 1024, EntryKind.TOKEN_PAIRS: 128}
+
+
+def usual_context_length(model_context: ModelContext, dst: DerivedScalarType) -> int:
+    """How many tokens a sequence has at most where nothing else is asked for."""
+    return min(model_context.max_context_length, _LONGEST_CONTEXT[entry_kind_of(dst)])
 
 
 def live_record(
@@ -84,7 +90,7 @@ def live_record(
     collated_model = collated_model_of(model, config, loss)
     model_context = collated_model.model_context
     if context_length is None:
-        context_length = min(model_context.max_context_length, _LONGEST_CONTEXT[entry_kind_of(dst)])
+        context_length = usual_context_length(model_context, dst)
     if whole_number(layer) is None:
         raise InvalidRequestError(
             f"layer is {shown(layer)}. Give a whole number. The order is live_record(model, layer, neuron, texts); "
@@ -110,12 +116,8 @@ def live_record(
     if in_order:
         settings = with_beginning_rule(settings, model_context)
         prefix = [beginning_token(model_context)] if settings.prepend_bos else []
-        n_sequences = sum(
-            1
-            for text in read_texts(texts, chat_writer=model_context.chat_text)
-            for _ in sequences_of(text.content, encode, settings, prefix)[1]
-        )
-        settings = dataclasses.replace(settings, top_k=max(1, n_sequences))
+        places = places_of_sequences(texts, encode, settings, prefix, model_context.chat_text)
+        settings = dataclasses.replace(settings, top_k=max(1, len(places)))
     job = job_of(
         collated_model,
         texts,

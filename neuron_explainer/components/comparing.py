@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
 import numpy as np
 
 from neuron_explainer.activations.records import ActivationRecord, NeuronRecord
 from neuron_explainer.activations.token_table import TokenTable
+from neuron_explainer.collation.corpus.places import SequencePlace, kept_in_memory
 from neuron_explainer.collation.settings import check_choice
 from neuron_explainer.components.component import Component
+from neuron_explainer.components.own_texts import LiveTexts, is_shown, live_on_texts
 from neuron_explainer.errors import InvalidRequestError, NotAtHandError, shown
+from neuron_explainer.wording import counted
 
 if TYPE_CHECKING:
     import pandas
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
     from neuron_explainer.attribution.question.settings import AutoencodersGiven
     from neuron_explainer.collation.corpus.texts import TextsGiven
 
+T = TypeVar("T")
 StripScale = Literal["shared", "own"]
 
 
@@ -32,33 +36,44 @@ class ComponentComparison:
 
     Attributes:
         components: the components.
-        records: the record of each on the texts, whose top examples are the texts in order.
+        records: the record of each on the texts, whose top examples are the texts' parts in order. A text that is longer
+            than the context has several.
         scale: "shared": one colour scale for all; "own": one for each.
         labels: the name of each; with its subject where several have the same name.
+        places: of each component where the parts lie: in which text, and how far from its beginning.
+        n_texts: how many texts were given.
     """
 
     components: tuple[Component, ...]
     records: tuple[NeuronRecord, ...]
     scale: StripScale
     labels: tuple[str, ...]
+    places: tuple[tuple[SequencePlace, ...], ...]
+    n_texts: int
 
     def __repr__(self) -> str:
-        n_texts = len(self.records[0].most_positive_activation_records)
-        return f"<ComponentComparison of {', '.join(self.labels)} on {n_texts} text{'' if n_texts == 1 else 's'}>"
+        return f"<ComponentComparison of {', '.join(self.labels)} on {counted(self.n_texts, 'text')}>"
 
     def tokens(self) -> list[list[str]]:
-        """The tokens of each text."""
-        return [list(example.tokens) for example in self.records[0].most_positive_activation_records]
+        """The tokens of each text that was given; none of a text without tokens.
+
+        A beginning token that each part of a long text gets is there once.
+        """
+        return _by_text(self.records[0], self.places[0], self.n_texts, lambda example: list(example.tokens))
 
     def activations(self) -> list[list[list[float]]]:
         """The activations of each text, of each component, one for each token; see `to_dataframe`."""
-        by_component = [record.most_positive_activation_records for record in self.records]
-        return [[_by_token(example) for example in of_text] for of_text in zip(*by_component, strict=True)]
+        by_component = [
+            _by_text(record, places, self.n_texts, _by_token)
+            for record, places in zip(self.records, self.places, strict=True)
+        ]
+        return [list(of_text) for of_text in zip(*by_component, strict=True)]
 
     def to_dataframe(self) -> pandas.DataFrame:
         """A row for each token: text (its number), position, token, and a column for each component.
 
-        Of a head, which has a number for each pair, the largest over the tokens that the token attends to.
+        Texts are numbered as they were given, also where one of them has no tokens. Positions go on where a text is
+        longer than the context. Of a head, which has a number for each pair, the largest over the tokens that the token attends to.
         """
         import pandas
 
@@ -121,21 +136,21 @@ def compare_components(
     >>> ne.compare_components(["L2N5", "L1N3"], "And the LORD said", model="tiny").to_dataframe().columns.tolist()
     ['text', 'position', 'token', 'L2N5', 'L1N3']
     """
-    from neuron_explainer.components.own_texts import live_record_on
-
     check_choice("scale", scale, StripScale)
     if isinstance(components, str | Component) or not isinstance(components, Iterable):
         raise InvalidRequestError(f"components is {shown(components)}. Give a list of components or of their names.")
     several = _components_of(list(components), model, autoencoders)
+    texts = kept_in_memory(texts)
     if isinstance(texts, Iterator):
-        texts = list(texts)
-    records = tuple(
-        live_record_on(each, texts, each.at_hand.prepend_bos if prepend_bos is None else prepend_bos)
+        texts = list(texts)  # they are read several times
+    live = tuple(
+        live_on_texts(each, texts, each.at_hand.prepend_bos if prepend_bos is None else prepend_bos)
         for each in several
     )
     labels = _labels(several)
-    _check_tokens(labels, records)
-    return ComponentComparison(several, records, scale, labels)
+    _check_tokens(labels, live)
+    records, places = tuple(each.record for each in live), tuple(each.places for each in live)
+    return ComponentComparison(several, records, scale, labels, places, live[0].n_texts)
 
 
 def _components_of(given: Sequence[Any], model: Any, autoencoders: Any) -> tuple[Component, ...]:
@@ -164,10 +179,24 @@ def _labels(components: Sequence[Component]) -> tuple[str, ...]:
     )
 
 
-def _check_tokens(labels: Sequence[str], records: Sequence[NeuronRecord]) -> None:
-    first = [list(example.tokens) for example in records[0].most_positive_activation_records]
-    for label, record in zip(labels, records, strict=True):
-        other = [list(example.tokens) for example in record.most_positive_activation_records]
+def _by_text(
+    record: NeuronRecord,
+    places: Sequence[SequencePlace],
+    n_texts: int,
+    entries_of: Callable[[ActivationRecord], list[T]],
+) -> list[list[T]]:
+    """One entry for each token of each text, its parts joined."""
+    texts: list[list[T]] = [[] for _ in range(n_texts)]
+    for example, place in zip(record.most_positive_activation_records, places, strict=True):
+        of_part = zip(entries_of(example), is_shown(place, len(example.tokens)), strict=True)
+        texts[place.text] += [entry for entry, is_wanted in of_part if is_wanted]
+    return texts
+
+
+def _check_tokens(labels: Sequence[str], live: Sequence[LiveTexts]) -> None:
+    several = [_by_text(each.record, each.places, each.n_texts, lambda example: list(example.tokens)) for each in live]
+    first = several[0]
+    for label, other in zip(labels, several, strict=True):
         if other != first:
             differing = [pair for pair in zip(first, other, strict=False) if pair[0] != pair[1]]
             one, two = differing[0] if differing else (first[-1], other[-1])

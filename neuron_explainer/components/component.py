@@ -72,8 +72,12 @@ class Component:
 
     @property
     def subject(self) -> str:
-        """What it is a component of: the dataset's name, or without one, the model's."""
-        return self.at_hand.dataset or self.at_hand.model(f"{self.name}.subject").model_name
+        """What it is a component of: the dataset's name, address or whole path, or without one, the model's name."""
+        if self.at_hand.dataset is None:
+            return self.at_hand.model(f"{self.name}.subject").model_name
+        from neuron_explainer.activation_server.dataset_paths import dataset_subject
+
+        return dataset_subject(self.at_hand.dataset)
 
     def with_record(self, record: NeuronRecord) -> Component:
         """The same component, with a record that is known already."""
@@ -180,8 +184,11 @@ class Component:
             prepend_bos: whether texts begin with the beginning-of-sequence token; None: as the component was made.
 
         Returns:
-            A row for each token: text (its number), position, token, activation. Of a head a row for each pair of
-            tokens, also with attended_to_position and attended_to.
+            A row for each token: text (its number among those given), position, token, activation. Of a head a row for
+            each pair of tokens, also with attended_to_position and attended_to. A text that is longer than the context
+            is computed in parts, and positions go on: the beginning token, which each part gets, is position 0 and has
+            rows only in the first; attention to it in later parts is attention to position 0. Of files and datasets,
+            the 20 sequences with the highest peaks, numbered by them.
 
         Raises:
             NotAtHandError: the component has no model.
@@ -297,7 +304,7 @@ class Component:
                 heads, of their OV or QK matrices); "activation": the correlation of their activations on texts.
             among: the kind of component; None: its own. Neurons and latents may be neighbours of each other.
             layers: the layers that are searched; None: all.
-            texts: for "activation", the texts.
+            texts: for "activation", the texts. None: sequences that the packed dataset stores, as it stores them.
             progress: for "activation", whether there is a bar; None: on a terminal or in a notebook.
 
         Returns:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from neuron_explainer.collation.corpus.corpus_reader import CorpusReader
 from neuron_explainer.collation.corpus.texts import TextsGiven
-from neuron_explainer.collation.corpus.windows import Batch, CorpusPosition
+from neuron_explainer.collation.corpus.windows import Batch, CorpusChunk, CorpusPosition
 from neuron_explainer.collation.runs.job import CollatedModel, Job
 from neuron_explainer.collation.runs.preparation import job_of
 from neuron_explainer.collation.runs.progress import Progress
@@ -74,14 +74,21 @@ class ActivationBatch:
     counted: Bool[Tensor, "sequences entries"]
 
 
-def activation_batches(job: Job) -> Iterator[ActivationBatch]:
+def activation_batches(job: Job, stored: list[list[int]] | None = None) -> Iterator[ActivationBatch]:
     """The activations of a job's texts, batch after batch. A layer's may be taken out of `by_layer`, to free them.
+
+    Args:
+        job: the run.
+        stored: token sequences that are run as they are, instead of the job's texts. Where the job's settings have a
+            beginning token, each begins with it.
 
     Raises:
         StoppedError: the work is to stop.
     """
     reader = CorpusReader(job.texts())
-    for chunk in job.chunks(reader, CorpusPosition()):
+    start = CorpusPosition()
+    chunks = job.chunks(reader, start) if stored is None else iter([CorpusChunk(start, start, stored)])
+    for chunk in chunks:
         for batch in chunk.batches(job.settings.batch_tokens):
             stop_if_asked()
             yield _activations_of(job, batch)

@@ -1,6 +1,7 @@
 """Writes files atomically: a file is written whole or not at all."""
 
 import contextlib
+import errno
 import os
 import uuid
 from collections.abc import Iterator
@@ -26,6 +27,7 @@ def replaced_atomically(path: str | os.PathLike[str], *, durable: bool = True, p
 
     Raises:
         UnsupportedLocationError: `path` is not a local path.
+        OSError: the system refuses to write there, such as IsADirectoryError; it names `path`.
 
     An example:
 
@@ -33,21 +35,42 @@ def replaced_atomically(path: str | os.PathLike[str], *, durable: bool = True, p
             temporary.write_text("[]")
     """
     target = local_path("path", path)
-    target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.parent / f".{target.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}{TEMPORARY_SUFFIX}"
     try:
-        temporary.touch(mode=0o600 if private else 0o666)
-        usual_mode = temporary.stat().st_mode
-        yield temporary
-        temporary.chmod(usual_mode)  # some writers create files that only their owner can read
-        if durable:
-            _flush_to_disk(temporary)
-        os.replace(temporary, target)
+        with _errors_about(target, temporary):
+            _make_folders(target)
+            temporary.touch(mode=0o600 if private else 0o666)
+            usual_mode = temporary.stat().st_mode
+            yield temporary
+            temporary.chmod(usual_mode)  # some writers create files that only their owner can read
+            if durable:
+                _flush_to_disk(temporary)
+            os.replace(temporary, target)
     except BaseException:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # its folder may be none
+            temporary.unlink(missing_ok=True)
         raise
     if durable:
         _flush_to_disk(target.parent)
+
+
+@contextlib.contextmanager
+def _errors_about(target: Path, temporary: Path) -> Iterator[None]:
+    """Within it, the system's errors about the temporary file or the folder are about the file that was asked for."""
+    try:
+        yield
+    except OSError as error:
+        ours = (str(temporary), *map(str, [target.parent, *target.parent.parents]))
+        if error.errno is None or str(error.filename) not in ours:
+            raise
+        raise OSError(error.errno, error.strerror, str(target)) from None
+
+
+def _make_folders(target: Path) -> None:
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:  # a file is where a folder would be
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), error.filename) from None
 
 
 def write_bytes_atomically(

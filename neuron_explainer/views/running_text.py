@@ -4,16 +4,13 @@ A token may be a part of a character, which its tokenizer writes as bytes, such 
 character stand together, they are shown as the character.
 """
 
-import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from neuron_explainer.activations.token_bytes import parts_of_characters
 from neuron_explainer.views.token_text import NEWLINE, SPACE, TAB, token_html, token_label
 
-_BYTE = r"\\x[89a-f][0-9a-f]"
-_BYTES_AT_START, _BYTES_AT_END = re.compile(f"(?:{_BYTE})+"), re.compile(f"(?:{_BYTE})+\\Z")
-_MOST_PARTS = 16
 _JOINER = "\u200d"
 _SKIN_TONES = range(0x1F3FB, 0x1F400)
 _FLAG_LETTERS = range(0x1F1E6, 0x1F200)
@@ -58,30 +55,10 @@ def text_pieces(tokens: Sequence[str], positions: range) -> list[Piece]:
 
 def _joined_at(tokens: Sequence[str], start: int, end: int) -> Piece | None:
     """The piece of the tokens from `start` on that are parts of one character; None if there is none."""
-    whole, pending = _without_last_bytes(tokens[start])
-    joined = None
-    for position in range(start + 1, min(end, start + _MOST_PARTS)):
-        head = _BYTES_AT_START.match(tokens[position]) if pending else None
-        if head is None:
-            break
-        pending += head[0]
-        after = tokens[position][head.end() :]
-        try:
-            whole += bytes.fromhex(pending.replace("\\x", "")).decode()
-        except UnicodeDecodeError as error:
-            if after or error.reason != "unexpected end of data":
-                break
-            continue
-        joined = Piece(start, position + 1, whole + after)
-        after, pending = _without_last_bytes(after)  # where another character may begin
-        whole += after
-    return joined
-
-
-def _without_last_bytes(text: str) -> tuple[str, str]:
-    """A text, and the bytes that it ends with."""
-    tail = _BYTES_AT_END.search(text) if "\\x" in text else None
-    return (text, "") if tail is None else (text[: tail.start()], tail[0])
+    parts = parts_of_characters(tokens, start, end)
+    if parts is None:
+        return None
+    return Piece(start, start + len(parts), b"".join(parts).decode("utf-8", "surrogatepass"))
 
 
 def _is_one_character(before: str, after: str) -> bool:

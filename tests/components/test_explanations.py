@@ -156,3 +156,140 @@ def test_hostile_texts_stay_texts():
         if text.strip():
             explanations.add(text)
     assert_harmless(explanations._repr_html_())
+
+
+def test_a_folder_has_one_spelling(tmp_path, monkeypatch):
+    ne.collate(ne.load_model("tiny", device="cpu"), "And the LORD said", tmp_path / "data", layers=[1], progress=False)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    spellings = ["data", "./data", "data/", "~/data", tmp_path / "data", tmp_path / "x" / ".." / "data"]
+    ne.component("data", "L1N5").explanations.add("of a folder")
+    for each in spellings[:-1]:
+        node = ne.component(each, "L1N5")
+        assert node.subject == str(tmp_path / "data")
+        assert list(node.explanations) == ["of a folder"]
+        assert ne.search(each, "folder", kind="explanation")["name"].tolist() == ["L1N5"]
+    node.explanations.add("of a folder", 0.5)
+    assert len(ne.own_explanations()) == 1
+    assert ne.component("TINY", "L2N5").subject == "tiny"
+    address = "http://user:secret@127.0.0.1:9/data/?key=1"
+    assert ne.component(address, "L2N5").subject == "http://127.0.0.1:9/data"
+
+
+def line(**changes):
+    entry = {"subject": "tiny", "name": "L2N5", "dst": "mlp_post_act", "text": "places", "when": "2024-01-01T00:00:00Z"}
+    return json.dumps(entry | changes)
+
+
+def test_imports_keep_each_explanation_once(tmp_path):
+    file = tmp_path / "some.jsonl"
+    later = "2025-01-01T00:00:00+00:00"
+    file.write_text("\n".join([line(), line(when=later), line(name="L2N6"), line(name="l02n05", dst="MLP_POST_ACT")]))
+    assert ne.import_explanations(file) == 2
+    assert ne.own_explanations()["when"].tolist()[0] == later
+    explanations = ne.component("tiny", "L2N5").explanations
+    explanations.add("places")
+    assert ne.import_explanations(file) == 0
+    assert explanations.own[0].when > later
+    file.write_text(line(score=0.25))
+    assert ne.import_explanations(file) == 0
+    assert [(each.text, each.score) for each in explanations.own] == [("places", 0.25)]
+    file.write_text(line())
+    ne.import_explanations(file)
+    assert [each.score for each in explanations.own] == [0.25]  # the one with a score stays
+
+
+def test_adding_replaces_all_that_are_the_same(notes):
+    notes.parent.mkdir()
+    doubled = [json.loads(line(score=score)) for score in (0.1, 0.2)]
+    notes.write_text(json.dumps({"version": 1, "explanations": [*doubled, json.loads(line(text="other"))]}))
+    explanations = ne.component("tiny", "L2N5").explanations
+    explanations.add("places", 0.3)
+    assert [(each.text, each.score) for each in explanations.own] == [("places", 0.3), ("other", None)]
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"text": "  "}, "text is empty"),
+        ({"subject": ""}, "subject"),
+        ({"subject": "tiny\x1b[31m"}, "control"),
+        ({"subject": "tiny\u202e"}, "control"),
+        ({"name": "L2N5\n"}, "control"),
+        ({"name": "somewhere"}, "somewhere"),
+        ({"name": "L2H1"}, "attention head"),
+        ({"dst": "activation"}, "activation"),
+        ({"when": "yesterday"}, "time"),
+    ],
+)
+def test_what_an_imported_explanation_must_have(changes, problem, tmp_path):
+    file = tmp_path / "some.jsonl"
+    file.write_text(line() + "\n\n" + line(**changes))
+    with pytest.raises(MalformedRecordError, match=problem) as caught:
+        ne.import_explanations(file)
+    assert "\x1b" not in str(caught.value)
+    assert ne.own_explanations().empty
+
+
+def test_a_byte_order_mark_and_lines_that_are_wrong(tmp_path):
+    file = tmp_path / "some.jsonl"
+    file.write_text(line(), encoding="utf-8-sig")
+    assert ne.import_explanations(file) == 1
+    file.write_text(f"{line()}\n{line()[:-4]}\n")
+    with pytest.raises(MalformedRecordError, match="line 2"):
+        ne.import_explanations(file)
+
+
+def test_control_characters_stay_out_of_tables(notes, tmp_path):
+    notes.parent.mkdir()
+    entry = json.loads(line(subject="a\x1b[31m", name="L1\u202eN5", dst="x\x07", when="\x1b", text="=1+1\x1b"))
+    notes.write_text(json.dumps({"version": 1, "explanations": [entry]}))
+    text = ne.own_explanations().to_csv()
+    ne.export_explanations(tmp_path / "mine.csv")
+    for written in (text, (tmp_path / "mine.csv").read_text()):
+        assert not set("\x1b\x07\u202e") & set(written)
+    assert "'=1+1\\x1b" in (tmp_path / "mine.csv").read_text()
+    ne.export_explanations(tmp_path / "mine.json")
+    assert json.loads((tmp_path / "mine.json").read_text())["explanations"][0]["text"] == "=1+1\x1b"
+
+
+@pytest.mark.parametrize("place", ["/dev/null/notes", "{}/file/notes"])
+def test_notes_that_cannot_be_written(place, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("NEURON_EXPLAINER_NOTES", place.format(tmp_path))
+    explanations = ne.component("tiny", "L2N5").explanations
+    with pytest.raises(ne.errors.InvalidRequestError, match=r"own_explanations\.json.*NEURON_EXPLAINER_NOTES"):
+        explanations.add("places")
+
+
+def test_a_folder_in_the_place_of_the_notes(notes):
+    notes.mkdir(parents=True)
+    explanations = ne.component("tiny", "L2N5").explanations
+    for ask in (lambda: explanations.own, lambda: explanations.add("places"), ne.own_explanations):
+        with pytest.raises(MalformedRecordError, match="it is a folder"):
+            ask()
+
+
+def test_notes_that_are_too_large_say_what_helps(notes, monkeypatch):
+    notes.parent.mkdir()
+    notes.write_text(json.dumps({"version": 1, "explanations": [json.loads(line())] * 20}))
+    monkeypatch.setattr("neuron_explainer.components.explanations.own_file.MOST_BYTES", 500)
+    with pytest.raises(MalformedRecordError, match="Move it away"):
+        ne.own_explanations()
+
+
+def test_files_that_cannot_be_written_are_named(tmp_path):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").write_text("")
+    node = ne.component("tiny", "L2N5")
+    comparison = ne.compare_components([node], "And the LORD")
+    for write in (node.save_html, comparison.save_html):
+        for target, kind in [("folder", IsADirectoryError), ("file/page.html", NotADirectoryError)]:
+            with pytest.raises(kind) as caught:
+                write(tmp_path / target)
+            assert caught.value.filename == str(tmp_path / target)
+            assert ".partial" not in str(caught.value)
+    (tmp_path / "mine.json").mkdir()
+    with pytest.raises(IsADirectoryError, match=r"mine\.json'$"):
+        ne.export_explanations(tmp_path / "mine.json")
+    assert not list(tmp_path.rglob("*.partial"))

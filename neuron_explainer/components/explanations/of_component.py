@@ -6,8 +6,10 @@ from collections.abc import Iterator
 from functools import cached_property
 from typing import TYPE_CHECKING, SupportsFloat, SupportsIndex
 
+from neuron_explainer.activations.derived_scalars.names.node_name import NodeName
 from neuron_explainer.activations.scored_explanations import NeuronSimulationResults, ScoredExplanation
 from neuron_explainer.activations.token_table import TokenTable
+from neuron_explainer.components.explanations.merging import identity, replaced_or_added
 from neuron_explainer.components.explanations.own_file import OwnExplanation, change_entries, new_entry, own_entries
 from neuron_explainer.errors import InvalidRequestError, NeuronNotFoundError, shown
 from neuron_explainer.vocabulary.checks import checked_text, finite_number, whole_number
@@ -69,8 +71,13 @@ class ComponentExplanations:
         Raises:
             MalformedRecordError: the file that keeps them is damaged.
         """
+        return own_entries(*self._key)
+
+    @property
+    def _key(self) -> tuple[str, str, str]:
+        """Subject, component and scalar. The scalar says which autoencoder a latent is of; so the name need not."""
         node = self.component
-        return own_entries(node.subject, str(node.name), node.dst.value)
+        return node.subject, str(NodeName(node.kind, node.layer, node.index)), node.dst.value
 
     def add(self, text: str, score: SupportsFloat | None = None) -> None:
         """Keep an explanation of one's own; one with the same text is replaced.
@@ -88,14 +95,8 @@ class ComponentExplanations:
         number = None if score is None else finite_number(score)
         if score is not None and number is None:
             raise InvalidRequestError(f"score is {shown(score)}. Give a finite number, or leave it out.")
-        node = self.component
-        entry = new_entry(node.subject, str(node.name), node.dst.value, text, number)
-
-        def changed(kept: list[OwnExplanation]) -> list[OwnExplanation]:
-            is_new = not any(_same(each, entry) for each in kept)
-            return [*(entry if _same(each, entry) else each for each in kept), *([entry] if is_new else [])]
-
-        change_entries(changed)
+        entry = new_entry(*self._key, text, number)
+        change_entries(lambda kept: replaced_or_added(kept, entry))
 
     def remove(self, text: str) -> None:
         """Remove one of one's own explanations.
@@ -108,9 +109,8 @@ class ComponentExplanations:
             raise InvalidRequestError(
                 f"{self.component.name} has no explanation {shown(text)} of your own. It has: {known}."
             )
-        entry = self.component
-        wanted = OwnExplanation(entry.subject, str(entry.name), entry.dst.value, text)
-        change_entries(lambda kept: [each for each in kept if not _same(each, wanted)])
+        unwanted = identity(OwnExplanation(*self._key, text))
+        change_entries(lambda kept: [each for each in kept if identity(each) != unwanted])
 
     def to_dataframe(self) -> pandas.DataFrame:
         """A row for each: source ("published" or "own"), explanation, the three scores, n_sequences, when.
@@ -131,7 +131,7 @@ class ComponentExplanations:
                 "source": "own",
                 "explanation": without_steering(each.text),
                 "ev_correlation_score": each.score,
-                "when": each.when,
+                "when": without_steering(each.when),
             }
             for each in self.own
         ]
@@ -190,7 +190,3 @@ class ComponentExplanations:
 def _score_of(explanation: ScoredExplanation) -> float:
     score = explanation.scores.ev_correlation_score
     return -2.0 if score is None else score
-
-
-def _same(one: OwnExplanation, other: OwnExplanation) -> bool:
-    return (one.subject, one.name, one.dst, one.text) == (other.subject, other.name, other.dst, other.text)

@@ -26,7 +26,7 @@ from neuron_explainer.errors import (
 from neuron_explainer.storage.atomic import write_bytes_atomically
 from neuron_explainer.storage.disk_cache import cache_folder
 from neuron_explainer.storage.file_locks import try_lock
-from neuron_explainer.storage.local import read_local_bytes
+from neuron_explainer.storage.local import is_local_folder, read_local_bytes
 from neuron_explainer.storage.locations import expanded
 
 NOTES_VARIABLE = "NEURON_EXPLAINER_NOTES"
@@ -95,10 +95,10 @@ def change_entries(change: Callable[[list[OwnExplanation]], Sequence[OwnExplanat
 
     Raises:
         MalformedRecordError: the file is damaged; it is left as it is.
-        InvalidRequestError: the file would be larger than MOST_BYTES, or another process holds it for ten seconds.
+        InvalidRequestError: the file would be larger than MOST_BYTES, cannot be written where it belongs, or another
+            process holds it for ten seconds.
     """
     path = notes_file()
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     with _locked(path):
         contents = _Contents(1, list(change(_read(path))))
         content = msgspec.json.format(msgspec.json.encode(contents), indent=1)
@@ -107,7 +107,10 @@ def change_entries(change: Callable[[list[OwnExplanation]], Sequence[OwnExplanat
                 f"{path} would have {len(content):,} bytes, over the limit of {MOST_BYTES:,}. Export it, and remove "
                 "some of it."
             )
-        write_bytes_atomically(path, content, private=True)
+        try:
+            write_bytes_atomically(path, content, private=True)
+        except OSError as error:
+            raise _cannot_write(path, error) from None
 
 
 def new_entry(subject: str, name: str, dst: str, text: str, score: float | None) -> OwnExplanation:
@@ -149,9 +152,13 @@ def _read(path: Path) -> list[OwnExplanation]:
     try:
         return entries_of_file(read_local_bytes(path, MOST_BYTES), str(path))
     except MissingFileError:
+        if is_local_folder(path):
+            raise MalformedRecordError("it is a folder. Move it away", str(path), _KIND) from None
         return []
-    except TooLargeError as error:
-        raise MalformedRecordError(str(error), str(path), _KIND) from None
+    except TooLargeError:
+        raise MalformedRecordError(
+            f"it has more than {MOST_BYTES:,} bytes. Move it away, and import parts of it", str(path), _KIND
+        ) from None
     except MalformedRecordError as error:
         remedy = "Mend the file, or move it away; it is not overwritten"
         raise MalformedRecordError(f"{error.problem}. {remedy}", str(path), _KIND) from None
@@ -160,10 +167,23 @@ def _read(path: Path) -> list[OwnExplanation]:
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
     """Within it, no other process or thread changes the file."""
-    with open(path.with_name(f".{path.name}.lock"), "a+b") as file:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        opened = open(path.with_name(f".{path.name}.lock"), "a+b")
+    except (OSError, ValueError) as error:
+        raise _cannot_write(path, error) from None
+    with opened as file:
         deadline = time.monotonic() + _LOCK_SECONDS
         while not try_lock(file):
             if time.monotonic() > deadline:
                 raise InvalidRequestError(f"Another process is changing {path}. Try again when it has ended.")
             time.sleep(0.02)
         yield
+
+
+def _cannot_write(path: Path, error: Exception) -> InvalidRequestError:
+    reason = getattr(error, "strerror", None) or str(error)
+    return InvalidRequestError(
+        f"{path} cannot be written: {reason}. Set the environment variable {NOTES_VARIABLE} to a folder for your own "
+        "explanations."
+    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -15,7 +15,8 @@ from neuron_explainer.activations.derived_scalars.names.node_name import NodeNam
 from neuron_explainer.activations.token_table import TokenTable
 from neuron_explainer.collation.runs.scalar_source import entry_kind_of
 from neuron_explainer.components.asking import SCALAR_OF_LATENTS, USUAL_SCALAR
-from neuron_explainer.components.streaming import activation_batches, counted_values, streaming_job
+from neuron_explainer.components.neighbours.stored_sequences import stored_sequences
+from neuron_explainer.components.streaming import ActivationBatch, activation_batches, counted_values, streaming_job
 from neuron_explainer.errors import InvalidRequestError, NotAtHandError
 from neuron_explainer.vocabulary.checks import checked_number
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
     from neuron_explainer.activations.derived_scalars.config import DstConfig
     from neuron_explainer.collation.corpus.texts import TextsGiven
     from neuron_explainer.components.component import Component
-
-_MOST_STORED_TEXTS = 200
 
 
 def neighbours_by_activation(
@@ -48,7 +47,8 @@ def neighbours_by_activation(
         n: how many neighbours.
         among: the kind of components.
         layers: the layers that are searched; None: all.
-        texts: as `ne.collate` takes them. None: at most 200 stored sequences of the component's dataset.
+        texts: as `ne.collate` takes them. None: at most 200 sequences that the component's packed dataset stores, token
+            by token as they are stored: no beginning token is added, and a stored one does not count.
         progress: whether there is a bar; None: on a terminal or in a notebook.
 
     Returns:
@@ -58,7 +58,7 @@ def neighbours_by_activation(
 
     Raises:
         NotAtHandError: the component has no model, or there are no texts.
-        InvalidRequestError: one kind has a number for each token, and the other for each pair; the component is
+        InvalidRequestError: the stored tokens are not the model's; one kind has a number for each token, and the other for each pair; the component is
             constant on the texts, or a layer is out of range.
         NonFiniteActivationError: an activation is infinite or not a number.
     """
@@ -70,10 +70,12 @@ def neighbours_by_activation(
             f"{component.dst.value} and {dst.value} cannot be correlated: one has a number for each token, the other "
             f"for each pair of tokens. Choose one of: among={component.kind.value!r}."
         )
-    said = "those given"
     if texts is None:
-        texts, said = _stored_texts(component)
-    sums = _summed(component, config, dst, layers, texts, progress)
+        stored = stored_sequences(component, config.get_model_context())
+        said, passes = stored.words, _Passes(config, (), stored.have_beginning, progress, stored.token_ids)
+    else:
+        said, passes = "those given", _Passes(config, texts, component.at_hand.prepend_bos, progress)
+    sums = _summed(component, passes, dst, layers)
     table = TokenTable(_rows(sums, among, component), columns=["name", "layer", "component", "correlation", "overlap"])
     table = table.sort_values(["correlation", "layer", "component"], ascending=[False, True, True], kind="stable")
     table = TokenTable(table.head(n).reset_index(drop=True))
@@ -88,28 +90,6 @@ def _scalar_of(kind: NodeKind, config: DstConfig) -> DerivedScalarType:
     if context is None:
         raise NotAtHandError("neighbours among latents", "autoencoders", "an autoencoder")
     return SCALAR_OF_LATENTS[context.autoencoder_node_type]
-
-
-def _stored_texts(component: Component) -> tuple[list[str], str]:
-    """Texts of the component's packed dataset."""
-    from neuron_explainer.activation_server.dataset_paths import resolve_neuron_dataset
-    from neuron_explainer.activations.packed.dataset import PackedDataset, is_packed_dataset
-    from neuron_explainer.storage.locations import is_url
-
-    path = component.at_hand.dataset and resolve_neuron_dataset(component.at_hand.dataset, component.dst)
-    if not path or is_url(path) or not is_packed_dataset(path):
-        asked = f"{component.name}.neighbours(by='activation')"
-        raise NotAtHandError(asked, "texts", "texts", "pass texts=, a text or several")
-    dataset = PackedDataset.open(path)
-    reader = dataset.layer_reader(component.layer)
-    n_texts = min(len(reader.sequences), _MOST_STORED_TEXTS)
-    texts = []
-    for ids, length in zip(
-        reader.sequences[:n_texts].tolist(), reader.sequence_lengths[:n_texts].tolist(), strict=True
-    ):
-        kept = [token_id for token_id in ids[: max(0, length)] if 0 <= token_id < len(dataset.token_strings)]
-        texts.append("".join(dataset.token_strings[token_id] for token_id in kept))
-    return texts, f"the first {n_texts} sequences that the dataset stores of layer {component.layer}"
 
 
 @dataclass
@@ -163,26 +143,32 @@ class _PairSums:
         return self.both / (self.active + self.own_active - self.both)
 
 
+@dataclass(frozen=True)
+class _Passes:
+    """What the model runs over: texts, or the tokens of stored sequences."""
+
+    config: DstConfig
+    texts: TextsGiven
+    prepend_bos: bool | None
+    progress: bool | None
+    stored: list[list[int]] | None = None
+
+    def batches(self, dst: DerivedScalarType, layers: list[int] | None, is_first: bool = True) -> Iterator[ActivationBatch]:
+        progress = self.progress if is_first else False
+        job = streaming_job(self.config, dst, self.texts, layers, self.prepend_bos, progress)
+        return activation_batches(job, self.stored)
+
+
 def _summed(
-    component: Component,
-    config: DstConfig,
-    dst: DerivedScalarType,
-    layers: list[int] | None,
-    texts: TextsGiven,
-    progress: bool | None,
+    component: Component, passes: _Passes, dst: DerivedScalarType, layers: list[int] | None
 ) -> dict[int, _PairSums]:
     """The sums of each layer, in one pass, or in two that run side by side where the scalars differ."""
-    prepend_bos = component.at_hand.prepend_bos
     is_one = dst is component.dst
-    if isinstance(texts, Iterator) and not is_one:
-        texts = list(texts)  # they are read twice
+    if isinstance(passes.texts, Iterator) and not is_one:
+        passes = replace(passes, texts=list(passes.texts))  # they are read twice
     asked = None if layers is None else sorted({*layers, component.layer} if is_one else set(layers))
-    batches = activation_batches(streaming_job(config, dst, texts, asked, prepend_bos, progress))
-    others = (
-        batches
-        if is_one
-        else activation_batches(streaming_job(config, component.dst, texts, [component.layer], prepend_bos, False))
-    )
+    batches = passes.batches(dst, asked)
+    others = batches if is_one else passes.batches(component.dst, [component.layer], is_first=False)
     sums: dict[int, _PairSums] = {}
     with torch.no_grad():
         for batch in batches:

@@ -104,7 +104,7 @@ def search(
         subject = name if name is not None else config_given(model, None).get_model_context().model_name
         scalar_type = _scalar_of(name, dst)
         folder = None if explanations is None else path_text(explanations)
-        return search_explanations(subject, scalar_type, text, number, chosen, folder, progress)
+        return search_explanations(subject, scalar_type, text, number, chosen, folder, progress, is_model=name is None)
     if explanations is not None:
         raise InvalidRequestError('explanations are for kind="explanation". Leave them out.')
     if model is not None:

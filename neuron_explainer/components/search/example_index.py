@@ -16,6 +16,7 @@ from neuron_explainer.activations.attention_utils import row_lengths
 from neuron_explainer.activations.packed.dataset import PackedDataset
 from neuron_explainer.activations.packed.layout import DatasetInfo, PackedExamples
 from neuron_explainer.activations.packed.rules import example_problem
+from neuron_explainer.activations.token_bytes import bytes_of_tokens, may_be_part
 from neuron_explainer.attribution.progress import passes_bar
 from neuron_explainer.errors import MalformedDatasetError
 from neuron_explainer.models.watching import stop_if_asked
@@ -30,7 +31,7 @@ class ExampleIndex:
     """Texts, and the windows of examples in them; see the module.
 
     Attributes:
-        text: the UTF-8 of all texts, a byte between two; uint8.
+        text: the UTF-8 of all texts, a byte between two; uint8. Parts of a character are the bytes of the character.
         token_start: where each token begins in it, and the end; int64 (tokens + 1,).
         first_token: the first token of each sequence, and the number of all; int64 (sequences + 1,).
         sequence: of each window, the sequence.
@@ -200,14 +201,21 @@ def pair_rows(info: DatasetInfo) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
 def _texts(
     dataset: PackedDataset, numbers: dict[bytes, int]
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.int64]]:
-    strings = [text.encode("utf-8", "replace") for text in dataset.token_strings]
+    tokens = dataset.token_strings
+    strings = [text.encode("utf-8", "surrogatepass") for text in tokens]
     sizes = np.array([len(text) for text in strings] or [0], np.int64)
+    may_join = np.array([may_be_part(text) for text in tokens] or [False], np.bool_)
     pieces, starts, firsts, at, n_tokens = [], [], [], 0, 0
     for content in numbers:
         ids = np.frombuffer(content, np.int32)
-        piece = b"".join([strings[token_id] for token_id in ids.tolist()])
-        ends = np.cumsum(sizes[ids])
-        starts.append(at + ends - sizes[ids])
+        own_sizes = sizes[ids]
+        if may_join[ids].any():  # characters that are split over tokens are found as characters
+            parts = bytes_of_tokens([tokens[token_id] for token_id in ids.tolist()])
+            own_sizes = np.array([len(part) for part in parts], np.int64)
+        else:
+            parts = [strings[token_id] for token_id in ids.tolist()]
+        piece = b"".join(parts)
+        starts.append(at + np.cumsum(own_sizes) - own_sizes)
         firsts.append(n_tokens)
         pieces.append(piece)
         at, n_tokens = at + len(piece) + 1, n_tokens + len(ids)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from neuron_explainer.activation_server.dataset_paths import explanations_path
+from neuron_explainer.activation_server.dataset_paths import dataset_subject, explanations_path
 from neuron_explainer.activations.derived_scalars.names.node_name import NodeName
 from neuron_explainer.activations.token_table import TokenTable
 from neuron_explainer.components.explanations.own_file import own_entries
@@ -30,6 +30,8 @@ def search_explanations(
     layers: list[int] | None,
     explanations: str | None,
     progress: bool | None,
+    *,
+    is_model: bool = False,
 ) -> pandas.DataFrame:
     """The components whose explanations have all the words, the best scored first.
 
@@ -41,6 +43,7 @@ def search_explanations(
         layers: the layers; None: all.
         explanations: where published ones are; None: those of the dataset.
         progress: whether there is a bar while a folder is read for the first time.
+        is_model: whether the subject is a model's name.
 
     Returns:
         The columns are name, layer, component, explanation, score, source ("published" or "own").
@@ -50,8 +53,8 @@ def search_explanations(
         MalformedRecordError: the file of one's own explanations is damaged.
     """
     wanted = words.casefold().split()
-    rows = _own(subject, dst)
-    folder = _folder(subject, dst, explanations)
+    rows = _own(subject if is_model else dataset_subject(subject), dst)
+    folder = None if is_model and explanations is None else _folder(subject, dst, explanations)
     if folder is None and not rows:
         raise InvalidRequestError(
             f"No explanations of {subject} ({dst.value}) are known. Write some: ne.component(…).explanations.add(…). "

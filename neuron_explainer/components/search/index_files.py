@@ -27,7 +27,7 @@ from neuron_explainer.storage.tensor_views import tensor_views
 INDEX_FILE_NAME = "search_index.safetensors"
 INSTALLED = Path(str(files("neuron_explainer") / "data")).absolute()
 """The folder of the datasets that come with this library."""
-_FORMAT = "1"
+_FORMAT = "2"  # 1: parts of characters were escapes
 _MOST_OPEN = 4
 _OPEN: OrderedDict[tuple[str, str], ExampleIndex] = OrderedDict()
 _LOCK = threading.Lock()

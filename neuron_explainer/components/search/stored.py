@@ -64,7 +64,7 @@ def tokens_found(index: ExampleIndex, text: str, token: str | int | None, first:
         token: which of an occurrence's tokens: a position within it, a token's text, or all.
         first: the first token of a sequence that counts.
     """
-    content, wanted = memoryview(cast("Any", index.text)), text.encode("utf-8", "replace")
+    content, wanted = memoryview(cast("Any", index.text)), text.encode("utf-8", "surrogatepass")
     begins = np.array([found.start() for found in _occurrences(wanted, content)], np.int64)
     if not len(begins):
         return begins
@@ -124,9 +124,9 @@ def _is_in_word(index: ExampleIndex, places: NDArray[np.int64], of_word: NDArray
 
 
 def _text_of(index: ExampleIndex, first: int, stop: int) -> str:
-    """The text of some tokens."""
+    """The text of some tokens; parts of characters at its ends, and halves of surrogate pairs, are escapes."""
     content = index.text[int(index.token_start[first]) : int(index.token_start[stop])].tobytes()
-    return content.rstrip(bytes([BETWEEN_TEXTS])).decode("utf-8", "replace")
+    return content.rstrip(bytes([BETWEEN_TEXTS])).decode("utf-8", "backslashreplace")
 
 
 @dataclass

@@ -32,7 +32,11 @@ def strips_html(comparison: ComponentComparison) -> str:
     if is_shared:
         own = [ColourScale(min(scale.low for scale in own), max(scale.high for scale in own))] * len(own)
     parts = [legend(own[0], note="one scale for all")] if is_shared else []
-    for number, (tokens, of_text) in enumerate(zip(comparison.tokens(), by_text, strict=True)):
+    several = comparison.tokens()
+    first = next(number for number, tokens in enumerate(several) if tokens)
+    for number, (tokens, of_text) in enumerate(zip(several, by_text, strict=True)):
+        if not tokens:
+            continue  # an empty text, which is numbered
         strips = "".join(
             f'<div {node_mark(str(component.name))} style="{_NAME}"><b>{escaped(label)}</b></div>'
             + ("" if is_shared else legend(scale))
@@ -42,6 +46,6 @@ def strips_html(comparison: ComponentComparison) -> str:
             )
         )
         heading = f"<div><b>Text {number}</b></div>" if len(by_text) > 1 else ""
-        border = f"border-top:1px solid {LINE};" if number else ""
+        border = f"border-top:1px solid {LINE};" if number > first else ""
         parts.append(f'<div style="{border}padding:6px 0">{heading}{strips}</div>')
     return card("".join(parts), "ne-components")
