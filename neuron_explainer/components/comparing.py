@@ -144,8 +144,7 @@ def compare_components(
     if isinstance(texts, Iterator):
         texts = list(texts)  # they are read several times
     live = tuple(
-        live_on_texts(each, texts, each.at_hand.prepend_bos if prepend_bos is None else prepend_bos)
-        for each in several
+        live_on_texts(each, texts, each.at_hand.prepend_bos if prepend_bos is None else prepend_bos) for each in several
     )
     labels = _labels(several)
     _check_tokens(labels, live)

@@ -280,8 +280,11 @@ class NeuronViewer(ViewerPage):
             InvalidRequestError: no neuron is shown yet.
         """
         record = self._on_view()
-        own = self._texts.record if self.own_text.view.value else None
-        return (record if own is None else own).to_dataframe()
+        texts = self._own_texts_on_view()
+        if not texts:
+            return record.to_dataframe()
+        assert self._shown is not None
+        return self._source.component(self._shown).activations(list(texts), prepend_bos=self._prepend_bos)
 
     def save_html(self, path: str | os.PathLike[str]) -> Path:
         """Write the shown page, with the user's texts and the sections opened, to an HTML file that needs no other.
@@ -308,9 +311,13 @@ class NeuronViewer(ViewerPage):
         """
         self._on_view()
         assert self._shown is not None
-        own = self._shown.texts or (self.own_text.texts if self.own_text.view.value else ())
+        own = self._own_texts_on_view()
         section, settings = self.sections.section, self.sections.settings
         return code_of_viewer(self._source, self._shown, own, section, settings, self.controls.examples.value)
+
+    def _own_texts_on_view(self) -> tuple[str, ...]:
+        assert self._shown is not None
+        return self._shown.texts or (self.own_text.texts if self.own_text.view.value else ())
 
     def _on_view(self) -> NeuronRecord:
         if self.record is None:

@@ -153,7 +153,9 @@ class _Passes:
     progress: bool | None
     stored: list[list[int]] | None = None
 
-    def batches(self, dst: DerivedScalarType, layers: list[int] | None, is_first: bool = True) -> Iterator[ActivationBatch]:
+    def batches(
+        self, dst: DerivedScalarType, layers: list[int] | None, is_first: bool = True
+    ) -> Iterator[ActivationBatch]:
         progress = self.progress if is_first else False
         job = streaming_job(self.config, dst, self.texts, layers, self.prepend_bos, progress)
         return activation_batches(job, self.stored)

@@ -41,11 +41,11 @@ def source_of(
     """
     if load is not None and not callable(load):
         raise InvalidRequestError(f"load is {shown(load)}. Give a function from a NeuronChoice to a NeuronRecord.")
+    is_model = dataset is None and model is not None
     if dataset is None:
-        dataset, model = (EMBEDDED_SHORT_NAME, None) if model is None else (model, None)
-        is_model = dataset is not EMBEDDED_SHORT_NAME
-    else:
-        is_model = not _is_dataset(dataset)
+        dataset, model = (model if is_model else EMBEDDED_SHORT_NAME), None
+    elif not _is_dataset(dataset):
+        is_model = True
     if not is_model:
         if texts:
             raise InvalidRequestError("texts are for a model, not for a dataset. Write a text in the viewer instead.")

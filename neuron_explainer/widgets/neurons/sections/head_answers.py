@@ -20,9 +20,10 @@ def attention(task: SectionAsked, component: "Component") -> SectionAnswer:
 
     record, own = task.record, task.choice.texts
     if own:
-        from neuron_explainer.components.own_texts import live_record_on
+        from neuron_explainer.components.own_texts import live_on_texts
 
-        texts = live_record_on(component, list(own), component.at_hand.prepend_bos).most_positive_activation_records
+        live = live_on_texts(component, list(own), component.at_hand.prepend_bos)
+        texts = live.record.most_positive_activation_records
     else:
         texts = record.most_positive_activation_records
     if not texts:
