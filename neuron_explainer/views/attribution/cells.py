@@ -23,7 +23,7 @@ HEADING = 'role="heading" aria-level="4"'
 
 _TOKEN_COLUMNS = ("token", "attended_to", "source", "query", "key")
 _MEASURED = ("difference", "estimate", "measured")
-_TEXT_COLUMNS = ("name", "part", "answer", "asked", *_TOKEN_COLUMNS)
+_TEXT_COLUMNS = ("name", "part", "answer", "asked", "example", "explanation", "source", *_TOKEN_COLUMNS)
 _MARK_STYLE = "border:1px solid;border-radius:3px;padding:0 5px;font-size:12px"
 _BAR_WIDTH = 90  # pixels of a probability of 1
 

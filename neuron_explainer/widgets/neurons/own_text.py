@@ -19,8 +19,8 @@ class OwnText(widgets.VBox):
         self.text = widgets.Textarea(
             placeholder="Type a text…",
             description="Your text",
-            # Without a smallest width of its own, the field takes what the button leaves.
-            layout=widgets.Layout(flex="1 1 0", width="auto", min_width="0", max_width="660px", height="64px"),
+            # The field takes what the button leaves, in a row of its own where that is too little.
+            layout=widgets.Layout(flex="1 1 300px", width="auto", min_width="0", max_width="660px", height="64px"),
         )
         self.by_line = widgets.Checkbox(
             value=False,
@@ -37,7 +37,7 @@ class OwnText(widgets.VBox):
             field.observe(lambda _: self._forget(), names="value")
         self.compute.on_click(lambda _: on_compute())
         beside = widgets.VBox([self.by_line, self.compute], layout=widgets.Layout(flex="0 0 auto"))
-        row = widgets.HBox([self.text, beside], layout=widgets.Layout(width="100%", align_items="flex-end"))
+        row = widgets.HBox([self.text, beside], layout=wrapped(align_items="flex-end"))
         super().__init__([row, self.pages, self.view], layout=widgets.Layout(width="100%"))
 
     @property

@@ -10,8 +10,9 @@ from neuron_explainer.widgets.parts import button, filling, flexible, wrapped
 from neuron_explainer.widgets.quiet import Quiet
 
 MOST_SHOWN = 200
+_OWN_KIND = "own"  # a choice of None would be shown as none
 _BY = [("what they write", "write"), ("what they read", "read"), ("activation on texts", "activation")]
-_AMONG = [("its own kind", None), ("neurons", "neuron"), ("heads", "head"), ("latents", "latent")]
+_AMONG = [("its own kind", _OWN_KIND), ("neurons", "neuron"), ("heads", "head"), ("latents", "latent")]
 _KINDS = [("most active", "most"), ("most against their habit", "selective"), ("words of explanations", "explanation")]
 
 
@@ -67,19 +68,20 @@ class NeighboursPanel(Panel):
 
     def __init__(self, on_change: Callable[[], None]) -> None:
         self.by = widgets.Dropdown(options=_BY, value="write", description="Alike by", layout=flexible("260px"))
-        self.among = widgets.Dropdown(options=_AMONG, value=None, description="Among", layout=flexible("220px"))
+        self.among = widgets.Dropdown(options=_AMONG, value=_OWN_KIND, description="Among", layout=flexible("220px"))
         self.n = _number("How many", 10)
         super().__init__([self.by, self.among, self.n])
         self.observed([self.by, self.among, self.n], on_change)
 
     def settings(self) -> dict[str, Any]:
         """By, among, and how many."""
-        return {"by": self.by.value, "among": self.among.value, "n": self.n.value}
+        return {"by": self.by.value, "among": None if self.among.value == _OWN_KIND else self.among.value, "n": self.n.value}
 
     def choose(self, settings: SectionSettings) -> None:
         """Set by, among, and how many."""
         with self.quiet:
-            self.by.value, self.among.value, self.n.value = settings.by, settings.among, settings.n
+            self.by.value, self.n.value = settings.by, settings.n
+            self.among.value = settings.among or _OWN_KIND
 
 
 class SearchPanel(Panel):
@@ -91,7 +93,7 @@ class SearchPanel(Panel):
 
     def __init__(self, on_search: Callable[[], None]) -> None:
         self.query = widgets.Text(
-            description="Text",
+            description="Look for",
             placeholder="Which components fire on …",
             layout=flexible("320px"),
             continuous_update=False,
