@@ -2,32 +2,16 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from neuron_explainer.activations.token_table import TokenTable
-from neuron_explainer.components.explanations.own_file import (
-    MOST_BYTES,
-    OwnExplanation,
-    change_entries,
-    entries_of_file,
-    own_entries,
-)
-from neuron_explainer.errors import InvalidRequestError
-from neuron_explainer.storage.atomic import write_bytes_atomically
-from neuron_explainer.storage.local import read_local_bytes
-from neuron_explainer.storage.locations import local_path
+from neuron_explainer.components.explanations.own_file import OWN_EXPLANATIONS, own_entries
+from neuron_explainer.components.notes.exchange import export_entries, import_entries
 from neuron_explainer.wording import without_steering
 
 if TYPE_CHECKING:
     import pandas
-
-_FIELDS = ("subject", "name", "dst", "text", "score", "when")
 
 
 def own_explanations() -> pandas.DataFrame:
@@ -67,20 +51,7 @@ def export_explanations(path: str | os.PathLike[str]) -> int:
     >>> import neuron_explainer as ne
     >>> number = ne.export_explanations("explanations.jsonl")
     """
-    target = local_path("path", path)
-    entries, suffix = own_entries(), _suffix_of(target, (".json", ".jsonl", ".csv"))
-    if suffix == ".json":
-        content = msgspec.json.format(msgspec.json.encode({"version": 1, "explanations": entries}), indent=1)
-    elif suffix == ".jsonl":
-        content = b"".join(msgspec.json.encode(each) + b"\n" for each in entries)
-    else:
-        text = io.StringIO(newline="")
-        writer = csv.writer(text)
-        writer.writerow(_FIELDS)
-        writer.writerows([getattr(each, field) for field in _FIELDS] for each in entries)
-        content = text.getvalue().encode()
-    write_bytes_atomically(target, content)
-    return len(entries)
+    return export_entries(OWN_EXPLANATIONS, path)
 
 
 def import_explanations(path: str | os.PathLike[str]) -> int:
@@ -97,26 +68,4 @@ def import_explanations(path: str | os.PathLike[str]) -> int:
         MalformedRecordError: it is not such a file.
         InvalidRequestError: the name has another ending.
     """
-    source = local_path("path", path)
-    suffix = _suffix_of(source, (".json", ".jsonl"))
-    content = read_local_bytes(source, MOST_BYTES)
-    if suffix == ".jsonl":
-        lines = [line for line in content.splitlines() if line.strip()]
-        content = b'{"version": 1, "explanations": [' + b",".join(lines) + b"]}"
-    found = entries_of_file(content, str(source))
-    new: list[OwnExplanation] = []
-
-    def added(kept: list[OwnExplanation]) -> list[OwnExplanation]:
-        new[:] = [each for each in dict.fromkeys(found) if each not in kept]
-        return [*kept, *new]
-
-    change_entries(added)
-    return len(new)
-
-
-def _suffix_of(path: Path, choices: tuple[str, ...]) -> str:
-    if path.suffix.lower() not in choices:
-        raise InvalidRequestError(
-            f"{path.name} ends in {path.suffix or 'no suffix'}. Choose one of: {', '.join(choices)}."
-        )
-    return path.suffix.lower()
+    return import_entries(OWN_EXPLANATIONS, path, lambda each: each)
