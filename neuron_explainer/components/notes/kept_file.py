@@ -1,8 +1,8 @@
 """A small file of a person's own entries, beside the disk cache.
 
-It is in the cache's folder, where `clear_cache` leaves it. The environment variable NEURON_EXPLAINER_NOTES names another
-folder; where the cache is off, it is the user's folder for data. Several processes and threads may change it at the same
-time: each change reads and replaces the whole file under a lock.
+It is in the cache's folder, where `clear_cache` leaves it. The environment variable NEURON_EXPLAINER_NOTES names
+another folder; where the cache is off, it is the user's folder for data. Several processes and threads may change it at
+the same time: each change reads and replaces the whole file under a lock.
 """
 
 from __future__ import annotations
