@@ -115,8 +115,8 @@ def _of_words(text: str) -> TypedName | None:
         one, two = text.split(",")
         readings = [f"{int(one)}:{int(two)}", f"{one}{two}"]
         raise NodeNameError.saying(
-            f"{shown(text)} can be read as component {int(two)} of layer {int(one)}, which is written {readings[0]}, or "
-            f"as component {readings[1]} of the present layer. Write one of these.",
+            f"{shown(text)} can be read as component {int(two)} of layer {int(one)}, which is written {readings[0]}, "
+            f"or as component {readings[1]} of the present layer. Write one of these.",
             text,
             readings,
         )
