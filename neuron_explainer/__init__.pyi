@@ -45,6 +45,7 @@ from .components.comparing import ComponentComparison, compare_components
 from .components.component import Component
 from .components.explanations.sharing import export_explanations, import_explanations, own_explanations
 from .components.heads.scores import head_scores
+from .components.notes.bookmarks import bookmarks, export_bookmarks, import_bookmarks
 from .components.search.asking import search
 from .components.statistics.of_dataset import dataset_statistics
 
@@ -80,6 +81,8 @@ from .vocabulary.weights import WeightLocationType
 # Widgets
 from .widgets.attribution.attribution_viewer import AttributionViewer
 from .widgets.neuron_viewer import NeuronViewer
+from .widgets.picking.dataset_picker import DatasetPicker
+from .widgets.picking.node_picker import NodePicker
 
 __all__ = [
     "AblationSpec",
@@ -97,6 +100,7 @@ __all__ = [
     "ColourScale",
     "Component",
     "ComponentComparison",
+    "DatasetPicker",
     "DerivedScalarIndex",
     "DerivedScalarStore",
     "DerivedScalarType",
@@ -112,6 +116,7 @@ __all__ = [
     "NeuronViewer",
     "NodeIndex",
     "NodeName",
+    "NodePicker",
     "NodeType",
     "PassType",
     "PreOrPostAct",
@@ -124,6 +129,7 @@ __all__ = [
     "WeightLocationType",
     "__version__",
     "attribute",
+    "bookmarks",
     "check_parity",
     "clear_cache",
     "collate",
@@ -136,8 +142,10 @@ __all__ = [
     "derive_batch",
     "derived_scalars",
     "errors",
+    "export_bookmarks",
     "export_explanations",
     "head_scores",
+    "import_bookmarks",
     "import_explanations",
     "known_models",
     "live_record",

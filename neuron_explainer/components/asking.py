@@ -103,7 +103,7 @@ def model_and_dataset_given(source: Any, model: Any, dataset: Any) -> tuple[Any,
     """
     if source is None:
         raise InvalidRequestError("The first argument is None. Give a model, or the name or folder of a dataset.")
-    if means_dataset(source):
+    if is_dataset(source):
         if dataset is not None:
             raise InvalidRequestError(f"{shown(source)} and {shown(dataset)} are both datasets. Give one.")
         return model, source
@@ -112,7 +112,7 @@ def model_and_dataset_given(source: Any, model: Any, dataset: Any) -> tuple[Any,
     return source, dataset
 
 
-def means_dataset(source: object) -> bool:
+def is_dataset(source: object) -> bool:
     """Whether a source means a dataset: a registered name, an address, or a folder without a model's files."""
     if not isinstance(source, str | os.PathLike):
         return False

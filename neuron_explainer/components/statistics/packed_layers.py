@@ -51,7 +51,7 @@ def _top_of(reader: PackedLayerReader, part: slice) -> tuple[NDArray[np.float64]
     if problem is not None:
         raise MalformedDatasetError(f"top examples: {problem}", str(reader.path or "arrays in memory"))
     present = sequence != -1
-    sizes = np.where(present, _sizes(reader, length), 0)
+    sizes = np.where(present, sizes_of_examples(reader, length), 0)
     inside = np.arange(activations.shape[-1]) < sizes[..., None]
     values = np.where(inside, activations.astype(np.float32), -np.inf)
     peaks = values.max(axis=(1, 2), initial=-np.inf)
@@ -70,7 +70,7 @@ def _top_of(reader: PackedLayerReader, part: slice) -> tuple[NDArray[np.float64]
     return highest, tokens, present.sum(axis=1)
 
 
-def _sizes(reader: PackedLayerReader, length: NDArray[Any]) -> NDArray[np.int64]:
+def sizes_of_examples(reader: PackedLayerReader, length: NDArray[Any]) -> NDArray[np.int64]:
     """How many activations an example of each length has."""
     by_length = [reader.info.n_activations(number) for number in range(reader.info.context_length + 1)]
     return np.array(by_length, dtype=np.int64)[np.clip(length, 0, reader.info.context_length)]

@@ -109,3 +109,10 @@ class DatasetSize:
         if not self.layers or choice.layer in self.layers:
             return choice
         return replace(choice, layer=min(self.layers, key=lambda layer: abs(layer - choice.layer)))
+
+    def nearest(self, choice: NeuronChoice) -> NeuronChoice:
+        """The choice in the nearest layer that the dataset has, and if its number is too large, the last one there."""
+        choice = self.with_layer(choice)
+        return (
+            choice if self.n_components is None else replace(choice, neuron=min(choice.neuron, self.n_components - 1))
+        )

@@ -1,5 +1,6 @@
 """A model as the source of a viewer's records: it computes them on the user's texts."""
 
+import os
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, cast
 
@@ -57,6 +58,24 @@ class ModelSource:
         if of_latents is not None:
             return of_latents
         return DatasetSize(range(self._model.n_layers), self._model.get_dim_size(dst.shape_spec_per_token_sequence[-1]))
+
+    def include(
+        self, dataset: str | os.PathLike[str], dst: DerivedScalarType | None = None
+    ) -> tuple[str, DerivedScalarType]:
+        """The model's name and its first type.
+
+        Raises:
+            InvalidRequestError: `dataset` is another name.
+        """
+        if dataset != self._model.model_name:
+            raise InvalidRequestError(
+                f"This is the model {self._model.model_name}, and {shown(dataset)} is not its name. "
+                "Make a picker or a viewer of that."
+            )
+        return self.first_choice()
+
+    def living(self, dataset: str, dst: DerivedScalarType, layer: int) -> None:
+        """None: what is active depends on the text."""
 
     def load(self, choice: NeuronChoice) -> NeuronRecord:
         """Compute the record of a choice on its texts."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from neuron_explainer.activation_server.dataset_paths import dataset_text
 from neuron_explainer.activation_server.neuron_datasets import EMBEDDED_SHORT_NAME
 from neuron_explainer.activations.records import NeuronRecord
-from neuron_explainer.components.asking import means_dataset
+from neuron_explainer.components.asking import is_dataset
 from neuron_explainer.errors import InvalidRequestError, NotAtHandError, shown
 from neuron_explainer.storage.local import is_local_file, is_local_folder
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
@@ -73,7 +73,7 @@ def _is_dataset(given: Any) -> bool:
         if hasattr(given, "model_name") or hasattr(given, "get_model_context"):
             return False
         raise InvalidRequestError(f"{shown(given, 200)} is not a dataset's name, address or folder, or a model.")
-    if means_dataset(given):
+    if is_dataset(given):
         return True
     text = dataset_text(given)
     if is_local_file(text) or is_local_folder(text):

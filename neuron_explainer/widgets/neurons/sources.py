@@ -1,7 +1,7 @@
 """Where a viewer's records come from: registered datasets, an address, a folder, or a model."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from neuron_explainer.activation_server.dataset_paths import dataset_text
@@ -14,6 +14,7 @@ from neuron_explainer.activation_server.neuron_datasets import (
 from neuron_explainer.activations.activations import load_neuron
 from neuron_explainer.activations.dataset_types import type_of_folder
 from neuron_explainer.activations.records import NeuronRecord
+from neuron_explainer.components.statistics.living import living_components
 from neuron_explainer.errors import NeuronExplainerError
 from neuron_explainer.storage.locations import is_url
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
@@ -23,6 +24,10 @@ from neuron_explainer.widgets.neurons.live_model import LiveModel
 
 if TYPE_CHECKING:
     from neuron_explainer.components.component import Component
+
+
+_TYPES_TOLD: dict[str, DerivedScalarType] = {}
+"""The types of datasets that are not registered, as a person said them to any source."""
 
 
 class RecordSource(Protocol):
@@ -42,6 +47,16 @@ class RecordSource(Protocol):
 
     def size(self, dataset: str, dst: DerivedScalarType) -> DatasetSize:
         """The size of a dataset."""
+        ...
+
+    def include(
+        self, dataset: str | os.PathLike[str], dst: DerivedScalarType | None = None
+    ) -> tuple[str, DerivedScalarType]:
+        """The name and the first type of a dataset, which `datasets` has from now on; it may raise any error."""
+        ...
+
+    def living(self, dataset: str, dst: DerivedScalarType, layer: int) -> Sequence[int] | None:
+        """The components of a layer that are ever above 0, ascending; None if that is unknown."""
         ...
 
     def load(self, choice: NeuronChoice) -> NeuronRecord:
@@ -133,6 +148,40 @@ class DatasetSource:
         except (NeuronExplainerError, OSError):
             return DatasetSize(None, None)
         return DatasetSize(None if n_layers is None else range(n_layers), n_components)
+
+    def include(
+        self, dataset: str | os.PathLike[str], dst: DerivedScalarType | None = None
+    ) -> tuple[str, DerivedScalarType]:
+        """The name and the first type of a dataset, which is added if it was registered later, or is not registered.
+
+        Args:
+            dataset: a registered short name, an http(s) address or a folder.
+            dst: for an address or a folder of JSON files, the type of its records. It is remembered: another source
+                need not be told.
+
+        Raises:
+            UnknownDatasetError: the dataset is unknown.
+            InvalidRequestError: `dst` is None, and an address or a folder of JSON files does not say its type.
+        """
+        name = dataset_text(dataset)
+        known = {metadata.key for metadata in self._metadata}
+        self._metadata += [each for each in get_all_neuron_dataset_metadata() if each.key not in known]
+        if not self.types(name) and ("/" in name or os.path.isdir(name)):
+            told = dst or _TYPES_TOLD.get(name)
+            if told is None and (is_url(name) or not os.path.lexists(os.path.join(name, "dataset.json"))):
+                told = type_of_folder(name, "Write it behind, with a space between, such as mlp_post_act.")
+            self._metadata.append(_unregistered(name, told))
+            _TYPES_TOLD.update({name: dst} if dst is not None else {})
+        types = self.types(name)
+        return self._find(name, types[0] if types else DerivedScalarType.MLP_POST_ACT).key
+
+    def living(self, dataset: str, dst: DerivedScalarType, layer: int) -> Sequence[int] | None:
+        """The components of a layer that are ever above 0, if the dataset is packed; None if it cannot be read."""
+        try:
+            found = living_components(self._find(dataset, dst).neuron_dataset_path, layer)
+        except (NeuronExplainerError, OSError):
+            return None  # `load` raises the reason
+        return None if found is None else found.tolist()
 
     def load(self, choice: NeuronChoice) -> NeuronRecord:
         """Load the record of a choice from its dataset."""

@@ -75,7 +75,11 @@ class NeighboursPanel(Panel):
 
     def settings(self) -> dict[str, Any]:
         """By, among, and how many."""
-        return {"by": self.by.value, "among": None if self.among.value == _OWN_KIND else self.among.value, "n": self.n.value}
+        return {
+            "by": self.by.value,
+            "among": None if self.among.value == _OWN_KIND else self.among.value,
+            "n": self.n.value,
+        }
 
     def choose(self, settings: SectionSettings) -> None:
         """Set by, among, and how many."""

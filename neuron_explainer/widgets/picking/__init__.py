@@ -1,0 +1,1 @@
+"""The parts of `ne.DatasetPicker` and `ne.NodePicker`: traits, moves, history, typed entries, bookmarks."""
