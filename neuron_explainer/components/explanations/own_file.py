@@ -11,7 +11,6 @@ from neuron_explainer.components.notes.kept_file import MOST_CHARACTERS, KeptFil
 from neuron_explainer.errors import InvalidRequestError
 
 
-
 class OwnExplanation(msgspec.Struct, frozen=True):
     """One explanation that a person wrote.
 
@@ -70,7 +69,7 @@ def change_entries(change: Callable[[list[OwnExplanation]], Sequence[OwnExplanat
 
     Raises:
         MalformedRecordError: the file is damaged; it is left as it is.
-        InvalidRequestError: the file would be larger than MOST_BYTES, or another process holds it for ten seconds.
+        InvalidRequestError: the file would be too large, cannot be written where it belongs, or another process holds it for ten seconds.
     """
     OWN_EXPLANATIONS.change(change)
 

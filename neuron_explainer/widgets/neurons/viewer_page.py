@@ -161,7 +161,14 @@ class ViewerPage(widgets.VBox):
         elif kind in ("layer_up", "layer_down"):
             self._move_layer(1 if kind == "layer_up" else -1)
         else:
-            buttons = {"next": self.controls.next, "previous": self.controls.previous, "random": self.controls.random}
+            controls = self.controls
+            star = controls.node_picker.bookmarks.star
+            buttons = {
+                "next": controls.next,
+                "previous": controls.previous,
+                "random": controls.random,
+                "bookmark": star,
+            }
             buttons[kind].click()
 
     def _move_layer(self, step: int) -> None:
