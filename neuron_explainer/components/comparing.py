@@ -36,8 +36,8 @@ class ComponentComparison:
 
     Attributes:
         components: the components.
-        records: the record of each on the texts, whose top examples are the texts' parts in order. A text that is longer
-            than the context has several.
+        records: the record of each on the texts, whose top examples are the texts' parts in order. A text that is
+            longer than the context has several.
         scale: "shared": one colour scale for all; "own": one for each.
         labels: the name of each; with its subject where several have the same name.
         places: of each component where the parts lie: in which text, and how far from its beginning.
@@ -73,7 +73,8 @@ class ComponentComparison:
         """A row for each token: text (its number), position, token, and a column for each component.
 
         Texts are numbered as they were given, also where one of them has no tokens. Positions go on where a text is
-        longer than the context. Of a head, which has a number for each pair, the largest over the tokens that the token attends to.
+        longer than the context. Of a head, which has a number for each pair, the largest over the tokens that the token
+        attends to.
         """
         import pandas
 
@@ -144,8 +145,7 @@ def compare_components(
     if isinstance(texts, Iterator):
         texts = list(texts)  # they are read several times
     live = tuple(
-        live_on_texts(each, texts, each.at_hand.prepend_bos if prepend_bos is None else prepend_bos)
-        for each in several
+        live_on_texts(each, texts, each.at_hand.prepend_bos if prepend_bos is None else prepend_bos) for each in several
     )
     labels = _labels(several)
     _check_tokens(labels, live)

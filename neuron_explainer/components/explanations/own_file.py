@@ -169,7 +169,7 @@ def _locked(path: Path) -> Iterator[None]:
     """Within it, no other process or thread changes the file."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        opened = open(path.with_name(f".{path.name}.lock"), "a+b")
+        opened = open(path.with_name(f".{path.name}.lock"), "a+b")  # noqa: SIM115 (closed by the `with` below)
     except (OSError, ValueError) as error:
         raise _cannot_write(path, error) from None
     with opened as file:

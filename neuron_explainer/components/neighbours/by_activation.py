@@ -58,8 +58,8 @@ def neighbours_by_activation(
 
     Raises:
         NotAtHandError: the component has no model, or there are no texts.
-        InvalidRequestError: the stored tokens are not the model's; one kind has a number for each token, and the other for each pair; the component is
-            constant on the texts, or a layer is out of range.
+        InvalidRequestError: the stored tokens are not the model's; one kind has a number for each token, and the other
+            for each pair; the component is constant on the texts, or a layer is out of range.
         NonFiniteActivationError: an activation is infinite or not a number.
     """
     checked_number("n", n)
@@ -153,7 +153,9 @@ class _Passes:
     progress: bool | None
     stored: list[list[int]] | None = None
 
-    def batches(self, dst: DerivedScalarType, layers: list[int] | None, is_first: bool = True) -> Iterator[ActivationBatch]:
+    def batches(
+        self, dst: DerivedScalarType, layers: list[int] | None, is_first: bool = True
+    ) -> Iterator[ActivationBatch]:
         progress = self.progress if is_first else False
         job = streaming_job(self.config, dst, self.texts, layers, self.prepend_bos, progress)
         return activation_batches(job, self.stored)
