@@ -10,7 +10,7 @@ from neuron_explainer.errors import NonFiniteTensorError
 _ADVICE = "Look for damaged weights, or load the model in a wider dtype, such as dtype=torch.float32."
 
 
-def check_finite(values: Tensor, what: str) -> None:
+def check_finite_result(values: Tensor, what: str) -> None:
     """Refuse numbers that are infinite or NaN.
 
     Args:

@@ -125,7 +125,8 @@ def test_kinds_of_neighbours_that_are_accepted():
     for among in ("zzz", "vocab", "mlp_layer"):
         with pytest.raises(UnknownNameError) as caught:
             node.neighbours(among=among)  # type: ignore[arg-type]
-        assert str(caught.value).endswith("Choose one of: head, latent, neuron.")
+        choices = str(caught.value).partition("Choose one of: ")[2].strip(".").split(", ")
+        assert sorted(choices) == ["head", "latent", "neuron"]
 
 
 def test_distance_is_for_positions_that_are_rotated():

@@ -37,7 +37,7 @@ def replaced_or_added(kept: Iterable[OwnExplanation], entry: OwnExplanation) -> 
     return result if entry in result else [*result, entry]
 
 
-def merged(kept: Iterable[OwnExplanation], found: Iterable[OwnExplanation]) -> tuple[list[OwnExplanation], int]:
+def merged_entries(kept: Iterable[OwnExplanation], found: Iterable[OwnExplanation]) -> tuple[list[OwnExplanation], int]:
     """What is kept with what a file has, each explanation once, and how many are new.
 
     Of two that are the same, the one with a score stays; if both have one, or neither, the newer.

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from neuron_explainer.activations.token_table import TokenTable
-from neuron_explainer.components.explanations.merging import checked_entry, merged
+from neuron_explainer.components.explanations.merging import checked_entry, merged_entries
 from neuron_explainer.components.explanations.own_file import (
     MOST_BYTES,
     OwnExplanation,
@@ -117,7 +117,7 @@ def import_explanations(path: str | os.PathLike[str]) -> int:
 
     def added(kept: list[OwnExplanation]) -> list[OwnExplanation]:
         nonlocal n_new
-        entries, n_new = merged(kept, checked)
+        entries, n_new = merged_entries(kept, checked)
         return entries
 
     change_entries(added)

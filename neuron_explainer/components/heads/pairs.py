@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from neuron_explainer.activations.token_table import TokenTable
-from neuron_explainer.components.finite_weights import check_finite
+from neuron_explainer.components.finite_weights import check_finite_result
 from neuron_explainer.components.heads.best_pairs import Pair, best_pairs
 from neuron_explainer.components.heads.tokens_given import TokensOfPairs, tokens_of_pairs
 from neuron_explainer.components.heads.weights import written_rows
@@ -41,8 +41,8 @@ def pairs_written(
     given = tokens_of_pairs(context, tokens)
     logits = centred_logits(model, written_rows(block)[component.index])  # of each channel
     values = _values(model, block, component.index, given).to(logits.dtype)
-    check_finite(values, f"The value of {component.name} of the tokens attended to")
-    check_finite(logits, f"What {component.name} writes to the output tokens")
+    check_finite_result(values, f"The value of {component.name} of the tokens attended to")
+    check_finite_result(logits, f"What {component.name} writes to the output tokens")
     found = best_pairs(lambda rows: values[rows] @ logits, len(values), logits.shape[1], count, progress)
     outputs = TokensOfPairs(torch.arange(logits.shape[1], dtype=torch.int64, device="cpu"), "")
     return _table(context, found, ("source", given), ("token", outputs), given.words)
@@ -70,8 +70,8 @@ def pairs_read(
     _check_distance(block.attention, apart, context.max_context_length)
     given = tokens_of_pairs(context, tokens)
     queries, keys = _queries_and_keys(model, block, component.index, given, apart)
-    check_finite(queries, f"The query of {component.name}")
-    check_finite(keys, f"The key of {component.name}")
+    check_finite_result(queries, f"The query of {component.name}")
+    check_finite_result(keys, f"The key of {component.name}")
     cap = block.attention.softcap
 
     def rows_of(rows: slice) -> Tensor:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from neuron_explainer.activations.derived_scalars.engine.bound_config import BoundConfig
 from neuron_explainer.activations.derived_scalars.names.kinds import NodeKind
-from neuron_explainer.components.finite_weights import check_finite, check_finite_rows
+from neuron_explainer.components.finite_weights import check_finite_result, check_finite_rows
 from neuron_explainer.components.held import held
 from neuron_explainer.components.vocabulary.directions import (
     checked_latent,
@@ -51,7 +51,7 @@ def cosines_by_layer(
     if component.kind is NodeKind.LATENT:
         checked_latent(component.autoencoder(asked), component.layer, component.index)
     direction = _directions(component, bound, component.kind, by, component.layer, component.index)
-    check_finite(direction, f"What {component.name} {by}s")
+    check_finite_result(direction, f"What {component.name} {by}s")
     own = _unit_rows(direction)[0]
     found = {}
     for layer in layers:

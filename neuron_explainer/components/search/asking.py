@@ -126,8 +126,9 @@ def search(
             context = config_given(model, None).get_model_context()
             subject, n_layers = context.model_name, context.n_layers
         else:
-            subject, n_layers = name, size_of_dataset(name, scalar_type)[0]
-        if chosen is not None and n_layers is not None:
+            subject, known = name, size_of_dataset(name, scalar_type)[0]
+            n_layers = max(chosen or [0]) + 1 if known is None else known
+        if chosen is not None:
             for layer in chosen:
                 checked_layer(layer, n_layers, without_secrets(subject))
         folder = None if explanations is None else path_text(explanations)
