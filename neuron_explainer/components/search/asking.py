@@ -135,9 +135,9 @@ def search(
         return search_explanations(subject, scalar_type, text, number, chosen, folder, progress, is_model=name is None)
     if explanations is not None:
         raise InvalidRequestError('explanations are for kind="explanation". Leave them out.')
-    if reference is not None and kind != "selective":
-        raise InvalidRequestError('reference is for kind="selective". Leave it out.')
     if model is not None:
+        if reference is not None and kind != "selective":
+            raise InvalidRequestError('reference is for kind="selective". Leave it out.')
         return _live(
             model, name, text, place, kind, number, dst, chosen, autoencoders, reference, prepend_bos, progress
         )
