@@ -11,10 +11,16 @@ from typing import Any
 import msgspec
 
 from neuron_explainer.activations.activations import load_neuron
-from neuron_explainer.activations.packed.layout import INFO_FILE_NAME, JSON_INFO_FILE_NAME, MOST_INFO_BYTES
+from neuron_explainer.activations.packed.layout import (
+    INFO_FILE_NAME,
+    JSON_INFO_FILE_NAME,
+    MOST_INFO_BYTES,
+    TOKENS_FILE_NAME,
+    layer_file_name,
+)
 from neuron_explainer.activations.records import NeuronRecord
-from neuron_explainer.errors import InvalidRequestError, NeuronExplainerError, choices_sentence
-from neuron_explainer.storage.local import is_local_folder, read_local_bytes
+from neuron_explainer.errors import InvalidRequestError, MalformedDatasetError, NeuronExplainerError, choices_sentence
+from neuron_explainer.storage.local import is_local_file, is_local_folder, read_local_bytes
 from neuron_explainer.storage.locations import is_url, without_secrets
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 from neuron_explainer.vocabulary.dimensions import Dimension
@@ -43,6 +49,22 @@ def type_said(path: str | os.PathLike[str], record: NeuronRecord | None = None) 
         return record.dst
     named = type_in_name(without_secrets(path))
     return None if named is not None and record is not None and not _fits(named, record) else named
+
+
+def check_is_dataset(folder: str | os.PathLike[str]) -> None:
+    """Refuse a local folder that holds no neuron dataset: neither a packed one's description, nor folders of layers.
+
+    Raises:
+        MalformedDatasetError: it is so.
+    """
+    path = Path(folder)
+    if is_local_file(path / INFO_FILE_NAME) or numbered_entries(path, ""):
+        return
+    is_packed = is_local_file(path / TOKENS_FILE_NAME) or any(path.glob(layer_file_name(0).replace("0", "*")))
+    problem = f"the folder has no {INFO_FILE_NAME}"
+    if not is_packed:
+        problem += " (of a packed dataset), and no folders of layers with JSON files; it is not a neuron dataset"
+    raise MalformedDatasetError(problem, str(path / INFO_FILE_NAME))
 
 
 def first_record(folder: str | os.PathLike[str]) -> NeuronRecord | None:

@@ -10,12 +10,13 @@ from neuron_explainer.activation_server.neuron_datasets import EMBEDDED_SHORT_NA
 from neuron_explainer.activations.derived_scalars.names.kinds import NodeKind
 from neuron_explainer.activations.derived_scalars.names.node_name import NodeGiven, NodeName
 from neuron_explainer.activations.derived_scalars.names.records import record_asked
-from neuron_explainer.components.at_hand import AtHand
+from neuron_explainer.activations.packed.dataset import is_packed_dataset, open_packed_dataset
+from neuron_explainer.components.at_hand import AtHand, check_in_model, check_in_range
 from neuron_explainer.components.component import Component
-from neuron_explainer.errors import InvalidRequestError, NotAtHandError, shown
+from neuron_explainer.errors import InvalidRequestError, NeuronExplainerError, NotAtHandError, shown
 from neuron_explainer.storage.local import is_local_file, is_local_folder
-from neuron_explainer.storage.locations import is_url, path_text
-from neuron_explainer.vocabulary.checks import checked_flag, checked_layer
+from neuron_explainer.storage.locations import is_url, path_text, without_secrets
+from neuron_explainer.vocabulary.checks import checked_flag
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 from neuron_explainer.vocabulary.nodes import NodeType
 from neuron_explainer.vocabulary.parsing import derived_scalar_type_of
@@ -64,8 +65,8 @@ def component(
     Raises:
         UnknownDatasetError, CheckpointNotFoundError: `source` is the name of neither.
         NodeNameError: `node` is not the name of a node.
-        InvalidRequestError: it is not a head, neuron or latent, the model does not have it, or the dataset is not of
-            such components; or a model or a dataset is given twice.
+        InvalidRequestError: it is not a head, neuron or latent, the model or the dataset does not have it, or the
+            dataset is not of such components; or a model or a dataset is given twice.
         MisconfiguredError: autoencoders are given without a model, or are not autoencoders.
 
     >>> import neuron_explainer as ne
@@ -91,7 +92,9 @@ def component(
         prepend_bos=prepend_bos,
     )
     if config is not None:
-        _check_in_model(config, name)
+        check_in_model(config, name)
+    if name_of_dataset is not None:
+        _check_in_dataset(name_of_dataset, scalar_type, name)
     return Component(name, scalar_type, at_hand)
 
 
@@ -167,15 +170,21 @@ def _of_model(
     return name, SCALAR_OF_LATENTS[context.autoencoder_node_type]
 
 
-def _check_in_model(config: DstConfig, name: NodeName) -> None:
-    """Refuse a component that the model, or its autoencoder, does not have."""
-    from neuron_explainer.vocabulary.checks import check_covered
+def _check_in_dataset(dataset: str, dst: DerivedScalarType, name: NodeName) -> None:
+    """Refuse a component that a dataset cannot have, where its size is known without the network."""
+    n_layers, n_components = size_of_dataset(dataset, dst)
+    check_in_range(name, n_layers, n_components, without_secrets(dataset))
 
-    context = config.get_model_context()
-    component_id = name.to_neuron_id()
-    checked_layer(component_id.layer_index, context.n_layers, context.model_name)
-    if name.kind is NodeKind.LATENT:
-        return  # its number is checked where its autoencoder is loaded
-    n_components = context.n_attention_heads if name.kind is NodeKind.HEAD else context.n_neurons
-    subject = f"Layer {component_id.layer_index} of {context.model_name}"
-    check_covered(name.kind.value, component_id.neuron_index, range(n_components), subject)
+
+def size_of_dataset(dataset: str, dst: DerivedScalarType) -> tuple[int | None, int | None]:
+    """How many layers a dataset's model has, and components each; None if unknown, or if it cannot be read (yet)."""
+    try:
+        for metadata in get_all_neuron_dataset_metadata():
+            if metadata.key == (dataset, dst):
+                return metadata.size()
+        if not is_url(dataset) and is_packed_dataset(dataset):
+            info = open_packed_dataset(dataset).info
+            return (info.n_layers, info.n_components) if info.derived_scalar_type == dst.value else (None, None)
+    except (NeuronExplainerError, OSError):
+        pass  # whoever reads it is told
+    return None, None

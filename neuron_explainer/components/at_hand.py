@@ -6,11 +6,14 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from neuron_explainer.activations.derived_scalars.names.kinds import NodeKind
 from neuron_explainer.errors import NotAtHandError
+from neuron_explainer.vocabulary.checks import check_covered, checked_layer
 
 if TYPE_CHECKING:  # a record alone is shown without torch
     from neuron_explainer.activations.derived_scalars.config import DstConfig
     from neuron_explainer.activations.derived_scalars.engine.bound_config import BoundConfig
+    from neuron_explainer.activations.derived_scalars.names.node_name import NodeName
     from neuron_explainer.models.model_context import ModelContext
 
 _MODEL_OF_EMBEDDED = "tiny"
@@ -79,3 +82,34 @@ class AtHand:
         from neuron_explainer.attribution.tracing.asking import bound_of
 
         return bound_of(Setting(self.config(asked), (), ()))
+
+
+def check_in_model(config: DstConfig, name: NodeName) -> None:
+    """Refuse a component that the model does not have. The number of a latent is checked where its autoencoder is used.
+
+    Raises:
+        InvalidRequestError: it is so.
+    """
+    context = config.get_model_context()
+    n_components = {NodeKind.HEAD: context.n_attention_heads, NodeKind.NEURON: context.n_neurons}.get(name.kind)
+    check_in_range(name, context.n_layers, n_components, context.model_name)
+
+
+def check_in_range(name: NodeName, n_layers: int | None, n_components: int | None, subject: str) -> None:
+    """Refuse a component whose layer or number is out of range.
+
+    Args:
+        name: the component.
+        n_layers: how many layers there are; None: unknown.
+        n_components: how many components of its kind each layer has; None: unknown.
+        subject: what has them: a model's name, or a dataset's.
+
+    Raises:
+        InvalidRequestError: it is so.
+    """
+    component = name.to_neuron_id()
+    if n_layers is not None:
+        checked_layer(component.layer_index, n_layers, subject)
+    if n_components is not None:
+        where = f"Layer {component.layer_index} of {subject}"
+        check_covered(name.kind.value, component.neuron_index, range(n_components), where)

@@ -36,8 +36,8 @@ class ComponentComparison:
 
     Attributes:
         components: the components.
-        records: the record of each on the texts, whose top examples are the texts' parts in order. A text that is longer
-            than the context has several.
+        records: the record of each on the texts, whose top examples are the texts' parts in order. A text that is
+            longer than the context has several.
         scale: "shared": one colour scale for all; "own": one for each.
         labels: the name of each; with its subject where several have the same name.
         places: of each component where the parts lie: in which text, and how far from its beginning.
@@ -73,7 +73,8 @@ class ComponentComparison:
         """A row for each token: text (its number), position, token, and a column for each component.
 
         Texts are numbered as they were given, also where one of them has no tokens. Positions go on where a text is
-        longer than the context. Of a head, which has a number for each pair, the largest over the tokens that the token attends to.
+        longer than the context. Of a head, which has a number for each pair, the largest over the tokens that the token
+        attends to.
         """
         import pandas
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal, SupportsIndex
 from neuron_explainer.activations.derived_scalars.names.kinds import NodeKind
 from neuron_explainer.activations.derived_scalars.names.node_name import NodeName
 from neuron_explainer.activations.records import NeuronRecord
-from neuron_explainer.components.at_hand import AtHand
+from neuron_explainer.components.at_hand import AtHand, check_in_model
 from neuron_explainer.errors import InvalidRequestError, NotAtHandError
 from neuron_explainer.vocabulary.checks import LayersGiven
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
@@ -18,6 +18,7 @@ from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 if TYPE_CHECKING:  # a record alone is shown without torch
     import pandas
 
+    from neuron_explainer.activations.derived_scalars.config import DstConfig
     from neuron_explainer.activations.derived_scalars.engine.bound_config import BoundConfig
     from neuron_explainer.collation.corpus.texts import TextsGiven
     from neuron_explainer.components.explanations.of_component import ComponentExplanations
@@ -87,13 +88,18 @@ class Component:
 
     # What it is computed with. `asked` is what needs it, for the error.
 
+    def _config(self, asked: str) -> DstConfig:
+        config = self.at_hand.config(f"{self.name}.{asked}")
+        check_in_model(config, self.name)  # the model may have been loaded only now
+        return config
+
     def model(self, asked: str) -> ModelContext:
         """The model.
 
         Raises:
             NotAtHandError: the component has no model.
         """
-        return self.at_hand.model(f"{self.name}.{asked}")
+        return self._config(asked).get_model_context()
 
     def transformer(self, asked: str) -> Transformer:
         """The model itself.
@@ -101,7 +107,7 @@ class Component:
         Raises:
             NotAtHandError: the component has no model.
         """
-        return self.at_hand.config(f"{self.name}.{asked}").get_or_create_model()
+        return self._config(asked).get_or_create_model()
 
     def block(self, asked: str) -> Block:
         """The model's layer that it is in.
@@ -117,6 +123,7 @@ class Component:
         Raises:
             NotAtHandError: the component has no model.
         """
+        self._config(asked)
         return self.at_hand.bound(f"{self.name}.{asked}")
 
     def autoencoder(self, asked: str) -> Autoencoder:
@@ -223,6 +230,7 @@ class Component:
 
         Raises:
             NotAtHandError: the component has no model, or a latent no autoencoder.
+            NonFiniteTensorError: what it reads or writes is infinite or NaN.
             InvalidRequestError: the latent reaches the residual stream through a nonlinearity, or `n` is not a whole
                 number above 0.
         """
@@ -250,18 +258,20 @@ class Component:
         Args:
             n: how many of the highest, and of the lowest.
             tokens: for heads, as for `writes`.
-            distance: for heads with rotary positions, how many tokens lie from one to the other.
+            distance: for heads with rotary positions, how many tokens lie from one to the other. With other positions
+                it has no effect, and only the default is taken.
             progress: for heads, whether there is a bar; None: on a terminal or in a notebook.
 
         Returns:
             The n highest, then the n lowest: token, token_id, value. Of a gated neuron also `up`, what the activated
             gate is multiplied by. Of an expert's neuron the value is what it would be if the token were sent to its
             expert, and `router_weight` is the router's weight of that expert, 0 where the token is not sent to it. Of a
-            head query, query_id, key, key_id, value.
+            head query, query_id, key, key_id, value, and `attrs["distance"]` (None where it has no effect).
 
         Raises:
             NotAtHandError: the component has no model, or a latent no autoencoder.
-            InvalidRequestError: `n` or `distance` is out of range.
+            NonFiniteTensorError: what it reads or writes is infinite or NaN.
+            InvalidRequestError: `n` or `distance` is out of range, or `distance` has no effect on this head.
         """
         if self.kind is NodeKind.HEAD:
             from neuron_explainer.components.heads.pairs import pairs_read
@@ -281,6 +291,7 @@ class Component:
         Raises:
             NotAtHandError: the component has no model.
             InvalidRequestError: it is not a head.
+            NonFiniteTensorError: its circuit is infinite or NaN.
         """
         from neuron_explainer.components.heads.copying import copying_of_head
 
@@ -315,6 +326,7 @@ class Component:
         Raises:
             NotAtHandError: the component has no model, no autoencoder, or no texts.
             UnknownNameError: `by` or `among` is unknown.
+            NonFiniteTensorError: what a component reads or writes is infinite or NaN.
             InvalidRequestError: the two kinds cannot be compared, a latent has no such direction, a layer is out of
                 range, or texts are given for directions.
         """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,10 +60,11 @@ def live_on_texts(component: Component, texts: TextsGiven, prepend_bos: bool | N
         config=config,
     )
     places = _places(component, context, texts, prepend_bos)
-    if places is None:
+    if places is None:  # the texts are in files
         places = [SequencePlace(number, 0, 0) for number in range(len(record.most_positive_activation_records))]
         return LiveTexts(record, tuple(places), len(places))
-    return LiveTexts(record, tuple(places), 1 if isinstance(texts, str) or is_one_chat(texts) else len(list(texts)))
+    is_one = isinstance(texts, str) or is_one_chat(texts)
+    return LiveTexts(record, tuple(places), 1 if is_one else len(cast("list[object]", texts)))
 
 
 def _places(

@@ -28,7 +28,7 @@ from neuron_explainer.models.offload.disk_parameters import DiskParameters, put_
 from neuron_explainer.models.offload.disk_weights import DiskWeights, weights_in_use
 from neuron_explainer.models.transformer_config import TransformerConfig
 from neuron_explainer.models.watching import watch_of_pass
-from neuron_explainer.vocabulary.checks import LayersGiven, checked_number, checked_type
+from neuron_explainer.vocabulary.checks import MOST_SEED, LayersGiven, checked_number, checked_type
 from neuron_explainer.vocabulary.named_members import member_of
 from neuron_explainer.vocabulary.nodes import PassType
 from neuron_explainer.vocabulary.places import ActivationLocationType
@@ -122,7 +122,7 @@ class Transformer(nn.Module):
             UnknownNameError: models do not run in this dtype.
         """
         model = cls(config)
-        generator = torch.Generator("cpu").manual_seed(checked_number("seed", seed, 0))
+        generator = torch.Generator("cpu").manual_seed(checked_number("seed", seed, 0, at_most=MOST_SEED))
         to_device, to_dtype = None if device is None else as_device(device), as_dtype(dtype)
         gains = {f"{name}.gain" for name, module in model.named_modules() if isinstance(module, Norm)}
         for name, parameter in list(model.named_parameters()):

@@ -10,6 +10,8 @@ from neuron_explainer.wording import as_valid_text
 
 GivenT = TypeVar("GivenT")
 
+MOST_SEED = 2**64 - 1
+"""The largest seed that torch takes."""
 LayersGiven = SupportsIndex | Iterable[SupportsIndex] | None
 """A layer, several layers, or None for all; whole numbers may be Python's, NumPy's or torch's."""
 

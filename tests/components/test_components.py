@@ -15,7 +15,6 @@ from neuron_explainer.errors import (
     InvalidIndexError,
     InvalidRequestError,
     MisconfiguredError,
-    NeuronNotFoundError,
     NodeNameError,
     NotAtHandError,
     UnknownNameError,
@@ -154,10 +153,9 @@ def test_without_a_dataset_the_error_names_what_is_missing(tiny):
         assert caught.value.missing == "dataset"
 
 
-def test_a_neuron_that_the_dataset_lacks_is_said_when_it_is_loaded():
-    node = ne.component("tiny", "L2N999")
-    with pytest.raises(NeuronNotFoundError, match="has no component 999"):
-        _ = node.record
+def test_a_neuron_that_the_dataset_lacks_is_said_at_once():
+    with pytest.raises(InvalidRequestError, match="has no neuron 999"):
+        ne.component("tiny", "L2N999")
 
 
 def test_a_record_is_shown_without_torch():

@@ -184,7 +184,7 @@ def test_the_embedded_dataset_is_not_written_to():
 def test_other_datasets_are_refused(tmp_path):
     with pytest.raises(InvalidRequestError, match="address"):
         search("gpt2-xl", " the")
-    (tmp_path / "json").mkdir()
+    (tmp_path / "json" / "0").mkdir(parents=True)
     with pytest.raises(InvalidRequestError, match=r"ne\.convert"):
         search(tmp_path / "json", " the", dst="mlp_post_act")
     dataset = made(tmp_path / "data")

@@ -16,6 +16,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from neuron_explainer.activations.derived_scalars.names.kinds import NodeKind
+from neuron_explainer.components.finite_weights import check_finite_rows
 from neuron_explainer.components.heads.weights import value_rows, written_rows
 from neuron_explainer.components.held import held
 from neuron_explainer.components.vocabulary.directions import back_through_norm
@@ -42,6 +43,7 @@ def copying_scores(model: Transformer) -> Float[Tensor, "layers heads"]:
 
     Raises:
         StoppedError: the work is to stop.
+        NonFiniteTensorError: a head's circuit is infinite or NaN.
     """
     scores = []
     for layer in range(model.config.n_layers):
@@ -58,6 +60,7 @@ def copying_of_layer(model: Transformer, layer: int) -> Float[Tensor, " heads"]:
         through_vocabulary = _vocabulary_product(model, block.attention_norm)
         read, written = value_rows(block), written_rows(block)
         circuits = written.double() @ through_vocabulary @ read.double().mT
+        check_finite_rows(circuits, layer, "H", "copies")
         eigenvalues = torch.linalg.eigvals(circuits.cpu())
         return eigenvalues.real.sum(-1) / eigenvalues.abs().sum(-1)
 

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from neuron_explainer.components.finite_weights import check_finite_rows
 from neuron_explainer.components.heads.weights import Rows, key_rows, query_rows, value_rows, written_rows
 from neuron_explainer.models.layers.block import Block
 from neuron_explainer.models.watching import stop_if_asked
@@ -30,6 +31,7 @@ def head_cosines(component: Component, by: str, layers: list[int]) -> dict[int, 
     Raises:
         NotAtHandError: the component has no model.
         StoppedError: the work is to stop.
+        NonFiniteTensorError: a head's weights are infinite or NaN.
     """
     model = component.transformer(f"neighbours(by={by!r})")
     first, second = (part[component.index] for part in _factors(model.blocks[component.layer], by))
@@ -45,7 +47,9 @@ def head_cosines(component: Component, by: str, layers: list[int]) -> dict[int, 
 
 
 def _factors(block: Block, by: str) -> tuple[Rows, Rows]:
-    """The two factors of each head's matrix."""
-    if by == "write":
-        return value_rows(block), written_rows(block)
-    return query_rows(block), key_rows(block)
+    """The two factors of each head's matrix; finite."""
+    is_written = by == "write"
+    factors = (value_rows if is_written else query_rows)(block), (written_rows if is_written else key_rows)(block)
+    for each in factors:
+        check_finite_rows(each, block.layer, "H", f"{by}s")
+    return factors

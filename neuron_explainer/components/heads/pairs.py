@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from neuron_explainer.activations.token_table import TokenTable
+from neuron_explainer.components.finite_weights import check_finite_result
 from neuron_explainer.components.heads.best_pairs import Pair, best_pairs
 from neuron_explainer.components.heads.tokens_given import TokensOfPairs, tokens_of_pairs
 from neuron_explainer.components.heads.weights import written_rows
@@ -40,6 +41,8 @@ def pairs_written(
     given = tokens_of_pairs(context, tokens)
     logits = centred_logits(model, written_rows(block)[component.index])  # of each channel
     values = _values(model, block, component.index, given).to(logits.dtype)
+    check_finite_result(values, f"The value of {component.name} of the tokens attended to")
+    check_finite_result(logits, f"What {component.name} writes to the output tokens")
     found = best_pairs(lambda rows: values[rows] @ logits, len(values), logits.shape[1], count, progress)
     outputs = TokensOfPairs(torch.arange(logits.shape[1], dtype=torch.int64, device="cpu"), "")
     return _table(context, found, ("source", given), ("token", outputs), given.words)
@@ -57,9 +60,18 @@ def pairs_read(
     count, context = checked_number("n", n), component.model("reads()")
     model, block = component.transformer("reads()"), component.block("reads()")
     apart = checked_number("distance", distance, 0)
+    matters = distance_matters(block.attention)
+    if not matters and apart != 1:
+        raise InvalidRequestError(
+            f"distance is {apart}, but the queries and keys of layer {component.layer} do not depend on it: positions "
+            f"of {context.model_name} are not rotary there. Leave distance out."
+        )
+    apart = apart if matters else 0  # any will do
     _check_distance(block.attention, apart, context.max_context_length)
     given = tokens_of_pairs(context, tokens)
     queries, keys = _queries_and_keys(model, block, component.index, given, apart)
+    check_finite_result(queries, f"The query of {component.name}")
+    check_finite_result(keys, f"The key of {component.name}")
     cap = block.attention.softcap
 
     def rows_of(rows: slice) -> Tensor:
@@ -68,8 +80,13 @@ def pairs_read(
 
     found = best_pairs(rows_of, len(queries), len(keys), count, progress)
     table = _table(context, found, ("query", given), ("key", given), given.words)
-    table.attrs["distance"] = apart
+    table.attrs["distance"] = apart if matters else None
     return table
+
+
+def distance_matters(attention: Attention) -> bool:
+    """Whether how far apart two tokens are changes what a query and a key give: not so with learned positions."""
+    return attention.rotary is not None or bool(attention.query_growth)
 
 
 def _check_distance(attention: Attention, distance: int, context_length: int) -> None:

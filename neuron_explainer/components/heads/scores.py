@@ -14,6 +14,7 @@ from neuron_explainer.collation.corpus.texts import TextsGiven
 from neuron_explainer.collation.corpus.windows import Batch
 from neuron_explainer.collation.runs.preparation import ModelGiven, model_of, refuse_interventions
 from neuron_explainer.collation.settings import CollateSettings
+from neuron_explainer.components.finite_weights import check_finite_rows
 from neuron_explainer.components.heads.copying import copying_scores
 from neuron_explainer.components.heads.head_table import HeadScores
 from neuron_explainer.components.heads.score_sums import COLUMNS, PairsOfBatch, ScoreSums
@@ -22,7 +23,7 @@ from neuron_explainer.errors import InvalidRequestError
 from neuron_explainer.models.layers.norms import at_least_float32
 from neuron_explainer.models.transformer import Transformer
 from neuron_explainer.models.watching import stop_if_asked
-from neuron_explainer.vocabulary.checks import checked_flag, checked_number
+from neuron_explainer.vocabulary.checks import MOST_SEED, checked_flag, checked_number
 from neuron_explainer.vocabulary.places import ActivationLocationType
 
 if TYPE_CHECKING:
@@ -76,6 +77,7 @@ def head_scores(
     Raises:
         InvalidRequestError: an argument is out of range, the texts have no sequence of two tokens, or an intervention
             is active.
+        NonFiniteTensorError: a head's attention, or its circuit, is infinite or NaN.
         StoppedError: the work is to stop.
 
     >>> import neuron_explainer as ne
@@ -90,7 +92,9 @@ def head_scores(
     size = checked_number("batch_tokens", batch_tokens)
     if texts is None:
         n_rows, n_drawn = checked_number("n_sequences", n_sequences), checked_number("length", length, 2)
-        batches = repeated_batches(context, n_rows, n_drawn, checked_number("seed", seed, 0), prepend_bos, size)
+        batches = repeated_batches(
+            context, n_rows, n_drawn, checked_number("seed", seed, 0, at_most=MOST_SEED), prepend_bos, size
+        )
         about = f"{n_rows:,} sequences of {n_drawn:,} random tokens, repeated"
     else:
         longest = min(context.max_context_length, _LONGEST_CONTEXT)
@@ -150,6 +154,7 @@ def _add_patterns(model: Transformer, tokens: Tensor, lengths: Tensor, pairs: Pa
         normed = recording[_READ, layer]
         pattern = block.qk_probs(block.qk_logits(block.queries(normed), block.keys(normed)))
         sums.add(layer, at_least_float32(pattern), pairs)
+        check_finite_rows(sums.by_name["attention"][layer][:, None], layer, "H", "attends to")
 
 
 def _table(context: ModelContext, sums: ScoreSums, about: str) -> HeadScores:

@@ -94,8 +94,11 @@ def most_alike(
 
 
 def _kind_of(among: str) -> NodeKind:
-    kind = kind_given(among)
-    if kind not in COMPONENTS:
+    try:
+        kind = kind_given(among)
+    except UnknownNameError:
+        kind = None
+    if kind is None or kind not in COMPONENTS:
         raise UnknownNameError("kind of component", str(among), [each.value for each in COMPONENTS])
     return kind
 

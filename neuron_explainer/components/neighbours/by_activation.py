@@ -58,8 +58,8 @@ def neighbours_by_activation(
 
     Raises:
         NotAtHandError: the component has no model, or there are no texts.
-        InvalidRequestError: the stored tokens are not the model's; one kind has a number for each token, and the other for each pair; the component is
-            constant on the texts, or a layer is out of range.
+        InvalidRequestError: the stored tokens are not the model's; one kind has a number for each token, and the other
+            for each pair; the component is constant on the texts, or a layer is out of range.
         NonFiniteActivationError: an activation is infinite or not a number.
     """
     checked_number("n", n)

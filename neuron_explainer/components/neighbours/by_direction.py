@@ -9,6 +9,7 @@ from torch import Tensor
 
 from neuron_explainer.activations.derived_scalars.engine.bound_config import BoundConfig
 from neuron_explainer.activations.derived_scalars.names.kinds import NodeKind
+from neuron_explainer.components.finite_weights import check_finite_result, check_finite_rows
 from neuron_explainer.components.held import held
 from neuron_explainer.components.vocabulary.directions import (
     checked_latent,
@@ -39,6 +40,7 @@ def cosines_by_layer(
         InvalidRequestError: a latent has no such direction.
         NotAtHandError: the component has no model, or no autoencoders.
         StoppedError: the work is to stop.
+        NonFiniteTensorError: a direction is infinite or NaN.
     """
     asked = f"neighbours(by={by!r})"
     if component.kind is NodeKind.HEAD:
@@ -48,14 +50,18 @@ def cosines_by_layer(
     bound = component.bound(asked)
     if component.kind is NodeKind.LATENT:
         checked_latent(component.autoencoder(asked), component.layer, component.index)
-    own = _unit_rows(_directions(component, bound, component.kind, by, component.layer, component.index))[0]
+    direction = _directions(component, bound, component.kind, by, component.layer, component.index)
+    check_finite_result(direction, f"What {component.name} {by}s")
+    own = _unit_rows(direction)[0]
     found = {}
     for layer in layers:
         stop_if_asked()
         if kind is NodeKind.NEURON:
             rows = _neurons_of(bound, by, layer)
         else:
-            rows = _unit_rows(_directions(component, bound, kind, by, layer))
+            rows = _directions(component, bound, kind, by, layer)
+            check_finite_rows(rows, layer, kind.symbol, f"{by}s")
+            rows = _unit_rows(rows)
         found[layer] = rows.to(own.device) @ own.to(rows.dtype)
     return found
 
@@ -64,7 +70,9 @@ def _neurons_of(bound: BoundConfig, by: str, layer: int) -> Float[Tensor, "neuro
     """The unit directions of a layer's neurons, kept for the next question where the weights do not have them."""
 
     def make() -> Tensor:
-        return _unit_rows(neuron_writes(bound, layer) if by == "write" else neuron_reads(bound, layer))
+        rows = neuron_writes(bound, layer) if by == "write" else neuron_reads(bound, layer)
+        check_finite_rows(rows, layer, NodeKind.NEURON.symbol, f"{by}s")
+        return _unit_rows(rows)
 
     return held(bound.model, ("unit directions", by, layer), make)
 

@@ -6,13 +6,22 @@ import os
 from typing import TYPE_CHECKING, Any, Literal, SupportsIndex
 
 from neuron_explainer.activation_server.dataset_paths import dataset_text, type_of_dataset
+from neuron_explainer.activations.derived_scalars.names.kinds import COMPONENTS, kind_of_node_type
 from neuron_explainer.collation.settings import check_choice
-from neuron_explainer.components.asking import config_given, model_and_dataset_given
-from neuron_explainer.errors import InvalidRequestError, NotAtHandError, shown
-from neuron_explainer.storage.locations import path_text
-from neuron_explainer.vocabulary.checks import LayersGiven, checked_layers, checked_number, checked_text, whole_number
+from neuron_explainer.components.asking import config_given, model_and_dataset_given, size_of_dataset
+from neuron_explainer.errors import InvalidRequestError, NotAtHandError, choices_sentence, shown
+from neuron_explainer.storage.locations import path_text, without_secrets
+from neuron_explainer.vocabulary.checks import (
+    LayersGiven,
+    checked_layer,
+    checked_layers,
+    checked_number,
+    checked_text,
+    whole_number,
+)
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 from neuron_explainer.vocabulary.parsing import derived_scalar_type_of
+from neuron_explainer.wording import nearest_first
 
 if TYPE_CHECKING:
     import pandas
@@ -76,9 +85,11 @@ def search(
     Raises:
         UnknownNameError: `kind` is unknown.
         InvalidRequestError: the text is empty or lacks the token, a dataset is at an address or made of JSON files, or
-            the text has too few other tokens to show habits; or no explanations are known, or they are at an address.
+            the text has too few other tokens to show habits; or no explanations are known, or they are at an address;
+            or an argument has no effect on this kind of search, a layer is out of range, or `dst` is not of neurons,
+            heads or latents.
         NotAtHandError: something is given that needs a model.
-        MalformedDatasetError: a file of the dataset is invalid.
+        MalformedDatasetError: a file of the dataset is invalid, or the folder is not a dataset.
         NonFiniteActivationError: an activation is infinite or not a number.
 
     >>> import neuron_explainer as ne
@@ -101,13 +112,32 @@ def search(
 
         if token is not None:
             raise InvalidRequestError('token is for kind="most" or "selective". Leave it out.')
-        subject = name if name is not None else config_given(model, None).get_model_context().model_name
+        without_effect = {
+            "autoencoders": autoencoders,
+            "reference": reference,
+            "prepend_bos": prepend_bos,
+            "model": model if name is not None else None,
+        }
+        for argument, given in without_effect.items():
+            if given is not None:
+                raise InvalidRequestError(f'{argument} has no effect on kind="explanation". Leave it out.')
         scalar_type = _scalar_of(name, dst)
+        if name is None:
+            context = config_given(model, None).get_model_context()
+            subject, n_layers = context.model_name, context.n_layers
+        else:
+            subject, known = name, size_of_dataset(name, scalar_type)[0]
+            n_layers = max(chosen or [0]) + 1 if known is None else known
+        if chosen is not None:
+            for layer in chosen:
+                checked_layer(layer, n_layers, without_secrets(subject))
         folder = None if explanations is None else path_text(explanations)
         return search_explanations(subject, scalar_type, text, number, chosen, folder, progress, is_model=name is None)
     if explanations is not None:
         raise InvalidRequestError('explanations are for kind="explanation". Leave them out.')
     if model is not None:
+        if reference is not None and kind != "selective":
+            raise InvalidRequestError('reference is for kind="selective". Leave it out.')
         return _live(
             model, name, text, place, kind, number, dst, chosen, autoencoders, reference, prepend_bos, progress
         )
@@ -138,11 +168,23 @@ def _live(
     from neuron_explainer.components.search.live import LiveSearch, search_live
 
     scalar_type = _scalar_of(dataset, dst)
+    _check_of_components(scalar_type)
     config = config_given(model, autoencoders)
     asked = LiveSearch(
         config, scalar_type, layers, token, kind == "selective", dataset, reference, prepend_bos, progress
     )
     return search_live(asked, text, n)
+
+
+def _check_of_components(dst: DerivedScalarType) -> None:
+    """Refuse a scalar whose numbers are not of neurons, heads or latents."""
+    if kind_of_node_type(dst.node_type) in COMPONENTS:
+        return
+    choices = [each.value for each in DerivedScalarType if kind_of_node_type(each.node_type) in COMPONENTS]
+    raise InvalidRequestError(
+        f"{dst.value} is not of neurons, heads or latents, and a search is for them. "
+        f"{choices_sentence(nearest_first(dst.value, choices))}"
+    )
 
 
 def _scalar_of(dataset: str | None, dst: DerivedScalarType | str | None) -> DerivedScalarType:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuron_explainer.activation_server.dataset_paths import local_dataset_folder
+from neuron_explainer.activations.dataset_types import check_is_dataset
 from neuron_explainer.activations.packed.dataset import PackedDataset, is_packed_dataset
 from neuron_explainer.errors import InvalidRequestError
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
@@ -46,8 +47,10 @@ def packed_dataset_of(dataset: str, dst: DerivedScalarType) -> PackedDataset:
 
     Raises:
         InvalidRequestError: it is at an address, or consists of JSON files.
+        MalformedDatasetError: it is not a dataset.
     """
     folder = local_dataset_folder(dataset, dst)
+    check_is_dataset(folder)
     if not is_packed_dataset(folder):
         raise InvalidRequestError(
             f"{dataset} is not a packed dataset, and search needs one. Convert it first: ne.convert({dataset!r}, …)."

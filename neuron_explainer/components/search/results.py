@@ -48,6 +48,7 @@ def found_table(
     n: int,
     dst: DerivedScalarType,
     described: Callable[[int], dict[str, Any]],
+    columns: Sequence[str] = ("token", "position"),
     **attributes: Any,
 ) -> pandas.DataFrame:
     """The n best of all layers as a table.
@@ -57,6 +58,7 @@ def found_table(
         n: how many rows the table has, at most.
         dst: the scalar, whose components they are.
         described: what further columns say of a place.
+        columns: the names of these columns.
         attributes: the table's `attrs`.
     """
     rows = sorted(
@@ -78,7 +80,7 @@ def found_table(
             | described(place)
             for lowered, layer, component, activation, place in rows
         ],
-        columns=None if rows else ["name", "layer", "component", "activation", "score", "token", "position"],
+        columns=["name", "layer", "component", "activation", "score", *columns],
     )
     table.attrs.update(attributes, dst=dst.value, n_components=sum(each.n_looked_at for each in found))
     return table

@@ -21,8 +21,9 @@ from neuron_explainer.components.search.example_index import (
 from neuron_explainer.components.search.habits import dataset_moments, packed_dataset_of
 from neuron_explainer.components.search.index_files import open_index
 from neuron_explainer.components.search.results import Found, found_table
-from neuron_explainer.errors import InvalidRequestError, number_ranges
+from neuron_explainer.errors import IndexOutOfRangeError, InvalidRequestError, number_ranges, shown
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
+from neuron_explainer.wording import counted, nearest_first
 
 if TYPE_CHECKING:
     import pandas
@@ -63,6 +64,9 @@ def tokens_found(index: ExampleIndex, text: str, token: str | int | None, first:
         text: the text.
         token: which of an occurrence's tokens: a position within it, a token's text, or all.
         first: the first token of a sequence that counts.
+
+    Raises:
+        InvalidRequestError: the text occurs, but none of its tokens is the one asked for.
     """
     content, wanted = memoryview(cast("Any", index.text)), text.encode("utf-8", "surrogatepass")
     begins = np.array([found.start() for found in _occurrences(wanted, content)], np.int64)
@@ -79,9 +83,19 @@ def tokens_found(index: ExampleIndex, text: str, token: str | int | None, first:
         all_tokens = np.repeat(first_tokens - (np.cumsum(sizes) - sizes), sizes) + np.arange(sizes.sum())
         found = np.unique(all_tokens)
         if token is not None:
-            found = found[[_text_of(index, place, place + 1) == token for place in found.tolist()]]
+            texts = [_text_of(index, place, place + 1) for place in found.tolist()]
+            if texts and token not in texts:
+                nearest = nearest_first(token, dict.fromkeys(texts))[:5]
+                raise InvalidRequestError(
+                    f"{shown(token)} is not a token of the text. Choose one of: {', '.join(map(shown, nearest))}."
+                )
+            found = found[[text == token for text in texts]]
     else:
         fits = (sizes > token) if token >= 0 else (sizes >= -token)
+        if len(sizes) and not fits.any():
+            raise IndexOutOfRangeError(
+                f"The text has no token {token}: where it occurs, it has at most {counted(int(sizes.max()), 'token')}."
+            )
         found = np.unique((first_tokens + token if token >= 0 else last_tokens + 1 + token)[fits])
     sequence = np.searchsorted(index.first_token, found, side="right") - 1
     return found[found - index.first_token[sequence] >= first]
@@ -202,6 +216,7 @@ class _Query:
             n,
             self.dst,
             lambda place: self._described(*rows[place]),
+            ("token", "position", "example", "n_hits"),
             kind="selective" if self.selective else "most",
             source=f"the stored examples of the dataset {self.name}",
             habit=self.habit,

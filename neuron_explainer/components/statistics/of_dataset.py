@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from neuron_explainer.activation_server.dataset_paths import local_dataset_folder, type_of_dataset
 from neuron_explainer.activations.activations import load_neuron
-from neuron_explainer.activations.dataset_types import numbered_entries
+from neuron_explainer.activations.dataset_types import check_is_dataset, numbered_entries
 from neuron_explainer.activations.derived_scalars.names.kinds import kind_of_node_type
 from neuron_explainer.activations.packed.dataset import is_packed_dataset, open_packed_dataset
 from neuron_explainer.activations.records import NeuronRecord
@@ -74,7 +74,7 @@ def dataset_statistics(
     Raises:
         UnknownDatasetError: no dataset has this name.
         InvalidRequestError: the dataset is at an address, or does not cover a layer; or `dense_above` is not a share.
-        MalformedDatasetError, MalformedRecordError: a file is invalid.
+        MalformedDatasetError, MalformedRecordError: a file is invalid, or the folder is not a dataset.
 
     >>> import neuron_explainer as ne
     >>> table = ne.dataset_statistics("tiny", progress=False)
@@ -87,6 +87,7 @@ def dataset_statistics(
     folder = local_dataset_folder(dataset, scalar_type)
     share = checked_share("dense_above", dense_above)
     asked = None if layers is None else list(checked_layers("layers", layers))
+    check_is_dataset(folder)
     if is_packed_dataset(folder):
         frames = _of_packed(folder, asked, share, progress)
     else:

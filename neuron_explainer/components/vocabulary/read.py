@@ -11,6 +11,7 @@ from torch import Tensor
 from neuron_explainer.activations.derived_scalars.engine import recompute
 from neuron_explainer.activations.derived_scalars.engine.bound_config import BoundConfig
 from neuron_explainer.activations.derived_scalars.names.kinds import NodeKind
+from neuron_explainer.components.finite_weights import check_finite_result
 from neuron_explainer.components.held import held
 from neuron_explainer.components.vocabulary.directions import back_through_norm, checked_latent
 from neuron_explainer.components.vocabulary.embedding_rows import along_rows, embedding_blocks
@@ -41,6 +42,8 @@ def tokens_read(component: Component, n: SupportsIndex) -> pandas.DataFrame:
         else:
             checked_latent(component.autoencoder("reads()"), component.layer, component.index)
             values, others = latent_on_vocabulary(component), {}
+    for each in (values, *others.values()):
+        check_finite_result(each, f"What {component.name} reads of the input tokens")
     return token_table(
         component.model("reads()"), values.cpu(), count, {name: each.cpu() for name, each in others.items()}
     )

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from neuron_explainer.activations.derived_scalars.names.kinds import NodeKind
 from neuron_explainer.attribution.computing.readout import logits_of_write
+from neuron_explainer.components.finite_weights import check_finite_result
 from neuron_explainer.components.vocabulary.directions import checked_latent, latent_writes, neuron_writes
 from neuron_explainer.components.vocabulary.token_rows import token_table
 from neuron_explainer.models.transformer import Transformer
@@ -46,4 +47,5 @@ def tokens_written(component: Component, n: SupportsIndex) -> pandas.DataFrame:
     with torch.no_grad():
         write = write_direction_of(component, "writes()")
         values = centred_logits(component.transformer("writes()"), write)[0].cpu()
+    check_finite_result(values, f"What {component.name} writes to the output tokens")
     return token_table(component.model("writes()"), values, count)

@@ -21,7 +21,7 @@ N_TOKENS, N_NEIGHBOURS = 8, 6
 _WRITES = "logits per unit of activation, minus their mean; scales of norms left at 1"
 _READS = "pre-activation where a token's embedding alone is the residual stream"
 _WRITTEN_PAIRS = "attended-to token and output token: logits per unit of attention, minus their mean"
-_READ_PAIRS = "attending and attended-to token, one apart: attention logits"
+_READ_PAIRS = "attending and attended-to token{}: attention logits"
 _BY = {"write": "what they write", "read": "what they read", "activation": "activation on the same texts"}
 
 
@@ -52,6 +52,8 @@ def _pairs(component: Component, what: str, note: str, n: int) -> str:
     frame: pandas.DataFrame = getattr(component, what)(n)
     columns = [name for name in frame.columns if not name.endswith("_id")]
     title = "What it writes" if what == "writes" else "What it attends to"
+    if what == "reads":
+        note = note.format("" if frame.attrs["distance"] is None else ", one apart")
     about = f"{note}; among {frame.attrs['tokens']}"
     if what == "writes":
         about += f". Copying score {format_value(component.copying_score)}"
