@@ -7,7 +7,7 @@ dark pages (`theme/dark.py`). The text is readable without either.
 
 from collections.abc import Collection, Iterable, Sequence
 
-from neuron_explainer.views.theme.dark import DARK_DOCUMENT, DARK_PAGE, DARK_PAGES, dark_card
+from neuron_explainer.views.theme.dark import DARK_DOCUMENT, DARK_PAGE, as_document, on_dark_pages
 from neuron_explainer.views.theme.inks import INK as INK
 from neuron_explainer.views.theme.inks import LINE as LINE
 from neuron_explainer.views.theme.inks import MUTED as MUTED
@@ -51,10 +51,11 @@ def card(content: str, classes: str = "", *, is_small: bool = False) -> str:
         classes: further CSS classes of the card, separated by spaces.
         is_small: for a line or two beside controls: with less space around the content.
     """
-    names = escaped(f"ne-card {NO_MATHEMATICS} {classes}".strip())
+    theme, dark = on_dark_pages(content)
+    names = escaped(f"ne-card {theme} {NO_MATHEMATICS} {classes}".strip())
     padding = "4px 10px" if is_small else "14px 18px"
-    style = f"<style>{_REFINEMENTS}{DARK_PAGES} {dark_card(content)}</style>"
-    return f'{style}<section class="{names}" style="{_CARD_STYLE};padding:{padding}">{content}</section>'
+    style = f"{_CARD_STYLE};padding:{padding}"
+    return f'<style>{_REFINEMENTS}{dark}</style><section class="{names}" style="{style}">{content}</section>'
 
 
 def html_table(heads: Sequence[str], rows: Iterable[Sequence[str]], numeric: Collection[int] = ()) -> str:
@@ -102,7 +103,7 @@ def html_document(content: str, title: str) -> str:
 
     An example: `pathlib.Path("neuron.html").write_text(html_document(record_to_html(record), "A neuron"))`.
     """
-    dark = f"{DARK_DOCUMENT}{{body{{background-color:{DARK_PAGE}!important}}{dark_card(content)}}}"
+    dark = f"{DARK_DOCUMENT}{{body{{background-color:{DARK_PAGE}!important}}}}"
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width,initial-scale=1">'
@@ -110,6 +111,6 @@ def html_document(content: str, title: str) -> str:
         "content=\"default-src 'none'; style-src 'unsafe-inline'; img-src data:\">"
         '<meta name="color-scheme" content="light dark">'
         f"<title>{escaped(title)}</title><style>{dark}</style></head>"
-        f'<body style="margin:24px auto;max-width:1100px;padding:0 16px;background-color:{PAGE}">{content}</body>'
-        "</html>\n"
+        f'<body style="margin:24px auto;max-width:1100px;padding:0 16px;background-color:{PAGE}">'
+        f"{as_document(content)}</body></html>\n"
     )
