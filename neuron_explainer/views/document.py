@@ -35,11 +35,19 @@ _REFINEMENTS = (
     ".ne-card bdi i{font-style:normal;opacity:.75}"
     ".ne-card bdi[style*=background] i{opacity:1}"
     ".ne-card summary{cursor:pointer}"
+    # Hidden characters, until somebody opens what tells of them. Without these rules all of them are shown.
+    ".ne-card:has(.ne-hidden:not([open])) .ne-text{& i:not([class]){color:transparent}"
+    '& i.ne-e{font-size:0}& i.ne-e::after{content:"▯";font-size:12px}}'
     ".ne-card table.ne-pairs{border-collapse:separate;border-spacing:1px;margin:6px 0;table-layout:auto;border:0}"
     ".ne-card table.ne-pairs td{padding:0;min-width:13px;width:13px;height:13px;border:0;max-width:none}"
     ".ne-card table.ne-pairs td.ne-label{width:auto;padding-left:4px;line-height:1;white-space:pre}"
     ".ne-card table.ne-pairs td[bgcolor]{box-shadow:inset 0 0 0 1px rgba(31,35,40,.07)}"
     ".ne-card table.ne-pairs td[bgcolor]:hover{outline:2px solid #1f2328}"
+)
+
+_HIDDEN_CHARACTERS = (
+    f'<details class="ne-hidden" style="float:right;color:{MUTED};font-size:12px;margin-left:14px">'
+    "<summary>hidden characters</summary>· space, ↵ newline, ⇥ tab; others as codes</details>"
 )
 
 
@@ -51,6 +59,8 @@ def card(content: str, classes: str = "", *, is_small: bool = False) -> str:
         classes: further CSS classes of the card, separated by spaces.
         is_small: for a line or two beside controls: with less space around the content.
     """
+    if 'class="ne-text"' in content and "<i" in content:
+        content = _HIDDEN_CHARACTERS + content
     theme, dark = on_dark_pages(content)
     names = escaped(f"ne-card {theme} {NO_MATHEMATICS} {classes}".strip())
     padding = "4px 10px" if is_small else "14px 18px"

@@ -9,12 +9,13 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from neuron_explainer.views.token_text import NEWLINE, SPACE, TAB, token_html, token_label
+from neuron_explainer.views.token_text import NEWLINE, SPACE, TAB, token_as_read, token_html
 
 _BYTE = r"\\x[89a-f][0-9a-f]"
 _BYTES_AT_START, _BYTES_AT_END = re.compile(f"(?:{_BYTE})+"), re.compile(f"(?:{_BYTE})+\\Z")
 _MOST_PARTS = 16
 _JOINER = "\u200d"
+_VIRAMA = 9  # the combining class of signs that bind the next consonant, in the scripts of India and beyond
 _SKIN_TONES = range(0x1F3FB, 0x1F400)
 _FLAG_LETTERS = range(0x1F1E6, 0x1F200)
 
@@ -92,7 +93,13 @@ def _is_one_character(before: str, after: str) -> bool:
     if ord(first) in _FLAG_LETTERS and ord(last) in _FLAG_LETTERS:
         letters = len(before) - len(before.rstrip("".join(map(chr, _FLAG_LETTERS))))
         return letters % 2 == 1
-    return _JOINER in (last, first) or ord(first) in _SKIN_TONES or unicodedata.category(first).startswith("M")
+    is_conjunct = unicodedata.combining(last) == _VIRAMA and unicodedata.category(first) == "Lo"
+    return (
+        is_conjunct
+        or _JOINER in (last, first)
+        or ord(first) in _SKIN_TONES
+        or unicodedata.category(first).startswith("M")
+    )
 
 
 def in_reading_direction(pieces: Sequence[Piece], elements: Sequence[str]) -> str:
@@ -157,7 +164,7 @@ def _direction(text: str) -> str:
     """The direction of a text as it is shown: "rtl", "ltr" or "neutral"."""
     if text.isascii() and text.isalpha():
         return "ltr"
-    label = token_label(text)
+    label = token_as_read(text)
     kinds = {unicodedata.bidirectional(character) for character in _without_marks(label)}
     if "L" in kinds or NEWLINE in label:
         return "ltr"

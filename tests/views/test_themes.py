@@ -11,7 +11,7 @@ from neuron_explainer.views.document import INK, MUTED, PAPER, card, html_docume
 from neuron_explainer.views.theme import dark
 
 LEVELS = range(-N_LEVELS, N_LEVELS + 1)
-# Machado, Oliveira, Fernandes: A physiologically-based model for simulation of color vision deficiency (2009), severity 1
+# Machado, Oliveira, Fernandes: A physiologically-based model for simulation of color vision deficiency (2009)
 COLOUR_BLIND = {
     "protanopia": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
     "deuteranopia": [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]],

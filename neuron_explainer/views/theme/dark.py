@@ -42,7 +42,15 @@ DARK_DOCUMENT = "@media(prefers-color-scheme:dark)"
 _LIGHTNESS = (0.226, 0.70)  # at zero, where it is the dark paper's; at the limit
 _ALARM = "#ff9a94"
 _TEXTS = {INK: DARK_INK, MUTED: DARK_MUTED, BLACK: DARK_INK, WHITE: DARK_INK, "#a40e26": _ALARM, "#8f1d13": _ALARM}
-_LINES = {INK: DARK_INK, MUTED: DARK_MUTED, LINE: DARK_LINE, "#a40e26": _ALARM, "#b42318": "#e5534b"}
+_LINES = {
+    INK: DARK_INK,
+    MUTED: DARK_MUTED,
+    LINE: DARK_LINE,
+    PAPER: DARK_PAPER,
+    NOT_FINITE_BACKGROUND: "#575757",
+    "#a40e26": _ALARM,
+    "#b42318": "#e5534b",
+}
 _GROUNDS = {
     PAPER: DARK_PAPER,
     PAGE: DARK_PAGE,
