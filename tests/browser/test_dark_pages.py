@@ -9,6 +9,7 @@ from playwright.sync_api import Browser, Page
 
 from helpers.all_pages import all_pages
 from helpers.readable_pages import faint_texts
+from neuron_explainer.views import token_heatmap
 from neuron_explainer.views.document import html_document
 
 # What each element within a card is painted with; nothing for what is not painted.
@@ -92,3 +93,21 @@ def test_without_style_elements_a_card_stays_light(page: Page, document: str) ->
     assert {each["name"]: each["ground"] for each in _open(page, bare, "dark")} == with_style
     # Of pages in a card: what has no card takes the page's own colour.
     assert faint_texts(page, ".ne-card") == []
+
+
+def test_hidden_characters_on_demand(page: Page) -> None:
+    html = html_document(token_heatmap(["a b ", "\u202e\u2066x", "\n", "y"], [0.0, 1.0, 2.0, 0.5]), "A text")
+    _open(page, html)
+    space, escape = page.locator(".ne-text i:not([class])").first, page.locator(".ne-text i.ne-e").first
+    ground = "rgba(0, 0, 0, 0)"
+    assert space.evaluate("e => getComputedStyle(e).color") == ground
+    narrow = escape.bounding_box()
+    page.locator(".ne-hidden summary").focus()
+    page.keyboard.press("Enter")
+    assert space.evaluate("e => getComputedStyle(e).color") != ground
+    wide = escape.bounding_box()
+    assert narrow is not None
+    assert wide is not None
+    assert 0 < narrow["width"] < 15 < wide["width"]
+    _open(page, re.sub(r"<style.*?</style>", "", html))  # where style elements are dropped, all is shown
+    assert page.locator(".ne-text i").first.evaluate("e => getComputedStyle(e).color") != ground
