@@ -15,12 +15,12 @@ from neuron_explainer.views.document import html_document
 # What each element within a card is painted with; nothing for what is not painted.
 _PAINTED = """() => [...document.querySelectorAll('.ne-card, .ne-card *, .ne-error')].map(e => {
     const style = getComputedStyle(e), seen = colour => !/, 0\\)$/.test(colour);
-    const lines = ['Top', 'Bottom', 'Left', 'Right'].filter(
-        side => parseFloat(style[`border${side}Width`]) > 0 && seen(style[`border${side}Color`]));
+    const line = side => parseFloat(style[`border${side}Width`]) > 0 && seen(style[`border${side}Color`]) ?
+        style[`border${side}Color`] : '';
     return {
         name: `${e.tagName} ${e.className} ${e.getAttribute('style') ?? e.getAttribute('bgcolor')}`,
         ground: seen(style.backgroundColor) ? style.backgroundColor : '',
-        lines: e.tagName === 'IMG' ? [] : lines.map(side => style[`border${side}Color`]),
+        lines: e.tagName === 'IMG' ? [] : ['Top', 'Bottom', 'Left', 'Right'].map(line),
         text: [...e.childNodes].some(n => n.nodeType === 3 && n.data.trim()) ? style.color : '',
     };
 })"""
@@ -68,7 +68,7 @@ def _is_same(light: str | list[str], dark: str | list[str]) -> bool:
     """Whether a colour, or one of several, did not change."""
     if isinstance(light, str):
         return light != "" and light == dark
-    return any(one == other for one, other in zip(light, dark, strict=True))
+    return any(one != "" and one == other for one, other in zip(light, dark, strict=True))
 
 
 def _is_same_in_both(part: str, name: str) -> bool:
