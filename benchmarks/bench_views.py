@@ -55,9 +55,11 @@ def main() -> None:
     print_ratio("page of a record by token pair / json.loads of its file", seconds["pairs"] / seconds["pairs json"])
     print_ratio("page with texts of 1,024 tokens / of 64", seconds["long"] / seconds["page"], 6)
     print_ratio("a step of the viewer / the page it shows", seconds["step"] / seconds["page"], 1.5)
+    print_ratio("page of a record by token pair / of a record by token", seconds["pairs"] / seconds["page"], 4)
     print_ratio("page of a record, milliseconds", seconds["page"] * 1000, 100, " ms")
     print_ratio("page of a record by token pair, milliseconds", seconds["pairs"] * 1000, 500, " ms")
-    print_ratio("size of a page, KB", len(record_to_html(short)) / 1000, 400, " KB")
+    print_ratio("size of a page, KB", len(record_to_html(short)) / 1000, 300, " KB")
+    print_ratio("size of a page by token pair, KB", len(record_to_html(pairs)) / 1000, 300, " KB")
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ dark pages (`theme/dark.py`). The text is readable without either.
 
 from collections.abc import Collection, Iterable, Sequence
 
-from neuron_explainer.views.theme.dark import DARK_DOCUMENT, DARK_PAGE, DARK_PAGES, dark_card
+from neuron_explainer.views.theme.dark import DARK_DOCUMENT, DARK_PAGE, as_document, on_dark_pages
 from neuron_explainer.views.theme.inks import INK as INK
 from neuron_explainer.views.theme.inks import LINE as LINE
 from neuron_explainer.views.theme.inks import MUTED as MUTED
@@ -35,11 +35,19 @@ _REFINEMENTS = (
     ".ne-card bdi i{font-style:normal;opacity:.75}"
     ".ne-card bdi[style*=background] i{opacity:1}"
     ".ne-card summary{cursor:pointer}"
+    # Hidden characters, until somebody opens what tells of them. Without these rules all of them are shown.
+    ".ne-card:has(.ne-hidden:not([open])) .ne-text{& i:not([class]){color:transparent}"
+    '& i.ne-e{font-size:0}& i.ne-e::after{content:"▯";font-size:12px}}'
     ".ne-card table.ne-pairs{border-collapse:separate;border-spacing:1px;margin:6px 0;table-layout:auto;border:0}"
     ".ne-card table.ne-pairs td{padding:0;min-width:13px;width:13px;height:13px;border:0;max-width:none}"
     ".ne-card table.ne-pairs td.ne-label{width:auto;padding-left:4px;line-height:1;white-space:pre}"
     ".ne-card table.ne-pairs td[bgcolor]{box-shadow:inset 0 0 0 1px rgba(31,35,40,.07)}"
     ".ne-card table.ne-pairs td[bgcolor]:hover{outline:2px solid #1f2328}"
+)
+
+_HIDDEN_CHARACTERS = (
+    f'<details class="ne-hidden" style="float:right;color:{MUTED};font-size:12px;margin-left:14px">'
+    "<summary>hidden characters</summary>· space, ↵ newline, ⇥ tab; others as codes</details>"
 )
 
 
@@ -51,10 +59,13 @@ def card(content: str, classes: str = "", *, is_small: bool = False) -> str:
         classes: further CSS classes of the card, separated by spaces.
         is_small: for a line or two beside controls: with less space around the content.
     """
-    names = escaped(f"ne-card {NO_MATHEMATICS} {classes}".strip())
+    if 'class="ne-text"' in content and "<i" in content:
+        content = _HIDDEN_CHARACTERS + content
+    theme, dark = on_dark_pages(content)
+    names = escaped(f"ne-card {theme} {NO_MATHEMATICS} {classes}".strip())
     padding = "4px 10px" if is_small else "14px 18px"
-    style = f"<style>{_REFINEMENTS}{DARK_PAGES} {dark_card(content)}</style>"
-    return f'{style}<section class="{names}" style="{_CARD_STYLE};padding:{padding}">{content}</section>'
+    style = f"{_CARD_STYLE};padding:{padding}"
+    return f'<style>{_REFINEMENTS}{dark}</style><section class="{names}" style="{style}">{content}</section>'
 
 
 def html_table(heads: Sequence[str], rows: Iterable[Sequence[str]], numeric: Collection[int] = ()) -> str:
@@ -102,7 +113,7 @@ def html_document(content: str, title: str) -> str:
 
     An example: `pathlib.Path("neuron.html").write_text(html_document(record_to_html(record), "A neuron"))`.
     """
-    dark = f"{DARK_DOCUMENT}{{body{{background-color:{DARK_PAGE}!important}}{dark_card(content)}}}"
+    dark = f"{DARK_DOCUMENT}{{body{{background-color:{DARK_PAGE}!important}}}}"
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width,initial-scale=1">'
@@ -110,6 +121,6 @@ def html_document(content: str, title: str) -> str:
         "content=\"default-src 'none'; style-src 'unsafe-inline'; img-src data:\">"
         '<meta name="color-scheme" content="light dark">'
         f"<title>{escaped(title)}</title><style>{dark}</style></head>"
-        f'<body style="margin:24px auto;max-width:1100px;padding:0 16px;background-color:{PAGE}">{content}</body>'
-        "</html>\n"
+        f'<body style="margin:24px auto;max-width:1100px;padding:0 16px;background-color:{PAGE}">'
+        f"{as_document(content)}</body></html>\n"
     )

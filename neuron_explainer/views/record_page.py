@@ -2,7 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import SupportsIndex
+
+import numpy as np
 
 from neuron_explainer.activations.records import ActivationRecord, NeuronRecord
 from neuron_explainer.views.colour import ColourScale
@@ -10,7 +13,7 @@ from neuron_explainer.views.component_kinds import component_kind
 from neuron_explainer.views.document import LINE, MUTED, card, html_document
 from neuron_explainer.views.heatmap import DEFAULT_WIDTH, format_value, heatmap_text, legend
 from neuron_explainer.views.statistics import histogram_bars, statistics_strip
-from neuron_explainer.views.token_pairs import HOW_TO_READ_BARS, MATRIX_WIDTH, PairsOfText, pair_matrix, pair_text
+from neuron_explainer.views.token_pairs import HOW_TO_READ_BARS, PairsOfText, pair_matrix, pair_text
 from neuron_explainer.views.token_text import escaped, token_html
 from neuron_explainer.vocabulary.checks import checked_number, checked_type
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
@@ -20,6 +23,7 @@ from neuron_explainer.wording import counted
 DEFAULT_EXAMPLES = 8
 _N_PAIRS = 3  # strongest pairs listed below an example
 _N_MATRICES = 3  # matrices are large, so only the first top examples have one
+_PAIR_WIDTH = 24  # tokens of a matrix, and of examples without one: each token says two things when one hovers over it
 
 
 def record_to_html(
@@ -39,8 +43,10 @@ def record_to_html(
         record: the record.
         dst: the derived scalar type of its activations, or its name, for the heading; None: the record's, if known.
         dataset: the dataset's name, for the heading; text; None: left out.
-        examples: how many top examples are shown; half as many random ones, and a quarter as many of each quantile.
-        width: how many tokens of an example are shown, around its peak; None: all.
+        examples: how many top examples are shown; half as many random ones, and a quarter as many of each quantile, of
+            values by token pair an eighth.
+        width: how many tokens of an example are shown, around its peak; None: all. By default at most 64; of values by
+            token pair, 24 for the examples behind the third.
 
     Returns:
         HTML; show it in a notebook with `IPython.display.HTML`. (A record displays itself this way.)
@@ -80,7 +86,7 @@ def record_sections(record: NeuronRecord, n_top: int, width: SupportsIndex | Non
         legend(scale),
         page.help_text(),
         page.section("Top activations", top, n_top, n_matrices=_N_MATRICES),
-        *_quantile_sections(record, page, max(1, n_top // 4)),
+        *_quantile_sections(record, page, max(1, n_top // (8 if page.by_pair else 4))),
         page.section("Random examples", record.random_sample, max(1, n_top // 2)),
     ]
     if next(record.examples(), None) is None:
@@ -90,7 +96,10 @@ def record_sections(record: NeuronRecord, n_top: int, width: SupportsIndex | Non
 
 def scale_of(record: NeuronRecord) -> ColourScale:
     """The colour scale of a component: that of all examples of its record."""
-    return ColourScale.of(value for _, _, _, example in record.examples() for value in example.activations)
+    numbers = chain.from_iterable(example.activations for _, _, _, example in record.examples())
+    values = np.fromiter(numbers, np.float64)
+    finite = values[np.isfinite(values)]
+    return ColourScale(float(finite.min(initial=0.0)), float(finite.max(initial=0.0)))
 
 
 def texts_to_html(
@@ -211,8 +220,9 @@ class _Page:
             text = f'<span style="color:{MUTED}">no tokens</span>'
         elif self.by_pair:
             pairs = PairsOfText.of(example)
-            text = pair_text(pairs, self.scale, self.width, _N_PAIRS)
-            text += pair_matrix(pairs, self.scale, MATRIX_WIDTH) if with_matrix else ""
+            is_short = self.width == DEFAULT_WIDTH and not with_matrix
+            text = pair_text(pairs, self.scale, _PAIR_WIDTH if is_short else self.width, _N_PAIRS)
+            text += pair_matrix(pairs, self.scale, _PAIR_WIDTH) if with_matrix else ""
         else:
             text = heatmap_text(example.tokens, example.activations, self.scale, self.width)
         peak = "" if highest is None else format_value(highest)

@@ -1,7 +1,8 @@
 """Tokens as running text: parts of one character joined, right-to-left text in its own direction.
 
 A token may be a part of a character, which its tokenizer writes as bytes, such as `\\xf0\\x9f`. Where all parts of the
-character stand together, they are shown as the character.
+character stand together, they are shown as the character. So are tokens that a reader sees as one character: a letter
+and its accent, the parts of an emoji or a flag, the consonants of a conjunct.
 """
 
 import unicodedata
@@ -9,9 +10,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from neuron_explainer.activations.token_bytes import parts_of_characters
-from neuron_explainer.views.token_text import NEWLINE, SPACE, TAB, token_html, token_label
+from neuron_explainer.views.token_text import NEWLINE, SPACE, TAB, token_as_read, token_html
 
 _JOINER = "\u200d"
+_VIRAMA = 9  # the combining class of signs that bind the next consonant, in the scripts of India and beyond
 _SKIN_TONES = range(0x1F3FB, 0x1F400)
 _FLAG_LETTERS = range(0x1F1E6, 0x1F200)
 
@@ -45,7 +47,7 @@ def text_pieces(tokens: Sequence[str], positions: range) -> list[Piece]:
     start = positions.start
     while start < positions.stop:
         piece = _joined_at(tokens, start, positions.stop) or Piece(start, start + 1, tokens[start])
-        if pieces and (pieces[-1].is_joined or piece.is_joined) and _is_one_character(pieces[-1].text, piece.text):
+        if pieces and _is_one_character(pieces[-1].text, piece.text):
             before = pieces.pop()
             piece = Piece(before.start, piece.stop, before.text + piece.text)
         pieces.append(piece)
@@ -69,7 +71,10 @@ def _is_one_character(before: str, after: str) -> bool:
     if ord(first) in _FLAG_LETTERS and ord(last) in _FLAG_LETTERS:
         letters = len(before) - len(before.rstrip("".join(map(chr, _FLAG_LETTERS))))
         return letters % 2 == 1
-    return _JOINER in (last, first) or ord(first) in _SKIN_TONES or unicodedata.category(first).startswith("M")
+    if unicodedata.category(first).startswith("M"):
+        return last.isprintable() and not last.isspace()  # what it is drawn on
+    is_conjunct = unicodedata.combining(last) == _VIRAMA and unicodedata.category(first) == "Lo"
+    return is_conjunct or _JOINER in (last, first) or ord(first) in _SKIN_TONES
 
 
 def in_reading_direction(pieces: Sequence[Piece], elements: Sequence[str]) -> str:
@@ -134,7 +139,7 @@ def _direction(text: str) -> str:
     """The direction of a text as it is shown: "rtl", "ltr" or "neutral"."""
     if text.isascii() and text.isalpha():
         return "ltr"
-    label = token_label(text)
+    label = token_as_read(text)
     kinds = {unicodedata.bidirectional(character) for character in _without_marks(label)}
     if "L" in kinds or NEWLINE in label:
         return "ltr"

@@ -1,5 +1,6 @@
 """Text with a value for each token pair (which token attends to which), as in records of attention heads."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import SupportsIndex
@@ -154,12 +155,11 @@ def pair_text(pairs: PairsOfText, scale: ColourScale, width: SupportsIndex | Non
     strongest = strongest_pairs(matrix, max(1, n_pairs))
     excerpt = excerpt_around(strongest[0].attended_from if strongest else 0, len(tokens), width)
     pieces = text_pieces(tokens, excerpt.positions)
+    attends_most, attended_most = _largest(matrix), _largest(matrix.T)
     elements = []
     for piece in pieces:
-        attends = {position: _largest(matrix[position]) for position in piece.positions}
-        attended = {
-            position: _largest(matrix[:, position]) for position in piece.positions if position < matrix.shape[1]
-        }
+        attends = {position: attends_most[position] for position in piece.positions}
+        attended = {position: attended_most[position] for position in piece.positions if position < matrix.shape[1]}
         text = token_html(piece.text)
         if strongest and {strongest[0].attended_from, strongest[0].attended_to} & set(piece.positions):
             text = f"<b>{text}</b>"
@@ -184,12 +184,16 @@ _Strongest = tuple[int, float] | None
 """A position and its value."""
 
 
-def _largest(values: NDArray[np.float64]) -> _Strongest:
-    """The position of the largest value, and the value; None if no pair is shown."""
-    if np.isnan(values).all():
-        return None
-    position = int(np.nanargmax(values))
-    return position, float(values[position])
+def _largest(rows: NDArray[np.float64]) -> list[_Strongest]:
+    """The position of the largest value of each row, and the value; None if no pair of the row is shown."""
+    if not rows.size:
+        return [None] * len(rows)
+    is_missing = np.isnan(rows)
+    numbers = np.where(is_missing, -np.inf, rows)
+    positions = numbers.argmax(axis=1)
+    values = numbers[np.arange(len(rows)), positions]
+    found = zip(positions.tolist(), values.tolist(), np.all(is_missing, axis=1).tolist(), strict=True)
+    return [None if is_empty else (position, value) for position, value, is_empty in found]
 
 
 def _said(tokens: Sequence[str], strongest: _Strongest, words: str, without: str) -> str:
@@ -236,17 +240,18 @@ def pair_matrix(
         return ""
     middle = (strongest[0].attended_from + strongest[0].attended_to + 1) // 2
     excerpt = excerpt_around(middle, n_tokens, width)
+    names = {position: escaped(_named(tokens, position)) for position in excerpt.positions}
     rows = []
     for attended_from in excerpt.positions:
         cells = []
+        values = matrix[attended_from].tolist()
         for attended_to in range(excerpt.start, attended_from + 1):
-            if attended_to >= matrix.shape[1] or np.isnan(matrix[attended_from, attended_to]):
+            if attended_to >= len(values) or math.isnan(value := values[attended_to]):
                 cells.append("<td></td>")
                 continue
-            value = float(matrix[attended_from, attended_to])
-            hover = f"{_named(tokens, attended_from)} to {_named(tokens, attended_to)}: {format_value(value)}"
+            hover = f"{names[attended_from]} to {names[attended_to]}: {format_value(value)}"
             mark = _after_space(pairs.pair_mark(attended_from, attended_to))
-            cells.append(f'<td bgcolor="{scale.background(value)}" title="{escaped(hover)}"{mark}></td>')
+            cells.append(f'<td bgcolor="{scale.background(value)}" title="{hover}"{mark}></td>')
         label = f'<td class="ne-label" colspan="{excerpt.stop - attended_from}" style="text-align:left">'
         label += f"<bdi>{token_html(tokens[attended_from]).replace('<br>', '')}</bdi></td>"
         # Without a colour of its own, a row would get the stripes of the notebook's theme.

@@ -2,7 +2,7 @@
 
 from neuron_explainer.views.component_kinds import component_kind
 from neuron_explainer.views.document import INK, NO_MATHEMATICS, SANS
-from neuron_explainer.views.theme.dark import DARK_PAGES, dark_rules
+from neuron_explainer.views.theme.dark import on_dark_pages
 from neuron_explainer.views.token_text import escaped
 from neuron_explainer.widgets.neurons.choices import DatasetSize, NeuronChoice
 from neuron_explainer.wording import counted, without_credentials
@@ -20,8 +20,8 @@ def error_message(error: BaseException, shown: NeuronChoice | str | None) -> str
         f'white-space:pre-wrap;overflow-wrap:anywhere">'
         f"<b>{escaped(type(error).__name__)}</b>: {escaped(without_credentials(_said(error)))}{kept}</div>"
     )
-    dark = dark_rules(message, f"{DARK_PAGES} .ne-message")
-    return f'<style>{dark}</style><div class="ne-message">{message}</div>'
+    theme, dark = on_dark_pages(message)
+    return f'<style>{dark}</style><div class="{theme}">{message}</div>'
 
 
 def _said(error: BaseException) -> str:

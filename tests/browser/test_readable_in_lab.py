@@ -36,7 +36,11 @@ def test_tables_are_readable_in_both_themes(
 ) -> None:
     opened = run_notebook(write_notebook("tables", SETUP, *TABLES), height=4000)
     _assert_readable(opened)
+    grounds = "cards => cards.map(card => getComputedStyle(card).backgroundColor)"
+    cards = opened.panel.locator(".ne-card")
+    assert set(cards.evaluate_all(grounds)) == {"rgb(255, 255, 255)"}
     in_dark_theme(opened)
+    assert set(cards.evaluate_all(grounds)) == {"rgb(28, 28, 28)"}
     opened.page.mouse.move(0, 0)
     _assert_readable(opened)
     opened.panel.locator(".ne-ranked td").first.hover()  # JupyterLab colours the row under the mouse

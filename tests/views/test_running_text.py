@@ -52,7 +52,6 @@ def test_bytes_of_a_character_are_the_character(text: str, shown: list[str]) -> 
         (["\\xc3", "(\\xa9"], ["\\xc3", "(\\xa9"]),
         (["\\xed", "\\xa0", "\\x80"], ["\\xed", "\\xa0", "\\x80"]),  # half of a surrogate pair
         (["\\x41", "\\xzz"], ["\\x41", "\\xzz"]),
-        (["e", "\u0301"], ["e", "\u0301"]),  # tokens that are whole characters stay apart
         ([], []),
     ],
 )
@@ -130,3 +129,43 @@ def test_runs_end_at_other_text() -> None:
     assert run_texts("א", "\n", "ב") == ["א", "ב"]
     assert run_texts("א", "\u202e", "ב") == ["א", "ב"]  # a direction character is an escape, in Latin letters
     assert run_texts("א", "bא", "ב") == ["א", "ב"]
+
+
+@pytest.mark.parametrize(
+    ("tokens", "shown"),
+    [
+        (["e", "\u0301", "t"], ["e\u0301", "t"]),
+        (["👩", "\u200d", "👧", "!"], ["👩\u200d👧", "!"]),
+        (["🇩", "🇪", "🇫", "🇷"], ["🇩🇪", "🇫🇷"]),
+        (["👍", "🏽", "🏽"], ["👍🏽🏽"]),
+        (["क", "्", "ष", "त"], ["क्ष", "त"]),
+        (["ครั", "บ"], ["ครั", "บ"]),
+        (["ค", "รั", "\u0e49"], ["ค", "รั\u0e49"]),
+        ([" ", "\u0301"], [" ", "\u0301"]),
+        (["\x00", "\u0301"], ["\x00", "\u0301"]),
+        (["a", "b"], ["a", "b"]),
+    ],
+)
+def test_tokens_that_are_one_character_for_a_reader(tokens: list[str], shown: list[str]) -> None:
+    assert [piece.text for piece in text_pieces(tokens, range(len(tokens)))] == shown
+
+
+def test_joiners_between_letters_work_and_are_named() -> None:
+    tokens = ["می\u200cرود", "a\u200cb", "\u200cخو", "\u200c"]
+    elements = assert_harmless(token_heatmap(tokens, [0.0] * 4)).find("div", "ne-text")[0].find("bdi")
+    assert [element.text for element in elements] == ["می\u200cرود", "a\\u200cb", "\u200cخو", "\\u200c"]
+    for element in elements:
+        assert "\\u200c" in element.attributes["title"]
+        assert "\u200c" not in element.attributes["title"]
+
+
+def test_hidden_characters_are_marked_and_have_a_switch() -> None:
+    html = token_heatmap(["a b", "\t", "x\u202ey", "\r", "", "\n"], [0.0] * 6)
+    root = assert_harmless(html)
+    (switch,) = root.find("details", "ne-hidden")
+    assert "open" not in switch.attributes
+    marks = [(mark.attributes.get("class", ""), mark.text) for mark in root.find("div", "ne-text")[0].find("i")]
+    escapes = [("ne-e", "\\u202e"), ("ne-e", "\\r"), ("ne-o", "∅")]
+    assert marks == [("", "·"), ("", "⇥"), *escapes, ("", "↵")]
+    assert "\u202e" not in html
+    assert not assert_harmless(token_heatmap(["ab", "c"], [0.0, 1.0])).find("details")

@@ -69,7 +69,8 @@ def change_entries(change: Callable[[list[OwnExplanation]], Sequence[OwnExplanat
 
     Raises:
         MalformedRecordError: the file is damaged; it is left as it is.
-        InvalidRequestError: the file would be too large, cannot be written where it belongs, or another process holds it for ten seconds.
+        InvalidRequestError: the file would be too large, cannot be written where it belongs, or another process
+            holds it for ten seconds.
     """
     OWN_EXPLANATIONS.change(change)
 

@@ -10,6 +10,7 @@ of the light scale.
 
 import math
 import re
+import zlib
 from collections.abc import Iterator
 from functools import cache
 
@@ -41,7 +42,15 @@ DARK_DOCUMENT = "@media(prefers-color-scheme:dark)"
 _LIGHTNESS = (0.226, 0.70)  # at zero, where it is the dark paper's; at the limit
 _ALARM = "#ff9a94"
 _TEXTS = {INK: DARK_INK, MUTED: DARK_MUTED, BLACK: DARK_INK, WHITE: DARK_INK, "#a40e26": _ALARM, "#8f1d13": _ALARM}
-_LINES = {INK: DARK_INK, MUTED: DARK_MUTED, LINE: DARK_LINE, "#a40e26": _ALARM, "#b42318": "#e5534b"}
+_LINES = {
+    INK: DARK_INK,
+    MUTED: DARK_MUTED,
+    LINE: DARK_LINE,
+    PAPER: DARK_PAPER,
+    NOT_FINITE_BACKGROUND: "#575757",
+    "#a40e26": _ALARM,
+    "#b42318": "#e5534b",
+}
 _GROUNDS = {
     PAPER: DARK_PAPER,
     PAGE: DARK_PAGE,
@@ -61,6 +70,11 @@ _REFINED = (
     # Pictures have the colours of the light scale; their white becomes the dark paper.
     "& img{filter:invert(.89) hue-rotate(180deg)}"
     f"& bdi:hover,& table.ne-pairs td[bgcolor]:hover{{outline-color:{DARK_INK}}}"
+)
+
+_CARD = (
+    f"color-scheme:dark;background-color:{DARK_PAPER}!important;color:{DARK_INK}!important;"
+    f"border-color:{DARK_LINE}!important"
 )
 
 # What a light element declares: the property, a line's width, and the colour. No other text of an attribute is used.
@@ -109,25 +123,33 @@ def text_on(ground: str) -> str:
     return DARK_INK if contrast(DARK_INK, ground) >= LEAST_CONTRAST else text_colour(ground)
 
 
-def dark_rules(html: str, scope: str) -> str:
-    """CSS rules, nested in one block, that give each colour in some HTML its dark counterpart.
+def dark_rules(html: str) -> str:
+    """CSS rules that give each colour in some HTML its dark counterpart.
 
     Args:
         html: the HTML, whose colours are in attributes.
-        scope: the selector of the elements around it.
 
-    >>> dark_rules('<i style="color:#59636e">a</i>', ".ne-error")
-    '.ne-error{[style^="color:#59636e"],[style*=";color:#59636e"]{color:#a9b1ba!important}}'
+    >>> dark_rules('<i style="color:#59636e">a</i>')
+    '[style^="color:#59636e"],[style*=";color:#59636e"]{color:#a9b1ba!important}'
     """
     rules = sorted(set(_rules_of(set(_DECLARED.findall(html)))))
-    return f"{scope}{{{''.join(rule for _, rule in rules)}}}"
+    return "".join(rule for _, rule in rules)
 
 
-def dark_card(content: str) -> str:
-    """The rules of dark cards with this content, in one block, for those that a selector around the block chooses."""
-    frame = f"color-scheme:dark;background-color:{DARK_PAPER}!important;color:{DARK_INK}!important;"
-    frame += f"border-color:{DARK_LINE}!important"
-    return dark_rules(content, ".ne-card").replace("{", f"{{{frame};{_REFINED}", 1)
+def on_dark_pages(html: str) -> tuple[str, str]:
+    """A class for the element around some HTML, and the CSS by which that element follows its page's theme.
+
+    The class is that of the rules: a browser tries them on the elements of this class alone. Without it, a notebook of
+    many cards would be slow.
+    """
+    rules = dark_rules(html)
+    name = f"ne-{zlib.crc32(rules.encode()):x}"
+    return name, f"{DARK_PAGES}{{.ne-card{{{_CARD};{_REFINED}}}.{name}{{{rules}}}}}"
+
+
+def as_document(html: str) -> str:
+    """The HTML of cards for a document of our own: it follows the theme of the reader's system."""
+    return html.replace(f"{DARK_PAGES}{{", f"{DARK_DOCUMENT}{{")
 
 
 def _rules_of(found: set[tuple[str, ...]]) -> Iterator[tuple[int, str]]:
