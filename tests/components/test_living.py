@@ -47,7 +47,7 @@ def written(folder: Path, packed: PackedLayer, n_components: int) -> str:
 def living(path: str, of_layer: int = 1) -> list[int]:
     found = living_components(path, of_layer)
     assert found is not None
-    return found.tolist()  # type: ignore[no-any-return]
+    return found.tolist()
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32])

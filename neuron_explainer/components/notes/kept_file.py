@@ -129,7 +129,7 @@ class KeptFile(Generic[EntryT]):
 
     @cached_property
     def _contents(self) -> Any:
-        return msgspec.defstruct("Contents", [("version", int), (self.entries_key, list[self.entry_type])])  # type: ignore[name-defined]
+        return msgspec.defstruct("Contents", [("version", int), (self.entries_key, list[self.entry_type])])
 
 
 def now() -> str:

@@ -33,7 +33,7 @@ def source_given(
         return cast(RecordSource, source)
     if not hasattr(source, "model_name"):  # a check of its class would import torch
         raise InvalidRequestError(f"{shown(source, 200)} is not a dataset's name, address or folder, or a model.")
-    return ModelSource(cast("ModelContext", source), dst)
+    return ModelSource(source, dst)
 
 
 def first_choice_of(
