@@ -84,9 +84,15 @@ def test_one_that_stands_twice_in_a_file_counts_once(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"{}", b"[" * 100_000, b'{"version": 1, "bookmarks": [{"subject": 1}]}', b'{"version": 2, "bookmarks": []}']
-    + [b'{"version": 1, "bookmarks": [{"subject": "a", "name": "b", "dst": "c", "note": "%s"}]}' % (b"x" * 10_001)]
-    + [b'{"version": 1, "bookmarks": [{"subject": "%s", "name": "b", "dst": "c"}]}' % (b"x" * 2_001)],
+    [
+        b"",
+        b"{}",
+        b"[" * 100_000,
+        b'{"version": 1, "bookmarks": [{"subject": 1}]}',
+        b'{"version": 2, "bookmarks": []}',
+        b'{"version": 1, "bookmarks": [{"subject": "a", "name": "b", "dst": "c", "note": "%s"}]}' % (b"x" * 10_001),
+        b'{"version": 1, "bookmarks": [{"subject": "%s", "name": "b", "dst": "c"}]}' % (b"x" * 2_001),
+    ],
     ids=range(7),
 )
 def test_a_damaged_file_is_left_as_it_is(content: bytes, notes: Path, tmp_path: Path) -> None:

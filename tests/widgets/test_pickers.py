@@ -435,8 +435,7 @@ def test_another_dataset_by_its_address_or_folder(tmp_path: Path, some_dead: Pat
 
 def test_every_control_has_a_name() -> None:
     def controls(box: Any) -> list[Any]:
-        inner = [controls(child) for child in getattr(box, "children", ())]
-        return sum(inner, []) if isinstance(box, ipywidgets.Box) else [box]
+        return [each for child in box.children for each in controls(child)] if hasattr(box, "children") else [box]
 
     found = controls(NodePicker("one")) + controls(DatasetPicker("one"))
     named = [each for each in found if not isinstance(each, ipywidgets.HTML)]
