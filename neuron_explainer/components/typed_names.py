@@ -178,8 +178,7 @@ class _Said:
             index = bare.pop(0) if bare else None
         if index is None or bare or self._awaited is not None or len(self._kinds) > 1 or len(self._autoencoders) > 1:
             return None
-        kind = next(iter(self._kinds), None)
-        autoencoder = next(iter(self._autoencoders), None)
+        kind, autoencoder = next(iter(self._kinds), None), next(iter(self._autoencoders), None)
         if (kind, autoencoder) in ((NodeKind.NEURON, "attn"), (NodeKind.HEAD, "mlp")):
             return None
         return TypedName(layer, index, kind, autoencoder if kind is NodeKind.LATENT else None)

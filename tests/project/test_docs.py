@@ -95,13 +95,19 @@ def test_lists_and_examples_in_docstrings_are_marked() -> None:
         "attribution_viewer.md",
         "autoencoders.md",
         "chats.md",
+        "pickers.md",
     ],
 )
 def test_the_example_of_a_guide_runs(page: str, tmp_path: Path) -> None:
     code = "\n".join(re.findall(r"```python\n(.*?)```", (DOCS / page).read_text(), re.DOTALL))
     assert code
     finished = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, env=os.environ, capture_output=True, text=True, check=False
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env={**os.environ, "NEURON_EXPLAINER_NOTES": str(tmp_path / "notes")},
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert finished.returncode == 0, finished.stderr
 

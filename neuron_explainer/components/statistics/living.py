@@ -71,7 +71,8 @@ def _top_above_zero(
     sequence, length, activations = (_rows(reader, name, components, slots) for name in _ARRAYS)
     sizes = np.where(sequence != -1, sizes_of_examples(reader, length), 0)
     inside = np.arange(activations.shape[-1]) < sizes[..., None]
-    return np.any(above_zero(activations) & inside, axis=(1, 2)), np.any(sequence != -1, axis=1)
+    is_above: NDArray[np.bool_] = np.any(above_zero(activations) & inside, axis=(1, 2))
+    return is_above, (sequence != -1).any(axis=1)
 
 
 _ARRAYS = ("top_sequence", "top_length", "top_activations")

@@ -113,6 +113,5 @@ class DatasetSize:
     def nearest(self, choice: NeuronChoice) -> NeuronChoice:
         """The choice in the nearest layer that the dataset has, and if its number is too large, the last one there."""
         choice = self.with_layer(choice)
-        return (
-            choice if self.n_components is None else replace(choice, neuron=min(choice.neuron, self.n_components - 1))
-        )
+        last = choice.neuron if self.n_components is None else self.n_components - 1
+        return replace(choice, neuron=min(choice.neuron, last))

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import ipywidgets as widgets
 
@@ -12,7 +12,7 @@ from neuron_explainer.vocabulary.parsing import derived_scalar_type_of
 from neuron_explainer.widgets.neurons.sources import DatasetSource, RecordSource
 from neuron_explainer.widgets.parts import flexible
 from neuron_explainer.widgets.picking.entries import place_and_type
-from neuron_explainer.widgets.picking.settled_box import AskedTrait, SettledBox
+from neuron_explainer.widgets.picking.settled_box import SettledBox
 from neuron_explainer.widgets.quiet import Quiet
 from neuron_explainer.widgets.weak_calls import weakly
 from neuron_explainer.wording import without_credentials
@@ -48,26 +48,6 @@ class DatasetPicker(SettledBox):
     >>> picker.dst = "attn_write_norm"
     attn_write_norm
     """
-
-    if TYPE_CHECKING:  # as a reader sees the traits
-
-        @property
-        def dataset(self) -> str:
-            """The name, address or folder."""
-
-        @dataset.setter
-        def dataset(self, value: str | os.PathLike[str]) -> None: ...
-
-        @property
-        def dst(self) -> DerivedScalarType:
-            """The derived scalar type."""
-
-        @dst.setter
-        def dst(self, value: DerivedScalarType | str) -> None: ...
-
-    else:
-        dataset = AskedTrait()
-        dst = AskedTrait()
 
     def __init__(
         self,

@@ -2,11 +2,18 @@
 
 from dataclasses import replace
 
-from neuron_explainer.activations.derived_scalars.names.node_name import NodeGiven, NodeName
-from neuron_explainer.activations.derived_scalars.names.records import record_asked
+from neuron_explainer.activations.derived_scalars.names.node_name import NodeName
+from neuron_explainer.activations.derived_scalars.names.records import is_node, record_asked
 from neuron_explainer.components.pasted_links import same_place
 from neuron_explainer.components.typed_names import TypedName, read_typed
-from neuron_explainer.errors import InvalidRequestError, NeuronExplainerError, UnknownDatasetError, UnknownNameError
+from neuron_explainer.errors import (
+    InvalidIndexError,
+    InvalidRequestError,
+    NeuronExplainerError,
+    UnknownDatasetError,
+    UnknownNameError,
+    shown,
+)
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 from neuron_explainer.vocabulary.parsing import derived_scalar_type_of
 from neuron_explainer.widgets.neurons.choices import NeuronChoice
@@ -37,13 +44,15 @@ def choice_of_text(source: RecordSource, now: NeuronChoice, text: str) -> Neuron
     return checked_choice(source, NeuronChoice(dataset, dst, layer, typed.index))
 
 
-def choice_of_node(source: RecordSource, now: NeuronChoice, node: NodeGiven) -> NeuronChoice:
+def choice_of_node(source: RecordSource, now: NeuronChoice, node: object) -> NeuronChoice:
     """The component that an index names, beside the one that is chosen now.
 
     Raises:
         InvalidIndexError: it is not one head, neuron or latent.
         InvalidRequestError: the dataset has no such component.
     """
+    if not is_node(node):
+        raise InvalidIndexError(f"{shown(node)} names no node. Give a name such as L2N5, or an index.")
     layer, index, dst = record_asked(node, now.dst, source.types(now.dataset))
     return checked_choice(source, NeuronChoice(now.dataset, dst, layer, index))
 

@@ -67,20 +67,6 @@ class NodePicker(SettledBox):
     if TYPE_CHECKING:  # as a reader sees the traits
 
         @property
-        def dataset(self) -> str:
-            """The dataset's or model's name."""
-
-        @dataset.setter
-        def dataset(self, value: str | os.PathLike[str]) -> None: ...
-
-        @property
-        def dst(self) -> DerivedScalarType:
-            """The derived scalar type."""
-
-        @dst.setter
-        def dst(self, value: DerivedScalarType | str) -> None: ...
-
-        @property
         def node(self) -> NodeIndex:
             """The component, at all tokens."""
 
@@ -88,8 +74,6 @@ class NodePicker(SettledBox):
         def node(self, value: NodeGiven) -> None: ...
 
     else:
-        dataset = AskedTrait()
-        dst = AskedTrait()
         node = AskedTrait(allow_none=True)
 
     def __init__(

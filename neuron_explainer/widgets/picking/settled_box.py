@@ -1,12 +1,14 @@
 """A box with traits that change together, once what is assigned has been checked."""
 
+import os
 from abc import abstractmethod
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import ipywidgets as widgets
 import traitlets
 
 from neuron_explainer.views.document import NO_MATHEMATICS
+from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 from neuron_explainer.widgets.messages import error_message, hint_message
 from neuron_explainer.widgets.parts import widgets_in
 from neuron_explainer.widgets.replaced import displayed, watch
@@ -22,13 +24,33 @@ class AskedTrait(traitlets.TraitType[Any, Any]):
 
 
 class SettledBox(widgets.VBox):
-    """A box with `AskedTrait`s and a message beneath.
+    """A box with `AskedTrait`s, those of a dataset and its type among them, and a message beneath.
 
     Observers are called when all traits have their new values, once for each that changed.
 
     Attributes:
         message: what is wrong with the last entry, or worth knowing; hidden if that is nothing.
     """
+
+    if TYPE_CHECKING:  # as a reader sees the traits
+
+        @property
+        def dataset(self) -> str:
+            """The dataset's name, address or folder; or the model's name."""
+
+        @dataset.setter
+        def dataset(self, value: str | os.PathLike[str]) -> None: ...
+
+        @property
+        def dst(self) -> DerivedScalarType:
+            """The derived scalar type."""
+
+        @dst.setter
+        def dst(self, value: DerivedScalarType | str) -> None: ...
+
+    else:
+        dataset = AskedTrait()
+        dst = AskedTrait()
 
     def __init__(self) -> None:
         super().__init__(layout=widgets.Layout(width="100%", max_width="100%"))

@@ -123,6 +123,9 @@ def components(model: ne.ModelContext, autoencoders: ne.AutoencoderContext) -> N
     assert_type(ne.own_explanations(), pd.DataFrame)
     assert_type(ne.export_explanations("mine.json"), int)
     assert_type(ne.import_explanations(Path("mine.json")), int)
+    assert_type(ne.bookmarks(), pd.DataFrame)
+    assert_type(ne.export_bookmarks(Path("marks.csv")), int)
+    assert_type(ne.import_bookmarks("marks.json"), int)
 
 
 def models_and_autoencoders() -> None:
@@ -182,5 +185,14 @@ def widgets(model: ne.ModelContext) -> None:
         assert_type(page.attribution, ne.Attribution | None)
         assert_type(page.state, dict[str, Any])
         assert_type(ne.load_attribution("why.safetensors", model).view(), ne.AttributionViewer)
+    datasets = ne.DatasetPicker("tiny", dst="attn_write_norm")
+    datasets.dataset = Path("folder")
+    assert_type(ne.DatasetPicker(Path("folder")).dst, ne.DerivedScalarType)
+    picker = ne.NodePicker(model, node=ne.NodeIndex("mlp_neuron", 5, ("All", 131)), hide_dead=False)
+    assert_type(picker.node, ne.NodeIndex)
+    picker.node = "L5N131"
+    picker.go("layer 5, neuron 131")
+    picker.random(seed=1)
+    picker.bookmark("a note")
     viewer.show(layer=3, neuron=torch.tensor(7))
     assert_type(viewer.record, ne.NeuronRecord | None)
