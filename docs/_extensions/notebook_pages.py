@@ -17,6 +17,7 @@ NOTEBOOKS = Path(__file__).resolve().parent.parent.parent / "notebooks"
 # In the order in which to read them; a notebook that is not named here comes last.
 READING_ORDER = [
     "explore_neurons",
+    "explore_smollm2",
     "one_neuron",
     "look_inside_a_model",
     "why_this_token",

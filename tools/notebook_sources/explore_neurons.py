@@ -37,13 +37,23 @@ record
 # %% [markdown]
 # ## The viewer
 #
-# The same page with controls: choose dataset, layer and neuron, or press *Next* and *Random* (all of it works from the
-# keyboard). Errors are shown under the controls, and the last neuron stays. Write a text of your own and press *Compute*
-# to see what this neuron does on it.
+# The same page with controls: choose dataset, layer and neuron, press *Next* and *Random*, or write a name such as `L2N5`
+# (all of it works from the keyboard). Errors are shown under the controls, and the last neuron stays. Write a text of
+# your own and press *Compute* to see what this neuron does on it. The buttons above the examples open the other sections:
+# the tokens that it writes and reads, its neighbours, statistics, search, and others beside it.
 
 # %%
-viewer = ne.NeuronViewer("tiny", layer=1, neuron=216, examples=6)
+viewer = ne.NeuronViewer("tiny", "L1N216", examples=6)
 viewer
+
+# %% [markdown]
+# What a button does, a method does too. The three neurons most like this one by what they write are in the list of the
+# section *Neighbours*; which neurons fire on *LORD* is a search whose results one steps through.
+
+# %%
+search = ne.NeuronViewer("tiny", "L1N355", examples=2)
+search.search(" LORD", n=5)
+search
 
 # %% [markdown]
 # `viewer.record` is the record shown, `viewer.show(layer=2, neuron=95)` shows another, and
@@ -97,6 +107,7 @@ ne.plot_histogram(most_selective)
 # A head has a value for each *pair* of tokens: how much the attending token takes from the one it attends to. The bar
 # above a token is the most it takes from any token. The bar below it is the most that a later token takes from it. Open
 # *matrix of …* for the whole triangle.
+# *Attention* shows both directions of one token, and *All heads* the head's place among all.
 #
 # At the end of a verse this head looks back to the verse's number, over everything in between: the next number is due.
 
