@@ -62,7 +62,7 @@ def test_a_bookmark_leads_to_its_component() -> None:
     for _ in range(2):  # also a second time
         picker.bookmarks.marks.index = 1
         assert (str(ne.parse_node(picker.node)), picker.dst) == ("L1H2", HEADS)
-        assert picker.bookmarks.marks.value is None
+        assert picker.bookmarks.marks.label == "1 here"
         picker.go("L0N1")
 
 

@@ -61,6 +61,19 @@ def test_one_viewer_is_left_of_many_runs(run: Callable[..., None], code: str, ce
     assert len(_instances) == n_before + one + own  # their parts, too
 
 
+@pytest.mark.parametrize("widget", ["NodePicker('one')", "DatasetPicker('one')"])
+def test_one_picker_is_left_of_many_runs(run: Callable[..., None], widget: str) -> None:
+    run("a", "import neuron_explainer as ne\nheard = []")
+    code = f"picker = ne.{widget}\npicker.observe(lambda change: heard.append(change.new), 'dst')\npicker"
+    n_before = len(_instances)
+    run("b", code)
+    one = len(_instances) - n_before
+    for _ in range(3):
+        run("b", code)
+    assert len(_instances) == n_before + one
+    run("c", "picker.dst = 'attn_write_norm'\nassert len(heard) == 1")
+
+
 def test_a_viewer_that_another_cell_shows_stays(run: Callable[..., None]) -> None:
     run("a", "viewer = make()\nviewer")
     first = _viewers()[-1].model_id

@@ -148,8 +148,7 @@ def export_bookmarks(path: str | os.PathLike[str]) -> int:
         MalformedRecordError: the file that keeps them is damaged.
         UnsupportedLocationError: `path` is not a local path.
 
-    >>> import neuron_explainer as ne
-    >>> number = ne.export_bookmarks("bookmarks.jsonl")
+    An example: `ne.export_bookmarks("bookmarks.jsonl")`
     """
     return export_entries(BOOKMARKS, path)
 

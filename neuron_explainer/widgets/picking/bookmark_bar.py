@@ -64,8 +64,8 @@ class BookmarkBar(widgets.HBox):
             self.star.icon = "star-o" if mark is None else "star"
             self.note.value = "" if mark is None else mark.note
             listed = known[::-1][:_MOST_LISTED]
-            self.marks.options = [(f"{len(known):,} here", None), *((_label(each), each) for each in listed)]
-            self.marks.value = None
+            self.marks.options = [(f"{len(known):,} here", ""), *((_label(each), each) for each in listed)]
+            self.marks.value = ""
             self.marks.disabled = not known
 
     def refresh(self) -> None:
@@ -115,7 +115,7 @@ class BookmarkBar(widgets.HBox):
             self._on_error(error)
 
     def _mark_chosen(self, change: dict[str, Any]) -> None:
-        if not self._quiet.is_on and change["new"] is not None:
+        if not self._quiet.is_on and change["new"]:
             self._on_pick(change["new"])
 
 

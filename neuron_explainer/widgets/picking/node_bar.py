@@ -9,7 +9,7 @@ from neuron_explainer.widgets.quiet import Quiet
 
 _UNKNOWN_LAST = 10**7  # the largest index for a dataset of unknown size
 _LABEL_BY_KIND = {"neuron": "Neuron", "attention head": "Head", "latent": "Latent"}
-_NARROW, _WIDE = "170px", "330px"
+_NARROW, _WIDE, _BUTTON = "170px", "330px", "94px"
 
 
 class NodeBar(widgets.VBox):
@@ -33,11 +33,11 @@ class NodeBar(widgets.VBox):
             continuous_update=False,
             layout=flexible(_WIDE),
         )
-        self.previous = button("Previous", "arrow-left", "Show the previous neuron")
-        self.next = button("Next", "arrow-right", "Show the next neuron")
-        self.random = button("Random", "random", "Show a random neuron of the dataset")
-        self.back = button("Back", "undo", "Go back to what was chosen before")
-        self.forward = button("Forward", "repeat", "Go forward again")
+        self.previous = button("Previous", "arrow-left", "Show the previous neuron", _BUTTON)
+        self.next = button("Next", "arrow-right", "Show the next neuron", _BUTTON)
+        self.random = button("Random", "random", "Show a random neuron of the dataset", _BUTTON)
+        self.back = button("Back", "undo", "Go back to what was chosen before", _BUTTON)
+        self.forward = button("Forward", "repeat", "Go forward again", _BUTTON)
         self.hide_dead = widgets.Checkbox(
             value=hides_dead, description="Hide dead", indent=False, layout=widgets.Layout(width="110px")
         )
