@@ -192,7 +192,7 @@ def _largest(rows: NDArray[np.float64]) -> list[_Strongest]:
     numbers = np.where(is_missing, -np.inf, rows)
     positions = numbers.argmax(axis=1)
     values = numbers[np.arange(len(rows)), positions]
-    found = zip(positions.tolist(), values.tolist(), np.all(is_missing, axis=1).tolist(), strict=True)
+    found = zip(positions.tolist(), values.tolist(), np.asarray(is_missing.all(axis=1)).tolist(), strict=True)
     return [None if is_empty else (position, value) for position, value, is_empty in found]
 
 

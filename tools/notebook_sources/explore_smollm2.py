@@ -6,6 +6,7 @@
 
 # %%
 import importlib.resources
+import os
 import tempfile
 from pathlib import Path
 
@@ -45,8 +46,9 @@ viewer
 
 # %%
 folder = tempfile.TemporaryDirectory()
+os.chdir(folder.name)
 sample = importlib.resources.files("neuron_explainer") / "data" / "tiny" / "sample.jsonl.gz"
-path = ne.collate(model, Path(str(sample)), Path(folder.name) / "smollm2", layers=[8, 20], max_tokens=6_000, progress=False)
+path = ne.collate(model, Path(str(sample)), "smollm2-records", layers=[8, 20], max_tokens=6_000, progress=False)
 statistics = ne.dataset_statistics(path, progress=False)
 statistics.nlargest(5, "kurtosis")[["name", "frequency", "max", "kurtosis"]]
 
@@ -56,11 +58,11 @@ records.open_section("neighbours")
 records
 
 # %% [markdown]
-# Which neurons of these layers fire on *LORD* in the stored examples? The results are a list to step through.
+# Which neurons of these layers fire on *LORD* in the stored examples? In the viewer, `records.search(" LORD")` shows the same as a
+# list to step through.
 
 # %%
-records.search(" LORD", n=6)
-records.to_dataframe().nlargest(5, "activation")[["kind", "token", "activation"]]
+ne.search(path, " LORD", n=6, progress=False)[["name", "activation", "token", "example"]]
 
 # %% [markdown]
 # ## An attention head
