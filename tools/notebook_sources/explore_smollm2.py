@@ -53,7 +53,8 @@ statistics = ne.dataset_statistics(path, progress=False)
 statistics.nlargest(5, "kurtosis")[["name", "frequency", "max", "kurtosis"]]
 
 # %%
-records = ne.NeuronViewer(path, statistics.nlargest(1, "kurtosis")["name"].iloc[0], model=model, examples=4)
+rarest = statistics.nlargest(1, "kurtosis")["name"].iloc[0]
+records = ne.NeuronViewer(path, rarest, model=model, examples=4)
 records.open_section("neighbours")
 records
 
