@@ -52,12 +52,24 @@ def cosines_by_layer(
     found = {}
     for layer in layers:
         stop_if_asked()
-        if kind is NodeKind.NEURON:
-            rows = _neurons_of(bound, by, layer)
-        else:
-            rows = _unit_rows(_directions(component, bound, kind, by, layer))
+        rows = unit_directions(component, by, kind, layer)
         found[layer] = rows.to(own.device) @ own.to(rows.dtype)
     return found
+
+
+def unit_directions(component: Component, by: str, kind: NodeKind, layer: int) -> Float[Tensor, "components d_model"]:
+    """The directions of a layer's neurons or latents, as long as 1; NaN where a direction is 0.
+
+    Args:
+        component: says the model and the autoencoders.
+        by: "write" or "read".
+        kind: the kind of the layer's components.
+        layer: the layer.
+    """
+    bound = component.bound(f"neighbours(by={by!r})")
+    if kind is NodeKind.NEURON:
+        return _neurons_of(bound, by, layer)
+    return _unit_rows(_directions(component, bound, kind, by, layer))
 
 
 def _neurons_of(bound: BoundConfig, by: str, layer: int) -> Float[Tensor, "neurons d_model"]:

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 from neuron_explainer.activations.derived_scalars.names.kinds import NodeKind
 from neuron_explainer.components.component import Component
 from neuron_explainer.errors import NeuronExplainerError
-from neuron_explainer.views.attribution.cells import frame_html, node_mark, section, side_by_side
+from neuron_explainer.views.attribution.cells import Links, frame_html, node_mark, section, side_by_side
 from neuron_explainer.views.colour import ColourScale
 from neuron_explainer.views.component_kinds import component_kind
 from neuron_explainer.views.components.explanations import explanations_section
 from neuron_explainer.views.components.statistics import statistics_sections
 from neuron_explainer.views.document import MUTED, card
-from neuron_explainer.views.heatmap import format_value
+from neuron_explainer.views.heatmap import DEFAULT_WIDTH, format_value
 from neuron_explainer.views.record_page import record_sections
 from neuron_explainer.views.token_text import escaped
 from neuron_explainer.vocabulary.checks import checked_number
@@ -46,15 +46,35 @@ def component_html(component: Component, *, examples: int = _N_EXAMPLES) -> str:
     >>> html = component_html(ne.component("tiny", "L2N5"))
     """
     n_examples = checked_number("examples", examples)
-    parts = [
-        _heading(component),
-        _part("Explanations", lambda: explanations_section(component.explanations)),
-        _directions(component),
-        _part("Statistics and examples", lambda: record_sections(component.record, n_examples)),
-        _part("Statistics", lambda: statistics_sections(component.statistics), is_quiet=True),
-        *_neighbours(component),
-    ]
-    return card("".join(parts), "ne-component")
+    record = record_part(component, n_examples, DEFAULT_WIDTH)
+    before, after = sections_around_record(component)
+    return card("".join([_heading(component), *before, record, *after]), "ne-component")
+
+
+def sections_around_record(
+    component: Component, links: Links | None = None, n_neighbours: int = _N_NEIGHBOURS
+) -> tuple[list[str], list[str]]:
+    """The sections of a component's page above those of its record, and those below.
+
+    Args:
+        component: the component.
+        links: the addresses of its neighbours' pages; None: without links.
+        n_neighbours: how many neighbours of each sort are shown.
+    """
+    before = [_part("Explanations", lambda: explanations_section(component.explanations)), _directions(component)]
+    statistics = _part("Statistics", lambda: statistics_sections(component.statistics), is_quiet=True)
+    return before, [statistics, *_neighbours(component, links, n_neighbours)]
+
+
+def record_part(component: Component, examples: int, width: int | None) -> str:
+    """The sections of a component's record, or why they are missing.
+
+    Args:
+        component: the component.
+        examples: how many top examples are shown.
+        width: how many tokens of an example are shown; None: all.
+    """
+    return _part("Statistics and examples", lambda: record_sections(component.record, examples, width))
 
 
 def _heading(component: Component) -> str:
@@ -129,22 +149,22 @@ def _highest_and_lowest(frame: pandas.DataFrame, columns: list[str]) -> str:
     return side_by_side(*tables)
 
 
-def _neighbours(component: Component) -> list[str]:
+def _neighbours(component: Component, links: Links | None, n: int) -> list[str]:
     """The components most like it by what they write, beside those by what they read."""
     if not component.at_hand.has_model:
         return []  # what it writes has said that a model is missing
     return [
         side_by_side(
-            _part("Neighbours by what they write", lambda: _neighbours_by(component, "write")),
-            _part("Neighbours by what they read", lambda: _neighbours_by(component, "read")),
+            _part("Neighbours by what they write", lambda: _neighbours_by(component, "write", links, n)),
+            _part("Neighbours by what they read", lambda: _neighbours_by(component, "read", links, n)),
         )
     ]
 
 
-def _neighbours_by(component: Component, by: str) -> str:
-    frame = component.neighbours(_N_NEIGHBOURS, by)  # type: ignore[arg-type]
+def _neighbours_by(component: Component, by: str, links: Links | None, n: int) -> str:
+    frame = component.neighbours(n, by)  # type: ignore[arg-type]
     title = f"Neighbours by what they {by}"
     if not len(frame):
         return section(title, f'<div style="{_SMALL}">None: it has no direction of that kind.</div>')
     scale = {"cosine": ColourScale.of(frame["cosine"])}
-    return section(title, frame_html(frame, scale, ["name", "cosine"]), "cosine")
+    return section(title, frame_html(frame, scale, ["name", "cosine"], links), "cosine")
