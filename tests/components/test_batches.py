@@ -40,7 +40,7 @@ def test_neurons_in_blocks_are_as_each_alone(family, monkeypatch):
     check(ne.component(context, "L1N0"), [0, 1, 2, 3, 4, 5, 6, 9, 30, 31, 32, 33, n - 2, n - 1])
 
 
-@pytest.mark.parametrize("dst", [DST.RESID_POST_MLP, DST.MLP_WRITE, DST.MLP_POST_ACT])
+@pytest.mark.parametrize("dst", [DST.RESID_POST_MLP, DST.RESID_DELTA_MLP, DST.MLP_POST_ACT])
 def test_latents_in_blocks_are_as_each_alone(dst, monkeypatch):
     monkeypatch.setattr(batches, "block_size", lambda first: 4)
     context = model_context("gemma2")
@@ -50,7 +50,7 @@ def test_latents_in_blocks_are_as_each_alone(dst, monkeypatch):
 
 def test_what_has_no_tables_says_why_itself():
     without_model = next(iter(with_tables(ne.component("gpt2-small", "L5N131"), [131])))
-    with pytest.raises(ne.errors.NotAtHandError, match="L5N131.writes"):
+    with pytest.raises(ne.errors.NotAtHandError, match=r"L5N131\.writes"):
         without_model.writes(N_TOKENS)
     head = next(iter(with_tables(ne.component("tiny", "L1H0"), [1])))
     assert not head.tables
