@@ -150,22 +150,30 @@ def frame_html(
         columns: the columns that are shown; None: those with values.
         links: the address of a node's page, by its name; None where it has none.
     """
-    columns = shown_columns(frame) if columns is None else list(columns)
-    if not len(frame) or not columns:
+    if not len(frame):
+        return ""
+    values_of = frame.to_dict("list")
+    columns = [name for name in values_of if _has_values(name, values_of[name])] if columns is None else list(columns)
+    if not columns:
         return ""
     numeric = {number for number, name in enumerate(columns) if _base(name) not in (*_TEXT_COLUMNS, "probability")}
-    series = [frame[name].tolist() for name in columns]
-    marks = frame["asked"].tolist() if "asked" in columns else [""] * len(frame)
+    marks = values_of["asked"] if "asked" in columns else [""] * len(frame)
     rows = [
         [_cell(name, value, scales.get(name), mark, links) for name, value in zip(columns, values, strict=True)]
-        for *values, mark in zip(*series, marks, strict=True)
+        for *values, mark in zip(*(values_of[name] for name in columns), marks, strict=True)
     ]
     return html_table([escaped(name.replace("_", " ")) for name in columns], rows, numeric)
 
 
 def shown_columns(frame: pandas.DataFrame) -> list[str]:
     """A table's columns that have values; all of a table without rows."""
-    return [name for name in frame.columns if frame.empty or (not frame[name].isna().all() and _has_text(frame[name]))]
+    return [name for name in frame.columns if frame.empty or _has_values(name, frame[name].tolist())]
+
+
+def _has_values(name: str, values: Sequence[Any]) -> bool:
+    if name == "asked" and not any(value != "" for value in values):
+        return False
+    return not all(map(is_missing, values))
 
 
 def kind_of_column(column: str) -> str:
@@ -209,11 +217,9 @@ def _base(column: str) -> str:
 
 def is_missing(value: object) -> bool:
     """Whether a table's value stands for none: None, NaN or pandas' NA."""
-    return not isinstance(value, str) and str(value) in ("None", "nan", "<NA>")
-
-
-def _has_text(column: Any) -> bool:
-    return column.name != "asked" or bool((column != "").any())
+    if isinstance(value, str | int):
+        return False
+    return value != value if isinstance(value, float) else str(value) in ("None", "nan", "<NA>")
 
 
 def _cell(name: str, value: Any, scale: ColourScale | None, mark: str, links: Links | None) -> str:
