@@ -26,6 +26,7 @@ from neuron_explainer.views.site.subject import Subject
 from neuron_explainer.views.site.wanted import (
     NodesGiven,
     digest_of_dataset,
+    digest_of_explanations,
     digest_of_model,
     first_name,
     name_of,
@@ -114,7 +115,8 @@ def export_site(
     >>> site.n_pages, (site.path / "L2" / "L2N5.html").is_file()
     (2, True)
     """
-    n_examples, n_neighbours = _few("examples", examples), _few("neighbours", neighbours)
+    n_examples = checked_number("examples", examples, at_most=_MOST_SHOWN)
+    n_neighbours = checked_number("neighbours", neighbours, at_most=_MOST_SHOWN)
     checked_flag("overwrite", overwrite)
     if title is not None:
         checked_text("title", title)
@@ -140,7 +142,7 @@ def export_site(
         "derived_scalar": scalar_type.value,
         "model": subject.model,
         "model_digest": digest_of_model(first),
-        "explanations": None if explanations is None else subject.without_paths(os.fspath(explanations)),
+        "explanations": digest_of_explanations(first, plan),
         "title": subject.title,
         "examples": n_examples,
         "neighbours": n_neighbours,
@@ -149,13 +151,6 @@ def export_site(
     with held_site(target, SiteState(settings, plan), overwrite=overwrite):
         n_written = work.run(progress)
     return ExportedSite(target, plan.n_pages, n_written)
-
-
-def _few(name: str, value: SupportsIndex) -> int:
-    number = checked_number(name, value)
-    if number > _MOST_SHOWN:
-        raise InvalidRequestError(f"{name} is {number:,}; at most {_MOST_SHOWN}.")
-    return number
 
 
 def _scalar_type(source: Any, model: Any, dst: DerivedScalarType | str | None) -> DerivedScalarType:

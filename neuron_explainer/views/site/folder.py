@@ -69,13 +69,12 @@ def write_file(folder: Path, path: str, content: bytes) -> None:
 def _refuse_foreign(folder: Path, state: SiteState | None) -> list[Path]:
     """Refuse files that no export wrote. The result are files that a killed export had not finished."""
     own = {STATE, LOCK_FILE_NAME} | (set() if state is None else state.plan.paths())
-    folders = {parent.as_posix() for path in own for parent in Path(path).parents}
     unfinished = []
     for found, names, files in os.walk(folder):
         here = Path(found).relative_to(folder)
         for name in names:
             path = (here / name).as_posix()
-            if path not in folders or (folder / path).is_symlink():
+            if (folder / path).is_symlink():
                 raise _foreign(folder, path)
         for name in files:
             path = (here / name).as_posix()

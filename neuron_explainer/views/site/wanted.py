@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from neuron_explainer.activations.derived_scalars.names.records import record_as
 from neuron_explainer.activations.packed.dataset import is_packed_dataset, open_packed_dataset
 from neuron_explainer.activations.packed.layout import INFO_FILE_NAME, TOKENS_FILE_NAME, layer_file_name
 from neuron_explainer.components.component import Component
+from neuron_explainer.components.explanations.sharing import own_explanations
 from neuron_explainer.errors import InvalidRequestError, shown
 from neuron_explainer.storage.locations import is_url
 from neuron_explainer.views.site.plan import SitePlan
@@ -124,11 +124,31 @@ def digest_of_dataset(component: Component, plan: SitePlan) -> str | None:
                 with open(folder / name, "rb") as file:
                     digest.update(hashlib.file_digest(file, "sha256").digest())
         return digest.hexdigest()
-    for layer, several in plan.layers.items():  # JSON files are many and large; their sizes and times tell enough
-        for index in several:
-            status = os.stat(folder / str(layer) / f"{index}.json")
-            digest.update(f"{layer} {index} {status.st_size} {status.st_mtime_ns}\n".encode())
+    _add_files(digest, folder, plan, ".json")
     return digest.hexdigest()
+
+
+def digest_of_explanations(component: Component, plan: SitePlan) -> str:
+    """A digest of the explanations that a site shows: one's own, and published ones that are in a folder."""
+    own = own_explanations()
+    mine = own[(own["dst"] == component.dst.value) & (own["subject"] == component.subject)] if len(own) else own
+    digest = hashlib.sha256(mine.to_csv(index=False).encode())
+    published = component.at_hand.explanations
+    if published is not None:
+        digest.update(published.encode())
+        if not is_url(published):
+            _add_files(digest, Path(published), plan, ".jsonl")
+    return digest.hexdigest()
+
+
+def _add_files(digest: Any, folder: Path, plan: SitePlan, suffix: str) -> None:
+    """Files of one component each are many and large; their sizes and times tell enough."""
+    for layer, several in plan.layers.items():
+        for index in several:
+            file = folder / str(layer) / f"{index}{suffix}"
+            if file.is_file():
+                status = file.stat()
+                digest.update(f"{layer} {index} {status.st_size} {status.st_mtime_ns}\n".encode())
 
 
 def digest_of_model(component: Component) -> str | None:
