@@ -55,14 +55,16 @@ def links_of(html: str) -> list[str]:
 
 def reachable(folder: Path) -> set[Path]:
     """All pages that links lead to from the index, each of which must exist within the folder."""
-    seen, waiting = set(), [(folder / "index.html").resolve()]
+    seen: set[Path] = set()
+    waiting = [(folder / "index.html").resolve()]
     while waiting:
         page = waiting.pop()
         if page not in seen:
             seen.add(page)
             for address in links_of(page.read_text()):
                 target = (page.parent / unquote(address)).resolve()
-                assert target.is_file() and target.is_relative_to(folder.resolve()), (page, address)
+                assert target.is_file(), (page, address)
+                assert target.is_relative_to(folder.resolve())
                 waiting.append(target)
     return seen
 
