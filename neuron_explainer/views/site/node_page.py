@@ -50,7 +50,7 @@ def node_page(component: TabledComponent, plan: SitePlan, subject: Subject, exam
     about = f"<p {_SMALL}>{note}</p>" if note else ""
     content = subject.without_paths(card("".join([about, *sections]), "ne-component"))
     return site_document(
-        _head(component, plan, subject, root) + content, f"{component.name} · {subject.title}"
+        f"{_head(component, plan, subject, root)}{content}</main>", f"{component.name} · {subject.title}"
     ).encode()
 
 
@@ -65,7 +65,7 @@ def _size(*texts: str) -> int:
 
 
 def _head(component: TabledComponent, plan: SitePlan, subject: Subject, root: str) -> str:
-    """The way to other pages, and what the page is of."""
+    """The way to other pages, and the beginning of the page: what it is of."""
     layer, index = component.layer, component.index
     before, after = plan.around(layer, index)
     links = [
@@ -77,7 +77,7 @@ def _head(component: TabledComponent, plan: SitePlan, subject: Subject, root: st
     words = f"{component_kind(component.dst)} {index} of layer {layer}"
     return (
         f"{navigation(links, 'Pages')}<main><h1>{escaped(str(component.name))} "
-        f'<span class="about">{escaped(words)}</span></h1><p class="about">{subject.about}</p></main>'
+        f'<span class="about">{escaped(words)}</span></h1><p class="about">{subject.about}</p>'
     )
 
 
