@@ -172,8 +172,7 @@ class ComponentStatistics:
         for token, value in zip(found.tokens, found.values.tolist(), strict=True):
             of_token.setdefault(token, []).append(value)
         rows = [(token, math.fsum(each) / len(each), max(each), len(each)) for token, each in of_token.items()]
-        place = 1 + _BY.index(by)
-        rows.sort(key=lambda row: (-row[place], -row[3], row[0]))
+        rows.sort(key=lambda row: (-(row[1] if by == "mean" else row[2]), -row[3], row[0]))
         return TokenTable(rows[:count], columns=["token", "mean", "max", "count"])
 
     def positions(self, bins: SupportsIndex = 10, examples: str = "random") -> pandas.DataFrame:

@@ -50,7 +50,7 @@ def token_tables(
         name: numbers.gather(1, places.to(numbers.device)).tolist()
         for name, numbers in {"value": values, **others}.items()
     }
-    tables = []
+    tables: list[pandas.DataFrame] = []
     for number, ids in enumerate(places.tolist()):
         own = {name: rows[number] for name, rows in columns.items()}
         tables.append(TokenTable({"token": context.decode_token_list(ids), "token_id": ids, **own}))

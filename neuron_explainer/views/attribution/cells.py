@@ -152,7 +152,7 @@ def frame_html(
     """
     if not len(frame):
         return ""
-    values_of = frame.to_dict("list")
+    values_of: dict[Any, list[Any]] = frame.to_dict("list")
     columns = [name for name in values_of if _has_values(name, values_of[name])] if columns is None else list(columns)
     if not columns:
         return ""

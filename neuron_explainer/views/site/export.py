@@ -29,7 +29,7 @@ from neuron_explainer.views.site.wanted import (
     digest_of_explanations,
     digest_of_model,
     first_name,
-    name_of,
+    name_beside,
     nodes_by_layer,
     plan_of,
 )
@@ -199,7 +199,7 @@ class _Export:
         return n_written
 
     def _components(self, chunk: Chunk) -> Iterator[TabledComponent]:
-        name = name_of(self.first, chunk.layer, chunk.indices[0])
+        name = name_beside(self.first, chunk.layer, chunk.indices[0])
         beginning = Component(name, self.first.dst, self.first.at_hand)
         return with_tables(beginning, chunk.indices, self.n_neighbours)
 

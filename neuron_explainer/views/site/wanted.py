@@ -168,6 +168,6 @@ def digest_of_model(component: Component) -> str | None:
     return hashlib.sha256(said.encode() + rows).hexdigest()
 
 
-def name_of(component: Component, layer: int, index: int) -> NodeName:
+def name_beside(component: Component, layer: int, index: int) -> NodeName:
     """The name of another component of the same kind."""
     return NodeName(component.kind, layer, index, autoencoder=component.name.autoencoder)
