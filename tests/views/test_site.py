@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote
 
 import numpy as np
@@ -144,7 +145,7 @@ def test_a_second_call_writes_nothing_and_a_missing_page_is_made_again(site):
 
 
 def test_a_stopped_export_goes_on_to_the_same_bytes(site, tmp_path, monkeypatch):
-    folder, made = tmp_path / "pages", export.node_page
+    folder, made = tmp_path / "pages", node_page.node_page
     done = []
 
     def stopped(*given):
@@ -304,7 +305,7 @@ def test_a_model_alone_and_latents_and_heads(tmp_path):
 
 
 def test_what_cannot_be_exported_is_said(tmp_path):
-    cases = [
+    cases: list[tuple[Any, dict[str, Any], str]] = [
         (("tiny", tmp_path / "s"), {"layers": 9}, "layer"),
         (("tiny", tmp_path / "s"), {"nodes": ["L1N99999"]}, "99999"),
         (("tiny", tmp_path / "s"), {"nodes": []}, "nodes is empty"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, SupportsIndex
+from typing import TYPE_CHECKING, Any, SupportsIndex
 
 from neuron_explainer.activations.derived_scalars.names.kinds import NodeKind
 from neuron_explainer.activations.derived_scalars.names.node_name import NodeName
@@ -14,15 +14,13 @@ from neuron_explainer.components.batches.tables import (
     read_tables,
     written_tables,
 )
-from neuron_explainer.components.component import Component, VocabularyGiven
+from neuron_explainer.components.component import Component
 from neuron_explainer.errors import NeuronExplainerError, StoppedError
-from neuron_explainer.vocabulary.checks import LayersGiven
 
 if TYPE_CHECKING:
     import pandas
 
-    from neuron_explainer.collation.corpus.texts import TextsGiven
-    from neuron_explainer.components.component import Among, NeighboursBy
+    from neuron_explainer.components.component import NeighboursBy
 
 N_TOKENS, N_NEIGHBOURS = 8, 6
 """How many tokens and, unless another number is asked for, how many neighbours the tables of a page have."""
@@ -39,42 +37,20 @@ class TabledComponent(Component):
     tables: dict[str, pandas.DataFrame]
     n_neighbours: int
 
-    def writes(
-        self, n: SupportsIndex = 10, *, tokens: VocabularyGiven = None, progress: bool | None = None
-    ) -> pandas.DataFrame:
+    def writes(self, n: SupportsIndex = 10, **asked: Any) -> pandas.DataFrame:
         """As `Component.writes`."""
-        made = self.tables.get("writes") if tokens is None and n == N_TOKENS else None
-        return super().writes(n, tokens=tokens, progress=progress) if made is None else made
+        made = None if asked or n != N_TOKENS else self.tables.get("writes")
+        return super().writes(n, **asked) if made is None else made
 
-    def reads(
-        self,
-        n: SupportsIndex = 10,
-        *,
-        tokens: VocabularyGiven = None,
-        distance: SupportsIndex = 1,
-        progress: bool | None = None,
-    ) -> pandas.DataFrame:
+    def reads(self, n: SupportsIndex = 10, **asked: Any) -> pandas.DataFrame:
         """As `Component.reads`."""
-        made = self.tables.get("reads") if tokens is None and n == N_TOKENS and distance == 1 else None
-        return super().reads(n, tokens=tokens, distance=distance, progress=progress) if made is None else made
+        made = None if asked or n != N_TOKENS else self.tables.get("reads")
+        return super().reads(n, **asked) if made is None else made
 
-    def neighbours(
-        self,
-        n: SupportsIndex = 10,
-        by: NeighboursBy = "write",
-        *,
-        among: Among | None = None,
-        layers: LayersGiven = None,
-        texts: TextsGiven | None = None,
-        progress: bool | None = None,
-    ) -> pandas.DataFrame:
+    def neighbours(self, n: SupportsIndex = 10, by: NeighboursBy = "write", **asked: Any) -> pandas.DataFrame:
         """As `Component.neighbours`."""
-        made = None
-        if among is None and layers is None and texts is None and n == self.n_neighbours:
-            made = self.tables.get(f"neighbours by {by}")
-        if made is not None:
-            return made
-        return super().neighbours(n, by, among=among, layers=layers, texts=texts, progress=progress)
+        made = None if asked or n != self.n_neighbours else self.tables.get(f"neighbours by {by}")
+        return super().neighbours(n, by, **asked) if made is None else made
 
 
 def with_tables(first: Component, wanted: Sequence[int], n_neighbours: int = N_NEIGHBOURS) -> Iterator[TabledComponent]:

@@ -110,8 +110,9 @@ def export_site(
         OutOfSpaceError: the disk is full.
         UnknownDatasetError, CheckpointNotFoundError, MisconfiguredError: as `ne.component`.
 
+    >>> import tempfile
     >>> import neuron_explainer as ne
-    >>> site = ne.export_site("tiny", "site", nodes=["L1N355", "L2N5"])
+    >>> site = ne.export_site("tiny", tempfile.mkdtemp(), nodes=["L1N355", "L2N5"])
     >>> site.n_pages, (site.path / "L2" / "L2N5.html").is_file()
     (2, True)
     """
