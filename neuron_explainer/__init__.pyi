@@ -68,6 +68,7 @@ from .views.components.head_maps import plot_heads
 from .views.heatmap import token_heatmap
 from .views.plots import plot_example, plot_histogram
 from .views.record_page import record_document, record_to_html
+from .views.site.export import export_site
 from .views.token_pairs import pair_view
 
 # The vocabulary; `derived_scalars` shows all derived scalars as a table
@@ -144,6 +145,7 @@ __all__ = [
     "errors",
     "export_bookmarks",
     "export_explanations",
+    "export_site",
     "head_scores",
     "import_bookmarks",
     "import_explanations",

@@ -177,6 +177,15 @@ def test_interrupted_run_is_saved_and_goes_on(ending: signal.Signals, tmp_path: 
     assert state.is_file()
 
 
+def test_site(tmp_path: Path) -> None:
+    result = run("site", "tiny", tmp_path / "s", "--node", "L1N3", "--node", "L2N4", "--title", "Two")
+    assert (result.exit_code, result.stdout) == (0, f"{tmp_path / 's' / 'index.html'}\n")
+    assert "<h1>Two</h1>" in (tmp_path / "s" / "index.html").read_text()
+    again = run("site", "tiny", tmp_path / "s", "--layer", "1", "--node", "L1N3")
+    assert again.exit_code == 2
+    assert "--overwrite" in again.stderr or "overwrite=True" in again.stderr
+
+
 def test_verify_and_convert(small: list[object], tmp_path: Path) -> None:
     run(*small)
     made = tmp_path / "made"

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 
-_VOID = {"br", "wbr", "meta", "img"}
+_VOID = {"br", "wbr", "meta", "img", "input"}
 
 
 @dataclass

@@ -45,7 +45,7 @@ def held_work_folder(path: Path, *, overwrite: bool = False) -> Iterator[None]:
     """
     folder = work_folder_of(path)
     _refuse_foreign(folder)
-    descriptor = _locked(folder, path)
+    descriptor = locked(folder, path)
     try:
         if overwrite:
             remove_work(folder)
@@ -78,7 +78,7 @@ def _refuse_foreign(folder: Path) -> None:
     state, lock = folder / STATE_FILE_NAME, folder / LOCK_FILE_NAME
     foreign = [
         path
-        for path, belongs in ((state, is_saved_state), (lock, _is_lock))
+        for path, belongs in ((state, is_saved_state), (lock, is_lock))
         if os.path.lexists(path) and not belongs(path)
     ]
     if foreign:
@@ -91,7 +91,7 @@ def _refuse_foreign(folder: Path) -> None:
         )
 
 
-def _is_lock(path: Path) -> bool:
+def is_lock(path: Path) -> bool:
     """Whether a file is a run's lock, which is empty or says who holds it."""
     try:
         content = read_local_bytes(path, _LONGEST_LOCK)
@@ -100,8 +100,16 @@ def _is_lock(path: Path) -> bool:
     return not content or re.fullmatch(rb"process \d+, since [-:\d ]+\n", content) is not None
 
 
-def _locked(folder: Path, path: Path) -> int:
-    """The open lock file, locked."""
+def locked(folder: Path, path: Path) -> int:
+    """The descriptor of a folder's lock file, open and locked. The folder is made if it is missing.
+
+    Args:
+        folder: the folder.
+        path: what is made with it, for the error.
+
+    Raises:
+        DatasetExistsError: another run has the lock.
+    """
     while True:
         folder.mkdir(parents=True, exist_ok=True)
         file = folder / LOCK_FILE_NAME

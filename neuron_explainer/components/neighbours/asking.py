@@ -46,7 +46,7 @@ def neighbours_of(
     if texts is not None and by != "activation":
         raise InvalidRequestError(f'texts are for neighbours by="activation", not by={by!r}. Leave them out.')
     context = component.model(f"neighbours(by={by!r})")
-    chosen = _layers_of(component, kind, layers, context.n_layers)
+    chosen = layers_searched(component, kind, layers, context.n_layers)
     if by == "activation":
         from neuron_explainer.components.neighbours.by_activation import neighbours_by_activation
 
@@ -79,6 +79,22 @@ def most_alike(
         values += best.values.tolist()
         numbers += best.indices.tolist()
         layers += [layer] * len(best.values)
+    return neighbour_table(component, kind, (values, layers, numbers), n, column)
+
+
+def neighbour_table(
+    component: Component, kind: NodeKind, found: tuple[list[float], list[int], list[int]], n: int, column: str
+) -> pandas.DataFrame:
+    """The n with the largest numbers; those of minus infinity are left out.
+
+    Args:
+        component: what they are neighbours of.
+        kind: their kind.
+        found: the number, the layer and the place in it of each.
+        n: how many are kept.
+        column: what the numbers are.
+    """
+    values, layers, numbers = found
     order = sorted(range(len(values)), key=lambda place: (-values[place], layers[place], numbers[place]))
     kept = [place for place in order if values[place] > -float("inf")][:n]
     autoencoder = component.name.autoencoder if kind is NodeKind.LATENT else None
@@ -103,7 +119,7 @@ def _kind_of(among: str) -> NodeKind:
     return kind
 
 
-def _layers_of(component: Component, kind: NodeKind, asked: LayersGiven, n_layers: int) -> list[int]:
+def layers_searched(component: Component, kind: NodeKind, asked: LayersGiven, n_layers: int) -> list[int]:
     """The layers to search, ascending: of latents, those that have an autoencoder."""
     if asked is not None:
         several = checked_layers("layers", asked)

@@ -56,14 +56,29 @@ def cosines_by_layer(
     found = {}
     for layer in layers:
         stop_if_asked()
-        if kind is NodeKind.NEURON:
-            rows = _neurons_of(bound, by, layer)
-        else:
-            rows = _directions(component, bound, kind, by, layer)
-            check_finite_rows(rows, layer, kind.symbol, f"{by}s")
-            rows = _unit_rows(rows)
+        rows = unit_directions(component, by, kind, layer)
         found[layer] = rows.to(own.device) @ own.to(rows.dtype)
     return found
+
+
+def unit_directions(component: Component, by: str, kind: NodeKind, layer: int) -> Float[Tensor, "components d_model"]:
+    """The directions of a layer's neurons or latents, as long as 1; NaN where a direction is 0.
+
+    Args:
+        component: says the model and the autoencoders.
+        by: "write" or "read".
+        kind: the kind of the layer's components.
+        layer: the layer.
+
+    Raises:
+        NonFiniteTensorError: a direction is infinite or NaN.
+    """
+    bound = component.bound(f"neighbours(by={by!r})")
+    if kind is NodeKind.NEURON:
+        return _neurons_of(bound, by, layer)
+    rows = _directions(component, bound, kind, by, layer)
+    check_finite_rows(rows, layer, kind.symbol, f"{by}s")
+    return _unit_rows(rows)
 
 
 def _neurons_of(bound: BoundConfig, by: str, layer: int) -> Float[Tensor, "neurons d_model"]:

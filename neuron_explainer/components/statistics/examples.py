@@ -101,7 +101,7 @@ class TokensOfExamples:
     @classmethod
     def of(cls, examples: list[StoredExample]) -> TokensOfExamples:
         """The tokens of some examples."""
-        seen: set[object] = set()
+        seen: dict[object, set[int]] = {}
         tokens: list[str] = []
         positions: list[int] = []
         values: list[float] = []
@@ -109,14 +109,18 @@ class TokensOfExamples:
             by_token = values_by_token(each.example)
             # Without places, an example that stands twice (among the top ones and at random) is the same text again.
             text = None if each.sequence is not None else (tuple(each.example.tokens), tuple(by_token.tolist()))
-            for offset, (token, value) in enumerate(zip(each.example.tokens, by_token.tolist(), strict=True)):
-                position = each.start + offset
-                key = (text if each.sequence is None else each.sequence, position)
-                if key not in seen:
-                    seen.add(key)
-                    tokens.append(token)
-                    positions.append(position)
-                    values.append(value)
+            before = seen.setdefault(text if each.sequence is None else each.sequence, set())
+            places = range(each.start, each.start + len(each.example.tokens))
+            new = [number for number, place in enumerate(places) if place not in before] if before else None
+            if new is None:  # nearly always: no other example overlaps
+                tokens += each.example.tokens
+                positions += places
+                values += by_token.tolist()
+            else:
+                tokens += [each.example.tokens[number] for number in new]
+                positions += [places[number] for number in new]
+                values += [float(by_token[number]) for number in new]
+            before.update(places)
         return cls(tokens, np.array(positions, dtype=np.int64), np.array(values, dtype=np.float64))
 
 

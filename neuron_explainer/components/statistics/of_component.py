@@ -164,16 +164,16 @@ class ComponentStatistics:
             UnknownNameError: `by` or `examples` is unknown.
             InvalidRequestError: `n` is not a whole number above 0.
         """
-        import pandas
-
         count = checked_number("n", n)
         if by not in _BY:
             raise UnknownNameError("order of tokens", str(by), _BY)
         found = TokensOfExamples.of(used(self.examples, examples))
-        frame = pandas.DataFrame({"token": found.tokens, "value": found.values})
-        grouped = frame.groupby("token", sort=True)["value"].agg(["mean", "max", "count"]).reset_index()
-        ordered = grouped.sort_values([by, "count", "token"], ascending=[False, False, True], kind="stable")
-        return TokenTable(ordered.head(count).reset_index(drop=True))
+        of_token: dict[str, list[float]] = {}
+        for token, value in zip(found.tokens, found.values.tolist(), strict=True):
+            of_token.setdefault(token, []).append(value)
+        rows = [(token, math.fsum(each) / len(each), max(each), len(each)) for token, each in of_token.items()]
+        rows.sort(key=lambda row: (-(row[1] if by == "mean" else row[2]), -row[3], row[0]))
+        return TokenTable(rows[:count], columns=["token", "mean", "max", "count"])
 
     def positions(self, bins: SupportsIndex = 10, examples: str = "random") -> pandas.DataFrame:
         """Where in a text it is active: first, last (positions from 0), n_tokens, mean, share_active.

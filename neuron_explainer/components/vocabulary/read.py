@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from neuron_explainer.components.component import Component
 
 Values = Float[Tensor, " vocab"]
+ManyValues = Float[Tensor, "components vocab"]
 
 
 def tokens_read(component: Component, n: SupportsIndex) -> pandas.DataFrame:
@@ -50,39 +51,52 @@ def tokens_read(component: Component, n: SupportsIndex) -> pandas.DataFrame:
 
 
 def neuron_on_vocabulary(model: Transformer, block: Block, neuron: int) -> tuple[Values, dict[str, Values]]:
-    """A neuron's pre-activation for each token; of a gated neuron also `up`, of an expert's also the router's weight.
+    """A neuron's pre-activation for each token, as `neurons_on_vocabulary` gives those of several."""
+    values, others = neurons_on_vocabulary(model, block, range(neuron, neuron + 1))
+    return values[0], {name: each[0] for name, each in others.items()}
+
+
+def neurons_on_vocabulary(model: Transformer, block: Block, neurons: range) -> tuple[ManyValues, dict[str, ManyValues]]:
+    """Neurons' pre-activations for each token; of gated ones also `up`, of experts' also the router's weight.
 
     `up` is what the activated gate is multiplied by. The pre-activation of an expert's neuron is what it would be if
     the token were sent to its expert; the router's weight is 0 where it is not.
+
+    Args:
+        model: the model.
+        block: the layer.
+        neurons: consecutive neurons of it; those of one expert.
     """
-    expert, within = (block.mlp, neuron)
-    others: dict[str, Values] = {}
+    expert, within = block.mlp, neurons
+    others: dict[str, ManyValues] = {}
     if isinstance(block.mlp, MixtureOfExperts):
-        number, within = divmod(neuron, block.mlp.d_expert)
+        number, start = divmod(neurons.start, block.mlp.d_expert)
+        within = range(start, start + len(neurons))
         expert = block.mlp.expert(number)
-        others["router_weight"] = _router_weights(model, block)[:, number]
+        others["router_weight"] = _router_weights(model, block)[:, number].expand(len(neurons), -1)
     assert isinstance(expert, MLP)
-    maps = [(expert.input_weight[within], _entry(expert.input_bias, within))]
+    own = slice(within.start, within.stop)
+    maps = [(expert.input_weight[own], _entries(expert.input_bias, own))]
     if expert.up_weight is not None:
-        maps.append((expert.up_weight[within], _entry(expert.up_bias, within)))
+        maps.append((expert.up_weight[own], _entries(expert.up_bias, own)))
     norm = block.mlp_norm
-    weights = torch.stack([weight for weight, _ in maps])
-    products = along_rows(model, norm, back_through_norm(weights, norm).T)
-    for column, (weight, bias) in enumerate(maps):
+    weights = torch.cat([weight for weight, _ in maps])
+    products = along_rows(model, norm, back_through_norm(weights, norm).T).T.split(len(neurons))
+    made = []
+    for product, (weight, bias) in zip(products, maps, strict=True):
         if norm.bias is not None:
-            products[:, column] += at_least_float32(weight) @ at_least_float32(norm.bias)
+            product += (at_least_float32(weight) @ at_least_float32(norm.bias))[:, None]
         if bias is not None:
-            products[:, column] += bias
+            product += bias[:, None]
+        made.append(product)
     if expert.up_weight is not None:
-        up = (
-            products[:, 1] if expert.gate_limit is None else products[:, 1].clamp(-expert.gate_limit, expert.gate_limit)
-        )
+        up = made[1] if expert.gate_limit is None else made[1].clamp(-expert.gate_limit, expert.gate_limit)
         others = {"up": up + expert.up_offset, **others}
-    return products[:, 0], others
+    return made[0], others
 
 
-def _entry(bias: Tensor | None, index: int) -> Tensor | None:
-    return None if bias is None else bias[index]
+def _entries(bias: Tensor | None, which: slice) -> Tensor | None:
+    return None if bias is None else bias[which]
 
 
 def _router_weights(model: Transformer, block: Block) -> Float[Tensor, "vocab experts"]:
@@ -102,18 +116,27 @@ def _router_weights(model: Transformer, block: Block) -> Float[Tensor, "vocab ex
 
 
 def latent_on_vocabulary(component: Component) -> Values:
-    """A latent's pre-activation for each token.
+    """A latent's pre-activation for each token, as `latents_on_vocabulary` gives those of several."""
+    return latents_on_vocabulary(component, range(component.index, component.index + 1))[0]
+
+
+def latents_on_vocabulary(component: Component, latents: range) -> ManyValues:
+    """The pre-activations of latents for each token.
 
     What an autoencoder reads is computed for the whole vocabulary once, and kept for the layer's other latents.
+
+    Args:
+        component: one latent of the layer.
+        latents: consecutive latents of it.
     """
     bound, node_type, layer = component.bound("reads()"), component.dst.node_type, component.layer
     autoencoder = bound.autoencoder(node_type, layer)
-    which = slice(component.index, component.index + 1)
+    which = slice(latents.start, latents.stop)
     parts = [
-        autoencoder.pre_activations(inputs.to(autoencoder.device), which)[:, 0]
+        autoencoder.pre_activations(inputs.to(autoencoder.device), which)
         for inputs in _autoencoder_inputs(bound, component)
     ]
-    return torch.cat(parts)
+    return torch.cat(parts).T
 
 
 def _autoencoder_inputs(bound: BoundConfig, component: Component) -> list[Float[Tensor, "some_vocab inputs"]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from neuron_explainer.errors import shown
@@ -17,6 +17,12 @@ if TYPE_CHECKING:
 
 UP, DOWN = background_of_level(32), background_of_level(-32)
 """The colours of what raises the number, and of what lowers it."""
+
+Links = Callable[[str], str | None]
+"""The address of a node's page, by its name; None of a node that has none."""
+
+LINK = "#0550ae"
+"""The colour of a link on a card."""
 
 HEADING = 'role="heading" aria-level="4"'
 """The attributes of an element that screen readers find as the heading of a part of a page."""
@@ -130,30 +136,44 @@ def mark_cell(mark: str) -> str:
     return f'<span style="{_MARK_STYLE};border-color:{UP if mark == "target" else DOWN}">{escaped(mark)}</span>'
 
 
-def frame_html(frame: pandas.DataFrame, scales: Mapping[str, ColourScale], columns: Sequence[str] | None = None) -> str:
+def frame_html(
+    frame: pandas.DataFrame,
+    scales: Mapping[str, ColourScale],
+    columns: Sequence[str] | None = None,
+    links: Links | None = None,
+) -> str:
     """A table of an answer. Its index is not shown; empty without rows.
 
     Args:
         frame: the table.
         scales: the colours of columns, by their names.
         columns: the columns that are shown; None: those with values.
+        links: the address of a node's page, by its name; None where it has none.
     """
-    columns = shown_columns(frame) if columns is None else list(columns)
-    if not len(frame) or not columns:
+    if not len(frame):
+        return ""
+    values_of: dict[Any, list[Any]] = frame.to_dict("list")
+    columns = [name for name in values_of if _has_values(name, values_of[name])] if columns is None else list(columns)
+    if not columns:
         return ""
     numeric = {number for number, name in enumerate(columns) if _base(name) not in (*_TEXT_COLUMNS, "probability")}
-    series = [frame[name].tolist() for name in columns]
-    marks = frame["asked"].tolist() if "asked" in columns else [""] * len(frame)
+    marks = values_of["asked"] if "asked" in columns else [""] * len(frame)
     rows = [
-        [_cell(name, value, scales.get(name), mark) for name, value in zip(columns, values, strict=True)]
-        for *values, mark in zip(*series, marks, strict=True)
+        [_cell(name, value, scales.get(name), mark, links) for name, value in zip(columns, values, strict=True)]
+        for *values, mark in zip(*(values_of[name] for name in columns), marks, strict=True)
     ]
     return html_table([escaped(name.replace("_", " ")) for name in columns], rows, numeric)
 
 
 def shown_columns(frame: pandas.DataFrame) -> list[str]:
     """A table's columns that have values; all of a table without rows."""
-    return [name for name in frame.columns if frame.empty or (not frame[name].isna().all() and _has_text(frame[name]))]
+    return [name for name in frame.columns if frame.empty or _has_values(name, frame[name].tolist())]
+
+
+def _has_values(name: str, values: Sequence[Any]) -> bool:
+    if name == "asked" and not any(value != "" for value in values):
+        return False
+    return not all(map(is_missing, values))
 
 
 def kind_of_column(column: str) -> str:
@@ -197,14 +217,12 @@ def _base(column: str) -> str:
 
 def is_missing(value: object) -> bool:
     """Whether a table's value stands for none: None, NaN or pandas' NA."""
-    return not isinstance(value, str) and str(value) in ("None", "nan", "<NA>")
+    if isinstance(value, str | int):
+        return False
+    return value != value if isinstance(value, float) else str(value) in ("None", "nan", "<NA>")
 
 
-def _has_text(column: Any) -> bool:
-    return column.name != "asked" or bool((column != "").any())
-
-
-def _cell(name: str, value: Any, scale: ColourScale | None, mark: str) -> str:
+def _cell(name: str, value: Any, scale: ColourScale | None, mark: str, links: Links | None) -> str:
     if is_missing(value):
         return ""
     if name == "asked":
@@ -216,5 +234,8 @@ def _cell(name: str, value: Any, scale: ColourScale | None, mark: str) -> str:
     if isinstance(value, float):
         return format_value(value) if scale is None else effect_cell(value, scale)
     if name == "name":
-        return f'<span {node_mark(str(value))} style="white-space:nowrap">{escaped(str(value))}</span>'
+        words = escaped(str(value))
+        if links is not None and (address := links(str(value))) is not None:
+            words = f'<a href="{escaped(address)}" style="color:{LINK}">{words}</a>'
+        return f'<span {node_mark(str(value))} style="white-space:nowrap">{words}</span>'
     return escaped(str(value))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from neuron_explainer.activations.derived_scalars.names.kinds import NodeKind
 from neuron_explainer.components.component import Component, NeighboursBy
-from neuron_explainer.views.attribution.cells import frame_html, section, side_by_side
+from neuron_explainer.views.attribution.cells import Links, frame_html, section, side_by_side
 from neuron_explainer.views.colour import ColourScale
 from neuron_explainer.views.components.parts import SMALL, part
 from neuron_explainer.views.heatmap import format_value
@@ -73,26 +73,40 @@ def _highest_and_lowest(frame: pandas.DataFrame, columns: list[str]) -> str:
     return side_by_side(*tables)
 
 
-def neighbours_beside(component: Component, n: int = N_NEIGHBOURS) -> str:
-    """The components most like it by what they write, beside those by what they read; empty without a model."""
+def neighbours_beside(component: Component, n: int = N_NEIGHBOURS, links: Links | None = None) -> str:
+    """The components most like it by what they write, beside those by what they read; empty without a model.
+
+    Args:
+        component: the component.
+        n: how many of each.
+        links: the addresses of their pages; None: without links.
+    """
     if not component.at_hand.has_model:
         return ""  # what it writes has said that a model is missing
     return side_by_side(
-        part(f"Neighbours by {_BY['write']}", lambda: neighbours_section(component.neighbours(n, "write"), "write")),
-        part(f"Neighbours by {_BY['read']}", lambda: neighbours_section(component.neighbours(n, "read"), "read")),
+        part(
+            f"Neighbours by {_BY['write']}",
+            lambda: neighbours_section(component.neighbours(n, "write"), "write", links),
+        ),
+        part(
+            f"Neighbours by {_BY['read']}", lambda: neighbours_section(component.neighbours(n, "read"), "read", links)
+        ),
     )
 
 
-def neighbours_section(neighbours: pandas.DataFrame, by: NeighboursBy) -> str:
+def neighbours_section(neighbours: pandas.DataFrame, by: NeighboursBy, links: Links | None = None) -> str:
     """A table of neighbours.
 
     Args:
         neighbours: what `Component.neighbours` gives.
         by: by what they are alike.
+        links: the addresses of their pages; None: without links.
     """
     title = f"Neighbours by {_BY[by]}"
     if not len(neighbours):
         return section(title, f'<div style="{SMALL}">None: nothing here has a direction of that kind.</div>')
     measure = "correlation" if by == "activation" else "cosine"
     columns = [name for name in neighbours.columns if name not in ("layer", "component")]
-    return section(title, frame_html(neighbours, {measure: ColourScale.of(neighbours[measure])}, columns), measure)
+    return section(
+        title, frame_html(neighbours, {measure: ColourScale.of(neighbours[measure])}, columns, links), measure
+    )

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from neuron_explainer.components.component import Component
-from neuron_explainer.views.attribution.cells import node_mark
+from neuron_explainer.views.attribution.cells import Links, node_mark
 from neuron_explainer.views.component_kinds import component_kind
-from neuron_explainer.views.components.directions import directions_section, neighbours_beside
+from neuron_explainer.views.components.directions import N_NEIGHBOURS, directions_section, neighbours_beside
 from neuron_explainer.views.components.explanations import explanations_section
 from neuron_explainer.views.components.parts import SMALL, part
 from neuron_explainer.views.components.statistics import statistics_sections
 from neuron_explainer.views.document import card
+from neuron_explainer.views.heatmap import DEFAULT_WIDTH
 from neuron_explainer.views.record_page import record_sections
 from neuron_explainer.views.token_text import escaped
 from neuron_explainer.vocabulary.checks import checked_number
@@ -38,15 +39,35 @@ def component_html(component: Component, *, examples: int = _N_EXAMPLES) -> str:
     >>> html = component_html(ne.component("tiny", "L2N5"))
     """
     n_examples = checked_number("examples", examples)
-    parts = [
-        _heading(component),
-        part("Explanations", lambda: explanations_section(component.explanations)),
-        directions_section(component),
-        part("Statistics and examples", lambda: record_sections(component.record, n_examples)),
-        part("Statistics", lambda: statistics_sections(component.statistics), is_quiet=True),
-        neighbours_beside(component),
-    ]
-    return card("".join(parts), "ne-component")
+    record = record_part(component, n_examples, DEFAULT_WIDTH)
+    before, after = sections_around_record(component)
+    return card("".join([_heading(component), *before, record, *after]), "ne-component")
+
+
+def sections_around_record(
+    component: Component, links: Links | None = None, n_neighbours: int = N_NEIGHBOURS
+) -> tuple[list[str], list[str]]:
+    """The sections of a component's page above those of its record, and those below.
+
+    Args:
+        component: the component.
+        links: the addresses of its neighbours' pages; None: without links.
+        n_neighbours: how many neighbours of each sort are shown.
+    """
+    before = [part("Explanations", lambda: explanations_section(component.explanations)), directions_section(component)]
+    statistics = part("Statistics", lambda: statistics_sections(component.statistics), is_quiet=True)
+    return before, [statistics, neighbours_beside(component, n_neighbours, links)]
+
+
+def record_part(component: Component, examples: int, width: int | None) -> str:
+    """The sections of a component's record, or why they are missing.
+
+    Args:
+        component: the component.
+        examples: how many top examples are shown.
+        width: how many tokens of an example are shown; None: all.
+    """
+    return part("Statistics and examples", lambda: record_sections(component.record, examples, width))
 
 
 def _heading(component: Component) -> str:

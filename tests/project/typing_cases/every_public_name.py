@@ -115,6 +115,8 @@ def components(model: ne.ModelContext, autoencoders: ne.AutoencoderContext) -> N
     assert_type(both.to_dataframe(), pd.DataFrame)
     scores = ne.head_scores(model, ["a text"], max_tokens=1000)
     ne.plot_heads(scores, "previous")
+    pages: int = ne.export_site("tiny", "site", nodes=["L1N355"], title="A site", progress=False).n_pages
+    ne.export_site("tiny", "site", layers=range(2), dst="mlp_post_act", examples=3, neighbours=3, overwrite=bool(pages))
     statistics = ne.dataset_statistics("tiny", layers=0)
     assert_type(statistics, pd.DataFrame)
     ne.plot_dataset_statistics(statistics, "frequency", "max", colour=None, log_y=True)

@@ -1,0 +1,1 @@
+"""The tables of many components of a layer, computed from the weights at once."""
