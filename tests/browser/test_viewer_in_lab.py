@@ -10,6 +10,7 @@ from playwright.sync_api import Locator, expect
 from helpers.hostile_tokens import HOSTILE_TOKENS
 from helpers.lab_in_chromium import NotebookPage
 from neuron_explainer.activations.activations import ActivationRecord, NeuronId, NeuronRecord, save_neuron
+from neuron_explainer.views.colour import contrast, relative_luminance
 
 N_LAYERS, N_NEURONS = 2, 4
 SETUP = """
@@ -179,4 +180,9 @@ def test_colours_stay_readable_in_the_dark_theme(
     in_dark_theme(opened)
     card = _viewer(opened).locator(".ne-record")
     colours = card.evaluate("element => [getComputedStyle(element).backgroundColor, getComputedStyle(element).color]")
-    assert colours == ["rgb(255, 255, 255)", "rgb(31, 35, 40)"]
+    ground, ink = (
+        "#" + "".join(f"{int(part):02x}" for part in colour.removeprefix("rgb(").removesuffix(")").split(","))
+        for colour in colours
+    )
+    assert relative_luminance(ground) < 0.05
+    assert contrast(ground, ink) >= 4.5

@@ -62,7 +62,9 @@ class NeuronControls(widgets.HBox):
         self.dataset_picker.layout.width, self.node_picker.layout.width = "340px", "auto"
         self.node_picker.layout.flex, self.node_picker.layout.min_width = "1 1 340px", "0"
         bar.fields.children = [*bar.fields.children, self.examples]
-        super().__init__([self.dataset_picker, self.node_picker], layout=wrapped())
+        picker = self.node_picker
+        picker.children = [child for child in picker.children if child is not picker.bookmarks]
+        super().__init__([self.dataset_picker, picker, picker.bookmarks], layout=wrapped())  # in a row of their own
 
     @property
     def choice(self) -> NeuronChoice:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 import ipywidgets as widgets
 
-from neuron_explainer.widgets.parts import button, wrapped
+from neuron_explainer.widgets.parts import button, filling, wrapped
 
 
 class OwnText(widgets.VBox):
@@ -30,7 +30,7 @@ class OwnText(widgets.VBox):
             layout=widgets.Layout(width="auto"),
         )
         self.compute = button("Compute", "play", "Compute this neuron's activations on your text")
-        self.view = widgets.HTML(layout=widgets.Layout(width="100%"))
+        self.view = widgets.HTML(layout=filling())
         self.pages = Pages(on_page)
         self._written: tuple[str, ...] | None = None
         for field in (self.text, self.by_line):
