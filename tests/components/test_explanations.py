@@ -93,7 +93,7 @@ def test_a_file_of_another_kind_adds_nothing(content, tmp_path):
 
 
 def test_what_would_not_fit_is_refused(monkeypatch):
-    monkeypatch.setattr("neuron_explainer.components.explanations.kept_file.MOST_BYTES", 500)
+    monkeypatch.setattr("neuron_explainer.components.notes.kept_file.MOST_BYTES", 500)
     explanations = ne.component("tiny", "L2N5").explanations
     explanations.add("x" * 100)
     with pytest.raises(ne.errors.InvalidRequestError, match="over the limit"):
@@ -273,7 +273,7 @@ def test_a_folder_in_the_place_of_the_notes(notes):
 def test_notes_that_are_too_large_say_what_helps(notes, monkeypatch):
     notes.parent.mkdir()
     notes.write_text(json.dumps({"version": 1, "explanations": [json.loads(line())] * 20}))
-    monkeypatch.setattr("neuron_explainer.components.explanations.kept_file.MOST_BYTES", 500)
+    monkeypatch.setattr("neuron_explainer.components.notes.kept_file.MOST_BYTES", 500)
     with pytest.raises(MalformedRecordError, match="Move it away"):
         ne.own_explanations()
 

@@ -83,7 +83,7 @@ def test_another_dataset_is_shown_in_a_layer_that_it_has(tmp_path: Path, load: F
 
 
 def test_addresses_are_shown_without_their_credentials(tmp_path: Path) -> None:
-    address = "https://me:secret@host/data?sig=hidden"
+    address = "https://me:secret@host/data?sig=s1gnature"
     asked: list[str] = []
 
     def load_from(choice: NeuronChoice) -> NeuronRecord:
@@ -106,5 +106,5 @@ def test_addresses_are_shown_without_their_credentials(tmp_path: Path) -> None:
         str(viewer.controls.dataset.get_state()),
     ):
         assert "secret" not in text
-        assert "hidden" not in text
+        assert "s1gnature" not in text
     assert "https://host/data" in viewer.status.value

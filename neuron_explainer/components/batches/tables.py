@@ -110,7 +110,7 @@ def neighbour_tables(component: Component, block: range, n: int, by: str) -> Tab
         rows = unit_directions(component, by, kind, layer).to(own.device)
         cosines = own.to(rows.dtype) @ rows.T
         if layer == component.layer:
-            at = torch.arange(len(block), device=cosines.device)
+            at = torch.arange(len(block), dtype=torch.int64, device=cosines.device)
             cosines[at, at + block.start] = float("nan")
         cosines = cosines.nan_to_num_(nan=-float("inf"), posinf=-float("inf"))
         best = cosines.topk(min(n, cosines.shape[1]))
