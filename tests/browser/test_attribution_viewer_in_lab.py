@@ -99,7 +99,7 @@ def test_a_walk(
     page.locator(".ne-rows-grid").focus()
     opened.page.keyboard.press("t")
     expect(page.locator(".ne-attribution").first).to_contain_text("attention logit", timeout=LONG)
-    button(page, "Back").click()
+    page.get_by_title("The answer before this one (Alt+Left)").click()
     expect_title(page, "logit of ' her' minus that of ' him'")
     # Compare, and look at the pictures
     page.get_by_label("compare with the 2nd prompt").check()
@@ -176,7 +176,7 @@ def test_the_same_walk_without_the_module(open_notebook: Run, write_notebook: Wr
     expect(change).to_be_hidden(timeout=LONG)
     button(page, "Trace").click()
     expect(page.locator(".ne-attribution").first).to_contain_text("attention logit", timeout=LONG)
-    button(page, "Back").click()
+    page.get_by_title("The answer before this one (Alt+Left)").click()
     expect_title(page, "logit of ' her' minus that of ' him'")
     button(page, "Verify").click()
     expect(page.locator(".ne-node-panel .ne-node")).to_contain_text("measured", timeout=LONG)

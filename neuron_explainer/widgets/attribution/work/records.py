@@ -120,9 +120,11 @@ class RecordViewers:
             held[1].show(component)
             return held[1]
         if dataset is None:
-            viewer = NeuronViewer(self._model, component, texts=_texts(prompt))
+            viewer = NeuronViewer(self._model, component, texts=_texts(prompt), core_controls_only=True)
         else:
-            viewer = NeuronViewer(dataset.short_name, component, dst=dataset.derived_scalar_type)
+            viewer = NeuronViewer(
+                dataset.short_name, component, dst=dataset.derived_scalar_type, core_controls_only=True
+            )
         try:
             replaced = self._replace(key, source, viewer)
         except StoppedError:
