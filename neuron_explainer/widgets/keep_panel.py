@@ -34,9 +34,10 @@ class KeepPanel(widgets.VBox):
         self.shows_code.observe(lambda _: self._code_wanted(), names="value")
         self.save.on_click(lambda _: on_save(self.path.value))
         row = widgets.HBox([self.shows_code, self.path, self.save, self.said], layout=wrapped(align_items="center"))
+        super().__init__([row, self.code, *([] if on_notes is None else [self.notes])], layout=filling())
         if on_notes is None:
-            self.notes.layout.display = "none"
-        super().__init__([row, self.code, self.notes], layout=filling())
+            for part in (self.notes.layout, self.notes.style, self.notes):
+                part.close()
         self.add_class("ne-keep")
 
     def _code_wanted(self) -> None:

@@ -35,7 +35,8 @@ _CONTRASTS = """([selector, withFields]) => {
         const walker = document.createTreeWalker(place, NodeFilter.SHOW_TEXT);
         while (walker.nextNode()) {
             const element = walker.currentNode.parentElement, text = walker.currentNode.data.trim();
-            if (!text || !element.checkVisibility() || element.closest('style,option,datalist,button:disabled')) continue;
+            if (!text || !element.checkVisibility()) continue;
+            if (element.closest('style,option,datalist,button:disabled')) continue;
             found.push([contrast(element, getComputedStyle(element).color), text.slice(0, 30)]);
         }
         for (const field of !withFields ? [] : place.querySelectorAll('input:not([type=checkbox]),select,textarea')) {
