@@ -118,10 +118,13 @@ def test_a_note_of_any_text_stays_a_text() -> None:
             add_bookmark("tiny", "L0N0", MLP, wrong)  # type: ignore[arg-type]
 
 
-def test_an_address_is_kept_without_what_is_secret() -> None:
+def test_a_dataset_has_one_spelling_without_what_is_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert subject_of("https://me:key@host/data?sig=1") == subject_of("https://host/data") == "https://host/data"
     assert subject_of("tiny") == "tiny"
     assert subject_of("owner:model") == "owner:model"
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "records").mkdir()
+    assert subject_of("./records/") == subject_of(str(tmp_path / "x" / ".." / "records")) == str(tmp_path / "records")
 
 
 ADDING = """

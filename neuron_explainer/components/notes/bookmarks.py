@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from neuron_explainer.activation_server.dataset_paths import dataset_subject
 from neuron_explainer.activations.token_table import TokenTable
 from neuron_explainer.components.notes.checks import checked_component
 from neuron_explainer.components.notes.exchange import export_entries, import_entries
 from neuron_explainer.components.notes.kept_file import MOST_CHARACTERS, KeptFile, now
 from neuron_explainer.errors import InvalidRequestError
-from neuron_explainer.storage.locations import is_url, without_secrets
 from neuron_explainer.vocabulary.checks import checked_text
 from neuron_explainer.wording import without_steering
 
@@ -59,10 +59,10 @@ BOOKMARKS = KeptFile("bookmarks.json", Bookmark, "bookmarks", "file of bookmarks
 
 
 def subject_of(dataset: str) -> str:
-    """What bookmarks call a dataset or model: its name or folder, or its address without what may be secret."""
+    """What bookmarks call a dataset or model: its name, its whole folder, or its address without what may be secret."""
     try:
-        return without_secrets(dataset) if is_url(dataset) else dataset
-    except ValueError:  # a name with a colon
+        return dataset_subject(dataset)
+    except ValueError:  # a model's name with a colon
         return dataset
 
 
