@@ -23,6 +23,8 @@ from helpers.lab_in_chromium import (
     open_in_lab,
 )
 
+__all__ = ["PAGE_SCRIPT", "Click", "ViewerInLab", "chromium", "has_chromium", "jupyter_server", "lab", "open_in_lab"]
+
 TEXT = "And the LORD said unto Moses, Go in unto Pharaoh, and speak to him about the people. "
 _REPOSITORY = Path(__file__).parent.parent
 _LOAD = """
@@ -52,7 +54,7 @@ _MEMORY = (
     'print("peak", (resident_bytes("VmHWM") - before) // 2**20, "now", (resident_bytes("VmRSS") - before) // 2**20)'
 )
 
-_SCRIPT = """
+PAGE_SCRIPT = """
 window.ne = {
     get page() { return document.querySelector('.ne-attribution-viewer'); },
     text: selector => ne.page.querySelector(selector)?.textContent ?? '',
@@ -63,7 +65,7 @@ window.ne = {
     get rows() { return ne.text('.ne-rows-count') + ne.text('.ne-rows-grid'); },
     get isIdle() { return ne.text('.ne-status [role=status]').startsWith('Showing'); },
     press: label => [...document.querySelectorAll('button')].filter(
-        each => each.offsetParent && each.textContent.trim() === label).at(-1).click(),
+        each => each.offsetParent && !each.closest('.ne-viewer') && each.textContent.trim() === label).at(-1).click(),
     field: label => [...ne.page.querySelectorAll('.widget-label, .widget-label-basic')].find(
         each => each.textContent.trim() === label).parentElement.querySelector('input, select'),
     check: label => ne.field(label).click(),
@@ -229,7 +231,7 @@ def lab() -> Iterator[Callable[[str, int], ViewerInLab]]:
             page = open_in_lab(browser, server, path, height=1000)
             page.page.set_default_timeout(240_000)
             found = ViewerInLab(page)
-            page.page.evaluate(_SCRIPT)
+            page.page.evaluate(PAGE_SCRIPT)
             found.run_cell(0)
             return found
 
