@@ -242,10 +242,14 @@ class NeuronViewer(ViewerPage):
         if self._shown is not None and not self._source.computes_texts(self._shown.dataset):
             raise NotAtHandError("compute(…)", "model", "a model", "pass model= to NeuronViewer")
         self.own_text.write(several)
-        if self._computes_records:
+        if not self.own_text.texts:
+            self._compute_pressed()  # which says that a text is missing
+        elif self._computes_records:
             self._loading.run(self._with_texts(self.controls.choice))
         elif self._shown is not None:
-            self._computing.run(replace(self._shown, texts=self.own_text.texts))
+            self._texts_asked = self.own_text.texts
+            self._computing.run(replace(self._shown, texts=self._texts_asked))
+        self._answering.wait()
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until the last choice made with the controls is shown or has failed.
@@ -280,7 +284,7 @@ class NeuronViewer(ViewerPage):
             InvalidRequestError: no neuron is shown yet.
         """
         record = self._on_view()
-        texts = self._own_texts_on_view()
+        texts = self._texts_on_view
         if not texts:
             return record.to_dataframe()
         assert self._shown is not None
@@ -311,13 +315,9 @@ class NeuronViewer(ViewerPage):
         """
         self._on_view()
         assert self._shown is not None
-        own = self._own_texts_on_view()
+        own = self._texts_on_view
         section, settings = self.sections.section, self.sections.settings
         return code_of_viewer(self._source, self._shown, own, section, settings, self.controls.examples.value)
-
-    def _own_texts_on_view(self) -> tuple[str, ...]:
-        assert self._shown is not None
-        return self._shown.texts or (self.own_text.texts if self.own_text.view.value else ())
 
     def _on_view(self) -> NeuronRecord:
         if self.record is None:

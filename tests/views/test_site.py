@@ -12,10 +12,11 @@ from urllib.parse import unquote
 
 import numpy as np
 import pytest
+import torch
 
 import neuron_explainer as ne
 from benchmarks.small_models import random_autoencoders
-from helpers.collation_models import model_context
+from helpers.collation_models import changeable_context, model_context, transformer_of
 from helpers.derived_scalars import annotations_unchecked
 from helpers.hostile_tokens import HOSTILE_TOKENS
 from helpers.html_reading import Element, read_html
@@ -23,7 +24,7 @@ from helpers.neuron_records import INFO, TOKENS
 from helpers.packed_layers import layer_by_token
 from helpers.paths import REPOSITORY
 from neuron_explainer.activations.packed.writing import write_packed_dataset_info, write_packed_layer
-from neuron_explainer.errors import DatasetExistsError, InvalidRequestError
+from neuron_explainer.errors import DatasetExistsError, InvalidRequestError, UnknownDatasetError
 from neuron_explainer.views.site import export, node_page
 from neuron_explainer.views.site import folder as site_folder
 from neuron_explainer.views.site.plan import SitePlan
@@ -292,16 +293,39 @@ def test_pages_stay_under_a_megabyte_and_say_what_they_leave_out(tmp_path, monke
 def test_a_model_alone_and_latents_and_heads(tmp_path):
     context = model_context()
     autoencoders = random_autoencoders(context, ne.DerivedScalarType.RESID_POST_MLP, n_latents=5)
-    made = ne.export_site(
-        context, tmp_path / "s", 1, dst="autoencoder_latent", autoencoders=autoencoders, progress=False
-    )
+    made = ne.export_site(context, tmp_path / "s", 1, autoencoders=autoencoders, progress=False)
     assert made.n_pages == 5
+    one = ne.export_site(context, tmp_path / "one", nodes=["L1A4"], autoencoders=autoencoders, progress=False)
+    assert one.n_pages == 1
     assert "What it reads" in (tmp_path / "s" / "L1" / "L1A4.html").read_text()
     reachable(tmp_path / "s")
     ne.export_site("tiny", tmp_path / "h", nodes=["L1H0", "L1H1"], dst="attn_write_norm", progress=False)
     assert "Copying score" in (tmp_path / "h" / "L1" / "L1H1.html").read_text()
     assert rows_of(tmp_path / "h", 1)[0][2]
     reachable(tmp_path / "h")
+
+
+def test_a_site_of_other_weights_does_not_go_on(tmp_path):
+    context = changeable_context()
+    nodes: dict[str, Any] = {"nodes": ["L1N3", "L1N4"], "progress": False}
+    ne.export_site(context, tmp_path / "s", **nodes)
+    before = files_of(tmp_path / "s")
+    (tmp_path / "s" / "L1" / "L1N4.html").unlink()
+    with torch.no_grad():
+        transformer_of(context).blocks[1].mlp.output_weight.mul_(-1)
+    with pytest.raises(DatasetExistsError, match="settings"):
+        ne.export_site(context, tmp_path / "s", **nodes)
+    ne.export_site(context, tmp_path / "s", **nodes, overwrite=True)
+    after = files_of(tmp_path / "s")
+    assert after["L1/L1N3.html"] != before["L1/L1N3.html"]
+
+
+def test_explanations_that_are_not_there_are_refused(tmp_path):
+    with pytest.raises(UnknownDatasetError, match="nope"):
+        ne.export_site("tiny", tmp_path / "s", nodes=["L1N1"], explanations="nope")
+    with pytest.raises(UnknownDatasetError, match="nope"):
+        ne.NeuronViewer("tiny", explanations="nope")
+    assert not (tmp_path / "s").exists()
 
 
 def test_what_cannot_be_exported_is_said(tmp_path):

@@ -9,12 +9,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, SupportsIndex
 
 from neuron_explainer._version import __version__
-from neuron_explainer.activation_server.dataset_paths import type_of_dataset
+from neuron_explainer.activation_server.dataset_paths import explanations_path, type_of_dataset
+from neuron_explainer.activations.derived_scalars.names.kinds import NodeKind, kind_of_node_type
 from neuron_explainer.attribution.progress import passes_bar
-from neuron_explainer.components.asking import USUAL_SCALAR, component, model_and_dataset_given
+from neuron_explainer.components.asking import (
+    SCALAR_OF_LATENTS,
+    USUAL_SCALAR,
+    component,
+    config_given,
+    model_and_dataset_given,
+)
 from neuron_explainer.components.batches.with_tables import N_NEIGHBOURS, TabledComponent, with_tables
 from neuron_explainer.components.component import Component
-from neuron_explainer.errors import InvalidRequestError
+from neuron_explainer.errors import InvalidRequestError, NotAtHandError
 from neuron_explainer.storage.locations import local_path
 from neuron_explainer.views.site.folder import held_site, write_file
 from neuron_explainer.views.site.lists import index_page, list_page, lists_of
@@ -124,16 +131,13 @@ def export_site(
         if len(title) > _LONGEST_TITLE:
             raise InvalidRequestError(f"title has {len(title):,} characters; at most {_LONGEST_TITLE}.")
     target = local_path("folder", folder)
-    scalar_type = _scalar_type(dataset, model, dst)
+    source, model = _sources(dataset, model, autoencoders)
+    scalar_type = _scalar_type(source, dst)
+    if explanations is not None:
+        explanations_path(explanations, scalar_type)  # refuses what is not there
     asked = nodes_by_layer(nodes, scalar_type)
-    first = component(
-        dataset,
-        first_name(scalar_type, asked),
-        dst=scalar_type,
-        model=model,
-        autoencoders=autoencoders,
-        explanations=explanations,
-    )
+    name = first_name(scalar_type, asked, _first_layer(source, scalar_type))
+    first = component(source, name, dst=scalar_type, model=model, explanations=explanations)
     plan = plan_of(first, layers, asked)
     subject = Subject.of(first, title)
     settings = {
@@ -154,11 +158,41 @@ def export_site(
     return ExportedSite(target, plan.n_pages, n_written)
 
 
-def _scalar_type(source: Any, model: Any, dst: DerivedScalarType | str | None) -> DerivedScalarType:
-    _, dataset = model_and_dataset_given(source, model, None)
-    if dataset is not None:
-        return type_of_dataset(dataset, dst)
-    return next(iter(USUAL_SCALAR.values())) if dst is None else derived_scalar_type_of(dst)
+def _sources(source: Any, model: Any, autoencoders: AutoencodersGiven) -> tuple[Any, Any]:
+    """The dataset and the model beside it, or the model and None; a model has its autoencoders.
+
+    Raises:
+        NotAtHandError: autoencoders are given without a model.
+    """
+    model, dataset = model_and_dataset_given(source, model, None)
+    if autoencoders is not None:
+        if model is None:
+            raise NotAtHandError("autoencoders=", "model", "a model", "pass model=")
+        model = config_given(model, autoencoders)
+    return (dataset, model) if dataset is not None else (model, None)
+
+
+def _scalar_type(source: Any, dst: DerivedScalarType | str | None) -> DerivedScalarType:
+    """The dataset's scalar; of a model the one that is asked for, or its latents, or its neurons' activations."""
+    if isinstance(source, str | os.PathLike) and model_and_dataset_given(source, None, None)[1] is not None:
+        return type_of_dataset(source, dst)
+    if dst is not None:
+        return derived_scalar_type_of(dst)
+    kinds = getattr(source, "autoencoder_kinds", ())
+    if len(kinds) > 1:
+        names = ", ".join(SCALAR_OF_LATENTS[kind].value for kind in kinds)
+        raise InvalidRequestError(f"Several kinds of autoencoders are given. Choose one by dst: {names}.")
+    if not kinds:
+        return next(iter(USUAL_SCALAR.values()))
+    return SCALAR_OF_LATENTS[source.get_autoencoder_context().autoencoder_node_type]
+
+
+def _first_layer(source: Any, dst: DerivedScalarType) -> int:
+    """A layer that a model's components of the scalar are in."""
+    if not getattr(source, "autoencoder_kinds", ()) or kind_of_node_type(dst.node_type) is not NodeKind.LATENT:
+        return 0
+    layers: tuple[int, ...] = source.get_autoencoder_context(dst.node_type).layer_indices
+    return layers[0]
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import torch
+from torch import Tensor
 
 from neuron_explainer.activation_server.dataset_paths import resolve_neuron_dataset
 from neuron_explainer.activations.dataset_types import numbered_entries
@@ -22,6 +25,8 @@ from neuron_explainer.storage.locations import is_url
 from neuron_explainer.views.site.plan import SitePlan
 from neuron_explainer.vocabulary.checks import LayersGiven, check_covered, checked_layers
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
+
+_NUMBERS_OF_TENSOR = 1_000
 
 NodesGiven = NodeGiven | Iterable[NodeGiven] | None
 """Components by their names, or indices of nodes; None: all."""
@@ -101,11 +106,11 @@ def _covered(component: Component, layers: list[int] | None) -> dict[int, Sequen
     return {layer: sorted(numbered_entries(Path(path) / str(layer), ".json")) for layer in wanted}
 
 
-def first_name(dst: DerivedScalarType, nodes: dict[int, list[int]] | None) -> str:
+def first_name(dst: DerivedScalarType, nodes: dict[int, list[int]] | None, layer: int = 0) -> str:
     """The name of a component of the derived scalar, to ask what there is."""
     kind = kind_of_node_type(dst.node_type)
     if nodes is None:
-        return f"L0{'N' if kind is None else kind.symbol}0"
+        return f"L{layer}{'N' if kind is None else kind.symbol}0"
     layer, several = next(iter(nodes.items()))
     return f"L{layer}{'N' if kind is None else kind.symbol}{several[0]}"
 
@@ -157,15 +162,29 @@ def digest_of_model(component: Component) -> str | None:
         return None
     config = component.at_hand.config("site")
     model = component.transformer("site")
-    rows = model.unembedding_weight[:64].detach().float().cpu().numpy().tobytes()
+    digest = hashlib.sha256(model.unembedding_weight[:64].detach().float().cpu().numpy().tobytes())
+    _add_tensors(digest, model.state_dict())
     autoencoders = ""
     if component.kind is NodeKind.LATENT:
         several = component.autoencoders_of_latents("site")
-        first = several.get_autoencoder(next(iter(several.layer_indices)))
-        autoencoders = f"{several.dst.value} {list(several.layer_indices)} {first.n_latents}"
-        rows += first.write_rows[:16].detach().float().cpu().numpy().tobytes()
+        autoencoders = f"{several.dst.value} {list(several.layer_indices)}"
+        for layer in several.layer_indices:
+            fields = vars(several.get_autoencoder(layer))
+            _add_tensors(digest, {name: value for name, value in fields.items() if isinstance(value, Tensor)})
     said = json.dumps([config.get_model_context().model_name, str(model.config), autoencoders])
-    return hashlib.sha256(said.encode() + rows).hexdigest()
+    digest.update(said.encode())
+    return digest.hexdigest()
+
+
+def _add_tensors(digest: Any, tensors: Mapping[str, Tensor]) -> None:
+    """Tensors by their names, shapes and a thousand numbers of each, which tell other weights."""
+    for name, tensor in tensors.items():
+        flat = tensor.detach().reshape(-1)
+        if flat.is_meta:  # it stays on the disk
+            continue
+        some = flat[:: max(1, flat.numel() // _NUMBERS_OF_TENSOR)]
+        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
+        digest.update(some.to("cpu", torch.float64).numpy().tobytes())
 
 
 def name_beside(component: Component, layer: int, index: int) -> NodeName:

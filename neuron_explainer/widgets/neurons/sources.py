@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
-from neuron_explainer.activation_server.dataset_paths import dataset_text
+from neuron_explainer.activation_server.dataset_paths import dataset_text, explanations_path
 from neuron_explainer.activation_server.neuron_datasets import (
     EMBEDDED_SHORT_NAME,
     NeuronDatasetMetadata,
@@ -120,6 +120,8 @@ class DatasetSource:
         types = self.types(name)
         first_type = derived_scalar_type_of(dst) if dst is not None else types[0] if types else None
         self._first = self._find(name, first_type or DerivedScalarType.MLP_POST_ACT).key
+        if explanations is not None:
+            explanations_path(explanations, self._first[1])  # refuses what is not there
 
     def first_choice(self) -> tuple[str, DerivedScalarType]:
         """The dataset and the derived scalar type that the constructor was given."""

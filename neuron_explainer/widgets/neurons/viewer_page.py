@@ -107,6 +107,8 @@ class ViewerPage(widgets.VBox):
         self._remembered = RememberedSections()
         self._opened: dict[SectionName, str] = {}
         self._shown: NeuronChoice | None = None
+        self._texts_asked: tuple[str, ...] = ()  # of a dataset: one's own texts that are on view or on their way
+        self._asked: SectionAsked | None = None
         self.controls = NeuronControls(
             source, first, examples, weakly(self._chosen), None if self._computes_records else weakly(self._render)
         )
@@ -211,14 +213,19 @@ class ViewerPage(widgets.VBox):
         if isinstance(result, BaseException):
             self._fail(result)
             return
+        if not _is_same(self.controls.choice, choice):  # two threads may have chosen in turn
+            self.controls.choose(replace(choice, texts=()))
         self._show_record(choice, result)
+        if self.record is not result or self._shown != choice:
+            return  # an observer has chosen another one, which is on view
         self.status.value = self._shown_message(choice)
         can_compute = self._source.computes_texts(choice.dataset)
         self.own_text.layout.display = "" if can_compute else "none"
-        if can_compute and self.own_text.view.value:  # the text stays, so show this neuron's activations on it
-            self._compute_own_text(choice)
-        else:
+        if not can_compute:
+            self._clear_texts()
+        elif self._texts_asked:  # the text stays, so show this neuron's activations on it
             self.own_text.view.value = ""
+            self._submit_texts(choice, self._texts_asked)
         self._open_section()
 
     def _show_record(self, choice: NeuronChoice, record: NeuronRecord) -> None:
@@ -260,7 +267,9 @@ class ViewerPage(widgets.VBox):
         with self._lock:
             task = self._section_task()
             if task is None:
+                self._asked = None
                 return
+            self._asked = task  # so that what was asked before comes too late
             answer = self._remembered.find(task)
             if answer is not None:
                 self._show_section(task, answer)
@@ -276,14 +285,15 @@ class ViewerPage(widgets.VBox):
         if panel.is_waiting:
             panel.wait_for_words()
             return None
-        texts = self._shown.texts or (self.own_text.texts if self.own_text.view.value else ())
-        choice = replace(self._shown, texts=texts if panel.section in _WITH_TEXTS else ())
+        # A model's habits are those on one's own texts; a dataset's are known.
+        needs_texts = panel.section in _WITH_TEXTS or (panel.section == "search" and self._computes_records)
+        choice = replace(self._shown, texts=self._texts_on_view if needs_texts else ())
         return SectionAsked(panel.section, choice, self.record, panel.settings)
 
     def _answered(self, task: SectionAsked, result: SectionAnswer | BaseException) -> None:
         if not isinstance(result, BaseException):
             self._remembered.keep(task, result)
-        if task.section != self.sections.section or task.record is not self.record:
+        if task is not self._asked:
             return
         if isinstance(result, BaseException):
             self.sections.fail(result)
@@ -328,19 +338,45 @@ class ViewerPage(widgets.VBox):
             self._compute_own_text(self._shown)
 
     def _compute_own_text(self, shown: NeuronChoice) -> None:
-        choice = replace(shown, texts=self.own_text.texts)
-        if not choice.texts:
-            self.own_text.view.value = ""
+        if not self.own_text.texts:
+            self._clear_texts()
             self.status.value = hint_message(HINT)
             return
+        self._submit_texts(shown, self.own_text.texts)
+
+    def _submit_texts(self, shown: NeuronChoice, texts: tuple[str, ...]) -> None:
+        self._texts_asked = texts
+        choice = replace(shown, texts=texts)
         self.status.value = loading_message(choice)
         self._computing.submit(choice)
 
+    def _clear_texts(self) -> None:
+        """Leave one's own texts, and what was shown on them."""
+        self._texts_asked = ()
+        self.own_text.view.value = ""
+        self.own_text.pages.show(0, 1)
+        self._forget_opened_on_texts()
+
+    def _forget_opened_on_texts(self) -> None:
+        for section in _WITH_TEXTS:
+            self._opened.pop(section, None)
+
+    @property
+    def _texts_on_view(self) -> tuple[str, ...]:
+        """One's own texts that the page shows; empty without any."""
+        if self._shown is None or self._shown.texts:
+            return () if self._shown is None else self._shown.texts
+        return self._texts_asked if self.own_text.view.value else ()
+
     def _computed(self, choice: NeuronChoice, result: NeuronRecord | BaseException) -> None:
-        """Show the activations on the user's text, or an error."""
+        """Show the activations on the user's text, or an error; what comes too late is dropped."""
+        if self._shown is None or not _is_same(self._shown, choice) or choice.texts != self._texts_asked:
+            return
         if isinstance(result, BaseException):
+            self._clear_texts()
             self._fail(result)
             return
+        self._forget_opened_on_texts()
         self._texts.take(choice, result, self.record, self._beginning(choice), has_heading=False)
         self.own_text.view.value = self._texts.page(0)
         self.own_text.pages.show(0, self._texts.n_pages)
@@ -362,6 +398,11 @@ class ViewerPage(widgets.VBox):
 
     def _copy(self) -> None:
         """Replace the static copy in the notebook."""
+
+
+def _is_same(one: NeuronChoice, other: NeuronChoice) -> bool:
+    """Whether both mean the same component."""
+    return replace(one, texts=()) == replace(other, texts=())
 
 
 def _computed_on_texts(source: RecordSource, prepend_bos: bool | None, choice: NeuronChoice) -> NeuronRecord:

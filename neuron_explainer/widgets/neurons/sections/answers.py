@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
     from neuron_explainer.components.component import Component
 
+_MOST_COMPARED = 11
+_MOST_STRIPS = 4_000
+"""Tokens times components of a comparison."""
 _N_STORED_TEXTS = 3
 """The stored examples on which components are compared where the user has written no text."""
 
@@ -104,6 +107,7 @@ def _search(source: RecordSource, task: SectionAsked, component: "Component") ->
         n=asked.n,
         dst=task.choice.dst,
         model=at_hand.config("search") if is_live and at_hand.dataset is not None else None,
+        reference=list(task.choice.texts) or None if asked.kind == "selective" and at_hand.dataset is None else None,
         explanations=at_hand.explanations if is_explanation else None,
         progress=False,
     )
@@ -117,9 +121,11 @@ def _compare(source: RecordSource, task: SectionAsked, component: "Component") -
     from neuron_explainer.activations.derived_scalars.names.records import record_asked
     from neuron_explainer.components.comparing import compare_components
 
-    names = names_in(task.settings.others)
+    names = list(dict.fromkeys(names_in(task.settings.others)))
     if not names:
         raise InvalidRequestError(f"Write the components beside {component.name}, such as L2N5, L1N3.")
+    if len(names) > _MOST_COMPARED:
+        raise InvalidRequestError(f"{len(names)} components are named. Name at most {_MOST_COMPARED} beside this one.")
     choice = task.choice
     several = [component]
     for name in names:
@@ -131,4 +137,10 @@ def _compare(source: RecordSource, task: SectionAsked, component: "Component") -
     if not texts:
         raise InvalidRequestError("The record has no examples to compare on. Write a text of your own above.")
     compared = compare_components(several, texts)
+    n_tokens = sum(map(len, compared.tokens()))
+    if n_tokens * len(several) > _MOST_STRIPS:
+        raise InvalidRequestError(
+            f"The texts have {n_tokens:,} tokens, and {len(several)} components on them are too much for a page. Write "
+            f"at most {_MOST_STRIPS // len(several):,} tokens."
+        )
     return SectionAnswer(compared.to_html(), tuple(str(each.name) for each in several[1:]))

@@ -29,7 +29,7 @@ class RememberedSections:
 
     def keep(self, task: SectionAsked, answer: SectionAnswer) -> None:
         """Hold an answer. One's own explanations change outside of the page, so that section is made anew."""
-        if task.section == "explanations":
+        if task.section == "explanations" or (task.section == "search" and task.settings.kind == "explanation"):
             return
         key = _key(task)
         with self._lock:
