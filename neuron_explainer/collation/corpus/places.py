@@ -72,6 +72,8 @@ def places_of_sequences(
         prefix: the token put before the sequences of texts; empty: none.
         chat_writer: makes the text of a list of messages.
     """
+    for _ in read_texts(texts, chat_writer=chat_writer):
+        pass  # what is wrong with a text is said with its number, which is not known below
     items = [texts] if isinstance(texts, str) or is_one_chat(texts) else list(texts)
     places = []
     for number, item in enumerate(items):
