@@ -125,6 +125,7 @@ class RecordViewers:
             viewer = NeuronViewer(
                 dataset.short_name, component, dst=dataset.derived_scalar_type, core_controls_only=True
             )
+        viewer.keep.layout.display = "none"  # the page around it has its own
         try:
             replaced = self._replace(key, source, viewer)
         except StoppedError:
