@@ -25,6 +25,7 @@ from neuron_explainer.widgets.keep_panel import KeepPanel
 from neuron_explainer.widgets.messages import error_message, hint_message
 from neuron_explainer.widgets.modules.box import module_box
 from neuron_explainer.widgets.modules.page import VIEWER_SHORTCUTS, PageModule
+from neuron_explainer.widgets.neurons.choice_asked import choice_asked
 from neuron_explainer.widgets.neurons.choices import NeuronChoice
 from neuron_explainer.widgets.neurons.code_of_viewer import code_of_viewer
 from neuron_explainer.widgets.neurons.model_source import texts_of
@@ -172,7 +173,7 @@ class NeuronViewer(ViewerPage):
 
         An example: `viewer.show(layer=3, neuron=7)`, or `viewer.show("L3N7")`.
         """
-        choice = self._choice_of(layer, neuron, dataset, dst)
+        choice = choice_asked(self._source, self.controls.choice, layer, neuron, dataset, dst)
         self.controls.choose(choice)
         self._loading.run(self._with_texts(choice))
 

@@ -75,18 +75,28 @@ def run_notebook(open_notebook: Callable[..., NotebookPage]) -> Callable[..., No
     return run
 
 
+def _change_theme(opened: NotebookPage, theme: str, *, is_light: bool) -> None:
+    code = "theme => window.jupyterapp.commands.execute('apputils:change-theme', {theme})"
+    opened.page.evaluate(code, theme)
+    opened.page.wait_for_function("light => document.body.dataset.jpThemeLight === light", arg=str(is_light).lower())
+    opened.page.locator("#jupyterlab-splash").wait_for(state="detached")  # it covers the page meanwhile
+
+
 @pytest.fixture
-def in_dark_theme() -> Callable[[NotebookPage], None]:
-    """`in_dark_theme(opened)` changes JupyterLab's theme, and waits until it has changed."""
+def in_dark_theme() -> Iterator[Callable[[NotebookPage], None]]:
+    """`in_dark_theme(opened)` changes JupyterLab's theme, and waits until it has changed.
+
+    At the end the theme is light again, since the server keeps it for the next page.
+    """
+    changed: list[NotebookPage] = []
 
     def change(opened: NotebookPage) -> None:
-        opened.page.evaluate(
-            "() => window.jupyterapp.commands.execute('apputils:change-theme', {theme: 'JupyterLab Dark'})"
-        )
-        opened.page.wait_for_function("() => document.body.dataset.jpThemeLight === 'false'")
-        opened.page.locator("#jupyterlab-splash").wait_for(state="detached")  # it covers the page meanwhile
+        changed.append(opened)
+        _change_theme(opened, "JupyterLab Dark", is_light=False)
 
-    return change
+    yield change
+    for opened in changed:
+        _change_theme(opened, "JupyterLab Light", is_light=True)
 
 
 @pytest.fixture

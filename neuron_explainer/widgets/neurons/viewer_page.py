@@ -6,24 +6,21 @@ import threading
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, SupportsIndex, cast
+from typing import TYPE_CHECKING
 
 import ipywidgets as widgets
 import traitlets
 
-from neuron_explainer.activation_server.dataset_paths import dataset_text
 from neuron_explainer.activations.derived_scalars.indexing import NodeIndex
 from neuron_explainer.activations.derived_scalars.names.node_name import NodeName
-from neuron_explainer.activations.derived_scalars.names.records import LayerOrNode, is_node, record_asked
+from neuron_explainer.activations.derived_scalars.names.records import LayerOrNode
 from neuron_explainer.activations.records import NeuronRecord
 from neuron_explainer.errors import NeuronExplainerError
 from neuron_explainer.views.record_page import record_to_html
-from neuron_explainer.vocabulary.checks import checked_type
-from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
-from neuron_explainer.vocabulary.parsing import derived_scalar_type_of
 from neuron_explainer.widgets.busy_kernel import answer_while_busy
 from neuron_explainer.widgets.latest_only import LatestOnly
 from neuron_explainer.widgets.messages import error_message, hint_message, loading_message, shown_message
+from neuron_explainer.widgets.neurons.choice_asked import choice_asked
 from neuron_explainer.widgets.neurons.choices import NeuronChoice
 from neuron_explainer.widgets.neurons.controls import NeuronControls
 from neuron_explainer.widgets.neurons.model_source import beginning_of
@@ -128,30 +125,9 @@ class ViewerPage(widgets.VBox):
 
     # From a control to the page
 
-    def _choice_of(
-        self,
-        layer: LayerOrNode | None = None,
-        neuron: SupportsIndex | None = None,
-        dataset: str | None = None,
-        dst: DerivedScalarType | str | None = None,
-    ) -> NeuronChoice:
-        """What `NeuronViewer.show` is asked for; it raises that method's errors."""
-        now = self.controls.choice
-        name = now.dataset if dataset is None else dataset_text(checked_type("dataset", dataset, str))
-        types = self._source.types(name)
-        chosen_type = derived_scalar_type_of(dst) if dst is not None else now.dst
-        if dst is None and types and chosen_type not in types:
-            chosen_type = types[0]
-        if neuron is None and is_node(layer):
-            others = types if dst is None else ()
-            layer, neuron, chosen_type = record_asked(layer, chosen_type, others)
-        chosen_layer = now.layer if layer is None else cast(SupportsIndex, layer)
-        choice = NeuronChoice(name, chosen_type, chosen_layer, now.neuron if neuron is None else neuron)
-        size = self._source.size(name, chosen_type)
-        if layer is None:
-            choice = size.with_layer(choice)
-        size.check(choice)
-        return choice
+    def _choice_of(self, layer: LayerOrNode) -> NeuronChoice:
+        """The component of a name or an index, as `NeuronViewer.show` takes it."""
+        return choice_asked(self._source, self.controls.choice, layer)
 
     def _acted(self, kind: str, node: str) -> None:
         """What a person did in the front end's module."""
