@@ -63,7 +63,8 @@ explore: $(VENV)/.explore
 test: $(VENV)/.test $(VENV)/.docs $(VENV)/.chromium $(VENV)/.modules
 	$(MAKE) --no-print-directory --jobs 2 lint docs
 	$(MAKE) --no-print-directory unit
-	$(MAKE) --no-print-directory --jobs 2 browser notebooks
+	$(MAKE) --no-print-directory browser
+	$(MAKE) --no-print-directory notebooks
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .
