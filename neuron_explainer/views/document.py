@@ -7,7 +7,7 @@ dark pages (`theme/dark.py`). The text is readable without either.
 
 from collections.abc import Collection, Iterable, Sequence
 
-from neuron_explainer.views.theme.dark import DARK_DOCUMENT, DARK_PAGE, as_document, on_dark_pages
+from neuron_explainer.views.theme.dark import for_documents, on_dark_pages
 from neuron_explainer.views.theme.inks import INK as INK
 from neuron_explainer.views.theme.inks import LINE as LINE
 from neuron_explainer.views.theme.inks import MUTED as MUTED
@@ -113,14 +113,13 @@ def html_document(content: str, title: str) -> str:
 
     An example: `pathlib.Path("neuron.html").write_text(html_document(record_to_html(record), "A neuron"))`.
     """
-    dark = f"{DARK_DOCUMENT}{{body{{background-color:{DARK_PAGE}!important}}}}"
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width,initial-scale=1">'
         '<meta http-equiv="Content-Security-Policy" '
         "content=\"default-src 'none'; style-src 'unsafe-inline'; img-src data:\">"
         '<meta name="color-scheme" content="light dark">'
-        f"<title>{escaped(title)}</title><style>{dark}</style></head>"
+        f"<title>{escaped(title)}</title><style>{for_documents(content)}</style></head>"
         f'<body style="margin:24px auto;max-width:1100px;padding:0 16px;background-color:{PAGE}">'
-        f"{as_document(content)}</body></html>\n"
+        f"{content}</body></html>\n"
     )

@@ -147,9 +147,10 @@ def on_dark_pages(html: str) -> tuple[str, str]:
     return name, f"{DARK_PAGES}{{.ne-card{{{_CARD};{_REFINED}}}.{name}{{{rules}}}}}"
 
 
-def as_document(html: str) -> str:
-    """The HTML of cards for a document of our own: it follows the theme of the reader's system."""
-    return html.replace(f"{DARK_PAGES}{{", f"{DARK_DOCUMENT}{{")
+def for_documents(html: str) -> str:
+    """The CSS by which the cards in some HTML follow the reader's system, in a document of our own."""
+    blocks = (after.split("</style>", 1)[0].removesuffix("}") for after in html.split(f"{DARK_PAGES}{{")[1:])
+    return f"{DARK_DOCUMENT}{{body{{background-color:{DARK_PAGE}!important}}{''.join(dict.fromkeys(blocks))}}}"
 
 
 def _rules_of(found: set[tuple[str, ...]]) -> Iterator[tuple[int, str]]:
