@@ -27,7 +27,7 @@ def check_finite_result(values: Tensor, what: str) -> None:
         )
 
 
-def check_finite_rows(rows: Tensor, layer: int, symbol: str, what: str) -> None:
+def check_finite_rows(rows: Tensor, layer: int, symbol: str, what: str, start: int = 0) -> None:
     """Refuse rows of which one has numbers that are infinite or NaN, and name its component.
 
     Args:
@@ -35,13 +35,14 @@ def check_finite_rows(rows: Tensor, layer: int, symbol: str, what: str) -> None:
         layer: the layer.
         symbol: what stands between layer and number in the components' names.
         what: what they do, such as "writes".
+        start: the number of the first row's component.
 
     Raises:
         NonFiniteTensorError: some are infinite or NaN.
     """
     wrong = ~rows.flatten(1).isfinite().all(1)
     if bool(wrong.any()):
-        first = int(torch.nonzero(wrong)[0])
+        first = start + int(torch.nonzero(wrong)[0])
         raise NonFiniteTensorError(
             f"What L{layer}{symbol}{first} {what} is infinite or NaN; so it is of {int(wrong.sum()):,} of the "
             f"{len(rows):,} in layer {layer}. {_ADVICE}"

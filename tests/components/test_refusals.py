@@ -8,6 +8,8 @@ import torch
 
 import neuron_explainer as ne
 from benchmarks.small_models import random_autoencoders, small_context
+from neuron_explainer.components.batches.tables import read_tables
+from neuron_explainer.components.batches.with_tables import N_TOKENS, with_tables
 from neuron_explainer.errors import (
     IndexOutOfRangeError,
     InvalidRequestError,
@@ -162,6 +164,12 @@ def test_weights_that_are_not_finite():
             with pytest.raises(NonFiniteTensorError, match=name):
                 ne.component(context, asked).neighbours(by=by)  # type: ignore[arg-type]
     assert "infinite or NaN" in ne.component(context, "L1N3").to_html()
+    sound, broken = with_tables(ne.component(context, "L1N2"), [2, 3])  # as the pages of a site ask
+    with pytest.raises(NonFiniteTensorError, match="L1N3"):
+        broken.writes(N_TOKENS)
+    assert sound.writes(N_TOKENS).equals(ne.component(context, "L1N2").writes(N_TOKENS))
+    with pytest.raises(NonFiniteTensorError, match="L1N4"):
+        read_tables(ne.component(context, "L1N3"), range(3, 6), 4)
 
 
 def test_heads_whose_weights_are_not_finite():

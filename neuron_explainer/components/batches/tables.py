@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from neuron_explainer.activations.derived_scalars.names.kinds import NodeKind
+from neuron_explainer.components.finite_weights import check_finite_rows
 from neuron_explainer.components.neighbours.asking import layers_searched, neighbour_table
 from neuron_explainer.components.neighbours.by_direction import unit_directions
 from neuron_explainer.components.vocabulary.directions import latent_writes, neuron_writes
@@ -67,7 +68,7 @@ def written_tables(component: Component, block: range, n: int) -> Tables:
         n: how many tokens.
 
     Raises:
-        InvalidRequestError, NotAtHandError: as `Component.writes`.
+        InvalidRequestError, NotAtHandError, NonFiniteTensorError: as `Component.writes`.
     """
     stop_if_asked()
     bound, layer = component.bound("writes()"), component.layer
@@ -76,6 +77,7 @@ def written_tables(component: Component, block: range, n: int) -> Tables:
     else:
         rows = [latent_writes(bound, component.dst.node_type, layer, index) for index in block]
     values = centred_logits(bound.model, torch.cat(rows))
+    check_finite_rows(values, layer, component.kind.symbol, "writes", block.start)
     return token_tables(component.model("writes()"), values, n, {})
 
 
@@ -88,6 +90,8 @@ def read_tables(component: Component, block: range, n: int) -> Tables:
         values, others = neurons_on_vocabulary(model, component.block("reads()"), block)
     else:
         values, others = latents_on_vocabulary(component, block), {}
+    for each in (values, *others.values()):
+        check_finite_rows(each, component.layer, component.kind.symbol, "reads", block.start)
     return token_tables(component.model("reads()"), values, n, others)
 
 
