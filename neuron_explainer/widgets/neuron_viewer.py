@@ -132,7 +132,7 @@ class NeuronViewer(ViewerPage):
             layer = size.layers[0] if size.layers else 0
         first = NeuronChoice(name, first_type, cast(SupportsIndex, layer), 0 if neuron is None else neuron)
         size.check(first)
-        super().__init__(source, first, checked_number("examples", examples), given_texts, begins)
+        super().__init__(source, first, checked_number("examples", examples), given_texts)
         self.keep = KeepPanel(None, weakly(self._save_pressed), "neuron.html")
         self.keep.shows_code.observe(weakly(self._code_wanted), names="value")
         parts = [self.controls, self.status, self.own_text, self.sections, self.keep, waiting_note()]
@@ -289,7 +289,7 @@ class NeuronViewer(ViewerPage):
         if not texts:
             return record.to_dataframe()
         assert self._shown is not None
-        return self._source.component(self._shown).activations(list(texts), prepend_bos=self._prepend_bos)
+        return self._source.component(self._shown).activations(list(texts))
 
     def save_html(self, path: str | os.PathLike[str]) -> Path:
         """Write the shown page, with the user's texts and the sections opened, to an HTML file that needs no other.

@@ -179,3 +179,15 @@ def test_the_controls_are_those_of_the_view_after_many_threads() -> None:
         assert viewer.wait(60)
         assert viewer.record is not None
         assert viewer.controls.choice.neuron == viewer.record.neuron_id.neuron_index
+
+
+def test_the_beginning_token_is_the_same_everywhere() -> None:
+    texts = ["And the LORD said", "unto Moses"]
+    for begins in (True, False):
+        viewer = ne.NeuronViewer("tiny", "L1N355", prepend_bos=begins)
+        viewer.compute(texts)
+        viewer.compare("L2N5")
+        several = [ne.component("tiny", name, prepend_bos=begins) for name in ("L1N355", "L2N5")]
+        assert viewer.sections.view.value == ne.compare_components(several, texts).to_html()
+        assert viewer.to_dataframe().equals(several[0].activations(texts))
+        assert ("which was put before it" in viewer.own_text.view.value) == begins

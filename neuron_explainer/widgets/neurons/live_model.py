@@ -2,10 +2,12 @@
 
 import os
 import threading
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from neuron_explainer.activations.records import NeuronRecord
 from neuron_explainer.errors import InvalidRequestError
+from neuron_explainer.models.chats.chat_text import ChatText
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 from neuron_explainer.widgets.neurons.choices import DatasetSize, NeuronChoice
 
@@ -22,10 +24,12 @@ class LiveModel:
     Args:
         given: a ModelContext, a DstConfig, or what `ne.load_model` takes.
         autoencoders: of latents, as `ne.load_autoencoders` gives them; None: those of a DstConfig.
+        prepend_bos: as for `live_record`.
     """
 
-    def __init__(self, given: Any, autoencoders: "AutoencodersGiven" = None) -> None:
+    def __init__(self, given: Any, autoencoders: "AutoencodersGiven" = None, prepend_bos: bool | None = None) -> None:
         self._given = given
+        self.prepend_bos = prepend_bos
         self._autoencoders = autoencoders
         self._config: DstConfig | None = None
         self._lock = threading.Lock()  # two threads load it once
@@ -64,7 +68,7 @@ class LiveModel:
             self._given = load_model(self._given)
         return self._given
 
-    def record(self, choice: NeuronChoice, prepend_bos: bool | None = None) -> NeuronRecord:
+    def record(self, choice: NeuronChoice) -> NeuronRecord:
         """Compute the record of a choice on its texts; each begins with a token of the model's as `prepend_bos` says.
 
         Raises:
@@ -81,9 +85,21 @@ class LiveModel:
             choice.neuron,
             list(choice.texts),
             dst=choice.dst,
-            prepend_bos=prepend_bos,
+            prepend_bos=self.prepend_bos,
             **given,
         )
+
+    def beginning(self, texts: Iterable[str] = ()) -> str:
+        """The token that `record` puts before each text; empty if it puts none, as if all texts are chats'."""
+        if (given := list(texts)) and all(isinstance(text, ChatText) for text in given):
+            return ""
+        from neuron_explainer.models.beginning import added_before_text, beginning_token
+
+        if self.prepend_bos is False:
+            return ""
+        model = self.context()
+        token_ids = added_before_text(model) if self.prepend_bos is None else [beginning_token(model)]
+        return "".join(model.decode_token_list(token_ids)) if token_ids else ""
 
     def types_of_latents(self) -> list[DerivedScalarType]:
         """The scalars that are the activations of its autoencoders' latents."""

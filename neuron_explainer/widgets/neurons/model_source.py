@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, cast
 
 from neuron_explainer.activations.records import NeuronRecord
 from neuron_explainer.errors import InvalidRequestError, shown
-from neuron_explainer.models.chats.chat_text import ChatText
 from neuron_explainer.models.chats.messages import is_text_or_chat
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 from neuron_explainer.vocabulary.parsing import derived_scalar_type_of
@@ -25,17 +24,15 @@ class ModelSource:
         live: the model, with its autoencoders.
         dst: the derived scalar type to show first, or its name; None: that of the autoencoders' latents, or without
             autoencoders MLP neurons' activations.
-        prepend_bos: as for `live_record`.
 
     Raises:
         UnknownNameError: the derived scalar type is unknown.
         MisconfiguredError: the autoencoders are not of this model.
     """
 
-    def __init__(self, live: LiveModel, dst: DerivedScalarType | str | None, prepend_bos: bool | None = None) -> None:
+    def __init__(self, live: LiveModel, dst: DerivedScalarType | str | None) -> None:
         self._live = live
         self._model = live.context()
-        self._prepend_bos = prepend_bos
         types = [*live.types_of_latents(), DerivedScalarType.MLP_POST_ACT, DerivedScalarType.ATTN_WRITE_NORM]
         first_type = types[0] if dst is None else derived_scalar_type_of(dst)
         self._types = list(dict.fromkeys([first_type, *types]))
@@ -79,7 +76,7 @@ class ModelSource:
 
     def load(self, choice: NeuronChoice) -> NeuronRecord:
         """Compute the record of a choice on its texts."""
-        return self._live.record(choice, self._prepend_bos)
+        return self._live.record(choice)
 
     def computes_texts(self, dataset: str) -> bool:
         """Always True."""
@@ -102,9 +99,8 @@ class ModelSource:
         """The component of a choice."""
         from neuron_explainer.components.asking import component
 
-        return component(
-            self._live.config(), f"{choice.layer}:{choice.neuron}", dst=choice.dst, prepend_bos=self._prepend_bos
-        )
+        name = f"{choice.layer}:{choice.neuron}"
+        return component(self._live.config(), name, dst=choice.dst, prepend_bos=self._live.prepend_bos)
 
 
 def texts_of(model: object, given: object) -> tuple[str, ...]:
@@ -119,15 +115,3 @@ def texts_of(model: object, given: object) -> tuple[str, ...]:
     if not isinstance(given, Iterable) or not all(map(is_text_or_chat, several := list(given))):
         raise InvalidRequestError(f"texts is {shown(given)}. Give a text or several, or lists of messages.")
     return tuple(text if isinstance(text, str) else cast("ModelContext", model).chat_text(text) for text in several)
-
-
-def beginning_of(model: "ModelContext", prepend_bos: bool | None = None, texts: Iterable[str] = ()) -> str:
-    """The token that `LiveModel.record` puts before each text; empty if it puts none, as if all texts are chats'."""
-    if (given := list(texts)) and all(isinstance(text, ChatText) for text in given):
-        return ""
-    from neuron_explainer.models.beginning import added_before_text, beginning_token
-
-    if prepend_bos is False:
-        return ""
-    token_ids = added_before_text(model) if prepend_bos is None else [beginning_token(model)]
-    return "".join(model.decode_token_list(token_ids)) if token_ids else ""

@@ -51,15 +51,15 @@ def source_of(
             raise InvalidRequestError("texts are for a model, not for a dataset. Write a text in the viewer instead.")
         if autoencoders is not None and model is None:
             raise NotAtHandError("autoencoders=", "model", "a model", "pass model=")
-        live = None if model is None else LiveModel(model, autoencoders)
-        return DatasetSource(dataset, dst, load, live, explanations)
+        live = None if model is None else LiveModel(model, autoencoders, prepend_bos)
+        return DatasetSource(dataset, dst, load, live, explanations, prepend_bos)
     if model is not None:
         raise InvalidRequestError(f"{shown(dataset, 200)} is a model, and model= gives another. Give one.")
     if load is not None:
         raise InvalidRequestError("load is for a dataset, not for a model, which computes its records.")
     if explanations is not None:
         raise InvalidRequestError("explanations are for a dataset, not for a model.")
-    return ModelSource(LiveModel(dataset, autoencoders), dst, prepend_bos)
+    return ModelSource(LiveModel(dataset, autoencoders, prepend_bos), dst)
 
 
 def _is_dataset(given: Any) -> bool:

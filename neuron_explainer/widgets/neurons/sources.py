@@ -94,6 +94,7 @@ class DatasetSource:
         load: the function that loads a record; None: `load_neuron`.
         live: the model of the datasets; None if there is none at hand.
         explanations: the name, address or folder of published explanations; None: those of the dataset.
+        prepend_bos: as for `live_record`, for the embedded model; `live` has its own.
 
     Raises:
         UnknownDatasetError: the dataset is unknown, or lacks the derived scalar type.
@@ -108,11 +109,12 @@ class DatasetSource:
         load: Callable[[NeuronChoice], NeuronRecord] | None = None,
         live: LiveModel | None = None,
         explanations: str | os.PathLike[str] | None = None,
+        prepend_bos: bool | None = None,
     ) -> None:
         self._metadata = get_all_neuron_dataset_metadata()
         self._load = load if load is not None else self._load_recorded
         self._live = live
-        self._embedded = LiveModel(EMBEDDED_SHORT_NAME)
+        self._embedded = LiveModel(EMBEDDED_SHORT_NAME, prepend_bos=prepend_bos)
         self._explanations = explanations
         name = dataset_text(dataset)
         if all(metadata.short_name != name for metadata in self._metadata) and ("/" in name or os.path.isdir(name)):
@@ -201,14 +203,13 @@ class DatasetSource:
         """The component of a choice."""
         from neuron_explainer.components.asking import component
 
-        path = self._find(choice.dataset, choice.dst)
-        dataset = choice.dataset if path in get_all_neuron_dataset_metadata() else path.neuron_dataset_path
         return component(
-            dataset,
+            choice.dataset,
             f"{choice.layer}:{choice.neuron}",
             dst=choice.dst,
             model=None if self._live is None else self._live.config(),
             explanations=self._explanations,
+            prepend_bos=self.live_model().prepend_bos,
         )
 
     def given_model(self) -> LiveModel | None:

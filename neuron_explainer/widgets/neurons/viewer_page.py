@@ -23,7 +23,6 @@ from neuron_explainer.widgets.messages import error_message, hint_message, loadi
 from neuron_explainer.widgets.neurons.choice_asked import choice_asked
 from neuron_explainer.widgets.neurons.choices import NeuronChoice
 from neuron_explainer.widgets.neurons.controls import NeuronControls
-from neuron_explainer.widgets.neurons.model_source import beginning_of
 from neuron_explainer.widgets.neurons.own_text import OwnText
 from neuron_explainer.widgets.neurons.sections.answers import Answers
 from neuron_explainer.widgets.neurons.sections.asked import SectionAnswer, SectionAsked, SectionName
@@ -55,7 +54,6 @@ class ViewerPage(widgets.VBox):
         first: the component to show first.
         examples: how many top examples are shown.
         given_texts: for a model: the texts that it computes activations on, until the user writes one.
-        prepend_bos: as `NeuronViewer` takes it.
     """
 
     if TYPE_CHECKING:  # as a reader sees the traits, which nobody else sets
@@ -88,16 +86,13 @@ class ViewerPage(widgets.VBox):
         first: NeuronChoice,
         examples: int,
         given_texts: tuple[str, ...],
-        prepend_bos: bool | None,
     ) -> None:
         self._source = source
-        self._prepend_bos = prepend_bos
         self._given_texts = given_texts
         self._computes_records = source.is_of_model  # then a record needs a text
         self._lock = threading.RLock()
         self._loading = LatestOnly(source.load, weakly(self._loaded), lock=self._lock)
-        on_texts = partial(_computed_on_texts, source, prepend_bos)
-        self._computing = LatestOnly(on_texts, weakly(self._computed), lock=self._lock)
+        self._computing = LatestOnly(partial(_computed_on_texts, source), weakly(self._computed), lock=self._lock)
         self._answering = LatestOnly(Answers(source).of, weakly(self._answered), lock=self._lock)
         self._noting = LatestOnly(partial(_explained, source), weakly(self._noted), lock=self._lock)
         self._texts = TextsShown()
@@ -370,7 +365,7 @@ class ViewerPage(widgets.VBox):
             self._copy()
 
     def _beginning(self, choice: NeuronChoice) -> str:
-        return beginning_of(self._source.live_model().context(), self._prepend_bos, choice.texts)
+        return self._source.live_model().beginning(choice.texts)
 
     def _copy(self) -> None:
         """Replace the static copy in the notebook."""
@@ -381,8 +376,8 @@ def _is_same(one: NeuronChoice, other: NeuronChoice) -> bool:
     return replace(one, texts=()) == replace(other, texts=())
 
 
-def _computed_on_texts(source: RecordSource, prepend_bos: bool | None, choice: NeuronChoice) -> NeuronRecord:
-    return source.live_model().record(choice, prepend_bos)
+def _computed_on_texts(source: RecordSource, choice: NeuronChoice) -> NeuronRecord:
+    return source.live_model().record(choice)
 
 
 def _explained(source: RecordSource, asked: tuple[NeuronChoice, Callable[[Component], None]]) -> None:
