@@ -24,6 +24,7 @@ from neuron_explainer.vocabulary.parsing import derived_scalar_type_of
 if TYPE_CHECKING:  # a record alone is shown without torch
     from neuron_explainer.activations.derived_scalars.config import ConfigOrModel, DstConfig
     from neuron_explainer.attribution.question.settings import AutoencodersGiven
+    from neuron_explainer.models.autoencoder_context import AutoencoderContext
 
 USUAL_SCALAR = {NodeKind.NEURON: DerivedScalarType.MLP_POST_ACT, NodeKind.HEAD: DerivedScalarType.ATTN_WRITE_NORM}
 SCALAR_OF_LATENTS = {
@@ -31,6 +32,11 @@ SCALAR_OF_LATENTS = {
     NodeType.MLP_AUTOENCODER_LATENT: DerivedScalarType.MLP_AUTOENCODER_LATENT,
     NodeType.ATTENTION_AUTOENCODER_LATENT: DerivedScalarType.ATTENTION_AUTOENCODER_LATENT,
 }
+
+
+def scalar_of_latents(autoencoders: AutoencoderContext) -> DerivedScalarType:
+    """The derived scalar that is the activation of autoencoders' latents."""
+    return SCALAR_OF_LATENTS[autoencoders.autoencoder_node_type]
 
 
 def component(
@@ -167,7 +173,7 @@ def _of_model(
     context = None if config is None else config.get_autoencoder_context(node_type)
     if context is None:
         raise NotAtHandError(str(name), "autoencoders", "an autoencoder")
-    return name, SCALAR_OF_LATENTS[context.autoencoder_node_type]
+    return name, scalar_of_latents(context)
 
 
 def _check_in_dataset(dataset: str, dst: DerivedScalarType, name: NodeName) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, SupportsIndex, cast
 
@@ -248,8 +247,7 @@ class NeuronViewer(ViewerPage):
         elif self._computes_records:
             self._loading.run(self._with_texts(self.controls.choice))
         elif self._shown is not None:
-            self._texts_asked = self.own_text.texts
-            self._computing.run(replace(self._shown, texts=self._texts_asked))
+            self._ask_texts(self._shown, self.own_text.texts, at_once=True)
         self._answering.wait()
 
     def wait(self, timeout: float | None = None) -> bool:

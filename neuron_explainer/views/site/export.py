@@ -18,6 +18,7 @@ from neuron_explainer.components.asking import (
     component,
     config_given,
     model_and_dataset_given,
+    scalar_of_latents,
 )
 from neuron_explainer.components.batches.with_tables import N_NEIGHBOURS, TabledComponent, with_tables
 from neuron_explainer.components.component import Component
@@ -184,7 +185,7 @@ def _scalar_type(source: Any, dst: DerivedScalarType | str | None) -> DerivedSca
         raise InvalidRequestError(f"Several kinds of autoencoders are given. Choose one by dst: {names}.")
     if not kinds:
         return next(iter(USUAL_SCALAR.values()))
-    return SCALAR_OF_LATENTS[source.get_autoencoder_context().autoencoder_node_type]
+    return scalar_of_latents(source.get_autoencoder_context())
 
 
 def _first_layer(source: Any, dst: DerivedScalarType) -> int:

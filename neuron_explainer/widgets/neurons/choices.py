@@ -5,6 +5,7 @@ from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Literal, SupportsIndex
 
 from neuron_explainer.activations.derived_scalars.indices import DIMENSIONS_BY_NODE_TYPE, NodeIndex
+from neuron_explainer.activations.derived_scalars.names.node_name import NodeName
 from neuron_explainer.activations.neuron_ids import checked_index
 from neuron_explainer.errors import InvalidIndexError
 from neuron_explainer.views.component_kinds import component_kind
@@ -69,6 +70,11 @@ class NeuronChoice:
             return None
 
     @property
+    def name(self) -> str | None:
+        """The component's name, such as L5N131; None if it is not a node."""
+        return None if self.node is None else str(NodeName.of(self.node).whole())
+
+    @property
     def dataset_shown(self) -> str:
         """The dataset as people see it: an address without credentials."""
         return without_credentials(self.dataset)
@@ -103,6 +109,13 @@ class DatasetSize:
         if not 0 <= position < len(self.layers):
             return choice
         return replace(choice, layer=self.layers[position], neuron=0 if step > 0 else self.n_components - 1)
+
+    def moved_layer(self, choice: NeuronChoice, step: int) -> NeuronChoice:
+        """The same number in the next layer (step 1), or the one before (step -1); the same one at an end."""
+        layers = [choice.layer + step] if self.layers is None else self.layers
+        beyond = [layer for layer in layers if layer >= 0 and (layer - choice.layer) * step > 0]
+        nearest = min(beyond, key=lambda layer: abs(layer - choice.layer), default=choice.layer)
+        return replace(choice, layer=nearest)
 
     def with_layer(self, choice: NeuronChoice) -> NeuronChoice:
         """The choice in the nearest layer that the dataset has."""

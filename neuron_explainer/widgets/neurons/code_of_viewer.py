@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
-from neuron_explainer.activations.derived_scalars.names.node_name import NodeName
+from neuron_explainer.activation_server.dataset_paths import dataset_subject
 from neuron_explainer.views.record_page import DEFAULT_EXAMPLES
 from neuron_explainer.widgets.neurons.choices import NeuronChoice
 from neuron_explainer.widgets.neurons.sections.asked import N_FOUND, SectionName, SectionSettings, names_in
@@ -44,10 +43,10 @@ def code_of_viewer(
         autoencoders, of_autoencoders = _autoencoders(live, model)
         lines += of_autoencoders
     is_model = source.is_of_model
-    node = repr(str(NodeName.of(choice.node))) if choice.node is not None else f"{choice.layer}, {choice.neuron}"
+    node = f"{choice.layer}, {choice.neuron}" if choice.name is None else repr(choice.name)
     opening = call(
         "ne.NeuronViewer",
-        (model or "model") if is_model else repr(_public(choice.dataset)),
+        (model or "model") if is_model else repr(dataset_subject(choice.dataset)),
         node,
         dst=repr(choice.dst.value) if len(source.types(choice.dataset)) != 1 else None,
         examples=None if is_model or examples == DEFAULT_EXAMPLES else repr(examples),
@@ -95,12 +94,3 @@ def _autoencoders(live: LiveModel, model: str) -> tuple[str | None, list[str]]:
     from neuron_explainer.attribution.exploring.code_of_model import autoencoders_code
 
     return autoencoders_code(live.config(), model)
-
-
-def _public(dataset: str) -> str:
-    """A dataset as code shows it: a folder from the root, an address without credentials."""
-    from neuron_explainer.storage.locations import is_url, without_secrets
-
-    if is_url(dataset):
-        return without_secrets(dataset)
-    return os.path.abspath(dataset) if os.path.isdir(dataset) else dataset

@@ -103,11 +103,15 @@ class LiveModel:
 
     def types_of_latents(self) -> list[DerivedScalarType]:
         """The scalars that are the activations of its autoencoders' latents."""
-        return [_scalar_of(context) for context in self._contexts()]
+        from neuron_explainer.components.asking import scalar_of_latents
+
+        return [scalar_of_latents(context) for context in self._contexts()]
 
     def size_of_latents(self, dst: DerivedScalarType) -> DatasetSize | None:
         """The layers and the number of latents of the autoencoders; None if they are not of this scalar."""
-        found = next((context for context in self._contexts() if _scalar_of(context) == dst), None)
+        from neuron_explainer.components.asking import scalar_of_latents
+
+        found = next((context for context in self._contexts() if scalar_of_latents(context) == dst), None)
         if found is None:
             return None
         return DatasetSize(found.layer_indices, found.get_autoencoder(found.layer_indices[0]).n_latents)
@@ -123,9 +127,3 @@ class LiveModel:
         config = self.config()
         found = (config.get_autoencoder_context(kind) for kind in config.autoencoder_kinds)
         return [context for context in found if context is not None]
-
-
-def _scalar_of(context: "AutoencoderContext") -> DerivedScalarType:
-    from neuron_explainer.components.asking import SCALAR_OF_LATENTS
-
-    return SCALAR_OF_LATENTS[context.autoencoder_node_type]

@@ -12,7 +12,6 @@ import ipywidgets as widgets
 import traitlets
 
 from neuron_explainer.activations.derived_scalars.indexing import NodeIndex
-from neuron_explainer.activations.derived_scalars.names.node_name import NodeName
 from neuron_explainer.activations.derived_scalars.names.records import LayerOrNode
 from neuron_explainer.activations.records import NeuronRecord
 from neuron_explainer.errors import NeuronExplainerError
@@ -132,7 +131,10 @@ class ViewerPage(widgets.VBox):
             if node.isascii() and node.isdigit():
                 self.sections.attend(int(node))
         elif kind in ("layer_up", "layer_down"):
-            self._move_layer(1 if kind == "layer_up" else -1)
+            now = self.controls.choice
+            moved = self.controls.size.moved_layer(now, 1 if kind == "layer_up" else -1)
+            if moved != now:
+                self._went_to(moved)
         else:
             controls = self.controls
             star = controls.node_picker.bookmarks.star
@@ -143,15 +145,6 @@ class ViewerPage(widgets.VBox):
                 "bookmark": star,
             }
             buttons[kind].click()
-
-    def _move_layer(self, step: int) -> None:
-        """Go to the same number in the next layer, or the one before; nowhere at an end."""
-        choice = self.controls.choice
-        layers = self.controls.size.layers
-        beyond = [layer for layer in layers or [choice.layer + step] if (layer - choice.layer) * step > 0]
-        moved = min(beyond, key=lambda layer: abs(layer - choice.layer), default=choice.layer)
-        if moved >= 0 and moved != choice.layer:
-            self._went_to(replace(choice, layer=moved))
 
     def _went(self, name: str) -> None:
         """Go to a component that a section or the page names."""
@@ -196,7 +189,7 @@ class ViewerPage(widgets.VBox):
             self._clear_texts()
         elif self._texts_asked:  # the text stays, so show this neuron's activations on it
             self.own_text.view.value = ""
-            self._submit_texts(choice, self._texts_asked)
+            self._ask_texts(choice, self._texts_asked)
         self._open_section()
 
     def _show_record(self, choice: NeuronChoice, record: NeuronRecord) -> None:
@@ -273,8 +266,7 @@ class ViewerPage(widgets.VBox):
             self._show_section(task, result)
 
     def _show_section(self, task: SectionAsked, answer: SectionAnswer) -> None:
-        node = None if self._shown is None or self._shown.node is None else str(NodeName.of(self._shown.node))
-        self.sections.show(answer, node)
+        self.sections.show(answer, task.choice.name)
         self._opened[task.section] = answer.html
         self._copy()
         answer_while_busy(self)
@@ -313,13 +305,13 @@ class ViewerPage(widgets.VBox):
             self._clear_texts()
             self.status.value = hint_message(HINT)
             return
-        self._submit_texts(shown, self.own_text.texts)
+        self._ask_texts(shown, self.own_text.texts)
 
-    def _submit_texts(self, shown: NeuronChoice, texts: tuple[str, ...]) -> None:
+    def _ask_texts(self, shown: NeuronChoice, texts: tuple[str, ...], at_once: bool = False) -> None:
         self._texts_asked = texts
         choice = replace(shown, texts=texts)
         self.status.value = loading_message(choice)
-        self._computing.submit(choice)
+        (self._computing.run if at_once else self._computing.submit)(choice)
 
     def _clear_texts(self) -> None:
         """Leave one's own texts, and what was shown on them."""

@@ -5,7 +5,6 @@ from typing import Any
 
 import ipywidgets as widgets
 
-from neuron_explainer.activations.derived_scalars.names.node_name import NodeName
 from neuron_explainer.components.notes.bookmarks import (
     Bookmark,
     add_bookmark,
@@ -49,8 +48,7 @@ class BookmarkBar(widgets.HBox):
 
     def show(self, choice: NeuronChoice) -> None:
         """Show the bookmarks of a choice's dataset, and whether the choice is one of them."""
-        self._choice, node = choice, choice.node
-        name = None if node is None else str(NodeName.of(node).whole())
+        self._choice, name = choice, choice.name
         self._at = None if name is None else (subject_of(choice.dataset), name, choice.dst.value)
         try:
             known = bookmarks_of(subject_of(choice.dataset))
