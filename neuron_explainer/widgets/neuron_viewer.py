@@ -20,7 +20,7 @@ from neuron_explainer.views.record_page import DEFAULT_EXAMPLES, record_title
 from neuron_explainer.vocabulary.checks import checked_flag, checked_number, checked_text
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 from neuron_explainer.widgets.busy_kernel import answer_while_busy, waiting_note
-from neuron_explainer.widgets.keep_panel import KeepPanel
+from neuron_explainer.widgets.keep_panel import SavePanel
 from neuron_explainer.widgets.messages import error_message, hint_message
 from neuron_explainer.widgets.modules.box import module_box
 from neuron_explainer.widgets.modules.page import VIEWER_SHORTCUTS, PageModule
@@ -132,7 +132,7 @@ class NeuronViewer(ViewerPage):
         first = NeuronChoice(name, first_type, cast(SupportsIndex, layer), 0 if neuron is None else neuron)
         size.check(first)
         super().__init__(source, first, checked_number("examples", examples), given_texts)
-        self.keep = KeepPanel(None, weakly(self._save_pressed), "neuron.html")
+        self.keep = SavePanel(weakly(self._save_pressed), "neuron.html")
         self.keep.shows_code.observe(weakly(self._code_wanted), names="value")
         parts = [self.controls, self.status, self.own_text, self.sections, self.keep, waiting_note()]
         if has_module:

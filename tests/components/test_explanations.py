@@ -13,7 +13,7 @@ from helpers.explanations import PRESENT
 from helpers.hostile_tokens import HOSTILE_TOKENS
 from helpers.html_reading import assert_harmless
 from helpers.loopback_server import loopback_server, ok
-from neuron_explainer.components.explanations.own_file import notes_file
+from neuron_explainer.components.explanations.own_file import OWN_EXPLANATIONS
 from neuron_explainer.errors import MalformedRecordError
 
 
@@ -144,8 +144,8 @@ def test_only_its_user_reads_it_and_clearing_the_cache_leaves_it(tmp_path, monke
     monkeypatch.delenv("NEURON_EXPLAINER_NOTES")
     monkeypatch.setenv("NEURON_EXPLAINER_CACHE", str(tmp_path / "cache"))
     ne.component("tiny", "L2N5").explanations.add("text")
-    assert notes_file().parent == tmp_path / "cache"
-    assert notes_file().stat().st_mode & 0o077 == 0
+    assert OWN_EXPLANATIONS.path.parent == tmp_path / "cache"
+    assert OWN_EXPLANATIONS.path.stat().st_mode & 0o077 == 0
     ne.clear_cache()
     assert len(ne.own_explanations()) == 1
 

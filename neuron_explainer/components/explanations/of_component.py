@@ -10,7 +10,7 @@ from neuron_explainer.activations.derived_scalars.names.node_name import NodeNam
 from neuron_explainer.activations.scored_explanations import NeuronSimulationResults, ScoredExplanation
 from neuron_explainer.activations.token_table import TokenTable
 from neuron_explainer.components.explanations.merging import identity, replaced_or_added
-from neuron_explainer.components.explanations.own_file import OwnExplanation, change_entries, new_entry, own_entries
+from neuron_explainer.components.explanations.own_file import OWN_EXPLANATIONS, OwnExplanation, new_entry, own_entries
 from neuron_explainer.errors import InvalidRequestError, NeuronNotFoundError, shown
 from neuron_explainer.vocabulary.checks import checked_text, finite_number, whole_number
 from neuron_explainer.wording import without_steering
@@ -96,7 +96,7 @@ class ComponentExplanations:
         if score is not None and number is None:
             raise InvalidRequestError(f"score is {shown(score)}. Give a finite number, or leave it out.")
         entry = new_entry(*self._key, text, number)
-        change_entries(lambda kept: replaced_or_added(kept, entry))
+        OWN_EXPLANATIONS.change(lambda kept: replaced_or_added(kept, entry))
 
     def remove(self, text: str) -> None:
         """Remove one of one's own explanations.
@@ -110,7 +110,7 @@ class ComponentExplanations:
                 f"{self.component.name} has no explanation {shown(text)} of your own. It has: {known}."
             )
         unwanted = identity(OwnExplanation(*self._key, text))
-        change_entries(lambda kept: [each for each in kept if identity(each) != unwanted])
+        OWN_EXPLANATIONS.change(lambda kept: [each for each in kept if identity(each) != unwanted])
 
     def to_dataframe(self) -> pandas.DataFrame:
         """A row for each: source ("published" or "own"), explanation, the three scores, n_sequences, when.

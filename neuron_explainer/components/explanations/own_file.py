@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from pathlib import Path
-
 import msgspec
 
 from neuron_explainer.components.notes.kept_file import MOST_CHARACTERS, KeptFile, now
@@ -41,11 +38,6 @@ OWN_EXPLANATIONS = KeptFile(
 )
 
 
-def notes_file() -> Path:
-    """Where one's own explanations are kept."""
-    return OWN_EXPLANATIONS.path
-
-
 def own_entries(subject: str | None = None, name: str | None = None, dst: str | None = None) -> list[OwnExplanation]:
     """The explanations kept, the oldest first: all, or those of a subject, a component and a scalar.
 
@@ -59,20 +51,6 @@ def own_entries(subject: str | None = None, name: str | None = None, dst: str | 
         for each in OWN_EXPLANATIONS.entries()
         if all(value is None or getattr(each, field) == value for field, value in wanted.items())
     ]
-
-
-def change_entries(change: Callable[[list[OwnExplanation]], Sequence[OwnExplanation]]) -> None:
-    """Change what is kept, as one step.
-
-    Args:
-        change: takes what is kept, and gives what is to be kept.
-
-    Raises:
-        MalformedRecordError: the file is damaged; it is left as it is.
-        InvalidRequestError: the file would be too large, cannot be written where it belongs, or another process
-            holds it for ten seconds.
-    """
-    OWN_EXPLANATIONS.change(change)
 
 
 def new_entry(subject: str, name: str, dst: str, text: str, score: float | None) -> OwnExplanation:

@@ -6,12 +6,10 @@ from typing import Any
 
 import ipywidgets as widgets
 
-from neuron_explainer.errors import UnknownDatasetError
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
-from neuron_explainer.vocabulary.parsing import derived_scalar_type_of
 from neuron_explainer.widgets.neurons.sources import DatasetSource, RecordSource
 from neuron_explainer.widgets.parts import flexible
-from neuron_explainer.widgets.picking.entries import place_and_type
+from neuron_explainer.widgets.picking.entries import place_and_type, type_in_dataset
 from neuron_explainer.widgets.picking.settled_box import SettledBox
 from neuron_explainer.widgets.quiet import Quiet
 from neuron_explainer.widgets.weak_calls import weakly
@@ -56,7 +54,6 @@ class DatasetPicker(SettledBox):
     ) -> None:
         is_own = isinstance(dataset, str | os.PathLike) or not hasattr(dataset, "first_choice")
         self._source: RecordSource = DatasetSource(dataset, dst) if is_own else dataset  # type: ignore[arg-type, assignment]
-        self._told: Callable[[str, DerivedScalarType], None] | None = None
         self._quiet = Quiet()
         super().__init__()
         self.datasets = widgets.Dropdown(description="Dataset", layout=flexible(_WIDE))
@@ -84,11 +81,8 @@ class DatasetPicker(SettledBox):
 
     def show(self, dataset: str, dst: DerivedScalarType) -> None:
         """Choose what is known to be there, without telling the function of `tell`."""
-        told, self._told = self._told, None
-        try:
+        with self.untold():
             self._settle(dataset, dst)
-        finally:
-            self._told = told
 
     def ask(self, name: str, value: Any) -> None:
         """Take what was assigned to a trait."""
@@ -97,10 +91,7 @@ class DatasetPicker(SettledBox):
         if name == "dataset":
             self._go(value, None)
         else:
-            dst, types = derived_scalar_type_of(value), self._source.types(self.dataset)
-            if dst not in types:
-                raise UnknownDatasetError.of_scalar(self.dataset, dst.value, [each.value for each in types])
-            self._settle(self.dataset, dst)
+            self._settle(self.dataset, type_in_dataset(self._source, self.dataset, value))
 
     def __repr__(self) -> str:
         return f"<DatasetPicker of {self.dst.value} of {without_credentials(self.dataset)}>"
@@ -108,18 +99,16 @@ class DatasetPicker(SettledBox):
     def _go(self, dataset: str | os.PathLike[str], dst: DerivedScalarType | None) -> None:
         """Choose another dataset, in the present type if it has that."""
         name, first_type = self._source.include(dataset, dst)
-        types = self._source.types(name)
-        wanted = self.dst if dst is None else dst
-        if dst is not None and dst not in types:
-            raise UnknownDatasetError.of_scalar(name, dst.value, [each.value for each in types])
-        self._settle(name, wanted if wanted in types else first_type)
+        if dst is not None:
+            self._settle(name, type_in_dataset(self._source, name, dst))
+        else:
+            self._settle(name, self.dst if self.dst in self._source.types(name) else first_type)
 
     def _settle(self, dataset: str, dst: DerivedScalarType) -> None:
         self.say("")
         self._show_lists(dataset, dst)
         self.settle(dataset=dataset, dst=dst)
-        if self._told is not None:
-            self._told(dataset, dst)
+        self.tell_all(dataset, dst)
 
     def _show_lists(self, dataset: str, dst: DerivedScalarType) -> None:
         names, types = self._source.datasets(), self._source.types(dataset)

@@ -32,9 +32,7 @@ def choice_of_text(source: RecordSource, now: NeuronChoice, text: str) -> Neuron
     typed = read_typed(text)
     dataset = _dataset_of(source, now, typed)
     types = source.types(dataset)
-    dst = typed.dst or now.dst
-    if typed.dst is not None and dst not in types:
-        raise UnknownDatasetError.of_scalar(dataset, dst.value, [each.value for each in types])
+    dst = now.dst if typed.dst is None else type_in_dataset(source, dataset, typed.dst)
     if dst not in types and types:
         dst = types[0]
     layer = now.layer if typed.layer is None else typed.layer
@@ -76,10 +74,20 @@ def choice_of_type(source: RecordSource, now: NeuronChoice, dst: DerivedScalarTy
         UnknownNameError: the type is unknown.
         UnknownDatasetError: the dataset lacks it.
     """
-    scalar_type, types = derived_scalar_type_of(dst), source.types(now.dataset)
+    return nearest_choice(source, replace(now, dst=type_in_dataset(source, now.dataset, dst)))
+
+
+def type_in_dataset(source: RecordSource, dataset: str, dst: DerivedScalarType | str) -> DerivedScalarType:
+    """The derived scalar type, if a dataset has it.
+
+    Raises:
+        UnknownNameError: the type is unknown.
+        UnknownDatasetError: the dataset lacks it.
+    """
+    scalar_type, types = derived_scalar_type_of(dst), source.types(dataset)
     if scalar_type not in types:
-        raise UnknownDatasetError.of_scalar(now.dataset, scalar_type.value, [each.value for each in types])
-    return nearest_choice(source, replace(now, dst=scalar_type))
+        raise UnknownDatasetError.of_scalar(dataset, scalar_type.value, [each.value for each in types])
+    return scalar_type
 
 
 def nearest_choice(source: RecordSource, choice: NeuronChoice) -> NeuronChoice:

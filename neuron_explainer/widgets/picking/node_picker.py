@@ -87,7 +87,6 @@ class NodePicker(SettledBox):
         hides_dead = checked_flag("hide_dead", hide_dead)
         self._source = source_given(source, dst)
         first = first_choice_of(self._source, node, dst)
-        self._told: Callable[[NeuronChoice, bool], None] | None = None
         self._history = History()
         super().__init__()
         self.bar = NodeBar(hides_dead)
@@ -191,11 +190,8 @@ class NodePicker(SettledBox):
 
     def show(self, choice: NeuronChoice) -> None:
         """Choose what is known to be there, without telling the function of `tell`."""
-        told, self._told = self._told, None
-        try:
+        with self.untold():
             self._settle(choice)
-        finally:
-            self._told = told
 
     def ask(self, name: str, value: Any) -> None:
         """Take what was assigned to a trait."""
@@ -223,8 +219,7 @@ class NodePicker(SettledBox):
         self.say(f"{choice} is never above 0 in this dataset." if is_dead else "")
         self._show(knows_dead=living is not None)
         self.settle(dataset=choice.dataset, dst=choice.dst, node=choice.node)
-        if self._told is not None:
-            self._told(choice, is_typed)
+        self.tell_all(choice, is_typed)
 
     def _show(self, knows_dead: bool) -> None:
         history = self._history

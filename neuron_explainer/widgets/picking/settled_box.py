@@ -2,6 +2,8 @@
 
 import os
 from abc import abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import ipywidgets as widgets
@@ -56,6 +58,7 @@ class SettledBox(widgets.VBox):
         super().__init__(layout=widgets.Layout(width="100%", max_width="100%"))
         self.message = widgets.HTML()
         self._snapshot = SnapshotDisplay(self)
+        self._told: Callable[..., None] | None = None
         self.say("")
 
     @abstractmethod
@@ -68,6 +71,20 @@ class SettledBox(widgets.VBox):
             for name, value in values.items():
                 traitlets.TraitType.set(self.traits()[name], self, value)
         self._snapshot.update(self._as_html())
+
+    def tell_all(self, *what: Any) -> None:
+        """Call the function that is told of each new choice, if there is one."""
+        if self._told is not None:
+            self._told(*what)
+
+    @contextmanager
+    def untold(self) -> Iterator[None]:
+        """Context manager: within it, that function is not called."""
+        told, self._told = self._told, None
+        try:
+            yield
+        finally:
+            self._told = told
 
     def is_settled(self, name: str, value: Any) -> bool:
         """Whether a trait has this very value."""
