@@ -165,7 +165,7 @@ def import_bookmarks(path: str | os.PathLike[str]) -> int:
     Raises:
         MissingFileError, UnreadableFileError, TooLargeError: it cannot be read.
         MalformedRecordError: it is not such a file, or one of its bookmarks has no known component or scalar, or a
-            time that is none.
+            time that is not one.
         InvalidRequestError: the name has another ending.
 
     An example: `ne.import_bookmarks("bookmarks.jsonl")`
