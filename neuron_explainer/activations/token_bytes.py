@@ -14,7 +14,7 @@ _MOST_PARTS = 16
 
 
 def parts_of_characters(tokens: Sequence[str], start: int, end: int) -> list[bytes] | None:
-    r"""The bytes of the tokens from `start` on that have parts of the same characters; None if the first has no such part.
+    r"""The bytes of the tokens from `start` on with parts of the same characters; None if the first has no such part.
 
     The bytes together are UTF-8, except that halves of surrogate pairs are kept.
 

@@ -75,7 +75,7 @@ def import_explanations(path: str | os.PathLike[str]) -> int:
     Raises:
         MissingFileError, UnreadableFileError, TooLargeError: it cannot be read.
         MalformedRecordError: it is not such a file, or one of its explanations has no text, no known component or
-            scalar, or its time is not one.
+            scalar, or a time that is not one.
         InvalidRequestError: the name has another ending.
     """
     return import_entries(OWN_EXPLANATIONS, path, checked_entry, identity, rank)
