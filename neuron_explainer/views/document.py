@@ -36,7 +36,8 @@ _REFINEMENTS = (
     ".ne-card bdi[style*=background] i{opacity:1}"
     ".ne-card summary{cursor:pointer}"
     # Hidden characters, until somebody opens what tells of them. Without these rules all of them are shown.
-    ".ne-card:has(.ne-hidden:not([open])) .ne-text{& i:not([class]){color:transparent}"
+    # They tell of it in the card's first element: with `:has`, each change would be looked for in the whole page.
+    ".ne-hidden:not([open])~.ne-text,.ne-hidden:not([open])~* .ne-text{& i:not([class]){color:transparent}"
     '& i.ne-e{font-size:0}& i.ne-e::after{content:"▯";font-size:12px}}'
     ".ne-card table.ne-pairs{border-collapse:separate;border-spacing:1px;margin:6px 0;table-layout:auto;border:0}"
     ".ne-card table.ne-pairs td{padding:0;min-width:13px;width:13px;height:13px;border:0;max-width:none}"

@@ -22,7 +22,8 @@ from neuron_explainer.wording import counted
 
 DEFAULT_EXAMPLES = 8
 _N_PAIRS = 3  # strongest pairs listed below an example
-_N_MATRICES = 3  # matrices are large, so only the first top examples have one
+_N_MATRICES = 1  # a matrix is large; the section Attention and `pair_view` show those of the other examples
+_N_TEXT_MATRICES = 3
 _PAIR_WIDTH = 24  # tokens of a matrix, and of examples without one: each token says two things when one hovers over it
 
 
@@ -126,7 +127,7 @@ def texts_to_html(
     about = [] if dst is None else [_heading(record, dst, dataset), statistics_strip(record)]
     if dst is not None:
         about.append(histogram_bars(record, scale))
-    texts_html = "".join(page.example(text, number < _N_MATRICES) for number, text in enumerate(texts))
+    texts_html = "".join(page.example(text, number < _N_TEXT_MATRICES) for number, text in enumerate(texts))
     parts = [*about, legend(scale, note=note), page.help_text(), _beginning_note(beginning), texts_html]
     return card("".join(parts), "" if dst is None else "ne-record")
 

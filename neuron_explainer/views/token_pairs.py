@@ -176,8 +176,17 @@ def pair_text(pairs: PairsOfText, scale: ColourScale, width: SupportsIndex | Non
         above, below = (_bar(scale, list(each.values())) for each in (attends, attended))
         style = f"border-top:4px solid {above};border-bottom:4px solid {below}"
         elements.append(token_element(text, hover_text(piece, tokens, said), style, pairs.token_mark(piece.start)))
-    listed = "".join(_listed_pair(pair, pairs, scale) for pair in strongest[:n_pairs])
-    return excerpt_html(pieces, elements, excerpt) + f'<div style="{_PAIRS_STYLE}">{listed}</div>'
+    return excerpt_html(pieces, elements, excerpt) + _listed_pairs(strongest[:n_pairs], pairs, scale)
+
+
+def strongest_pairs_html(pairs: PairsOfText, scale: ColourScale, count: int) -> str:
+    """The strongest pairs of a text, one after the other."""
+    return _listed_pairs(strongest_pairs(pairs.matrix, count), pairs, scale)
+
+
+def _listed_pairs(strongest: Sequence[TokenPair], pairs: PairsOfText, scale: ColourScale) -> str:
+    listed = "".join(_listed_pair(pair, pairs, scale) for pair in strongest)
+    return f'<div style="{_PAIRS_STYLE}">{listed}</div>'
 
 
 _Strongest = tuple[int, float] | None

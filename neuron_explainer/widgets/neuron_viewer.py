@@ -140,7 +140,7 @@ class NeuronViewer(ViewerPage):
             module.on_action(weakly(self._acted))
             parts.append(module_box(module))
         self.children = parts
-        self._snapshot = SnapshotDisplay(self)
+        self._snapshot = SnapshotDisplay(self, self.to_html, lock=self._lock)
         watch(self)
         answer_while_busy(self)
         if self._computes_records and not given_texts:
@@ -260,13 +260,14 @@ class NeuronViewer(ViewerPage):
             Whether it is shown or has failed.
         """
         works = (self._loading, self._computing, self._noting, self._answering)
-        return all(work.wait(timeout) for work in (*works, *works))  # one may begin another
+        return all(work.wait(timeout) for work in (*works, *works, self._snapshot))  # one may begin another
 
     # What a person keeps
 
     def to_html(self) -> str:
         """The shown page as static HTML, as a saved notebook contains it: the record, texts, and sections opened."""
-        return self._view.value + self.own_text.view.value + "".join(self._opened.values())
+        with self._lock:
+            return self._view.value + self.own_text.view.value + "".join(self._opened.values())
 
     def to_json(self) -> str:
         """The record on view in the public JSON format.
@@ -331,17 +332,19 @@ class NeuronViewer(ViewerPage):
 
         A viewer closes by itself when its cell has run again and nothing refers to it any more.
         """
+        if hasattr(self, "_snapshot"):  # else the constructor has failed
+            self._snapshot.finish()
         for part in widgets_in(self):
             part.close()
         super().close()
 
     def _ipython_display_(self, **_: object) -> None:
-        self._snapshot.show(self.to_html())
+        self._snapshot.show()
         displayed(self)
 
     def _copy(self) -> None:
         if hasattr(self, "_snapshot"):  # not while the page is being made
-            self._snapshot.update(self.to_html())
+            self._snapshot.update()
             self._code_wanted()
 
     def _code_wanted(self, _: object = None) -> None:

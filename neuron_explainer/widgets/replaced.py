@@ -20,6 +20,7 @@ from neuron_explainer.widgets.references import (
     is_open,
     open_widgets,
 )
+from neuron_explainer.widgets.snapshot import finish_copies
 
 _ELSEWHERE = "elsewhere"
 """A place that no later run of a cell is known to clear, such as an Output widget."""
@@ -61,7 +62,8 @@ class _Runs:
         self.is_inside = True
 
     def after_cell(self, result: Any = None) -> None:
-        """A cell has ended: what its earlier run showed is no longer on view."""
+        """A cell has ended: what its earlier run showed is no longer on view, and static copies are up to date."""
+        finish_copies()
         self.is_inside = False
         info = getattr(result, "info", None)
         # A front end without cell ids leaves the cell's text to tell it by.

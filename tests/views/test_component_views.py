@@ -9,6 +9,8 @@ from helpers.hostile_tokens import HOSTILE_TOKENS
 from helpers.html_reading import assert_harmless, read_html
 from neuron_explainer.activations.activations import ActivationRecord, NeuronId, NeuronRecord, save_neuron
 from neuron_explainer.components.statistics.of_dataset import dataset_statistics
+from neuron_explainer.views.colour import ColourScale
+from neuron_explainer.views.components.attention import attention_section
 from neuron_explainer.views.components.dataset_scatter import plot_dataset_statistics
 
 
@@ -18,6 +20,21 @@ def test_statistics_as_html(node):
     html = statistics._repr_html_()
     assert_harmless(html)
     assert ("How far back" in html) == (node == "L0H1")
+
+
+def test_attention_on_a_long_text_is_sparse():
+    n, strongest = 1_200, (1_100, 7)
+    pairs = np.zeros((n, n))
+    pairs[strongest] = 2.0
+    pairs[1_150, 1_100] = 1.0
+    example = ActivationRecord([f" t{number}" for number in range(n)], pairs[np.tril_indices(n)].tolist())
+    html = attention_section(example, 1_100, ColourScale(0.0, 2.0))
+    assert len(html) < 300_000
+    text = assert_harmless(html).text
+    attends, attended = text.split("These attend to")
+    assert "·t7·t8" in attends  # around what it attends to most
+    assert "·t1150·t1151" in attended
+    assert "·t1150 1150 attends to ·t1100 1100" in text.replace("\N{NO-BREAK SPACE}", " ")
 
 
 def test_hostile_tokens_stay_texts(tmp_path):

@@ -57,10 +57,28 @@ def test_a_notebook_gets_the_widget_and_an_updated_static_copy(load: FakeLoader,
     assert "application/vnd.jupyter.widget-view+json" not in copy
     viewer.controls.next.click()
     assert settled(viewer) == (0, 3)
+    viewer.wait()
     later, of_which, replaces = displayed[-1]
     assert replaces
     assert of_which == transient
     assert "one-0-3" in later["text/html"]
+
+
+def test_the_end_of_a_cell_does_not_wait_for_the_copy(
+    load: FakeLoader, displayed: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """nbconvert ends the kernel right after the last cell."""
+    monkeypatch.setattr("neuron_explainer.widgets.snapshot._PAUSE", 600)
+    viewer = NeuronViewer("one", neuron=2, load=load)
+    viewer._ipython_display_()
+    viewer.show(neuron=3)
+    assert len(displayed) == 2
+    InteractiveShell.instance().run_cell("1")
+    assert "one-0-3" in displayed[-1][0]["text/html"]
+    assert len(displayed) == 3
+    viewer.show(neuron=4)
+    viewer.close()
+    assert "one-0-4" in displayed[-1][0]["text/html"]
 
 
 def test_a_notebook_exported_without_widget_state_shows_the_neuron(load: FakeLoader, displayed: list[Any]) -> None:

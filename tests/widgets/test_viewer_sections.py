@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -215,7 +216,31 @@ def test_memory_of_answers_is_bounded(viewer: ne.NeuronViewer, monkeypatch: pyte
         viewer.show(f"L0N{neuron}")
         assert viewer.wait(60)
     held = viewer._remembered
-    assert sum(len(answer.html) for answer in held._answers.values()) == held._size <= 60_000
+    assert sum(len(answer.html) for _, answer in held._answers.values()) == held._size <= 60_000
+
+
+def test_a_record_is_drawn_once(viewer: ne.NeuronViewer, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = []
+
+    def draw(record: ne.NeuronRecord, **options: Any) -> str:
+        drawn.append(record)
+        return ne.record_to_html(record, **options)
+
+    monkeypatch.setattr("neuron_explainer.widgets.neurons.viewer_page.record_to_html", draw)
+    viewer.show("L1N2")
+    first = viewer.to_html()
+    viewer.show("L1N3")
+    assert viewer.to_html() != first
+    viewer.show("L1N2")
+    assert viewer.to_html() == first
+    assert len(drawn) == 2
+    assert viewer.record is not None
+    other = replace(viewer.record, mean=123.0)  # the file has changed
+    monkeypatch.setattr(viewer._source, "load", lambda choice: other)
+    viewer._loading._work = viewer._source.load
+    viewer.show("L1N2")
+    assert "123" in viewer.to_html()
+    assert len(drawn) == 3
 
 
 def test_what_needs_a_model_says_so(tmp_path: Any) -> None:

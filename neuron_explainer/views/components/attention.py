@@ -11,17 +11,24 @@ from neuron_explainer.views.colour import ColourScale
 from neuron_explainer.views.components.parts import SMALL
 from neuron_explainer.views.document import LINE, MUTED
 from neuron_explainer.views.heatmap import format_value, heatmap_text, legend
-from neuron_explainer.views.token_pairs import PairsOfText, pair_matrix
+from neuron_explainer.views.token_pairs import PairsOfText, pair_matrix, strongest_pairs_html
 from neuron_explainer.views.token_text import escaped, token_label
 
 PATTERN_WIDTH = 40
 """How many tokens the pattern of a long text shows."""
 
+TEXT_WIDTH = 512
+"""How many tokens of a long text are shown around the strongest, for each direction."""
+
+_N_STRONGEST = 24
+"""Pairs of a text whose pattern is not shown whole."""
 _N_DISTANCES, _HEIGHT = 24, 60
 
 
 def attention_section(example: ActivationRecord, position: int, scale: ColourScale) -> str:
     """A head on one text, with both directions of one token at once.
+
+    Of a text that is longer than its pattern, the strongest pairs are listed.
 
     Args:
         example: the text, with a value for each pair of tokens.
@@ -40,7 +47,10 @@ def attention_section(example: ActivationRecord, position: int, scale: ColourSca
         section("Pattern", pair_matrix(pairs, scale, PATTERN_WIDTH, is_open=True), "row: attends; column: attended to"),
         section("How far back", _distance_bars(matrix, scale), "mean over the tokens, by distance"),
     ]
-    return "".join(parts[:3]) + side_by_side(*parts[3:])
+    listed = ""
+    if len(example.tokens) > PATTERN_WIDTH:
+        listed = section("Strongest pairs of the whole text", strongest_pairs_html(pairs, scale, _N_STRONGEST))
+    return "".join(parts[:3]) + side_by_side(*parts[3:]) + listed
 
 
 def _filled(row: NDArray[np.float64], n_tokens: int) -> NDArray[np.float64]:
@@ -53,7 +63,7 @@ def _filled(row: NDArray[np.float64], n_tokens: int) -> NDArray[np.float64]:
 def _direction(words: str, example: ActivationRecord, values: NDArray[np.float64], scale: ColourScale) -> str:
     """The text, coloured by the attention of, or to, one token; tokens without a pair stay without colour."""
     known = [0.0 if np.isnan(value) else float(value) for value in values]
-    text = heatmap_text(example.tokens, known, scale, None, token_mark)
+    text = heatmap_text(example.tokens, known, scale, TEXT_WIDTH, token_mark)
     return f'<div style="{SMALL};margin-top:8px">{escaped(words)}</div>{text}'
 
 

@@ -175,9 +175,8 @@ class AttributionViewer(AttributionPage):
             self._tabling,
             self.table.paging,
             self._drawing,
-            self._copying,
         )
-        return all(work.wait(timeout) for work in (*works, *works, self._copying))  # one may begin another
+        return all(work.wait(timeout) for work in (*works, *works, self._snapshot))  # one may begin another
 
     # What a person keeps
 
@@ -217,6 +216,7 @@ class AttributionViewer(AttributionPage):
         """
         if self._content is not None:  # else the constructor has failed
             self.stop()
+            self._snapshot.finish()
             self._one_node.close()
         for part in widgets_in(self):
             part.close()

@@ -19,14 +19,10 @@ from neuron_explainer.widgets.attribution.panels.status_bar import StatusBar
 from neuron_explainer.widgets.attribution.work.page_content import PageContent
 from neuron_explainer.widgets.attribution.work.page_work import StaticTask, static_document, static_page
 from neuron_explainer.widgets.keep_panel import KeepPanel
-from neuron_explainer.widgets.latest_only import LatestOnly
 from neuron_explainer.widgets.messages import error_message, hint_message
 from neuron_explainer.widgets.replaced import displayed, watch
 from neuron_explainer.widgets.snapshot import SnapshotDisplay
 from neuron_explainer.widgets.weak_calls import weakly
-
-_PAUSE = 0.2
-"""Seconds without a change after which the static copy is replaced."""
 
 
 class KeptPage(widgets.VBox):
@@ -63,8 +59,7 @@ class KeptPage(widgets.VBox):
 
     def _begin_copies(self) -> None:
         """Begin to keep a static copy in the notebook; the parts of the page are there."""
-        self._copying = LatestOnly(static_page, weakly(self._copied), lock=self._lock)
-        self._snapshot = SnapshotDisplay(self)
+        self._snapshot = SnapshotDisplay(self, self.to_html, weakly(self._not_copied), self._lock)
         watch(self)
 
     @property
@@ -78,15 +73,11 @@ class KeptPage(widgets.VBox):
             self._copy()
 
     def _copy(self) -> None:
-        """Replace the static copy in the notebook; in the background, because nobody waits for it."""
-        if self._snapshot.is_shown:
-            self._copying.submit(self._static_task(), _PAUSE)
+        """Replace the static copy in the notebook."""
+        self._snapshot.update()
 
-    def _copied(self, _: StaticTask, result: str | BaseException) -> None:
-        if isinstance(result, BaseException):
-            self.status.fail(result, self._shown.title)
-        else:
-            self._snapshot.update(result)
+    def _not_copied(self, error: BaseException) -> None:
+        self.status.fail(error, self._shown.title)
 
     def _save_pressed(self, path: str) -> None:
         try:
@@ -116,5 +107,5 @@ class KeptPage(widgets.VBox):
         return StaticTask(self._shown, self.keep.notes.value)
 
     def _ipython_display_(self, **_: object) -> None:
-        self._snapshot.show(self.to_html())
+        self._snapshot.show()
         displayed(self)

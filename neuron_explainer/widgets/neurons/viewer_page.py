@@ -24,7 +24,12 @@ from neuron_explainer.widgets.neurons.choices import NeuronChoice
 from neuron_explainer.widgets.neurons.controls import NeuronControls
 from neuron_explainer.widgets.neurons.own_text import OwnText
 from neuron_explainer.widgets.neurons.sections.answers import Answers
-from neuron_explainer.widgets.neurons.sections.asked import SectionAnswer, SectionAsked, SectionName
+from neuron_explainer.widgets.neurons.sections.asked import (
+    SectionAnswer,
+    SectionAsked,
+    SectionName,
+    SectionSettings,
+)
 from neuron_explainer.widgets.neurons.sections.node_sections import NodeSections, SectionCalls
 from neuron_explainer.widgets.neurons.sections.remembered import RememberedSections
 from neuron_explainer.widgets.neurons.sources import RecordSource
@@ -200,8 +205,7 @@ class ViewerPage(widgets.VBox):
             page = self._texts.page(0)
             self.own_text.pages.show(0, self._texts.n_pages)
         else:
-            dataset, n_examples = choice.dataset_shown, self.controls.examples.value
-            page = record_to_html(record, dst=choice.dst, dataset=dataset, examples=n_examples)
+            page = self._examples(choice, record)
         self._shown = choice
         self._view.value = page
         self.sections.offer(record.is_by_token_pair)
@@ -211,6 +215,17 @@ class ViewerPage(widgets.VBox):
             self.set_trait("dataset", choice.dataset_shown)
             self.set_trait("node", choice.node)
             self.set_trait("record", record)
+
+    def _examples(self, choice: NeuronChoice, record: NeuronRecord) -> str:
+        """The record's page, made once."""
+        n = self.controls.examples.value
+        asked = SectionAsked("examples", choice, record, SectionSettings(n=n))
+        answer = self._remembered.find(asked)
+        if answer is None:
+            page = record_to_html(record, dst=choice.dst, dataset=choice.dataset_shown, examples=n)
+            answer = SectionAnswer(page)
+            self._remembered.keep(asked, answer)
+        return answer.html
 
     def _render(self) -> None:
         if self.record is not None and self._shown is not None:

@@ -57,7 +57,7 @@ class SettledBox(widgets.VBox):
     def __init__(self) -> None:
         super().__init__(layout=widgets.Layout(width="100%", max_width="100%"))
         self.message = widgets.HTML()
-        self._snapshot = SnapshotDisplay(self)
+        self._snapshot = SnapshotDisplay(self, self._as_html)
         self._told: Callable[..., None] | None = None
         self.say("")
 
@@ -70,7 +70,7 @@ class SettledBox(widgets.VBox):
         with self.hold_trait_notifications():
             for name, value in values.items():
                 traitlets.TraitType.set(self.traits()[name], self, value)
-        self._snapshot.update(self._as_html())
+        self._snapshot.update()
 
     def tell_all(self, *what: Any) -> None:
         """Call the function that is told of each new choice, if there is one."""
@@ -101,12 +101,14 @@ class SettledBox(widgets.VBox):
 
     def close(self) -> None:
         """Close the widget and all its parts."""
+        if hasattr(self, "_snapshot"):  # else the constructor has failed
+            self._snapshot.finish()
         for part in widgets_in(self):
             part.close()
         super().close()
 
     def _ipython_display_(self, **_: object) -> None:
-        self._snapshot.show(self._as_html())
+        self._snapshot.show()
         displayed(self)
 
     def _as_html(self) -> str:

@@ -9,9 +9,6 @@ from neuron_explainer.widgets.neurons.sections.asked import SectionAnswer, Secti
 if TYPE_CHECKING:
     from neuron_explainer.components.component import Component
 
-_MOST_TOKENS = 512
-"""Of a text whose attention is shown whole; a longer one has more pairs than a page can show."""
-
 
 def attention(task: SectionAsked, component: "Component") -> SectionAnswer:
     """The head on one text: the user's own, or else a stored example."""
@@ -30,11 +27,6 @@ def attention(task: SectionAsked, component: "Component") -> SectionAnswer:
         raise InvalidRequestError("The record has no examples. Write a text of your own above.")
     example = texts[min(task.settings.text, len(texts) - 1)]
     n_tokens = len(example.tokens)
-    if n_tokens > _MOST_TOKENS:
-        raise InvalidRequestError(
-            f"The text has {n_tokens:,} tokens, and the attention of at most {_MOST_TOKENS} is shown whole. Write a "
-            "shorter text; Examples shows the strongest pairs of this one."
-        )
     if len(example.activations) == n_tokens:
         raise InvalidRequestError(f"{component.dst.value} has one number for each token, not for each pair of tokens.")
     scale = scale_of(record)

@@ -4,6 +4,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Hashable
 
+from neuron_explainer.activations.records import NeuronRecord
 from neuron_explainer.widgets.neurons.sections.asked import SectionAnswer, SectionAsked
 
 _MOST_CHARACTERS = 20_000_000
@@ -14,17 +15,18 @@ class RememberedSections:
     """Answers by what was asked; the oldest are dropped when they are more than 20 million characters together."""
 
     def __init__(self) -> None:
-        self._answers: OrderedDict[Hashable, SectionAnswer] = OrderedDict()
+        self._answers: OrderedDict[Hashable, tuple[NeuronRecord, SectionAnswer]] = OrderedDict()
         self._size = 0
         self._lock = threading.Lock()
 
     def find(self, task: SectionAsked) -> SectionAnswer | None:
-        """The answer that is held; None if there is none."""
+        """The answer that is held, and still of this record where it shows that; None without one."""
         key = _key(task)
         with self._lock:
-            answer = self._answers.get(key)
-            if answer is not None:
-                self._answers.move_to_end(key)
+            record, answer = self._answers.get(key, (None, None))
+            if answer is None or (task.section == "examples" and record != task.record):
+                return None
+            self._answers.move_to_end(key)
             return answer
 
     def keep(self, task: SectionAsked, answer: SectionAnswer) -> None:
@@ -34,10 +36,10 @@ class RememberedSections:
         key = _key(task)
         with self._lock:
             before = self._answers.pop(key, None)
-            self._size += len(answer.html) - (0 if before is None else len(before.html))
-            self._answers[key] = answer
+            self._size += len(answer.html) - (0 if before is None else len(before[1].html))
+            self._answers[key] = task.record, answer
             while self._size > _MOST_CHARACTERS and len(self._answers) > 1:
-                _, oldest = self._answers.popitem(last=False)
+                _, (_, oldest) = self._answers.popitem(last=False)
                 self._size -= len(oldest.html)
 
 
