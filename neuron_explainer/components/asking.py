@@ -11,7 +11,7 @@ from neuron_explainer.activations.derived_scalars.names.kinds import NodeKind
 from neuron_explainer.activations.derived_scalars.names.node_name import NodeGiven, NodeName
 from neuron_explainer.activations.derived_scalars.names.records import record_asked
 from neuron_explainer.activations.packed.dataset import is_packed_dataset, open_packed_dataset
-from neuron_explainer.components.at_hand import AtHand, check_in_model, check_in_range
+from neuron_explainer.components.at_hand import AtHand, check_in_model, check_in_range, check_model_of_dataset
 from neuron_explainer.components.component import Component
 from neuron_explainer.errors import InvalidRequestError, NeuronExplainerError, NotAtHandError, shown
 from neuron_explainer.storage.local import is_local_file, is_local_folder
@@ -72,7 +72,7 @@ def component(
         UnknownDatasetError, CheckpointNotFoundError: `source` is the name of neither.
         NodeNameError: `node` is not the name of a node.
         InvalidRequestError: it is not a head, neuron or latent, the model or the dataset does not have it, or the
-            dataset is not of such components; or a model or a dataset is given twice.
+            dataset is not of such components or of a model of other sizes; or a model or a dataset is given twice.
         MisconfiguredError: autoencoders are given without a model, or are not autoencoders.
 
     >>> import neuron_explainer as ne
@@ -97,10 +97,13 @@ def component(
         is_embedded=name_of_dataset == EMBEDDED_SHORT_NAME,
         prepend_bos=prepend_bos,
     )
+    if name_of_dataset is not None:
+        sizes, subject = size_of_dataset(name_of_dataset, scalar_type), without_secrets(name_of_dataset)
+        if config is not None:
+            check_model_of_dataset(config, name.kind, sizes, subject)
+        check_in_range(name, *sizes, subject)
     if config is not None:
         check_in_model(config, name)
-    if name_of_dataset is not None:
-        _check_in_dataset(name_of_dataset, scalar_type, name)
     return Component(name, scalar_type, at_hand)
 
 
@@ -174,12 +177,6 @@ def _of_model(
     if context is None:
         raise NotAtHandError(str(name), "autoencoders", "an autoencoder")
     return name, scalar_of_latents(context)
-
-
-def _check_in_dataset(dataset: str, dst: DerivedScalarType, name: NodeName) -> None:
-    """Refuse a component that a dataset cannot have, where its size is known without the network."""
-    n_layers, n_components = size_of_dataset(dataset, dst)
-    check_in_range(name, n_layers, n_components, without_secrets(dataset))
 
 
 def size_of_dataset(dataset: str, dst: DerivedScalarType) -> tuple[int | None, int | None]:

@@ -7,8 +7,9 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from neuron_explainer.activations.derived_scalars.names.kinds import NodeKind
-from neuron_explainer.errors import NotAtHandError
+from neuron_explainer.errors import InvalidRequestError, NotAtHandError, shown
 from neuron_explainer.vocabulary.checks import check_covered, checked_layer
+from neuron_explainer.wording import counted
 
 if TYPE_CHECKING:  # a record alone is shown without torch
     from neuron_explainer.activations.derived_scalars.config import DstConfig
@@ -93,6 +94,33 @@ def check_in_model(config: DstConfig, name: NodeName) -> None:
     context = config.get_model_context()
     n_components = {NodeKind.HEAD: context.n_attention_heads, NodeKind.NEURON: context.n_neurons}.get(name.kind)
     check_in_range(name, context.n_layers, n_components, context.model_name)
+
+
+def check_model_of_dataset(config: DstConfig, kind: NodeKind, sizes: tuple[int | None, int | None], name: str) -> None:
+    """Refuse a model beside the dataset of another: what its neurons write would be told of others.
+
+    Args:
+        config: the model.
+        kind: what the dataset has records of.
+        sizes: how many layers the dataset's model has, and components in each; None where it is unknown.
+        name: the dataset's name.
+
+    Raises:
+        InvalidRequestError: the sizes differ. The number of latents is not compared.
+    """
+    context = config.get_model_context()
+    own = context.n_layers, {NodeKind.HEAD: context.n_attention_heads, NodeKind.NEURON: context.n_neurons}.get(kind)
+    if all(None in pair or pair[0] == pair[1] for pair in zip(own, sizes, strict=True)):
+        return
+
+    def words(n_layers: int | None, n_components: int | None) -> str:
+        layers = "" if n_layers is None else counted(n_layers, "layer")
+        return layers if n_components is None else f"{layers} of {counted(n_components, kind.value)}".strip()
+
+    raise InvalidRequestError(
+        f"{shown(name, 200)} is of a model with {words(*sizes)}, and {context.model_name} has {words(*own)}. Give the "
+        "dataset's own model."
+    )
 
 
 def check_in_range(name: NodeName, n_layers: int | None, n_components: int | None, subject: str) -> None:

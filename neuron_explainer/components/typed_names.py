@@ -36,7 +36,7 @@ _KIND_OF_WORD = {
 _AUTOENCODER_OF_WORD: dict[str, Literal["mlp", "attn"]] = {"mlp": "mlp", "attention": "attn", "attn": "attn"}
 _LAYER_WORDS = frozenset({"layer", "l", "block"})
 _FILLERS = frozenset({"of", "in", "the", "at", "and", "no", "nr", "number", "index", "sae", "autoencoder"})
-_PIECE = re.compile(r"\d+\s*[:/]\s*\d+|\d+|[a-z]+|[^\s\w,;.#=()]|\w", re.ASCII)
+_PIECE = re.compile(r"\d+\s*[:/]\s*\d+|\d+\.\d+|\d+|[a-z]+|[^\s\w,;.#=()]|\w", re.ASCII)
 _LIKE_THOUSANDS = re.compile(r"\d{1,3},\d{3}", re.ASCII)
 
 
@@ -139,6 +139,8 @@ class _Said:
 
     def takes(self, piece: str) -> bool:
         """Take the next piece. Whether it makes sense."""
+        if "." in piece:  # a decimal number is neither a pair nor a component
+            return False
         if piece[0] in "0123456789":
             return self._takes_number(piece)
         word = piece if piece in _LAYER_WORDS or piece in _KIND_OF_WORD else piece.removesuffix("s")

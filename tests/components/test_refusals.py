@@ -39,6 +39,29 @@ def test_components_that_a_dataset_cannot_have(node, tmp_path):
     assert ne.component(tmp_path / "x" / dst, other, dst=dst).layer == 2
 
 
+@pytest.mark.parametrize("dataset", ["gpt2-small", "packed"])
+@pytest.mark.parametrize("node", ["L1N5", "L0H1"])
+def test_a_dataset_beside_a_model_of_other_sizes(dataset, node, tmp_path):
+    """What its neurons write would be told of the other model's."""
+    dst = "attn_write_norm" if "H" in node else "mlp_post_act"
+    if dataset == "packed":
+        model = ne.load_model("tiny", device="cpu")
+        ne.collate(model, "And the LORD said", tmp_path / "d", dst=dst, layers=[0, 1], progress=False)
+        assert ne.component(tmp_path / "d", node, dst=dst, model=model).writes(3) is not None
+        source, model = tmp_path / "d", small_context("gpt2")
+    else:
+        source, model = dataset, ne.load_model("tiny", device="cpu")
+    with pytest.raises(InvalidRequestError, match=r"is of a model with (12|4) layers of"):
+        ne.component(source, node, dst=dst, model=model)
+    viewer = ne.NeuronViewer(source, node, dst=dst, model=model, load=lambda _: ne.load_neuron("tiny", node, dst=dst))
+    viewer.compute("And the LORD said")
+    assert "Give the dataset's own model" in str(viewer.error)
+    viewer.open_section("directions")
+    assert "Give the dataset's own model" in str(viewer.error)
+    viewer.open_section("examples")
+    assert viewer.error is None
+
+
 def test_a_model_that_is_loaded_later_is_asked_too():
     from neuron_explainer.activations.derived_scalars.names.node_name import NodeName
     from neuron_explainer.components.at_hand import AtHand

@@ -76,6 +76,8 @@ def test_the_autoencoder_of_a_latent() -> None:
         "layer neuron 5",
         "layer 5 layer 6 neuron 1",
         "5 6 7",
+        "1.5",
+        "layer 1.5",
         "5 neuron 131",
         "attention neuron 3 of layer 5",
         "mlp head 3 of layer 5",

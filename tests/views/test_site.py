@@ -335,6 +335,7 @@ def test_what_cannot_be_exported_is_said(tmp_path):
         (("tiny", tmp_path / "s"), {"nodes": []}, "nodes is empty"),
         (("tiny", tmp_path / "s"), {"nodes": ["L1N1"], "layers": [2]}, "nodes"),
         (("tiny", tmp_path / "s"), {"nodes": ["L1N1"], "title": "x" * 201}, "title"),
+        (("tiny", tmp_path / "s"), {"nodes": ["L1N1"], "title": " "}, "title is empty"),
         (("tiny", tmp_path / "s"), {"nodes": ["L1N1"], "examples": 0}, "examples"),
         (("gpt2-small", tmp_path / "s"), {}, "address"),
     ]

@@ -109,6 +109,16 @@ def test_live_latents(tiny: StandardModelContext, latents: AutoencoderContext) -
     assert viewer.error is None
 
 
+@pytest.mark.parametrize("node", ["L1N355", "L1H1"])
+def test_pages_of_many_texts_stay_small(node: str) -> None:
+    viewer = ne.NeuronViewer("tiny", node)
+    for texts in (["hi there"] * 900, ["\u202e\u200b\x00" * 900], ["And the LORD said unto Moses " * 500]):
+        viewer.compute(texts)
+        sizes = [len(viewer._texts.page(number).encode()) for number in range(viewer._texts.n_pages)]
+        assert len(sizes) > 1
+        assert max(sizes) < 300_000
+
+
 def test_long_texts_are_on_pages_whole_in_order_and_once(tiny: StandardModelContext) -> None:
     assert len(tiny.encode(LONG)) > 7_000
     for viewer in (ne.NeuronViewer(tiny, "L1N5", texts=LONG), ne.NeuronViewer("tiny", "L1N5")):

@@ -128,7 +128,8 @@ def export_site(
     n_neighbours = checked_number("neighbours", neighbours, at_most=_MOST_SHOWN)
     checked_flag("overwrite", overwrite)
     if title is not None:
-        checked_text("title", title)
+        if not checked_text("title", title).strip():
+            raise InvalidRequestError("title is empty. Give a text, or None for one that is made of the names.")
         if len(title) > _LONGEST_TITLE:
             raise InvalidRequestError(f"title has {len(title):,} characters; at most {_LONGEST_TITLE}.")
     target = local_path("folder", folder)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
-from neuron_explainer.activation_server.dataset_paths import resolve_neuron_dataset
+from neuron_explainer.activation_server.dataset_paths import dataset_text, resolve_neuron_dataset
 from neuron_explainer.activations.packed.dataset import is_packed_dataset, open_packed_dataset
 from neuron_explainer.components.component import Component
 from neuron_explainer.errors import shown
@@ -75,7 +75,7 @@ def _dataset_name(dataset: str, dst: DerivedScalarType) -> tuple[str, str]:
     path = resolve_neuron_dataset(dataset, dst)
     if is_url(path):
         return without_secrets(dataset), path
-    if path != dataset:
+    if path != dataset_text(dataset):
         return dataset, path  # a registered name
     named = open_packed_dataset(path).info.user_visible_name if is_packed_dataset(path) else ""
     return named or os.path.basename(os.path.normpath(os.path.abspath(path))), path

@@ -34,8 +34,8 @@ def source_of(
     """The source of a viewer's records, for the arguments of NeuronViewer.
 
     Raises:
-        InvalidRequestError: `texts` are given with a dataset, or `load` with a model; `dataset` is neither; two models
-            are given; or `load` is not a function.
+        InvalidRequestError: `texts` are given with a dataset, or `load` with a model; `dataset` is neither; `model` is
+            not a model; two models are given; or `load` is not a function.
         NotAtHandError: autoencoders are given without a model.
         UnknownDatasetError, UnknownNameError: as DatasetSource and ModelSource.
     """
@@ -51,6 +51,8 @@ def source_of(
             raise InvalidRequestError("texts are for a model, not for a dataset. Write a text in the viewer instead.")
         if autoencoders is not None and model is None:
             raise NotAtHandError("autoencoders=", "model", "a model", "pass model=")
+        if model is not None and not (isinstance(model, str | os.PathLike) or _is_model(model)):
+            raise InvalidRequestError(f"model is {shown(model)}. Give a model, a DstConfig, or the name of a model.")
         live = None if model is None else LiveModel(model, autoencoders, prepend_bos)
         return DatasetSource(dataset, dst, load, live, explanations, prepend_bos)
     if model is not None:
@@ -62,6 +64,11 @@ def source_of(
     return ModelSource(LiveModel(dataset, autoencoders, prepend_bos), dst)
 
 
+def _is_model(given: Any) -> bool:
+    """Whether it is a model or its config; a check of its class would import torch."""
+    return hasattr(given, "model_name") or hasattr(given, "get_model_context")
+
+
 def _is_dataset(given: Any) -> bool:
     """Whether a dataset is meant, not a model; what is neither is taken for a dataset, which is then unknown.
 
@@ -69,8 +76,7 @@ def _is_dataset(given: Any) -> bool:
         InvalidRequestError: it can be neither.
     """
     if not isinstance(given, str | os.PathLike):
-        # A check of its class would import torch.
-        if hasattr(given, "model_name") or hasattr(given, "get_model_context"):
+        if _is_model(given):
             return False
         raise InvalidRequestError(f"{shown(given, 200)} is not a dataset's name, address or folder, or a model.")
     if is_dataset(given):

@@ -42,6 +42,9 @@ if TYPE_CHECKING:
 _TYPING_PAUSE = 0.25
 """Seconds without a change after which a typed index is loaded."""
 
+_LONGEST_POSITION = 10
+"""Digits of a token's position that the front end sends."""
+
 HINT = "Write a text and click Compute."
 _WITH_TEXTS: frozenset[SectionName] = frozenset({"attention", "heads", "compare", "neighbours"})
 """The sections whose answer depends on the user's own texts."""
@@ -133,7 +136,7 @@ class ViewerPage(widgets.VBox):
         if kind == "open":
             self._went(node)
         elif kind == "token":
-            if node.isascii() and node.isdigit():
+            if node.isascii() and node.isdigit() and len(node) < _LONGEST_POSITION:
                 self.sections.attend(int(node))
         elif kind in ("layer_up", "layer_down"):
             now = self.controls.choice
@@ -247,6 +250,8 @@ class ViewerPage(widgets.VBox):
             task = self._section_task()
             if task is None:
                 self._asked = None
+                if self.sections.section == "examples" and self.record is not None:
+                    self.set_trait("error", None)  # that of another section is not on view any more
                 return
             self._asked = task  # so that what was asked before comes too late
             answer = self._remembered.find(task)
@@ -384,6 +389,8 @@ def _is_same(one: NeuronChoice, other: NeuronChoice) -> bool:
 
 
 def _computed_on_texts(source: RecordSource, choice: NeuronChoice) -> NeuronRecord:
+    if source.given_model() is not None:
+        source.component(choice)  # refuses a model that is not the dataset's
     return source.live_model().record(choice)
 
 
