@@ -7,12 +7,12 @@ from collections.abc import Hashable
 from neuron_explainer.activations.records import NeuronRecord
 from neuron_explainer.widgets.neurons.sections.asked import SectionAnswer, SectionAsked
 
-_MOST_CHARACTERS = 20_000_000
+_MOST_CHARACTERS = 6_000_000
 _ANYWHERE: frozenset[str] = frozenset({"search"})  # the same for every component of a dataset
 
 
 class RememberedSections:
-    """Answers by what was asked; the oldest are dropped when they are more than 20 million characters together."""
+    """Answers by what was asked; the oldest are dropped when they are more than six million characters together."""
 
     def __init__(self) -> None:
         self._answers: OrderedDict[Hashable, tuple[NeuronRecord, SectionAnswer]] = OrderedDict()
