@@ -1,20 +1,19 @@
 """One instrumented transformer for every supported family."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, SupportsIndex, cast
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from neuron_explainer.errors import InvalidRequestError, shown
+from neuron_explainer.errors import InvalidRequestError
 from neuron_explainer.models.devices import DeviceGiven, DtypeGiven, as_device, as_dtype, differentiable
 from neuron_explainer.models.families.fill_parameters import config_of_tensors, fill_parameters, uses_of_tensors
 from neuron_explainer.models.families.registry import family_and_config
-from neuron_explainer.models.hooks.contexts import Hook, HookContext, Hooks
-from neuron_explainer.models.hooks.intervention import Intervention
-from neuron_explainer.models.hooks.recording import Recording, name_of
-from neuron_explainer.models.hooks.taps import PlaceRequest, TapPlan, at_place, resolve_places
+from neuron_explainer.models.hooks.contexts import Hook
+from neuron_explainer.models.hooks.taps import TapPlan, at_place
+from neuron_explainer.models.instrumented import Instrumented
 from neuron_explainer.models.layers.block import Block
 from neuron_explainer.models.layers.embedding_scale import scaled_embedding
 from neuron_explainer.models.layers.key_value_cache import KeyValueCache
@@ -28,16 +27,14 @@ from neuron_explainer.models.offload.disk_parameters import DiskParameters, put_
 from neuron_explainer.models.offload.disk_weights import DiskWeights, weights_in_use
 from neuron_explainer.models.transformer_config import TransformerConfig
 from neuron_explainer.models.watching import watch_of_pass
-from neuron_explainer.vocabulary.checks import MOST_SEED, LayersGiven, checked_number, checked_type
-from neuron_explainer.vocabulary.named_members import member_of
-from neuron_explainer.vocabulary.nodes import PassType
+from neuron_explainer.vocabulary.checks import MOST_SEED, checked_number, checked_type
 from neuron_explainer.vocabulary.places import ActivationLocationType
 
 _PLACE = ActivationLocationType
 _FINAL_NORM_PLACES = frozenset({_PLACE.RESID_FINAL_LAYER_NORM_SCALE, _PLACE.RESID_POST_FINAL_LAYER_NORM})
 
 
-class Transformer(nn.Module):
+class Transformer(Instrumented):
     """A decoder-only language model. Every place of its forward pass can be recorded and intervened on.
 
     Weights never require gradients: gradients are with respect to activations. Matrices are (outputs, inputs).
@@ -58,8 +55,7 @@ class Transformer(nn.Module):
     """
 
     def __init__(self, config: TransformerConfig) -> None:
-        super().__init__()
-        self.config = checked_type("config", config, TransformerConfig)
+        super().__init__(checked_type("config", config, TransformerConfig))
         rotary = {each: RotaryEmbedding(each) for each in set(config.rotary_by_layer) if each is not None}
         rotary_by_layer = [None if each is None else rotary[each] for each in config.rotary_by_layer]
         self.embedding = unfilled(config.vocab_size, config.d_model)
@@ -71,7 +67,6 @@ class Transformer(nn.Module):
         self.final_norm = build_norm(config, config.d_model)
         self.unembedding = None if config.tied_unembedding else unfilled(config.vocab_size, config.d_model)
         self.unembedding_bias = unfilled(config.vocab_size) if config.unembedding_bias else None
-        self._hooks = Hooks(config.n_layers)
         self._on_disk: DiskWeights | None = None
 
     @classmethod
@@ -219,6 +214,64 @@ class Transformer(nn.Module):
             cache.advance([tokens.shape[1]] * len(tokens) if counts is None else counts.tolist())
         return logits if logits_at is not None else None
 
+    def forward_from(
+        self,
+        layer: SupportsIndex,
+        resid: Float[Tensor, "batch tokens d_model"],
+        *,
+        logits_at: LogitsAt = "all",
+        hooks: Sequence[Hook] = (),
+    ) -> Float[Tensor, "batch positions vocab"] | None:
+        """Run the layers from one on, over the residual stream that it reads; what is below is not run again.
+
+        What the contexts of this thread record and replace takes part, from that layer on.
+
+        Args:
+            layer: the first layer that runs; the number of layers: only the read-out.
+            resid: the residual stream at the end of the layer before (RESID_POST_MLP; for layer 0
+                RESID_POST_EMBEDDING), of whole prompts of one length.
+            logits_at, hooks: as for a pass over tokens.
+
+        Returns:
+            Logits, shape (batch, tokens or 1, vocab), or None.
+
+        Raises:
+            InvalidRequestError: the layer is out of range, or `resid` has another shape, dtype or device.
+
+        >>> import torch
+        >>> import neuron_explainer as ne
+        >>> model = ne.load_model("tiny", device="cpu")
+        >>> transformer, tokens = model.get_or_create_model(), model.to_tokens("Once upon a time")
+        >>> with transformer.record([("resid_post_mlp", 1)]) as recording:
+        ...     logits = transformer(tokens)
+        >>> torch.equal(transformer.forward_from(2, recording["resid_post_mlp", 1]), logits)
+        True
+        """
+        first = checked_number("layer", layer, 0, at_most=self.config.n_layers)
+        checked_type("resid", resid, torch.Tensor)
+        if resid.ndim != 3 or resid.shape[-1] != self.config.d_model or 0 in resid.shape:
+            raise InvalidRequestError(
+                f"resid has shape {tuple(resid.shape)}; it must be (batch, tokens, {self.config.d_model})."
+            )
+        if (resid.dtype, resid.device) != (self.dtype, self.device):
+            raise InvalidRequestError(
+                f"resid is {resid.dtype} on {resid.device}, and the model {self.dtype} on {self.device}. Match it."
+            )
+        if resid.shape[1] > self.config.max_context_length:
+            raise InvalidRequestError(
+                f"resid has {resid.shape[1]:,} tokens; the model reads at most {self.config.max_context_length:,}."
+            )
+        plan_before = self._hooks.running
+        plan = self._hooks.begin_pass(hooks)
+        try:
+            if plan.gradients and torch.is_inference_mode_enabled():
+                resid = _differentiable(resid)
+            with torch.inference_mode(torch.is_inference_mode_enabled() and not plan.gradients):
+                logits = self._run_from(first, resid, Span(resid.shape[1], self.device), logits_at, None, plan)
+        finally:
+            self._hooks.end_pass(plan_before)
+        return logits if logits_at is not None else None
+
     def _run(
         self, tokens: Tensor, counts: Tensor | None, logits_at: LogitsAt, cache: KeyValueCache | None, plan: TapPlan
     ) -> Tensor | None:
@@ -227,129 +280,21 @@ class Transformer(nn.Module):
         with torch.set_grad_enabled(plan.gradients), weights_in_use(self._on_disk, plan.gradients):
             span = Span(tokens.shape[1], self.device, cache)
             resid = self._embedded(tokens.to(self.device, non_blocking=True), span, plan)
+        return self._run_from(0, resid, span, logits_at, counts, plan)
+
+    def _run_from(
+        self, first: int, resid: Tensor, span: Span, logits_at: LogitsAt, counts: Tensor | None, plan: TapPlan
+    ) -> Tensor | None:
+        with torch.set_grad_enabled(plan.gradients), weights_in_use(self._on_disk, plan.gradients):
             computes_logits = logits_at is not None or plan.needs_logits
             n_layers = self.config.n_layers if computes_logits else plan.last_layer + 1
             watch = watch_of_pass()
-            for layer in range(n_layers):
+            for layer in range(first, n_layers):
                 watch.at_layer(resid, layer, n_layers)
                 resid = self.blocks[layer](resid, span, plan.taps(layer))
             watch.at_layer(resid, n_layers, n_layers)
             reads_out = computes_logits or plan.needs_final_norm
             return self._read_out(resid, logits_at, counts, plan) if reads_out else None
-
-    def record(
-        self, places: Iterable[PlaceRequest] | PlaceRequest, *, gradients: bool = False
-    ) -> HookContext[Recording]:
-        """Record the tensors at some places in every forward pass within the context.
-
-        Example:
-            with transformer.record(["mlp_post_act", ("attn_qk_probs", [0, 3])]) as recording:
-                transformer(tokens)
-            recording["attn_qk_probs", 3]  # (batch, tokens, attended_to, heads)
-
-        Args:
-            places: one place or several, each alone (all its layers) or as a (place, layers) pair. A place is a member
-                of `ActivationLocationType`, or its name or value; layers are one layer, several, or None for all. The
-                name of a hook of TransformerLens, "blocks.5.mlp.hook_post", is a place with its layer.
-            gradients: run with an autograd graph, so that `recording.backward(scalar)` gives the gradient at every
-                recorded place. The graph starts at the first recorded place; nothing below it takes memory.
-
-        Returns:
-            A context manager that gives the `Recording`. Contexts can be nested and combined.
-
-        Raises:
-            UnknownNameError: a place is unknown.
-            InvalidRequestError: the model does not have a layer, a layer is given for a place without layers, or it is
-                not the hook's.
-        """
-        return HookContext(self._hooks, self.recording(places, gradients=gradients))
-
-    def recording(self, places: Iterable[PlaceRequest] | PlaceRequest, *, gradients: bool = False) -> Recording:
-        """A recording to hand to a forward pass as one of its `hooks`: it fills this recording and no other.
-
-        Args and errors are those of `record`.
-
-        >>> import neuron_explainer as ne
-        >>> model = ne.load_model("tiny", device="cpu")
-        >>> transformer = model.get_or_create_model()
-        >>> recording = transformer.recording(["resid_post_mlp"])
-        >>> logits = transformer(model.to_tokens("Once upon a time"), hooks=[recording])
-        >>> recording.layers("resid_post_mlp")
-        [0, 1, 2, 3]
-        """
-        return Recording(resolve_places(places, self.config.n_layers), gradients)
-
-    @property
-    def active_interventions(self) -> list[str]:
-        """The places and layers of the interventions that take part in this thread's passes."""
-        return [name_of(*key) for one in self._hooks.interventions() for key in sorted(one.places, key=str)]
-
-    def intervene(
-        self,
-        place: ActivationLocationType | str,
-        layer: LayersGiven,
-        fn: Callable[[Tensor], Tensor],
-        *,
-        pass_type: PassType | str = PassType.FORWARD,
-        after_recording: bool = False,
-    ) -> HookContext[Intervention]:
-        """Replace the tensor at a place in every forward pass within the context.
-
-        Example:
-            with transformer.intervene("mlp_post_act", 3, torch.zeros_like):  # ablate the MLP neurons of layer 3
-                transformer(tokens)
-
-        Args:
-            place: a member of `ActivationLocationType`, or its name or value; or the name of a hook of TransformerLens,
-                with None as layer.
-            layer: one layer, several, or None for all (or for a place without layers).
-            fn: takes the tensor, shape (batch, *place.shape), and returns the new one, of the same shape and dtype. It
-                may change the tensor in place; recordings do not see that.
-            pass_type: BACKWARD replaces the gradient with respect to the tensor; everything upstream and recordings see
-                the new gradient.
-            after_recording: recordings see the tensor before this intervention. (An autoencoder that runs within the
-                pass does this: it sees what is recorded, and can give its latents a place by `at_place`.)
-
-        Returns:
-            A context manager that gives the `Intervention`.
-
-        Raises:
-            UnknownNameError: the place or the pass type is unknown.
-            InvalidRequestError: the model does not have a layer, a layer is given for a place without layers, `fn` is
-                not a function, or `after_recording` is set with BACKWARD.
-            InterventionNeverFiredError: when the context ends, if the intervention was never applied.
-        """
-        intervention = self.intervention(place, layer, fn, pass_type=pass_type, after_recording=after_recording)
-        return HookContext(self._hooks, intervention)
-
-    def intervention(
-        self,
-        place: ActivationLocationType | str,
-        layer: LayersGiven,
-        fn: Callable[[Tensor], Tensor],
-        *,
-        pass_type: PassType | str = PassType.FORWARD,
-        after_recording: bool = False,
-    ) -> Intervention:
-        """An intervention to hand to a forward pass as one of its `hooks`. Args and errors are those of `intervene`."""
-        direction = member_of(PassType, pass_type, "pass type")
-        if direction is PassType.BACKWARD and after_recording:
-            raise InvalidRequestError(
-                "A BACKWARD intervention always changes what is recorded. Leave after_recording out."
-            )
-        if not callable(fn):
-            raise InvalidRequestError(f"fn is {shown(fn)}. Give a function of the tensor.")
-        places = resolve_places([(place, layer)], self.config.n_layers)
-        return Intervention(places, fn, direction, after_recording)
-
-    def at_place(self, place: ActivationLocationType, layer: int | None, tensor: Tensor) -> Tensor:
-        """A tensor after the recordings and interventions at a place; for interventions that have places of their own.
-
-        An online autoencoder, which is an intervention, passes its latents and its error through here. So they are
-        recorded and intervened on like any place of the model. Outside of a pass nothing happens to the tensor.
-        """
-        plan = self._hooks.running
-        return tensor if plan is None else at_place(plan.taps(layer), place, tensor)
 
     def embed(
         self, tokens: Int[Tensor, "batch tokens"], position_ids: Int[Tensor, "rows tokens"] | None = None

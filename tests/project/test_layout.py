@@ -21,6 +21,7 @@ ROOMS = [
     "widgets",
     "views",
     "components",
+    "experiments",
     "attribution",
     "collation",
     "activation_server",
