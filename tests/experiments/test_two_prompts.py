@@ -1,5 +1,7 @@
 """How an experiment reads a clean and a corrupted prompt, and its metric."""
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -49,19 +51,17 @@ def test_prompts_of_different_length_are_shown_side_by_side(model: ne.ModelConte
     assert "    6  ' Moses'  ' A'" in said
     assert "    8            'on'" in said
     with pytest.raises(PromptError, match=r"… \d+ more"):
-        read_two_prompts(model, "And the LORD said unto Moses", " go" * 200, (" the", " a"))
+        read_two_prompts(model, "And the LORD said unto Moses", " go" * 100, (" the", " a"))
 
 
 def test_what_cannot_be_compared_is_refused(model: ne.ModelContext) -> None:
-    for clean, corrupted, metric in [
-        (CLEAN, CLEAN, (" the", " a")),
-        (CLEAN, "", (" the", " a")),
-    ]:
+    for corrupted in (CLEAN, ""):
         with pytest.raises(PromptError):
-            read_two_prompts(model, clean, corrupted, metric)
-    for metric in ["Moses", 3, None, (" the",), (" Moses went", " a"), torch.Tensor]:
+            read_two_prompts(model, CLEAN, corrupted, (" the", " a"))
+    metrics: list[Any] = ["Moses", 3, None, (" the",), (" Moses went", " a"), torch.Tensor]
+    for metric in metrics:
         with pytest.raises(InvalidRequestError):
-            read_two_prompts(model, CLEAN, CORRUPTED, metric)  # type: ignore[arg-type]
+            read_two_prompts(model, CLEAN, CORRUPTED, metric)
     asked = read_two_prompts(model, CLEAN, CORRUPTED, (" the", " a"))
     for pair in [(1.0, 1.0), (float("nan"), 1.0), (1e6, 1e6 + 1e-3)]:
         with pytest.raises(InvalidRequestError, match="not told apart"):

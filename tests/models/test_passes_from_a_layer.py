@@ -19,14 +19,18 @@ def test_it_is_the_pass_itself_bit_by_bit(name: str) -> None:
     places = [_PLACE.RESID_POST_EMBEDDING, _PLACE.RESID_POST_MLP, _PLACE.MLP_POST_ACT]
     with transformer.record(places) as recording:
         logits = transformer(tokens)
+        assert logits is not None
     for layer in range(context.n_layers + 1):
         resid = recording[_PLACE.RESID_POST_MLP, layer - 1] if layer else recording[_PLACE.RESID_POST_EMBEDDING]
         above = [(_PLACE.MLP_POST_ACT, list(range(layer, context.n_layers)))] if layer < context.n_layers else []
         own = transformer.recording(above)
-        assert torch.equal(transformer.forward_from(layer, resid, hooks=[own]), logits)
+        again = transformer.forward_from(layer, resid, hooks=[own])
+        assert again is not None
+        assert torch.equal(again, logits)
         for key in own:
             assert torch.equal(own[key], recording[key])
         last = transformer.forward_from(layer, resid, logits_at="last")
+        assert last is not None
         torch.testing.assert_close(last[:, 0], logits[:, -1], rtol=1e-4, atol=1e-5)
 
 
@@ -41,11 +45,13 @@ def test_gradients_and_interventions_from_a_layer_on(in_inference_mode: bool) ->
     with torch.inference_mode(in_inference_mode):
         with transformer.record([(_PLACE.RESID_POST_MLP, 2)], gradients=True) as part:
             again = transformer.forward_from(1, whole[_PLACE.RESID_POST_MLP, 0].detach())
+            assert again is not None
             part.backward(again[0, -1, 3])
         torch.testing.assert_close(part.gradient(_PLACE.RESID_POST_MLP, 2), whole.gradient(_PLACE.RESID_POST_MLP, 2))
     with transformer.intervene("mlp_post_act", 2, torch.zeros_like):
         ablated = transformer(tokens)
         from_layer = transformer.forward_from(1, whole[_PLACE.RESID_POST_MLP, 0].detach())
+    assert from_layer is not None
     assert torch.equal(ablated, from_layer)
     assert not torch.equal(ablated, logits)
 
