@@ -1,16 +1,18 @@
 """The HTML around the pages of a site: a document whose own colours follow the reader's, light or dark."""
 
 from neuron_explainer.views.document import MONO, NO_MATHEMATICS, SANS
+from neuron_explainer.views.theme.dark import DARK_INK, DARK_LINE, DARK_MUTED, DARK_PAGE, DARK_PAPER, for_documents
+from neuron_explainer.views.theme.inks import INK, LINE, MUTED, PAGE, PAPER
 from neuron_explainer.views.token_text import escaped
 
 MOST_BYTES = 1_000_000
 """No page is larger."""
 
 _STYLE = (
-    ":root{color-scheme:light dark;--ink:#1f2328;--muted:#59636e;--line:#d1d9e0;--paper:#f6f8fa;--box:#fff;"
+    f":root{{color-scheme:light dark;--ink:{INK};--muted:{MUTED};--line:{LINE};--paper:{PAGE};--box:{PAPER};"
     "--link:#0550ae}"
-    "@media (prefers-color-scheme:dark){:root{--ink:#e6edf3;--muted:#9ba5b0;--line:#3d444d;--paper:#0d1117;"
-    "--box:#151b23;--link:#79b8ff}}"
+    f"@media (prefers-color-scheme:dark){{:root{{--ink:{DARK_INK};--muted:{DARK_MUTED};--line:{DARK_LINE};"
+    f"--paper:{DARK_PAGE};--box:{DARK_PAPER};--link:#79b8ff}}}}"
     f"body{{margin:16px auto;max-width:1100px;padding:0 16px;background:var(--paper);color:var(--ink);"
     f"font:14px/1.45 {SANS}}}"
     "nav a,main a{color:var(--link)}h1{font-size:22px;margin:12px 0 4px;overflow-wrap:anywhere}"
@@ -55,7 +57,7 @@ def site_document(content: str, title: str, scripts: tuple[str, ...] = ()) -> st
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width,initial-scale=1">'
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
-        f"<title>{escaped(title)}</title><style>{_STYLE}</style>{loaded}</head>"
+        f"<title>{escaped(title)}</title><style>{_STYLE}{for_documents(content)}</style>{loaded}</head>"
         f'<body class="{NO_MATHEMATICS}">{content}</body></html>\n'
     )
 
