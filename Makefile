@@ -61,10 +61,9 @@ explore: $(VENV)/.explore
 	$(BIN)/python tools/explore.py $(if $(PORT),--port $(PORT))
 
 test: $(VENV)/.test $(VENV)/.docs $(VENV)/.chromium $(VENV)/.modules
-	$(MAKE) --no-print-directory --jobs 2 lint docs
+	$(MAKE) --no-print-directory --jobs 2 lint docs notebooks
 	$(MAKE) --no-print-directory unit
 	$(MAKE) --no-print-directory browser
-	$(MAKE) --no-print-directory notebooks
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .

@@ -96,6 +96,7 @@ def texts_that_kill(hired: list[Any], killed: list[int]) -> Iterator[Text]:
         yield Text(text, f"text {number}")
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("two_workers")
 def test_equal_to_a_local_run_though_a_worker_is_lost(hired: list[Any], tmp_path: Path) -> None:
     context = model_context()

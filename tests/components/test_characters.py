@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import neuron_explainer as ne
-from benchmarks.small_models import small_context
+from benchmarks.small_models import number_tokenizer, small_context
 from neuron_explainer.activations.packed.dataset import PackedDataset
 from neuron_explainer.activations.token_bytes import bytes_of_tokens
 from neuron_explainer.components.search import index_files
@@ -115,9 +115,12 @@ def test_neighbours_over_the_tokens_that_are_stored(tmp_path, model, kind, prepe
 
 
 def test_stored_tokens_of_another_vocabulary(tmp_path, model):
-    folder = made(model, tmp_path / "data", TEXTS[2:])
+    numbers = small_context("gpt2")
+    others = ne.StandardModelContext("others", numbers.get_or_create_model(), number_tokenizer("u"))
+    folder = made(numbers, tmp_path / "numbers", ["t5 t9 t3"], context_length=6, example_tokens=6)
     with pytest.raises(InvalidRequestError, match="texts="):
-        ne.component(folder, "L1N3", model=small_context("gpt2")).neighbours(by="activation", progress=False)
+        ne.component(folder, "L1N3", model=others).neighbours(by="activation", progress=False)
+    folder = made(model, tmp_path / "data", TEXTS[2:])
     ne.convert(folder, tmp_path / "json")
     with pytest.raises(NotAtHandError, match="texts="):
         ne.component(tmp_path / "json", "L1N3", model=model).neighbours(by="activation", progress=False)

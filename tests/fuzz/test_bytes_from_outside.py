@@ -19,7 +19,7 @@ TARGET_NAMES = (
 )  # fmt: skip
 """Here by name: the targets themselves are made in the worker, which takes a while."""
 
-N_CASES = int(os.environ.get("NEURON_EXPLAINER_FUZZ_CASES", "200"))
+N_CASES = int(os.environ.get("NEURON_EXPLAINER_FUZZ_CASES", "80"))
 SEED = int(os.environ.get("NEURON_EXPLAINER_FUZZ_SEED", "0"))
 
 

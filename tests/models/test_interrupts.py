@@ -26,6 +26,7 @@ pytestmark = pytest.mark.skipif(
 INTERRUPTED = (
     __file__,
     "/neuron_explainer/models/hooks/",
+    "/neuron_explainer/models/instrumented.py",
     "/neuron_explainer/models/transformer.py",
     "/engine/passes.py",
 )
@@ -102,7 +103,7 @@ def nested_in_try(model: Transformer) -> None:
         len("cleaning up")
 
 
-@pytest.mark.parametrize("work", [with_statement, two_contexts, nested_in_try])
+@pytest.mark.parametrize("work", [with_statement, pytest.param(two_contexts, marks=pytest.mark.long), nested_in_try])
 def test_entering_and_leaving(model: Transformer, work: Callable[[Transformer], None]) -> None:
     plain = model(TOKENS)
 
