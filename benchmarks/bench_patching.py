@@ -1,7 +1,7 @@
 """Patching all layers × positions of a 16-token prompt, against a loop of one full pass for each patch, in one run.
 
-Run as `python -m benchmarks.bench_patching`; set OMP_NUM_THREADS to say how many cores. The model is SmolLM2-135M, which
-is downloaded once. `--processor-time` counts the processor's seconds instead (with one thread), on a busy machine.
+Run as `python -m benchmarks.bench_patching`; set OMP_NUM_THREADS to say how many cores. The model is SmolLM2-135M.
+`--processor-time` counts the processor's seconds instead (with one thread), on a busy machine.
 """
 
 import argparse
@@ -18,7 +18,7 @@ CORRUPTED = "When Mary and John went to the store this morning, Mary gave the ba
 ANSWERS = (" Mary", " John")
 
 
-def by_a_loop(model: ne.ModelContext) -> torch.Tensor:
+def by_a_loop(model: ne.StandardModelContext) -> torch.Tensor:
     """The same by hand: the clean run is recorded, and each patch is a pass of the whole model."""
     transformer = model.get_or_create_model()
     clean, corrupted = model.to_tokens(CLEAN), model.to_tokens(CORRUPTED)
@@ -27,15 +27,15 @@ def by_a_loop(model: ne.ModelContext) -> torch.Tensor:
         transformer(clean, logits_at=None)
     found = torch.empty(model.n_layers, clean.shape[1])
     for layer in range(model.n_layers):
-        place = ("resid_post_mlp", layer - 1) if layer else ("resid_post_embedding", None)
+        place, below = ("resid_post_mlp", layer - 1) if layer else ("resid_post_embedding", None)
         for position in range(clean.shape[1]):
-            source = recording[place][:, position]
+            source = recording[place, below][:, position]
 
             def write(tensor: torch.Tensor, position: int = position, source: torch.Tensor = source) -> torch.Tensor:
                 tensor[:, position] = source
                 return tensor
 
-            with transformer.intervene(*place, write):
+            with transformer.intervene(place, below, write):
                 logits = transformer(corrupted, logits_at="last")[0, 0]
             found[layer, position] = logits[first] - logits[second]
     return found

@@ -11,7 +11,7 @@ import torch
 from neuron_explainer.attribution.changes.ranks import beside_measured
 from neuron_explainer.attribution.progress import passes_bar
 from neuron_explainer.experiments.asking.two_prompts import TwoPrompts
-from neuron_explainer.experiments.patching.exact import exact_values
+from neuron_explainer.experiments.patching.exact import exact_values, n_batches
 from neuron_explainer.experiments.patching.gradients import gradient_effects, integrated_effects
 from neuron_explainer.experiments.patching.nodes import nodes_of
 from neuron_explainer.experiments.patching.pairs_given import GivenPairs
@@ -63,21 +63,27 @@ class Patcher:
                 result = self._checked(result, given.pairs, n_checked, n_parts, done)
         return result
 
-    def _runs(self, pair: TwoPrompts) -> TwoRuns:
-        return TwoRuns(self.site, pair, self.request.direction is PatchDirection.DENOISE)
+    def _runs(self, pair: TwoPrompts, n_parts_after: int) -> TwoRuns:
+        """The two runs; so many parts of the work come after them."""
+        with part_of_work(0, 1 + n_parts_after):
+            return TwoRuns(self.site, pair, self.request.direction is PatchDirection.DENOISE)
+
+    def _runs_to_patch(self, pair: TwoPrompts, nodes: Sequence[PatchedNode]) -> TwoRuns:
+        return self._runs(pair, n_batches(self.site.bound.model, len(pair.clean.token_ids), nodes))
 
     def _of_pair(
         self, pair: TwoPrompts, nodes: tuple[PatchedNode, ...], names: Sequence[str], done: Callable[[int], object]
     ) -> Patching:
-        runs = self._runs(pair)
-        if self.request.method is PatchMethod.EXACT:
-            values = np.array(exact_values(runs, nodes, done), dtype=np.float64)
-        else:
-            if self.request.method is PatchMethod.GRADIENT:
-                effects = gradient_effects(runs, nodes, done)
-            else:
-                effects = integrated_effects(runs, nodes, self.steps, done)
-            values = runs.patched_value + np.array(effects, dtype=np.float64)
+        match self.request.method:
+            case PatchMethod.EXACT:
+                runs = self._runs_to_patch(pair, nodes)
+                values = np.array(exact_values(runs, nodes, done))
+            case PatchMethod.GRADIENT:
+                runs = self._runs(pair, 1)
+                values = runs.patched_value + np.array(gradient_effects(runs, nodes, done))
+            case PatchMethod.INTEGRATED:
+                runs = self._runs(pair, len(self.site.keys))
+                values = runs.patched_value + np.array(integrated_effects(runs, nodes, self.steps, done))
         scores = (values - runs.corrupted_value) / (runs.clean_value - runs.corrupted_value)
         request = replace(self.request, title=pair.title)
         return Patching(
@@ -99,7 +105,7 @@ class Patcher:
         estimates, measured = [], []
         for number, (pair, single) in enumerate(zip(pairs, singles, strict=True)):
             with part_of_work(len(pairs) + number, n_parts):
-                runs = self._runs(pair)
+                runs = self._runs_to_patch(pair, nodes)
                 measured.append(np.array(exact_values(runs, nodes, done)) - runs.patched_value)
             estimates.append(single.values[chosen] - runs.patched_value)
         columns = {"name": [result.names[number] for number in chosen]}

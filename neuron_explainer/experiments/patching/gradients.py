@@ -10,6 +10,8 @@ from torch import Tensor
 from neuron_explainer.attribution.computing.batches import batches_of
 from neuron_explainer.experiments.patching.runs import TwoRuns
 from neuron_explainer.experiments.patching.sites import PatchedNode, Site
+from neuron_explainer.models.hooks.contexts import Hook
+from neuron_explainer.models.hooks.recording import Recording
 from neuron_explainer.models.layers.norms import at_least_float32
 from neuron_explainer.models.watching import part_of_work
 
@@ -18,14 +20,14 @@ def gradient_effects(runs: TwoRuns, nodes: Sequence[PatchedNode], done: Callable
     """Attribution patching: what each patch changes, times the metric's gradient there, in one pass for all nodes.
 
     Args:
-        runs: the two runs.
+        runs: the two runs. They are the first part of the work that is watched.
         nodes: what each patch writes.
         done: told how many more layers are done.
     """
     site = runs.site
     graph = runs.model.recording(site.keys.values(), gradients=True)
-    with torch.enable_grad(), part_of_work(0, 1):
-        graph.backward(runs.values(None, 1, [*site.hooks(site.keys), graph]).sum())
+    with part_of_work(1, 2):
+        _differentiate(runs, graph, None, 1, [*site.hooks(site.keys), graph])
     products = {
         layer: runs.change(layer) * at_least_float32(graph.gradient(*key)[0]) for layer, key in site.keys.items()
     }
@@ -43,14 +45,14 @@ def integrated_effects(
     for the error of the sum over steps.
 
     Args:
-        runs: the two runs.
+        runs: the two runs. They are the first part of the work that is watched.
         nodes: what each patch writes.
         steps: how many gradients the mean is of.
         done: told how many more layers are done.
     """
     products = {}
     for number, layer in enumerate(runs.site.keys):
-        with part_of_work(number, len(runs.site.keys)):
+        with part_of_work(1 + number, 1 + len(runs.site.keys)):
             products[layer] = runs.change(layer) * _mean_gradient(runs, layer, steps)
         done(1)
     return _of_nodes(runs.site, products, nodes)
@@ -61,18 +63,30 @@ def _mean_gradient(runs: TwoRuns, layer: int | None, steps: int) -> Tensor:
     site, key = runs.site, runs.site.keys[layer]
     start, change = at_least_float32(runs.patched(layer)), runs.change(layer)
     total = torch.zeros_like(change)
-    for batch in batches_of([runs.n_tokens] * steps, runs.model):
+    batches = list(batches_of([runs.n_tokens] * steps, runs.model))
+    for number, batch in enumerate(batches):
         shares = [(step + 0.5) / steps for step in batch]
 
         def between(tensor: Tensor, shares: Sequence[float] = shares) -> Tensor:
             return torch.stack([start + share * change for share in shares]).to(tensor.dtype)
 
         graph = runs.model.recording([key], gradients=True)
-        hooks = [*site.hooks([layer]), runs.model.intervention(*key, between), graph]
-        with torch.enable_grad():
-            graph.backward(runs.values(site.first_layer(layer), len(shares), hooks).sum())
+        hooks: list[Hook] = [*site.hooks([layer]), runs.model.intervention(*key, between), graph]
+        with part_of_work(number, len(batches)):
+            _differentiate(runs, graph, site.first_layer(layer), len(shares), hooks)
         total += at_least_float32(graph.gradient(*key)).sum(0)
     return total / steps
+
+
+def _differentiate(
+    runs: TwoRuns, graph: Recording, first_layer: int | None, n_rows: int, hooks: Sequence[Hook]
+) -> None:
+    """A forward and a backward pass of the metric, summed over rows."""
+    with torch.enable_grad():
+        with part_of_work(0, 2):
+            values = runs.values(first_layer, n_rows, hooks)
+        with part_of_work(1, 2):
+            graph.backward(values.sum())
 
 
 def _of_nodes(site: Site, products: dict[int | None, Tensor], nodes: Sequence[PatchedNode]) -> list[float]:

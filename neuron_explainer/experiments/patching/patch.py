@@ -18,7 +18,7 @@ from neuron_explainer.experiments.patching.patching import PatchDirection, Patch
 from neuron_explainer.experiments.patching.sites import AtGiven, read_site
 from neuron_explainer.models.model_context import ModelContext
 from neuron_explainer.notices import ManyPassesWarning, warn
-from neuron_explainer.vocabulary.checks import checked_flag, checked_number, checked_type
+from neuron_explainer.vocabulary.checks import checked_flag, checked_number
 from neuron_explainer.vocabulary.named_members import member_of
 
 _MANY = 20_000
@@ -108,8 +108,8 @@ def patch(
     n_checked = checked_number("check", check, 0)
     n_steps = checked_number("steps", steps, at_most=_MOST_STEPS)
     shows_bar = None if progress is None else checked_flag("progress", progress)
-    context = checked_type("model", model, ModelContext)
-    site = read_site(with_autoencoders(as_config(context, "model"), autoencoders), at)
+    config = with_autoencoders(as_config(model, "model"), autoencoders)
+    site, context = read_site(config, at), config.get_model_context()
     axes = read_axes(site, by)
     given = read_pairs(context, clean, corrupted, metric, positions, prepend_bos)
     check_aligned(given.pairs, axes)

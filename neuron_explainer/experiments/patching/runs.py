@@ -56,15 +56,15 @@ class TwoRuns:
         """The metric of the run that is patched."""
         return (self.clean_value, self.corrupted_value)[self._patched]
 
-    def patched(self, layer: int | None) -> Float[Tensor, tokens * axes]:
-        """A layer's tensor in the run that is patched."""
+    def patched(self, layer: int | None) -> Tensor:
+        """A layer's tensor in the run that is patched, (tokens, …) as its place says."""
         return self._recording[self.site.keys[layer]][self._patched]
 
-    def source(self, layer: int | None) -> Float[Tensor, tokens * axes]:
-        """A layer's tensor in the other run, which patches are taken from."""
+    def source(self, layer: int | None) -> Tensor:
+        """A layer's tensor in the other run, which patches are taken from, (tokens, …)."""
         return self._recording[self.site.keys[layer]][self._source]
 
-    def change(self, layer: int | None) -> Float[Tensor, tokens * axes]:
+    def change(self, layer: int | None) -> Tensor:
         """What a patch adds to a layer's tensor, in float32 or finer; 0 where the runs agree, infinities included."""
         patched, source = self.patched(layer), self.source(layer)
         precise = torch.promote_types(patched.dtype, torch.float32)

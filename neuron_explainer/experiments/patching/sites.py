@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import Any
+from typing import Any, Literal
 
 from neuron_explainer.activations.derived_scalars.config import DstConfig
 from neuron_explainer.activations.derived_scalars.engine.bound_config import BoundConfig
 from neuron_explainer.activations.derived_scalars.engine.online_autoencoders import online_autoencoder, place_in_pass
 from neuron_explainer.activations.derived_scalars.indexing import ActivationIndex
-from neuron_explainer.activations.derived_scalars.names.kinds import NodeKind
+from neuron_explainer.activations.derived_scalars.names.kinds import COMPONENTS, NodeKind
 from neuron_explainer.activations.derived_scalars.names.node_name import NodeName
 from neuron_explainer.errors import MisconfiguredError, MissingSettingError, UnknownNameError, shown
 from neuron_explainer.models.hooks.intervention import Intervention
@@ -141,11 +141,10 @@ class Site:
 
     def name(self, node: PatchedNode) -> NodeName:
         """The node's name, as everywhere: L3H2@5."""
-        name = _whole_name(self.place, node.layer)
-        is_component = node.component is not None
-        if not is_component and name.kind in (NodeKind.HEAD, NodeKind.NEURON, NodeKind.LATENT):
-            name = replace(name, component="All")
-        return replace(name, token=node.position, **({"component": node.component} if is_component else {}))
+        name = replace(_whole_name(self.place, node.layer), token=node.position)
+        if node.component is not None:
+            return replace(name, component=node.component)
+        return replace(name, component="All") if name.kind in COMPONENTS else name
 
 
 @cache
@@ -153,8 +152,8 @@ def _whole_name(place: ActivationLocationType | None, layer: int | None) -> Node
     """The name of a layer's tensor at all positions; of components, that of the first."""
     if place is None:
         return NodeName(NodeKind.START, layer)
-    first = [0 if each in _COMPONENTS else "All" for each in place.shape]
-    return NodeName.of(ActivationIndex(place, layer, tuple(first)))
+    first: list[int | Literal["All"]] = [0 if each in _COMPONENTS else "All" for each in place.shape]
+    return NodeName.of(ActivationIndex(place, layer, first))
 
 
 def read_site(config: DstConfig, at: AtGiven) -> Site:
