@@ -8,12 +8,11 @@ from torch import Tensor
 import neuron_explainer as ne
 from benchmarks.small_models import random_autoencoders, small_context
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
-from neuron_explainer.vocabulary.places import ActivationLocationType
+from neuron_explainer.vocabulary.places import ActivationLocationType as P
 
-P = ActivationLocationType
 CLEAN, CORRUPTED = [5, 9, 12, 7, 3, 20], [5, 9, 41, 7, 33, 20]
 ANSWERS = (11, 23)
-FAMILIES = ["gpt2", "gpt_neox", "gemma2", "llama_3", "mixtral"]
+FAMILIES = ["gemma2", "llama_3", "mixtral"]
 
 
 def moved(model: ne.ModelContext, place: P, layer: int | None, index: tuple[slice | int, ...], share: float) -> float:
@@ -95,7 +94,7 @@ def test_the_strongest_are_patched_exactly_too() -> None:
         assert measured == pytest.approx(exact.values[number] - exact.corrupted_value, abs=1e-5)
         assert estimate == pytest.approx(found.values[number] - found.corrupted_value, abs=1e-6)
     ranks = [np.argsort(np.argsort(found.checked[column])) for column in ("estimate", "measured")]
-    assert found.spearman == pytest.approx(np.corrcoef(ranks)[0, 1])
+    assert found.spearman == pytest.approx(np.asarray(np.corrcoef(ranks))[0, 1])
     assert np.isnan(ne.patch(model, CLEAN, CORRUPTED, ANSWERS, at="heads", method="gradient", check=0).spearman)
 
 
@@ -108,7 +107,7 @@ def test_latents(dst: DerivedScalarType) -> None:
         model, CLEAN, CORRUPTED, ANSWERS, at="latents", method="gradient", check=4, autoencoders=autoencoders
     )
     assert found.checked is not None
-    place = P[dst.name]
+    place = P(dst.name)
     with transformer.record([(place, 1)]) as recording:
         transformer(torch.tensor([CLEAN, CORRUPTED]))
     autoencoder = autoencoders.get_autoencoder(1)

@@ -13,9 +13,9 @@ from neuron_explainer.experiments.patching.exact import exact_values
 from neuron_explainer.experiments.patching.runs import TwoRuns
 from neuron_explainer.experiments.patching.sites import PatchedNode, read_site
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
-from neuron_explainer.vocabulary.places import ActivationLocationType
+from neuron_explainer.vocabulary.places import ActivationLocationType as P
 
-P, D = ActivationLocationType, DerivedScalarType
+D = DerivedScalarType
 CLEAN, CORRUPTED = [5, 9, 12, 7, 3, 20], [5, 9, 41, 7, 33, 20]
 ANSWERS = (11, 23)
 PLACES = {

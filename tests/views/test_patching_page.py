@@ -7,7 +7,7 @@ import neuron_explainer as ne
 from helpers.hostile_tokens import HOSTILE_TOKENS
 from helpers.html_reading import assert_harmless
 from neuron_explainer.activations.derived_scalars.engine.prompts import Prompt
-from neuron_explainer.experiments.patching.patching import Patching, PatchRequest
+from neuron_explainer.experiments.patching.patching import PatchDirection, Patching, PatchMethod, PatchRequest
 from neuron_explainer.experiments.patching.sites import PatchedNode
 from neuron_explainer.views.experiments.patch_map import map_of_patches
 
@@ -22,14 +22,8 @@ def model() -> ne.ModelContext:
 def made(tokens: list[str], by: tuple[str, ...], nodes: list[PatchedNode], scores: list[float]) -> Patching:
     values = np.array(scores)
     prompt = Prompt(list(range(len(tokens))), tokens, 0)
-    request = PatchRequest("heads", by, *ne_members(), "logit of '<b>' minus that of 'b'")
+    request = PatchRequest("heads", by, PatchMethod.EXACT, PatchDirection.DENOISE, "logit of '<b>' minus that of 'b'")
     return Patching(request, prompt, prompt, 1.0, 0.0, tuple(nodes), [str(node) for node in nodes], values, values)
-
-
-def ne_members() -> tuple[object, object]:
-    from neuron_explainer.experiments.patching.patching import PatchDirection, PatchMethod
-
-    return PatchMethod.EXACT, PatchDirection.DENOISE
 
 
 def test_the_page_shows_prompts_map_and_strongest_nodes(model: ne.ModelContext) -> None:
