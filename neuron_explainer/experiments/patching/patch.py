@@ -100,8 +100,8 @@ def patch(
     >>> found = ne.patch(model, "And the LORD said unto Moses", "And the LORD said unto David", (" the", " her"))
     >>> found.to_dataframe().columns.tolist(), len(found.nodes)
     (['layer', 'position', 'name', 'value', 'score'], 28)
-    >>> str(found.top(1)["name"][0]), round(found.scores.max(), 3)
-    ('L0START@6', 1.0)
+    >>> found.top(1)["name"].tolist(), round(float(found.scores.max()), 3)
+    (['L0START@6'], 1.0)
     """
     named_method = member_of(PatchMethod, method, "method")
     named_direction = member_of(PatchDirection, direction, "direction")

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, SupportsIndex
+from typing import Any, SupportsIndex
 
 import numpy as np
 import pandas
@@ -19,9 +19,6 @@ from neuron_explainer.experiments.patching.sites import PatchedNode
 from neuron_explainer.vocabulary.checks import checked_number
 from neuron_explainer.vocabulary.named_members import NamedMembers
 from neuron_explainer.wording import counted
-
-if TYPE_CHECKING:
-    import plotly.graph_objects as go
 
 Numbers = NDArray[np.float64]
 
@@ -134,7 +131,7 @@ class Patching:
         """The numbers of the nodes, those that change the score most first; those without a number last."""
         return np.argsort(-np.nan_to_num(np.abs(self.changes), nan=-1.0), kind="stable")
 
-    def figure(self) -> go.Figure:
+    def figure(self) -> Any:
         """A heatmap as a plotly figure: how much each patch changes the score, tokens on their axis."""
         from neuron_explainer.views.experiments.patching_figure import patching_figure
 
