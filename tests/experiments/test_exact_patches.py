@@ -12,6 +12,7 @@ from neuron_explainer.experiments.asking.two_prompts import read_two_prompts
 from neuron_explainer.experiments.patching.exact import exact_values
 from neuron_explainer.experiments.patching.runs import TwoRuns
 from neuron_explainer.experiments.patching.sites import PatchedNode, read_site
+from neuron_explainer.models.autoencoders.variants.transcoder import Transcoder, TranscoderInput
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 from neuron_explainer.vocabulary.places import ActivationLocationType as P
 
@@ -238,3 +239,39 @@ def test_latents(name: str, dst: DerivedScalarType) -> None:
         assert node.component is not None
         expected = _latent_by_hand(model, autoencoders, *KEYS[dst](node.layer), node.layer, node.component)
         assert close(found.values[number], expected), node
+
+
+@pytest.mark.parametrize("name", ["gpt2", "gpt_neox"])
+def test_latents_of_transcoders_read_elsewhere(name: str) -> None:
+    """In a parallel block the first layer's transcoder reads the embedding: the pass starts at the tokens."""
+    model = small_context(name)
+    generator = torch.Generator().manual_seed(4)
+
+    def random(*shape: int) -> Tensor:
+        return torch.randn(*shape, generator=generator, dtype=torch.float64) * 0.3
+
+    def made() -> Transcoder:
+        return Transcoder(
+            random(24, 32),
+            random(32, 24),
+            torch.zeros(32, dtype=torch.float64),
+            random(24),
+            output_bias=random(32),
+            skip_weight=random(32, 32),
+            reads=TranscoderInput.RESIDUAL,
+        )
+
+    transcoders = ne.load_autoencoders(
+        {layer: made() for layer in range(model.n_layers)}, dst=D.RESID_DELTA_MLP, model=model
+    )
+    found = ne.patch(model, CLEAN, CORRUPTED, ANSWERS, at="latents", autoencoders=transcoders)
+    config = ne.DstConfig(model_context=model, autoencoder_context=transcoders)
+    loss = ne.LossFnConfig("logit_diff", [ANSWERS[0]], [ANSWERS[1]])
+    for layer, latent in ((0, 3), (1, 7), (2, 20)):
+        index = ne.ActivationIndex(P.ONLINE_MLP_AUTOENCODER_LATENT, layer, ("All", latent))
+        written = ne.TensorAblation.from_prompt(index, config, CLEAN)
+        store = ne.derive(CORRUPTED, "logits", config, loss=loss, ablations=[written])
+        number = layer * 24 + latent
+        assert found.nodes[number] == PatchedNode(layer, None, latent)
+        assert store.loss is not None
+        assert close(found.values[number], store.loss)
