@@ -49,6 +49,10 @@ from .components.notes.bookmarks import bookmarks, export_bookmarks, import_book
 from .components.search.asking import search
 from .components.statistics.of_dataset import dataset_statistics
 
+# Experiments on a model
+from .experiments.patching.patch import patch
+from .experiments.patching.patching import Patching
+
 # Models and autoencoders
 from .models.autoencoder_context import AutoencoderConfig, AutoencoderContext, MultiAutoencoderContext
 from .models.autoencoders.load_autoencoder import load_autoencoder
@@ -120,6 +124,7 @@ __all__ = [
     "NodePicker",
     "NodeType",
     "PassType",
+    "Patching",
     "PreOrPostAct",
     "QuestionPreview",
     "RegisteredModel",
@@ -162,6 +167,7 @@ __all__ = [
     "own_explanations",
     "pair_view",
     "parse_node",
+    "patch",
     "plot_dataset_statistics",
     "plot_example",
     "plot_heads",

@@ -39,6 +39,10 @@ class TrailingSpaceWarning(NeuronExplainerWarning):
     """A prompt ends in a space that became a token of its own."""
 
 
+class ManyPassesWarning(NeuronExplainerWarning):
+    """What was asked for takes very many passes of the model; an estimate takes few."""
+
+
 def warn(message: str, category: type[NeuronExplainerWarning]) -> None:
     """Warn at the line that called the library, whichever of its functions notices."""
     level = 2

@@ -32,6 +32,7 @@ def all_pages() -> dict[str, str]:
     errors = preview_question(model, "", " Moses", 99999)
     scores = ne.head_scores("tiny", n_sequences=2, length=8, progress=False)
     page = ne.component("tiny", "L2N5", model=model)
+    patched = ne.patch(model, f"{PROMPT} Moses", f"{PROMPT} David", (" the", " her"), at="heads", method="gradient")
     return {
         "a record by token": ne.record_to_html(by_token, examples=4),
         "a record by pair": ne.record_to_html(by_pair, examples=1),
@@ -55,6 +56,7 @@ def all_pages() -> dict[str, str]:
         "a change": change_html("without L1H2", 1.0, 0.5) + change_html("without L1H3", 1.0, None, False),
         "a typed question": preview_html(preview_question(model, PROMPT, [" Moses", " Moses and Aaron"], " her")),
         "a question that cannot be asked": preview_html(errors),
+        "patching": patched._repr_html_(),
         "an error": error_message(ValueError("no such neuron"), "L2N5"),
         "a hint": hint_message("Write a text."),
     }

@@ -95,6 +95,7 @@ def test_lists_and_examples_in_docstrings_are_marked() -> None:
         "attribution_viewer.md",
         "autoencoders.md",
         "chats.md",
+        "patching.md",
         "pickers.md",
     ],
 )

@@ -12,6 +12,7 @@ from neuron_explainer.activations.derived_scalars.names.kinds import COMPONENTS,
 from neuron_explainer.activations.derived_scalars.names.node_name import NodeName
 from neuron_explainer.attribution.changes.ablating import ValueGiven, ablation_of
 from neuron_explainer.attribution.changes.estimates import estimates_of
+from neuron_explainer.attribution.changes.ranks import beside_measured
 from neuron_explainer.attribution.changes.taken_out import direct_changes
 from neuron_explainer.attribution.computing.batches import batches_of
 from neuron_explainer.attribution.nodes_given import known_latent, node_named, one_or_several, pass_of_row
@@ -145,25 +146,7 @@ def _table(
     why: AttributionTables, nodes: Sequence[RankedNode], estimate: Sequence[float], measured: Sequence[float]
 ) -> pandas.DataFrame:
     index = pandas.Index([each.node for each in nodes], name="node", dtype=object)
-    from neuron_explainer.activations.token_table import TokenTable
-
-    columns: dict[str, Any] = {
-        "name": [str(NodeName.of(each.node)) for each in nodes],
-        "estimate": list(estimate),
-        "measured": list(measured),
-    }
+    columns: dict[str, Any] = {"name": [str(NodeName.of(each.node)) for each in nodes]}
     if why.inquiry.is_by_answer:
         columns = {"answer": [why.inquiry.passes[each.number].answer for each in nodes], **columns}
-    table = TokenTable(columns, index=index)
-    ranks = table[["estimate", "measured"]].rank(ascending=False).rename(columns=lambda name: f"{name}_rank")
-    table = TokenTable(table.join(ranks) if index.is_unique else pandas.concat([table, ranks], axis=1))
-    table.attrs["spearman"] = _spearman(estimate, measured)
-    return table
-
-
-def _spearman(estimate: Sequence[float], measured: Sequence[float]) -> float:
-    """Spearman's rank correlation: Pearson's of the ranks, those of equal numbers averaged. NaN of fewer than two."""
-    if len(estimate) < 2:
-        return float("nan")
-    ranks = pandas.DataFrame({"estimate": list(estimate), "measured": list(measured)}).rank()
-    return float(ranks["estimate"].corr(ranks["measured"]))
+    return beside_measured(columns, estimate, measured, index)

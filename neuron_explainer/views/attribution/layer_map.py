@@ -6,18 +6,16 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from neuron_explainer.views.attribution.cells import (
-    GRID,
-    grid_name,
     node_mark,
     quoted,
     section,
     side_by_side,
-    token_mark,
 )
 from neuron_explainer.views.colour import ColourScale
-from neuron_explainer.views.document import INK, MUTED, PAPER, card
+from neuron_explainer.views.document import MUTED, card
+from neuron_explainer.views.experiments.map_table import label_of_token, map_table
 from neuron_explainer.views.heatmap import Excerpt, excerpt_around, format_value, legend
-from neuron_explainer.views.token_text import escaped, token_html, token_label
+from neuron_explainer.views.token_text import escaped, token_label
 
 if TYPE_CHECKING:
     from neuron_explainer.attribution.attribution import Attribution
@@ -27,7 +25,6 @@ _MAPS = {"attention_from": ("attention from", "ATTN"), "mlp": ("MLP", "MLP"), "l
 
 _N_TOKENS = 32  # of a longer prompt, those around the largest effect
 _SMALL = f"color:{MUTED};font-size:12px"
-_LABEL = f"background-color:{PAPER};color:{MUTED};padding:0 1px;font-size:10px;font-weight:normal;line-height:1.3"
 
 _Effects = Mapping[tuple[int, int], float]
 """Effects by layer and position."""
@@ -78,24 +75,18 @@ def _maps(rows: Sequence[dict[Any, Any]], columns: Sequence[str], scale: ColourS
 def _map(name: str, effects: _Effects, tokens: Mapping[int, str], excerpt: Excerpt, scale: ColourScale) -> str:
     title, part = _MAPS[name]
     layers = sorted({layer for layer, _ in effects})
-    head = "".join(f'<th style="{_LABEL};text-align:center;min-width:13px">{layer}</th>' for layer in layers)
-    rows = [f'<tr style="background-color:{PAPER}"><th style="{_LABEL};text-align:right">layer</th>{head}</tr>']
-    for position in excerpt.positions:
-        cells = "".join(
-            _cell(layer, position, tokens[position], effects[layer, position], part, scale) for layer in layers
+    rows = (
+        (
+            label_of_token(position, tokens[position]),
+            "".join(
+                _cell(layer, position, tokens[position], effects[layer, position], part, scale) for layer in layers
+            ),
         )
-        text = token_html(tokens[position]).replace("<br>", "")
-        label = (
-            f'<th scope="row" style="{_LABEL};text-align:right;white-space:pre;color:{INK};max-width:140px;'
-            f'overflow:hidden;text-overflow:ellipsis;padding-right:4px">'
-            f'<bdi {token_mark(position)} title="position {position}">{text}'
-            "</bdi></th>"
-        )
-        rows.append(f'<tr style="background-color:{PAPER}">{label}{cells}</tr>')
-    style = f"background-color:{PAPER};color:{INK}"
-    named = f"{GRID} {grid_name(f'Total effects by layer and token: {title}')}"
-    table = f'<table {named} class="ne-pairs" style="{style}">{"".join(rows)}</table>'
-    return f'<div style="{_SMALL};margin-top:4px">{escaped(title)}</div><div style="overflow-x:auto">{table}</div>'
+        for position in excerpt.positions
+    )
+    named = f"Total effects by layer and token: {title}"
+    table = map_table(named, "layer", [str(layer) for layer in layers], rows)
+    return f'<div style="{_SMALL};margin-top:4px">{escaped(title)}</div>{table}'
 
 
 def _cell(layer: int, position: int, token: str, effect: float, part: str | None, scale: ColourScale) -> str:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from neuron_explainer.views.attribution.cells import GRID, grid_name, node_mark
+from neuron_explainer.views.attribution.cells import node_mark
 from neuron_explainer.views.colour import ColourScale
-from neuron_explainer.views.document import INK, MUTED, PAPER
+from neuron_explainer.views.document import INK
+from neuron_explainer.views.experiments.map_table import label_of_row, map_table
 from neuron_explainer.views.heatmap import format_value
 from neuron_explainer.views.token_text import escaped
-
-_LABEL_STYLE = f"background-color:{PAPER};color:{MUTED};padding:0 1px;font-size:10px;font-weight:normal;line-height:1.3"
 
 
 def head_grid(
@@ -26,15 +25,14 @@ def head_grid(
     """
     layers = sorted({layer for layer, _ in heads})
     components = sorted({component for _, component in heads})
-    head = "".join(f'<th style="{_LABEL_STYLE};text-align:center;min-width:13px">{layer}</th>' for layer in layers)
-    rows = [f'<tr style="background-color:{PAPER}"><th style="{_LABEL_STYLE};text-align:right">head</th>{head}</tr>']
-    for component in components:
-        cells = "".join(_cell(heads.get((layer, component)), scale, marked) for layer in layers)
-        label = f'<th scope="row" style="{_LABEL_STYLE};text-align:right">{component}</th>'
-        rows.append(f'<tr style="background-color:{PAPER}">{label}{cells}</tr>')
-    style = f"background-color:{PAPER};color:{INK}"
-    table = f'<table {GRID} {grid_name(title)} class="ne-pairs" style="{style}">{"".join(rows)}</table>'
-    return f'<div style="overflow-x:auto">{table}</div>'
+    rows = (
+        (
+            label_of_row(str(component)),
+            "".join(_cell(heads.get((layer, component)), scale, marked) for layer in layers),
+        )
+        for component in components
+    )
+    return map_table(title, "head", [str(layer) for layer in layers], rows)
 
 
 def _cell(head: tuple[str, float] | None, scale: ColourScale, marked: str) -> str:

@@ -95,6 +95,21 @@ def own_datasets(model: ne.StandardModelContext) -> None:
     assert_type(ne.verify(path, 5, model=model).largest_difference, float)
 
 
+def experiments(model: ne.ModelContext) -> None:
+    found = ne.patch(
+        model, "a prompt", [5, 17], (" a", 7), at="heads", by=("layer", "head"), check=np.int64(3), steps=5
+    )
+    assert_type(found, ne.Patching)
+    assert_type(found.to_dataframe(), pd.DataFrame)
+    assert_type(found.top(np.int64(3)), pd.DataFrame)
+    assert_type([found.clean_value, found.corrupted_value, found.spearman], list[float])
+    found.figure().show()
+    loss = ne.LossFnConfig("logit_diff", [" cat"], [" dog"])
+    assert_type(
+        ne.patch(model, ["a", "b"], ["c", "d"], loss, method="gradient", direction="noise").pairs[0], ne.Patching
+    )
+
+
 def components(model: ne.ModelContext, autoencoders: ne.AutoencoderContext) -> None:
     node = ne.component("gpt2-small", "L5N131", model=model, explanations=Path("folder"))
     assert_type(node, ne.Component)

@@ -1,0 +1,1 @@
+"""Results of experiments to HTML and figures."""
