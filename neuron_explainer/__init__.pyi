@@ -49,6 +49,10 @@ from .components.notes.bookmarks import bookmarks, export_bookmarks, import_book
 from .components.search.asking import search
 from .components.statistics.of_dataset import dataset_statistics
 
+# Experiments
+from .experiments.attention_patterns.attention import attention
+from .experiments.attention_patterns.attention_patterns import AttentionPatterns
+
 # Models and autoencoders
 from .models.autoencoder_context import AutoencoderConfig, AutoencoderContext, MultiAutoencoderContext
 from .models.autoencoders.load_autoencoder import load_autoencoder
@@ -90,6 +94,7 @@ __all__ = [
     "ActivationIndex",
     "ActivationLocationType",
     "ActivationRecord",
+    "AttentionPatterns",
     "AttentionTraceType",
     "AttnSubNode",
     "AttnSubNodeIndex",
@@ -129,6 +134,7 @@ __all__ = [
     "TraceConfig",
     "WeightLocationType",
     "__version__",
+    "attention",
     "attribute",
     "bookmarks",
     "check_parity",
