@@ -179,7 +179,7 @@ class AttentionPatterns:
             name = parse_node(layer, kind=NodeKind.HEAD)
             layer, head = name.layer, name.component
         number, component = whole_number(layer), whole_number(head)
-        if number not in self.by_layer:
+        if number is None or number not in self.by_layer:
             raise InvalidRequestError(
                 f"There is no pattern of layer {shown(layer)}. Choose one of: {number_ranges(self.by_layer)}."
             )

@@ -48,7 +48,7 @@ def strip(weights: Tensor, limit: float, largest: int, zoom: int, gap: int) -> s
         gap: how many pixels are between two patterns.
     """
     numbers = _colours(weights, limit, largest).repeat(zoom, 1).repeat(zoom, 2)
-    return _address(Image.fromarray(np.hstack(np.pad(numbers, ((0, 0), (0, 0), (0, gap))))))
+    return _address(Image.fromarray(np.hstack(list(np.pad(numbers, ((0, 0), (0, 0), (0, gap)))))))
 
 
 def _colours(weights: Tensor, limit: float, largest: int) -> NDArray[np.uint8]:

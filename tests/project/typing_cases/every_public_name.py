@@ -9,6 +9,7 @@ from typing import Any, assert_type
 
 import numpy as np
 import pandas as pd
+import plotly.graph_objects as go
 import torch
 
 import neuron_explainer as ne
@@ -76,6 +77,18 @@ def derived_scalars(model: ne.ModelContext) -> None:
     assert_type(ne.DerivedScalarStore.mean([store, store]), ne.DerivedScalarStore)
     assert_type(store.to_dataframe(3, tokens=[0, 1]), pd.DataFrame)
     assert_type(ne.derived_scalars("norm"), pd.DataFrame)
+
+
+def experiments(model: ne.ModelContext) -> None:
+    patterns = ne.attention(model, "a prompt", layers=[0, np.int64(2)], skip_first=True, prepend_bos=None)
+    assert_type(patterns, ne.AttentionPatterns)
+    assert_type(ne.attention("tiny", [5, 17]).to_dataframe(np.int64(5), skip_first=False), pd.DataFrame)
+    assert_type(patterns.pattern("L2H3").shape[0], int)
+    patterns.pattern(np.int64(2), 3)
+    assert_type(patterns.head(2, 3).name, str)
+    assert_type(patterns.figure("L2H3"), go.Figure)
+    assert_type(patterns.to_html("L2H3"), str)
+    patterns.save_html(Path("attention.html"))
 
 
 def own_datasets(model: ne.StandardModelContext) -> None:
