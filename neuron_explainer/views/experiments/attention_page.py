@@ -34,10 +34,9 @@ def attention_html(found: AttentionPatterns, opened: tuple[int, int], skip_first
     if len(found.tokens) == skip_first:
         return card(section(_TITLE, f'<div style="{_SMALL}">{ONLY_TOKEN}</div>', note, 0), "ne-attention")
     drawing = Drawing.of(found, opened, skip_first)
-    # While a button has the focus, its arrow keys are not the notebook's.
     page = (
         f'<div class="{drawing.name}" role="radiogroup" aria-label="{_TITLE}" dir="ltr" '
-        f'data-lm-suppress-shortcuts="true" style="position:relative;margin-top:10px">{buttons(drawing)}'
+        f'style="position:relative;margin-top:10px">{buttons(drawing)}'
         '<div style="display:flex;gap:20px;align-items:flex-start;overflow-x:auto;padding:2px">'
         f"{small_patterns(drawing)}{large_pattern(drawing)}</div></div>"
     )

@@ -11,11 +11,15 @@ _NUMBER = f"color:{MUTED};font-size:11px;line-height:1"
 
 
 def buttons(drawing: Drawing) -> str:
-    """A radio button for each head, which nobody sees: small patterns are their labels, and keys move among them."""
+    """A radio button for each head, which nobody sees: small patterns are their labels, and keys move among them.
+
+    While one has the focus, JupyterLab leaves the arrow keys to it: it looks for the attribute on the focused element.
+    """
     name, layout = drawing.name, drawing.layout
     return "".join(
         f'<input type="radio" name="{name}" id="{name}-{layer}-{head}" class="ne-l{layer} ne-h{head}" '
-        f'aria-label="L{layer}H{head}" style="display:none"{" checked" if drawing.is_opened(layer, head) else ""}>'
+        f'aria-label="L{layer}H{head}" style="display:none" '
+        f"data-lm-suppress-shortcuts{' checked' if drawing.is_opened(layer, head) else ''}>"
         for layer in layout.layers
         for head in range(layout.n_heads)
     )
