@@ -16,11 +16,11 @@ IDS = [0, 7, 23, 7, 41, 5, 23, 7, 60, 12, 3, 9]
 
 
 @pytest.fixture(scope="module")
-def model() -> ne.ModelContext:
+def model() -> ne.StandardModelContext:
     return ne.load_model("tiny", device="cpu")
 
 
-def _by_hand(model: ne.ModelContext, ids: list[int]) -> list[torch.Tensor]:
+def _by_hand(model: ne.StandardModelContext, ids: list[int]) -> list[torch.Tensor]:
     """The patterns, (heads, tokens, to), from recorded queries and keys, one pair at a time where it matters."""
     transformer = model.get_or_create_model()
     with transformer.record(["attn.q", "attn.k"]) as recording:
@@ -83,14 +83,15 @@ def _brute_force(found: ne.AttentionPatterns, n: int | None, skip_first: bool) -
 
 @pytest.mark.parametrize("skip_first", [False, True])
 @pytest.mark.parametrize("n", [1, 7, 50, None])
-def test_the_table_has_the_strongest_pairs(model: ne.ModelContext, n: int | None, skip_first: bool) -> None:
+def test_the_table_has_the_strongest_pairs(model: ne.StandardModelContext, n: int | None, skip_first: bool) -> None:
     found = ne.attention(model, PROMPT, skip_first=skip_first)
     table = found.to_dataframe(n)
     assert list(zip(table["name"], table["weight"], strict=True)) == _brute_force(found, n, skip_first)
-    for row in table.itertuples():
-        assert row.name == f"L{row.layer}H{row.head}@{row.position}<-{row.attended_position}"
-        assert (row.token, row.attended_to) == (found.tokens[row.position], found.tokens[row.attended_position])
-        assert found.pattern(row.name)[row.position, row.attended_position] == np.float32(row.weight)
+    for row in table.to_dict("records"):
+        position, attended = row["position"], row["attended_position"]
+        assert row["name"] == f"L{row['layer']}H{row['head']}@{position}<-{attended}"
+        assert (row["token"], row["attended_to"]) == (found.tokens[position], found.tokens[attended])
+        assert found.pattern(row["name"])[position, attended] == np.float32(row["weight"])
     other = found.to_dataframe(n, skip_first=not skip_first)
     assert other["name"].tolist() == [name for name, _ in _brute_force(found, n, not skip_first)]
 
@@ -104,7 +105,7 @@ def test_equal_weights_come_in_the_order_of_their_names() -> None:
     assert len(found.to_dataframe(None)) == 2 * 2 * 9 - 2
 
 
-def test_a_layer_or_several(model: ne.ModelContext) -> None:
+def test_a_layer_or_several(model: ne.StandardModelContext) -> None:
     whole = ne.attention(model, PROMPT)
     for layers, expected in ((2, [2]), ([3, 0], [0, 3]), (range(2), [0, 1])):
         part = ne.attention(model, PROMPT, layers=layers)
@@ -115,7 +116,7 @@ def test_a_layer_or_several(model: ne.ModelContext) -> None:
     assert repr(ne.attention(model, PROMPT, layers=2)) == "AttentionPatterns('tiny', 7 tokens, layer 2, 4 heads)"
 
 
-def test_prompts_in_every_form(model: ne.ModelContext) -> None:
+def test_prompts_in_every_form(model: ne.StandardModelContext) -> None:
     found = ne.attention("tiny", PROMPT)
     ids = model.to_tokens(PROMPT)
     for prompt in (ids, ids[0].tolist()):
@@ -128,7 +129,7 @@ def test_prompts_in_every_form(model: ne.ModelContext) -> None:
     assert len(one.to_dataframe()) == 0
 
 
-def test_interventions_of_a_context_are_in_the_patterns(model: ne.ModelContext) -> None:
+def test_interventions_of_a_context_are_in_the_patterns(model: ne.StandardModelContext) -> None:
     transformer = model.get_or_create_model()
     with transformer.intervene("attn.qk_probs", 1, lambda probs: probs * 0.5):
         changed = ne.attention(model, PROMPT)
@@ -137,7 +138,7 @@ def test_interventions_of_a_context_are_in_the_patterns(model: ne.ModelContext) 
     assert not np.allclose(changed.pattern("L3H2"), plain.pattern("L3H2"))
 
 
-def test_a_pattern_is_a_copy(model: ne.ModelContext) -> None:
+def test_a_pattern_is_a_copy(model: ne.StandardModelContext) -> None:
     found = ne.attention(model, PROMPT)
     found.pattern(0, 0)[:] = 7
     assert found.pattern(0, 0).max() <= 1
@@ -154,19 +155,20 @@ def test_a_pattern_is_a_copy(model: ne.ModelContext) -> None:
         (("L1N2",), "L1N2"),
     ],
 )
-def test_what_is_not_a_head_is_refused(model: ne.ModelContext, arguments: tuple[Any, ...], said: str) -> None:
+def test_what_is_not_a_head_is_refused(model: ne.StandardModelContext, arguments: tuple[Any, ...], said: str) -> None:
     found = ne.attention(model, PROMPT)
     for ask in (found.pattern, found.head, found.figure):
         with pytest.raises((InvalidRequestError, NodeNameError, ne.errors.InvalidIndexError), match=said):
             ask(*arguments)
 
 
-def test_wrong_arguments_are_refused(model: ne.ModelContext) -> None:
+def test_wrong_arguments_are_refused(model: ne.StandardModelContext) -> None:
     with pytest.raises(PromptError):
         ne.attention(model, "")
-    for wrong in ({"layers": 4}, {"layers": []}, {"skip_first": "yes"}, {"prepend_bos": 3}):
+    mistakes: list[dict[str, Any]] = [{"layers": 4}, {"layers": []}, {"skip_first": "yes"}, {"prepend_bos": 3}]
+    for wrong in mistakes:
         with pytest.raises(InvalidRequestError):
-            ne.attention(model, PROMPT, **wrong)  # type: ignore[arg-type]
+            ne.attention(model, PROMPT, **wrong)
     found = ne.attention(model, PROMPT)
     for n in (0, -1, "many"):
         with pytest.raises(InvalidRequestError):
@@ -175,7 +177,7 @@ def test_wrong_arguments_are_refused(model: ne.ModelContext) -> None:
         found.to_html(skip_first=2)  # type: ignore[arg-type]
 
 
-def test_patterns_that_do_not_fit_are_refused(model: ne.ModelContext, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_patterns_that_do_not_fit_are_refused(model: ne.StandardModelContext, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(asking, "free_bytes", lambda device: 4 * 4 * 49 * 4 - 1)
     with pytest.raises(NotEnoughMemoryError, match="4 layers over 7 tokens") as raised:
         ne.attention(model, PROMPT)
@@ -183,7 +185,7 @@ def test_patterns_that_do_not_fit_are_refused(model: ne.ModelContext, monkeypatc
     ne.attention(model, PROMPT, layers=[0, 1])
 
 
-def test_a_figure_has_the_tokens_and_the_weights(model: ne.ModelContext) -> None:
+def test_a_figure_has_the_tokens_and_the_weights(model: ne.StandardModelContext) -> None:
     for skip_first in (False, True):
         found = ne.attention(model, PROMPT, skip_first=skip_first)
         figure = found.figure("L2H3")

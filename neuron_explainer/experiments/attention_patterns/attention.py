@@ -56,8 +56,8 @@ def attention(
     >>> patterns = ne.attention("tiny", "And the LORD said unto Moses")
     >>> patterns.pattern("L2H3").shape
     (7, 7)
-    >>> patterns.to_dataframe(2)["name"].tolist()
-    ['L2H3@6<-5', 'L0H0@3<-3']
+    >>> patterns.to_dataframe(2, skip_first=True)["name"].tolist()
+    ['L2H3@3<-2', 'L0H3@3<-3']
     """
     checked_flag("skip_first", skip_first)
     if prepend_bos is not None:

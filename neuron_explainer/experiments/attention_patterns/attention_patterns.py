@@ -22,7 +22,6 @@ from neuron_explainer.wording import counted, number_ranges
 
 if TYPE_CHECKING:
     import pandas
-    import plotly.graph_objects as go
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,7 +89,7 @@ class AttentionPatterns:
         >>> import neuron_explainer as ne
         >>> patterns = ne.attention("tiny", "And the LORD said unto Moses")
         >>> patterns.to_dataframe(1, skip_first=True)["name"].item()
-        'L2H3@6<-5'
+        'L2H3@3<-2'
         """
         number = None if n is None else checked_number("n", n)
         return strongest_table(self.by_layer, self.tokens, number, self._skips(skip_first))
@@ -108,8 +107,8 @@ class AttentionPatterns:
         name = f"L{number}H{component}"
         return HeadPattern(name, self.tokens, self.pattern(number, component), self.skip_first)
 
-    def figure(self, layer: SupportsIndex | NodeGiven, head: SupportsIndex | None = None) -> go.Figure:
-        """One head as a plotly heatmap: rows attend to columns, both by token.
+    def figure(self, layer: SupportsIndex | NodeGiven, head: SupportsIndex | None = None) -> Any:
+        """One head as a plotly figure, a heatmap: rows attend to columns, both by token.
 
         Args and Raises: as those of `pattern`; and InvalidRequestError, if the prompt has more tokens than a figure
         shows well, or none is left without the first.

@@ -9,7 +9,6 @@ from typing import Any, assert_type
 
 import numpy as np
 import pandas as pd
-import plotly.graph_objects as go
 import torch
 
 import neuron_explainer as ne
@@ -86,7 +85,7 @@ def experiments(model: ne.ModelContext) -> None:
     assert_type(patterns.pattern("L2H3").shape[0], int)
     patterns.pattern(np.int64(2), 3)
     assert_type(patterns.head(2, 3).name, str)
-    assert_type(patterns.figure("L2H3"), go.Figure)
+    patterns.figure("L2H3").show()
     assert_type(patterns.to_html("L2H3"), str)
     patterns.save_html(Path("attention.html"))
 
