@@ -46,7 +46,7 @@ def attention_html(found: AttentionPatterns, opened: tuple[int, int], skip_first
     )
     style = attention_style(drawing.name, drawing.layout)
     legend = weights_legend(drawing.limit, skip_first)
-    return card(section(_TITLE, f"{legend}{said}{page}{style}", note, 0), "ne-attention")
+    return style + card(section(_TITLE, f"{legend}{said}{page}", note, 0), "ne-attention")
 
 
 def _how_to_read(found: AttentionPatterns, drawing: Drawing) -> str:

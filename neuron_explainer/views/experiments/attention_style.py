@@ -35,7 +35,7 @@ def attention_style(name: str, layout: Layout) -> str:
         f"& label{{position:absolute;top:0;width:{tile};height:{tile};cursor:pointer}}",
         f"& b{{position:absolute;width:{cell};height:{cell}}}",
         "& label:hover,& b:hover{outline:2px solid currentColor}",
-        "& bdi{box-shadow:none!important}",
+        "& bdi{box-shadow:none!important}& bdi i{opacity:1!important}",
         "& .ne-hint{display:inline!important}",
         "& .ne-layer,& .ne-head{display:none!important}",
         "&>input:focus-visible~div .ne-chosen{outline-width:4px!important}",
