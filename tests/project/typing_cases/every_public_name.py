@@ -82,7 +82,7 @@ def experiments(model: ne.ModelContext) -> None:
     patterns = ne.attention(model, "a prompt", layers=[0, np.int64(2)], skip_first=True, prepend_bos=None)
     assert_type(patterns, ne.AttentionPatterns)
     assert_type(ne.attention("tiny", [5, 17]).to_dataframe(np.int64(5), skip_first=False), pd.DataFrame)
-    assert_type(patterns.pattern("L2H3").shape[0], int)
+    patterns.pattern("L2H3").sum()
     patterns.pattern(np.int64(2), 3)
     assert_type(patterns.head(2, 3).name, str)
     patterns.figure("L2H3").show()
