@@ -50,6 +50,8 @@ from .components.search.asking import search
 from .components.statistics.of_dataset import dataset_statistics
 
 # Experiments on a model
+from .experiments.attention_patterns.attention import attention
+from .experiments.attention_patterns.attention_patterns import AttentionPatterns
 from .experiments.patching.patch import patch
 from .experiments.patching.patching import Patching
 
@@ -94,6 +96,7 @@ __all__ = [
     "ActivationIndex",
     "ActivationLocationType",
     "ActivationRecord",
+    "AttentionPatterns",
     "AttentionTraceType",
     "AttnSubNode",
     "AttnSubNodeIndex",
@@ -134,6 +137,7 @@ __all__ = [
     "TraceConfig",
     "WeightLocationType",
     "__version__",
+    "attention",
     "attribute",
     "bookmarks",
     "check_parity",

@@ -33,6 +33,7 @@ def all_pages() -> dict[str, str]:
     scores = ne.head_scores("tiny", n_sequences=2, length=8, progress=False)
     page = ne.component("tiny", "L2N5", model=model)
     patched = ne.patch(model, f"{PROMPT} Moses", f"{PROMPT} David", (" the", " her"), at="heads", method="gradient")
+    patterns = ne.attention(model, PROMPT)
     return {
         "a record by token": ne.record_to_html(by_token, examples=4),
         "a record by pair": ne.record_to_html(by_pair, examples=1),
@@ -52,6 +53,8 @@ def all_pages() -> dict[str, str]:
         "layers": layer_map_html(why),
         "patterns": pattern_grid_html(why),
         "a pattern": pattern_html(why, head),
+        "all patterns": patterns.to_html(),
+        "a head's pattern": patterns.head("L2H3").to_html(),
         "a node": node_html(why, why.nodes(1)["name"].iloc[0], why.verify(3)),
         "a change": change_html("without L1H2", 1.0, 0.5) + change_html("without L1H3", 1.0, None, False),
         "a typed question": preview_html(preview_question(model, PROMPT, [" Moses", " Moses and Aaron"], " her")),

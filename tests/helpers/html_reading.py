@@ -68,22 +68,27 @@ def read_html(html: str) -> Element:
 
 
 _TAGS_OF_VIEWS = {"style", "section", "div", "span", "bdi", "b", "i", "br", "wbr"}
-_TAGS_OF_VIEWS |= {"details", "summary", "table", "thead", "tbody", "tr", "th", "td", "p", "pre", "img"}
+_TAGS_OF_VIEWS |= {"details", "summary", "table", "thead", "tbody", "tr", "th", "td", "p", "pre"}
+_ATTRIBUTES_BY_TAG = {  # beside those of all
+    "img": {"src", "alt", "width", "height"},
+    "input": {"type", "name", "id", "checked"},
+    "label": {"for"},
+}
 _ATTRIBUTES_OF_VIEWS = {"class", "style", "title", "dir", "open", "bgcolor", "colspan"}
-_ATTRIBUTES_OF_VIEWS |= {"role", "aria-level", "aria-label", "scope"}
+_ATTRIBUTES_OF_VIEWS |= {"role", "aria-level", "aria-label", "scope", "data-lm-suppress-shortcuts"}
 _MARKS = {"data-ne-node", "data-ne-token", "data-ne-grid"}
-_ATTRIBUTES_OF_PICTURES = {"src", "alt", "width", "height"}
 
 
 def assert_harmless(html: str) -> Element:
     """Read a view and check that it holds the views' own tags and attributes alone; its tree."""
     root = read_html(html)
     for element in root.find():
-        assert element.tag in _TAGS_OF_VIEWS, element
-        known = _ATTRIBUTES_OF_VIEWS | _MARKS
+        assert element.tag in _TAGS_OF_VIEWS | _ATTRIBUTES_BY_TAG.keys(), element
+        known = _ATTRIBUTES_OF_VIEWS | _MARKS | _ATTRIBUTES_BY_TAG.get(element.tag, set())
         if element.tag == "img":
-            known = known | _ATTRIBUTES_OF_PICTURES
             assert element.attributes["src"].startswith("data:image/png;base64,"), element
+        if element.tag == "input":
+            assert element.attributes["type"] == "radio", element
         assert set(element.attributes) <= known, element
         assert "url(" not in element.attributes.get("style", "")
         if element.tag == "style":

@@ -91,6 +91,7 @@ def test_lists_and_examples_in_docstrings_are_marked() -> None:
     [
         "adding_a_view.md",
         "adding_a_widget.md",
+        "attention.md",
         "attribution.md",
         "attribution_viewer.md",
         "autoencoders.md",

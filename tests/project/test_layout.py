@@ -56,6 +56,8 @@ BACK_EDGES_WANTED = [
     ("components.heads.head_table", "views.components."),
     ("components.statistics.of_component", "views.components."),
     ("experiments.patching.patching", "views.experiments."),
+    # Attention patterns show themselves as a page, and one head as a figure.
+    ("experiments.attention_patterns.attention_patterns", "views."),
     ("errors.base", "views.short_traceback"),  # an error that a notebook shows
     # `ModelContext.from_model_type` loads a model: its interface is Transformer Debugger's.
     ("models.abstract_model_context", "models.checkpoints.load_model"),

@@ -52,6 +52,8 @@ print(json.dumps([outcome(expression) for expression in json.load(sys.stdin)]))
 """
 
 TAKEN = [  # expressions that are true
+    'list(ne.attention("tiny", tokens, layers=[two, one]).by_layer) == [1, 2]',
+    'ne.attention(model, "A b").pattern(one, two).shape == ne.attention(model, "A b").head("L1H2").weights.shape',
     "ne.DstConfig(model_context=model, layer_indices=one).layer_indices == [1]",
     "config(layer_indices=torch.arange(2)).layer_indices == [0, 1]",
     'config(layer_indices=np.arange(2), inference_engine_type="STANDARD").layer_indices == [0, 1]',
@@ -145,6 +147,17 @@ REFUSED = {  # expressions, with a part of the message that they raise
     "ne.load_attribution(None)": "None is not a location",
     'ne.load_attribution("a", "tiny")': "ne.load_model",
     'ne.load_attribution("a", autoencoders=context)': "Give both, or neither",
+    'ne.attention(model, "A", layers="two")': "layers is 'two'",
+    'ne.attention(model, "A", layers=[9])': "has no layer 9",
+    'ne.attention(model, "A", skip_first="no")': "skip_first",
+    "ne.attention(model, 5)": "token ids",
+    'ne.attention(3, "A")': "An object of type int is not a model",
+    'ne.attention(model, "A").pattern(None)': "None names no node",
+    'ne.attention(model, "A").pattern("L0N1")': "L0N1",
+    'ne.attention(model, "A").head(0, 9)': "A layer has no head 9",
+    'ne.attention(model, "A").to_dataframe("all")': "n is 'all'",
+    'ne.attention(model, "A").to_html(3)': "Give layer and head",
+    'ne.attention(model, "A").save_html(3)': "3 is not a location",
     'ne.attribute(model, "A").save(3)': "3 is not a location",
     'model.encode(["a"])': "text must be of type str, not list",
     "model.decode(3)": "Give a flat sequence of token ids, not 3",

@@ -18,8 +18,9 @@ from neuron_explainer.views.token_pairs import HOW_TO_READ_BARS, PairsOfText, pa
 from neuron_explainer.views.token_text import escaped
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
+    from numpy.typing import NDArray
     from torch import Tensor
 
     from neuron_explainer.attribution.attribution import Attribution
@@ -29,7 +30,7 @@ _MATRIX_WIDTH = 40
 _SMALLEST, _WIDEST = 24, 1000  # pixels of a tile, and of a row of tiles of many heads
 _LABEL = f"background-color:{PAPER};color:{MUTED};padding:0 3px;font-size:11px;font-weight:normal"
 _GRID_TITLE = "Attention patterns"
-_ONLY_TOKEN = "The prompt has one token alone; without the first token nothing is left."
+ONLY_TOKEN = "The prompt has one token alone; without the first token nothing is left."
 
 
 def pattern_html(why: Attribution, head: str, skip_first: bool = False) -> str:
@@ -47,17 +48,41 @@ def pattern_html(why: Attribution, head: str, skip_first: bool = False) -> str:
     return card(pattern_content(why, head, skip_first), "ne-pattern")
 
 
+def head_card(name: str, tokens: Sequence[str], weights: NDArray[np.float32], skip_first: bool = False) -> str:
+    """A head's pattern on a prompt as static HTML: the prompt with bars, the strongest pairs, and the matrix.
+
+    Args:
+        name: the head's name.
+        tokens: the prompt's tokens.
+        weights: (attended from, attended to).
+        skip_first: without attention to the first token.
+    """
+    return card(_content(name, tokens, weights, skip_first), "ne-pattern")
+
+
 def pattern_content(why: Attribution, head: str, skip_first: bool = False, number: int = 0, space: int = 0) -> str:
     """`pattern_html` without the card, of a pass."""
     name = parse_node(head, kind="head").whole()
-    tokens, matrix = why.effects[number].prompt.token_strings, why.pattern(in_pass(why, name, number)).double().numpy()
-    matrix = np.where(np.tri(len(tokens), dtype=bool), matrix, np.nan)
+    weights = why.pattern(in_pass(why, name, number)).numpy()
+    tokens = why.effects[number].prompt.token_strings
+    return _content(str(name), tokens, weights, skip_first, of_pass(why, number), space)
+
+
+def _content(
+    name: str,
+    tokens: Sequence[str],
+    weights: NDArray[np.float32],
+    skip_first: bool,
+    note: str = "",
+    space: int = 0,
+) -> str:
+    matrix = np.where(np.tri(len(tokens), dtype=bool), weights.astype(np.float64), np.nan)
     title = f"Attention of {name}"
     if skip_first:
         if len(tokens) == 1:
-            return section(title, _muted(_ONLY_TOKEN), space=space)
+            return section(title, _muted(ONLY_TOKEN), space=space)
         matrix[:, 0] = np.nan
-    limit = _largest(matrix[np.isfinite(matrix)]) if skip_first else 1.0
+    limit = largest_weight(matrix[np.isfinite(matrix)]) if skip_first else 1.0
 
     def mark(attended_from: int, attended_to: int) -> str:
         return node_mark(f"{name}@{attended_from}<-{attended_to}")
@@ -66,8 +91,9 @@ def pattern_content(why: Attribution, head: str, skip_first: bool = False, numbe
     scale = ColourScale(0.0, limit)
     text = pair_text(pairs, scale, DEFAULT_WIDTH, _N_PAIRS)
     table = pair_matrix(pairs, scale, _MATRIX_WIDTH, is_open=True, grid_mark=f"{GRID} {grid_name(title)}")
-    content = f'{_legend(limit, skip_first)}{_muted(HOW_TO_READ_BARS)}{text}<div style="overflow-x:auto">{table}</div>'
-    return section(title, content, of_pass(why, number), space)
+    scale_shown = weights_legend(limit, skip_first)
+    content = f'{scale_shown}{_muted(HOW_TO_READ_BARS)}{text}<div style="overflow-x:auto">{table}</div>'
+    return section(title, content, note, space)
 
 
 def pattern_grid_html(why: Attribution, skip_first: bool = False, chosen: str | None = None) -> str:
@@ -85,12 +111,12 @@ def pattern_grid_html(why: Attribution, skip_first: bool = False, chosen: str | 
     first = int(skip_first)
     weights = {layer: each[first:, first:] for layer, each in why.patterns().items()}
     if len(tokens) == first:
-        return card(section(_GRID_TITLE, _muted(_ONLY_TOKEN), space=0), "ne-pattern-grid")
+        return card(section(_GRID_TITLE, _muted(ONLY_TOKEN), space=0), "ne-pattern-grid")
     if not weights:
         return card(
             section(_GRID_TITLE, _muted("No attention lies upstream of this answer."), space=0), "ne-pattern-grid"
         )
-    limit = _largest([float(each.amax()) for each in weights.values()]) if skip_first else 1.0
+    limit = largest_weight([float(each.amax()) for each in weights.values()]) if skip_first else 1.0
     chosen = None if chosen is None else str(parse_node(chosen, kind="head").whole())
     most_heads = max(each.shape[-1] for each in weights.values())
     heads = "".join(f'<th style="{_LABEL};text-align:center">{number}</th>' for number in range(most_heads))
@@ -105,7 +131,7 @@ def pattern_grid_html(why: Attribution, skip_first: bool = False, chosen: str | 
     side = -(-(len(tokens) - first) // LARGEST)
     if side > 1:
         how += f" A pixel is the largest weight of {side} × {side} pairs."
-    content = _legend(limit, skip_first) + _muted(how) + table
+    content = weights_legend(limit, skip_first) + _muted(how) + table
     note = "; ".join(filter(None, [note, of_pass(why, 0)]))
     return card(section(_GRID_TITLE, content, note, space=0), "ne-pattern-grid")
 
@@ -127,14 +153,16 @@ def _row(layer: int | None, weights: Tensor, limit: float, size: int, chosen: st
     return f'<tr style="background-color:{PAPER}">{label}{"".join(cells)}</tr>'
 
 
-def _legend(limit: float, skip_first: bool) -> str:
+def weights_legend(limit: float, skip_first: bool) -> str:
+    """The scale of attention weights, up to the weight of the deepest colour."""
     note = "attention weights"
     if skip_first:
         note += f" but those to the first token; the largest of them is {format_value(limit)}"
     return legend(ColourScale(0.0, limit), note=note)
 
 
-def _largest(numbers: Iterable[float]) -> float:
+def largest_weight(numbers: Iterable[float]) -> float:
+    """The largest finite number; 0 if there is none."""
     return max(filter(math.isfinite, numbers), default=0.0)
 
 

@@ -1,1 +1,1 @@
-"""Results of experiments to HTML and figures."""
+"""The pages and figures of experiments."""

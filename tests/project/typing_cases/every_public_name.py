@@ -78,6 +78,18 @@ def derived_scalars(model: ne.ModelContext) -> None:
     assert_type(ne.derived_scalars("norm"), pd.DataFrame)
 
 
+def experiments(model: ne.ModelContext) -> None:
+    patterns = ne.attention(model, "a prompt", layers=[0, np.int64(2)], skip_first=True, prepend_bos=None)
+    assert_type(patterns, ne.AttentionPatterns)
+    assert_type(ne.attention("tiny", [5, 17]).to_dataframe(np.int64(5), skip_first=False), pd.DataFrame)
+    patterns.pattern("L2H3").sum()
+    patterns.pattern(np.int64(2), 3)
+    assert_type(patterns.head(2, 3).name, str)
+    patterns.figure("L2H3").show()
+    assert_type(patterns.to_html("L2H3"), str)
+    patterns.save_html(Path("attention.html"))
+
+
 def own_datasets(model: ne.StandardModelContext) -> None:
     settings = ne.CollateSettings(dst="mlp_post_act", layers=[0, np.int64(2)], context_length=32)
     assert_type(settings.dst, ne.DerivedScalarType)

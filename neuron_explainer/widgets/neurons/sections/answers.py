@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from neuron_explainer.errors import InvalidRequestError, NotAtHandError
 from neuron_explainer.views.document import card
 from neuron_explainer.widgets.neurons.sections.asked import SectionAnswer, SectionAsked, SectionName, names_in
-from neuron_explainer.widgets.neurons.sections.head_answers import all_heads, attention
+from neuron_explainer.widgets.neurons.sections.head_answers import all_heads, attention_on_text
 from neuron_explainer.widgets.neurons.sources import RecordSource
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class Answers:
             "neighbours": _neighbours,
             "statistics": _statistics,
             "explanations": _explanations,
-            "attention": attention,
+            "attention": attention_on_text,
             "heads": all_heads,
             "search": partial(_search, source),
             "compare": partial(_compare, source),

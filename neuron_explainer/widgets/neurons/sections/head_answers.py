@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from neuron_explainer.components.component import Component
 
 
-def attention(task: SectionAsked, component: "Component") -> SectionAnswer:
+def attention_on_text(task: SectionAsked, component: "Component") -> SectionAnswer:
     """The head on one text: the user's own, or else a stored example."""
     from neuron_explainer.views.components.attention import attention_section
     from neuron_explainer.views.record_page import scale_of

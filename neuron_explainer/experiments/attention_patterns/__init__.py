@@ -1,0 +1,1 @@
+"""Attention patterns of a prompt: all heads at once, and the strongest pairs of tokens."""

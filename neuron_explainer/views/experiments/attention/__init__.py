@@ -1,0 +1,1 @@
+"""The page of attention patterns: small ones, one large, without scripts."""
