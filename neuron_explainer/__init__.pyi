@@ -49,6 +49,13 @@ from .components.notes.bookmarks import bookmarks, export_bookmarks, import_book
 from .components.search.asking import search
 from .components.statistics.of_dataset import dataset_statistics
 
+# Experiments on a model
+from .experiments.pairs.making import prompt_pairs
+from .experiments.pairs.pair import PromptPair
+from .experiments.pairs.prompt_pairs import PromptPairs
+from .experiments.paths.path_patch import path_patch
+from .experiments.paths.path_patching import PathPatching
+
 # Models and autoencoders
 from .models.autoencoder_context import AutoencoderConfig, AutoencoderContext, MultiAutoencoderContext
 from .models.autoencoders.load_autoencoder import load_autoencoder
@@ -120,7 +127,10 @@ __all__ = [
     "NodePicker",
     "NodeType",
     "PassType",
+    "PathPatching",
     "PreOrPostAct",
+    "PromptPair",
+    "PromptPairs",
     "QuestionPreview",
     "RegisteredModel",
     "Sampling",
@@ -162,11 +172,13 @@ __all__ = [
     "own_explanations",
     "pair_view",
     "parse_node",
+    "path_patch",
     "plot_dataset_statistics",
     "plot_example",
     "plot_heads",
     "plot_histogram",
     "preview_question",
+    "prompt_pairs",
     "record_document",
     "record_to_html",
     "register_dataset",

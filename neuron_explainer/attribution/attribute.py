@@ -13,6 +13,7 @@ from neuron_explainer.activations.derived_scalars.config import ConfigOrModel
 from neuron_explainer.attribution.answering import answer, answer_all
 from neuron_explainer.attribution.attribution import Attribution
 from neuron_explainer.attribution.attributions import Attributions
+from neuron_explainer.attribution.question.pairs_given import clean_prompts_of
 from neuron_explainer.attribution.question.positions import PositionsGiven
 from neuron_explainer.attribution.question.question import MetricGiven, PromptGiven, Question, read_question
 from neuron_explainer.attribution.question.settings import AutoencodersGiven, read_setting
@@ -42,7 +43,8 @@ def attribute(
 
     Args:
         model: the model; or a DstConfig with the model and its autoencoders.
-        prompt: a text, a list of messages, or token ids; or a list of such prompts.
+        prompt: a text, a list of messages, or token ids; or a list of such prompts. Or pairs, as `ne.prompt_pairs`
+            makes them: their clean prompts, with their own targets and distractors.
         target: the token that is asked about, as text (mind its leading space) or id. A list means alternatives, whose
             mean is taken. A text of several tokens is one answer: its log-probability is asked about, and it takes a
             pass of its own. Without a target: the model's own next token against its second choice.
@@ -80,6 +82,7 @@ def attribute(
     context = setting.config.get_model_context()
     if isinstance(prompt, Iterator):  # it can be read once
         prompt = list(prompt)
+    prompt, target, distractor = clean_prompts_of(prompt, target, distractor, metric)
     if not _is_many(prompt):
         one = cast("PromptGiven", prompt)
         return answer(
