@@ -17,7 +17,7 @@ from neuron_explainer.views.plots import colours_of_scale
 from neuron_explainer.views.running_text import plain_tokens
 from neuron_explainer.views.scalar_heatmaps import ShownTokens
 from neuron_explainer.views.snapshot_figure import SnapshotFigure
-from neuron_explainer.views.token_text import escaped, plotly_label
+from neuron_explainer.views.token_text import escaped
 
 if TYPE_CHECKING:
     from neuron_explainer.experiments.paths.path_patching import PathPatching
@@ -53,7 +53,7 @@ def paths_figure(paths: PathPatching) -> go.Figure:
     scale = _scale(paths)
     if paths.by_position:
         rows = effects.reshape(-1, len(paths.tokens))
-        labels = [plotly_label(sender.whole_label) for sender in paths.senders[:: len(paths.tokens)]]
+        labels = [escaped(sender.whole_label) for sender in paths.senders[:: len(paths.tokens)]]
         trace = _heatmap(rows, scale, "%{customdata}, %{x}: %{z:.4g}", [[each] * rows.shape[1] for each in labels])
         figure = go.Figure(trace)
         figure.update_xaxes(title="token", **ShownTokens(paths.tokens).ticks)
@@ -73,7 +73,7 @@ def paths_figure(paths: PathPatching) -> go.Figure:
         strongest = np.argsort(-np.abs(effects), kind="stable")[:_MOST_SENDERS]
         bars = go.Bar(
             x=effects[strongest],
-            y=[plotly_label(paths.senders[number].label) for number in strongest],
+            y=[escaped(paths.senders[number].label) for number in strongest],
             orientation="h",
             marker={"color": [scale.background(value) for value in effects[strongest].tolist()]},
             hovertemplate="%{y}: %{x:.4g}<extra></extra>",
@@ -82,7 +82,7 @@ def paths_figure(paths: PathPatching) -> go.Figure:
         figure.update_xaxes(title="effect")
         height = len(strongest)
     figure.update_yaxes(autorange="reversed")
-    title = plotly_label(f"Direct paths to {paths.receivers}: effect on the {paths.title}")
+    title = escaped(f"Direct paths to {paths.receivers}: effect on the {paths.title}")
     figure.update_layout(template="plotly_white", title=title, height=min(max(260, 140 + 22 * height), 1600))
     return SnapshotFigure(figure, paths_html(paths))
 
