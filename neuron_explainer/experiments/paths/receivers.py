@@ -55,6 +55,11 @@ class Receivers:
         """Where their inputs are recorded."""
         return list(dict.fromkeys((_place_of(node), node.layer) for node in self.nodes if node.layer is not None))
 
+    def since(self, layer: int) -> Receivers:
+        """Those from a layer on: nothing that is sent there reaches the others."""
+        nodes = tuple(node for node in self.nodes if node.layer is not None and node.layer >= layer)
+        return replace(self, nodes=nodes)
+
     def check_tokens(self, tokens: Sequence[str]) -> None:
         """Refuse tokens that a prompt does not have.
 

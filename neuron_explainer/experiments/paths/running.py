@@ -111,6 +111,7 @@ def _values(model: Transformer, asked: PathsAsked, frozen: Frozen, senders: Sequ
     if receivers.are_logits:
         with part_of_work(0, 1):
             return _measured(prompts, _logits(model, prompts, first, resid, sent))
+    receivers = receivers.since(first)
     recorded = model.recording(receivers.places)
     with part_of_work(0, 2):
         model.forward_from(first, resid, logits_at=None, hooks=[recorded, *sent])

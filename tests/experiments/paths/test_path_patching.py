@@ -51,6 +51,13 @@ def test_senders_in_one_batch_equal_each_by_itself(small: ne.StandardModelContex
     )
 
 
+def test_receivers_before_a_sender_hear_nothing_of_it(small: ne.StandardModelContext) -> None:
+    both = ne.path_patch(small, CLEAN, CORRUPTED, ANSWERS, ["L1H2", "L1MLP"], ["L0MLP", "L1H0/q", "L2H1/q"])
+    later = ne.path_patch(small, CLEAN, CORRUPTED, ANSWERS, ["L1H2", "L1MLP"], "L2H1/q")
+    assert both.values == pytest.approx(later.values, **TIGHT)
+    assert np.abs(later.effects).min() > 1e-5
+
+
 def test_scores_are_0_for_the_corrupted_run_and_1_for_the_clean_one(swept: ne.PathPatching) -> None:
     table, whole = swept.to_dataframe(), swept.clean_value - swept.corrupted_value
     assert table["score"].to_numpy() == pytest.approx((table["value"] - swept.corrupted_value) / whole)

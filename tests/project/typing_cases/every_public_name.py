@@ -130,6 +130,21 @@ def components(model: ne.ModelContext, autoencoders: ne.AutoencoderContext) -> N
     assert_type(ne.import_bookmarks("marks.json"), int)
 
 
+def experiments(model: ne.ModelContext) -> None:
+    pairs = ne.prompt_pairs("agreement", np.int64(8), seed=1, model=model)
+    assert_type(pairs, ne.PromptPairs)
+    assert_type(pairs[0], ne.PromptPair)
+    assert_type(pairs[:2].halves(), tuple[ne.PromptPairs, ne.PromptPairs])
+    pairs.to_jsonl(Path("pairs.jsonl"))
+    assert_type(ne.PromptPairs.from_jsonl("pairs.jsonl").to_dataframe(), pd.DataFrame)
+    own = ne.PromptPair("The son", "The sons", " is", (" are", " were"))
+    assert_type(ne.PromptPairs.from_dataframe(ne.PromptPairs([own]).to_dataframe()), ne.PromptPairs)
+    paths = ne.path_patch(model, "a text", "a word", (" a", 5), ["L1H2", ["L0H1", "L0MLP"]], "logits", by="position")
+    assert_type(paths, ne.PathPatching)
+    assert_type(paths.top(3), pd.DataFrame)
+    assert_type(ne.path_patch(model, pairs, receivers=("L3H2", "q"), freeze="heads+mlps").clean_value, float)
+
+
 def models_and_autoencoders() -> None:
     model = ne.load_model("tiny", device="cpu", dtype=torch.float32)
     assert_type(model, ne.StandardModelContext)
