@@ -3,11 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 from neuron_explainer.attribution.question.metrics import METRICS_OF_TARGETS, Metric
 from neuron_explainer.errors import InvalidRequestError, MisconfiguredError, shown
 from neuron_explainer.vocabulary.named_members import member_of
+
+
+class PairGiven(Protocol):
+    """A clean prompt with its answer and another one."""
+
+    @property
+    def clean(self) -> str:
+        """The prompt."""
+
+    @property
+    def target(self) -> Any:
+        """Its answer."""
+
+    @property
+    def distractor(self) -> Any:
+        """What the answer is compared with."""
+
 
 _PARTS = ("clean", "target", "distractor")
 

@@ -55,7 +55,7 @@ def prompt_pairs(
     >>> import neuron_explainer as ne
     >>> pairs = ne.prompt_pairs("gender", 4)
     >>> pairs[0].clean, pairs[0].target
-    ('My uncle sat near the window when', ' he')
+    ('Jack was late again, and we all hoped that', ' he')
     >>> to_choose, to_test = ne.prompt_pairs("agreement", 6, model=ne.load_model("tiny")).halves()
     >>> len(to_choose), len(to_test)
     (3, 3)

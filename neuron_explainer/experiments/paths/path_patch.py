@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Literal
+from typing import Any
 
 from neuron_explainer.attribution.progress import passes_bar
 from neuron_explainer.attribution.question.pairs_given import pairs_given
@@ -32,9 +32,9 @@ def path_patch(
     senders: SendersGiven = "heads",
     receivers: ReceiversGiven = "logits",
     *,
-    freeze: Literal["heads", "heads+mlps"] = "heads",
-    by: Literal["sender", "position"] = "sender",
-    direction: Literal["noise", "denoise"] = "noise",
+    freeze: str = "heads",
+    by: str = "sender",
+    direction: str = "noise",
     positions: PositionsGiven = None,
     prepend_bos: bool | None = None,
     progress: bool | None = None,
@@ -67,9 +67,9 @@ def path_patch(
             within the list sends together. "heads" and "mlps" are all those before the receivers.
         receivers: a node or several together: L9H6/q, /k, /v or /qk (also as ("L9H6", "q")), L9H6 (all three), L9MLP,
             L9N131, at a token if one is given. Or "logits".
-        freeze: which nodes other than the sender are frozen.
-        by: "position": each sender at each position by itself.
-        direction: which run is the original one.
+        freeze: which nodes other than the sender are frozen: "heads", or "heads+mlps".
+        by: "sender", or "position": each sender at each position by itself.
+        direction: which run is the original one: "noise" the clean one, "denoise" the corrupted one.
         positions: where the metric is taken; None: at the last token, and for a function at all.
         prepend_bos: for texts, whether their tokens begin with the beginning-of-sequence token; None: as the model's
             tokenizer does.

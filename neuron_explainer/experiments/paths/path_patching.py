@@ -15,7 +15,6 @@ from neuron_explainer.vocabulary.checks import checked_number
 
 if TYPE_CHECKING:
     import pandas
-    import plotly.graph_objects as go
 
 Numbers = NDArray[np.float64]
 
@@ -130,7 +129,7 @@ class PathPatching:
         order = np.argsort(-np.abs(self.effects.mean(axis=0)), kind="stable")[:number]
         return self.to_dataframe().iloc[order].reset_index(drop=True)
 
-    def figure(self) -> go.Figure:
+    def figure(self) -> Any:
         """A plotly figure of the effects: layers × heads, or senders × tokens by position, or a bar for each sender."""
         from neuron_explainer.views.experiments.paths import paths_figure
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
-from typing import Any, Literal
+from typing import Any
 
 from neuron_explainer.activations.derived_scalars.names.kinds import NodeKind
 from neuron_explainer.activations.derived_scalars.names.node_name import NodeName, is_row_of_node
@@ -16,7 +16,6 @@ from neuron_explainer.models.transformer import Transformer
 SendersGiven = Any
 """A node by name, index or row of a table; several, of which each may be several that send together; or "heads"."""
 
-By = Literal["sender", "position"]
 _KINDS = (NodeKind.HEAD, NodeKind.NEURON, NodeKind.MLP, NodeKind.ATTENTION, NodeKind.EMBEDDING)
 _FORMS = "L3H2 (head), L5N131 (neuron), L5MLP, L5ATTN or EMB, each with @7 or @' Mary' for a token if wanted"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from neuron_explainer.experiments.pairs.pair import AnswerOfPair, alternatives_of
@@ -14,7 +15,8 @@ from neuron_explainer.wording import counted
 if TYPE_CHECKING:
     from neuron_explainer.experiments.pairs.prompt_pairs import PromptPairs
 
-_N_SHOWN, _N_ALTERNATIVES, _LONGEST = 20, 4, 600
+_N_SHOWN, _N_ALTERNATIVES, _LONGEST = 20, 2, 600
+_WORDS = re.compile(r"\s?\S+|\s")  # a line may break between them
 
 
 def pairs_html(pairs: PromptPairs) -> str:
@@ -31,10 +33,10 @@ def pairs_html(pairs: PromptPairs) -> str:
 
 def _prompt(text: str) -> str:
     cut = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
-    return f'<div class="ne-text" style="min-width:220px">{plain_tokens([cut])}</div>'
+    return f'<div class="ne-text" style="min-width:220px">{plain_tokens(_WORDS.findall(cut))}</div>'
 
 
 def _answer(answer: AnswerOfPair) -> str:
     texts = alternatives_of(answer)
-    more = f" or {len(texts) - _N_ALTERNATIVES} others" if len(texts) > _N_ALTERNATIVES else ""
+    more = f" or {len(texts) - _N_ALTERNATIVES} more" if len(texts) > _N_ALTERNATIVES else ""
     return " or ".join(map(quoted, texts[:_N_ALTERNATIVES])) + more

@@ -1,6 +1,7 @@
 """What `path_patch` takes and gives: senders together and alone, positions, pairs, and mistakes."""
 
 import threading
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,7 +23,10 @@ from neuron_explainer.models.watching import watched_passes
 
 CLEAN, CORRUPTED = [3, 7, 11, 4, 9, 2, 31, 5], [3, 7, 40, 4, 9, 2, 17, 5]
 ANSWERS = (12, 25)
-TIGHT = {"rel": 1e-4, "abs": 2e-5}
+
+
+def close(expected: Any) -> Any:
+    return pytest.approx(expected, rel=1e-4, abs=2e-5)
 
 
 @pytest.fixture(scope="module")
@@ -45,16 +49,16 @@ def test_senders_in_one_batch_equal_each_by_itself(small: ne.StandardModelContex
     assert list(table.index) == [f"L{layer}H{head}" for layer in range(2) for head in range(4)]  # those before L2H1
     for name in table.index:
         alone = ne.path_patch(small, CLEAN, CORRUPTED, ANSWERS, name, ["L2H1/q", "L1MLP"])
-        assert alone.to_dataframe()["value"][0] == pytest.approx(table["value"][name], **TIGHT)
-    assert ne.path_patch(small, CLEAN, CORRUPTED, ANSWERS, ["L1H*"], ["L2H1/q", "L1MLP"]).values[0] == pytest.approx(
-        table["value"][4:], **TIGHT
+        assert alone.to_dataframe()["value"][0] == close(table["value"][name])
+    assert ne.path_patch(small, CLEAN, CORRUPTED, ANSWERS, ["L1H*"], ["L2H1/q", "L1MLP"]).values[0] == close(
+        table["value"][4:]
     )
 
 
 def test_receivers_before_a_sender_hear_nothing_of_it(small: ne.StandardModelContext) -> None:
     both = ne.path_patch(small, CLEAN, CORRUPTED, ANSWERS, ["L1H2", "L1MLP"], ["L0MLP", "L1H0/q", "L2H1/q"])
     later = ne.path_patch(small, CLEAN, CORRUPTED, ANSWERS, ["L1H2", "L1MLP"], "L2H1/q")
-    assert both.values == pytest.approx(later.values, **TIGHT)
+    assert both.values == close(later.values)
     assert np.abs(later.effects).min() > 1e-5
 
 
@@ -75,7 +79,7 @@ def test_everything_sent_to_the_logits_is_the_other_run(small: ne.StandardModelC
             small, CLEAN, CORRUPTED, ANSWERS, [everything], freeze="heads+mlps", direction=direction
         )  # fmt: skip
         assert result.scores[0, 0] == pytest.approx(score, abs=1e-3)
-        assert result.values[0, 0] == pytest.approx((result.corrupted_value, result.clean_value)[int(score)], **TIGHT)
+        assert result.values[0, 0] == close((result.corrupted_value, result.clean_value)[int(score)])
 
 
 def test_by_position_equals_tokens_by_name(small: ne.StandardModelContext) -> None:
@@ -86,7 +90,7 @@ def test_by_position_equals_tokens_by_name(small: ne.StandardModelContext) -> No
     assert table["token"].tolist() == [f"t{token}" for token in CLEAN] * 2
     named = ne.path_patch(small, CLEAN, CORRUPTED, ANSWERS, ["L0H2@t", "L0H2@-2"][1:], "L2H1").to_dataframe()
     assert named["name"][0] == "L0H2@6"
-    assert named["value"][0] == pytest.approx(table["value"][14], **TIGHT)
+    assert named["value"][0] == close(table["value"][14])
     assert (table["effect"].abs() > 1e-6).sum() > 6
     assert table["effect"][:2].abs().max() == 0  # before the first token that differs
     assert result.figure().data[0].z.shape == (2, 8)
@@ -140,7 +144,7 @@ def test_pairs_give_means_with_their_spread(tiny: ne.StandardModelContext) -> No
 
 def test_parts_of_heads_are_named_in_several_ways(small: ne.StandardModelContext) -> None:
     def values(receivers: object) -> object:
-        return pytest.approx(ne.path_patch(small, CLEAN, CORRUPTED, ANSWERS, "heads", receivers).values, **TIGHT)
+        return close(ne.path_patch(small, CLEAN, CORRUPTED, ANSWERS, "heads", receivers).values)
 
     assert ne.path_patch(small, CLEAN, CORRUPTED, ANSWERS, "heads", ("L2H1", "q")).values == values("L2H1/q")
     assert ne.path_patch(small, CLEAN, CORRUPTED, ANSWERS, "heads", "L2H1/qk").values == values(["L2H1/q", "L2H1/k"])
@@ -179,12 +183,17 @@ def test_parts_of_heads_are_named_in_several_ways(small: ne.StandardModelContext
     ],
 )
 def test_mistakes_are_told(
-    small: ne.StandardModelContext, senders: object, receivers: object, options: dict[str, object],
+    small: ne.StandardModelContext, senders: object, receivers: object, options: dict[str, Any],
     error: type[Exception], said: str,
 ) -> None:  # fmt: skip
-    arguments = {"corrupted": CORRUPTED, "metric": ANSWERS, "senders": senders, "receivers": receivers} | options
+    arguments: dict[str, Any] = {
+        "corrupted": CORRUPTED,
+        "metric": ANSWERS,
+        "senders": senders,
+        "receivers": receivers,
+    } | options
     with pytest.raises(error, match=said):
-        ne.path_patch(small, CLEAN, **arguments)
+        ne.path_patch(small, CLEAN, senders=senders, receivers=receivers, **arguments)
 
 
 def test_pairs_and_prompts_are_not_mixed(tiny: ne.StandardModelContext) -> None:
@@ -217,7 +226,7 @@ def test_an_intervention_of_ones_own_takes_part(small: ne.StandardModelContext) 
     with model.intervene("resid_delta_mlp", 2, torch.zeros_like):
         without = ne.path_patch(small, CLEAN, CORRUPTED, ANSWERS, "L1H2", "L2H1")
         expected = model(torch.tensor([CLEAN]))[0, -1]
-    assert without.clean_value == pytest.approx(float(expected[12] - expected[25]), **TIGHT)
+    assert without.clean_value == close(float(expected[12] - expected[25]))
     with_it = ne.path_patch(small, CLEAN, CORRUPTED, ANSWERS, "L1H2", "L2H1")
     assert abs(without.values[0, 0] - with_it.values[0, 0]) > 1e-4
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from typing import Any
 
 import pytest
 import torch
@@ -17,9 +18,12 @@ TARGET, DISTRACTOR = 12, 25
 HEADS, NEURONS, MLP, RESID = "attn_weighted_sum_of_values", "mlp_post_act", "resid_delta_mlp", "resid_post_mlp"
 RECEIVERS = ["L2H1/q", "L2H0/k", "L2H2/v@4", "L2MLP", "L2N5"]
 EVERYTHING = [HEADS, NEURONS, MLP, "resid_delta_attn", RESID, "resid_post_embedding", "mlp_post_act"]
-TIGHT = {"rel": 1e-4, "abs": 2e-5}
 
 Fill = Callable[[Tensor], None]
+
+
+def close(expected: Any) -> Any:
+    return pytest.approx(expected, rel=1e-4, abs=2e-5)
 
 
 @contextmanager
@@ -45,7 +49,7 @@ def difference(logits: Tensor) -> float:
     return float(logits[TARGET] - logits[DISTRACTOR])
 
 
-def set_to(values: Tensor, *where: int | slice) -> Fill:
+def set_to(values: Tensor, *where: Any) -> Fill:
     def fill(tensor: Tensor) -> None:
         tensor[(0, *where)] = values[(0, *where)]
 
@@ -83,12 +87,12 @@ def by_hand(
         for layer in range(model.config.n_layers):
             frozen.enter_context(overwritten(model, HEADS, layer, set_to(original[HEADS, layer])))
             if freeze == "heads+mlps":
-                if (NEURONS, layer) in [(place, at) for place, at, _ in sent]:
+                if any((place, at) == (NEURONS, layer) for place, at, _ in sent):
                     frozen.enter_context(overwritten(model, NEURONS, layer, set_to(original[NEURONS, layer])))
                 else:
                     frozen.enter_context(overwritten(model, MLP, layer, set_to(original[MLP, layer])))
-        for place, layer, fill in sent:
-            frozen.enter_context(overwritten(model, place, layer, fill))
+        for place, at, fill in sent:
+            frozen.enter_context(overwritten(model, place, at, fill))
         places = ["attn_query", "attn_key", "attn_value", "resid_post_attn_layer_norm", NEURONS]
         with model.record([(place, 2) for place in places]) as received:
             logits = model(torch.tensor([tokens]))
@@ -117,7 +121,7 @@ def test_it_equals_interventions_by_hand(name: str) -> None:
     context = small_context(name)
     model = context.get_or_create_model()
     clean, corrupted, clean_logits, corrupted_logits = both_runs(model)
-    senders = ["L1H2@6", "L1MLP", ["L0H0", busiest_neuron(1, clean, corrupted), "EMB@2"]]
+    senders: list[Any] = ["L1H2@6", "L1MLP", ["L0H0", busiest_neuron(1, clean, corrupted), "EMB@2"]]
     told = set()
     for receivers, freeze, direction in [
         (RECEIVERS, "heads", "noise"), (RECEIVERS, "heads+mlps", "denoise"), ("logits", "heads", "denoise"),
@@ -126,11 +130,11 @@ def test_it_equals_interventions_by_hand(name: str) -> None:
         result = ne.path_patch(
             context, CLEAN, CORRUPTED, (TARGET, DISTRACTOR), senders, receivers, freeze=freeze, direction=direction,
         )  # fmt: skip
-        assert result.clean_value == pytest.approx(difference(clean_logits), **TIGHT)
-        assert result.corrupted_value == pytest.approx(difference(corrupted_logits), **TIGHT)
+        assert result.clean_value == close(difference(clean_logits))
+        assert result.corrupted_value == close(difference(corrupted_logits))
         for sender, value in zip(senders, result.to_dataframe()["value"], strict=True):
             together = sender if isinstance(sender, list) else [sender]
-            assert value == pytest.approx(by_hand(model, together, *runs, freeze, receivers == "logits"), **TIGHT)
+            assert value == close(by_hand(model, together, *runs, freeze, receivers == "logits"))
             told.add(value)
     assert len(told) > 5  # the cases differ
 
@@ -163,5 +167,5 @@ def test_with_all_else_frozen_the_logits_get_the_direct_effect(name: str) -> Non
     for sender, change in written.items():
         resid = clean[RESID, model.config.n_layers - 1] + change
         direct = difference(model.unembed(model.final_norm(resid))[0, -1])
-        assert values[sender] == pytest.approx(direct, **TIGHT)
+        assert values[sender] == close(direct)
     assert values.nunique() == len(senders)
