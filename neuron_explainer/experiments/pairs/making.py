@@ -20,7 +20,7 @@ _MOST_DRAWS_IN_VAIN = 2000
 
 
 def prompt_pairs(
-    kind: str, n: SupportsIndex = 50, *, seed: SupportsIndex = 0, model: ModelContext | None = None
+    kind: str, n: SupportsIndex = 50, seed: SupportsIndex = 0, model: ModelContext | None = None
 ) -> PromptPairs:
     """Pairs of prompts that differ in what decides the answer, made by rule from small word lists.
 

@@ -22,6 +22,8 @@ from neuron_explainer.vocabulary.checks import checked_type
 _FREEZE = ("heads", "heads+mlps")
 _DIRECTIONS = ("noise", "denoise")
 _BY = ("sender", "position")
+_TITLE_OF_PAIRS = "logit of the target minus that of the distractor"
+_LONGEST_TITLE = 160
 
 
 def path_patch(
@@ -112,8 +114,13 @@ def path_patch(
     # Of several prompts a token's text may be at other positions in each.
     rows = asked[0].senders if by_position or len(asked) == 1 else tuple(sending)
     titles = {each.title for each in prompts}
-    title = titles.pop() if len(titles) == 1 else "logit of the target minus that of the distractor"
+    title = _within(titles.pop()) if len(titles) == 1 else _TITLE_OF_PAIRS
     return PathPatching(tuple(runs), rows, receiving.label, title, freeze, direction, by_position)
+
+
+def _within(title: str) -> str:
+    """A title, cut: a metric may have many alternatives."""
+    return title if len(title) <= _LONGEST_TITLE else f"{title[:_LONGEST_TITLE]}…"
 
 
 def _asked(

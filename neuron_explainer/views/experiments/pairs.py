@@ -39,4 +39,4 @@ def _prompt(text: str) -> str:
 def _answer(answer: AnswerOfPair) -> str:
     texts = alternatives_of(answer)
     more = f" or {len(texts) - _N_ALTERNATIVES} more" if len(texts) > _N_ALTERNATIVES else ""
-    return " or ".join(map(quoted, texts[:_N_ALTERNATIVES])) + more
+    return f'<span style="white-space:nowrap">{" or ".join(map(quoted, texts[:_N_ALTERNATIVES]))}{more}</span>'

@@ -11,8 +11,8 @@ from neuron_explainer.activations.derived_scalars.names.kinds import NodeKind
 from neuron_explainer.views.attribution.cells import frame_html, section
 from neuron_explainer.views.colour import ColourScale
 from neuron_explainer.views.components.head_grid import head_grid
-from neuron_explainer.views.document import MUTED, card
-from neuron_explainer.views.heatmap import format_value, heading_html, legend
+from neuron_explainer.views.document import MUTED, card, html_table
+from neuron_explainer.views.heatmap import DEFAULT_WIDTH, format_value, heading_html, heatmap_text, legend
 from neuron_explainer.views.plots import colours_of_scale
 from neuron_explainer.views.running_text import plain_tokens
 from neuron_explainer.views.scalar_heatmaps import ShownTokens
@@ -100,11 +100,26 @@ def _heatmap(values: Any, scale: ColourScale, hover: str, names: Any) -> go.Heat
 
 
 def _map(paths: PathPatching, scale: ColourScale) -> str:
-    """A coloured cell for each head; empty if the senders are others."""
+    """A coloured cell for each head, or the prompt's tokens in colour for each sender; empty if the senders are others."""
+    if paths.by_position:
+        return _by_position(paths, scale)
     if not _are_heads(paths):
         return ""
     grid = head_grid(_heads(paths), scale, f"Effects of heads on {paths.receivers}")
     return section("Heads", legend(scale) + grid, "effect on the metric; layers from left to right", space=12)
+
+
+def _by_position(paths: PathPatching, scale: ColourScale) -> str:
+    """The prompt in the colours of each sender's effects, those of the largest effects."""
+    rows = paths.effects.mean(axis=0).reshape(-1, len(paths.tokens))
+    labels = [sender.whole_label for sender in paths.senders[:: len(paths.tokens)]]
+    strongest = np.argsort(-np.abs(rows).max(axis=1), kind="stable")[:_N_SHOWN]
+    lines = [
+        [escaped(labels[number]), heatmap_text(paths.tokens, rows[number].tolist(), scale, DEFAULT_WIDTH)]
+        for number in strongest
+    ]
+    note = "effect on the metric at each position by itself"
+    return section("By position", legend(scale) + html_table(["sender", "tokens"], lines), note, space=12)
 
 
 def _scale(paths: PathPatching) -> ColourScale:

@@ -19,6 +19,7 @@ from neuron_explainer.errors import (
     UnknownNameError,
 )
 from neuron_explainer.experiments.paths.running import PathRun
+from neuron_explainer.experiments.paths.senders import Sender
 from neuron_explainer.models.watching import watched_passes
 
 CLEAN, CORRUPTED = [3, 7, 11, 4, 9, 2, 31, 5], [3, 7, 40, 4, 9, 2, 17, 5]
@@ -186,12 +187,7 @@ def test_mistakes_are_told(
     small: ne.StandardModelContext, senders: object, receivers: object, options: dict[str, Any],
     error: type[Exception], said: str,
 ) -> None:  # fmt: skip
-    arguments: dict[str, Any] = {
-        "corrupted": CORRUPTED,
-        "metric": ANSWERS,
-        "senders": senders,
-        "receivers": receivers,
-    } | options
+    arguments: dict[str, Any] = {"corrupted": CORRUPTED, "metric": ANSWERS, **options}
     with pytest.raises(error, match=said):
         ne.path_patch(small, CLEAN, senders=senders, receivers=receivers, **arguments)
 
@@ -244,11 +240,19 @@ def test_figures_have_the_effects(small: ne.StandardModelContext, swept: ne.Path
 
 
 def test_tokens_stay_text_on_the_page(swept: ne.PathPatching) -> None:
-    for by_position in (False, True):
-        run = PathRun(tuple(HOSTILE_TOKENS[:8]), 1.0, 0.0, (0.5,) * 8)
-        hostile = ne.PathPatching((run,), swept.senders, "L2H1", HOSTILE_TOKENS[1], "heads", "noise", False)
+    run = PathRun(tuple(HOSTILE_TOKENS[:8]), 1.0, 0.0, (0.5,) * 8)
+    by_position = tuple(Sender((ne.parse_node(f"L0H1@{position}"),)) for position in range(8))
+    for senders in (swept.senders, by_position):
+        hostile = ne.PathPatching(
+            (run,), senders, "L2H1", HOSTILE_TOKENS[1], "heads", "noise", by_position=senders is by_position
+        )
         page = hostile._repr_html_()
-        assert "<script>" not in page
-        assert "<img" not in page
-        assert "<iframe" not in page
-        assert "<img" not in str(hostile.figure().layout.title.text), by_position
+        for tag in ("<script", "<img", "<iframe", "<svg"):
+            assert tag not in page
+        assert "<img" not in str(hostile.figure().layout.title.text)
+        assert not any("<img" in label for label in hostile.figure().layout.xaxis.ticktext or ())
+
+
+def test_a_metric_of_many_alternatives_has_a_short_title(small: ne.StandardModelContext) -> None:
+    result = ne.path_patch(small, CLEAN, CORRUPTED, (list(range(3, 40)), list(range(41, 60))), "L1H2", "L2H1")
+    assert len(result.title) < 170
