@@ -100,7 +100,7 @@ def _heatmap(values: Any, scale: ColourScale, hover: str, names: Any) -> go.Heat
 
 
 def _map(paths: PathPatching, scale: ColourScale) -> str:
-    """A coloured cell for each head, or the prompt's tokens in colour for each sender; empty if the senders are others."""
+    """A coloured cell for each head, or tokens in colour for each sender; empty if the senders are others."""
     if paths.by_position:
         return _by_position(paths, scale)
     if not _are_heads(paths):
