@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, overload
 from neuron_explainer.errors import InvalidRequestError, shown
 from neuron_explainer.experiments.pairs.files import COLUMNS, pairs_of_frame, read_pairs, write_pairs
 from neuron_explainer.experiments.pairs.pair import MOST_PAIRS, PromptPair, alternatives_of
+from neuron_explainer.wording import in_a_sentence
 
 if TYPE_CHECKING:
     import pandas
@@ -124,7 +125,9 @@ class PromptPairs(Sequence[PromptPair]):
     @property
     def title(self) -> str:
         """What they are, in a few words."""
-        return f"{len(self):,} prompt pair{'' if len(self) == 1 else 's'}" + (f" ({self.kind})" if self.kind else "")
+        return f"{len(self):,} prompt pair{'' if len(self) == 1 else 's'}" + (
+            f" ({in_a_sentence(self.kind)})" if self.kind else ""
+        )
 
     def __repr__(self) -> str:
         first = self._pairs[0]

@@ -9,7 +9,7 @@ from neuron_explainer.attribution.progress import passes_bar
 from neuron_explainer.attribution.question.pairs_given import pairs_given
 from neuron_explainer.attribution.question.positions import PositionsGiven
 from neuron_explainer.attribution.question.question import PromptGiven
-from neuron_explainer.errors import InvalidRequestError, PromptError, UnknownNameError
+from neuron_explainer.errors import InvalidRequestError, PromptError, UnknownNameError, shown
 from neuron_explainer.experiments.asking.two_prompts import PairMetric, TwoPrompts, read_two_prompts
 from neuron_explainer.experiments.paths.path_patching import PathPatching
 from neuron_explainer.experiments.paths.receivers import Receivers, ReceiversGiven, read_receivers
@@ -156,6 +156,11 @@ def _read_prompts(
         return [read_two_prompts(model, clean, corrupted, metric, positions, prepend_bos)]
     if corrupted is not None:
         raise InvalidRequestError("Pairs have their own corrupted prompts. Leave corrupted out.")
+    for pair in pairs:
+        if not hasattr(pair, "corrupted"):
+            raise InvalidRequestError(
+                f"{shown(pair)} has no corrupted prompt. Give pairs with `clean` and `corrupted`."
+            )
     return [
         read_two_prompts(
             model,

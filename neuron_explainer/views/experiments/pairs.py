@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from neuron_explainer.experiments.pairs.kinds import PAIR_KINDS
 from neuron_explainer.experiments.pairs.pair import AnswerOfPair, alternatives_of
 from neuron_explainer.views.attribution.cells import quoted
 from neuron_explainer.views.document import MUTED, card, html_table
 from neuron_explainer.views.heatmap import heading_html
 from neuron_explainer.views.running_text import plain_tokens
+from neuron_explainer.views.token_text import escaped
 from neuron_explainer.wording import counted
 
 if TYPE_CHECKING:
@@ -28,7 +30,9 @@ def pairs_html(pairs: PromptPairs) -> str:
     left_out = len(pairs) - len(rows)
     more = f'<div style="color:{MUTED}">and {counted(left_out, "pair")} more</div>' if left_out else ""
     table = html_table(["clean", "corrupted", "target", "distractor"], rows)
-    return card(heading_html(pairs.title) + table + more, "ne-prompt-pairs")
+    kind = PAIR_KINDS.get(pairs.kind)
+    about = f'<div style="color:{MUTED};font-size:12px">{escaped(kind.about)}</div>' if kind else ""
+    return card(heading_html(pairs.title) + about + table + more, "ne-prompt-pairs")
 
 
 def _prompt(text: str) -> str:

@@ -258,6 +258,7 @@ def test_pairs_show_themselves_as_text() -> None:
         assert tag not in page
     assert f"and {len(hostile) - 20} more" in page or f"and {len(hostile) - 20} pairs more" in page
     years = ne.prompt_pairs("greater_than", 3)
+    assert "something lasts from one year to a later one" in years._repr_html_()
     assert "more" in years._repr_html_()
     assert repr(years).startswith("<PromptPairs: 3 prompt pairs (greater_than), first 'The ")
     assert len(years._repr_html_()) < 10_000

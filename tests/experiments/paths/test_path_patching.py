@@ -1,6 +1,7 @@
 """What `path_patch` takes and gives: senders together and alone, positions, pairs, and mistakes."""
 
 import threading
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -198,6 +199,9 @@ def test_pairs_and_prompts_are_not_mixed(tiny: ne.StandardModelContext) -> None:
         ne.path_patch(tiny, pairs, "a text")
     with pytest.raises(InvalidRequestError, match="Give pairs alone"):
         ne.path_patch(tiny, [pairs[0], "a text"])
+    without = SimpleNamespace(clean="a", target=" is", distractor=" are")
+    with pytest.raises(InvalidRequestError, match="no corrupted prompt"):
+        ne.path_patch(tiny, [without])
     long = ne.PromptPair(f"And {pairs[0].clean}", f"And {pairs[0].corrupted}", " is", " are")
     with pytest.raises(PromptError, match="as many tokens"):
         ne.path_patch(tiny, [pairs[0], long], by="position")
