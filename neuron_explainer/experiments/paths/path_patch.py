@@ -158,9 +158,7 @@ def _read_prompts(
         raise InvalidRequestError("Pairs have their own corrupted prompts. Leave corrupted out.")
     for pair in pairs:
         if not hasattr(pair, "corrupted"):
-            raise InvalidRequestError(
-                f"{shown(pair)} has no corrupted prompt. Give pairs with `clean` and `corrupted`."
-            )
+            raise InvalidRequestError(f"{shown(pair)} has no corrupted prompt. Give pairs that have one.")
     return [
         read_two_prompts(
             model,

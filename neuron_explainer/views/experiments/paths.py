@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import plotly.graph_objects as go
@@ -11,6 +11,7 @@ from neuron_explainer.activations.derived_scalars.names.kinds import NodeKind
 from neuron_explainer.views.attribution.cells import frame_html, section
 from neuron_explainer.views.colour import ColourScale
 from neuron_explainer.views.components.head_grid import head_grid
+from neuron_explainer.views.components.head_maps import plot_heads
 from neuron_explainer.views.document import MUTED, card, html_table
 from neuron_explainer.views.heatmap import DEFAULT_WIDTH, format_value, heading_html, heatmap_text, legend
 from neuron_explainer.views.plots import colours_of_scale
@@ -54,21 +55,21 @@ def paths_figure(paths: PathPatching) -> go.Figure:
     if paths.by_position:
         rows = effects.reshape(-1, len(paths.tokens))
         labels = [escaped(sender.whole_label) for sender in paths.senders[:: len(paths.tokens)]]
-        trace = _heatmap(rows, scale, "%{customdata}, %{x}: %{z:.4g}", [[each] * rows.shape[1] for each in labels])
+        trace = go.Heatmap(
+            z=rows,
+            customdata=[[each] * rows.shape[1] for each in labels],
+            colorscale=colours_of_scale(scale),
+            zmin=scale.low,
+            zmax=scale.high if scale.limit else 1.0,
+            hovertemplate="%{customdata}, %{x}: %{z:.4g}<extra></extra>",
+        )
         figure = go.Figure(trace)
         figure.update_xaxes(title="token", **ShownTokens(paths.tokens).ticks)
         figure.update_yaxes(tickmode="array", tickvals=list(range(len(labels))), ticktext=labels)
         height = len(rows)
     elif _are_heads(paths):
-        heads = _heads(paths)
-        layers, components = (max(place[axis] for place in heads) + 1 for axis in (0, 1))
-        values, names = np.full((components, layers), np.nan), np.full((components, layers), "", dtype=object)
-        for (layer, component), (name, effect) in heads.items():
-            values[component, layer], names[component, layer] = effect, name
-        figure = go.Figure(_heatmap(values, scale, "%{customdata}: %{z:.4g}", names))
-        figure.update_xaxes(title="layer", dtick=1)
-        figure.update_yaxes(title="head", dtick=1)
-        height = components
+        figure = plot_heads(paths.to_dataframe(), "effect")
+        height = max(component for _, component in _heads(paths)) + 1
     else:
         strongest = np.argsort(-np.abs(effects), kind="stable")[:_MOST_SENDERS]
         bars = go.Bar(
@@ -85,18 +86,6 @@ def paths_figure(paths: PathPatching) -> go.Figure:
     title = escaped(f"Direct paths to {paths.receivers}: effect on the {paths.title}")
     figure.update_layout(template="plotly_white", title=title, height=min(max(260, 140 + 22 * height), 1600))
     return SnapshotFigure(figure, paths_html(paths))
-
-
-def _heatmap(values: Any, scale: ColourScale, hover: str, names: Any) -> go.Heatmap:
-    return go.Heatmap(
-        z=values,
-        customdata=names,
-        colorscale=colours_of_scale(scale),
-        zmin=scale.low,
-        zmax=scale.high if scale.limit else 1.0,
-        hoverongaps=False,
-        hovertemplate=f"{hover}<extra></extra>",
-    )
 
 
 def _map(paths: PathPatching, scale: ColourScale) -> str:
