@@ -52,8 +52,13 @@ from .components.statistics.of_dataset import dataset_statistics
 # Experiments on a model
 from .experiments.attention_patterns.attention import attention
 from .experiments.attention_patterns.attention_patterns import AttentionPatterns
+from .experiments.pairs.making import prompt_pairs
+from .experiments.pairs.pair import PromptPair
+from .experiments.pairs.prompt_pairs import PromptPairs
 from .experiments.patching.patch import patch
 from .experiments.patching.patching import Patching
+from .experiments.paths.path_patch import path_patch
+from .experiments.paths.path_patching import PathPatching
 
 # Models and autoencoders
 from .models.autoencoder_context import AutoencoderConfig, AutoencoderContext, MultiAutoencoderContext
@@ -128,7 +133,10 @@ __all__ = [
     "NodeType",
     "PassType",
     "Patching",
+    "PathPatching",
     "PreOrPostAct",
+    "PromptPair",
+    "PromptPairs",
     "QuestionPreview",
     "RegisteredModel",
     "Sampling",
@@ -172,11 +180,13 @@ __all__ = [
     "pair_view",
     "parse_node",
     "patch",
+    "path_patch",
     "plot_dataset_statistics",
     "plot_example",
     "plot_heads",
     "plot_histogram",
     "preview_question",
+    "prompt_pairs",
     "record_document",
     "record_to_html",
     "register_dataset",

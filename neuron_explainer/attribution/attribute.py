@@ -13,6 +13,7 @@ from neuron_explainer.activations.derived_scalars.config import ConfigOrModel
 from neuron_explainer.attribution.answering import answer, answer_all
 from neuron_explainer.attribution.attribution import Attribution
 from neuron_explainer.attribution.attributions import Attributions
+from neuron_explainer.attribution.question.pairs_given import PairGiven, clean_prompts_of
 from neuron_explainer.attribution.question.positions import PositionsGiven
 from neuron_explainer.attribution.question.question import MetricGiven, PromptGiven, Question, read_question
 from neuron_explainer.attribution.question.settings import AutoencodersGiven, read_setting
@@ -23,7 +24,7 @@ from neuron_explainer.vocabulary.checks import whole_number
 
 def attribute(
     model: ConfigOrModel,
-    prompt: PromptGiven | Sequence[PromptGiven],
+    prompt: PromptGiven | Sequence[PromptGiven] | PairGiven | Iterable[PairGiven],
     target: Any = None,
     distractor: Any = None,
     *,
@@ -42,7 +43,8 @@ def attribute(
 
     Args:
         model: the model; or a DstConfig with the model and its autoencoders.
-        prompt: a text, a list of messages, or token ids; or a list of such prompts.
+        prompt: a text, a list of messages, or token ids; or a list of such prompts. Or pairs, as `ne.prompt_pairs`
+            makes them: their clean prompts, with their own targets and distractors.
         target: the token that is asked about, as text (mind its leading space) or id. A list means alternatives, whose
             mean is taken. A text of several tokens is one answer: its log-probability is asked about, and it takes a
             pass of its own. Without a target: the model's own next token against its second choice.
@@ -80,12 +82,13 @@ def attribute(
     context = setting.config.get_model_context()
     if isinstance(prompt, Iterator):  # it can be read once
         prompt = list(prompt)
-    if not _is_many(prompt):
-        one = cast("PromptGiven", prompt)
+    given, target, distractor = clean_prompts_of(prompt, target, distractor, metric)
+    if not _is_many(given):
+        one = cast("PromptGiven", given)
         return answer(
             Attribution, setting, read_question(context, one, target, distractor, metric, positions, prepend_bos)
         )
-    prompts = list(cast("Sequence[PromptGiven]", prompt))
+    prompts = list(cast("Sequence[PromptGiven]", given))
     if not prompts:
         raise PromptError("The list of prompts is empty. Give at least one prompt.")
     targets, distractors = _for_each(target, len(prompts), "target"), _for_each(distractor, len(prompts), "distractor")

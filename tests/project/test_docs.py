@@ -97,7 +97,9 @@ def test_lists_and_examples_in_docstrings_are_marked() -> None:
         "autoencoders.md",
         "chats.md",
         "patching.md",
+        "path_patching.md",
         "pickers.md",
+        "prompt_pairs.md",
     ],
 )
 def test_the_example_of_a_guide_runs(page: str, tmp_path: Path) -> None:

@@ -55,9 +55,11 @@ BACK_EDGES_WANTED = [
     ("components.explanations.of_component", "views.components."),
     ("components.heads.head_table", "views.components."),
     ("components.statistics.of_component", "views.components."),
-    ("experiments.patching.patching", "views.experiments."),
-    # Attention patterns show themselves as a page, and one head as a figure.
+    # So do the results of experiments.
     ("experiments.attention_patterns.attention_patterns", "views."),
+    ("experiments.patching.patching", "views.experiments."),
+    ("experiments.pairs.prompt_pairs", "views.experiments."),
+    ("experiments.paths.path_patching", "views.experiments."),
     ("errors.base", "views.short_traceback"),  # an error that a notebook shows
     # `ModelContext.from_model_type` loads a model: its interface is Transformer Debugger's.
     ("models.abstract_model_context", "models.checkpoints.load_model"),

@@ -31,6 +31,10 @@ class Metric(NamedMembers):
         return self in (Metric.LOGIT_DIFF, Metric.LOGIT_MINUS_MEAN)
 
 
+METRICS_OF_TARGETS = (Metric.LOGIT_MINUS_MEAN, Metric.PROBS)
+"""Those that take no distractor."""
+
+
 def metric_of_tokens(metric: Metric, targets: Sequence[int], distractors: Sequence[int]) -> Callable[[Tensor], Tensor]:
     """A metric of single tokens, as a function of the logits (positions, vocabulary)."""
 

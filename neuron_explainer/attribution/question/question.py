@@ -15,6 +15,7 @@ from neuron_explainer.attribution.inquiry import AskedPass, Inquiry
 from neuron_explainer.attribution.question.answers import Answer, Given, read_answers
 from neuron_explainer.attribution.question.hints import hints_about
 from neuron_explainer.attribution.question.metrics import (
+    METRICS_OF_TARGETS,
     Metric,
     first_against_second,
     log_probability_of,
@@ -237,7 +238,7 @@ def _metric_of(metric: Metric | str | None, targets: Sequence[Answer], distracto
         named = member_of(Metric, metric, "metric")
         if not targets:
             raise MisconfiguredError(f"The metric {named.value} needs a target.")
-        if distractors and named in (Metric.LOGIT_MINUS_MEAN, Metric.PROBS):
+        if distractors and named in METRICS_OF_TARGETS:
             raise MisconfiguredError(
                 f"{named.value} takes no distractor. Choose one of: {Metric.LOGIT_DIFF.value}, "
                 f"{Metric.LOG_PROBABILITY.value}; or leave the distractor out."

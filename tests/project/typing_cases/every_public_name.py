@@ -78,7 +78,7 @@ def derived_scalars(model: ne.ModelContext) -> None:
     assert_type(ne.derived_scalars("norm"), pd.DataFrame)
 
 
-def experiments(model: ne.ModelContext) -> None:
+def attention_patterns(model: ne.ModelContext) -> None:
     patterns = ne.attention(model, "a prompt", layers=[0, np.int64(2)], skip_first=True, prepend_bos=None)
     assert_type(patterns, ne.AttentionPatterns)
     assert_type(ne.attention("tiny", [5, 17]).to_dataframe(np.int64(5), skip_first=False), pd.DataFrame)
@@ -107,7 +107,7 @@ def own_datasets(model: ne.StandardModelContext) -> None:
     assert_type(ne.verify(path, 5, model=model).largest_difference, float)
 
 
-def experiments(model: ne.ModelContext) -> None:
+def patching(model: ne.ModelContext) -> None:
     found = ne.patch(
         model, "a prompt", [5, 17], (" a", 7), at="heads", by=("layer", "head"), check=np.int64(3), steps=5
     )
@@ -155,6 +155,21 @@ def components(model: ne.ModelContext, autoencoders: ne.AutoencoderContext) -> N
     assert_type(ne.bookmarks(), pd.DataFrame)
     assert_type(ne.export_bookmarks(Path("marks.csv")), int)
     assert_type(ne.import_bookmarks("marks.json"), int)
+
+
+def experiments(model: ne.ModelContext) -> None:
+    pairs = ne.prompt_pairs("agreement", np.int64(8), seed=1, model=model)
+    assert_type(pairs, ne.PromptPairs)
+    assert_type(pairs[0], ne.PromptPair)
+    assert_type(pairs[:2].halves(), tuple[ne.PromptPairs, ne.PromptPairs])
+    pairs.to_jsonl(Path("pairs.jsonl"))
+    assert_type(ne.PromptPairs.from_jsonl("pairs.jsonl").to_dataframe(), pd.DataFrame)
+    own = ne.PromptPair("The son", "The sons", " is", (" are", " were"))
+    assert_type(ne.PromptPairs.from_dataframe(ne.PromptPairs([own]).to_dataframe()), ne.PromptPairs)
+    paths = ne.path_patch(model, "a text", "a word", (" a", 5), ["L1H2", ["L0H1", "L0MLP"]], "logits", by="position")
+    assert_type(paths, ne.PathPatching)
+    assert_type(paths.top(3), pd.DataFrame)
+    assert_type(ne.path_patch(model, pairs, receivers=("L3H2", "q"), freeze="heads+mlps").clean_value, float)
 
 
 def models_and_autoencoders() -> None:
