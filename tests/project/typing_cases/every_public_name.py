@@ -157,7 +157,7 @@ def components(model: ne.ModelContext, autoencoders: ne.AutoencoderContext) -> N
     assert_type(ne.import_bookmarks("marks.json"), int)
 
 
-def experiments(model: ne.ModelContext) -> None:
+def path_patching(model: ne.ModelContext) -> None:
     pairs = ne.prompt_pairs("agreement", np.int64(8), seed=1, model=model)
     assert_type(pairs, ne.PromptPairs)
     assert_type(pairs[0], ne.PromptPair)
