@@ -49,6 +49,13 @@ from .components.notes.bookmarks import bookmarks, export_bookmarks, import_book
 from .components.search.asking import search
 from .components.statistics.of_dataset import dataset_statistics
 
+# Experiments on a model: lenses
+from .experiments.lenses.jacobian.fitting import fit_jacobian_lens
+from .experiments.lenses.jacobian.jacobian_lens import JacobianLens, load_jacobian_lens
+from .experiments.lenses.jacobian.merging import merge_jacobian_lenses
+from .experiments.lenses.lens import lens, lens_of_vector
+from .experiments.lenses.reading import LensReading
+
 # Models and autoencoders
 from .models.autoencoder_context import AutoencoderConfig, AutoencoderContext, MultiAutoencoderContext
 from .models.autoencoders.load_autoencoder import load_autoencoder
@@ -107,6 +114,8 @@ __all__ = [
     "DerivedScalarType",
     "Dimension",
     "DstConfig",
+    "JacobianLens",
+    "LensReading",
     "LocationWithinLayer",
     "LossFnConfig",
     "LossFnName",
@@ -146,18 +155,23 @@ __all__ = [
     "export_bookmarks",
     "export_explanations",
     "export_site",
+    "fit_jacobian_lens",
     "head_scores",
     "import_bookmarks",
     "import_explanations",
     "known_models",
+    "lens",
+    "lens_of_vector",
     "live_record",
     "load_attribution",
     "load_autoencoder",
     "load_autoencoders",
     "load_explanations",
+    "load_jacobian_lens",
     "load_model",
     "load_neuron",
     "load_neurons",
+    "merge_jacobian_lenses",
     "notices",
     "own_explanations",
     "pair_view",
