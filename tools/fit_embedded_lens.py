@@ -24,6 +24,7 @@ def sample_texts() -> list[str]:
 
 
 def main() -> None:
+    """Fit it, and put it in the place of the one before."""
     out = Path(sys.argv[1]) if len(sys.argv) > 1 else EMBEDDED_LENS
     model = ne.load_model("tiny", device="cpu")
     made = out.with_name(f"new_{out.name}")

@@ -42,7 +42,10 @@ def read_kind(model: ModelContext, kind: KindOfLens) -> JacobianLens | None:
         lens = load_jacobian_lens(kind)
     else:
         raise UnknownNameError(
-            "kind of lens", kind, ["logit", "jacobian"], "Or give a fitted lens, or a file that ends in .pt or .safetensors."
+            "kind of lens",
+            kind,
+            ["logit", "jacobian"],
+            "Or give a fitted lens, or a file that ends in .pt or .safetensors.",
         )
     lens.check_model(model)
     return lens

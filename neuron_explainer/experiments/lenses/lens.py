@@ -85,7 +85,7 @@ def lens(
     >>> import neuron_explainer as ne
     >>> reading = ne.lens(ne.load_model("tiny"), "And the LORD said unto", positions=-1, top=1)
     >>> reading.to_dataframe()[["layer", "top_token"]].values.tolist()
-    [[0, ' him'], [1, ' him'], [2, ' him'], [3, ' the']]
+    [[0, ' the'], [1, ' the'], [2, ' her'], [3, ' him']]
     """
     context = checked_type("model", model, ModelContext)
     given = read_prompt(context, prompt, prepend_bos)

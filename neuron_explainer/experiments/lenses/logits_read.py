@@ -90,9 +90,7 @@ def tokens_read(
     )
 
 
-def lens_logits(
-    model: Transformer, vectors: Float[Tensor, "*rows d_model"]
-) -> Float[Tensor, "*rows vocab"]:
+def lens_logits(model: Transformer, vectors: Float[Tensor, "*rows d_model"]) -> Float[Tensor, "*rows vocab"]:
     """The logits of a residual stream, as the model itself reads it: final norm, unembedding, scale and soft cap."""
     return model.unembed(model.final_norm(vectors))
 

@@ -48,10 +48,10 @@ class LensReading:
 
     >>> import neuron_explainer as ne
     >>> reading = ne.lens(ne.load_model("tiny"), "And the LORD said unto", tokens=" Moses")
-    >>> reading.to_dataframe().query("layer == 3 and position == 4").top_token.tolist()[0]
-    ' the'
-    >>> int(reading.of_tokens.query("layer == 3 and position == 4")["rank"].item())
-    3
+    >>> reading.to_dataframe().query("position == 5 and rank == 1").top_token.tolist()
+    [' the', ' the', ' her', ' him']
+    >>> reading.of_tokens.query("position == 5")["rank"].tolist()
+    [73, 21, 12, 7]
     """
 
     model: ModelContext = field(repr=False)
@@ -159,6 +159,6 @@ class LensReading:
         return columns
 
 
-def _numbers(tensor: Float[Tensor, "..."]) -> list[float]:
+def _numbers(tensor: Float[Tensor, ...]) -> list[float]:
     numbers: Iterable[float] = tensor.flatten().tolist()
     return list(numbers)

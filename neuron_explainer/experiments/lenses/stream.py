@@ -33,7 +33,7 @@ class LensStream:
     Attributes:
         model: the model.
         of: what it is; heads have an axis of their own.
-        by_layer: (positions, d_model) of each layer; of heads their weighted sums of values, (positions, heads, d_head).
+        by_layer: (positions, d_model) of each layer; of heads what they sum, (positions, heads, d_head).
         final: the residual stream after the last layer, (positions, d_model).
     """
 

@@ -104,7 +104,9 @@ def _read_public(content: Any, name: str) -> LensFile:
         check_finite(matrix, file=name, name=f"J[{layer!s:.20}]")
         matrices[_number("layer", layer, _MOST_LAYERS)] = matrix.detach().float()
     layers, width = content.get("source_layers"), content.get("d_model")
-    if layers is not None and (not isinstance(layers, list | tuple) or sorted(map(str, layers)) != sorted(map(str, matrices))):
+    if layers is not None and (
+        not isinstance(layers, list | tuple) or sorted(map(str, layers)) != sorted(map(str, matrices))
+    ):
         raise ValueError(f"source_layers are {shown(layers, 80)}, and J has layers {number_ranges(matrices)}")
     _check_square(matrices, None if width is None else _number("d_model", width, 2**24))
     target = content.get("target_layer")

@@ -112,7 +112,9 @@ def read_fit_state(out: Path, settings: FitSettings) -> FitState:
         raise MalformedCheckpointError(
             f"{path} is not the state of a fit: {error!s:.200} Delete it to begin anew.", file=path
         ) from None
-    sums = {layer: reader.read(str(layer), dtype=torch.float32, device=torch.device("cpu")) for layer in settings.layers}
+    sums = {
+        layer: reader.read(str(layer), dtype=torch.float32, device=torch.device("cpu")) for layer in settings.layers
+    }
     return FitState(settings, sums, saved.n_done, saved.digest)
 
 

@@ -20,9 +20,7 @@ class FitTime:
         says: whether a line says how long it will take; None: on a terminal or in a notebook.
     """
 
-    def __init__(
-        self, d_model: int, n_prompts: int | None, told: Callable[[int], object], says: bool | None
-    ) -> None:
+    def __init__(self, d_model: int, n_prompts: int | None, told: Callable[[int], object], says: bool | None) -> None:
         self._d_model, self._n_prompts, self._told = d_model, n_prompts, told
         self._has_said = not (is_interactive() if says is None else says)
         self._began, self._forward, self._n_batches = time.monotonic(), 0.0, 0

@@ -138,9 +138,7 @@ def _settings(
             f"Layers {list(asked)} are not all below the target, layer {target}. Choose layers below it."
         )
     width = min(max_tokens, context.max_context_length)
-    return FitSettings(
-        context.model_name, config.d_model, tuple(sorted(set(asked))), target, width, skip_first
-    )
+    return FitSettings(context.model_name, config.d_model, tuple(sorted(set(asked))), target, width, skip_first)
 
 
 def _prompts(
@@ -151,7 +149,9 @@ def _prompts(
         if is_text_or_chat(text):
             token_ids = encoded(context, text, prepend_bos)[0]
         else:
-            token_ids = as_token_ids(only_prompt(text, "give one prompt each"), "a text or a flat sequence of token ids")
+            token_ids = as_token_ids(
+                only_prompt(text, "give one prompt each"), "a text or a flat sequence of token ids"
+            )
         if len(token_ids) >= settings.skip_first + 2:
             yield read_prompt(context, token_ids[: settings.max_tokens]).token_ids
 

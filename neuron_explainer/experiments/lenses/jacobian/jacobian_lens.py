@@ -82,9 +82,7 @@ class JacobianLens:
                 f"0 to {config.n_layers - 1}. Give the lens that was fitted to this model."
             )
 
-    def transported(
-        self, layer: int, resid: Float[Tensor, "*axes d_model"]
-    ) -> Float[Tensor, "*axes d_model"]:
+    def transported(self, layer: int, resid: Float[Tensor, "*axes d_model"]) -> Float[Tensor, "*axes d_model"]:
         """J[layer] @ h, computed in float32 at least, in the dtype and on the device of `resid`."""
         matrix = self.matrices[layer].to(resid.device)
         return (resid.to(matrix.dtype) @ matrix.T).to(resid.dtype)

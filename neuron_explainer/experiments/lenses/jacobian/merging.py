@@ -15,9 +15,7 @@ from neuron_explainer.wording import number_ranges
 LensGiven = JacobianLens | str | os.PathLike[str]
 
 
-def merge_jacobian_lenses(
-    lenses: Iterable[LensGiven], out: str | os.PathLike[str] | None = None
-) -> JacobianLens:
+def merge_jacobian_lenses(lenses: Iterable[LensGiven], out: str | os.PathLike[str] | None = None) -> JacobianLens:
     """Join lenses that were fitted on different prompts: the mean, weighted by their numbers of prompts.
 
     Shards in float32 joined are what one fit on all their prompts gives. Shards of a model can be fitted on several
