@@ -7,6 +7,7 @@ position; that of the last position is one forward pass. SmolLM2-135M's package 
 
 import argparse
 import time
+from functools import partial
 
 import torch
 
@@ -43,22 +44,20 @@ def main() -> None:
 
         seconds = interleaved_seconds(
             {
-                "forward pass": lambda tokens=tokens: transformer(tokens),
-                "forward pass, no logits": lambda tokens=tokens: transformer(tokens, logits_at=None),
+                "forward pass": partial(transformer, tokens),
                 "unembedding of all": unembedding,
-                "lens of all": lambda prompt=prompt: ne.lens(model, prompt, progress=False),
-                "lens of the last position": lambda prompt=prompt: ne.lens(model, prompt, positions=-1, progress=False),
+                "lens of all": partial(ne.lens, model, prompt, progress=False),
+                "lens of the last position": partial(ne.lens, model, prompt, positions=-1, progress=False),
             },
             repeats=options.repeats,
             clock=clock,
         )
         for name, times in seconds.items():
             print(f"{n_tokens:>4} tokens  {name:<26} {1000 * sorted(times)[len(times) // 2]:8.1f} ms")
-        pairs = zip(seconds["forward pass, no logits"], seconds["unembedding of all"], strict=True)
+        pairs = zip(seconds["forward pass"], seconds["unembedding of all"], strict=True)
         needed = [forward + unembedded for forward, unembedded in pairs]
-        print(
-            f"{n_tokens:>4} tokens  lens of all / (pass + unembedding): {median_ratio(seconds['lens of all'], needed):.2f}"
-        )
+        ratio = median_ratio(seconds["lens of all"], needed)
+        print(f"{n_tokens:>4} tokens  lens of all / (pass + unembedding): {ratio:.2f}")
         last = median_ratio(seconds["lens of the last position"], seconds["forward pass"])
         print(f"{n_tokens:>4} tokens  lens of the last position / pass: {last:.2f}")
 

@@ -131,6 +131,7 @@ def test_what_does_not_go_together_is_not_merged() -> None:
             ne.merge_jacobian_lenses([one, other])
     with pytest.raises(MisconfiguredError, match="different models"):
         ne.merge_jacobian_lenses([ne.JacobianLens(one.matrices, 2, None, name) for name in ("a", "b")])
+    nothing: Any
     for nothing in ([], "lens.pt"):
         with pytest.raises(InvalidRequestError):
             ne.merge_jacobian_lenses(nothing)
@@ -139,13 +140,13 @@ def test_what_does_not_go_together_is_not_merged() -> None:
 def test_a_fit_that_was_interrupted_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model, out = small_context("gpt2"), tmp_path / "lens.safetensors"
     whole = _fit(model, TEXTS, tmp_path / "whole.safetensors")
-    plain, done = fitting.jacobians_of_prompt, []
+    done: list[int] = []
 
     def interrupted(*arguments: Any) -> Any:
         done.append(1)
         if len(done) == 3:
             raise KeyboardInterrupt
-        return plain(*arguments)
+        return jacobians_of_prompt(*arguments)
 
     monkeypatch.setattr(fitting, "jacobians_of_prompt", interrupted)
     with pytest.raises(KeyboardInterrupt):

@@ -1,5 +1,6 @@
 """What the logit lens reads, against the model's own read-out and the direct effects of `ne.attribute`."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -19,6 +20,10 @@ from neuron_explainer.experiments.lenses import logits_read
 
 PROMPT = [5, 17, 3, 44, 9, 31, 20]
 ALL = list(range(61))
+
+
+def _always(resid: torch.Tensor) -> Callable[[torch.Tensor], torch.Tensor]:
+    return lambda tensor: resid
 
 
 def _logits(reading: ne.LensReading) -> torch.Tensor:
@@ -49,7 +54,7 @@ def test_a_layer_is_read_as_if_it_were_the_last(name: str) -> None:
         with transformer.record([("resid_post_mlp", layer)]) as recording:
             transformer(tokens, logits_at=None)
         resid = recording["resid_post_mlp", layer]
-        with transformer.intervene("resid_post_mlp", last, lambda _, resid=resid: resid):
+        with transformer.intervene("resid_post_mlp", last, _always(resid)):
             expected = transformer(tokens)[0]
         torch.testing.assert_close(_logits(reading)[layer, 0], expected, atol=1e-5, rtol=1e-5)
         read = expected.double().log_softmax(-1)
@@ -171,7 +176,7 @@ def test_vectors_are_read_as_states_or_as_writes() -> None:
             torch.tensor(rows.logit.tolist()), own.sort(descending=True).values, atol=1e-5, rtol=0
         )
     write = ne.lens_of_vector(model, vectors[0], top=2, scale=2.0, tokens=[3])
-    normed = (vectors[0] - vectors[0].mean()) / 2 * transformer.final_norm.gain
+    normed = (vectors[0] - vectors[0].mean()) / 2 * transformer.final_norm.effective_gain
     logits = transformer.unembedding_weight @ normed
     assert write.token_id.tolist()[:2] == logits.topk(2).indices.tolist()
     three = write.query("token_id == 3").iloc[0]
@@ -206,7 +211,7 @@ def test_odd_prompts_and_vectors_are_refused() -> None:
     model = small_context("llama")
     with pytest.raises(PromptError):
         ne.lens(model, [])
-    for vector in (torch.zeros(31), torch.zeros(2, 2, 32), torch.full((32,), torch.nan), torch.zeros(32, dtype=int)):
+    for vector in (torch.zeros(31), torch.zeros(2, 2, 32), torch.full((32,), torch.nan), torch.zeros(32).long()):
         with pytest.raises(InvalidRequestError):
             ne.lens_of_vector(model, vector)
     with pytest.raises(InvalidRequestError, match="scale"):

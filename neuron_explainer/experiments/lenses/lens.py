@@ -8,6 +8,7 @@ from typing import Any, SupportsIndex
 import torch
 from torch import Tensor
 
+from neuron_explainer.activations.derived_scalars.config import as_config
 from neuron_explainer.activations.derived_scalars.engine.prompts import read_prompt, token_id_of, token_strings_of
 from neuron_explainer.activations.token_table import TokenTable
 from neuron_explainer.attribution.progress import passes_bar
@@ -87,7 +88,7 @@ def lens(
     >>> reading.to_dataframe()[["layer", "top_token"]].values.tolist()
     [[0, ' the'], [1, ' the'], [2, ' her'], [3, ' him']]
     """
-    context = checked_type("model", model, ModelContext)
+    context = as_config(model, "model").get_model_context()
     given = read_prompt(context, prompt, prepend_bos)
     own_lens = read_kind(context, kind)
     if own_lens is not None and of != "resid":
@@ -147,7 +148,7 @@ def lens_of_vector(
     >>> ne.lens_of_vector(model, moses, top=1).top_token.tolist()
     [' Moses']
     """
-    context = checked_type("model", model, ModelContext)
+    context = as_config(model, "model").get_model_context()
     transformer = context.get_or_create_model()
     vectors = _vectors(vector, transformer.config.d_model).to(transformer.device, transformer.dtype)
     own_lens = read_kind(context, kind)

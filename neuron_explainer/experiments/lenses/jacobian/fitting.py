@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Sized
 from pathlib import Path
 from typing import Any, SupportsIndex
 
 from torch import Tensor
 
+from neuron_explainer.activations.derived_scalars.config import as_config
 from neuron_explainer.activations.derived_scalars.engine.prompts import read_prompt
 from neuron_explainer.attribution.progress import passes_bar
 from neuron_explainer.attribution.question.question import PromptGiven
@@ -30,7 +31,7 @@ from neuron_explainer.models.chats.messages import is_text_or_chat
 from neuron_explainer.models.layers.token_checks import as_token_ids, only_prompt
 from neuron_explainer.models.model_context import ModelContext
 from neuron_explainer.storage.locations import local_path
-from neuron_explainer.vocabulary.checks import checked_layers, checked_number, checked_type
+from neuron_explainer.vocabulary.checks import checked_layers, checked_number
 from neuron_explainer.wording import no_layer
 
 DIM_BATCH = 8
@@ -98,7 +99,7 @@ def fit_jacobian_lens(
     >>> lens
     <JacobianLens of tiny: layers 2, 128 channels, fitted on 1 prompt>
     """
-    context = checked_type("model", model, ModelContext)
+    context = as_config(model, "model").get_model_context()
     form_of(out)
     path = local_path("out", out)
     most_tokens = checked_number("max_tokens", max_tokens, 2)
@@ -113,7 +114,7 @@ def fit_jacobian_lens(
         raise InvalidRequestError(f"texts is {shown(texts)}. Give a list of texts, or of token ids.")
     settings = _settings(context, layers, target_layer, most_tokens, skipped)
     state = read_fit_state(path, settings)
-    n_texts = len(texts) if hasattr(texts, "__len__") else None
+    n_texts = len(texts) if isinstance(texts, Sized) else None
     n_known = min((number for number in (most_prompts, n_texts) if number is not None), default=None)
     _fit(context, _prompts(context, texts, settings, prepend_bos), path, state, most_prompts, n_known, copies, progress)
     last = context.get_or_create_model().config.n_layers - 1
