@@ -49,7 +49,7 @@ from .components.notes.bookmarks import bookmarks, export_bookmarks, import_book
 from .components.search.asking import search
 from .components.statistics.of_dataset import dataset_statistics
 
-# Experiments on a model: lenses
+# Experiments on a model
 from .experiments.lenses.jacobian.fitting import fit_jacobian_lens
 from .experiments.lenses.jacobian.jacobian_lens import JacobianLens, load_jacobian_lens
 from .experiments.lenses.jacobian.merging import merge_jacobian_lenses

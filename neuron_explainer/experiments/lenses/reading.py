@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from jaxtyping import Float
 from torch import Tensor
@@ -17,9 +17,6 @@ from neuron_explainer.experiments.lenses.logits_read import TokensRead
 from neuron_explainer.experiments.lenses.stream import LensOf
 from neuron_explainer.models.model_context import ModelContext
 from neuron_explainer.wording import counted
-
-if TYPE_CHECKING:
-    import plotly.graph_objects as go
 
 _OF = {
     "resid": "the residual stream after each layer",
@@ -129,8 +126,8 @@ class LensReading:
         texts = dict(zip(distinct, token_strings_of(self.model, distinct), strict=True))
         return [texts[token] for token in token_ids]
 
-    def figure(self) -> go.Figure:
-        """The heatmap as a plotly figure; in a saved notebook, static HTML stands in for it."""
+    def figure(self) -> Any:
+        """The heatmap as a plotly figure (`plotly.graph_objects.Figure`); in a saved notebook, static HTML stands in for it."""
         from neuron_explainer.views.experiments.lens_page import lens_figure
 
         return lens_figure(self)
