@@ -107,13 +107,13 @@ def test_blocks_of_any_size_read_the_same(monkeypatch: pytest.MonkeyPatch, of: A
     model = small_context("gemma2")
     whole = ne.lens(model, PROMPT, of=of, tokens=ALL)
     sizes = []
-    plain = logits_read.tokens_read
+    plain = logits_read.tokens_of_logits
 
     def noted(logits: torch.Tensor, *arguments: Any) -> Any:
         sizes.append(logits.numel())
         return plain(logits, *arguments)
 
-    monkeypatch.setattr(logits_read, "tokens_read", noted)
+    monkeypatch.setattr(logits_read, "tokens_of_logits", noted)
     monkeypatch.setattr(logits_read, "_LOGITS_AT_ONCE", 3 * 61)
     parts = ne.lens(model, PROMPT, of=of, tokens=ALL)
     assert max(sizes) <= 3 * 61

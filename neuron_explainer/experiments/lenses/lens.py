@@ -17,7 +17,7 @@ from neuron_explainer.attribution.question.question import PromptGiven
 from neuron_explainer.errors import IndexOutOfRangeError, InvalidRequestError, MisconfiguredError, shown
 from neuron_explainer.experiments.lenses.jacobian.jacobian_lens import JacobianLens
 from neuron_explainer.experiments.lenses.kinds import KindOfLens, read_kind
-from neuron_explainer.experiments.lenses.logits_read import lens_logits, read_tokens, tokens_read, write_logits
+from neuron_explainer.experiments.lenses.logits_read import lens_logits, read_tokens, tokens_of_logits, write_logits
 from neuron_explainer.experiments.lenses.reading import LensReading
 from neuron_explainer.experiments.lenses.stream import LensOf, read_stream
 from neuron_explainer.models.layers.norms import at_least_float32
@@ -170,7 +170,7 @@ def lens_of_vector(
             else:
                 scales = torch.full((1, 1), held, device=row.device, dtype=at_least_float32(row).dtype)
                 logits = write_logits(transformer, row[None, None], scales)
-            read = tokens_read(logits, n_top, asked, None)
+            read = tokens_of_logits(logits, n_top, asked, None)
             ranks = [*range(1, n_top + 1), *read.asked_ranks.flatten().tolist()]
             ids = [*read.token_ids.flatten().tolist(), *asked]
             tops = [*read.logits.flatten().tolist(), *read.asked_logits.flatten().tolist()]

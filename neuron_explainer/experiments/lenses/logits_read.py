@@ -69,7 +69,7 @@ class FinalDistribution:
         return (self.negative_entropy - expected + normaliser).clamp(min=0)
 
 
-def tokens_read(
+def tokens_of_logits(
     logits: Float[Tensor, "rows positions vocab"], top: int, asked: Sequence[int], final: FinalDistribution | None
 ) -> TokensRead:
     """The likeliest tokens of each row, and those that are asked about."""
@@ -139,7 +139,7 @@ def _read_block(
         scales = model.final_norm.scale(at_least_float32(resid))
         for layer in layers:
             rows = [
-                tokens_read(write_logits(model, some, scales), top, asked, final)
+                tokens_of_logits(write_logits(model, some, scales), top, asked, final)
                 for some in stream.vectors(layer, start, stop).split(max(1, most_rows // (stop - start)))
             ]
             parts.append(TokensRead.joined([_as_layer(each) for each in rows], dim=1))
@@ -153,7 +153,7 @@ def _read_block(
         else:
             vectors = [_transported(lens, layer, stream.vectors(layer, start, stop)) for layer in some]
             logits = lens_logits(model, torch.cat(vectors))
-        read = tokens_read(logits, top, asked, final)
+        read = tokens_of_logits(logits, top, asked, final)
         parts.append(TokensRead(*(tensor[:, None] for tensor in vars(read).values())))
         stop_if_asked()
         told(len(some) * (stop - start))

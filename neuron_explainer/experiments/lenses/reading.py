@@ -127,7 +127,7 @@ class LensReading:
         return [texts[token] for token in token_ids]
 
     def figure(self) -> Any:
-        """The heatmap as a plotly figure (`plotly.graph_objects.Figure`); in a saved notebook, static HTML stands in for it."""
+        """The heatmap as a `plotly.graph_objects.Figure`; in a saved notebook, static HTML stands in for it."""
         from neuron_explainer.views.experiments.lens_page import lens_figure
 
         return lens_figure(self)
