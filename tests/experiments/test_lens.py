@@ -124,6 +124,18 @@ def test_blocks_of_any_size_read_the_same(monkeypatch: pytest.MonkeyPatch, of: A
             assert (vars(parts.read)[name] == expected).float().mean() > 0.98
 
 
+@pytest.mark.parametrize("vocab", [61, 640, 2048, 2100])
+def test_the_likeliest_tokens_are_those_of_topk(vocab: int) -> None:
+    generator = torch.Generator().manual_seed(vocab)
+    logits = torch.randperm(6 * vocab, generator=generator).reshape(2, 3, vocab).float()
+    logits[0, 0, :10] = -torch.inf
+    for top in (1, 5, 40):
+        values, ids = logits_read.likeliest(logits, top)
+        expected = logits.topk(top, dim=-1)
+        assert torch.equal(values, expected.values)
+        assert torch.equal(ids, expected.indices)
+
+
 def test_tables_say_what_is_where() -> None:
     model = small_context("llama")
     reading = ne.lens(model, PROMPT, layers=[2, 0], positions=[-1, 1], top=3, tokens=["t7", 40])

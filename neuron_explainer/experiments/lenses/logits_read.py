@@ -19,6 +19,8 @@ from neuron_explainer.models.watching import stop_if_asked
 _LOGITS_AT_ONCE = 2**23
 """How many logits are in memory at once, and there are four such tensors: 32 MB each."""
 
+_TOKENS_IN_GROUP = 64
+
 
 @dataclass(frozen=True)
 class TokensRead:
@@ -69,21 +71,41 @@ class FinalDistribution:
         return (self.negative_entropy - expected + normaliser).clamp(min=0)
 
 
+def likeliest(
+    logits: Float[Tensor, "*rows vocab"], top: int
+) -> tuple[Float[Tensor, "*rows top"], Int[Tensor, "*rows top"]]:
+    """The largest logits of each row and their ids, as `topk` gives them, several times as fast for a large vocabulary.
+
+    They are among those of the groups of neighbouring tokens that have the largest maxima.
+    """
+    vocab = logits.shape[-1]
+    n_groups = vocab // _TOKENS_IN_GROUP
+    if n_groups <= 2 * top:
+        return logits.topk(top, dim=-1)
+    grouped = logits[..., : n_groups * _TOKENS_IN_GROUP].unflatten(-1, (n_groups, _TOKENS_IN_GROUP))
+    groups = grouped.amax(-1).topk(top, dim=-1).indices[..., None] * _TOKENS_IN_GROUP
+    within = (groups + torch.arange(_TOKENS_IN_GROUP, device=logits.device)).flatten(-2)
+    behind = torch.arange(n_groups * _TOKENS_IN_GROUP, vocab, device=logits.device).expand(*within.shape[:-1], -1)
+    candidates = torch.cat([within, behind], dim=-1)
+    best = logits.gather(-1, candidates).topk(top, dim=-1)
+    return best.values, candidates.gather(-1, best.indices)
+
+
 def tokens_of_logits(
     logits: Float[Tensor, "rows positions vocab"], top: int, asked: Sequence[int], final: FinalDistribution | None
 ) -> TokensRead:
     """The likeliest tokens of each row, and those that are asked about."""
     precise = at_least_float32(logits)
     normaliser = precise.logsumexp(-1)
-    best = precise.topk(top, dim=-1)
+    best, best_ids = likeliest(precise, top)
     of_asked = precise[..., list(asked)]
     ranks = [(precise > of_asked[..., number, None]).sum(-1) + 1 for number in range(len(asked))]
     divergences = torch.full_like(normaliser, torch.nan) if final is None else final.divergence_of(precise, normaliser)
     return TokensRead(
-        best.indices.cpu(),
-        best.values.float().cpu(),
-        (best.values - normaliser[..., None]).exp().float().cpu(),
-        (torch.stack(ranks, dim=-1) if ranks else best.indices[..., :0]).cpu(),
+        best_ids.cpu(),
+        best.float().cpu(),
+        (best - normaliser[..., None]).exp().float().cpu(),
+        (torch.stack(ranks, dim=-1) if ranks else best_ids[..., :0]).cpu(),
         of_asked.float().cpu(),
         (of_asked - normaliser[..., None]).exp().float().cpu(),
         divergences.float().cpu(),
