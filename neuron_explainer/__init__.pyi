@@ -52,6 +52,11 @@ from .components.statistics.of_dataset import dataset_statistics
 # Experiments on a model
 from .experiments.attention_patterns.attention import attention
 from .experiments.attention_patterns.attention_patterns import AttentionPatterns
+from .experiments.lenses.jacobian.fitting import fit_jacobian_lens
+from .experiments.lenses.jacobian.jacobian_lens import JacobianLens, load_jacobian_lens
+from .experiments.lenses.jacobian.merging import merge_jacobian_lenses
+from .experiments.lenses.lens import lens, lens_of_vector
+from .experiments.lenses.reading import LensReading
 from .experiments.pairs.making import prompt_pairs
 from .experiments.pairs.pair import PromptPair
 from .experiments.pairs.prompt_pairs import PromptPairs
@@ -119,6 +124,8 @@ __all__ = [
     "DerivedScalarType",
     "Dimension",
     "DstConfig",
+    "JacobianLens",
+    "LensReading",
     "LocationWithinLayer",
     "LossFnConfig",
     "LossFnName",
@@ -163,18 +170,23 @@ __all__ = [
     "export_bookmarks",
     "export_explanations",
     "export_site",
+    "fit_jacobian_lens",
     "head_scores",
     "import_bookmarks",
     "import_explanations",
     "known_models",
+    "lens",
+    "lens_of_vector",
     "live_record",
     "load_attribution",
     "load_autoencoder",
     "load_autoencoders",
     "load_explanations",
+    "load_jacobian_lens",
     "load_model",
     "load_neuron",
     "load_neurons",
+    "merge_jacobian_lenses",
     "notices",
     "own_explanations",
     "pair_view",

@@ -5,7 +5,7 @@ import re
 import pandas
 
 _TOKEN_COLUMNS = re.compile(
-    r"(token|attended_to|attended_token|source|query|key|top_token)(_[12])?"
+    r"(token|attended_to|attended_token|source|query|key|top_token|asked_token)(_[12])?"
 )  # _1 and _2 in comparisons
 _NODE_INDEX = "node"
 _STYLE = (

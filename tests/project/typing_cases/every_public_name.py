@@ -32,6 +32,18 @@ def datasets_and_records() -> None:
     ne.register_neuron_dataset_metadata(metadata, replace=True)
 
 
+def lenses(model: ne.ModelContext) -> None:
+    fitted = ne.fit_jacobian_lens(model, ["a text", [1, 2]], Path("lens.pt"), n_prompts=np.int64(2), layers=[0])
+    assert_type(fitted, ne.JacobianLens)
+    assert_type(ne.merge_jacobian_lenses([fitted, "other.pt"], "both.safetensors"), ne.JacobianLens)
+    assert_type(ne.load_jacobian_lens(Path("lens.pt")).layers, tuple[int, ...])
+    reading = ne.lens(model, "a prompt", kind=fitted, of="resid", positions=-1, tokens=[" a", np.int64(5)])
+    assert_type(reading, ne.LensReading)
+    assert_type(reading.positions, tuple[int, ...])
+    table: pd.DataFrame = ne.lens_of_vector(model, torch.zeros(4), kind="lens.pt", layer=2, tokens=" a")
+    assert_type([len(each) for each in (table, reading.to_dataframe(), reading.of_tokens)], list[int])
+
+
 def derived_scalars(model: ne.ModelContext) -> None:
     loss = ne.LossFnConfig("logit_diff", [" cat", np.int64(5)], [" dog"])
     assert_type(loss.name, ne.LossFnName)

@@ -1,0 +1,1 @@
+"""Lenses: the residual stream, or what is written to it, read as tokens."""
