@@ -39,6 +39,10 @@ class TrailingSpaceWarning(NeuronExplainerWarning):
     """A prompt ends in a space that became a token of its own."""
 
 
+class UnchangedByInterventionWarning(NeuronExplainerWarning):
+    """A change that was asked for was applied, and changed no number: what it gave is what was there before."""
+
+
 def warn(message: str, category: type[NeuronExplainerWarning]) -> None:
     """Warn at the line that called the library, whichever of its functions notices."""
     level = 2
