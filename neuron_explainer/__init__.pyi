@@ -49,6 +49,11 @@ from .components.notes.bookmarks import bookmarks, export_bookmarks, import_book
 from .components.search.asking import search
 from .components.statistics.of_dataset import dataset_statistics
 
+# Experiments: what is tried on a model
+from .experiments.steering.direction import SteeringDirection
+from .experiments.steering.sources import steering_direction
+from .experiments.steering.steering import Steering, steer
+
 # Models and autoencoders
 from .models.autoencoder_context import AutoencoderConfig, AutoencoderContext, MultiAutoencoderContext
 from .models.autoencoders.load_autoencoder import load_autoencoder
@@ -125,6 +130,8 @@ __all__ = [
     "RegisteredModel",
     "Sampling",
     "StandardModelContext",
+    "Steering",
+    "SteeringDirection",
     "TensorAblation",
     "TraceConfig",
     "WeightLocationType",
@@ -174,6 +181,8 @@ __all__ = [
     "register_neuron_dataset_metadata",
     "save_neuron",
     "search",
+    "steer",
+    "steering_direction",
     "token_heatmap",
     "verify",
 ]

@@ -164,7 +164,8 @@ def _of_node(config: DstConfig, node: NodeGiven) -> SteeringDirection:
     context = config.get_model_context()
     if name.kind is NodeKind.LATENT:
         name = known_latent(Setting(config), name)
-    layer, number = name.to_neuron_id()
+    neuron_id = name.to_neuron_id()
+    layer, number = neuron_id.layer_index, neuron_id.neuron_index
     checked_layer(layer, context.n_layers, context.model_name)
     bound = BoundConfig(config, config.get_or_create_model(), (layer,))
     if name.kind is NodeKind.NEURON:

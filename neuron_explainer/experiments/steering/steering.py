@@ -156,14 +156,16 @@ class Steering:
             n_prompt: how many tokens the prompt has, where the steered positions depend on that.
 
         Returns:
-            A context manager that gives the `Intervention`, whose `changed` tells whether a number changed.
+            A context manager that gives the `Intervention`, whose `changed` tells whether a number changed (None where
+            there would be no warning).
 
         Raises:
             InvalidRequestError: the strength is invalid, attention is to be frozen, or positions depend on a prompt.
             InterventionNeverFiredError: when the context ends, if no pass reached the layers.
 
         Warns:
-            UnchangedByInterventionWarning: when the context ends, if no number was changed, and the strength is not 0.
+            UnchangedByInterventionWarning: when the context ends, if no number was changed. Not where the strength is
+                0, nor of generated tokens, of which there may be none.
 
         >>> import neuron_explainer as ne
         >>> model = ne.load_model("tiny", device="cpu")
@@ -174,7 +176,8 @@ class Steering:
         (number,) = self._strengths(strength)
         prompt_length = None if n_prompt is None else checked_number("n_prompt", n_prompt)
         fn = steering_function(self.mode, self._on_device(), [number], self.positions, prompt_length)
-        notes = number != 0 or self.mode == "clamp"
+        # A strength of 0 is a comparison's baseline, and a text may end before there are tokens after the prompt.
+        notes = (number != 0 or self.mode == "clamp") and not self.positions.only_generated
         transformer = self.model.get_or_create_model()
         with transformer.intervene(_RESIDUAL, self.layers, fn, notes_change=notes) as intervention:
             yield intervention
@@ -269,7 +272,8 @@ class Steering:
 
         >>> import neuron_explainer as ne
         >>> steering = ne.steer(ne.load_model("tiny", device="cpu"), "L2N5")
-        >>> steering.generate("Once upon a time", max_new_tokens=4, strengths=[5, 10]).to_dataframe()["strength"].tolist()
+        >>> answers = steering.generate("Once upon a time", max_new_tokens=4, strengths=[5, 10])
+        >>> answers.to_dataframe()["strength"].tolist()
         [nan, 5.0, 10.0]
         """
         self._check_not_frozen("generate")
