@@ -96,7 +96,7 @@ def test_vectors_of_any_layer_or_of_some() -> None:
         ({3: torch.ones(32)}, InvalidRequestError),
         ({1: [1.0] * 32}, InvalidRequestError),
         ("L1H2", InvalidRequestError),
-        ("L1N48", InvalidRequestError),
+        ("L1N128", InvalidRequestError),
         ("L3N1", InvalidRequestError),
         ("L1A2", InvalidRequestError),
         ("happiness", NodeNameError),
