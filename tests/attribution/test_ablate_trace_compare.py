@@ -40,7 +40,7 @@ def edited(family: str, *edits: tuple[str, int | None, Any]) -> float:
             write(tensor)
             return tensor
 
-        interventions.append(model.intervene(place, layer, overwrite))
+        interventions.append(model.intervene(place, layer, overwrite, notes_change=False))
     for each in interventions:
         each.__enter__()
     try:

@@ -55,6 +55,7 @@ BACK_EDGES_WANTED = [
     ("components.explanations.of_component", "views.components."),
     ("components.heads.head_table", "views.components."),
     ("components.statistics.of_component", "views.components."),
+    ("experiments.steering.answers", "views.experiments."),
     ("errors.base", "views.short_traceback"),  # an error that a notebook shows
     # `ModelContext.from_model_type` loads a model: its interface is Transformer Debugger's.
     ("models.abstract_model_context", "models.checkpoints.load_model"),
