@@ -208,7 +208,8 @@ def test_each_thread_is_steered_by_its_own_contexts() -> None:
     transformer = context.get_or_create_model()
     steering = ne.steer(context, vectors(context))
     expected = {strength: steering.logits(PROMPT, strengths=strength)[1] for strength in (1.0, 2.0, -3.0)}
-    start, found = threading.Barrier(4), {}
+    start = threading.Barrier(4)
+    found: dict[float | None, torch.Tensor] = {}
 
     def read(strength: float | None) -> None:
         start.wait()

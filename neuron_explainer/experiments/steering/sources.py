@@ -91,10 +91,9 @@ def steering_direction(
         raise InvalidRequestError("Give a source, or token=, and not both.")
     with torch.no_grad():
         made = _of_token(context, token) if token is not None else _of_source(config, context, source, prepend_bos)
-    for layer, vector in [*made.by_layer.items(), (None, made.anywhere)]:
+    for vector in (*made.by_layer.values(), made.anywhere):
         if vector is not None and not bool(vector.isfinite().all()):
-            where = "" if layer is None else f" in layer {layer}"
-            raise NonFiniteTensorError(f"The direction ({made.source}) is infinite or NaN{where}.")
+            raise NonFiniteTensorError(f"The direction ({made.source}) has numbers that are infinite or NaN.")
     if given is None:
         return made
     for layer in given:

@@ -26,7 +26,7 @@ from neuron_explainer.experiments.steering.change import (
 from neuron_explainer.experiments.steering.direction import SteeringDirection, unit
 from neuron_explainer.experiments.steering.reading import Reading, read_text
 from neuron_explainer.experiments.steering.sources import DirectionGiven, steering_direction
-from neuron_explainer.experiments.steering.writing import continuations
+from neuron_explainer.experiments.steering.writing import continuations, end_tokens
 from neuron_explainer.models.generation.sampling import Sampling, check_sampling
 from neuron_explainer.models.hooks.intervention import Intervention
 from neuron_explainer.models.model_context import ModelContext
@@ -296,7 +296,7 @@ class Steering:
             sampling,
             progress,
         )
-        stops = frozenset(self.model.end_token_ids)
+        stops = frozenset(end_tokens(self.model))
         rows = tuple(
             SteeredAnswer(
                 number, self.model.decode([token for token in ids if token not in stops]), tuple(ids), likelihood

@@ -10,7 +10,7 @@ from neuron_explainer.attribution.progress import passes_bar
 from neuron_explainer.experiments.steering.reading import batches_of_rows
 from neuron_explainer.models.generation.generate import stream
 from neuron_explainer.models.generation.sampling import Sampling
-from neuron_explainer.models.model_context import ModelContext
+from neuron_explainer.models.model_context import ModelContext, StandardModelContext
 from neuron_explainer.vocabulary.places import ActivationLocationType
 
 FunctionOfText = Callable[[Sequence[float | None], int], Callable[..., Tensor]]
@@ -52,7 +52,7 @@ def continuations(
                 [list(token_ids)] * len(rows),
                 max_new_tokens=max_new_tokens,
                 sampling=sampling,
-                stop_tokens=model.end_token_ids,
+                stop_tokens=end_tokens(model),
             )
             place = ActivationLocationType.RESID_POST_MLP
             with transformer.intervene(place, layers, function, notes_change=False):
@@ -62,3 +62,8 @@ def continuations(
                         if token is not None:
                             texts[row].append(token)
     return texts
+
+
+def end_tokens(model: ModelContext) -> list[int]:
+    """The tokens that end a text; none of a model that knows none."""
+    return list(model.end_token_ids) if isinstance(model, StandardModelContext) else []
