@@ -96,6 +96,7 @@ def test_lists_and_examples_in_docstrings_are_marked() -> None:
         "autoencoders.md",
         "chats.md",
         "pickers.md",
+        "steering.md",
     ],
 )
 def test_the_example_of_a_guide_runs(page: str, tmp_path: Path) -> None:

@@ -127,7 +127,7 @@ def steering_function(
     numbers = [0.0 if each is None else each for each in strengths]
     by_row = torch.tensor(numbers, dtype=torch.float64, device=device)[:, None, None]
     leaves_some = None in strengths
-    is_steered = torch.tensor([each is not None for each in strengths], device=device)[:, None, None]
+    is_steered = torch.tensor([each is not None for each in strengths], dtype=torch.bool, device=device)[:, None, None]
 
     def steered_tokens(at: AppliedAt) -> Bool[Tensor, "rows tokens 1"] | None:
         if wanted is not None:

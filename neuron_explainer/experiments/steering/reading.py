@@ -68,7 +68,7 @@ class Reading:
     def logits(self) -> Iterator[tuple[list[float | None], Float[Tensor, "rows tokens vocab"]]]:
         """Strengths, and the logits of their rows, in order."""
         transformer = self.model.get_or_create_model()
-        tokens = torch.tensor([self.token_ids], dtype=torch.int64)
+        tokens = torch.tensor([self.token_ids], dtype=torch.int64, device="cpu")
         frozen = self._frozen(transformer, tokens)
         for rows in batches_of_rows(transformer, len(self.strengths), len(self.token_ids), self.model.vocab_size):
             strengths = [self.strengths[row] for row in rows]

@@ -190,11 +190,11 @@ def _of_pairs(context: ModelContext, pairs: Sequence[Any], prepend_bos: bool | N
         tokens, attention_mask = padded([prompts[number] for number in batch])
         recording = transformer.recording([_PLACE.RESID_POST_MLP])
         transformer(tokens, attention_mask=attention_mask, logits_at=None, hooks=[recording])
-        rows, last = torch.arange(len(batch)), torch.tensor([len(prompts[number]) - 1 for number in batch])
-        signs = torch.tensor([1.0 if number % 2 == 0 else -1.0 for number in batch], dtype=torch.float64)
+        signs = torch.tensor([(1.0, -1.0)[number % 2] for number in batch], dtype=torch.float64, device="cpu")
         for layer in range(context.n_layers):
-            ends = recording[_PLACE.RESID_POST_MLP, layer][rows, last].double().cpu()
-            totals[layer] += (signs[:, None] * ends).sum(0)
+            resid = recording[_PLACE.RESID_POST_MLP, layer]
+            ends = torch.stack([resid[row, len(prompts[number]) - 1] for row, number in enumerate(batch)])
+            totals[layer] += signs @ ends.cpu().double()
     means = totals / len(pairs)
     if transformer.dtype is not torch.float64:
         means = means.float()
