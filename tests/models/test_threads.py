@@ -64,7 +64,7 @@ def recorded(tiny: StandardModelContext, job: int) -> list[torch.Tensor]:
 
 def intervened(tiny: StandardModelContext, job: int) -> list[torch.Tensor]:
     model = tiny.get_or_create_model()
-    with model.intervene(P.RESID_POST_MLP, job % 4, lambda resid: resid * (1 + job)):
+    with model.intervene(P.RESID_POST_MLP, job % 4, lambda resid: resid * (1 + job), notes_change=False):
         return [model(tiny.to_tokens(TEXTS[job % 4]))]
 
 
