@@ -64,6 +64,9 @@ from .experiments.patching.patch import patch
 from .experiments.patching.patching import Patching
 from .experiments.paths.path_patch import path_patch
 from .experiments.paths.path_patching import PathPatching
+from .experiments.steering.direction import SteeringDirection
+from .experiments.steering.sources import steering_direction
+from .experiments.steering.steering import Steering, steer
 
 # Models and autoencoders
 from .models.autoencoder_context import AutoencoderConfig, AutoencoderContext, MultiAutoencoderContext
@@ -148,6 +151,8 @@ __all__ = [
     "RegisteredModel",
     "Sampling",
     "StandardModelContext",
+    "Steering",
+    "SteeringDirection",
     "TensorAblation",
     "TraceConfig",
     "WeightLocationType",
@@ -206,6 +211,8 @@ __all__ = [
     "register_neuron_dataset_metadata",
     "save_neuron",
     "search",
+    "steer",
+    "steering_direction",
     "token_heatmap",
     "verify",
 ]

@@ -43,6 +43,10 @@ class ManyPassesWarning(NeuronExplainerWarning):
     """What was asked for takes very many passes of the model; an estimate takes few."""
 
 
+class UnchangedByInterventionWarning(NeuronExplainerWarning):
+    """A change that was asked for was applied, and changed no number: what it gave is what was there before."""
+
+
 def warn(message: str, category: type[NeuronExplainerWarning]) -> None:
     """Warn at the line that called the library, whichever of its functions notices."""
     level = 2

@@ -8,6 +8,7 @@ from typing import Any, cast
 import numpy as np
 from torch import Tensor
 
+from neuron_explainer.activations.derived_scalars.ablating.asked_change import asked_change
 from neuron_explainer.activations.derived_scalars.ablating.given import AblationsGiven
 from neuron_explainer.activations.derived_scalars.config import ConfigOrModel
 from neuron_explainer.attribution.answering import answer, answer_all
@@ -66,6 +67,7 @@ def attribute(
 
     Warns:
         NonFiniteWarning: some results are infinite or NaN.
+        UnchangedByInterventionWarning: the only ablation changed no number.
 
     Raises:
         PromptError: a prompt is empty, too long, or has ids outside of the vocabulary; or messages are malformed.
@@ -80,14 +82,15 @@ def attribute(
     """
     setting = read_setting(model, autoencoders, ablations)
     context = setting.config.get_model_context()
+    only_note = setting.notes[0] if len(setting.notes) == 1 else None
     if isinstance(prompt, Iterator):  # it can be read once
         prompt = list(prompt)
     given, target, distractor = clean_prompts_of(prompt, target, distractor, metric)
     if not _is_many(given):
         one = cast("PromptGiven", given)
-        return answer(
-            Attribution, setting, read_question(context, one, target, distractor, metric, positions, prepend_bos)
-        )
+        question = read_question(context, one, target, distractor, metric, positions, prepend_bos)
+        with asked_change(only_note):
+            return answer(Attribution, setting, question)
     prompts = list(cast("Sequence[PromptGiven]", given))
     if not prompts:
         raise PromptError("The list of prompts is empty. Give at least one prompt.")
@@ -96,7 +99,8 @@ def attribute(
         read_question(context, each, own_target, own_distractor, metric, positions, prepend_bos)
         for each, own_target, own_distractor in zip(prompts, targets, distractors, strict=True)
     ]
-    return Attributions(answer_all(Attribution, setting, questions, progress=progress))
+    with asked_change(only_note):
+        return Attributions(answer_all(Attribution, setting, questions, progress=progress))
 
 
 def _is_many(prompt: Any) -> bool:

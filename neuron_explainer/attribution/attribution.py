@@ -88,6 +88,10 @@ class Attribution(AttributionTables):
                 activation is taken.
             reference: texts, chats or token ids for "mean"; the embedded sample by default.
 
+        Warns:
+            UnchangedByInterventionWarning: a single node was overwritten, and no number changed: it had the value
+                already. `ablated` tells it too.
+
         Raises:
             NodeNameError: a name cannot be read.
             InvalidRequestError: a node cannot be overwritten with the value.

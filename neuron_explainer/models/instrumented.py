@@ -1,10 +1,11 @@
 """What every instrumented model offers: recordings and interventions, as contexts or for a single pass."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 from torch import Tensor, nn
 
 from neuron_explainer.errors import InvalidRequestError, shown
+from neuron_explainer.models.hooks.applied_at import InterventionFunction
 from neuron_explainer.models.hooks.contexts import HookContext, Hooks
 from neuron_explainer.models.hooks.intervention import Intervention
 from neuron_explainer.models.hooks.recording import Recording, name_of
@@ -79,10 +80,11 @@ class Instrumented(nn.Module):
         self,
         place: ActivationLocationType | str,
         layer: LayersGiven,
-        fn: Callable[[Tensor], Tensor],
+        fn: InterventionFunction,
         *,
         pass_type: PassType | str = PassType.FORWARD,
         after_recording: bool = False,
+        notes_change: bool = True,
     ) -> HookContext[Intervention]:
         """Replace the tensor at a place in every forward pass within the context.
 
@@ -95,43 +97,59 @@ class Instrumented(nn.Module):
                 with None as layer.
             layer: one layer, several, or None for all (or for a place without layers).
             fn: takes the tensor, shape (batch, *place.shape), and returns the new one, of the same shape and dtype. It
-                may change the tensor in place; recordings do not see that.
+                may change the tensor in place; recordings do not see that. A function of which two arguments must be
+                given is given where it is applied as well: `at.layer`, `at.place`, and `at.positions`, the tokens'
+                positions in their texts, shape (rows, tokens), which are the same with and without a cache.
             pass_type: BACKWARD replaces the gradient with respect to the tensor; everything upstream and recordings see
                 the new gradient.
             after_recording: recordings see the tensor before this intervention. (An autoencoder that runs within the
                 pass does this: it sees what is recorded, and can give its latents a place by `at_place`.)
+            notes_change: whether the intervention's `changed` tells if it changed any number, and whether the end of
+                the context warns of one that did not. Noting copies and compares the tensor, and never makes a pass
+                wait for a GPU; the end of the context waits.
 
         Returns:
             A context manager that gives the `Intervention`.
 
+        Warns:
+            UnchangedByInterventionWarning: when the context ends, if the intervention changed no number.
+
         Raises:
             UnknownNameError: the place or the pass type is unknown.
             InvalidRequestError: the model does not have a layer, a layer is given for a place without layers, `fn` is
-                not a function, or `after_recording` is set with BACKWARD.
+                not a function of one or two arguments, or `after_recording` is set with BACKWARD.
             InterventionNeverFiredError: when the context ends, if the intervention was never applied.
         """
-        intervention = self.intervention(place, layer, fn, pass_type=pass_type, after_recording=after_recording)
+        intervention = self.intervention(
+            place, layer, fn, pass_type=pass_type, after_recording=after_recording, notes_change=notes_change
+        )
         return HookContext(self._hooks, intervention)
 
     def intervention(
         self,
         place: ActivationLocationType | str,
         layer: LayersGiven,
-        fn: Callable[[Tensor], Tensor],
+        fn: InterventionFunction,
         *,
         pass_type: PassType | str = PassType.FORWARD,
         after_recording: bool = False,
+        notes_change: bool = False,
     ) -> Intervention:
-        """An intervention to hand to a forward pass as one of its `hooks`. Args and errors are those of `intervene`."""
+        """An intervention to hand to a forward pass as one of its `hooks`. Args and errors are those of `intervene`.
+
+        With `notes_change` its `changed` tells afterwards whether it changed any number. It never warns.
+        """
         direction = member_of(PassType, pass_type, "pass type")
         if direction is PassType.BACKWARD and after_recording:
             raise InvalidRequestError(
                 "A BACKWARD intervention always changes what is recorded. Leave after_recording out."
             )
         if not callable(fn):
-            raise InvalidRequestError(f"fn is {shown(fn)}. Give a function of the tensor.")
+            raise InvalidRequestError(
+                f"fn is {shown(fn)}. Give a function of the tensor, or of the tensor and where it is."
+            )
         places = resolve_places([(place, layer)], self.config.n_layers)
-        return Intervention(places, fn, direction, after_recording)
+        return Intervention(places, fn, direction, after_recording, notes_change)
 
     def at_place(self, place: ActivationLocationType, layer: int | None, tensor: Tensor) -> Tensor:
         """A tensor after the recordings and interventions at a place; for interventions that have places of their own.

@@ -20,6 +20,7 @@ from neuron_explainer.models.chats.messages import Chat, is_text_or_chat
 from neuron_explainer.models.devices import DeviceGiven, get_default_device
 from neuron_explainer.models.generation.sampling import Sampling
 from neuron_explainer.models.generation.text_generation import stream_text
+from neuron_explainer.models.hooks.applied_at import InterventionFunction
 from neuron_explainer.models.hooks.contexts import HookContext
 from neuron_explainer.models.hooks.intervention import Intervention
 from neuron_explainer.models.hooks.recording import Recording
@@ -279,7 +280,7 @@ class StandardModelContext(ModelContext):
         return self.get_or_create_model().record(places, gradients=gradients)
 
     def intervene(
-        self, place: ActivationLocationType | str, layer: LayersGiven, fn: Callable[[Tensor], Tensor], **options: Any
+        self, place: ActivationLocationType | str, layer: LayersGiven, fn: InterventionFunction, **options: Any
     ) -> HookContext[Intervention]:
         """Replace the tensor at a place in every forward pass within the context; see `Transformer.intervene`.
 

@@ -267,7 +267,9 @@ class Transformer(Instrumented):
             if plan.gradients and torch.is_inference_mode_enabled():
                 resid = _differentiable(resid)
             with torch.inference_mode(torch.is_inference_mode_enabled() and not plan.gradients):
-                logits = self._run_from(first, resid, Span(resid.shape[1], self.device), logits_at, None, plan)
+                span = Span(resid.shape[1], self.device)
+                with plan.reading(span):
+                    logits = self._run_from(first, resid, span, logits_at, None, plan)
         finally:
             self._hooks.end_pass(plan_before)
         return logits if logits_at is not None else None
@@ -277,10 +279,11 @@ class Transformer(Instrumented):
     ) -> Tensor | None:
         if cache is not None and plan.gradients:
             raise InvalidRequestError("Gradients need the whole prompt in one pass. Leave the cache out.")
-        with torch.set_grad_enabled(plan.gradients), weights_in_use(self._on_disk, plan.gradients):
-            span = Span(tokens.shape[1], self.device, cache)
-            resid = self._embedded(tokens.to(self.device, non_blocking=True), span, plan)
-        return self._run_from(0, resid, span, logits_at, counts, plan)
+        span = Span(tokens.shape[1], self.device, cache)
+        with plan.reading(span):
+            with torch.set_grad_enabled(plan.gradients), weights_in_use(self._on_disk, plan.gradients):
+                resid = self._embedded(tokens.to(self.device, non_blocking=True), span, plan)
+            return self._run_from(0, resid, span, logits_at, counts, plan)
 
     def _run_from(
         self, first: int, resid: Tensor, span: Span, logits_at: LogitsAt, counts: Tensor | None, plan: TapPlan

@@ -40,7 +40,7 @@ def edited(family: str, *edits: tuple[str, int | None, Any]) -> float:
             write(tensor)
             return tensor
 
-        interventions.append(model.intervene(place, layer, overwrite))
+        interventions.append(model.intervene(place, layer, overwrite, notes_change=False))
     for each in interventions:
         each.__enter__()
     try:
@@ -269,7 +269,7 @@ def test_total_effects_of_traces_are_slopes(name: str, through: Any, place: str,
                     return tensor
 
                 with (
-                    model.intervene(index.activation_location_type, index.layer_index, overwrite),
+                    model.intervene(index.activation_location_type, index.layer_index, overwrite, notes_change=False),
                     model.record([(place, 2)]) as recording,
                 ):
                     model(torch.tensor([PROMPT]))

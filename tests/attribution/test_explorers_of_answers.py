@@ -195,6 +195,7 @@ def test_a_model_without_a_tokenizer() -> None:
     assert explorer.first == Exploration(tuple(PROMPT), ((TARGET,),), ((DISTRACTOR,),))
 
 
+@pytest.mark.filterwarnings("ignore::neuron_explainer.notices.UnchangedByInterventionWarning")  # L1A3 is silent at @2
 def test_latents_of_autoencoders() -> None:
     latents = [autoencoders("gpt2", dst) for dst in (D.RESID_DELTA_MLP, D.RESID_DELTA_ATTN)]
     given = ne.attribute(context("gpt2"), PROMPT, [[TARGET]], autoencoders=latents)

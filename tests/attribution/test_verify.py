@@ -62,7 +62,7 @@ def edited(family: str, node: NodeIndex, edit: Callable[[Tensor], Any]) -> float
         tensor[(0, *indices)] = edit(tensor[(0, *indices)])
         return tensor
 
-    with model.intervene(PLACE[node.node_type], node.layer_index, overwrite):
+    with model.intervene(PLACE[node.node_type], node.layer_index, overwrite, notes_change=False):
         return difference(family, model(torch.tensor([PROMPT])))
 
 
@@ -245,7 +245,10 @@ def test_traces() -> None:
             probs[(0, *node.slices)] = edit(probs[(0, *node.slices)])
             return probs
 
-        with model.intervene("attn.qk_probs", node.layer_index, overwrite), model.record("mlp.pre_act") as recording:
+        with (
+            model.intervene("attn.qk_probs", node.layer_index, overwrite, notes_change=False),
+            model.record("mlp.pre_act") as recording,
+        ):
             model(torch.tensor([PROMPT]))
         return float(recording["mlp.pre_act", 2][0, 5, 5])
 
@@ -275,7 +278,7 @@ def test_answers_of_several_tokens() -> None:
                 tensor[(0, *indices)] = edit(tensor[(0, *indices)])
                 return tensor
 
-            with model.intervene(PLACE[node.node_type], node.layer_index, overwrite):
+            with model.intervene(PLACE[node.node_type], node.layer_index, overwrite, notes_change=False):
                 logs = model(tokens)[0].log_softmax(-1)
             return float(sum(logs[len(PROMPT) - 1 + number, token] for number, token in enumerate(answer)))
 

@@ -8,6 +8,7 @@ from helpers.functional_forward import FAMILIES, forward
 from neuron_explainer.activations.derived_scalars import DerivedScalarType as D
 from neuron_explainer.activations.derived_scalars import LossFnConfig
 from neuron_explainer.activations.derived_scalars.indexing import AblationSpec, ActivationIndex
+from neuron_explainer.notices import UnchangedByInterventionWarning
 from neuron_explainer.vocabulary.nodes import PassType
 from neuron_explainer.vocabulary.places import ActivationLocationType as Place
 
@@ -176,7 +177,8 @@ def test_an_autoencoder_that_runs_gives_what_is_otherwise_computed_without_runni
     plain = derived("gpt2", dsts, autoencoder_context=context_of)
     value = float(plain.activations(D.ONLINE_AUTOENCODER_LATENT)[1][4, 9])
     same = overwritten(Place.ONLINE_AUTOENCODER_LATENT, 1, (4, 9), value)
-    running = derived("gpt2", dsts, autoencoder_context=context_of, ablations=[same])
+    with pytest.warns(UnchangedByInterventionWarning):  # as it should be
+        running = derived("gpt2", dsts, autoencoder_context=context_of, ablations=[same])
     # The overwritten latent is a constant now: gradients that came through it (here, of token 4) are not there.
     for dst in dsts[:3]:
         for layer in (1, 2):

@@ -103,7 +103,7 @@ def test_an_intervention_may_begin_after_the_prompt() -> None:
     tokens = random_tokens(2, 6)
     cache = KeyValueCache()
     model(tokens[:, :5], cache=cache)
-    with model.intervene(P.ATTN_VALUE, None, lambda values: values):
+    with model.intervene(P.ATTN_VALUE, None, lambda values: values, notes_change=False):
         later = model(tokens[:, 5:], cache=cache)
     torch.testing.assert_close(later[:, 0], model(tokens)[:, 5])
 
@@ -201,6 +201,6 @@ def test_an_intervention_that_generation_never_reaches_is_an_error() -> None:
     model = our_model("gpt2")
     with (
         pytest.raises(InterventionNeverFiredError),
-        model.intervene(P.ONLINE_AUTOENCODER_LATENT, 0, lambda latents: latents),
+        model.intervene(P.ONLINE_AUTOENCODER_LATENT, 0, lambda latents: latents, notes_change=False),
     ):
         generate(model, [[1, 2]], max_new_tokens=2)

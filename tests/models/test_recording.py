@@ -140,7 +140,10 @@ def test_layers_above_the_last_one_needed_are_not_run() -> None:
 
 def test_an_intervention_above_what_is_recorded_still_runs() -> None:
     model = our_model("gpt2")
-    with model.record([(P.MLP_POST_ACT, 0)]), model.intervene(P.MLP_POST_ACT, 2, lambda x: x) as intervention:
+    with (
+        model.record([(P.MLP_POST_ACT, 0)]),
+        model.intervene(P.MLP_POST_ACT, 2, lambda x: x, notes_change=False) as intervention,
+    ):
         model(random_tokens(1, 4), logits_at=None)
     assert intervention.n_fired == 1
 

@@ -64,7 +64,7 @@ def recorded(tiny: StandardModelContext, job: int) -> list[torch.Tensor]:
 
 def intervened(tiny: StandardModelContext, job: int) -> list[torch.Tensor]:
     model = tiny.get_or_create_model()
-    with model.intervene(P.RESID_POST_MLP, job % 4, lambda resid: resid * (1 + job)):
+    with model.intervene(P.RESID_POST_MLP, job % 4, lambda resid: resid * (1 + job), notes_change=False):
         return [model(tiny.to_tokens(TEXTS[job % 4]))]
 
 
@@ -116,7 +116,7 @@ def test_gradient_hooks_run_in_autograd_s_threads_with_the_pass_s_own_interventi
 
     def gradient(factor: float) -> torch.Tensor:
         with (
-            model.intervene(P.RESID_POST_MLP, 1, lambda g: g * factor, pass_type="backward"),
+            model.intervene(P.RESID_POST_MLP, 1, lambda g: g * factor, pass_type="backward", notes_change=False),
             model.record((P.MLP_POST_ACT, 0), gradients=True) as recording,
         ):
             recording.backward(model(tokens)[0, -1, 3])
@@ -132,11 +132,11 @@ def test_tasks_of_one_thread_keep_their_contexts_apart() -> None:
     tokens = random_tokens(1, 6)
 
     def scaled(factor: float) -> torch.Tensor:
-        with model.intervene(P.RESID_POST_MLP, 1, lambda resid: resid * factor):
+        with model.intervene(P.RESID_POST_MLP, 1, lambda resid: resid * factor, notes_change=False):
             return model(tokens)
 
     async def task(factor: float, turns: int) -> torch.Tensor:
-        with model.intervene(P.RESID_POST_MLP, 1, lambda resid: resid * factor):
+        with model.intervene(P.RESID_POST_MLP, 1, lambda resid: resid * factor, notes_change=False):
             for _ in range(turns):
                 await asyncio.sleep(0)
             logits = model(tokens)

@@ -53,7 +53,7 @@ def test_an_intervention_that_changes_nothing_leaves_the_gradients(family: str, 
     for place in (P.MLP_POST_ACT, P.RESID_POST_MLP):
         with (
             model.record(P.MLP_POST_ACT, gradients=True) as recording,
-            model.intervene(place, LAYER, lambda numbers: numbers, pass_type=pass_type),
+            model.intervene(place, LAYER, lambda numbers: numbers, pass_type=pass_type, notes_change=False),
         ):
             recording.backward(logit_difference(model(torch.tensor([PROMPT]))[0]))
         found.append(recording.gradient(P.MLP_POST_ACT, LAYER))

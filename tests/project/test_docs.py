@@ -100,6 +100,7 @@ def test_lists_and_examples_in_docstrings_are_marked() -> None:
         "path_patching.md",
         "pickers.md",
         "prompt_pairs.md",
+        "steering.md",
     ],
 )
 def test_the_example_of_a_guide_runs(page: str, tmp_path: Path) -> None:

@@ -61,6 +61,7 @@ BACK_EDGES_WANTED = [
     ("experiments.pairs.prompt_pairs", "views.experiments."),
     ("experiments.paths.path_patching", "views.experiments."),
     ("experiments.lenses.reading", "views.experiments."),  # what a lens reads shows itself
+    ("experiments.steering.answers", "views.experiments."),
     ("errors.base", "views.short_traceback"),  # an error that a notebook shows
     # `ModelContext.from_model_type` loads a model: its interface is Transformer Debugger's.
     ("models.abstract_model_context", "models.checkpoints.load_model"),

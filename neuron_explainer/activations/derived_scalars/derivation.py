@@ -16,6 +16,7 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
+from neuron_explainer.activations.derived_scalars.ablating.asked_change import asked_change
 from neuron_explainer.activations.derived_scalars.config import ConfigOrModel, DstConfig, as_config
 from neuron_explainer.activations.derived_scalars.derivers import catalogue as _catalogue  # noqa: F401  # fills the table of derivers
 from neuron_explainer.activations.derived_scalars.engine.capture_plan import CapturePlan
@@ -83,6 +84,7 @@ def derive(
     Warns:
         NonFiniteWarning: some results are infinite or NaN, as where a model overflows in float16. It names the place
             and the layer where such numbers appear first.
+        UnchangedByInterventionWarning: the only ablation changed no number.
 
     Raises:
         NothingToDifferentiateError: a type needs a gradient, but there is neither a loss nor a trace.
@@ -105,8 +107,15 @@ def derive(
     if isinstance(prompt, Mapping):
         only_prompt(prompt, "use derive_batch")  # which refuses it
     requests = parse_requests(dsts, config, loss, ablations, freeze_final_norm)
-    (store,) = _derived([prompt], requests, prepend_bos)
+    with asked_change(_only_one(requests)):
+        (store,) = _derived([prompt], requests, prepend_bos)
     return store
+
+
+def _only_one(requests: Sequence[ScalarRequest]) -> str | None:
+    """The ablation in words; None if there is none, or several."""
+    ablations = requests[0].bound.ablations
+    return f"at {ablations[0].index!r}" if len(ablations) == 1 else None
 
 
 @torch.inference_mode(mode=False)

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from neuron_explainer.activations.derived_scalars.ablating.asked_change import UNCHANGED, asked_change
 from neuron_explainer.activations.derived_scalars.engine.prompts import Prompt, read_prompt
 from neuron_explainer.activations.derived_scalars.indexing import AblationSpec
 from neuron_explainer.activations.derived_scalars.names.kinds import NodeKind
@@ -59,8 +60,13 @@ def ablated(why: AnswerT, nodes: Sequence[NodesGiven], value: ValueGiven, refere
         check_ablation(made[-1])
     notes = [described(each, value, reference) for each in made]
     changed = replace(setting, ablations=(*setting.ablations, *made), notes=(*setting.notes, *notes))
-    with part_of_work(n_parts - 1, n_parts):
-        return answer(type(why), changed, why.inquiry, (*why.history, why.step()))
+    history = (*why.history, why.step())
+    with part_of_work(n_parts - 1, n_parts), asked_change(notes[0] if len(made) == 1 else None) as asked:
+        found = answer(type(why), changed, why.inquiry, history)
+    if asked.changed is not False:
+        return found
+    told = replace(changed, notes=(*changed.notes[:-1], f"{notes[0]} {UNCHANGED}"))
+    return type(why)(told, found.inquiry, found.effects, history)
 
 
 def _check_in_every_pass(why: AttributionTables, name: NodeName) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from neuron_explainer.activations.derived_scalars.ablating.asked_change import UNCHANGED
 from neuron_explainer.activations.derived_scalars.engine.prompts import Prompt, token_strings_of
 from neuron_explainer.activations.derived_scalars.indexing import AblationSpec
 from neuron_explainer.activations.derived_scalars.names.node_name import NodeName
@@ -99,7 +100,7 @@ def _change(setting: Setting, ablation: Ablation, note: str, prompt: Prompt) -> 
     value: float | str
     if isinstance(ablation, AblationSpec):
         value = ablation.value
-    elif note == described(ablation, "mean"):  # over the embedded sample
+    elif note.removesuffix(f" {UNCHANGED}") == described(ablation, "mean"):  # over the embedded sample
         value = "mean"
     else:
         return None

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from neuron_explainer.activations.derived_scalars.ablating.asked_change import asked_change
 from neuron_explainer.activations.derived_scalars.derivation import derive
 from neuron_explainer.activations.derived_scalars.engine.bound_config import BoundConfig
 from neuron_explainer.activations.derived_scalars.names.kinds import NodeKind
@@ -109,7 +110,8 @@ def _of_latent(setting: Setting, effects: Effects, name: NodeName, group: Group)
 def _recorded(setting: Setting, token_ids: Sequence[int], dst: DerivedScalarType, layer: int | None) -> Tensor:
     """One activation of a pass, in one layer."""
     config = setting.config if layer is None else replace(setting.config, layer_indices=[layer])
-    return derive(token_ids, dst, config, ablations=setting.ablations).activations(dst)[layer]
+    with asked_change(None):
+        return derive(token_ids, dst, config, ablations=setting.ablations).activations(dst)[layer]
 
 
 def _numbers(name: NodeName) -> tuple[int, int]:

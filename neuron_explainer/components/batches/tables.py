@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 import torch
 
 from neuron_explainer.activations.derived_scalars.names.kinds import NodeKind
+from neuron_explainer.attribution.single_nodes.directions import latent_writes, neuron_writes
 from neuron_explainer.components.finite_weights import check_finite_rows
 from neuron_explainer.components.neighbours.asking import layers_searched, neighbour_table
 from neuron_explainer.components.neighbours.by_direction import unit_directions
-from neuron_explainer.components.vocabulary.directions import latent_writes, neuron_writes
 from neuron_explainer.components.vocabulary.read import latents_on_vocabulary, neurons_on_vocabulary
 from neuron_explainer.components.vocabulary.token_rows import token_tables
 from neuron_explainer.components.vocabulary.written import centred_logits

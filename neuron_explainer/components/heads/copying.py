@@ -16,10 +16,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from neuron_explainer.activations.derived_scalars.names.kinds import NodeKind
+from neuron_explainer.attribution.single_nodes.directions import back_through_norm
 from neuron_explainer.components.finite_weights import check_finite_rows
 from neuron_explainer.components.heads.weights import value_rows, written_rows
 from neuron_explainer.components.held import held
-from neuron_explainer.components.vocabulary.directions import back_through_norm
 from neuron_explainer.components.vocabulary.embedding_rows import ROWS_AT_ONCE, embedding_blocks
 from neuron_explainer.errors import InvalidRequestError
 from neuron_explainer.models.layers.norms import Norm, at_least_float32

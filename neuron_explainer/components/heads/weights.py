@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from neuron_explainer.components.vocabulary.directions import back_through_norm, through_norm
+from neuron_explainer.attribution.single_nodes.directions import back_through_norm, through_norm
 from neuron_explainer.models.layers.block import Block
 from neuron_explainer.models.layers.norms import Norm, at_least_float32
 from neuron_explainer.vocabulary.nodes import AttnSubNode

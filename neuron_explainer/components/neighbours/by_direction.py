@@ -9,15 +9,15 @@ from torch import Tensor
 
 from neuron_explainer.activations.derived_scalars.engine.bound_config import BoundConfig
 from neuron_explainer.activations.derived_scalars.names.kinds import NodeKind
-from neuron_explainer.components.finite_weights import check_finite_result, check_finite_rows
-from neuron_explainer.components.held import held
-from neuron_explainer.components.vocabulary.directions import (
+from neuron_explainer.attribution.single_nodes.directions import (
     checked_latent,
     latent_reads,
     latent_writes,
     neuron_reads,
     neuron_writes,
 )
+from neuron_explainer.components.finite_weights import check_finite_result, check_finite_rows
+from neuron_explainer.components.held import held
 from neuron_explainer.models.watching import stop_if_asked
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 

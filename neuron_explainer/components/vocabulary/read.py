@@ -11,9 +11,9 @@ from torch import Tensor
 from neuron_explainer.activations.derived_scalars.engine import recompute
 from neuron_explainer.activations.derived_scalars.engine.bound_config import BoundConfig
 from neuron_explainer.activations.derived_scalars.names.kinds import NodeKind
+from neuron_explainer.attribution.single_nodes.directions import back_through_norm, checked_latent
 from neuron_explainer.components.finite_weights import check_finite_result
 from neuron_explainer.components.held import held
-from neuron_explainer.components.vocabulary.directions import back_through_norm, checked_latent
 from neuron_explainer.components.vocabulary.embedding_rows import along_rows, embedding_blocks
 from neuron_explainer.components.vocabulary.token_rows import token_table
 from neuron_explainer.models.layers.block import Block

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from neuron_explainer.activations.derived_scalars.names.kinds import NodeKind
 from neuron_explainer.attribution.computing.readout import logits_of_write
+from neuron_explainer.attribution.single_nodes.directions import checked_latent, latent_writes, neuron_writes
 from neuron_explainer.components.finite_weights import check_finite_result
-from neuron_explainer.components.vocabulary.directions import checked_latent, latent_writes, neuron_writes
 from neuron_explainer.components.vocabulary.token_rows import token_table
 from neuron_explainer.models.transformer import Transformer
 from neuron_explainer.vocabulary.checks import checked_number

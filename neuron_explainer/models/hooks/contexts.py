@@ -137,6 +137,7 @@ class HookContext(AbstractContextManager[HookT], Generic[HookT]):
             self._grad_modes.pop().__exit__(kind, error, traceback)
         if isinstance(self._hook, Intervention) and error is None:
             self._hook.raise_if_never_fired()
+            self._hook.warn_if_unchanged()
 
     def _enter_mode(self, mode: AbstractContextManager[object]) -> None:
         self._grad_modes.append(mode)

@@ -6,7 +6,8 @@ are neither recorded nor intervened on cost nothing.
 """
 
 import operator
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from types import MappingProxyType
 from typing import cast, overload
 
@@ -16,6 +17,7 @@ from neuron_explainer.errors import InvalidRequestError
 from neuron_explainer.models.hooks.intervention import GradientReplaced, Intervention
 from neuron_explainer.models.hooks.recording import PlaceAndLayer, Recording
 from neuron_explainer.models.layers.routed import Neurons, RoutedTensor
+from neuron_explainer.models.layers.span import Span
 from neuron_explainer.vocabulary.checks import LayersGiven, checked_layer, whole_number
 from neuron_explainer.vocabulary.hook_names import hook_place, place_and_layer
 from neuron_explainer.vocabulary.nodes import PassType
@@ -29,10 +31,11 @@ NO_TAPS: Taps = MappingProxyType({})
 
 
 class Tap:
-    """The recordings and interventions at one place of one layer."""
+    """The recordings and interventions at one place of one layer, in the passes of a plan."""
 
-    def __init__(self, key: PlaceAndLayer) -> None:
+    def __init__(self, key: PlaceAndLayer, plan: "TapPlan") -> None:
         self.key = key
+        self.plan = plan
         self.before: list[Intervention] = []
         self.backward: list[Intervention] = []
         self.recordings: list[Recording] = []
@@ -95,15 +98,15 @@ class Tap:
                 recording.note_output(self.key, output, along)
 
     def _intervene(self, intervention: Intervention, tensor: Tensor, owned: bool) -> tuple[Tensor, bool]:
-        if not owned or tensor.requires_grad or 0 in tensor.stride():
-            # A tensor that is recorded, saved for a backward pass, or expanded must not be changed in place.
-            tensor = tensor.clone()
-        result = intervention.apply(self.key, tensor)
-        return result, result.data_ptr() == tensor.data_ptr()
+        # A tensor that is recorded, saved for a backward pass, or expanded must not be changed in place.
+        may_overwrite = owned and not tensor.requires_grad and 0 not in tensor.stride()
+        return intervention.apply(self.key, tensor, self.plan.span, may_overwrite)
 
     def _attach(self, intervention: Intervention, tensor: Tensor) -> Tensor:
+        span = self.plan.span  # the gradient comes after the pass
+
         def replaced(gradient: Tensor) -> Tensor:
-            return gradient if intervention.has_ended else intervention.apply(self.key, gradient.clone())
+            return gradient if intervention.has_ended else intervention.apply(self.key, gradient, span, False)[0]
 
         for recording in self.witnesses:
             recording.note_hooked(tensor)
@@ -115,13 +118,14 @@ class TapPlan:
 
     def __init__(self, entries: Sequence[Recording | Intervention], n_layers: int) -> None:
         self._entries = tuple(entries)
+        self._span: Span | None = None
         self.recordings = [entry for entry in entries if isinstance(entry, Recording)]
         with_graph = [recording for recording in self.recordings if recording.gradients]
         self.gradients = bool(with_graph)
         by_key: dict[PlaceAndLayer, Tap] = {}
         for entry in entries:
             for key in entry.asked if isinstance(entry, Recording) else entry.places:
-                tap = by_key.setdefault(key, Tap(key))
+                tap = by_key.setdefault(key, Tap(key, self))
                 if isinstance(entry, Recording):
                     tap.recordings.append(entry)
                 elif entry.pass_type == PassType.BACKWARD:
@@ -145,6 +149,27 @@ class TapPlan:
     def is_of(self, entries: Sequence[Recording | Intervention]) -> bool:
         """Whether the plan is of these recordings and interventions."""
         return len(entries) == len(self._entries) and all(map(operator.is_, entries, self._entries))
+
+    @property
+    def span(self) -> Span:
+        """The tokens of the pass that runs."""
+        assert self._span is not None, "taps are applied within a pass"
+        return self._span
+
+    @contextmanager
+    def reading(self, span: Span) -> Iterator[None]:
+        """Within it, a pass over these tokens runs. A pass that an intervention runs within it has its own.
+
+        A plan without taps is shared by all threads, and nobody asks it.
+        """
+        if not self._taps:
+            yield
+            return
+        before, self._span = self._span, span
+        try:
+            yield
+        finally:
+            self._span = before
 
     def taps(self, layer: int | None) -> Taps:
         """The taps of a layer, or of the places without layers."""

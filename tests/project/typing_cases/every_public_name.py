@@ -225,8 +225,23 @@ def views(record: ne.NeuronRecord) -> None:
     ne.plot_histogram(record)
 
 
+def steering(model: ne.ModelContext) -> None:
+    direction = ne.steering_direction(model, [("good", "bad"), ([1, 2], [3])], layers=np.int64(2))
+    assert_type(direction, ne.SteeringDirection)
+    assert_type(direction.with_unit_length().at(2), torch.Tensor)
+    direction.save(Path("direction.gguf"), layers=[1, 2], model_hint="llama")
+    ne.steering_direction(model, token=" king")
+    steered = ne.steer(model, "L5N131", layers=[5], positions="generated", mode="clamp", strength=np.float32(2))
+    assert_type(steered, ne.Steering)
+    assert_type(steered.log_probability("a prompt", " text", strengths=[1, 2.5]), pd.DataFrame)
+    assert_type(steered.generate([1, 2], strengths=3, text=" text").to_dataframe(), pd.DataFrame)
+    with steered.applied(strength=1, n_prompt=4) as intervention:
+        assert_type(intervention.changed, bool | None)
+
+
 def warnings_given() -> None:
     warnings.simplefilter("error", ne.notices.NonFiniteWarning)
+    warnings.simplefilter("error", ne.notices.UnchangedByInterventionWarning)
 
 
 def widgets(model: ne.ModelContext) -> None:

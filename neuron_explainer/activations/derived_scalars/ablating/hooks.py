@@ -7,6 +7,7 @@ from functools import partial
 
 from torch import Tensor
 
+from neuron_explainer.activations.derived_scalars.ablating.asked_change import AskedChange
 from neuron_explainer.activations.derived_scalars.ablating.bound_ablation import BoundAblation
 from neuron_explainer.activations.derived_scalars.ablating.means import component_means, mean_activations
 from neuron_explainer.activations.derived_scalars.engine.bound_config import BoundConfig
@@ -25,12 +26,24 @@ FINAL_NORM_FROZEN = BoundAblation(
 """No gradient passes through the scale of the final norm: it is held constant."""
 
 
-def ablation_hooks(bound: BoundConfig, ablations: Iterable[BoundAblation]) -> list[Intervention]:
+def ablation_hooks(
+    bound: BoundConfig, ablations: Iterable[BoundAblation], asked: AskedChange | None = None
+) -> list[Intervention]:
     """One intervention for each place, which writes in the order of the ablations.
 
     One for each ablation would copy the tensor of the whole batch as often.
+
+    Args:
+        bound: the configuration.
+        ablations: what is overwritten.
+        asked: the last of them has an intervention of its own, which notes here whether it changes a number.
     """
     ablations = list(ablations)
+    if asked is not None and ablations:
+        (last,) = ablation_hooks(bound, ablations[-1:])
+        last.notes_change = True
+        asked.hooks.append(last)
+        return [*ablation_hooks(bound, ablations[:-1]), last]
     by_place: dict[tuple[ActivationLocationType, int | None, PassType], list[tuple[BoundAblation, float | Tensor]]] = {}
     for ablation, values in zip(ablations, _values_of(bound, ablations), strict=True):
         index = ablation.index

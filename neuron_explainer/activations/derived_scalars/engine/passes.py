@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from neuron_explainer.activations.derived_scalars.ablating.asked_change import current_asked_change
 from neuron_explainer.activations.derived_scalars.ablating.hooks import FINAL_NORM_FROZEN, ablation_hooks
 from neuron_explainer.activations.derived_scalars.engine.bound_config import BoundConfig
 from neuron_explainer.activations.derived_scalars.engine.capture_plan import CapturePlan
@@ -101,7 +102,7 @@ def run_pass(
 
 def interventions_of(bound: BoundConfig) -> list[Intervention]:
     """What takes part in the pass beside recordings: ablations, and autoencoders that run within it."""
-    hooks = ablation_hooks(bound, bound.ablations)
+    hooks = ablation_hooks(bound, bound.ablations, current_asked_change())
     for node_type, layer in bound.online_autoencoders:
         hooks += online_autoencoder(bound, node_type, layer)
     return hooks
