@@ -21,6 +21,8 @@ READING_ORDER = [
     "one_neuron",
     "look_inside_a_model",
     "why_this_token",
+    "patching",
+    "lenses_and_steering",
     "derive_scalars",
     "make_a_dataset",
 ]

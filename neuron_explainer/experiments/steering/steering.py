@@ -54,7 +54,7 @@ def steer(
 ) -> Steering:
     """Steer a model along a direction of its residual stream. Nothing runs until the result is asked.
 
-    With r the residual stream at the end of a layer, v the direction, u = v / |v|, and s the strength, a steered token
+    With r the residual stream at the end of a layer, v the direction, u the unit vector along v, and s the strength, a steered token
     goes on with
 
     - "add": r + s v
