@@ -54,8 +54,8 @@ def steer(
 ) -> Steering:
     """Steer a model along a direction of its residual stream. Nothing runs until the result is asked.
 
-    With r the residual stream at the end of a layer, v the direction, u the unit vector along v, and s the strength, a steered token
-    goes on with
+    With r the residual stream at the end of a layer, v the direction, u the unit vector along it, and s the strength, a
+    steered token goes on with
 
     - "add": r + s v
     - "project_out": r - s (r · u) u; with s = 1 nothing is left along the direction
