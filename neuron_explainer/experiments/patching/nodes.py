@@ -39,7 +39,7 @@ def read_axes(site: Site, by: ByGiven) -> tuple[str, ...]:
     for axis in given:
         name = axis.strip().lower() if isinstance(axis, str) else axis
         if name not in choices:
-            raise UnknownNameError(f"axis of {site.asked}", shown(axis), choices)
+            raise UnknownNameError(f"axis of {site.asked}", axis, choices)
         axes.append(name)
     if len(set(axes)) < len(axes) or not axes:
         raise InvalidRequestError(f"by is {shown(by)}. Give each axis once. Choose some of: {', '.join(choices)}.")

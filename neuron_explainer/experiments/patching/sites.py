@@ -13,7 +13,7 @@ from neuron_explainer.activations.derived_scalars.engine.online_autoencoders imp
 from neuron_explainer.activations.derived_scalars.indexing import ActivationIndex
 from neuron_explainer.activations.derived_scalars.names.kinds import COMPONENTS, NodeKind
 from neuron_explainer.activations.derived_scalars.names.node_name import NodeName
-from neuron_explainer.errors import MisconfiguredError, MissingSettingError, UnknownNameError, shown
+from neuron_explainer.errors import MisconfiguredError, MissingSettingError, UnknownNameError
 from neuron_explainer.models.hooks.intervention import Intervention
 from neuron_explainer.models.hooks.recording import PlaceAndLayer
 from neuron_explainer.vocabulary.dimensions import Dimension
@@ -181,7 +181,7 @@ def read_site(config: DstConfig, at: AtGiven) -> Site:
         try:
             place = member_of(ActivationLocationType, at, "place")
         except UnknownNameError:
-            raise UnknownNameError("place", shown(at), [*SHORT_NAMES, *(each.value for each in _PLACE)]) from None
+            raise UnknownNameError("place", at, [*SHORT_NAMES, *(each.value for each in _PLACE)]) from None
     name = asked if asked in SHORT_NAMES else place.value
     if place.autoencoder_node_type is not None:
         return _of_autoencoders(name, bound, place.autoencoder_node_type, place)

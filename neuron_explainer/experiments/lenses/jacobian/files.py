@@ -58,7 +58,7 @@ def write_lens_file(path: str | os.PathLike[str], lens: LensFile, dtype: str | N
     """Write a lens, whole or not at all; see `JacobianLens.save`."""
     form = form_of(path)
     name = ("float16" if form == PUBLIC else "float32") if dtype is None else dtype
-    if name not in DTYPES:
+    if not isinstance(name, str) or name not in DTYPES:
         raise UnknownNameError("dtype", name, DTYPES)
     layers = sorted(lens.matrices)
     matrices = {layer: lens.matrices[layer].to("cpu", DTYPES[name]).contiguous() for layer in layers}
