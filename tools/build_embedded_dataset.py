@@ -21,7 +21,7 @@ import neuron_explainer as ne
 from neuron_explainer.models.model_context import ModelContext
 
 DATA = Path(__file__).resolve().parents[1] / "neuron_explainer" / "data"
-MAX_BYTES = 8_000_000
+MAX_BYTES = 8_200_000
 """The limit for all files of neuron_explainer/data."""
 
 TOKENS_PER_CORPUS = 24_000

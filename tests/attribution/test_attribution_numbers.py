@@ -56,6 +56,7 @@ def assert_total_is_the_slope(family: str, row: Any, index: ActivationIndex, **c
     assert float(row["total_effect"]) == pytest.approx(at * derivative, rel=1e-6, abs=1e-9)
 
 
+@pytest.mark.filterwarnings("ignore::neuron_explainer.notices.UnchangedByInterventionWarning")
 @pytest.mark.parametrize("family", EACH_STRUCTURE)
 def test_total_effects_of_heads_and_neurons_are_slopes_of_the_real_model(family: str) -> None:
     why = asked(family)

@@ -208,6 +208,7 @@ def files_of_autoencoders(folder: Path) -> dict[int, str]:
     return paths
 
 
+@pytest.mark.filterwarnings("ignore::neuron_explainer.notices.UnchangedByInterventionWarning")
 def test_autoencoders_are_loaded_as_they_were(notebook: Any, tmp_path: Path) -> None:
     model = ne.load_model("tiny")
     files_of_autoencoders(tmp_path)

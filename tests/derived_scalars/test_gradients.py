@@ -194,7 +194,10 @@ def test_backward_interventions_end_with_their_context() -> None:
 def test_gradients_flow_through_forward_interventions() -> None:
     model = our_model("gpt2", torch.float64)
     vector = torch.zeros(32, dtype=torch.float64, requires_grad=True)
-    with model.record([], gradients=True), model.intervene(P.RESID_POST_MLP, 1, lambda resid: resid + vector):
+    with (
+        model.record([], gradients=True),
+        model.intervene(P.RESID_POST_MLP, 1, lambda resid: resid + vector, notes_change=False),
+    ):
         loss = loss_of(model(random_tokens(1, 4)))
     (gradient,) = torch.autograd.grad(loss, vector)
     assert gradient.abs().sum() > 0

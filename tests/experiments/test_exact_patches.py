@@ -55,7 +55,7 @@ def edited(
     def write(tensor: Tensor) -> Tensor:
         return tensor.index_put(*_put(tensor, index, source))
 
-    with transformer.intervene(place, layer, write):
+    with transformer.intervene(place, layer, write, notes_change=False):
         return difference(transformer(torch.tensor([run])))
 
 
@@ -179,7 +179,7 @@ def test_a_function_of_logits_at_several_positions() -> None:
         tensor[:, 2] = source
         return tensor
 
-    with transformer.intervene("resid_delta_attn", 1, write):
+    with transformer.intervene("resid_delta_attn", 1, write, notes_change=False):
         logits = transformer(torch.tensor([CORRUPTED]))
     assert logits is not None
     expected = float(_mean_of_two(logits[0, [2, 5]]))
@@ -210,7 +210,7 @@ def _latent_by_hand(
             tensor
         )
 
-    with transformer.intervene(place, key_layer, write):
+    with transformer.intervene(place, key_layer, write, notes_change=False):
         return difference(transformer(torch.tensor([CORRUPTED])))
 
 

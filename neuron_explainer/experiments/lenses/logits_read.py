@@ -84,8 +84,10 @@ def likeliest(
         return logits.topk(top, dim=-1)
     grouped = logits[..., : n_groups * _TOKENS_IN_GROUP].unflatten(-1, (n_groups, _TOKENS_IN_GROUP))
     groups = grouped.amax(-1).topk(top, dim=-1).indices[..., None] * _TOKENS_IN_GROUP
-    within = (groups + torch.arange(_TOKENS_IN_GROUP, device=logits.device)).flatten(-2)
-    behind = torch.arange(n_groups * _TOKENS_IN_GROUP, vocab, device=logits.device).expand(*within.shape[:-1], -1)
+    within = (groups + torch.arange(_TOKENS_IN_GROUP, dtype=torch.int64, device=logits.device)).flatten(-2)
+    behind = torch.arange(n_groups * _TOKENS_IN_GROUP, vocab, dtype=torch.int64, device=logits.device).expand(
+        *within.shape[:-1], -1
+    )
     candidates = torch.cat([within, behind], dim=-1)
     best = logits.gather(-1, candidates).topk(top, dim=-1)
     return best.values, candidates.gather(-1, best.indices)

@@ -76,7 +76,11 @@ def read_stream(
     tokens = torch.tensor([list(token_ids)], dtype=torch.int64, device=model.device)
     with model.record([*((place, layer) for layer in layers), last]) as recording:
         model(tokens, logits_at=None)
-    where = slice(None) if len(positions) == len(token_ids) else torch.tensor(positions, device=model.device)
+    where = (
+        slice(None)
+        if len(positions) == len(token_ids)
+        else torch.tensor(positions, dtype=torch.int64, device=model.device)
+    )
     # Of the positions that are not read, nothing is kept.
     return LensStream(
         model, of, {layer: recording[place, layer][0, where] for layer in layers}, recording[last][0, where]

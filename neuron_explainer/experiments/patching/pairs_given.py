@@ -25,7 +25,7 @@ class GivenPairs:
     is_one: bool
 
 
-def read_pairs(
+def read_given_pairs(
     model: ModelContext, clean: Any, corrupted: Any, metric: Any, positions: Any, prepend_bos: bool | None
 ) -> GivenPairs:
     """The pairs, read and checked; the arguments are those of `patch`.

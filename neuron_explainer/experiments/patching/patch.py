@@ -13,7 +13,7 @@ from neuron_explainer.errors import InvalidRequestError
 from neuron_explainer.experiments.asking.two_prompts import PairMetric
 from neuron_explainer.experiments.patching.computing import Patcher
 from neuron_explainer.experiments.patching.nodes import ByGiven, nodes_of, read_axes
-from neuron_explainer.experiments.patching.pairs_given import check_aligned, read_pairs
+from neuron_explainer.experiments.patching.pairs_given import check_aligned, read_given_pairs
 from neuron_explainer.experiments.patching.patching import PatchDirection, Patching, PatchMethod, PatchRequest
 from neuron_explainer.experiments.patching.sites import AtGiven, read_site
 from neuron_explainer.models.model_context import ModelContext
@@ -111,7 +111,7 @@ def patch(
     config = with_autoencoders(as_config(model, "model"), autoencoders)
     site, context = read_site(config, at), config.get_model_context()
     axes = read_axes(site, by)
-    given = read_pairs(context, clean, corrupted, metric, positions, prepend_bos)
+    given = read_given_pairs(context, clean, corrupted, metric, positions, prepend_bos)
     check_aligned(given.pairs, axes)
     n_nodes = len(nodes_of(site, axes, len(given.pairs[0].clean.token_ids)))
     if not n_nodes:

@@ -105,4 +105,4 @@ class TwoRuns:
         """Where logits are computed: all positions where it is they that are patched, or several are read."""
         if len(self.prompts.positions) > 1 or self.site.place is _PLACE.LOGITS:
             return "all"
-        return torch.full((n_rows,), self.prompts.positions[0], dtype=torch.int64)
+        return torch.full((n_rows,), self.prompts.positions[0], dtype=torch.int64, device="cpu")

@@ -125,7 +125,7 @@ def _logits(model: Transformer, prompts: TwoPrompts, first: int, resid: Tensor, 
     """The logits at the metric's positions, (rows, positions, vocabulary)."""
     positions = prompts.positions
     is_one = len(positions) == 1
-    at: LogitsAt = torch.full((len(resid),), positions[0], dtype=torch.int64) if is_one else "all"
+    at: LogitsAt = torch.full((len(resid),), positions[0], dtype=torch.int64, device="cpu") if is_one else "all"
     logits = cast("Tensor", model.forward_from(first, resid, logits_at=at, hooks=hooks))
     return logits if is_one else logits[:, list(positions)]
 

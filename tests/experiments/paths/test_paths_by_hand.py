@@ -32,7 +32,7 @@ def overwritten(model: Transformer, place: str, layer: int | None, fill: Fill) -
         fill(tensor)
         return tensor
 
-    with model.intervene(place, layer, changed):
+    with model.intervene(place, layer, changed, notes_change=False):
         yield
 
 

@@ -54,7 +54,7 @@ def merge_jacobian_lenses(lenses: Iterable[LensGiven], out: str | os.PathLike[st
     total = sum(each.n_prompts for each in read)
     matrices = {}
     for layer in read[0].layers:
-        summed = torch.zeros(read[0].d_model, read[0].d_model, dtype=torch.float64)
+        summed = torch.zeros(read[0].d_model, read[0].d_model, dtype=torch.float64, device="cpu")
         for each in read:
             summed.add_(each.matrices[layer].cpu(), alpha=each.n_prompts / total)
         matrices[layer] = summed.float()

@@ -47,12 +47,14 @@ def jacobians_of_prompt(
     """
     d_model = model.config.d_model
     below = [layer for layer in layers if layer < target_layer]
-    jacobians = {layer: torch.zeros(d_model, d_model, device=model.device) for layer in below}
+    jacobians = {layer: torch.zeros(d_model, d_model, dtype=torch.float32, device=model.device) for layer in below}
     if target_layer in layers:
-        jacobians[target_layer] = torch.eye(d_model, device=model.device)  # of what is differentiated by itself
+        jacobians[target_layer] = torch.eye(
+            d_model, dtype=torch.float32, device=model.device
+        )  # of what is differentiated by itself
     if not below:
         return jacobians
-    copies = torch.tensor([list(token_ids)], device=model.device).expand(min(dim_batch, d_model), -1)
+    copies = torch.tensor([list(token_ids)], dtype=torch.int64, device=model.device).expand(min(dim_batch, d_model), -1)
     where = slice(positions.start, positions.stop)
     with model.record([(_PLACE, layer) for layer in {*below, target_layer}], gradients=True) as recording:
         model(copies, logits_at=None)
@@ -60,7 +62,7 @@ def jacobians_of_prompt(
         sources = [recording[_PLACE, layer] for layer in below]
         for start in range(0, d_model, len(copies)):
             stop_if_asked()
-            dimensions = torch.arange(start, min(start + len(copies), d_model), device=model.device)
+            dimensions = torch.arange(start, min(start + len(copies), d_model), dtype=torch.int64, device=model.device)
             cotangent = torch.zeros_like(target)
             cotangent[dimensions - start, where, dimensions] = 1
             is_last = start + len(copies) >= d_model
