@@ -11,7 +11,7 @@ from neuron_explainer.widgets.latest_only import LatestOnly
 
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 
-_PAUSE = 0.2
+_PAUSE = 0.1
 """Seconds without a change after which the copy is replaced. Nobody waits for it, and a page is painted before it."""
 
 _displayed: "weakref.WeakSet[SnapshotDisplay]" = weakref.WeakSet()

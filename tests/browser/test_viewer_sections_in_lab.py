@@ -111,6 +111,8 @@ def test_what_was_opened_is_read_without_a_kernel(
     opened.page.set_viewport_size({"width": 800, "height": 900})
     wide = _page(opened).evaluate("page => page.scrollWidth - page.clientWidth")
     assert wide <= 1
+    copy = opened.panel.locator(".ne-section:not(:visible)", has_text="Neighbours by what they write")
+    expect(copy).to_have_count(1, timeout=SLOW)  # it follows a moment after the page
     received = write_notebook("received")
     nbformat.write(opened.save(), received)
     again = open_notebook(received, with_kernel=False)  # as somebody else opens it: not trusted
