@@ -59,10 +59,22 @@ paths.top(6)
 # L23H3 speaks to the output directly, and so do L29H1 and L23H0. L24H4 and L29H0 also do, the other way: without them the
 # answer would be stronger, as with the "negative" heads that are known from GPT-2.
 #
-# What does L23H3 look at? At the name that it then says:
+# What does L23H3 look at?
 
 # %%
 ne.attention(model, clean).head("L23H3")
+
+# %% [markdown]
+# From the last token it looks at the *second* name, with a weight of 0.74: at *John*, not at *Mary*. And what does it write
+# there? A lens reads it:
+
+# %%
+written = ne.lens(model, clean, of="heads", layers=23, positions=-1, tokens=list(answers)).of_tokens
+written.query("head == 3")[["asked_token", "rank", "logit"]]
+
+# %% [markdown]
+# Of all 49,152 tokens it puts *John* last. So the head does not bring *Mary*: it finds the name that was said twice, and
+# rules it out.
 
 # %% [markdown]
 # ## Not one prompt but many
