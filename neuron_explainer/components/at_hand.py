@@ -92,8 +92,12 @@ def check_in_model(config: DstConfig, name: NodeName) -> None:
         InvalidRequestError: it is so.
     """
     context = config.get_model_context()
-    n_components = {NodeKind.HEAD: context.n_attention_heads, NodeKind.NEURON: context.n_neurons}.get(name.kind)
-    check_in_range(name, context.n_layers, n_components, context.model_name)
+    check_in_range(name, *_sizes(context, name.kind), context.model_name)
+
+
+def _sizes(context: ModelContext, kind: NodeKind) -> tuple[int, int | None]:
+    """A model's layers, and its components of a kind in each; None of latents."""
+    return context.n_layers, {NodeKind.HEAD: context.n_attention_heads, NodeKind.NEURON: context.n_neurons}.get(kind)
 
 
 def check_model_of_dataset(config: DstConfig, kind: NodeKind, sizes: tuple[int | None, int | None], name: str) -> None:
@@ -109,7 +113,7 @@ def check_model_of_dataset(config: DstConfig, kind: NodeKind, sizes: tuple[int |
         InvalidRequestError: the sizes differ. The number of latents is not compared.
     """
     context = config.get_model_context()
-    own = context.n_layers, {NodeKind.HEAD: context.n_attention_heads, NodeKind.NEURON: context.n_neurons}.get(kind)
+    own = _sizes(context, kind)
     if all(None in pair or pair[0] == pair[1] for pair in zip(own, sizes, strict=True)):
         return
 

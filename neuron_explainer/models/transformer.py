@@ -1,6 +1,7 @@
 """One instrumented transformer for every supported family."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, SupportsIndex, cast
 
 import torch
@@ -268,7 +269,7 @@ class Transformer(Instrumented):
                 resid = _differentiable(resid)
             with torch.inference_mode(torch.is_inference_mode_enabled() and not plan.gradients):
                 span = Span(resid.shape[1], self.device)
-                with plan.reading(span):
+                with plan.reading(span), torch.set_grad_enabled(plan.gradients), self._weights_in_use(plan):
                     logits = self._run_from(first, resid, span, logits_at, None, plan)
         finally:
             self._hooks.end_pass(plan_before)
@@ -280,24 +281,25 @@ class Transformer(Instrumented):
         if cache is not None and plan.gradients:
             raise InvalidRequestError("Gradients need the whole prompt in one pass. Leave the cache out.")
         span = Span(tokens.shape[1], self.device, cache)
-        with plan.reading(span):
-            with torch.set_grad_enabled(plan.gradients), weights_in_use(self._on_disk, plan.gradients):
-                resid = self._embedded(tokens.to(self.device, non_blocking=True), span, plan)
+        with plan.reading(span), torch.set_grad_enabled(plan.gradients), self._weights_in_use(plan):
+            resid = self._embedded(tokens.to(self.device, non_blocking=True), span, plan)
             return self._run_from(0, resid, span, logits_at, counts, plan)
+
+    def _weights_in_use(self, plan: TapPlan) -> AbstractContextManager[None]:
+        return weights_in_use(self._on_disk, plan.gradients)
 
     def _run_from(
         self, first: int, resid: Tensor, span: Span, logits_at: LogitsAt, counts: Tensor | None, plan: TapPlan
     ) -> Tensor | None:
-        with torch.set_grad_enabled(plan.gradients), weights_in_use(self._on_disk, plan.gradients):
-            computes_logits = logits_at is not None or plan.needs_logits
-            n_layers = self.config.n_layers if computes_logits else plan.last_layer + 1
-            watch = watch_of_pass()
-            for layer in range(first, n_layers):
-                watch.at_layer(resid, layer, n_layers)
-                resid = self.blocks[layer](resid, span, plan.taps(layer))
-            watch.at_layer(resid, n_layers, n_layers)
-            reads_out = computes_logits or plan.needs_final_norm
-            return self._read_out(resid, logits_at, counts, plan) if reads_out else None
+        computes_logits = logits_at is not None or plan.needs_logits
+        n_layers = self.config.n_layers if computes_logits else plan.last_layer + 1
+        watch = watch_of_pass()
+        for layer in range(first, n_layers):
+            watch.at_layer(resid, layer, n_layers)
+            resid = self.blocks[layer](resid, span, plan.taps(layer))
+        watch.at_layer(resid, n_layers, n_layers)
+        reads_out = computes_logits or plan.needs_final_norm
+        return self._read_out(resid, logits_at, counts, plan) if reads_out else None
 
     def embed(
         self, tokens: Int[Tensor, "batch tokens"], position_ids: Int[Tensor, "rows tokens"] | None = None

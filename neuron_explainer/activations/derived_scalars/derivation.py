@@ -112,8 +112,22 @@ def derive(
     return store
 
 
+@torch.inference_mode(mode=False)
+def derive_on_the_way(
+    prompt: Sequence[int],
+    dsts: DstOrPair | Iterable[DstOrPair],
+    config: DstConfig,
+    *,
+    loss: LossFnConfig | LossFunction | None = None,
+    ablations: AblationsGiven = (),
+) -> DerivedScalarStore:
+    """As `derive`, for something that a person asked for with these ablations: nobody is warned of them again."""
+    (store,) = _derived([prompt], parse_requests(dsts, config, loss, ablations, False), None)
+    return store
+
+
 def _only_one(requests: Sequence[ScalarRequest]) -> str | None:
-    """The ablation in words; None if there is none, or several."""
+    """The ablation in words; None without one, and of several."""
     ablations = requests[0].bound.ablations
     return f"at {ablations[0].index!r}" if len(ablations) == 1 else None
 

@@ -7,8 +7,7 @@ from dataclasses import replace
 
 from torch import Tensor
 
-from neuron_explainer.activations.derived_scalars.ablating.asked_change import asked_change
-from neuron_explainer.activations.derived_scalars.derivation import derive
+from neuron_explainer.activations.derived_scalars.derivation import derive_on_the_way
 from neuron_explainer.activations.derived_scalars.indexing import AblationSpec, DerivedScalarIndex, NodeIndex
 from neuron_explainer.activations.derived_scalars.store.derived_scalar_store import DerivedScalarStore
 from neuron_explainer.activations.derived_scalars.tensor_ablations import Ablation
@@ -32,14 +31,13 @@ def estimates_of(
     """The estimate of each node's ablation, in one pass."""
     setting, effects = why.asked_setting, why.effects[number]
     model = setting.config.get_or_create_model()
-    with asked_change(None):
-        store = derive(
-            effects.prompt.token_ids,
-            sorted({_ACTIVATION[node.node_type] for node in nodes}),
-            replace(setting.config, derive_gradients=True),
-            loss=why.inquiry.objective(model, [number]),  # type: ignore[arg-type]
-            ablations=setting.ablations,
-        )
+    store = derive_on_the_way(
+        effects.prompt.token_ids,
+        sorted({_ACTIVATION[node.node_type] for node in nodes}),
+        replace(setting.config, derive_gradients=True),
+        loss=why.inquiry.objective(model, [number]),  # type: ignore[arg-type]
+        ablations=setting.ablations,
+    )
     return [_estimate(store, node, _replacement(ablation)) for node, ablation in zip(nodes, ablations, strict=True)]
 
 

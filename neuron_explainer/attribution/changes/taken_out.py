@@ -8,8 +8,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from neuron_explainer.activations.derived_scalars.ablating.asked_change import asked_change
-from neuron_explainer.activations.derived_scalars.derivation import derive
+from neuron_explainer.activations.derived_scalars.derivation import derive_on_the_way
 from neuron_explainer.activations.derived_scalars.indexing import NodeIndex
 from neuron_explainer.attribution.computing.last_residual import last_residual
 from neuron_explainer.attribution.computing.logit_objective import LogitObjective
@@ -44,14 +43,12 @@ def _write(why: AttributionTables, token_ids: Sequence[int], node: NodeIndex) ->
     """What a node writes: a vector at its token, zeros at the others."""
     setting = why.asked_setting
     if node.node_type is NodeType.TOKEN:
-        with asked_change(None):
-            store = derive(token_ids, _DST.RESID_POST_EMBEDDING, setting.config, ablations=setting.ablations)
+        store = derive_on_the_way(token_ids, _DST.RESID_POST_EMBEDDING, setting.config, ablations=setting.ablations)
         embedded = store.activations(_DST.RESID_POST_EMBEDDING)[None]
         token = int(node.tensor_indices[0])  # type: ignore[arg-type]
         write = torch.zeros_like(embedded)
         write[token] = embedded[token]
         return write
     config = replace(setting.config, node_index_for_attribution=node)
-    with asked_change(None):
-        store = derive(token_ids, _DST.SINGLE_NODE_WRITE, config, ablations=setting.ablations)
+    store = derive_on_the_way(token_ids, _DST.SINGLE_NODE_WRITE, config, ablations=setting.ablations)
     return store.activations(_DST.SINGLE_NODE_WRITE)[node.layer_index]

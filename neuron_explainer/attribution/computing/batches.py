@@ -8,6 +8,7 @@ from neuron_explainer.models.transformer import Transformer
 _SHARE_OF_MEMORY = 0.25
 _ASSUMED_BYTES = 8 * 2**30  # where a device does not tell how much is free
 _MOST_PROMPTS = 64
+_MOST_LOGITS = 2**26
 _MOST_PADDING = 1.25
 """How many times as long as the shortest the longest prompt of a batch may be."""
 
@@ -30,6 +31,21 @@ def batches_of(lengths: Sequence[int], model: Transformer) -> Iterator[list[int]
         batch.append(number)
     if batch:
         yield batch
+
+
+def batches_of_rows(n_rows: int, n_tokens: int, logits_of_row: int, model: Transformer) -> Iterator[list[int]]:
+    """The numbers of the rows that share a pass, all of as many tokens and none with more logits than are held at once.
+
+    Args:
+        n_rows: how many rows there are.
+        n_tokens: how many tokens each has.
+        logits_of_row: how many logits are made for each.
+        model: the model.
+    """
+    most = max(1, _MOST_LOGITS // logits_of_row)
+    for batch in batches_of([n_tokens] * n_rows, model):
+        for start in range(0, len(batch), most):
+            yield batch[start : start + most]
 
 
 def _fits(model: Transformer, shortest: int, longest: int, n_prompts: int, budget: float) -> bool:

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, cast
 from jaxtyping import Float
 from torch import Tensor
 
-from neuron_explainer.activations.derived_scalars.ablating.asked_change import asked_change
-from neuron_explainer.activations.derived_scalars.derivation import derive
+from neuron_explainer.activations.derived_scalars.derivation import derive_on_the_way
 from neuron_explainer.activations.derived_scalars.losses.objective import Evaluated, Objective
 from neuron_explainer.attribution.computing.logit_objective import LogitObjective
 from neuron_explainer.attribution.computing.passes import Setting
@@ -26,8 +25,7 @@ def last_residual(setting: Setting, token_ids: Sequence[int]) -> Float[Tensor, "
     config = replace(setting.config, layer_indices=None)  # a trace's are those upstream of its node
     reading = _Reading(LogitObjective(config.get_or_create_model(), ()))
     loss = cast("LossFunction", reading)
-    with asked_change(None):
-        derive(token_ids, DerivedScalarType.ALWAYS_ONE, config, loss=loss, ablations=setting.ablations)
+    derive_on_the_way(token_ids, DerivedScalarType.ALWAYS_ONE, config, loss=loss, ablations=setting.ablations)
     if reading.read is None:
         raise RuntimeError("the pass did not reach the last residual stream")
     return reading.read[0]

@@ -9,8 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from neuron_explainer.activations.derived_scalars.ablating.asked_change import asked_change
-from neuron_explainer.activations.derived_scalars.derivation import derive
+from neuron_explainer.activations.derived_scalars.derivation import derive_on_the_way
 from neuron_explainer.activations.derived_scalars.engine.bound_config import BoundConfig
 from neuron_explainer.activations.derived_scalars.names.kinds import NodeKind
 from neuron_explainer.activations.derived_scalars.names.node_name import NodeName
@@ -110,8 +109,7 @@ def _of_latent(setting: Setting, effects: Effects, name: NodeName, group: Group)
 def _recorded(setting: Setting, token_ids: Sequence[int], dst: DerivedScalarType, layer: int | None) -> Tensor:
     """One activation of a pass, in one layer."""
     config = setting.config if layer is None else replace(setting.config, layer_indices=[layer])
-    with asked_change(None):
-        return derive(token_ids, dst, config, ablations=setting.ablations).activations(dst)[layer]
+    return derive_on_the_way(token_ids, dst, config, ablations=setting.ablations).activations(dst)[layer]
 
 
 def _numbers(name: NodeName) -> tuple[int, int]:

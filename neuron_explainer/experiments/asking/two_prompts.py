@@ -19,8 +19,10 @@ from neuron_explainer.attribution.question.positions import PositionsGiven
 from neuron_explainer.attribution.question.question import PromptGiven, Question, read_question
 from neuron_explainer.attribution.question.second_prompts import prepend_bos_as_in
 from neuron_explainer.errors import InvalidRequestError, PromptError, shown
+from neuron_explainer.models.layers.logit_positions import LogitsAt
 from neuron_explainer.models.layers.norms import at_least_float32
 from neuron_explainer.models.model_context import ModelContext
+from neuron_explainer.models.transformer import Transformer
 
 PairMetric = LossFnConfig | Callable[[Tensor], Tensor] | tuple[Any, Any] | Sequence[Any]
 """Two answers, of which the first is the clean prompt's; a LossFnConfig; or a function of the logits."""
@@ -64,6 +66,22 @@ class TwoPrompts:
             InvalidRequestError: the metric is a function that does not return one number.
         """
         return one_number(self.question.readings[0].function, at_least_float32(logits), "metric")
+
+    def logits_at(self, n_rows: int) -> LogitsAt:
+        """Where the logits of so many rows are computed: at one position, or at all where several are read."""
+        if len(self.positions) > 1:
+            return "all"
+        return torch.full((n_rows,), self.positions[0], dtype=torch.int64, device="cpu")
+
+    def logits_of_row(self, model: Transformer) -> int:
+        """How many logits a row has there."""
+        return model.config.vocab_size * (1 if len(self.positions) == 1 else len(self.clean.token_ids))
+
+    def measured_rows(self, logits: Float[Tensor, "rows some_positions vocab"]) -> Float[Tensor, " rows"]:
+        """The metric of each row's logits, at `positions` alone or at all. Errors are those of `measured`."""
+        if logits.shape[1] > len(self.positions):
+            logits = logits[:, list(self.positions)]
+        return torch.stack([self.measured(row) for row in logits])
 
     def check_differs(self, clean: float, corrupted: float) -> None:
         """Refuse two runs with the same metric: nothing could be restored.

@@ -10,11 +10,11 @@ import torch
 
 from neuron_explainer.attribution.changes.ranks import beside_measured
 from neuron_explainer.attribution.progress import passes_bar
+from neuron_explainer.experiments.asking.given_pairs import GivenPairs
 from neuron_explainer.experiments.asking.two_prompts import TwoPrompts
 from neuron_explainer.experiments.patching.exact import exact_values, n_batches
 from neuron_explainer.experiments.patching.gradients import gradient_effects, integrated_effects
 from neuron_explainer.experiments.patching.nodes import nodes_of
-from neuron_explainer.experiments.patching.pairs_given import GivenPairs
 from neuron_explainer.experiments.patching.patching import PatchDirection, Patching, PatchMethod, PatchRequest
 from neuron_explainer.experiments.patching.runs import TwoRuns
 from neuron_explainer.experiments.patching.sites import PatchedNode, Site
@@ -69,7 +69,7 @@ class Patcher:
             return TwoRuns(self.site, pair, self.request.direction is PatchDirection.DENOISE)
 
     def _runs_to_patch(self, pair: TwoPrompts, nodes: Sequence[PatchedNode]) -> TwoRuns:
-        return self._runs(pair, n_batches(self.site.bound.model, len(pair.clean.token_ids), nodes))
+        return self._runs(pair, n_batches(self.site.bound.model, pair, nodes))
 
     def _of_pair(
         self, pair: TwoPrompts, nodes: tuple[PatchedNode, ...], names: Sequence[str], done: Callable[[int], object]

@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from neuron_explainer.attribution.computing.batches import batches_of
+from neuron_explainer.attribution.computing.batches import batches_of_rows
+from neuron_explainer.experiments.asking.two_prompts import TwoPrompts
 from neuron_explainer.experiments.patching.runs import TwoRuns
 from neuron_explainer.experiments.patching.sites import PatchedNode
 from neuron_explainer.models.transformer import Transformer
@@ -22,7 +23,7 @@ def exact_values(runs: TwoRuns, nodes: Sequence[PatchedNode], done: Callable[[in
         nodes: what each patch writes.
         done: told how many more patches are measured.
     """
-    batches = _batches(runs.model, runs.n_tokens, nodes)
+    batches = _batches(runs.model, runs.prompts, nodes)
     values = [0.0] * len(nodes)
     for number, own in enumerate(batches):
         with part_of_work(1 + number, 1 + len(batches)), torch.no_grad():
@@ -33,18 +34,21 @@ def exact_values(runs: TwoRuns, nodes: Sequence[PatchedNode], done: Callable[[in
     return values
 
 
-def n_batches(model: Transformer, n_tokens: int, nodes: Sequence[PatchedNode]) -> int:
+def n_batches(model: Transformer, prompts: TwoPrompts, nodes: Sequence[PatchedNode]) -> int:
     """In how many passes so many nodes are patched."""
-    return len(_batches(model, n_tokens, nodes))
+    return len(_batches(model, prompts, nodes))
 
 
-def _batches(model: Transformer, n_tokens: int, nodes: Sequence[PatchedNode]) -> list[list[int]]:
+def _batches(model: Transformer, prompts: TwoPrompts, nodes: Sequence[PatchedNode]) -> list[list[int]]:
     """The numbers of the nodes that share a pass: some of one layer, no more than memory allows."""
     by_layer: dict[int | None, list[int]] = {}
     for number, node in enumerate(nodes):
         by_layer.setdefault(node.layer, []).append(number)
+    n_tokens, n_logits = len(prompts.clean.token_ids), prompts.logits_of_row(model)
     return [
-        [own[each] for each in batch] for own in by_layer.values() for batch in batches_of([n_tokens] * len(own), model)
+        [own[each] for each in batch]
+        for own in by_layer.values()
+        for batch in batches_of_rows(len(own), n_tokens, n_logits, model)
     ]
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from neuron_explainer.attribution.computing.batches import batches_of
+from neuron_explainer.attribution.computing.batches import batches_of_rows
 from neuron_explainer.experiments.patching.runs import TwoRuns
 from neuron_explainer.experiments.patching.sites import PatchedNode, Site
 from neuron_explainer.models.hooks.contexts import Hook
@@ -63,7 +63,7 @@ def _mean_gradient(runs: TwoRuns, layer: int | None, steps: int) -> Tensor:
     site, key = runs.site, runs.site.keys[layer]
     start, change = at_least_float32(runs.patched(layer)), runs.change(layer)
     total = torch.zeros_like(change)
-    batches = list(batches_of([runs.n_tokens] * steps, runs.model))
+    batches = list(batches_of_rows(steps, runs.n_tokens, runs.prompts.logits_of_row(runs.model), runs.model))
     for number, batch in enumerate(batches):
         shares = [(step + 0.5) / steps for step in batch]
 

@@ -10,10 +10,10 @@ from neuron_explainer.attribution.question.positions import PositionsGiven
 from neuron_explainer.attribution.question.question import PromptGiven
 from neuron_explainer.attribution.question.settings import AutoencodersGiven, with_autoencoders
 from neuron_explainer.errors import InvalidRequestError
+from neuron_explainer.experiments.asking.given_pairs import check_aligned, read_given_pairs
 from neuron_explainer.experiments.asking.two_prompts import PairMetric
 from neuron_explainer.experiments.patching.computing import Patcher
 from neuron_explainer.experiments.patching.nodes import ByGiven, nodes_of, read_axes
-from neuron_explainer.experiments.patching.pairs_given import check_aligned, read_given_pairs
 from neuron_explainer.experiments.patching.patching import PatchDirection, Patching, PatchMethod, PatchRequest
 from neuron_explainer.experiments.patching.sites import AtGiven, read_site
 from neuron_explainer.models.model_context import ModelContext

@@ -11,6 +11,7 @@ from torch import Tensor
 from neuron_explainer.experiments.asking.two_prompts import TwoPrompts
 from neuron_explainer.experiments.patching.sites import Site
 from neuron_explainer.models.hooks.contexts import Hook
+from neuron_explainer.models.layers.block import residual_before
 from neuron_explainer.models.layers.logit_positions import LogitsAt
 from neuron_explainer.vocabulary.places import ActivationLocationType
 
@@ -37,8 +38,7 @@ class TwoRuns:
         self.model = site.bound.model
         self._patched, self._source = (1, 0) if denoise else (0, 1)
         self._token_ids = prompts.token_ids(self.model.device)
-        between = {self.model.blocks[layer].attention_reads_from for layer in range(self.model.config.n_layers)}
-        between.add((_PLACE.RESID_POST_MLP, self.model.config.n_layers - 1))
+        between = {residual_before(layer) for layer in range(self.model.config.n_layers + 1)}
         self._recording = self.model.recording(between | set(site.keys.values()))
         hooks = [*site.hooks(site.keys), self._recording]
         logits = self.model(self._token_ids, logits_at=self._logits_at(2), hooks=hooks)
@@ -90,19 +90,14 @@ class TwoRuns:
             tokens = self._token_ids[self._patched].expand(n_rows, -1)
             return self.measured(self.model(tokens, logits_at=at, hooks=tuple(hooks)))
         if resid is None:
-            key = (_PLACE.RESID_POST_MLP, first_layer - 1) if first_layer else (_PLACE.RESID_POST_EMBEDDING, None)
-            resid = self._recording[key][self._patched].expand(n_rows, -1, -1).contiguous()
+            resid = self._recording[residual_before(first_layer)][self._patched].expand(n_rows, -1, -1).contiguous()
         return self.measured(self.model.forward_from(first_layer, resid, logits_at=at, hooks=tuple(hooks)))
 
     def measured(self, logits: Tensor | None) -> Float[Tensor, " rows"]:
         """The metric of each row's logits, at the positions where it is taken."""
         assert logits is not None
-        if logits.shape[1] > len(self.prompts.positions):
-            logits = logits[:, list(self.prompts.positions)]
-        return torch.stack([self.prompts.measured(row) for row in logits])
+        return self.prompts.measured_rows(logits)
 
     def _logits_at(self, n_rows: int) -> LogitsAt:
-        """Where logits are computed: all positions where it is they that are patched, or several are read."""
-        if len(self.prompts.positions) > 1 or self.site.place is _PLACE.LOGITS:
-            return "all"
-        return torch.full((n_rows,), self.prompts.positions[0], dtype=torch.int64, device="cpu")
+        """Where logits are computed: at all positions also where it is they that are patched."""
+        return "all" if self.site.place is _PLACE.LOGITS else self.prompts.logits_at(n_rows)

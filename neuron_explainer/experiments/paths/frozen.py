@@ -12,6 +12,7 @@ from neuron_explainer.activations.derived_scalars.names.node_name import NodeNam
 from neuron_explainer.experiments.paths.senders import Sender
 from neuron_explainer.models.hooks.intervention import Intervention
 from neuron_explainer.models.hooks.recording import Recording
+from neuron_explainer.models.layers.block import residual_before
 from neuron_explainer.models.transformer import Transformer
 from neuron_explainer.vocabulary.places import ActivationLocationType
 
@@ -48,7 +49,7 @@ class Frozen:
 
     def start(self, layer: int, n_rows: int) -> Tensor:
         """The original residual stream that a layer reads, for so many rows: (rows, tokens, d_model)."""
-        return self._rows(_PLACE.RESID_POST_MLP if layer else _START, layer - 1 if layer else None, n_rows)
+        return self._rows(*residual_before(layer), n_rows)
 
     def sent(self, senders: Sequence[Sender]) -> tuple[int, Tensor, list[Intervention]]:
         """A pass with a row for each sender: its first layer, the residual stream there, and what takes part."""

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from neuron_explainer.attribution.progress import passes_bar
-from neuron_explainer.attribution.question.pairs_given import pairs_given
 from neuron_explainer.attribution.question.positions import PositionsGiven
 from neuron_explainer.attribution.question.question import PromptGiven
-from neuron_explainer.errors import InvalidRequestError, PromptError, UnknownNameError, shown
-from neuron_explainer.experiments.asking.two_prompts import PairMetric, TwoPrompts, read_two_prompts
+from neuron_explainer.errors import PromptError, UnknownNameError
+from neuron_explainer.experiments.asking.given_pairs import read_given_pairs
+from neuron_explainer.experiments.asking.two_prompts import PairMetric, TwoPrompts
 from neuron_explainer.experiments.paths.path_patching import PathPatching
 from neuron_explainer.experiments.paths.receivers import Receivers, ReceiversGiven, read_receivers
 from neuron_explainer.experiments.paths.running import PathRun, PathsAsked, run_paths
@@ -63,7 +63,7 @@ def path_patch(
         corrupted: a prompt of as many tokens.
         metric: two answers, of which the first is the clean prompt's: the difference of their logits. Or a
             LossFnConfig, or a function of the logits at `positions` (positions, vocabulary) that gives one number.
-            Pairs have their own answers; a metric takes their place.
+            Pairs have their own answers; a metric for all, or a list of one each, takes their place.
         senders: a node, or a list of nodes, one after the other: heads (L3H2; L3H* are all of the layer), neurons
             (L5N131), L5MLP, L5ATTN, or EMB, the embedding; with a token (L3H2@7, L3H2@' Mary') at it alone. A list
             within the list sends together. "heads" and "mlps" are all those before the receivers.
@@ -102,7 +102,7 @@ def path_patch(
     transformer, by_position = model.get_or_create_model(), by == "position"
     receiving = read_receivers(transformer, receivers)
     sending = read_senders(transformer, senders, receiving.nodes)
-    prompts = _read_prompts(model, clean, corrupted, metric, positions, prepend_bos)
+    prompts = read_given_pairs(model, clean, corrupted, metric, positions, prepend_bos).pairs
     if by_position and len({len(each.clean.token_ids) for each in prompts}) > 1:
         raise PromptError("With by='position' all prompts must be of as many tokens. Leave it out, or choose pairs.")
     asked = [_asked(each, sending, receiving, by_position, freeze, direction) for each in prompts]
@@ -133,40 +133,3 @@ def _asked(
     if by_position:
         senders = [at for each in senders for at in each.at_positions(len(tokens))]
     return PathsAsked(prompts, tuple(senders), receiving, freeze == "heads+mlps", direction == "noise")
-
-
-def _read_prompts(
-    model: ModelContext,
-    clean: Any,
-    corrupted: PromptGiven | None,
-    metric: PairMetric | None,
-    positions: PositionsGiven,
-    prepend_bos: bool | None,
-) -> list[TwoPrompts]:
-    """Two prompts, or those of each pair, with a metric."""
-    if isinstance(clean, Iterator):  # it can be read once
-        clean = list(clean)
-    pairs = pairs_given(clean)
-    if pairs is None:
-        if corrupted is None or metric is None:
-            missing = "corrupted" if corrupted is None else "metric"
-            raise InvalidRequestError(
-                f"{missing} is missing. Give a clean and a corrupted prompt with a metric, or pairs of prompts alone."
-            )
-        return [read_two_prompts(model, clean, corrupted, metric, positions, prepend_bos)]
-    if corrupted is not None:
-        raise InvalidRequestError("Pairs have their own corrupted prompts. Leave corrupted out.")
-    for pair in pairs:
-        if not hasattr(pair, "corrupted"):
-            raise InvalidRequestError(f"{shown(pair)} has no corrupted prompt. Give pairs that have one.")
-    return [
-        read_two_prompts(
-            model,
-            pair.clean,
-            pair.corrupted,
-            (pair.target, pair.distractor) if metric is None else metric,
-            positions,
-            prepend_bos,
-        )
-        for pair in pairs
-    ]

@@ -6,24 +6,20 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import cast
 
-import torch
 from torch import Tensor
 
-from neuron_explainer.attribution.computing.batches import batches_of
+from neuron_explainer.attribution.computing.batches import batches_of_rows
 from neuron_explainer.experiments.asking.two_prompts import TwoPrompts
 from neuron_explainer.experiments.paths.frozen import Frozen
 from neuron_explainer.experiments.paths.receivers import Receivers
 from neuron_explainer.experiments.paths.senders import Sender
 from neuron_explainer.models.hooks.contexts import Hook
-from neuron_explainer.models.layers.logit_positions import LogitsAt
 from neuron_explainer.models.model_context import ModelContext
 from neuron_explainer.models.transformer import Transformer
 from neuron_explainer.models.watching import part_of_work
 from neuron_explainer.vocabulary.places import ActivationLocationType
 
 _PLACE = ActivationLocationType
-_MOST_LOGITS = 256
-"""Rows of logits that are held at once."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +76,7 @@ def run_paths(context: ModelContext, asked: PathsAsked, told: Callable[[int], ob
     batches = list(_batches(asked, model))
     with part_of_work(0, len(batches) + 1):
         logits = cast("Tensor", model(prompts.token_ids(model.device), hooks=[recording]))
-    clean, corrupted = (float(prompts.measured(each[list(prompts.positions)])) for each in logits)
+    clean, corrupted = prompts.measured_rows(logits).tolist()
     prompts.check_differs(clean, corrupted)
     frozen = Frozen(model, recording, 0 if asked.is_noise else 1, asked.freezes_mlps, last_layer)
     values = [float("nan")] * len(asked.senders)
@@ -97,11 +93,8 @@ def _batches(asked: PathsAsked, model: Transformer) -> Iterator[list[int]]:
     """The numbers of the senders that share passes: those in late layers together, since nothing below is run again."""
     order = sorted(range(len(asked.senders)), key=lambda number: asked.senders[number].first_layer)
     n_tokens = len(asked.prompts.clean.token_ids)
-    most = max(1, _MOST_LOGITS // (1 if len(asked.prompts.positions) == 1 else n_tokens))
-    for batch in batches_of([n_tokens] * len(order), model):
-        rows = [order[number] for number in batch]
-        for start in range(0, len(rows), most):
-            yield rows[start : start + most]
+    for batch in batches_of_rows(len(order), n_tokens, asked.prompts.logits_of_row(model), model):
+        yield [order[number] for number in batch]
 
 
 def _values(model: Transformer, asked: PathsAsked, frozen: Frozen, senders: Sequence[Sender]) -> list[float]:
@@ -110,7 +103,7 @@ def _values(model: Transformer, asked: PathsAsked, frozen: Frozen, senders: Sequ
     first, resid, sent = frozen.sent(senders)
     if receivers.are_logits:
         with part_of_work(0, 1):
-            return _measured(prompts, _logits(model, prompts, first, resid, sent))
+            return _measured(model, prompts, first, resid, sent)
     receivers = receivers.since(first)
     recorded = model.recording(receivers.places)
     with part_of_work(0, 2):
@@ -118,17 +111,11 @@ def _values(model: Transformer, asked: PathsAsked, frozen: Frozen, senders: Sequ
     start = receivers.layers[0]
     received = receivers.interventions(model, recorded, prompts.clean.token_strings)
     with part_of_work(1, 2):
-        return _measured(prompts, _logits(model, prompts, start, frozen.start(start, len(senders)), received))
+        return _measured(model, prompts, start, frozen.start(start, len(senders)), received)
 
 
-def _logits(model: Transformer, prompts: TwoPrompts, first: int, resid: Tensor, hooks: Sequence[Hook]) -> Tensor:
-    """The logits at the metric's positions, (rows, positions, vocabulary)."""
-    positions = prompts.positions
-    is_one = len(positions) == 1
-    at: LogitsAt = torch.full((len(resid),), positions[0], dtype=torch.int64, device="cpu") if is_one else "all"
-    logits = cast("Tensor", model.forward_from(first, resid, logits_at=at, hooks=hooks))
-    return logits if is_one else logits[:, list(positions)]
-
-
-def _measured(prompts: TwoPrompts, logits: Tensor) -> list[float]:
-    return [float(prompts.measured(of_row)) for of_row in logits]
+def _measured(model: Transformer, prompts: TwoPrompts, first: int, resid: Tensor, hooks: Sequence[Hook]) -> list[float]:
+    """The metric of each row of a pass from a layer on."""
+    logits = cast("Tensor", model.forward_from(first, resid, logits_at=prompts.logits_at(len(resid)), hooks=hooks))
+    numbers: list[float] = prompts.measured_rows(logits).tolist()
+    return numbers

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from neuron_explainer.attribution.computing.batches import batches_of
+from neuron_explainer.attribution.computing.batches import batches_of_rows
 from neuron_explainer.attribution.question.answers import read_answers
 from neuron_explainer.errors import InvalidRequestError, shown
 from neuron_explainer.models.hooks.intervention import Intervention
@@ -23,8 +23,6 @@ from neuron_explainer.vocabulary.checks import checked_token_id
 from neuron_explainer.vocabulary.places import ActivationLocationType
 
 _PLACE = ActivationLocationType
-_MOST_LOGITS = 2**28
-"""How many logits are made at a time."""
 FunctionOfRows = Callable[[Sequence[float | None]], Callable[..., Tensor]]
 
 
@@ -70,7 +68,8 @@ class Reading:
         transformer = self.model.get_or_create_model()
         tokens = torch.tensor([self.token_ids], dtype=torch.int64, device="cpu")
         frozen = self._frozen(transformer, tokens)
-        for rows in batches_of_rows(transformer, len(self.strengths), len(self.token_ids), self.model.vocab_size):
+        n_tokens = len(self.token_ids)
+        for rows in batches_of_rows(len(self.strengths), n_tokens, n_tokens * self.model.vocab_size, transformer):
             strengths = [self.strengths[row] for row in rows]
             function = self.function_of(strengths)
             hook = transformer.intervention(_PLACE.RESID_POST_MLP, self.layers, function)
@@ -103,18 +102,3 @@ class Reading:
 
 def _as_recorded(pattern: Tensor, tensor: Tensor) -> Tensor:
     return pattern.expand_as(tensor)
-
-
-def batches_of_rows(model: Transformer, n_rows: int, n_tokens: int, n_logits: int) -> Iterator[list[int]]:
-    """The numbers of the rows, all of as many tokens, that share a pass.
-
-    Args:
-        model: the model.
-        n_rows: how many rows there are.
-        n_tokens: how many tokens each has.
-        n_logits: how many logits are made for each of its tokens.
-    """
-    most = max(1, _MOST_LOGITS // (n_tokens * n_logits))
-    for batch in batches_of([n_tokens] * n_rows, model):
-        for start in range(0, len(batch), most):
-            yield batch[start : start + most]

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 
 from torch import Tensor
 
+from neuron_explainer.attribution.computing.batches import batches_of_rows
 from neuron_explainer.attribution.progress import passes_bar
-from neuron_explainer.experiments.steering.reading import batches_of_rows
 from neuron_explainer.models.generation.generate import stream
 from neuron_explainer.models.generation.sampling import Sampling
 from neuron_explainer.models.model_context import ModelContext, StandardModelContext
@@ -40,7 +40,7 @@ def continuations(
     """
     transformer = model.get_or_create_model()
     n_read = len(token_ids) + max_new_tokens - 1
-    batches = list(batches_of_rows(transformer, len(strengths), n_read, 1))
+    batches = list(batches_of_rows(len(strengths), n_read, model.vocab_size, transformer))
     if sampling is not None:
         batches = [[row] for row in range(len(strengths))]
     texts: list[list[int]] = [[] for _ in strengths]

@@ -19,6 +19,11 @@ from neuron_explainer.vocabulary.places import ActivationLocationType
 _PLACE = ActivationLocationType
 
 
+def residual_before(layer: int) -> tuple[ActivationLocationType, int | None]:
+    """The place and layer of the residual stream that a layer reads; for the number of layers, the last one."""
+    return (_PLACE.RESID_POST_MLP, layer - 1) if layer else (_PLACE.RESID_POST_EMBEDDING, None)
+
+
 class Block(nn.Module):
     """A layer: as a whole (`forward`), or part by part.
 
@@ -41,7 +46,7 @@ class Block(nn.Module):
     @property
     def attention_reads_from(self) -> tuple[ActivationLocationType, int | None]:
         """The place and layer of the residual stream that attention reads: the end of the previous layer."""
-        return (_PLACE.RESID_POST_MLP, self.layer - 1) if self.layer else (_PLACE.RESID_POST_EMBEDDING, None)
+        return residual_before(self.layer)
 
     @property
     def mlp_reads_from(self) -> tuple[ActivationLocationType, int | None]:

@@ -49,9 +49,8 @@ def jacobians_of_prompt(
     below = [layer for layer in layers if layer < target_layer]
     jacobians = {layer: torch.zeros(d_model, d_model, dtype=torch.float32, device=model.device) for layer in below}
     if target_layer in layers:
-        jacobians[target_layer] = torch.eye(
-            d_model, dtype=torch.float32, device=model.device
-        )  # of what is differentiated by itself
+        # Of what is differentiated by itself.
+        jacobians[target_layer] = torch.eye(d_model, dtype=torch.float32, device=model.device)
     if not below:
         return jacobians
     copies = torch.tensor([list(token_ids)], dtype=torch.int64, device=model.device).expand(min(dim_batch, d_model), -1)

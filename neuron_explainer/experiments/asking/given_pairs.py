@@ -14,8 +14,6 @@ from neuron_explainer.models.chats.messages import is_text_or_chat
 from neuron_explainer.models.model_context import ModelContext
 from neuron_explainer.vocabulary.checks import whole_number
 
-_ATTRIBUTES = ("clean", "corrupted")
-
 
 @dataclass(frozen=True)
 class GivenPairs:
@@ -28,13 +26,26 @@ class GivenPairs:
 def read_given_pairs(
     model: ModelContext, clean: Any, corrupted: Any, metric: Any, positions: Any, prepend_bos: bool | None
 ) -> GivenPairs:
-    """The pairs, read and checked; the arguments are those of `patch`.
+    """The pairs, read and checked.
+
+    Args:
+        model: the model.
+        clean: a prompt; or an object with the attributes `clean` and `corrupted`, and its answers as `target` and
+            `distractor`; or several of either.
+        corrupted: the other prompt, or a list of as many; None where pairs have their own.
+        metric: as for `read_two_prompts`; for several pairs one for all, or a list of one each. None: that of the
+            pairs' answers.
+        positions, prepend_bos: as for `read_two_prompts`.
 
     Raises:
         InvalidRequestError: an argument is missing, or lists are not of the same length; and as `read_two_prompts`.
         PromptError, ChatTemplateError, MisconfiguredError: as `read_two_prompts`.
     """
     given = _as_list(clean)
+    if given is None and _is_pair(clean):
+        answers = tuple(metric) if isinstance(metric, list) else metric
+        ((one, other, of_pair),) = _triples([clean], corrupted, answers)
+        return GivenPairs((read_two_prompts(model, one, other, of_pair, positions, prepend_bos),), is_one=True)
     if given is None:
         for name, value in (("corrupted", corrupted), ("metric", metric)):
             if value is None:
@@ -65,11 +76,16 @@ def _as_list(clean: Any) -> list[Any] | None:
 
 def _triples(given: Sequence[Any], corrupted: Any, metric: Any) -> list[tuple[Any, Any, PairMetric]]:
     """Each pair's clean prompt, corrupted prompt and metric."""
-    are_objects = all(all(hasattr(each, name) for name in _ATTRIBUTES) for each in given)
+    are_objects = _is_pair(given[0])
+    others_given = [each for each in given if _is_pair(each) is not are_objects]
+    if others_given:
+        raise InvalidRequestError(
+            f"The prompts hold {shown(others_given[0])}, too. Give pairs alone, or prompts alone."
+        )
     metrics = list(metric) if isinstance(metric, list) else [metric] * len(given)
     if are_objects and corrupted is not None:
         raise InvalidRequestError("The pairs have corrupted prompts of their own. Leave corrupted out.")
-    others = [each.corrupted for each in given] if are_objects else _as_list(corrupted)
+    others = [_corrupted_of(each) for each in given] if are_objects else _as_list(corrupted)
     for name, several in (("corrupted", others), ("metric", metrics)):
         if several is None or len(several) != len(given):
             found = "none" if several is None else len(several)
@@ -83,6 +99,17 @@ def _triples(given: Sequence[Any], corrupted: Any, metric: Any) -> list[tuple[An
         (each.clean if are_objects else each, other, own)
         for each, other, own in zip(given, others, metrics, strict=True)
     ]
+
+
+def _is_pair(given: object) -> bool:
+    """Whether it has a clean prompt of its own, and so should have the rest."""
+    return hasattr(given, "clean")
+
+
+def _corrupted_of(pair: Any) -> Any:
+    if not hasattr(pair, "corrupted"):
+        raise InvalidRequestError(f"{shown(pair)} has no corrupted prompt. Give pairs that have one.")
+    return pair.corrupted
 
 
 def _metric_of(pair: Any) -> tuple[Any, Any]:
