@@ -76,6 +76,24 @@ def test_estimates_of_several_pairs_are_checked_in_all_of_them(model: ne.ModelCo
         assert estimate == pytest.approx(found.values[number] - found.corrupted_value, abs=1e-6)
 
 
+def test_pairs_of_one_form_are_patched_by_position() -> None:
+    model = ne.load_model("tiny", device="cpu")
+    pairs = ne.prompt_pairs("gender", 3, model=model, same_positions=True)
+    found = ne.patch(model, pairs)
+    singles = [ne.patch(model, [pair]) for pair in pairs]
+    assert found.request.by == ("layer", "position")
+    np.testing.assert_allclose(found.scores, np.mean([single.scores for single in singles], axis=0), atol=1e-9)
+    tokens = [
+        {pair.clean.token_strings[position] for pair in found.pairs} for position in range(len(found.clean.token_ids))
+    ]
+    assert [found.varies_at(position) for position in range(len(tokens))] == [len(each) > 1 for each in tokens]
+    assert not found.varies_at(len(tokens) - 1)
+    varied = [position for position in range(len(tokens)) if found.varies_at(position)]
+    assert found._repr_html_().count(" …</th>") == len(varied) > 0
+    labels = found.figure().layout.xaxis.ticktext
+    assert [position for position, label in enumerate(labels) if label.endswith(" …")] == varied
+
+
 def test_pairs_that_do_not_go_together(model: ne.ModelContext) -> None:
     pairs = [Pair(CLEAN, CORRUPTED), Pair(*LONGER)]
     with pytest.raises(PromptError, match="Pair 0 has 4 tokens and pair 1 has 5"):

@@ -11,6 +11,7 @@ from neuron_explainer.models.model_context import ModelContext
 LENGTHS = "the prompts are not of as many tokens, word by word"
 ANSWERS = "an answer is several tokens after the prompt"
 SAME = "target and distractor are the same token"
+OTHER_POSITIONS = "the words are not at the same positions as in those found"
 TOO_LONG = "the model does not read as many tokens"
 
 
@@ -34,7 +35,9 @@ class Alignment:
         clean, corrupted = (self._model.encode(text) for text in (pair.clean, pair.corrupted))
         if len(clean) > self._model.max_context_length:
             return TOO_LONG
-        if len(clean) != len(corrupted) or clean == corrupted or not self._words_match(pair):
+        if len(clean) != len(corrupted) or clean == corrupted:
+            return LENGTHS
+        if self.words_of(pair.clean) != self.words_of(pair.corrupted):  # equal sums alone may hide a shift
             return LENGTHS
         kept = [self._kept(answer, pair.clean, clean) for answer in (pair.target, pair.distractor)]
         if not all(kept):
@@ -44,13 +47,10 @@ class Alignment:
             return SAME
         return replace(pair, target=_one_or_several(kept[0]), distractor=_one_or_several(kept[1]))
 
-    def _words_match(self, pair: PromptPair) -> bool:
-        """Whether each word has as many tokens as the one in its place: equal sums alone may hide a shift."""
-        clean, corrupted = pair.clean.split(" "), pair.corrupted.split(" ")
-        return len(clean) == len(corrupted) and all(
-            one == other or len(self._tokens(f" {one}")) == len(self._tokens(f" {other}"))
-            for one, other in zip(clean, corrupted, strict=True)
-        )
+    def words_of(self, prompt: str) -> tuple[int, ...]:
+        """How many tokens each word of a prompt has."""
+        first, *others = prompt.split(" ")
+        return tuple(len(self._tokens(word)) for word in (first, *(f" {other}" for other in others)))
 
     def _kept(self, answer: AnswerOfPair, prompt: str, prompt_tokens: list[int]) -> tuple[str, ...]:
         """The alternatives that are one token, and the next one of the text that they continue."""

@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Hashable
 from dataclasses import dataclass, field
 from random import Random
 from typing import SupportsIndex
 
 from neuron_explainer.errors import InvalidRequestError, UnknownNameError
-from neuron_explainer.experiments.pairs.alignment import Alignment
+from neuron_explainer.experiments.pairs.alignment import OTHER_POSITIONS, Alignment
 from neuron_explainer.experiments.pairs.kinds import PAIR_KINDS, Draw, PairKind
 from neuron_explainer.experiments.pairs.pair import MOST_PAIRS, PromptPair
 from neuron_explainer.experiments.pairs.prompt_pairs import PromptPairs
 from neuron_explainer.models.model_context import ModelContext
-from neuron_explainer.vocabulary.checks import MOST_SEED, checked_number, checked_type
+from neuron_explainer.vocabulary.checks import MOST_SEED, checked_flag, checked_number, checked_type
 
 _MOST_DRAWS_IN_VAIN = 2000
 """After so many draws one after the other that give nothing new, there is taken to be nothing more."""
 
 
 def prompt_pairs(
-    kind: str, n: SupportsIndex = 50, seed: SupportsIndex = 0, model: ModelContext | None = None
+    kind: str,
+    n: SupportsIndex = 50,
+    seed: SupportsIndex = 0,
+    model: ModelContext | None = None,
+    *,
+    same_positions: bool = False,
 ) -> PromptPairs:
     """Pairs of prompts that differ in what decides the answer, made by rule from small word lists.
 
@@ -46,6 +52,9 @@ def prompt_pairs(
         model: a model for which the pairs are to be aligned token by token: both prompts of as many tokens, word by
             word, and answers of single tokens, of which none is both. Without a model nothing is tokenised, and a
             model may refuse some of the pairs.
+        same_positions: whether all pairs are the same sentence but for the words that are drawn, each with as many
+            tokens for the model, so that a position is the same word's part in all. `ne.patch` by position takes
+            such pairs.
 
     Raises:
         UnknownNameError: there is no such kind.
@@ -65,10 +74,11 @@ def prompt_pairs(
     number, from_seed = checked_number("n", n, at_most=MOST_PAIRS), checked_number("seed", seed, 0, at_most=MOST_SEED)
     if model is not None:
         checked_type("model", model, ModelContext)  # type: ignore[type-abstract]  # it only asks isinstance
+    is_one_form = checked_flag("same_positions", same_positions)
     alignment, chosen = None if model is None else Alignment(model), PAIR_KINDS[kind]
     tries: list[_Drawn] = []
-    for draw in chosen.forms:
-        drawn = _draw(draw, number, Random(f"{kind} {from_seed}"), alignment)
+    for draw in chosen.draws:
+        drawn = _draw(draw, number, Random(f"{kind} {from_seed}"), alignment, is_one_form)
         if len(drawn.pairs) == number:
             return PromptPairs(drawn.pairs, kind)
         tries.append(drawn)
@@ -81,22 +91,32 @@ class _Drawn:
     left_out: Counter[str] = field(default_factory=Counter)
 
 
-def _draw(draw: Draw, n: int, random: Random, alignment: Alignment | None) -> _Drawn:
-    """Pairs, each once, until there are n or nothing new comes."""
-    drawn, seen, in_vain = _Drawn(), set[PromptPair](), 0
-    while len(drawn.pairs) < n and in_vain < _MOST_DRAWS_IN_VAIN:
-        pair = draw(random)
+def _draw(draw: Draw, n: int, random: Random, alignment: Alignment | None, is_one_form: bool) -> _Drawn:
+    """Pairs, each once, until there are n or nothing new comes.
+
+    Those of each form are kept apart where positions must be the same: the first n of one form are the pairs.
+    """
+    by_form: dict[Hashable, list[PromptPair]] = {}
+    most, left_out, seen, in_vain = list[PromptPair](), Counter[str](), set[PromptPair](), 0
+    while len(most) < n and in_vain < _MOST_DRAWS_IN_VAIN:
+        form, pair = draw(random)
         in_vain += 1
         if pair in seen:
             continue
         seen.add(pair)
         found = pair if alignment is None else alignment.aligned(pair)
         if isinstance(found, str):
-            drawn.left_out[found] += 1
-        else:
-            drawn.pairs.append(found)
-            in_vain = 0
-    return drawn
+            left_out[found] += 1
+            continue
+        words = len(pair.clean.split(" ")) if alignment is None else alignment.words_of(pair.clean)
+        own = by_form.setdefault((form, words) if is_one_form else None, [])
+        own.append(found)
+        in_vain = 0
+        most = max(most, own, key=len)
+    n_others = sum(map(len, by_form.values())) - len(most)
+    if n_others:
+        left_out[OTHER_POSITIONS] += n_others
+    return _Drawn(most, left_out)
 
 
 def _too_few(kind: PairKind, n: int, drawn: _Drawn, model: ModelContext | None) -> str:

@@ -131,6 +131,11 @@ class Patching:
         """The numbers of the nodes, those that change the score most first; those without a number last."""
         return np.argsort(-np.nan_to_num(np.abs(self.changes), nan=-1.0), kind="stable")
 
+    def varies_at(self, position: int) -> bool:
+        """Whether several pairs have different tokens at a position."""
+        tokens = {(pair.clean.token_strings[position], pair.corrupted.token_strings[position]) for pair in self.pairs}
+        return len(tokens) > 1
+
     def figure(self) -> Any:
         """A heatmap as a plotly figure: how much each patch changes the score, tokens on their axis."""
         from neuron_explainer.views.experiments.patching_figure import patching_figure

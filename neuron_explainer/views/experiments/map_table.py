@@ -37,13 +37,20 @@ def label_of_row(text: str) -> str:
     return f'<th scope="row" style="{_LABEL};text-align:right">{escaped(text)}</th>'
 
 
-def label_of_token(position: int, token: str, other: str | None = None) -> str:
-    """A row's label that is a token of the prompt; `other` is the token in a second prompt, if it is another."""
+def label_of_token(position: int, token: str, other: str | None = None, *, varies: bool = False) -> str:
+    """A row's label that is a token of the prompt.
+
+    Args:
+        position: the token's position.
+        token: its text.
+        other: the token in a second prompt, if it is another.
+        varies: whether further prompts have other tokens there.
+    """
     text = token_html(token).replace("<br>", "")
     second = "" if other is None else f" / <bdi>{token_html(other).replace('<br>', '')}</bdi>"
     return (
         f'<th scope="row" style="{_LABEL};text-align:right;white-space:pre;color:{INK};max-width:140px;'
         f'overflow:hidden;text-overflow:ellipsis;padding-right:4px">'
         f'<bdi {token_mark(position)} title="position {position}">{text}'
-        f"</bdi>{second}</th>"
+        f"</bdi>{second}{' …' if varies else ''}</th>"
     )

@@ -67,5 +67,5 @@ def _row_labels(found: Patching, of_positions: bool, rows: Sequence[int | None])
             labels.append("all" if row is None else str(row))
         else:
             other = "" if clean[row] == corrupted[row] else f" / {plotly_label(corrupted[row])}"
-            labels.append(plotly_label(clean[row]) + other)
+            labels.append(plotly_label(clean[row]) + other + (" …" if found.varies_at(row) else ""))
     return labels

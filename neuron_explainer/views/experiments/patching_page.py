@@ -90,7 +90,7 @@ def _label(found: Patching, shown: PatchMap, row: int | None) -> str:
     if not shown.of_positions or row is None:
         return label_of_row("all" if row is None else str(row))
     token, other = found.clean.token_strings[row], found.corrupted.token_strings[row]
-    return label_of_token(row, token, None if token == other else other)
+    return label_of_token(row, token, None if token == other else other, varies=found.varies_at(row))
 
 
 def _cell(found: Patching, shown: PatchMap, row: int | None, column: int, scale: ColourScale) -> str:
@@ -99,7 +99,7 @@ def _cell(found: Patching, shown: PatchMap, row: int | None, column: int, scale:
         return "<td></td>"
     said = said_of_patch(found, number)
     if shown.of_positions and row is not None:
-        said += f" · {token_label(found.clean.token_strings[row])}"
+        said += f" · {token_label(found.clean.token_strings[row])}{' …' if found.varies_at(row) else ''}"
     colour = scale.background(float(found.changes[number]))
     return f'<td {node_mark(found.names[number])} bgcolor="{colour}" title="{escaped(said)}"></td>'
 
@@ -107,8 +107,9 @@ def _cell(found: Patching, shown: PatchMap, row: int | None, column: int, scale:
 def _top(found: Patching) -> str:
     frame = found.top(_N_STRONGEST)
     columns = [name for name in frame.columns if name not in (*found.request.by, "n")]
-    if "position" in found.request.by:
-        frame = frame.assign(token=[found.clean.token_strings[position] for position in frame["position"]])
+    positions = frame["position"].tolist() if "position" in found.request.by else []
+    if positions and not any(map(found.varies_at, positions)):
+        frame = frame.assign(token=[found.clean.token_strings[position] for position in positions])
         columns.insert(1, "token")
     scales = {"score": scale_of_patches(found)} if found.untouched_score == 0 else {}
     return frame_html(frame, scales, columns)

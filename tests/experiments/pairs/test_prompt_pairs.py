@@ -111,6 +111,42 @@ def test_every_kind_is_aligned_for_a_usual_tokenizer(kind: str, smollm2: ne.Mode
     check_aligned(smollm2, ne.prompt_pairs(kind, 40, model=smollm2))
 
 
+def word_starts(model: ne.ModelContext, prompt: str) -> list[int]:
+    """At which position each word begins, by the characters of the tokens."""
+    starts, text = [], ""
+    for position, token in enumerate(model.decode_token_list(model.encode(prompt))):
+        if not text or token.startswith(" "):
+            starts.append(position)
+        text += token
+    assert text == prompt
+    return starts
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_words_are_at_the_same_positions_in_pairs_of_one_form(kind: str, smollm2: ne.ModelContext) -> None:
+    pairs = ne.prompt_pairs(kind, 30, seed=3, model=smollm2, same_positions=True)
+    assert len(set(pairs)) == 30
+    check_aligned(smollm2, pairs)
+    prompts = [prompt for pair in pairs for prompt in (pair.clean, pair.corrupted)]
+    assert len({tuple(word_starts(smollm2, prompt)) for prompt in prompts}) == 1
+    assert pairs == ne.prompt_pairs(kind, 30, seed=3, model=smollm2, same_positions=True)
+
+
+def test_pairs_of_one_form_are_one_sentence_without_a_model() -> None:
+    pairs = ne.prompt_pairs("indirect_objects", 40, same_positions=True)
+    words = [pair.clean.replace(",", "").split() for pair in pairs]
+    assert len({len(each) for each in words}) == 1
+    receivers = {own.index(str(pair.target).strip()) for pair, own in zip(pairs, words, strict=True)}
+    assert len(receivers) == 1  # always the first name, or always the second
+    same = [column for column in zip(*words, strict=True) if len(set(column)) == 1]
+    assert len(same) >= len(words[0]) - 6  # all but names, place and thing
+
+
+def test_too_few_pairs_of_one_form_are_told(tiny: ne.StandardModelContext) -> None:
+    with pytest.raises(InvalidRequestError, match="not at the same positions as in those found"):
+        ne.prompt_pairs("indirect_objects", 5000, model=tiny, same_positions=True)
+
+
 def test_a_token_for_each_digit_makes_the_answer_a_digit(smollm2: ne.ModelContext) -> None:
     pair = ne.prompt_pairs("greater_than", 1, model=smollm2)[0]
     tens = int(pair.clean.split("year ")[1][2])
