@@ -21,6 +21,7 @@ ROOMS = [
     "widgets",
     "views",
     "components",
+    "explanations",
     "experiments",
     "attribution",
     "collation",
@@ -62,6 +63,9 @@ BACK_EDGES_WANTED = [
     ("experiments.paths.path_patching", "views.experiments."),
     ("experiments.lenses.reading", "views.experiments."),  # what a lens reads shows itself
     ("experiments.steering.answers", "views.experiments."),
+    ("explanations.asking.explanation", "views.explanations."),  # explanations and their scores show themselves
+    ("explanations.asking.explanation", "explanations.asking.score"),  # an explanation scores itself
+    ("explanations.scoring.score", "views.explanations."),
     ("errors.base", "views.short_traceback"),  # an error that a notebook shows
     # `ModelContext.from_model_type` loads a model: its interface is Transformer Debugger's.
     ("models.abstract_model_context", "models.checkpoints.load_model"),

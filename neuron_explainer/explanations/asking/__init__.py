@@ -1,0 +1,1 @@
+"""What is explained, from which examples, and what one asks: explain, score."""

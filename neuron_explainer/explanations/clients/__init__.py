@@ -1,0 +1,1 @@
+"""Language models that are asked: any endpoint that speaks OpenAI's interface, or a model at hand."""

@@ -1,0 +1,1 @@
+"""Explanations without a language model: tokens, and patterns of tokens."""
