@@ -4,23 +4,14 @@ Run as `python -m tools.fit_embedded_lens [out]`; it takes some minutes on a pro
 the package is made anew.
 """
 
-import gzip
-import json
 import sys
 from pathlib import Path
 
 import neuron_explainer as ne
+from benchmarks.sample_texts import sample_texts
 from neuron_explainer.experiments.lenses.kinds import EMBEDDED_LENS
-from neuron_explainer.models.model_registry import EMBEDDED_FOLDER
 
 N_PROMPTS = 100
-
-
-def sample_texts() -> list[str]:
-    """The texts of the sample, of all its sources in turn."""
-    with gzip.open(Path(EMBEDDED_FOLDER) / "sample.jsonl.gz", "rt", encoding="utf-8") as file:
-        texts = [json.loads(line)["text"] for line in file]
-    return [texts[number * 37 % len(texts)] for number in range(len(texts))]
 
 
 def main() -> None:
