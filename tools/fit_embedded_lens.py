@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import neuron_explainer as ne
-from benchmarks.sample_texts import sample_texts
+from benchmarks.sample_texts import texts_of_sample
 from neuron_explainer.experiments.lenses.kinds import EMBEDDED_LENS
 
 N_PROMPTS = 100
@@ -19,7 +19,7 @@ def main() -> None:
     out = Path(sys.argv[1]) if len(sys.argv) > 1 else EMBEDDED_LENS
     model = ne.load_model("tiny", device="cpu")
     made = out.with_name(f"new_{out.name}")
-    lens = ne.fit_jacobian_lens(model, sample_texts(), made, n_prompts=N_PROMPTS, dim_batch=32, progress=True)
+    lens = ne.fit_jacobian_lens(model, texts_of_sample(), made, n_prompts=N_PROMPTS, dim_batch=32, progress=True)
     made.replace(out)
     print(lens)
 
