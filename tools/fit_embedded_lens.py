@@ -4,23 +4,14 @@ Run as `python -m tools.fit_embedded_lens [out]`; it takes some minutes on a pro
 the package is made anew.
 """
 
-import gzip
-import json
 import sys
 from pathlib import Path
 
 import neuron_explainer as ne
+from benchmarks.sample_texts import texts_of_sample
 from neuron_explainer.experiments.lenses.kinds import EMBEDDED_LENS
-from neuron_explainer.models.model_registry import EMBEDDED_FOLDER
 
 N_PROMPTS = 100
-
-
-def sample_texts() -> list[str]:
-    """The texts of the sample, of all its sources in turn."""
-    with gzip.open(Path(EMBEDDED_FOLDER) / "sample.jsonl.gz", "rt", encoding="utf-8") as file:
-        texts = [json.loads(line)["text"] for line in file]
-    return [texts[number * 37 % len(texts)] for number in range(len(texts))]
 
 
 def main() -> None:
@@ -28,7 +19,7 @@ def main() -> None:
     out = Path(sys.argv[1]) if len(sys.argv) > 1 else EMBEDDED_LENS
     model = ne.load_model("tiny", device="cpu")
     made = out.with_name(f"new_{out.name}")
-    lens = ne.fit_jacobian_lens(model, sample_texts(), made, n_prompts=N_PROMPTS, dim_batch=32, progress=True)
+    lens = ne.fit_jacobian_lens(model, texts_of_sample(), made, n_prompts=N_PROMPTS, dim_batch=32, progress=True)
     made.replace(out)
     print(lens)
 

@@ -1,9 +1,9 @@
 """Fit a Jacobian lens of SmolLM2-135M on the embedded text sample, and print how well it reads beside the logit lens.
 
-Run `python -m tools.smollm2_lens OUT --prompts N`: some minutes of one core for each prompt of 128 tokens; a call that
-was stopped goes on. OUT ends in .safetensors or .pt; a lens that is there is read and not fitted. The table is printed
-as it is in docs/lenses.md: for each layer the median rank of the token that the model itself holds likeliest, at the
-last token of short prompts, and at the tokens of texts that the lens was not fitted on.
+Run `python -m benchmarks.lens_ranks OUT --prompts N`: some minutes of one core for each prompt of 128 tokens; a call
+that was stopped goes on. OUT ends in .safetensors or .pt; a lens that is there is read and not fitted. The table is
+printed as it is in docs/lenses.md: for each layer the median rank of the token that the model itself holds likeliest,
+at the last token of short prompts, and at the tokens of texts that the lens was not fitted on.
 """
 
 import argparse
@@ -11,7 +11,7 @@ from pathlib import Path
 from statistics import median
 
 import neuron_explainer as ne
-from tools.fit_embedded_lens import sample_texts
+from benchmarks.sample_texts import texts_of_sample
 
 PROMPTS = (
     "The Eiffel Tower is in the city of",
@@ -65,7 +65,7 @@ def main() -> None:
     parser.add_argument("--dim-batch", type=int, default=16)
     options = parser.parse_args()
     model = ne.load_model("smollm2-135m", device="cpu", dtype="float32")
-    texts = sample_texts()
+    texts = texts_of_sample()
     if options.out.exists():
         lens = ne.load_jacobian_lens(options.out)
     else:
@@ -74,7 +74,8 @@ def main() -> None:
     others = [model.encode(text)[: TOKENS_OF_TEXT.stop + 1] for text in texts[-N_TEXTS:]]
     columns = [medians(model, prompts, kind) for prompts in (list(PROMPTS), others) for kind in ("logit", lens)]
     print(lens)
-    print("| After layer | prompts: logit lens | Jacobian lens | texts: logit lens | Jacobian lens |\n|---|---|---|---|---|")
+    print("| After layer | prompts: logit lens | Jacobian lens | texts: logit lens | Jacobian lens |")
+    print("|---|---|---|---|---|")
     for layer, row in enumerate(zip(*columns, strict=True)):
         print(f"| {layer} | " + " | ".join(f"{rank:,.0f}" for rank in row) + " |")
 
