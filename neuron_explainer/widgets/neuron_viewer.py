@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
     from neuron_explainer.activations.derived_scalars.config import DstConfig
     from neuron_explainer.attribution.question.settings import AutoencodersGiven
+    from neuron_explainer.components.component import Component
     from neuron_explainer.models.chats.messages import Chat
     from neuron_explainer.models.model_context import ModelContext
 
@@ -289,6 +290,17 @@ class NeuronViewer(ViewerPage):
             return record.to_dataframe()
         assert self._shown is not None
         return self._source.component(self._shown).activations(list(texts))
+
+    @property
+    def component(self) -> Component:
+        """The component on view, with its record.
+
+        Raises:
+            InvalidRequestError: no neuron is shown yet.
+        """
+        record = self._on_view()
+        assert self._shown is not None
+        return self._source.component(self._shown).with_record(record)
 
     def save_html(self, path: str | os.PathLike[str]) -> Path:
         """Write the shown page, with the user's texts and the sections opened, to an HTML file that needs no other.

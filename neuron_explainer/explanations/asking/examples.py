@@ -1,4 +1,4 @@
-"""The examples that an explanation is written from, calibrated with, chosen and scored by: no text is in two of them."""
+"""The examples that explanations are written from, calibrated with, chosen and scored by: no text is in two parts."""
 
 from __future__ import annotations
 

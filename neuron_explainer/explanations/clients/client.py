@@ -19,7 +19,7 @@ class ChatRequest:
         temperature: of sampling; 0: the likeliest tokens.
         seed: of sampling, where the model takes one.
         schema: a JSON schema that the answer must follow, where the model can be held to one; None: any text.
-        top_logprobs: of how many of the likeliest tokens, at each token of the answer, the log-probabilities are wanted;
+        top_logprobs: of how many of the likeliest tokens the log-probabilities are wanted, at each token of the answer;
             an answer may come without them.
     """
 
