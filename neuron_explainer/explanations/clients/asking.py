@@ -86,7 +86,9 @@ class Asking:
         if self.problem is not None:
             raise self.problem
 
-    async def _work(self, pending: Iterator[tuple[Any, ChatRequest]], take: Callable[[Any, ChatAnswer], object]) -> None:
+    async def _work(
+        self, pending: Iterator[tuple[Any, ChatRequest]], take: Callable[[Any, ChatAnswer], object]
+    ) -> None:
         for key, request in pending:
             try:
                 async with self.slots:

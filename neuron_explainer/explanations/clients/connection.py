@@ -244,7 +244,7 @@ def _advice(status: int, said: str) -> str:
     advice = ""
     if 300 <= status < 400:
         return f", a redirect to {said or 'nowhere'}, which is not followed. If it is right, give it as base_url"
-    elif status == 401:
+    if status == 401:
         advice = ": it wants another key. api_key_env names the environment variable that has it"
     elif status == 404:
         advice = ": it does not know the model, or base_url is not its address, which often ends in /v1"
