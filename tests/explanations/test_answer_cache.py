@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import neuron_explainer as ne
-from explanations.asking import client_of, question
+from helpers.asking_clients import client_of, question
 from helpers.scripted_endpoint import scripted_endpoint
 from neuron_explainer.explanations import ChatAnswer, ChatRequest
 from neuron_explainer.explanations.clients import answer_cache

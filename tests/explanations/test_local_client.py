@@ -8,7 +8,7 @@ import torch
 import transformers
 
 import neuron_explainer as ne
-from explanations.asking import question
+from helpers.asking_clients import question
 from helpers.chats import ALTERNATING, chat_model, chat_tokenizer
 from neuron_explainer.errors import InvalidRequestError, PromptError, StoppedError
 from neuron_explainer.explanations import ChatClient, ChatRequest, LocalClient
@@ -53,10 +53,10 @@ def test_a_chat_is_written_by_the_models_template():
 
 def test_a_template_that_refuses_the_system_gets_its_words_with_the_users():
     model = chat_model(ALTERNATING)
-    pairs = (("system", "Be kind."), ("user", "Hello"))
     joined = [{"role": "user", "content": "Be kind.\n\nHello"}]
     expected = model.generate(model.chat_text(joined, add_generation_prompt=True), max_new_tokens=4)
-    assert LocalClient(model).ask([ChatRequest(pairs, max_tokens=4)])[0].text == expected
+    request = ChatRequest((("system", "Be kind."), ("user", "Hello")), max_tokens=4)
+    assert LocalClient(model).ask([request])[0].text == expected
     assert without_system([("user", "a"), ("system", "b")]) == [("user", "a"), ("user", "b")]
 
 
@@ -106,7 +106,8 @@ def test_interventions_take_part_and_work_can_be_stopped(tiny: ne.StandardModelC
 
     from neuron_explainer.models.watching import watched_passes
 
-    client, stop, told = LocalClient(tiny), threading.Event(), []
+    client, stop = LocalClient(tiny), threading.Event()
+    told: list[float] = []
     before = client.ask([question("Once", max_tokens=4)])[0].text
     with tiny.intervene("resid_post_mlp", 3, torch.zeros_like):
         assert client.ask([question("Once", max_tokens=4)])[0].text != before

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from explanations.asking import client_of, question, questions
+from helpers.asking_clients import client_of, question, questions
 from helpers.scripted_endpoint import said, scripted_endpoint, stalled
 from neuron_explainer.activation_server.event_loop import _background_loop
 from neuron_explainer.errors import BudgetExceededError, StoppedError
@@ -75,7 +75,8 @@ def test_an_interrupt_leaves_nothing_running_and_keeps_what_came(tmp_path: Path)
 
 
 def test_watched_work_is_stopped_and_told_how_far_it_is(tmp_path: Path):
-    stop, told = threading.Event(), []
+    stop = threading.Event()
+    told: list[float] = []
     with scripted_endpoint() as endpoint:
         with watched_passes(told.append):
             client_of(endpoint, tmp_path).ask(questions(4))

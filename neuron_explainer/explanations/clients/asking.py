@@ -87,8 +87,9 @@ class Asking:
             raise self.problem
 
     async def _work(
-        self, pending: Iterator[tuple[Any, ChatRequest]], take: Callable[[Any, ChatAnswer], object]
+        self, pending: Iterator[tuple[KeyT, ChatRequest]], take: Callable[[KeyT, ChatAnswer], object]
     ) -> None:
+        """Ask one question after the other, as long as there are any and all goes well."""
         for key, request in pending:
             try:
                 async with self.slots:

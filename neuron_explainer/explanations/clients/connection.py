@@ -163,7 +163,10 @@ class Connection:
         return replace(answer, text=key.removed_from(answer.text), logprobs=logprobs)
 
     async def _exchange(self, body: Mapping[str, Any]) -> tuple[int, bytes, float | None, str | None]:
-        """Status, body and Retry-After of an answer; and why there is none. Status 0: it is not one to ask for again."""
+        """Status, body and Retry-After of an answer; or why none came.
+
+        Status 0 without such a reason: the body says why there is no need to ask again.
+        """
         openai = self._openai
         try:
             async with asyncio.timeout(self._timeout):

@@ -164,7 +164,8 @@ class OpenAICompatibleClient:
             async with Connection(self.base_url, key_of_endpoint, self._timeout) as connection:
                 await Asking(self._endpoint, connection, self._slots_here()).ask_all(missing, self.max_concurrent, take)
 
-        with passes_bar(len(missing), progress, "asking", "answer", _SECONDS_WITHOUT_BAR) as tell:
+        delay = _SECONDS_WITHOUT_BAR if progress is None else 0.0
+        with passes_bar(len(missing), progress, "asking", "answer", delay) as tell:
             n_told = 0
 
             def look() -> None:
