@@ -103,7 +103,7 @@ class ScriptedEndpoint:
         with self._lock:
             self.answered.append(question.last)
 
-    def wait_for_questions(self, number: int, seconds: float = 5.0) -> None:
+    def wait_for_questions(self, number: int, seconds: float = 30.0) -> None:
         """Wait until so many have come."""
         end = time.monotonic() + seconds
         while len(self.questions) < number:
