@@ -1,6 +1,7 @@
 from .asking.explain import explain
 from .asking.explanation import Explanation, Explanations
 from .asking.score import score
+from .scoring.embedding_scorer import EmbeddingScorer
 from .scoring.score import ExplanationScore
 
-__all__ = ["Explanation", "ExplanationScore", "Explanations", "explain", "score"]
+__all__ = ["EmbeddingScorer", "Explanation", "ExplanationScore", "Explanations", "explain", "score"]
