@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, SupportsIndex
 
+from neuron_explainer.errors import InvalidRequestError
 from neuron_explainer.explanations.asking.explanation import Explanation
 from neuron_explainer.explanations.asking.subject import Subject
 from neuron_explainer.explanations.embeddings.embedder import Embedder, checked_embedder, unit_vectors
@@ -74,6 +75,10 @@ class EmbeddingScorer:
         """
         texts = texts_to_judge(subject, explanation, n_tokens=self.n_tokens, most=self.n_texts, seed=self.seed)
         own, *others = self._vectors([explanation.text, *(each.text for each in texts)])
+        if len({each.shape for each in (own, *others)}) > 1:
+            raise InvalidRequestError(
+                "The embedder gave vectors of different widths. They must have as many numbers each."
+            )
         cosines = [float(own @ each) for each in others]
         return separation(explanation, subject, self.name, texts, cosines, {"similarity": cosines})
 

@@ -40,6 +40,9 @@ class SurprisalScorer:
         n_texts: of how many texts at most there is a judgement; half of them are positive.
         seed: which texts are drawn, where there are more.
 
+    Attributes:
+        name: what it is called in tables and files.
+
     Raises:
         InvalidRequestError: an argument is none of these.
 
@@ -50,8 +53,6 @@ class SurprisalScorer:
     >>> found.judgements.columns.tolist()
     ['text', 'kind', 'activation', 'log_likelihood', 'without_explanation', 'tokens', 'gain']
     """
-
-    name = "surprisal"
 
     def __init__(
         self,
@@ -67,10 +68,11 @@ class SurprisalScorer:
         self.seed = checked_number("seed", seed, 0)
         self.against = None if against is None else as_explanation(against)
         self.model = model_of(model)
+        self.name = f"surprisal by {self.model.model_name}"
         self._without = KeptByText(self._without_explanation)
 
     def score(self, explanation: Explanation, subject: Subject) -> ExplanationScore:
-        """The AUROC of the gain by token, and in `measures` the mean difference of gains in nats, and the AUROC by kind.
+        """The AUROC of the gain by token; in `measures` the mean difference of gains in nats, and the AUROC by kind.
 
         Raises:
             InvalidRequestError: the subject has no texts to tell apart, or the model's log-likelihoods are not finite.
