@@ -106,8 +106,9 @@ def _sizes(content: bytes, path: Path) -> BertSizes:
     kind = (config.model_type, config.hidden_act, config.position_embedding_type)
     if kind != ("bert", "gelu", "absolute") or config.hidden_size % config.num_attention_heads:
         raise UnsupportedCheckpointError(
-            f"{path} holds a model of another kind ({', '.join(shown(each, 40) for each in kind)}, {config.hidden_size} "
-            f"numbers in {config.num_attention_heads} heads). Give a BERT model with gelu and absolute positions.",
+            f"{path} holds a model of another kind: {', '.join(shown(each, 40) for each in kind)}, with "
+            f"{config.hidden_size} numbers in {config.num_attention_heads} heads. Give a BERT model with gelu and absolute "
+            "positions.",
             file=path,
         )
     return BertSizes(
