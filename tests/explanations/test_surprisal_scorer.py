@@ -12,7 +12,7 @@ from neuron_explainer.errors import InvalidRequestError, StoppedError
 from neuron_explainer.explanations import SurprisalScorer, score
 from neuron_explainer.explanations.scoring.likelihoods import log_likelihoods
 from neuron_explainer.explanations.scoring.measures import auroc
-from neuron_explainer.explanations.scoring.surprisal_scorer import PROMPT, PROMPT_WITHOUT
+from neuron_explainer.explanations.scoring.surprisal_scorer import NEUTRAL, PROMPT, PROMPT_OF_NONE
 from neuron_explainer.models.watching import watched_passes
 
 TEXTS = ["In the beginning", " the LORD", "", "a", " yellow flowers; faintly aromatic of pine resin", "x" * 60]
@@ -65,15 +65,18 @@ def test_logits_that_would_take_too_much_memory_are_made_in_parts(
     assert log_likelihoods(tiny.get_or_create_model(), prompt, texts) == pytest.approx(whole, abs=1e-5)
 
 
-def test_the_gain_is_by_token_and_over_the_prompt_without_an_explanation(
-    tiny: ne.ModelContext, record: NeuronRecord
+@pytest.mark.parametrize(
+    ("setting", "other"), [({}, PROMPT.format(NEUTRAL)), ({"against": None}, PROMPT_OF_NONE)], ids=["neutral", "none"]
+)
+def test_the_gain_is_by_token_and_over_the_prompt_without_the_explanation(
+    tiny: ne.ModelContext, record: NeuronRecord, setting: dict[str, None], other: str
 ) -> None:
-    found = score("yellow flowers", record, SurprisalScorer(tiny), baselines=False)
-    prompts = [tiny.encode(text) for text in (PROMPT.format("yellow flowers"), PROMPT_WITHOUT)]
+    found = score("yellow flowers", record, SurprisalScorer(tiny, **setting), baselines=False)
+    prompts = [tiny.encode(text) for text in (PROMPT.format("yellow flowers"), other)]
     for _, row in found.judgements.iterrows():
         text = tiny.encode(row["text"])
         with_it, without = (by_hand(tiny, prompt, text) for prompt in prompts)
-        assert (row["log_likelihood"], row["without_explanation"]) == pytest.approx((with_it, without), abs=1e-3)
+        assert (row["log_likelihood"], row["without"]) == pytest.approx((with_it, without), abs=1e-3)
         assert row["gain"] == pytest.approx((with_it - without) / len(text), abs=1e-4)
     assert found.value == pytest.approx(auroc(found.judgements["kind"] == "positive", found.judgements["gain"]))
     assert (found.chance, found.scorer) == (0.5, "surprisal by tiny")
@@ -100,13 +103,13 @@ def test_what_is_kept_is_not_used_for_a_model_that_changed(record: NeuronRecord)
     with model.intervene("mlp_post_act", 1, torch.zeros_like):
         within = score("yellow flowers", record, scorer, baselines=False).judgements
         assert within.equals(score("yellow flowers", record, SurprisalScorer(model), baselines=False).judgements)
-    assert not within["without_explanation"].equals(before["without_explanation"])
+    assert not within["without"].equals(before["without"])
     assert score("yellow flowers", record, scorer, baselines=False).judgements.equals(before)
     with torch.no_grad():
         model.get_or_create_model().embedding.mul_(0.5)
     changed = score("yellow flowers", record, scorer, baselines=False).judgements
     assert changed.equals(score("yellow flowers", record, SurprisalScorer(model), baselines=False).judgements)
-    assert not changed["without_explanation"].equals(before["without_explanation"])
+    assert not changed["without"].equals(before["without"])
 
 
 def test_long_explanations_and_texts_are_cut_to_the_context(tiny: ne.ModelContext, record: NeuronRecord) -> None:

@@ -107,8 +107,8 @@ def _sizes(content: bytes, path: Path) -> BertSizes:
     if kind != ("bert", "gelu", "absolute") or config.hidden_size % config.num_attention_heads:
         raise UnsupportedCheckpointError(
             f"{path} holds a model of another kind: {', '.join(shown(each, 40) for each in kind)}, with "
-            f"{config.hidden_size} numbers in {config.num_attention_heads} heads. Give a BERT model with gelu and absolute "
-            "positions.",
+            f"{config.hidden_size} numbers in {config.num_attention_heads} heads. Give a BERT model with gelu and "
+            "absolute positions.",
             file=path,
         )
     return BertSizes(

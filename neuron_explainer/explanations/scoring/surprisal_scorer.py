@@ -19,23 +19,24 @@ from neuron_explainer.models.beginning import encoded
 from neuron_explainer.models.model_context import weights_now
 from neuron_explainer.vocabulary.checks import checked_number
 
-PROMPT, PROMPT_WITHOUT = "Here is a text with {}:\n\n", "Here is a text:\n\n"
+PROMPT, PROMPT_OF_NONE = "The following text contains {}.\n\nText:", "Text:"
+NEUTRAL = "something"
 
 
 class SurprisalScorer:
     """Asks a language model nothing: it looks at how likely the model finds each text, with the explanation before it.
 
-    A text's gain is its log-likelihood by token after the prompt "Here is a text with …:", less that after "Here is a
-    text:". The score is the AUROC of the gain: how often a text on which the component is active gains more than one on
-    which it is not; 0.5 is chance. It needs a model that has learnt to follow a description, if only a little: of the
-    smallest ones the score says little.
+    A text's gain is its log-likelihood by token after the prompt "The following text contains …. Text:" with the
+    explanation, less that after the same prompt with "something". The score is the AUROC of the gain: how often a text
+    on which the component is active gains more than one on which it is not; 0.5 is chance. The model must have learnt
+    what a description has to do with a text: the score of `tiny`, say, means nothing.
 
     Each text is run with a prompt of its own, and nothing that is computed for one is used for another. The
-    log-likelihoods without an explanation are kept for a while, so that a second explanation takes half of the time.
+    log-likelihoods without the explanation are kept for a while, so that a second explanation takes half of the time.
 
     Args:
         model: a ModelContext, or anything that `load_model` takes.
-        against: an explanation that takes the place of none: the gain is then over that one.
+        against: over which explanation a text gains; None: over a prompt that has none.
         n_tokens: how many tokens around the highest activation a text has.
         n_texts: of how many texts at most there is a judgement; half of them are positive.
         seed: which texts are drawn, where there are more.
@@ -51,14 +52,14 @@ class SurprisalScorer:
     >>> scorer = SurprisalScorer(ne.load_model("tiny", device="cpu"), n_texts=8)
     >>> found = score("words of the Bible", ne.load_neuron("tiny", 2, 5), scorer)
     >>> found.judgements.columns.tolist()
-    ['text', 'kind', 'activation', 'log_likelihood', 'without_explanation', 'tokens', 'gain']
+    ['text', 'kind', 'activation', 'log_likelihood', 'without', 'tokens', 'gain']
     """
 
     def __init__(
         self,
         model: ModelGiven,
         *,
-        against: Explanation | str | None = None,
+        against: Explanation | str | None = NEUTRAL,
         n_tokens: SupportsIndex = N_TOKENS,
         n_texts: SupportsIndex = MOST_TEXTS,
         seed: SupportsIndex = 0,
@@ -95,7 +96,7 @@ class SurprisalScorer:
                     f"{self.model.model_name} gives {shown(text)} a log-likelihood that is not finite. Load the model "
                     "with another dtype."
                 )
-        columns = {"log_likelihood": after, "without_explanation": without, "tokens": lengths, "gain": gains}
+        columns = {"log_likelihood": after, "without": without, "tokens": lengths, "gain": gains}
         return separation(explanation, subject, self.name, texts, gains, columns, note)
 
     def _without_explanation(self, texts: list[str]) -> list[float]:
@@ -118,7 +119,7 @@ class SurprisalScorer:
         """
         most = self.model.max_context_length - self.model.max_context_length // 2
         for n_characters in _shorter(len(explanation or "")):
-            text = PROMPT_WITHOUT if explanation is None else PROMPT.format(explanation[:n_characters])
+            text = PROMPT_OF_NONE if explanation is None else PROMPT.format(explanation[:n_characters])
             ids, _ = encoded(self.model, text, None)
             if 0 < len(ids) <= most:
                 cut = explanation is not None and n_characters < len(explanation)
