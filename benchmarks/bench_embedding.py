@@ -72,7 +72,9 @@ def embedding_speed(seconds: Callable[[], float]) -> None:
 def table(scorer: EmbeddingScorer | SurprisalScorer, n_others: int) -> None:
     """Of each kind of planted neuron: the right explanation's AUROC, and how often it beats others."""
     chance, neurons = np.random.default_rng(0), planted_neurons(("none",))
-    values, won, near = defaultdict(list), defaultdict(list), defaultdict(list)
+    values: dict[str, list[float]] = defaultdict(list)
+    won: dict[str, list[bool]] = defaultdict(list)
+    near: dict[str, list[bool]] = defaultdict(list)
     for neuron in neurons:
         subject = subject_of(neuron.record)
 
@@ -91,9 +93,9 @@ def table(scorer: EmbeddingScorer | SurprisalScorer, n_others: int) -> None:
         won[neuron.kind] += [own > rank(others[number].right) for number in drawn]
         near[neuron.kind] += [own > rank(wrong) for wrong in neuron.near]
     print(f"{scorer.name:<24} {'kind':<9} {'neurons':>7} {'AUROC':>6} {'beats others':>13} {'beats near misses':>18}")
-    for kind, own in values.items():
-        figures = np.mean(own), np.mean(won[kind]), np.mean(near[kind])
-        print(f"{'':<24} {kind:<9} {len(own):>7} {figures[0]:>6.2f} {figures[1]:>13.2f} {figures[2]:>18.2f}")
+    for kind, areas in values.items():
+        figures = np.mean(areas), np.mean(won[kind]), np.mean(near[kind])
+        print(f"{'':<24} {kind:<9} {len(areas):>7} {figures[0]:>6.2f} {figures[1]:>13.2f} {figures[2]:>18.2f}")
 
 
 if __name__ == "__main__":

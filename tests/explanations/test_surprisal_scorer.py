@@ -2,6 +2,7 @@
 
 import math
 import threading
+from typing import Any
 
 import pytest
 import torch
@@ -69,7 +70,7 @@ def test_logits_that_would_take_too_much_memory_are_made_in_parts(
     ("setting", "other"), [({}, PROMPT.format(NEUTRAL)), ({"against": None}, PROMPT_OF_NONE)], ids=["neutral", "none"]
 )
 def test_the_gain_is_by_token_and_over_the_prompt_without_the_explanation(
-    tiny: ne.ModelContext, record: NeuronRecord, setting: dict[str, None], other: str
+    tiny: ne.ModelContext, record: NeuronRecord, setting: dict[str, Any], other: str
 ) -> None:
     found = score("yellow flowers", record, SurprisalScorer(tiny, **setting), baselines=False)
     prompts = [tiny.encode(text) for text in (PROMPT.format("yellow flowers"), other)]
@@ -127,7 +128,8 @@ def test_a_likelihood_that_is_not_finite_is_an_error(record: NeuronRecord) -> No
 
 
 def test_the_work_can_be_stopped_and_tells_how_far_it_is(tiny: ne.ModelContext, record: NeuronRecord) -> None:
-    stop, told = threading.Event(), []
+    stop = threading.Event()
+    told: list[float] = []
     with watched_passes(told.append):
         score("yellow flowers", record, SurprisalScorer(tiny), baselines=False)
     assert max(told) == 1.0
@@ -137,6 +139,6 @@ def test_the_work_can_be_stopped_and_tells_how_far_it_is(tiny: ne.ModelContext, 
 
 
 @pytest.mark.parametrize("setting", [{"n_tokens": 0}, {"n_texts": 1}, {"against": 3}, {"against": ""}])
-def test_settings_that_do_not_do_are_refused(tiny: ne.ModelContext, setting: dict[str, object]) -> None:
+def test_settings_that_do_not_do_are_refused(tiny: ne.ModelContext, setting: dict[str, Any]) -> None:
     with pytest.raises(InvalidRequestError):
         SurprisalScorer(tiny, **setting)

@@ -2,7 +2,9 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 import neuron_explainer as ne
 from neuron_explainer.activations.activation_records import ActivationRecord
@@ -130,7 +132,12 @@ def test_pieces_of_one_text_are_drawn_together() -> None:
     subject = _subject()
     texts = texts_to_judge(subject, n_tokens=9)
     sources = [each.source for each in texts]
-    drawn = []
-    interval_by_source(lambda numbers: drawn.append([sources[number] for number in numbers]) or 0.0, texts)
+    drawn: list[list[str]] = []
+
+    def note(numbers: NDArray[np.int64]) -> float:
+        drawn.append([sources[number] for number in numbers])
+        return 0.0
+
+    interval_by_source(note, texts)
     for own in drawn[:50]:
         assert all(own.count(source) % sources.count(source) == 0 for source in set(own))

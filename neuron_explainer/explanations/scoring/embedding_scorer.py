@@ -6,6 +6,9 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, SupportsIndex
 
+import numpy as np
+from numpy.typing import NDArray
+
 from neuron_explainer.errors import InvalidRequestError
 from neuron_explainer.explanations.asking.explanation import Explanation
 from neuron_explainer.explanations.asking.subject import Subject
@@ -65,7 +68,7 @@ class EmbeddingScorer:
         self.n_texts = checked_number("n_texts", n_texts, 2)
         self.seed = checked_number("seed", seed, 0)
         embed = _minilm(device) if embedder is None else checked_embedder(embedder)
-        self._vectors = KeptByText(partial(unit_vectors, embed))
+        self._vectors: KeptByText[NDArray[np.float64]] = KeptByText(partial(unit_vectors, embed))
 
     def score(self, explanation: Explanation, subject: Subject) -> ExplanationScore:
         """The AUROC of the cosine, and in `measures` the mean difference of cosines, and the AUROC by kind.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Generic, TypeVar
 
 ResultT = TypeVar("ResultT")
@@ -24,7 +24,7 @@ class KeptByText(Generic[ResultT]):
     [3, 5, 3]
     """
 
-    def __init__(self, compute: Callable[[list[str]], Sequence[ResultT]], most: int = MOST_KEPT) -> None:
+    def __init__(self, compute: Callable[[list[str]], Iterable[ResultT]], most: int = MOST_KEPT) -> None:
         self._compute, self._most = compute, most
         self._kept: OrderedDict[tuple[Hashable, str], ResultT] = OrderedDict()
         self._keeping = threading.Lock()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import SupportsIndex
 
 from neuron_explainer.collation.runs.preparation import ModelGiven, model_of
@@ -96,7 +96,12 @@ class SurprisalScorer:
                     f"{self.model.model_name} gives {shown(text)} a log-likelihood that is not finite. Load the model "
                     "with another dtype."
                 )
-        columns = {"log_likelihood": after, "without": without, "tokens": lengths, "gain": gains}
+        columns: dict[str, Sequence[float]] = {
+            "log_likelihood": after,
+            "without": without,
+            "tokens": lengths,
+            "gain": gains,
+        }
         return separation(explanation, subject, self.name, texts, gains, columns, note)
 
     def _without_explanation(self, texts: list[str]) -> list[float]:
