@@ -102,7 +102,7 @@ class BertEncoder:
         Returns:
             (texts, tokens, width).
         """
-        positions = torch.arange(token_ids.shape[1], device=token_ids.device)
+        positions = torch.arange(token_ids.shape[1], dtype=torch.int64, device=token_ids.device)
         x = (
             self._embedded("word_embeddings", token_ids)
             + self._embedded("position_embeddings", positions)

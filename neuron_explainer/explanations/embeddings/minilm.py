@@ -59,7 +59,7 @@ class MiniLM:
             texts: the texts; of each, 256 word pieces are read.
         """
         with backend_errors("MiniLM's tokenizer fails on a text"):
-            ids = [each.ids for each in self._tokenizer.encode_batch([text[:MOST_CHARACTERS] for text in texts])]
+            ids = [self._tokenizer.encode(text[:MOST_CHARACTERS]).ids for text in texts]
         vectors = np.empty((len(ids), self._encoder.sizes.width), np.float32)
         show = None if len(ids) >= _BAR_FROM else False
         with passes_bar(len(ids), show, "embedding", "text") as done, torch.inference_mode():
@@ -70,11 +70,11 @@ class MiniLM:
 
     def _vectors(self, ids: Sequence[Sequence[int]]) -> torch.Tensor:
         longest = max(map(len, ids))
-        padded = torch.tensor([[*each, *[0] * (longest - len(each))] for each in ids], device=self._encoder.device)
-        lengths = torch.tensor([len(each) for each in ids], device=self._encoder.device)
-        is_real = torch.arange(longest, device=self._encoder.device) < lengths[:, None]
-        hidden = self._encoder(padded, is_real)
-        mean = (hidden * is_real[..., None]).sum(1) / lengths[:, None]
+        padded = torch.tensor([[*each, *[0] * (longest - len(each))] for each in ids], dtype=torch.int64, device="cpu")
+        lengths = torch.tensor([[len(each)] for each in ids], dtype=torch.int64, device="cpu")
+        is_real = (torch.arange(longest, dtype=torch.int64, device="cpu") < lengths).to(self._encoder.device)
+        hidden = self._encoder(padded.to(self._encoder.device), is_real).float()
+        mean = (hidden * is_real[..., None]).sum(1) / lengths.to(self._encoder.device)
         return torch.nn.functional.normalize(mean, dim=-1)
 
 

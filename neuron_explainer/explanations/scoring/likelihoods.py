@@ -58,11 +58,13 @@ def _batches(model: Transformer, lengths: Sequence[int]) -> Iterator[list[int]]:
 def _of_batch(model: Transformer, prompt: Sequence[int], texts: Sequence[Sequence[int]]) -> list[float]:
     longest = max(map(len, texts))
     rows = [[*prompt, *text, *[prompt[0]] * (longest - len(text))] for text in texts]
-    is_real = torch.arange(len(prompt) + longest) < torch.tensor([[len(prompt) + len(text)] for text in texts])
-    logits = model(torch.tensor(rows), attention_mask=is_real)
+    lengths = torch.tensor([[len(prompt) + len(text)] for text in texts], dtype=torch.int64, device="cpu")
+    is_real = torch.arange(len(rows[0]), dtype=torch.int64, device="cpu") < lengths
+    logits = model(torch.tensor(rows, dtype=torch.int64, device="cpu"), attention_mask=is_real)
     found = []
     for own, text in zip(logits, texts, strict=True):
         following = at_least_float32(own[len(prompt) - 1 : len(prompt) + len(text) - 1]).log_softmax(-1)
-        targets = torch.tensor(text, device=following.device)[:, None]
-        found.append(following.gather(-1, targets).double().sum())
-    return torch.stack(found).tolist()
+        targets = torch.tensor(text, dtype=torch.int64, device=following.device)
+        found.append(following.gather(-1, targets[:, None])[:, 0])
+    by_text = torch.cat(found).cpu().double().split(list(map(len, texts)))
+    return [float(each.sum()) for each in by_text]
