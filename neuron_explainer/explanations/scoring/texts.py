@@ -72,8 +72,9 @@ def texts_to_judge(
     """As many texts on which a component is active as texts on which it is not, all from its examples for scoring.
 
     The texts of `subject.by_token.test` are cut into pieces, so that the highest activation of each is in the middle of
-    one. A piece is positive from 0.3 of the component's highest activation on, and negative up to 0.1 of it; pieces
-    in between are left out. Half of the negative ones are near misses, where there are as many.
+    one. A piece is positive from 0.3 of the component's highest activation on, and negative up to 0.1 of it. Pieces in
+    between are left out; but where too few are so low, the lowest of these are negative, too. Half of the negative ones
+    are near misses, where there are as many.
 
     Args:
         subject: the component.
@@ -95,30 +96,30 @@ def texts_to_judge(
     True
     """
     written_from = frozenset() if explanation is None else explanation.written_from
-    examples = [each for each in subject.by_token.test if text_key(each) not in written_from]
     shared = _tokens_of_peaks(subject)
-    found: dict[TextKind, list[JudgedText]] = {"positive": [], "near miss": [], "random": []}
-    seen = set()
-    for example in examples:
-        for piece in _pieces(example, subject.highest, shared, n_tokens):
-            if piece.text.strip() and piece.text not in seen:
-                seen.add(piece.text)
-                found[piece.kind].append(piece)
-    n_low = len(found["near miss"]) + len(found["random"])
-    n = min(len(found["positive"]), n_low, max(1, most // 2))
+    texts: dict[str, JudgedText] = {}
+    for example in subject.by_token.test:
+        if text_key(example) not in written_from:
+            for piece in _pieces(example, subject.highest, shared, n_tokens):
+                texts.setdefault(piece.text.strip(), piece)
+    texts.pop("", None)
+    positive = [each for each in texts.values() if each.is_positive]
+    others = sorted((each for each in texts.values() if not each.is_positive), key=lambda each: each.activation)
+    n = min(len(positive), len(others), max(1, most // 2))
     if n == 0:
-        missing = "active" if n_low else "not active"
+        what = "below" if positive else "at or above"
         raise InvalidRequestError(
-            f"{subject.name} has no held-out texts on which it is {missing} (active: {ACTIVE_FROM} of its highest "
-            f"activation, {subject.highest:.4g}, or more; not active: {LOW_UNTIL} of it or less), so none are to be told "
-            "apart. Give a record with more top and random examples."
+            f"{subject.name} has no held-out texts {what} {ACTIVE_FROM} of its highest activation "
+            f"({subject.highest:.4g}), so there is nothing to tell apart. Give a record with more examples."
         )
-    n_near = min(len(found["near miss"]), max((n + 1) // 2, n - len(found["random"])))
-    random = np.random.default_rng(seed)
+    low = others[: max(n, sum(each.activation <= LOW_UNTIL * subject.highest for each in others))]
+    near, random = ([each for each in low if each.kind == kind] for kind in ("near miss", "random"))
+    n_near = min(len(near), max((n + 1) // 2, n - len(random)))
+    draw = np.random.default_rng(seed)
     return [
-        texts[number]
-        for texts, many in ((found["positive"], n), (found["near miss"], n_near), (found["random"], n - n_near))
-        for number in sorted(random.permutation(len(texts))[:many])
+        group[number]
+        for group, many in ((positive, n), (near, n_near), (random, n - n_near))
+        for number in sorted(draw.permutation(len(group))[:many])
     ]
 
 
@@ -162,14 +163,12 @@ def _pieces(example: ActivationRecord, highest: float, shared: frozenset[str], n
     if example.activations[peak] < ACTIVE_FROM * highest:
         peak = next((place for place, word in enumerate(words) if word in shared), len(words) // 2)
     for start, end in _spans(peak, len(words), n_tokens):
-        activation = max(example.activations[start:end])
-        if LOW_UNTIL * highest < activation < ACTIVE_FROM * highest:
-            continue
+        is_positive = max(example.activations[start:end]) >= ACTIVE_FROM * highest
         low: TextKind = "random" if shared.isdisjoint(words[start:end]) else "near miss"
         yield JudgedText(
             tuple(token[:MOST_CHARACTERS_OF_TOKEN] for token in example.tokens[start:end]),
             tuple(example.activations[start:end]),
-            low if activation <= LOW_UNTIL * highest else "positive",
+            "positive" if is_positive else low,
             text_key(example),
         )
 
