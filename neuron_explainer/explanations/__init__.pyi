@@ -1,6 +1,26 @@
 from .asking.explain import explain
 from .asking.explanation import Explanation, Explanations
 from .asking.score import score
+from .language_models.explainer import LanguageModelExplainer
+from .language_models.prompts import Demonstration
+from .language_models.simulator import LanguageModelSimulator
+from .scoring.detection_scorer import DetectionScorer
+from .scoring.fuzzing_scorer import FuzzingScorer
 from .scoring.score import ExplanationScore
+from .scoring.scored_simulation import simulation_results
+from .scoring.simulation_scorer import SimulationScorer
 
-__all__ = ["Explanation", "ExplanationScore", "Explanations", "explain", "score"]
+__all__ = [
+    "Demonstration",
+    "DetectionScorer",
+    "Explanation",
+    "ExplanationScore",
+    "Explanations",
+    "FuzzingScorer",
+    "LanguageModelExplainer",
+    "LanguageModelSimulator",
+    "SimulationScorer",
+    "explain",
+    "score",
+    "simulation_results",
+]

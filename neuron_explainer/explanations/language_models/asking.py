@@ -15,7 +15,10 @@ _MOST_SHOWN = 2_000
 
 
 def read_answers(
-    client: ChatClient, requests: Sequence[ChatRequest], read: Sequence[Callable[[ChatAnswer], T]], progress: bool | None
+    client: ChatClient,
+    requests: Sequence[ChatRequest],
+    read: Sequence[Callable[[ChatAnswer], T]],
+    progress: bool | None,
 ) -> list[T | AnswerFormatError]:
     """The answers to some questions, as what they say.
 

@@ -174,5 +174,7 @@ def _read(answer: ChatAnswer) -> str:
 
 def _checked_demonstrations(given: object) -> tuple[Demonstration, ...]:
     if isinstance(given, str | Demonstration) or not isinstance(given, Iterable):
-        raise InvalidRequestError(f"demonstrations is {shown(given)}. Give a list of Demonstration(…), or an empty one.")
+        raise InvalidRequestError(
+            f"demonstrations is {shown(given)}. Give a list of Demonstration(…), or an empty one."
+        )
     return tuple(checked_type("demonstrations", each, Demonstration) for each in given)

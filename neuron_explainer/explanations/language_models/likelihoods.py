@@ -76,7 +76,9 @@ def expected_number(answer: ChatAnswer, starts: Sequence[int], place: int, highe
             continue
         number = int(digits[1])
         if digits.end() == len(text) and answer.text.startswith(digits[0], place):
-            following = alternatives(answer, starts, after) if (after := place + digits.end()) < len(answer.text) else {}
+            following = (
+                alternatives(answer, starts, after) if (after := place + digits.end()) < len(answer.text) else {}
+            )
             for more, share in following.items():
                 if (longer := re.match(r"[0-9]", more)) and int(digits[1] + longer[0]) <= highest:
                     total, weighted = (

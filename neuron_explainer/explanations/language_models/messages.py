@@ -8,7 +8,7 @@ from neuron_explainer.activations.derived_scalars.names.kinds import NodeKind
 from neuron_explainer.explanations.clients.client import Role
 from neuron_explainer.explanations.language_models import prompts
 from neuron_explainer.explanations.language_models.prompts import Demonstration
-from neuron_explainer.explanations.language_models.quoting import quoted
+from neuron_explainer.explanations.language_models.quoting import quoted, quoted_text
 from neuron_explainer.explanations.language_models.showing import MARKED_FROM, Show, ShownExample, numbered
 
 Messages = tuple[tuple[Role, str], ...]
@@ -37,7 +37,7 @@ def explaining_messages(
         how = prompts.AS_MARKED if show == "marked" else prompts.AS_LISTED
     turns: list[tuple[Role, str]] = [("system", system_message(told, how, prompts.ANSWER_EXPLANATION))]
     for each in demonstrations:
-        answer = f'{{"explanation": {quoted([each.explanation])}}}'
+        answer = f'{{"explanation": {quoted_text(each.explanation)}}}'
         turns += [("user", _question(each, show)), ("assistant", answer)]
     return (*turns, ("user", _question(question, show)))
 

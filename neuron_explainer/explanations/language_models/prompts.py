@@ -101,7 +101,9 @@ _AFTER_NUMBER = Demonstration(
 
 def _pairs(marked: str, *pairs: tuple[int, int, int]) -> ShownExample:
     tokens = tuple(marked.split("|"))
-    levels = [max((level for attends, _, level in pairs if attends == place), default=0) for place in range(len(tokens))]
+    levels = [
+        max((level for attends, _, level in pairs if attends == place), default=0) for place in range(len(tokens))
+    ]
     return ShownExample(tokens, tuple(levels), pairs)
 
 

@@ -40,6 +40,12 @@ def quoted(tokens: Iterable[str], marked: Container[int] = ()) -> str:
     return f'"{whole.replace(_OPENS, OPENING).replace(_CLOSES, CLOSING)}"'
 
 
+def quoted_text(text: str) -> str:
+    """A text that is not divided into tokens, such as an explanation, as a JSON string; it is not cut."""
+    n = MOST_CHARACTERS_OF_TOKEN
+    return quoted(text[start : start + n] for start in range(0, len(text), n))
+
+
 def _escaped(token: str) -> str:
     cut = token if len(token) <= MOST_CHARACTERS_OF_TOKEN else f"{token[:MOST_CHARACTERS_OF_TOKEN]}…"
     text = json.dumps(cut, ensure_ascii=False)[1:-1]

@@ -20,7 +20,7 @@ from neuron_explainer.explanations.language_models.asking import checked_client,
 from neuron_explainer.explanations.language_models.likelihoods import expected_number, token_starts
 from neuron_explainer.explanations.language_models.messages import Messages, system_message
 from neuron_explainer.explanations.language_models.parsing import AnswerFormatError, parsed
-from neuron_explainer.explanations.language_models.quoting import quoted
+from neuron_explainer.explanations.language_models.quoting import quoted, quoted_text
 from neuron_explainer.explanations.language_models.showing import TOP_LEVEL
 from neuron_explainer.vocabulary.checks import checked_number, checked_text, finite_number
 
@@ -174,7 +174,7 @@ def _parts(number: int, tokens: Sequence[str]) -> list[_Part]:
 
 
 def _question(explanation: str, part: _Part) -> str:
-    lines = [f"Explanation: {quoted([explanation[start : start + 100] for start in range(0, len(explanation), 100)])}"]
+    lines = [f"Explanation: {quoted_text(explanation)}"]
     if part.before:
         lines.append(f"The text begins: {quoted(part.before)}")
         lines.append("It goes on, as [position, token]:")
