@@ -77,8 +77,8 @@ def _read(read: Callable[[ChatAnswer], T], answer: ChatAnswer) -> T | AnswerForm
 
 def _once_more(request: ChatRequest, answer: ChatAnswer, error: AnswerFormatError) -> ChatRequest:
     complaint = (
-        f"That answer cannot be used: {error.problem}. Expected: {error.expected}. Answer again, with the JSON alone, in "
-        "the form that was asked for."
+        f"That answer cannot be used: {error.problem}. Expected: {error.expected}. Answer again, with the JSON alone, "
+        "in the form that was asked for."
     )
     messages = (*request.messages, ("assistant", answer.text[:_MOST_SHOWN] or "…"), ("user", complaint))
     most = request.max_tokens if answer.is_whole else 2 * request.max_tokens

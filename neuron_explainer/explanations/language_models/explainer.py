@@ -61,7 +61,7 @@ class LanguageModelExplainer:
         temperature: of sampling, where several explanations are asked for; a single one is asked for with 0.
         seed: of the first sample; the others have the numbers after it.
         max_tokens: the most tokens of an answer.
-        instructions: what the model is told, instead of `prompts.EXPLAIN` of the kind. How texts are shown, and the form of the
+        instructions: what the model is told, instead of `prompts.EXPLAIN`. How texts are shown, and the form of the
             answer, are told beneath it.
         demonstrations: questions with good answers; None: those of `prompts.DEMONSTRATIONS`; empty: none.
         progress: whether there is a bar; None: where it takes long.

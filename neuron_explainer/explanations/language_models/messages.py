@@ -31,10 +31,8 @@ def explaining_messages(
         instructions: what it is told, instead of the usual.
     """
     told = prompts.EXPLAIN.get(kind, prompts.EXPLAIN[NodeKind.NEURON]) if instructions is None else instructions
-    if kind is NodeKind.HEAD:
-        how = prompts.AS_PAIRS
-    else:
-        how = prompts.AS_MARKED if show == "marked" else prompts.AS_LISTED
+    of_tokens = prompts.AS_MARKED if show == "marked" else prompts.AS_LISTED
+    how = prompts.AS_PAIRS if kind is NodeKind.HEAD else of_tokens
     turns: list[tuple[Role, str]] = [("system", system_message(told, how, prompts.ANSWER_EXPLANATION))]
     for each in demonstrations:
         answer = f'{{"explanation": {quoted_text(each.explanation)}}}'

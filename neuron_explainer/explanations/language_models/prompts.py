@@ -31,27 +31,27 @@ class Demonstration:
 
 
 _OF_UNITS = """\
-You study what single parts of a language model respond to. One {kind} was watched while the model read many texts. You \
-get pieces of those texts in which it was most active. Find the simplest description that covers them and with which \
-somebody who has not seen them could say, for each token of a new text, whether the {kind} is active on it.
+You study what single parts of a language model respond to. One {kind} was watched while the model read many texts. \
+You get pieces of those texts in which it was most active. Find the simplest description that covers them and with \
+which somebody who has not seen them could say, for each token of a new text, whether the {kind} is active on it.
 
-Say first what the active tokens are. If the same tokens are elsewhere without activation, say what has to come before \
-them. Give single words only where just those words matter; where they have a meaning, a form or a place in the sentence \
-in common, give that. Be specific: "names of rivers" is better than "nouns". One phrase of at most twenty words is \
-enough. Leave out the {kind} itself, the levels and the numbers of the texts."""
+Say first what the active tokens are. If the same tokens are elsewhere without activation, say what has to come \
+before them. Give single words only where just those words matter; where they have a meaning, a form or a place in \
+the sentence in common, give that. Be specific: "names of rivers" is better than "nouns". One phrase of at most \
+twenty words is enough. Leave out the {kind} itself, the levels and the numbers of the texts."""
 
 EXPLAIN: dict[NodeKind, str] = {
     NodeKind.NEURON: _OF_UNITS.format(kind="neuron"),
     NodeKind.LATENT: _OF_UNITS.format(kind="feature"),
     NodeKind.HEAD: """\
-You study the attention heads of a language model. At each token, a head picks earlier tokens (or the token itself) to \
-attend to. You get pieces of text in which one head attended most strongly, with its strongest pairs: the token that \
-attends, the token that it attends to, and how far apart they are. Find the simplest rule that covers the pairs and with \
-which somebody who has not seen them could say, in a new text, what attends to what.
+You study the attention heads of a language model. At each token, a head picks earlier tokens (or the token itself) \
+to attend to. You get pieces of text in which one head attended most strongly, with its strongest pairs: the token \
+that attends, the token that it attends to, and how far apart they are. Find the simplest rule that covers the pairs \
+and with which somebody who has not seen them could say, in a new text, what attends to what.
 
-Write it as "X attends to Y", where X and Y are kinds of tokens, words, meanings or places, such as "the token before". \
-If the distance decides, say so; if the tokens decide, say which. One phrase of at most twenty-five words is enough. \
-Leave out the head itself, the levels and the numbers of the texts.""",
+Write it as "X attends to Y", where X and Y are kinds of tokens, words, meanings or places, such as "the token \
+before". If the distance decides, say so; if the tokens decide, say which. One phrase of at most twenty-five words \
+is enough. Leave out the head itself, the levels and the numbers of the texts.""",
 }
 """What a language model that writes explanations is told, by the kind of component."""
 
@@ -132,10 +132,11 @@ DEMONSTRATIONS: dict[NodeKind, tuple[Demonstration, ...]] = {
 """Questions with good answers that are shown before the question itself, by the kind of component."""
 
 SIMULATE = """\
-You predict what one part of a language model does. You get an explanation of when it is active, and a text, token by \
-token. Give each token a level from 0 to 10: 0 where by the explanation it is not active, which holds for most tokens of \
-most texts, and 10 where the explanation fits as well as it can. If the explanation is of what attends to what, a token \
-is active when it attends as the explanation says. Judge a token by itself and by what comes before it alone."""
+You predict what one part of a language model does. You get an explanation of when it is active, and a text, token \
+by token. Give each token a level from 0 to 10: 0 where by the explanation it is not active, which holds for most \
+tokens of most texts, and 10 where the explanation fits as well as it can. If the explanation is of what attends to \
+what, a token is active when it attends as the explanation says. Judge a token by itself and by what comes before it \
+alone."""
 SIMULATED_TEXT, SIMULATED_LEVELS = "We| fed| the| kitten| and| the| fish", (0, 0, 0, 10, 0, 0, 6)
 SIMULATED_EXPLANATION = "animals that people keep as pets"
 ANSWER_SIMULATION = (
@@ -144,15 +145,15 @@ ANSWER_SIMULATION = (
 )
 
 DETECT = """\
-You judge whether texts fit an explanation. The explanation says when one part of a language model is active. For each \
-of the numbered texts, say whether it has at least one token on which the part would be active by the explanation. Any \
-number of the texts may fit: none, some or all. A text that is merely about the same topic, or has the same word in \
-another sense or place, does not fit unless the explanation covers it."""
+You judge whether texts fit an explanation. The explanation says when one part of a language model is active. For \
+each of the numbered texts, say whether it has at least one token on which the part would be active by the \
+explanation. Any number of the texts may fit: none, some or all. A text that is merely about the same topic, or has \
+the same word in another sense or place, does not fit unless the explanation covers it."""
 FUZZ = """\
-You judge whether marks are in the right places. The explanation says on which tokens one part of a language model is \
-active. In each of the numbered texts some tokens stand between << and >>. Say whether the marked tokens are those on \
-which the part would be active by the explanation. In any number of the texts the marks may be right: none, some or all; \
-where they are wrong, other tokens of the text are marked instead."""
+You judge whether marks are in the right places. The explanation says on which tokens one part of a language model \
+is active. In each of the numbered texts some tokens stand between << and >>. Say whether the marked tokens are \
+those on which the part would be active by the explanation. In any number of the texts the marks may be right: none, \
+some or all; where they are wrong, other tokens of the text are marked instead."""
 JUDGED_EXPLANATION = '"animals that people keep as pets"'
 DETECTED: tuple[tuple[str, bool], ...] = (
     ('"The vet weighed our kitten and wrote it down"', True),
@@ -169,7 +170,7 @@ ANSWER_JUDGEMENTS = (
     '{"judgements": [{"text": number, "fits": true or false}, …]}'
 )
 ANSWER_WITH_CONFIDENCE = (
-    "Answer with JSON alone, in this form, with one entry for each text in their order; the confidence says how sure you "
-    "are that your answer is right, from 0, a guess, to 100: "
+    "Answer with JSON alone, in this form, with one entry for each text in their order; the confidence says how sure "
+    "you are that your answer is right, from 0, a guess, to 100: "
     '{"judgements": [{"text": number, "fits": true or false, "confidence": number}, …]}'
 )

@@ -185,7 +185,10 @@ def _question(explanation: str, part: _Part) -> str:
 
 
 def _good_answer(tokens: Sequence[str], levels: Sequence[int]) -> str:
-    rows = (f"[{place}, {quoted([token])}, {level}]" for place, (token, level) in enumerate(zip(tokens, levels)))
+    rows = (
+        f"[{place}, {quoted([token])}, {level}]"
+        for place, (token, level) in enumerate(zip(tokens, levels, strict=True))
+    )
     return f'{{"activations": [{", ".join(rows)}]}}'
 
 
@@ -196,7 +199,10 @@ def _read(answer: ChatAnswer, part: _Part) -> list[float]:
     if len(rows) > _MOST_ENTRIES_FOR_TOKEN * len(part.tokens):
         raise AnswerFormatError(f"it has {len(rows):,} entries", expected, answer.text)
     levels = _expected_levels(answer, rows)
-    entries = [entry_of(row if level is None else [*row[:-1], level], TOP_LEVEL) for row, level in zip(rows, levels)]
+    entries = [
+        entry_of(row if level is None else [*row[:-1], level], TOP_LEVEL)
+        for row, level in zip(rows, levels, strict=True)
+    ]
     found = aligned(part.tokens, [entry for entry in entries if entry is not None], part.first)
     if all(math.isnan(level) for level in found):
         raise AnswerFormatError("no entry is of a token of the text, with a level from 0 to 10", expected, answer.text)

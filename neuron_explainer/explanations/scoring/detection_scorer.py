@@ -24,13 +24,13 @@ LEAST_OF_EACH = 2
 
 
 class DetectionScorer:
-    """Asks a language model which held-out texts fit an explanation: as many on which the component is active as others.
+    """Asks a language model which held-out texts fit an explanation, of as many that do as others.
 
     The texts are pieces of the examples for scoring that the explanation was not written from. Half of those on which
     the component is not active are near misses where there are as many: they have a token on which it is active
-    elsewhere. Several texts, in an order of chance, are asked about in one question. Where an answer cannot be read, the
-    question is asked once more; if that answer cannot be read either, its judgements are missing, and `note` counts
-    them.
+    elsewhere. Several texts, in an order of chance, are asked about in one question. Where an answer cannot be read,
+    the question is asked once more; if that answer cannot be read either, its judgements are missing, and `note`
+    counts them.
 
     The value is the AUROC of the answers' confidences; those are the probability of "true" where an answer has
     log-probabilities, and else what the model says. Without confidences it is the balanced accuracy. 0.5 is chance.
@@ -127,9 +127,9 @@ class DetectionScorer:
         n_near = sum(each.kind == "near miss" for each in texts)
         if n_positive < LEAST_OF_EACH or n_near < self.least_near_misses:
             raise InvalidRequestError(
-                f"{subject.name} has {n_positive} held-out texts on which it is active to set beside as many others, of "
-                f"which {n_near} are near misses. At least {LEAST_OF_EACH} are needed, and {self.least_near_misses} near "
-                "misses. Give a record with more examples, or a smaller least_near_misses or n_tokens."
+                f"{subject.name} has {n_positive} held-out texts on which it is active to set beside as many others, "
+                f"of which {n_near} are near misses. At least {LEAST_OF_EACH} are needed, and {self.least_near_misses} "
+                "near misses. Give a record with more examples, or a smaller least_near_misses or n_tokens."
             )
         return texts
 

@@ -31,8 +31,8 @@ class FuzzingScorer:
     the topic of a text gives nothing away, as it may in detection. How texts are asked about, and what the value and
     `measures` are, is as in a DetectionScorer. 0.5 is chance.
 
-    Of a head, the tokens that attend are marked, not those that they attend to: the activation of a token is that of the
-    strongest pair in which it attends.
+    Of a head, the tokens that attend are marked, not those that they attend to: the activation of a token is that of
+    the strongest pair in which it attends.
 
     Args:
         client: what is asked, such as OpenAICompatibleClient(…) or LocalClient(model).
@@ -99,8 +99,8 @@ class FuzzingScorer:
         marked = [pair for each in positive if (pair := _marked(each, subject.highest, draw)) is not None]
         if len(marked) < LEAST_TEXTS:
             raise InvalidRequestError(
-                f"{subject.name} has {len(positive)} held-out texts on which it is active, of which {len(marked)} have as "
-                f"many other tokens to mark. At least {LEAST_TEXTS} are needed. Give a record with more examples, or a "
+                f"{subject.name} has {len(positive)} held-out texts on which it is active, of which {len(marked)} have "
+                f"as many other tokens to mark. At least {LEAST_TEXTS} are needed. Give a record with more examples, or a "
                 "larger n_tokens."
             )
         swapped = draw.permutation(np.arange(len(marked)) % 2)
