@@ -1,6 +1,9 @@
 from .asking.explain import explain
 from .asking.explanation import Explanation, Explanations
 from .asking.score import score
+from .clients.client import ChatAnswer, ChatClient, ChatRequest
+from .clients.local import LocalClient
+from .clients.openai_compatible import OpenAICompatibleClient
 from .language_models.explainer import LanguageModelExplainer
 from .language_models.prompts import Demonstration
 from .language_models.simulator import LanguageModelSimulator
@@ -11,6 +14,9 @@ from .scoring.scored_simulation import simulation_results
 from .scoring.simulation_scorer import SimulationScorer
 
 __all__ = [
+    "ChatAnswer",
+    "ChatClient",
+    "ChatRequest",
     "Demonstration",
     "DetectionScorer",
     "Explanation",
@@ -19,6 +25,8 @@ __all__ = [
     "FuzzingScorer",
     "LanguageModelExplainer",
     "LanguageModelSimulator",
+    "LocalClient",
+    "OpenAICompatibleClient",
     "SimulationScorer",
     "explain",
     "score",
