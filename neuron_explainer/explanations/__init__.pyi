@@ -8,6 +8,7 @@ from .language_models.explainer import LanguageModelExplainer
 from .language_models.prompts import Demonstration
 from .language_models.simulator import LanguageModelSimulator
 from .scoring.detection_scorer import DetectionScorer
+from .scoring.embedding_scorer import EmbeddingScorer
 from .scoring.fuzzing_scorer import FuzzingScorer
 from .scoring.score import ExplanationScore
 from .scoring.scored_simulation import simulation_results
@@ -19,6 +20,7 @@ __all__ = [
     "ChatRequest",
     "Demonstration",
     "DetectionScorer",
+    "EmbeddingScorer",
     "Explanation",
     "ExplanationScore",
     "Explanations",
