@@ -6,12 +6,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
-from neuron_explainer.errors import InvalidRequestError, shown
+from neuron_explainer.errors import AnswerFormatError, InvalidRequestError, shown
 from neuron_explainer.explanations.clients.client import ChatAnswer, ChatClient, ChatRequest
-from neuron_explainer.explanations.language_models.parsing import AnswerFormatError
 
 T = TypeVar("T")
 _MOST_SHOWN = 2_000
+_MOST_TOKENS = 100_000
+MOST_SEED_ASKED = 2**32 - 1
+"""The largest seed of the first of several samples."""
 
 
 def read_answers(
@@ -81,5 +83,5 @@ def _once_more(request: ChatRequest, answer: ChatAnswer, error: AnswerFormatErro
         "in the form that was asked for."
     )
     messages = (*request.messages, ("assistant", answer.text[:_MOST_SHOWN] or "…"), ("user", complaint))
-    most = request.max_tokens if answer.is_whole else 2 * request.max_tokens
+    most = request.max_tokens if answer.is_whole else min(2 * request.max_tokens, max(request.max_tokens, _MOST_TOKENS))
     return replace(request, messages=messages, max_tokens=most)

@@ -9,19 +9,18 @@ from typing import SupportsFloat, SupportsIndex
 
 import msgspec
 
-from neuron_explainer.errors import InvalidRequestError, choices_sentence, shown
+from neuron_explainer.errors import AnswerFormatError, InvalidRequestError, choices_sentence, shown
 from neuron_explainer.explanations.asking.examples import text_key
 from neuron_explainer.explanations.asking.explanation import MOST_CHARACTERS, Explanation
 from neuron_explainer.explanations.asking.subject import Subject
 from neuron_explainer.explanations.clients.client import ChatAnswer, ChatClient, ChatRequest
-from neuron_explainer.explanations.language_models.asking import checked_client, read_answers
+from neuron_explainer.explanations.clients.structured import parsed, schema_of
+from neuron_explainer.explanations.language_models.asking import MOST_SEED_ASKED, checked_client, read_answers
 from neuron_explainer.explanations.language_models.messages import explaining_messages
 from neuron_explainer.explanations.language_models.near_misses import near_misses
-from neuron_explainer.explanations.language_models.parsing import AnswerFormatError, parsed
 from neuron_explainer.explanations.language_models.prompts import DEMONSTRATIONS, Demonstration
 from neuron_explainer.explanations.language_models.showing import Show, shown_example
 from neuron_explainer.vocabulary.checks import (
-    MOST_SEED,
     checked_flag,
     checked_number,
     checked_text,
@@ -32,16 +31,13 @@ from neuron_explainer.wording import as_valid_text
 
 N_OUTPUTS = 10
 _SHOWS = ("marked", "listed")
-_SCHEMA = {
-    "type": "object",
-    "properties": {"explanation": {"type": "string"}},
-    "required": ["explanation"],
-    "additionalProperties": False,
-}
 
 
 class _Written(msgspec.Struct):
     explanation: str
+
+
+_SCHEMA = schema_of(_Written)
 
 
 class LanguageModelExplainer:
@@ -109,7 +105,7 @@ class LanguageModelExplainer:
         if number is None or number < 0:
             raise InvalidRequestError(f"temperature is {shown(temperature)}. Give a number, 0 or more.")
         self.temperature = number
-        self.seed = checked_number("seed", seed, 0, at_most=MOST_SEED)
+        self.seed = checked_number("seed", seed, 0, at_most=MOST_SEED_ASKED)
         self.max_tokens = checked_number("max_tokens", max_tokens)
         self.instructions = None if instructions is None else checked_text("instructions", instructions)
         self.demonstrations = None if demonstrations is None else _checked_demonstrations(demonstrations)

@@ -9,12 +9,13 @@ from functools import partial
 
 import msgspec
 
+from neuron_explainer.errors import AnswerFormatError
 from neuron_explainer.explanations.clients.client import ChatAnswer, ChatClient, ChatRequest
+from neuron_explainer.explanations.clients.structured import parsed
 from neuron_explainer.explanations.language_models import prompts
 from neuron_explainer.explanations.language_models.asking import read_answers
 from neuron_explainer.explanations.language_models.likelihoods import likelihood_of, token_starts
 from neuron_explainer.explanations.language_models.messages import Messages, system_message
-from neuron_explainer.explanations.language_models.parsing import AnswerFormatError, parsed
 from neuron_explainer.explanations.language_models.showing import numbered
 
 _SURE = 100

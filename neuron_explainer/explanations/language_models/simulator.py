@@ -11,15 +11,15 @@ from typing import Any, SupportsFloat, SupportsIndex
 
 import msgspec
 
-from neuron_explainer.errors import InvalidRequestError, shown
+from neuron_explainer.errors import AnswerFormatError, InvalidRequestError, shown
 from neuron_explainer.explanations.asking.explanation import Explanation, as_explanation
 from neuron_explainer.explanations.clients.client import ChatAnswer, ChatClient, ChatRequest
+from neuron_explainer.explanations.clients.structured import parsed, schema_of
 from neuron_explainer.explanations.language_models import prompts
 from neuron_explainer.explanations.language_models.alignment import aligned, entry_of
 from neuron_explainer.explanations.language_models.asking import checked_client, read_answers
 from neuron_explainer.explanations.language_models.likelihoods import expected_number, token_starts
 from neuron_explainer.explanations.language_models.messages import Messages, system_message
-from neuron_explainer.explanations.language_models.parsing import AnswerFormatError, parsed
 from neuron_explainer.explanations.language_models.quoting import quoted, quoted_text
 from neuron_explainer.explanations.language_models.showing import TOP_LEVEL
 from neuron_explainer.vocabulary.checks import checked_number, checked_text, finite_number
@@ -29,23 +29,19 @@ MOST_TOKENS_AT_ONCE = 256
 MOST_TOKENS_BEFORE = 64
 """How much of a text is shown before a part of it."""
 _MOST_ENTRIES_FOR_TOKEN = 4
-_SCHEMA = {
-    "type": "object",
-    "properties": {
-        "activations": {
-            "type": "array",
-            "items": {"type": "array", "items": {"anyOf": [{"type": "integer"}, {"type": "string"}]}},
-        }
-    },
-    "required": ["activations"],
-    "additionalProperties": False,
-}
 # A string is matched as a whole, so that no number within one is taken for a level.
 _STRING_OR_LEVEL = re.compile(r'"(?:[^"\\]|\\.)*+"|,\s*([0-9]+)\s*\]', re.DOTALL)
 
 
 class _Simulated(msgspec.Struct):
     activations: list[Any]
+
+
+class _Asked(msgspec.Struct):
+    activations: list[list[int | str]]
+
+
+_SCHEMA = schema_of(_Asked)
 
 
 @dataclass(frozen=True)

@@ -100,8 +100,8 @@ class FuzzingScorer:
         if len(marked) < LEAST_TEXTS:
             raise InvalidRequestError(
                 f"{subject.name} has {len(positive)} held-out texts on which it is active, of which {len(marked)} have "
-                f"as many other tokens to mark. At least {LEAST_TEXTS} are needed. Give a record with more examples, or a "
-                "larger n_tokens."
+                f"as many other tokens to mark. At least {LEAST_TEXTS} are needed. Give a record with more examples, or "
+                "a larger n_tokens."
             )
         swapped = draw.permutation(np.arange(len(marked)) % 2)
         groups = [[marked[at][(swapped[at] + turn) % 2] for at in draw.permutation(len(marked))] for turn in (0, 1)]

@@ -14,8 +14,8 @@ from neuron_explainer.activations.token_table import TokenTable
 from neuron_explainer.explanations.asking.explanation import Explanation
 from neuron_explainer.explanations.asking.subject import Subject
 from neuron_explainer.explanations.language_models.judging import Judgement
-from neuron_explainer.explanations.scoring.measures import auroc
 from neuron_explainer.explanations.scoring.score import ExplanationScore
+from neuron_explainer.explanations.scoring.separation import area_of
 from neuron_explainer.explanations.scoring.texts import JudgedText, interval_by_source
 from neuron_explainer.wording import counted, without_steering
 
@@ -61,9 +61,11 @@ def score_of_judgements(
     confidence = np.array([math.nan if each is None or each.confidence is None else each.confidence for each in judged])
     has_confidences = bool(np.isfinite(confidence[known]).all())
 
+    place = np.cumsum(known) - 1  # among those that are known
+    area_of_known = area_of(truth[known], confidence[known])
+
     def area(numbers: NDArray[np.int64]) -> float:
-        chosen = numbers[known[numbers]]
-        return auroc(truth[chosen], confidence[chosen])
+        return area_of_known(place[numbers[known[numbers]]])
 
     def balanced(numbers: NDArray[np.int64]) -> float:
         chosen = numbers[known[numbers]]

@@ -145,8 +145,8 @@ def _unseen(
     unseen = [example for example in examples if text_key(example) not in explanation.written_from]
     if not unseen:
         raise InvalidRequestError(
-            f"{subject.name} has no texts to {what}: {len(examples)} are for that, and the explanation was written from "
-            "all of them. Give a record with more examples."
+            f"{subject.name} has no texts to {what}: {len(examples)} are for that, and the explanation was written "
+            "from all of them. Give a record with more examples."
         )
     return unseen
 
