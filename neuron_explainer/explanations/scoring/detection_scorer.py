@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-from typing import SupportsIndex
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from neuron_explainer.errors import InvalidRequestError
 from neuron_explainer.explanations.asking.explanation import Explanation
 from neuron_explainer.explanations.asking.subject import Subject
-from neuron_explainer.explanations.clients.client import ChatClient
 from neuron_explainer.explanations.language_models import prompts
-from neuron_explainer.explanations.language_models.asking import checked_client
-from neuron_explainer.explanations.language_models.judging import Judge
 from neuron_explainer.explanations.language_models.quoting import quoted, quoted_text
 from neuron_explainer.explanations.scoring.judged_texts import AskedText, score_of_judgements
+from neuron_explainer.explanations.scoring.judging_scorer import LEAST_OF_EACH, JudgingScorer
 from neuron_explainer.explanations.scoring.score import ExplanationScore
 from neuron_explainer.explanations.scoring.texts import JudgedText, texts_to_judge
-from neuron_explainer.vocabulary.checks import MOST_SEED, checked_flag, checked_number, checked_text
+from neuron_explainer.vocabulary.checks import checked_number
 from neuron_explainer.wording import counted
 
-LEAST_OF_EACH = 2
 
-
-class DetectionScorer:
+@dataclass(eq=False, repr=False)
+class DetectionScorer(JudgingScorer):
     """Asks a language model which held-out texts fit an explanation, of as many that do as others.
 
     The texts are pieces of the examples for scoring that the explanation was not written from. Half of those on which
@@ -40,15 +37,15 @@ class DetectionScorer:
 
     Args:
         client: what is asked, such as OpenAICompatibleClient(…) or LocalClient(model).
-        n_texts: the most texts, half of them positive.
+        n_texts: the most texts; the component is active on half of them.
         n_tokens: the tokens of a text.
         per_question: the most texts of a question.
-        least_near_misses: how many near misses there must be.
         confidence: whether the model is asked how sure it is.
         top_logprobs: of how many of the likeliest tokens the log-probabilities are asked for; 0: of none.
         instructions: what the model is told, instead of `prompts.DETECT`; the form of the answer is told beneath it.
         seed: which texts are drawn where there are more, and their order.
         progress: whether there is a bar; None: where it takes long.
+        least_near_misses: how many near misses there must be.
 
     Raises:
         InvalidRequestError: an argument is none of these.
@@ -70,34 +67,15 @@ class DetectionScorer:
     ('balanced accuracy', 0.5)
     """
 
-    def __init__(
-        self,
-        client: ChatClient,
-        *,
-        n_texts: SupportsIndex = 40,
-        n_tokens: SupportsIndex = 32,
-        per_question: SupportsIndex = 5,
-        least_near_misses: SupportsIndex = 0,
-        confidence: bool = True,
-        top_logprobs: SupportsIndex = 0,
-        instructions: str | None = None,
-        seed: SupportsIndex = 0,
-        progress: bool | None = None,
-    ) -> None:
-        self.name = f"detection by {checked_client(client).name}"
-        self.n_texts = checked_number("n_texts", n_texts, 2 * LEAST_OF_EACH)
-        self.n_tokens = checked_number("n_tokens", n_tokens)
-        self.least_near_misses = checked_number("least_near_misses", least_near_misses, 0)
-        self.seed = checked_number("seed", seed, 0, at_most=MOST_SEED)
-        self.judge = Judge(
-            client,
-            prompts.DETECT if instructions is None else checked_text("instructions", instructions),
-            prompts.DETECTED,
-            checked_number("per_question", per_question, at_most=100),
-            checked_flag("confidence", confidence),
-            checked_number("top_logprobs", top_logprobs, 0, at_most=20),
-            progress,
-        )
+    least_near_misses: int = field(default=0, kw_only=True)
+
+    method = "detection"
+    usual_instructions = prompts.DETECT
+    demonstration = prompts.DETECTED
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.least_near_misses = checked_number("least_near_misses", self.least_near_misses, 0)
 
     def score(self, explanation: Explanation, subject: Subject) -> ExplanationScore:
         """The score; `judgements` has a row for each text: text, kind, activation, judgement, confidence, right.

@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-from typing import SupportsIndex
+from dataclasses import dataclass
 
 import numpy as np
 
 from neuron_explainer.errors import InvalidRequestError
 from neuron_explainer.explanations.asking.explanation import Explanation
 from neuron_explainer.explanations.asking.subject import Subject
-from neuron_explainer.explanations.clients.client import ChatClient
 from neuron_explainer.explanations.language_models import prompts
-from neuron_explainer.explanations.language_models.asking import checked_client
-from neuron_explainer.explanations.language_models.judging import Judge
 from neuron_explainer.explanations.language_models.quoting import quoted, quoted_text
 from neuron_explainer.explanations.scoring.judged_texts import AskedText, score_of_judgements
+from neuron_explainer.explanations.scoring.judging_scorer import LEAST_OF_EACH, JudgingScorer
 from neuron_explainer.explanations.scoring.score import ExplanationScore
 from neuron_explainer.explanations.scoring.texts import ACTIVE_FROM, LOW_UNTIL, JudgedText, texts_to_judge
-from neuron_explainer.vocabulary.checks import MOST_SEED, checked_flag, checked_number, checked_text
 
 RIGHTLY, WRONGLY = "rightly marked", "wrongly marked"
-LEAST_TEXTS = 2
 
 
-class FuzzingScorer:
+@dataclass(eq=False, repr=False)
+class FuzzingScorer(JudgingScorer):
     """Asks a language model in which texts the marks are on the tokens that an explanation is of.
 
     Each held-out text on which the component is active is shown twice, in different questions: rightly marked, at the
@@ -36,7 +33,7 @@ class FuzzingScorer:
 
     Args:
         client: what is asked, such as OpenAICompatibleClient(…) or LocalClient(model).
-        n_texts: the most texts; each is shown twice.
+        n_texts: the most texts that are judged; half of them are rightly marked.
         n_tokens: the tokens of a text.
         per_question: the most texts of a question.
         confidence: whether the model is asked how sure it is.
@@ -49,32 +46,9 @@ class FuzzingScorer:
         InvalidRequestError: an argument is none of these.
     """
 
-    def __init__(
-        self,
-        client: ChatClient,
-        *,
-        n_texts: SupportsIndex = 20,
-        n_tokens: SupportsIndex = 32,
-        per_question: SupportsIndex = 5,
-        confidence: bool = True,
-        top_logprobs: SupportsIndex = 0,
-        instructions: str | None = None,
-        seed: SupportsIndex = 0,
-        progress: bool | None = None,
-    ) -> None:
-        self.name = f"fuzzing by {checked_client(client).name}"
-        self.n_texts = checked_number("n_texts", n_texts, LEAST_TEXTS)
-        self.n_tokens = checked_number("n_tokens", n_tokens)
-        self.seed = checked_number("seed", seed, 0, at_most=MOST_SEED)
-        self.judge = Judge(
-            client,
-            prompts.FUZZ if instructions is None else checked_text("instructions", instructions),
-            prompts.FUZZED,
-            checked_number("per_question", per_question, at_most=100),
-            checked_flag("confidence", confidence),
-            checked_number("top_logprobs", top_logprobs, 0, at_most=20),
-            progress,
-        )
+    method = "fuzzing"
+    usual_instructions = prompts.FUZZ
+    demonstration = prompts.FUZZED
 
     def score(self, explanation: Explanation, subject: Subject) -> ExplanationScore:
         """The score; `judgements` has a row for each marked text: text, kind, activation, judgement, confidence, right.
@@ -91,17 +65,15 @@ class FuzzingScorer:
         draw = np.random.default_rng(self.seed)
         positive = [
             each
-            for each in texts_to_judge(
-                subject, explanation, n_tokens=self.n_tokens, most=2 * self.n_texts, seed=self.seed
-            )
+            for each in texts_to_judge(subject, explanation, n_tokens=self.n_tokens, most=self.n_texts, seed=self.seed)
             if each.is_positive
         ]
         marked = [pair for each in positive if (pair := _marked(each, subject.highest, draw)) is not None]
-        if len(marked) < LEAST_TEXTS:
+        if len(marked) < LEAST_OF_EACH:
             raise InvalidRequestError(
                 f"{subject.name} has {len(positive)} held-out texts on which it is active, of which {len(marked)} have "
-                f"as many other tokens to mark. At least {LEAST_TEXTS} are needed. Give a record with more examples, or "
-                "a larger n_tokens."
+                f"as many other tokens to mark. At least {LEAST_OF_EACH} are needed. Give a record with more examples, "
+                "or a larger n_tokens."
             )
         swapped = draw.permutation(np.arange(len(marked)) % 2)
         groups = [[marked[at][(swapped[at] + turn) % 2] for at in draw.permutation(len(marked))] for turn in (0, 1)]
