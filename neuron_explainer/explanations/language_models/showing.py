@@ -126,5 +126,6 @@ def numbered(texts: Sequence[str]) -> str:
 
 def _span(middle: int, n_all: int, n: int) -> tuple[int, int]:
     """From where to where a piece of at most n tokens goes: most of it before a place, which decides more."""
-    start = max(0, min(middle - round(n * _SHARE_BEFORE), n_all - n))
+    before = min(n - 1, round(n * _SHARE_BEFORE))
+    start = max(0, min(middle - before, n_all - n))
     return start, min(n_all, start + n)
