@@ -94,8 +94,6 @@ def simulates(rule: Rule, level: int = 10) -> ScriptedChat:
     def answer(request: ChatRequest) -> str:
         rows = tokens_in(question_of(request))
         fires = rule.simulate([token for _, token in rows])
-        return json.dumps(
-            {"activations": [[*row, round(level * each)] for row, each in zip(rows, fires, strict=True)]}
-        )
+        return json.dumps({"activations": [[*row, round(level * each)] for row, each in zip(rows, fires, strict=True)]})
 
     return ScriptedChat(answer, "knows the rule")

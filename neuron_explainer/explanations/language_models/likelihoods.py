@@ -75,7 +75,7 @@ def expected_number(answer: ChatAnswer, starts: Sequence[int], place: int, highe
         if not (digits := re.match(r"\s*([0-9]{1,3})", text)):
             continue
         number = int(digits[1])
-        if digits.end() == len(text) and answer.text.startswith(digits[0], place):
+        if digits.end() == len(text) and place + digits.end() in starts and answer.text.startswith(text, place):
             following = (
                 alternatives(answer, starts, after) if (after := place + digits.end()) < len(answer.text) else {}
             )

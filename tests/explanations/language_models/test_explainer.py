@@ -105,7 +105,8 @@ def test_instructions_demonstrations_and_form() -> None:
     explainer = LanguageModelExplainer(says(""), instructions="Say what it is.", demonstrations=[own])
     request, _ = explainer.request(subject_of(record(CATS)))
     system, question, demonstrated, _ = request.messages
-    assert system[1].startswith("Say what it is.\n\n") and system[1].endswith(prompts.ANSWER_EXPLANATION)
+    assert system[1].startswith("Say what it is.\n\n")
+    assert system[1].endswith(prompts.ANSWER_EXPLANATION)
     assert (question[0], demonstrated) == ("user", ("assistant", answer("cats")))
     assert request.schema == {
         "type": "object",
@@ -135,7 +136,8 @@ def test_a_malformed_answer_is_asked_for_once_more() -> None:
     assert explain(record(CATS), LanguageModelExplainer(client))[0].text == "cats"
     first, again = client.questions
     assert again.messages[: len(first.messages)] == first.messages
-    assert again.messages[-2] == ("assistant", RUBBISH) and is_asked_again(again)
+    assert again.messages[-2] == ("assistant", RUBBISH)
+    assert is_asked_again(again)
     for wrong in (RUBBISH, answer("  "), '{"explanation": 3}', '{"text": "cats"}'):
         client = says(wrong)
         with pytest.raises(AnswerFormatError):
@@ -166,7 +168,9 @@ def test_what_was_shown_is_never_scored() -> None:
 @pytest.mark.parametrize("show", ["marked", "listed"])
 def test_hostile_texts_change_no_structure(show: Any) -> None:
     hostile = [*HOSTILE_TOKENS, *INJECTIONS, *MARKS]
-    examples = [ActivationRecord(["the", token, token, "x"], [0.0, 5.0 - n / 100, 1, 0.0]) for n, token in enumerate(hostile)]
+    examples = [
+        ActivationRecord(["the", token, token, "x"], [0.0, 5.0 - n / 100, 1, 0.0]) for n, token in enumerate(hostile)
+    ]
     given = record(*examples[:8], random=(ActivationRecord([examples[0].tokens[1], "\n2. b"], [0.0, 0.0]),))
     question = last_question(given, n_examples=8, show=show)
     active, missed = question.split(prompts.NEAR_MISS_HEADING)
