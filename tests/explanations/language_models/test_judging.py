@@ -324,7 +324,9 @@ def test_texts_that_it_was_written_from_are_not_judged() -> None:
 
 def test_a_head_is_judged_by_the_tokens_that_attend() -> None:
     def example(number: int, value: float) -> ActivationRecord:
-        return ActivationRecord([f"{number}", " sat", " cat"], flatten([[0.0, 0.0, 0.0], [0.0, 0.0, 0.0], [value, 0.0, 0.0]]))
+        return ActivationRecord(
+            [f"{number}", " sat", " cat"], flatten([[0.0, 0.0, 0.0], [0.0, 0.0, 0.0], [value, 0.0, 0.0]])
+        )
 
     record = NeuronRecord(
         NeuronId(layer_index=0, neuron_index=0),
