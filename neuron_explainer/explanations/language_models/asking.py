@@ -16,7 +16,7 @@ MOST_SEED_ASKED = 2**32 - 1
 """The largest seed of the first of several samples."""
 
 
-def read_answers(
+def ask_and_read(
     client: ChatClient,
     requests: Sequence[ChatRequest],
     read: Sequence[Callable[[ChatAnswer], T]],

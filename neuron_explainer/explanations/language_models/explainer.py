@@ -15,7 +15,7 @@ from neuron_explainer.explanations.asking.explanation import MOST_CHARACTERS, Ex
 from neuron_explainer.explanations.asking.subject import Subject
 from neuron_explainer.explanations.clients.client import ChatAnswer, ChatClient, ChatRequest
 from neuron_explainer.explanations.clients.structured import parsed, schema_of
-from neuron_explainer.explanations.language_models.asking import MOST_SEED_ASKED, checked_client, read_answers
+from neuron_explainer.explanations.language_models.asking import MOST_SEED_ASKED, ask_and_read, checked_client
 from neuron_explainer.explanations.language_models.messages import explaining_messages
 from neuron_explainer.explanations.language_models.near_misses import near_misses
 from neuron_explainer.explanations.language_models.prompts import DEMONSTRATIONS, Demonstration
@@ -33,11 +33,13 @@ N_OUTPUTS = 10
 _SHOWS = ("marked", "listed")
 
 
-class _Written(msgspec.Struct):
+class WrittenExplanation(msgspec.Struct):
+    """What is answered: an explanation."""
+
     explanation: str
 
 
-_SCHEMA = schema_of(_Written)
+_SCHEMA = schema_of(WrittenExplanation)
 
 
 class LanguageModelExplainer:
@@ -126,7 +128,7 @@ class LanguageModelExplainer:
         samples = [request]
         if n > 1:
             samples = [replace(request, temperature=self.temperature, seed=self.seed + number) for number in range(n)]
-        found = read_answers(self.client, samples, [_read] * len(samples), self.progress)
+        found = ask_and_read(self.client, samples, [_read] * len(samples), self.progress)
         texts = Counter(each for each in found if isinstance(each, str))
         errors = [each for each in found if isinstance(each, AnswerFormatError)]
         if not texts and errors:
@@ -162,7 +164,7 @@ class LanguageModelExplainer:
 
 
 def _read(answer: ChatAnswer) -> str:
-    text = parsed(answer, _Written).explanation.strip()[:MOST_CHARACTERS].strip()
+    text = parsed(answer, WrittenExplanation).explanation.strip()[:MOST_CHARACTERS].strip()
     if not text:
         raise AnswerFormatError("the explanation is empty", "an explanation", answer.text)
     return as_valid_text(text)

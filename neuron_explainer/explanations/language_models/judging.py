@@ -13,7 +13,7 @@ from neuron_explainer.errors import AnswerFormatError
 from neuron_explainer.explanations.clients.client import ChatAnswer, ChatClient, ChatRequest
 from neuron_explainer.explanations.clients.structured import parsed
 from neuron_explainer.explanations.language_models import prompts
-from neuron_explainer.explanations.language_models.asking import read_answers
+from neuron_explainer.explanations.language_models.asking import ask_and_read
 from neuron_explainer.explanations.language_models.likelihoods import likelihood_of, token_starts
 from neuron_explainer.explanations.language_models.messages import Messages, system_message
 from neuron_explainer.explanations.language_models.showing import numbered
@@ -85,7 +85,7 @@ class Judge:
         ]
         requests = [self._request(explanation, texts) for texts in questions]
         read = [partial(_read, n=len(texts)) for texts in questions]
-        found = read_answers(self.client, requests, read, self.progress)
+        found = ask_and_read(self.client, requests, read, self.progress)
         errors = [each for each in found if isinstance(each, AnswerFormatError)]
         if errors and len(errors) == len(found):
             raise errors[0]

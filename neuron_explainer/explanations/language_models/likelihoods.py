@@ -41,7 +41,7 @@ def token_starts(answer: ChatAnswer) -> list[int] | None:
     return starts[::-1]
 
 
-def alternatives(answer: ChatAnswer, starts: Sequence[int], place: int) -> dict[str, float]:
+def could_follow(answer: ChatAnswer, starts: Sequence[int], place: int) -> dict[str, float]:
     """What could have followed at a place of an answer, up to the end of one token: texts with their probabilities.
 
     Args:
@@ -71,13 +71,13 @@ def expected_number(answer: ChatAnswer, starts: Sequence[int], place: int, highe
     7.0
     """
     total = weighted = 0.0
-    for text, probability in alternatives(answer, starts, place).items():
+    for text, probability in could_follow(answer, starts, place).items():
         if not (digits := re.match(r"\s*([0-9]{1,3})", text)):
             continue
         number = int(digits[1])
         if digits.end() == len(text) and place + digits.end() in starts and answer.text.startswith(text, place):
             following = (
-                alternatives(answer, starts, after) if (after := place + digits.end()) < len(answer.text) else {}
+                could_follow(answer, starts, after) if (after := place + digits.end()) < len(answer.text) else {}
             )
             for more, share in following.items():
                 if (longer := re.match(r"[0-9]", more)) and int(digits[1] + longer[0]) <= highest:
@@ -101,7 +101,7 @@ def likelihood_of(answer: ChatAnswer, starts: Sequence[int], place: int, one: st
         one, other: the words; a beginning of one counts for it.
     """
     shares = {one: 0.0, other: 0.0}
-    for text, probability in alternatives(answer, starts, place).items():
+    for text, probability in could_follow(answer, starts, place).items():
         for word in shares:
             if text.startswith(word) or word.startswith(text):
                 shares[word] += probability

@@ -8,8 +8,8 @@ from neuron_explainer.activations.derived_scalars.names.kinds import NodeKind
 from neuron_explainer.explanations.clients.client import Role
 from neuron_explainer.explanations.language_models import prompts
 from neuron_explainer.explanations.language_models.prompts import Demonstration
-from neuron_explainer.explanations.language_models.quoting import quoted, quoted_text
-from neuron_explainer.explanations.language_models.showing import MARKED_FROM, Show, ShownExample, numbered
+from neuron_explainer.explanations.language_models.quoting import quoted_text, quoted_tokens
+from neuron_explainer.explanations.language_models.showing import Show, numbered
 
 Messages = tuple[tuple[Role, str], ...]
 
@@ -32,12 +32,13 @@ def explaining_messages(
     """
     told = prompts.EXPLAIN.get(kind, prompts.EXPLAIN[NodeKind.NEURON]) if instructions is None else instructions
     of_tokens = prompts.AS_MARKED if show == "marked" else prompts.AS_LISTED
-    how = prompts.AS_PAIRS if kind is NodeKind.HEAD else of_tokens
+    is_head = kind is NodeKind.HEAD
+    how = prompts.AS_PAIRS if is_head else of_tokens
     turns: list[tuple[Role, str]] = [("system", system_message(told, how, prompts.ANSWER_EXPLANATION))]
     for each in demonstrations:
         answer = f'{{"explanation": {quoted_text(each.explanation)}}}'
-        turns += [("user", _question(each, show)), ("assistant", answer)]
-    return (*turns, ("user", _question(question, show)))
+        turns += [("user", _question(each, show, is_head)), ("assistant", answer)]
+    return (*turns, ("user", _question(question, show, is_head)))
 
 
 def system_message(*parts: str) -> str:
@@ -46,15 +47,11 @@ def system_message(*parts: str) -> str:
     return "\n\n".join([*told, prompts.AS_DATA, form])
 
 
-def _question(question: Demonstration, show: Show) -> str:
+def _question(question: Demonstration, show: Show, is_head: bool) -> str:
     parts = [prompts.ACTIVE_HEADING, numbered([example.in_words(show) for example in question.examples])]
     if question.near_misses:
-        parts += [prompts.NEAR_MISS_HEADING, numbered([_near_miss(example, show) for example in question.near_misses])]
+        missed = [quoted_tokens(each.tokens) if is_head else each.in_words(show) for each in question.near_misses]
+        parts += [prompts.NEAR_MISS_HEADING, numbered(missed)]
     if question.outputs:
-        parts += [prompts.OUTPUTS_HEADING, ", ".join(quoted([token]) for token in question.outputs)]
+        parts += [prompts.OUTPUTS_HEADING, ", ".join(quoted_tokens([token]) for token in question.outputs)]
     return "\n".join(parts)
-
-
-def _near_miss(example: ShownExample, show: Show) -> str:
-    weak_pairs = not example.pairs or max(level for *_, level in example.pairs) < MARKED_FROM
-    return quoted(example.tokens) if weak_pairs and (show == "marked" or example.pairs) else example.in_words(show)

@@ -18,7 +18,7 @@ _AMBIGUOUS = re.compile(
 )
 
 
-def quoted(tokens: Iterable[str], marked: Container[int] = ()) -> str:
+def quoted_tokens(tokens: Iterable[str], marked: Container[int] = ()) -> str:
     r"""A text as a JSON string, some of whose tokens are marked: `<<token>>`.
 
     Where the text itself has what looks like a mark, or like a control token of a chat template, that is escaped, as is
@@ -29,7 +29,7 @@ def quoted(tokens: Iterable[str], marked: Container[int] = ()) -> str:
         tokens: the text, token by token.
         marked: the positions of the tokens that are marked.
 
-    >>> print(quoted(["a", " cat", " <<b>>\n"], {1}))
+    >>> print(quoted_tokens(["a", " cat", " <<b>>\n"], {1}))
     "a<< cat>> \u003c\u003cb\u003e\u003e\n"
     """
     parts = [
@@ -43,7 +43,7 @@ def quoted(tokens: Iterable[str], marked: Container[int] = ()) -> str:
 def quoted_text(text: str) -> str:
     """A text that is not divided into tokens, such as an explanation, as a JSON string; it is not cut."""
     n = MOST_CHARACTERS_OF_TOKEN
-    return quoted(text[start : start + n] for start in range(0, len(text), n))
+    return quoted_tokens(text[start : start + n] for start in range(0, len(text), n))
 
 
 def _escaped(token: str) -> str:

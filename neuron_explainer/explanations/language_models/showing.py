@@ -10,7 +10,7 @@ import numpy as np
 
 from neuron_explainer.activations.activation_records import ActivationRecord
 from neuron_explainer.activations.attention_utils import attended_window, index_to_pair
-from neuron_explainer.explanations.language_models.quoting import quoted
+from neuron_explainer.explanations.language_models.quoting import quoted_tokens
 
 Show = Literal["marked", "listed"]
 TOP_LEVEL = 10
@@ -50,14 +50,14 @@ class ShownExample:
         active = [position for position, level in enumerate(self.levels) if level >= MARKED_FROM]
         if show == "listed" and not self.pairs:
             return _list(zip(self.tokens, self.levels, strict=True))
-        text = quoted(self.tokens, active if show == "marked" else ())
+        text = quoted_tokens(self.tokens, active if show == "marked" else ())
         if self.pairs:
             return "\n".join([text, *(f"   {self._pair(*pair)}" for pair in self.pairs)])
         levels = _list((self.tokens[position], self.levels[position]) for position in active)
         return f"{text}\n   levels: {levels}" if active else text
 
     def _pair(self, attends: int, attended: int, level: int) -> str:
-        one, other = (quoted([self._token(position)]) for position in (attends, attended))
+        one, other = (quoted_tokens([self._token(position)]) for position in (attends, attended))
         distance = attends - attended
         if distance == 0:
             return f"{one} attends to itself: {level}"
@@ -68,7 +68,7 @@ class ShownExample:
 
 
 def _list(rows: object) -> str:
-    return f"[{', '.join(f'[{quoted([token])}, {level}]' for token, level in rows)}]"  # type: ignore[attr-defined]
+    return f"[{', '.join(f'[{quoted_tokens([token])}, {level}]' for token, level in rows)}]"  # type: ignore[attr-defined]
 
 
 def shown_example(example: ActivationRecord, highest: float, window: int, around: int | None = None) -> ShownExample:

@@ -17,10 +17,10 @@ from neuron_explainer.explanations.clients.client import ChatAnswer, ChatClient,
 from neuron_explainer.explanations.clients.structured import parsed, schema_of
 from neuron_explainer.explanations.language_models import prompts
 from neuron_explainer.explanations.language_models.alignment import aligned, entry_of
-from neuron_explainer.explanations.language_models.asking import checked_client, read_answers
+from neuron_explainer.explanations.language_models.asking import ask_and_read, checked_client
 from neuron_explainer.explanations.language_models.likelihoods import expected_number, token_starts
 from neuron_explainer.explanations.language_models.messages import Messages, system_message
-from neuron_explainer.explanations.language_models.quoting import quoted, quoted_text
+from neuron_explainer.explanations.language_models.quoting import quoted_text, quoted_tokens
 from neuron_explainer.explanations.language_models.showing import TOP_LEVEL
 from neuron_explainer.vocabulary.checks import checked_number, checked_text, finite_number
 
@@ -37,11 +37,13 @@ class _Simulated(msgspec.Struct):
     activations: list[Any]
 
 
-class _Asked(msgspec.Struct):
+class SimulatedLevels(msgspec.Struct):
+    """What is asked for: position, token and level of each token."""
+
     activations: list[list[int | str]]
 
 
-_SCHEMA = schema_of(_Asked)
+_SCHEMA = schema_of(SimulatedLevels)
 
 
 @dataclass(frozen=True)
@@ -131,7 +133,7 @@ class LanguageModelSimulator:
         """
         parts = [part for number, tokens in enumerate(texts) for part in _parts(number, tokens)]
         requests = [self._request(part) for part in parts]
-        found = read_answers(self.client, requests, [partial(_read, part=part) for part in parts], self.progress)
+        found = ask_and_read(self.client, requests, [partial(_read, part=part) for part in parts], self.progress)
         errors = [each for each in found if isinstance(each, AnswerFormatError)]
         if errors and len(errors) == len(found):
             raise errors[0]
@@ -172,17 +174,17 @@ def _parts(number: int, tokens: Sequence[str]) -> list[_Part]:
 def _question(explanation: str, part: _Part) -> str:
     lines = [f"Explanation: {quoted_text(explanation)}"]
     if part.before:
-        lines.append(f"The text begins: {quoted(part.before)}")
+        lines.append(f"The text begins: {quoted_tokens(part.before)}")
         lines.append("It goes on, as [position, token]:")
     else:
         lines.append("The text, as [position, token]:")
-    rows = ", ".join(f"[{place}, {quoted([token])}]" for place, token in enumerate(part.tokens, part.first))
+    rows = ", ".join(f"[{place}, {quoted_tokens([token])}]" for place, token in enumerate(part.tokens, part.first))
     return "\n".join([*lines, f"[{rows}]"])
 
 
 def _good_answer(tokens: Sequence[str], levels: Sequence[int]) -> str:
     rows = (
-        f"[{place}, {quoted([token])}, {level}]"
+        f"[{place}, {quoted_tokens([token])}, {level}]"
         for place, (token, level) in enumerate(zip(tokens, levels, strict=True))
     )
     return f'{{"activations": [{", ".join(rows)}]}}'

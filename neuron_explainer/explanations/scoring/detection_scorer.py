@@ -10,7 +10,7 @@ from neuron_explainer.errors import InvalidRequestError
 from neuron_explainer.explanations.asking.explanation import Explanation
 from neuron_explainer.explanations.asking.subject import Subject
 from neuron_explainer.explanations.language_models import prompts
-from neuron_explainer.explanations.language_models.quoting import quoted, quoted_text
+from neuron_explainer.explanations.language_models.quoting import quoted_text, quoted_tokens
 from neuron_explainer.explanations.scoring.judged_texts import AskedText, score_of_judgements
 from neuron_explainer.explanations.scoring.judging_scorer import LEAST_OF_EACH, JudgingScorer
 from neuron_explainer.explanations.scoring.score import ExplanationScore
@@ -89,7 +89,7 @@ class DetectionScorer(JudgingScorer):
             AnswerFormatError: no answer has the form.
         """
         texts = self._texts(explanation, subject)
-        asked = [AskedText(each, quoted(each.tokens), each.kind, each.is_positive) for each in texts]
+        asked = [AskedText(each, quoted_tokens(each.tokens), each.kind, each.is_positive) for each in texts]
         order = np.random.default_rng(self.seed).permutation(len(asked))
         mixed = [asked[number] for number in order]
         judged = self.judge.judge(quoted_text(explanation.text), [[each.shown for each in mixed]])

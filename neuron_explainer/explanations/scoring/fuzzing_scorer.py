@@ -10,7 +10,7 @@ from neuron_explainer.errors import InvalidRequestError
 from neuron_explainer.explanations.asking.explanation import Explanation
 from neuron_explainer.explanations.asking.subject import Subject
 from neuron_explainer.explanations.language_models import prompts
-from neuron_explainer.explanations.language_models.quoting import quoted, quoted_text
+from neuron_explainer.explanations.language_models.quoting import quoted_text, quoted_tokens
 from neuron_explainer.explanations.scoring.judged_texts import AskedText, score_of_judgements
 from neuron_explainer.explanations.scoring.judging_scorer import LEAST_OF_EACH, JudgingScorer
 from neuron_explainer.explanations.scoring.score import ExplanationScore
@@ -94,6 +94,6 @@ def _marked(text: JudgedText, highest: float, draw: np.random.Generator) -> tupl
         return None
     wrong = {others[number] for number in draw.permutation(len(others))[: len(active)]}
     return (
-        AskedText(text, quoted(text.tokens, active), RIGHTLY, True),
-        AskedText(text, quoted(text.tokens, wrong), WRONGLY, False),
+        AskedText(text, quoted_tokens(text.tokens, active), RIGHTLY, True),
+        AskedText(text, quoted_tokens(text.tokens, wrong), WRONGLY, False),
     )

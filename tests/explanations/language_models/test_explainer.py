@@ -34,6 +34,16 @@ def record(*train: ActivationRecord, random: tuple[ActivationRecord, ...] = ()) 
     )
 
 
+def paired(train: ActivationRecord, *random: ActivationRecord) -> NeuronRecord:
+    """A record of a head."""
+    others = [ActivationRecord([text, "b"], flatten([[0.0, 0.0], [1.0, 0.0]])) for text in "acd"]
+    return NeuronRecord(
+        NeuronId(layer_index=0, neuron_index=0),
+        most_positive_activation_records=[train, *others],
+        random_sample=[*random],
+    )
+
+
 def last_question(subject: Any, **options: Any) -> str:
     request, _ = LanguageModelExplainer(says(""), **options).request(subject_of(subject))
     return request.messages[-1][1]
@@ -91,6 +101,17 @@ def test_pairs_of_a_head_say_what_attends_to_what() -> None:
     assert prompts.AS_PAIRS in request.messages[0][1]
 
 
+@pytest.mark.parametrize("show", ["marked", "listed"])
+def test_near_misses_of_a_head_are_texts(show: Any) -> None:
+    pairs = ActivationRecord(["A", " cat"], flatten([[0.0, 0.0], [4.0, 0.1]]))
+    miss = ActivationRecord(["One", " cat"], flatten([[0.0, 0.0], [0.6, 0.1]]))
+    far = [ActivationRecord([text, " rained"], flatten([[0.0, 0.0], [0.0, 0.0]])) for text in ("It", "They")]
+    request, _ = LanguageModelExplainer(says(""), show=show).request(subject_of(paired(pairs, miss, *far)))
+    question = request.messages[-1][1]
+    assert question.splitlines()[-2:] == [prompts.NEAR_MISS_HEADING, '1. "One cat"']
+    assert question.splitlines()[1] == ('1. "A<< cat>>"' if show == "marked" else '1. "A cat"')
+
+
 def test_a_pair_whose_other_token_is_before_the_piece() -> None:
     tokens = [f" {number}" for number in range(10)]
     matrix = [[5.0 if (row, column) == (9, 1) else 0.0 for column in range(10)] for row in range(10)]
@@ -110,10 +131,11 @@ def test_instructions_demonstrations_and_form() -> None:
     assert (question[0], demonstrated) == ("user", ("assistant", answer("cats")))
     assert request.schema == {
         "type": "object",
-        "title": "_Written",
+        "title": "WrittenExplanation",
         "properties": {"explanation": {"type": "string"}},
         "required": ["explanation"],
         "additionalProperties": False,
+        "description": "What is answered: an explanation.",
     }
     usual, _ = LanguageModelExplainer(says("")).request(subject_of(record(CATS)))
     assert len(usual.messages) == 2 + 2 * len(prompts.DEMONSTRATIONS[NodeKind.NEURON])
