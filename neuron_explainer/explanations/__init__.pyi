@@ -13,6 +13,7 @@ from .scoring.fuzzing_scorer import FuzzingScorer
 from .scoring.score import ExplanationScore
 from .scoring.scored_simulation import simulation_results
 from .scoring.simulation_scorer import SimulationScorer
+from .scoring.surprisal_scorer import SurprisalScorer
 
 __all__ = [
     "ChatAnswer",
@@ -30,6 +31,7 @@ __all__ = [
     "LocalClient",
     "OpenAICompatibleClient",
     "SimulationScorer",
+    "SurprisalScorer",
     "explain",
     "score",
     "simulation_results",

@@ -111,6 +111,7 @@ MESSAGES = [
     (errors.NotOneTokenError("ab", ["a", "b"]), "'ab' is not one token of this model. It is 2 tokens: 'a' + 'b'."),
     (errors.NotOneTokenError("", [], "Write one."), "'' is not one token of this model. It has no tokens. Write one."),
     (errors.MissingPackageError("ray", "ray", "A needs B"), "A needs B. This needs the package 'ray', which is not"),
+    (errors.MissingPackageError("ray", "", "A needs B", command="pip install x"), "installed. Run `pip install x`."),
     (errors.MissingSettingError("trace_config", "a trace"), "This needs a trace. Set DstConfig's `trace_config`."),
     (errors.MalformedStoreError("x", "it is empty"), "x is not a valid file of derived scalars: it is empty."),
     (errors.NotDerivedError.of_layer("mlp_post_act", 9, [2, 0, 1]), "mlp_post_act has no layer 9; derived: 0–2."),

@@ -30,7 +30,7 @@ def checked_embedder(embedder: object) -> Callable[[list[str]], Any]:
     Raises:
         InvalidRequestError: it is none.
     """
-    if not isinstance(embedder, type):
+    if not isinstance(embedder, type | str | bytes):
         if isinstance(embedder, TextEncoder):
             return embedder.encode
         if callable(embedder):
@@ -55,7 +55,10 @@ def unit_vectors(embedder: Callable[[list[str]], Any], texts: Sequence[str]) -> 
     if hasattr(found, "detach"):  # a tensor, maybe on a GPU
         found = found.detach().cpu().float().numpy()
     try:
-        vectors = np.asarray(found, np.float64)
+        vectors = np.asarray(found)
+        if np.iscomplexobj(vectors):
+            raise TypeError("its numbers are complex")
+        vectors = vectors.astype(np.float64)
     except (TypeError, ValueError, OverflowError) as error:
         raise InvalidRequestError(f"The embedder gave something else than an array of numbers: {error}") from None
     if vectors.ndim != 2 or len(vectors) != len(texts) or not vectors.shape[1]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import zipfile
 import zlib
 from pathlib import Path
@@ -21,6 +22,16 @@ MOST_ARCHIVE_BYTES = 2**30
 _CONFIG, _TOKENIZER, _TENSORS = "config.json", "tokenizer.json", "model.safetensors"
 _MOST_BYTES = {_CONFIG: 2**16, _TOKENIZER: 2**25, _TENSORS: 2**30}
 _MOST_MEMBERS = 1000
+_ERRORS_OF_ZIP = (
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+    EOFError,
+    RuntimeError,
+    ValueError,
+    OverflowError,
+    OSError,
+)
 _Size = Annotated[int, msgspec.Meta(ge=1, le=2**20)]
 
 
@@ -55,9 +66,9 @@ def read_packed_model(path: Path) -> tuple[BertSizes, dict[str, Tensor], tokeniz
     try:
         with zipfile.ZipFile(path) as archive:
             config, tokenizer, tensors = (_member(archive, name, path) for name in (_CONFIG, _TOKENIZER, _TENSORS))
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError, OSError) as error:
-        if isinstance(error, MalformedCheckpointError | TooLargeError):
-            raise
+    except (MalformedCheckpointError, TooLargeError):
+        raise
+    except _ERRORS_OF_ZIP as error:
         raise MalformedCheckpointError(
             f"{path} cannot be read as a zip archive: {error}. Install its package again.", file=path
         ) from error
@@ -77,8 +88,10 @@ def _member(archive: zipfile.ZipFile, name: str, path: Path) -> bytes:
     """A file of the archive; it is unpacked no further than the limit, whatever the archive says of its size."""
     if len(archive.filelist) > _MOST_MEMBERS or name not in archive.namelist():
         raise MalformedCheckpointError(f"{path} does not hold one model: {name} is not in it.", file=path)
-    most = _MOST_BYTES[name]
-    with archive.open(name) as file:
+    most, member = _MOST_BYTES[name], archive.getinfo(name)
+    if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise MalformedCheckpointError(f"{name} in {path} is packed in a way that is not supported.", file=path)
+    with archive.open(member) as file:
         content = file.read(most + 1)
     if len(content) > most:
         raise TooLargeError(f"{name} in {path}", most)
@@ -89,14 +102,13 @@ def _sizes(content: bytes, path: Path) -> BertSizes:
     try:
         config = msgspec.json.decode(content, type=_Config)
     except (msgspec.MsgspecError, RecursionError, ValueError) as error:
-        raise MalformedCheckpointError(
-            f"{_CONFIG} in {path} is not that of a BERT model: {error}", file=path
-        ) from error
+        raise MalformedCheckpointError(f"{_CONFIG} in {path} is not BERT's: {error}", file=path) from error
     kind = (config.model_type, config.hidden_act, config.position_embedding_type)
     if kind != ("bert", "gelu", "absolute") or config.hidden_size % config.num_attention_heads:
         raise UnsupportedCheckpointError(
-            f"{path} holds a model of another kind ({', '.join(shown(each, 40) for each in kind)}, {config.hidden_size} "
-            f"numbers in {config.num_attention_heads} heads). Give a BERT model with gelu and absolute positions.",
+            f"{path} holds a model of another kind: {', '.join(shown(each, 40) for each in kind)}, with "
+            f"{config.hidden_size} numbers in {config.num_attention_heads} heads. Give a BERT model with gelu and absolute "
+            "positions.",
             file=path,
         )
     return BertSizes(

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, SupportsIndex
 
-import numpy as np
-from numpy.typing import NDArray
-
+from neuron_explainer.errors import InvalidRequestError
 from neuron_explainer.explanations.asking.explanation import Explanation
 from neuron_explainer.explanations.asking.subject import Subject
 from neuron_explainer.explanations.embeddings.embedder import Embedder, checked_embedder, unit_vectors
+from neuron_explainer.explanations.scoring.kept import KeptByText
 from neuron_explainer.explanations.scoring.score import ExplanationScore
 from neuron_explainer.explanations.scoring.separation import separation
 from neuron_explainer.explanations.scoring.texts import MOST_TEXTS, MOST_TOKENS, N_TOKENS, texts_to_judge
@@ -20,8 +18,6 @@ from neuron_explainer.vocabulary.checks import checked_number
 
 if TYPE_CHECKING:
     from neuron_explainer.models.devices import DeviceGiven
-
-_MOST_KEPT = 4096
 
 
 class EmbeddingScorer:
@@ -68,9 +64,8 @@ class EmbeddingScorer:
         self.n_tokens = checked_number("n_tokens", n_tokens, at_most=MOST_TOKENS)
         self.n_texts = checked_number("n_texts", n_texts, 2)
         self.seed = checked_number("seed", seed, 0)
-        self._embed = _minilm(device) if embedder is None else checked_embedder(embedder)
-        self._kept: OrderedDict[str, NDArray[np.float64]] = OrderedDict()
-        self._keeping = threading.Lock()
+        embed = _minilm(device) if embedder is None else checked_embedder(embedder)
+        self._vectors = KeptByText(partial(unit_vectors, embed))
 
     def score(self, explanation: Explanation, subject: Subject) -> ExplanationScore:
         """The AUROC of the cosine, and in `measures` the mean difference of cosines, and the AUROC by kind.
@@ -80,22 +75,12 @@ class EmbeddingScorer:
         """
         texts = texts_to_judge(subject, explanation, n_tokens=self.n_tokens, most=self.n_texts, seed=self.seed)
         own, *others = self._vectors([explanation.text, *(each.text for each in texts)])
+        if len({each.shape for each in (own, *others)}) > 1:
+            raise InvalidRequestError(
+                "The embedder gave vectors of different widths. They must have as many numbers each."
+            )
         cosines = [float(own @ each) for each in others]
-        return separation(explanation, subject, self.name, texts, cosines, {"similarity": cosines}, "similarity")
-
-    def _vectors(self, texts: Sequence[str]) -> list[NDArray[np.float64]]:
-        """The texts' vectors; those of the last few thousand texts are kept."""
-        with self._keeping:
-            known = {text: self._kept[text] for text in texts if text in self._kept}
-        if new := [text for text in dict.fromkeys(texts) if text not in known]:
-            known |= zip(new, unit_vectors(self._embed, new), strict=True)
-        with self._keeping:
-            for text in texts:
-                self._kept[text] = known[text]
-                self._kept.move_to_end(text)
-            while len(self._kept) > _MOST_KEPT:
-                self._kept.popitem(last=False)
-        return [known[text] for text in texts]
+        return separation(explanation, subject, self.name, texts, cosines, {"similarity": cosines})
 
     def __repr__(self) -> str:
         return f"EmbeddingScorer(n_tokens={self.n_tokens}, n_texts={self.n_texts})"

@@ -25,7 +25,7 @@ def separation(
     texts: Sequence[JudgedText],
     values: Sequence[float],
     columns: Mapping[str, Sequence[float]],
-    of: str,
+    note: str = "",
 ) -> ExplanationScore:
     """The AUROC of a number for each text, with its interval over the texts, and against each kind of negatives.
 
@@ -35,9 +35,11 @@ def separation(
         scorer: the scorer's name.
         texts: the texts.
         values: the number for each text; higher where the explanation fits.
-        columns: what each judgement shows beside the text, its kind and activation.
-        of: what the numbers are, such as "similarity".
+        columns: what each judgement shows beside the text, its kind and activation; the last are the numbers.
+        note: what there is to say of the score.
     """
+    of = list(columns)[-1]
+    notes = ([note] if note else []) + ([f"only {len(texts)} texts"] if len(texts) < _FEW else [])
     numbers = np.asarray(values, np.float64)
     positive = np.array([each.is_positive for each in texts])
     area = area_of(positive, numbers)
@@ -63,7 +65,7 @@ def separation(
         0.5,
         measures={f"mean difference of {of}": float(numbers[positive].mean() - numbers[~positive].mean()), **against},
         judgements=TokenTable(rows),
-        note=f"only {len(texts)} texts" if len(texts) < _FEW else "",
+        note="; ".join(notes),
     )
 
 

@@ -97,11 +97,12 @@ def texts_to_judge(
     True
     """
     written_from = frozenset() if explanation is None else explanation.written_from
-    shared = _tokens_of_peaks(subject)
+    highest = subject.highest
+    shared = _tokens_of_peaks(subject, ACTIVE_FROM * highest)
     texts: dict[str, JudgedText] = {}
     for example in subject.by_token.test:
-        if text_key(example) not in written_from:
-            for piece in _pieces(example, subject.highest, shared, n_tokens):
+        if (source := text_key(example)) not in written_from:
+            for piece in _pieces(example, source, ACTIVE_FROM * highest, shared, n_tokens):
                 texts.setdefault(piece.text.strip(), piece)
     texts.pop("", None)
     positive = [each for each in texts.values() if each.is_positive]
@@ -111,9 +112,9 @@ def texts_to_judge(
         what = "below" if positive else "at or above"
         raise InvalidRequestError(
             f"{subject.name} has no held-out texts {what} {ACTIVE_FROM} of its highest activation "
-            f"({subject.highest:.4g}), so there is nothing to tell apart. Give a record with more examples."
+            f"({highest:.4g}), so there is nothing to tell apart. Give a record with more examples."
         )
-    low = others[: max(n, sum(each.activation <= LOW_UNTIL * subject.highest for each in others))]
+    low = others[: max(n, sum(each.activation <= LOW_UNTIL * highest for each in others))]
     near, random = ([each for each in low if each.kind == kind] for kind in ("near miss", "random"))
     n_near = min(len(near), max((n + 1) // 2, n - len(random)))
     draw = np.random.default_rng(seed)
@@ -144,12 +145,12 @@ def interval_by_source(
     return bootstrap_interval(of, len(of_sources))
 
 
-def _tokens_of_peaks(subject: Subject) -> frozenset[str]:
+def _tokens_of_peaks(subject: Subject, active: float) -> frozenset[str]:
     """The tokens, as words, on which the component is active; at most the highest of each of its top examples."""
     found = set()
     for example in (*subject.by_token.train, *subject.by_token.test):
         peak = int(np.argmax(example.activations))
-        if example.activations[peak] >= ACTIVE_FROM * subject.highest:
+        if example.activations[peak] >= active:
             found.add(_as_word(example.tokens[peak]))
     return frozenset(found - {""})
 
@@ -158,19 +159,21 @@ def _as_word(token: str) -> str:
     return token[:MOST_CHARACTERS_OF_TOKEN].strip().casefold()
 
 
-def _pieces(example: ActivationRecord, highest: float, shared: frozenset[str], n_tokens: int) -> Iterator[JudgedText]:
+def _pieces(
+    example: ActivationRecord, source: str, active: float, shared: frozenset[str], n_tokens: int
+) -> Iterator[JudgedText]:
     words = [_as_word(token) for token in example.tokens]
     peak = int(np.argmax(example.activations))
-    if example.activations[peak] < ACTIVE_FROM * highest:
+    if example.activations[peak] < active:
         peak = next((place for place, word in enumerate(words) if word in shared), len(words) // 2)
     for start, end in _spans(peak, len(words), n_tokens):
-        is_positive = max(example.activations[start:end]) >= ACTIVE_FROM * highest
+        is_positive = max(example.activations[start:end]) >= active
         low: TextKind = "random" if shared.isdisjoint(words[start:end]) else "near miss"
         yield JudgedText(
             tuple(token[:MOST_CHARACTERS_OF_TOKEN] for token in example.tokens[start:end]),
             tuple(example.activations[start:end]),
             "positive" if is_positive else low,
-            text_key(example),
+            source,
         )
 
 
