@@ -41,7 +41,9 @@ class AnswerFormatError(NeuronExplainerError, ValueError):
         self.expected = expected
         self.excerpt = in_a_sentence(answer[:1000])
         begins = f"The answer begins: {self.excerpt!r}." if self.excerpt else "The answer is empty."
-        super().__init__(f"The answer does not have the form that was asked for: {problem}. Expected: {expected}. {begins}")
+        super().__init__(
+            f"The answer does not have the form that was asked for: {problem}. Expected: {expected}. {begins}"
+        )
 
 
 class BudgetExceededError(NeuronExplainerError, RuntimeError):

@@ -1,15 +1,16 @@
 """An endpoint that answers: in order, at the same time, once, and in the form asked for."""
 
 import asyncio
+import sys
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from explanations.asking import client_of, question, questions
+from helpers.asking_clients import client_of, question, questions
 from helpers.scripted_endpoint import Question, refused, said, scripted_endpoint
-from neuron_explainer.errors import EndpointError, InvalidRequestError
-from neuron_explainer.explanations import ChatClient, ChatRequest
+from neuron_explainer.errors import EndpointError, InvalidRequestError, MissingPackageError
+from neuron_explainer.explanations import ChatClient, ChatRequest, OpenAICompatibleClient
 from neuron_explainer.explanations.clients.structured import parsed, schema_of
 
 
@@ -129,6 +130,20 @@ def test_texts_that_are_no_text_are_asked_as_escapes():
         assert client_of(endpoint).ask([question("half \ud800 a pair")])[0].text == r"HALF \UD800 A PAIR"
 
 
+@pytest.mark.parametrize("progress", [True, None])
+def test_a_bar_is_shown_where_it_is_asked_for(capsys: pytest.CaptureFixture[str], progress: bool | None):
+    with scripted_endpoint() as endpoint:
+        client_of(endpoint).ask(questions(3), progress=progress)
+    assert ("asking" in capsys.readouterr().err) == (progress is True)
+
+
+@pytest.mark.parametrize("package", ["openai", "tenacity"])
+def test_a_missing_package_is_told_with_how_to_install_it(monkeypatch: pytest.MonkeyPatch, package: str):
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(MissingPackageError, match=rf"pip install {package}`, .* \[explain\]"):
+        OpenAICompatibleClient("http://127.0.0.1:9/v1", "m")
+
+
 @pytest.mark.parametrize(
     ("options", "said_of_it"),
     [
@@ -145,8 +160,6 @@ def test_texts_that_are_no_text_are_asked_as_escapes():
     ],
 )
 def test_arguments_that_cannot_be_are_refused(options: dict[str, object], said_of_it: str):
-    from neuron_explainer.explanations import OpenAICompatibleClient
-
     address = str(options.pop("base_url", "http://127.0.0.1:9/v1"))
     with pytest.raises(InvalidRequestError, match=said_of_it):
         OpenAICompatibleClient(address, "m", **options)  # type: ignore[arg-type]

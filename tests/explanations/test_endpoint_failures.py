@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from explanations.asking import client_of, question, questions
+from helpers.asking_clients import client_of, question, questions
 from helpers.loopback_server import loopback_server
 from helpers.scripted_endpoint import (
     Play,

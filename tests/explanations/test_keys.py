@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from explanations.asking import client_of, question, questions
+from helpers.asking_clients import client_of, question, questions
 from helpers.scripted_endpoint import refused, reset, said, scripted_endpoint
 from neuron_explainer.errors import EndpointError, InvalidRequestError, MisconfiguredError
 from neuron_explainer.explanations import OpenAICompatibleClient
@@ -53,11 +53,13 @@ def test_the_key_is_nowhere_else(tmp_path: Path, caplog: pytest.LogCaptureFixtur
                 client.ask([question("another")])
             error = caught.value
             texts += [str(error), repr(error), repr(vars(error)), repr(pickle.dumps(error))]
+            assert error.__traceback__ is not None
+            error.__traceback__ = error.__traceback__.tb_next  # this test itself knows the key
             whole = traceback.TracebackException.from_exception(error, capture_locals=True)
             texts += list(whole.format())
     texts += [repr(client), str(client), repr(vars(client)), repr(client.spent), caplog.text, *capfd.readouterr()]
     texts += [path.read_text() + str(path) for path in tmp_path.rglob("*") if path.is_file()]
-    assert "question 1" in "".join(texts)  # something was looked at
+    assert "HTTP Request" in caplog.text  # something was looked at
     assert [text for text in texts if KEY in text] == []
     assert sum("[key]" in text for text in texts) >= 3
 
@@ -83,6 +85,6 @@ def test_a_key_that_is_not_there_is_told_without_showing_what_may_be_one(
 
 @pytest.mark.parametrize("address", [f"http://user:{KEY}@127.0.0.1:9/v1", f"http://127.0.0.1:9/v1?key={KEY}"])
 def test_an_address_with_a_key_is_refused(address: str):
-    with pytest.raises(InvalidRequestError, match=r"base_url has more than an address: http://127.0.0.1:9/v1\.") as caught:
+    with pytest.raises(InvalidRequestError, match=r"more than an address: http://127.0.0.1:9/v1\.") as caught:
         OpenAICompatibleClient(address, "m")
     assert KEY not in str(caught.value)

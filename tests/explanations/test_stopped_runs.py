@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from explanations.asking import client_of, question, questions
-from helpers.scripted_endpoint import said, scripted_endpoint, stalled
+from helpers.asking_clients import client_of, question, questions
+from helpers.scripted_endpoint import rubbish, said, scripted_endpoint, stalled
 from neuron_explainer.activation_server.event_loop import _background_loop
 from neuron_explainer.errors import BudgetExceededError, StoppedError
 from neuron_explainer.explanations.clients.rate_limit import RateLimit
@@ -75,7 +75,8 @@ def test_an_interrupt_leaves_nothing_running_and_keeps_what_came(tmp_path: Path)
 
 
 def test_watched_work_is_stopped_and_told_how_far_it_is(tmp_path: Path):
-    stop, told = threading.Event(), []
+    stop = threading.Event()
+    told: list[float] = []
     with scripted_endpoint() as endpoint:
         with watched_passes(told.append):
             client_of(endpoint, tmp_path).ask(questions(4))
@@ -124,6 +125,14 @@ def test_a_cap_counts_bytes_where_the_endpoint_does_not_say_tokens():
         with pytest.raises(BudgetExceededError):
             client_of(endpoint, max_concurrent=1, max_tokens_total=25).ask(questions(5))
         assert len(endpoint.questions) == 2  # 4 + 10 tokens each
+
+
+def test_a_cap_counts_what_came_and_was_no_answer():
+    with scripted_endpoint() as endpoint:
+        endpoint.script = [rubbish(b"<html>" * 10)] * 9
+        with pytest.raises(BudgetExceededError):
+            client_of(endpoint, max_attempts=9, max_tokens_total=50).ask([question("what?")])
+        assert len(endpoint.questions) == 3  # 2 + 20 tokens each
 
 
 def test_a_budget_is_checked_before_a_request():

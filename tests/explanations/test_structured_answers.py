@@ -20,7 +20,7 @@ class Judgements(msgspec.Struct):
     mean: float | None = None
 
 
-ONE = Judgement(True, "a } and a \" and ```")
+ONE = Judgement(True, 'a } and a " and ```')
 
 
 @pytest.mark.parametrize(

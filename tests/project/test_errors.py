@@ -53,6 +53,9 @@ OWN_ARGUMENTS = {
     errors.MissingSettingError: ("trace_config", "a trace", "Give one."),
     errors.NotAtHandError: ("L5N131.writes()", "model", "a model"),
     errors.MalformedStoreError: ("x.safetensors", "it is empty"),
+    errors.EndpointError: ("http://host/v1", "the endpoint answered 500", 500),
+    errors.AnswerFormatError: ("it has no whole JSON value", "JSON of Grade", "I cannot"),
+    errors.BudgetExceededError: ("max_cost", 1.5, 1.0, "3 requests and 3 answers"),
 }
 """The arguments of classes that take more than a message; their subclasses take the same."""
 

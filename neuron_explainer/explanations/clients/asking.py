@@ -86,7 +86,10 @@ class Asking:
         if self.problem is not None:
             raise self.problem
 
-    async def _work(self, pending: Iterator[tuple[Any, ChatRequest]], take: Callable[[Any, ChatAnswer], object]) -> None:
+    async def _work(
+        self, pending: Iterator[tuple[KeyT, ChatRequest]], take: Callable[[KeyT, ChatAnswer], object]
+    ) -> None:
+        """Ask one question after the other, as long as there are any and all goes well."""
         for key, request in pending:
             try:
                 async with self.slots:
@@ -148,10 +151,12 @@ class Asking:
             endpoint.budget.check()
             endpoint.budget.sent()
             body = body_of(request, endpoint.model, endpoint.refused)
+            content = b""
             try:
                 content = await self.connection.answer_to(body)
                 answer = self.connection.without_key(answer_in(content, request))
             except NoAnswer as none:
+                endpoint.budget.answered_wrongly(request, content)
                 problem, may_pass = EndpointError(endpoint.base_url, none.problem, none.status_code), none.may_pass
             except Refused as refusal:
                 part = refused_part(refusal.error.status_code or 0, refusal.said, body)

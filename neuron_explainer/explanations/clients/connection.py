@@ -163,7 +163,10 @@ class Connection:
         return replace(answer, text=key.removed_from(answer.text), logprobs=logprobs)
 
     async def _exchange(self, body: Mapping[str, Any]) -> tuple[int, bytes, float | None, str | None]:
-        """Status, body and Retry-After of an answer; and why there is none. Status 0: it is not one to ask for again."""
+        """Status, body and Retry-After of an answer; or why none came.
+
+        Status 0 without such a reason: the body says why there is no need to ask again.
+        """
         openai = self._openai
         try:
             async with asyncio.timeout(self._timeout):
@@ -244,7 +247,7 @@ def _advice(status: int, said: str) -> str:
     advice = ""
     if 300 <= status < 400:
         return f", a redirect to {said or 'nowhere'}, which is not followed. If it is right, give it as base_url"
-    elif status == 401:
+    if status == 401:
         advice = ": it wants another key. api_key_env names the environment variable that has it"
     elif status == 404:
         advice = ": it does not know the model, or base_url is not its address, which often ends in /v1"

@@ -81,7 +81,8 @@ class LocalClient:
         firsts = [numbers[0] for numbers in places.values()]
         answers: dict[int, ChatAnswer] = {}
         batches = [[firsts[each] for each in batch] for batch in self._model.batches([asked[each] for each in firsts])]
-        with passes_bar(len(firsts), progress, "asking", "answer", _SECONDS_WITHOUT_BAR) as tell:
+        delay = _SECONDS_WITHOUT_BAR if progress is None else 0.0
+        with passes_bar(len(firsts), progress, "asking", "answer", delay) as tell:
             for number, batch in enumerate(batches):
                 stop_if_asked()
                 with part_of_work(number, len(batches)):

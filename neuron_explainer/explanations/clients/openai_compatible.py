@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from typing import SupportsFloat, SupportsIndex
+from urllib.parse import urlsplit
 
 from neuron_explainer.activation_server.event_loop import run_coroutine
 from neuron_explainer.attribution.progress import passes_bar
@@ -164,7 +165,8 @@ class OpenAICompatibleClient:
             async with Connection(self.base_url, key_of_endpoint, self._timeout) as connection:
                 await Asking(self._endpoint, connection, self._slots_here()).ask_all(missing, self.max_concurrent, take)
 
-        with passes_bar(len(missing), progress, "asking", "answer", _SECONDS_WITHOUT_BAR) as tell:
+        delay = _SECONDS_WITHOUT_BAR if progress is None else 0.0
+        with passes_bar(len(missing), progress, "asking", "answer", delay) as tell:
             n_told = 0
 
             def look() -> None:
@@ -218,7 +220,8 @@ def _checked_address(base_url: object) -> str:
         raise InvalidRequestError(
             f"base_url is {shown(address)}. Give an http(s) address, such as http://localhost:8000/v1."
         )
-    if without_secrets(address) != address:
+    parts = urlsplit(address)
+    if "@" in parts.netloc or parts.query or parts.fragment:
         raise InvalidRequestError(
             f"base_url has more than an address: {without_secrets(address)}. Give it without user, password and query; "
             "the key comes from the environment variable that api_key_env names."

@@ -91,10 +91,10 @@ class OwnModel:
         tokens = torch.tensor([[*prompt, *written[:-1]]], dtype=torch.long, device=transformer.device)
         with torch.no_grad():
             logits = transformer(tokens)[0, len(prompt) - 1 :].float()
-        return likeliest(logits.log_softmax(-1), written, n, self._model.decode_token_list)
+        return likeliest_tokens(logits.log_softmax(-1), written, n, self._model.decode_token_list)
 
 
-def likeliest(logprobs: Any, written: Sequence[int], n: int, decode: Any) -> tuple[Mapping[str, float], ...]:
+def likeliest_tokens(logprobs: Any, written: Sequence[int], n: int, decode: Any) -> tuple[Mapping[str, float], ...]:
     """The likeliest tokens at each token of an answer, and that token itself, with their log-probabilities.
 
     Args:

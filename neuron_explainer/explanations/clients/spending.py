@@ -21,7 +21,7 @@ class Spending:
         n_requests: how many requests were sent, with those that failed.
         n_answers: how many answers came.
         n_prompt_tokens, n_answer_tokens: how many tokens were read and written, as the endpoint says; where it does
-            not, one for every three bytes.
+            not, or answered something that is not an answer, one for every three bytes.
         cost: in the currency of the prices; None without prices.
     """
 
@@ -106,13 +106,21 @@ class Budget:
             n_prompt = _estimate(*(text for _, text in request.messages))
         if n_answer is None:
             n_answer = _estimate(answer.text)
+        self._count(n_prompt, n_answer, 1)
+
+    def answered_wrongly(self, request: ChatRequest, content: bytes) -> None:
+        """Something came that is not an answer; it may have been one until it was cut off."""
+        n_answer = min(request.max_tokens, -(-len(content) // _BYTES_PER_TOKEN))
+        self._count(_estimate(*(text for _, text in request.messages)), n_answer, 0)
+
+    def _count(self, n_prompt: int, n_answer: int, n_answers: int) -> None:
         spent, cost = self.spent, None
         if self.prices is not None:
             of_prompts, of_answers = self.prices
             cost = (spent.cost or 0.0) + (n_prompt * of_prompts + n_answer * of_answers) / 1e6
         self.spent = Spending(
             spent.n_requests,
-            spent.n_answers + 1,
+            spent.n_answers + n_answers,
             spent.n_prompt_tokens + n_prompt,
             spent.n_answer_tokens + n_answer,
             cost,

@@ -10,7 +10,7 @@ import torch
 
 from neuron_explainer.errors import PromptError
 from neuron_explainer.explanations.clients.client import ChatAnswer, ChatRequest
-from neuron_explainer.explanations.clients.own_model import as_chat, likeliest, text_of_messages, without_system
+from neuron_explainer.explanations.clients.own_model import as_chat, likeliest_tokens, text_of_messages, without_system
 from neuron_explainer.explanations.clients.wire import messages_with_schema
 from neuron_explainer.models.watching import stop_if_asked
 
@@ -62,7 +62,7 @@ class TransformersModel:
         logprobs = None
         if wants_logprobs and written:
             logits = torch.cat(made.logits[: len(written)]).float()
-            logprobs = likeliest(logits.log_softmax(-1), written, request.top_logprobs, self._texts)
+            logprobs = likeliest_tokens(logits.log_softmax(-1), written, request.top_logprobs, self._texts)
         text = self._tokenizer.decode(written, skip_special_tokens=True)
         return ChatAnswer(text, is_whole, len(prompt), len(written), logprobs)
 

@@ -88,7 +88,8 @@ def refused_part(status: int, said: str, body: Mapping[str, Any]) -> str | None:
     """
     if status not in _REFUSING:
         return None
-    return next((part for part, names in _TOLD_BY.items() if part in body and any(name in said for name in names)), None)
+    told = (part for part, names in _TOLD_BY.items() if any(name in said for name in names))
+    return next((part for part in told if part in body), None)
 
 
 def said_by_server(content: bytes) -> str:
