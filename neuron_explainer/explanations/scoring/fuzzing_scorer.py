@@ -14,7 +14,7 @@ from neuron_explainer.explanations.language_models.quoting import quoted_text, q
 from neuron_explainer.explanations.scoring.judged_texts import AskedText, score_of_judgements
 from neuron_explainer.explanations.scoring.judging_scorer import LEAST_OF_EACH, JudgingScorer
 from neuron_explainer.explanations.scoring.score import ExplanationScore
-from neuron_explainer.explanations.scoring.texts import ACTIVE_FROM, LOW_UNTIL, JudgedText, texts_to_judge
+from neuron_explainer.explanations.scoring.texts import ACTIVE_FROM, LOW_UNTIL, JudgedText, held_out_pieces
 
 RIGHTLY, WRONGLY = "rightly marked", "wrongly marked"
 
@@ -63,11 +63,8 @@ class FuzzingScorer(JudgingScorer):
             AnswerFormatError: no answer has the form.
         """
         draw = np.random.default_rng(self.seed)
-        positive = [
-            each
-            for each in texts_to_judge(subject, explanation, n_tokens=self.n_tokens, most=self.n_texts, seed=self.seed)
-            if each.is_positive
-        ]
+        found = [each for each in held_out_pieces(subject, explanation, self.n_tokens) if each.is_positive]
+        positive = [found[number] for number in draw.permutation(len(found))[: self.n_texts // 2]]
         marked = [pair for each in positive if (pair := _marked(each, subject.highest, draw)) is not None]
         if len(marked) < LEAST_OF_EACH:
             raise InvalidRequestError(

@@ -8,6 +8,7 @@ from typing import ClassVar
 from neuron_explainer.explanations.clients.client import ChatClient
 from neuron_explainer.explanations.language_models.asking import checked_client
 from neuron_explainer.explanations.language_models.judging import Judge
+from neuron_explainer.explanations.scoring.texts import N_TOKENS
 from neuron_explainer.vocabulary.checks import MOST_SEED, checked_flag, checked_number, checked_text
 
 LEAST_OF_EACH = 2
@@ -39,7 +40,7 @@ class JudgingScorer:
 
     client: ChatClient
     n_texts: int = field(default=40, kw_only=True)
-    n_tokens: int = field(default=32, kw_only=True)
+    n_tokens: int = field(default=N_TOKENS, kw_only=True)
     per_question: int = field(default=5, kw_only=True)
     confidence: bool = field(default=True, kw_only=True)
     top_logprobs: int = field(default=0, kw_only=True)

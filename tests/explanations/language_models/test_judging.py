@@ -314,6 +314,20 @@ def test_too_few_texts_name_the_numbers() -> None:
         scored(planted(), DetectionScorer(says(""), least_near_misses=99))
 
 
+def test_a_component_that_is_never_low_has_marks_but_no_negatives() -> None:
+    def example(number: int) -> ActivationRecord:
+        return ActivationRecord([f"{number}", " dog", " cat", " sat"], [0.0, 0.0, 5.0, 0.0])
+
+    dense = NeuronRecord(
+        NeuronId(layer_index=0, neuron_index=0),
+        most_positive_activation_records=[example(number) for number in range(16)],
+    )
+    client = ScriptedChat(lambda request: judgements(["<< cat>>" in e for e in numbered_in(question_of(request))]))
+    assert score("cats", dense, FuzzingScorer(client), baselines=False).value == 1
+    with pytest.raises(InvalidRequestError, match="nothing to tell apart"):
+        score("cats", dense, DetectionScorer(client), baselines=False)
+
+
 def test_texts_that_it_was_written_from_are_not_judged() -> None:
     neuron = planted()
     test = subject_of(neuron.record).examples.test

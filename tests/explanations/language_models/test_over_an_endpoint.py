@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from explanations.asking import client_of
 from explanations.chat_in_memory import RUBBISH, detects, says, simulates
 from explanations.language_models.one_planted import planted
+from helpers.asking_clients import client_of
 from helpers.scripted_endpoint import Question, scripted_endpoint
 from neuron_explainer.errors import AnswerFormatError
 from neuron_explainer.explanations import (
