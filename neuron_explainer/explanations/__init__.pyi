@@ -7,9 +7,9 @@ from .clients.openai_compatible import OpenAICompatibleClient
 from .language_models.explainer import LanguageModelExplainer
 from .language_models.prompts import Demonstration
 from .language_models.simulator import LanguageModelSimulator
-from .scoring.detection_scorer import DetectionScorer
 from .scoring.embedding_scorer import EmbeddingScorer
-from .scoring.fuzzing_scorer import FuzzingScorer
+from .scoring.judging.detection_scorer import DetectionScorer
+from .scoring.judging.fuzzing_scorer import FuzzingScorer
 from .scoring.score import ExplanationScore
 from .scoring.scored_simulation import simulation_results
 from .scoring.simulation_scorer import SimulationScorer

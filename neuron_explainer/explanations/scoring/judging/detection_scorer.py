@@ -11,8 +11,8 @@ from neuron_explainer.explanations.asking.explanation import Explanation
 from neuron_explainer.explanations.asking.subject import Subject
 from neuron_explainer.explanations.language_models import prompts
 from neuron_explainer.explanations.language_models.quoting import quoted_text, quoted_tokens
-from neuron_explainer.explanations.scoring.judged_texts import AskedText, score_of_judgements
-from neuron_explainer.explanations.scoring.judging_scorer import LEAST_OF_EACH, JudgingScorer
+from neuron_explainer.explanations.scoring.judging.judged_texts import AskedText, score_of_judgements
+from neuron_explainer.explanations.scoring.judging.judging_scorer import LEAST_OF_EACH, JudgingScorer
 from neuron_explainer.explanations.scoring.score import ExplanationScore
 from neuron_explainer.explanations.scoring.texts import JudgedText, texts_to_judge
 from neuron_explainer.vocabulary.checks import checked_number
