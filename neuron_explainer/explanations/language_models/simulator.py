@@ -28,6 +28,8 @@ MOST_TOKENS_AT_ONCE = 256
 """Longer texts are asked about in parts."""
 MOST_TOKENS_BEFORE = 64
 """How much of a text is shown before a part of it."""
+MOST_ANSWERED = 16_000
+"""The most tokens of an answer; texts of ordinary tokens need far less."""
 _MOST_ENTRIES_FOR_TOKEN = 4
 # A string is matched as a whole, so that no number within one is taken for a level.
 _STRING_OR_LEVEL = re.compile(r'"(?:[^"\\]|\\.)*+"|,\s*([0-9]+)\s*\]', re.DOTALL)
@@ -153,7 +155,7 @@ class LanguageModelSimulator:
             ("user", _question(self.explanation, part)),
         )
         n_characters = sum(min(len(token), 200) for token in part.tokens)
-        most = 64 + 14 * len(part.tokens) + 2 * n_characters
+        most = min(MOST_ANSWERED, 64 + 14 * len(part.tokens) + 2 * n_characters)
         return ChatRequest(messages, most, schema=_SCHEMA, top_logprobs=self.top_logprobs)
 
 
