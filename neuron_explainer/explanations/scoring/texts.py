@@ -96,17 +96,9 @@ def texts_to_judge(
     >>> sum(each.is_positive for each in texts) == len(texts) / 2
     True
     """
-    written_from = frozenset() if explanation is None else explanation.written_from
-    highest = subject.highest
-    shared = _tokens_of_peaks(subject, ACTIVE_FROM * highest)
-    texts: dict[str, JudgedText] = {}
-    for example in subject.by_token.test:
-        if (source := text_key(example)) not in written_from:
-            for piece in _pieces(example, source, ACTIVE_FROM * highest, shared, n_tokens):
-                texts.setdefault(piece.text.strip(), piece)
-    texts.pop("", None)
-    positive = [each for each in texts.values() if each.is_positive]
-    others = sorted((each for each in texts.values() if not each.is_positive), key=lambda each: each.activation)
+    pieces, highest = held_out_pieces(subject, explanation, n_tokens), subject.highest
+    positive = [each for each in pieces if each.is_positive]
+    others = sorted((each for each in pieces if not each.is_positive), key=lambda each: each.activation)
     n = min(len(positive), len(others), max(1, most // 2))
     if n == 0:
         what = "below" if positive else "at or above"
@@ -123,6 +115,26 @@ def texts_to_judge(
         for group, many in ((positive, n), (near, n_near), (random, n - n_near))
         for number in sorted(draw.permutation(len(group))[:many])
     ]
+
+
+def held_out_pieces(subject: Subject, explanation: Explanation | None, n_tokens: int) -> list[JudgedText]:
+    """All pieces of the texts for scoring, each once; those on which the component is not active may not be low.
+
+    Args:
+        subject: the component.
+        explanation: texts that it was written from are left out.
+        n_tokens: the tokens of a piece.
+    """
+    written_from = frozenset() if explanation is None else explanation.written_from
+    active = ACTIVE_FROM * subject.highest
+    shared = _tokens_of_peaks(subject, active)
+    texts: dict[str, JudgedText] = {}
+    for example in subject.by_token.test:
+        if (source := text_key(example)) not in written_from:
+            for piece in _pieces(example, source, active, shared, n_tokens):
+                texts.setdefault(piece.text.strip(), piece)
+    texts.pop("", None)
+    return list(texts.values())
 
 
 def interval_by_source(

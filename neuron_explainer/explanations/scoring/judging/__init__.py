@@ -1,0 +1,1 @@
+"""Scores by a language model that judges texts: detection and fuzzing."""
