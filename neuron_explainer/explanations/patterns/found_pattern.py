@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from neuron_explainer.explanations.patterns.templates import PLACE_TEMPLATE, TEMPLATES, Key
-from neuron_explainer.explanations.patterns.token_forms import BEFORE_TEXT, Form, quoted
+from neuron_explainer.explanations.patterns.token_forms import Form, quoted
 from neuron_explainer.explanations.patterns.training_tokens import TrainingTokens
 
 ANY = "[any]"
@@ -22,14 +22,14 @@ class FoundPattern:
     """A pattern with what is known of it in the training tokens.
 
     Attributes:
-        keys: the pattern; if it has alternatives, one for each.
+        keys: the pattern, by its number among all; if it has alternatives, one for each.
         parts: what it says of the tokens, the earliest first and this token last; "[any]" where it says nothing.
         matches: the numbers of the training tokens that it matches; ascending.
         activation: the mean activation there.
         support: how many of them have a high activation.
     """
 
-    keys: tuple[Key, ...]
+    keys: Mapping[int, Key]
     parts: tuple[str, ...]
     matches: NDArray[np.int64]
     activation: float
@@ -46,24 +46,24 @@ class FoundPattern:
         return " ".join(self.parts)
 
 
-def found_pattern(keys: Sequence[Key], matches: NDArray[np.int64], training: TrainingTokens) -> FoundPattern:
+def found_pattern(keys: Mapping[int, Key], matches: NDArray[np.int64], training: TrainingTokens) -> FoundPattern:
     """The pattern, or the alternatives that differ in one token, with what is known of them.
 
     Args:
-        keys: keys of one template.
+        keys: keys of one template, by their numbers.
         matches: the numbers of the tokens that they match.
         training: the tokens.
     """
     return FoundPattern(
-        tuple(keys),
-        _parts(keys, matches, training),
+        keys,
+        _parts(list(keys.values()), matches, training),
         matches,
         float(training.activation[matches].mean()),
         int(training.is_high[matches].sum()),
     )
 
 
-def _parts(keys: Sequence[Key], matches: NDArray[np.int64], training: TrainingTokens) -> tuple[str, ...]:
+def _parts(keys: list[Key], matches: NDArray[np.int64], training: TrainingTokens) -> tuple[str, ...]:
     number = keys[0][0]
     if number == PLACE_TEMPLATE:
         _, place, is_before = keys[0]
@@ -107,8 +107,3 @@ def _spellings(tokens: Iterable[str], most: int = _MOST_SPELLINGS) -> list[str]:
         if len(kept.setdefault(word, [])) < most:
             kept[word].append(token)
     return [quoted(token) for word, _ in by_word.most_common() for token in kept[word]]
-
-
-def is_begin_of_text(value: object) -> bool:
-    """Whether a value says that the text has not begun."""
-    return value in (BEFORE_TEXT.token, BEFORE_TEXT.kind)

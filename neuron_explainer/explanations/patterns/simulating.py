@@ -43,7 +43,7 @@ class HighestPattern:
     @classmethod
     def of(cls, patterns: Iterable[FoundPattern], base: float) -> HighestPattern:
         """That of found patterns."""
-        return cls(base, {key: pattern.activation for pattern in patterns for key in pattern.keys})
+        return cls(base, {key: pattern.activation for pattern in patterns for key in pattern.keys.values()})
 
     def simulate(self, tokens: Sequence[str]) -> list[float]:
         """The highest; one for each token. It takes time proportional to the tokens."""

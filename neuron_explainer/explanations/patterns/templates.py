@@ -30,11 +30,6 @@ class Template:
     cost: float | None = None
     n_words: int = 1
 
-    @property
-    def is_of_this_token(self) -> bool:
-        """Whether it looks at no other token."""
-        return all(not back for back, _ in self.parts)
-
 
 TEMPLATES = (
     Template(((0, Form.TOKEN),), 1.1, 0.32),
@@ -45,6 +40,7 @@ TEMPLATES = (
     Template(((0, Form.BEGINNING),), 0.5, 0.8, 3),
     Template(((0, Form.LENGTH),), 0.03),
     Template(((1, Form.WORD),), 0.2, 0.4, 3),
+    Template(((1, Form.TOKEN),), 0.0, 0.42, 3),
     Template(((1, Form.KIND),), 0.05, 0.8, 4),
     Template(((1, Form.WORD), (0, Form.WORD)), 0.25, 0.5),
     Template(((1, Form.WORD), (0, Form.KIND)), 0.15, 0.7, 3),
@@ -58,14 +54,16 @@ TEMPLATES = (
     Template(((2, Form.WORD), (1, Form.WORD), (0, Form.WORD)), 0.0, 0.9),
     Template(((3, Form.WORD),), 0.03),
 )
-_LATEST, _MOST_CHARACTERS = 3, 200
-_FORM_INDEX = {form: index for index, form in enumerate(Form)}
+LATEST = 3
+"""How many tokens back a pattern looks at most."""
+_MOST_CHARACTERS = 200
 
-PLACES = (1, 2, 4, 8, 16, 32)
-"""Positions from which on, or before which, a pattern can fire: template -1 has the keys (-1, place, is_before)."""
+PLACES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
+"""Positions before which, or from which on, a pattern can fire: its key is (-1, place, is_before)."""
 PLACE_TEMPLATE = -1
-PLACE_PRIOR, PLACE_COST = 0.02, 1.5
+PLACE_PRIOR, PLACE_COST, PLACE_WORDS = 0.015, 1.5, 4
 
+_FORM_INDEX = {form: index for index, form in enumerate(Form)}
 _PARTS = [
     (number, [(back, _FORM_INDEX[form]) for back, form in template.parts]) for number, template in enumerate(TEMPLATES)
 ]
@@ -78,7 +76,7 @@ def keys_at(forms: Sequence[TokenForms], position: int) -> Iterator[Key]:
         forms: the text's tokens in all their forms, (tokens,).
         position: of the token, from 0.
     """
-    window = [forms[position - back] if back <= position else BEFORE_TEXT for back in range(_LATEST + 1)]
+    window = [forms[position - back] if back <= position else BEFORE_TEXT for back in range(LATEST + 1)]
     for number, parts in _PARTS:
         if len(parts) == 1:
             back, form = parts[0]
@@ -96,13 +94,3 @@ def keys_at(forms: Sequence[TokenForms], position: int) -> Iterator[Key]:
 def all_forms(tokens: Sequence[str]) -> list[TokenForms]:
     """The tokens of a text in all their forms; of a token of more than 200 characters, the first 200 are looked at."""
     return [forms_of(token[:_MOST_CHARACTERS]) for token in tokens]
-
-
-def prior_of(key: Key) -> float:
-    """The prior variance of a pattern's weight."""
-    return PLACE_PRIOR if key[0] == PLACE_TEMPLATE else TEMPLATES[key[0]].prior
-
-
-def cost_of(key: Key) -> float | None:
-    """What a pattern must explain to be told; None: it is never told."""
-    return PLACE_COST if key[0] == PLACE_TEMPLATE else TEMPLATES[key[0]].cost

@@ -65,6 +65,12 @@ class TrainingTokens:
         """Which activations are high: at least half of the top; (n,)."""
         return self.activation >= SHARE_OF_TOP * self.top
 
+    @property
+    def base(self) -> float:
+        """The mean of the activations that are not high; 0 if there are none."""
+        low = self.activation[~self.is_high]
+        return float(low.mean()) if len(low) else 0.0
+
     def token(self, number: int) -> str:
         """The token itself."""
         return self.texts[self.text[number]][self.position[number]]

@@ -9,12 +9,15 @@ from neuron_explainer.explanations.patterns.found_pattern import FoundPattern
 from neuron_explainer.explanations.patterns.token_forms import quoted
 
 _MOST_CHARACTERS = 600
+NOTHING = "no tokens in particular"
 _N_WRITTEN = 5
 
 
 def patterns_text(patterns: Sequence[FoundPattern], most: int) -> str:
     """The strongest patterns in words: what fires, and how high on average."""
-    told = [f"{pattern.text[:_MOST_CHARACTERS]} → {pattern.activation:.3g}" for pattern in patterns[:most]]
+    if not patterns:
+        return NOTHING
+    told = [f"{_cut(pattern.text)} → {pattern.activation:.3g}" for pattern in patterns[:most]]
     more = len(patterns) - len(told)
     return "; ".join(told) + (f"; and {more} more" if more > 0 else "")
 
@@ -25,3 +28,7 @@ def written_text(subject: Subject) -> str:
         return ""
     tokens = subject.writes(_N_WRITTEN)
     return f"; it raises {', '.join(map(quoted, tokens))}" if tokens else ""
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _MOST_CHARACTERS else f"{text[:_MOST_CHARACTERS]}…"
