@@ -8,9 +8,11 @@ which patches the notebook's loop for the whole process, is applied only by the 
 """
 
 import asyncio
+import concurrent.futures
 import functools
+import os
 import threading
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 from neuron_explainer.errors import InvalidRequestError
@@ -26,12 +28,21 @@ def _background_loop() -> asyncio.AbstractEventLoop:
 
 
 _LOCK = threading.Lock()
+_SECONDS_BETWEEN = 0.05
+_LONGEST_GOODBYE = 5.0
+
+if hasattr(os, "register_at_fork"):  # a child process has no thread that runs its parent's loop
+    os.register_at_fork(after_in_child=_background_loop.cache_clear)
 
 
-def run_coroutine(coroutine: Coroutine[Any, Any, T]) -> T:
+def run_coroutine(coroutine: Coroutine[Any, Any, T], while_waiting: Callable[[], object] | None = None) -> T:
     """Run a coroutine to its end, and return its result. This thread waits for it.
 
-    An interrupt (Ctrl-C, or the notebook's stop button) cancels the coroutine.
+    An interrupt (Ctrl-C, or the notebook's stop button) cancels the coroutine, and waits for its end for some seconds.
+
+    Args:
+        coroutine: what is run.
+        while_waiting: called in this thread, some times a second; an error of its own cancels the coroutine, too.
 
     Raises:
         InvalidRequestError: the caller is itself a coroutine that `run_coroutine` runs; it would wait forever.
@@ -49,12 +60,23 @@ def run_coroutine(coroutine: Coroutine[Any, Any, T]) -> T:
         raise InvalidRequestError(
             "run_coroutine was called inside a coroutine that it runs itself. Use `await` there instead."
         )
-    future = asyncio.run_coroutine_threadsafe(coroutine, loop)
+    has_ended = threading.Event()
+    future = asyncio.run_coroutine_threadsafe(_telling_its_end(coroutine, has_ended), loop)
     try:
+        while while_waiting is not None and not concurrent.futures.wait([future], _SECONDS_BETWEEN).done:
+            while_waiting()
         return future.result()
     except BaseException:
-        future.cancel()
+        if future.cancel():
+            has_ended.wait(_LONGEST_GOODBYE)
         raise
+
+
+async def _telling_its_end(coroutine: Coroutine[Any, Any, T], has_ended: threading.Event) -> T:
+    try:
+        return await coroutine
+    finally:
+        has_ended.set()
 
 
 def _is_running_here(loop: asyncio.AbstractEventLoop) -> bool:

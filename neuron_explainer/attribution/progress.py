@@ -8,7 +8,7 @@ from neuron_explainer.notices import is_interactive
 
 @contextmanager
 def passes_bar(
-    n_passes: int | None, show: bool | None, what: str = "attributing", unit: str = "prompt"
+    n_passes: int | None, show: bool | None, what: str = "attributing", unit: str = "prompt", delay: float = 0.0
 ) -> Iterator[Callable[[int], object]]:
     """A bar; the function it gives is told how many more passes are done.
 
@@ -17,11 +17,12 @@ def passes_bar(
         show: whether there is a bar; None: on a terminal or in a notebook.
         what: what is done.
         unit: what is counted.
+        delay: after how many seconds it appears.
     """
     if not (is_interactive() if show is None else show):
         yield lambda n_done: None
         return
     from tqdm.auto import tqdm
 
-    with tqdm(total=n_passes, desc=what, unit=unit, leave=False) as bar:
+    with tqdm(total=n_passes, desc=what, unit=unit, leave=False, delay=delay) as bar:
         yield bar.update

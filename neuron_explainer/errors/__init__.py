@@ -45,6 +45,9 @@ from neuron_explainer.errors.computing import NotRecordedError as NotRecordedErr
 from neuron_explainer.errors.computing import PromptError as PromptError
 from neuron_explainer.errors.computing import StoppedError as StoppedError
 from neuron_explainer.errors.computing import UnmetNeedError as UnmetNeedError
+from neuron_explainer.errors.explaining import AnswerFormatError as AnswerFormatError
+from neuron_explainer.errors.explaining import BudgetExceededError as BudgetExceededError
+from neuron_explainer.errors.explaining import EndpointError as EndpointError
 from neuron_explainer.errors.frames import show_library_frames as show_library_frames
 from neuron_explainer.errors.loading import ChatTemplateError as ChatTemplateError
 from neuron_explainer.errors.loading import CheckpointError as CheckpointError

@@ -101,10 +101,19 @@ class IndexOutOfRangeError(InvalidIndexError, IndexError):
 class MissingPackageError(NeuronExplainerError, ImportError):
     """An optional package is not installed; the message says how to install it."""
 
-    def __init__(self, package: str, extra: str, why: str) -> None:
+    def __init__(self, package: str, extra: str, why: str, *, command: str | None = None) -> None:
+        """Say what is missing.
+
+        Args:
+            package: the package.
+            extra: the extra of this library that it comes with.
+            why: what needs it.
+            command: what installs it, where no extra does.
+        """
         self.package = package
+        usual = f"Run `pip install {package}`, or install neuron_explainer with its extra [{extra}]."
         super().__init__(
             f"{why}. This needs the package {package!r}, which is not installed. "
-            f"Run `pip install {package}`, or install neuron_explainer with its extra [{extra}].",
+            + (usual if command is None else f"Run `{command}`."),
             name=package,
         )

@@ -1,6 +1,36 @@
 from .asking.explain import explain
 from .asking.explanation import Explanation, Explanations
 from .asking.score import score
+from .clients.client import ChatAnswer, ChatClient, ChatRequest
+from .clients.local import LocalClient
+from .clients.openai_compatible import OpenAICompatibleClient
+from .language_models.explainer import LanguageModelExplainer
+from .language_models.prompts import Demonstration
+from .language_models.simulator import LanguageModelSimulator
+from .scoring.detection_scorer import DetectionScorer
+from .scoring.embedding_scorer import EmbeddingScorer
+from .scoring.fuzzing_scorer import FuzzingScorer
 from .scoring.score import ExplanationScore
+from .scoring.scored_simulation import simulation_results
+from .scoring.simulation_scorer import SimulationScorer
 
-__all__ = ["Explanation", "ExplanationScore", "Explanations", "explain", "score"]
+__all__ = [
+    "ChatAnswer",
+    "ChatClient",
+    "ChatRequest",
+    "Demonstration",
+    "DetectionScorer",
+    "EmbeddingScorer",
+    "Explanation",
+    "ExplanationScore",
+    "Explanations",
+    "FuzzingScorer",
+    "LanguageModelExplainer",
+    "LanguageModelSimulator",
+    "LocalClient",
+    "OpenAICompatibleClient",
+    "SimulationScorer",
+    "explain",
+    "score",
+    "simulation_results",
+]

@@ -170,13 +170,13 @@ def _check_status(url: str, response: requests.Response) -> None:
         answer = in_a_sentence(f"{status} {response.reason or ''}")
         error = DownloadError(without_secrets(url), f"the server answered {answer}", status)
         if status in _RETRIED_STATUS_CODES:
-            raise _TurnedAway(error, _seconds_asked(response.headers.get("Retry-After", "")))
+            raise _TurnedAway(error, seconds_asked(response.headers.get("Retry-After", "")))
         raise error
 
 
-def _seconds_asked(retry_after: str) -> float | None:
+def seconds_asked(retry_after: str) -> float | None:
     """The seconds that a Retry-After asks to wait, as a number or as a date; None if it asks for none."""
-    if re.fullmatch(r"[0-9]{1,9}", retry_after.strip()):
+    if re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", retry_after.strip()):
         return float(retry_after)
     with contextlib.suppress(ValueError, TypeError, OverflowError):
         return max(0.0, parsedate_to_datetime(retry_after[:100]).timestamp() - time.time())

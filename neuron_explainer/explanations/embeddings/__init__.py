@@ -1,0 +1,1 @@
+"""Texts as vectors: a sentence encoder at hand, or any other one."""

@@ -1,0 +1,1 @@
+"""Language models that are asked to explain, to simulate and to judge."""
