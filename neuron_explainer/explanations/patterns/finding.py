@@ -82,9 +82,7 @@ def _told(training: TrainingTokens, matrix: PatternMatrix) -> NDArray[np.int64]:
     return np.flatnonzero((n_words >= matrix.n_words_needed) & np.isfinite(matrix.cost))
 
 
-def _merged(
-    found: dict[int, NDArray[np.int64]], training: TrainingTokens, matrix: PatternMatrix
-) -> list[FoundPattern]:
+def _merged(found: dict[int, NDArray[np.int64]], training: TrainingTokens, matrix: PatternMatrix) -> list[FoundPattern]:
     """The patterns, where those that differ in this token alone are one; that which explains most first."""
     keys, groups = matrix.keys(np.fromiter(found, np.int64)), dict[Key, list[int]]()
     for number in found:

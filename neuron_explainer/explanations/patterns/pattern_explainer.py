@@ -17,7 +17,7 @@ from neuron_explainer.explanations.patterns.matrix import PatternMatrix
 from neuron_explainer.explanations.patterns.simulating import HighestPattern, WeightedPatterns
 from neuron_explainer.explanations.patterns.training_tokens import TrainingTokens
 from neuron_explainer.explanations.patterns.weights import ridge_weights
-from neuron_explainer.explanations.patterns.wording import patterns_text, written_text
+from neuron_explainer.explanations.patterns.wording import patterns_text, within_bounds, written_text
 from neuron_explainer.vocabulary.checks import checked_number
 
 _PRIOR_OF_FOUND = 1.0
@@ -84,7 +84,13 @@ class PatternExplainer:
             if most < len(told[-1][0]):
                 told.append((found[:most], most, HighestPattern.of(found[:most], training.base)))
         return [
-            Explanation(patterns_text(patterns, most) + raised, self.name, simulator, training.written_from, details)
+            Explanation(
+                within_bounds(patterns_text(patterns, most) + raised),
+                self.name,
+                simulator,
+                training.written_from,
+                details,
+            )
             for patterns, most, simulator in told[:n]
         ]
 

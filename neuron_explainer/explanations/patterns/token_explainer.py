@@ -14,7 +14,7 @@ from neuron_explainer.explanations.asking.subject import Subject
 from neuron_explainer.explanations.patterns.token_forms import quoted
 from neuron_explainer.explanations.patterns.token_means import TokenMeans
 from neuron_explainer.explanations.patterns.training_tokens import TrainingTokens
-from neuron_explainer.explanations.patterns.wording import NOTHING, written_text
+from neuron_explainer.explanations.patterns.wording import NOTHING, within_bounds, written_text
 from neuron_explainer.vocabulary.checks import checked_number
 
 _LEAST_SHARE = 0.25
@@ -72,7 +72,7 @@ class TokenExplainer:
                 told.append((tokens[:most], TokenMeans(own, {}, training.base)))
         return [
             Explanation(
-                _text(own, len(tokens) if not place else 0) + ("" if place else after) + raised,
+                within_bounds(_text(own, 0 if place else len(tokens)) + ("" if place else after) + raised),
                 self.name,
                 simulator,
                 training.written_from,
@@ -135,4 +135,4 @@ def _token_table(tokens: list[_Token]) -> TokenTable:
 
 
 def _before_table(before: list[tuple[str, float, int]]) -> TokenTable:
-    return TokenTable(before, columns=["token", "raise", "count"])
+    return TokenTable(before, columns=["token", "raised by", "count"])

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,8 @@ from numpy.typing import NDArray
 from neuron_explainer.explanations.patterns.templates import all_forms
 from neuron_explainer.explanations.patterns.token_forms import TokenForms
 from neuron_explainer.explanations.patterns.training_tokens import TrainingTokens
+
+T = TypeVar("T", bound=Hashable)
 
 _SHRINKAGE = 1.0
 """The mean of what a token is pulled towards counts as much as so many tokens."""
@@ -57,7 +60,7 @@ def forms_of_training(training: TrainingTokens) -> list[TokenForms]:
     return all_forms([training.token(number) for number in range(len(training.activation))])
 
 
-def _grouped[T](of: Sequence[T], activation: NDArray[np.float64]) -> dict[T, list[float]]:
+def _grouped(of: Sequence[T], activation: NDArray[np.float64]) -> dict[T, list[float]]:
     groups: dict[T, list[float]] = {}
     for each, value in zip(of, activation.tolist(), strict=True):
         groups.setdefault(each, []).append(value)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from neuron_explainer.explanations.asking.explanation import MOST_CHARACTERS
 from neuron_explainer.explanations.asking.subject import Subject
 from neuron_explainer.explanations.patterns.found_pattern import FoundPattern
 from neuron_explainer.explanations.patterns.token_forms import quoted
 
-_MOST_CHARACTERS = 600
+_MOST_OF_PATTERN = 600
 NOTHING = "no tokens in particular"
 _N_WRITTEN = 5
 
@@ -30,5 +31,10 @@ def written_text(subject: Subject) -> str:
     return f"; it raises {', '.join(map(quoted, tokens))}" if tokens else ""
 
 
-def _cut(text: str) -> str:
-    return text if len(text) <= _MOST_CHARACTERS else f"{text[:_MOST_CHARACTERS]}…"
+def within_bounds(text: str) -> str:
+    """A text that is short enough for an explanation."""
+    return _cut(text, MOST_CHARACTERS - 1)
+
+
+def _cut(text: str, most: int = _MOST_OF_PATTERN) -> str:
+    return text if len(text) <= most else f"{text[:most]}…"
