@@ -70,7 +70,7 @@ class _Matches:
 
     def sums(self, of_tokens: NDArray[np.float64]) -> NDArray[np.float64]:
         """The sum of a number of tokens over the matches of each pattern."""
-        return np.bincount(self._columns, of_tokens[self._rows], self._n)
+        return np.bincount(self._columns, of_tokens[self._rows], self._n).astype(np.float64, copy=False)
 
 
 def _told(training: TrainingTokens, matrix: PatternMatrix) -> NDArray[np.int64]:

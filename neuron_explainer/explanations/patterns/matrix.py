@@ -112,11 +112,11 @@ class PatternMatrix:
 
     def by_pattern(self, of_tokens: NDArray[np.float64]) -> NDArray[np.float64]:
         """The sum of a number of tokens over the tokens that each pattern matches; (patterns,)."""
-        return np.bincount(self.columns, of_tokens[self.rows], len(self.template))
+        return np.bincount(self.columns, of_tokens[self.rows], len(self.template)).astype(np.float64, copy=False)
 
     def by_token(self, of_patterns: NDArray[np.float64]) -> NDArray[np.float64]:
         """The sum of a number of patterns over the patterns that each token matches; (tokens,)."""
-        return np.bincount(self.rows, of_patterns[self.columns], len(self.token))
+        return np.bincount(self.rows, of_patterns[self.columns], len(self.token)).astype(np.float64, copy=False)
 
 
 def _coded(training: TrainingTokens) -> tuple[NDArray[np.int64], NDArray[np.int64], list[list[Any]]]:

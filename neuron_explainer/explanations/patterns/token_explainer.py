@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import SupportsIndex
-
-import numpy as np
 
 from neuron_explainer.activations.token_table import TokenTable
 from neuron_explainer.explanations.asking.explanation import Explanation
@@ -34,7 +33,7 @@ class TokenExplainer:
     Args:
         most_tokens: how many tokens the text tells; `details["tokens"]` has all that were found, with their mean
             activation, lift (how far that is above the mean of all other tokens) and count; `details["before"]` the
-            tokens before them that raise the activation, and how much above that of the tokens after them.
+            tokens after which others are more active than the same ones elsewhere, and by how much.
 
     Raises:
         InvalidRequestError: `most_tokens` is below 1.
@@ -62,7 +61,7 @@ class TokenExplainer:
         """
         training = TrainingTokens.of(subject)
         means = TokenMeans.of(training)
-        tokens, before = _tokens(training, means), _before(training, means)
+        tokens, before = _tokens(training, means), _before(training)
         details, raised = {"tokens": _token_table(tokens), "before": _before_table(before)}, written_text(subject)
         after = f" (more so after {', '.join(quoted(token) for token, *_ in before[:_MOST_BEFORE])})" if before else ""
         told: list[tuple[list[_Token], Simulator]] = [(tokens[: self.most_tokens], means)]
@@ -108,15 +107,27 @@ def _tokens(training: TrainingTokens, means: TokenMeans) -> list[_Token]:
     return sorted(found, key=lambda each: -each.explained)
 
 
-def _before(training: TrainingTokens, means: TokenMeans) -> list[tuple[str, float, int]]:
-    """The tokens after which activations are above the means of their tokens: token, how far, how often."""
-    known = training.position > 0
-    expected = np.array(means.simulate([training.token(number) for number in range(len(known))]))
-    above: dict[str, list[float]] = {}
-    for number in np.flatnonzero(known).tolist():
-        token = training.texts[training.text[number]][training.position[number] - 1]
-        above.setdefault(token, []).append(float(training.activation[number] - expected[number]))
-    raised = [(token, sum(values) / (len(values) + 1), len(values)) for token, values in above.items()]
+def _before(training: TrainingTokens) -> list[tuple[str, float, int]]:
+    """The tokens after which other tokens are more active than elsewhere: token, by how much, how often.
+
+    With n activations a after a token, and for each the mean m of the same token elsewhere, it is Σ (a - m) / (n + 1).
+    """
+    of_token: dict[str, list[int]] = {}
+    of_pair: dict[tuple[str, str], list[int]] = {}
+    for number in range(len(training.activation)):
+        token, place = training.token(number), training.position[number]
+        of_token.setdefault(token, []).append(number)
+        if place:
+            of_pair.setdefault((training.texts[training.text[number]][place - 1], token), []).append(number)
+    above, counts = dict[str, float](), Counter[str]()
+    for (before, token), own in of_pair.items():
+        n_elsewhere = len(of_token[token]) - len(own)
+        if n_elsewhere:
+            here = float(training.activation[own].sum())
+            elsewhere = (float(training.activation[of_token[token]].sum()) - here) / n_elsewhere
+            above[before] = above.get(before, 0.0) + here - len(own) * elsewhere
+            counts[before] += len(own)
+    raised = [(token, value / (counts[token] + 1), counts[token]) for token, value in above.items()]
     kept = [each for each in raised if each[1] >= _LEAST_RAISE * training.top and each[2] >= _LEAST_COUNT]
     return sorted(kept, key=lambda each: -each[1])
 
