@@ -6,9 +6,10 @@ from enum import StrEnum
 from functools import lru_cache
 from typing import NamedTuple
 
-from neuron_explainer.wording import without_steering
+from neuron_explainer.wording import character_escape
 
 _MOST_CHARACTERS = 30
+_MARKS = {"\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 
 class Form(StrEnum):
@@ -80,6 +81,8 @@ def quoted(token: str) -> str:
     ("' cat'", "'\\n'")
     """
     cut = token if len(token) <= _MOST_CHARACTERS else f"{token[:_MOST_CHARACTERS]}…"
-    for character, mark in (("\\", "\\\\"), ("\n", "\\n"), ("\r", "\\r"), ("\t", "\\t")):
-        cut = cut.replace(character, mark)
-    return f"'{without_steering(cut)}'"
+    return f"'{''.join(_MARKS.get(character) or _printable(character) for character in cut)}'"
+
+
+def _printable(character: str) -> str:
+    return character if character.isprintable() else character_escape(character)
