@@ -67,7 +67,7 @@ def speed(what: str, subjects: Sequence[Subject]) -> None:
         simulated = time.process_time() - start
         print(
             f"| {what}: {explainer.name} | {len(subjects) / written:,.0f} explanations per second "
-            f"({written / len(subjects) * 1e3:.1f} ms each) | {n_tokens / simulated:,.0f} tokens simulated per second |",
+            f"({written / len(subjects) * 1e3:.1f} ms each) | {n_tokens / simulated:,.0f} tokens simulated a second |",
             flush=True,
         )
 
