@@ -15,12 +15,7 @@ from neuron_explainer.errors import InvalidRequestError
 from neuron_explainer.explanations import Explanation, PatternExplainer, PatternScorer, TokenExplainer, explain, score
 from neuron_explainer.explanations.asking.examples import text_key
 from neuron_explainer.explanations.asking.subject import Subject, subject_of
-from neuron_explainer.explanations.patterns.matrix import PatternMatrix
-from neuron_explainer.explanations.patterns.simulating import WeightedPatterns
-from neuron_explainer.explanations.patterns.templates import PLACE_TEMPLATE, TEMPLATES, all_forms, keys_at
 from neuron_explainer.explanations.patterns.token_forms import quoted
-from neuron_explainer.explanations.patterns.training_tokens import TrainingTokens
-from neuron_explainer.explanations.patterns.weights import ridge_weights
 
 Explainer = PatternExplainer | TokenExplainer
 EXPLAINERS = [PatternExplainer(), TokenExplainer()]
@@ -201,34 +196,3 @@ def test_quoted_tokens_are_on_one_line_and_harmless() -> None:
         assert "\n" not in text
         assert "\r" not in text
         assert "\u202e" not in text
-
-
-def test_a_simulation_is_the_sum_of_the_weights_that_match() -> None:
-    for layer, neuron in ((0, 3), (3, 100)):
-        subject = subject_of(ne.load_neuron("tiny", layer, neuron))
-        found = explain(subject, PatternExplainer())[0]
-        simulator = found.simulator
-        assert isinstance(simulator, WeightedPatterns)
-        assert len(simulator.weights) > 100
-        for text in subject.by_token.test:
-            forms = all_forms(text.tokens)
-            every = [PLACE_TEMPLATE, *range(len(TEMPLATES))]
-            by_hand = [
-                simulator.base + sum(simulator.weights.get(key, 0.0) for key in keys_at(forms, place, every))
-                for place in range(len(forms))
-            ]
-            assert found.simulate(text.tokens) == pytest.approx(by_hand)
-
-
-def test_weights_are_those_of_a_ridge_regression() -> None:
-    """Against the solution of the normal equations."""
-    training = TrainingTokens.of(subject_of(ne.load_neuron("tiny", 1, 7)))
-    matrix = PatternMatrix.of(training)
-    dense = np.zeros((len(training.activation), len(matrix.template)))
-    dense[matrix.rows, matrix.columns] = 1
-    prior = matrix.prior
-    weights, mean = ridge_weights(matrix, training.activation, prior)
-    rest = training.activation - training.activation.mean()
-    covariance = (dense * prior) @ dense.T + np.eye(len(rest))
-    assert mean == pytest.approx(training.activation.mean())
-    assert np.allclose(weights, prior * (dense.T @ np.linalg.solve(covariance, rest)), atol=0.01)

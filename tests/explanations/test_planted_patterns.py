@@ -148,19 +148,3 @@ def test_tokens_are_told_with_what_comes_before_them() -> None:
     assert found.text == "the token ' cell' (more so after ' prison')"
     assert found.details["tokens"]["token"].tolist() == [" cell"]
     assert found.details["before"]["token"].tolist() == [" prison"]
-
-
-def test_short_explanations_simulate_by_what_they_tell() -> None:
-    neuron = next(each for each in planted_neurons(("none",)) if each.kind == "topic")
-    whole, three, one = explain(neuron.subject, PatternExplainer(), 3)
-    assert three.text.count(" → ") == 3
-    assert one.text.count(" → ") == 1
-    assert len(whole.details["patterns"]) > 3
-    tokens = [token for example in neuron.subject.by_token.test for token in example.tokens]
-    first = whole.details["patterns"].iloc[0]
-    simulated = one.simulate(tokens)
-    base = min(simulated)
-    assert base < 0.5
-    assert set(simulated) == {base, first["activation"]}
-    fires = [f"'{token}'" in one.text for token in tokens]
-    assert [value > base for value in simulated] == fires

@@ -14,7 +14,7 @@ from neuron_explainer.explanations.patterns.token_forms import Form, quoted
 from neuron_explainer.explanations.patterns.training_tokens import TrainingTokens
 
 ANY = "[any]"
-_MOST_SPELLINGS, _N_OF_SAMPLE, _MOST_ALTERNATIVES = 3, 3, 12
+_MOST_SPELLINGS = 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,19 +79,16 @@ def _parts(keys: list[Key], matches: NDArray[np.int64], training: TrainingTokens
 
 
 def _said(form: Form, values: set[str], back: int, matches: NDArray[np.int64], training: TrainingTokens) -> str:
-    if form in (Form.WORD, Form.TOKEN):
-        return _alternatives(_spellings(_tokens_at(back, matches, training))) or "[begin of text]"
+    if form is Form.WORD:
+        return "|".join(_spellings(_tokens_at(back, matches, training))) or "[begin of text]"
+    ordered = sorted(values)
+    if form is Form.TOKEN:
+        return "|".join(map(quoted, ordered))
     if form is Form.KIND:
-        return "|".join(f"[{value}]" for value in sorted(values))
-    sample = "|".join(_spellings(_tokens_at(back, matches, training), 1)[:_N_OF_SAMPLE])
+        return "|".join(f"[{value}]" for value in ordered)
+    sample = "|".join(_spellings(_tokens_at(back, matches, training), 1)[:_MOST_SPELLINGS])
     how = "beginning with" if form is Form.BEGINNING else "ending in"
-    said = _alternatives([f"[word {how} {quoted(value)}]" for value in sorted(values)])
-    return f"{said} such as {sample}" if sample else said
-
-
-def _alternatives(texts: list[str]) -> str:
-    more = len(texts) - _MOST_ALTERNATIVES
-    return "|".join(texts[:_MOST_ALTERNATIVES]) + (f"|[{more} more]" if more > 0 else "")
+    return "|".join(f"[word {how} {quoted(value)}]" for value in ordered) + (f" such as {sample}" if sample else "")
 
 
 def _tokens_at(back: int, matches: NDArray[np.int64], training: TrainingTokens) -> Iterable[str]:

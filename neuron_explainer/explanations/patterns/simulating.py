@@ -4,23 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any
 
 from neuron_explainer.explanations.patterns.found_pattern import FoundPattern
-from neuron_explainer.explanations.patterns.templates import (
-    LATEST,
-    PLACE_TEMPLATE,
-    PLACES,
-    TEMPLATES,
-    Key,
-    all_forms,
-    keys_at,
-    part_indices,
-)
-from neuron_explainer.explanations.patterns.token_forms import BEFORE_TEXT, TokenForms
-
-_Weights = dict[Any, float]
+from neuron_explainer.explanations.patterns.templates import Key, all_forms, keys_at
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,60 +23,9 @@ class WeightedPatterns:
 
     def simulate(self, tokens: Sequence[str]) -> list[float]:
         """The sums; one for each token. It takes time proportional to the tokens."""
+        weight = self.weights.get
         forms = all_forms(tokens)
-        sums: list[dict[TokenForms, float]] = [{} for _ in range(LATEST + 1)]
-        simulated = []
-        for place, own in enumerate(forms):
-            total = self._of_place[min(place, PLACES[-1])]
-            for back, known in enumerate(sums):  # what one token adds is looked up once for each different token
-                token = own if back == 0 else forms[place - back] if back <= place else BEFORE_TEXT
-                added = known.get(token)
-                if added is None:
-                    added = known[token] = sum(
-                        weights.get(token[form], 0.0) for form, weights in self._of_one_token[back]
-                    )
-                total += added
-            for parts, weights in self._of_several:
-                key = tuple([forms[place - back][form] if back <= place else BEFORE_TEXT[form] for back, form in parts])
-                total += weights.get(key, 0.0)
-            simulated.append(total)
-        return simulated
-
-    @cached_property
-    def _by_template(self) -> dict[int, _Weights]:
-        """The weights by template; those of one part by its value, others by the values of all parts."""
-        found: dict[int, _Weights] = {}
-        for (template, *values), weight in self.weights.items():
-            found.setdefault(template, {})[values[0] if len(values) == 1 else tuple(values)] = weight
-        return found
-
-    @cached_property
-    def _of_one_token(self) -> list[list[tuple[int, _Weights]]]:
-        """By how many tokens back: the forms that single tokens are looked up by, and their weights."""
-        found: list[list[tuple[int, _Weights]]] = [[] for _ in range(LATEST + 1)]
-        for template, weights in self._by_template.items():
-            if template != PLACE_TEMPLATE and len(TEMPLATES[template].parts) == 1:
-                ((back, form),) = part_indices(template)
-                found[back].append((form, weights))
-        return found
-
-    @cached_property
-    def _of_several(self) -> list[tuple[list[tuple[int, int]], _Weights]]:
-        """The parts of patterns that look at several tokens, and their weights."""
-        return [
-            (part_indices(template), weights)
-            for template, weights in self._by_template.items()
-            if template != PLACE_TEMPLATE and len(TEMPLATES[template].parts) > 1
-        ]
-
-    @cached_property
-    def _of_place(self) -> list[float]:
-        """The base and what the places add, for each position up to the last place."""
-        weights = self._by_template.get(PLACE_TEMPLATE, {})
-        return [
-            self.base + sum(weights.get((place, position < place), 0.0) for place in PLACES)
-            for position in range(PLACES[-1] + 1)
-        ]
+        return [self.base + sum(weight(key, 0.0) for key in keys_at(forms, place)) for place in range(len(forms))]
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,8 +48,7 @@ class HighestPattern:
     def simulate(self, tokens: Sequence[str]) -> list[float]:
         """The highest; one for each token. It takes time proportional to the tokens."""
         activation, base, forms = self.activations, self.base, all_forms(tokens)
-        templates = {key[0] for key in activation}
         return [
-            max((activation[key] for key in keys_at(forms, place, templates) if key in activation), default=base)
+            max((activation[key] for key in keys_at(forms, place) if key in activation), default=base)
             for place in range(len(forms))
         ]

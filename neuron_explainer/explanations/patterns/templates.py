@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,32 +64,31 @@ PLACE_TEMPLATE = -1
 PLACE_PRIOR, PLACE_COST, PLACE_WORDS = 0.015, 1.5, 4
 
 _FORM_INDEX = {form: index for index, form in enumerate(Form)}
-_PARTS = [[(back, _FORM_INDEX[form]) for back, form in template.parts] for template in TEMPLATES]
+_PARTS = [
+    (number, [(back, _FORM_INDEX[form]) for back, form in template.parts]) for number, template in enumerate(TEMPLATES)
+]
 
 
-def part_indices(template: int) -> list[tuple[int, int]]:
-    """The parts of a template: how many tokens back, and which of the token's forms, as its index."""
-    return _PARTS[template]
-
-
-def keys_at(forms: Sequence[TokenForms], position: int, templates: Collection[int]) -> Iterator[Key]:
-    """The patterns of some templates that a position of a text matches.
+def keys_at(forms: Sequence[TokenForms], position: int) -> Iterator[Key]:
+    """All patterns that a position of a text matches.
 
     Args:
         forms: the text's tokens in all their forms, (tokens,).
         position: of the token, from 0.
-        templates: the numbers of the templates.
     """
-    for number in templates:
-        if number == PLACE_TEMPLATE:
-            for place in PLACES:
-                yield PLACE_TEMPLATE, place, position < place
-            continue
-        values = [
-            forms[position - back][form] if back <= position else BEFORE_TEXT[form] for back, form in _PARTS[number]
-        ]
-        if None not in values:
-            yield number, *values
+    window = [forms[position - back] if back <= position else BEFORE_TEXT for back in range(LATEST + 1)]
+    for number, parts in _PARTS:
+        if len(parts) == 1:
+            back, form = parts[0]
+            value = window[back][form]
+            if value is not None:
+                yield number, value
+        else:
+            values = [window[back][form] for back, form in parts]
+            if None not in values:
+                yield number, *values
+    for place in PLACES:
+        yield PLACE_TEMPLATE, place, position < place
 
 
 def all_forms(tokens: Sequence[str]) -> list[TokenForms]:
