@@ -7,9 +7,12 @@ from .clients.openai_compatible import OpenAICompatibleClient
 from .language_models.explainer import LanguageModelExplainer
 from .language_models.prompts import Demonstration
 from .language_models.simulator import LanguageModelSimulator
+from .patterns.pattern_explainer import PatternExplainer
+from .patterns.token_explainer import TokenExplainer
 from .scoring.embedding_scorer import EmbeddingScorer
 from .scoring.judging.detection_scorer import DetectionScorer
 from .scoring.judging.fuzzing_scorer import FuzzingScorer
+from .scoring.pattern_scorer import PatternScorer
 from .scoring.score import ExplanationScore
 from .scoring.scored_simulation import simulation_results
 from .scoring.simulation_scorer import SimulationScorer
@@ -30,8 +33,11 @@ __all__ = [
     "LanguageModelSimulator",
     "LocalClient",
     "OpenAICompatibleClient",
+    "PatternExplainer",
+    "PatternScorer",
     "SimulationScorer",
     "SurprisalScorer",
+    "TokenExplainer",
     "explain",
     "score",
     "simulation_results",

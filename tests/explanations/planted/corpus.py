@@ -219,7 +219,7 @@ def tokens_of(text: str) -> list[str]:
 
 
 @cache
-def corpus(n: int = 1000, seed: int = 0) -> list[list[str]]:
+def corpus(n: int = 700, seed: int = 0) -> list[list[str]]:
     """So many texts of 4 to 7 sentences; half of their sentences stay with one subject."""
     chance = random.Random(seed)
     return [tokens_of(_text(chance)) for _ in range(n)]

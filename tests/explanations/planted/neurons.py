@@ -1,8 +1,8 @@
 """The planted neurons: a rule, five wrong rules near it, and a record of examples with noise or without."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from neuron_explainer.activations.activation_records import ActivationRecord
 from neuron_explainer.activations.neuron_ids import NeuronId
 from neuron_explainer.activations.records import NeuronRecord
 from neuron_explainer.explanations import Explanation
+from neuron_explainer.explanations.asking.subject import Subject, subject_of
 
 NOISES = ("none", "noisy", "unreliable")
 """Exact; a value that varies, and a little everywhere; fires too seldom, and sometimes elsewhere."""
@@ -48,6 +49,11 @@ class PlantedNeuron:
         """What simulates the rule."""
         return self.rule
 
+    @cached_property
+    def subject(self) -> Subject:
+        """What is explained."""
+        return subject_of(self.record)
+
     @property
     def right(self) -> Explanation:
         """The right explanation, which simulates."""
@@ -55,7 +61,7 @@ class PlantedNeuron:
 
 
 @cache
-def planted_neurons(noises: Sequence[str] = NOISES) -> list[PlantedNeuron]:
+def planted_neurons(noises: tuple[str, ...] = NOISES) -> list[PlantedNeuron]:
     """Every rule with every noise that is named."""
     found = []
     for number, (kind, rule, near) in enumerate(KNOWN):
@@ -73,18 +79,22 @@ def activations_of(rule: Rule, tokens: list[str], noise: str, chance: np.random.
 
 def record_of(rule: Rule, noise: str, number: int = 0) -> NeuronRecord:
     """A record of the neuron over the texts."""
-    texts, chance = corpus(), np.random.default_rng([number, NOISES.index(noise)])
+    chance = np.random.default_rng([number, NOISES.index(noise)])
     activations = [_with_noise(fires, noise, chance) for fires in _where_it_fires(rule)]
-    examples = [ActivationRecord(tokens, values) for tokens, values in zip(texts, activations, strict=True)]
-    order = chance.permutation(len(examples))
-    by_height = sorted(order, key=lambda each: -(examples[each].max_activation or 0))
+    peaks = [max(values) for values in activations]
+    order = chance.permutation(len(peaks))
+    by_height = sorted(order, key=lambda each: -peaks[each])
     buckets = np.array_split(by_height[::-1], 4)
+
+    def examples(numbers: Iterable[int]) -> list[ActivationRecord]:
+        return [ActivationRecord(corpus()[each], activations[each]) for each in numbers]
+
     return NeuronRecord(
         NeuronId(layer_index=0, neuron_index=number),
-        random_sample=[examples[each] for each in order[:N_RANDOM]],
-        random_sample_by_quantile=[[examples[each] for each in chance.choice(bucket, 3, False)] for bucket in buckets],
-        quantile_boundaries=[examples[bucket[0]].max_activation or 0.0 for bucket in buckets[1:]],
-        most_positive_activation_records=[examples[each] for each in by_height[:N_TOP]],
+        random_sample=examples(order[:N_RANDOM]),
+        random_sample_by_quantile=[examples(chance.choice(bucket, 3, False)) for bucket in buckets],
+        quantile_boundaries=[peaks[bucket[0]] for bucket in buckets[1:]],
+        most_positive_activation_records=examples(by_height[:N_TOP]),
     )
 
 
