@@ -61,7 +61,7 @@ class OutOfSpaceError(CollateError, OSError):
 
 
 class ExplainingStoppedError(NeuronExplainerError, RuntimeError):
-    """The work on many components stopped at an error that all others would meet, too: its cause. What is done is kept.
+    """The work on many components stopped at an error that all would meet, its cause. What is done is kept.
 
     Attributes:
         folder: where it is kept.
@@ -74,8 +74,8 @@ class ExplainingStoppedError(NeuronExplainerError, RuntimeError):
         self.n_done = n_done
         self.n_components = n_components
         super().__init__(
-            f"{error} {n_done:,} of {n_components:,} components are done and kept in {folder}: make the same call again "
-            "to go on."
+            f"{error} {n_done:,} of {n_components:,} components are done and kept in {folder}: make the same call "
+            "again to go on."
         )
 
 

@@ -13,16 +13,14 @@ from neuron_explainer.explanations.scoring.measures import agreement
 from neuron_explainer.explanations.scoring.score import ExplanationScore
 
 
-@dataclass(frozen=True)
 class FrequentTokenExplainer:
     """Says which token is most frequent, in so many wordings; `before` is told of each component."""
 
-    wording: str = "the token"
-    before: Callable[[str], object] = lambda name: None
-    name: str = "frequent"
+    def __init__(self, wording: str = "the token", before: Callable[[str], object] = lambda name: None) -> None:
+        self.name, self.wording, self._before = "frequent", wording, before
 
     def explain(self, subject: Subject, n: int) -> list[Explanation]:
-        self.before(subject.name)
+        self._before(subject.name)
         token = most_frequent_token(subject).simulator
         assert isinstance(token, OneToken)
         texts = [f"{self.wording} {token.token!r}{'!' * number}" for number in range(n)]

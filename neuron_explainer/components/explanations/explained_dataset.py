@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from neuron_explainer.activations.derived_scalars.names.node_name import NodeName
+from neuron_explainer.activations.token_table import TokenTable
 from neuron_explainer.explanations.many.journal import OutcomeJournal
 from neuron_explainer.explanations.many.out_folder import EXPLANATIONS, OUTCOMES
 from neuron_explainer.explanations.many.outcome import table_of_outcomes
@@ -34,7 +35,7 @@ class ExplainedDataset(os.PathLike[str]):
 
     @property
     def explanations(self) -> Path:
-        """The folder of OpenAI's files, for `ne.load_explanations`, and for `explanations=` of components and viewers."""
+        """The folder of OpenAI's files, for `ne.load_explanations`, and `explanations=` of components and viewers."""
         return self.path / EXPLANATIONS
 
     def to_dataframe(self) -> pandas.DataFrame:
@@ -62,4 +63,4 @@ class ExplainedDataset(os.PathLike[str]):
         return f"<ExplainedDataset of {len(self):,} components{failed}: {self.path}>"
 
     def _repr_html_(self) -> str | None:
-        return self.to_dataframe()._repr_html_()
+        return cast(TokenTable, self.to_dataframe())._repr_html_()

@@ -114,9 +114,7 @@ def explain_dataset(
         )
     scalar_type = type_of_dataset(dataset, dst)
     asked = nodes_by_layer(nodes, scalar_type)
-    first = component(
-        dataset, first_name(scalar_type, asked), dst=scalar_type, model=model, autoencoders=autoencoders
-    )
+    first = component(dataset, first_name(scalar_type, asked), dst=scalar_type, model=model, autoencoders=autoencoders)
     chosen = components_asked(first, layers, asked)
     settings = {
         "dataset": first.subject,
@@ -152,7 +150,9 @@ def _scorers_given(scorers: Any) -> list[Scorer]:
         if not isinstance(each, Scorer) or isinstance(each, type):
             raise InvalidRequestError(f"{shown(each)} of scorers is not one. Give some, such as [PatternScorer()].")
         if each.name in found:
-            raise InvalidRequestError(f"Two scorers are called {shown(each.name)}, as their columns would be. Give one.")
+            raise InvalidRequestError(
+                f"Two scorers are called {shown(each.name)}, as their columns would be. Give one."
+            )
         found[each.name] = each
     return list(found.values())
 

@@ -49,7 +49,7 @@ def described_settings(value: object, depth: int = 0) -> Any:
     if isinstance(value, list | tuple | set | frozenset):
         several: Iterable[Any] = value if isinstance(value, list | tuple) else sorted(value, key=repr)
         return [described_settings(each, depth + 1) for each in list(several)[:_MOST]]
-    if inspect.isroutine(value):
+    if inspect.isroutine(value) or isinstance(value, type):
         return getattr(value, "__qualname__", type(value).__name__)
     return _of_object(value, depth)
 

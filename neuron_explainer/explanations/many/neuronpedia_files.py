@@ -39,18 +39,18 @@ _COLUMNS = ["model", "source", "layer", "index", "explanation", "explainer", "me
 
 class _Score(msgspec.Struct):
     value: float | None = None
-    explanationScoreTypeName: str | None = None  # noqa: N815 (as in the files)
+    explanationScoreTypeName: str | None = None
 
 
 class _Row(msgspec.Struct):
     """A row as the files spell it; other fields, such as embeddings, are skipped."""
 
-    modelId: str  # noqa: N815
+    modelId: str
     layer: str
     index: str | int
     description: str
-    typeName: str | None = None  # noqa: N815
-    explanationModelName: str | None = None  # noqa: N815
+    typeName: str | None = None
+    explanationModelName: str | None = None
     scores: list[_Score] | None = None
 
 
@@ -194,13 +194,16 @@ def results_of_neuronpedia(table: pandas.DataFrame) -> list[NeuronSimulationResu
     """
     missing = {"layer", "index", "explanation"} - set(checked_type("table", table, pandas.DataFrame).columns)
     if missing:
-        raise InvalidRequestError(f"The table has no columns {sorted(missing)}. load_neuronpedia_explanations gives it.")
-    known = table[table["layer"].notna()]
-    return [
-        NeuronSimulationResults(
-            NeuronId(int(layer), int(index)), [ScoredExplanation(text, Scores(), []) for text in rows["explanation"]]
+        raise InvalidRequestError(
+            f"The table has no columns {sorted(missing)}. load_neuronpedia_explanations gives it."
         )
-        for (layer, index), rows in known.groupby(["layer", "index"])
+    known = table[table["layer"].notna()]
+    texts: dict[tuple[int, int], list[str]] = {}
+    for layer, index, text in zip(known["layer"], known["index"], known["explanation"], strict=True):
+        texts.setdefault((int(layer), int(index)), []).append(text)
+    return [
+        NeuronSimulationResults(NeuronId(*place), [ScoredExplanation(text, Scores(), []) for text in texts[place]])
+        for place in sorted(texts)
     ]
 
 
@@ -223,19 +226,18 @@ def _files(path: Path) -> list[Path]:
 
 def _rows_of(path: Path) -> Iterator[_Row]:
     """The rows of a file, within bounds of a line's and of the file's size when it is unpacked."""
-    n_bytes = 0
-    try:
-        with opened_file(path) as file:
-            content: Any = gzip.GzipFile(fileobj=file) if path.name.endswith(".gz") else file
-            number = 0
+    number, n_bytes = 0, 0
+    with opened_file(path) as file:
+        content: Any = gzip.GzipFile(fileobj=file) if path.name.endswith(".gz") else file
+        try:
             while line := content.readline(_MOST_LINE + 1):
                 number, n_bytes = number + 1, n_bytes + len(line)
                 if len(line) > _MOST_LINE or n_bytes > _MOST_BYTES:
                     raise ValueError("it is too large")
                 if line.strip():
                     yield _checked(decode_tolerantly(line, _DECODER))
-    except (ValueError, EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise MalformedRecordError(f"line {number}: {error}", str(path), _KIND) from None
+        except (ValueError, EOFError, gzip.BadGzipFile, zlib.error) as error:
+            raise MalformedRecordError(f"line {number}: {error}", str(path), _KIND) from None
 
 
 def _checked(row: _Row) -> _Row:

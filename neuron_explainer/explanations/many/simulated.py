@@ -50,16 +50,17 @@ def scored_explanation(score: ExplanationScore) -> ScoredExplanation:
             f"The score by {score.scorer} is not of a simulation: it has no simulated activation for each token. A "
             "PatternScorer or a SimulationScorer gives such."
         )
-    texts = [_sequence(rows) for _, rows in judgements.groupby("text", sort=True)]
-    expected = judgements["calibrated" if "calibrated" in judgements.columns else "simulated"]
+    is_calibrated = "calibrated" in judgements.columns and bool(judgements["calibrated"].notna().any())
+    texts = [_sequence(rows, is_calibrated) for _, rows in pandas.DataFrame(judgements).groupby("text", sort=True)]
+    expected = judgements["calibrated" if is_calibrated else "simulated"]
     return ScoredExplanation(score.explanation, _scores(judgements["real"], expected), texts)
 
 
-def _sequence(rows: pandas.DataFrame) -> ScoredSequenceSimulation:
+def _sequence(rows: pandas.DataFrame, is_calibrated: bool) -> ScoredSequenceSimulation:
     ordered = rows.sort_values("position", kind="stable")
     tokens, real = [str(token) for token in ordered["token"]], [float(value) for value in ordered["real"]]
     simulation = SequenceSimulation(tokens, _known(ordered["simulated"]), SIMULATORS_UNIT)
-    if "calibrated" in ordered.columns:
+    if is_calibrated:
         simulation = SequenceSimulation(
             tokens, _known(ordered["calibrated"]), OWN_UNIT, uncalibrated_simulation=simulation
         )

@@ -14,9 +14,7 @@ ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
 
 
-def results_of_threads(
-    items: Iterable[ItemT], work: Callable[[ItemT], ResultT], n_threads: int
-) -> Generator[ResultT]:
+def results_of_threads(items: Iterable[ItemT], work: Callable[[ItemT], ResultT], n_threads: int) -> Generator[ResultT]:
     """The results of some work on each item, in the order in which they are ready.
 
     When one raises an error, no other begins; those that run end, and their results come before the error is raised.
