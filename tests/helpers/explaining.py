@@ -24,7 +24,8 @@ class FrequentTokenExplainer:
         token = most_frequent_token(subject).simulator
         assert isinstance(token, OneToken)
         texts = [f"{self.wording} {token.token!r}{'!' * number}" for number in range(n)]
-        return [Explanation(text, self.name, token) for text in texts]
+        patterns = pandas.DataFrame({"pattern": [token.token], "token": [token.token], "activation": [subject.highest]})
+        return [Explanation(text, self.name, token, details={"patterns": patterns}) for text in texts]
 
 
 @dataclass(frozen=True)

@@ -77,6 +77,7 @@ NAMES_WITH_SEVERAL_HOMES = {
     # A subcommand is named for the function that it calls.
     "collate": {"collation.api", "command_line.collate_command"},
     "convert": {"collation.conversion", "command_line.dataset_commands"},
+    "explain": {"command_line.explain_command", "explanations.asking.explain"},
     "datasets": {"activation_server.neuron_datasets", "command_line.dataset_commands"},
     "verify": {"collation.verification", "command_line.dataset_commands"},
     # By a dataset's name and by its path, as Transformer Debugger has it.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, cast
 from neuron_explainer.activations.derived_scalars.names.node_name import NodeName
 from neuron_explainer.activations.token_table import TokenTable
 from neuron_explainer.explanations.many.journal import OutcomeJournal
-from neuron_explainer.explanations.many.out_folder import EXPLANATIONS, OUTCOMES
+from neuron_explainer.explanations.many.out_folder import EXPLANATIONS, OUTCOMES, TABLE
 from neuron_explainer.explanations.many.outcome import table_of_outcomes
 
 if TYPE_CHECKING:
@@ -37,6 +37,11 @@ class ExplainedDataset(os.PathLike[str]):
     def explanations(self) -> Path:
         """The folder of OpenAI's files, for `ne.load_explanations`, and `explanations=` of components and viewers."""
         return self.path / EXPLANATIONS
+
+    @property
+    def table(self) -> Path:
+        """The table of all components in the folder, those of earlier calls among them, as a CSV file."""
+        return self.path / TABLE
 
     def to_dataframe(self) -> pandas.DataFrame:
         """A row for each explanation, read from the folder: component, explanation, explainer, each scorer's score.

@@ -81,7 +81,7 @@ def _bar(row: ScoreRow, low: float, high: float) -> str:
         parts += [_box(at(first), max(at(last) - at(first), 1), 6, 1, INK)]
         parts += [_box(at(end), 1, 3, 7, INK) for end in (first, last)]
     return (
-        f'<span aria-hidden="true" style="display:inline-block;position:relative;width:{_WIDTH + 1}px;height:13px;'
+        f'<span style="display:inline-block;position:relative;width:{_WIDTH + 1}px;height:13px;'
         f'vertical-align:middle;background-color:{LINE}">{"".join(parts)}</span>'
     )
 
