@@ -66,7 +66,8 @@ def explain_dataset(
     OpenAI's files (`explanations/{layer}/{index}.jsonl`), which `ne.load_explanations`, `ne.component(…,
     explanations=…)` and `ne.NeuronViewer(…, explanations=…)` read. A call that was stopped, or whose process was
     killed, goes on when it is made again; components that are done are not explained again, and what was explained in
-    any order gives the same files. Calls with other nodes add to them.
+    any order gives the same files. Calls with other nodes add to them. The work is done in threads of its own, in
+    which interventions of the caller's take no part.
 
     Args:
         dataset: the name, address or folder of a neuron dataset.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from neuron_explainer.activations.neuron_ids import NeuronId
 from neuron_explainer.activations.scored_explanations import NeuronSimulationResults, ScoredExplanation, Scores
-from neuron_explainer.errors import NeuronExplainerError, OutOfSpaceError, StoppedError
+from neuron_explainer.errors import MisconfiguredError, NeuronExplainerError, OutOfSpaceError, StoppedError
 from neuron_explainer.explanations.asking.explain import explain
 from neuron_explainer.explanations.asking.explanation import Explanation
 from neuron_explainer.explanations.asking.interfaces import Explainer, Scorer
@@ -107,6 +107,8 @@ def _raise_if_fatal(error: Exception) -> None:
 
 def is_fatal(error: Exception) -> bool:
     """Whether an error is of a class, or of one made from it, that stops the work on all components."""
+    if type(error) is MisconfiguredError:  # such as a key that is not in the environment; its subclasses are others
+        return True
     if not isinstance(error, NeuronExplainerError) or getattr(error, "status_code", None) in _OF_ONE_QUESTION:
         return False
     return any(each.__name__ in FATAL_ERRORS for each in type(error).__mro__)
