@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -28,7 +29,7 @@ NODES = ["L0N3", "L1N355", "L1N356", "L2N5", "L3N7", "L3N8"]
 
 
 def explained(out: Path, nodes=NODES, *, explainer=None, scorers=None, **options):
-    judges = [SimulatedScorer(), LengthScorer()] if scorers is None else scorers
+    judges: Any = [SimulatedScorer(), LengthScorer()] if scorers is None else scorers
     return ne.explain_dataset("tiny", nodes, explainer or FrequentTokenExplainer(), judges, out, **options)
 
 
@@ -83,7 +84,9 @@ def test_explanations_are_shown_with_their_component(whole):
     scores = ne.load_explanations(folder, "L0N3").scored_explanations[0].scores
     assert scores.ev_correlation_score == pytest.approx(judged.value)
     viewer = ne.NeuronViewer("tiny", "L0N3", explanations=str(folder))
-    assert viewer.record.neuron_id == ne.NeuronId(0, 3)
+    viewer.open_section("explanations")
+    assert viewer.wait(60)
+    assert text in assert_harmless(viewer.sections.view.value).text
 
 
 @pytest.mark.parametrize("n_threads", [1, 3])
@@ -112,7 +115,7 @@ ne.explain_dataset("tiny", {NODES!r}, FrequentTokenExplainer(), judges, {str(out
     assert len(done) == 3
     with open(out / "explained.jsonl", "ab") as file:
         file.write(b'{"component":"L3N8","layer":3,"ind')  # as a kill in the midst of a line leaves it
-    asked = []
+    asked: list[str] = []
     result = explained(out, explainer=FrequentTokenExplainer(before=asked.append))
     assert sorted(asked) == sorted(set(NODES) - set(done))
     assert result.n_new == 3
@@ -139,7 +142,7 @@ def test_several_components_are_worked_on_at_once(tmp_path):
 def test_further_nodes_are_added(tmp_path, whole):
     out = tmp_path / "out"
     explained(out, NODES[3:])
-    asked = []
+    asked: list[str] = []
     result = explained(out, NODES, explainer=FrequentTokenExplainer(before=asked.append))
     assert sorted(asked) == NODES[:3]
     assert files_of(result.path) == files_of(whole)
@@ -319,7 +322,8 @@ def test_several_explanations_of_each(tmp_path):
 
 def test_a_line_says_whether_it_is_whole():
     line = Outcome("L0N3", 0, 3, error=KeptError("E", "é\u2028")).line()
-    assert Outcome.of_line(line).error == KeptError("E", "é\u2028")
+    found = Outcome.of_line(line)
+    assert found is not None and found.error == KeptError("E", "é\u2028")  # noqa: PT018
     for wrong in (line[:-9], line.replace(b"L0N3", b"L0N4"), b"[]", b"{}", b"\xff", b"[" * 100_000):
         assert Outcome.of_line(wrong) is None
     assert line.count(b"\n") == 1

@@ -28,7 +28,7 @@ class FrequentTokenExplainer:
         return [Explanation(text, self.name, token, details={"patterns": patterns}) for text in texts]
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class SimulatedScorer:
     """The correlation of what an explanation simulates and the real activations."""
 
@@ -50,7 +50,7 @@ class SimulatedScorer:
         )
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class LengthScorer:
     """A score of the words alone."""
 
