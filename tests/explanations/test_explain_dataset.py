@@ -20,7 +20,7 @@ from neuron_explainer.errors import (
     InvalidRequestError,
     NeuronExplainerError,
 )
-from neuron_explainer.explanations.many.described import described_settings
+from neuron_explainer.explanations.many.described import settings_as_json
 from neuron_explainer.explanations.many.journal import OutcomeJournal
 from neuron_explainer.explanations.many.outcome import KeptError, Outcome
 from neuron_explainer.models.watching import watched_passes
@@ -341,13 +341,13 @@ def test_settings_of_explainers_say_no_secrets_and_no_addresses():
         def __init__(self, client, temperature=0.5, api_key="s3cret"):
             self.name, self.client, self.temperature, self.api_key = "wrapping", client, temperature, api_key
 
-    one = described_settings(Wrapping(Client("http://a", "judge-1", "s3cret")))
+    one = settings_as_json(Wrapping(Client("http://a", "judge-1", "s3cret")))
     assert one == {
         "class": "Wrapping",
         "name": "wrapping",
         "client": {"class": "Client", "name": "judge-1"},
         "temperature": 0.5,
     }
-    assert one == described_settings(Wrapping(Client("http://b", "judge-1", "other", max_cost=5.0)))
-    assert one != described_settings(Wrapping(Client("http://a", "judge-2", "s3cret")))
+    assert one == settings_as_json(Wrapping(Client("http://b", "judge-1", "other", max_cost=5.0)))
+    assert one != settings_as_json(Wrapping(Client("http://a", "judge-2", "s3cret")))
     json.dumps(one)

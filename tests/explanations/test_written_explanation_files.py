@@ -22,6 +22,7 @@ from neuron_explainer.activations.explanation_files import (
     SequenceSimulation,
     explanations_from_json,
 )
+from neuron_explainer.components.notes import csv_files
 from neuron_explainer.errors import InvalidRequestError, MalformedRecordError, MissingFileError
 from neuron_explainer.explanations import (
     ExplanationScore,
@@ -33,7 +34,6 @@ from neuron_explainer.explanations import (
     scored_explanation,
 )
 from neuron_explainer.explanations.many.openai_files import explanations_to_json
-from neuron_explainer.storage import csv_files
 
 NAMES = {"model": "gpt2-small", "source": "{layer}-res-jb", "method": "np_max-act"}
 

@@ -64,6 +64,7 @@ BACK_EDGES_WANTED = [
     ("experiments.lenses.reading", "views.experiments."),  # what a lens reads shows itself
     ("experiments.steering.answers", "views.experiments."),
     ("explanations.asking.explanation", "views.explanations."),  # explanations and their scores show themselves
+    ("explanations.asking.interfaces", "explanations."),  # for type checkers alone
     ("explanations.asking.explanation", "explanations.asking.score"),  # an explanation scores itself
     ("explanations.scoring.score", "views.explanations."),
     ("errors.base", "views.short_traceback"),  # an error that a notebook shows

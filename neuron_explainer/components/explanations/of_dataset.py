@@ -16,6 +16,7 @@ from neuron_explainer.components.component import Component
 from neuron_explainer.components.covered import NodesGiven, components_asked, first_name, name_beside, nodes_by_layer
 from neuron_explainer.components.digests import digest_of_dataset, digest_of_model
 from neuron_explainer.components.explanations.explained_dataset import ExplainedDataset
+from neuron_explainer.components.notes.csv_files import csv_bytes
 from neuron_explainer.errors import (
     CollateStopped,
     ExplainingStoppedError,
@@ -24,14 +25,13 @@ from neuron_explainer.errors import (
     shown,
 )
 from neuron_explainer.explanations.asking.interfaces import Explainer, Scorer
-from neuron_explainer.explanations.many.described import described_settings
+from neuron_explainer.explanations.many.described import settings_as_json
 from neuron_explainer.explanations.many.journal import OutcomeJournal
 from neuron_explainer.explanations.many.one_component import Explained, Explaining, is_fatal
 from neuron_explainer.explanations.many.out_folder import EXPLANATIONS, OUTCOMES, TABLE, held_out_folder
 from neuron_explainer.explanations.many.outcome import table_of_outcomes
 from neuron_explainer.explanations.many.threads import results_of_threads
 from neuron_explainer.storage.atomic import write_bytes_atomically
-from neuron_explainer.storage.csv_files import csv_bytes
 from neuron_explainer.storage.disk_full import raise_if_disk_full
 from neuron_explainer.storage.locations import local_path
 from neuron_explainer.vocabulary.checks import LayersGiven, checked_flag, checked_number
@@ -122,8 +122,8 @@ def explain_dataset(
         "dataset_digest": digest_of_dataset(first, {}),
         "derived_scalar": scalar_type.value,
         "model_digest": digest_of_model(first),
-        "explainer": described_settings(writes),
-        "scorers": {each.name: described_settings(each) for each in judges},
+        "explainer": settings_as_json(writes),
+        "scorers": {each.name: settings_as_json(each) for each in judges},
         "n": most,
         "baselines": with_baselines,
     }

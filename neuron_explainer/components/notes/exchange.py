@@ -10,10 +10,10 @@ from typing import Any
 
 import msgspec
 
+from neuron_explainer.components.notes.csv_files import csv_bytes
 from neuron_explainer.components.notes.kept_file import MOST_BYTES, EntryT, KeptFile
 from neuron_explainer.errors import InvalidRequestError, MalformedRecordError
 from neuron_explainer.storage.atomic import write_bytes_atomically
-from neuron_explainer.storage.csv_files import csv_bytes
 from neuron_explainer.storage.local import read_local_bytes
 from neuron_explainer.storage.locations import local_path
 

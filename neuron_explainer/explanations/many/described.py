@@ -17,7 +17,7 @@ _DEEPEST, _LONGEST, _MOST = 5, 2_000, 100
 _NOT_SETTINGS = ("progress", "cache")
 
 
-def described_settings(value: object, depth: int = 0) -> Any:
+def settings_as_json(value: object, depth: int = 0) -> Any:
     """Settings of an explainer, a scorer or a part of one, by which a later call is told from the one that began.
 
     An object is its class and what its constructor took, as far as it keeps that under the same name. Of a language
@@ -29,7 +29,7 @@ def described_settings(value: object, depth: int = 0) -> Any:
         depth: how deep it is in another; what is deeper than 5 is its class alone.
 
     >>> from neuron_explainer.explanations.scoring.baselines import OneToken
-    >>> described_settings([OneToken(" the"), 1.5])
+    >>> settings_as_json([OneToken(" the"), 1.5])
     [{'class': 'OneToken', 'token': ' the'}, 1.5]
     """
     if value is None or isinstance(value, bool | int):
@@ -39,16 +39,16 @@ def described_settings(value: object, depth: int = 0) -> Any:
     if isinstance(value, str):
         return as_valid_text(without_credentials(value[:_LONGEST]))
     if isinstance(value, Enum):
-        return described_settings(value.value, depth)
+        return settings_as_json(value.value, depth)
     if isinstance(value, os.PathLike):
         return without_secrets(path_text(value))
     if depth > _DEEPEST:
         return type(value).__name__
     if isinstance(value, Mapping):
-        return {str(key): described_settings(value[key], depth + 1) for key in list(value)[:_MOST]}
+        return {str(key): settings_as_json(value[key], depth + 1) for key in list(value)[:_MOST]}
     if isinstance(value, list | tuple | set | frozenset):
         several: Iterable[Any] = value if isinstance(value, list | tuple) else sorted(value, key=repr)
-        return [described_settings(each, depth + 1) for each in list(several)[:_MOST]]
+        return [settings_as_json(each, depth + 1) for each in list(several)[:_MOST]]
     if inspect.isroutine(value) or isinstance(value, type):
         return getattr(value, "__qualname__", type(value).__name__)
     return _of_object(value, depth)
@@ -58,15 +58,15 @@ def _of_object(value: object, depth: int) -> dict[str, Any]:
     said: dict[str, Any] = {"class": type(value).__name__}
     model_name = getattr(value, "model_name", None)
     if isinstance(model_name, str):
-        return {**said, "name": described_settings(model_name)}
+        return {**said, "name": settings_as_json(model_name)}
     name = getattr(value, "name", None)
     if isinstance(name, str):
-        said["name"] = described_settings(name)
+        said["name"] = settings_as_json(name)
     if isinstance(value, ChatClient):
         return said
     for taken in _taken(type(value)):
         if taken not in _NOT_SETTINGS and "api_key" not in taken and hasattr(value, taken):
-            said[taken] = described_settings(getattr(value, taken), depth + 1)
+            said[taken] = settings_as_json(getattr(value, taken), depth + 1)
     return said
 
 

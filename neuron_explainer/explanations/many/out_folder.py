@@ -5,15 +5,15 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from neuron_explainer.collation.runs.saved_state import differences
-from neuron_explainer.collation.runs.work_folder import LOCK_FILE_NAME, is_lock, locked
+from neuron_explainer.collation.runs.signed_json import read_signed_json, save_signed_json
+from neuron_explainer.collation.runs.work_folder import LOCK_FILE_NAME, locked_folder
 from neuron_explainer.errors import DatasetExistsError
 from neuron_explainer.storage.atomic import TEMPORARY_SUFFIX
-from neuron_explainer.storage.signed_json import read_signed_json, save_signed_json
 
 STATE, OUTCOMES, TABLE, EXPLANATIONS = "explaining.json", "explained.jsonl", "explanations.csv", "explanations"
 """Of a folder: what it is of, a line for each component, the table, and OpenAI's files."""
@@ -33,23 +33,10 @@ def held_out_folder(folder: Path, settings: dict[str, Any]) -> Iterator[None]:
     Raises:
         DatasetExistsError: another call works there, it has explanations with other settings, or files of others.
     """
-    if os.path.lexists(folder) and not folder.is_dir():
-        raise DatasetExistsError(f"{folder} is not a folder. Choose another one.")
-    if os.path.lexists(folder / LOCK_FILE_NAME) and not is_lock(folder / LOCK_FILE_NAME):
-        raise DatasetExistsError(f"{folder / LOCK_FILE_NAME} is of something else. Choose another folder.")
-    is_new = not folder.exists()
-    _check_same(folder, settings)
-    descriptor = locked(folder, folder)
-    try:
+    with locked_folder(folder, lambda: _check_same(folder, settings)):
         if not _check_same(folder, settings):
             save_signed_json(folder / STATE, _MADE_BY, _VERSION, {"settings": settings})
         yield
-    finally:
-        (folder / LOCK_FILE_NAME).unlink(missing_ok=True)
-        os.close(descriptor)
-        if is_new:
-            with suppress(OSError):
-                folder.rmdir()  # only if nothing was written
 
 
 def _check_same(folder: Path, settings: dict[str, Any]) -> bool:

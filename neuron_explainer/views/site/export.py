@@ -32,7 +32,7 @@ from neuron_explainer.views.site.node_page import node_page
 from neuron_explainer.views.site.plan import INDEX, OF_CHUNK, OF_FOLDER, OF_LIST, SCRIPT, SEARCH_INDEX, Chunk, SitePlan
 from neuron_explainer.views.site.rows import layers_script, row_of, rows_script
 from neuron_explainer.views.site.state import SiteState
-from neuron_explainer.views.site.subject import Subject
+from neuron_explainer.views.site.subject import SiteSubject
 from neuron_explainer.views.site.wanted import digest_of_explanations
 from neuron_explainer.vocabulary.checks import LayersGiven, checked_flag, checked_number, checked_text
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
@@ -134,7 +134,7 @@ def export_site(
     name = first_name(scalar_type, asked, _first_layer(source, scalar_type))
     first = component(source, name, dst=scalar_type, model=model, explanations=explanations)
     plan = SitePlan(first.kind, components_asked(first, layers, asked))
-    subject = Subject.of(first, title)
+    subject = SiteSubject.of(first, title)
     settings = {
         "library": __version__,
         "dataset": subject.dataset,
@@ -196,7 +196,7 @@ class _Export:
 
     folder: Path
     plan: SitePlan
-    subject: Subject
+    subject: SiteSubject
     first: Component
     n_examples: int
     n_neighbours: int

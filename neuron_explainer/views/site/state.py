@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from neuron_explainer.collation.runs.saved_state import differences
+from neuron_explainer.collation.runs.signed_json import read_signed_json, save_signed_json
 from neuron_explainer.errors import DatasetExistsError
-from neuron_explainer.storage.signed_json import read_signed_json, save_signed_json
 from neuron_explainer.views.site.plan import SitePlan
 from neuron_explainer.wording import in_a_sentence
 
