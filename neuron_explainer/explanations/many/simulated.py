@@ -50,22 +50,26 @@ def scored_explanation(score: ExplanationScore) -> ScoredExplanation:
             f"The score by {score.scorer} is not of a simulation: it has no simulated activation for each token. A "
             "PatternScorer or a SimulationScorer gives such."
         )
-    is_calibrated = "calibrated" in judgements.columns and bool(judgements["calibrated"].notna().any())
-    texts = [_sequence(rows, is_calibrated) for _, rows in pandas.DataFrame(judgements).groupby("text", sort=True)]
-    expected = judgements["calibrated" if is_calibrated else "simulated"]
-    return ScoredExplanation(score.explanation, _scores(judgements["real"], expected), texts)
+    table = pandas.DataFrame(judgements).sort_values(["text", "position"], kind="stable")
+    is_calibrated = "calibrated" in table.columns and bool(table["calibrated"].notna().any())
+    columns = ["token", "real", "simulated", *(["calibrated"] if is_calibrated else [])]
+    by_text: dict[Any, list[list[Any]]] = {}
+    for text, *row in zip(*(table[name].tolist() for name in ("text", *columns)), strict=True):
+        by_text.setdefault(text, []).append(row)
+    expected = table["calibrated" if is_calibrated else "simulated"]
+    texts = [_sequence(*map(list, zip(*rows, strict=True))) for rows in by_text.values()]
+    return ScoredExplanation(score.explanation, _scores(table["real"], expected), texts)
 
 
-def _sequence(rows: pandas.DataFrame, is_calibrated: bool) -> ScoredSequenceSimulation:
-    ordered = rows.sort_values("position", kind="stable")
-    tokens, real = [str(token) for token in ordered["token"]], [float(value) for value in ordered["real"]]
-    simulation = SequenceSimulation(tokens, _known(ordered["simulated"]), SIMULATORS_UNIT)
-    if is_calibrated:
-        simulation = SequenceSimulation(
-            tokens, _known(ordered["calibrated"]), OWN_UNIT, uncalibrated_simulation=simulation
-        )
-    expected = [math.nan if value is None else value for value in simulation.expected_activations]
-    return ScoredSequenceSimulation(simulation, real, _scores(real, expected))
+def _sequence(
+    tokens: list[Any], real: list[Any], simulated: list[Any], calibrated: list[Any] | None = None
+) -> ScoredSequenceSimulation:
+    texts = [str(token) for token in tokens]
+    simulation = SequenceSimulation(texts, _known(simulated), SIMULATORS_UNIT)
+    if calibrated is not None:
+        simulation = SequenceSimulation(texts, _known(calibrated), OWN_UNIT, uncalibrated_simulation=simulation)
+    scores = _scores(real, simulated if calibrated is None else calibrated)
+    return ScoredSequenceSimulation(simulation, [float(value) for value in real], scores)
 
 
 def _known(values: Iterable[Any]) -> list[float | None]:
