@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -351,3 +352,36 @@ def test_settings_of_explainers_say_no_secrets_and_no_addresses():
     assert one == settings_as_json(Wrapping(Client("http://b", "judge-1", "other", max_cost=5.0)))
     assert one != settings_as_json(Wrapping(Client("http://a", "judge-2", "s3cret")))
     json.dumps(one)
+
+
+def test_what_is_no_explanation_or_score_is_an_error_of_its_component(tmp_path):
+    class Wrong:
+        name = "wrong"
+
+        def explain(self, subject, n):
+            return ["words"] if subject.name == "L0N3" else FrequentTokenExplainer().explain(subject, n)
+
+        def score(self, explanation, subject):
+            return None
+
+    result = explained(tmp_path / "out", ["L0N3", "L2N5"], explainer=Wrong(), scorers=Wrong())
+    errors = result.to_dataframe().set_index("component")["error"]
+    assert errors["L0N3"].startswith("AttributeError: ")
+    assert errors["L2N5"].startswith("wrong: AttributeError: ")
+    assert result.to_dataframe()["explanation"].tolist()[1]
+
+
+def test_a_missing_key_stops_the_work(tmp_path):
+    def before(name: str) -> None:
+        raise ne.errors.MisconfiguredError("The environment variable MY_KEY is not set.")
+
+    with pytest.raises(ExplainingStoppedError, match="MY_KEY is not set"):
+        explained(tmp_path / "out", NODES[:1], explainer=FrequentTokenExplainer(before=before))
+
+
+def test_columns_are_called_by_the_scorer_s_name(tmp_path):
+    class Renaming(LengthScorer):
+        def score(self, explanation, subject):
+            return replace(super().score(explanation, subject), scorer="another name")
+
+    assert "length" in explained(tmp_path / "out", NODES[:1], scorers=[Renaming()]).to_dataframe().columns

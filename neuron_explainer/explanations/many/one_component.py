@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import msgspec
+
 from neuron_explainer.activations.neuron_ids import NeuronId
 from neuron_explainer.activations.scored_explanations import NeuronSimulationResults, ScoredExplanation, Scores
 from neuron_explainer.errors import MisconfiguredError, NeuronExplainerError, OutOfSpaceError, StoppedError
@@ -16,7 +18,6 @@ from neuron_explainer.explanations.asking.subject import Subject, SubjectGiven, 
 from neuron_explainer.explanations.many.openai_files import explanations_to_json
 from neuron_explainer.explanations.many.outcome import KeptError, KeptExplanation, KeptScore, Outcome
 from neuron_explainer.explanations.many.simulated import is_of_simulation, scored_explanation
-from neuron_explainer.explanations.scoring.score import ExplanationScore
 from neuron_explainer.wording import as_valid_text
 
 FATAL_ERRORS = ("BudgetExceededError", "EndpointError", "MissingPackageError")
@@ -69,34 +70,33 @@ class Explaining:
             NeuronExplainerError: one that all components would meet, such as a budget that is used up.
         """
         try:
-            subject = subject_of(given)
-            written = explain(subject, self.explainer, self.n)
+            return self._explained(subject_of(given), name, NeuronId(layer, index))
         except Exception as error:
             _raise_if_fatal(error)
             return Explained(Outcome(name, layer, index, error=KeptError.of(error)), b"")
-        kept, scored = [], []
-        for explanation in written:
-            found = [self._scored(explanation, subject, scorer) for scorer in self.scorers]
-            scores = [each if isinstance(each, KeptScore) else KeptScore.of(each) for each in found]
-            kept.append(KeptExplanation(as_valid_text(explanation.text), as_valid_text(explanation.explainer), scores))
-            scored.append(_with_simulation(explanation, found))
-        file = explanations_to_json(NeuronSimulationResults(NeuronId(layer, index), scored)) if scored else b""
-        return Explained(Outcome(name, layer, index, kept, file_bytes=len(file)), file)
 
-    def _scored(self, explanation: Explanation, subject: Subject, scorer: Scorer) -> ExplanationScore | KeptScore:
+    def _explained(self, subject: Subject, name: str, place: NeuronId) -> Explained:
+        kept, scored = [], []
+        for explanation in explain(subject, self.explainer, self.n):
+            scores = [self._scored(explanation, subject, scorer) for scorer in self.scorers]
+            texts = as_valid_text(explanation.text), as_valid_text(explanation.explainer)
+            kept.append(KeptExplanation(*texts, [each for each, _ in scores]))
+            simulated = (found for _, found in scores if found is not None)
+            scored.append(next(simulated, ScoredExplanation(explanation.text, Scores(), [])))
+        file = explanations_to_json(NeuronSimulationResults(place, scored)) if scored else b""
+        return Explained(Outcome(name, place.layer_index, place.neuron_index, kept, file_bytes=len(file)), file)
+
+    def _scored(
+        self, explanation: Explanation, subject: Subject, scorer: Scorer
+    ) -> tuple[KeptScore, ScoredExplanation | None]:
+        """The score by one scorer, or its error; and if it is of a simulation, what files hold of that."""
         try:
-            return score(explanation, subject, scorer, baselines=self.baselines)
+            found = score(explanation, subject, scorer, baselines=self.baselines)
+            kept = msgspec.structs.replace(KeptScore.of(found), scorer=as_valid_text(scorer.name))
+            return kept, scored_explanation(found) if is_of_simulation(found.judgements) else None
         except Exception as error:
             _raise_if_fatal(error)
-            return KeptScore(as_valid_text(scorer.name), error=KeptError.of(error))
-
-
-def _with_simulation(explanation: Explanation, found: Sequence[ExplanationScore | KeptScore]) -> ScoredExplanation:
-    """An explanation as its file has it: with the first score that is of a simulation, if there is one."""
-    for each in found:
-        if isinstance(each, ExplanationScore) and is_of_simulation(each.judgements):
-            return scored_explanation(each)
-    return ScoredExplanation(explanation.text, Scores(), [])
+            return KeptScore(as_valid_text(scorer.name), error=KeptError.of(error)), None
 
 
 def _raise_if_fatal(error: Exception) -> None:
