@@ -41,7 +41,7 @@ def most_frequent_token(subject: Subject) -> Explanation:
     for example in subject.by_token.train:
         counts.update(token for token, value in zip(example.tokens, example.activations, strict=True) if value >= bound)
     token = max(counts, key=lambda each: (counts[each], each))
-    return Explanation(f"the token {token.strip() or token!r}", "most frequent token", OneToken(token))
+    return Explanation(f"the token {token.strip() or repr(token)}", "most frequent token", OneToken(token))
 
 
 def baselines_of(

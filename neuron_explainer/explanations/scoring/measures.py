@@ -62,6 +62,7 @@ def correlation(one: ArrayLike, other: ArrayLike) -> float:
     if len(x) < 2 or np.ptp(x) == 0 or np.ptp(y) == 0:
         return math.nan
     x, y = x - x.mean(), y - y.mean()
+    x, y = x / np.abs(x).max(), y / np.abs(y).max()  # squares of tiny numbers would be 0
     return float(np.clip(x @ y / math.sqrt(float(x @ x) * float(y @ y)), -1, 1))
 
 
