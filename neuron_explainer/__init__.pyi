@@ -43,6 +43,7 @@ from .collation.verification import verify
 from .components.asking import component
 from .components.comparing import ComponentComparison, compare_components
 from .components.component import Component
+from .components.explanations.of_dataset import explain_dataset
 from .components.explanations.sharing import export_explanations, import_explanations, own_explanations
 from .components.heads.scores import head_scores
 from .components.notes.bookmarks import bookmarks, export_bookmarks, import_bookmarks
@@ -67,6 +68,10 @@ from .experiments.paths.path_patching import PathPatching
 from .experiments.steering.direction import SteeringDirection
 from .experiments.steering.sources import steering_direction
 from .experiments.steering.steering import Steering, steer
+
+# Explanations of components
+from .explanations.asking.explain import explain
+from .explanations.asking.score import score
 
 # Models and autoencoders
 from .models.autoencoder_context import AutoencoderConfig, AutoencoderContext, MultiAutoencoderContext
@@ -172,6 +177,8 @@ __all__ = [
     "derive_batch",
     "derived_scalars",
     "errors",
+    "explain",
+    "explain_dataset",
     "export_bookmarks",
     "export_explanations",
     "export_site",
@@ -210,6 +217,7 @@ __all__ = [
     "register_model",
     "register_neuron_dataset_metadata",
     "save_neuron",
+    "score",
     "search",
     "steer",
     "steering_direction",

@@ -10,6 +10,9 @@ Something overflowed.
 
 import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from types import FrameType
 
 _LIBRARIES_ON_THE_WAY = frozenset({"neuron_explainer", "torch", "contextlib", "jaxtyping", "beartype"})
@@ -56,8 +59,23 @@ def warn(message: str, category: type[NeuronExplainerWarning]) -> None:
     warnings.warn(message, category, stacklevel=level if frame is not None else 2)
 
 
+_IS_QUIET: ContextVar[bool] = ContextVar("is_quiet", default=False)
+
+
+@contextmanager
+def without_bars() -> Iterator[None]:
+    """Within it, work of this thread shows no bars unless it is asked to: it is part of work that has one."""
+    before = _IS_QUIET.set(True)
+    try:
+        yield
+    finally:
+        _IS_QUIET.reset(before)
+
+
 def is_interactive() -> bool:
-    """Whether standard error is a terminal or is shown by a notebook."""
+    """Whether standard error is a terminal or is shown by a notebook, and this is not part of work with a bar."""
+    if _IS_QUIET.get():
+        return False
     interactive_shell = sys.modules.get("IPython")
     in_notebook = (
         interactive_shell is not None and getattr(interactive_shell, "get_ipython", lambda: None)() is not None

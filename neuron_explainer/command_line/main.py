@@ -11,6 +11,7 @@ from neuron_explainer._version import __version__
 from neuron_explainer.command_line.cache_command import cache
 from neuron_explainer.command_line.collate_command import collate
 from neuron_explainer.command_line.dataset_commands import convert, datasets, verify
+from neuron_explainer.command_line.explain_command import explain
 from neuron_explainer.command_line.site_command import site
 from neuron_explainer.errors import NeuronExplainerError, choices_sentence, nearest_first
 
@@ -88,7 +89,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-for command in (collate, verify, convert, datasets, site, cache):
+for command in (collate, verify, convert, datasets, explain, site, cache):
     app.command()(command)
 
 

@@ -28,6 +28,7 @@ from neuron_explainer.errors.collating import CollateError as CollateError
 from neuron_explainer.errors.collating import CollateStopped as CollateStopped
 from neuron_explainer.errors.collating import CorpusChangedError as CorpusChangedError
 from neuron_explainer.errors.collating import DatasetExistsError as DatasetExistsError
+from neuron_explainer.errors.collating import ExplainingStoppedError as ExplainingStoppedError
 from neuron_explainer.errors.collating import NonFiniteActivationError as NonFiniteActivationError
 from neuron_explainer.errors.collating import OutOfSpaceError as OutOfSpaceError
 from neuron_explainer.errors.collating import WorkerLostError as WorkerLostError

@@ -60,6 +60,25 @@ class OutOfSpaceError(CollateError, OSError):
     """The disk is full. Files written before are intact."""
 
 
+class ExplainingStoppedError(NeuronExplainerError, RuntimeError):
+    """The work on many components stopped at an error that all would meet, its cause. What is done is kept.
+
+    Attributes:
+        folder: where it is kept.
+        n_done: how many components are done.
+        n_components: how many there are.
+    """
+
+    def __init__(self, folder: str, n_done: int, n_components: int, error: Exception) -> None:
+        self.folder = folder
+        self.n_done = n_done
+        self.n_components = n_components
+        super().__init__(
+            f"{error} {n_done:,} of {n_components:,} components are done and kept in {folder}: make the same call "
+            "again to go on."
+        )
+
+
 class CollateStopped(KeyboardInterrupt):
     """A run was interrupted, as by Ctrl-C or a notebook's stop button. It is no `Exception`, as its base is none.
 

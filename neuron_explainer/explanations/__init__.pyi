@@ -7,6 +7,14 @@ from .clients.openai_compatible import OpenAICompatibleClient
 from .language_models.explainer import LanguageModelExplainer
 from .language_models.prompts import Demonstration
 from .language_models.simulator import LanguageModelSimulator
+from .many.neuronpedia_files import (
+    load_neuronpedia_explanations,
+    neuronpedia_upload_fields,
+    results_of_neuronpedia,
+    save_neuronpedia_explanations,
+)
+from .many.openai_files import save_explanations
+from .many.simulated import scored_explanation
 from .patterns.pattern_explainer import PatternExplainer
 from .patterns.token_explainer import TokenExplainer
 from .scoring.embedding_scorer import EmbeddingScorer
@@ -39,6 +47,12 @@ __all__ = [
     "SurprisalScorer",
     "TokenExplainer",
     "explain",
+    "load_neuronpedia_explanations",
+    "neuronpedia_upload_fields",
+    "results_of_neuronpedia",
+    "save_explanations",
+    "save_neuronpedia_explanations",
     "score",
+    "scored_explanation",
     "simulation_results",
 ]

@@ -12,9 +12,9 @@ from helpers.hostile_tokens import HOSTILE_TOKENS
 from neuron_explainer.components.notes.bookmarks import (
     BOOKMARKS,
     add_bookmark,
+    bookmark_subject,
     bookmarks_of,
     drop_bookmark,
-    subject_of,
 )
 from neuron_explainer.errors import InvalidRequestError, MalformedRecordError
 
@@ -119,14 +119,18 @@ def test_a_note_of_any_text_stays_a_text() -> None:
 
 
 def test_a_dataset_has_one_spelling_without_what_is_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert subject_of("https://me:key@host/data?sig=1") == subject_of("https://host/data") == "https://host/data"
-    assert subject_of("tiny") == "tiny"
-    assert subject_of("owner:model") == "owner:model"
+    assert (
+        bookmark_subject("https://me:key@host/data?sig=1")
+        == bookmark_subject("https://host/data")
+        == "https://host/data"
+    )
+    assert bookmark_subject("tiny") == "tiny"
+    assert bookmark_subject("owner:model") == "owner:model"
     monkeypatch.chdir(tmp_path)
     (tmp_path / "records").mkdir()
     assert (
-        subject_of("./records/")
-        == subject_of(str(tmp_path / "records" / ".." / "records"))
+        bookmark_subject("./records/")
+        == bookmark_subject(str(tmp_path / "records" / ".." / "records"))
         == str(tmp_path / "records")
     )
 

@@ -15,6 +15,7 @@ from helpers.html_reading import assert_harmless
 from helpers.loopback_server import loopback_server, ok
 from neuron_explainer.components.explanations.own_file import OWN_EXPLANATIONS
 from neuron_explainer.errors import MalformedRecordError
+from neuron_explainer.explanations import Explanation, ExplanationScore
 
 
 @pytest.fixture(autouse=True)
@@ -38,6 +39,21 @@ def test_one_s_own_are_kept_by_component():
     for text, score in [("", None), ("x" * 10_001, None), ("x", float("nan"))]:
         with pytest.raises(ne.errors.InvalidRequestError):
             explanations.add(text, score)
+
+
+def test_what_was_written_and_scored_is_kept():
+    explanations = ne.component("tiny", "L2N5").explanations
+    explanation = Explanation("names", "patterns")
+    explanations.add(explanation, score_of(0.25))
+    assert [(each.text, each.score) for each in explanations.own] == [("names", 0.25)]
+    explanations.add(explanation)
+    assert [(each.text, each.score) for each in explanations.own] == [("names", None)]
+    with pytest.raises(ne.errors.InvalidRequestError, match="Give a finite number"):
+        explanations.add(explanation, score_of(float("nan")))
+
+
+def score_of(value: float) -> ExplanationScore:
+    return ExplanationScore("names", "L2N5", "embedding", "AUROC", value)
 
 
 def test_published_ones(tmp_path):

@@ -4,6 +4,7 @@ import math
 from functools import cache
 
 import neuron_explainer as ne
+from helpers.explaining import FrequentTokenExplainer, LengthScorer, SimulatedScorer
 from helpers.hostile_tokens import HOSTILE_TOKENS
 from neuron_explainer.attribution import attribute, preview_question
 from neuron_explainer.views import ranked_table, token_heatmap
@@ -34,6 +35,7 @@ def all_pages() -> dict[str, str]:
     page = ne.component("tiny", "L2N5", model=model)
     patched = ne.patch(model, f"{PROMPT} Moses", f"{PROMPT} David", (" the", " her"), at="heads", method="gradient")
     patterns = ne.attention(model, PROMPT)
+    written = ne.explain(page, FrequentTokenExplainer(), n=2)
     return {
         "a record by token": ne.record_to_html(by_token, examples=4),
         "a record by pair": ne.record_to_html(by_pair, examples=1),
@@ -59,6 +61,9 @@ def all_pages() -> dict[str, str]:
         "a change": change_html("without L1H2", 1.0, 0.5) + change_html("without L1H3", 1.0, None, False),
         "a typed question": preview_html(preview_question(model, PROMPT, [" Moses", " Moses and Aaron"], " her")),
         "a question that cannot be asked": preview_html(errors),
+        "explanations": written._repr_html_(),
+        "a score of simulations": written[0].score(page, SimulatedScorer(is_calibrated=True))._repr_html_(),
+        "a score of texts": written[0].score(page, LengthScorer())._repr_html_(),
         "patching": patched._repr_html_(),
         "an error": error_message(ValueError("no such neuron"), "L2N5"),
         "a hint": hint_message("Write a text."),

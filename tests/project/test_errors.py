@@ -52,6 +52,7 @@ OWN_ARGUMENTS = {
     errors.NotEnoughMemoryError: ("It does not fit.", 10, 5),
     errors.MissingSettingError: ("trace_config", "a trace", "Give one."),
     errors.NotAtHandError: ("L5N131.writes()", "model", "a model"),
+    errors.ExplainingStoppedError: ("explained", 2, 6, ValueError("It is wrong.")),
     errors.MalformedStoreError: ("x.safetensors", "it is empty"),
     errors.EndpointError: ("http://host/v1", "the endpoint answered 500", 500),
     errors.AnswerFormatError: ("it has no whole JSON value", "JSON of Grade", "I cannot"),

@@ -64,6 +64,7 @@ BACK_EDGES_WANTED = [
     ("experiments.lenses.reading", "views.experiments."),  # what a lens reads shows itself
     ("experiments.steering.answers", "views.experiments."),
     ("explanations.asking.explanation", "views.explanations."),  # explanations and their scores show themselves
+    ("explanations.asking.interfaces", "explanations."),  # for type checkers alone
     ("explanations.asking.explanation", "explanations.asking.score"),  # an explanation scores itself
     ("explanations.scoring.score", "views.explanations."),
     ("errors.base", "views.short_traceback"),  # an error that a notebook shows
@@ -77,6 +78,7 @@ NAMES_WITH_SEVERAL_HOMES = {
     # A subcommand is named for the function that it calls.
     "collate": {"collation.api", "command_line.collate_command"},
     "convert": {"collation.conversion", "command_line.dataset_commands"},
+    "explain": {"command_line.explain_command", "explanations.asking.explain"},
     "datasets": {"activation_server.neuron_datasets", "command_line.dataset_commands"},
     "verify": {"collation.verification", "command_line.dataset_commands"},
     # By a dataset's name and by its path, as Transformer Debugger has it.

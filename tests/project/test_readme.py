@@ -14,12 +14,12 @@ README = (REPOSITORY / "README.md").read_text()
 EXAMPLES = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
 
 
-def test_there_are_seven_examples() -> None:
-    assert len(EXAMPLES) == 7
+def test_there_are_eight_examples() -> None:
+    assert len(EXAMPLES) == 8
 
 
 @pytest.mark.parametrize(
-    "example", EXAMPLES, ids=["look", "pick", "everything", "ask_why", "experiment", "chat", "make"]
+    "example", EXAMPLES, ids=["look", "pick", "everything", "explain", "ask_why", "experiment", "chat", "make"]
 )
 def test_example_runs(example: str, tmp_path: Path) -> None:
     environment = {**os.environ, "NEURON_EXPLAINER_CACHE": str(tmp_path / "cache"), "HF_HUB_OFFLINE": "1"}

@@ -3,8 +3,8 @@
 import os
 import re
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from neuron_explainer.collation.output.building import is_built, remove_built
@@ -89,6 +89,34 @@ def _refuse_foreign(folder: Path) -> None:
         raise DatasetExistsError(
             f"{folder} exists, but no run of collate made it. Choose another output folder, or move that one away."
         )
+
+
+@contextmanager
+def locked_folder(folder: Path, check: Callable[[], object]) -> Iterator[None]:
+    """Hold the lock of a folder of results, which is made if it is missing, and removed again if it stays empty.
+
+    Args:
+        folder: the folder.
+        check: refuses a folder of something else, before anything is written there.
+
+    Raises:
+        DatasetExistsError: another run works there, it is no folder, or its lock is of something else.
+    """
+    if os.path.lexists(folder) and not folder.is_dir():
+        raise DatasetExistsError(f"{folder} is not a folder. Choose another one.")
+    if os.path.lexists(folder / LOCK_FILE_NAME) and not is_lock(folder / LOCK_FILE_NAME):
+        raise DatasetExistsError(f"{folder / LOCK_FILE_NAME} is of something else. Choose another folder.")
+    is_new = not folder.exists()
+    check()
+    descriptor = locked(folder, folder)
+    try:
+        yield
+    finally:
+        (folder / LOCK_FILE_NAME).unlink(missing_ok=True)
+        os.close(descriptor)
+        if is_new:
+            with suppress(OSError):
+                folder.rmdir()  # only if nothing was written
 
 
 def is_lock(path: Path) -> bool:

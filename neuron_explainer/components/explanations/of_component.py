@@ -12,6 +12,7 @@ from neuron_explainer.activations.token_table import TokenTable
 from neuron_explainer.components.explanations.merging import identity, replaced_or_added
 from neuron_explainer.components.explanations.own_file import OWN_EXPLANATIONS, OwnExplanation, new_entry, own_entries
 from neuron_explainer.errors import InvalidRequestError, NeuronNotFoundError, shown
+from neuron_explainer.explanations.asking.explanation import Explanation
 from neuron_explainer.vocabulary.checks import checked_text, finite_number, whole_number
 from neuron_explainer.wording import without_steering
 
@@ -79,19 +80,20 @@ class ComponentExplanations:
         node = self.component
         return node.subject, str(NodeName(node.kind, node.layer, node.index)), node.dst.value
 
-    def add(self, text: str, score: SupportsFloat | None = None) -> None:
+    def add(self, text: str | Explanation, score: SupportsFloat | None = None) -> None:
         """Keep an explanation of one's own; one with the same text is replaced.
 
         Args:
-            text: what the component does; at most 10,000 characters.
-            score: how well the text explains it, by a measure of one's own; None if it was not scored.
+            text: what the component does, at most 10,000 characters; or an explanation, as `ne.explain` gives it.
+            score: how well the text explains it, by a measure of one's own, or as `ne.score` gives it; None if it was
+                not scored.
 
         Raises:
             InvalidRequestError: the text is empty or too long, the score is not a finite number, or the file would
                 become too large.
             MalformedRecordError: the file that keeps them is damaged.
         """
-        checked_text("text", text)
+        text = text.text if isinstance(text, Explanation) else checked_text("text", text)
         number = None if score is None else finite_number(score)
         if score is not None and number is None:
             raise InvalidRequestError(f"score is {shown(score)}. Give a finite number, or leave it out.")

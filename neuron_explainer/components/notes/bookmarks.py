@@ -58,7 +58,7 @@ def _problem(bookmark: Bookmark) -> str:
 BOOKMARKS = KeptFile("bookmarks.json", Bookmark, "bookmarks", "file of bookmarks", _problem)
 
 
-def subject_of(dataset: str) -> str:
+def bookmark_subject(dataset: str) -> str:
     """What bookmarks call a dataset or model: its name, its whole folder, or its address without what may be secret."""
     try:
         return dataset_subject(dataset)

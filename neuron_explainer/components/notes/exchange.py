@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 from codecs import BOM_UTF8
 from collections.abc import Callable, Hashable, Iterable
@@ -12,12 +10,12 @@ from typing import Any
 
 import msgspec
 
+from neuron_explainer.components.notes.csv_files import csv_bytes
 from neuron_explainer.components.notes.kept_file import MOST_BYTES, EntryT, KeptFile
 from neuron_explainer.errors import InvalidRequestError, MalformedRecordError
 from neuron_explainer.storage.atomic import write_bytes_atomically
 from neuron_explainer.storage.local import read_local_bytes
 from neuron_explainer.storage.locations import local_path
-from neuron_explainer.wording import without_steering
 
 
 def export_entries(file: KeptFile[EntryT], path: str | os.PathLike[str]) -> int:
@@ -39,11 +37,8 @@ def export_entries(file: KeptFile[EntryT], path: str | os.PathLike[str]) -> int:
     elif suffix == ".jsonl":
         content = b"".join(msgspec.json.encode(each) + b"\n" for each in entries)
     else:
-        fields, text = file.entry_type.__struct_fields__, io.StringIO(newline="")
-        writer = csv.writer(text)
-        writer.writerow(fields)
-        writer.writerows([_cell(getattr(each, field)) for field in fields] for each in entries)
-        content = text.getvalue().encode()
+        fields = file.entry_type.__struct_fields__
+        content = csv_bytes(fields, ([getattr(each, field) for field in fields] for each in entries))
     write_bytes_atomically(target, content)
     return len(entries)
 
@@ -113,14 +108,6 @@ def _of_lines(file: KeptFile[EntryT], content: bytes, source: str) -> list[Entry
         except MalformedRecordError as error:
             raise MalformedRecordError(f"line {number}: {error.problem}", source, error.kind) from None
     return found
-
-
-def _cell(value: object) -> object:
-    """A value as a cell of a table that other programs open, none of which takes it for a formula."""
-    if not isinstance(value, str):
-        return value
-    text = without_steering(value)
-    return f"'{text}" if value.startswith(("=", "+", "-", "@", "\t", "\r", "\n")) else text
 
 
 def _suffix_of(path: Path, choices: tuple[str, ...]) -> str:

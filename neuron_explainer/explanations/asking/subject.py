@@ -11,7 +11,7 @@ from neuron_explainer.activations.activation_records import ActivationRecord
 from neuron_explainer.activations.derived_scalars.names.kinds import NodeKind
 from neuron_explainer.activations.derived_scalars.names.node_name import NodeName
 from neuron_explainer.activations.records import NeuronRecord
-from neuron_explainer.errors import InvalidRequestError, NotAtHandError, shown
+from neuron_explainer.errors import InvalidRequestError, shown
 from neuron_explainer.explanations.asking.examples import HeldOutExamples, by_token
 
 SubjectGiven = Any
@@ -85,7 +85,7 @@ def subject_of(given: SubjectGiven) -> Subject:
         return given
     if isinstance(given, NeuronRecord):
         return _of_record(given)
-    component = getattr(given, "component", given)
+    component: Any = getattr(given, "component", given)
     if not isinstance(getattr(component, "name", None), NodeName):
         raise InvalidRequestError(
             f"{shown(given)} cannot be explained. Give a NeuronRecord, such as ne.load_neuron(…); a component, such as "
@@ -110,8 +110,6 @@ def _writes_of(component: Any) -> Callable[[int], list[str]] | None:
 
     if component.name.kind is NodeKind.HEAD:
         return None
-    try:
-        component.model("explain")
-    except NotAtHandError:
+    if not component.at_hand.has_model:
         return None
     return writes

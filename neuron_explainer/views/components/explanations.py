@@ -47,7 +47,7 @@ def explanations_section(explanations: ComponentExplanations) -> str:
     rows += [[escaped(each.text), score_text(each.score), f"own, {escaped(each.when[:10])}"] for each in own]
     head = f'<span title="{escaped(SCORE_MEANING)}">score</span>'
     table = html_table(["explanation", head, "from"], rows, {1})
-    simulated = _simulated_beside_real(scored[0]) if scored else ""
+    simulated = simulated_beside_real(scored[0]) if scored else ""
     return section("Explanations", table + simulated)
 
 
@@ -56,8 +56,12 @@ def score_text(score: float | None) -> str:
     return "" if score is None else format_value(score)
 
 
-def _simulated_beside_real(explanation: ScoredExplanation) -> str:
-    """What an explanation predicts, and under it the real activations, on a few texts."""
+def simulated_beside_real(explanation: ScoredExplanation) -> str:
+    """What an explanation predicts, and under it the real activations, on a few texts; empty without texts.
+
+    Args:
+        explanation: the explanation, with its simulations.
+    """
     texts = explanation.sequences[:_N_TEXTS]
     if not texts:
         return ""

@@ -22,6 +22,8 @@ from neuron_explainer.components.asking import (
 )
 from neuron_explainer.components.batches.with_tables import N_NEIGHBOURS, TabledComponent, with_tables
 from neuron_explainer.components.component import Component
+from neuron_explainer.components.covered import NodesGiven, components_asked, first_name, name_beside, nodes_by_layer
+from neuron_explainer.components.digests import digest_of_dataset, digest_of_model
 from neuron_explainer.errors import InvalidRequestError, NotAtHandError
 from neuron_explainer.storage.locations import local_path
 from neuron_explainer.views.site.folder import held_site, write_file
@@ -30,17 +32,8 @@ from neuron_explainer.views.site.node_page import node_page
 from neuron_explainer.views.site.plan import INDEX, OF_CHUNK, OF_FOLDER, OF_LIST, SCRIPT, SEARCH_INDEX, Chunk, SitePlan
 from neuron_explainer.views.site.rows import layers_script, row_of, rows_script
 from neuron_explainer.views.site.state import SiteState
-from neuron_explainer.views.site.subject import Subject
-from neuron_explainer.views.site.wanted import (
-    NodesGiven,
-    digest_of_dataset,
-    digest_of_explanations,
-    digest_of_model,
-    first_name,
-    name_beside,
-    nodes_by_layer,
-    plan_of,
-)
+from neuron_explainer.views.site.subject import SiteSubject
+from neuron_explainer.views.site.wanted import digest_of_explanations
 from neuron_explainer.vocabulary.checks import LayersGiven, checked_flag, checked_number, checked_text
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
 from neuron_explainer.vocabulary.parsing import derived_scalar_type_of
@@ -140,12 +133,12 @@ def export_site(
     asked = nodes_by_layer(nodes, scalar_type)
     name = first_name(scalar_type, asked, _first_layer(source, scalar_type))
     first = component(source, name, dst=scalar_type, model=model, explanations=explanations)
-    plan = plan_of(first, layers, asked)
-    subject = Subject.of(first, title)
+    plan = SitePlan(first.kind, components_asked(first, layers, asked))
+    subject = SiteSubject.of(first, title)
     settings = {
         "library": __version__,
         "dataset": subject.dataset,
-        "dataset_digest": digest_of_dataset(first, plan),
+        "dataset_digest": digest_of_dataset(first, plan.layers),
         "derived_scalar": scalar_type.value,
         "model": subject.model,
         "model_digest": digest_of_model(first),
@@ -203,7 +196,7 @@ class _Export:
 
     folder: Path
     plan: SitePlan
-    subject: Subject
+    subject: SiteSubject
     first: Component
     n_examples: int
     n_neighbours: int

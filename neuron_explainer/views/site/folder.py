@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from neuron_explainer.collation.runs.work_folder import LOCK_FILE_NAME, is_lock, locked
+from neuron_explainer.collation.runs.work_folder import LOCK_FILE_NAME, locked_folder
 from neuron_explainer.errors import DatasetExistsError
 from neuron_explainer.storage.atomic import TEMPORARY_SUFFIX, write_bytes_atomically
 from neuron_explainer.storage.disk_full import raise_if_disk_full
@@ -30,14 +30,7 @@ def held_site(folder: Path, state: SiteState, *, overwrite: bool) -> Iterator[No
         DatasetExistsError: another export works there, it has another site and `overwrite` is False, or files that no
             export wrote.
     """
-    if os.path.lexists(folder) and not folder.is_dir():
-        raise DatasetExistsError(f"{folder} is not a folder. Choose another one.")
-    if os.path.lexists(folder / LOCK_FILE_NAME) and not is_lock(folder / LOCK_FILE_NAME):
-        raise DatasetExistsError(f"{folder / LOCK_FILE_NAME} is of something else. Choose another folder.")
-    is_new = not folder.exists()
-    _refuse_foreign(folder, SiteState.found(folder))
-    descriptor = locked(folder, folder)
-    try:
+    with locked_folder(folder, lambda: _refuse_foreign(folder, SiteState.found(folder))):
         before = SiteState.found(folder)
         unfinished = _refuse_foreign(folder, before)
         if before is not None and not overwrite:
@@ -48,12 +41,6 @@ def held_site(folder: Path, state: SiteState, *, overwrite: bool) -> Iterator[No
             _remove(folder, before)
         state.save(folder)
         yield
-    finally:
-        (folder / LOCK_FILE_NAME).unlink(missing_ok=True)
-        os.close(descriptor)
-        if is_new:
-            with suppress(OSError):
-                folder.rmdir()  # only if nothing was written
 
 
 def write_file(folder: Path, path: str, content: bytes) -> None:

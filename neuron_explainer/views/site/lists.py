@@ -9,7 +9,7 @@ from neuron_explainer.views.heatmap import format_value
 from neuron_explainer.views.site.frame import link, navigation, site_document
 from neuron_explainer.views.site.plan import INDEX, OF_LIST, SCRIPT, SEARCH_INDEX, SitePlan
 from neuron_explainer.views.site.rows import Row
-from neuron_explainer.views.site.subject import Subject
+from neuron_explainer.views.site.subject import SiteSubject
 from neuron_explainer.views.token_text import escaped
 from neuron_explainer.wording import counted
 
@@ -17,7 +17,7 @@ COLUMNS = ("name", "explanation", "most active on", "writes", "max", "frequency"
 _NUMERIC = ' class="number"'
 
 
-def list_page(plan: SitePlan, subject: Subject, layer: int, number: int, rows: Sequence[Row]) -> bytes:
+def list_page(plan: SitePlan, subject: SiteSubject, layer: int, number: int, rows: Sequence[Row]) -> bytes:
     """One of the pages that list a layer's components.
 
     Args:
@@ -56,7 +56,7 @@ def _row(plan: SitePlan, layer: int, row: Row) -> str:
     )
 
 
-def index_page(plan: SitePlan, subject: Subject) -> bytes:
+def index_page(plan: SitePlan, subject: SiteSubject) -> bytes:
     """The first page: what the site is of, the search, and the lists by layer.
 
     Args:

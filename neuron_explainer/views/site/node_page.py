@@ -9,7 +9,7 @@ from neuron_explainer.views.document import MUTED, card
 from neuron_explainer.views.heatmap import DEFAULT_WIDTH
 from neuron_explainer.views.site.frame import MOST_BYTES, link, navigation, site_document
 from neuron_explainer.views.site.plan import INDEX, OF_LIST, SitePlan
-from neuron_explainer.views.site.subject import Subject
+from neuron_explainer.views.site.subject import SiteSubject
 from neuron_explainer.views.token_text import escaped
 
 _SMALL = f'style="color:{MUTED};font-size:12px"'
@@ -18,7 +18,9 @@ _LEFT_OUT = "This part is left out, so that the page stays under 1 MB."
 _FRAME_BYTES = 20_000  # what is around the sections
 
 
-def node_page(component: TabledComponent, plan: SitePlan, subject: Subject, examples: int, neighbours: int) -> bytes:
+def node_page(
+    component: TabledComponent, plan: SitePlan, subject: SiteSubject, examples: int, neighbours: int
+) -> bytes:
     """A component's page as a file.
 
     Args:
@@ -64,7 +66,7 @@ def _size(*texts: str) -> int:
     return sum(len(text.encode(errors="surrogatepass")) for text in texts)
 
 
-def _head(component: TabledComponent, plan: SitePlan, subject: Subject, root: str) -> str:
+def _head(component: TabledComponent, plan: SitePlan, subject: SiteSubject, root: str) -> str:
     """The way to other pages, and the beginning of the page: what it is of."""
     layer, index = component.layer, component.index
     before, after = plan.around(layer, index)

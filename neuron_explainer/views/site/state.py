@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from neuron_explainer.collation.runs.saved_state import differences
-from neuron_explainer.errors import DatasetExistsError, NeuronExplainerError
-from neuron_explainer.storage.atomic import write_bytes_atomically
-from neuron_explainer.storage.local import read_local_bytes
+from neuron_explainer.collation.runs.signed_json import read_signed_json, save_signed_json
+from neuron_explainer.errors import DatasetExistsError
 from neuron_explainer.views.site.plan import SitePlan
 from neuron_explainer.wording import in_a_sentence
 
 STATE = "site.json"
-_MADE_BY, _VERSION, _MOST_BYTES = "neuron_explainer.export_site", 1, 64 * 2**20
+_MADE_BY, _VERSION = "neuron_explainer.export_site", 1
 
 
 @dataclass(frozen=True)
@@ -34,8 +31,7 @@ class SiteState:
     def save(self, folder: Path) -> None:
         """Write it to the site's folder."""
         said = {"settings": self.settings, "components": self.plan.to_json()}
-        content = {"made_by": _MADE_BY, "version": _VERSION, **said, "sha256": _checksum(said)}
-        write_bytes_atomically(folder / STATE, (json.dumps(content, indent=1) + "\n").encode())
+        save_signed_json(folder / STATE, _MADE_BY, _VERSION, said)
 
     @classmethod
     def found(cls, folder: Path) -> SiteState | None:
@@ -48,14 +44,9 @@ class SiteState:
         if not path.exists():
             return None
         try:
-            content = json.loads(read_local_bytes(path, _MOST_BYTES))
-            if content["made_by"] != _MADE_BY or content["version"] != _VERSION:
-                raise ValueError("it is of something else")
-            said = {"settings": content["settings"], "components": content["components"]}
-            if content["sha256"] != _checksum(said):
-                raise ValueError("its checksum differs")
-            return cls(content["settings"], SitePlan.from_json(content["components"]))
-        except (NeuronExplainerError, KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+            said = read_signed_json(path, _MADE_BY, _VERSION)
+            return cls(said["settings"], SitePlan.from_json(said["components"]))
+        except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
             raise DatasetExistsError(
                 f"{path} is damaged, or no export of a site wrote it ({in_a_sentence(error)}). Move the folder away, "
                 "or choose another one."
@@ -76,7 +67,3 @@ class SiteState:
 
     def _as_asked(self) -> dict[str, Any]:
         return {**self.settings, "components": self.plan.to_json()}
-
-
-def _checksum(said: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()

@@ -18,7 +18,7 @@ _LONGEST = 120
 
 
 @dataclass(frozen=True)
-class Subject:
+class SiteSubject:
     """What a site is of.
 
     Attributes:
@@ -35,7 +35,7 @@ class Subject:
     hidden: tuple[tuple[str, str], ...]
 
     @classmethod
-    def of(cls, component: Component, title: str | None) -> Subject:
+    def of(cls, component: Component, title: str | None) -> SiteSubject:
         """The subject of a site.
 
         Args:

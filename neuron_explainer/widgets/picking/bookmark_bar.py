@@ -8,9 +8,9 @@ import ipywidgets as widgets
 from neuron_explainer.components.notes.bookmarks import (
     Bookmark,
     add_bookmark,
+    bookmark_subject,
     bookmarks_of,
     drop_bookmark,
-    subject_of,
 )
 from neuron_explainer.errors import InvalidRequestError, NeuronExplainerError
 from neuron_explainer.widgets.neurons.choices import NeuronChoice
@@ -49,9 +49,9 @@ class BookmarkBar(widgets.HBox):
     def show(self, choice: NeuronChoice) -> None:
         """Show the bookmarks of a choice's dataset, and whether the choice is one of them."""
         self._choice, name = choice, choice.name
-        self._at = None if name is None else (subject_of(choice.dataset), name, choice.dst.value)
+        self._at = None if name is None else (bookmark_subject(choice.dataset), name, choice.dst.value)
         try:
-            known = bookmarks_of(subject_of(choice.dataset))
+            known = bookmarks_of(bookmark_subject(choice.dataset))
         except (NeuronExplainerError, OSError) as error:
             known = []
             self._on_error(error)

@@ -12,6 +12,7 @@ import pandas as pd
 import torch
 
 import neuron_explainer as ne
+from neuron_explainer.explanations import Explanation, Explanations, ExplanationScore, save_explanations
 from neuron_explainer.models import ChatText, ChatTokens
 
 
@@ -167,6 +168,26 @@ def components(model: ne.ModelContext, autoencoders: ne.AutoencoderContext) -> N
     assert_type(ne.bookmarks(), pd.DataFrame)
     assert_type(ne.export_bookmarks(Path("marks.csv")), int)
     assert_type(ne.import_bookmarks("marks.json"), int)
+
+
+def explanations(model: ne.ModelContext) -> None:
+    node = ne.component("tiny", "L1N355", model=model)
+    written = ne.explain(node, n=np.int64(2))
+    assert_type(written, Explanations)
+    assert_type(written[0], Explanation)
+    assert_type(written[0].simulate(["a"]), list[float])
+    score = ne.score(written[0], ne.load_neuron("tiny", "L1N355"), others=["a text", written[0]], baselines=True)
+    assert_type(score, ExplanationScore)
+    assert_type(score.interval, tuple[float, float])
+    assert_type(written[0].score(node), ExplanationScore)
+    node.explanations.add(written[0], score)
+    made = ne.explain_dataset(
+        "tiny", ["L1N355"], None, [], Path("out"), layers=1, n=1, max_concurrent=2, progress=False
+    )
+    assert_type(made.failed, tuple[str, ...])
+    assert_type(made.explanations, Path)
+    assert_type(made.to_dataframe(), pd.DataFrame)
+    assert_type(save_explanations(ne.load_explanations(made.explanations, "L1N355"), "folder"), Path)
 
 
 def path_patching(model: ne.ModelContext) -> None:

@@ -6,7 +6,7 @@ from neuron_explainer.views.document import card, html_table
 from neuron_explainer.views.token_text import escaped
 
 
-def explanations_html(results: NeuronSimulationResults) -> str:
+def published_explanations_html(results: NeuronSimulationResults) -> str:
     """A table of explanations, the best first, as self-contained static HTML.
 
     Args:

@@ -17,7 +17,7 @@ from neuron_explainer.activations.derived_scalars.names.kinds import NodeKind, k
 from neuron_explainer.activations.derived_scalars.names.node_name import NodeName
 from neuron_explainer.errors import NeuronExplainerError, StoppedError
 from neuron_explainer.models.watching import stop_if_asked
-from neuron_explainer.views.attribution.one_node.explanations import explanations_html
+from neuron_explainer.views.attribution.one_node.explanations import published_explanations_html
 from neuron_explainer.widgets.messages import error_message, hint_message
 from neuron_explainer.widgets.neuron_viewer import NeuronViewer
 
@@ -165,4 +165,4 @@ def _explanations(dataset: NeuronDatasetMetadata, component: str) -> str:
         found = load_explanations(dataset.short_name, component)
     except NeuronExplainerError as error:
         return error_message(error, None)
-    return explanations_html(found)
+    return published_explanations_html(found)

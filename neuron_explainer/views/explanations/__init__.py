@@ -1,0 +1,1 @@
+"""Explanations that were written, and their scores."""

@@ -1,0 +1,139 @@
+"""Explanations and their scores as pages."""
+
+import math
+
+import numpy as np
+import pandas
+import pytest
+
+import neuron_explainer as ne
+from helpers.explaining import FrequentTokenExplainer, LengthScorer, SimulatedScorer
+from helpers.hostile_tokens import HOSTILE_TOKENS
+from helpers.html_reading import assert_harmless, read_html
+from neuron_explainer.explanations import Explanation, Explanations, ExplanationScore
+from neuron_explainer.explanations.scoring.baselines import OneToken
+
+HOSTILE = "<img src=x onerror=alert(1)>\x1b[31m\u202e"
+SHOWN = "<img src=x onerror=alert(1)>\\x1b[31m\\u202e"
+
+
+@pytest.fixture(scope="module")
+def node() -> ne.Component:
+    return ne.component("tiny", "L1N355")
+
+
+def headings(html: str) -> list[str]:
+    return [each.text for each in read_html(html).find("b") if each.attributes.get("role") == "heading"]
+
+
+def test_explanations_with_their_tables(node):
+    written = ne.explain(node, FrequentTokenExplainer(), n=2)
+    html = written._repr_html_()
+    page = assert_harmless(html).text
+    assert headings(html) == ["What L1N355 does", "Patterns"]
+    assert all(each.text in page for each in written)
+    assert "frequent" in page
+
+
+def test_explanations_from_outside_stay_texts():
+    table = pandas.DataFrame({HOSTILE: [HOSTILE], "token": [HOSTILE_TOKENS[0]], "n": [1], "tokens": [["a", HOSTILE]]})
+    explanation = Explanation(HOSTILE, HOSTILE, OneToken("a"), details={HOSTILE: table, "patterns": table, "n": 5})
+    page = assert_harmless(Explanations([explanation], "L1N355")._repr_html_()).text
+    assert page.count(SHOWN) >= 4
+    many = Explanations([Explanation(f"{number} " + "x" * 9_000) for number in range(60)], "L1N355")
+    html = many._repr_html_()
+    assert len(html) < 200_000
+    assert "and 10 more" in assert_harmless(html).text
+    assert "No explanation was found" in Explanations([], "L1N355")._repr_html_()
+
+
+def test_a_score_of_a_simulation_shows_real_beside_simulated(node):
+    explanation = ne.explain(node, FrequentTokenExplainer())[0]
+    score = ne.score(explanation, node, SimulatedScorer(), others=[Explanation("b", "", OneToken(" b"))])
+    html = score._repr_html_()
+    page = assert_harmless(html).text
+    assert headings(html) == ["correlation", "Beside others", "Simulated and real activations"]
+    assert f"{score.value:.2f}" in page
+    assert "(0.10 to 0.90)" in page
+    assert "another explanation" in page
+    heatmaps = [each.text for each in read_html(html).find("div", "ne-text")]
+    assert len(heatmaps) == 6
+    assert heatmaps[0] == heatmaps[1]  # the same text, simulated and real
+
+
+def bars_of(html: str) -> list[list[dict[str, str]]]:
+    """The boxes of each row's bar."""
+    tracks = [each for each in read_html(html).find("span") if each.style.get("position") == "relative"]
+    return [[box.style for box in track.find("span")] for track in tracks]
+
+
+def score_of(value: float, interval=(math.nan, math.nan), baselines=None, chance=0.5) -> ExplanationScore:
+    return ExplanationScore("names", "L1N355", "detection", "AUROC", value, interval, chance, baselines or {})
+
+
+def test_bars_are_as_long_as_values():
+    main, baseline, chance = bars_of(score_of(0.75, (0.5, 1.0), {"a token": 0.25})._repr_html_())
+    bar, zero, line, *ends = main
+    assert (bar["left"], bar["width"]) == ("0px", "165px")  # three quarters of 220
+    assert (line["left"], line["width"]) == ("110px", "110px")
+    assert [each["left"] for each in ends] == ["110px", "220px"]
+    assert zero["left"] == "0px"
+    assert baseline[0]["width"] == "55px"
+    assert chance[0]["width"] == "110px"
+    assert bar["background-color"] != baseline[0]["background-color"]
+
+
+def test_values_below_zero_and_unknown_ones():
+    html = score_of(-0.5, (-0.75, 0.0), {"a token": math.nan}, chance=0.0)._repr_html_()
+    page = assert_harmless(html).text
+    assert "−0.50 (−0.75 to 0.00)" in page
+    assert "−1 to 1" in page
+    assert "not defined" in page
+    main, baseline, _ = bars_of(html)
+    assert (main[0]["left"], main[0]["width"]) == ("55px", "55px")
+    assert len(baseline) == 1  # zero alone
+    wide = assert_harmless(score_of(-12.0, (math.nan, math.inf), {"x": 3.0})._repr_html_()).text
+    assert "−12 to 3" in wide
+    assert "not defined" in assert_harmless(score_of(math.nan, chance=math.nan)._repr_html_()).text
+
+
+def test_judged_texts_best_and_worst(node):
+    score = ne.score("names", node, LengthScorer())
+    most = read_html(score._repr_html_()).find("table")[-1]
+    assert [row.find("td")[0].text for row in most.find("tr")[1:]] == ["text 0", "text 2", "text 1", "text 3"]
+    rows = [(f"t{number} {HOSTILE}" + "y" * 500, number / 20, number % 2 == 0) for number in range(20)]
+    frame = pandas.DataFrame(rows, columns=["text", "similarity", "right"], index=[0] * 20)
+    html = ExplanationScore("x", "L1N355", "embedding", "AUROC", 0.5, judgements=frame)._repr_html_()
+    assert len(html) < 40_000
+    most, least = assert_harmless(html).find("table")[-2:]
+    assert [row.find("td")[0].text[:3].strip() for row in most.find("tr")[1:]] == ["t19", "t18", "t17", "t16"]
+    assert [row.find("td")[0].text[:3].strip() for row in least.find("tr")[1:]] == ["t3", "t2", "t1", "t0"]
+    assert [row.find("td")[2].text for row in least.find("tr")[1:]] == ["no", "yes", "no", "yes"]
+
+
+def test_judgements_without_numbers_or_answers():
+    for frame in (
+        pandas.DataFrame({"text": ["a"], "judgement": pandas.array([None], dtype="boolean")}),
+        pandas.DataFrame({"words": ["a"]}),
+        pandas.DataFrame({"text": ["a", "b"], "judgement": pandas.array([True, None], dtype="boolean")}),
+    ):
+        html = ExplanationScore("x", "L1N355", "detection", "AUROC", 0.5, judgements=frame)._repr_html_()
+        assert_harmless(html)
+
+
+def test_scores_from_outside_stay_texts():
+    n = len(HOSTILE_TOKENS)
+    frame = pandas.DataFrame(
+        {
+            "text": 0,
+            "position": range(n),
+            "token": HOSTILE_TOKENS,
+            "simulated": np.linspace(0, 1, n),
+            "real": np.linspace(2, 0, n),
+        }
+    )
+    score = ExplanationScore(
+        HOSTILE, HOSTILE, HOSTILE, HOSTILE, 0.5, (0.1, 0.9), 0.0, {HOSTILE: 0.2}, {HOSTILE: math.nan}, frame, HOSTILE
+    )
+    page = assert_harmless(score._repr_html_()).text
+    assert page.count(SHOWN) >= 7
