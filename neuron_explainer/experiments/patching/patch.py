@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any, SupportsIndex
 
 from neuron_explainer.activations.derived_scalars.config import as_config
@@ -11,7 +12,7 @@ from neuron_explainer.attribution.question.question import PromptGiven
 from neuron_explainer.attribution.question.settings import AutoencodersGiven, with_autoencoders
 from neuron_explainer.errors import InvalidRequestError
 from neuron_explainer.experiments.asking.given_pairs import check_aligned, read_given_pairs
-from neuron_explainer.experiments.asking.two_prompts import PairMetric
+from neuron_explainer.experiments.asking.two_prompts import PairMetric, title_of_pairs
 from neuron_explainer.experiments.patching.computing import Patcher
 from neuron_explainer.experiments.patching.nodes import ByGiven, nodes_of, read_axes
 from neuron_explainer.experiments.patching.patching import PatchDirection, Patching, PatchMethod, PatchRequest
@@ -122,5 +123,7 @@ def patch(
             "all of them in one pass, and patches the strongest exactly.",
             ManyPassesWarning,
         )
-    request = PatchRequest(site.asked, axes, named_method, named_direction, given.pairs[0].title)
+    request = PatchRequest(site.asked, axes, named_method, named_direction, title_of_pairs(given.pairs))
+    if given.is_one:
+        request = replace(request, hints=given.pairs[0].question.hints)
     return Patcher(site, request, n_steps, n_checked, shows_bar).result(given)
