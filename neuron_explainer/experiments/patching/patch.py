@@ -61,9 +61,9 @@ def patch(
         clean: the prompt with the right answer: a text, messages or token ids. Or several pairs: an iterable of objects
             with the attributes `clean`, `corrupted`, `target` and `distractor`; or a list of prompts.
         corrupted: the other prompt, of as many tokens; for a list of prompts, a list of as many.
-        metric: two answers, of which the first is the clean prompt's (the difference of their logits); a LossFnConfig;
-            or a function of the logits at `positions`, (positions, vocabulary), that gives one number. For several
-            pairs one for all, or a list of one each.
+        metric: two answers, of which the first is the clean prompt's (the difference of their logits; mind their
+            leading spaces); a LossFnConfig; or a function of the logits at `positions`, (positions, vocabulary), that
+            gives one number. For several pairs one for all, or a list of one each.
         at: what is patched. "resid": the residual stream that a layer reads; "attn", "mlp": what a layer's attention or
             MLP adds to it; "heads": what each head sums of its values, before W_O; "q", "k", "v": each head's queries,
             keys, values (where heads share keys and values, each has its own copy here, and that alone is patched);

@@ -59,9 +59,9 @@ def path_patch(
         clean: a text, messages or token ids. Or pairs of prompts, as `ne.prompt_pairs` makes them (anything with
             `clean`, `corrupted`, `target` and `distractor`), of which the result is the mean; leave `corrupted` out.
         corrupted: a prompt of as many tokens.
-        metric: two answers, of which the first is the clean prompt's: the difference of their logits. Or a
-            LossFnConfig, or a function of the logits at `positions` (positions, vocabulary) that gives one number.
-            Pairs have their own answers; a metric for all, or a list of one each, takes their place.
+        metric: two answers, of which the first is the clean prompt's: the difference of their logits (mind their
+            leading spaces). Or a LossFnConfig, or a function of the logits at `positions` (positions, vocabulary) that
+            gives one number. Pairs have their own answers; a metric for all, or a list of one each, takes their place.
         senders: a node, or a list of nodes, one after the other: heads (L3H2; L3H* are all of the layer), neurons
             (L5N131), L5MLP, L5ATTN, or EMB, the embedding; with a token (L3H2@7, L3H2@' Mary') at it alone. A list
             within the list sends together. "heads" and "mlps" are all those before the receivers.
@@ -84,6 +84,7 @@ def path_patch(
         NodeNameError, InvalidIndexError: a sender or a receiver cannot be read.
         InvalidRequestError: one of them is not in the model, or is of another kind; a sender does not come before any
             receiver; the metric is malformed, or is the same of both prompts.
+        MisconfiguredError: `model` is not a model.
         UnknownNameError: there is no such `freeze`, `by` or `direction`.
 
     >>> import neuron_explainer as ne

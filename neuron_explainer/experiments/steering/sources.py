@@ -71,6 +71,7 @@ def steering_direction(
         InvalidRequestError: `source` is none of these, is given beside `token`, is of another size, is a component
             that the model does not have, or has no direction for one of the layers.
         NodeNameError: a text is not the name of a node.
+        InvalidIndexError: `source` is of another type.
         PromptError: a prompt is malformed.
         NonFiniteTensorError: a number is infinite or NaN.
         CheckpointError: as for control-vector files: it is missing, malformed, or of another model.

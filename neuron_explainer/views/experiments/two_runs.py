@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from neuron_explainer.views.attribution.heading import hints_note
 from neuron_explainer.views.document import MUTED, html_table
 from neuron_explainer.views.heatmap import format_value
 from neuron_explainer.views.running_text import plain_tokens
 from neuron_explainer.views.token_text import escaped
 
-_MOST_TOKENS, _MOST_HINTS = 64, 2
+_MOST_TOKENS = 64
 _SMALL = f"color:{MUTED};font-size:12px"
 
 
@@ -38,9 +39,8 @@ def two_runs_html(
         "prompt" + (f" (the first of {n_pairs:,} pairs)" if of_several else ""),
         "mean metric" if of_several else "metric",
     ]
-    said = [f"metric: {metric}" + (f"; means of {n_pairs:,} pairs" if of_several else ""), *hints[:_MOST_HINTS]]
-    lines = "".join(f'<div style="{_SMALL}">{escaped(line)}</div>' for line in said)
-    return html_table(heads, rows, {2}) + lines
+    said = f"metric: {metric}" + (f"; means of {n_pairs:,} pairs" if of_several else "")
+    return html_table(heads, rows, {2}) + f'<div style="{_SMALL}">{escaped(said)}</div>' + hints_note(hints)
 
 
 def _prompt(tokens: Sequence[str]) -> str:
