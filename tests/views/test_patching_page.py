@@ -118,7 +118,7 @@ def test_maps_name_their_rows_and_columns(model: ne.ModelContext) -> None:
     ):
         found = ne.patch(model, CLEAN, CORRUPTED, (" the", " her"), at=at, by=by)
         corner = assert_harmless(found._repr_html_()).find("th")[3].text  # after those of the two runs
-        assert corner == f"{rows} {columns}".strip()
+        assert corner == f"{columns}{rows}"  # on two lines
         axes = {found.figure().layout.xaxis.title.text, found.figure().layout.yaxis.title.text}
         assert axes == {rows.removesuffix(" ↓"), columns.removesuffix(" →")}
 

@@ -62,8 +62,8 @@ steering = ne.steer(model, direction)
 steering.generate("When I walked into the restaurant, the food was", max_new_tokens=12, strengths=[-2, -1, 1, 2])
 
 # %% [markdown]
-# Strengths of 1 and −1 turn the text. With 2 and −2 it stops making sense: the model is pushed further than it was
-# trained for. How much more or less likely does the direction make a word?
+# With a strength of −1 the food is *terrible*, with 1 *exceptional*. With 2 and −2 the text stops making sense: such states
+# are far from those that the model was trained on. How much more or less likely does the direction make a word?
 
 # %%
 steering.log_probability("The food was", " terrible", strengths=[-2, -1, 1, 2])

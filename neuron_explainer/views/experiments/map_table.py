@@ -22,12 +22,14 @@ def map_table(
         columns: the columns' labels; text.
         rows: each row's label, a `th` element, and its cells, `td` elements; HTML.
     """
+    at_bottom = f"{_LABEL};vertical-align:bottom"
     head = "".join(
-        f'<th style="{_LABEL};text-align:center;min-width:13px">{escaped(column)}</th>' for column in columns
+        f'<th style="{at_bottom};text-align:center;min-width:13px">{escaped(column)}</th>' for column in columns
     )
-    names = [f"{name} {arrow}" for name, arrow in ((rows_are, "↓"), (columns_are, "→")) if name]
-    corner = f"{_LABEL};text-align:right;white-space:nowrap;padding-right:4px"
-    lines = [f'<tr style="background-color:{PAPER}"><th style="{corner}">{escaped(" ".join(names))}</th>{head}</tr>']
+    names = [f"{name} {arrow}" for name, arrow in ((columns_are, "→"), (rows_are, "↓")) if name]
+    corner_style = f"{at_bottom};text-align:right;white-space:nowrap;padding-right:4px"
+    corner = f'<th style="{corner_style}">{"<br>".join(map(escaped, names))}</th>'
+    lines = [f'<tr style="background-color:{PAPER}">{corner}{head}</tr>']
     lines += [f'<tr style="background-color:{PAPER}">{label}{cells}</tr>' for label, cells in rows]
     style = f"background-color:{PAPER};color:{INK}"
     table = f'<table {GRID} {grid_name(title)} class="ne-pairs" style="{style}">{"".join(lines)}</table>'

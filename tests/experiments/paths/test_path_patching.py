@@ -245,7 +245,7 @@ def test_figures_have_the_effects(small: ne.StandardModelContext, swept: ne.Path
     page = swept._repr_html_()
     assert 'data-ne-node="L1H3"' in page
     assert "Direct paths to L2H1/q, L1MLP" in page
-    assert "head ↓ layer →" in page
+    assert "layer →<br>head ↓" in page
     assert swept.runs[0].corrupted_tokens != swept.tokens
     assert all(f"<bdi>{token}</bdi>" in page for token in (*swept.tokens, *swept.runs[0].corrupted_tokens))
     assert repr(swept).startswith("<PathPatching: 8 senders to L2H1/q, L1MLP, noise")
