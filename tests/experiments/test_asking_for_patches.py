@@ -101,9 +101,9 @@ def test_pairs_that_do_not_go_together(model: ne.ModelContext) -> None:
     assert len(ne.patch(model, pairs, by="layer").pairs) == 2
     with pytest.raises(InvalidRequestError, match="Give at least one"):
         ne.patch(model, [])
-    with pytest.raises(InvalidRequestError, match="2 clean prompts, and 1 of corrupted"):
+    with pytest.raises(InvalidRequestError, match="2 clean prompts and 1 of corrupted are given"):
         ne.patch(model, [CLEAN, OTHERS[0]], [CORRUPTED], ANSWERS)
-    with pytest.raises(InvalidRequestError, match="2 clean prompts, and 3 of metric"):
+    with pytest.raises(InvalidRequestError, match="2 clean prompts and 3 of metric are given"):
         ne.patch(model, pairs, metric=[ANSWERS] * 3, by="layer")
     with pytest.raises(InvalidRequestError, match="Leave corrupted out"):
         ne.patch(model, pairs, CORRUPTED)

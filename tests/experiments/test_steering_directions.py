@@ -12,6 +12,7 @@ from benchmarks.small_models import SMALL_CONFIGS, random_autoencoders, small_co
 from neuron_explainer.errors import (
     CheckpointError,
     CheckpointNotFoundError,
+    InvalidIndexError,
     InvalidRequestError,
     MalformedCheckpointError,
     NodeNameError,
@@ -189,3 +190,15 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
         (tmp_path / "cut.gguf").write_bytes(whole[:end])
         with pytest.raises(CheckpointError):
             ne.steering_direction(context, tmp_path / "cut.gguf")
+
+
+def test_what_gives_no_direction_is_told_what_does() -> None:
+    context = small_context("llama")
+    pairs = ne.PromptPairs([ne.PromptPair("a", "b", " c", " d")])
+    for given, error in (("happy", NodeNameError), (pairs, InvalidIndexError), (("happy", "sad"), InvalidRequestError)):
+        with pytest.raises(error, match=r"The direction is .*Give pairs of prompts, .*or token="):
+            ne.steering_direction(context, given)
+    with pytest.raises(NodeNameError, match="L5Q3"):
+        ne.steering_direction(context, "L5Q3")
+    with pytest.raises(InvalidRequestError, match="The text is '', which has no tokens"):
+        ne.steer(ne.load_model("tiny"), "L2N5").log_probability("Once", "")

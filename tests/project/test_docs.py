@@ -96,6 +96,7 @@ def test_lists_and_examples_in_docstrings_are_marked() -> None:
         "attribution_viewer.md",
         "autoencoders.md",
         "chats.md",
+        "lenses.md",
         "patching.md",
         "path_patching.md",
         "pickers.md",

@@ -13,6 +13,7 @@ from neuron_explainer.experiments.asking.two_prompts import PairMetric, TwoPromp
 from neuron_explainer.models.chats.messages import is_text_or_chat
 from neuron_explainer.models.model_context import ModelContext
 from neuron_explainer.vocabulary.checks import whole_number
+from neuron_explainer.wording import counted
 
 
 @dataclass(frozen=True)
@@ -87,9 +88,16 @@ def _triples(given: Sequence[Any], corrupted: Any, metric: Any) -> list[tuple[An
         raise InvalidRequestError("The pairs have corrupted prompts of their own. Leave corrupted out.")
     others = [_corrupted_of(each) for each in given] if are_objects else _as_list(corrupted)
     for name, several in (("corrupted", others), ("metric", metrics)):
-        if several is None or len(several) != len(given):
-            found = "none" if several is None else len(several)
-            raise InvalidRequestError(f"There are {len(given)} clean prompts, and {found} of {name}. Give as many.")
+        if several is None:
+            found = "missing" if corrupted is None else shown(corrupted)
+            raise InvalidRequestError(
+                f"clean is a list of {counted(len(given), 'prompt')}, and {name} is {found}. Give a list of as many, "
+                "or pairs, such as ne.PromptPair(clean, corrupted, target, distractor)."
+            )
+        if len(several) != len(given):
+            raise InvalidRequestError(
+                f"{counted(len(given), 'clean prompt')} and {len(several)} of {name} are given. Give as many of each."
+            )
     assert others is not None
     if are_objects:
         metrics = [_metric_of(pair) if own is None else own for pair, own in zip(given, metrics, strict=True)]

@@ -95,9 +95,18 @@ class TwoPrompts:
         difference = abs(clean - corrupted)
         if not difference > _FEWEST_DIGITS * max(abs(clean), abs(corrupted)):
             raise InvalidRequestError(
-                f"{self.title} is {clean:.6g} on the clean prompt and {corrupted:.6g} on the corrupted one, so the two "
-                "are not told apart by it. Choose another metric, or prompts that differ in it."
+                f"The metric ({self.title}) is {clean:.6g} on the clean prompt and {corrupted:.6g} on the corrupted "
+                "one, so the two are not told apart by it. Choose another metric, or prompts that differ in it."
             )
+
+
+def title_of_pairs(pairs: Sequence[TwoPrompts]) -> str:
+    """What the metric of several pairs is, in words."""
+    titles = {pair.title for pair in pairs}
+    if len(titles) == 1:
+        return titles.pop()
+    have_answers = all(pair.question.targets and pair.question.distractors for pair in pairs)
+    return "logit of the target minus that of the distractor" if have_answers else "the metric of each pair"
 
 
 def read_two_prompts(

@@ -35,7 +35,10 @@ class PromptPairs(Sequence[PromptPair]):
 
     def __init__(self, pairs: Iterable[PromptPair], kind: str = "") -> None:
         if isinstance(pairs, str) or not isinstance(pairs, Iterable):
-            raise InvalidRequestError(f"pairs is {shown(pairs)}. Give a list of PromptPairs.")
+            raise InvalidRequestError(
+                f"pairs is {shown(pairs)}. Give a list of PromptPair(clean, corrupted, …). PromptPairs.from_jsonl "
+                "reads a file of them, and PromptPairs.from_dataframe a table."
+            )
         self._pairs: list[PromptPair] = []
         for pair in pairs:
             if not isinstance(pair, PromptPair):

@@ -12,7 +12,7 @@ from torch import Tensor
 from neuron_explainer.activations.derived_scalars.names.kinds import NodeKind
 from neuron_explainer.activations.derived_scalars.names.node_name import NodeName, is_row_of_node
 from neuron_explainer.errors import InvalidRequestError, shown
-from neuron_explainer.experiments.paths.order import check_exists
+from neuron_explainer.experiments.paths.order import check_exists, node_on_path
 from neuron_explainer.models.hooks.intervention import Intervention
 from neuron_explainer.models.hooks.recording import PlaceAndLayer, Recording
 from neuron_explainer.models.transformer import Transformer
@@ -25,7 +25,7 @@ _PLACE = ActivationLocationType
 _PARTS = ("q", "k", "v")
 _PLACE_OF_PART = {"q": _PLACE.ATTN_QUERY, "k": _PLACE.ATTN_KEY, "v": _PLACE.ATTN_VALUE}
 _END = NodeName(NodeKind.FINAL)
-_FORMS = "L9H6/q, L9H6/k, L9H6/v, L9H6 (all three), L9MLP or L9N131, each with @7 for a token if wanted; or 'logits'"
+_FORMS = "L9H6/q, L9H6/k, L9H6/v, L9H6 (all three), L9MLP or L9N131, each with @7 for a token if wanted; 'logits' alone"
 
 
 @dataclass(frozen=True)
@@ -144,7 +144,7 @@ def _named(entry: Any) -> NodeName:
     part: Any = None
     if _is_with_part(entry):
         entry, part = entry
-    name = NodeName.of(entry)
+    name = node_on_path(entry, "receiver", _FORMS)
     is_right_kind = name.kind in (NodeKind.HEAD, NodeKind.MLP, NodeKind.NEURON)
     if not is_right_kind or name.component == "All" or (name.channel, name.attended_to) != (None, None):
         raise InvalidRequestError(f"{name} cannot receive. Choose one of: {_FORMS}.")

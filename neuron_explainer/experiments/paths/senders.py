@@ -10,7 +10,7 @@ from typing import Any
 from neuron_explainer.activations.derived_scalars.names.kinds import NodeKind
 from neuron_explainer.activations.derived_scalars.names.node_name import NodeName, is_row_of_node
 from neuron_explainer.errors import InvalidRequestError, shown
-from neuron_explainer.experiments.paths.order import check_exists, reads_before, writes_at
+from neuron_explainer.experiments.paths.order import check_exists, node_on_path, reads_before, writes_at
 from neuron_explainer.models.transformer import Transformer
 
 SendersGiven = Any
@@ -113,13 +113,16 @@ def _of_entry(model: Transformer, entry: object, last_read: int) -> list[Sender]
 
 def _nodes(model: Transformer, given: Any, last_read: int) -> list[NodeName]:
     """One node, or all heads of a layer for L3H*."""
-    name = NodeName.of(given)
+    name = node_on_path(given, "sender", f"{_FORMS}; or 'heads' or 'mlps' alone")
     fields = (name.channel, name.attended_to, name.part)
     if name.kind not in _KINDS or fields != (None, None, None):
         raise InvalidRequestError(f"{name} cannot send: it is not one of these. Choose one of: {_FORMS}.")
     check_exists(name, model)
     if writes_at(name) >= last_read:
-        raise InvalidRequestError(f"{name} does not come before any receiver, so there is no path from it.")
+        raise InvalidRequestError(
+            f"{name} does not come before any receiver, so there is no path from it. Give senders in earlier layers, "
+            "or receivers in later ones."
+        )
     if name.component != "All":
         return [name]
     size = model.config.n_heads if name.kind is NodeKind.HEAD else model.config.d_mlp

@@ -216,7 +216,8 @@ class Steering:
 
         Args:
             prompt: a text, messages, or token ids.
-            text: what may follow; as text (its tokens are appended to the prompt's) or token ids.
+            text: what may follow; as text (its tokens are appended to the prompt's; mind its leading space) or token
+                ids.
             strengths: one or several, in one batch where memory allows; None: the steering's own.
             prepend_bos: as for `logits`.
 
