@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import torch
+
 from neuron_explainer.attribution.progress import passes_bar
 from neuron_explainer.attribution.question.positions import PositionsGiven
 from neuron_explainer.attribution.question.question import PromptGiven
@@ -107,7 +109,10 @@ def path_patch(
         raise PromptError("With by='position' all prompts must be of as many tokens. Leave it out, or choose pairs.")
     asked = [_asked(each, sending, receiving, by_position, freeze, direction) for each in prompts]
     runs: list[PathRun] = []
-    with passes_bar(sum(len(each.senders) for each in asked), progress, "patching paths", "path") as told:
+    with (
+        passes_bar(sum(len(each.senders) for each in asked), progress, "patching paths", "path") as told,
+        torch.no_grad(),
+    ):
         for number, each in enumerate(asked):
             with part_of_work(number, len(asked)):
                 runs.append(run_paths(model, each, told))
