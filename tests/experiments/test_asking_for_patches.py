@@ -246,9 +246,17 @@ def test_within_a_recording_of_gradients(model: ne.ModelContext) -> None:
     def counted(logits: torch.Tensor) -> torch.Tensor:
         return (logits[-1] > logits[-1, 11]).sum().float()
 
+    def heads(metric: Any) -> Any:
+        return ne.patch(model, CLEAN, CORRUPTED, metric, at="heads")
+
+    def resid(metric: Any) -> Any:
+        return ne.patch(model, CLEAN, CORRUPTED, metric)
+
+    def paths(metric: Any) -> Any:
+        return ne.path_patch(model, CLEAN, CORRUPTED, metric)
+
     metrics: list[Any] = [ANSWERS, counted]
-    calls = [lambda metric, at=at: ne.patch(model, CLEAN, CORRUPTED, metric, at=at) for at in ("resid", "heads")]
-    calls.append(lambda metric: ne.path_patch(model, CLEAN, CORRUPTED, metric))
+    calls = [heads, resid, paths]
     expected = [call(metric).values for call in calls for metric in metrics]
     estimated = ne.patch(model, CLEAN, CORRUPTED, ANSWERS, at="heads", method="gradient").values
     with model.get_or_create_model().record([("resid_post_mlp", 0)], gradients=True):

@@ -372,7 +372,7 @@ def test_a_stopped_fit_goes_on_with_the_same_weights_alone(tmp_path: Path) -> No
     state = fit_state.FitState(settings)
     state.add({layer: torch.eye(32) for layer in settings.layers}, TEXTS[0])
     state.write(out)
-    with pytest.raises(MisconfiguredError, match="weights is float32 [0-9a-f]+ there, and bfloat16"):
+    with pytest.raises(MisconfiguredError, match=r"weights is float32 [0-9a-f]+ there, and bfloat16"):
         _fit(small_context("gpt2", dtype=torch.bfloat16), TEXTS, out)
     with torch.no_grad():
         model.get_or_create_model().embedding.mul_(1.5)

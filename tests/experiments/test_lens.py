@@ -250,7 +250,7 @@ def test_vectors_and_layers_of_them_that_cannot_be_read() -> None:
     for layer in ([0, 1], {0, 1}, range(2), torch.tensor([0, 1])):
         with pytest.raises(InvalidRequestError, match="one layer"):
             ne.lens_of_vector(tiny, torch.ones(128), kind="jacobian", layer=layer)
-    with pytest.raises(InvalidRequestError, match="too large for torch.float16"):
+    with pytest.raises(InvalidRequestError, match=r"too large for torch\.float16"):
         ne.lens_of_vector(half, torch.full((32,), 1e6))
-    with pytest.raises(InvalidRequestError, match="too large for torch.float32"):
+    with pytest.raises(InvalidRequestError, match=r"too large for torch\.float32"):
         ne.lens_of_vector(tiny, torch.full((128,), 1e300, dtype=torch.float64))

@@ -210,10 +210,10 @@ def test_directions_of_any_length_are_the_same_direction(size: float, mode: str)
 
 def test_directions_beyond_the_models_numbers_are_refused(tmp_path: Path) -> None:
     context, large = small_context("gpt2"), torch.full((32,), 1e300, dtype=torch.float64)
-    with pytest.raises(NonFiniteTensorError, match="too large for torch.float32"):
+    with pytest.raises(NonFiniteTensorError, match=r"too large for torch\.float32"):
         ne.steering_direction(context, large)
     double = ne.steering_direction(small_context("gpt2", dtype=torch.float64), large)
-    with pytest.raises(NonFiniteTensorError, match="too large for torch.float32"):
+    with pytest.raises(NonFiniteTensorError, match=r"too large for torch\.float32"):
         ne.steer(context, double)
     with pytest.raises(InvalidRequestError, match="finite in float32"):
         double.save(tmp_path / "large.gguf")
@@ -241,6 +241,6 @@ def test_odd_arguments_of_directions_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InvalidRequestError, match="positions is"):
         ne.steer(context, torch.ones(32), positions=[10**30])
     with pytest.raises(InvalidRequestError, match="strength is"):
-        steering.log_probability([5, 6], [7], strengths=b"x")  # type: ignore[arg-type]
+        steering.log_probability([5, 6], [7], strengths=b"x")
     with pytest.raises(InvalidRequestError, match="progress is"):
         steering.generate([5, 6], max_new_tokens=1, progress=np.array([0, 1]))  # type: ignore[arg-type]

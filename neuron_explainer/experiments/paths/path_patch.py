@@ -109,10 +109,8 @@ def path_patch(
         raise PromptError("With by='position' all prompts must be of as many tokens. Leave it out, or choose pairs.")
     asked = [_asked(each, sending, receiving, by_position, freeze, direction) for each in prompts]
     runs: list[PathRun] = []
-    with (
-        passes_bar(sum(len(each.senders) for each in asked), progress, "patching paths", "path") as told,
-        torch.no_grad(),
-    ):
+    n_paths = sum(len(each.senders) for each in asked)
+    with passes_bar(n_paths, progress, "patching paths", "path") as told, torch.no_grad():
         for number, each in enumerate(asked):
             with part_of_work(number, len(asked)):
                 runs.append(run_paths(model, each, told))

@@ -126,8 +126,8 @@ def write_control_vector(
     for layer, direction in by_layer.items():
         if not 0 < layer <= _LAST_LAYER or not bool(direction.float().isfinite().all()):
             raise InvalidRequestError(
-                f"The direction of layer {shown(layer)} cannot be written: numbers must be finite in float32, and layers "
-                f"from 1 to {_LAST_LAYER:,}."
+                f"The direction of layer {shown(layer)} cannot be written: numbers must be finite in float32, and "
+                f"layers from 1 to {_LAST_LAYER:,}."
             )
     write_gguf(
         path,
