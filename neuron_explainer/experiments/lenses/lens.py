@@ -22,7 +22,14 @@ from neuron_explainer.experiments.lenses.reading import LensReading
 from neuron_explainer.experiments.lenses.stream import LensOf, read_stream
 from neuron_explainer.models.layers.norms import at_least_float32
 from neuron_explainer.models.model_context import ModelContext
-from neuron_explainer.vocabulary.checks import checked_layers, checked_number, checked_type, finite_number, whole_number
+from neuron_explainer.vocabulary.checks import (
+    checked_layers,
+    checked_number,
+    checked_type,
+    finite_number,
+    is_several,
+    whole_number,
+)
 from neuron_explainer.wording import no_layer
 
 TokensGiven = str | SupportsIndex | Iterable[str | SupportsIndex] | None
@@ -230,6 +237,6 @@ def _token_ids(context: ModelContext, given: TokensGiven) -> tuple[int, ...]:
     if given is None:
         return ()
     several: Any = [given] if isinstance(given, str) or whole_number(given) is not None else given
-    if not isinstance(several, Iterable):
+    if not is_several(several):
         raise InvalidRequestError(f"tokens is {shown(given)}. Give a token, or a list of them.")
     return tuple(dict.fromkeys(token_id_of(context, each) for each in several))

@@ -14,7 +14,7 @@ from neuron_explainer.errors import IndexOutOfRangeError, InvalidRequestError, s
 from neuron_explainer.experiments.steering.direction import unit
 from neuron_explainer.models.hooks.applied_at import AppliedAt
 from neuron_explainer.models.layers.norms import at_least_float32
-from neuron_explainer.vocabulary.checks import whole_number
+from neuron_explainer.vocabulary.checks import is_several, whole_number
 from neuron_explainer.wording import choices_sentence
 
 SteeringMode = Literal["add", "project_out", "clamp"]
@@ -81,7 +81,7 @@ def read_steered_positions(given: Any) -> Positions:
             raise InvalidRequestError(f'positions is {shown(given)}. Give positions, "{GENERATED}", or None for all.')
         return Positions(None, True)
     single = whole_number(given)
-    several = [single] if single is not None else list(given) if isinstance(given, Iterable) else []
+    several = [single] if single is not None else list(given) if is_several(given) else []
     numbers = [whole_number(each) for each in several]
     if not numbers or any(number is None or abs(number) > _FARTHEST for number in numbers):
         raise InvalidRequestError(

@@ -30,7 +30,7 @@ from neuron_explainer.experiments.steering.writing import continuations, end_tok
 from neuron_explainer.models.generation.sampling import Sampling, check_sampling
 from neuron_explainer.models.hooks.intervention import Intervention
 from neuron_explainer.models.model_context import ModelContext
-from neuron_explainer.vocabulary.checks import LayersGiven, checked_flag, checked_number, finite_number
+from neuron_explainer.vocabulary.checks import LayersGiven, checked_flag, checked_number, finite_number, is_several
 from neuron_explainer.vocabulary.places import ActivationLocationType
 from neuron_explainer.wording import number_ranges
 
@@ -340,7 +340,7 @@ class Steering:
                 )
             return [self.strength]
         single = finite_number(given)
-        several = [given] if single is not None else list(given) if isinstance(given, Iterable) else []
+        several = [given] if single is not None else list(given) if is_several(given) else []
         numbers = [finite_number(each) for each in several]
         if not numbers or None in numbers or isinstance(given, str | bytes | bytearray):
             raise InvalidRequestError(f"The strength is {shown(given)}. Give a finite number, or several for a sweep.")

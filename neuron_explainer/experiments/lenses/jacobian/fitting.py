@@ -33,7 +33,7 @@ from neuron_explainer.models.chats.messages import is_text_or_chat
 from neuron_explainer.models.layers.token_checks import as_token_ids, only_prompt
 from neuron_explainer.models.model_context import ModelContext
 from neuron_explainer.storage.locations import local_path
-from neuron_explainer.vocabulary.checks import checked_layers, checked_number
+from neuron_explainer.vocabulary.checks import checked_layers, checked_number, is_several
 from neuron_explainer.wording import no_layer
 
 DIM_BATCH = 8
@@ -112,7 +112,7 @@ def fit_jacobian_lens(
     copies = checked_number("dim_batch", dim_batch)
     if path.exists():
         raise InvalidRequestError(f"{path} exists. Read it by ne.load_jacobian_lens, or choose another `out`.")
-    if isinstance(texts, str) or not isinstance(texts, Iterable):
+    if isinstance(texts, str) or not is_several(texts):
         raise InvalidRequestError(f"texts is {shown(texts)}. Give a list of texts, or of token ids.")
     settings = _settings(context, layers, target_layer, most_tokens, skipped)
     n_texts = len(texts) if isinstance(texts, Sized) else None
