@@ -254,3 +254,12 @@ def test_vectors_and_layers_of_them_that_cannot_be_read() -> None:
         ne.lens_of_vector(half, torch.full((32,), 1e6))
     with pytest.raises(InvalidRequestError, match=r"too large for torch\.float32"):
         ne.lens_of_vector(tiny, torch.full((128,), 1e300, dtype=torch.float64))
+
+
+def test_a_token_whose_logit_is_no_number_is_the_last_one() -> None:
+    model = small_context("gpt2")
+    with model.get_or_create_model().intervene("resid_post_mlp", 1, lambda resid: resid * torch.nan):
+        reading = ne.lens(model, PROMPT, tokens=[3])
+    ranks = reading.of_tokens.groupby("layer")["rank"].agg(["min", "max"])
+    assert ranks.loc[1].tolist() == ranks.loc[2].tolist() == [61, 61]
+    assert ranks.loc[0, "max"] < 61

@@ -271,7 +271,8 @@ class Steering:
 
         Raises:
             PromptError: the prompt is malformed, or too long for that many new tokens.
-            InvalidRequestError: attention is to be frozen, or a strength, a position or another argument is invalid.
+            InvalidRequestError: attention is to be frozen; a strength, a position or another argument is invalid; or a
+                strength is so large that logits are NaN.
 
         >>> import neuron_explainer as ne
         >>> steering = ne.steer(ne.load_model("tiny", device="cpu"), "L2N5")
