@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from neuron_explainer.notices import is_interactive
+from neuron_explainer.vocabulary.checks import checked_flag
 
 
 @contextmanager
@@ -17,8 +18,11 @@ def passes_bar(
         show: whether there is a bar; None: on a terminal or in a notebook.
         what: what is done.
         unit: what is counted.
+
+    Raises:
+        InvalidRequestError: `show` is neither a boolean nor None.
     """
-    if not (is_interactive() if show is None else show):
+    if not (is_interactive() if show is None else checked_flag("progress", show)):
         yield lambda n_done: None
         return
     from tqdm.auto import tqdm

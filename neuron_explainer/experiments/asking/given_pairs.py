@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ from neuron_explainer.errors import InvalidRequestError, PromptError, shown
 from neuron_explainer.experiments.asking.two_prompts import PairMetric, TwoPrompts, read_two_prompts
 from neuron_explainer.models.chats.messages import is_text_or_chat
 from neuron_explainer.models.model_context import ModelContext
-from neuron_explainer.vocabulary.checks import whole_number
+from neuron_explainer.vocabulary.checks import is_several, whole_number
 from neuron_explainer.wording import counted
 
 
@@ -69,7 +69,7 @@ def read_given_pairs(
 
 def _as_list(clean: Any) -> list[Any] | None:
     """Several pairs as a list; None of one prompt: a text, messages or token ids."""
-    if isinstance(clean, Tensor) or is_text_or_chat(clean) or not isinstance(clean, Iterable):
+    if isinstance(clean, Tensor) or is_text_or_chat(clean) or not is_several(clean):
         return None
     several = list(clean)
     return None if several and whole_number(several[0]) is not None else several

@@ -60,11 +60,14 @@ class TwoPrompts:
         return torch.tensor([self.clean.token_ids, self.corrupted.token_ids], dtype=torch.int64, device=device)
 
     def measured(self, logits: Float[Tensor, "positions vocab"]) -> Float[Tensor, ""]:
-        """The metric of one prompt, of its logits at `positions`; it can be differentiated.
+        """The metric of one prompt, of its logits at `positions`; it can be differentiated where gradients are on.
 
         Raises:
             InvalidRequestError: the metric is a function that does not return one number.
         """
+        if not torch.is_grad_enabled():
+            # A caller's recording of gradients makes a graph of every pass; here nobody differentiates it.
+            logits = logits.detach()
         return one_number(self.question.readings[0].function, at_least_float32(logits), "metric")
 
     def logits_at(self, n_rows: int) -> LogitsAt:

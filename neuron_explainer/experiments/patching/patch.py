@@ -54,7 +54,8 @@ def patch(
     other one, and m the metric; it takes one pass for all nodes. "integrated" has the mean of dm/da over the `steps`
     points a + (b - a)(i + 1/2) / steps instead, with the whole tensor of one layer between a and b, all positions and
     components, and everything below it as in the run that is patched. So the effects of a layer's nodes sum up to that
-    of patching the whole layer, but for the error of so many steps.
+    of patching the whole layer, but for the error of so many steps, and for what jumps on the way, such as the choice
+    of experts in a mixture of experts: gradients do not see jumps.
 
     Args:
         model: the model.

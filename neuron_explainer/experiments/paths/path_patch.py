@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import torch
+
 from neuron_explainer.activations.derived_scalars.config import as_config
 from neuron_explainer.attribution.progress import passes_bar
 from neuron_explainer.attribution.question.positions import PositionsGiven
@@ -107,7 +109,8 @@ def path_patch(
         raise PromptError("With by='position' all prompts must be of as many tokens. Leave it out, or choose pairs.")
     asked = [_asked(each, sending, receiving, by_position, freeze, direction) for each in prompts]
     runs: list[PathRun] = []
-    with passes_bar(sum(len(each.senders) for each in asked), progress, "patching paths", "path") as told:
+    n_paths = sum(len(each.senders) for each in asked)
+    with passes_bar(n_paths, progress, "patching paths", "path") as told, torch.no_grad():
         for number, each in enumerate(asked):
             with part_of_work(number, len(asked)):
                 runs.append(run_paths(context, each, told))

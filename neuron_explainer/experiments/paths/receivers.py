@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -16,6 +16,7 @@ from neuron_explainer.experiments.paths.order import check_exists, node_on_path
 from neuron_explainer.models.hooks.intervention import Intervention
 from neuron_explainer.models.hooks.recording import PlaceAndLayer, Recording
 from neuron_explainer.models.transformer import Transformer
+from neuron_explainer.vocabulary.checks import is_several
 from neuron_explainer.vocabulary.places import ActivationLocationType
 
 ReceiversGiven = Any
@@ -127,7 +128,7 @@ def read_receivers(model: Transformer, given: ReceiversGiven) -> Receivers:
 
 
 def _entries(given: object) -> list[object]:
-    if _is_with_part(given) or isinstance(given, str) or not isinstance(given, Iterable) or is_row_of_node(given):
+    if _is_with_part(given) or isinstance(given, str) or not is_several(given) or is_row_of_node(given):
         return [given]
     return list(given)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any
@@ -12,6 +12,7 @@ from neuron_explainer.activations.derived_scalars.names.node_name import NodeNam
 from neuron_explainer.errors import InvalidRequestError, shown
 from neuron_explainer.experiments.paths.order import check_exists, node_on_path, reads_before, writes_at
 from neuron_explainer.models.transformer import Transformer
+from neuron_explainer.vocabulary.checks import is_several
 
 SendersGiven = Any
 """A node by name, index or row of a table; several, of which each may be several that send together; or "heads"."""
@@ -93,8 +94,9 @@ def read_senders(model: Transformer, given: SendersGiven, receivers: Sequence[No
 
 
 def _entries(given: object) -> list[object]:
-    is_several = isinstance(given, Iterable) and not isinstance(given, str) and not is_row_of_node(given)
-    return list(given) if is_several and isinstance(given, Iterable) else [given]
+    if is_several(given) and not isinstance(given, str) and not is_row_of_node(given):
+        return list(given)
+    return [given]
 
 
 def _all_of(model: Transformer, what: str, last_read: int) -> Iterator[NodeName]:

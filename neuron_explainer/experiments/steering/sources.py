@@ -92,9 +92,12 @@ def steering_direction(
         raise InvalidRequestError("Give a source or token=, one of them and not both.")
     with torch.no_grad():
         made = _of_token(context, token) if token is not None else _of_source(config, context, source, prepend_bos)
+    computed_in = torch.promote_types(context.get_or_create_model().dtype, torch.float32)
     for vector in (*made.by_layer.values(), made.anywhere):
-        if vector is not None and not bool(vector.isfinite().all()):
-            raise NonFiniteTensorError(f"The direction ({made.source}) has numbers that are infinite or NaN.")
+        if vector is not None and not bool(vector.to(computed_in).isfinite().all()):
+            raise NonFiniteTensorError(
+                f"The direction ({made.source}) has numbers that are infinite or NaN, or too large for {computed_in}."
+            )
     if given is None:
         return made
     for layer in given:
