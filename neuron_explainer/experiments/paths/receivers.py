@@ -10,13 +10,13 @@ from typing import Any
 from torch import Tensor
 
 from neuron_explainer.activations.derived_scalars.names.kinds import NodeKind
-from neuron_explainer.activations.derived_scalars.names.node_name import NodeName, is_row_of_node
+from neuron_explainer.activations.derived_scalars.names.node_name import NodeName
+from neuron_explainer.attribution.nodes_given import one_or_several
 from neuron_explainer.errors import InvalidRequestError, shown
 from neuron_explainer.experiments.paths.order import check_exists, node_on_path
 from neuron_explainer.models.hooks.intervention import Intervention
 from neuron_explainer.models.hooks.recording import PlaceAndLayer, Recording
 from neuron_explainer.models.transformer import Transformer
-from neuron_explainer.vocabulary.checks import is_several
 from neuron_explainer.vocabulary.places import ActivationLocationType
 
 ReceiversGiven = Any
@@ -128,9 +128,7 @@ def read_receivers(model: Transformer, given: ReceiversGiven) -> Receivers:
 
 
 def _entries(given: object) -> list[object]:
-    if _is_with_part(given) or isinstance(given, str) or not is_several(given) or is_row_of_node(given):
-        return [given]
-    return list(given)
+    return [given] if _is_with_part(given) else one_or_several(given)
 
 
 def _is_with_part(given: object) -> bool:

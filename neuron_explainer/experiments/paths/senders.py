@@ -8,14 +8,15 @@ from itertools import chain
 from typing import Any
 
 from neuron_explainer.activations.derived_scalars.names.kinds import NodeKind
-from neuron_explainer.activations.derived_scalars.names.node_name import NodeName, is_row_of_node
+from neuron_explainer.activations.derived_scalars.names.node_name import NodeName
+from neuron_explainer.attribution.nodes_given import one_or_several
 from neuron_explainer.errors import InvalidRequestError, shown
 from neuron_explainer.experiments.paths.order import check_exists, node_on_path, reads_before, writes_at
 from neuron_explainer.models.transformer import Transformer
-from neuron_explainer.vocabulary.checks import is_several
 
 SendersGiven = Any
-"""A node by name, index or row of a table; several, of which each may be several that send together; or "heads"."""
+"""A node by name, index or row of a table; a table of them; several, of which each may be several that send together;
+or "heads"."""
 
 _KINDS = (NodeKind.HEAD, NodeKind.NEURON, NodeKind.MLP, NodeKind.ATTENTION, NodeKind.EMBEDDING)
 _FORMS = "L3H2 (head), L5N131 (neuron), L5MLP, L5ATTN or EMB, each with @7 or @' Mary' for a token if wanted"
@@ -86,17 +87,11 @@ def read_senders(model: Transformer, given: SendersGiven, receivers: Sequence[No
         if not senders:
             raise InvalidRequestError("No layer comes before the receivers. Choose receivers in later layers.")
         return senders
-    entries = _entries(given)
+    entries = one_or_several(given)
     senders = list(chain.from_iterable(_of_entry(model, entry, last_read) for entry in entries))
     if not senders:
         raise InvalidRequestError(f"senders is {shown(given)}. Give nodes, such as {_FORMS}; or 'heads' or 'mlps'.")
     return senders
-
-
-def _entries(given: object) -> list[object]:
-    if is_several(given) and not isinstance(given, str) and not is_row_of_node(given):
-        return list(given)
-    return [given]
 
 
 def _all_of(model: Transformer, what: str, last_read: int) -> Iterator[NodeName]:

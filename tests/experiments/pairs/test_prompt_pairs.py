@@ -173,7 +173,6 @@ def test_too_few_pairs_are_told_with_the_reasons(tiny: ne.StandardModelContext) 
         (lambda: ne.prompt_pairs("facts", 0), "n is 0"),
         (lambda: ne.prompt_pairs("facts", 10**6), "10,000 or less"),
         (lambda: ne.prompt_pairs("facts", seed=-1), "seed is -1"),
-        (lambda: ne.prompt_pairs("facts", model=cast(Any, 3)), "model"),
         (
             lambda: ne.prompt_pairs("facts", 3, cast(Any, ne.load_model("tiny", device="cpu"))),
             "Give it by name: model=",

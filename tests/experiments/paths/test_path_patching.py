@@ -118,6 +118,22 @@ def test_a_function_of_all_logits_is_the_metric(small: ne.StandardModelContext) 
     assert whole.values[0, 0] == pytest.approx(sum(terms) + rest.values[0, 0] + first, rel=1e-4)
 
 
+def test_what_patching_found_is_handed_on(small: ne.StandardModelContext) -> None:
+    found = ne.patch(small, CLEAN, CORRUPTED, ANSWERS, at="heads")
+    table = found.to_dataframe().query("layer == 0")
+    by_name = ne.path_patch(small, CLEAN, CORRUPTED, ANSWERS, list(table["name"]), "logits").to_dataframe()
+    by_table = ne.path_patch(small, CLEAN, CORRUPTED, ANSWERS, table, "logits").to_dataframe()
+    by_row = ne.path_patch(small, CLEAN, CORRUPTED, ANSWERS, table.iloc[0], "logits").to_dataframe()
+    assert by_table["name"].tolist() == list(table["name"])
+    assert by_table.equals(by_name)
+    assert by_row["value"][0] == pytest.approx(by_name["value"][0])
+    paths = ne.path_patch(small, CLEAN, CORRUPTED, ANSWERS, "heads", "logits").top(2)
+    (strongest,) = paths.query("layer > 0").head(1).iloc
+    assert ne.path_patch(small, CLEAN, CORRUPTED, ANSWERS, "EMB", strongest).receivers == strongest["name"]
+    why = ne.attribute(small, CLEAN, *ANSWERS)
+    assert why.ablate(found.top(1)).value == why.ablate(found.top(1)["name"].iloc[0]).value
+
+
 def test_bfloat16_is_near_float32() -> None:
     values = [
         ne.path_patch(small_context("llama", dtype=dtype), CLEAN, CORRUPTED, ANSWERS, "heads", "L2H1").values
