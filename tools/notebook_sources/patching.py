@@ -109,3 +109,14 @@ tested
 
 # %% [markdown]
 # The same heads come first on names, places and things that were not used to choose them.
+
+# %% [markdown]
+# With `same_positions=True` all pairs are the same sentence but for the names, the place and the thing, so a position means
+# the same in each. Then the map of layers and tokens can be a mean, too. "…" says that other pairs have another token there:
+
+# %%
+alike = ne.prompt_pairs("indirect_objects", n=4, seed=1, model=model, same_positions=True)
+ne.patch(model, alike)
+
+# %% [markdown]
+# As with the single prompt: up to layer 20 all that matters is the second name, and from layer 24 on the last token.
