@@ -128,7 +128,7 @@ def test_what_patching_found_is_handed_on(small: ne.StandardModelContext) -> Non
     assert by_table.equals(by_name)
     assert by_row["value"][0] == pytest.approx(by_name["value"][0])
     paths = ne.path_patch(small, CLEAN, CORRUPTED, ANSWERS, "heads", "logits").top(2)
-    (strongest,) = paths.query("layer > 0").head(1).iloc
+    strongest = paths.query("layer > 0").iloc[0]
     assert ne.path_patch(small, CLEAN, CORRUPTED, ANSWERS, "EMB", strongest).receivers == strongest["name"]
     why = ne.attribute(small, CLEAN, *ANSWERS)
     assert why.ablate(found.top(1)).value == why.ablate(found.top(1)["name"].iloc[0]).value
