@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeAlias
 
+from neuron_explainer.activations.derived_scalars.indices import NodeIndex
 from neuron_explainer.activations.derived_scalars.names.kinds import NodeKind, autoencoder_of_node_type
 from neuron_explainer.activations.derived_scalars.names.node_name import NodeGiven, NodeName, is_row_of_node, parse_node
 from neuron_explainer.attribution.computing.effects import Effects
 from neuron_explainer.attribution.computing.passes import LATENTS, Setting
 from neuron_explainer.attribution.inquiry import AskedPass
 from neuron_explainer.errors import InvalidRequestError
+from neuron_explainer.vocabulary.checks import is_several
 from neuron_explainer.vocabulary.nodes import NodeType
 from neuron_explainer.wording import choices_sentence
 
@@ -30,11 +32,12 @@ def node_named(node: Any, tokens: Sequence[str]) -> NodeName:
 
 
 def one_or_several(node: Any) -> list[Any]:
-    """Nodes in a list; a table of nodes stands for those of its rows."""
-    labels = getattr(node, "index", None)
-    if getattr(node, "columns", None) is not None and labels is not None:
-        return list(labels)
-    is_list = isinstance(node, Iterable) and not isinstance(node, str | Mapping) and not is_row_of_node(node)
+    """Nodes in a list; a table of nodes stands for those of its rows, by their labels or by their `name`."""
+    labels, columns = getattr(node, "index", None), getattr(node, "columns", None)
+    if columns is not None and labels is not None:
+        is_by_name = "name" in columns and not all(isinstance(label, NodeIndex) for label in labels)
+        return list(node["name"] if is_by_name else labels)
+    is_list = is_several(node) and not isinstance(node, str | Mapping) and not is_row_of_node(node)
     return list(node) if is_list else [node]
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from neuron_explainer.notices import is_interactive
+from neuron_explainer.vocabulary.checks import checked_flag
 
 
 @contextmanager
@@ -18,8 +19,11 @@ def passes_bar(
         what: what is done.
         unit: what is counted.
         delay: after how many seconds it appears.
+
+    Raises:
+        InvalidRequestError: `show` is neither a boolean nor None.
     """
-    if not (is_interactive() if show is None else show):
+    if not (is_interactive() if show is None else checked_flag("progress", show)):
         yield lambda n_done: None
         return
     from tqdm.auto import tqdm

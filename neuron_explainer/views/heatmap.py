@@ -122,11 +122,15 @@ def heatmap_text(
     scale: ColourScale,
     width: SupportsIndex | None,
     mark: Callable[[int], str] = no_mark,
+    *,
+    by_size: bool = False,
 ) -> str:
     """The text of `token_heatmap` alone, without the card.
 
     Args:
         tokens, values, scale, width: as for `token_heatmap`.
+        by_size: whether the bold token, around which the text is cut, is the one whose value is farthest from 0; else
+            it is the one with the largest value.
         mark: gives an attribute for the element of the token at a position.
 
     Raises:
@@ -134,7 +138,7 @@ def heatmap_text(
     """
     if len(tokens) != len(values):
         raise InvalidRequestError(f"A heatmap needs one value per token; tokens: {len(tokens)}, values: {len(values)}.")
-    peak = peak_of(values)
+    peak = peak_of([abs(value) for value in values] if by_size else values)
     excerpt = excerpt_around(peak, len(tokens), width)
     pieces = text_pieces(tokens, excerpt.positions)
     elements = []

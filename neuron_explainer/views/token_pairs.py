@@ -269,5 +269,5 @@ def pair_matrix(
     shown = "all token pairs" if is_whole else f"pairs of tokens {excerpt.start}–{excerpt.stop - 1}"
     style = f"font-size:11px;background-color:{PAPER};color:{INK}"
     table = f'<table class="ne-pairs" style="{style}"{_after_space(grid_mark)}>{"".join(rows)}</table>'
-    summary = f'<summary style="color:{MUTED};font-size:12px">matrix of {shown}</summary>'
+    summary = f'<summary style="color:{MUTED};font-size:12px">matrix of {shown}: rows attend to columns</summary>'
     return f"<details{' open' if is_open else ''}>{summary}{table}</details>"

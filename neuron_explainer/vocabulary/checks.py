@@ -3,7 +3,7 @@
 import math
 import operator
 from collections.abc import Collection, Iterable
-from typing import Any, SupportsIndex, TypeVar, cast
+from typing import Any, SupportsIndex, TypeGuard, TypeVar, cast
 
 from neuron_explainer.errors import InvalidRequestError, NeuronExplainerError, no_layer, number_ranges, shown
 from neuron_explainer.wording import as_valid_text
@@ -47,6 +47,16 @@ def finite_number(value: object) -> float | None:
 
 def _is_boolean(value: object) -> bool:
     return isinstance(value, bool) or "bool" in str(getattr(value, "dtype", ""))
+
+
+def is_several(value: object) -> TypeGuard[Iterable[Any]]:
+    """Whether a value can be gone through: an array or tensor of one number without an axis only looks as if it could.
+
+    >>> import numpy as np
+    >>> is_several([3]), is_several(np.array([3])), is_several(np.array(3)), is_several(3)
+    (True, True, False, False)
+    """
+    return isinstance(value, Iterable) and getattr(value, "ndim", 1) != 0
 
 
 def flag_of(value: object) -> bool | None:
@@ -160,7 +170,7 @@ def checked_layers(
     ((0, 1), (5,))
     """
     single = whole_number(layers)
-    if single is None and (isinstance(layers, str) or not isinstance(layers, Iterable)):
+    if single is None and (isinstance(layers, str) or not is_several(layers)):
         raise error(f"{name} is {shown(layers)}. Give whole numbers, or None for all layers.")
     numbers = [whole_number(layer) for layer in cast("Any", layers)] if single is None else [single]
     if not numbers:

@@ -6,6 +6,8 @@ import math
 import pytest
 import torch
 
+import neuron_explainer as ne
+from benchmarks.small_models import small_context
 from helpers.derived_scalars import DISTRACTOR, PROMPT, TARGET, close, context, derived
 from helpers.functional_forward import FAMILIES, forward
 from neuron_explainer.activations.derived_scalars import DerivedScalarType as D
@@ -146,3 +148,31 @@ def test_losses_work_under_no_grad_and_inference_mode():
             store = derived("gpt2", D.MLP_ACT_TIMES_GRAD, **options)
         for layer, tensor in store.activations(D.MLP_ACT_TIMES_GRAD).items():
             close(tensor, expected[layer])
+
+
+@pytest.mark.parametrize("gradients", [False, True])
+def test_a_function_may_change_its_logits_in_place(gradients: bool) -> None:
+    """It is given a copy: neither what was derived nor the parts of an answer change with it."""
+    model = small_context("gpt2")
+    config = ne.DstConfig(model_context=model, derive_gradients=gradients)
+
+    def plain(logits: torch.Tensor) -> torch.Tensor:
+        return logits[-1, 11] - logits[-1, 23]
+
+    def doubled(logits: torch.Tensor) -> torch.Tensor:
+        return plain(logits.mul_(2)) / 2
+
+    def wiped(logits: torch.Tensor) -> torch.Tensor:
+        result = plain(logits)
+        with torch.no_grad():
+            logits.zero_()
+        return result
+
+    prompt = [5, 9, 12, 7]
+    expected = ne.derive(prompt, [D.LOGITS], config, loss=plain).activations(D.LOGITS)[None]
+    for function in (doubled, wiped):
+        found = ne.derive(prompt, [D.LOGITS], config, loss=function).activations(D.LOGITS)[None]
+        assert torch.equal(found, expected)
+        answer = ne.attribute(model, prompt, metric=function)
+        assert answer.value == pytest.approx(ne.attribute(model, prompt, metric=plain).value, abs=1e-5)
+        assert abs(answer.residue) < 1e-4

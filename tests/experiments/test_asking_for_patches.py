@@ -101,9 +101,9 @@ def test_pairs_that_do_not_go_together(model: ne.ModelContext) -> None:
     assert len(ne.patch(model, pairs, by="layer").pairs) == 2
     with pytest.raises(InvalidRequestError, match="Give at least one"):
         ne.patch(model, [])
-    with pytest.raises(InvalidRequestError, match="2 clean prompts, and 1 of corrupted"):
+    with pytest.raises(InvalidRequestError, match="2 clean prompts and 1 of corrupted are given"):
         ne.patch(model, [CLEAN, OTHERS[0]], [CORRUPTED], ANSWERS)
-    with pytest.raises(InvalidRequestError, match="2 clean prompts, and 3 of metric"):
+    with pytest.raises(InvalidRequestError, match="2 clean prompts and 3 of metric are given"):
         ne.patch(model, pairs, metric=[ANSWERS] * 3, by="layer")
     with pytest.raises(InvalidRequestError, match="Leave corrupted out"):
         ne.patch(model, pairs, CORRUPTED)
@@ -221,3 +221,64 @@ def test_a_bar_where_one_is_asked_for(model: ne.ModelContext, capsys: pytest.Cap
     assert "patching" in capsys.readouterr().err
     ne.patch(model, CLEAN, CORRUPTED, ANSWERS)
     assert not capsys.readouterr().err
+
+
+def _difference(logits: torch.Tensor) -> torch.Tensor:
+    return logits[-1, 11] - logits[-1, 23]
+
+
+def _in_place(logits: torch.Tensor) -> torch.Tensor:
+    logits.mul_(2)
+    return _difference(logits) / 2
+
+
+def _wiped(logits: torch.Tensor) -> torch.Tensor:
+    result = _difference(logits)
+    with torch.no_grad():
+        logits.zero_()
+    return result
+
+
+@pytest.mark.parametrize("method", ["exact", "gradient", "integrated"])
+@pytest.mark.parametrize("metric", [_in_place, _wiped])
+def test_a_metric_may_change_its_logits_in_place(model: ne.ModelContext, metric: Any, method: str) -> None:
+    options: Any = {"at": "heads", "method": method, "steps": 2, "check": 2}
+    expected = ne.patch(model, CLEAN, CORRUPTED, _difference, **options).values
+    assert np.allclose(ne.patch(model, CLEAN, CORRUPTED, metric, **options).values, expected, atol=1e-6)
+
+
+def test_a_metric_is_a_real_number(model: ne.ModelContext) -> None:
+    def metric(logits: torch.Tensor) -> torch.Tensor:
+        return _difference(logits).to(torch.complex64)
+
+    for method in ("exact", "gradient"):
+        with pytest.raises(InvalidRequestError, match="not a complex one"):
+            ne.patch(model, CLEAN, CORRUPTED, metric, at="heads", method=method)
+    with pytest.raises(InvalidRequestError, match="not a complex one"):
+        ne.path_patch(model, CLEAN, CORRUPTED, metric)
+
+
+def test_within_a_recording_of_gradients(model: ne.ModelContext) -> None:
+    """There every pass has a graph, which nobody differentiates; a metric without gradients counts, too."""
+
+    def counted(logits: torch.Tensor) -> torch.Tensor:
+        return (logits[-1] > logits[-1, 11]).sum().float()
+
+    def heads(metric: Any) -> Any:
+        return ne.patch(model, CLEAN, CORRUPTED, metric, at="heads")
+
+    def resid(metric: Any) -> Any:
+        return ne.patch(model, CLEAN, CORRUPTED, metric)
+
+    def paths(metric: Any) -> Any:
+        return ne.path_patch(model, CLEAN, CORRUPTED, metric)
+
+    metrics: list[Any] = [ANSWERS, counted]
+    calls = [heads, resid, paths]
+    expected = [call(metric).values for call in calls for metric in metrics]
+    estimated = ne.patch(model, CLEAN, CORRUPTED, ANSWERS, at="heads", method="gradient").values
+    with model.get_or_create_model().record([("resid_post_mlp", 0)], gradients=True):
+        found = [call(metric).values for call in calls for metric in metrics]
+        estimated_within = ne.patch(model, CLEAN, CORRUPTED, ANSWERS, at="heads", method="gradient").values
+    for one, other in zip([*found, estimated_within], [*expected, estimated], strict=True):
+        assert np.allclose(one, other, atol=1e-5)

@@ -147,11 +147,11 @@ def test_a_pattern_is_a_copy(model: ne.StandardModelContext) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ((9, 0), "There is no pattern of layer 9. Choose one of: 0–3"),
-        ((0, 9), "A layer has no head 9. Choose one of: 0–3"),
+        ((9, 0), "Layer 9 was not read. Choose one of: 0–3"),
+        ((0, 9), "Layer 0 has no head 9. Choose one of: 0–3"),
         ((0, -1), "no head -1"),
         ((2,), "Give layer and head"),
-        (("L9H0",), "There is no pattern of layer 9"),
+        (("L9H0",), "Layer 9 was not read"),
         (("L1N2",), "L1N2"),
     ],
 )

@@ -354,3 +354,35 @@ def test_the_embedded_lens_is_of_the_embedded_model() -> None:
     reading = ne.lens(model, text, kind="jacobian")
     assert reading.lens is not None
     assert torch.equal(reading.lens.matrices[1], lens.matrices[1])
+
+
+def test_a_fit_within_inference_mode(tmp_path: Path) -> None:
+    model = small_context("gpt2")
+    plain = _fit(model, TEXTS, tmp_path / "plain.safetensors")
+    with torch.inference_mode():
+        within = _fit(model, TEXTS, tmp_path / "within.safetensors")
+    for layer, matrix in plain.matrices.items():
+        assert torch.equal(within.matrices[layer], matrix)
+        assert not within.matrices[layer].is_inference()
+
+
+def test_a_stopped_fit_goes_on_with_the_same_weights_alone(tmp_path: Path) -> None:
+    model, out = small_context("gpt2"), tmp_path / "lens.safetensors"
+    settings = fitting._settings(model, None, None, 128, 2)
+    state = fit_state.FitState(settings)
+    state.add({layer: torch.eye(32) for layer in settings.layers}, TEXTS[0])
+    state.write(out)
+    with pytest.raises(MisconfiguredError, match=r"weights is float32 [0-9a-f]+ there, and bfloat16"):
+        _fit(small_context("gpt2", dtype=torch.bfloat16), TEXTS, out)
+    with torch.no_grad():
+        model.get_or_create_model().embedding.mul_(1.5)
+    with pytest.raises(MisconfiguredError, match="weights is"):
+        _fit(model, TEXTS, out)
+
+
+def test_metadata_that_are_not_text_are_refused(tmp_path: Path) -> None:
+    ne.JacobianLens({0: torch.eye(3)}, 2, None, "name").save(tmp_path / "lens.safetensors")
+    content = (tmp_path / "lens.safetensors").read_bytes()
+    (tmp_path / "lens.safetensors").write_bytes(content.replace(b'"name"', b'"na\xffe"'))
+    with pytest.raises(MalformedCheckpointError, match="metadata"):
+        ne.load_jacobian_lens(tmp_path / "lens.safetensors")

@@ -230,3 +230,36 @@ def test_odd_prompts_and_vectors_are_refused() -> None:
         ne.lens_of_vector(model, torch.ones(32), scale=0)
     with pytest.raises(MisconfiguredError, match="which layer"):
         ne.lens_of_vector(model, torch.ones(32), kind=ne.JacobianLens({0: torch.eye(32)}, 1))
+
+
+@pytest.mark.parametrize("place", ["resid_final_layer_norm_scale", "resid_post_final_layer_norm", "logits"])
+def test_a_read_out_that_is_changed_is_refused(place: str) -> None:
+    """A lens has a read-out of its own, which such a change would not reach."""
+    model = small_context("gpt2")
+    transformer = model.get_or_create_model()
+    with transformer.intervene(place, None, lambda tensor: tensor * 2):
+        transformer(torch.tensor([PROMPT]))
+        with pytest.raises(InvalidRequestError, match="final norm and unembedding"):
+            ne.lens(model, PROMPT)
+    ne.lens(model, PROMPT)
+
+
+def test_vectors_and_layers_of_them_that_cannot_be_read() -> None:
+    tiny, half = ne.load_model("tiny", device="cpu"), small_context("gpt2", dtype=torch.float16)
+    layer: Any
+    for layer in ([0, 1], {0, 1}, range(2), torch.tensor([0, 1])):
+        with pytest.raises(InvalidRequestError, match="one layer"):
+            ne.lens_of_vector(tiny, torch.ones(128), kind="jacobian", layer=layer)
+    with pytest.raises(InvalidRequestError, match=r"too large for torch\.float16"):
+        ne.lens_of_vector(half, torch.full((32,), 1e6))
+    with pytest.raises(InvalidRequestError, match=r"too large for torch\.float32"):
+        ne.lens_of_vector(tiny, torch.full((128,), 1e300, dtype=torch.float64))
+
+
+def test_a_token_whose_logit_is_no_number_is_the_last_one() -> None:
+    model = small_context("gpt2")
+    with model.get_or_create_model().intervene("resid_post_mlp", 1, lambda resid: resid * torch.nan):
+        reading = ne.lens(model, PROMPT, tokens=[3])
+    ranks = reading.read.asked_ranks[:, 0, :, 0]
+    assert (ranks[1:] == 61).all()
+    assert (ranks[0] < 61).all()

@@ -289,3 +289,13 @@ def test_what_its_calls_refuse() -> None:
         steering.log_probability([2] * 60, [3] * 10)
     with pytest.raises(InvalidRequestError):
         steering.log_probability(PROMPT, [99])
+
+
+@pytest.mark.parametrize("sampling", [None, ne.Sampling(temperature=1.0)])
+def test_strengths_beyond_the_models_numbers_are_told(sampling: ne.Sampling | None) -> None:
+    """The largest of logits that are NaN would be token 0."""
+    context = small_context("gpt2", dtype=torch.float16)
+    steering = ne.steer(context, torch.randn(32, generator=torch.Generator().manual_seed(0)), layers=1)
+    with pytest.raises(InvalidRequestError, match=r"logits are NaN.*torch\.float16"):
+        steering.generate(PROMPT, max_new_tokens=2, strengths=[1, 1e6], sampling=sampling)
+    steering.generate(PROMPT, max_new_tokens=2, strengths=[1, 2], sampling=sampling)

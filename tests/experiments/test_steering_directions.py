@@ -1,6 +1,7 @@
 """What directions are made from, and the files that they are written to."""
 
 from pathlib import Path
+from typing import Any
 
 import gguf
 import numpy as np
@@ -12,6 +13,7 @@ from benchmarks.small_models import SMALL_CONFIGS, random_autoencoders, small_co
 from neuron_explainer.errors import (
     CheckpointError,
     CheckpointNotFoundError,
+    InvalidIndexError,
     InvalidRequestError,
     MalformedCheckpointError,
     NodeNameError,
@@ -189,3 +191,69 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
         (tmp_path / "cut.gguf").write_bytes(whole[:end])
         with pytest.raises(CheckpointError):
             ne.steering_direction(context, tmp_path / "cut.gguf")
+
+
+def test_what_gives_no_direction_is_told_what_does() -> None:
+    context = small_context("llama")
+    pairs = ne.PromptPairs([ne.PromptPair("a", "b", " c", " d")])
+    for given, error in (("happy", NodeNameError), (pairs, InvalidIndexError), (("happy", "sad"), InvalidRequestError)):
+        with pytest.raises(error, match=r"The direction is .*Give pairs of prompts, .*or token="):
+            ne.steering_direction(context, given)
+    with pytest.raises(NodeNameError, match="L5Q3"):
+        ne.steering_direction(context, "L5Q3")
+    with pytest.raises(InvalidRequestError, match="The text is '', which has no tokens"):
+        ne.steer(ne.load_model("tiny"), "L2N5").log_probability("Once", "")
+
+
+@pytest.mark.parametrize("size", [1e25, 1e-30])
+@pytest.mark.parametrize("mode", ["project_out", "clamp"])
+def test_directions_of_any_length_are_the_same_direction(size: float, mode: str) -> None:
+    """The squares of such numbers have no float."""
+    context = small_context("gpt2")
+    vector = torch.randn(32, generator=torch.Generator().manual_seed(2))
+    own, scaled = (
+        ne.steer(context, each, layers=1, mode=mode, strength=2.0).logits([5, 6, 7])  # type: ignore[arg-type]
+        for each in (vector, vector * size)
+    )
+    torch.testing.assert_close(scaled, own, rtol=1e-4, atol=1e-4)
+    assert not torch.equal(own[0], own[1])
+    unit = ne.steering_direction(context, vector * size).with_unit_length().at(1)
+    torch.testing.assert_close(torch.linalg.vector_norm(unit), torch.tensor(1.0))
+
+
+def test_directions_beyond_the_models_numbers_are_refused(tmp_path: Path) -> None:
+    context, large = small_context("gpt2"), torch.full((32,), 1e300, dtype=torch.float64)
+    with pytest.raises(NonFiniteTensorError, match=r"too large for torch\.float32"):
+        ne.steering_direction(context, large)
+    double = ne.steering_direction(small_context("gpt2", dtype=torch.float64), large)
+    with pytest.raises(NonFiniteTensorError, match=r"too large for torch\.float32"):
+        ne.steer(context, double)
+    with pytest.raises(InvalidRequestError, match="finite in float32"):
+        double.save(tmp_path / "large.gguf")
+    assert not list(tmp_path.iterdir())
+
+
+def test_odd_arguments_of_directions_are_refused(tmp_path: Path) -> None:
+    context = small_context("gpt2")
+    direction, steering = ne.steering_direction(context, torch.ones(32)), ne.steer(context, torch.ones(32))
+    odd: Any
+    for odd in ([0], np.array([0, 1]), -1, "1", None, True, 1.0):
+        with pytest.raises(InvalidRequestError, match="layer is"):
+            direction.at(odd)
+    for odd in (None, 3, b"llama", "\ud800"):
+        with pytest.raises(InvalidRequestError, match="model_hint"):
+            direction.save(tmp_path / "d.gguf", model_hint=odd)
+    for odd in ([1, 2], range(2), b"x", np.array([1, 2])):
+        with pytest.raises(InvalidRequestError, match="strength is"), steering.applied(strength=odd):
+            pass
+    for odd in (np.array(["add", "clamp"]), np.array([])):
+        with pytest.raises(InvalidRequestError, match="mode is"):
+            ne.steer(context, torch.ones(32), mode=odd)
+    with pytest.raises(InvalidRequestError, match="n_prompt"), steering.applied(n_prompt=10**30):
+        pass
+    with pytest.raises(InvalidRequestError, match="positions is"):
+        ne.steer(context, torch.ones(32), positions=[10**30])
+    with pytest.raises(InvalidRequestError, match="strength is"):
+        steering.log_probability([5, 6], [7], strengths=b"x")
+    with pytest.raises(InvalidRequestError, match="progress is"):
+        steering.generate([5, 6], max_new_tokens=1, progress=np.array([0, 1]))  # type: ignore[arg-type]

@@ -154,7 +154,7 @@ REFUSED = {  # expressions, with a part of the message that they raise
     'ne.attention(3, "A")': "An object of type int is not a model",
     'ne.attention(model, "A").pattern(None)': "None names no node",
     'ne.attention(model, "A").pattern("L0N1")': "L0N1",
-    'ne.attention(model, "A").head(0, 9)': "A layer has no head 9",
+    'ne.attention(model, "A").head(0, 9)': "Layer 0 has no head 9",
     'ne.attention(model, "A").to_dataframe("all")': "n is 'all'",
     'ne.attention(model, "A").to_html(3)': "Give layer and head",
     'ne.attention(model, "A").save_html(3)': "3 is not a location",

@@ -145,7 +145,7 @@ def test_the_maps_are_the_table_by_layer(why: Attribution) -> None:
             assert cell["bgcolor"] == scale.background(effect)
             assert cell["title"].endswith(f"({position}): {format_value(effect)}")
         assert [each.text for each in grid.find("bdi")] == ["A", "nd", "·the", "·LORD", "·said", "·unto"]
-        assert [each.text for each in grid.find("tr")[0].find("th")] == ["layer", "0", "1", "2", "3"]
+        assert [each.text for each in grid.find("tr")[0].find("th")] == ["layer →token ↓", "0", "1", "2", "3"]
 
 
 def test_of_a_long_prompt_the_tokens_around_the_largest_effect_are_shown(

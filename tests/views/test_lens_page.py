@@ -28,7 +28,7 @@ def test_the_page_has_the_likeliest_token_of_each_layer_and_position() -> None:
         assert f"{token.replace(' ', '·')} {100 * share:.1f}%" in cell
     assert "KL 0 nats" in cell
     rank = reading.of_tokens.query("layer == 0 and position == 5")["rank"].item()
-    assert f">{rank:,}</bdi>" in html.split("Rank of ·Moses", 1)[1]
+    assert f">{rank:,}</td>" in html.split("Rank of ·Moses", 1)[1]
 
 
 @pytest.mark.parametrize("of", ["attn", "mlp", "heads"])
@@ -81,3 +81,18 @@ def test_hostile_tokens_stay_texts(monkeypatch: pytest.MonkeyPatch) -> None:
         for label in row:
             assert_harmless(label)
             assert "$" not in label
+
+
+def test_writes_have_a_scale_of_their_own_and_ranks_stand_to_the_right() -> None:
+    reading = ne.lens(ne.load_model("tiny", device="cpu"), "And the LORD", of="heads", tokens=" Moses")
+    html = reading._repr_html_()
+    largest = float(reading.read.probabilities.max())
+    assert largest < 0.1
+    assert ne.ColourScale(0.0, largest).style(largest) in html  # the deepest colour is there
+    assert html.count("text-align:right") >= reading.read.asked_ranks.numel()
+    assert "rows: heads, the last on top; columns: the prompt&#x27;s tokens" in html
+    assert reading.figure().data[0].zmax == pytest.approx(largest)
+    assert reading.figure().layout.yaxis.title.text == "head"
+    assert repr(reading) == (
+        "<LensReading: Logit lens: what each head writes; tiny, 4 positions, layers 0–3, asked about ' Moses'>"
+    )

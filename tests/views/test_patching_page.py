@@ -107,3 +107,56 @@ def test_hostile_tokens_are_text() -> None:
     assert "<" not in labels
     assert "$" not in labels
     assert found.names[found.strongest[-1]] == str(nodes[3])  # what is not a number comes last
+
+
+def test_maps_name_their_rows_and_columns(model: ne.ModelContext) -> None:
+    for at, by, rows, columns in (
+        ("resid", None, "token ↓", "layer →"),
+        ("heads", None, "head ↓", "layer →"),
+        ("heads", ("layer", "head", "position"), "token ↓", "layer:head →"),
+        ("heads", ("layer",), "", "layer →"),
+    ):
+        found = ne.patch(model, CLEAN, CORRUPTED, (" the", " her"), at=at, by=by)
+        corner = assert_harmless(found._repr_html_()).find("th")[3].text  # after those of the two runs
+        assert corner == f"{columns}{rows}"  # on two lines
+        axes = {found.figure().layout.xaxis.title.text, found.figure().layout.yaxis.title.text}
+        assert axes == {rows.removesuffix(" ↓"), columns.removesuffix(" →")}
+
+
+def test_nodes_that_change_nothing_are_not_among_the_strongest() -> None:
+    nodes = [PatchedNode(0, position, None) for position in range(4)]
+    html = made(["a", "b", "c", "d"], ("layer", "position"), nodes, [1.0, -1e-7, 0.0, 0.5])._repr_html_()
+    table = html.split("Strongest nodes", 1)[1]
+    assert table.count("data-ne-node") == 2
+    assert "e−0" not in html.split("ne-legend", 1)[1].split("</div>")[0]  # rounding is no end of the scale
+    none = made(["a", "b"], ("layer", "position"), nodes[:2], [0.0, 0.0])._repr_html_()
+    assert none.split("Strongest nodes", 1)[1].count("data-ne-node") == 1
+
+
+def test_several_pairs_are_told_in_words(model: ne.ModelContext) -> None:
+    metrics = [(" the", " her"), (" her", " the")]
+    found = ne.patch(model, [CLEAN, CORRUPTED], [CORRUPTED, CLEAN], metrics, at="heads")
+    text = assert_harmless(found._repr_html_()).text
+    assert "metric: logit of the target minus that of the distractor; means of 2 pairs" in text
+    assert "the first of 2 pairs" in text
+    assert "score std" in text
+    by_function = ne.patch(model, [CLEAN], [CORRUPTED], lambda logits: logits[-1, 3], at="mlp")
+    assert by_function.request.title == "a function of the logits"
+    one = ne.patch(model, [CLEAN], [CORRUPTED], metrics[:1], at="heads")
+    text = assert_harmless(one._repr_html_()).text
+    assert "of 1 pair" not in text
+    assert "score std" not in text
+
+
+def test_an_answer_without_its_leading_space_is_told(model: ne.ModelContext) -> None:
+    html = ne.patch(model, CLEAN, CORRUPTED, ("the", " her"), at="mlp")._repr_html_()
+    assert "&#x27;the&#x27; has no leading space" in html
+    assert "leading space" not in ne.patch(model, CLEAN, CORRUPTED, (" the", " her"), at="mlp")._repr_html_()
+    paths = ne.path_patch(model, CLEAN, CORRUPTED, ("the", " her"), "mlps", "logits")
+    assert "&#x27;the&#x27; has no leading space" in paths._repr_html_()
+
+
+def test_of_many_alternatives_two_are_named(model: ne.ModelContext) -> None:
+    answers = ([" the", " a", " his", " their", " all"], [" her", " him"])
+    title = ne.patch(model, CLEAN, CORRUPTED, answers, at="mlp").request.title
+    assert title == "logit of ' the' or ' a' or 3 more minus that of ' her' or ' him'"

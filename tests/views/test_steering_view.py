@@ -20,8 +20,8 @@ def test_strengths_answers_and_changes_are_there() -> None:
     for text in (
         "without",
         "4.5",
-        "-2.500",
-        "-1.250",
+        "−2.500",
+        "−1.250",
         "+1.25",
         "what L2N5 writes at layer 2",
         "king",
@@ -49,3 +49,12 @@ def test_hostile_texts_stay_text() -> None:
         assert "<script" not in html
         assert "<img" not in html
         assert "onerror=" not in html.replace("&quot;", "") or "&lt;" in html
+
+
+def test_long_answers_break_between_words_and_within_them() -> None:
+    long = (SteeredAnswer(None, " a time" * 3, (3,)), SteeredAnswer(-2.0, "x" * 400, (9,)))
+    html = steered_answers_html(SteeredAnswers(("Once",), "a direction", "add", long))
+    assert html.count("<wbr>") >= 5
+    assert "overflow-wrap:anywhere" in html
+    assert "−2" in html
+    assert "add: a direction" in html

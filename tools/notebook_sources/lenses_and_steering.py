@@ -1,7 +1,8 @@
 # %% [markdown]
 # # Reading and steering the residual stream of SmolLM2-135M
 #
-# A lens reads the residual stream before the last layer, as if it were the last one. Steering writes a direction into it.
+# The residual stream is the vector at each token that all layers read from and write to. A lens reads it after any layer
+# as tokens, as if the model ended there. Steering adds a direction to it, and so changes what the model says.
 
 # %%
 import neuron_explainer as ne
@@ -11,8 +12,9 @@ model = ne.load_model("smollm2-135m")
 # %% [markdown]
 # ## The logit lens
 #
-# Each cell is the token that the unembedding reads after a layer; hover over it for the top five. The last row is the
-# model's own prediction.
+# The logit lens applies the model's final norm and unembedding to the residual stream after each layer. Each cell is the
+# likeliest token there; hover over it for the top five. The row on top, L29, is the last layer: the model's own prediction.
+# Below are the ranks of a token that was asked about.
 
 # %%
 prompt = "The Eiffel Tower is in the city of"
@@ -28,24 +30,25 @@ paris[paris["layer"].isin([0, 12, 22, 23, 24, 26, 27, 28, 29])][["layer", "rank"
 
 # %% [markdown]
 # Thousands of tokens are ahead of it up to layer 22, hundreds after layer 23, and it is the likeliest from layer 28 on. The
-# logit lens assumes that all layers speak the language of the last one. Those in the middle do not: a low rank there does
-# not say that the model does not know yet.
+# logit lens assumes that all layers speak the language of the last one. Those in the middle do not: if a token is far from
+# the top there, the model may know it all the same.
 #
 # ## What a layer writes
 #
-# The same reading of what each attention layer adds, with the scale of the final norm held as it was. So a write's logits
-# are its direct effects:
+# The same reading of what each layer's attention adds to the residual stream (its *write*). The scale of the final norm is
+# held as it was, so these logits are direct effects: what the write by itself adds to the model's logits.
 
 # %%
 writes = ne.lens(model, prompt, of="attn", positions=-1, top=3)
 writes.to_dataframe().query("layer in [23, 24, 26, 28]")[["layer", "rank", "top_token", "logit"]]
 
 # %% [markdown]
-# The attention of layer 23 writes *Paris*, third after pieces of *Eiffel*: just where its rank falls.
+# The attention of layer 23 writes *Paris*, third after *iffel* and *eagles*: just where the rank of *Paris* falls.
 #
 # ## Steering: a direction from pairs of texts
 #
-# The mean difference between pleased and displeased texts, at their last token, after layer 18:
+# The direction is the mean difference of the residual stream between pleased and displeased texts, at their last tokens
+# after layer 18. It is added times a *strength*; a negative one turns it around.
 
 # %%
 pairs = [
@@ -59,18 +62,25 @@ steering = ne.steer(model, direction)
 steering.generate("When I walked into the restaurant, the food was", max_new_tokens=12, strengths=[-2, -1, 1, 2])
 
 # %% [markdown]
-# A strength of one turns the text; two is already more than the model can make sense of. A number says the same: how much
-# more or less likely is a word?
+# With a strength of −1 the food is *terrible*, with 1 *exceptional*. With 2 and −2 the text stops making sense: such states
+# are far from those that the model was trained on. How much more or less likely does the direction make a word?
 
 # %%
 steering.log_probability("The food was", " terrible", strengths=[-2, -1, 1, 2])
 
 # %% [markdown]
+# The first row, without a strength, is the model as it is. `change` is the difference of the log-probabilities (natural
+# logarithms): with a strength of 1, *terrible* is about 190 times less likely (e^5.26), with −1 more than five times
+# likelier. With −2 it is only twice as likely: too strong a push does not help.
+#
 # ## Directions of one's own
 #
 # A neuron (`"L5N131"`), an autoencoder's latent, a row of the unembedding, a tensor or a control-vector file give a
-# direction, too. Here the token *Paris* itself is written into layer 20:
+# direction, too. Here it is the unembedding of the token *Paris*, added after layer 20:
 
 # %%
 to_paris = ne.steer(model, ne.steering_direction(model, token=" Paris", layers=20))
 to_paris.generate("I would like to travel to", max_new_tokens=12, strengths=[20, 60])
+
+# %% [markdown]
+# With a strength of 20 the text finds its way to Paris; with 60 nothing else is left of it.

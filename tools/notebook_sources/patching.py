@@ -1,9 +1,12 @@
 # %% [markdown]
 # # Where does the name move? Patching on SmolLM2-135M
 #
-# *When Mary and John went to the store, John gave a drink to* … *Mary*. The model has to see which name comes twice, and
-# say the other one. Where in the model is that decided? Two prompts that differ in one token are run, and pieces of one
-# run are written into the other.
+# *When Mary and John went to the store, John gave a drink to* … *Mary*. The model has to see which name was said twice, and
+# say the other one. Where in the model is that decided?
+#
+# Patching takes two prompts that differ in one token. In the *corrupted* one it is Mary who gives, so the answer is *John*.
+# The metric is the logit of *Mary* minus that of *John*. Activations from the run on the *clean* prompt are written into the
+# run on the corrupted one, one at a time: how far does each of them bring the metric back?
 
 # %%
 import neuron_explainer as ne
@@ -16,57 +19,60 @@ answers = (" Mary", " John")
 # %% [markdown]
 # ## The residual stream, layer by layer and token by token
 #
-# Each cell is the corrupted run with one vector of the clean run: score 0 is the corrupted run, 1 the clean one.
+# Each cell is one patch: the residual stream that a layer (column) reads at a token (row) is that of the clean run. The
+# score says how far the metric moves: 0 is the corrupted run, 1 the clean one.
 
 # %%
 stream = ne.patch(model, clean, corrupted, answers)
 stream
 
 # %% [markdown]
-# Up to layer 19 the answer sits at the second name, the only token that differs. From there on it is at the last token,
-# where the prediction is made.
+# Up to layer 19 the answer is all at the second *John* (in the corrupted prompt *Mary*), the only token that differs.
+# Between layers 20 and 24 it moves to the last token, where the prediction is made.
 #
 # ## Which heads move it? Exactly, and as an estimate
 #
-# All 270 heads, one after the other, at all tokens at once:
+# All 270 heads, one after the other, each at all tokens at once. `top` gives the strongest as a table:
 
 # %%
 heads = ne.patch(model, clean, corrupted, answers, at="heads")
 heads.top(6)
 
 # %% [markdown]
-# Attribution patching takes one backward pass for all heads at once. The strongest are patched exactly as well, and
-# Spearman's coefficient says how well the two agree.
+# The same can be estimated: what a patch changes, times the gradient of the metric (*attribution patching*). That takes one
+# backward pass for all heads at once. The 20 strongest are patched exactly as well, and Spearman's rank correlation says how
+# well the two orders agree.
 
 # %%
 estimate = ne.patch(model, clean, corrupted, answers, at="heads", method="gradient")
 estimate
 
 # %% [markdown]
-# One head stands out: **L23H3** alone restores more than half of the answer. L24H4 and L29H0 work against it: with their
-# clean activations the corrupted run gets further away.
+# One head stands out: **L23H3** (layer 23, head 3) alone restores more than half of the difference. L24H4 and L29H0 work
+# against it: with their clean activations the corrupted run gets further away from the clean one.
 #
 # ## Which of them speak to the output directly?
 #
-# A patched head may act through later heads. Path patching lets through only what goes from a head to the logits: every
-# other head is frozen. Here the clean run is spoilt, so a *low* score means that a head is needed.
+# A patched head may act through later heads. Path patching lets through only what goes from a head to the logits: all
+# other heads are frozen, so they keep the activations of the run. Here it is the clean run that is changed: the head sends
+# what it has in the corrupted run. So a *low* score means that the head is needed. `effect` is the change of the metric.
 
 # %%
 paths = ne.path_patch(model, clean, corrupted, answers, senders="heads", receivers="logits")
 paths.top(6)
 
 # %% [markdown]
-# L23H3 speaks to the output directly, and so do L29H1 and L23H0. L24H4 and L29H0 also do, the other way: without them the
-# answer would be stronger, as with the "negative" heads that are known from GPT-2.
+# L23H3 speaks to the output directly, and so do L29H1 and L23H0. L24H4 and L29H0 do so as well, against the answer: without
+# them it would be stronger. Such "negative" heads were found in GPT-2, too (Wang et al. 2022).
 #
-# What does L23H3 look at?
+# What does L23H3 look at? The first token is left out, since many heads rest there:
 
 # %%
-ne.attention(model, clean).head("L23H3")
+ne.attention(model, clean, skip_first=True).head("L23H3")
 
 # %% [markdown]
-# From the last token it looks at the *second* name, with a weight of 0.74: at *John*, not at *Mary*. And what does it write
-# there? A lens reads it:
+# From the last token (*to*, 13) it looks at the second *John* (9) with a weight of 0.74, and hardly at *Mary*. And what does
+# it write at the last token? A lens reads it as tokens. Rank 1 would be the token that it raises most:
 
 # %%
 written = ne.lens(model, clean, of="heads", layers=23, positions=-1, tokens=list(answers)).of_tokens
@@ -79,17 +85,23 @@ written.query("head == 3")[["asked_token", "rank", "logit"]]
 # %% [markdown]
 # ## Not one prompt but many
 #
-# `ne.prompt_pairs` makes pairs by rule, aligned token by token for this model. `halves` keeps some aside: heads are chosen
-# on one half and tested on the other.
+# `ne.prompt_pairs` makes pairs of prompts by rule, aligned token by token for this model. `halves` keeps some aside: heads
+# are chosen on one half and tested on the other.
 
 # %%
 pairs = ne.prompt_pairs("indirect_objects", n=16, seed=0, model=model)
 to_choose, to_test = pairs.halves()
-to_choose.to_dataframe().head(3)
+to_choose[:3]
+
+# %% [markdown]
+# The heads with the strongest mean scores over eight pairs, and the scores' standard deviation:
 
 # %%
 chosen = ne.patch(model, to_choose, at="heads", method="gradient").top(3)
 chosen[["name", "score", "score_std"]]
+
+# %% [markdown]
+# And on the other eight:
 
 # %%
 tested = ne.patch(model, to_test, at="heads", method="gradient", check=3)
@@ -97,3 +109,14 @@ tested
 
 # %% [markdown]
 # The same heads come first on names, places and things that were not used to choose them.
+
+# %% [markdown]
+# With `same_positions=True` all pairs are the same sentence but for the names, the place and the thing, so a position means
+# the same in each. Then the map of layers and tokens can be a mean, too. "…" says that other pairs have another token there:
+
+# %%
+alike = ne.prompt_pairs("indirect_objects", n=4, seed=1, model=model, same_positions=True)
+ne.patch(model, alike)
+
+# %% [markdown]
+# As with the single prompt: up to layer 20 all that matters is the second name, and from layer 24 on the last token.

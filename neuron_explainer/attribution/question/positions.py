@@ -6,7 +6,7 @@ from typing import SupportsIndex
 from neuron_explainer.activations.derived_scalars.names.node_name import NodeName
 from neuron_explainer.activations.derived_scalars.names.token_texts import position_in_prompt
 from neuron_explainer.errors import IndexOutOfRangeError, InvalidRequestError, NeuronExplainerError, shown
-from neuron_explainer.vocabulary.checks import whole_number
+from neuron_explainer.vocabulary.checks import is_several, whole_number
 
 PositionsGiven = SupportsIndex | str | Iterable[SupportsIndex | str] | None
 
@@ -26,7 +26,7 @@ def read_positions(given: PositionsGiven, tokens: Sequence[str], name: str = "po
     if given is None:
         return (len(tokens) - 1,)
     several = [given] if isinstance(given, str) or whole_number(given) is not None else given
-    if not isinstance(several, Iterable):
+    if not is_several(several):
         raise InvalidRequestError(f"{name} is {shown(given)}. Give a position, or a list of them.")
     positions = sorted({_read_one(each, tokens, name) for each in several})
     if not positions:

@@ -110,11 +110,11 @@ class Question(Inquiry):
     @property
     def title(self) -> str:
         """What the metric is, in words."""
-        targets, distractors = (
-            " or ".join(shown(answer.text) for answer in each) for each in (self.targets, self.distractors)
-        )
+        targets, distractors = (_alternatives(each) for each in (self.targets, self.distractors))
         if not self.answers:
-            return self.metric_name if callable(self.metric) and not isinstance(self.metric, Metric) else _OWN_CHOICE
+            if isinstance(self.metric, Metric) or not callable(self.metric):
+                return _OWN_CHOICE
+            return "a function of the logits" if self.metric_name == "<lambda>" else self.metric_name
         match self.metric:
             case Metric.LOGIT_MINUS_MEAN:
                 return f"logit of {targets} minus the mean logit"
@@ -127,6 +127,14 @@ class Question(Inquiry):
         return f"{of_what} of {targets}" + (f" minus that of {distractors}" if distractors else "")
 
 
+def _alternatives(answers: Sequence[Answer]) -> str:
+    """Alternatives in words; of many, the first two and how many more there are."""
+    n_shown = len(answers) if len(answers) <= _MOST_IN_WORDS else 2
+    texts = [shown(answer.text) for answer in answers[:n_shown]]
+    return " or ".join([*texts, *([f"{len(answers) - n_shown:,} more"] if n_shown < len(answers) else [])])
+
+
+_MOST_IN_WORDS = 4
 _OWN_CHOICE = "logit of the likeliest token minus that of the second"
 
 

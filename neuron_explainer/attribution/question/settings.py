@@ -10,6 +10,7 @@ from neuron_explainer.attribution.changes.descriptions import described
 from neuron_explainer.attribution.computing.passes import Setting
 from neuron_explainer.errors import InvalidRequestError, MisconfiguredError, shown
 from neuron_explainer.models.autoencoder_context import AutoencoderContext, MultiAutoencoderContext
+from neuron_explainer.vocabulary.checks import is_several
 from neuron_explainer.vocabulary.nodes import PassType
 from neuron_explainer.vocabulary.places import ActivationLocationType
 
@@ -77,7 +78,7 @@ def with_autoencoders(config: DstConfig, given: AutoencodersGiven) -> DstConfig:
         return replace(config, autoencoder_context=given)
     if isinstance(given, MultiAutoencoderContext):
         return replace(config, multi_autoencoder_context=given)
-    several = list(given) if isinstance(given, Iterable) and not isinstance(given, str) else []
+    several = list(given) if is_several(given) and not isinstance(given, str) else []
     if not several or not all(isinstance(each, AutoencoderContext) for each in several):
         raise MisconfiguredError(
             f"autoencoders is {shown(given)}. Give what ne.load_autoencoders returns, or a list of such."

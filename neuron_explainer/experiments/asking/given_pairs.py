@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,8 @@ from neuron_explainer.errors import InvalidRequestError, PromptError, shown
 from neuron_explainer.experiments.asking.two_prompts import PairMetric, TwoPrompts, read_two_prompts
 from neuron_explainer.models.chats.messages import is_text_or_chat
 from neuron_explainer.models.model_context import ModelContext
-from neuron_explainer.vocabulary.checks import whole_number
+from neuron_explainer.vocabulary.checks import is_several, whole_number
+from neuron_explainer.wording import counted
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ def read_given_pairs(
 
 def _as_list(clean: Any) -> list[Any] | None:
     """Several pairs as a list; None of one prompt: a text, messages or token ids."""
-    if isinstance(clean, Tensor) or is_text_or_chat(clean) or not isinstance(clean, Iterable):
+    if isinstance(clean, Tensor) or is_text_or_chat(clean) or not is_several(clean):
         return None
     several = list(clean)
     return None if several and whole_number(several[0]) is not None else several
@@ -87,9 +88,16 @@ def _triples(given: Sequence[Any], corrupted: Any, metric: Any) -> list[tuple[An
         raise InvalidRequestError("The pairs have corrupted prompts of their own. Leave corrupted out.")
     others = [_corrupted_of(each) for each in given] if are_objects else _as_list(corrupted)
     for name, several in (("corrupted", others), ("metric", metrics)):
-        if several is None or len(several) != len(given):
-            found = "none" if several is None else len(several)
-            raise InvalidRequestError(f"There are {len(given)} clean prompts, and {found} of {name}. Give as many.")
+        if several is None:
+            found = "missing" if corrupted is None else shown(corrupted)
+            raise InvalidRequestError(
+                f"clean is a list of {counted(len(given), 'prompt')}, and {name} is {found}. Give a list of as many, "
+                "or pairs, such as ne.PromptPair(clean, corrupted, target, distractor)."
+            )
+        if len(several) != len(given):
+            raise InvalidRequestError(
+                f"{counted(len(given), 'clean prompt')} and {len(several)} of {name} are given. Give as many of each."
+            )
     assert others is not None
     if are_objects:
         metrics = [_metric_of(pair) if own is None else own for pair, own in zip(given, metrics, strict=True)]

@@ -60,11 +60,14 @@ class TwoPrompts:
         return torch.tensor([self.clean.token_ids, self.corrupted.token_ids], dtype=torch.int64, device=device)
 
     def measured(self, logits: Float[Tensor, "positions vocab"]) -> Float[Tensor, ""]:
-        """The metric of one prompt, of its logits at `positions`; it can be differentiated.
+        """The metric of one prompt, of its logits at `positions`; it can be differentiated where gradients are on.
 
         Raises:
             InvalidRequestError: the metric is a function that does not return one number.
         """
+        if not torch.is_grad_enabled():
+            # A caller's recording of gradients makes a graph of every pass; here nobody differentiates it.
+            logits = logits.detach()
         return one_number(self.question.readings[0].function, at_least_float32(logits), "metric")
 
     def logits_at(self, n_rows: int) -> LogitsAt:
@@ -95,9 +98,18 @@ class TwoPrompts:
         difference = abs(clean - corrupted)
         if not difference > _FEWEST_DIGITS * max(abs(clean), abs(corrupted)):
             raise InvalidRequestError(
-                f"{self.title} is {clean:.6g} on the clean prompt and {corrupted:.6g} on the corrupted one, so the two "
-                "are not told apart by it. Choose another metric, or prompts that differ in it."
+                f"The metric ({self.title}) is {clean:.6g} on the clean prompt and {corrupted:.6g} on the corrupted "
+                "one, so the two are not told apart by it. Choose another metric, or prompts that differ in it."
             )
+
+
+def title_of_pairs(pairs: Sequence[TwoPrompts]) -> str:
+    """What the metric of several pairs is, in words."""
+    titles = {pair.title for pair in pairs}
+    if len(titles) == 1:
+        return titles.pop()
+    have_answers = all(pair.question.targets and pair.question.distractors for pair in pairs)
+    return "logit of the target minus that of the distractor" if have_answers else "the metric of each pair"
 
 
 def read_two_prompts(

@@ -180,11 +180,11 @@ class AttentionPatterns:
         number, component = whole_number(layer), whole_number(head)
         if number is None or number not in self.by_layer:
             raise InvalidRequestError(
-                f"There is no pattern of layer {shown(layer)}. Choose one of: {number_ranges(self.by_layer)}."
+                f"Layer {shown(layer)} was not read. Choose one of: {number_ranges(self.by_layer)}."
             )
         if component is None or not 0 <= component < self.n_heads:
             raise InvalidRequestError(
-                f"A layer has no head {shown(head)}. Choose one of: {number_ranges(range(self.n_heads))}."
+                f"Layer {number} has no head {shown(head)}. Choose one of: {number_ranges(range(self.n_heads))}."
             )
         return number, component
 

@@ -22,7 +22,14 @@ from neuron_explainer.experiments.lenses.reading import LensReading
 from neuron_explainer.experiments.lenses.stream import LensOf, read_stream
 from neuron_explainer.models.layers.norms import at_least_float32
 from neuron_explainer.models.model_context import ModelContext
-from neuron_explainer.vocabulary.checks import checked_layers, checked_number, checked_type, finite_number, whole_number
+from neuron_explainer.vocabulary.checks import (
+    checked_layers,
+    checked_number,
+    checked_type,
+    finite_number,
+    is_several,
+    whole_number,
+)
 from neuron_explainer.wording import no_layer
 
 TokensGiven = str | SupportsIndex | Iterable[str | SupportsIndex] | None
@@ -52,8 +59,8 @@ def lens(
     stream at the same position, without biases and before a soft cap: the difference of two tokens' logits is the
     write's direct effect in `ne.attribute`.
 
-    One forward pass is made. Logits are made in blocks of a few ten megabytes. What contexts of this thread replace
-    takes part.
+    One forward pass is made. Logits are made in blocks of a few ten megabytes. What contexts of this thread replace in
+    the layers takes part.
 
     Args:
         model: the model.
@@ -76,7 +83,8 @@ def lens(
     Raises:
         PromptError: the prompt is malformed, empty or too long.
         UnknownNameError: `kind` or `of` is unknown.
-        InvalidRequestError: no Jacobian lens comes with the model; or a number or token is invalid.
+        InvalidRequestError: no Jacobian lens comes with the model; a number or token is invalid; or an intervention
+            changes the final norm or the logits.
         IndexOutOfRangeError: the model, the lens or the prompt does not have a layer or position.
         MisconfiguredError: the lens is of a model of other sizes, or a write is asked for through a Jacobian lens.
         NotOneTokenError: a token's text is not one token.
@@ -151,11 +159,15 @@ def lens_of_vector(
     context = as_config(model, "model").get_model_context()
     transformer = context.get_or_create_model()
     vectors = _vectors(vector, transformer.config.d_model).to(transformer.device, transformer.dtype)
+    if not bool(vectors.isfinite().all()):
+        raise InvalidRequestError(f"vector has numbers that are too large for {transformer.dtype}, the model's dtype.")
     own_lens = read_kind(context, kind)
     n_top, asked = min(checked_number("top", top), context.vocab_size), _token_ids(context, tokens)
     if own_lens is not None:
         if layer is None:
             raise MisconfiguredError("A Jacobian lens has a matrix for each layer. Say of which layer the vector is.")
+        if whole_number(layer) is None:
+            raise InvalidRequestError(f"layer is {shown(layer)}. Give one layer.")
         (of_layer,) = _layers(context, own_lens, layer)
         if of_layer in own_lens.matrices:
             vectors = own_lens.transported(of_layer, vectors)
@@ -225,6 +237,6 @@ def _token_ids(context: ModelContext, given: TokensGiven) -> tuple[int, ...]:
     if given is None:
         return ()
     several: Any = [given] if isinstance(given, str) or whole_number(given) is not None else given
-    if not isinstance(several, Iterable):
+    if not is_several(several):
         raise InvalidRequestError(f"tokens is {shown(given)}. Give a token, or a list of them.")
     return tuple(dict.fromkeys(token_id_of(context, each) for each in several))

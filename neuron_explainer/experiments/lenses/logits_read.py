@@ -101,7 +101,11 @@ def tokens_of_logits(
     normaliser = precise.logsumexp(-1)
     best, best_ids = likeliest(precise, top)
     of_asked = precise[..., list(asked)]
-    ranks = [(precise > of_asked[..., number, None]).sum(-1) + 1 for number in range(len(asked))]
+    ranks = [
+        # None is larger than NaN, which is the last token for all that.
+        torch.where(own.isnan(), precise.shape[-1], (precise > own[..., None]).sum(-1) + 1)
+        for own in of_asked.unbind(-1)
+    ]
     divergences = torch.full_like(normaliser, torch.nan) if final is None else final.divergence_of(precise, normaliser)
     return TokensRead(
         best_ids.cpu(),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -16,7 +16,7 @@ from neuron_explainer.experiments.lenses.jacobian.jacobian_lens import JacobianL
 from neuron_explainer.experiments.lenses.logits_read import TokensRead
 from neuron_explainer.experiments.lenses.stream import LensOf
 from neuron_explainer.models.model_context import ModelContext
-from neuron_explainer.wording import counted
+from neuron_explainer.wording import counted, number_ranges, shown
 
 _OF = {
     "resid": "the residual stream after each layer",
@@ -26,7 +26,7 @@ _OF = {
 }
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class LensReading:
     """The tokens that a lens reads at each layer and position; `ne.lens` makes one.
 
@@ -51,14 +51,14 @@ class LensReading:
     [73, 21, 12, 7]
     """
 
-    model: ModelContext = field(repr=False)
-    prompt: Prompt = field(repr=False)
+    model: ModelContext
+    prompt: Prompt
     of: LensOf
     lens: JacobianLens | None
     layers: tuple[int, ...]
     positions: tuple[int, ...]
     asked: tuple[int, ...]
-    read: TokensRead = field(repr=False)
+    read: TokensRead
 
     @property
     def title(self) -> str:
@@ -125,6 +125,11 @@ class LensReading:
         distinct = sorted(set(token_ids))
         texts = dict(zip(distinct, token_strings_of(self.model, distinct), strict=True))
         return [texts[token] for token in token_ids]
+
+    def __repr__(self) -> str:
+        asked = f", asked about {', '.join(shown(text) for text in self.texts_of(self.asked))}" if self.asked else ""
+        what = f"{counted(len(self.positions), 'position')}, layers {number_ranges(self.layers)}"
+        return f"<LensReading: {self.title}; {self.model.model_name}, {what}{asked}>"
 
     def figure(self) -> Any:
         """The heatmap as a `plotly.graph_objects.Figure`; in a saved notebook, static HTML stands in for it."""

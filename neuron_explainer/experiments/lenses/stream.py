@@ -10,7 +10,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from neuron_explainer.errors import UnknownNameError
+from neuron_explainer.errors import InvalidRequestError, UnknownNameError
+from neuron_explainer.models.hooks.recording import name_of
 from neuron_explainer.models.transformer import Transformer
 from neuron_explainer.vocabulary.places import ActivationLocationType
 
@@ -24,6 +25,7 @@ PLACES: dict[str, ActivationLocationType] = {
     "heads": _PLACE.ATTN_WEIGHTED_SUM_OF_VALUES,
 }
 """What is recorded for each choice of `of`."""
+_READ_OUT = (_PLACE.RESID_FINAL_LAYER_NORM_SCALE, _PLACE.RESID_POST_FINAL_LAYER_NORM, _PLACE.LOGITS)
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,14 @@ def read_stream(
 
     Raises:
         UnknownNameError: `of` is none of the choices.
+        InvalidRequestError: an intervention changes the final norm or the logits, which lenses compute by themselves.
     """
+    changed = [name for name in model.active_interventions if name in {name_of(place, None) for place in _READ_OUT}]
+    if changed:
+        raise InvalidRequestError(
+            f"An intervention at {', '.join(changed)} is active here. A lens reads the residual stream by the model's "
+            "own final norm and unembedding, without it. Leave its `with` block first."
+        )
     if not isinstance(of, str) or of not in PLACES:
         raise UnknownNameError("part for a lens", of, PLACES)
     place, last = PLACES[of], (_PLACE.RESID_POST_MLP, model.config.n_layers - 1)

@@ -8,13 +8,14 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import SupportsIndex
 
-from neuron_explainer.errors import InvalidRequestError, UnknownNameError
+from neuron_explainer.activations.derived_scalars.config import as_config
+from neuron_explainer.errors import InvalidRequestError, UnknownNameError, shown
 from neuron_explainer.experiments.pairs.alignment import OTHER_POSITIONS, Alignment
 from neuron_explainer.experiments.pairs.kinds import PAIR_KINDS, Draw, PairKind
 from neuron_explainer.experiments.pairs.pair import MOST_PAIRS, PromptPair
 from neuron_explainer.experiments.pairs.prompt_pairs import PromptPairs
 from neuron_explainer.models.model_context import ModelContext
-from neuron_explainer.vocabulary.checks import MOST_SEED, checked_flag, checked_number, checked_type
+from neuron_explainer.vocabulary.checks import MOST_SEED, checked_flag, checked_number
 
 _MOST_DRAWS_IN_VAIN = 2000
 """After so many draws one after the other that give nothing new, there is taken to be nothing more."""
@@ -71,9 +72,11 @@ def prompt_pairs(
     """
     if not isinstance(kind, str) or kind not in PAIR_KINDS:
         raise UnknownNameError("kind of prompt pairs", kind, PAIR_KINDS)
+    if isinstance(seed, ModelContext):
+        raise InvalidRequestError(f"seed is {shown(seed)}, a model. Give it by name: model=…")
     number, from_seed = checked_number("n", n, at_most=MOST_PAIRS), checked_number("seed", seed, 0, at_most=MOST_SEED)
     if model is not None:
-        checked_type("model", model, ModelContext)  # type: ignore[type-abstract]  # it only asks isinstance
+        model = as_config(model, "model").get_model_context()
     is_one_form = checked_flag("same_positions", same_positions)
     alignment, chosen = None if model is None else Alignment(model), PAIR_KINDS[kind]
     tries: list[_Drawn] = []
@@ -122,8 +125,8 @@ def _draw(draw: Draw, n: int, random: Random, alignment: Alignment | None, is_on
 def _too_few(kind: PairKind, n: int, drawn: _Drawn, model: ModelContext | None) -> str:
     found = len(drawn.pairs)
     what = f"pairs of the kind {kind.name}" + ("" if model is None else f" that are aligned for {model.model_name}")
-    reasons = "; ".join(f"of {count:,} others, {reason}" for reason, count in drawn.left_out.most_common())
-    why = f" Left out: {reasons}." if reasons else ""
+    reasons = "; ".join(f"{count:,}, since {reason}" for reason, count in drawn.left_out.most_common())
+    why = f" Others were left out: {reasons}." if reasons else ""
     advice = f"Ask for at most {found:,}, or choose another kind" if found else "Choose another kind"
     others = ", ".join(name for name in PAIR_KINDS if name != kind.name)
     return f"{n:,} {what} were asked for, and {found:,} were found.{why} {advice}: {others}."

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, overload
 from neuron_explainer.errors import InvalidRequestError, shown
 from neuron_explainer.experiments.pairs.files import COLUMNS, pairs_of_frame, read_pairs, write_pairs
 from neuron_explainer.experiments.pairs.pair import MOST_PAIRS, PromptPair, alternatives_of
+from neuron_explainer.vocabulary.checks import is_several
 from neuron_explainer.wording import in_a_sentence
 
 if TYPE_CHECKING:
@@ -34,8 +35,11 @@ class PromptPairs(Sequence[PromptPair]):
     """
 
     def __init__(self, pairs: Iterable[PromptPair], kind: str = "") -> None:
-        if isinstance(pairs, str) or not isinstance(pairs, Iterable):
-            raise InvalidRequestError(f"pairs is {shown(pairs)}. Give a list of PromptPairs.")
+        if isinstance(pairs, str) or not is_several(pairs):
+            raise InvalidRequestError(
+                f"pairs is {shown(pairs)}. Give a list of PromptPair(clean, corrupted, …). PromptPairs.from_jsonl "
+                "reads a file of them, and PromptPairs.from_dataframe a table."
+            )
         self._pairs: list[PromptPair] = []
         for pair in pairs:
             if not isinstance(pair, PromptPair):

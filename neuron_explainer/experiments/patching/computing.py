@@ -58,7 +58,7 @@ class Patcher:
             for number, pair in enumerate(given.pairs):
                 with part_of_work(number, n_parts):
                     results.append(self._of_pair(pair, nodes, names, done))
-            result = results[0] if given.is_one else _means(results)
+            result = results[0] if given.is_one else _means(results, self.request)
             if n_checked:
                 result = self._checked(result, given.pairs, n_checked, n_parts, done)
         return result
@@ -113,14 +113,13 @@ class Patcher:
         return replace(result, checked=table)
 
 
-def _means(results: Sequence[Patching]) -> Patching:
-    """The means of several pairs, with the spread of the scores."""
+def _means(results: Sequence[Patching], request: PatchRequest) -> Patching:
+    """The means of several pairs, with the spread of the scores; `request` says what the metric of all is."""
     first, scores = results[0], np.stack([each.scores for each in results])
     spread = scores.std(axis=0, ddof=1) if len(results) > 1 else np.full(len(first.nodes), np.nan)
-    titles = {each.request.title for each in results}
     return replace(
         first,
-        request=first.request if len(titles) == 1 else replace(first.request, title="metric of each pair"),
+        request=request,
         clean_value=float(np.mean([each.clean_value for each in results])),
         corrupted_value=float(np.mean([each.corrupted_value for each in results])),
         values=np.mean([each.values for each in results], axis=0),

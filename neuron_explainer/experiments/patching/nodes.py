@@ -7,6 +7,7 @@ from itertools import product
 
 from neuron_explainer.errors import InvalidRequestError, UnknownNameError, shown
 from neuron_explainer.experiments.patching.sites import PatchedNode, Site
+from neuron_explainer.vocabulary.checks import is_several
 
 ByGiven = str | Iterable[str] | None
 _BY_POSITION = ("resid", "attn", "mlp")
@@ -32,7 +33,7 @@ def read_axes(site: Site, by: ByGiven) -> tuple[str, ...]:
     if by is None:
         is_vector = site.component is None or site.asked in _BY_POSITION
         return tuple(choice for choice in choices if choice != ("position" if not is_vector else site.component))
-    given = [by] if isinstance(by, str) else list(by) if isinstance(by, Iterable) else None
+    given = [by] if isinstance(by, str) else list(by) if is_several(by) else None
     if given is None:
         raise InvalidRequestError(f"by is {shown(by)}. Give names of axes, such as {tuple(choices)}.")
     axes = []

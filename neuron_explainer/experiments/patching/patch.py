@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any, SupportsIndex
 
 from neuron_explainer.activations.derived_scalars.config import as_config
@@ -11,7 +12,7 @@ from neuron_explainer.attribution.question.question import PromptGiven
 from neuron_explainer.attribution.question.settings import AutoencodersGiven, with_autoencoders
 from neuron_explainer.errors import InvalidRequestError
 from neuron_explainer.experiments.asking.given_pairs import check_aligned, read_given_pairs
-from neuron_explainer.experiments.asking.two_prompts import PairMetric
+from neuron_explainer.experiments.asking.two_prompts import PairMetric, title_of_pairs
 from neuron_explainer.experiments.patching.computing import Patcher
 from neuron_explainer.experiments.patching.nodes import ByGiven, nodes_of, read_axes
 from neuron_explainer.experiments.patching.patching import PatchDirection, Patching, PatchMethod, PatchRequest
@@ -53,16 +54,17 @@ def patch(
     other one, and m the metric; it takes one pass for all nodes. "integrated" has the mean of dm/da over the `steps`
     points a + (b - a)(i + 1/2) / steps instead, with the whole tensor of one layer between a and b, all positions and
     components, and everything below it as in the run that is patched. So the effects of a layer's nodes sum up to that
-    of patching the whole layer, but for the error of so many steps.
+    of patching the whole layer, but for the error of so many steps, and for what jumps on the way, such as the choice
+    of experts in a mixture of experts: gradients do not see jumps.
 
     Args:
         model: the model.
         clean: the prompt with the right answer: a text, messages or token ids. Or several pairs: an iterable of objects
             with the attributes `clean`, `corrupted`, `target` and `distractor`; or a list of prompts.
         corrupted: the other prompt, of as many tokens; for a list of prompts, a list of as many.
-        metric: two answers, of which the first is the clean prompt's (the difference of their logits); a LossFnConfig;
-            or a function of the logits at `positions`, (positions, vocabulary), that gives one number. For several
-            pairs one for all, or a list of one each.
+        metric: two answers, of which the first is the clean prompt's (the difference of their logits; mind their
+            leading spaces); a LossFnConfig; or a function of the logits at `positions`, (positions, vocabulary), that
+            gives one number. For several pairs one for all, or a list of one each.
         at: what is patched. "resid": the residual stream that a layer reads; "attn", "mlp": what a layer's attention or
             MLP adds to it; "heads": what each head sums of its values, before W_O; "q", "k", "v": each head's queries,
             keys, values (where heads share keys and values, each has its own copy here, and that alone is patched);
@@ -122,5 +124,7 @@ def patch(
             "all of them in one pass, and patches the strongest exactly.",
             ManyPassesWarning,
         )
-    request = PatchRequest(site.asked, axes, named_method, named_direction, given.pairs[0].title)
+    request = PatchRequest(site.asked, axes, named_method, named_direction, title_of_pairs(given.pairs))
+    if given.is_one:
+        request = replace(request, hints=given.pairs[0].question.hints)
     return Patcher(site, request, n_steps, n_checked, shows_bar).result(given)

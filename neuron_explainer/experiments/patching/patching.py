@@ -52,6 +52,7 @@ class PatchRequest:
         by: the axes that nodes are told apart by.
         method, direction: as `patch` takes them.
         title: what the metric is, in words.
+        hints: what a person may have meant instead, such as an answer with its leading space; of one pair alone.
     """
 
     at: str
@@ -59,6 +60,7 @@ class PatchRequest:
     method: PatchMethod
     direction: PatchDirection
     title: str
+    hints: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -172,9 +172,9 @@ def read_site(config: DstConfig, at: AtGiven) -> Site:
     layers = tuple(range(model.config.n_layers))
     bound = BoundConfig(config, model, layers)
     asked = at.strip().lower() if isinstance(at, str) and not isinstance(at, ActivationLocationType) else at
-    if asked == "resid":
+    if isinstance(asked, str) and asked == "resid":
         return Site("resid", None, {layer: model.blocks[layer].attention_reads_from for layer in layers}, bound)
-    if asked == "latents":
+    if isinstance(asked, str) and asked == "latents":
         return _of_autoencoders("latents", bound, _only_kind(bound), None)
     place = SHORT_NAMES.get(asked) if isinstance(asked, str) else None
     if place is None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from neuron_explainer.activations.derived_scalars.names.kinds import NodeKind
 from neuron_explainer.activations.derived_scalars.names.node_name import NodeName
-from neuron_explainer.errors import InvalidRequestError
+from neuron_explainer.errors import InvalidRequestError, NodeNameError, shown
 from neuron_explainer.models.transformer import Transformer
 from neuron_explainer.vocabulary.checks import check_covered, checked_layer
 
@@ -25,6 +27,25 @@ def reads_before(node: NodeName, model: Transformer) -> int:
         return 2 * model.config.n_layers
     is_parallel = model.blocks[node.layer].parallel_residual
     return 2 * node.layer + (node.kind in OF_MLP and not is_parallel)
+
+
+def node_on_path(given: Any, role: str, forms: str) -> NodeName:
+    """The name of a node that sends or receives.
+
+    Args:
+        given: what the caller gave.
+        role: "sender" or "receiver".
+        forms: what can be given, in words.
+
+    Raises:
+        NodeNameError, InvalidIndexError: it names no node. A plain word, such as 'resid', is told of the forms.
+    """
+    try:
+        return NodeName.of(given)
+    except NodeNameError:
+        if isinstance(given, str) and given.strip().isalpha():
+            raise NodeNameError.saying(f"{shown(given)} is not a {role}. Choose one of: {forms}.", given) from None
+        raise
 
 
 def check_exists(node: NodeName, model: Transformer) -> None:

@@ -5,25 +5,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import torch
+
+from neuron_explainer.activations.derived_scalars.config import as_config
 from neuron_explainer.attribution.progress import passes_bar
 from neuron_explainer.attribution.question.positions import PositionsGiven
 from neuron_explainer.attribution.question.question import PromptGiven
 from neuron_explainer.errors import PromptError, UnknownNameError
 from neuron_explainer.experiments.asking.given_pairs import read_given_pairs
-from neuron_explainer.experiments.asking.two_prompts import PairMetric, TwoPrompts
+from neuron_explainer.experiments.asking.two_prompts import PairMetric, TwoPrompts, title_of_pairs
 from neuron_explainer.experiments.paths.path_patching import PathPatching
 from neuron_explainer.experiments.paths.receivers import Receivers, ReceiversGiven, read_receivers
 from neuron_explainer.experiments.paths.running import PathRun, PathsAsked, run_paths
 from neuron_explainer.experiments.paths.senders import Sender, SendersGiven, read_senders
 from neuron_explainer.models.model_context import ModelContext
 from neuron_explainer.models.watching import part_of_work
-from neuron_explainer.vocabulary.checks import checked_type
 
 _FREEZE = ("heads", "heads+mlps")
 _DIRECTIONS = ("noise", "denoise")
 _BY = ("sender", "position")
-_TITLE_OF_PAIRS = "logit of the target minus that of the distractor"
-_LONGEST_TITLE = 160
 
 
 def path_patch(
@@ -61,9 +61,9 @@ def path_patch(
         clean: a text, messages or token ids. Or pairs of prompts, as `ne.prompt_pairs` makes them (anything with
             `clean`, `corrupted`, `target` and `distractor`), of which the result is the mean; leave `corrupted` out.
         corrupted: a prompt of as many tokens.
-        metric: two answers, of which the first is the clean prompt's: the difference of their logits. Or a
-            LossFnConfig, or a function of the logits at `positions` (positions, vocabulary) that gives one number.
-            Pairs have their own answers; a metric for all, or a list of one each, takes their place.
+        metric: two answers, of which the first is the clean prompt's: the difference of their logits (mind their
+            leading spaces). Or a LossFnConfig, or a function of the logits at `positions` (positions, vocabulary) that
+            gives one number. Pairs have their own answers; a metric for all, or a list of one each, takes their place.
         senders: a node, or a list of nodes, one after the other: heads (L3H2; L3H* are all of the layer), neurons
             (L5N131), L5MLP, L5ATTN, or EMB, the embedding; with a token (L3H2@7, L3H2@' Mary') at it alone. A list
             within the list sends together. "heads" and "mlps" are all those before the receivers.
@@ -86,6 +86,7 @@ def path_patch(
         NodeNameError, InvalidIndexError: a sender or a receiver cannot be read.
         InvalidRequestError: one of them is not in the model, or is of another kind; a sender does not come before any
             receiver; the metric is malformed, or is the same of both prompts.
+        MisconfiguredError: `model` is not a model.
         UnknownNameError: there is no such `freeze`, `by` or `direction`.
 
     >>> import neuron_explainer as ne
@@ -95,32 +96,28 @@ def path_patch(
     >>> len(paths.to_dataframe()), paths.receivers
     (12, 'L3H2/v')
     """
-    checked_type("model", model, ModelContext)  # type: ignore[type-abstract]  # it only asks isinstance
-    for name, given, choices in (("freeze", freeze, _FREEZE), ("by", by, _BY), ("direction", direction, _DIRECTIONS)):
-        if not isinstance(given, str) or given not in choices:
-            raise UnknownNameError(name, given, choices)
-    transformer, by_position = model.get_or_create_model(), by == "position"
+    for name, choice, choices in (("freeze", freeze, _FREEZE), ("by", by, _BY), ("direction", direction, _DIRECTIONS)):
+        if not isinstance(choice, str) or choice not in choices:
+            raise UnknownNameError(name, choice, choices)
+    context = as_config(model, "model").get_model_context()
+    transformer, by_position = context.get_or_create_model(), by == "position"
     receiving = read_receivers(transformer, receivers)
     sending = read_senders(transformer, senders, receiving.nodes)
-    prompts = read_given_pairs(model, clean, corrupted, metric, positions, prepend_bos).pairs
+    given = read_given_pairs(context, clean, corrupted, metric, positions, prepend_bos)
+    prompts = given.pairs
     if by_position and len({len(each.clean.token_ids) for each in prompts}) > 1:
         raise PromptError("With by='position' all prompts must be of as many tokens. Leave it out, or choose pairs.")
     asked = [_asked(each, sending, receiving, by_position, freeze, direction) for each in prompts]
     runs: list[PathRun] = []
-    with passes_bar(sum(len(each.senders) for each in asked), progress, "patching paths", "path") as told:
+    n_paths = sum(len(each.senders) for each in asked)
+    with passes_bar(n_paths, progress, "patching paths", "path") as told, torch.no_grad():
         for number, each in enumerate(asked):
             with part_of_work(number, len(asked)):
-                runs.append(run_paths(model, each, told))
+                runs.append(run_paths(context, each, told))
     # Of several prompts a token's text may be at other positions in each.
     rows = asked[0].senders if by_position or len(asked) == 1 else tuple(sending)
-    titles = {each.title for each in prompts}
-    title = _within(titles.pop()) if len(titles) == 1 else _TITLE_OF_PAIRS
-    return PathPatching(tuple(runs), rows, receiving.label, title, freeze, direction, by_position)
-
-
-def _within(title: str) -> str:
-    """A title, cut: a metric may have many alternatives."""
-    return title if len(title) <= _LONGEST_TITLE else f"{title[:_LONGEST_TITLE]}…"
+    title, hints = title_of_pairs(prompts), prompts[0].question.hints if given.is_one else ()
+    return PathPatching(tuple(runs), rows, receiving.label, title, freeze, direction, by_position, hints)
 
 
 def _asked(

@@ -31,6 +31,7 @@ class PathPatching:
         freeze: "heads" or "heads+mlps": what was frozen beside the senders.
         direction: "noise" if the clean run was changed, "denoise" if the corrupted one was.
         by_position: whether each sender is at one position.
+        hints: what a person may have meant instead, such as an answer with its leading space; of one pair alone.
 
     >>> import neuron_explainer as ne
     >>> model = ne.load_model("tiny", device="cpu")
@@ -47,6 +48,7 @@ class PathPatching:
     freeze: str
     direction: str
     by_position: bool = False
+    hints: tuple[str, ...] = ()
 
     @property
     def clean_value(self) -> float:

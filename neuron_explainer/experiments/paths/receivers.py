@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -10,9 +10,10 @@ from typing import Any
 from torch import Tensor
 
 from neuron_explainer.activations.derived_scalars.names.kinds import NodeKind
-from neuron_explainer.activations.derived_scalars.names.node_name import NodeName, is_row_of_node
+from neuron_explainer.activations.derived_scalars.names.node_name import NodeName
+from neuron_explainer.attribution.nodes_given import one_or_several
 from neuron_explainer.errors import InvalidRequestError, shown
-from neuron_explainer.experiments.paths.order import check_exists
+from neuron_explainer.experiments.paths.order import check_exists, node_on_path
 from neuron_explainer.models.hooks.intervention import Intervention
 from neuron_explainer.models.hooks.recording import PlaceAndLayer, Recording
 from neuron_explainer.models.transformer import Transformer
@@ -25,7 +26,7 @@ _PLACE = ActivationLocationType
 _PARTS = ("q", "k", "v")
 _PLACE_OF_PART = {"q": _PLACE.ATTN_QUERY, "k": _PLACE.ATTN_KEY, "v": _PLACE.ATTN_VALUE}
 _END = NodeName(NodeKind.FINAL)
-_FORMS = "L9H6/q, L9H6/k, L9H6/v, L9H6 (all three), L9MLP or L9N131, each with @7 for a token if wanted; or 'logits'"
+_FORMS = "L9H6/q, L9H6/k, L9H6/v, L9H6 (all three), L9MLP or L9N131, each with @7 for a token if wanted; 'logits' alone"
 
 
 @dataclass(frozen=True)
@@ -127,9 +128,7 @@ def read_receivers(model: Transformer, given: ReceiversGiven) -> Receivers:
 
 
 def _entries(given: object) -> list[object]:
-    if _is_with_part(given) or isinstance(given, str) or not isinstance(given, Iterable) or is_row_of_node(given):
-        return [given]
-    return list(given)
+    return [given] if _is_with_part(given) else one_or_several(given)
 
 
 def _is_with_part(given: object) -> bool:
@@ -144,7 +143,7 @@ def _named(entry: Any) -> NodeName:
     part: Any = None
     if _is_with_part(entry):
         entry, part = entry
-    name = NodeName.of(entry)
+    name = node_on_path(entry, "receiver", _FORMS)
     is_right_kind = name.kind in (NodeKind.HEAD, NodeKind.MLP, NodeKind.NEURON)
     if not is_right_kind or name.component == "All" or (name.channel, name.attended_to) != (None, None):
         raise InvalidRequestError(f"{name} cannot receive. Choose one of: {_FORMS}.")

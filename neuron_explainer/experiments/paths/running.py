@@ -46,12 +46,13 @@ class PathRun:
     """The metric of two prompts, and with each sender.
 
     Attributes:
-        tokens: the clean prompt's tokens.
+        tokens, corrupted_tokens: the clean prompt's tokens, and the corrupted one's.
         clean, corrupted: the metric of each.
         values: the metric with each sender.
     """
 
     tokens: tuple[str, ...]
+    corrupted_tokens: tuple[str, ...]
     clean: float
     corrupted: float
     values: tuple[float, ...]
@@ -86,7 +87,8 @@ def run_paths(context: ModelContext, asked: PathsAsked, told: Callable[[int], ob
         for row, value in zip(batch, found, strict=True):
             values[row] = value
         told(len(batch))
-    return PathRun(tuple(prompts.clean.token_strings), clean, corrupted, tuple(values))
+    tokens = tuple(prompts.clean.token_strings), tuple(prompts.corrupted.token_strings)
+    return PathRun(*tokens, clean, corrupted, tuple(values))
 
 
 def _batches(asked: PathsAsked, model: Transformer) -> Iterator[list[int]]:

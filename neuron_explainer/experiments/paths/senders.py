@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any
 
 from neuron_explainer.activations.derived_scalars.names.kinds import NodeKind
-from neuron_explainer.activations.derived_scalars.names.node_name import NodeName, is_row_of_node
+from neuron_explainer.activations.derived_scalars.names.node_name import NodeName
+from neuron_explainer.attribution.nodes_given import one_or_several
 from neuron_explainer.errors import InvalidRequestError, shown
-from neuron_explainer.experiments.paths.order import check_exists, reads_before, writes_at
+from neuron_explainer.experiments.paths.order import check_exists, node_on_path, reads_before, writes_at
 from neuron_explainer.models.transformer import Transformer
 
 SendersGiven = Any
-"""A node by name, index or row of a table; several, of which each may be several that send together; or "heads"."""
+"""A node by name, index or row of a table; a table of them; several, of which each may be several that send together;
+or "heads"."""
 
 _KINDS = (NodeKind.HEAD, NodeKind.NEURON, NodeKind.MLP, NodeKind.ATTENTION, NodeKind.EMBEDDING)
 _FORMS = "L3H2 (head), L5N131 (neuron), L5MLP, L5ATTN or EMB, each with @7 or @' Mary' for a token if wanted"
@@ -85,16 +87,11 @@ def read_senders(model: Transformer, given: SendersGiven, receivers: Sequence[No
         if not senders:
             raise InvalidRequestError("No layer comes before the receivers. Choose receivers in later layers.")
         return senders
-    entries = _entries(given)
+    entries = one_or_several(given)
     senders = list(chain.from_iterable(_of_entry(model, entry, last_read) for entry in entries))
     if not senders:
         raise InvalidRequestError(f"senders is {shown(given)}. Give nodes, such as {_FORMS}; or 'heads' or 'mlps'.")
     return senders
-
-
-def _entries(given: object) -> list[object]:
-    is_several = isinstance(given, Iterable) and not isinstance(given, str) and not is_row_of_node(given)
-    return list(given) if is_several and isinstance(given, Iterable) else [given]
 
 
 def _all_of(model: Transformer, what: str, last_read: int) -> Iterator[NodeName]:
@@ -113,13 +110,16 @@ def _of_entry(model: Transformer, entry: object, last_read: int) -> list[Sender]
 
 def _nodes(model: Transformer, given: Any, last_read: int) -> list[NodeName]:
     """One node, or all heads of a layer for L3H*."""
-    name = NodeName.of(given)
+    name = node_on_path(given, "sender", f"{_FORMS}; or 'heads' or 'mlps' alone")
     fields = (name.channel, name.attended_to, name.part)
     if name.kind not in _KINDS or fields != (None, None, None):
         raise InvalidRequestError(f"{name} cannot send: it is not one of these. Choose one of: {_FORMS}.")
     check_exists(name, model)
     if writes_at(name) >= last_read:
-        raise InvalidRequestError(f"{name} does not come before any receiver, so there is no path from it.")
+        raise InvalidRequestError(
+            f"{name} does not come before any receiver, so there is no path from it. Give senders in earlier layers, "
+            "or receivers in later ones."
+        )
     if name.component != "All":
         return [name]
     size = model.config.n_heads if name.kind is NodeKind.HEAD else model.config.d_mlp

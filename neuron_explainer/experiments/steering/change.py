@@ -11,14 +11,16 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from neuron_explainer.errors import IndexOutOfRangeError, InvalidRequestError, shown
+from neuron_explainer.experiments.steering.direction import unit
 from neuron_explainer.models.hooks.applied_at import AppliedAt
 from neuron_explainer.models.layers.norms import at_least_float32
-from neuron_explainer.vocabulary.checks import whole_number
+from neuron_explainer.vocabulary.checks import is_several, whole_number
 from neuron_explainer.wording import choices_sentence
 
 SteeringMode = Literal["add", "project_out", "clamp"]
 MODES: tuple[SteeringMode, ...] = ("add", "project_out", "clamp")
 GENERATED = "generated"
+_FARTHEST = 2**40
 SteeredPositions: TypeAlias = SupportsIndex | Iterable[SupportsIndex] | Literal["generated"] | None
 """All positions (None), given ones, or those after the prompt ("generated")."""
 
@@ -79,9 +81,9 @@ def read_steered_positions(given: Any) -> Positions:
             raise InvalidRequestError(f'positions is {shown(given)}. Give positions, "{GENERATED}", or None for all.')
         return Positions(None, True)
     single = whole_number(given)
-    several = [single] if single is not None else list(given) if isinstance(given, Iterable) else []
+    several = [single] if single is not None else list(given) if is_several(given) else []
     numbers = [whole_number(each) for each in several]
-    if not numbers or None in numbers:
+    if not numbers or any(number is None or abs(number) > _FARTHEST for number in numbers):
         raise InvalidRequestError(
             f'positions is {shown(given)}. Give at least one whole number, "{GENERATED}", or None for all.'
         )
@@ -95,7 +97,7 @@ def read_mode(given: object) -> SteeringMode:
         InvalidRequestError: it is none of them.
     """
     for mode in MODES:
-        if given == mode:
+        if isinstance(given, str) and given == mode:
             return mode
     raise InvalidRequestError(f"mode is {shown(given)}. {choices_sentence(MODES)}")
 
@@ -128,6 +130,7 @@ def steering_function(
     by_row = torch.tensor(numbers, dtype=torch.float64, device=device)[:, None, None]
     leaves_some = None in strengths
     is_steered = torch.tensor([each is not None for each in strengths], dtype=torch.bool, device=device)[:, None, None]
+    units = {} if mode == "add" else {layer: unit(vector, layer) for layer, vector in directions.items()}
 
     def steered_tokens(at: AppliedAt) -> Bool[Tensor, "rows tokens 1"] | None:
         if wanted is not None:
@@ -136,11 +139,11 @@ def steering_function(
 
     def steer_here(resid: Tensor, at: AppliedAt) -> Tensor:
         wide = at_least_float32(resid)
-        direction, strength = directions[at.layer or 0].to(wide.dtype), by_row.to(wide.dtype)
+        layer, strength = at.layer or 0, by_row.to(wide.dtype)
         if mode == "add":
-            new = wide + strength * direction
+            new = wide + strength * directions[layer].to(wide.dtype)
         else:
-            along = direction / torch.linalg.vector_norm(direction)
+            along = units[layer].to(wide.dtype)
             coefficient = (wide @ along)[..., None]
             change = -strength * coefficient if mode == "project_out" else strength - coefficient
             new = wide + change * along

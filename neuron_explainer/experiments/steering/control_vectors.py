@@ -32,6 +32,7 @@ from neuron_explainer.wording import number_ranges
 
 ARCHITECTURE = "controlvector"
 _NAME = re.compile(r"direction\.(0|[1-9][0-9]{0,5})", re.ASCII)
+_LAST_LAYER = 999_999
 _NO_DIRECTION_0 = (
     "llama.cpp adds direction.l to what block l gives, counted from 0, and reads none for block 0: in such a file the "
     "first layer has no direction"
@@ -111,7 +112,7 @@ def write_control_vector(
         model_hint: the model's architecture, `controlvector.model_hint`.
 
     Raises:
-        InvalidRequestError: there is none, or one is for layer 0.
+        InvalidRequestError: there is none, one is for layer 0, or a number is not finite in float32.
         UnsupportedLocationError: `path` is not a local path.
         OSError: the system refuses to write there.
     """
@@ -122,6 +123,12 @@ def write_control_vector(
             f"A direction for layer 0 cannot be written to a control-vector file. {_NO_DIRECTION_0}. Choose other "
             "layers."
         )
+    for layer, direction in by_layer.items():
+        if not 0 < layer <= _LAST_LAYER or not bool(direction.float().isfinite().all()):
+            raise InvalidRequestError(
+                f"The direction of layer {shown(layer)} cannot be written: numbers must be finite in float32, and "
+                f"layers from 1 to {_LAST_LAYER:,}."
+            )
     write_gguf(
         path,
         {

@@ -10,9 +10,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from neuron_explainer.errors import InvalidRequestError
+from neuron_explainer.errors import InvalidRequestError, shown
 from neuron_explainer.experiments.steering.control_vectors import write_control_vector
-from neuron_explainer.vocabulary.checks import LayersGiven, checked_layers
+from neuron_explainer.vocabulary.checks import LayersGiven, checked_layers, checked_text, whole_number
 from neuron_explainer.wording import number_ranges
 
 
@@ -44,7 +44,10 @@ class SteeringDirection:
         Raises:
             InvalidRequestError: it has none for that layer.
         """
-        found = self.by_layer.get(layer, self.anywhere)
+        number = whole_number(layer)
+        if number is None or number < 0:
+            raise InvalidRequestError(f"layer is {shown(layer)}. Give a whole number from 0 on.")
+        found = self.by_layer.get(number, self.anywhere)
         if found is None:
             raise InvalidRequestError(
                 f"The direction is of layers {number_ranges(sorted(self.by_layer))}, not of layer {layer}. Choose "
@@ -80,7 +83,8 @@ class SteeringDirection:
             OSError: the system refuses to write there.
         """
         chosen = self.usual_layers if layers is None else checked_layers("layers", layers)
-        write_control_vector(path, {layer: self.at(layer) for layer in chosen}, model_hint)
+        by_layer = {layer: self.at(layer) for layer in chosen}
+        write_control_vector(path, by_layer, checked_text("model_hint", model_hint))
 
     def __repr__(self) -> str:
         several = "" if len(self.usual_layers) == 1 else "s"
@@ -93,8 +97,9 @@ def unit(vector: Float[Tensor, " d_model"], layer: int | None) -> Float[Tensor, 
     Raises:
         InvalidRequestError: it is 0.
     """
-    norm = torch.linalg.vector_norm(vector)
-    if not float(norm) > 0:
+    largest = vector.abs().amax()
+    if not float(largest) > 0:
         where = "" if layer is None else f" in layer {layer}"
         raise InvalidRequestError(f"The direction is 0{where}, so it points nowhere.")
-    return vector / norm
+    scaled = vector / largest  # squares of very large or small numbers have no float
+    return scaled / torch.linalg.vector_norm(scaled)

@@ -32,10 +32,11 @@ def read_text(model: ModelContext, text: Any) -> list[int]:
     Raises:
         InvalidRequestError: it is neither a text nor token ids, has no tokens, or the model does not have an id.
     """
-    if isinstance(text, str):
+    if isinstance(text, str) and text:
         (answer,) = read_answers(model, text, True)
         return list(answer.token_ids)
-    ids = [checked_token_id(each, model.vocab_size, model.model_name) for each in as_token_ids(text)]
+    given = [] if isinstance(text, str) else as_token_ids(text)
+    ids = [checked_token_id(each, model.vocab_size, model.model_name) for each in given]
     if not ids:
         raise InvalidRequestError(f"The text is {shown(text)}, which has no tokens. Give at least one.")
     return ids

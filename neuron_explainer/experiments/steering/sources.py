@@ -21,7 +21,7 @@ from neuron_explainer.attribution.computing.passes import Setting
 from neuron_explainer.attribution.nodes_given import known_latent
 from neuron_explainer.attribution.question.settings import AutoencodersGiven, with_autoencoders
 from neuron_explainer.attribution.single_nodes.directions import checked_latent, latent_writes, neuron_writes
-from neuron_explainer.errors import InvalidRequestError, NonFiniteTensorError, shown
+from neuron_explainer.errors import InvalidIndexError, InvalidRequestError, NodeNameError, NonFiniteTensorError, shown
 from neuron_explainer.experiments.steering.control_vectors import read_control_vector
 from neuron_explainer.experiments.steering.direction import SteeringDirection
 from neuron_explainer.models.layers.norms import at_least_float32
@@ -71,6 +71,7 @@ def steering_direction(
         InvalidRequestError: `source` is none of these, is given beside `token`, is of another size, is a component
             that the model does not have, or has no direction for one of the layers.
         NodeNameError: a text is not the name of a node.
+        InvalidIndexError: `source` is of another type.
         PromptError: a prompt is malformed.
         NonFiniteTensorError: a number is infinite or NaN.
         CheckpointError: as for control-vector files: it is missing, malformed, or of another model.
@@ -88,12 +89,15 @@ def steering_direction(
     for layer in given or ():
         checked_layer(layer, context.n_layers, context.model_name)
     if (source is None) == (token is None):
-        raise InvalidRequestError("Give a source, or token=, and not both.")
+        raise InvalidRequestError("Give a source or token=, one of them and not both.")
     with torch.no_grad():
         made = _of_token(context, token) if token is not None else _of_source(config, context, source, prepend_bos)
+    computed_in = torch.promote_types(context.get_or_create_model().dtype, torch.float32)
     for vector in (*made.by_layer.values(), made.anywhere):
-        if vector is not None and not bool(vector.isfinite().all()):
-            raise NonFiniteTensorError(f"The direction ({made.source}) has numbers that are infinite or NaN.")
+        if vector is not None and not bool(vector.to(computed_in).isfinite().all()):
+            raise NonFiniteTensorError(
+                f"The direction ({made.source}) has numbers that are infinite or NaN, or too large for {computed_in}."
+            )
     if given is None:
         return made
     for layer in given:
@@ -154,7 +158,14 @@ def _of_token(context: ModelContext, token: str | SupportsIndex | None) -> Steer
 
 
 def _of_node(config: DstConfig, node: NodeGiven) -> SteeringDirection:
-    name = NodeName.of(node).whole()
+    try:
+        name = NodeName.of(node).whole()
+    except (NodeNameError, InvalidIndexError):
+        if not isinstance(node, str):
+            raise InvalidIndexError(_what_to_give(node)) from None
+        if not any(letter.isdigit() for letter in node):  # a word, and not a misspelt name
+            raise NodeNameError.saying(_what_to_give(node), node) from None
+        raise
     if name.kind not in (NodeKind.NEURON, NodeKind.LATENT):
         raise InvalidRequestError(
             f"{name} is {name.kind.meaning}, which has no single direction that it writes. Give a neuron or a latent, "
@@ -175,14 +186,18 @@ def _of_node(config: DstConfig, node: NodeGiven) -> SteeringDirection:
     return SteeringDirection(f"what {name} writes", (layer,), {}, at_least_float32(row[0]).cpu())
 
 
+def _what_to_give(given: object) -> str:
+    return (
+        f"The direction is {shown(given)}. Give pairs of prompts, [(positive, negative), …]; a neuron or latent, such "
+        "as L5N131; a tensor, or a dict of them by layer; a .gguf file; or token=, an output token."
+    )
+
+
 def _of_pairs(context: ModelContext, pairs: Sequence[Any], prepend_bos: bool | None) -> SteeringDirection:
     """The mean difference of the residual stream at the last token, in every layer."""
     is_pairs = pairs and all(isinstance(pair, list | tuple) and len(pair) == 2 for pair in pairs)
     if not is_pairs or any(whole_number(each) is not None for pair in pairs for each in pair):
-        raise InvalidRequestError(
-            f"The direction is {shown(pairs)}. Give pairs of prompts, [(positive, negative), …]; a neuron or latent; a "
-            "tensor, or a dict of them by layer; or a .gguf file."
-        )
+        raise InvalidRequestError(_what_to_give(pairs))
     prompts = [read_prompt(context, each, prepend_bos).token_ids for pair in pairs for each in pair]
     transformer = context.get_or_create_model()
     totals = torch.zeros(context.n_layers, context.d_model, dtype=torch.float64, device="cpu")

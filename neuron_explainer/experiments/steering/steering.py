@@ -30,7 +30,7 @@ from neuron_explainer.experiments.steering.writing import continuations, end_tok
 from neuron_explainer.models.generation.sampling import Sampling, check_sampling
 from neuron_explainer.models.hooks.intervention import Intervention
 from neuron_explainer.models.model_context import ModelContext
-from neuron_explainer.vocabulary.checks import LayersGiven, checked_flag, checked_number, finite_number
+from neuron_explainer.vocabulary.checks import LayersGiven, checked_flag, checked_number, finite_number, is_several
 from neuron_explainer.vocabulary.places import ActivationLocationType
 from neuron_explainer.wording import number_ranges
 
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 StrengthsGiven = SupportsFloat | Iterable[SupportsFloat] | None
 _RESIDUAL = ActivationLocationType.RESID_POST_MLP
+_LONGEST = 2**40  # tokens of a prompt, whatever the model reads
 
 
 def steer(
@@ -173,8 +174,10 @@ class Steering:
         ...     text = model.generate("Once upon a time", max_new_tokens=3)
         """
         self._check_not_frozen("applied")
+        if strength is not None and finite_number(strength) is None:
+            raise InvalidRequestError(f"strength is {shown(strength)}. Give one finite number.")
         (number,) = self._strengths(strength)
-        prompt_length = None if n_prompt is None else checked_number("n_prompt", n_prompt)
+        prompt_length = None if n_prompt is None else checked_number("n_prompt", n_prompt, at_most=_LONGEST)
         fn = steering_function(self.mode, self._on_device(), [number], self.positions, prompt_length)
         # A strength of 0 is a comparison's baseline, and a text may end before there are tokens after the prompt.
         notes = (number != 0 or self.mode == "clamp") and not self.positions.only_generated
@@ -216,7 +219,8 @@ class Steering:
 
         Args:
             prompt: a text, messages, or token ids.
-            text: what may follow; as text (its tokens are appended to the prompt's) or token ids.
+            text: what may follow; as text (its tokens are appended to the prompt's; mind its leading space) or token
+                ids.
             strengths: one or several, in one batch where memory allows; None: the steering's own.
             prepend_bos: as for `logits`.
 
@@ -268,7 +272,8 @@ class Steering:
 
         Raises:
             PromptError: the prompt is malformed, or too long for that many new tokens.
-            InvalidRequestError: attention is to be frozen, or a strength, a position or another argument is invalid.
+            InvalidRequestError: attention is to be frozen; a strength, a position or another argument is invalid; or a
+                strength is so large that logits are NaN.
 
         >>> import neuron_explainer as ne
         >>> steering = ne.steer(ne.load_model("tiny", device="cpu"), "L2N5")
@@ -337,9 +342,9 @@ class Steering:
                 )
             return [self.strength]
         single = finite_number(given)
-        several = [given] if single is not None else list(given) if isinstance(given, Iterable) else []
+        several = [given] if single is not None else list(given) if is_several(given) else []
         numbers = [finite_number(each) for each in several]
-        if not numbers or None in numbers or isinstance(given, str):
+        if not numbers or None in numbers or isinstance(given, str | bytes | bytearray):
             raise InvalidRequestError(f"The strength is {shown(given)}. Give a finite number, or several for a sweep.")
         return [number for number in numbers if number is not None]
 

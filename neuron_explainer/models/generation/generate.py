@@ -3,7 +3,10 @@
 from collections.abc import Iterable, Iterator, Sequence
 from typing import SupportsIndex
 
-from neuron_explainer.errors import PromptError, shown
+from jaxtyping import Float
+from torch import Tensor
+
+from neuron_explainer.errors import InvalidRequestError, PromptError, shown
 from neuron_explainer.models.generation.sampling import Sampling, check_sampling
 from neuron_explainer.models.layers.key_value_cache import KeyValueCache
 from neuron_explainer.models.layers.token_checks import TokenIds, as_token_ids, int64_on_cpu, padded
@@ -40,7 +43,7 @@ def generate(
 
     Raises:
         PromptError: a prompt is empty, has ids outside of the vocabulary, or is too long for that many new tokens.
-        InvalidRequestError: `max_new_tokens` is not a whole number above 0.
+        InvalidRequestError: `max_new_tokens` is not a whole number above 0; or the model's logits are NaN.
     """
     texts: list[list[int]] = [[] for _ in prompts]
     steps = stream(
@@ -69,7 +72,7 @@ def stream(
 ) -> Iterator[list[int | None]]:
     """As `generate`, but step by step: each step is a token for each prompt, None for prompts that have ended.
 
-    Errors are raised at once, before the first step.
+    Errors are raised at once, before the first step, but for that of logits which are NaN.
     """
     n_new = checked_number("max_new_tokens", max_new_tokens)
     if sampling is not None:
@@ -107,7 +110,7 @@ def _steps(
     tokens, attention_mask = padded(texts)
     for _ in range(max_new_tokens):
         logits = model(tokens, attention_mask=attention_mask, logits_at="last", cache=cache)
-        chosen = sampling.choose(logits[:, 0], generator).tolist()
+        chosen = sampling.choose(_numbers(logits[:, 0]), generator).tolist()
         step = [None if ended else token for ended, token in zip(has_ended, chosen, strict=True)]
         has_ended = [ended or token in stop_tokens for ended, token in zip(has_ended, chosen, strict=True)]
         yield step
@@ -123,3 +126,13 @@ def _steps(
             tokens, attention_mask = padded(texts)
         else:
             tokens, attention_mask = int64_on_cpu(chosen)[:, None], None
+
+
+def _numbers(logits: Float[Tensor, "batch vocab"]) -> Float[Tensor, "batch vocab"]:
+    """The logits, refused if one is NaN: the largest of these would be any token."""
+    if bool(logits.isnan().any()):
+        raise InvalidRequestError(
+            f"The model's logits are NaN, so there is no next token. Numbers became too large for {logits.dtype}: load "
+            "the model with another dtype, or change it less where an intervention or a direction does."
+        )
+    return logits

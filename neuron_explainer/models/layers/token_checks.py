@@ -1,6 +1,6 @@
 """Checks of token ids and padding, made before a model runs."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, SupportsIndex
 
 import numpy as np
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from neuron_explainer.errors import PromptError, shown
 from neuron_explainer.models.chats.messages import is_chat, is_text_or_chat
-from neuron_explainer.vocabulary.checks import checked_token_id, checked_type, whole_number
+from neuron_explainer.vocabulary.checks import checked_token_id, checked_type, is_several, whole_number
 
 TokenIds = Sequence[SupportsIndex] | Int[Tensor, "tokens"]
 PromptIds = Sequence[SupportsIndex] | Sequence[Sequence[SupportsIndex]] | Int[Tensor, "..."] | Int[np.ndarray, "..."]
@@ -32,7 +32,7 @@ def as_token_ids(given: object, accepted: str = "a flat sequence of token ids") 
     """
     listed = given.tolist() if isinstance(given, Tensor) else given  # one number of a tensor is slow to read
     numbers: list[int | None] = [None]
-    if isinstance(listed, Iterable) and not isinstance(listed, bytes | bytearray):
+    if is_several(listed) and not isinstance(listed, bytes | bytearray):
         numbers = [whole_number(number) for number in listed]
     token_ids = [number for number in numbers if number is not None]
     if len(token_ids) < len(numbers):

@@ -85,7 +85,7 @@ def _map(name: str, effects: _Effects, tokens: Mapping[int, str], excerpt: Excer
         for position in excerpt.positions
     )
     named = f"Total effects by layer and token: {title}"
-    table = map_table(named, "layer", [str(layer) for layer in layers], rows)
+    table = map_table(named, "token", "layer", [str(layer) for layer in layers], rows)
     return f'<div style="{_SMALL};margin-top:4px">{escaped(title)}</div>{table}'
 
 

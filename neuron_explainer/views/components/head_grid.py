@@ -32,7 +32,7 @@ def head_grid(
         )
         for component in components
     )
-    return map_table(title, "head", [str(layer) for layer in layers], rows)
+    return map_table(title, "head", "layer", [str(layer) for layer in layers], rows)
 
 
 def _cell(head: tuple[str, float] | None, scale: ColourScale, marked: str) -> str:

@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 from neuron_explainer.views.attribution.cells import percentage, section
 from neuron_explainer.views.colour import ColourScale, plotly_colour_scale
 from neuron_explainer.views.document import INK, MONO, MUTED, PAPER, card
-from neuron_explainer.views.heatmap import format_value, heading_html, legend, token_element
+from neuron_explainer.views.heatmap import format_value, legend, token_element
 from neuron_explainer.views.snapshot_figure import SnapshotFigure
 from neuron_explainer.views.token_text import escaped, plotly_label, token_html, token_label
 from neuron_explainer.wording import counted
@@ -65,16 +65,16 @@ def lens_to_html(reading: LensReading) -> str:
     part = ShownPart.of(n_rows, len(reading.positions), _MOST_CELLS)
     hovers = _hovers(reading, part)
     tokens = _tops(reading, part)
-    numbers = reading.read.probabilities[..., 0].flatten(0, 1)
+    numbers, scale = reading.read.probabilities[..., 0].flatten(0, 1), _scale(reading)
     cells = [
         [
-            _token_cell(tokens[place], hovers[place], float(numbers[place]))
+            _token_cell(tokens[place], hovers[place], scale.style(float(numbers[place])))
             for place in ((row, column) for column in part.columns)
         ]
         for row in part.rows
     ]
-    content = heading_html(reading.title) + legend(PROBABILITIES, note="probability of the likeliest token")
-    content += _grid(reading, part, cells, reading.title)
+    grid = legend(scale, note="probability of the likeliest token") + _grid(reading, part, cells, reading.title)
+    content = section(reading.title, grid, _how_to_read(reading), space=0)
     content += "".join(_asked_section(reading, part, number) for number in range(min(_MOST_ASKED, len(reading.asked))))
     if part.note:
         content += f'<div style="color:{MUTED};font-size:12px;margin-top:6px">{escaped(part.note)}</div>'
@@ -91,7 +91,7 @@ def lens_figure(reading: LensReading) -> go.Figure:
         go.Heatmap(
             z=probabilities.numpy(),
             zmin=0.0,
-            zmax=1.0,
+            zmax=_scale(reading).high or 1.0,
             colorscale=plotly_colour_scale(is_signed=False),
             text=[[plotly_label(_short(tokens[row, column])) for column in part.columns] for row in rows],
             texttemplate="%{text}" if len(rows) * len(part.columns) <= _MOST_CELLS else None,
@@ -104,7 +104,8 @@ def lens_figure(reading: LensReading) -> go.Figure:
     texts = [plotly_label(_short(reading.prompt.token_strings[reading.positions[column]])) for column in part.columns]
     figure.update_xaxes(tickmode="array", tickvals=list(range(len(texts))), ticktext=texts, title="token")
     names = [reading.row_names[row] for row in rows]
-    figure.update_yaxes(tickmode="array", tickvals=list(range(len(names))), ticktext=names, title="layer")
+    rows_are = "head" if reading.of == "heads" else "layer"
+    figure.update_yaxes(tickmode="array", tickvals=list(range(len(names))), ticktext=names, title=rows_are)
     height = min(max(_MARGINS + _ROW_HEIGHT * len(names), 300), 1600)
     figure.update_layout(template="plotly_white", title=escaped(reading.title), height=height)
     return SnapshotFigure(figure, lens_to_html(reading))
@@ -136,21 +137,39 @@ def _hovers(reading: LensReading, part: ShownPart) -> dict[tuple[int, int], str]
     return said
 
 
-def _token_cell(token: str, hover: str, probability: float) -> str:
-    return _cell(token_html(_short(token)).replace("<br>", ""), hover, PROBABILITIES.style(probability))
+def _scale(reading: LensReading) -> ColourScale:
+    """Of the residual stream up to 1. What a part writes has small logits, so up to the largest probability of it."""
+    if reading.of == "resid":
+        return PROBABILITIES
+    return ColourScale(0.0, max(0.0, float(reading.read.probabilities.nan_to_num(0.0).max())))
 
 
-def _cell(html: str, hover: str, style: str) -> str:
+def _token_cell(token: str, hover: str, style: str) -> str:
+    return _cell(_token(token, hover), style)
+
+
+def _token(token: str, hover: str) -> str:
+    return token_element(token_html(_short(token)).replace("<br>", ""), hover)
+
+
+def _cell(html: str, style: str, hover: str = "") -> str:
     ground = style or f"background-color:{PAPER}"
-    return f'<td style="{_CELL};{ground}">{token_element(html, hover)}</td>'
+    title = f' title="{escaped(hover)}"' if hover else ""
+    return f'<td style="{_CELL};{ground}"{title}>{html}</td>'
 
 
-def _grid(reading: LensReading, part: ShownPart, cells: list[list[str]], title: str) -> str:
+def _how_to_read(reading: LensReading) -> str:
+    """What rows and columns are; text."""
+    what = "heads" if reading.of == "heads" else "layers"
+    return f"rows: {what}, the last on top; columns: the prompt's tokens"
+
+
+def _grid(reading: LensReading, part: ShownPart, cells: list[list[str]], title: str, align: str = "left") -> str:
     """The table: a row for each layer, the last on top, and the prompt's tokens above."""
     label = f"{_CELL};background-color:{PAPER};color:{MUTED};font-weight:normal"
     tokens = reading.prompt.token_strings
     heads = "".join(
-        f'<th scope="col" style="{label}">{token_element(token_html(_short(token)).replace("<br>", ""), hover)}</th>'
+        f'<th scope="col" style="{label};text-align:{align}">{_token(token, hover)}</th>'
         for token, hover in (
             (tokens[place], f"{token_label(tokens[place])} · position {place}")
             for place in (reading.positions[column] for column in part.columns)
@@ -175,20 +194,19 @@ def _asked_section(reading: LensReading, part: ShownPart, number: int) -> str:
     read = reading.read
     ranks = read.asked_ranks[..., number].flatten(0, 1)
     shares = read.asked_probabilities[..., number].flatten(0, 1)
-    (text,) = reading.texts_of([reading.asked[number]])
+    (text,), scale = reading.texts_of([reading.asked[number]]), _scale(reading)
+
+    def cell(rank: int, share: float) -> str:
+        style = f"{scale.style(share) or f'background-color:{PAPER}'};text-align:right"
+        return _cell(f"{rank:,}", style, f"rank {rank:,}, {percentage(share)}")
+
     cells = [
-        [
-            _cell(
-                f"{int(ranks[row, column]):,}",
-                f"rank {int(ranks[row, column]):,}, {percentage(float(shares[row, column]))}",
-                PROBABILITIES.style(float(shares[row, column])),
-            )
-            for column in part.columns
-        ]
-        for row in part.rows
+        [cell(int(ranks[row, column]), float(shares[row, column])) for column in part.columns] for row in part.rows
     ]
     title = f"Rank of {token_label(text)}"
-    return section(title, _grid(reading, part, cells, title), "1 is the likeliest; coloured by probability")
+    return section(
+        title, _grid(reading, part, cells, title, "right"), "1: no token is likelier; coloured by probability"
+    )
 
 
 def _short(token: str) -> str:

@@ -37,7 +37,7 @@ def pairs_html(pairs: PromptPairs) -> str:
 
 def _prompt(text: str) -> str:
     cut = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
-    return f'<div class="ne-text" style="min-width:220px">{plain_tokens(_WORDS.findall(cut))}</div>'
+    return f'<div class="ne-text" style="min-width:160px">{plain_tokens(_WORDS.findall(cut))}</div>'
 
 
 def _answer(answer: AnswerOfPair) -> str:

@@ -26,6 +26,8 @@ class PatchMap:
         of_positions: whether rows are positions; else they are components, or there is only one row.
         rows: the positions or components that are shown, in order; None: all of them at once.
         columns: the columns that are shown, in order.
+        rows_are, columns_are: what the labels of rows and of columns say: "token", "head", "layer:head"; empty of one
+            row or column that is all there is.
         cells: the number of the node in each row and column.
         note: what is left out, in words; empty if nothing is.
     """
@@ -33,6 +35,8 @@ class PatchMap:
     of_positions: bool
     rows: Sequence[int | None]
     columns: Sequence[_Column]
+    rows_are: str
+    columns_are: str
     cells: dict[tuple[int | None, _Column], int]
     note: str
 
@@ -70,7 +74,11 @@ def map_of_patches(found: Patching, most_rows: int, most_columns: int) -> PatchM
         left_out.append(f"the strongest {most_columns} of {len(columns):,} {_component(found)}s")
         kept = set(_first_of((column for _, column in by_strength), most_columns))
         columns = [column for column in columns if column in kept]
-    return PatchMap(of_positions, rows, columns, cells, "; ".join(left_out))
+    by = found.request.by
+    components = [axis for axis in by if axis not in ("layer", "position")]
+    rows_are = "token" if of_positions else "".join(components)
+    columns_are = ":".join(axis for axis in by if axis == "layer" or (of_positions and axis in components))
+    return PatchMap(of_positions, rows, columns, rows_are, columns_are, cells, "; ".join(left_out))
 
 
 def _place(node: PatchedNode, of_positions: bool) -> tuple[int | None, _Column]:

@@ -43,13 +43,12 @@ def patching_figure(found: Patching) -> go.Figure:
         zmax=limit,
         colorscale=plotly_colour_scale(is_signed),
         hoverongaps=False,
+        colorbar={"title": "change"},
         hovertemplate="%{customdata}<extra></extra>",
     )
     request = found.request
     title = f"Patching {request.at} ({request.method.value}, {request.direction.value}): change of the score"
-    component = next((axis for axis in request.by if axis not in ("layer", "position")), "")
-    columns_are = "layer:" + component if component and shown.of_positions else "layer"
-    axes = ("token", columns_are) if shown.of_positions else ("layer", component)
+    axes = (shown.rows_are, shown.columns_are) if shown.of_positions else (shown.columns_are, shown.rows_are)
     figure = SnapshotFigure(heatmap, snapshot=patching_html(found))
     figure.update_xaxes(title=axes[0], tickmode="array", tickvals=list(range(len(x))), ticktext=x)
     figure.update_yaxes(title=axes[1], tickmode="array", tickvals=list(range(len(y))), ticktext=y)

@@ -5,11 +5,15 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from neuron_explainer.views.attribution.cells import frame_html, node_mark, section, token_cell
+import numpy as np
+from numpy.typing import NDArray
+
+from neuron_explainer.views.attribution.cells import frame_html, node_mark, section, shown_columns
 from neuron_explainer.views.colour import ColourScale
-from neuron_explainer.views.document import MUTED, card, html_table
+from neuron_explainer.views.document import MUTED, card
 from neuron_explainer.views.experiments.map_table import label_of_row, label_of_token, map_table
 from neuron_explainer.views.experiments.patch_map import PatchMap, map_of_patches
+from neuron_explainer.views.experiments.two_runs import two_runs_html
 from neuron_explainer.views.heatmap import format_value, legend
 from neuron_explainer.views.token_text import escaped, token_label
 
@@ -20,6 +24,7 @@ if TYPE_CHECKING:
 
 _MOST_ROWS, _MOST_COLUMNS = 32, 24
 _N_STRONGEST = 10
+_LEAST_CHANGE = 1e-5
 _SMALL = f"color:{MUTED};font-size:12px"
 _WORDS = {
     "denoise": "the corrupted run, with activations of the clean one",
@@ -42,13 +47,21 @@ def patching_html(found: Patching) -> str:
     title = f"Patching {request.at} by {' × '.join(request.by)}"
     note = f"{_WORDS[request.direction.value]}; {_METHODS[request.method.value]}"
     heading = section(title, _values(found), note, space=0)
-    top = section("Strongest nodes", _top(found), "score: 0 the corrupted run, 1 the clean one")
+    said = "value: the metric; score: 0 the corrupted run, 1 the clean one"
+    said += "; std: the standard deviation over pairs" if len(found.pairs) > 1 else ""
+    top = section("Strongest nodes", _top(found), said)
     return card(heading + _map(found) + top + _checked(found), "ne-patching")
 
 
 def scale_of_patches(found: Patching) -> ColourScale:
-    """The colours of changes of the score; white: none."""
-    return ColourScale.of(found.changes)
+    """The colours of changes of the score; without colour: none, or what rounding may be."""
+    return ColourScale.of(np.where(_is_rounding(found), 0.0, found.changes))
+
+
+def _is_rounding(found: Patching) -> NDArray[np.bool_]:
+    """Which changes of the score are none: beside the largest one they may be rounding."""
+    sizes = np.nan_to_num(np.abs(found.changes))
+    return np.asarray(sizes <= _LEAST_CHANGE * max(1.0, sizes.max(initial=0.0)))
 
 
 def said_of_patch(found: Patching, number: int) -> str:
@@ -60,15 +73,9 @@ def said_of_patch(found: Patching, number: int) -> str:
 
 def _values(found: Patching) -> str:
     """Both runs: their prompts and the metric."""
-    runs = (("clean", found.clean, found.clean_value), ("corrupted", found.corrupted, found.corrupted_value))
-    rows = []
-    for name, prompt, value in runs:
-        start = len(prompt.token_strings) - _MOST_ROWS * 2
-        left_out = "⋯" if start > 0 else ""
-        text = "".join(token_cell(token) for token in prompt.token_strings[max(0, start) :])
-        rows.append([name, f"{left_out}{text}", format_value(value)])
-    heads = ["run", "prompt" + (f" (the first of {len(found.pairs)} pairs)" if found.pairs else "")]
-    return html_table([*map(escaped, heads), escaped(found.request.title)], rows, {2})
+    values, request = (found.clean_value, found.corrupted_value), found.request
+    tokens = found.clean.token_strings, found.corrupted.token_strings
+    return two_runs_html(*tokens, values, request.title, len(found.pairs), request.hints)
 
 
 def _map(found: Patching) -> str:
@@ -80,10 +87,10 @@ def _map(found: Patching) -> str:
         )
         for row in shown.rows
     )
-    corner = "layer" if "layer" in found.request.by else ""
-    table = map_table("Change of the score by each patch", corner, shown.column_labels, rows)
+    title = "Change of the score by each patch"
+    table = map_table(title, shown.rows_are, shown.columns_are, shown.column_labels, rows)
     left_out = f'<div style="{_SMALL}">{escaped(shown.note)}</div>' if shown.note else ""
-    return section("Change of the score", legend(scale) + left_out + table, "white: as in the run that is patched")
+    return section("Change of the score", legend(scale) + left_out + table, "no colour: as in the run that is patched")
 
 
 def _label(found: Patching, shown: PatchMap, row: int | None) -> str:
@@ -105,8 +112,9 @@ def _cell(found: Patching, shown: PatchMap, row: int | None, column: int, scale:
 
 
 def _top(found: Patching) -> str:
-    frame = found.top(_N_STRONGEST)
-    columns = [name for name in frame.columns if name not in (*found.request.by, "n")]
+    n_changed = int((~_is_rounding(found)).sum())
+    frame = found.top(max(1, min(_N_STRONGEST, n_changed)))
+    columns = [name for name in shown_columns(frame) if name not in (*found.request.by, "n")]
     positions = frame["position"].tolist() if "position" in found.request.by else []
     if positions and not any(map(found.varies_at, positions)):
         frame = frame.assign(token=[found.clean.token_strings[position] for position in positions])
@@ -120,10 +128,8 @@ def _checked(found: Patching) -> str:
     if table is None:
         return ""
     scale = ColourScale.of([*table["estimate"], *table["measured"]])
+    shown = table.head(_N_STRONGEST)
+    content = frame_html(shown, {"estimate": scale, "measured": scale}, ["name", "estimate", "measured"])
+    which = f"; {len(shown)} of the {len(table)} that were checked" if len(table) > len(shown) else ""
     agreement = "" if math.isnan(found.spearman) else f"; Spearman's rank correlation {found.spearman:.2f}"
-    content = frame_html(
-        table.head(_N_STRONGEST), {"estimate": scale, "measured": scale}, ["name", "estimate", "measured"]
-    )
-    rest = f" of the {len(table)} strongest" if len(table) > _N_STRONGEST else ""
-    note = f"changes of {found.request.title}, estimated and measured{rest}{agreement}"
-    return section("Estimates checked", content, note)
+    return section("Estimates checked", content, f"changes of the metric{which}{agreement}")

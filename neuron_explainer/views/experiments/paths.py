@@ -12,10 +12,10 @@ from neuron_explainer.views.attribution.cells import frame_html, section
 from neuron_explainer.views.colour import ColourScale
 from neuron_explainer.views.components.head_grid import head_grid
 from neuron_explainer.views.components.head_maps import plot_heads
-from neuron_explainer.views.document import MUTED, card, html_table
-from neuron_explainer.views.heatmap import DEFAULT_WIDTH, format_value, heading_html, heatmap_text, legend
+from neuron_explainer.views.document import card, html_table
+from neuron_explainer.views.experiments.two_runs import two_runs_html
+from neuron_explainer.views.heatmap import DEFAULT_WIDTH, heatmap_text, legend
 from neuron_explainer.views.plots import colours_of_scale
-from neuron_explainer.views.running_text import plain_tokens
 from neuron_explainer.views.scalar_heatmaps import ShownTokens
 from neuron_explainer.views.snapshot_figure import SnapshotFigure
 from neuron_explainer.views.token_text import escaped
@@ -24,26 +24,28 @@ if TYPE_CHECKING:
     from neuron_explainer.experiments.paths.path_patching import PathPatching
 
 _N_SHOWN, _MOST_SENDERS = 15, 60
+_FROZEN = {
+    "heads": "all other heads frozen, MLPs computed anew",
+    "heads+mlps": "all other heads and MLPs frozen",
+}
 
 
 def paths_html(paths: PathPatching) -> str:
-    """The result as self-contained static HTML: the prompt, a map of heads if there is one, the strongest senders."""
+    """The result as self-contained static HTML: both prompts, a map of heads if there is one, the strongest senders."""
     scale = _scale(paths)
-    n = len(paths.runs)
-    facts = [
-        f"clean {format_value(paths.clean_value)}",
-        f"corrupted {format_value(paths.corrupted_value)}",
-        f"{paths.direction}: the {'clean' if paths.direction == 'noise' else 'corrupted'} run is changed",
-        f"{paths.freeze.replace('+', ' and ').replace('mlps', 'MLPs')} frozen",
-        *([f"mean of {n:,} pairs"] if n > 1 else []),
-    ]
+    n, first = len(paths.runs), paths.runs[0]
+    original = "clean" if paths.direction == "noise" else "corrupted"
+    other = "corrupted" if paths.direction == "noise" else "clean"
+    note = f"the {original} run, with each sender as in the {other} one; {_FROZEN[paths.freeze]}"
+    values = (paths.clean_value, paths.corrupted_value)
+    runs = two_runs_html(first.tokens, first.corrupted_tokens, values, paths.title, n, paths.hints)
     strongest = paths.top(_N_SHOWN).drop(columns=["layer", "component", "receivers", "n"], errors="ignore")
+    said = f"effect: the metric with the sender minus that of the {original} run; score: 0 corrupted, 1 clean"
+    said += "; std: the standard deviation over pairs" if n > 1 else ""
     return card(
-        heading_html(f"Direct paths to {paths.receivers}")
-        + f'<div style="color:{MUTED};font-size:12px">{escaped(paths.title)}: {escaped(" · ".join(facts))}</div>'
-        + (f'<div class="ne-text" style="margin:6px 0">{plain_tokens(paths.tokens)}</div>' if n == 1 else "")
+        section(f"Direct paths to {paths.receivers}", runs, note, space=0)
         + _map(paths, scale)
-        + section("Strongest senders", frame_html(strongest, {"effect": scale}), "effect: what the sender changes"),
+        + section("Strongest senders", frame_html(strongest, {"effect": scale}), said),
         "ne-paths",
     )
 
@@ -62,10 +64,11 @@ def paths_figure(paths: PathPatching) -> go.Figure:
             zmin=scale.low,
             zmax=scale.high if scale.limit else 1.0,
             hovertemplate="%{customdata}, %{x}: %{z:.4g}<extra></extra>",
+            colorbar={"title": "effect"},
         )
         figure = go.Figure(trace)
         figure.update_xaxes(title="token", **ShownTokens(paths.tokens).ticks)
-        figure.update_yaxes(tickmode="array", tickvals=list(range(len(labels))), ticktext=labels)
+        figure.update_yaxes(title="sender", tickmode="array", tickvals=list(range(len(labels))), ticktext=labels)
         height = len(rows)
     elif _are_heads(paths):
         figure = plot_heads(paths.to_dataframe(), "effect")
@@ -95,7 +98,7 @@ def _map(paths: PathPatching, scale: ColourScale) -> str:
     if not _are_heads(paths):
         return ""
     grid = head_grid(_heads(paths), scale, f"Effects of heads on {paths.receivers}")
-    return section("Heads", legend(scale) + grid, "effect on the metric; layers from left to right", space=12)
+    return section("Heads", legend(scale) + grid, "effect on the metric", space=12)
 
 
 def _by_position(paths: PathPatching, scale: ColourScale) -> str:
@@ -104,10 +107,10 @@ def _by_position(paths: PathPatching, scale: ColourScale) -> str:
     labels = [sender.whole_label for sender in paths.senders[:: len(paths.tokens)]]
     strongest = np.argsort(-np.abs(rows).max(axis=1), kind="stable")[:_N_SHOWN]
     lines = [
-        [escaped(labels[number]), heatmap_text(paths.tokens, rows[number].tolist(), scale, DEFAULT_WIDTH)]
+        [escaped(labels[number]), heatmap_text(paths.tokens, rows[number].tolist(), scale, DEFAULT_WIDTH, by_size=True)]
         for number in strongest
     ]
-    note = "effect on the metric at each position by itself"
+    note = "effect on the metric at each position by itself; bold: the largest"
     return section("By position", legend(scale) + html_table(["sender", "tokens"], lines), note, space=12)
 
 

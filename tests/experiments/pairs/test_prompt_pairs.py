@@ -173,7 +173,11 @@ def test_too_few_pairs_are_told_with_the_reasons(tiny: ne.StandardModelContext) 
         (lambda: ne.prompt_pairs("facts", 0), "n is 0"),
         (lambda: ne.prompt_pairs("facts", 10**6), "10,000 or less"),
         (lambda: ne.prompt_pairs("facts", seed=-1), "seed is -1"),
-        (lambda: ne.prompt_pairs("facts", model=cast(Any, "tiny")), "model must be of type ModelContext"),
+        (
+            lambda: ne.prompt_pairs("facts", 3, cast(Any, ne.load_model("tiny", device="cpu"))),
+            "Give it by name: model=",
+        ),
+        (lambda: ne.PromptPairs(cast(Any, "pairs.jsonl")), "PromptPairs.from_jsonl reads a file"),
         (lambda: ne.PromptPairs([]), "pairs is empty"),
         (lambda: ne.PromptPairs(cast(Any, "ab")), "pairs is 'ab'"),
         (lambda: ne.PromptPairs(cast(Any, ["a"])), "pairs holds 'a'"),

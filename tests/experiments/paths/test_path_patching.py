@@ -15,6 +15,7 @@ from neuron_explainer.errors import (
     IndexOutOfRangeError,
     InvalidRequestError,
     NeuronExplainerError,
+    NodeNameError,
     PromptError,
     StoppedError,
     UnknownNameError,
@@ -117,6 +118,22 @@ def test_a_function_of_all_logits_is_the_metric(small: ne.StandardModelContext) 
     assert whole.values[0, 0] == pytest.approx(sum(terms) + rest.values[0, 0] + first, rel=1e-4)
 
 
+def test_what_patching_found_is_handed_on(small: ne.StandardModelContext) -> None:
+    found = ne.patch(small, CLEAN, CORRUPTED, ANSWERS, at="heads")
+    table = found.to_dataframe().query("layer == 0")
+    by_name = ne.path_patch(small, CLEAN, CORRUPTED, ANSWERS, list(table["name"]), "logits").to_dataframe()
+    by_table = ne.path_patch(small, CLEAN, CORRUPTED, ANSWERS, table, "logits").to_dataframe()
+    by_row = ne.path_patch(small, CLEAN, CORRUPTED, ANSWERS, table.iloc[0], "logits").to_dataframe()
+    assert by_table["name"].tolist() == list(table["name"])
+    assert by_table.equals(by_name)
+    assert by_row["value"][0] == pytest.approx(by_name["value"][0])
+    paths = ne.path_patch(small, CLEAN, CORRUPTED, ANSWERS, "heads", "logits").top(2)
+    strongest = paths.query("layer > 0").iloc[0]
+    assert ne.path_patch(small, CLEAN, CORRUPTED, ANSWERS, "EMB", strongest).receivers == strongest["name"]
+    why = ne.attribute(small, CLEAN, *ANSWERS)
+    assert why.ablate(found.top(1)).value == why.ablate(found.top(1)["name"].iloc[0]).value
+
+
 def test_bfloat16_is_near_float32() -> None:
     values = [
         ne.path_patch(small_context("llama", dtype=dtype), CLEAN, CORRUPTED, ANSWERS, "heads", "L2H1").values
@@ -141,7 +158,9 @@ def test_pairs_give_means_with_their_spread(tiny: ne.StandardModelContext) -> No
     assert [each.values[0] for each in result.pairs] == [pytest.approx(each.values[0], rel=1e-4) for each in alone]
     one = ne.path_patch(tiny, pairs[1], senders="heads", receivers="L3H2/k")
     assert one.values == pytest.approx(alone[1].values, rel=1e-4)
-    assert "mean of 3 pairs" in result._repr_html_()
+    page = result._repr_html_()
+    assert "means of 3 pairs" in page
+    assert "logit of the target minus that of the distractor" in page or len({each.target for each in pairs}) == 1
 
 
 def test_parts_of_heads_are_named_in_several_ways(small: ne.StandardModelContext) -> None:
@@ -159,6 +178,8 @@ def test_parts_of_heads_are_named_in_several_ways(small: ne.StandardModelContext
     ("senders", "receivers", "options", "error", "said"),
     [
         ("L2H0", "L2H1/q", {}, InvalidRequestError, "L2H0 does not come before any receiver"),
+        ("resid", "L2H1/q", {}, NodeNameError, "'resid' is not a sender. Choose one of: .*'heads' or 'mlps'"),
+        ("heads", "logit", {}, NodeNameError, "'logit' is not a receiver. Choose one of: .*'logits' alone"),
         ("L1MLP", "L1MLP", {}, InvalidRequestError, "does not come before"),
         ("heads", "L0H1", {}, InvalidRequestError, "No layer comes before the receivers"),
         ("L1H9", "L2H1", {}, InvalidRequestError, "Layer 1 has no head 9"),
@@ -240,11 +261,21 @@ def test_figures_have_the_effects(small: ne.StandardModelContext, swept: ne.Path
     page = swept._repr_html_()
     assert 'data-ne-node="L1H3"' in page
     assert "Direct paths to L2H1/q, L1MLP" in page
+    assert "layer →<br>head ↓" in page
+    assert swept.runs[0].corrupted_tokens != swept.tokens
+    assert all(f"<bdi>{token}</bdi>" in page for token in (*swept.tokens, *swept.runs[0].corrupted_tokens))
     assert repr(swept).startswith("<PathPatching: 8 senders to L2H1/q, L1MLP, noise")
 
 
+def test_by_position_the_largest_effect_is_bold() -> None:
+    run = PathRun(("a", "b", "c"), ("a", "b", "d"), 1.0, 0.0, (1.1, 0.2, 1.0))
+    senders = tuple(Sender((ne.parse_node(f"L0H1@{position}"),)) for position in range(3))
+    paths = ne.PathPatching((run,), senders, "L2H1", "a metric", "heads", "noise", by_position=True)
+    assert "<b>b</b>" in paths._repr_html_()  # -0.8, and not the +0.1 of a
+
+
 def test_tokens_stay_text_on_the_page(swept: ne.PathPatching) -> None:
-    run = PathRun(tuple(HOSTILE_TOKENS[:8]), 1.0, 0.0, (0.5,) * 8)
+    run = PathRun(tuple(HOSTILE_TOKENS[:8]), tuple(HOSTILE_TOKENS[:8]), 1.0, 0.0, (0.5,) * 8)
     by_position = tuple(Sender((ne.parse_node(f"L0H1@{position}"),)) for position in range(8))
     for senders in (swept.senders, by_position):
         hostile = ne.PathPatching(

@@ -87,16 +87,18 @@ def one_number(function: Callable[[Tensor], Tensor], logits: Tensor, what: str) 
     """What a function gives for logits, which must be one number that can be differentiated.
 
     Args:
-        function: the function.
+        function: the function. It is given a copy, so it may change its argument in place.
         logits: its argument.
         what: what an error calls its result.
 
     Raises:
         InvalidRequestError: it gives something else.
     """
-    result = function(logits)
-    if not isinstance(result, Tensor) or result.numel() != 1:
+    result = function(logits.clone())
+    if not isinstance(result, Tensor) or result.numel() != 1 or result.is_complex():
         found = f"shape {tuple(result.shape)}" if isinstance(result, Tensor) else type(result).__name__
+        if isinstance(result, Tensor) and result.is_complex():
+            found = f"a complex one ({result.dtype})"
         raise InvalidRequestError(f"The {what} must return one number as a tensor, not {found}.")
     if not result.requires_grad and logits.requires_grad:
         raise InvalidRequestError(

@@ -93,8 +93,8 @@ class NodeName(NodeFields):
     def of(cls, node: "NodeGiven", *, kind: KindGiven | None = None) -> "NodeName":
         """The name of what an index, a trace, an ablation or a NeuronId names. The kind of a NeuronId must be given.
 
-        A row of a table of nodes, whose label is its NodeIndex, is taken as well. Gradients are not part of a name:
-        `pass_type` is not kept.
+        A row of a table of nodes, whose label is its NodeIndex or which has a `name`, is taken as well. Gradients are
+        not part of a name: `pass_type` is not kept.
 
         Raises:
             InvalidIndexError: `node` is of another type, or is of a layer that the kind of node does not have.
@@ -113,7 +113,7 @@ class NodeName(NodeFields):
         if isinstance(node, NeuronId):
             return cls.parse(str(node), kind=kind)
         if is_row_of_node(node):
-            return cls.of(node.name)
+            return cls.of(node.name if isinstance(node.name, NodeIndex) else node["name"])
         raise InvalidIndexError(
             f"{shown(node)} names no node. Give a name such as L23H3, a NodeName, a NodeIndex, an ActivationIndex or a "
             "DerivedScalarIndex."
@@ -258,8 +258,14 @@ NodeGiven: TypeAlias = (
 
 
 def is_row_of_node(given: Any) -> bool:
-    """Whether it is a row of a table of nodes: a pandas Series whose label is a NodeIndex."""
-    return isinstance(getattr(given, "name", None), NodeIndex)
+    """Whether it is a row of a table of nodes: a pandas Series whose label is a NodeIndex, or that has a `name`."""
+    return isinstance(getattr(given, "name", None), NodeIndex) or _name_in_row(given) is not None
+
+
+def _name_in_row(given: Any) -> str | None:
+    """The text in the column `name` of a table's row; None where it is something else."""
+    name = given.get("name") if hasattr(given, "iloc") else None
+    return name if isinstance(name, str) else None
 
 
 def parse_node(node: NodeGiven, *, kind: KindGiven | None = None, tokens: Sequence[str] | None = None) -> NodeName:

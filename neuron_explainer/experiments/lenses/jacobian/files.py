@@ -19,6 +19,7 @@ from neuron_explainer.models.tensor_files.safetensors_files import SafetensorsRe
 from neuron_explainer.storage.atomic import replaced_atomically
 from neuron_explainer.storage.locations import without_secrets
 from neuron_explainer.storage.reading import fetch_file
+from neuron_explainer.storage.safetensors_header import SafetensorsError
 from neuron_explainer.storage.tensor_views import tensor_metadata
 from neuron_explainer.vocabulary.checks import whole_number
 from neuron_explainer.wording import number_ranges, without_steering
@@ -89,7 +90,7 @@ def read_lens_file(path: str | os.PathLike[str]) -> LensFile:
             return _read_safetensors(fetch_file(path, MOST_BYTES))
         return _read_public(read_pytorch_file(path), name)
     except ValueError as error:
-        if isinstance(error, MalformedCheckpointError) or type(error) is not ValueError:
+        if type(error) not in (ValueError, SafetensorsError):
             raise
         raise MalformedCheckpointError(f"{name} is not a Jacobian lens: {error}.", file=name) from None
 

@@ -23,9 +23,10 @@ _ENTRY = "fit"
 
 
 class FitSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What must be the same when a fit goes on."""
+    """What must be the same when a fit goes on; `weights` are the model's dtype and the fingerprint of its numbers."""
 
     model_name: str
+    weights: str
     d_model: int
     layers: tuple[int, ...]
     target_layer: int
@@ -48,20 +49,25 @@ class FitState:
         sums: by layer, the sum of the prompts' Jacobians, (d_model, d_model), float32.
         n_done: of how many prompts.
         digest: of the tokens of these prompts, in their order.
+        is_whole: whether all layers' sums are of the same prompts; not so after an interrupt while one is taken in.
     """
 
     settings: FitSettings
     sums: dict[int, Float[Tensor, "d_model d_model"]] = field(default_factory=dict)
     n_done: int = 0
     digest: str = ""
+    is_whole: bool = True
 
     def add(self, jacobians: Mapping[int, Float[Tensor, "d_model d_model"]], token_ids: Sequence[int]) -> None:
         """Take in one prompt."""
+        digest = digest_with(self.digest, token_ids)
+        self.is_whole = False
         for layer, matrix in jacobians.items():
             own = matrix.to("cpu", torch.float32)
             self.sums[layer] = self.sums[layer].add_(own) if layer in self.sums else own.clone()
         self.n_done += 1
-        self.digest = digest_with(self.digest, token_ids)
+        self.digest = digest
+        self.is_whole = True
 
     def means(self) -> dict[int, Float[Tensor, "d_model d_model"]]:
         """The matrices of the lens so far."""

@@ -8,12 +8,14 @@ from collections.abc import Iterable, Iterator, Sequence, Sized
 from pathlib import Path
 from typing import Any, SupportsIndex
 
+import torch
 from torch import Tensor
 
 from neuron_explainer.activations.derived_scalars.config import as_config
 from neuron_explainer.activations.derived_scalars.engine.prompts import read_prompt
 from neuron_explainer.attribution.progress import passes_bar
 from neuron_explainer.attribution.question.question import PromptGiven
+from neuron_explainer.collation.runs.provenance import weights_fingerprint
 from neuron_explainer.errors import IndexOutOfRangeError, InvalidRequestError, MisconfiguredError, PromptError, shown
 from neuron_explainer.experiments.lenses.jacobian.files import form_of
 from neuron_explainer.experiments.lenses.jacobian.fit_state import (
@@ -31,7 +33,7 @@ from neuron_explainer.models.chats.messages import is_text_or_chat
 from neuron_explainer.models.layers.token_checks import as_token_ids, only_prompt
 from neuron_explainer.models.model_context import ModelContext
 from neuron_explainer.storage.locations import local_path
-from neuron_explainer.vocabulary.checks import checked_layers, checked_number
+from neuron_explainer.vocabulary.checks import checked_layers, checked_number, is_several
 from neuron_explainer.wording import no_layer
 
 DIM_BATCH = 8
@@ -110,17 +112,24 @@ def fit_jacobian_lens(
     copies = checked_number("dim_batch", dim_batch)
     if path.exists():
         raise InvalidRequestError(f"{path} exists. Read it by ne.load_jacobian_lens, or choose another `out`.")
-    if isinstance(texts, str) or not isinstance(texts, Iterable):
+    if isinstance(texts, str) or not is_several(texts):
         raise InvalidRequestError(f"texts is {shown(texts)}. Give a list of texts, or of token ids.")
     settings = _settings(context, layers, target_layer, most_tokens, skipped)
-    state = read_fit_state(path, settings)
     n_texts = len(texts) if isinstance(texts, Sized) else None
     n_known = min((number for number in (most_prompts, n_texts) if number is not None), default=None)
-    _fit(context, _prompts(context, texts, settings, prepend_bos), path, state, most_prompts, n_known, copies, progress)
+    prompts = _prompts(context, texts, settings, prepend_bos)
+    with torch.inference_mode(False):  # within a user's, sums could not be added to between backward passes
+        state = read_fit_state(path, settings)
+        _fit(context, prompts, path, state, most_prompts, n_known, copies, progress)
+        matrices = state.means()
     last = context.get_or_create_model().config.n_layers - 1
     target = None if settings.target_layer == last else settings.target_layer
-    lens = JacobianLens(state.means(), state.n_done, target, context.model_name)
-    lens.save(path)
+    lens = JacobianLens(matrices, state.n_done, target, context.model_name)
+    try:
+        lens.save(path)
+    except BaseException:
+        state.write(path)  # what took hours is not lost to a full disk
+        raise
     state_path(path).unlink(missing_ok=True)
     return lens
 
@@ -139,7 +148,10 @@ def _settings(
             f"Layers {list(asked)} are not all below the target, layer {target}. Choose layers below it."
         )
     width = min(max_tokens, context.max_context_length)
-    return FitSettings(context.model_name, config.d_model, tuple(sorted(set(asked))), target, width, skip_first)
+    transformer = context.get_or_create_model()
+    weights = f"{str(transformer.dtype).removeprefix('torch.')} {weights_fingerprint(transformer)}"
+    layers_asked = tuple(sorted(set(asked)))
+    return FitSettings(context.model_name, weights, config.d_model, layers_asked, target, width, skip_first)
 
 
 def _prompts(
@@ -182,7 +194,7 @@ def _fit(
                     state.write(out)
                     saved_at, n_saved = time.monotonic(), state.n_done
         except BaseException:
-            if state.n_done > n_saved:
+            if state.n_done > n_saved and state.is_whole:
                 state.write(out)
             raise
     if not state.n_done:

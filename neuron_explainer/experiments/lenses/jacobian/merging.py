@@ -10,6 +10,7 @@ import torch
 from neuron_explainer.errors import InvalidRequestError, MisconfiguredError, shown
 from neuron_explainer.experiments.lenses.jacobian.files import form_of
 from neuron_explainer.experiments.lenses.jacobian.jacobian_lens import JacobianLens, load_jacobian_lens
+from neuron_explainer.vocabulary.checks import is_several
 from neuron_explainer.wording import number_ranges
 
 LensGiven = JacobianLens | str | os.PathLike[str]
@@ -35,7 +36,7 @@ def merge_jacobian_lenses(lenses: Iterable[LensGiven], out: str | os.PathLike[st
     >>> ne.merge_jacobian_lenses([one, other]).matrices[0][0, 0].item()
     2.0
     """
-    if isinstance(lenses, str | os.PathLike | JacobianLens) or not isinstance(lenses, Iterable):
+    if isinstance(lenses, str | os.PathLike | JacobianLens) or not is_several(lenses):
         raise InvalidRequestError(f"lenses is {shown(lenses)}. Give a list of lenses or of their files.")
     if out is not None:
         form_of(out)

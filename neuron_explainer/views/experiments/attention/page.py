@@ -51,7 +51,10 @@ def attention_html(found: AttentionPatterns, opened: tuple[int, int], skip_first
 
 def _how_to_read(found: AttentionPatterns, drawing: Drawing) -> str:
     layout = drawing.layout
-    parts = ["Downwards: the token that attends. To the right: the token that it attends to."]
+    parts = [
+        "Small patterns: a row for each layer, a column for each head. In each pattern, downwards: the token that "
+        "attends; to the right: the token that it attends to; grey: later tokens."
+    ]
     if len(layout.layers) < len(found.by_layer):
         parts.append(f"Of {len(found.by_layer)} layers {number_ranges(layout.layers)} are shown.")
     if layout.n_tokens > LONGEST_DENSE:
