@@ -22,7 +22,6 @@ from .scoring.judging.detection_scorer import DetectionScorer
 from .scoring.judging.fuzzing_scorer import FuzzingScorer
 from .scoring.pattern_scorer import PatternScorer
 from .scoring.score import ExplanationScore
-from .scoring.scored_simulation import simulation_results
 from .scoring.simulation_scorer import SimulationScorer
 from .scoring.surprisal_scorer import SurprisalScorer
 
@@ -54,5 +53,4 @@ __all__ = [
     "save_neuronpedia_explanations",
     "score",
     "scored_explanation",
-    "simulation_results",
 ]

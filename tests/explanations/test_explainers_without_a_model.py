@@ -18,7 +18,7 @@ from neuron_explainer.explanations.asking.subject import Subject, subject_of
 from neuron_explainer.explanations.patterns.token_forms import quoted
 
 Explainer = PatternExplainer | TokenExplainer
-EXPLAINERS = [PatternExplainer(), TokenExplainer()]
+EXPLAINERS: list[PatternExplainer | TokenExplainer] = [PatternExplainer(), TokenExplainer()]
 
 
 def record_of(top: list[ActivationRecord], random: list[ActivationRecord] | None = None) -> NeuronRecord:

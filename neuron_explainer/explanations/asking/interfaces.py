@@ -26,13 +26,12 @@ class Simulator(Protocol):
 
 @runtime_checkable
 class Explainer(Protocol):
-    """Writes explanations.
+    """Writes explanations."""
 
-    Attributes:
-        name: what it is called in tables and files.
-    """
-
-    name: str
+    @property
+    def name(self) -> str:
+        """What it is called in tables and files."""
+        ...
 
     def explain(self, subject: Subject, n: int) -> list[Explanation]:
         """At most n explanations, the best first, written from `subject.examples.train` (and `.random`) alone.
@@ -45,13 +44,12 @@ class Explainer(Protocol):
 
 @runtime_checkable
 class Scorer(Protocol):
-    """Says how good explanations are.
+    """Says how good explanations are."""
 
-    Attributes:
-        name: what it is called in tables and files.
-    """
-
-    name: str
+    @property
+    def name(self) -> str:
+        """What it is called in tables and files."""
+        ...
 
     def score(self, explanation: Explanation, subject: Subject) -> ExplanationScore:
         """The score on examples that the explanation was not written from.

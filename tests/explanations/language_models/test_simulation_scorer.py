@@ -16,7 +16,7 @@ from explanations.planted.rules import word
 from neuron_explainer.activations.activations import ActivationRecord, NeuronId, NeuronRecord
 from neuron_explainer.activations.attention_utils import flatten
 from neuron_explainer.errors import AnswerFormatError, InvalidRequestError
-from neuron_explainer.explanations import Explanation, SimulationScorer, score, simulation_results
+from neuron_explainer.explanations import Explanation, SimulationScorer, score, scored_explanation
 from neuron_explainer.explanations.asking.examples import text_key
 from neuron_explainer.explanations.asking.subject import subject_of
 from neuron_explainer.explanations.scoring.calibration import LinearCalibration
@@ -222,7 +222,7 @@ def test_odd_arguments(options: dict[str, Any], words: str) -> None:
 def test_a_score_as_files_have_it() -> None:
     neuron = planted("topic", "noisy")
     found = scored(Explanation("length", simulator=Length()), neuron, SimulationScorer())
-    result = simulation_results(found)
+    result = scored_explanation(found)
     examples = subject_of(neuron.record).by_token.test
     assert (result.explanation, len(result.sequences)) == ("length", len(examples))
     assert result.scores.ev_correlation_score == found.value
@@ -239,11 +239,11 @@ def test_a_score_as_files_have_it() -> None:
     assert uncalibrated.expected_activations[1] == len(examples[0].tokens[1])
     assert uncalibrated.activation_scale == "simulated_normalized_activations"
     constant = scored(Explanation("all", simulator=Constant()), neuron, SimulationScorer(calibrate=None))
-    result = simulation_results(constant)
+    result = scored_explanation(constant)
     assert result.scores.ev_correlation_score is None
     assert result.sequences[0].sequence_simulation.activation_scale == "simulated_normalized_activations"
 
 
 def test_a_score_of_judgements_is_no_simulation() -> None:
-    with pytest.raises(InvalidRequestError, match="'detection' does not simulate activations"):
-        simulation_results(ExplanationScore("a", "b", "detection", "AUROC", 0.5))
+    with pytest.raises(InvalidRequestError, match="The score by detection is not of a simulation"):
+        scored_explanation(ExplanationScore("a", "b", "detection", "AUROC", 0.5))
