@@ -35,7 +35,7 @@ def by_a_loop(model: ne.StandardModelContext) -> torch.Tensor:
                 tensor[:, position] = source
                 return tensor
 
-            with transformer.intervene(place, below, write):
+            with transformer.intervene(place, below, write, notes_change=False):
                 logits = transformer(corrupted, logits_at="last")[0, 0]
             found[layer, position] = logits[first] - logits[second]
     return found
