@@ -15,7 +15,7 @@ from neuron_explainer.errors import InvalidRequestError
 from neuron_explainer.explanations import Explanation, PatternExplainer, PatternScorer, TokenExplainer, explain, score
 from neuron_explainer.explanations.asking.examples import text_key
 from neuron_explainer.explanations.asking.subject import Subject, subject_of
-from neuron_explainer.explanations.patterns.token_forms import quoted
+from neuron_explainer.explanations.patterns.token_forms import quoted_token
 
 Explainer = PatternExplainer | TokenExplainer
 EXPLAINERS: list[PatternExplainer | TokenExplainer] = [PatternExplainer(), TokenExplainer()]
@@ -191,7 +191,7 @@ def test_explanations_are_the_same_each_time() -> None:
 
 def test_quoted_tokens_are_on_one_line_and_harmless() -> None:
     for token in [*HOSTILE_TOKENS, "x" * 10**5, "'", "\\"]:
-        text = quoted(token)
+        text = quoted_token(token)
         assert len(text) < 80
         assert "\n" not in text
         assert "\r" not in text

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuron_explainer.explanations.patterns.templates import PLACE_TEMPLATE, TEMPLATES, Key
-from neuron_explainer.explanations.patterns.token_forms import Form, quoted
+from neuron_explainer.explanations.patterns.token_forms import TokenForm, quoted_token
 from neuron_explainer.explanations.patterns.training_tokens import TrainingTokens
 
 ANY = "[any]"
@@ -78,17 +78,19 @@ def _parts(keys: list[Key], matches: NDArray[np.int64], training: TrainingTokens
     return tuple(said.get(back, ANY) for back in range(max(said), -1, -1))
 
 
-def _said(form: Form, values: set[str], back: int, matches: NDArray[np.int64], training: TrainingTokens) -> str:
-    if form is Form.WORD:
+def _said(form: TokenForm, values: set[str], back: int, matches: NDArray[np.int64], training: TrainingTokens) -> str:
+    if form is TokenForm.WORD:
         return "|".join(_spellings(_tokens_at(back, matches, training))) or "[begin of text]"
     ordered = sorted(values)
-    if form is Form.TOKEN:
-        return "|".join(map(quoted, ordered))
-    if form is Form.KIND:
+    if form is TokenForm.TOKEN:
+        return "|".join(map(quoted_token, ordered))
+    if form is TokenForm.KIND:
         return "|".join(f"[{value}]" for value in ordered)
     sample = "|".join(_spellings(_tokens_at(back, matches, training), 1)[:_MOST_SPELLINGS])
-    how = "beginning with" if form is Form.BEGINNING else "ending in"
-    return "|".join(f"[word {how} {quoted(value)}]" for value in ordered) + (f" such as {sample}" if sample else "")
+    how = "beginning with" if form is TokenForm.BEGINNING else "ending in"
+    return "|".join(f"[word {how} {quoted_token(value)}]" for value in ordered) + (
+        f" such as {sample}" if sample else ""
+    )
 
 
 def _tokens_at(back: int, matches: NDArray[np.int64], training: TrainingTokens) -> Iterable[str]:
@@ -98,7 +100,7 @@ def _tokens_at(back: int, matches: NDArray[np.int64], training: TrainingTokens) 
 
 
 def _spellings(tokens: Iterable[str], most: int = _MOST_SPELLINGS) -> list[str]:
-    """The tokens, quoted: the most frequent first, and of each word at most so many spellings."""
+    """The tokens in quotes: the most frequent first, and of each word at most so many spellings."""
     by_word = Counter[str]()
     kept: dict[str, list[str]] = {}
     for token, count in Counter(tokens).most_common():
@@ -106,4 +108,4 @@ def _spellings(tokens: Iterable[str], most: int = _MOST_SPELLINGS) -> list[str]:
         by_word[word] += count
         if len(kept.setdefault(word, [])) < most:
             kept[word].append(token)
-    return [quoted(token) for word, _ in by_word.most_common() for token in kept[word]]
+    return [quoted_token(token) for word, _ in by_word.most_common() for token in kept[word]]

@@ -20,10 +20,10 @@ from neuron_explainer.explanations.patterns.templates import (
     Key,
     all_forms,
 )
-from neuron_explainer.explanations.patterns.token_forms import BEFORE_TEXT, Form
+from neuron_explainer.explanations.patterns.token_forms import BEFORE_TEXT, TokenForm
 from neuron_explainer.explanations.patterns.training_tokens import TrainingTokens
 
-_FORMS = list(Form)
+_FORMS = list(TokenForm)
 _MOST_PARTS = max(len(template.parts) for template in TEMPLATES)
 
 

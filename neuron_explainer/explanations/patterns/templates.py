@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from neuron_explainer.explanations.patterns.token_forms import BEFORE_TEXT, Form, TokenForms, forms_of
+from neuron_explainer.explanations.patterns.token_forms import BEFORE_TEXT, TokenForm, TokenForms, forms_of
 
 Key = tuple[Any, ...]
 """A pattern: the number of its template, then the value of each of the template's parts."""
@@ -25,34 +25,34 @@ class Template:
         n_words: in how many different tokens it must fire, to be told in words: one token is better named.
     """
 
-    parts: tuple[tuple[int, Form], ...]
+    parts: tuple[tuple[int, TokenForm], ...]
     prior: float
     cost: float | None = None
     n_words: int = 1
 
 
 TEMPLATES = (
-    Template(((0, Form.TOKEN),), 1.1, 0.32),
-    Template(((0, Form.WORD),), 0.5, 0.3),
-    Template(((0, Form.KIND),), 0.05, 0.3, 4),
-    Template(((0, Form.SHORT_ENDING),), 0.2, 0.6, 3),
-    Template(((0, Form.ENDING),), 0.5, 0.5, 3),
-    Template(((0, Form.BEGINNING),), 0.5, 0.8, 3),
-    Template(((0, Form.LENGTH),), 0.03),
-    Template(((1, Form.WORD),), 0.2, 0.4, 3),
-    Template(((1, Form.TOKEN),), 0.0, 0.42, 3),
-    Template(((1, Form.KIND),), 0.05, 0.8, 4),
-    Template(((1, Form.WORD), (0, Form.WORD)), 0.25, 0.5),
-    Template(((1, Form.WORD), (0, Form.KIND)), 0.15, 0.7, 3),
-    Template(((1, Form.KIND), (0, Form.WORD)), 0.0, 0.7),
-    Template(((1, Form.KIND), (0, Form.KIND)), 0.03, 0.8, 4),
-    Template(((1, Form.WORD), (0, Form.ENDING)), 0.0, 1.0, 2),
-    Template(((2, Form.WORD),), 0.05, 0.7, 3),
-    Template(((2, Form.WORD), (0, Form.WORD)), 0.0, 0.8),
-    Template(((2, Form.WORD), (0, Form.KIND)), 0.0, 1.0, 3),
-    Template(((2, Form.WORD), (1, Form.WORD)), 0.0, 0.9, 3),
-    Template(((2, Form.WORD), (1, Form.WORD), (0, Form.WORD)), 0.0, 0.9),
-    Template(((3, Form.WORD),), 0.03),
+    Template(((0, TokenForm.TOKEN),), 1.1, 0.32),
+    Template(((0, TokenForm.WORD),), 0.5, 0.3),
+    Template(((0, TokenForm.KIND),), 0.05, 0.3, 4),
+    Template(((0, TokenForm.SHORT_ENDING),), 0.2, 0.6, 3),
+    Template(((0, TokenForm.ENDING),), 0.5, 0.5, 3),
+    Template(((0, TokenForm.BEGINNING),), 0.5, 0.8, 3),
+    Template(((0, TokenForm.LENGTH),), 0.03),
+    Template(((1, TokenForm.WORD),), 0.2, 0.4, 3),
+    Template(((1, TokenForm.TOKEN),), 0.0, 0.42, 3),
+    Template(((1, TokenForm.KIND),), 0.05, 0.8, 4),
+    Template(((1, TokenForm.WORD), (0, TokenForm.WORD)), 0.25, 0.5),
+    Template(((1, TokenForm.WORD), (0, TokenForm.KIND)), 0.15, 0.7, 3),
+    Template(((1, TokenForm.KIND), (0, TokenForm.WORD)), 0.0, 0.7),
+    Template(((1, TokenForm.KIND), (0, TokenForm.KIND)), 0.03, 0.8, 4),
+    Template(((1, TokenForm.WORD), (0, TokenForm.ENDING)), 0.0, 1.0, 2),
+    Template(((2, TokenForm.WORD),), 0.05, 0.7, 3),
+    Template(((2, TokenForm.WORD), (0, TokenForm.WORD)), 0.0, 0.8),
+    Template(((2, TokenForm.WORD), (0, TokenForm.KIND)), 0.0, 1.0, 3),
+    Template(((2, TokenForm.WORD), (1, TokenForm.WORD)), 0.0, 0.9, 3),
+    Template(((2, TokenForm.WORD), (1, TokenForm.WORD), (0, TokenForm.WORD)), 0.0, 0.9),
+    Template(((3, TokenForm.WORD),), 0.03),
 )
 LATEST = 3
 """How many tokens back a pattern looks at most."""
@@ -63,7 +63,7 @@ PLACES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
 PLACE_TEMPLATE = -1
 PLACE_PRIOR, PLACE_COST, PLACE_WORDS = 0.015, 1.5, 4
 
-_FORM_INDEX = {form: index for index, form in enumerate(Form)}
+_FORM_INDEX = {form: index for index, form in enumerate(TokenForm)}
 _PARTS = [
     (number, [(back, _FORM_INDEX[form]) for back, form in template.parts]) for number, template in enumerate(TEMPLATES)
 ]

@@ -10,7 +10,7 @@ from neuron_explainer.activations.token_table import TokenTable
 from neuron_explainer.explanations.asking.explanation import Explanation
 from neuron_explainer.explanations.asking.interfaces import Simulator
 from neuron_explainer.explanations.asking.subject import Subject
-from neuron_explainer.explanations.patterns.token_forms import quoted
+from neuron_explainer.explanations.patterns.token_forms import quoted_token
 from neuron_explainer.explanations.patterns.token_means import TokenMeans
 from neuron_explainer.explanations.patterns.training_tokens import TrainingTokens
 from neuron_explainer.explanations.patterns.wording import NOTHING, within_bounds, written_text
@@ -63,7 +63,11 @@ class TokenExplainer:
         means = TokenMeans.of(training)
         tokens, before = _tokens(training, means), _before(training)
         details, raised = {"tokens": _token_table(tokens), "before": _before_table(before)}, written_text(subject)
-        after = f" (more so after {', '.join(quoted(token) for token, *_ in before[:_MOST_BEFORE])})" if before else ""
+        after = (
+            f" (more so after {', '.join(quoted_token(token) for token, *_ in before[:_MOST_BEFORE])})"
+            if before
+            else ""
+        )
         told: list[tuple[list[_Token], Simulator]] = [(tokens[: self.most_tokens], means)]
         for most in (_N_OF_SHORT, 1):
             if most < len(told[-1][0]):
@@ -137,7 +141,7 @@ def _text(tokens: list[_Token], n_found: int) -> str:
         return NOTHING
     more = f" and {n_found - len(tokens)} more" if n_found > len(tokens) else ""
     noun = "the token" if len(tokens) == 1 else "the tokens"
-    return f"{noun} {', '.join(quoted(each.token) for each in tokens)}{more}"
+    return f"{noun} {', '.join(quoted_token(each.token) for each in tokens)}{more}"
 
 
 def _token_table(tokens: list[_Token]) -> TokenTable:

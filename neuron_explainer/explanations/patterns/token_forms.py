@@ -12,7 +12,7 @@ _MOST_CHARACTERS = 30
 _MARKS = {"\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 
-class Form(StrEnum):
+class TokenForm(StrEnum):
     """One of the things that a pattern can say of a token."""
 
     TOKEN = "token"
@@ -74,10 +74,10 @@ def _kind(token: str, bare: str) -> str:
     return "mixed token" if any(character.isalnum() for character in bare) else "punctuation"
 
 
-def quoted(token: str) -> str:
+def quoted_token(token: str) -> str:
     r"""A token as a text shows it: with its spaces, on one line, cut after 30 characters.
 
-    >>> quoted(" cat"), quoted("\n")
+    >>> quoted_token(" cat"), quoted_token("\n")
     ("' cat'", "'\\n'")
     """
     cut = token if len(token) <= _MOST_CHARACTERS else f"{token[:_MOST_CHARACTERS]}…"

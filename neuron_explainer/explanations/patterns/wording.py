@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from neuron_explainer.explanations.asking.explanation import MOST_CHARACTERS
 from neuron_explainer.explanations.asking.subject import Subject
 from neuron_explainer.explanations.patterns.found_pattern import FoundPattern
-from neuron_explainer.explanations.patterns.token_forms import quoted
+from neuron_explainer.explanations.patterns.token_forms import quoted_token
 
 _MOST_OF_PATTERN = 600
 NOTHING = "no tokens in particular"
@@ -28,7 +28,7 @@ def written_text(subject: Subject) -> str:
     if subject.writes is None:
         return ""
     tokens = subject.writes(_N_WRITTEN)
-    return f"; it raises {', '.join(map(quoted, tokens))}" if tokens else ""
+    return f"; it raises {', '.join(map(quoted_token, tokens))}" if tokens else ""
 
 
 def within_bounds(text: str) -> str:

@@ -195,27 +195,29 @@ def test_rubbish_is_asked_again_then_raised(kind: Any) -> None:
 @pytest.mark.parametrize(
     "wrong",
     [
-        judgements([True] * 4),
-        judgements([True] * 6),
-        judgements([True] * 5, [101] * 5),
-        json.dumps({"judgements": [{"text": 1, "fits": True}] * 5}),
-        json.dumps({"judgements": [{"text": number, "fits": "yes"} for number in range(1, 6)]}),
-        json.dumps({"judgements": [{"text": number, "fits": 1} for number in range(1, 6)]}),
+        lambda n: judgements([True] * (n - 1)),
+        lambda n: judgements([True] * (n + 1)),
+        lambda n: judgements([True] * n, [101] * n),
+        lambda n: json.dumps({"judgements": [{"text": 1, "fits": True}] * n}),
+        lambda n: json.dumps({"judgements": [{"text": number, "fits": "yes"} for number in range(1, n + 1)]}),
+        lambda n: json.dumps({"judgements": [{"text": number, "fits": 1} for number in range(1, n + 1)]}),
     ],
 )
-def test_answers_that_cannot_be_read_are_missing_and_counted(kind: Any, wrong: str) -> None:
+def test_answers_that_cannot_be_read_are_missing_and_counted(kind: Any, wrong: Callable[[int], str]) -> None:
     first: list[str] = []
 
     def answer(request: ChatRequest) -> str:
         question = question_of(request)
         first.append(question)
-        return wrong if question == first[0] else judgements([True] * len(numbered_in(question)))
+        n_texts = len(numbered_in(question))
+        return wrong(n_texts) if question == first[0] else judgements([True] * n_texts)
 
     client = ScriptedChat(answer)
-    found = scored(planted(), kind(client))
-    table = found.to_dataframe()
-    assert table["judgement"].isna().sum() == table["right"].isna().sum() == found.measures["not judged"] == 5
-    assert f"5 of {len(table)} judgements could not be read" in found.note
+    found = scored(planted(), kind(client, per_question=3))
+    table, n_first = found.to_dataframe(), len(numbered_in(first[0]))
+    assert n_first > 1
+    assert table["judgement"].isna().sum() == table["right"].isna().sum() == found.measures["not judged"] == n_first
+    assert f"{n_first} of {len(table)} judgements could not be read" in found.note
     assert [len(each) for each in client.asked][1:] == [1]
     assert found.value == 0.5
 
@@ -249,17 +251,17 @@ def test_some_confidences_are_no_confidences() -> None:
 def test_questions_mix_texts_and_are_asked_at_once() -> None:
     neuron = planted()
     client = detects(neuron.rule)
-    scorer = DetectionScorer(client, n_tokens=10, per_question=7, instructions="Judge.", confidence=False)
+    scorer = DetectionScorer(client, n_tokens=10, per_question=3, instructions="Judge.", confidence=False)
     found = scored(neuron, scorer)
     (requests,) = client.asked
     sizes = [len(numbered_in(question_of(each))) for each in requests]
     assert sum(sizes) == len(found.to_dataframe())
-    assert set(sizes[:-1]) == {7}
+    assert set(sizes[:-1]) == {3}
     assert requests[0].messages[0][1].startswith("Judge.")
     assert "confidence" not in json.dumps(requests[0].schema) + requests[0].messages[0][1]
     assert question_of(requests[0]).startswith(f"Explanation: {json.dumps(neuron.explanation)}\n")
     again = detects(neuron.rule)
-    scored(neuron, DetectionScorer(again, n_tokens=10, per_question=7, instructions="Judge.", confidence=False))
+    scored(neuron, DetectionScorer(again, n_tokens=10, per_question=3, instructions="Judge.", confidence=False))
     assert again.asked == client.asked
     fires = [any(neuron.rule.simulate([" " + each for each in text.split()])) for text in found.to_dataframe()["text"]]
     assert any(fires)
