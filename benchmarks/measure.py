@@ -1,5 +1,6 @@
 """Measure within one run: medians of interleaved rounds, reported as ratios, and this process's memory."""
 
+import argparse
 import gc
 import statistics
 import time
@@ -39,6 +40,19 @@ def interleaved_seconds(
                 seconds[name].append(elapsed)
     gc.unfreeze()
     return seconds
+
+
+def timing_options(parser: argparse.ArgumentParser, repeats: int) -> tuple[argparse.Namespace, Callable[[], float]]:
+    """The options, with `--repeats` and `--processor-time` among them, and the clock that they ask for.
+
+    The processor's seconds are those of one thread, which torch is then held to.
+    """
+    parser.add_argument("--repeats", type=int, default=repeats)
+    parser.add_argument("--processor-time", action="store_true")
+    options = parser.parse_args()
+    if options.processor_time:
+        torch.set_num_threads(1)
+    return options, time.process_time if options.processor_time else time.perf_counter
 
 
 def median_seconds(

@@ -139,5 +139,6 @@ def check_aligned(pairs: Sequence[TwoPrompts], axes: Sequence[str]) -> None:
         other = next(number for number, length in enumerate(lengths) if length != lengths[0])
         raise PromptError(
             f"Pair 0 has {lengths[0]} tokens and pair {other} has {lengths[other]}, so their positions are not the "
-            'same. Give pairs of one length (ne.prompt_pairs has same_positions=True), or leave "position" out of by.'
+            "same. Give pairs of as many tokens (ne.prompt_pairs has same_positions=True), or leave "
+            '"position" out of by.'
         )

@@ -73,7 +73,8 @@ def read_stream(
         UnknownNameError: `of` is none of the choices.
         InvalidRequestError: an intervention changes the final norm or the logits, which lenses compute by themselves.
     """
-    changed = [name for name in model.active_interventions if name in {name_of(place, None) for place in _READ_OUT}]
+    read_out = {name_of(place, None) for place in _READ_OUT}
+    changed = [name for name in model.active_interventions if name in read_out]
     if changed:
         raise InvalidRequestError(
             f"An intervention at {', '.join(changed)} is active here. A lens reads the residual stream by the model's "

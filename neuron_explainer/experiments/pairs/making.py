@@ -111,8 +111,7 @@ def _draw(draw: Draw, n: int, random: Random, alignment: Alignment | None, is_on
         if isinstance(found, str):
             left_out[found] += 1
             continue
-        words = len(pair.clean.split(" ")) if alignment is None else alignment.words_of(pair.clean)
-        own = by_form.setdefault((form, words) if is_one_form else None, [])
+        own = by_form.setdefault((form, _positions(pair, alignment)) if is_one_form else None, [])
         own.append(found)
         in_vain = 0
         most = max(most, own, key=len)
@@ -120,6 +119,11 @@ def _draw(draw: Draw, n: int, random: Random, alignment: Alignment | None, is_on
     if n_others:
         left_out[OTHER_POSITIONS] += n_others
     return _Drawn(most, left_out)
+
+
+def _positions(pair: PromptPair, alignment: Alignment | None) -> Hashable:
+    """What decides where the words of a prompt are: how many there are, and their tokens for a model."""
+    return len(pair.clean.split(" ")) if alignment is None else alignment.words_of(pair.clean)
 
 
 def _too_few(kind: PairKind, n: int, drawn: _Drawn, model: ModelContext | None) -> str:

@@ -135,8 +135,14 @@ class Patching:
 
     def varies_at(self, position: int) -> bool:
         """Whether several pairs have different tokens at a position."""
-        tokens = {(pair.clean.token_strings[position], pair.corrupted.token_strings[position]) for pair in self.pairs}
-        return len(tokens) > 1
+        return position in self._varied
+
+    @cached_property
+    def _varied(self) -> frozenset[int]:
+        """The positions at which several pairs have different tokens."""
+        tokens = ((pair.clean.token_strings, pair.corrupted.token_strings) for pair in self.pairs)
+        columns = zip(*(zip(*both, strict=True) for both in tokens), strict=False)
+        return frozenset(position for position, own in enumerate(columns) if len(set(own)) > 1)
 
     def figure(self) -> Any:
         """A heatmap as a plotly figure: how much each patch changes the score, tokens on their axis."""

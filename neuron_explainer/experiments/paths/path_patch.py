@@ -11,8 +11,8 @@ from neuron_explainer.activations.derived_scalars.config import as_config
 from neuron_explainer.attribution.progress import passes_bar
 from neuron_explainer.attribution.question.positions import PositionsGiven
 from neuron_explainer.attribution.question.question import PromptGiven
-from neuron_explainer.errors import PromptError, UnknownNameError
-from neuron_explainer.experiments.asking.given_pairs import read_given_pairs
+from neuron_explainer.errors import UnknownNameError
+from neuron_explainer.experiments.asking.given_pairs import check_aligned, read_given_pairs
 from neuron_explainer.experiments.asking.two_prompts import PairMetric, TwoPrompts, title_of_pairs
 from neuron_explainer.experiments.paths.path_patching import PathPatching
 from neuron_explainer.experiments.paths.receivers import Receivers, ReceiversGiven, read_receivers
@@ -105,8 +105,7 @@ def path_patch(
     sending = read_senders(transformer, senders, receiving.nodes)
     given = read_given_pairs(context, clean, corrupted, metric, positions, prepend_bos)
     prompts = given.pairs
-    if by_position and len({len(each.clean.token_ids) for each in prompts}) > 1:
-        raise PromptError("With by='position' all prompts must be of as many tokens. Leave it out, or choose pairs.")
+    check_aligned(prompts, [by])
     asked = [_asked(each, sending, receiving, by_position, freeze, direction) for each in prompts]
     runs: list[PathRun] = []
     n_paths = sum(len(each.senders) for each in asked)
