@@ -59,7 +59,7 @@ def components_asked(
         nodes = {layer: several for layer, several in nodes.items() if layer in asked}
         if not nodes:
             raise InvalidRequestError(f"No node of nodes is in layers {shown(list(asked))}. Leave out one of the two.")
-    covered = _covered(component, None if nodes is None else list(nodes))
+    covered = components_of_layers(component, None if nodes is None else list(nodes))
     if covered is None:
         if nodes is None:
             raise InvalidRequestError(
@@ -78,8 +78,13 @@ def components_asked(
     return dict(nodes)
 
 
-def _covered(component: Component, layers: list[int] | None) -> dict[int, Sequence[int]] | None:
-    """The components that there are, by layer; None if that is not known."""
+def components_of_layers(component: Component, layers: list[int] | None) -> dict[int, Sequence[int]] | None:
+    """The numbers of the components that there are, ascending, by layer; None if that is not known.
+
+    Args:
+        component: one of them, or any of the dataset.
+        layers: the layers that are wanted, where each must be looked at; None: all.
+    """
     if component.at_hand.dataset is None:
         context = component.model("components")
         if component.kind is NodeKind.LATENT:

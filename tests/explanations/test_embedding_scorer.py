@@ -16,6 +16,7 @@ from neuron_explainer.errors import InvalidRequestError
 from neuron_explainer.explanations import EmbeddingScorer, ExplanationScore, SurprisalScorer, score
 from neuron_explainer.explanations.asking.subject import subject_of
 from neuron_explainer.explanations.embeddings.minilm import PACKAGE
+from neuron_explainer.explanations.many.described import settings_as_json
 from neuron_explainer.explanations.scoring.measures import auroc
 from neuron_explainer.explanations.scoring.separation import area_of
 
@@ -112,8 +113,9 @@ def test_an_embedder_that_gives_no_vectors_is_refused(
 
 def test_an_embedder_whose_width_changes_is_refused(record: NeuronRecord) -> None:
     scorer = EmbeddingScorer(lambda texts: np.ones((len(texts), len(texts))))
+    score("yellow", record, scorer, baselines=False)
     with pytest.raises(InvalidRequestError, match="different widths"):
-        score("yellow", record, scorer)
+        score("green", record, scorer, baselines=False)
 
 
 @pytest.mark.parametrize("height", [0.0, 1e-300, 1e300])
@@ -168,3 +170,15 @@ def share_of_pairs_won(scorer: EmbeddingScorer | SurprisalScorer, neurons: list[
 
 def _rank(found: ExplanationScore) -> tuple[float, float]:
     return found.value, next(iter(found.measures.values()))
+
+
+def test_a_run_that_goes_on_tells_embedders_apart() -> None:
+    def lengths(texts: list[str]) -> list[list[int]]:
+        return [[len(text), 1] for text in texts]
+
+    def spaces(texts: list[str]) -> list[list[int]]:
+        return [[text.count(" "), 1] for text in texts]
+
+    settings = [settings_as_json(EmbeddingScorer(each)) for each in (lengths, spaces, lengths)]
+    assert settings[0] != settings[1]
+    assert settings[0] == settings[2]

@@ -31,7 +31,8 @@ NODES = ["L0N3", "L1N355", "L1N356", "L2N5", "L3N7", "L3N8"]
 
 def explained(out: Path, nodes=NODES, *, explainer=None, scorers=None, **options):
     judges: Any = [SimulatedScorer(), LengthScorer()] if scorers is None else scorers
-    return ne.explain_dataset("tiny", nodes, explainer or FrequentTokenExplainer(), judges, out, **options)
+    given = explainer or FrequentTokenExplainer()
+    return ne.explain_dataset("tiny", nodes, given, judges, out, **{"baselines": False} | options)
 
 
 def files_of(folder: Path) -> dict[str, bytes]:
@@ -52,7 +53,6 @@ def test_the_table_and_the_files(whole):
     assert list(table.columns[:6]) == [
         *("component", "explanation", "explainer", "simulated", "simulated low", "simulated high"),
     ]
-    assert "length: most frequent token" in table.columns
     assert "error" not in table.columns
     row = table[table["component"] == "L0N3"].iloc[0]
     score = ne.score(
@@ -70,6 +70,33 @@ def _subject(name: str):
     from neuron_explainer.explanations.asking.subject import subject_of
 
     return subject_of(ne.component("tiny", name))
+
+
+def test_baselines_are_the_most_frequent_token_and_the_next_component_s_explanation(tmp_path):
+    asked: list[str] = []
+    explainer = FrequentTokenExplainer(before=asked.append)
+    nodes = ["L1N355", "L1N356", "L3N511"]
+    table = explained(tmp_path / "out", nodes, explainer=explainer, baselines=True, max_concurrent=1).to_dataframe()
+    assert asked == ["L1N355", "L1N356", "L1N357", "L3N511", "L3N0"]  # each once, and after the last comes the first
+    for node, other in zip(nodes, ("L1N356", "L1N357", "L3N0"), strict=True):
+        (text,) = FrequentTokenExplainer().explain(_subject(other), 1)
+        row = table[table["component"] == node].iloc[0]
+        assert row["length: another explanation"] == LengthScorer().score(text, _subject(node)).value
+        alone = ne.score(text, ne.component("tiny", node), SimulatedScorer(), baselines=False)
+        assert row["simulated: another explanation"] == pytest.approx(alone.value, nan_ok=True)
+    assert table["length: most frequent token"].notna().all()
+
+
+def test_a_component_without_another_is_scored_all_the_same(tmp_path):
+    def before(name: str) -> None:
+        if name == "L1N356":
+            raise InvalidRequestError("L1N356 cannot be explained")
+
+    made = explained(tmp_path / "out", ["L1N355"], explainer=FrequentTokenExplainer(before=before), baselines=True)
+    assert made.failed == ()
+    table = made.to_dataframe()
+    assert table["length"].notna().all()
+    assert "length: another explanation" not in table.columns
 
 
 def test_explanations_are_shown_with_their_component(whole):
@@ -108,7 +135,8 @@ def add(self, outcome):
         os.kill(os.getpid(), signal.SIGKILL)
 journal.OutcomeJournal.add = add
 judges = [SimulatedScorer(), LengthScorer()]
-ne.explain_dataset("tiny", {NODES!r}, FrequentTokenExplainer(), judges, {str(out)!r}, max_concurrent={n_threads})
+ne.explain_dataset("tiny", {NODES!r}, FrequentTokenExplainer(), judges, {str(out)!r}, baselines=False,
+    max_concurrent={n_threads})
 """
     killed = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert killed.returncode == -9, killed.stderr
@@ -165,7 +193,7 @@ def test_a_damaged_or_missing_file_is_made_again(whole, tmp_path):
         ({"scorers": [SimulatedScorer(is_calibrated=True), LengthScorer()]}, "scorers.simulated.is_calibrated"),
         ({"scorers": [SimulatedScorer()]}, "scorers.length"),
         ({"n": 2}, "n (there 1, asked 2)"),
-        ({"baselines": False}, "baselines"),
+        ({"baselines": True}, "baselines"),
     ],
 )
 def test_other_settings_are_refused(changes, named, whole):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,14 @@ from neuron_explainer.activation_server.dataset_paths import type_of_dataset
 from neuron_explainer.attribution.progress import passes_bar
 from neuron_explainer.components.asking import component, is_dataset
 from neuron_explainer.components.component import Component
-from neuron_explainer.components.covered import NodesGiven, components_asked, first_name, name_beside, nodes_by_layer
+from neuron_explainer.components.covered import (
+    NodesGiven,
+    components_asked,
+    components_of_layers,
+    first_name,
+    name_beside,
+    nodes_by_layer,
+)
 from neuron_explainer.components.digests import digest_of_dataset, digest_of_model
 from neuron_explainer.components.explanations.explained_dataset import ExplainedDataset
 from neuron_explainer.components.notes.csv_files import csv_bytes
@@ -80,7 +88,9 @@ def explain_dataset(
         dst: the derived scalar that is the components' activation; None: the dataset's.
         model: the model, for explainers that look at output tokens; "tiny" has its own.
         autoencoders: of latents, as `ne.load_autoencoders` gives them.
-        baselines: whether each scorer also scores an explanation that says little; see `ne.score`.
+        baselines: whether each scorer also scores the most frequent token, and the explanation of the next component of
+            the layer by the same explainer; see `ne.score`. It then asks three times as much, and the explainer up to
+            twice as much.
         max_concurrent: how many components are worked on at once, at most 256; more hide the time that an endpoint
             takes to answer.
         progress: whether there is a bar; None: on a terminal or in a notebook.
@@ -127,7 +137,9 @@ def explain_dataset(
         "n": most,
         "baselines": with_baselines,
     }
-    work = _Work(folder, first, Explaining(writes, judges, most, with_baselines), n_threads)
+    beside = _Beside(first, components_of_layers(first, list(chosen)))
+    explaining = Explaining(beside.component_at, beside.next_to, writes, judges, most, with_baselines)
+    work = _Work(folder, first, explaining, n_threads)
     with held_out_folder(folder, settings):
         return work.run([(layer, index) for layer, several in chosen.items() for index in several], progress)
 
@@ -156,6 +168,31 @@ def _scorers_given(scorers: Any) -> list[Scorer]:
             )
         found[each.name] = each
     return list(found.values())
+
+
+@dataclass(frozen=True)
+class _Beside:
+    """The components of the same dataset.
+
+    Attributes:
+        first: one of them.
+        covered: the numbers of those that there are, by layer; None if that is not known.
+    """
+
+    first: Component
+    covered: Mapping[int, Sequence[int]] | None
+
+    def component_at(self, layer: int, index: int) -> Component:
+        """A component by its layer and number."""
+        return Component(name_beside(self.first, layer, index), self.first.dst, self.first.at_hand)
+
+    def next_to(self, layer: int, index: int) -> int | None:
+        """The number after it in its layer; after the last comes the first. None if there is no other."""
+        if self.covered is None:
+            return index + 1
+        several = self.covered[layer]
+        other = several[bisect_right(several, index) % len(several)]
+        return None if other == index else other
 
 
 @dataclass(frozen=True)
@@ -195,8 +232,7 @@ class _Work:
         return ExplainedDataset(self.folder, tuple(names), n_new, tuple(failed))
 
     def _explained(self, place: tuple[int, int]) -> Explained:
-        node = Component(name_beside(self.first, *place), self.first.dst, self.first.at_hand)
-        return self.explaining.of(node, str(node.name), *place)
+        return self.explaining.of(str(name_beside(self.first, *place)), *place)
 
     def _write(self, explained: Explained, journal: OutcomeJournal) -> None:
         """Write a component's file, and then the line that says that it is there."""

@@ -54,7 +54,9 @@ def score(
     found = chosen.score(given, subject)
     if not with_baselines:
         return found
-    return replace(found, baselines={**found.baselines, **baselines_of(given, subject, chosen, of_others)})
+    values, notes = baselines_of(given, subject, chosen, of_others)
+    note = "; ".join([*([found.note] if found.note else []), *notes])
+    return replace(found, baselines={**found.baselines, **values}, note=note)
 
 
 def _usual_scorer(explanation: Explanation) -> Scorer:

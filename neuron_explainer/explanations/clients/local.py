@@ -32,7 +32,8 @@ class LocalClient:
     """Asks a model at hand: one of this library, or one of `transformers` with its tokenizer.
 
     Messages become text by the model's chat template; a model without one reads their texts, one below the other, and
-    goes on. A schema is asked for in words, which a model may or may not follow. Greedy answers are written in batches;
+    goes on. It is not held to a schema, nor told of it: the questions of this library say the form of the answer in
+    words, and small models copy a schema that is written beneath. Greedy answers are written in batches;
     sampled ones one by one, so that a seed gives the same answer whatever is asked beside it. Log-probabilities are
     those of the model, before any temperature. Interventions that this thread has entered take part, so answers are not
     cached.
@@ -124,6 +125,5 @@ def _what_counts(request: ChatRequest) -> tuple[object, ...]:
         request.max_tokens,
         request.temperature,
         request.seed if request.temperature else None,
-        repr(request.schema),
         request.top_logprobs,
     )

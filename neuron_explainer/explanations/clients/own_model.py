@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from neuron_explainer.attribution.computing.batches import batches_of
 from neuron_explainer.errors import ChatTemplateError
 from neuron_explainer.explanations.clients.client import ChatAnswer, ChatRequest
-from neuron_explainer.explanations.clients.wire import messages_with_schema
 from neuron_explainer.models.generation.generate import generate
 from neuron_explainer.models.generation.sampling import Sampling
 
@@ -65,7 +64,7 @@ class OwnModel:
         return ChatAnswer(text, is_whole, len(prompt), len(written), logprobs)
 
     def _prompt(self, request: ChatRequest) -> list[int]:
-        pairs = messages_with_schema(request) if request.schema is not None else request.messages
+        pairs = request.messages
         if self._tokenizer.chat_template is None:
             return list(self._model.encode(text_of_messages(pairs)))
         try:

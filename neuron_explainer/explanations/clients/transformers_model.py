@@ -11,7 +11,6 @@ import torch
 from neuron_explainer.errors import PromptError
 from neuron_explainer.explanations.clients.client import ChatAnswer, ChatRequest
 from neuron_explainer.explanations.clients.own_model import as_chat, likeliest_tokens, text_of_messages, without_system
-from neuron_explainer.explanations.clients.wire import messages_with_schema
 from neuron_explainer.models.watching import stop_if_asked
 
 
@@ -67,7 +66,7 @@ class TransformersModel:
         return ChatAnswer(text, is_whole, len(prompt), len(written), logprobs)
 
     def _prompt(self, request: ChatRequest) -> list[int]:
-        pairs = messages_with_schema(request) if request.schema is not None else request.messages
+        pairs = request.messages
         if not getattr(self._tokenizer, "chat_template", None):
             return list(self._tokenizer(text_of_messages(pairs))["input_ids"])
         try:

@@ -50,7 +50,7 @@ def body_of(request: ChatRequest, model: str, refused: frozenset[str]) -> dict[s
         refused: the parts that the endpoint refuses.
     """
     in_words = request.schema is not None and SCHEMA in refused
-    messages = messages_with_schema(request) if in_words else request.messages
+    messages = _messages_with_schema(request) if in_words else request.messages
     body: dict[str, Any] = {
         "model": model,
         "messages": [{"role": role, "content": text} for role, text in messages],
@@ -68,7 +68,7 @@ def body_of(request: ChatRequest, model: str, refused: frozenset[str]) -> dict[s
     return body
 
 
-def messages_with_schema(request: ChatRequest) -> tuple[tuple[str, str], ...]:
+def _messages_with_schema(request: ChatRequest) -> tuple[tuple[str, str], ...]:
     """The messages, with the schema in words at the end of the last one."""
     schema = msgspec.json.encode(request.schema).decode()
     words = f"Answer with JSON alone, without any other text. It must follow this JSON schema: {schema}"

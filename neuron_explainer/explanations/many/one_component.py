@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import msgspec
 
@@ -11,7 +12,7 @@ from neuron_explainer.activations.neuron_ids import NeuronId
 from neuron_explainer.activations.scored_explanations import NeuronSimulationResults, ScoredExplanation, Scores
 from neuron_explainer.errors import MisconfiguredError, NeuronExplainerError, OutOfSpaceError, StoppedError
 from neuron_explainer.explanations.asking.explain import explain
-from neuron_explainer.explanations.asking.explanation import Explanation
+from neuron_explainer.explanations.asking.explanation import Explanation, Explanations
 from neuron_explainer.explanations.asking.interfaces import Explainer, Scorer
 from neuron_explainer.explanations.asking.score import score
 from neuron_explainer.explanations.asking.subject import Subject, SubjectGiven, subject_of
@@ -28,6 +29,8 @@ _OF_ONE_QUESTION = (400, 413, 422)
 
 _FATAL = (StoppedError, OutOfSpaceError, MemoryError)
 
+_MOST_KEPT = 64
+
 
 @dataclass(frozen=True)
 class Explained:
@@ -42,27 +45,40 @@ class Explained:
     file: bytes
 
 
-@dataclass(frozen=True)
 class Explaining:
-    """How components are explained.
+    """How components are explained. Threads may share it.
 
-    Attributes:
+    The baseline "another explanation" is that of the next component of the layer, by the same explainer: which one it
+    is does not depend on what else is explained. Those of the last components are kept, so that where all components
+    are explained in order, each is explained once.
+
+    Args:
+        component_at: gives a component by its layer and number.
+        next_to: the number of another component of the layer, which lends its explanation as a baseline; None if there
+            is no other.
         explainer: what writes explanations.
         scorers: what scores them.
         n: how many explanations of each component.
         baselines: whether explanations that say little are scored, too.
     """
 
-    explainer: Explainer
-    scorers: Sequence[Scorer]
-    n: int
-    baselines: bool
+    def __init__(
+        self,
+        component_at: Callable[[int, int], SubjectGiven],
+        next_to: Callable[[int, int], int | None],
+        explainer: Explainer,
+        scorers: Sequence[Scorer],
+        n: int,
+        baselines: bool,
+    ) -> None:
+        self._component_at, self._next_to = component_at, next_to
+        self._explainer, self._scorers, self._n, self._baselines = explainer, scorers, n, baselines
+        self._written = lru_cache(_MOST_KEPT)(self._write)
 
-    def of(self, given: SubjectGiven, name: str, layer: int, index: int) -> Explained:
+    def of(self, name: str, layer: int, index: int) -> Explained:
         """Explain one component, and score its explanations.
 
         Args:
-            given: the component.
             name: its name.
             layer, index: where it is.
 
@@ -70,15 +86,17 @@ class Explaining:
             NeuronExplainerError: one that all components would meet, such as a budget that is used up.
         """
         try:
-            return self._explained(subject_of(given), name, NeuronId(layer, index))
+            return self._explained(name, NeuronId(layer, index))
         except Exception as error:
             _raise_if_fatal(error)
             return Explained(Outcome(name, layer, index, error=KeptError.of(error)), b"")
 
-    def _explained(self, subject: Subject, name: str, place: NeuronId) -> Explained:
+    def _explained(self, name: str, place: NeuronId) -> Explained:
         kept, scored = [], []
-        for explanation in explain(subject, self.explainer, self.n):
-            scores = [self._scored(explanation, subject, scorer) for scorer in self.scorers]
+        subject, explanations = self._written(place.layer_index, place.neuron_index)
+        others = self._others(place) if self._scorers and self._baselines and explanations else []
+        for explanation in explanations:
+            scores = [self._scored(explanation, subject, scorer, others) for scorer in self._scorers]
             texts = as_valid_text(explanation.text), as_valid_text(explanation.explainer)
             kept.append(KeptExplanation(*texts, [each for each, _ in scores]))
             simulated = (found for _, found in scores if found is not None)
@@ -86,12 +104,28 @@ class Explaining:
         file = explanations_to_json(NeuronSimulationResults(place, scored)) if scored else b""
         return Explained(Outcome(name, place.layer_index, place.neuron_index, kept, file_bytes=len(file)), file)
 
+    def _write(self, layer: int, index: int) -> tuple[Subject, Explanations]:
+        subject = subject_of(self._component_at(layer, index))
+        return subject, explain(subject, self._explainer, self._n)
+
+    def _others(self, place: NeuronId) -> list[Explanation]:
+        """The explanation of the next component of the layer; none if that cannot be explained."""
+        index = self._next_to(place.layer_index, place.neuron_index)
+        if index is None:
+            return []
+        try:
+            _, explanations = self._written(place.layer_index, index)
+        except Exception as error:
+            _raise_if_fatal(error)
+            return []
+        return list(explanations[:1])
+
     def _scored(
-        self, explanation: Explanation, subject: Subject, scorer: Scorer
+        self, explanation: Explanation, subject: Subject, scorer: Scorer, others: Sequence[Explanation]
     ) -> tuple[KeptScore, ScoredExplanation | None]:
         """The score by one scorer, or its error; and if it is of a simulation, what files hold of that."""
         try:
-            found = score(explanation, subject, scorer, baselines=self.baselines)
+            found = score(explanation, subject, scorer, others=others, baselines=self._baselines)
             kept = msgspec.structs.replace(KeptScore.of(found), scorer=as_valid_text(scorer.name))
             return kept, scored_explanation(found) if is_of_simulation(found.judgements) else None
         except Exception as error:

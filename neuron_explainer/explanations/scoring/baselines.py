@@ -9,9 +9,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from neuron_explainer.errors import AnswerFormatError, InvalidRequestError
 from neuron_explainer.explanations.asking.explanation import Explanation
 from neuron_explainer.explanations.asking.interfaces import Scorer
 from neuron_explainer.explanations.asking.subject import Subject
+from neuron_explainer.wording import in_a_sentence
 
 MOST_FREQUENT, ANOTHER = "most frequent token", "another explanation"
 _SHARE_OF_HIGHEST = 0.5
@@ -46,8 +48,11 @@ def most_frequent_token(subject: Subject) -> Explanation:
 
 def baselines_of(
     explanation: Explanation, subject: Subject, scorer: Scorer, others: Sequence[Explanation]
-) -> dict[str, float]:
-    """The scores of explanations that say little.
+) -> tuple[dict[str, float], list[str]]:
+    """The scores of explanations that say little, and what there is to say of them.
+
+    One that cannot be scored, as where a language model's answers to it cannot be read, has NaN: the score that it
+    stands beside is not lost by it.
 
     Args:
         explanation: what is scored.
@@ -55,12 +60,19 @@ def baselines_of(
         scorer: what scores.
         others: explanations of other components, of which the mean of the scores is taken.
     """
-    found = {}
+    found, notes = dict[str, float](), list[str]()
+
+    def value(baseline: Explanation, name: str) -> float:
+        try:
+            return scorer.score(baseline, subject).value
+        except (AnswerFormatError, InvalidRequestError) as error:
+            notes.append(f"{name} could not be scored: {in_a_sentence(error)}")
+            return math.nan
+
     token = most_frequent_token(subject)
     if token.text != explanation.text:
-        found[MOST_FREQUENT] = scorer.score(token, subject).value
+        found[MOST_FREQUENT] = value(token, MOST_FREQUENT)
     if others:
-        values = [scorer.score(each, subject).value for each in others]
-        known = [value for value in values if not math.isnan(value)]
+        known = [each for each in (value(other, ANOTHER) for other in others) if not math.isnan(each)]
         found[ANOTHER] = float(np.mean(known)) if known else math.nan
-    return found
+    return found, notes

@@ -67,6 +67,7 @@ class EmbeddingScorer:
         self.n_tokens = checked_number("n_tokens", n_tokens, at_most=MOST_TOKENS)
         self.n_texts = checked_number("n_texts", n_texts, 2)
         self.seed = checked_number("seed", seed, 0)
+        self.embedder = embedder
         embed = _minilm(device) if embedder is None else checked_embedder(embedder)
         self._vectors: KeptByText[NDArray[np.float64]] = KeptByText(partial(unit_vectors, embed))
 
