@@ -11,17 +11,16 @@ from neuron_explainer.collation.settings import (
     ConvertedDtype,
     Layout,
 )
+from neuron_explainer.command_line.dataset_options import DatasetArgument
 from neuron_explainer.command_line.folders import dataset_folder, named_dataset
 from neuron_explainer.command_line.settings_options import one_of, with_default
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
-
-_DATASET_HELP = "A registered name, the dataset's folder, or cache:NAME for a folder in the user's cache."
 
 _DST = DerivedScalarType.MLP_POST_ACT.value
 
 
 def verify(
-    dataset: Annotated[str, typer.Argument(metavar="DATASET", help=_DATASET_HELP)],
+    dataset: DatasetArgument,
     *,
     model: Annotated[
         str | None,
@@ -48,7 +47,7 @@ def verify(
 
 
 def convert(
-    dataset: Annotated[str, typer.Argument(metavar="DATASET", help=_DATASET_HELP)],
+    dataset: DatasetArgument,
     out: Annotated[str, typer.Argument(metavar="FOLDER", help="The folder to make, or cache:NAME.")],
     *,
     layout: Annotated[

@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
+from neuron_explainer.command_line.dataset_options import DatasetArgument, DstOption, LayersOption, NodesOption
 from neuron_explainer.command_line.folders import named_dataset
 from neuron_explainer.command_line.settings_options import with_default
 from neuron_explainer.errors import choices_sentence, nearest_first
@@ -22,28 +23,12 @@ _OF_ENDPOINT = ("endpoint", "detection", "fuzzing", "simulation")
 
 
 def explain(
-    dataset: Annotated[
-        str,
-        typer.Argument(
-            metavar="DATASET",
-            help="A registered name, the dataset's folder, or cache:NAME for a folder in the user's cache.",
-        ),
-    ],
+    dataset: DatasetArgument,
     *,
     out: Annotated[str, typer.Option(metavar="FOLDER", help="The folder to write, new or with these explanations.")],
-    node: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--node", metavar="NAME", help=with_default("A component, as L5N131; may be given several times.", "all")
-        ),
-    ] = None,
-    layer: Annotated[
-        list[int] | None,
-        typer.Option("--layer", metavar="N", help=with_default("A layer; may be given several times.", "all")),
-    ] = None,
-    dst: Annotated[
-        str | None, typer.Option(metavar="DST", help=with_default("Derived scalar type.", "the dataset's"))
-    ] = None,
+    node: NodesOption = None,
+    layer: LayersOption = None,
+    dst: DstOption = None,
     explainer: Annotated[
         str, typer.Option(metavar="KIND", help=f"What writes explanations: {', '.join(_EXPLAINERS)}.")
     ] = "pattern",

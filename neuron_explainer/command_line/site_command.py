@@ -4,34 +4,18 @@ from typing import Annotated
 
 import typer
 
+from neuron_explainer.command_line.dataset_options import DatasetArgument, DstOption, LayersOption, NodesOption
 from neuron_explainer.command_line.folders import named_dataset
 from neuron_explainer.command_line.settings_options import with_default
 
 
 def site(
-    dataset: Annotated[
-        str,
-        typer.Argument(
-            metavar="DATASET",
-            help="A registered name, the dataset's folder, or cache:NAME for a folder in the user's cache.",
-        ),
-    ],
+    dataset: DatasetArgument,
     folder: Annotated[str, typer.Argument(metavar="FOLDER", help="The folder to write, new or with this site.")],
     *,
-    layer: Annotated[
-        list[int] | None,
-        typer.Option("--layer", metavar="N", help=with_default("A layer; may be given several times.", "all")),
-    ] = None,
-    node: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--node", metavar="NAME", help=with_default("A component, as L5N131; may be given several times.", "all")
-        ),
-    ] = None,
-    dst: Annotated[
-        str | None,
-        typer.Option(metavar="DST", help=with_default("Derived scalar type.", "the dataset's")),
-    ] = None,
+    layer: LayersOption = None,
+    node: NodesOption = None,
+    dst: DstOption = None,
     model: Annotated[
         str | None,
         typer.Option(

@@ -19,7 +19,8 @@ class Template:
     Attributes:
         parts: for each token that it looks at, how many tokens back it is and the form of it.
         prior: how large weights of such patterns are expected to be: their prior variance, where that of the noise is
-            1. They were chosen once, on neurons of the embedded model; 0: no pattern of it has a weight unless it is found.
+            1. They were chosen once, on neurons of the embedded model. 0: no pattern of it has a weight unless it is
+            found.
         cost: what a pattern must explain before it is worth its words, in activations of the height of the top ones;
             None: such patterns are not told in words.
         n_words: in how many different tokens it must fire, to be told in words: one token is better named.
