@@ -70,6 +70,19 @@ class ObservedModules:
             found.update({(place, block.layer): tensor for place, tensor in self._layer(block).items()})
         return found
 
+    def path_of(self, parameter: str) -> str:
+        """The counterpart's module that has one of our parameters."""
+        return self._path_by_parameter[parameter]
+
+    def paths_of_stream(self) -> list[str]:
+        """For each layer the module whose input is the residual stream before it; last, the final norm."""
+        has_norm = self.model.config.input_norms
+        of_layers = [
+            self._path(layer, "attention_norm.gain") if has_norm else self._first_of_attention(layer)
+            for layer in range(self.model.config.n_layers)
+        ]
+        return [*of_layers, self.path_of("final_norm.gain")]
+
     def _layer(self, block: Block) -> dict[ActivationLocationType, Tensor]:
         config, layer = self.model.config, block.layer
         before, between = self._read_by_attention(layer), self._read_by_mlp(layer)

@@ -1,0 +1,1 @@
+"""Checks of a model: against itself, and against the same model by `transformers`."""

@@ -1,0 +1,1 @@
+"""What a model is checked by without another one beside it."""

@@ -1,0 +1,214 @@
+"""Every place of a layer by plain formulas, from what was recorded before it: written out again, from the weights.
+
+Nothing here uses the model's own modules beyond their weights, so that a fault in those shows. A fault in the config
+does not show here: both read it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from neuron_explainer.checking.alone.rotated import rotated
+from neuron_explainer.models.hooks.recording import PlaceAndLayer
+from neuron_explainer.models.transformer import Transformer
+from neuron_explainer.models.transformer_config import TransformerConfig
+from neuron_explainer.vocabulary.places import ActivationLocationType
+
+_P = ActivationLocationType
+_SQRT_2 = math.sqrt(2)
+
+_ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "gelu": lambda x: x * (1 + torch.erf(x / _SQRT_2)) / 2,
+    **dict.fromkeys(
+        ("gelu_new", "gelu_fast", "gelu_pytorch_tanh"),
+        lambda x: x * (1 + torch.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))) / 2,
+    ),
+    "relu": lambda x: x * (x > 0),
+    **dict.fromkeys(("silu", "swish"), lambda x: x * torch.sigmoid(x)),
+}
+
+Weights = Mapping[str, Tensor]
+Recorded = Mapping[PlaceAndLayer, Tensor]
+
+
+def expected_in_layer(model: Transformer, layer: int, found: Recorded, tokens: Tensor) -> dict[PlaceAndLayer, Tensor]:
+    """The tensors of a layer's places, each from what was recorded just before it.
+
+    Args:
+        model: the model.
+        layer: the layer.
+        found: what was recorded, of all places.
+        tokens: the token ids of the pass; (batch, tokens).
+    """
+    config, weights = model.config, _precise(dict(model.blocks[layer].named_parameters()))
+    at = {place: _precise_tensor(found[place, layer]) for place, number in found if number == layer}
+    read = _precise_tensor(found[(_P.RESID_POST_MLP, layer - 1) if layer else (_P.RESID_POST_EMBEDDING, None)])
+    made = dict[ActivationLocationType, Tensor]()
+    made[_P.ATTN_INPUT_LAYER_NORM_SCALE], made[_P.RESID_POST_MLP_LAYER_NORM] = _normed(
+        config, weights, "attention_norm", read, at[_P.ATTN_INPUT_LAYER_NORM_SCALE]
+    )
+    n_long = tokens.shape[1]
+    queries, keys, values = _projected(config, weights, at[_P.RESID_POST_MLP_LAYER_NORM])
+    root = config.attention_scale_by_layer[layer] ** 0.5
+    queries, keys = (_head_norm(config, weights, name, each) for name, each in (("query", queries), ("key", keys)))
+    rotary = config.rotary_by_layer[layer]
+    if rotary is not None:
+        queries, keys = (rotated(rotary, each, n_long) for each in (queries, keys))
+    if config.query_growth and config.query_growth_length:
+        steps = torch.arange(n_long, dtype=torch.int64, device=queries.device) // config.query_growth_length
+        queries = queries * (1 + config.query_growth * torch.log1p(steps.to(queries.dtype)))[:, None, None]
+    times = config.n_heads // config.n_key_value_heads
+    made[_P.ATTN_QUERY] = queries * root
+    made[_P.ATTN_KEY] = keys.repeat_interleave(times, 2) * root
+    made[_P.ATTN_VALUE] = values.repeat_interleave(times, 2)
+    made[_P.ATTN_QK_LOGITS] = _logits(config, layer, at[_P.ATTN_QUERY], at[_P.ATTN_KEY])
+    made[_P.ATTN_QK_PROBS] = _pattern(weights, at[_P.ATTN_QK_LOGITS])
+    made[_P.ATTN_WEIGHTED_SUM_OF_VALUES] = torch.einsum("bqkh,bkhc->bqhc", at[_P.ATTN_QK_PROBS], at[_P.ATTN_VALUE])
+    summed = at[_P.ATTN_WEIGHTED_SUM_OF_VALUES].flatten(2)
+    written = _linear(weights, "attention.output", summed)
+    made[_P.RESID_DELTA_ATTN] = _added(config, weights, "attention_post_norm", written)
+    made[_P.RESID_POST_ATTN] = read + at[_P.RESID_DELTA_ATTN]
+    mlp_read = read if config.parallel_residual else at[_P.RESID_POST_ATTN]
+    norm = "attention_norm" if config.shared_norm else "mlp_norm"
+    made[_P.MLP_INPUT_LAYER_NORM_SCALE], made[_P.RESID_POST_ATTN_LAYER_NORM] = _normed(
+        config, weights, norm, mlp_read, at[_P.MLP_INPUT_LAYER_NORM_SCALE]
+    )
+    if not config.n_experts:
+        normed = at[_P.RESID_POST_ATTN_LAYER_NORM]
+        made[_P.MLP_PRE_ACT] = _linear(weights, "mlp.input", normed)
+        made[_P.MLP_POST_ACT] = _post_act(config, weights, normed, at[_P.MLP_PRE_ACT])
+        written = _linear(weights, "mlp.output", at[_P.MLP_POST_ACT])
+        made[_P.RESID_DELTA_MLP] = _added(config, weights, "mlp_post_norm", written)
+    made[_P.RESID_POST_MLP] = at[_P.RESID_POST_ATTN] + at[_P.RESID_DELTA_MLP]
+    return {(place, layer): tensor for place, tensor in made.items()}
+
+
+def expected_at_ends(model: Transformer, found: Recorded, tokens: Tensor) -> dict[PlaceAndLayer, Tensor]:
+    """The tensors of the places without layers: the embedding, the final norm and the logits."""
+    config = model.config
+    own = {name: each for name, each in model.named_parameters() if not name.startswith("blocks.")}
+    embedded = own["embedding"][tokens.to(own["embedding"].device)]
+    scale = torch.tensor(config.embedding_scale, dtype=torch.float32, device="cpu")
+    factor = float(scale.to(own["embedding"].dtype)) if config.rounds_embedding_scale else config.embedding_scale
+    embedded = embedded * factor
+    if config.learned_positions:
+        embedded = embedded + own["position_embedding"][: tokens.shape[1]]
+    read = _precise_tensor(found[_P.RESID_POST_MLP, config.n_layers - 1])
+    norm = _precise({name: each for name, each in own.items() if name.startswith("final_norm.")})
+    scale_found = _precise_tensor(found[_P.RESID_FINAL_LAYER_NORM_SCALE, None])
+    final_scale, normed = _normed(config, norm, "final_norm", read, scale_found, always=True)
+    last = _precise_tensor(found[_P.RESID_POST_FINAL_LAYER_NORM, None])
+    unembedding = _precise_tensor(own.get("unembedding", own["embedding"]))
+    logits = last @ unembedding.T * config.logits_scale
+    if "unembedding_bias" in own:
+        logits = logits + _precise_tensor(own["unembedding_bias"]) * config.logits_scale
+    if config.logits_softcap is not None:
+        logits = config.logits_softcap * torch.tanh(logits / config.logits_softcap)
+    return {
+        (_P.RESID_POST_EMBEDDING, None): embedded,
+        (_P.RESID_FINAL_LAYER_NORM_SCALE, None): final_scale,
+        (_P.RESID_POST_FINAL_LAYER_NORM, None): normed,
+        (_P.LOGITS, None): logits,
+    }
+
+
+def _normed(
+    config: TransformerConfig, weights: Weights, name: str, read: Tensor, scale: Tensor, *, always: bool = False
+) -> tuple[Tensor, Tensor]:
+    """The scale of a norm of what is read, and the norm with the recorded scale."""
+    if not config.input_norms and not always:
+        return torch.ones_like(read[..., :1]), read
+    centred = read - read.mean(-1, keepdim=True) if config.norm_kind == "layer_norm" else read
+    made = (centred.pow(2).mean(-1, keepdim=True) + config.norm_epsilon).sqrt()
+    normed = centred / scale * (weights[f"{name}.gain"] + config.norm_gain_offset)
+    return made, normed + weights[f"{name}.bias"] if f"{name}.bias" in weights else normed
+
+
+def _projected(config: TransformerConfig, weights: Weights, normed: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Queries, keys and values as the projections give them; keys and values each once."""
+    groups, channels = config.n_key_value_heads, config.d_head
+    if config.qkv_layout == "separate":
+        queries, keys, values = (
+            _linear(weights, f"attention.{name}", normed).unflatten(-1, (-1, channels))
+            for name in ("query", "key", "value")
+        )
+        return queries, keys, values
+    fused = _linear(weights, "attention.qkv", normed).unflatten(-1, (-1, channels))
+    if config.qkv_layout == "fused":
+        queries, keys, values = fused.split([config.n_heads, groups, groups], dim=2)
+        return queries, keys, values
+    by_group = fused.unflatten(2, (groups, -1))
+    return by_group[:, :, :, :-2].flatten(2, 3), by_group[:, :, :, -2], by_group[:, :, :, -1]
+
+
+def _head_norm(config: TransformerConfig, weights: Weights, part: str, heads: Tensor) -> Tensor:
+    """Queries or keys after their norm, if they have one."""
+    if config.query_key_norm is None:
+        return heads
+    gain = weights[f"attention.{part}_norm.gain"] + (
+        0.0 if config.query_key_norm == "layer_norm_by_head" else config.norm_gain_offset
+    )
+    joined = config.query_key_norm == "rms_of_projection"
+    x = heads.flatten(2) if joined else heads
+    if config.query_key_norm == "layer_norm_by_head":
+        x = x - x.mean(-1, keepdim=True)
+    normed = x / (x.pow(2).mean(-1, keepdim=True) + config.norm_epsilon).sqrt() * gain
+    return normed.view_as(heads)
+
+
+def _logits(config: TransformerConfig, layer: int, queries: Tensor, keys: Tensor) -> Tensor:
+    products = torch.einsum("bqhc,bkhc->bqkh", queries, keys)
+    if config.attention_softcap is not None:
+        products = config.attention_softcap * torch.tanh(products / config.attention_softcap)
+    position = torch.arange(queries.shape[1], dtype=torch.int64, device=queries.device)
+    back = position[:, None] - position
+    window = config.sliding_window_by_layer[layer]
+    hidden = (back < 0) | (back >= window) if window is not None else back < 0
+    return products.masked_fill(hidden[:, :, None], -math.inf)
+
+
+def _pattern(weights: Weights, logits: Tensor) -> Tensor:
+    highest = logits.amax(2, keepdim=True)
+    exponentials = (logits - highest).exp()
+    total = exponentials.sum(2, keepdim=True)
+    if "attention.sinks" in weights:
+        total = total + (weights["attention.sinks"] - highest).exp()
+    return exponentials / total
+
+
+def _post_act(config: TransformerConfig, weights: Weights, normed: Tensor, pre_act: Tensor) -> Tensor:
+    gate = pre_act if config.gate_limit is None else pre_act.clamp(max=config.gate_limit)
+    activated = _ACTIVATIONS[config.activation_function](gate * config.activation_gain) / config.activation_gain
+    if not config.gated_mlp:
+        return activated
+    up = _linear(weights, "mlp.up", normed)
+    if config.gate_limit is not None:
+        up = up.clamp(-config.gate_limit, config.gate_limit)
+    return activated * (up + config.up_offset)
+
+
+def _added(config: TransformerConfig, weights: Weights, post_norm: str, written: Tensor) -> Tensor:
+    """What is added to the residual stream, for what attention or the MLP wrote."""
+    if config.post_norms:
+        centred = written - written.mean(-1, keepdim=True) if config.norm_kind == "layer_norm" else written
+        scale = (centred.pow(2).mean(-1, keepdim=True) + config.norm_epsilon).sqrt()
+        written = centred / scale * (weights[f"{post_norm}.gain"] + config.norm_gain_offset)
+        written = written + weights[f"{post_norm}.bias"] if f"{post_norm}.bias" in weights else written
+    return written * config.residual_multiplier
+
+
+def _linear(weights: Weights, name: str, read: Tensor) -> Tensor:
+    return functional.linear(read, weights[f"{name}_weight"], weights.get(f"{name}_bias"))
+
+
+def _precise(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: _precise_tensor(weight) for name, weight in weights.items()}
+
+
+def _precise_tensor(tensor: Tensor) -> Tensor:
+    return tensor.detach() if tensor.dtype == torch.float64 else tensor.detach().float()

@@ -1,0 +1,129 @@
+"""Gradients against finite differences: what a small step in a direction does to a sum of logits."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from neuron_explainer.checking.comparison import in_order
+from neuron_explainer.checking.findings import Finding, Where, failed, not_checked, passed
+from neuron_explainer.checking.probes import Probe
+from neuron_explainer.models.hooks.recording import PlaceAndLayer
+from neuron_explainer.models.transformer import Transformer
+from neuron_explainer.vocabulary.places import ActivationLocationType
+
+_PLACE = ActivationLocationType
+_N_TOKENS = 8
+_ROWS_AT_ONCE = 24
+_STEPS = {torch.float64: (1e-5, 1e-6, 1e-7), torch.float32: (1e-2, 2e-3, 4e-4)}
+"""How far a step goes, as a share of what is there. A shorter one follows where a longer one may have crossed a kink, as
+where a router chooses other experts; a wrong gradient stays wrong."""
+_ALLOWED = {torch.float64: 1e-5, torch.float32: 0.03}
+_NEVER_DIFFERENTIABLE = frozenset({_PLACE.ATTN_QK_LOGITS})
+"""It holds infinities, from which no step can be taken; the pattern after it is checked."""
+
+
+def gradients(model: Transformer, probe: Probe, *, everywhere: bool) -> Iterator[Finding]:
+    """Whether the gradient of a sum of logits is the limit of its differences.
+
+    The sum is of the last token's logits, each times a number of chance. At each place a step goes along the gradient,
+    and as far again along numbers of chance. Both ends are rows of one batch.
+
+    Args:
+        model: the model.
+        probe: prompts, of which a beginning is used.
+        everywhere: at every place of every layer; else at every other place of one layer each.
+    """
+    name = "gradients"
+    if model.dtype not in _STEPS:
+        yield not_checked(name, f"Differences in {str(model.dtype).removeprefix('torch.')} are too rough.")
+        return
+    keys = [key for key in in_order(model.config.n_layers) if key[0] not in _NEVER_DIFFERENTIABLE]
+    tokens = probe.alone(0).tokens[:, :_N_TOKENS]
+    generator = torch.Generator("cpu").manual_seed(1)
+    weights = torch.randn(model.config.vocab_size, generator=generator, dtype=torch.float64, device="cpu")
+    chosen = keys if everywhere else _spread(keys, model.config.n_layers)
+    with model.record(sorted({place for place, _ in chosen}, key=str), gradients=True) as recording:
+        recording.backward(_sum(model(tokens), weights)[0])
+        values = {key: recording[key].detach() for key in chosen}
+        slopes = {key: recording.gradient(*key).detach() for key in chosen}
+    largest, allowed = 0.0, _ALLOWED[model.dtype]
+    for start in range(0, len(chosen), _ROWS_AT_ONCE // 2):
+        left = chosen[start : start + _ROWS_AT_ONCE // 2]
+        found = dict.fromkeys(left, math.inf)
+        for share in _STEPS[model.dtype]:
+            steps = {key: _step(values[key][0], slopes[key][0], share, number) for number, key in enumerate(left)}
+            found |= dict(zip(left, _apart(model, tokens, left, steps, slopes, weights), strict=True))
+            left = [key for key in left if not found[key] <= allowed]
+            if not left:
+                break
+        largest = max(largest, *found.values())
+        if left:
+            where = Where(*left[0])
+            said = f"At {where} the gradient is not the slope that a small step shows."
+            yield failed(name, said, found[left[0]], allowed, where)
+            return
+    covered = "of every layer" if everywhere else "in one layer each"
+    yield passed(
+        name, f"At {len(chosen)} places, {covered}, gradients are the slopes that small steps show.", largest, allowed
+    )
+
+
+def _spread(keys: Sequence[PlaceAndLayer], n_layers: int) -> list[PlaceAndLayer]:
+    places = list(dict.fromkeys(place for place, _ in keys))
+    return [
+        (place, None if place.has_no_layers else ((number + 1) * n_layers // (len(places) + 1)))
+        for number, place in enumerate(places)
+    ][::2]
+
+
+def _sum(logits: Tensor | None, weights: Tensor) -> Tensor:
+    assert logits is not None
+    last = logits[:, -1].double()
+    return last @ weights.to(last.device)
+
+
+def _step(value: Tensor, slope: Tensor, share: float, seed: int) -> Tensor:
+    generator = torch.Generator("cpu").manual_seed(seed)
+    chance = torch.randn(value.shape, generator=generator, dtype=torch.float32, device="cpu").to(value)
+    along = slope / slope.norm().clamp(min=torch.finfo(slope.dtype).tiny)
+    direction = along + chance / chance.norm()
+    return direction / direction.norm() * value.norm() * share
+
+
+def _apart(
+    model: Transformer,
+    tokens: Tensor,
+    keys: Sequence[PlaceAndLayer],
+    steps: dict[PlaceAndLayer, Tensor],
+    slopes: dict[PlaceAndLayer, Tensor],
+    weights: Tensor,
+) -> list[float]:
+    """How far the slopes are from what gradients promise, as a share of the steepest there could be."""
+    moved = [
+        model.intervention(*key, _moved(2 * row, steps[key]))  # one row forth, the next back
+        for row, key in enumerate(keys)
+    ]
+    with torch.no_grad():
+        sums = _sum(model(tokens.expand(2 * len(keys), -1), hooks=moved), weights).cpu()
+    found = []
+    for row, key in enumerate(keys):
+        step, slope = steps[key].double().cpu(), slopes[key][0].double().cpu()
+        expected = float((slope * step).sum())
+        shown = float(sums[2 * row] - sums[2 * row + 1]) / 2
+        steepest = float(slope.norm() * step.norm())
+        apart = abs(shown - expected) / steepest if steepest else (math.inf if abs(shown) > 1e-6 else 0.0)
+        found.append(apart if math.isfinite(apart) else math.inf)
+    return found
+
+
+def _moved(row: int, step: Tensor) -> Callable[[Tensor], Tensor]:
+    def moved(tensor: Tensor) -> Tensor:
+        tensor[row] += step
+        tensor[row + 1] -= step
+        return tensor
+
+    return moved

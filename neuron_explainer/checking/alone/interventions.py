@@ -1,0 +1,145 @@
+"""Interventions: each changes what is after it, and nothing else: no other prompt, earlier token or earlier place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from neuron_explainer.checking.comparison import in_order
+from neuron_explainer.checking.findings import Finding, Where, failed, passed
+from neuron_explainer.checking.probes import Probe
+from neuron_explainer.checking.tolerances import allowed_in
+from neuron_explainer.models.hooks.recording import PlaceAndLayer
+from neuron_explainer.models.transformer import Transformer
+from neuron_explainer.vocabulary.places import ActivationLocationType
+
+_PLACE = ActivationLocationType
+_ROWS_AT_ONCE = 24
+_N_TOKENS = 8
+_SHARE = 0.5
+"""How large a change is, as a share of what is there."""
+
+
+def interventions(model: Transformer, probe: Probe, *, everywhere: bool) -> Iterator[Finding]:
+    """Whether an intervention at a place does what it should.
+
+    Each row of a batch is the same prompt with another intervention, at its middle token, and the first has none. So a
+    row must be as the first: at all other tokens before, at all places before, and in all of it if it is another's.
+
+    Args:
+        model: the model.
+        probe: prompts, of which a beginning is used.
+        everywhere: at every place of every layer; else at every place of one layer each.
+    """
+    keys = in_order(model.config.n_layers)
+    chosen = keys if everywhere else _spread(keys, model.config.n_layers)
+    faults: list[Finding] = []
+    for start in range(0, len(chosen), _ROWS_AT_ONCE):
+        faults += _of_rows(model, probe, chosen[start : start + _ROWS_AT_ONCE], keys)
+    yield from faults[:3]
+    if not faults:
+        where = "of every layer" if everywhere else "in one layer each"
+        yield passed(
+            "interventions",
+            f"A change at one token of each of the places, {where}, changes the logits, and nothing that comes before.",
+        )
+
+
+def _spread(keys: Sequence[PlaceAndLayer], n_layers: int) -> list[PlaceAndLayer]:
+    """Every place once, in layers that are spread over the model."""
+    places = list(dict.fromkeys(place for place, _ in keys))
+    return [
+        (place, None if place.has_no_layers else (number * n_layers // len(places)))
+        for number, place in enumerate(places)
+    ]
+
+
+def _of_rows(
+    model: Transformer, probe: Probe, chosen: Sequence[PlaceAndLayer], keys: Sequence[PlaceAndLayer]
+) -> list[Finding]:
+    tokens = probe.alone(0).tokens[:, :_N_TOKENS]
+    at = tokens.shape[1] // 2
+    changes = [_Change(row, at) for row in range(1, len(chosen) + 1)]
+    hooks = [model.intervention(place, layer, change) for (place, layer), change in zip(chosen, changes, strict=True)]
+    recording = model.recording(sorted({place for place, _ in keys}, key=str))
+    with torch.no_grad():
+        model(tokens.expand(len(chosen) + 2, -1), hooks=[recording, *hooks])  # the first row and the last stay
+    apart = {key: _apart_from_first(recording[key]) for key in keys}
+    order = {key: number for number, key in enumerate(keys)}
+    allowed, effect = allowed_in(model.dtype), apart[_PLACE.LOGITS, None][:, at:].amax(1)
+    noise = float(effect[-1])
+    faults = []
+    for change, key, hook in zip(changes, chosen, hooks, strict=True):
+        where = Where(*key, at)
+        early = _first_early(apart, order, key, change.row, at, allowed)
+        if not hook.n_fired:
+            faults.append(failed("interventions", f"One at {where} was never applied.", where=where))
+        elif early is not None:
+            said = f"One at {where} changes {early}, which comes before it."
+            faults.append(failed("interventions", said, where=early))
+        elif not change.is_in(recording[key]):
+            faults.append(failed("interventions", f"One at {where} changes nothing there.", where=where))
+        elif not float(effect[change.row]) > 3 * noise:
+            faults.append(failed("interventions", f"One at {where} has no effect on the logits.", where=where))
+    if not noise <= allowed:
+        faults.append(failed("interventions", "They change another prompt of the same batch."))
+    return faults
+
+
+class _Change:
+    """Adds numbers of chance at one token of one row.
+
+    Args:
+        row, token: where.
+    """
+
+    def __init__(self, row: int, token: int) -> None:
+        self.row, self.token = row, token
+        self._size = 0.0
+
+    def __call__(self, tensor: Tensor) -> Tensor:
+        own = tensor[self.row, self.token]
+        generator = torch.Generator("cpu").manual_seed(self.row)
+        chance = torch.randn(own.shape, generator=generator, dtype=torch.float32, device="cpu").to(own)
+        finite = torch.where(own.isfinite(), own, 0.0)
+        if own.shape == (1,):  # a scale, which stays positive
+            chance = torch.ones_like(own)
+        added = _SHARE * finite.float().square().mean().sqrt().clamp(min=1e-6).to(own.dtype) * chance
+        self._size = float(added.abs().max())
+        tensor[self.row, self.token] = own + added
+        return tensor
+
+    def is_in(self, recorded: Tensor) -> bool:
+        """Whether a recording shows the change; the first row has none."""
+        ours, plain = recorded[self.row, self.token].double(), recorded[0, self.token].double()
+        return bool(torch.where(ours == plain, 0.0, (ours - plain).abs()).max() > self._size / 4)
+
+
+def _apart_from_first(recorded: Tensor) -> Float[Tensor, "rows tokens"]:
+    """How far each row is from the first at each token, as a share of what is there."""
+    rows = recorded.detach().cpu().double().flatten(2)
+    first = rows[:1]
+    apart = torch.where((rows == first) | (rows.isnan() & first.isnan()), 0.0, (rows - first).abs())
+    size = torch.where(first.isfinite(), first.abs(), 0.0).amax(-1)
+    floor = max(1e-3 * float(size.max()), torch.finfo(torch.float64).tiny)
+    return apart.nan_to_num(nan=torch.inf).amax(-1) / size.clamp(min=floor)
+
+
+def _first_early(
+    apart: dict[PlaceAndLayer, Tensor],
+    order: dict[PlaceAndLayer, int],
+    changed: PlaceAndLayer,
+    row: int,
+    token: int,
+    allowed: float,
+) -> Where | None:
+    """The first place at which a row differs from the first one, though nothing has been changed there."""
+    for key, number in order.items():
+        until = apart[key].shape[1] if number < order[changed] else token
+        wrong = torch.nonzero(apart[key][row, :until] > allowed)
+        if len(wrong):
+            return Where(*key, int(wrong[0]))
+    return None

@@ -1,0 +1,167 @@
+"""The same question asked in other ways: again, recorded, without padding, with a cache, in threads."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor
+
+from neuron_explainer.checking.comparison import differences, finding_of, in_order
+from neuron_explainer.checking.findings import Finding, failed, not_checked, passed
+from neuron_explainer.checking.probes import Probe
+from neuron_explainer.checking.tolerances import allowed_in
+from neuron_explainer.models.hooks.recording import PlaceAndLayer
+from neuron_explainer.models.layers.key_value_cache import KeyValueCache
+from neuron_explainer.models.transformer import Transformer
+from neuron_explainer.vocabulary.places import ActivationLocationType
+
+_PLACE = ActivationLocationType
+_OF_LAYERS = (_PLACE.RESID_POST_EMBEDDING, _PLACE.RESID_POST_ATTN, _PLACE.RESID_POST_MLP, _PLACE.LOGITS)
+
+Passes = dict[PlaceAndLayer, Tensor]
+
+
+def everything(model: Transformer, probe: Probe) -> Passes:
+    """The tensors of all places of a pass."""
+    return _recorded(model, probe, tuple({place for place, _ in in_order(model.config.n_layers)}))
+
+
+def repeatable(model: Transformer, probe: Probe, recorded: Passes) -> Iterator[Finding]:
+    """Whether a second pass, without recordings, gives the same numbers.
+
+    Args:
+        model: the model.
+        probe: the prompts.
+        recorded: all places of the first pass.
+    """
+    with torch.no_grad():
+        first, second = (model(probe.tokens, attention_mask=probe.real) for _ in range(2))
+    same = bool(torch.equal(first, second))
+    yield (
+        passed("the same pass twice", "Two passes over the same prompts give the same logits, bit for bit.")
+        if same
+        else failed("the same pass twice", "Two passes over the same prompts give other logits.")
+    )
+    key = (_PLACE.LOGITS, None)
+    yield finding_of(
+        "recording changes nothing",
+        differences({key: first}, recorded, [key], probe.real),
+        allowed_in(model.dtype),
+        "A pass of which every place is recorded gives the logits of a plain one.",
+    )
+
+
+def padding(model: Transformer, probe: Probe, recorded: Passes) -> Iterator[Finding]:
+    """Whether a prompt gives the same numbers beside a longer one as alone."""
+    name = "padding against none"
+    if any(rotary is not None and rotary.scaling == "longrope" for rotary in model.config.rotary_by_layer):
+        yield not_checked(name, "The model stretches positions by the length of the padded batch (longrope).")
+        return
+    shorter = min(range(len(probe.lengths)), key=lambda prompt: probe.lengths[prompt])
+    alone, n = probe.alone(shorter), probe.lengths[shorter]
+    keys = _keys(model)
+    beside = {key: recorded[key][shorter : shorter + 1, :n] for key in keys}
+    yield finding_of(
+        name,
+        differences(_recorded(model, alone, _OF_LAYERS), beside, keys, alone.real),
+        allowed_in(model.dtype),
+        "A prompt gives the same residual stream and logits beside a longer one as alone.",
+    )
+
+
+def cached(model: Transformer, probe: Probe, recorded: Passes) -> Iterator[Finding]:
+    """Whether tokens that are read one part after the other give what the whole prompt gives."""
+    name = "cache against none"
+    longest = max(range(len(probe.lengths)), key=lambda prompt: probe.lengths[prompt])
+    whole = probe.alone(longest)
+    n = whole.tokens.shape[1]
+    if n < 4:
+        yield not_checked(name, f"The model reads {n} tokens, too few to cut.")
+        return
+    if model.config.layers_rotated_as_long(n):
+        yield not_checked(name, "The model rotates keys in another way in prompts of that length (longrope).")
+        return
+    cuts = [0, n // 2, n // 2 + 1, n]
+    cache, parts = KeyValueCache(), []
+    for start, end in zip(cuts, cuts[1:], strict=False):
+        with model.record(_OF_LAYERS) as recording, torch.no_grad():
+            model(whole.tokens[:, start:end], cache=cache)
+            parts.append({key: recording[key] for key in _keys(model)})
+    joined = {key: torch.cat([part[key] for part in parts], dim=1) for key in _keys(model)}
+    beside = {key: recorded[key][longest : longest + 1] for key in _keys(model)}
+    yield finding_of(
+        name,
+        differences(joined, beside, _keys(model), whole.real),
+        allowed_in(model.dtype),
+        "A prompt that is read in three parts gives the residual stream and logits of the whole one.",
+    )
+
+
+def in_threads(model: Transformer, probe: Probe) -> Iterator[Finding]:
+    """Whether an intervention of one thread stays out of the passes of another."""
+    name = "threads"
+    tokens, layer = probe.alone(0).tokens[:, :6], model.config.n_layers // 2
+
+    def plain() -> Tensor:
+        return model(tokens)
+
+    def ablated() -> Tensor:
+        with model.intervene(_PLACE.RESID_DELTA_MLP, layer, torch.zeros_like, notes_change=False):
+            return model(tokens)
+
+    expected = [_in_turn(plain), _in_turn(ablated)]
+    found = _at_once([plain, ablated])
+    if isinstance(found, Exception):
+        yield failed(name, f"Of two passes at once, one raised {type(found).__name__}: {found}")
+        return
+    real = torch.ones(tokens.shape, dtype=torch.bool, device="cpu")
+    key = (_PLACE.LOGITS, None)
+    compared = [
+        each
+        for ours, theirs in zip(found, expected, strict=True)
+        for each in differences({key: ours}, {key: theirs}, [key], real)
+    ]
+    yield finding_of(
+        name,
+        compared,
+        allowed_in(model.dtype),
+        "Two passes at once, one with an intervention, give what they give one after the other.",
+        "Two passes at once, one with an intervention, mix: they differ at",
+    )
+
+
+def _in_turn(run: Callable[[], Tensor]) -> Tensor:
+    with torch.no_grad():
+        return run()
+
+
+def _at_once(several: list[Callable[[], Tensor]]) -> list[Tensor] | Exception:
+    found: dict[int, Tensor] = {}
+    errors: list[Exception] = []
+    together = threading.Barrier(len(several))
+
+    def work(number: int) -> None:
+        try:
+            together.wait(60)
+            found[number] = _in_turn(several[number])
+        except Exception as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=work, args=(number,), daemon=True) for number in range(len(several))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return errors[0] if errors else [found[number] for number in range(len(several))]
+
+
+def _keys(model: Transformer) -> list[PlaceAndLayer]:
+    return [key for key in in_order(model.config.n_layers) if key[0] in _OF_LAYERS]
+
+
+def _recorded(model: Transformer, probe: Probe, places: tuple[ActivationLocationType, ...]) -> Passes:
+    with model.record(places) as recording, torch.no_grad():
+        model(probe.tokens, attention_mask=probe.real)
+    return {key: recording[key] for key in recording}

@@ -1,0 +1,26 @@
+"""Weights: finite numbers, none of them left as it was made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+
+from neuron_explainer.checking.findings import Finding, failed, not_checked, passed
+from neuron_explainer.models.transformer import Transformer
+
+
+def sound_weights(model: Transformer) -> Iterator[Finding]:
+    """Whether all weights are finite, and no matrix has rows that are all the same number."""
+    if model.is_offloaded:
+        yield not_checked("weights", "They stay on the disk (offload), and are read as they are used.")
+        return
+    for name, weight in model.named_parameters():
+        if not bool(torch.isfinite(weight).all()):
+            yield failed("weights", f"{name} has numbers that are not finite.")
+            return
+        if weight.ndim == 2 and bool((weight == weight[0, 0]).all()):
+            yield failed("weights", f"{name} has {float(weight[0, 0]):.4g} everywhere.")
+            return
+    n = sum(weight.numel() for weight in model.parameters())
+    yield passed("weights", f"All {n:,} weights are finite, and no matrix is one number everywhere.")

@@ -1,0 +1,1 @@
+"""What a model is checked by beside the same model of `transformers`."""

@@ -1,0 +1,85 @@
+"""Gradients of the residual stream, beside those of the counterpart's own backward pass."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from neuron_explainer.checking.beside.counterpart import evaluating
+from neuron_explainer.checking.comparison import differences, finding_of
+from neuron_explainer.checking.findings import Finding, not_checked
+from neuron_explainer.checking.probes import Probe
+from neuron_explainer.models.hooks.recording import PlaceAndLayer
+from neuron_explainer.models.layers.block import residual_before
+from neuron_explainer.models.parity.reference import ObservedModules
+from neuron_explainer.models.transformer import Transformer
+
+
+def gradients_beside(model: Transformer, hf_model: Any, probe: Probe, allowed: float) -> Iterator[Finding]:
+    """Whether gradients with respect to the residual stream are the counterpart's.
+
+    They are of the sum of the last token's logits, each times a number of chance.
+
+    Args:
+        model: the model.
+        hf_model: the counterpart.
+        probe: the prompts, of which the first is used.
+        allowed: how far they may be apart.
+    """
+    name = "gradients beside the counterpart"
+    alone = probe.alone(0)
+    generator = torch.Generator("cpu").manual_seed(2)
+    weights = torch.randn(model.config.vocab_size, generator=generator, dtype=torch.float64, device="cpu")
+    keys = [residual_before(layer) for layer in range(model.config.n_layers + 1)]
+    with model.record(sorted({place for place, _ in keys}, key=str), gradients=True) as recording:
+        recording.backward(_sum(model(alone.tokens), weights))
+        ours = {key: recording.gradient(*key) for key in keys}
+    try:
+        theirs = _theirs(model, hf_model, alone, weights)
+    except RuntimeError as error:  # as where a kernel has no backward pass
+        yield not_checked(name, f"The counterpart has no backward pass here: {error}")
+        return
+    yield finding_of(
+        name,
+        # backward: what is nearest to the logits comes first
+        differences(ours, theirs, reversed(keys), alone.real),
+        allowed,
+        "Gradients with respect to the residual stream of every layer are those of the counterpart.",
+        "Going back from the logits, gradients differ first at",
+    )
+
+
+def _sum(logits: Tensor | None, weights: Tensor) -> Tensor:
+    assert logits is not None
+    return (logits[0, -1].double() @ weights.to(logits.device)).sum()
+
+
+def _theirs(model: Transformer, hf_model: Any, probe: Probe, weights: Tensor) -> dict[PlaceAndLayer, Tensor]:
+    paths = ObservedModules(model, hf_model).paths_of_stream()
+    device = next(hf_model.parameters()).device
+    read: dict[int, Tensor] = {}
+
+    def keeper(number: int) -> Any:
+        def keep(module: nn.Module, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> None:
+            read[number] = arguments[0] if arguments else next(iter(keywords.values()))
+
+        return keep
+
+    def with_graph(module: nn.Module, arguments: Any, output: Tensor) -> Tensor:
+        return output.detach().requires_grad_()
+
+    with ExitStack() as stack:
+        stack.enter_context(evaluating(hf_model))
+        stack.enter_context(torch.enable_grad())
+        stack.callback(hf_model.get_input_embeddings().register_forward_hook(with_graph).remove)
+        for number, path in enumerate(paths):
+            hook = hf_model.get_submodule(path).register_forward_pre_hook(keeper(number), with_kwargs=True)
+            stack.callback(hook.remove)
+        logits = hf_model(input_ids=probe.tokens.to(device), use_cache=False).logits
+        tensors = [read[number] for number in range(len(paths))]
+        found = torch.autograd.grad(_sum(logits, weights), tensors)
+    return {residual_before(number): each.detach() for number, each in enumerate(found)}

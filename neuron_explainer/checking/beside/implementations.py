@@ -1,0 +1,58 @@
+"""Every implementation of attention that the counterpart has: each must give the logits that ours gives."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from neuron_explainer.checking.beside.counterpart import chooses_attention
+from neuron_explainer.checking.beside.theirs import their_logits
+from neuron_explainer.checking.comparison import differences, finding_of
+from neuron_explainer.checking.findings import Finding, not_checked
+from neuron_explainer.checking.probes import Probe
+from neuron_explainer.vocabulary.places import ActivationLocationType
+
+_ON_GPU_ALONE = ("flash_attention_2", "flex_attention")
+_IMPLEMENTATIONS = ("eager", "sdpa", *_ON_GPU_ALONE)
+
+
+def implementations(hf_model: Any, logits: Tensor, probe: Probe, allowed: float) -> Iterator[Finding]:
+    """Whether logits are those of each implementation of attention.
+
+    Args:
+        hf_model: the counterpart.
+        logits: ours, over the prompts.
+        probe: the prompts.
+        allowed: how far they may be apart.
+    """
+    before = hf_model.config._attn_implementation
+    if not chooses_attention(hf_model):
+        yield not_checked("implementations of attention", f"The counterpart keeps the one that it has ({before}).")
+        return
+    on_gpu = next(hf_model.parameters()).device.type == "cuda"
+    key = (ActivationLocationType.LOGITS, None)
+    for name in _IMPLEMENTATIONS:
+        check = f"attention by {name}"
+        if name in _ON_GPU_ALONE and not on_gpu:
+            yield not_checked(check, "It needs a GPU.")
+            continue
+        try:
+            hf_model.set_attn_implementation(name)
+            theirs = their_logits(hf_model, probe)
+            hf_model.set_attn_implementation(before)
+        except (ImportError, ValueError, RuntimeError, TypeError, AttributeError) as error:
+            yield not_checked(check, f"The counterpart does not run with it: {str(error).splitlines()[0]}")
+            hf_model.set_attn_implementation(before)
+            continue
+        if not bool(torch.isfinite(theirs[probe.real.to(theirs.device)]).all()):
+            yield not_checked(check, "With it, the counterpart's logits of a padded prompt are not finite; ours are.")
+            continue
+        yield finding_of(
+            check,
+            differences({key: logits}, {key: theirs}, [key], probe.real),
+            allowed,
+            "The counterpart gives the same logits with it.",
+        )

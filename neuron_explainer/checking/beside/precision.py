@@ -1,0 +1,69 @@
+"""What each dtype costs, place by place: how far it is from float64, here and in the counterpart."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from neuron_explainer.checking.alone.repeated import everything
+from neuron_explainer.checking.beside.counterpart import Counterpart
+from neuron_explainer.checking.beside.theirs import their_places
+from neuron_explainer.checking.comparison import difference_at, in_order
+from neuron_explainer.checking.copies import in_dtype
+from neuron_explainer.checking.findings import Finding, failed, passed
+from neuron_explainer.checking.probes import Probe
+from neuron_explainer.models.hooks.recording import PlaceAndLayer
+from neuron_explainer.models.transformer import Transformer
+from neuron_explainer.vocabulary.places import ActivationLocationType
+
+if TYPE_CHECKING:
+    import pandas
+
+_MOST_TIMES = 4.0
+"""How many times as far from float64 as the counterpart a dtype may be: the order of sums alone makes a difference."""
+
+
+def precision(
+    model: Transformer,
+    counterpart: Counterpart,
+    exact: dict[PlaceAndLayer, Tensor],
+    probe: Probe,
+    dtypes: Sequence[torch.dtype],
+) -> tuple[list[Finding], pandas.DataFrame]:
+    """What each dtype costs, and whether it costs much more here than in the counterpart.
+
+    Args:
+        model, counterpart: the two models, in any dtype.
+        exact: the tensors at every place in float64.
+        probe: the prompts.
+        dtypes: the dtypes.
+    """
+    import pandas as pd
+
+    rows, findings = [], []
+    for dtype in dtypes:
+        ours = everything(in_dtype(model, dtype), probe)
+        theirs = their_places(model, counterpart.in_dtype(dtype).model, probe)
+        name = str(dtype).removeprefix("torch.")
+        for key in in_order(model.config.n_layers):
+            here, there = (difference_at(key, each[key], exact[key], probe.real).relative for each in (ours, theirs))
+            rows.append((name, key[0].value, key[1], here, there))
+        findings += list(_findings(name, dtype, rows[-1]))
+    table = pd.DataFrame(rows, columns=["dtype", "place", "layer", "here", "in the counterpart"])
+    return findings, table.astype({"layer": "Int64"})
+
+
+def _findings(name: str, dtype: torch.dtype, logits: tuple[str, str, int | None, float, float]) -> Iterator[Finding]:
+    *_, here, there = logits
+    allowed = _MOST_TIMES * there + 8 * torch.finfo(dtype).eps
+    check = f"precision of {name}"
+    said = f"Logits are {here:.2g} from those of float64, as a share of the largest; in the counterpart {there:.2g}."
+    if here <= allowed:
+        yield passed(check, said, here, allowed)
+    else:
+        from neuron_explainer.checking.findings import Where
+
+        yield failed(check, said, here, allowed, Where(ActivationLocationType.LOGITS))

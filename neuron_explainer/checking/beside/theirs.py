@@ -1,0 +1,70 @@
+"""A pass of the counterpart: its logits, and its tensors at every place."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from neuron_explainer.checking.beside.counterpart import evaluating
+from neuron_explainer.checking.comparison import difference_at
+from neuron_explainer.checking.probes import Probe
+from neuron_explainer.errors import InvalidRequestError
+from neuron_explainer.models.hooks.recording import PlaceAndLayer
+from neuron_explainer.models.parity.reference import ObservedModules
+from neuron_explainer.models.transformer import Transformer
+from neuron_explainer.vocabulary.places import ActivationLocationType
+
+_LOGITS: PlaceAndLayer = (ActivationLocationType.LOGITS, None)
+_MOST_APART = {torch.float64: 0.02, torch.float32: 0.02, torch.float16: 0.2, torch.bfloat16: 0.5}
+"""How far the observed pass may be from the counterpart's own: its attention may round elsewhere."""
+
+
+def their_logits(hf_model: Any, probe: Probe) -> Tensor:
+    """The logits of a pass, in the mode and with the attention that are set."""
+    device = next(hf_model.parameters()).device
+    with torch.no_grad():
+        logits: Tensor = hf_model(
+            input_ids=probe.tokens.to(device), attention_mask=probe.real.to(device), use_cache=False
+        ).logits
+    return logits
+
+
+def their_places(model: Transformer, hf_model: Any, probe: Probe) -> dict[PlaceAndLayer, Tensor]:
+    """The tensors of a pass at every place, in the shapes of our recordings.
+
+    Places are observed at the counterpart's modules, and within attention; the logits are those of a pass that is not
+    observed.
+
+    Raises:
+        InvalidRequestError: the installed transformers computes attention where it cannot be observed.
+    """
+    observed = ObservedModules(model, hf_model)
+    device = next(hf_model.parameters()).device
+    with evaluating(hf_model):
+        logits = their_logits(hf_model, probe)
+        of_observed = observed.run(probe.tokens.to(device), probe.real.to(device))
+    apart = difference_at(_LOGITS, of_observed, logits, probe.real).relative
+    if len(observed.attention) != model.config.n_layers or not apart < _MOST_APART.get(logits.dtype, 0.5):
+        raise InvalidRequestError(
+            f"The installed transformers computes the attention of {type(hf_model).__name__} in a way that cannot be "
+            "observed. Compare with transformers 5 or newer."
+        )
+    return {**observed.places(), _LOGITS: logits}
+
+
+def refuse_other_shapes(found: dict[PlaceAndLayer, Tensor], expected: dict[PlaceAndLayer, Tensor]) -> None:
+    """Refuse a counterpart of which a place has another shape.
+
+    Raises:
+        InvalidRequestError: one has; the error names it.
+    """
+    for (place, layer), ours in found.items():
+        theirs = expected[place, layer]
+        if ours.shape != theirs.shape:
+            where = place.value if layer is None else f"{place.value} of layer {layer}"
+            raise InvalidRequestError(
+                f"{where} has shape {tuple(ours.shape)} here and {tuple(theirs.shape)} in the counterpart. Does the "
+                "family name the right tensors?"
+            )

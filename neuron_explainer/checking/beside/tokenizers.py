@@ -1,0 +1,38 @@
+"""Token ids beside those of the counterpart's tokenizer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from neuron_explainer.checking.findings import Finding, failed, not_checked, passed
+
+if TYPE_CHECKING:
+    from neuron_explainer.models.model_context import StandardModelContext
+
+_TEXTS = (
+    "Once upon a time",
+    "  two spaces, then 12,345 and a\ttab",
+    "naïve café — “quoted”",
+    "def f(x):\n    return x[0]\n",
+    "日本語 и русский 🙂",
+)
+
+
+def tokens_beside(context: StandardModelContext, tokenizer: Any) -> Iterator[Finding]:
+    """Whether texts become the counterpart's tokens.
+
+    Args:
+        context: the model with its tokenizer.
+        tokenizer: the counterpart's; None if it has none.
+    """
+    name = "tokens beside the counterpart"
+    if tokenizer is None or not context.has_tokenizer:
+        yield not_checked(name, "The counterpart has no tokenizer." if tokenizer is None else "Ours has no tokenizer.")
+        return
+    for text in _TEXTS:
+        ours, theirs = context.encode(text), list(tokenizer(text)["input_ids"])
+        if ours != theirs:
+            yield failed(name, f"{text!r} becomes {ours[:20]} here and {theirs[:20]} in the counterpart.")
+            return
+    yield passed(name, f"{len(_TEXTS)} texts become the same tokens.")

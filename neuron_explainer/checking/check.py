@@ -1,0 +1,179 @@
+"""`check`: is this model computed as it should be?"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, SupportsIndex
+
+import torch
+from torch import Tensor
+
+from neuron_explainer.attribution.progress import passes_bar
+from neuron_explainer.checking.alone.gradients import gradients
+from neuron_explainer.checking.alone.interventions import interventions
+from neuron_explainer.checking.alone.patterns import attention_rows
+from neuron_explainer.checking.alone.recomputed import recomputed
+from neuron_explainer.checking.alone.repeated import cached, everything, in_threads, padding, repeatable
+from neuron_explainer.checking.alone.token_rules import token_rules
+from neuron_explainer.checking.alone.traps import known_traps
+from neuron_explainer.checking.alone.weights import sound_weights
+from neuron_explainer.checking.beside.comparing import Beside
+from neuron_explainer.checking.beside.counterpart import counterpart_of
+from neuron_explainer.checking.findings import Finding, failed
+from neuron_explainer.checking.probes import Probe, random_probe
+from neuron_explainer.checking.report import CheckReport
+from neuron_explainer.collation.runs.preparation import ModelGiven
+from neuron_explainer.errors import InvalidRequestError, NeuronExplainerError, StoppedError, shown
+from neuron_explainer.models.model_context import StandardModelContext
+from neuron_explainer.models.transformer import Transformer
+from neuron_explainer.models.watching import part_of_work
+from neuron_explainer.vocabulary.checks import MOST_SEED, checked_flag, checked_number
+
+if TYPE_CHECKING:
+    from neuron_explainer.models.hooks.recording import PlaceAndLayer
+
+_DELAY = 2.0
+_N_TOKENS, _MOST_TOKENS = 24, 4096
+
+
+def check(
+    model: ModelGiven | Transformer,
+    reference: Any = None,
+    *,
+    thorough: bool = False,
+    seed: SupportsIndex = 0,
+    progress: bool | None = None,
+) -> CheckReport:
+    """Check that a model is computed as it should be; with a reference, beside the same model of `transformers`.
+
+    Alone, a model is checked against itself: each place against a plain formula of what comes before it, gradients
+    against finite differences, attention patterns, a cache against none, padding against none, interventions (each must
+    change what is after it, and nothing else), a second pass, threads, tokens, and known faults of library versions.
+    That cannot tell a wrong config from a right one: only a reference can.
+
+    With a reference: logits and every place in float64 where memory allows, gradients of the residual stream, every
+    implementation of attention that the reference has, what precision costs, and tokens.
+
+    Args:
+        model: a name or whatever `load_model` takes; a ModelContext; or a Transformer.
+        reference: a causal language model of `transformers` in memory; or a folder or hub id that it loads.
+        thorough: at every place of every layer, with prompts that are longer than the model's windows (up to 4,096
+            tokens), and with a reference in float32, bfloat16 and float16; else in samples, in the time of about
+            twenty plain passes.
+        seed: of the prompts, which are of random tokens.
+        progress: whether there is a bar; None: on a terminal or in a notebook, where it takes longer than 2 s.
+
+    Returns:
+        The report: `.ok`, `.failed`, `.not_checked`, `.first_difference`, `.to_dataframe()`.
+
+    Raises:
+        InvalidRequestError: the model or the reference is none of these, or they have other sizes.
+        StoppedError: the work is to stop.
+
+    >>> import neuron_explainer as ne
+    >>> report = ne.check("tiny")
+    >>> report.ok, report.failed
+    (True, [])
+    """
+    in_full = checked_flag("thorough", thorough)
+    drawn = checked_number("seed", seed, 0, at_most=MOST_SEED)
+    context = None if isinstance(model, Transformer) else _context_of(model)
+    transformer = model if context is None else context.get_or_create_model()
+    assert isinstance(transformer, Transformer)
+    started = time.perf_counter()
+    beside = None
+    if reference is not None:
+        beside = Beside(transformer, counterpart_of(reference, transformer), context)
+    probe = random_probe(transformer, _n_tokens(transformer, in_full), drawn)
+    findings: list[Finding] = []
+    parts = [
+        *_Alone(transformer, context, probe, in_full).parts(),
+        *([] if beside is None else beside.parts(probe, in_full)),
+    ]
+    with passes_bar(len(parts), progress, "checking", "check", _DELAY if progress is None else 0.0) as tell:
+        for number, (name, run) in enumerate(parts):
+            with part_of_work(number, len(parts)):
+                findings += _found(name, run)
+            tell(1)
+    name = context.model_name if context is not None else transformer.config.model_type
+    return CheckReport(
+        name,
+        None if beside is None else beside.counterpart.name,
+        tuple(findings),
+        None if beside is None else beside.places,
+        None if beside is None else beside.precision,
+        time.perf_counter() - started,
+    )
+
+
+def _found(name: str, run: Callable[[], Iterable[Finding]]) -> list[Finding]:
+    """What a check found; one that raises has failed."""
+    found: list[Finding] = []
+    try:
+        for each in run():
+            found.append(each)
+    except (StoppedError, MemoryError):
+        raise
+    except (NeuronExplainerError, RuntimeError, ValueError, IndexError, TypeError, ArithmeticError) as error:
+        found.append(failed(name, f"It raises {type(error).__name__}: {str(error)[:500]}"))
+    return found
+
+
+def _context_of(model: Any) -> StandardModelContext:
+    from neuron_explainer.collation.runs.preparation import model_of
+
+    context = model_of(model)
+    if not isinstance(context, StandardModelContext):
+        raise InvalidRequestError(
+            f"{shown(model)} has no model of this library to check. Give a name, or ne.load_model(…)."
+        )
+    return context
+
+
+def _n_tokens(model: Transformer, thorough: bool) -> int:
+    windows = [each for each in model.config.sliding_window_by_layer if each is not None]
+    if not thorough or not windows:
+        return _N_TOKENS
+    return max(_N_TOKENS, min(_MOST_TOKENS, max(windows) + 8))
+
+
+Part = tuple[str, Callable[[], Iterable[Finding]]]
+
+
+@dataclass
+class _Alone:
+    """The checks of a model by itself."""
+
+    model: Transformer
+    context: StandardModelContext | None
+    probe: Probe
+    thorough: bool
+    _recorded: dict[PlaceAndLayer, Tensor] = field(default_factory=dict)
+
+    def parts(self) -> list[Part]:
+        """What is checked, in order."""
+        model, probe = self.model, self.probe
+        context = self.context
+        return [
+            ("known faults of versions", lambda: known_traps(model.device, model.dtype)),
+            ("weights", lambda: sound_weights(model)),
+            *([("tokens", lambda: token_rules(context))] if context is not None else []),
+            ("a pass with recordings", self._record),
+            ("formulas", lambda: recomputed(model, probe, self._recorded)),
+            ("the same pass twice", lambda: repeatable(model, probe, self._recorded)),
+            ("rows of attention", lambda: attention_rows(model, probe, self._recorded)),
+            ("padding against none", lambda: padding(model, probe, self._recorded)),
+            ("cache against none", lambda: cached(model, probe, self._recorded)),
+            ("interventions", lambda: interventions(model, probe, everywhere=self.thorough)),
+            ("gradients", lambda: gradients(model, probe, everywhere=self.thorough)),
+            ("threads", lambda: in_threads(model, probe)),
+        ]
+
+    def _record(self) -> Iterator[Finding]:
+        self._recorded = everything(self.model, self.probe)
+        if not all(
+            bool(torch.isfinite(each).all()) for key, each in self._recorded.items() if key[0].value == "logits"
+        ):
+            yield failed("a pass with recordings", "Logits are not finite.")

@@ -1,0 +1,130 @@
+"""Two passes compared place by place, in the order in which a pass computes them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from neuron_explainer.checking.findings import Finding, Where, failed, passed
+from neuron_explainer.models.hooks.recording import PlaceAndLayer
+from neuron_explainer.vocabulary.places import ActivationLocationType
+
+_PLACE = ActivationLocationType
+
+OF_LAYER = (
+    _PLACE.ATTN_INPUT_LAYER_NORM_SCALE,
+    _PLACE.RESID_POST_MLP_LAYER_NORM,
+    _PLACE.ATTN_QUERY,
+    _PLACE.ATTN_KEY,
+    _PLACE.ATTN_VALUE,
+    _PLACE.ATTN_QK_LOGITS,
+    _PLACE.ATTN_QK_PROBS,
+    _PLACE.ATTN_WEIGHTED_SUM_OF_VALUES,
+    _PLACE.RESID_DELTA_ATTN,
+    _PLACE.RESID_POST_ATTN,
+    _PLACE.MLP_INPUT_LAYER_NORM_SCALE,
+    _PLACE.RESID_POST_ATTN_LAYER_NORM,
+    _PLACE.MLP_PRE_ACT,
+    _PLACE.MLP_POST_ACT,
+    _PLACE.RESID_DELTA_MLP,
+    _PLACE.RESID_POST_MLP,
+)
+"""The places of a layer, in the order in which it computes them."""
+AT_END = (_PLACE.RESID_FINAL_LAYER_NORM_SCALE, _PLACE.RESID_POST_FINAL_LAYER_NORM, _PLACE.LOGITS)
+
+_SHARE_OF_LARGEST = 1e-3
+"""A token's numbers count as at least this share of the largest at the place: rounding is of what was added up."""
+
+
+def in_order(n_layers: int) -> list[PlaceAndLayer]:
+    """All places of a model with so many layers, in the order in which a pass computes them."""
+    of_layers = [(place, layer) for layer in range(n_layers) for place in OF_LAYER]
+    return [(_PLACE.RESID_POST_EMBEDDING, None), *of_layers, *((place, None) for place in AT_END)]
+
+
+@dataclass(frozen=True)
+class PlaceDifference:
+    """How far two passes are apart at a place and layer.
+
+    Attributes:
+        where: the token at which they are farthest apart.
+        relative: the largest difference there, as a share of the largest finite number at the token.
+        absolute: the largest difference at the place.
+        magnitude: the largest finite number at the place in what was expected.
+    """
+
+    where: Where
+    relative: float
+    absolute: float
+    magnitude: float
+
+
+def difference_at(
+    key: PlaceAndLayer, found: Tensor, expected: Tensor, real: Bool[Tensor, "batch tokens"], first_token: int = 0
+) -> PlaceDifference:
+    """How far two tensors of a place are apart, at real tokens.
+
+    A number that is not finite in one and another in the other is an infinite difference; equal infinities are none.
+
+    Args:
+        key: place and layer.
+        found, expected: (batch, tokens, …).
+        real: which tokens are real; (batch, tokens).
+        first_token: the position of the first token.
+    """
+    ours, theirs = (_by_token(each) for each in (found, expected))
+    apart = (ours - theirs).abs()
+    apart = torch.where((ours == theirs) | (ours.isnan() & theirs.isnan()), 0.0, apart).nan_to_num(nan=math.inf)
+    apart = torch.where(real.cpu(), apart.amax(-1), 0.0)
+    size = torch.where(theirs.isfinite(), theirs.abs(), 0.0).amax(-1)
+    largest = float(torch.where(real.cpu(), size, 0.0).max())
+    relative = apart / size.clamp(min=max(_SHARE_OF_LARGEST * largest, torch.finfo(torch.float64).tiny))
+    prompt, token = divmod(int(relative.argmax()), relative.shape[1])
+    where = Where(*key, token + first_token, prompt)
+    return PlaceDifference(where, float(relative.max()), float(apart.max()), largest)
+
+
+def differences(
+    found: Mapping[PlaceAndLayer, Tensor],
+    expected: Mapping[PlaceAndLayer, Tensor],
+    keys: Iterable[PlaceAndLayer],
+    real: Bool[Tensor, "batch tokens"],
+) -> list[PlaceDifference]:
+    """How far two passes are apart, place by place.
+
+    Args:
+        found, expected: the tensors by place and layer.
+        keys: the places, in the order in which they are computed.
+        real: which tokens are real.
+    """
+    return [difference_at(key, found[key], expected[key], real) for key in keys]
+
+
+def finding_of(
+    check: str, several: Iterable[PlaceDifference], allowed: float, agrees: str, differs: str = "It differs first at"
+) -> Finding:
+    """What a comparison found: the first difference that is too large, or the largest.
+
+    Args:
+        check: what was checked.
+        several: the differences, in the order in which they arise.
+        allowed: how large each may be, as a share of what is at the token.
+        agrees: what is said where all agree.
+        differs: what is said before the place of the first difference.
+    """
+    compared = list(several)
+    largest = max((each.relative for each in compared), default=0.0)
+    first = next((each for each in compared if not each.relative <= allowed), None)
+    if first is None:
+        return passed(check, agrees, largest, allowed)
+    return failed(check, f"{differs} {first.where}.", first.relative, allowed, first.where)
+
+
+def _by_token(tensor: Tensor) -> Float[Tensor, "batch tokens numbers"]:
+    plain = tensor.detach().cpu().double()
+    return plain.flatten(2) if plain.ndim > 2 else plain.unsqueeze(-1)
