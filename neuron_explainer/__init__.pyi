@@ -82,7 +82,6 @@ from .models.generation.sampling import Sampling
 from .models.known_models import known_models
 from .models.model_context import ModelContext, StandardModelContext
 from .models.model_registry import RegisteredModel, register_model
-from .models.parity.check import check_parity
 from .storage.disk_cache import clear_cache
 
 # Views: static HTML and figures

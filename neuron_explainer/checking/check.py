@@ -5,23 +5,22 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, SupportsIndex
+from typing import Any, SupportsIndex
 
 import torch
-from torch import Tensor
 
 from neuron_explainer.attribution.progress import passes_bar
 from neuron_explainer.checking.alone.gradients import gradients
 from neuron_explainer.checking.alone.interventions import interventions
 from neuron_explainer.checking.alone.patterns import attention_rows
 from neuron_explainer.checking.alone.recomputed import recomputed
-from neuron_explainer.checking.alone.repeated import cached, everything, in_threads, padding, repeatable
+from neuron_explainer.checking.alone.repeated import Passes, cached, everything, in_threads, padding, repeatable
 from neuron_explainer.checking.alone.token_rules import token_rules
 from neuron_explainer.checking.alone.traps import known_traps
 from neuron_explainer.checking.alone.weights import sound_weights
 from neuron_explainer.checking.beside.comparing import Beside
 from neuron_explainer.checking.beside.counterpart import counterpart_of
-from neuron_explainer.checking.findings import Finding, failed
+from neuron_explainer.checking.findings import Finding, failed, not_checked
 from neuron_explainer.checking.probes import Probe, random_probe
 from neuron_explainer.checking.report import CheckReport
 from neuron_explainer.collation.runs.preparation import ModelGiven
@@ -30,9 +29,7 @@ from neuron_explainer.models.model_context import StandardModelContext
 from neuron_explainer.models.transformer import Transformer
 from neuron_explainer.models.watching import part_of_work
 from neuron_explainer.vocabulary.checks import MOST_SEED, checked_flag, checked_number
-
-if TYPE_CHECKING:
-    from neuron_explainer.models.hooks.recording import PlaceAndLayer
+from neuron_explainer.vocabulary.places import ActivationLocationType
 
 _DELAY = 2.0
 _N_TOKENS, _MOST_TOKENS = 24, 4096
@@ -150,7 +147,7 @@ class _Alone:
     context: StandardModelContext | None
     probe: Probe
     thorough: bool
-    _recorded: dict[PlaceAndLayer, Tensor] = field(default_factory=dict)
+    _recorded: Passes = field(default_factory=dict)
 
     def parts(self) -> list[Part]:
         """What is checked, in order."""
@@ -161,11 +158,11 @@ class _Alone:
             ("weights", lambda: sound_weights(model)),
             *([("tokens", lambda: token_rules(context))] if context is not None else []),
             ("a pass with recordings", self._record),
-            ("formulas", lambda: recomputed(model, probe, self._recorded)),
-            ("the same pass twice", lambda: repeatable(model, probe, self._recorded)),
-            ("rows of attention", lambda: attention_rows(model, probe, self._recorded)),
-            ("padding against none", lambda: padding(model, probe, self._recorded)),
-            ("cache against none", lambda: cached(model, probe, self._recorded)),
+            self._of_recorded("formulas", recomputed),
+            self._of_recorded("the same pass twice", repeatable),
+            self._of_recorded("rows of attention", attention_rows),
+            self._of_recorded("padding against none", padding),
+            self._of_recorded("cache against none", cached),
             ("interventions", lambda: interventions(model, probe, everywhere=self.thorough)),
             ("gradients", lambda: gradients(model, probe, everywhere=self.thorough)),
             ("threads", lambda: in_threads(model, probe)),
@@ -173,7 +170,17 @@ class _Alone:
 
     def _record(self) -> Iterator[Finding]:
         self._recorded = everything(self.model, self.probe)
-        if not all(
-            bool(torch.isfinite(each).all()) for key, each in self._recorded.items() if key[0].value == "logits"
-        ):
+        logits = self._recorded[ActivationLocationType.LOGITS, None]
+        if not bool(torch.isfinite(logits[self.probe.real.to(logits.device)]).all()):
             yield failed("a pass with recordings", "Logits are not finite.")
+
+    def _of_recorded(self, name: str, run: Callable[[Transformer, Probe, Passes], Iterable[Finding]]) -> Part:
+        """A check that looks at the recorded pass."""
+
+        def look() -> Iterator[Finding]:
+            if self._recorded:
+                yield from run(self.model, self.probe, self._recorded)
+            else:
+                yield not_checked(name, "There is no pass to look at: it raised an error.")
+
+        return name, look

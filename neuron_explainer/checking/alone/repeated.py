@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -85,7 +86,7 @@ def cached(model: Transformer, probe: Probe, recorded: Passes) -> Iterator[Findi
         return
     cuts = [0, n // 2, n // 2 + 1, n]
     cache, parts = KeyValueCache(), []
-    for start, end in zip(cuts, cuts[1:], strict=False):
+    for start, end in pairwise(cuts):
         with model.record(_OF_LAYERS) as recording, torch.no_grad():
             model(whole.tokens[:, start:end], cache=cache)
             parts.append({key: recording[key] for key in _keys(model)})

@@ -141,7 +141,7 @@ class Beside:
     def _of_prompt(self, alone: Probe, prompt: int) -> list[PlaceDifference]:
         """The differences at every place for one prompt."""
         model, theirs = self._pair[0], self._pair[1].model
-        found, expected = everything(model, alone), their_places(self.model, theirs, alone)
+        found, expected = everything(model, alone), their_places(theirs, alone)
         refuse_other_shapes(found, expected)
         several = differences(found, expected, in_order(model.config.n_layers), alone.real)
         return [replace(each, where=replace(each.where, prompt=prompt)) for each in several]
@@ -157,6 +157,6 @@ class Beside:
             yield not_checked("precision", "There is no pass in float64 to measure from.")
             return
         alone = probe.alone(0)
-        exact = their_places(self.model, self._exact[1].model, alone)
+        exact = their_places(self._exact[1].model, alone)
         findings, self.precision = precision(self.model, self.counterpart, exact, alone, dtypes)
         yield from findings

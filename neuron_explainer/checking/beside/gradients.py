@@ -59,7 +59,7 @@ def _sum(logits: Tensor | None, weights: Tensor) -> Tensor:
 
 
 def _theirs(model: Transformer, hf_model: Any, probe: Probe, weights: Tensor) -> dict[PlaceAndLayer, Tensor]:
-    paths = ObservedModules(model, hf_model).paths_of_stream()
+    paths = ObservedModules(hf_model).paths_of_stream()
     device = next(hf_model.parameters()).device
     read: dict[int, Tensor] = {}
 

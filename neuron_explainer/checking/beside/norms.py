@@ -34,7 +34,7 @@ def norms_beside(model: Transformer, hf_model: Any, allowed: float) -> Iterator[
         allowed: how far they may be apart.
     """
     name = "norms alone"
-    observed, n, largest = ObservedModules(model, hf_model), 0, 0.0
+    observed, n, largest = ObservedModules(hf_model), 0, 0.0
     generator = torch.Generator("cpu").manual_seed(3)
     chance = torch.randn((1, 4, model.config.d_model), generator=generator, dtype=torch.float32, device="cpu")
     device = next(hf_model.parameters()).device

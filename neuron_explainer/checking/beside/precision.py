@@ -46,7 +46,7 @@ def precision(
     rows, findings = [], []
     for dtype in dtypes:
         ours = everything(in_dtype(model, dtype), probe)
-        theirs = their_places(model, counterpart.in_dtype(dtype).model, probe)
+        theirs = their_places(counterpart.in_dtype(dtype).model, probe)
         name = str(dtype).removeprefix("torch.")
         for key in in_order(model.config.n_layers):
             here, there = (difference_at(key, each[key], exact[key], probe.real).relative for each in (ours, theirs))

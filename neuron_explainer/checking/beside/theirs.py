@@ -13,7 +13,6 @@ from neuron_explainer.checking.probes import Probe
 from neuron_explainer.errors import InvalidRequestError
 from neuron_explainer.models.hooks.recording import PlaceAndLayer
 from neuron_explainer.models.parity.reference import ObservedModules
-from neuron_explainer.models.transformer import Transformer
 from neuron_explainer.vocabulary.places import ActivationLocationType
 
 _LOGITS: PlaceAndLayer = (ActivationLocationType.LOGITS, None)
@@ -31,7 +30,7 @@ def their_logits(hf_model: Any, probe: Probe) -> Tensor:
     return logits
 
 
-def their_places(model: Transformer, hf_model: Any, probe: Probe) -> dict[PlaceAndLayer, Tensor]:
+def their_places(hf_model: Any, probe: Probe) -> dict[PlaceAndLayer, Tensor]:
     """The tensors of a pass at every place, in the shapes of our recordings.
 
     Places are observed at the counterpart's modules, and within attention; the logits are those of a pass that is not
@@ -40,13 +39,13 @@ def their_places(model: Transformer, hf_model: Any, probe: Probe) -> dict[PlaceA
     Raises:
         InvalidRequestError: the installed transformers computes attention where it cannot be observed.
     """
-    observed = ObservedModules(model, hf_model)
+    observed = ObservedModules(hf_model)
     device = next(hf_model.parameters()).device
     with evaluating(hf_model):
         logits = their_logits(hf_model, probe)
         of_observed = observed.run(probe.tokens.to(device), probe.real.to(device))
     apart = difference_at(_LOGITS, of_observed, logits, probe.real).relative
-    if len(observed.attention) != model.config.n_layers or not apart < _MOST_APART.get(logits.dtype, 0.5):
+    if len(observed.attention) != observed.model.config.n_layers or not apart < _MOST_APART.get(logits.dtype, 0.5):
         raise InvalidRequestError(
             f"The installed transformers computes the attention of {type(hf_model).__name__} in a way that cannot be "
             "observed. Compare with transformers 5 or newer."

@@ -21,14 +21,20 @@ _PLACE = ActivationLocationType
 class ObservedModules:
     """The inputs and outputs of the modules whose parameters are ours, and the inputs of attention.
 
+    What is computed from these is computed by the counterpart's config alone: nothing of a model of ours takes part.
+
+    Args:
+        hf_model: a `transformers` model of a supported family.
+
     Attributes:
         attention: what was observed of attention, for each layer in turn.
     """
 
-    def __init__(self, model: Transformer, hf_model: Any) -> None:
-        self.model = model
+    def __init__(self, hf_model: Any) -> None:
+        hf_config = hf_model.config.to_dict()
+        family = family_of(hf_config)
+        self.model = model = Transformer(family.config(hf_config))  # without weights: its norms' scales need none
         self.hf_model = hf_model
-        family = family_of(hf_model.config.to_dict())
         available = {name for name, _ in hf_model.named_parameters(remove_duplicate=False)}
         located = {
             parameter: family.located(source, available) for parameter, source in family.each_source(model.config)
