@@ -19,29 +19,30 @@ ALLOWED = {torch.float64: 1e-5, torch.float32: 1e-4, torch.float16: 0.02, torch.
 of angles, which are float32."""
 
 
-def recomputed(model: Transformer, probe: Probe, recorded: Mapping[PlaceAndLayer, Tensor]) -> Iterator[Finding]:
-    """Whether each place is what the formulas give from what was recorded before it.
+def recomputed(model: Transformer, probe: Probe, whole: Mapping[PlaceAndLayer, Tensor]) -> Iterator[Finding]:
+    """Whether each place is what the formulas give from what was recorded before it, in the first prompt.
 
     Args:
         model: the model.
-        probe: the prompts.
-        recorded: all places of the pass.
+        probe: the prompts, of which the first has no padding.
+        whole: all places of the pass.
     """
+    recorded, tokens, real = {key: each[:1] for key, each in whole.items()}, probe.tokens[:1], probe.real[:1]
     name = "formulas"
     if model.is_offloaded:
         yield not_checked(name, "The weights stay on the disk (offload).")
         return
     allowed, largest, n = ALLOWED[model.dtype], 0.0, 0
     with torch.no_grad():
-        ends = expected_at_ends(model, recorded, probe.tokens)
+        ends = expected_at_ends(model, recorded, tokens)
         layers = range(model.config.n_layers)
         by_layer = {None: ends}
         for key in in_order(model.config.n_layers):
             if key[1] is not None and key[1] not in by_layer:
-                by_layer = {None: ends, key[1]: expected_in_layer(model, key[1], recorded, probe.tokens)}
+                by_layer = {None: ends, key[1]: expected_in_layer(model, key[1], recorded, tokens)}
             if key not in by_layer[key[1]]:
                 continue
-            apart = difference_at(key, recorded[key], by_layer[key[1]][key], probe.real)
+            apart = difference_at(key, recorded[key], by_layer[key[1]][key], real)
             largest, n = max(largest, apart.relative), n + 1
             if not apart.relative <= allowed:
                 said = f"What is computed is not what the formula gives from what comes before, first at {apart.where}."
