@@ -104,6 +104,7 @@ def explain(
         layers=layer or None,
         n=n,
         dst=dst,
+        model=loaded,
         max_concurrent=concurrent,
     )
     if made.failed:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import pandas
 
 from neuron_explainer.errors import shown
+from neuron_explainer.wording import without_steering
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -53,10 +54,11 @@ class ExplanationScore:
         interval = "" if math.isnan(low) else f" ({low:.2f} to {high:.2f})"
         baselines = "".join(f"; {name} {value:.2f}" for name, value in self.baselines.items())
         note = f"; {self.note}" if self.note else ""
-        return (
+        said = (
             f"<ExplanationScore of {self.component} by {self.scorer}: {self.measure} {self.value:.2f}{interval}"
             f"{baselines}{note}: {shown(self.explanation, 60)}>"
         )
+        return without_steering(said)
 
     def _repr_html_(self) -> str:
         from neuron_explainer.views.explanations.scored import score_html
