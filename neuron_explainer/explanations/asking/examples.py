@@ -19,8 +19,8 @@ class HeldOutExamples:
     """A record's examples in four parts that share no text.
 
     The parts are those of `NeuronRecord`: every fourth top example for each, and every third random one for all but
-    the first. A text that is in an earlier part is left out of the later ones, and so is one that shares at least half
-    of the shorter of both with one there, in one piece of eight tokens or more: as overlapping windows of a document do.
+    the first. A text that is in an earlier part is left out of the later ones; so is one that shares a piece with one
+    there, of at least eight tokens and half of the shorter text: as overlapping windows of a document do.
 
     Attributes:
         train: what an explanation is written from: top examples alone.

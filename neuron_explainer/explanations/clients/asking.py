@@ -138,7 +138,8 @@ class Asking:
         """
         stopping = asyncio.ensure_future(self._is_stopping.wait())
         try:
-            await asyncio.wait({others, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            either: set[asyncio.Future[Any]] = {others, stopping}
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         finally:
             stopping.cancel()
         if not others.done():

@@ -22,7 +22,7 @@ _MOST_TRIED = 16
 # A string that never ends matches up to the end of the answer, and nothing is tried twice (`++`, `*+`).
 _STRING_OR_BRACKET = re.compile(r'"(?:[^"\\]++|\\.?)*+"?|[{}\[\]]', re.DOTALL)
 _FENCE = re.compile(r"```[A-Za-z0-9_-]*\s*+")
-_END_OF_THOUGHT = "</think>"
+_THOUGHT, _END_OF_THOUGHT = "<think>", "</think>"
 _ESCAPE = re.compile(
     r"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)", re.DOTALL
 )
@@ -52,7 +52,8 @@ def parsed(answer: ChatAnswer, type_: type[T] | msgspec.json.Decoder[T]) -> T:
     text = whole_pairs(answer.text)
     if len(text) > _MOST_CHARACTERS:
         raise AnswerFormatError(f"it has {len(text):,} characters, over {_MOST_CHARACTERS:,}", expected, text)
-    found = _first_json(text.rpartition(_END_OF_THOUGHT)[2])
+    said = text.rpartition(_END_OF_THOUGHT)[2]
+    found = None if said.lstrip().startswith(_THOUGHT) else _first_json(said)  # a thought without an end is no answer
     if found is None:
         raise AnswerFormatError(f"{cut}it has no whole JSON value", expected, text)
     try:

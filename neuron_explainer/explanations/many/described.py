@@ -12,6 +12,7 @@ from enum import Enum
 from typing import Any
 
 from neuron_explainer.explanations.clients.client import ChatClient
+from neuron_explainer.explanations.language_models import prompts
 from neuron_explainer.storage.locations import path_text, without_secrets
 from neuron_explainer.wording import as_valid_text, without_credentials
 
@@ -81,8 +82,15 @@ def _of_object(value: object, depth: int) -> dict[str, Any]:
         return said
     for taken in _taken(type(value)):
         if taken not in _NOT_SETTINGS and "api_key" not in taken and hasattr(value, taken):
-            said[taken] = settings_as_json(getattr(value, taken), depth + 1)
+            said[taken] = settings_as_json(own := getattr(value, taken), depth + 1)
+            if isinstance(own, ChatClient):
+                said["prompts"] = _digest(json.dumps(_prompts_now()))
     return said
+
+
+def _prompts_now() -> list[Any]:
+    """What language models are told unless an explainer or a scorer has its own: it may be replaced."""
+    return [settings_as_json(each) for name, each in sorted(vars(prompts).items()) if name.lstrip("_").isupper()]
 
 
 def _weights(context: Any) -> dict[str, str]:
