@@ -9,6 +9,8 @@ from typer.testing import CliRunner, Result
 import neuron_explainer.explanations as explanations
 from helpers.explaining import FrequentTokenExplainer, LengthScorer, SimulatedScorer
 from neuron_explainer.command_line.main import app
+from neuron_explainer.components.explanations import of_dataset
+from neuron_explainer.errors import InvalidRequestError
 
 MADE: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = []
 
@@ -105,3 +107,17 @@ def test_values_that_are_refused(arguments: list[str], named: list[str], tmp_pat
     assert result.stdout == ""
     assert all(each in result.stderr for each in named), result.stderr
     assert not (tmp_path / "out").exists()
+
+
+def test_the_model_is_for_output_tokens_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: dict[str, Any] = {}
+
+    def explain_dataset(*arguments: Any, **options: Any) -> Any:
+        asked.update(options)
+        raise InvalidRequestError("That is enough.")
+
+    monkeypatch.setattr(of_dataset, "explain_dataset", explain_dataset)
+    run("tiny", "--local-model", "tiny", "--out", tmp_path / "out")
+    assert asked["model"].model_name == "tiny"
+    run("tiny", "--out", tmp_path / "out")
+    assert asked["model"] is None
