@@ -89,3 +89,7 @@ def test_scores_do_not_depend_on_the_unit(scale: float) -> None:
     assert found.correlation == pytest.approx(same.correlation)
     assert found.explained_variance == pytest.approx(same.explained_variance)
     assert found.explained_deviation == pytest.approx(same.explained_deviation)
+
+
+def test_tiny_activations_have_a_correlation_with_large_simulated_ones() -> None:
+    assert agreement([0, 1e-300, 2e-300], [0, 1e300, 1.5e300]).correlation == pytest.approx(0.9819805)

@@ -50,12 +50,15 @@ def agreement(true: ArrayLike, simulated: ArrayLike) -> AgreementScores:
     if np.ptp(t / 2) == 0:  # and not by the variance, which rounding leaves above 0
         return AgreementScores(math.nan, math.nan, math.nan)
     scale = float(np.abs(t).max())  # squares of tiny numbers would be 0, and those of very large ones infinite
-    t, s = t / scale, s / scale
-    deviation = t - t.mean()
+    deviation = t / scale - (t / scale).mean()
     with np.errstate(over="ignore"):
-        error = float(np.mean((t - s) ** 2))
-    variance, spread = float(np.mean(deviation**2)), float(np.mean(np.abs(deviation)))
-    return AgreementScores(correlation(t, s), 1 - error / variance, 1 - float(np.mean(np.abs(t - s))) / spread)
+        error = t / scale - s / scale
+        squares, errors = float(np.mean(error**2)), float(np.mean(np.abs(error)))
+    return AgreementScores(
+        correlation(t, s),
+        1 - squares / float(np.mean(deviation**2)),
+        1 - errors / float(np.mean(np.abs(deviation))),
+    )
 
 
 def correlation(one: ArrayLike, other: ArrayLike) -> float:
