@@ -83,7 +83,7 @@ def _of_object(value: object, depth: int) -> dict[str, Any]:
     for taken in _taken(type(value)):
         if taken not in _NOT_SETTINGS and "api_key" not in taken and hasattr(value, taken):
             said[taken] = settings_as_json(own := getattr(value, taken), depth + 1)
-            if isinstance(own, ChatClient):
+            if isinstance(own, ChatClient) and hasattr(value, "instructions"):
                 said["prompts"] = _digest(json.dumps(_prompts_now()))
     return said
 
