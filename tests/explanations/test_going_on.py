@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,20 @@ from helpers.explaining import FrequentTokenExplainer
 from helpers.html_reading import assert_harmless
 from helpers.paths import REPOSITORY
 from helpers.scripted_endpoint import rubbish, scripted_endpoint
+from neuron_explainer.activations.explanation_files import (
+    NeuronSimulationResults,
+    ScoredExplanation,
+    ScoredSequenceSimulation,
+    Scores,
+    SequenceSimulation,
+)
 from neuron_explainer.explanations import (
     Explanation,
     Explanations,
     ExplanationScore,
     LanguageModelExplainer,
     SurprisalScorer,
+    save_explanations,
 )
 from neuron_explainer.explanations.language_models import prompts
 from neuron_explainer.explanations.language_models.prompts import Demonstration
@@ -149,7 +158,19 @@ def test_no_name_steers_a_terminal_and_tables_may_have_a_column_twice():
     judgements = pandas.DataFrame([["a", "b", 1.0], ["c", "d", 2.0]], columns=["text", "text", "judged"])
     score = ExplanationScore(odd, odd, odd, odd, 0.5, baselines={odd: 0.1}, judgements=judgements, note=odd)
     explanations = Explanations([Explanation(odd, odd)], odd)
-    for text in (repr(score), repr(explanations), str(explanations.to_dataframe())):
+    tokens = pandas.DataFrame([[0, 0, odd, 0.0, 1.0]], columns=["text", "position", "token", "simulated", "real"])
+    simulated = replace(score, judgements=tokens).to_dataframe()
+    assert simulated["token"].tolist() == ["<b>a\\x1b[31mb\\u202e"]
+    for text in (repr(score), repr(explanations), str(explanations.to_dataframe()), simulated.to_string()):
         assert "\x1b" not in text
         assert "\u202e" not in text
     assert_harmless(score._repr_html_())
+
+
+def test_tokens_of_files_from_outside_steer_no_terminal(tmp_path):
+    sequence = ScoredSequenceSimulation(SequenceSimulation(["a\x1b[31m"], [1.0]), [0.5], Scores())
+    said = NeuronSimulationResults(ne.NeuronId(2, 5), [ScoredExplanation("names", Scores(0.5), [sequence])])
+    save_explanations(said, tmp_path)
+    assert ne.load_explanations(tmp_path, "L2N5") == said
+    frame = ne.component("tiny", "L2N5", explanations=tmp_path).explanations.simulations()
+    assert frame["token"].tolist() == ["a\\x1b[31m"]

@@ -43,8 +43,13 @@ class ExplanationScore:
     note: str = ""
 
     def to_dataframe(self) -> pandas.DataFrame:
-        """The single judgements."""
-        return self.judgements
+        """The single judgements. Control and direction characters of tokens and texts become escapes."""
+        table = self.judgements.copy()
+        for place in range(table.shape[1]):
+            column = table.iloc[:, place]
+            if column.map(lambda value: isinstance(value, str)).any():
+                table.isetitem(place, [_without_steering(value) for value in column])
+        return table
 
     def __float__(self) -> float:
         return self.value
@@ -64,3 +69,7 @@ class ExplanationScore:
         from neuron_explainer.views.explanations.scored import score_html
 
         return score_html(self)
+
+
+def _without_steering(value: object) -> object:
+    return without_steering(value) if isinstance(value, str) else value
