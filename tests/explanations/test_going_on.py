@@ -174,3 +174,18 @@ def test_tokens_of_files_from_outside_steer_no_terminal(tmp_path):
     assert ne.load_explanations(tmp_path, "L2N5") == said
     frame = ne.component("tiny", "L2N5", explanations=tmp_path).explanations.simulations()
     assert frame["token"].tolist() == ["a\\x1b[31m"]
+
+
+def test_a_dataset_that_was_made_anew_is_seen(tmp_path):
+    for index in (3, 5):
+        ne.save_neuron(tmp_path / "dataset", ne.load_neuron("tiny", 0, index))
+    (tmp_path / "dataset" / "collated.json").write_text('{"provenance": {"corpus": "one"}}')
+
+    def explain_both() -> Any:
+        return ne.explain_dataset(tmp_path / "dataset", ["L0N3", "L0N5"], FrequentTokenExplainer(), [], tmp_path / "o")
+
+    explain_both()
+    assert explain_both().n_new == 0
+    (tmp_path / "dataset" / "collated.json").write_text('{"provenance": {"corpus": "another"}}')
+    with pytest.raises(ne.errors.DatasetExistsError, match="dataset_digest"):
+        explain_both()
