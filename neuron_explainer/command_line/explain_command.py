@@ -52,8 +52,12 @@ def explain(
     ] = None,
     local_model: Annotated[
         str | None,
+        typer.Option(metavar="MODEL", help="A model for surprisal: a name, a folder, a GGUF file or a hub id."),
+    ] = None,
+    dataset_model: Annotated[
+        str | None,
         typer.Option(
-            metavar="MODEL", help="A model for output tokens and surprisal: a name, a folder, a GGUF file or a hub id."
+            metavar="MODEL", help="The dataset's own model, for the output tokens of its components; tiny has its own."
         ),
     ] = None,
     concurrent: Annotated[int, typer.Option(metavar="N", help="How many components are worked on at once.")] = 4,
@@ -69,6 +73,8 @@ def explain(
         raise typer.BadParameter(f"{of_endpoint[0]!r} asks a language model: give --base-url and --model.")
     if "surprisal" in kinds and local_model is None:
         raise typer.BadParameter("'surprisal' needs a model of its own: give --local-model.")
+    if local_model is not None and "surprisal" not in kinds:
+        raise typer.BadParameter("--local-model is for 'surprisal'. The model for output tokens is --dataset-model.")
     import neuron_explainer.explanations as explanations
     from neuron_explainer.components.explanations.of_dataset import explain_dataset
 
@@ -89,6 +95,7 @@ def explain(
         layers=layer or None,
         n=n,
         dst=dst,
+        model=dataset_model,
         max_concurrent=concurrent,
     )
     if made.failed:

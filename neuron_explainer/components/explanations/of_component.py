@@ -142,6 +142,8 @@ class ComponentExplanations:
     def simulations(self, explanation: SupportsIndex | str = 0) -> pandas.DataFrame:
         """What a published explanation predicts beside the real activations: text, position, token, simulated, real.
 
+        Control and direction characters of tokens become escapes.
+
         Args:
             explanation: which: its number, the best is 0; or its text.
 
@@ -152,8 +154,8 @@ class ComponentExplanations:
         for number, sequence in enumerate(self._chosen(explanation).sequences):
             simulated = sequence.sequence_simulation
             rows += [
-                (number, position, *each)
-                for position, each in enumerate(
+                (number, position, without_steering(token), expected, real)
+                for position, (token, expected, real) in enumerate(
                     zip(simulated.tokens, simulated.expected_activations, sequence.true_activations, strict=True)
                 )
             ]

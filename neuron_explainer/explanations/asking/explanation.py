@@ -111,13 +111,13 @@ class Explanations(Sequence[Explanation]):
 
     def to_dataframe(self) -> pandas.DataFrame:
         """A row for each: explanation, explainer, and whether it can simulate. Control characters become escapes."""
-        rows = [(without_steering(each.text), each.explainer, each.can_simulate) for each in self]
+        rows = [(without_steering(each.text), without_steering(each.explainer), each.can_simulate) for each in self]
         return TokenTable(rows, columns=["explanation", "explainer", "can_simulate"])
 
     def __repr__(self) -> str:
         texts = "; ".join(shown(each.text, 100) for each in self[:3])
         more = f"; … {len(self) - 3} more" if len(self) > 3 else ""
-        return f"<Explanations of {self.name}: {texts}{more}>"
+        return without_steering(f"<Explanations of {self.name}: {texts}{more}>")
 
     def _repr_html_(self) -> str:
         from neuron_explainer.views.explanations.written import explanations_html

@@ -22,7 +22,10 @@ _MOST_TRIED = 16
 # A string that never ends matches up to the end of the answer, and nothing is tried twice (`++`, `*+`).
 _STRING_OR_BRACKET = re.compile(r'"(?:[^"\\]++|\\.?)*+"?|[{}\[\]]', re.DOTALL)
 _FENCE = re.compile(r"```[A-Za-z0-9_-]*\s*+")
-_END_OF_THOUGHT = "</think>"
+_THOUGHT, _END_OF_THOUGHT = "<think>", "</think>"
+_ESCAPE = re.compile(
+    r"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)", re.DOTALL
+)
 
 
 def parsed(answer: ChatAnswer, type_: type[T] | msgspec.json.Decoder[T]) -> T:
@@ -46,10 +49,11 @@ def parsed(answer: ChatAnswer, type_: type[T] | msgspec.json.Decoder[T]) -> T:
     decoder = type_ if isinstance(type_, msgspec.json.Decoder) else msgspec.json.Decoder(type_)
     expected = f"JSON of {_described(decoder.type)}"
     cut = "" if answer.is_whole else "it was cut off at the most tokens; raise max_tokens. So "
-    text = answer.text
+    text = whole_pairs(answer.text)
     if len(text) > _MOST_CHARACTERS:
         raise AnswerFormatError(f"it has {len(text):,} characters, over {_MOST_CHARACTERS:,}", expected, text)
-    found = _first_json(text.rpartition(_END_OF_THOUGHT)[2])
+    said = text.rpartition(_END_OF_THOUGHT)[2]
+    found = None if said.lstrip().startswith(_THOUGHT) else _first_json(said)  # a thought without an end is no answer
     if found is None:
         raise AnswerFormatError(f"{cut}it has no whole JSON value", expected, text)
     try:
@@ -57,6 +61,17 @@ def parsed(answer: ChatAnswer, type_: type[T] | msgspec.json.Decoder[T]) -> T:
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         problem = f"{cut}{in_a_sentence(error)}"
     raise AnswerFormatError(problem, expected, text)
+
+
+def whole_pairs(text: str) -> str:
+    r"""JSON whose escapes of half of a surrogate pair, which stand for no character, are those of U+FFFD.
+
+    Models write such where a character is cut.
+
+    >>> whole_pairs(r'["\ud83d", "\ud83d\ude00", "\\ud83d"]')
+    '["\\ufffd", "\\ud83d\\ude00", "\\\\ud83d"]'
+    """
+    return _ESCAPE.sub(lambda found: "\\ufffd" if found[1] else found[0], text)
 
 
 def schema_of(type_: Any) -> dict[str, Any]:

@@ -32,7 +32,8 @@ MOST_ANSWERED = 16_000
 """The most tokens of an answer; texts of ordinary tokens need far less."""
 _MOST_ENTRIES_FOR_TOKEN = 4
 # A string is matched as a whole, so that no number within one is taken for a level.
-_STRING_OR_LEVEL = re.compile(r'"(?:[^"\\]|\\.)*+"|,\s*([0-9]+)\s*\]', re.DOTALL)
+# One that never ends matches up to the end, and nothing is tried twice: so the search takes linear time.
+_STRING_OR_LEVEL = re.compile(r'"(?:[^"\\]++|\\.?)*+"?|,\s*+([0-9]++)\s*+\]', re.DOTALL)
 
 
 class _Simulated(msgspec.Struct):

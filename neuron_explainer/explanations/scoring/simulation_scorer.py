@@ -106,7 +106,7 @@ class SimulationScorer:
         calibration = (
             _unseen(subject, subject.by_token.calibration, explanation, "calibrate with") if self.calibrate else []
         )
-        simulated = _simulated(simulator, [example.tokens for example in (*test, *calibration)])
+        simulated = simulated_texts(simulator, [example.tokens for example in (*test, *calibration)])
         real = [example.activations for example in test]
         calibrated = self._calibrated(calibration, simulated[len(test) :], simulated[: len(test)])
         return _score(explanation, subject, self.name, test, real, simulated[: len(test)], calibrated)
@@ -151,7 +151,13 @@ def _unseen(
     return unseen
 
 
-def _simulated(simulator: Simulator, texts: Sequence[Sequence[str]]) -> list[list[float]]:
+def simulated_texts(simulator: Simulator, texts: Sequence[Sequence[str]]) -> list[list[float]]:
+    """The predictions for texts, one for each token.
+
+    Raises:
+        InvalidRequestError: the simulator gives more or fewer.
+        AnswerFormatError: no answer of a language model has the form.
+    """
     if isinstance(simulator, LanguageModelSimulator):
         return simulator.simulate_many(texts)
     simulated = [[float(value) for value in simulator.simulate(tokens)] for tokens in texts]

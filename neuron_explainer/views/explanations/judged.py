@@ -18,6 +18,7 @@ def judged_texts(judgements: pandas.DataFrame) -> str:
     Args:
         judgements: a row for each text: text, and what was found of it.
     """
+    judgements = judgements.loc[:, ~judgements.columns.duplicated()]
     by = _judged_by(judgements)
     if by is None or "text" not in judgements.columns:
         return ""

@@ -25,6 +25,7 @@ def small_table(frame: pandas.DataFrame, scales: Mapping[str, ColourScale] | Non
         frame: the table; up to nine of its columns are shown.
         scales: the colours of columns, by their names.
     """
+    frame = frame.loc[:, ~frame.columns.duplicated()]
     columns = [name for name in frame.columns if frame[name].notna().any()][:_MOST_COLUMNS]
     numeric = {place for place, name in enumerate(columns) if pandas.api.types.is_any_real_numeric_dtype(frame[name])}
     chosen = scales or {}
