@@ -105,3 +105,18 @@ def test_values_that_are_refused(arguments: list[str], named: list[str], tmp_pat
     assert result.stdout == ""
     assert all(each in result.stderr for each in named), result.stderr
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--base-url", "http://127.0.0.1:9/v1"], "nothing here asks a language model"),
+        (["--api-key-env", "KEY", "--scorer", "pattern"], "nothing here asks a language model"),
+        (["--local-model", "tiny"], "--local-model is for --scorer surprisal"),
+    ],
+)
+def test_options_without_effect_are_refused(arguments: list[str], said: str, tmp_path: Path) -> None:
+    result = run("tiny", "--node", "L1N1", "--out", tmp_path / "out", *arguments)
+    assert result.exit_code == 2
+    assert said in result.stderr
+    assert not (tmp_path / "out").exists()

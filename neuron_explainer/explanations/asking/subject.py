@@ -62,11 +62,16 @@ def highest_of(examples: tuple[ActivationRecord, ...], name: str) -> float:
     Raises:
         InvalidRequestError: there are none, or none with an activation above 0.
     """
+    if not examples:
+        raise InvalidRequestError(
+            f"{name} has too few top examples to explain it by. Its record needs at least four: one to write from, and "
+            "others to score by."
+        )
     highest = max((example.max_activation or 0.0 for example in examples), default=0.0)
     if highest <= 0:
         raise InvalidRequestError(
-            f"{name} has no examples with an activation above 0 to explain it by. Its record needs at least four top "
-            "examples: one to write from, and others to score by."
+            f"{name} has no examples with an activation above 0 to explain it by. Of its top examples, those to write "
+            "from are silent."
         )
     return highest
 

@@ -89,6 +89,9 @@ class SimulationScorer:
         self.instructions = None if instructions is None else checked_text("instructions", instructions)
         self.progress = progress
 
+    def __repr__(self) -> str:
+        return f"<SimulationScorer: {self.name}>"
+
     def score(self, explanation: Explanation, subject: Subject) -> ExplanationScore:
         """The score; `judgements` has a row for each token: text, position, token, simulated, calibrated, real.
 

@@ -104,7 +104,7 @@ def simulated_beside_real(explanation: ScoredExplanation) -> str:
     about += "; grey: no prediction" if lacks else ""
     legends = legend(simulated, note="simulated") + legend(real, note="real")
     line = f'<div style="{_SMALL};margin-top:10px;overflow-wrap:anywhere">{escaped(about)}</div>'
-    return f'{line}{legends}{"".join(parts)}'
+    return f"{line}{legends}{''.join(parts)}"
 
 
 def _simulated(sequence: ScoredSequenceSimulation) -> list[float]:

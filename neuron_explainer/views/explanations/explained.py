@@ -54,9 +54,7 @@ def _score(row: Mapping[Any, Any], scorer: str, columns: list[str]) -> str:
     interval = f" ({_number(row[f'{scorer} low'])} to {_number(row[f'{scorer} high'])})"
     known = interval if not is_missing(row[f"{scorer} low"]) else ""
     baselines = [
-        f"{name.removeprefix(f'{scorer}: ')} {_number(row[name])}"
-        for name in columns
-        if name.startswith(f"{scorer}: ")
+        f"{name.removeprefix(f'{scorer}: ')} {_number(row[name])}" for name in columns if name.startswith(f"{scorer}: ")
     ]
     beneath = "".join(f'<div style="{SMALL}">{escaped(each)}</div>' for each in baselines)
     value = f'{_number(row[scorer])}<span style="{SMALL}">{known}</span>'

@@ -24,8 +24,8 @@ MEASURES = {
     "correlation": "of simulated and real activations over all tokens: 1 at best; 0: it predicts nothing; below 0: the "
     "opposite of what it says",
     "AUROC": "how often a text that fits is judged to fit more than one that does not: 1 at best; 0.5: by chance",
-    "balanced accuracy": "the share of right judgements, of texts that fit and of those that do not alike: 1 at best; 0.5: by "
-    "chance",
+    "balanced accuracy": "the share of right judgements, of texts that fit and of those that do not alike: 1 at best; "
+    "0.5: by chance",
 }
 """What measures are, by their names."""
 

@@ -35,7 +35,7 @@ def score_html(score: ExplanationScore) -> str:
         f'<span style="{SMALL}">{escaped(score.component)} · {escaped(score.scorer)}</span></div>'
         f'{line_of(MEASURES, score.measure)}<div style="overflow-wrap:anywhere">{escaped(text)}</div>'
     )
-    note = f'<div style="{SMALL};margin-top:4px;overflow-wrap:anywhere">{escaped(score.note)}</div>' if score.note else ""
+    note = f'<div style="{SMALL};overflow-wrap:anywhere">{escaped(score.note)}</div>' if score.note else ""
     numbers = side_by_side(section("Beside others", score_bars(_rows(score)), space=10), _measures(score))
     return card(heading + note + numbers + _judgements(score))
 

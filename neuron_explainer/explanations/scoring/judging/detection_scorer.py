@@ -115,4 +115,5 @@ class DetectionScorer(JudgingScorer):
 def _note(texts: list[JudgedText]) -> str:
     n_near, n_few = sum(each.kind == "near miss" for each in texts), 10
     few = [f"only {counted(len(texts), 'text')}"] if len(texts) < n_few else []
-    return "; ".join([*few, *(["no near misses: no text on which it is silent has a token of its peaks"] if n_near == 0 else [])])
+    none = "no near misses: no text on which it is silent has a token of its peaks"
+    return "; ".join([*few, *([none] if n_near == 0 else [])])
