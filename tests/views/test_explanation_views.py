@@ -11,6 +11,7 @@ import neuron_explainer as ne
 from helpers.explaining import FrequentTokenExplainer, LengthScorer, SimulatedScorer
 from helpers.hostile_tokens import HOSTILE_TOKENS
 from helpers.html_reading import assert_harmless, read_html
+from neuron_explainer.activations.token_table import TokenTable
 from neuron_explainer.explanations import (
     EmbeddingScorer,
     Explanation,
@@ -200,7 +201,7 @@ def test_many_explained_components_are_a_card(tmp_path):
     assert repr(ne.explain_dataset("tiny", "L1N355", out=tmp_path / "one")).startswith(
         "<ExplainedDataset of 1 component:"
     )
-    shown = frame._repr_html_()
+    shown = TokenTable(frame)._repr_html_() or ""
     assert all(html_escape(text, quote=False) in shown for text in frame["explanation"])
 
 
@@ -212,7 +213,8 @@ def test_many_more_explained_components_are_cut(tmp_path):
     assert len(read_html(html).find("tr")) == 21
 
 
-def test_a_score_of_ones_own_says_its_measure(node):
+def test_a_score_of_ones_own_says_its_measure(node, tmp_path, monkeypatch):
+    monkeypatch.setenv("NEURON_EXPLAINER_NOTES", str(tmp_path))
     score = ne.score("names", node, EmbeddingScorer(device="cpu"), baselines=False)
     node.explanations.add("names", score)
     node.explanations.add("others", 0.5)

@@ -132,7 +132,8 @@ def checked_tokens(tokens: Sequence[str]) -> Sequence[str]:
     Raises:
         InvalidRequestError: it is a text as a whole, whose characters would be taken for tokens, or not of texts.
     """
-    if isinstance(tokens, str) or not is_several(tokens) or not all(isinstance(token, str) for token in tokens):
+    given: object = tokens
+    if isinstance(given, str) or not is_several(given) or not all(isinstance(token, str) for token in given):
         raise InvalidRequestError(f"{shown(tokens)} is not a text, token by token. Give a list of tokens.")
     return tokens
 
