@@ -24,6 +24,7 @@ from neuron_explainer.explanations.scoring.calibration import LinearCalibration
 from neuron_explainer.explanations.scoring.measures import agreement, correlation, interval_of_texts
 from neuron_explainer.explanations.scoring.percentile_calibration import PercentileCalibration
 from neuron_explainer.explanations.scoring.score import ExplanationScore
+from neuron_explainer.explanations.scoring.texts import notes_of_few
 from neuron_explainer.vocabulary.checks import checked_number, checked_text
 
 CalibrateBy = Literal["linear", "percentile"]
@@ -216,7 +217,7 @@ def _note(
 ) -> str:
     values, truth = _joined(simulated), _joined(real)
     known = np.isfinite(values)
-    notes = []
+    notes = notes_of_few(len(simulated))
     if not known.all():
         n_texts = sum(not np.isfinite(each).any() for each in simulated)
         of_texts = f", among them all of {n_texts} of {len(simulated)} texts" if n_texts else ""
