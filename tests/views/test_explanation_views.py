@@ -158,6 +158,12 @@ def test_a_page_says_what_its_numbers_are(node):
     judged = assert_harmless(own._repr_html_()).text
     for said in ("0.5: by chance", "value (95 % interval)", "positive: it is active on the text", "L1N355 · embedding"):
         assert said in judged
+    assert "similarity: the cosine" in judged
+    columns = ["text", "kind", "log_likelihood", "without", "gain"]
+    gains = pandas.DataFrame([("a", "random", -1.0, -2.0, 0.5)], columns=columns)
+    html = ExplanationScore("x", "L1N355", "surprisal", "AUROC", 0.5, judgements=gains)._repr_html_()
+    heads = [each.text for each in read_html(html).find("table")[-1].find("th")]
+    assert heads == ["text", "kind", "gain", "log likelihood", "without"]  # what judges comes first
     simulated = ne.score(ne.explain(node)[0], node)._repr_html_()
     assert "3 of 10 texts that it was not written from" in assert_harmless(simulated).text
     assert "0: it predicts nothing" in read_html(simulated).text

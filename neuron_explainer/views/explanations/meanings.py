@@ -38,16 +38,30 @@ KINDS = {
 }
 """What kinds of texts are."""
 
+COLUMNS = {
+    "activation": "the highest in the text",
+    "similarity": "the cosine of the text's vector and the explanation's",
+    "gain": "by how much a token becomes likelier on average after the explanation, in nats",
+    "log_likelihood": "of the whole text after the explanation",
+    "without": "the same without the explanation",
+    "tokens": "how many it has",
+    "confidence": "how probable it is that the text fits, by the model's answer",
+    "right": "whether the judgement is",
+}
+"""What the columns of judged texts are."""
+
 
 def small_line(text: str) -> str:
     """A line of small text under a heading or a table; empty without a text."""
     return f'<div style="{SMALL};margin:2px 0;max-width:56em">{escaped(text)}</div>' if text else ""
 
 
-def kinds_line(kinds: Iterable[object]) -> str:
-    """What the kinds of texts mean that are in a table; empty without known ones."""
+def judged_lines(kinds: Iterable[object], columns: Iterable[str]) -> str:
+    """What the kinds of texts and the columns of a table of judged texts mean; empty without known ones."""
     there = set(map(str, kinds))
-    return small_line("; ".join(f"{kind}: {meaning}" for kind, meaning in KINDS.items() if kind in there))
+    of_kinds = [f"{kind}: {meaning}" for kind, meaning in KINDS.items() if kind in there]
+    of_columns = [f"{name.replace('_', ' ')}: {COLUMNS[name]}" for name in columns if name in COLUMNS]
+    return small_line("; ".join(of_kinds)) + small_line("; ".join(of_columns))
 
 
 def line_of(meanings: Mapping[str, str], name: str) -> str:
