@@ -1,12 +1,16 @@
 """What people get wrong when they explain and score for the first time: messages say what to do instead."""
 
+import dataclasses
+import json
+
 import pytest
 
 import neuron_explainer as ne
-from explanations.chat_in_memory import ScriptedChat
-from neuron_explainer.errors import AnswerFormatError, InvalidRequestError
+from explanations.chat_in_memory import ScriptedChat, numbered_in, question_of
+from neuron_explainer.errors import AnswerFormatError, ExplainingStoppedError, InvalidRequestError
 from neuron_explainer.explanations import (
     ChatAnswer,
+    ChatRequest,
     DetectionScorer,
     FuzzingScorer,
     LanguageModelExplainer,
@@ -86,3 +90,31 @@ def test_what_is_not_of_a_file_is_not_saved(node: ne.Component, tmp_path) -> Non
 def test_heads_of_a_dataset_of_neurons(tmp_path) -> None:
     with pytest.raises(InvalidRequestError, match='Give another dst, such as dst="attn_write_norm"'):
         ne.explain_dataset("tiny", ["L1H2"], out=tmp_path / "out")
+
+
+def test_an_error_that_stops_all_ends_its_sentence() -> None:
+    for said in ("no answer (attempts: 2)", "No answer."):
+        error = ExplainingStoppedError("out", 1, 2, ValueError(said))
+        assert f"{said.rstrip('.')}. 1 of 2 components are done" in str(error)
+
+
+def test_a_viewer_of_something_else(node: ne.Component) -> None:
+    with pytest.raises(InvalidRequestError, match="or a NeuronViewer"):
+        ne.explain(ne.NodePicker("tiny", node="L2N5"))
+
+
+def test_scores_of_few_texts_are_marked(node: ne.Component) -> None:
+    few = dataclasses.replace(
+        node.record, most_positive_activation_records=node.record.most_positive_activation_records[:8], random_sample=[]
+    )
+    explanation = ne.explain(few)[0]
+    for scorer in (PatternScorer(), SimulationScorer()):
+        assert "only 2 texts" in ne.score(explanation, few, scorer, baselines=False).note
+    fuzzed = ne.score("titles", few, FuzzingScorer(ScriptedChat(_all_fit)), baselines=False)
+    assert "only 3 texts" in fuzzed.note  # pieces of the two
+    assert "only" not in ne.score(explanation, node, PatternScorer(), baselines=False).note
+
+
+def _all_fit(request: ChatRequest) -> str:
+    n_texts = len(numbered_in(question_of(request)))
+    return json.dumps({"judgements": [{"text": at + 1, "fits": True} for at in range(n_texts)]})

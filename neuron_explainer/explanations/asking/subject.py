@@ -80,7 +80,7 @@ def subject_of(given: SubjectGiven) -> Subject:
     """What is explained.
 
     Args:
-        given: a NeuronRecord; a component, as `ne.component` gives it; or a viewer that has one.
+        given: a NeuronRecord; a component, as `ne.component` gives it; or a NeuronViewer.
 
     Raises:
         InvalidRequestError: it is none of these.
@@ -94,7 +94,7 @@ def subject_of(given: SubjectGiven) -> Subject:
     if not isinstance(getattr(component, "name", None), NodeName):
         raise InvalidRequestError(
             f"{shown(given)} cannot be explained. Give a NeuronRecord, such as ne.load_neuron(…); a component, such as "
-            'ne.component("tiny", "L2N5"); or a viewer.'
+            'ne.component("tiny", "L2N5"); or a NeuronViewer.'
         )
     return Subject(component.record, component.name.kind, str(component.name), _writes_of(component))
 
