@@ -9,6 +9,7 @@ import neuron_explainer as ne
 from helpers.explaining import FrequentTokenExplainer, LengthScorer, SimulatedScorer
 from helpers.hostile_tokens import HOSTILE_TOKENS
 from neuron_explainer.attribution import attribute, preview_question
+from neuron_explainer.explanations.asking.interfaces import Scorer
 from neuron_explainer.views import ranked_table, token_heatmap
 from neuron_explainer.views.attribution.changes import change_html
 from neuron_explainer.views.attribution.layer_map import layer_map_html
@@ -76,7 +77,7 @@ def all_pages() -> dict[str, str]:
 def many_explained_html() -> str:
     """The page of what `ne.explain_dataset` made."""
     with tempfile.TemporaryDirectory() as folder:
-        scorers = [SimulatedScorer(), LengthScorer()]
+        scorers: list[Scorer] = [SimulatedScorer(), LengthScorer()]
         explainer = FrequentTokenExplainer()
         out = Path(folder) / "out"
         return ne.explain_dataset("tiny", ["L1N355"], explainer, scorers, out, progress=False)._repr_html_()
