@@ -70,4 +70,4 @@ class ExplainedDataset(os.PathLike[str]):
     def _repr_html_(self) -> str:
         from neuron_explainer.views.explanations.explained import explained_html
 
-        return explained_html(self)
+        return explained_html(self.to_dataframe(), len(self), len(self.failed))

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pandas
 
 from neuron_explainer.views.attribution.cells import is_missing, section
 from neuron_explainer.views.components.parts import SMALL
@@ -14,20 +16,18 @@ from neuron_explainer.views.explanations.small_tables import wrapped_text
 from neuron_explainer.views.token_text import escaped
 from neuron_explainer.wording import counted
 
-if TYPE_CHECKING:
-    from neuron_explainer.components.explanations.explained_dataset import ExplainedDataset
-
 _N_ROWS, _LONGEST, _MOST_SCORERS = 20, 500, 6
 _TEXTS = ("component", "explanation", "explainer", "error")
 
 
-def explained_html(explained: ExplainedDataset) -> str:
-    """The explanations of many components on a card: those asked for first, with each scorer's score.
+def explained_html(frame: pandas.DataFrame, n_components: int, n_failed: int) -> str:
+    """The explanations of many components on a card, with each scorer's score.
 
     Args:
-        explained: the explanations.
+        frame: a row for each explanation, as `ExplainedDataset.to_dataframe` gives it.
+        n_components: how many components there are.
+        n_failed: how many of them have an error.
     """
-    frame = explained.to_dataframe()
     columns = [str(name) for name in frame.columns]
     scorers = [name for name in columns if f"{name} low" in columns and f"{name} high" in columns][:_MOST_SCORERS]
     told = [name for name in _TEXTS if name in columns and (name == "component" or frame[name].astype(bool).any())]
@@ -36,11 +36,11 @@ def explained_html(explained: ExplainedDataset) -> str:
         for row in frame.head(_N_ROWS).to_dict("records")
     ]
     table = html_table([*map(escaped, [*told, *scorers])], rows) if rows else ""
-    failed = f", {len(explained.failed):,} with an error" if explained.failed else ""
+    failed = f", {n_failed:,} with an error" if n_failed else ""
     more = f"the first {_N_ROWS} of {len(frame):,} explanations; " if len(frame) > _N_ROWS else ""
     how = "a score's interval is that of 95 % of resampled texts, and baselines are beneath it; " if scorers else ""
     end = small_line(f"{more}{how}.to_dataframe() has all")
-    return card(section(f"{counted(len(explained), 'component')} explained{failed}", table + end, space=0))
+    return card(section(f"{counted(n_components, 'component')} explained{failed}", table + end, space=0))
 
 
 def _text(value: Any) -> str:
