@@ -22,6 +22,7 @@ from neuron_explainer.explanations import (
     TokenExplainer,
 )
 from neuron_explainer.explanations.scoring.baselines import OneToken
+from neuron_explainer.views.explanations.explained import explained_html
 
 HOSTILE = "<img src=x onerror=alert(1)>\x1b[31m\u202e"
 SHOWN = "<img src=x onerror=alert(1)>\\x1b[31m\\u202e"
@@ -227,3 +228,13 @@ def test_a_score_of_ones_own_says_its_measure(node, tmp_path, monkeypatch):
     assert [each.measure for each in node.explanations.own] == ["AUROC, embedding", ""]
     page = assert_harmless(node.explanations._repr_html_()).text
     assert "AUROC, embedding" in page
+
+
+def test_a_score_that_is_not_defined_is_told_from_one_that_failed():
+    rows = [("L0N1", "a", math.nan, math.nan), ("L0N2", "b", math.nan, "s: ValueError: no"), ("L0N3", "c", 0.5, "")]
+    frame = pandas.DataFrame(rows, columns=["component", "explanation", "s", "error"])
+    frame = frame.assign(**{"s low": math.nan, "s high": math.nan})
+    page = assert_harmless(explained_html(frame, 3, 1))
+    assert page.text.startswith("3 components explained, 1 with an error")
+    cells = [[each.text for each in row.find("td")] for row in page.find("tr")[1:]]
+    assert [row[-1] for row in cells] == ["not defined", "", "0.50"]

@@ -48,8 +48,9 @@ def _text(value: Any) -> str:
 
 
 def _score(row: Mapping[Any, Any], scorer: str, columns: list[str]) -> str:
-    """A score with its interval, and the baselines beneath it; empty if there is none."""
-    if is_missing(row[scorer]) and is_missing(row[f"{scorer} low"]):
+    """A score with its interval, and the baselines beneath it; empty if an error stands in its place."""
+    error = row.get("error")
+    if is_missing(row[scorer]) and isinstance(error, str) and error:
         return ""
     interval = f" ({_number(row[f'{scorer} low'])} to {_number(row[f'{scorer} high'])})"
     known = interval if not is_missing(row[f"{scorer} low"]) else ""
