@@ -121,7 +121,7 @@ def explain_dataset(
     if not is_dataset(dataset):
         raise InvalidRequestError(
             f"{shown(dataset)} is not a neuron dataset, whose records are explained. ne.datasets() lists the known "
-            "ones; a folder of one's own does, too."
+            "ones; a folder of your own will do, too."
         )
     scalar_type = type_of_dataset(dataset, dst)
     asked = nodes_by_layer(nodes, scalar_type)

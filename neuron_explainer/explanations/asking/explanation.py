@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, overload
 from neuron_explainer.activations.token_table import TokenTable
 from neuron_explainer.errors import InvalidRequestError, shown
 from neuron_explainer.explanations.asking.interfaces import Scorer, Simulator
-from neuron_explainer.vocabulary.checks import checked_text
+from neuron_explainer.vocabulary.checks import checked_text, is_several
 from neuron_explainer.wording import without_steering
 
 if TYPE_CHECKING:
@@ -65,14 +65,15 @@ class Explanation:
             tokens: a text, token by token.
 
         Raises:
-            InvalidRequestError: it is words alone. A SimulationScorer has a language model that simulates by words.
+            InvalidRequestError: it is words alone (a SimulationScorer has a language model that simulates by words), or
+                `tokens` is not a list of tokens.
         """
         if self.simulator is None:
             raise InvalidRequestError(
                 f"{shown(self.text)} is words alone, which predict nothing by themselves. A PatternExplainer or "
                 "TokenExplainer writes explanations that simulate; a SimulationScorer simulates by words."
             )
-        return self.simulator.simulate(tokens)
+        return self.simulator.simulate(checked_tokens(tokens))
 
     def score(self, record: SubjectGiven, scorer: Scorer | None = None) -> ExplanationScore:
         """How good it is; see `ne.score`."""
@@ -125,6 +126,18 @@ class Explanations(Sequence[Explanation]):
         return explanations_html(self)
 
 
+def checked_tokens(tokens: Sequence[str]) -> Sequence[str]:
+    """A text, token by token.
+
+    Raises:
+        InvalidRequestError: it is a text as a whole, whose characters would be taken for tokens, or not of texts.
+    """
+    given: object = tokens
+    if isinstance(given, str) or not is_several(given) or not all(isinstance(token, str) for token in given):
+        raise InvalidRequestError(f"{shown(tokens)} is not a text, token by token. Give a list of tokens.")
+    return tokens
+
+
 def as_explanation(given: Explanation | str) -> Explanation:
     """An explanation, or a text as one.
 
@@ -133,6 +146,13 @@ def as_explanation(given: Explanation | str) -> Explanation:
     """
     if isinstance(given, Explanation):
         return given
+    if isinstance(given, Explanations):
+        raise InvalidRequestError(
+            f"{shown(given)} are {len(given)} explanations. Give one of them, such as explanations[0]."
+        )
     if not isinstance(given, str):
-        raise InvalidRequestError(f"{shown(given)} is not an explanation. Give a text, or what ne.explain gives.")
+        raise InvalidRequestError(
+            f"{shown(given)} is not an explanation. Give a text, or one that ne.explain gives, such as "
+            "ne.explain(record)[0]; the component comes after it."
+        )
     return Explanation(given)

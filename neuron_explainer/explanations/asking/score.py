@@ -26,7 +26,7 @@ def score(
 
     Args:
         explanation: a text, or what `ne.explain` gives.
-        record: the component: a NeuronRecord, a component, or a viewer.
+        record: the component: a NeuronRecord, a component, or a NeuronViewer.
         scorer: what scores; None: a PatternScorer for what can simulate, an EmbeddingScorer for words.
         others: explanations of other components, as a baseline: the mean of their scores. Those with the same text
             are left out.

@@ -205,7 +205,9 @@ class OpenAICompatibleClient:
         value = os.environ.get(self._api_key_env, "").strip()
         name = self._api_key_env if self._api_key_env.isupper() else "that api_key_env names"
         if not value:
-            raise MisconfiguredError(f"The environment variable {name} is not set. It has the key of {self.base_url}.")
+            raise MisconfiguredError(
+                f"The environment variable {name} is not set. Put the key of {self.base_url} into it."
+            )
         if not re.fullmatch(r"[!-~]+", value):
             raise MisconfiguredError(f"The environment variable {name} has characters that a key cannot have.")
         return Key(value)
@@ -221,7 +223,7 @@ def _checked_address(base_url: object) -> str:
         InvalidRequestError: it is none, or has something that may be a key.
     """
     address = checked_text("base_url", base_url).strip()
-    if not is_url(address):
+    if not re.match(r"https?:", address, re.IGNORECASE) or not is_url(address):  # "localhost:8000" has none
         raise InvalidRequestError(
             f"base_url is {shown(address)}. Give an http(s) address, such as http://localhost:8000/v1."
         )

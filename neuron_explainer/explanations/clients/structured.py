@@ -28,7 +28,7 @@ _ESCAPE = re.compile(
 )
 
 
-def parsed(answer: ChatAnswer, type_: type[T] | msgspec.json.Decoder[T]) -> T:
+def parsed(answer: ChatAnswer, type_: type[T] | msgspec.json.Decoder[T], remedy: str = "") -> T:
     """What an answer says in JSON, as a value of a type. Values are not converted: "1" is not the number 1.
 
     The JSON is the whole answer, or what is in its first fence of three backticks, or the first value in brackets that
@@ -37,6 +37,8 @@ def parsed(answer: ChatAnswer, type_: type[T] | msgspec.json.Decoder[T]) -> T:
     Args:
         answer: the answer.
         type_: a msgspec.Struct, or another type that msgspec decodes; or a msgspec.json.Decoder.
+
+        remedy: what to do where an answer is cut off, as the end of a sentence.
 
     Raises:
         AnswerFormatError: the answer has no JSON, or one of another form, or was cut off at the most tokens.
@@ -47,8 +49,8 @@ def parsed(answer: ChatAnswer, type_: type[T] | msgspec.json.Decoder[T]) -> T:
     Grade(grade=7)
     """
     decoder = type_ if isinstance(type_, msgspec.json.Decoder) else msgspec.json.Decoder(type_)
-    expected = f"JSON of {_described(decoder.type)}"
-    cut = "" if answer.is_whole else "it was cut off at the most tokens; raise max_tokens. So "
+    expected = f"JSON {_described(decoder.type)}"
+    cut = "" if answer.is_whole else f"it was cut off at the most tokens{remedy}. So "
     text = whole_pairs(answer.text)
     if len(text) > _MOST_CHARACTERS:
         raise AnswerFormatError(f"it has {len(text):,} characters, over {_MOST_CHARACTERS:,}", expected, text)
@@ -103,9 +105,11 @@ def _resolved(schema: Any, components: Mapping[str, Any]) -> Any:
 
 
 def _described(type_: Any) -> str:
-    fields = getattr(type_, "__struct_fields__", None)
+    """What is asked for, without the name of a class, which only the code knows."""
+    if fields := getattr(type_, "__struct_fields__", None):
+        return f"with {', '.join(fields)}"
     name = getattr(type_, "__name__", None) if not getattr(type_, "__args__", None) else None
-    return f"{name or shown(type_)}" + (f" with {', '.join(fields)}" if fields else "")
+    return f"of {name or shown(type_)}"
 
 
 def _first_json(text: str) -> str | None:

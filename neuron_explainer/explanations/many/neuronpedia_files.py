@@ -18,6 +18,7 @@ from neuron_explainer.activations.neuron_ids import MAX_INDEX, NeuronId
 from neuron_explainer.activations.scored_explanations import NeuronSimulationResults, ScoredExplanation, Scores
 from neuron_explainer.activations.token_table import TokenTable
 from neuron_explainer.errors import InvalidRequestError, MalformedRecordError, MissingFileError, shown
+from neuron_explainer.explanations.many.openai_files import checked_results
 from neuron_explainer.storage.atomic import write_bytes_atomically
 from neuron_explainer.storage.local import is_local_folder, opened_file
 from neuron_explainer.storage.locations import local_path
@@ -132,7 +133,7 @@ def neuronpedia_upload_fields(
     >>> neuronpedia_upload_fields(said, method="np_max-act")
     [{'text': 'names', 'methodName': 'np_max-act', 'modelName': ''}]
     """
-    checked_type("results", results, NeuronSimulationResults)
+    checked_results("results", results)
     names = {"methodName": checked_text("method", method), "modelName": checked_text("explainer", explainer)}
     texts = [as_valid_text(each.explanation) for each in results.scored_explanations]
     for text in texts:
@@ -218,7 +219,7 @@ def results_of_neuronpedia(table: pandas.DataFrame) -> list[NeuronSimulationResu
 def _several(results: Any) -> list[NeuronSimulationResults]:
     if isinstance(results, NeuronSimulationResults) or not isinstance(results, Iterable):
         raise InvalidRequestError(f"results is {shown(results)}. Give a list of NeuronSimulationResults.")
-    return [checked_type("each of results", each, NeuronSimulationResults) for each in results]
+    return [checked_results("each of results", each) for each in results]
 
 
 def _files(path: Path) -> list[Path]:

@@ -34,6 +34,9 @@ class PatternScorer:
 
     name = "pattern"
 
+    def __repr__(self) -> str:
+        return "PatternScorer()"
+
     def score(self, explanation: Explanation, subject: Subject) -> ExplanationScore:
         """The score; `judgements` has a row for each token: text, position, token, simulated, calibrated, real.
 

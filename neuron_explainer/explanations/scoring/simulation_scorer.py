@@ -24,6 +24,7 @@ from neuron_explainer.explanations.scoring.calibration import LinearCalibration
 from neuron_explainer.explanations.scoring.measures import agreement, correlation, interval_of_texts
 from neuron_explainer.explanations.scoring.percentile_calibration import PercentileCalibration
 from neuron_explainer.explanations.scoring.score import ExplanationScore
+from neuron_explainer.explanations.scoring.texts import notes_of_few
 from neuron_explainer.vocabulary.checks import checked_number, checked_text
 
 CalibrateBy = Literal["linear", "percentile"]
@@ -88,6 +89,9 @@ class SimulationScorer:
         self.top_logprobs = checked_number("top_logprobs", top_logprobs, 0, at_most=20)
         self.instructions = None if instructions is None else checked_text("instructions", instructions)
         self.progress = progress
+
+    def __repr__(self) -> str:
+        return f"<SimulationScorer: {self.name}>"
 
     def score(self, explanation: Explanation, subject: Subject) -> ExplanationScore:
         """The score; `judgements` has a row for each token: text, position, token, simulated, calibrated, real.
@@ -219,7 +223,7 @@ def _note(
 ) -> str:
     values, truth = _joined(simulated), _joined(real)
     known = np.isfinite(values)
-    notes = []
+    notes = notes_of_few(len(simulated))
     if not known.all():
         n_texts = sum(not np.isfinite(each).any() for each in simulated)
         of_texts = f", among them all of {n_texts} of {len(simulated)} texts" if n_texts else ""

@@ -18,6 +18,7 @@ from neuron_explainer.explanations.asking.explanation import Explanation
 from neuron_explainer.explanations.asking.overlaps import SHORTEST_RUN
 from neuron_explainer.explanations.asking.subject import Subject
 from neuron_explainer.explanations.scoring.measures import bootstrap_interval
+from neuron_explainer.wording import counted
 
 TextKind = Literal["positive", "near miss", "random"]
 ACTIVE_FROM = 0.3
@@ -28,6 +29,12 @@ MOST_CHARACTERS_OF_TOKEN = 200
 N_TOKENS = 16
 MOST_TEXTS = 100
 MOST_TOKENS = 256
+_FEW = 10
+
+
+def notes_of_few(n_texts: int) -> list[str]:
+    """What a score's note says of its texts where they are too few for its interval to mean much; else nothing."""
+    return [f"only {counted(n_texts, 'text')}"] if n_texts < _FEW else []
 
 
 @dataclass(frozen=True)
