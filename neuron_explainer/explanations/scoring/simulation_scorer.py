@@ -44,7 +44,9 @@ class SimulationScorer:
     of the strongest pair in which it attends, and so the score says where the head attends, not what to.
 
     The value is Pearson's correlation of real and calibrated activations over all tokens of the texts for scoring. It
-    does not change by a linear calibration with a positive slope; explained variance and deviation do. `measures` has
+    does not change by a linear calibration with a positive slope; explained variance and deviation do. One with a negative
+    slope would turn an explanation around that says the opposite of what is true: then the value is the correlation
+    without calibration, which is below 0 where the calibrated one is above, and the note says so. `measures` has
     OpenAI's three scores (Bills et al., 2023) with and without calibration: correlation, explained variance, explained
     deviation. They are those of `ne.score`'s other scorers that simulate, so values of language models and of patterns
     can be compared.
@@ -195,13 +197,14 @@ def _score(
         for text, (example, *columns) in enumerate(zip(texts, simulated, of_calibrated, real, strict=True))
         for position, each in enumerate(zip(example.tokens, *columns, strict=True))
     ]
+    valued = simulated if _is_turned_around(simulated, scored) else scored
     return ExplanationScore(
         explanation.text,
         subject.name,
         scorer,
         "correlation",
-        measures["correlation"],
-        interval_of_texts(lambda t, s: agreement(t, s).correlation, real, scored),
+        agreement(_joined(real), _joined(valued)).correlation,
+        interval_of_texts(lambda t, s: agreement(t, s).correlation, real, valued),
         0.0,
         measures=measures,
         judgements=TokenTable(rows, columns=_COLUMNS),
@@ -236,9 +239,19 @@ def _note(
         notes.append("the simulation is constant, so it has no correlation")
     elif np.ptp(_joined(scored)[known]) == 0:
         notes.append("the calibrated simulation is constant, so it has no correlation")
-    elif correlation(values[known], _joined(scored)[known]) < 0:
-        notes.append("the calibration turns the simulation around: on its texts, tokens simulated high are low")
+    elif _is_turned_around(simulated, scored):
+        notes.append(
+            "the calibration turns the simulation around (on its texts, tokens simulated high are low), so the value is "
+            "that without it"
+        )
     return "; ".join(notes)
+
+
+def _is_turned_around(simulated: Sequence[Sequence[float]], scored: Sequence[Sequence[float]]) -> bool:
+    """Whether a calibration makes what is simulated high low."""
+    before, after = _joined(simulated), _joined(scored)
+    known = np.isfinite(before)
+    return correlation(before[known], after[known]) < 0
 
 
 def _joined(values: Sequence[Sequence[float]]) -> NDArray[np.float64]:

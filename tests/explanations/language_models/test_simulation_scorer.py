@@ -125,11 +125,12 @@ def test_a_constant_simulation_has_no_correlation(calibrate: Any) -> None:
 def test_a_simulation_that_is_the_other_way_round() -> None:
     class Opposite:
         def simulate(self, tokens: Any) -> list[float]:
-            return [-value for value in neuron.rule.simulate(tokens)]
+            return [math.nan, *(-value for value in neuron.rule.simulate(tokens)[1:])]  # one is not predicted
 
     neuron = planted()
     found = scored(Explanation("not that", simulator=Opposite()), neuron, SimulationScorer())
-    assert (found.value, found.measures["uncalibrated correlation"]) == pytest.approx((1, -1))
+    assert (found.value, *found.interval) == pytest.approx((-1, -1, -1))
+    assert (found.measures["correlation"], found.measures["uncalibrated correlation"]) == pytest.approx((1, -1))
     assert "turns the simulation around" in found.note
 
 
