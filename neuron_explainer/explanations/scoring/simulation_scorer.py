@@ -44,12 +44,12 @@ class SimulationScorer:
     of the strongest pair in which it attends, and so the score says where the head attends, not what to.
 
     The value is Pearson's correlation of real and calibrated activations over all tokens of the texts for scoring. It
-    does not change by a linear calibration with a positive slope; explained variance and deviation do. One with a negative
-    slope would turn an explanation around that says the opposite of what is true: then the value is the correlation
-    without calibration, which is below 0 where the calibrated one is above, and the note says so. `measures` has
-    OpenAI's three scores (Bills et al., 2023) with and without calibration: correlation, explained variance, explained
-    deviation. They are those of `ne.score`'s other scorers that simulate, so values of language models and of patterns
-    can be compared.
+    does not change by a linear calibration with a positive slope; explained variance and deviation do. One with a
+    negative slope would turn an explanation around that says the opposite of what is true: then the value is the
+    correlation without calibration, which is below 0 where the calibrated one is above, and the note says so.
+    `measures` has OpenAI's three scores (Bills et al., 2023) with and without calibration: correlation, explained
+    variance, explained deviation. They are those of `ne.score`'s other scorers that simulate, so values of language
+    models and of patterns can be compared.
 
     Args:
         client: the language model that simulates by the explanation's words; None: the explanation's own simulator.
@@ -241,8 +241,8 @@ def _note(
         notes.append("the calibrated simulation is constant, so it has no correlation")
     elif _is_turned_around(simulated, scored):
         notes.append(
-            "the calibration turns the simulation around (on its texts, tokens simulated high are low), so the value is "
-            "that without it"
+            "the calibration turns the simulation around (on its texts, tokens simulated high are low), so the value "
+            "is that without it"
         )
     return "; ".join(notes)
 
