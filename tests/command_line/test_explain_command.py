@@ -95,7 +95,7 @@ def test_failed_components_are_said(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         (["--explainer", "endpoint"], ["--base-url", "--model"]),
         (["--scorer", "fuzzing", "--base-url", "http://127.0.0.1:1"], ["'fuzzing'", "--model"]),
         (["--scorer", "surprisal"], ["--local-model"]),
-        (["--local-model", "tiny"], ["--local-model is for 'surprisal'", "--dataset-model"]),
+        (["--local-model", "tiny"], ["--local-model is for --scorer surprisal", "--dataset-model"]),
         (["--node", "L9N5"], ["no layer 9"]),
         (["--node", "five"], ["'five'"]),
         (["--concurrent", "0"], ["max_concurrent is 0"]),
