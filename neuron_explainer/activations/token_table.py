@@ -13,6 +13,13 @@ _STYLE = (
     "table.ne-table td:first-of-type{white-space:pre;text-align:left}</style>"
 )
 
+_TEXT_COLUMNS = ("explanation",)  # texts that are read, and so not cut off after a few words
+_LONGEST_TEXT = 300
+_STYLE_OF_TEXT = (
+    "<style>table.ne-told-{place} td:nth-of-type({place}){{text-align:left;overflow-wrap:anywhere;min-width:15em}}"
+    "table.ne-told-{place} thead th:nth-of-type({head}){{text-align:left}}</style>"
+)
+
 
 class TokenTable(pandas.DataFrame):
     """A table that a notebook shows with its first column on one line, and tokens as views show them.
@@ -35,18 +42,25 @@ class TokenTable(pandas.DataFrame):
         shown = [name for name in frame.columns if frame.empty or not frame[name].isna().all()]
         tokens = [name for name in shown if _TOKEN_COLUMNS.fullmatch(str(name))]
         frame = frame.assign(**{name: frame[name].map(_label) for name in tokens})
-        html = frame.to_html(
-            columns=shown,
-            index=frame.index.name != _NODE_INDEX,
-            max_rows=pandas.get_option("display.max_rows"),
-            show_dimensions=_shows_dimensions(frame),
-            notebook=True,
-            na_rep="",
-            classes=f"ne-table {NO_MATHEMATICS}".split(),
-        )
+        told = [place for place, name in enumerate(shown, 1) if str(name) in _TEXT_COLUMNS]
+        widest = pandas.get_option("display.max_colwidth")
+        if told and widest is not None:
+            widest = max(widest, _LONGEST_TEXT)
+        with pandas.option_context("display.max_colwidth", widest):
+            html = frame.to_html(
+                columns=shown,
+                index=frame.index.name != _NODE_INDEX,
+                max_rows=pandas.get_option("display.max_rows"),
+                show_dimensions=_shows_dimensions(frame),
+                notebook=True,
+                na_rep="",
+                classes=["ne-table", *NO_MATHEMATICS.split(), *(f"ne-told-{place}" for place in told)],
+            )
         # Long names may break behind their underscores.
         html = re.sub(r">([^<>]*_[^<>]*)<", lambda found: f">{found[1].replace('_', '_<wbr>')}<", _without_style(html))
-        return f'{_STYLE}<div style="overflow-x:auto">{html}</div>'
+        has_index = frame.index.name != _NODE_INDEX
+        style = "".join(_STYLE_OF_TEXT.format(place=place, head=place + has_index) for place in told)
+        return f'{_STYLE}{style}<div style="overflow-x:auto">{html}</div>'
 
 
 def _label(token: object) -> str:

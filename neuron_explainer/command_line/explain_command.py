@@ -52,15 +52,20 @@ def explain(
     ] = None,
     local_model: Annotated[
         str | None,
+        typer.Option(metavar="MODEL", help="The model that surprisal asks: a name, a folder, a GGUF file or a hub id."),
+    ] = None,
+    dataset_model: Annotated[
+        str | None,
         typer.Option(
-            metavar="MODEL", help="A model for output tokens and surprisal: a name, a folder, a GGUF file or a hub id."
+            metavar="MODEL", help="The dataset's own model, for the output tokens of its components; tiny has its own."
         ),
     ] = None,
     concurrent: Annotated[int, typer.Option(metavar="N", help="How many components are worked on at once.")] = 4,
 ) -> None:
     """Explain components of a dataset, and score the explanations.
 
-    Prints the table's path. A call that was stopped goes on when it is made again.
+    Prints the table's path. A call that was stopped goes on when it is made again. Every scorer also scores an
+    explanation that says little, as a baseline; those that ask an endpoint ask as often again.
     """
     kinds = [_checked(each, _SCORERS, "--scorer") for each in scorer or ()]
     writer = _checked(explainer, _EXPLAINERS, "--explainer")
@@ -69,6 +74,15 @@ def explain(
         raise typer.BadParameter(f"{of_endpoint[0]!r} asks a language model: give --base-url and --model.")
     if "surprisal" in kinds and local_model is None:
         raise typer.BadParameter("'surprisal' needs a model of its own: give --local-model.")
+    if not of_endpoint and (base_url or model or api_key_env):
+        raise typer.BadParameter(
+            f"nothing here asks a language model: {writer!r} and the scorers do without. Leave out --base-url, --model "
+            "and --api-key-env, or choose one of: " + ", ".join(_OF_ENDPOINT) + "."
+        )
+    if local_model is not None and "surprisal" not in kinds:
+        raise typer.BadParameter(
+            "--local-model is for --scorer surprisal. The model for output tokens is --dataset-model."
+        )
     import neuron_explainer.explanations as explanations
     from neuron_explainer.components.explanations.of_dataset import explain_dataset
 
@@ -89,6 +103,7 @@ def explain(
         layers=layer or None,
         n=n,
         dst=dst,
+        model=dataset_model,
         max_concurrent=concurrent,
     )
     if made.failed:

@@ -14,7 +14,12 @@ from torch import Tensor
 from neuron_explainer.activation_server.dataset_paths import resolve_neuron_dataset
 from neuron_explainer.activations.derived_scalars.names.kinds import NodeKind
 from neuron_explainer.activations.packed.dataset import is_packed_dataset
-from neuron_explainer.activations.packed.layout import INFO_FILE_NAME, TOKENS_FILE_NAME, layer_file_name
+from neuron_explainer.activations.packed.layout import (
+    INFO_FILE_NAME,
+    JSON_INFO_FILE_NAME,
+    TOKENS_FILE_NAME,
+    layer_file_name,
+)
 from neuron_explainer.components.component import Component
 from neuron_explainer.storage.locations import is_url
 
@@ -34,13 +39,14 @@ def digest_of_dataset(component: Component, layers: Mapping[int, Sequence[int]])
     if is_url(path):
         return None
     folder, digest = Path(path), hashlib.sha256()
-    if is_packed_dataset(path):
-        for name in (INFO_FILE_NAME, TOKENS_FILE_NAME, *(layer_file_name(layer) for layer in layers)):
-            if (folder / name).is_file():
-                with open(folder / name, "rb") as file:
-                    digest.update(hashlib.file_digest(file, "sha256").digest())
-        return digest.hexdigest()
-    add_files(digest, folder, layers, ".json")
+    is_packed = is_packed_dataset(path)
+    of_packed = (INFO_FILE_NAME, TOKENS_FILE_NAME, *(layer_file_name(layer) for layer in layers))
+    for name in of_packed if is_packed else (JSON_INFO_FILE_NAME,):  # which says what a dataset was made of
+        if (folder / name).is_file():
+            with open(folder / name, "rb") as file:
+                digest.update(hashlib.file_digest(file, "sha256").digest())
+    if not is_packed:
+        add_files(digest, folder, layers, ".json")
     return digest.hexdigest()
 
 

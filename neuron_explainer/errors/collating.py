@@ -73,8 +73,10 @@ class ExplainingStoppedError(NeuronExplainerError, RuntimeError):
         self.folder = folder
         self.n_done = n_done
         self.n_components = n_components
+        said = str(error)
+        end = "" if said.endswith((".", "!", "?", "…")) else "."
         super().__init__(
-            f"{error} {n_done:,} of {n_components:,} components are done and kept in {folder}: make the same call "
+            f"{said}{end} {n_done:,} of {n_components:,} components are done and kept in {folder}: make the same call "
             "again to go on."
         )
 

@@ -9,6 +9,8 @@ from typer.testing import CliRunner, Result
 import neuron_explainer.explanations as explanations
 from helpers.explaining import FrequentTokenExplainer, LengthScorer, SimulatedScorer
 from neuron_explainer.command_line.main import app
+from neuron_explainer.components.explanations import of_dataset
+from neuron_explainer.errors import InvalidRequestError
 
 MADE: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = []
 
@@ -81,7 +83,7 @@ def test_failed_components_are_said(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(explanations, "EmbeddingScorer", lambda: LengthScorer(fails=("L2N5",)), raising=False)
     result = run("tiny", "--node", "L2N5", "--scorer", "embedding", "--out", tmp_path / "out")
     assert result.exit_code == 0
-    assert result.stderr == "1 of 1 components failed; the table says why.\n"
+    assert result.stderr.endswith("1 of 1 components failed; the table says why.\n")  # after a bar, in a notebook
     assert "ArithmeticError: L2N5 is too long" in (tmp_path / "out" / "explanations.csv").read_text()
 
 
@@ -93,6 +95,7 @@ def test_failed_components_are_said(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         (["--explainer", "endpoint"], ["--base-url", "--model"]),
         (["--scorer", "fuzzing", "--base-url", "http://127.0.0.1:1"], ["'fuzzing'", "--model"]),
         (["--scorer", "surprisal"], ["--local-model"]),
+        (["--local-model", "tiny"], ["--local-model is for --scorer surprisal", "--dataset-model"]),
         (["--node", "L9N5"], ["no layer 9"]),
         (["--node", "five"], ["'five'"]),
         (["--concurrent", "0"], ["max_concurrent is 0"]),
@@ -104,4 +107,35 @@ def test_values_that_are_refused(arguments: list[str], named: list[str], tmp_pat
     assert result.exit_code == 2, result.output
     assert result.stdout == ""
     assert all(each in result.stderr for each in named), result.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_models_for_output_tokens_and_for_surprisal_are_two(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[Any, ...]] = []
+
+    def explain_dataset(*arguments: Any, **options: Any) -> Any:
+        asked.append((options["model"], *(scorer.name for scorer in arguments[3])))
+        raise InvalidRequestError("That is enough.")
+
+    monkeypatch.setattr(of_dataset, "explain_dataset", explain_dataset)
+    run("tiny", "--dataset-model", "one", "--scorer", "surprisal", "--local-model", "tiny", "--out", tmp_path / "out")
+    run("tiny", "--dataset-model", "one", "--out", tmp_path / "out")
+    run("tiny", "--scorer", "surprisal", "--local-model", "tiny", "--out", tmp_path / "out")
+    assert asked == [("one", "surprisal by tiny"), ("one",), (None, "surprisal by tiny")]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--base-url", "http://127.0.0.1:9/v1"], "nothing here asks a language model"),
+        (["--api-key-env", "KEY", "--scorer", "pattern"], "nothing here asks a language model"),
+        (["--local-model", "tiny"], "--local-model is for --scorer surprisal"),
+    ],
+)
+def test_options_without_effect_are_refused(arguments: list[str], said: str, tmp_path: Path) -> None:
+    result = run("tiny", "--node", "L1N1", "--out", tmp_path / "out", *arguments)
+    assert result.exit_code == 2
+    assert said in result.stderr
     assert not (tmp_path / "out").exists()

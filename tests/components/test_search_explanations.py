@@ -111,5 +111,5 @@ def test_what_cannot_be_searched_says_why(published):
         ne.search("gpt2-xl", "law", kind="explanation")
     with pytest.raises(InvalidRequestError, match="Leave it out"):
         search("law", published, token=1)
-    with pytest.raises(InvalidRequestError, match="Leave them out"):
+    with pytest.raises(InvalidRequestError, match="Give that kind, or leave them out"):
         ne.search("tiny", "law", explanations=published)

@@ -1,6 +1,7 @@
 """An endpoint that answers: in order, at the same time, once, and in the form asked for."""
 
 import asyncio
+import json
 import sys
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import msgspec
 import pytest
 
 from helpers.asking_clients import client_of, question, questions
-from helpers.scripted_endpoint import Question, refused, said, scripted_endpoint
+from helpers.scripted_endpoint import Question, completion, refused, rubbish, said, scripted_endpoint
 from neuron_explainer.errors import EndpointError, InvalidRequestError, MissingPackageError
 from neuron_explainer.explanations import ChatClient, ChatRequest, OpenAICompatibleClient
 from neuron_explainer.explanations.clients.structured import parsed, schema_of
@@ -73,6 +74,18 @@ def test_the_answer_says_all_that_the_endpoint_said():
         (answer,) = client_of(endpoint).ask([question("What is 2 - 1?", top_logprobs=2)])
     assert (answer.text, answer.is_whole, answer.n_prompt_tokens, answer.n_answer_tokens) == ("1", False, 8, 2)
     assert answer.logprobs == ({"1": -0.5, "2": -1.0},)
+
+
+def test_of_tokens_with_the_same_text_the_likeliest_counts_and_tokens_beyond_the_answer_do_not():
+    listed = [{"token": "1", "logprob": -0.5}, {"token": "\ufffd", "logprob": -1}, {"token": "\ufffd", "logprob": -3}]
+    many = [{"token": "1", "logprob": -0.5, "top_logprobs": listed}] * 3
+    with scripted_endpoint() as endpoint:
+        for each, n, expected in ((many[:1], 1, ({"1": -0.5, "\ufffd": -1.0},)), (many, 2, None)):
+            body = completion("1")
+            body["choices"][0]["logprobs"] = {"content": each}
+            endpoint.script = [rubbish(json.dumps(body).encode())]
+            (answer,) = client_of(endpoint).ask([question("?", max_tokens=n, top_logprobs=2)])
+            assert answer.logprobs == expected
 
 
 def test_an_endpoint_that_takes_no_schema_is_asked_in_words_from_then_on():

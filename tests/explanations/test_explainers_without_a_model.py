@@ -67,8 +67,9 @@ def test_a_component_that_is_never_active_is_refused(explainer: Explainer, activ
     record = record_of([ActivationRecord([f"a{number}", "b"], activations) for number in range(8)])
     with pytest.raises(InvalidRequestError, match="no examples with an activation above 0"):
         explain(record, explainer)
-    with pytest.raises(InvalidRequestError, match="no examples with an activation above 0"):
-        explain(record_of([]), explainer)
+    for few in ([], [ActivationRecord(["a"], [1.0])]):
+        with pytest.raises(InvalidRequestError, match="has too few top examples to explain it by"):
+            explain(record_of(few), explainer)
 
 
 @pytest.mark.parametrize("explainer", EXPLAINERS)
@@ -196,3 +197,12 @@ def test_quoted_tokens_are_on_one_line_and_harmless() -> None:
         assert "\n" not in text
         assert "\r" not in text
         assert "\u202e" not in text
+
+
+@pytest.mark.parametrize("unit", [1e-200, 1e200])
+def test_explanations_do_not_depend_on_the_unit(unit: float) -> None:
+    def of(unit: float) -> list[float]:
+        top = [example([f"w{at}", " cat", f"v{at}", " dog"], cat=unit * (3 + at), dog=unit) for at in range(12)]
+        return explain(record_of(top), PatternExplainer())[0].simulate(["a", " cat", " dog", " b"])
+
+    assert [value / unit for value in of(unit)] == pytest.approx(of(1.0))

@@ -1,15 +1,17 @@
 """A key goes to its endpoint, and nowhere else."""
 
+import json
 import logging
 import pickle
 import traceback
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
 from helpers.asking_clients import client_of, question, questions
-from helpers.scripted_endpoint import refused, reset, said, scripted_endpoint
+from helpers.scripted_endpoint import redirected, refused, reset, rubbish, said, scripted_endpoint
 from neuron_explainer.errors import EndpointError, InvalidRequestError, MisconfiguredError
 from neuron_explainer.explanations import OpenAICompatibleClient
 
@@ -88,3 +90,34 @@ def test_an_address_with_a_key_is_refused(address: str):
     with pytest.raises(InvalidRequestError, match=r"more than an address: http://127.0.0.1:9/v1\.") as caught:
         OpenAICompatibleClient(address, "m")
     assert KEY not in str(caught.value)
+
+
+_SAYING_IT = [
+    lambda key: rubbish(json.dumps({"error": {"message": f"wrong: {key}", "code": 400}}).encode()),
+    lambda key: rubbish(f"no JSON: {key}".encode()),
+    lambda key: rubbish(f"{'x' * 190}{key}".encode()),
+    lambda key: refused(401, f"{'x' * 280}{key}"),  # a message is cut, and a key in it may be
+    lambda key: rubbish(f"{' ' * 1190}{key}".encode(), 400),
+    lambda key: rubbish(json.dumps({"message": key}).replace("/", "\\/").encode() + b",", 400),
+    lambda key: redirected(f"http://127.0.0.1:9/{'x' * 260}{key}"),
+    lambda key: redirected(f"http://127.0.0.1:9/{quote(key, safe='')}"),
+]
+
+
+@pytest.mark.parametrize("play", _SAYING_IT)
+def test_no_piece_of_the_key_is_in_an_error_whatever_the_endpoint_says(monkeypatch: pytest.MonkeyPatch, play: Any):
+    key = "sk-abcdefgh/ijklmnop0123456789"
+    monkeypatch.setenv("KEY_OF_TESTS", key)
+    with scripted_endpoint() as endpoint:
+        endpoint.script = [play(key)]
+        with pytest.raises(EndpointError) as caught:
+            client_of(endpoint, api_key_env="KEY_OF_TESTS", max_attempts=1).ask([question("?")])
+    assert "abcdefgh" not in str(caught.value)
+
+
+@pytest.mark.parametrize("word", ["none", "1", "EMPTY", "anything"])
+def test_a_word_that_stands_for_no_key_stays_in_answers(monkeypatch: pytest.MonkeyPatch, word: str):
+    monkeypatch.setenv("KEY_OF_TESTS", word)
+    with scripted_endpoint(lambda asked: f"1 of them, or none, or anything EMPTY: {word}") as endpoint:
+        (answer,) = client_of(endpoint, api_key_env="KEY_OF_TESTS").ask([question("?")])
+    assert answer.text == f"1 of them, or none, or anything EMPTY: {word}"

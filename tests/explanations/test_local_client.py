@@ -1,6 +1,7 @@
 """A model at hand that answers: one of this library, or of transformers."""
 
 import math
+import threading
 from dataclasses import replace
 from typing import Any
 
@@ -163,3 +164,20 @@ def test_tokenizers_belong_to_models_of_transformers(tiny: ne.StandardModelConte
         LocalClient(tiny, theirs[1])
     with pytest.raises(InvalidRequestError, match="Give the tokenizer of the model"):
         LocalClient(theirs[0])
+
+
+def test_threads_sample_as_their_seeds_say(theirs: tuple[Any, Any]):
+    client = LocalClient(*theirs)
+    asked = [question(f"Tell {number}", max_tokens=8, temperature=1.0, seed=number) for number in range(6)]
+    expected = [answer.text for answer in client.ask(asked)]
+    found: list[list[str]] = []
+
+    def ask() -> None:
+        found.append([answer.text for answer in client.ask(asked)])
+
+    threads = [threading.Thread(target=ask) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == [expected] * 6

@@ -74,3 +74,22 @@ def test_texts_are_drawn_as_wholes() -> None:
     low, high = interval_of_texts(correlation, true, simulated)
     assert high == pytest.approx(1)
     assert low < 0.5
+
+
+@pytest.mark.parametrize("value", [0.1, 1 / 3, 1e-170, 1e300])
+def test_constant_activations_have_no_scores_however_their_mean_is_rounded(value: float) -> None:
+    found = agreement([value] * 3, [0, 1, 2])
+    assert all(map(math.isnan, (found.correlation, found.explained_variance, found.explained_deviation)))
+
+
+@pytest.mark.parametrize("scale", [1e-300, 1e-170, 1, 65504, 1e300, 1.7e308 / 4])
+def test_scores_do_not_depend_on_the_unit(scale: float) -> None:
+    true, simulated = np.array([0.0, 1.0, 4.0, 3.0]), np.array([1.0, 1.0, 3.0, 4.0])
+    found, same = agreement(scale * true, scale * simulated), agreement(true, simulated)
+    assert found.correlation == pytest.approx(same.correlation)
+    assert found.explained_variance == pytest.approx(same.explained_variance)
+    assert found.explained_deviation == pytest.approx(same.explained_deviation)
+
+
+def test_tiny_activations_have_a_correlation_with_large_simulated_ones() -> None:
+    assert agreement([0, 1e-300, 2e-300], [0, 1e300, 1.5e300]).correlation == pytest.approx(0.9819805)

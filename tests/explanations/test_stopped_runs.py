@@ -144,7 +144,9 @@ def test_a_budget_is_checked_before_a_request():
 def test_a_rate_limit_spreads_requests_by_the_clock():
     now = 0.0
     limit = RateLimit(120, lambda: now)
-    assert [limit.seconds_to_wait() for _ in range(3)] == [0.0, 0.5, 1.0]
+    assert [limit.seconds_to_wait() for _ in range(3)] == [0.0, 0.5, 0.5]  # who only waits has taken no turn
+    now = 0.5
+    assert [limit.seconds_to_wait() for _ in range(2)] == [0.0, 0.5]
     now = 10.0
     assert [limit.seconds_to_wait() for _ in range(2)] == [0.0, 0.5]  # time that nobody used is not saved
     limit.hold(7)
@@ -177,3 +179,75 @@ def test_threads_share_what_is_allowed_at_once():
             thread.join()
         assert endpoint.most_at_once == 2
         assert client.spent.n_answers == 6
+
+
+def test_turns_that_a_stopped_run_waited_for_are_free():
+    stop = threading.Event()
+    with scripted_endpoint() as endpoint:
+        client = client_of(endpoint, requests_per_minute=60, timeout=60)  # one in a second
+
+        def press_stop() -> None:
+            endpoint.wait_for_questions(1)
+            stop.set()
+
+        presser = threading.Thread(target=press_stop)
+        presser.start()
+        with watched_passes(stop=stop), pytest.raises(StoppedError):
+            client.ask(questions(200))
+        presser.join()
+        assert client._endpoint.rate_limit.seconds_to_wait() <= 1
+
+
+@pytest.mark.parametrize("is_kept", [True, False])
+def test_threads_that_ask_the_same_ask_it_once(tmp_path: Path, is_kept: bool):
+    answers: dict[int, list[str]] = {}
+    with scripted_endpoint(lambda asked: asked.last.upper()) as endpoint:
+        endpoint.script = [stalled]
+        client = client_of(endpoint, tmp_path if is_kept else False, max_concurrent=3, timeout=0.5)
+        all_begin = threading.Barrier(16)
+
+        def ask(number: int) -> None:
+            all_begin.wait()
+            answers[number] = [answer.text for answer in client.ask(questions(3))]
+
+        threads = [threading.Thread(target=ask, args=(number,)) for number in range(16)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert sorted(endpoint.answered) == [f"question {number}" for number in range(3)]
+        assert client.spent.n_answers == 3
+    assert list(answers.values()) == [[f"QUESTION {number}" for number in range(3)]] * 16
+
+
+def test_who_waits_for_anothers_answer_asks_where_there_is_none():
+    stop = threading.Event()
+    with scripted_endpoint() as endpoint:
+        endpoint.script = [stalled]
+        client = client_of(endpoint, timeout=60)
+
+        def ask_and_be_stopped() -> None:
+            with watched_passes(stop=stop), pytest.raises(StoppedError):
+                client.ask(questions(1))
+
+        def press_stop() -> None:
+            time.sleep(0.1)
+            stop.set()
+
+        threads = [threading.Thread(target=ask_and_be_stopped), threading.Thread(target=press_stop)]
+        threads[0].start()
+        endpoint.wait_for_questions(1)
+        threads[1].start()
+        assert client.ask(questions(1))[0].text == "Yes."
+        for thread in threads:
+            thread.join()
+        assert len(endpoint.questions) == 2
+        assert _nothing_runs()
+
+
+def test_a_cap_counts_bytes_where_the_endpoint_says_that_nothing_was_read():
+    with scripted_endpoint() as endpoint:
+        endpoint.script = [said("x" * 30, tokens=(0, 0))] * 5
+        with pytest.raises(BudgetExceededError):
+            client_of(endpoint, max_concurrent=1, max_tokens_total=25).ask(questions(5))
+        assert len(endpoint.questions) == 2

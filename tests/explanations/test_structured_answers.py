@@ -66,12 +66,12 @@ def test_another_form_is_refused_with_what_was_expected(text: str, problem: str)
         parsed(ChatAnswer(text), Judgement)
     error = caught.value
     assert problem in error.problem
-    assert error.expected == "JSON of Judgement with activates, why"
+    assert error.expected == "JSON with activates, why"
     assert error.expected in str(error)
 
 
 def test_an_answer_that_was_cut_off_says_so():
-    with pytest.raises(AnswerFormatError, match=r"cut off at the most tokens; raise max_tokens"):
+    with pytest.raises(AnswerFormatError, match=r"cut off at the most tokens\. So"):
         parsed(ChatAnswer('{"activates": tr', is_whole=False), Judgement)
     assert parsed(ChatAnswer('{"activates": true} and', is_whole=False), Judgement) == Judgement(True)
 
@@ -102,3 +102,14 @@ def test_a_schema_has_no_references_and_no_other_fields():
     assert schema["additionalProperties"] is False
     assert schema["required"] == ["judgements"]
     assert "$ref" not in str(schema)
+
+
+def test_half_of_a_surrogate_pair_is_no_reason_to_lose_an_answer():
+    text = r'[{"activates": true, "why": "\ud83d \ud83d\ude00 \udc00 \\ud83d"}]'
+    assert parsed(ChatAnswer(text), list[Judgement]) == [Judgement(True, "\ufffd \U0001f600 \ufffd \\ud83d")]
+
+
+def test_a_thought_without_an_end_is_no_answer():
+    for text in ('<think>It may be {"activates": true}, or', '<think>{"activates": true}</think>\n<think>But {"a": 1}'):
+        with pytest.raises(AnswerFormatError, match="no whole JSON value"):
+            parsed(ChatAnswer(text, is_whole=False), Judgement)

@@ -10,6 +10,7 @@ from neuron_explainer.activations.derived_scalars.names.kinds import NodeKind
 from neuron_explainer.errors import InvalidRequestError
 from neuron_explainer.explanations import Explanation, Explanations
 from neuron_explainer.explanations.asking.examples import HeldOutExamples, by_token, text_key
+from neuron_explainer.explanations.asking.overlaps import SeenTexts
 from neuron_explainer.explanations.asking.subject import subject_of
 from neuron_explainer.explanations.scoring.baselines import OneToken, most_frequent_token
 
@@ -98,3 +99,40 @@ def test_words_alone_do_not_simulate() -> None:
     assert listed.to_dataframe()["can_simulate"].tolist() == [False, True]
     assert listed[1:].name == "L0N0"
     assert "words for animals" in repr(listed)
+
+
+def windows(n: int, of: int, step: int) -> list[list[str]]:
+    """Windows of a document whose words are all different."""
+    return [[f"w{place}" for place in range(start, start + of)] for start in range(0, n * step, step)]
+
+
+@pytest.mark.parametrize(("step", "share"), [(1, True), (8, True), (9, False), (16, False)])
+def test_overlapping_windows_of_a_document_are_in_one_part(step: int, share: bool) -> None:
+    top = [ne.ActivationRecord(tokens, [*[0.0] * 15, 9.0]) for tokens in windows(16, 16, step)]
+    parts = HeldOutExamples.of(ne.NeuronRecord(ne.NeuronId(0, 0), most_positive_activation_records=top))
+    seen = {token for each in parts.train for token in each.tokens}
+    longest = max((len(seen & set(each.tokens)) for each in parts.test), default=0)
+    assert len(parts.train) == 4
+    assert (len(parts.test) < 4) is share
+    assert longest < 8
+
+
+def test_a_text_within_another_is_in_one_part_with_it_and_short_pieces_are_nobodys() -> None:
+    whole = [f"w{place}" for place in range(40)]
+    others = [whole[10:20], ["<begin>", *whole], ["the", *whole[:7]], ["a"], ["w3"], ["w3", "w4"]]
+    top = [ne.ActivationRecord(tokens, [*[0.0] * (len(tokens) - 1), 9.0]) for tokens in [whole, *others]]
+    seen = SeenTexts([whole])
+    assert [seen.shares(each) for each in others] == [True, True, False, False, False, False]
+    assert SeenTexts([["<begin>", *whole]]).shares(whole)
+    assert SeenTexts([whole[10:20]]).shares(whole)
+    tops = [top[0], example("a b c", 9), example("d e f", 9), example("g h i", 9)]
+    parts = HeldOutExamples.of(ne.NeuronRecord(ne.NeuronId(0, 0), top[1:3], most_positive_activation_records=tops))
+    assert [each.tokens for each in parts.train] == [whole]
+    assert parts.random == ()
+    assert not {text_key(each) for each in top[1:3]} & {text_key(each) for each in (*parts.calibration, *parts.test)}
+
+
+def test_texts_of_one_token_alone() -> None:
+    seen = SeenTexts([["a"] * 1000] * 20)
+    assert not any(seen.shares([*["a"] * 400, *map(str, range(600))]) for _ in range(20))
+    assert seen.shares(["a"] * 500)

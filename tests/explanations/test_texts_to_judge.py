@@ -14,7 +14,7 @@ from neuron_explainer.errors import InvalidRequestError
 from neuron_explainer.explanations import Explanation
 from neuron_explainer.explanations.asking.examples import text_key
 from neuron_explainer.explanations.asking.subject import Subject, subject_of
-from neuron_explainer.explanations.scoring.texts import interval_by_source, texts_to_judge
+from neuron_explainer.explanations.scoring.texts import held_out_pieces, interval_by_source, texts_to_judge
 
 FILL = ["one", "two", "three", "four", "five", "six", "seven", "eight"]
 
@@ -141,3 +141,16 @@ def test_pieces_of_one_text_are_drawn_together() -> None:
     interval_by_source(note, texts)
     for own in drawn[:50]:
         assert all(own.count(source) % sources.count(source) == 0 for source in set(own))
+
+
+def test_no_piece_is_judged_that_stands_in_a_text_for_writing() -> None:
+    subject = _subject()
+    begin = list(subject.by_token.test[0].tokens[12:28])
+    shared = ActivationRecord([*(f"other {place}" for place in range(24)), *begin], [0.0] * 40)  # less than half of it
+    record = replace(subject.record, random_sample=[*subject.record.random_sample, shared])
+    with_it = subject_of(record)
+    assert text_key(shared) in map(text_key, with_it.by_token.random)
+    assert "".join(begin) in {each.text for each in held_out_pieces(subject, None, 16)}
+    assert "".join(begin) not in {each.text for each in held_out_pieces(with_it, None, 16)}
+    n_all = len(held_out_pieces(subject, None, 16))
+    assert len(held_out_pieces(with_it, None, 16)) == n_all - 1

@@ -230,6 +230,16 @@ def test_malformed_rows(content, tmp_path):
             load_neuronpedia_explanations(tmp_path / path)
 
 
+def test_layers_are_numbers_in_usual_digits_and_tables_of_other_things_are_refused(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"modelId": "m", "layer": "٣-x", "index": "1", "description": "d"}\n')
+    assert load_neuronpedia_explanations(path)["layer"].isna().all()
+    for row in ((1.5, 2, "d"), (1, math.nan, "d"), (1, 2, math.nan), (1, 2, None)):
+        table = pandas.DataFrame([row], columns=["layer", "index", "explanation"], dtype=object)
+        with pytest.raises(InvalidRequestError, match="Give whole numbers and texts"):
+            results_of_neuronpedia(table)
+
+
 def test_a_bomb_and_a_damaged_file(tmp_path):
     path = tmp_path / "a.jsonl.gz"
     path.write_bytes(gzip.compress(b"0" * 100_000_000))

@@ -1,12 +1,15 @@
 """A page of every kind that the library writes, as HTML, by name."""
 
 import math
+import tempfile
 from functools import cache
+from pathlib import Path
 
 import neuron_explainer as ne
 from helpers.explaining import FrequentTokenExplainer, LengthScorer, SimulatedScorer
 from helpers.hostile_tokens import HOSTILE_TOKENS
 from neuron_explainer.attribution import attribute, preview_question
+from neuron_explainer.explanations.asking.interfaces import Scorer
 from neuron_explainer.views import ranked_table, token_heatmap
 from neuron_explainer.views.attribution.changes import change_html
 from neuron_explainer.views.attribution.layer_map import layer_map_html
@@ -64,7 +67,17 @@ def all_pages() -> dict[str, str]:
         "explanations": written._repr_html_(),
         "a score of simulations": written[0].score(page, SimulatedScorer(is_calibrated=True))._repr_html_(),
         "a score of texts": written[0].score(page, LengthScorer())._repr_html_(),
+        "many that are explained": many_explained_html(),
         "patching": patched._repr_html_(),
         "an error": error_message(ValueError("no such neuron"), "L2N5"),
         "a hint": hint_message("Write a text."),
     }
+
+
+def many_explained_html() -> str:
+    """The page of what `ne.explain_dataset` made."""
+    with tempfile.TemporaryDirectory() as folder:
+        scorers: list[Scorer] = [SimulatedScorer(), LengthScorer()]
+        explainer = FrequentTokenExplainer()
+        out = Path(folder) / "out"
+        return ne.explain_dataset("tiny", ["L1N355"], explainer, scorers, out, progress=False)._repr_html_()

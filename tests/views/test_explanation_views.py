@@ -1,6 +1,7 @@
 """Explanations and their scores as pages."""
 
 import math
+from html import escape as html_escape
 
 import numpy as np
 import pandas
@@ -10,8 +11,18 @@ import neuron_explainer as ne
 from helpers.explaining import FrequentTokenExplainer, LengthScorer, SimulatedScorer
 from helpers.hostile_tokens import HOSTILE_TOKENS
 from helpers.html_reading import assert_harmless, read_html
-from neuron_explainer.explanations import Explanation, Explanations, ExplanationScore
+from neuron_explainer.activations.token_table import TokenTable
+from neuron_explainer.explanations import (
+    EmbeddingScorer,
+    Explanation,
+    Explanations,
+    ExplanationScore,
+    PatternExplainer,
+    PatternScorer,
+    TokenExplainer,
+)
 from neuron_explainer.explanations.scoring.baselines import OneToken
+from neuron_explainer.views.explanations.explained import explained_html
 
 HOSTILE = "<img src=x onerror=alert(1)>\x1b[31m\u202e"
 SHOWN = "<img src=x onerror=alert(1)>\\x1b[31m\\u202e"
@@ -137,3 +148,93 @@ def test_scores_from_outside_stay_texts():
     )
     page = assert_harmless(score._repr_html_()).text
     assert page.count(SHOWN) >= 7
+
+
+def test_a_page_says_what_its_numbers_are(node):
+    written = ne.explain(node, TokenExplainer(), n=2)._repr_html_() + ne.explain(node)._repr_html_()
+    page = assert_harmless(written).text
+    for said in ("predicts activations", "Tokens before", "lift: how far", "support: how many", "[any] is any token"):
+        assert said in page
+    own = ne.score("names", node, EmbeddingScorer(device="cpu"), baselines=False)
+    judged = assert_harmless(own._repr_html_()).text
+    for said in ("0.5: by chance", "value (95 % interval)", "positive: it is active on the text", "L1N355 · embedding"):
+        assert said in judged
+    assert "similarity: the cosine" in judged
+    columns = ["text", "kind", "log_likelihood", "without", "gain"]
+    gains = pandas.DataFrame([("a", "random", -1.0, -2.0, 0.5)], columns=columns)
+    html = ExplanationScore("x", "L1N355", "surprisal", "AUROC", 0.5, judgements=gains)._repr_html_()
+    heads = [each.text for each in read_html(html).find("table")[-1].find("th")]
+    assert heads == ["text", "kind", "gain", "log likelihood", "without"]  # what judges comes first
+    simulated = ne.score(ne.explain(node)[0], node)._repr_html_()
+    assert "3 of 10 texts that it was not written from" in assert_harmless(simulated).text
+    assert "0: it predicts nothing" in read_html(simulated).text
+
+
+def test_words_without_spaces_break_in_every_table(node):
+    long = "x" * 2_000
+    table = pandas.DataFrame({"pattern": [long]})
+    for html in (
+        Explanations([Explanation(long, details={"patterns": table})], "L1N355")._repr_html_(),
+        ExplanationScore(long, "L1N355", "embedding", "AUROC", 0.5, baselines={long: 0.1}, note=long)._repr_html_(),
+    ):
+        places = [each for each in read_html(html).find("div") if each.text.startswith("x" * 200)]
+        held = [each for each in places if each.style.get("overflow-wrap") == "anywhere"]
+        assert len(held) >= 2
+
+
+def test_tokens_without_a_prediction_are_grey(node):
+    frame = pandas.DataFrame(
+        {"text": 0, "position": range(3), "token": ["a", "b", "c"], "simulated": [1.0, math.nan, 0.0], "real": 1.0}
+    )
+    html = ExplanationScore("x", "L1N355", "s", "correlation", 0.5, judgements=frame)._repr_html_()
+    assert "grey: no prediction" in read_html(html).text
+    assert any("not a number" in each.attributes.get("title", "") for each in read_html(html).find("bdi"))
+    whole = ExplanationScore("x", "L1N355", "s", "correlation", 0.5, judgements=frame.assign(simulated=1.0))
+    assert "grey" not in read_html(whole._repr_html_()).text
+
+
+def test_many_explained_components_are_a_card(tmp_path):
+    explained = ne.explain_dataset(
+        "tiny", ["L1N355", "L2N5"], PatternExplainer(), [PatternScorer()], tmp_path / "out", progress=False
+    )
+    html = explained._repr_html_()
+    page = assert_harmless(html).text
+    frame = explained.to_dataframe()
+    assert headings(html) == ["2 components explained"]
+    assert all(text in page for text in frame["explanation"])  # whole, not cut off after a few words
+    assert f"{frame['pattern'][0]:.2f}" in page
+    assert "most frequent token" in page
+    assert "not defined" in page  # the baseline of L2N5 is constant
+    assert repr(ne.explain_dataset("tiny", "L1N355", out=tmp_path / "one")).startswith(
+        "<ExplainedDataset of 1 component:"
+    )
+    shown = TokenTable(frame)._repr_html_() or ""
+    assert all(html_escape(text, quote=False) in shown for text in frame["explanation"])
+
+
+def test_many_more_explained_components_are_cut(tmp_path):
+    names = [f"L1N{number}" for number in range(30)]
+    explained = ne.explain_dataset("tiny", names, FrequentTokenExplainer(), out=tmp_path / "out", progress=False)
+    html = explained._repr_html_()
+    assert "the first 20 of 30 explanations" in read_html(html).text
+    assert len(read_html(html).find("tr")) == 21
+
+
+def test_a_score_of_ones_own_says_its_measure(node, tmp_path, monkeypatch):
+    monkeypatch.setenv("NEURON_EXPLAINER_NOTES", str(tmp_path))
+    score = ne.score("names", node, EmbeddingScorer(device="cpu"), baselines=False)
+    node.explanations.add("names", score)
+    node.explanations.add("others", 0.5)
+    assert [each.measure for each in node.explanations.own] == ["AUROC, embedding", ""]
+    page = assert_harmless(node.explanations._repr_html_()).text
+    assert "AUROC, embedding" in page
+
+
+def test_a_score_that_is_not_defined_is_told_from_one_that_failed():
+    rows = [("L0N1", "a", math.nan, math.nan), ("L0N2", "b", math.nan, "s: ValueError: no"), ("L0N3", "c", 0.5, "")]
+    frame = pandas.DataFrame(rows, columns=["component", "explanation", "s", "error"])
+    frame = frame.assign(**{"s low": math.nan, "s high": math.nan})
+    page = assert_harmless(explained_html(frame, 3, 1))
+    assert "3 components explained, 1 with an error" in page.text
+    cells = [[each.text for each in row.find("td")] for row in page.find("tr")[1:]]
+    assert [row[-1] for row in cells] == ["not defined", "", "0.50"]

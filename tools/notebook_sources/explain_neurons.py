@@ -90,8 +90,9 @@ made.to_dataframe()[["component", "explanation", "pattern", "pattern low", "patt
 # %% [markdown]
 # ## Ask a language model
 #
-# Any endpoint that speaks OpenAI's chat completions will do: vLLM, llama.cpp, Ollama, LM Studio, or a hosted one. The key stays in
-# the environment variable that you name. Answers are kept on the disk, so nothing is asked twice.
+# Any endpoint that speaks OpenAI's chat completions will do: vLLM, llama.cpp, Ollama, LM Studio, or a hosted one. It needs the
+# extra `explain` (`pip install '.[explain]'`). The key stays in the environment variable that you name. Answers are kept on the
+# disk, so nothing is asked twice.
 #
 # ```python
 # from neuron_explainer.explanations import DetectionScorer, LanguageModelExplainer, OpenAICompatibleClient, SimulationScorer

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from neuron_explainer.activations.derived_scalars.names.node_name import NodeName
-from neuron_explainer.activations.token_table import TokenTable
 from neuron_explainer.explanations.many.journal import OutcomeJournal
 from neuron_explainer.explanations.many.out_folder import EXPLANATIONS, OUTCOMES, TABLE
 from neuron_explainer.explanations.many.outcome import table_of_outcomes
+from neuron_explainer.wording import counted
 
 if TYPE_CHECKING:
     import pandas
@@ -65,7 +65,9 @@ class ExplainedDataset(os.PathLike[str]):
 
     def __repr__(self) -> str:
         failed = f", {len(self.failed):,} failed" if self.failed else ""
-        return f"<ExplainedDataset of {len(self):,} components{failed}: {self.path}>"
+        return f"<ExplainedDataset of {counted(len(self), 'component')}{failed}: {self.path}>"
 
-    def _repr_html_(self) -> str | None:
-        return cast(TokenTable, self.to_dataframe())._repr_html_()
+    def _repr_html_(self) -> str:
+        from neuron_explainer.views.explanations.explained import explained_html
+
+        return explained_html(self.to_dataframe(), len(self), len(self.failed))

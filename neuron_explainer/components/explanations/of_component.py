@@ -13,6 +13,7 @@ from neuron_explainer.components.explanations.merging import identity, replaced_
 from neuron_explainer.components.explanations.own_file import OWN_EXPLANATIONS, OwnExplanation, new_entry, own_entries
 from neuron_explainer.errors import InvalidRequestError, NeuronNotFoundError, shown
 from neuron_explainer.explanations.asking.explanation import Explanation
+from neuron_explainer.explanations.scoring.score import ExplanationScore
 from neuron_explainer.vocabulary.checks import checked_text, finite_number, whole_number
 from neuron_explainer.wording import without_steering
 
@@ -97,7 +98,8 @@ class ComponentExplanations:
         number = None if score is None else finite_number(score)
         if score is not None and number is None:
             raise InvalidRequestError(f"score is {shown(score)}. Give a finite number, or leave it out.")
-        entry = new_entry(*self._key, text, number)
+        measure = f"{score.measure}, {score.scorer}" if isinstance(score, ExplanationScore) else ""
+        entry = new_entry(*self._key, text, number, measure)
         OWN_EXPLANATIONS.change(lambda kept: replaced_or_added(kept, entry))
 
     def remove(self, text: str) -> None:
@@ -142,6 +144,8 @@ class ComponentExplanations:
     def simulations(self, explanation: SupportsIndex | str = 0) -> pandas.DataFrame:
         """What a published explanation predicts beside the real activations: text, position, token, simulated, real.
 
+        Control and direction characters of tokens become escapes.
+
         Args:
             explanation: which: its number, the best is 0; or its text.
 
@@ -152,8 +156,8 @@ class ComponentExplanations:
         for number, sequence in enumerate(self._chosen(explanation).sequences):
             simulated = sequence.sequence_simulation
             rows += [
-                (number, position, *each)
-                for position, each in enumerate(
+                (number, position, without_steering(token), expected, real)
+                for position, (token, expected, real) in enumerate(
                     zip(simulated.tokens, simulated.expected_activations, sequence.true_activations, strict=True)
                 )
             ]

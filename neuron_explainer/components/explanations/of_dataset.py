@@ -121,7 +121,7 @@ def explain_dataset(
     if not is_dataset(dataset):
         raise InvalidRequestError(
             f"{shown(dataset)} is not a neuron dataset, whose records are explained. ne.datasets() lists the known "
-            "ones; a folder of one's own does, too."
+            "ones; a folder of your own will do, too."
         )
     scalar_type = type_of_dataset(dataset, dst)
     asked = nodes_by_layer(nodes, scalar_type)
@@ -237,10 +237,12 @@ class _Work:
     def _write(self, explained: Explained, journal: OutcomeJournal) -> None:
         """Write a component's file, and then the line that says that it is there."""
         outcome = explained.outcome
+        path = self.folder / EXPLANATIONS / str(outcome.layer) / f"{outcome.index}.jsonl"
         if explained.file:
-            path = self.folder / EXPLANATIONS / str(outcome.layer) / f"{outcome.index}.jsonl"
             with raise_if_disk_full(self.folder):
                 write_bytes_atomically(path, explained.file, durable=False)
+        else:  # one of an earlier call, before an error, would be read as if it were this one's
+            path.unlink(missing_ok=True)
         journal.add(outcome)
 
     def _write_table(self, journal: OutcomeJournal) -> None:

@@ -18,6 +18,7 @@ class OwnExplanation(msgspec.Struct, frozen=True):
         text: the explanation.
         score: how well it explains, by whatever measure its author used; None if it was not scored.
         when: the time at which it was written, in UTC, as ISO 8601.
+        measure: what the score is, such as "AUROC, embedding"; empty if its author did not say.
     """
 
     subject: str
@@ -26,6 +27,7 @@ class OwnExplanation(msgspec.Struct, frozen=True):
     text: str
     score: float | None = None
     when: str = ""
+    measure: str = ""
 
 
 def _problem(explanation: OwnExplanation) -> str:
@@ -53,7 +55,7 @@ def own_entries(subject: str | None = None, name: str | None = None, dst: str | 
     ]
 
 
-def new_entry(subject: str, name: str, dst: str, text: str, score: float | None) -> OwnExplanation:
+def new_entry(subject: str, name: str, dst: str, text: str, score: float | None, measure: str) -> OwnExplanation:
     """An explanation that is written now.
 
     Raises:
@@ -65,4 +67,4 @@ def new_entry(subject: str, name: str, dst: str, text: str, score: float | None)
         raise InvalidRequestError(
             f"The explanation has {len(text):,} characters. Write at most {MOST_CHARACTERS:,} of them."
         )
-    return OwnExplanation(subject, name, dst, text, score, now())
+    return OwnExplanation(subject, name, dst, text, score, now(), measure)

@@ -134,7 +134,7 @@ def search(
         folder = None if explanations is None else path_text(explanations)
         return search_explanations(subject, scalar_type, text, number, chosen, folder, progress, is_model=name is None)
     if explanations is not None:
-        raise InvalidRequestError('explanations are for kind="explanation". Leave them out.')
+        raise InvalidRequestError('explanations are for kind="explanation". Give that kind, or leave them out.')
     if model is not None:
         if reference is not None and kind != "selective":
             raise InvalidRequestError('reference is for kind="selective". Leave it out.')

@@ -11,6 +11,7 @@ import numpy as np
 from neuron_explainer.activations.activation_records import ActivationRecord
 from neuron_explainer.activations.attention_utils import unflatten
 from neuron_explainer.activations.records import NeuronRecord
+from neuron_explainer.explanations.asking.overlaps import SeenTexts
 
 
 @dataclass(frozen=True)
@@ -18,14 +19,16 @@ class HeldOutExamples:
     """A record's examples in four parts that share no text.
 
     The parts are those of `NeuronRecord`: every fourth top example for each, and every third random one for all but
-    the first. A text that is in an earlier part is left out of the later ones.
+    the first. A text that is in an earlier part is left out of the later ones; so is one that shares a piece with one
+    there, of at least eight tokens and half of the shorter text: as overlapping windows of a document do.
 
     Attributes:
         train: what an explanation is written from: top examples alone.
         calibration: what a simulation is calibrated with.
         valid: what explanations are chosen by.
         test: what they are scored by.
-        random: the random examples that are neither in `train` nor in `test`: near misses and others, for who writes.
+        random: the random examples that are neither in `train` nor in `test`, and share no such piece with those: near
+            misses and others, for who writes.
     """
 
     train: tuple[ActivationRecord, ...]
@@ -37,13 +40,12 @@ class HeldOutExamples:
     @classmethod
     def of(cls, record: NeuronRecord) -> HeldOutExamples:
         """The parts of a record."""
-        seen: set[str] = set()
-        train = _new(record.train_activation_records(), seen)
-        calibration = _new(record.calibration_activation_records(), seen)
-        valid = _new(record.valid_activation_records(), seen)
-        test = _new(record.test_activation_records(), seen)
-        random = _new(record.random_sample, set(map(text_key, (*train, *test))))
-        return cls(train, calibration, valid, test, random)
+        seen = _Seen()
+        train = seen.new(record.train_activation_records())
+        calibration = seen.new(record.calibration_activation_records())
+        valid = seen.new(record.valid_activation_records())
+        test = seen.new(record.test_activation_records())
+        return cls(train, calibration, valid, test, _Seen((*train, *test)).new(record.random_sample))
 
 
 def by_token(example: ActivationRecord) -> ActivationRecord:
@@ -68,12 +70,21 @@ def key_of_tokens(tokens: Sequence[str]) -> str:
     return digest.hexdigest()
 
 
-def _new(examples: Iterable[ActivationRecord], seen: set[str]) -> tuple[ActivationRecord, ...]:
-    """Those whose text was not seen before; they are seen then."""
-    found = []
-    for example in examples:
-        key = text_key(example)
-        if key not in seen and example.tokens:
-            seen.add(key)
-            found.append(example)
-    return tuple(found)
+class _Seen:
+    """The examples of the parts so far."""
+
+    def __init__(self, examples: Iterable[ActivationRecord] = ()) -> None:
+        several = list(examples)
+        self._keys = set(map(text_key, several))
+        self._texts = SeenTexts(example.tokens for example in several)
+
+    def new(self, examples: Iterable[ActivationRecord]) -> tuple[ActivationRecord, ...]:
+        """The next part: those whose text was not seen, and shares no piece with one of an earlier part."""
+        found = []
+        for example in examples:
+            key = text_key(example)
+            if example.tokens and key not in self._keys and not self._texts.shares(example.tokens):
+                self._keys.add(key)
+                found.append(example)
+        self._texts.add(example.tokens for example in found)
+        return tuple(found)

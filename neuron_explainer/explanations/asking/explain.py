@@ -17,7 +17,7 @@ def explain(record: SubjectGiven, explainer: Explainer | None = None, n: Support
     It is written from every fourth top example of the record, so that the others can score it.
 
     Args:
-        record: a NeuronRecord, a component (`ne.component`), or a viewer that shows one.
+        record: a NeuronRecord, a component (`ne.component`), or a NeuronViewer.
         explainer: what writes it; None: a PatternExplainer, which needs no language model.
         n: at most how many explanations; the best is first.
 

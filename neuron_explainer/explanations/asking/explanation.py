@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, overload
 from neuron_explainer.activations.token_table import TokenTable
 from neuron_explainer.errors import InvalidRequestError, shown
 from neuron_explainer.explanations.asking.interfaces import Scorer, Simulator
-from neuron_explainer.vocabulary.checks import checked_text
+from neuron_explainer.vocabulary.checks import checked_text, is_several
 from neuron_explainer.wording import without_steering
 
 if TYPE_CHECKING:
@@ -65,14 +65,15 @@ class Explanation:
             tokens: a text, token by token.
 
         Raises:
-            InvalidRequestError: it is words alone. A SimulationScorer has a language model that simulates by words.
+            InvalidRequestError: it is words alone (a SimulationScorer has a language model that simulates by words), or
+                `tokens` is not a list of tokens.
         """
         if self.simulator is None:
             raise InvalidRequestError(
                 f"{shown(self.text)} is words alone, which predict nothing by themselves. A PatternExplainer or "
                 "TokenExplainer writes explanations that simulate; a SimulationScorer simulates by words."
             )
-        return self.simulator.simulate(tokens)
+        return self.simulator.simulate(checked_tokens(tokens))
 
     def score(self, record: SubjectGiven, scorer: Scorer | None = None) -> ExplanationScore:
         """How good it is; see `ne.score`."""
@@ -111,18 +112,30 @@ class Explanations(Sequence[Explanation]):
 
     def to_dataframe(self) -> pandas.DataFrame:
         """A row for each: explanation, explainer, and whether it can simulate. Control characters become escapes."""
-        rows = [(without_steering(each.text), each.explainer, each.can_simulate) for each in self]
+        rows = [(without_steering(each.text), without_steering(each.explainer), each.can_simulate) for each in self]
         return TokenTable(rows, columns=["explanation", "explainer", "can_simulate"])
 
     def __repr__(self) -> str:
         texts = "; ".join(shown(each.text, 100) for each in self[:3])
         more = f"; … {len(self) - 3} more" if len(self) > 3 else ""
-        return f"<Explanations of {self.name}: {texts}{more}>"
+        return without_steering(f"<Explanations of {self.name}: {texts}{more}>")
 
     def _repr_html_(self) -> str:
         from neuron_explainer.views.explanations.written import explanations_html
 
         return explanations_html(self)
+
+
+def checked_tokens(tokens: Sequence[str]) -> Sequence[str]:
+    """A text, token by token.
+
+    Raises:
+        InvalidRequestError: it is a text as a whole, whose characters would be taken for tokens, or not of texts.
+    """
+    given: object = tokens
+    if isinstance(given, str) or not is_several(given) or not all(isinstance(token, str) for token in given):
+        raise InvalidRequestError(f"{shown(tokens)} is not a text, token by token. Give a list of tokens.")
+    return tokens
 
 
 def as_explanation(given: Explanation | str) -> Explanation:
@@ -133,6 +146,13 @@ def as_explanation(given: Explanation | str) -> Explanation:
     """
     if isinstance(given, Explanation):
         return given
+    if isinstance(given, Explanations):
+        raise InvalidRequestError(
+            f"{shown(given)} are {len(given)} explanations. Give one of them, such as explanations[0]."
+        )
     if not isinstance(given, str):
-        raise InvalidRequestError(f"{shown(given)} is not an explanation. Give a text, or what ne.explain gives.")
+        raise InvalidRequestError(
+            f"{shown(given)} is not an explanation. Give a text, or one that ne.explain gives, such as "
+            "ne.explain(record)[0]; the component comes after it."
+        )
     return Explanation(given)

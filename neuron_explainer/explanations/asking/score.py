@@ -26,9 +26,10 @@ def score(
 
     Args:
         explanation: a text, or what `ne.explain` gives.
-        record: the component: a NeuronRecord, a component, or a viewer.
+        record: the component: a NeuronRecord, a component, or a NeuronViewer.
         scorer: what scores; None: a PatternScorer for what can simulate, an EmbeddingScorer for words.
-        others: explanations of other components, as a baseline: the mean of their scores.
+        others: explanations of other components, as a baseline: the mean of their scores. Those with the same text
+            are left out.
         baselines: whether the scorer also scores explanations that say little; a scorer that asks a language model
             then asks as often again for each.
 
@@ -54,9 +55,10 @@ def score(
     found = chosen.score(given, subject)
     if not with_baselines:
         return found
-    values, notes = baselines_of(given, subject, chosen, of_others)
-    note = "; ".join([*([found.note] if found.note else []), *notes])
-    return replace(found, baselines={**found.baselines, **values}, note=note)
+    beside, note = baselines_of(given, subject, chosen, of_others)
+    return replace(
+        found, baselines={**found.baselines, **beside}, note="; ".join(each for each in (found.note, note) if each)
+    )
 
 
 def _usual_scorer(explanation: Explanation) -> Scorer:

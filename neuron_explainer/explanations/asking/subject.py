@@ -62,11 +62,16 @@ def highest_of(examples: tuple[ActivationRecord, ...], name: str) -> float:
     Raises:
         InvalidRequestError: there are none, or none with an activation above 0.
     """
+    if not examples:
+        raise InvalidRequestError(
+            f"{name} has too few top examples to explain it by. Its record needs at least four: one to write from, and "
+            "others to score by."
+        )
     highest = max((example.max_activation or 0.0 for example in examples), default=0.0)
     if highest <= 0:
         raise InvalidRequestError(
-            f"{name} has no examples with an activation above 0 to explain it by. Its record needs at least four top "
-            "examples: one to write from, and others to score by."
+            f"{name} has no examples with an activation above 0 to explain it by. Of its top examples, those to write "
+            "from are silent."
         )
     return highest
 
@@ -75,7 +80,7 @@ def subject_of(given: SubjectGiven) -> Subject:
     """What is explained.
 
     Args:
-        given: a NeuronRecord; a component, as `ne.component` gives it; or a viewer that has one.
+        given: a NeuronRecord; a component, as `ne.component` gives it; or a NeuronViewer.
 
     Raises:
         InvalidRequestError: it is none of these.
@@ -89,7 +94,7 @@ def subject_of(given: SubjectGiven) -> Subject:
     if not isinstance(getattr(component, "name", None), NodeName):
         raise InvalidRequestError(
             f"{shown(given)} cannot be explained. Give a NeuronRecord, such as ne.load_neuron(…); a component, such as "
-            'ne.component("tiny", "L2N5"); or a viewer.'
+            'ne.component("tiny", "L2N5"); or a NeuronViewer.'
         )
     return Subject(component.record, component.name.kind, str(component.name), _writes_of(component))
 

@@ -6,7 +6,7 @@ import asyncio
 import random
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from neuron_explainer.errors import EndpointError
@@ -55,17 +55,23 @@ class Asking:
         endpoint: who is asked.
         connection: the connection.
         slots: limits how many questions are under way.
+        under_way: the questions of all calls that are, with what gets their answers; None: they have none.
         problem: the first error; None if all went well.
     """
 
     endpoint: Endpoint
     connection: Connection
     slots: asyncio.Semaphore
+    under_way: dict[Any, asyncio.Future[ChatAnswer | None]] = field(default_factory=dict)
     problem: BaseException | None = None
     _is_stopping: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def ask_all(
-        self, questions: Mapping[KeyT, ChatRequest], n_at_once: int, take: Callable[[KeyT, ChatAnswer], object]
+        self,
+        questions: Mapping[KeyT, ChatRequest],
+        n_at_once: int,
+        take: Callable[[KeyT, ChatAnswer], object],
+        known: Callable[[KeyT], ChatAnswer | None] = lambda key: None,
     ) -> None:
         """Ask all questions.
 
@@ -75,6 +81,7 @@ class Asking:
             questions: the questions.
             n_at_once: how many are asked at the same time.
             take: gets each answer as soon as it has come.
+            known: gives the answer to a question that another call, or another process, has got meanwhile.
 
         Raises:
             NeuronExplainerError: the first error.
@@ -82,18 +89,20 @@ class Asking:
         pending = iter(questions.items())
         async with asyncio.TaskGroup() as group:
             for _ in range(min(n_at_once, len(questions))):
-                group.create_task(self._work(pending, take))
+                group.create_task(self._work(pending, take, known))
         if self.problem is not None:
             raise self.problem
 
     async def _work(
-        self, pending: Iterator[tuple[KeyT, ChatRequest]], take: Callable[[KeyT, ChatAnswer], object]
+        self,
+        pending: Iterator[tuple[KeyT, ChatRequest]],
+        take: Callable[[KeyT, ChatAnswer], object],
+        known: Callable[[KeyT], ChatAnswer | None],
     ) -> None:
         """Ask one question after the other, as long as there are any and all goes well."""
         for key, request in pending:
             try:
-                async with self.slots:
-                    take(key, await self._answer(request))
+                take(key, await self._answered_once(key, request, known))
             except _Abandoned:
                 return
             except Exception as error:
@@ -102,6 +111,40 @@ class Asking:
                 return
             if self._is_stopping.is_set():
                 return
+
+    async def _answered_once(
+        self, key: KeyT, request: ChatRequest, known: Callable[[KeyT], ChatAnswer | None]
+    ) -> ChatAnswer:
+        """The answer to a question; where another call is asking the same one, the answer that it gets."""
+        while (others := self.under_way.get(key)) is not None:
+            if (answer := await self._answer_of(others)) is not None:
+                return replace(answer, is_from_cache=True)
+        if (answer := known(key)) is not None:
+            return answer
+        own = self.under_way[key] = asyncio.get_running_loop().create_future()
+        try:
+            async with self.slots:
+                answer = await self._answer(request)
+            return answer
+        finally:
+            del self.under_way[key]
+            own.set_result(answer)
+
+    async def _answer_of(self, others: asyncio.Future[ChatAnswer | None]) -> ChatAnswer | None:
+        """The answer that another call gets; None if it gets none.
+
+        Raises:
+            _Abandoned: nothing more is to be asked.
+        """
+        stopping = asyncio.ensure_future(self._is_stopping.wait())
+        try:
+            either: set[asyncio.Future[Any]] = {others, stopping}
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            stopping.cancel()
+        if not others.done():
+            raise _Abandoned
+        return others.result()
 
     async def _answer(self, request: ChatRequest) -> ChatAnswer:
         """The answer to a question, after some attempts.
@@ -147,14 +190,16 @@ class Asking:
         """
         endpoint = self.endpoint
         while True:
-            await self._sleep(endpoint.rate_limit.seconds_to_wait())
+            await self._sleep(0)
+            while (seconds := endpoint.rate_limit.seconds_to_wait()) > 0:
+                await self._sleep(seconds)
             endpoint.budget.check()
             endpoint.budget.sent()
             body = body_of(request, endpoint.model, endpoint.refused)
             content = b""
             try:
                 content = await self.connection.answer_to(body)
-                answer = self.connection.without_key(answer_in(content, request))
+                answer = self.connection.without_key(answer_in(content, request, self.connection.clean))
             except NoAnswer as none:
                 endpoint.budget.answered_wrongly(request, content)
                 problem, may_pass = EndpointError(endpoint.base_url, none.problem, none.status_code), none.may_pass

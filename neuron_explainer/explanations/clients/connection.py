@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any
+from urllib.parse import quote
 
 from neuron_explainer.errors import EndpointError, MissingPackageError
 from neuron_explainer.explanations.clients.client import ChatAnswer
@@ -70,9 +71,16 @@ class Key:
         """Whether a text has it."""
         return self.value in text
 
+    @property
+    def is_secret(self) -> bool:
+        """Whether it can be one: endpoints that want none are given words, such as "none", which answers have, too."""
+        return len(self.value) >= 20 or (len(self.value) >= 8 and not self.value.isalpha())
+
     def removed_from(self, text: str) -> str:
-        """A text from outside without the key, should it have it."""
-        return text.replace(self.value, "[key]")
+        """A text from outside without the key, should it have it, as it is or as JSON and addresses write it."""
+        for spelling in {self.value, self.value.replace("/", "\\/"), quote(self.value, safe="")}:
+            text = text.replace(spelling, "[key]")
+        return text
 
 
 class Connection:
@@ -143,19 +151,22 @@ class Connection:
             raise Refused(EndpointError(self._base_url, said), said)
         if status == 200:
             return content
-        said = content.decode(errors="replace")
-        short = said_by_server(content)
-        if self._key is not None:
-            said, short = self._key.removed_from(said), self._key.removed_from(short)
+        said, short = self.clean(content.decode(errors="replace")), said_by_server(content, self.clean)
         error = EndpointError(self._base_url, f"the endpoint answered {status}{_advice(status, short)}", status)
         if status in (408, 409, 425, 429) or (status >= 500 and status != 501):
             raise TurnedAway(error, wait)
         raise Refused(error, said)
 
+    def clean(self, text: str) -> str:
+        """A text from the endpoint without the key. It must be whole: of a key that is cut, the rest would stay."""
+        return text if self._key is None else self._key.removed_from(text)
+
     def without_key(self, answer: ChatAnswer) -> ChatAnswer:
         """An answer without the key, should the endpoint say it back: answers are kept in files."""
         key = self._key
-        if key is None or not (key.is_in(answer.text) or any(map(key.is_in, chain(*(answer.logprobs or ()))))):
+        if key is None or not key.is_secret:
+            return answer
+        if not (key.is_in(answer.text) or any(map(key.is_in, chain(*(answer.logprobs or ()))))):
             return answer
         logprobs = answer.logprobs and tuple(
             {key.removed_from(token): value for token, value in each.items()} for each in answer.logprobs
@@ -191,8 +202,7 @@ class Connection:
 
     def _reason(self, error: BaseException) -> str:
         cause = error.__cause__ or error
-        said = in_a_sentence(cause) or type(cause).__name__
-        return said if self._key is None else self._key.removed_from(said)
+        return in_a_sentence(self.clean(str(cause))) or type(cause).__name__
 
 
 def imported_openai() -> Any:

@@ -22,6 +22,7 @@ from neuron_explainer.models.watching import current_watch, stop_if_asked
 from neuron_explainer.storage.locations import is_url, without_secrets
 from neuron_explainer.vocabulary.checks import checked_number, checked_text, finite_number, flag_of
 
+_UnderWay = dict[str, asyncio.Future[ChatAnswer | None]]
 _SECONDS_WITHOUT_BAR = 2.0
 _MOST_AT_ONCE = 256
 
@@ -104,7 +105,7 @@ class OpenAICompatibleClient:
             _positive("longest_pause", longest_pause),
         )
         self.cache = _cache_of(cache)
-        self._slots: tuple[asyncio.AbstractEventLoop, asyncio.Semaphore] | None = None
+        self._here: tuple[asyncio.AbstractEventLoop, asyncio.Semaphore, _UnderWay] | None = None
 
     @property
     def spent(self) -> Spending:
@@ -114,8 +115,8 @@ class OpenAICompatibleClient:
     def ask(self, requests: Sequence[ChatRequest], *, progress: bool | None = None) -> list[ChatAnswer]:
         """The answers, in the order of the requests.
 
-        What is kept is not asked; equal questions are asked once. An interrupt (Ctrl-C, a notebook's stop button) ends
-        all requests that are under way; answers that had come are kept.
+        What is kept is not asked; equal questions are asked once, even if several threads ask them. An interrupt
+        (Ctrl-C, a notebook's stop button) ends all requests that are under way; answers that had come are kept.
 
         Args:
             requests: the questions.
@@ -157,13 +158,17 @@ class OpenAICompatibleClient:
         key_of_endpoint, n_known = self._key(), len(answers)
 
         def take(key: str, answer: ChatAnswer) -> None:
-            if self.cache is not None:
+            if self.cache is not None and not answer.is_from_cache:
                 self.cache.keep(key, answer)
             answers[key] = answer
 
+        def known(key: str) -> ChatAnswer | None:
+            return None if self.cache is None else self.cache.find(key)
+
         async def ask_all() -> None:
             async with Connection(self.base_url, key_of_endpoint, self._timeout) as connection:
-                await Asking(self._endpoint, connection, self._slots_here()).ask_all(missing, self.max_concurrent, take)
+                asking = Asking(self._endpoint, connection, *self._shared_by_calls())
+                await asking.ask_all(missing, self.max_concurrent, take, known)
 
         delay = _SECONDS_WITHOUT_BAR if progress is None else 0.0
         with passes_bar(len(missing), progress, "asking", "answer", delay) as tell:
@@ -181,12 +186,12 @@ class OpenAICompatibleClient:
             run_coroutine(ask_all(), look)
             look()
 
-    def _slots_here(self) -> asyncio.Semaphore:
-        """What limits how many questions are under way; of all threads, and of this event loop."""
+    def _shared_by_calls(self) -> tuple[asyncio.Semaphore, _UnderWay]:
+        """What limits how many questions are under way, and which are; of all threads, and of this event loop."""
         loop = asyncio.get_running_loop()
-        if self._slots is None or self._slots[0] is not loop:
-            self._slots = loop, asyncio.Semaphore(self.max_concurrent)
-        return self._slots[1]
+        if self._here is None or self._here[0] is not loop:
+            self._here = loop, asyncio.Semaphore(self.max_concurrent), {}
+        return self._here[1:]
 
     def _key(self) -> Key | None:
         """The key, from the environment."""
@@ -200,7 +205,9 @@ class OpenAICompatibleClient:
         value = os.environ.get(self._api_key_env, "").strip()
         name = self._api_key_env if self._api_key_env.isupper() else "that api_key_env names"
         if not value:
-            raise MisconfiguredError(f"The environment variable {name} is not set. It has the key of {self.base_url}.")
+            raise MisconfiguredError(
+                f"The environment variable {name} is not set. Put the key of {self.base_url} into it."
+            )
         if not re.fullmatch(r"[!-~]+", value):
             raise MisconfiguredError(f"The environment variable {name} has characters that a key cannot have.")
         return Key(value)
@@ -216,7 +223,7 @@ def _checked_address(base_url: object) -> str:
         InvalidRequestError: it is none, or has something that may be a key.
     """
     address = checked_text("base_url", base_url).strip()
-    if not is_url(address):
+    if not re.match(r"https?:", address, re.IGNORECASE) or not is_url(address):  # "localhost:8000" has none
         raise InvalidRequestError(
             f"base_url is {shown(address)}. Give an http(s) address, such as http://localhost:8000/v1."
         )

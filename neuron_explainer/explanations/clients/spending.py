@@ -102,9 +102,9 @@ class Budget:
     def answered(self, request: ChatRequest, answer: ChatAnswer) -> None:
         """An answer came."""
         n_prompt, n_answer = answer.n_prompt_tokens, answer.n_answer_tokens
-        if n_prompt is None:
+        if not n_prompt:  # 0 is as good as nothing said: no prompt is without tokens
             n_prompt = _estimate(*(text for _, text in request.messages))
-        if n_answer is None:
+        if not n_answer:
             n_answer = _estimate(answer.text)
         self._count(n_prompt, n_answer, 1)
 

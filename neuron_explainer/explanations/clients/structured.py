@@ -22,10 +22,13 @@ _MOST_TRIED = 16
 # A string that never ends matches up to the end of the answer, and nothing is tried twice (`++`, `*+`).
 _STRING_OR_BRACKET = re.compile(r'"(?:[^"\\]++|\\.?)*+"?|[{}\[\]]', re.DOTALL)
 _FENCE = re.compile(r"```[A-Za-z0-9_-]*\s*+")
-_END_OF_THOUGHT = "</think>"
+_THOUGHT, _END_OF_THOUGHT = "<think>", "</think>"
+_ESCAPE = re.compile(
+    r"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)", re.DOTALL
+)
 
 
-def parsed(answer: ChatAnswer, type_: type[T] | msgspec.json.Decoder[T]) -> T:
+def parsed(answer: ChatAnswer, type_: type[T] | msgspec.json.Decoder[T], remedy: str = "") -> T:
     """What an answer says in JSON, as a value of a type. Values are not converted: "1" is not the number 1.
 
     The JSON is the whole answer, or what is in its first fence of three backticks, or the first value in brackets that
@@ -34,6 +37,8 @@ def parsed(answer: ChatAnswer, type_: type[T] | msgspec.json.Decoder[T]) -> T:
     Args:
         answer: the answer.
         type_: a msgspec.Struct, or another type that msgspec decodes; or a msgspec.json.Decoder.
+
+        remedy: what to do where an answer is cut off, as the end of a sentence.
 
     Raises:
         AnswerFormatError: the answer has no JSON, or one of another form, or was cut off at the most tokens.
@@ -44,12 +49,13 @@ def parsed(answer: ChatAnswer, type_: type[T] | msgspec.json.Decoder[T]) -> T:
     Grade(grade=7)
     """
     decoder = type_ if isinstance(type_, msgspec.json.Decoder) else msgspec.json.Decoder(type_)
-    expected = f"JSON of {_described(decoder.type)}"
-    cut = "" if answer.is_whole else "it was cut off at the most tokens; raise max_tokens. So "
-    text = answer.text
+    expected = f"JSON {_described(decoder.type)}"
+    cut = "" if answer.is_whole else f"it was cut off at the most tokens{remedy}. So "
+    text = whole_pairs(answer.text)
     if len(text) > _MOST_CHARACTERS:
         raise AnswerFormatError(f"it has {len(text):,} characters, over {_MOST_CHARACTERS:,}", expected, text)
-    found = _first_json(text.rpartition(_END_OF_THOUGHT)[2])
+    said = text.rpartition(_END_OF_THOUGHT)[2]
+    found = None if said.lstrip().startswith(_THOUGHT) else _first_json(said)  # a thought without an end is no answer
     if found is None:
         raise AnswerFormatError(f"{cut}it has no whole JSON value", expected, text)
     try:
@@ -57,6 +63,17 @@ def parsed(answer: ChatAnswer, type_: type[T] | msgspec.json.Decoder[T]) -> T:
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         problem = f"{cut}{in_a_sentence(error)}"
     raise AnswerFormatError(problem, expected, text)
+
+
+def whole_pairs(text: str) -> str:
+    r"""JSON whose escapes of half of a surrogate pair, which stand for no character, are those of U+FFFD.
+
+    Models write such where a character is cut.
+
+    >>> whole_pairs(r'["\ud83d", "\ud83d\ude00", "\\ud83d"]')
+    '["\\ufffd", "\\ud83d\\ude00", "\\\\ud83d"]'
+    """
+    return _ESCAPE.sub(lambda found: "\\ufffd" if found[1] else found[0], text)
 
 
 def schema_of(type_: Any) -> dict[str, Any]:
@@ -88,9 +105,11 @@ def _resolved(schema: Any, components: Mapping[str, Any]) -> Any:
 
 
 def _described(type_: Any) -> str:
-    fields = getattr(type_, "__struct_fields__", None)
+    """What is asked for, without the name of a class, which only the code knows."""
+    if fields := getattr(type_, "__struct_fields__", None):
+        return f"with {', '.join(fields)}"
     name = getattr(type_, "__name__", None) if not getattr(type_, "__args__", None) else None
-    return f"{name or shown(type_)}" + (f" with {', '.join(fields)}" if fields else "")
+    return f"of {name or shown(type_)}"
 
 
 def _first_json(text: str) -> str | None:

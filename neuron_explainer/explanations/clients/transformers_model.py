@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -12,6 +13,9 @@ from neuron_explainer.errors import PromptError
 from neuron_explainer.explanations.clients.client import ChatAnswer, ChatRequest
 from neuron_explainer.explanations.clients.own_model import as_chat, likeliest_tokens, text_of_messages, without_system
 from neuron_explainer.models.watching import stop_if_asked
+
+_SAMPLING = threading.Lock()
+"""Held while a model samples: torch's generators are those of all threads."""
 
 
 class TransformersModel:
@@ -39,10 +43,11 @@ class TransformersModel:
         n_new, wants_logprobs = self._n_new(request, len(prompt)), request.top_logprobs > 0
         tokens = torch.tensor([prompt], dtype=torch.long, device=self._model.device)
         is_sampled = request.temperature > 0
+        seed = request.seed if is_sampled else None
         sampling: dict[str, Any] = {"temperature": None, "top_k": None, "top_p": None}
         if is_sampled:
             sampling = {"temperature": request.temperature, "top_k": 0, "top_p": 1.0}
-        with torch.no_grad(), _seeded(request.seed if is_sampled else None, tokens.device):
+        with torch.no_grad(), _SAMPLING if is_sampled else nullcontext(), _seeded(seed, tokens.device):
             made = self._model.generate(
                 tokens,
                 attention_mask=torch.ones_like(tokens),

@@ -7,7 +7,7 @@ all of them take all of it: what one refuses is left out, or said in words.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -18,6 +18,8 @@ from neuron_explainer.wording import in_a_sentence
 _CHARACTERS_PER_TOKEN, _MORE_CHARACTERS = 200, 2000
 _MOST_COUNTED = 10**9
 _MOST_SAID = 300
+_MOST_LISTED = 20
+_OK = 200
 _REFUSING = (400, 403, 422, 501)
 """The statuses with which endpoints refuse a part of a body."""
 
@@ -92,17 +94,23 @@ def refused_part(status: int, said: str, body: Mapping[str, Any]) -> str | None:
     return next((part for part in told if part in body), None)
 
 
-def said_by_server(content: bytes) -> str:
-    """What an endpoint says of an error, on one line and cut."""
+def said_by_server(content: bytes, clean: Callable[[str], str] = str) -> str:
+    """What an endpoint says of an error, on one line and cut.
+
+    Args:
+        content: its answer.
+        clean: takes secrets out of a whole text.
+    """
     try:
         whole = msgspec.json.decode(content, type=dict[str, msgspec.Raw])
         for name in ("error", "detail", "message"):
             if name in whole:
                 said = msgspec.json.decode(whole[name])
-                return in_a_sentence(said.get("message", said) if isinstance(said, dict) else said, _MOST_SAID)
+                whole_text = str(said.get("message", said) if isinstance(said, dict) else said)
+                return in_a_sentence(clean(whole_text), _MOST_SAID)
     except (msgspec.MsgspecError, ValueError, RecursionError):
         pass
-    return in_a_sentence(content[: 4 * _MOST_SAID].decode(errors="replace"), _MOST_SAID)
+    return in_a_sentence(clean(content.decode(errors="replace"))[: 4 * _MOST_SAID], _MOST_SAID)
 
 
 class _Message(msgspec.Struct):
@@ -144,12 +152,13 @@ class _Logprobs(msgspec.Struct):
     content: list[_TokenAnswered]
 
 
-def answer_in(content: bytes, request: ChatRequest) -> ChatAnswer:
+def answer_in(content: bytes, request: ChatRequest, clean: Callable[[str], str] = str) -> ChatAnswer:
     """The answer in a body.
 
     Args:
         content: the body, of a limited size.
         request: what was asked.
+        clean: takes secrets out of what errors say.
 
     Raises:
         NoAnswer: it holds none: it is cut off, of another form, an error, or far longer than it may be.
@@ -159,27 +168,30 @@ def answer_in(content: bytes, request: ChatRequest) -> ChatAnswer:
     except msgspec.ValidationError as error:
         raise NoAnswer(f"it answered something that is not a chat completion: {in_a_sentence(error)}") from None
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-        said = in_a_sentence(content[:200].decode(errors="replace"), 80)
+        said = in_a_sentence(clean(content.decode(errors="replace"))[:200], 80)
         problem = f"it answered something that is not JSON, {said!r}: {in_a_sentence(error)}"
         raise NoAnswer(problem, may_pass=True) from None
     if bytes(completion.error) != b"null":
         code = _number(_decoded(completion.error, _Error))
         may_pass = code is not None and (code == 429 or code >= 500)
-        raise NoAnswer(f"it answered with an error: {said_by_server(content)}", may_pass=may_pass, status_code=code)
+        raise NoAnswer(
+            f"it answered with an error: {said_by_server(content, clean)}", may_pass=may_pass, status_code=code
+        )
     if not completion.choices:
-        raise NoAnswer("it answered without any choice")
+        raise NoAnswer("it answered without any choice", status_code=_OK)
     choice = completion.choices[0]
     text = choice.message.content or choice.message.refusal or ""
     most = _MORE_CHARACTERS + _CHARACTERS_PER_TOKEN * request.max_tokens
     if len(text) > most:
-        raise NoAnswer(f"it answered {len(text):,} characters, where {request.max_tokens:,} tokens were asked for")
+        problem = f"it answered {len(text):,} characters, where {request.max_tokens:,} tokens were asked for"
+        raise NoAnswer(problem, status_code=_OK)
     usage = _decoded(completion.usage, _Usage)
     return ChatAnswer(
         text,
         choice.finish_reason != "length",
         None if usage is None else _count(usage.prompt_tokens),
         None if usage is None else _count(usage.completion_tokens),
-        _logprobs(choice.logprobs) if request.top_logprobs else None,
+        _logprobs(choice.logprobs, request) if request.top_logprobs else None,
     )
 
 
@@ -202,15 +214,19 @@ def _number(error: Any) -> int | None:
     return code if isinstance(code, int) and 100 <= code < 600 else None
 
 
-def _logprobs(raw: msgspec.Raw) -> tuple[Mapping[str, float], ...] | None:
+def _logprobs(raw: msgspec.Raw, request: ChatRequest) -> tuple[Mapping[str, float], ...] | None:
     found = _decoded(raw, _Logprobs)
     if found is None:
         return None
-    return tuple(
-        {
-            each.token: each.logprob
-            for each in (*answered.top_logprobs, answered)
-            if each.logprob is not None and math.isfinite(each.logprob)
-        }
-        for answered in found.content
-    )
+    if len(found.content) > request.max_tokens:  # more than an answer can have: they are of something else
+        return None
+    return tuple(map(_likeliest, found.content))
+
+
+def _likeliest(answered: _TokenAnswered) -> Mapping[str, float]:
+    """The log-probabilities at a token, and its own; of tokens with the same text, that of the likeliest."""
+    found: dict[str, float] = {}
+    for each in (*answered.top_logprobs[:_MOST_LISTED], answered):
+        if each.logprob is not None and math.isfinite(each.logprob):
+            found[each.token] = max(each.logprob, found.get(each.token, -math.inf))
+    return found

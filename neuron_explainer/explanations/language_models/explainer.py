@@ -113,6 +113,9 @@ class LanguageModelExplainer:
         self.demonstrations = None if demonstrations is None else _checked_demonstrations(demonstrations)
         self.progress = progress
 
+    def __repr__(self) -> str:
+        return f"<LanguageModelExplainer: {self.client.name}>"
+
     def explain(self, subject: Subject, n: int) -> list[Explanation]:
         """At most n explanations: of n samples those that differ, the one that came most often first.
 
@@ -164,8 +167,8 @@ class LanguageModelExplainer:
 
 
 def _read(answer: ChatAnswer) -> str:
-    text = parsed(answer, WrittenExplanation).explanation.strip()[:MOST_CHARACTERS].strip()
-    if not text:
+    text = parsed(answer, WrittenExplanation, "; raise max_tokens").explanation.strip()[:MOST_CHARACTERS].strip()
+    if text in ("", "…"):  # which stands for it in the form that is asked for
         raise AnswerFormatError("the explanation is empty", "an explanation", answer.text)
     return as_valid_text(text)
 

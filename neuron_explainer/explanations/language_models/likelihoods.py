@@ -79,13 +79,11 @@ def expected_number(answer: ChatAnswer, starts: Sequence[int], place: int, highe
             following = (
                 could_follow(answer, starts, after) if (after := place + digits.end()) < len(answer.text) else {}
             )
-            for more, share in following.items():
-                if (longer := re.match(r"[0-9]", more)) and int(digits[1] + longer[0]) <= highest:
-                    total, weighted = (
-                        total + probability * share,
-                        weighted + probability * share * int(digits[1] + longer[0]),
-                    )
-                    probability -= probability * share
+            longer = {more: int(digits[1] + more[0]) for more in following if re.match(r"[0-9]", more)}
+            shares = {more: following[more] for more, value in longer.items() if value <= highest}
+            total += probability * sum(shares.values())
+            weighted += probability * sum(share * longer[more] for more, share in shares.items())
+            probability *= max(0.0, 1.0 - sum(shares.values()))
         if number <= highest:
             total, weighted = total + probability, weighted + probability * number
     return weighted / total if total > 0 else None

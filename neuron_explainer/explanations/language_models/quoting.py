@@ -11,10 +11,11 @@ OPENING, CLOSING = "<<", ">>"
 
 # Stand for the marks until everything else is escaped; JSON has such characters as escapes alone.
 _OPENS, _CLOSES = "\x02", "\x03"
-# What could be taken for a mark, or by a model's template for the end of the question.
+# What could be taken for a mark, or for a control token of a model, such as one that ends the question.
 _AMBIGUOUS = re.compile(
     r"<(?=[<\x02\x03|])|(?<=[<\x02\x03])<|>(?=[>\x02\x03])|(?<=[>\x02\x03|])>"
-    r"|<(?=/?(?:s|bos|eos|pad|unk|think)>)|<(?=(?:start|end)_of_)|\[(?=/?INST\])"
+    r"|<(?=/?(?:s|bos|eos|pad|unk|mask|cls|sep|think|tool_[a-z]+|[a-z_]+_token|(?:extra_id_|unused_?|reserved_?)\d+)>)"
+    r"|<(?=(?:start|end)_of_)|<(?=[\uff5c\u2581])|(?<=[\uff5c\u2581])>|\[(?=/?[A-Z_]{3,}\])"
 )
 
 

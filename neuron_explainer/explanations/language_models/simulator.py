@@ -12,7 +12,7 @@ from typing import Any, SupportsFloat, SupportsIndex
 import msgspec
 
 from neuron_explainer.errors import AnswerFormatError, InvalidRequestError, shown
-from neuron_explainer.explanations.asking.explanation import Explanation, as_explanation
+from neuron_explainer.explanations.asking.explanation import Explanation, as_explanation, checked_tokens
 from neuron_explainer.explanations.clients.client import ChatAnswer, ChatClient, ChatRequest
 from neuron_explainer.explanations.clients.structured import parsed, schema_of
 from neuron_explainer.explanations.language_models import prompts
@@ -32,7 +32,8 @@ MOST_ANSWERED = 16_000
 """The most tokens of an answer; texts of ordinary tokens need far less."""
 _MOST_ENTRIES_FOR_TOKEN = 4
 # A string is matched as a whole, so that no number within one is taken for a level.
-_STRING_OR_LEVEL = re.compile(r'"(?:[^"\\]|\\.)*+"|,\s*([0-9]+)\s*\]', re.DOTALL)
+# One that never ends matches up to the end, and nothing is tried twice: so the search takes linear time.
+_STRING_OR_LEVEL = re.compile(r'"(?:[^"\\]++|\\.?)*+"?|,\s*+([0-9]++)\s*+\]', re.DOTALL)
 
 
 class _Simulated(msgspec.Struct):
@@ -108,6 +109,9 @@ class LanguageModelSimulator:
         self.instructions = prompts.SIMULATE if instructions is None else checked_text("instructions", instructions)
         self.progress = progress
 
+    def __repr__(self) -> str:
+        return f"<LanguageModelSimulator: {self.client.name}, {shown(self.explanation, 60)}>"
+
     def simulate(self, tokens: Sequence[str]) -> list[float]:
         """One prediction for each token; NaN where the answer has none.
 
@@ -160,8 +164,7 @@ class LanguageModelSimulator:
 
 
 def _parts(number: int, tokens: Sequence[str]) -> list[_Part]:
-    if isinstance(tokens, str) or not all(isinstance(token, str) for token in tokens):
-        raise InvalidRequestError(f"{shown(tokens)} is not a text, token by token. Give a list of tokens.")
+    checked_tokens(tokens)
     return [
         _Part(
             number,

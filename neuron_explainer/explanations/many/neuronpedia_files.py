@@ -18,11 +18,12 @@ from neuron_explainer.activations.neuron_ids import MAX_INDEX, NeuronId
 from neuron_explainer.activations.scored_explanations import NeuronSimulationResults, ScoredExplanation, Scores
 from neuron_explainer.activations.token_table import TokenTable
 from neuron_explainer.errors import InvalidRequestError, MalformedRecordError, MissingFileError, shown
+from neuron_explainer.explanations.many.openai_files import checked_results
 from neuron_explainer.storage.atomic import write_bytes_atomically
 from neuron_explainer.storage.local import is_local_folder, opened_file
 from neuron_explainer.storage.locations import local_path
 from neuron_explainer.storage.tolerant_json import decode_tolerantly
-from neuron_explainer.vocabulary.checks import checked_text, checked_type
+from neuron_explainer.vocabulary.checks import checked_text, checked_type, whole_number
 from neuron_explainer.wording import as_valid_text, counted, without_steering
 
 OF_BATCH = 1024
@@ -32,8 +33,8 @@ LONGEST_TEXT = 512
 
 _KIND = "file of Neuronpedia's explanations"
 _MOST_LINE, _MOST_BYTES, _MOST_ROWS = 4 * 2**20, 4 * 2**30, 10_000_000
-_BATCH = re.compile(r"batch-(\d{1,9})\.jsonl(\.gz)?")
-_LAYER = re.compile(r"(\d{1,9})-")
+_BATCH = re.compile(r"batch-([0-9]{1,9})\.jsonl(\.gz)?")
+_LAYER = re.compile(r"([0-9]{1,9})-")
 _COLUMNS = ["model", "source", "layer", "index", "explanation", "explainer", "method", "score", "scorer"]
 
 
@@ -132,7 +133,7 @@ def neuronpedia_upload_fields(
     >>> neuronpedia_upload_fields(said, method="np_max-act")
     [{'text': 'names', 'methodName': 'np_max-act', 'modelName': ''}]
     """
-    checked_type("results", results, NeuronSimulationResults)
+    checked_results("results", results)
     names = {"methodName": checked_text("method", method), "modelName": checked_text("explainer", explainer)}
     texts = [as_valid_text(each.explanation) for each in results.scored_explanations]
     for text in texts:
@@ -153,7 +154,8 @@ def load_neuronpedia_explanations(path: str | os.PathLike[str]) -> pandas.DataFr
 
     Returns:
         A row for each: model, source, layer (the number that the source begins with, or none), index, explanation,
-        explainer, method, and the first score with its kind (score, scorer), where there is one.
+        explainer, method, and the first score with its kind (score, scorer), where there is one. Control and direction
+        characters become escapes.
 
     Raises:
         MissingFileError: there is no such file, or no batch in the folder.
@@ -190,7 +192,8 @@ def results_of_neuronpedia(table: pandas.DataFrame) -> list[NeuronSimulationResu
         table: the rows.
 
     Raises:
-        InvalidRequestError: the table has no columns layer, index and explanation.
+        InvalidRequestError: the table has no columns layer, index and explanation, or they hold something else than
+            numbers and texts.
     """
     missing = {"layer", "index", "explanation"} - set(checked_type("table", table, pandas.DataFrame).columns)
     if missing:
@@ -200,7 +203,13 @@ def results_of_neuronpedia(table: pandas.DataFrame) -> list[NeuronSimulationResu
     known = table[table["layer"].notna()]
     texts: dict[tuple[int, int], list[str]] = {}
     for layer, index, text in zip(known["layer"], known["index"], known["explanation"], strict=True):
-        texts.setdefault((int(layer), int(index)), []).append(text)
+        place = whole_number(layer), whole_number(index)
+        if place[0] is None or place[1] is None or not isinstance(text, str):
+            raise InvalidRequestError(
+                f"The table has a row with layer {shown(layer)}, index {shown(index)} and explanation {shown(text)}. "
+                "Give whole numbers and texts, as load_neuronpedia_explanations does."
+            )
+        texts.setdefault((place[0], place[1]), []).append(text)
     return [
         NeuronSimulationResults(NeuronId(*place), [ScoredExplanation(text, Scores(), []) for text in texts[place]])
         for place in sorted(texts)
@@ -210,7 +219,7 @@ def results_of_neuronpedia(table: pandas.DataFrame) -> list[NeuronSimulationResu
 def _several(results: Any) -> list[NeuronSimulationResults]:
     if isinstance(results, NeuronSimulationResults) or not isinstance(results, Iterable):
         raise InvalidRequestError(f"results is {shown(results)}. Give a list of NeuronSimulationResults.")
-    return [checked_type("each of results", each, NeuronSimulationResults) for each in results]
+    return [checked_results("each of results", each) for each in results]
 
 
 def _files(path: Path) -> list[Path]:

@@ -24,8 +24,8 @@ from neuron_explainer.wording import as_valid_text
 FATAL_ERRORS = ("BudgetExceededError", "EndpointError", "MissingPackageError")
 """Errors, by their classes' names, that every other component would meet, too: the work stops at them."""
 
-_OF_ONE_QUESTION = (400, 413, 422)
-"""What an endpoint answers with to one question that it does not take, and not to all."""
+_OF_ONE_QUESTION = (200, 400, 413, 422)
+"""What an endpoint answers with to one question that it does not take, and not to all; 200: without any choice."""
 
 _FATAL = (StoppedError, OutOfSpaceError, MemoryError)
 

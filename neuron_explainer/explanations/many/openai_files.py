@@ -15,9 +15,10 @@ from neuron_explainer.activations.scored_explanations import (
     Scores,
     SequenceSimulation,
 )
+from neuron_explainer.errors import InvalidRequestError, shown
 from neuron_explainer.storage.atomic import write_bytes_atomically
 from neuron_explainer.storage.locations import local_path
-from neuron_explainer.vocabulary.checks import checked_flag, checked_type
+from neuron_explainer.vocabulary.checks import checked_flag
 from neuron_explainer.wording import as_valid_text
 
 
@@ -50,11 +51,26 @@ def save_explanations(
     >>> ne.load_explanations(folder, "L2N5") == said
     True
     """
-    checked_type("results", results, NeuronSimulationResults)
+    checked_results("results", results)
     identity = results.neuron_id
     path = local_path("folder", folder) / str(identity.layer_index) / f"{identity.neuron_index}.jsonl"
     write_bytes_atomically(path, explanations_to_json(results), durable=checked_flag("durable", durable))
     return path
+
+
+def checked_results(name: str, results: object) -> NeuronSimulationResults:
+    """The explanations of a component as files have them.
+
+    Raises:
+        InvalidRequestError: they are something else, such as what `ne.explain` gives.
+    """
+    if not isinstance(results, NeuronSimulationResults):
+        raise InvalidRequestError(
+            f"{name} is {shown(results)}. Give what ne.load_explanations gives, or NeuronSimulationResults("
+            "ne.NeuronId(layer, index), [scored_explanation(score)]); that class is in "
+            "neuron_explainer.activations.scored_explanations."
+        )
+    return results
 
 
 def explanations_to_json(results: NeuronSimulationResults) -> bytes:

@@ -14,11 +14,13 @@ from neuron_explainer.collation.runs.signed_json import read_signed_json, save_s
 from neuron_explainer.collation.runs.work_folder import LOCK_FILE_NAME, locked_folder
 from neuron_explainer.errors import DatasetExistsError
 from neuron_explainer.storage.atomic import TEMPORARY_SUFFIX
+from neuron_explainer.storage.disk_full import raise_if_disk_full
 
 STATE, OUTCOMES, TABLE, EXPLANATIONS = "explaining.json", "explained.jsonl", "explanations.csv", "explanations"
 """Of a folder: what it is of, a line for each component, the table, and OpenAI's files."""
 
 _MADE_BY, _VERSION = "neuron_explainer.explain_dataset", 1
+_OF_COMPONENT = re.compile(r"[0-9]+\.jsonl")
 _UNFINISHED = re.compile(rf"\.(.+)\.\d+-[0-9a-f]{{8}}{re.escape(TEMPORARY_SUFFIX)}")
 
 
@@ -34,9 +36,25 @@ def held_out_folder(folder: Path, settings: dict[str, Any]) -> Iterator[None]:
         DatasetExistsError: another call works there, it has explanations with other settings, or files of others.
     """
     with locked_folder(folder, lambda: _check_same(folder, settings)):
-        if not _check_same(folder, settings):
-            save_signed_json(folder / STATE, _MADE_BY, _VERSION, {"settings": settings})
+        is_same = _check_same(folder, settings)
+        _remove_unfinished(folder)
+        if not is_same:
+            with raise_if_disk_full(folder):
+                save_signed_json(folder / STATE, _MADE_BY, _VERSION, {"settings": settings})
         yield
+
+
+def _remove_unfinished(folder: Path) -> None:
+    """Remove the files that killed calls left unfinished."""
+    of_folder = re.compile("|".join(map(re.escape, (STATE, OUTCOMES, TABLE))))
+    for place, pattern, own in (
+        (folder, f".*{TEMPORARY_SUFFIX}", of_folder),
+        (folder / EXPLANATIONS, f"*/.*{TEMPORARY_SUFFIX}", _OF_COMPONENT),
+    ):
+        for path in place.glob(pattern):
+            unfinished = _UNFINISHED.fullmatch(path.name)
+            if unfinished is not None and own.fullmatch(unfinished[1]):
+                path.unlink(missing_ok=True)
 
 
 def _check_same(folder: Path, settings: dict[str, Any]) -> bool:

@@ -63,6 +63,9 @@ class PatternExplainer:
     def __init__(self, most_patterns: SupportsIndex = 8) -> None:
         self.most_patterns = checked_number("most_patterns", most_patterns, 1)
 
+    def __repr__(self) -> str:
+        return f"PatternExplainer({self.most_patterns})"
+
     def explain(self, subject: Subject, n: int) -> list[Explanation]:
         """At most three explanations: all patterns, the three strongest, the strongest.
 

@@ -49,6 +49,9 @@ class TokenExplainer:
     def __init__(self, most_tokens: SupportsIndex = 10) -> None:
         self.most_tokens = checked_number("most_tokens", most_tokens, 1)
 
+    def __repr__(self) -> str:
+        return f"TokenExplainer({self.most_tokens})"
+
     def explain(self, subject: Subject, n: int) -> list[Explanation]:
         """At most three explanations: all tokens, the three strongest, the strongest.
 

@@ -29,6 +29,8 @@ def ridge_weights(
     """
     mean = float(activation.mean())
     rest = activation - mean
+    exponent = int(np.frexp(np.abs(rest).max(initial=0.0))[1])
+    rest = np.ldexp(rest, -exponent)  # exact; squares of very large numbers would be infinite
     solution, step = np.zeros_like(rest), rest.copy()
     size = float(rest @ rest)
     enough = _ENOUGH**2 * size
@@ -41,4 +43,4 @@ def ridge_weights(
         rest = rest - length * image
         size, before = float(rest @ rest), size
         step = rest + size / before * step
-    return prior * matrix.by_pattern(solution), mean
+    return np.ldexp(prior * matrix.by_pattern(solution), exponent), mean

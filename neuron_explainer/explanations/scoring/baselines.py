@@ -17,6 +17,7 @@ from neuron_explainer.wording import in_a_sentence
 
 MOST_FREQUENT, ANOTHER = "most frequent token", "another explanation"
 _SHARE_OF_HIGHEST = 0.5
+_LONGEST = 200
 
 
 @dataclass(frozen=True)
@@ -43,36 +44,39 @@ def most_frequent_token(subject: Subject) -> Explanation:
     for example in subject.by_token.train:
         counts.update(token for token, value in zip(example.tokens, example.activations, strict=True) if value >= bound)
     token = max(counts, key=lambda each: (counts[each], each))
-    return Explanation(f"the token {token.strip() or repr(token)}", "most frequent token", OneToken(token))
+    said = token.strip() or repr(token)
+    cut = said if len(said) <= _LONGEST else f"{said[:_LONGEST]}…"
+    return Explanation(f"the token {cut}", "most frequent token", OneToken(token))
 
 
 def baselines_of(
     explanation: Explanation, subject: Subject, scorer: Scorer, others: Sequence[Explanation]
-) -> tuple[dict[str, float], list[str]]:
+) -> tuple[dict[str, float], str]:
     """The scores of explanations that say little, and what there is to say of them.
 
-    One that cannot be scored, as where a language model's answers to it cannot be read, has NaN: the score that it
-    stands beside is not lost by it.
+    A baseline that the scorer cannot score, as where no answer to it can be read, is NaN, and said: it takes nothing
+    from the score beside it.
 
     Args:
         explanation: what is scored.
         subject: the component.
         scorer: what scores.
-        others: explanations of other components, of which the mean of the scores is taken.
+        others: explanations of other components, of which the mean of the scores is taken. One with the same text is
+            none of another component, and left out.
     """
-    found, notes = dict[str, float](), list[str]()
+    found, problems = dict[str, float](), list[str]()
 
-    def value(baseline: Explanation, name: str) -> float:
+    def value_of(name: str, each: Explanation) -> float:
         try:
-            return scorer.score(baseline, subject).value
+            return float(scorer.score(each, subject).value)
         except (AnswerFormatError, InvalidRequestError) as error:
-            notes.append(f"{name} could not be scored: {in_a_sentence(error)}")
+            problems.append(f"the baseline {name!r} could not be scored: {in_a_sentence(error)}")
             return math.nan
 
     token = most_frequent_token(subject)
     if token.text != explanation.text:
-        found[MOST_FREQUENT] = value(token, MOST_FREQUENT)
-    if others:
-        known = [each for each in (value(other, ANOTHER) for other in others) if not math.isnan(each)]
+        found[MOST_FREQUENT] = value_of(MOST_FREQUENT, token)
+    if different := [each for each in others if each.text != explanation.text]:
+        known = [value for each in different if not math.isnan(value := value_of(ANOTHER, each))]
         found[ANOTHER] = float(np.mean(known)) if known else math.nan
-    return found, notes
+    return found, "; ".join(dict.fromkeys(problems))

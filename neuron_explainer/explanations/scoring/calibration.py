@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,9 +39,14 @@ class LinearCalibration:
         if not len(t):
             return cls(0.0, 0.0)
         centred = s - s.mean()
-        if np.ptp(s) == 0 or (spread := float(centred @ centred)) == 0:
+        exponent = int(np.frexp(np.abs(centred).max())[1])
+        centred = np.ldexp(centred, -exponent)  # exact; squares of very large numbers would be infinite, of tiny ones 0
+        if np.ptp(s) == 0 or not centred.any():
             return cls(0.0, float(t.mean()))
-        slope = float(centred @ (t - t.mean()) / spread)
+        with np.errstate(over="ignore"):
+            slope = float(np.ldexp(centred @ (t - t.mean()) / float(centred @ centred), -exponent))
+        if not math.isfinite(slope):
+            return cls(0.0, float(t.mean()))
         return cls(slope, float(t.mean() - slope * s.mean()))
 
     def of(self, simulated: ArrayLike) -> NDArray[np.float64]:

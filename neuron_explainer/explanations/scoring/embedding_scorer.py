@@ -78,7 +78,7 @@ class EmbeddingScorer:
             InvalidRequestError: the subject has no texts to tell apart, or the embedder does not give vectors.
         """
         texts = texts_to_judge(subject, explanation, n_tokens=self.n_tokens, most=self.n_texts, seed=self.seed)
-        own, *others = self._vectors([explanation.text, *(each.text for each in texts)])
+        (own,), others = self._vectors([explanation.text]), self._vectors([each.text for each in texts])
         if len({each.shape for each in (own, *others)}) > 1:
             raise InvalidRequestError(
                 "The embedder gave vectors of different widths. They must have as many numbers each."

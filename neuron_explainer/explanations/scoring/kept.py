@@ -1,4 +1,8 @@
-"""What was computed for texts, kept for the next explanation that is scored on the same ones."""
+"""What was computed for texts, kept for the next explanation that is scored on the same ones.
+
+Texts that are computed together may change the last digits of each other's results. So results are kept for lists of
+texts and not for single ones: a score is the same, whatever was scored before, and in whatever order.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +17,7 @@ MOST_KEPT = 1024
 
 
 class KeptByText(Generic[ResultT]):
-    """The results of a function of texts; those of the last thousand texts are kept. Threads may share it.
+    """The results of a function of texts; those of the last lists, of a thousand texts, are kept. Threads may share it.
 
     Args:
         compute: gives a result for each text.
@@ -26,24 +30,26 @@ class KeptByText(Generic[ResultT]):
 
     def __init__(self, compute: Callable[[list[str]], Iterable[ResultT]], most: int = MOST_KEPT) -> None:
         self._compute, self._most = compute, most
-        self._kept: OrderedDict[tuple[Hashable, str], ResultT] = OrderedDict()
+        self._kept: OrderedDict[tuple[Hashable, tuple[str, ...]], list[ResultT]] = OrderedDict()
         self._keeping = threading.Lock()
 
     def __call__(self, texts: Sequence[str], state: Hashable = None) -> list[ResultT]:
-        """A result for each text; only those that are not kept are computed, each once.
+        """A result for each text; each is computed once, all together; a list that is kept is not computed.
 
         Args:
             texts: the texts.
             state: what else the results depend on.
         """
+        different = tuple(dict.fromkeys(texts))
         with self._keeping:
-            known = {text: self._kept[state, text] for text in texts if (state, text) in self._kept}
-        if new := [text for text in dict.fromkeys(texts) if text not in known]:
-            known |= zip(new, self._compute(new), strict=True)
+            found = self._kept.get((state, different))
+        if found is None and different:
+            found = list(self._compute(list(different)))
+        known = dict(zip(different, found or (), strict=True))
         with self._keeping:
-            for text in texts:
-                self._kept[state, text] = known[text]
-                self._kept.move_to_end((state, text))
-            while len(self._kept) > self._most:
+            if found:
+                self._kept[state, different] = found
+                self._kept.move_to_end((state, different))
+            while len(self._kept) > 1 and sum(map(len, self._kept.values())) > self._most:
                 self._kept.popitem(last=False)
         return [known[text] for text in texts]

@@ -47,20 +47,26 @@ def agreement(true: ArrayLike, simulated: ArrayLike) -> AgreementScores:
     t, s = t[known], s[known]
     if not len(t):
         return AgreementScores(math.nan, math.nan, math.nan)
-    deviation = t - t.mean()
-    variance, spread = float(np.mean(deviation**2)), float(np.mean(np.abs(deviation)))
-    if variance == 0:
+    if np.ptp(t / 2) == 0:  # and not by the variance, which rounding leaves above 0
         return AgreementScores(math.nan, math.nan, math.nan)
+    scale = float(np.abs(t).max())  # squares of tiny numbers would be 0, and those of very large ones infinite
+    deviation = t / scale - (t / scale).mean()
+    with np.errstate(over="ignore"):
+        error = t / scale - s / scale
+        squares, errors = float(np.mean(error**2)), float(np.mean(np.abs(error)))
     return AgreementScores(
-        correlation(t, s), 1 - float(np.mean((t - s) ** 2)) / variance, 1 - float(np.mean(np.abs(t - s))) / spread
+        correlation(t, s),
+        1 - squares / float(np.mean(deviation**2)),
+        1 - errors / float(np.mean(np.abs(deviation))),
     )
 
 
 def correlation(one: ArrayLike, other: ArrayLike) -> float:
     """Pearson's correlation; NaN where one of them is constant."""
     x, y = np.asarray(one, np.float64), np.asarray(other, np.float64)
-    if len(x) < 2 or np.ptp(x) == 0 or np.ptp(y) == 0:
+    if len(x) < 2 or np.ptp(x / 2) == 0 or np.ptp(y / 2) == 0:
         return math.nan
+    x, y = x / np.abs(x).max(), y / np.abs(y).max()  # sums of very large numbers would be infinite
     x, y = x - x.mean(), y - y.mean()
     x, y = x / np.abs(x).max(), y / np.abs(y).max()  # squares of tiny numbers would be 0
     return float(np.clip(x @ y / math.sqrt(float(x @ x) * float(y @ y)), -1, 1))

@@ -13,7 +13,7 @@ from neuron_explainer.explanations.asking.subject import Subject
 from neuron_explainer.explanations.scoring.calibration import LinearCalibration
 from neuron_explainer.explanations.scoring.measures import agreement
 from neuron_explainer.explanations.scoring.score import ExplanationScore
-from neuron_explainer.explanations.scoring.simulation_scorer import SimulationScorer
+from neuron_explainer.explanations.scoring.simulation_scorer import SimulationScorer, simulated_texts
 
 
 class PatternScorer:
@@ -33,6 +33,9 @@ class PatternScorer:
     """
 
     name = "pattern"
+
+    def __repr__(self) -> str:
+        return "PatternScorer()"
 
     def score(self, explanation: Explanation, subject: Subject) -> ExplanationScore:
         """The score; `judgements` has a row for each token: text, position, token, simulated, calibrated, real.
@@ -57,7 +60,7 @@ class PatternScorer:
         ]:
             calibration = LinearCalibration.fitted(
                 list(chain.from_iterable(each.activations for each in examples)),
-                list(chain.from_iterable(explanation.simulate(each.tokens) for each in examples)),
+                list(chain.from_iterable(simulated_texts(explanation.simulator, [each.tokens for each in examples]))),
             )
             judgements["calibrated"] = calibration.of(judgements["simulated"])
         measures = asdict(agreement(judgements["real"], judgements["calibrated"]))

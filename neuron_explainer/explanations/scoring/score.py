@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import pandas
 
 from neuron_explainer.errors import shown
+from neuron_explainer.wording import without_steering
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -42,8 +43,13 @@ class ExplanationScore:
     note: str = ""
 
     def to_dataframe(self) -> pandas.DataFrame:
-        """The single judgements."""
-        return self.judgements
+        """The single judgements. Control and direction characters of tokens and texts become escapes."""
+        table = self.judgements.copy()
+        for place in range(table.shape[1]):
+            column = table.iloc[:, place]
+            if column.map(lambda value: isinstance(value, str)).any():
+                table.isetitem(place, [_without_steering(value) for value in column])
+        return table
 
     def __float__(self) -> float:
         return self.value
@@ -53,12 +59,17 @@ class ExplanationScore:
         interval = "" if math.isnan(low) else f" ({low:.2f} to {high:.2f})"
         baselines = "".join(f"; {name} {value:.2f}" for name, value in self.baselines.items())
         note = f"; {self.note}" if self.note else ""
-        return (
+        said = (
             f"<ExplanationScore of {self.component} by {self.scorer}: {self.measure} {self.value:.2f}{interval}"
             f"{baselines}{note}: {shown(self.explanation, 60)}>"
         )
+        return without_steering(said)
 
     def _repr_html_(self) -> str:
         from neuron_explainer.views.explanations.scored import score_html
 
         return score_html(self)
+
+
+def _without_steering(value: object) -> object:
+    return without_steering(value) if isinstance(value, str) else value

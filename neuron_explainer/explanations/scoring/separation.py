@@ -12,10 +12,8 @@ from neuron_explainer.activations.token_table import TokenTable
 from neuron_explainer.explanations.asking.explanation import Explanation
 from neuron_explainer.explanations.asking.subject import Subject
 from neuron_explainer.explanations.scoring.score import ExplanationScore
-from neuron_explainer.explanations.scoring.texts import JudgedText, interval_by_source
+from neuron_explainer.explanations.scoring.texts import JudgedText, interval_by_source, notes_of_few
 from neuron_explainer.wording import without_steering
-
-_FEW = 10
 
 
 def separation(
@@ -39,7 +37,7 @@ def separation(
         note: what there is to say of the score.
     """
     of = list(columns)[-1]
-    notes = ([note] if note else []) + ([f"only {len(texts)} texts"] if len(texts) < _FEW else [])
+    notes = ([note] if note else []) + notes_of_few(len(texts))
     numbers = np.asarray(values, np.float64)
     positive = np.array([each.is_positive for each in texts])
     area = area_of(positive, numbers)

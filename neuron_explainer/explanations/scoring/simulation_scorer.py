@@ -24,6 +24,7 @@ from neuron_explainer.explanations.scoring.calibration import LinearCalibration
 from neuron_explainer.explanations.scoring.measures import agreement, correlation, interval_of_texts
 from neuron_explainer.explanations.scoring.percentile_calibration import PercentileCalibration
 from neuron_explainer.explanations.scoring.score import ExplanationScore
+from neuron_explainer.explanations.scoring.texts import notes_of_few
 from neuron_explainer.vocabulary.checks import checked_number, checked_text
 
 CalibrateBy = Literal["linear", "percentile"]
@@ -43,10 +44,12 @@ class SimulationScorer:
     of the strongest pair in which it attends, and so the score says where the head attends, not what to.
 
     The value is Pearson's correlation of real and calibrated activations over all tokens of the texts for scoring. It
-    does not change by a linear calibration with a positive slope; explained variance and deviation do. `measures` has
-    OpenAI's three scores (Bills et al., 2023) with and without calibration: correlation, explained variance, explained
-    deviation. They are those of `ne.score`'s other scorers that simulate, so values of language models and of patterns
-    can be compared.
+    does not change by a linear calibration with a positive slope; explained variance and deviation do. One with a
+    negative slope would turn an explanation around that says the opposite of what is true: then the value is the
+    correlation without calibration, which is below 0 where the calibrated one is above, and the note says so.
+    `measures` has OpenAI's three scores (Bills et al., 2023) with and without calibration: correlation, explained
+    variance, explained deviation. They are those of `ne.score`'s other scorers that simulate, so values of language
+    models and of patterns can be compared.
 
     Args:
         client: the language model that simulates by the explanation's words; None: the explanation's own simulator.
@@ -89,6 +92,9 @@ class SimulationScorer:
         self.instructions = None if instructions is None else checked_text("instructions", instructions)
         self.progress = progress
 
+    def __repr__(self) -> str:
+        return f"<SimulationScorer: {self.name}>"
+
     def score(self, explanation: Explanation, subject: Subject) -> ExplanationScore:
         """The score; `judgements` has a row for each token: text, position, token, simulated, calibrated, real.
 
@@ -106,7 +112,7 @@ class SimulationScorer:
         calibration = (
             _unseen(subject, subject.by_token.calibration, explanation, "calibrate with") if self.calibrate else []
         )
-        simulated = _simulated(simulator, [example.tokens for example in (*test, *calibration)])
+        simulated = simulated_texts(simulator, [example.tokens for example in (*test, *calibration)])
         real = [example.activations for example in test]
         calibrated = self._calibrated(calibration, simulated[len(test) :], simulated[: len(test)])
         return _score(explanation, subject, self.name, test, real, simulated[: len(test)], calibrated)
@@ -151,7 +157,13 @@ def _unseen(
     return unseen
 
 
-def _simulated(simulator: Simulator, texts: Sequence[Sequence[str]]) -> list[list[float]]:
+def simulated_texts(simulator: Simulator, texts: Sequence[Sequence[str]]) -> list[list[float]]:
+    """The predictions for texts, one for each token.
+
+    Raises:
+        InvalidRequestError: the simulator gives more or fewer.
+        AnswerFormatError: no answer of a language model has the form.
+    """
     if isinstance(simulator, LanguageModelSimulator):
         return simulator.simulate_many(texts)
     simulated = [[float(value) for value in simulator.simulate(tokens)] for tokens in texts]
@@ -185,13 +197,14 @@ def _score(
         for text, (example, *columns) in enumerate(zip(texts, simulated, of_calibrated, real, strict=True))
         for position, each in enumerate(zip(example.tokens, *columns, strict=True))
     ]
+    valued = simulated if _is_turned_around(simulated, scored) else scored
     return ExplanationScore(
         explanation.text,
         subject.name,
         scorer,
         "correlation",
-        measures["correlation"],
-        interval_of_texts(lambda t, s: agreement(t, s).correlation, real, scored),
+        agreement(_joined(real), _joined(valued)).correlation,
+        interval_of_texts(lambda t, s: agreement(t, s).correlation, real, valued),
         0.0,
         measures=measures,
         judgements=TokenTable(rows, columns=_COLUMNS),
@@ -213,7 +226,7 @@ def _note(
 ) -> str:
     values, truth = _joined(simulated), _joined(real)
     known = np.isfinite(values)
-    notes = []
+    notes = notes_of_few(len(simulated))
     if not known.all():
         n_texts = sum(not np.isfinite(each).any() for each in simulated)
         of_texts = f", among them all of {n_texts} of {len(simulated)} texts" if n_texts else ""
@@ -226,9 +239,19 @@ def _note(
         notes.append("the simulation is constant, so it has no correlation")
     elif np.ptp(_joined(scored)[known]) == 0:
         notes.append("the calibrated simulation is constant, so it has no correlation")
-    elif correlation(values[known], _joined(scored)[known]) < 0:
-        notes.append("the calibration turns the simulation around: on its texts, tokens simulated high are low")
+    elif _is_turned_around(simulated, scored):
+        notes.append(
+            "the calibration turns the simulation around (on its texts, tokens simulated high are low), so the value "
+            "is that without it"
+        )
     return "; ".join(notes)
+
+
+def _is_turned_around(simulated: Sequence[Sequence[float]], scored: Sequence[Sequence[float]]) -> bool:
+    """Whether a calibration makes what is simulated high low."""
+    before, after = _joined(simulated), _joined(scored)
+    known = np.isfinite(before)
+    return correlation(before[known], after[known]) < 0
 
 
 def _joined(values: Sequence[Sequence[float]]) -> NDArray[np.float64]:

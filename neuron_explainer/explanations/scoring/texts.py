@@ -15,8 +15,10 @@ from neuron_explainer.activations.activation_records import ActivationRecord
 from neuron_explainer.errors import InvalidRequestError
 from neuron_explainer.explanations.asking.examples import text_key
 from neuron_explainer.explanations.asking.explanation import Explanation
+from neuron_explainer.explanations.asking.overlaps import SHORTEST_RUN
 from neuron_explainer.explanations.asking.subject import Subject
 from neuron_explainer.explanations.scoring.measures import bootstrap_interval
+from neuron_explainer.wording import counted
 
 TextKind = Literal["positive", "near miss", "random"]
 ACTIVE_FROM = 0.3
@@ -27,6 +29,12 @@ MOST_CHARACTERS_OF_TOKEN = 200
 N_TOKENS = 16
 MOST_TEXTS = 100
 MOST_TOKENS = 256
+_FEW = 10
+
+
+def notes_of_few(n_texts: int) -> list[str]:
+    """What a score's note says of its texts where they are too few for its interval to mean much; else nothing."""
+    return [f"only {counted(n_texts, 'text')}"] if n_texts < _FEW else []
 
 
 @dataclass(frozen=True)
@@ -120,6 +128,8 @@ def texts_to_judge(
 def held_out_pieces(subject: Subject, explanation: Explanation | None, n_tokens: int) -> list[JudgedText]:
     """All pieces of the texts for scoring, each once; those on which the component is not active may not be low.
 
+    A piece of eight tokens or more that stands in a text for writing, too, is left out.
+
     Args:
         subject: the component.
         explanation: texts that it was written from are left out.
@@ -128,11 +138,14 @@ def held_out_pieces(subject: Subject, explanation: Explanation | None, n_tokens:
     written_from = frozenset() if explanation is None else explanation.written_from
     active = ACTIVE_FROM * subject.highest
     shared = _tokens_of_peaks(subject, active)
+    for_writing = [_joined(example.tokens) for example in (*subject.by_token.train, *subject.by_token.random)]
     texts: dict[str, JudgedText] = {}
     for example in subject.by_token.test:
         if (source := text_key(example)) not in written_from:
-            for piece in _pieces(example, source, active, shared, n_tokens):
-                texts.setdefault(piece.text.strip(), piece)
+            for start, piece in _pieces(example, source, active, shared, n_tokens):
+                own = _joined(example.tokens[start : start + len(piece.tokens)])
+                if len(piece.tokens) < SHORTEST_RUN or not any(own in text for text in for_writing):
+                    texts.setdefault(piece.text.strip(), piece)
     texts.pop("", None)
     return list(texts.values())
 
@@ -173,7 +186,8 @@ def _as_word(token: str) -> str:
 
 def _pieces(
     example: ActivationRecord, source: str, active: float, shared: frozenset[str], n_tokens: int
-) -> Iterator[JudgedText]:
+) -> Iterator[tuple[int, JudgedText]]:
+    """The pieces of a text, each with its place."""
     words = [_as_word(token) for token in example.tokens]
     peak = int(np.argmax(example.activations))
     if example.activations[peak] < active:
@@ -181,12 +195,14 @@ def _pieces(
     for start, end in _spans(peak, len(words), n_tokens):
         is_positive = max(example.activations[start:end]) >= active
         low: TextKind = "random" if shared.isdisjoint(words[start:end]) else "near miss"
-        yield JudgedText(
-            tuple(token[:MOST_CHARACTERS_OF_TOKEN] for token in example.tokens[start:end]),
-            tuple(example.activations[start:end]),
-            "positive" if is_positive else low,
-            source,
-        )
+        tokens = tuple(token[:MOST_CHARACTERS_OF_TOKEN] for token in example.tokens[start:end])
+        kind: TextKind = "positive" if is_positive else low
+        yield start, JudgedText(tokens, tuple(example.activations[start:end]), kind, source)
+
+
+def _joined(tokens: Sequence[str]) -> str:
+    """Tokens as one text in which each begins and ends for itself."""
+    return "".join(f"\x00{token}\x00" for token in tokens)
 
 
 def _spans(middle: int, n_all: int, n: int) -> Iterator[tuple[int, int]]:

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from neuron_explainer.activations.scored_explanations import ScoredExplanation, ScoredSequenceSimulation
 from neuron_explainer.views.attribution.cells import section
 from neuron_explainer.views.colour import ColourScale
 from neuron_explainer.views.document import MUTED, card, html_table
+from neuron_explainer.views.explanations.small_tables import wrapped_text
 from neuron_explainer.views.heatmap import format_value, heatmap_text, legend
 from neuron_explainer.views.token_text import escaped
 
 if TYPE_CHECKING:
     from neuron_explainer.components.explanations.of_component import ComponentExplanations
+    from neuron_explainer.components.explanations.own_file import OwnExplanation
 
 SCORE_MEANING = "how well a simulation by the explanation predicts the activations: their correlation, 1 at best"
-_N_TEXTS, _N_TOKENS = 3, 60
+N_TEXTS, _N_TOKENS, _LONGEST = 3, 60, 2_000
 _SMALL = f"color:{MUTED};font-size:12px"
 
 
@@ -40,15 +43,34 @@ def explanations_section(explanations: ComponentExplanations) -> str:
     scored, own = explanations.scored, explanations.own
     if not scored and not own:
         return ""
+    source = "published" if explanations.component.at_hand.explanations is None else "files"
     rows = [
-        [escaped(each.explanation.strip()), score_text(each.scores.ev_correlation_score), "published"]
+        [wrapped_text(each.explanation.strip(), _LONGEST), _of_simulation(each.scores.ev_correlation_score), source]
         for each in scored
     ]
-    rows += [[escaped(each.text), score_text(each.score), f"own, {escaped(each.when[:10])}"] for each in own]
+    rows += [[wrapped_text(each.text, _LONGEST), _of_own(each), _own_since(each)] for each in own]
     head = f'<span title="{escaped(SCORE_MEANING)}">score</span>'
     table = html_table(["explanation", head, "from"], rows, {1})
     simulated = simulated_beside_real(scored[0]) if scored else ""
     return section("Explanations", table + simulated)
+
+
+def _of_simulation(score: float | None) -> str:
+    return _measured(score, "correlation")
+
+
+def _of_own(explanation: OwnExplanation) -> str:
+    return _measured(explanation.score, explanation.measure)
+
+
+def _own_since(explanation: OwnExplanation) -> str:
+    return f'<span style="white-space:nowrap">own, {escaped(explanation.when[:10])}</span>'
+
+
+def _measured(score: float | None, measure: str) -> str:
+    """A score, and what it measures, for scores of different kinds stand in one column."""
+    said = f' <span style="{_SMALL}">{escaped(measure[:80])}</span>' if measure and score is not None else ""
+    return score_text(score) + said
 
 
 def score_text(score: float | None) -> str:
@@ -62,7 +84,7 @@ def simulated_beside_real(explanation: ScoredExplanation) -> str:
     Args:
         explanation: the explanation, with its simulations.
     """
-    texts = explanation.sequences[:_N_TEXTS]
+    texts = explanation.sequences[:N_TEXTS]
     if not texts:
         return ""
     real = ColourScale.of(value for each in texts for value in each.true_activations)
@@ -70,18 +92,21 @@ def simulated_beside_real(explanation: ScoredExplanation) -> str:
     parts = []
     for each in texts:
         tokens, score = each.sequence_simulation.tokens, each.scores.ev_correlation_score
-        of_text = f"correlation {format_value(score)}" if score is not None else ""
+        of_text = f" · correlation {format_value(score)}" if score is not None else ""
         parts.append(
             f'<div style="margin-top:8px"><span style="{_SMALL}">simulated</span> '
             f"{heatmap_text(tokens, _simulated(each), simulated, _N_TOKENS)}"
-            f'<span style="{_SMALL}">real {of_text}</span> '
+            f'<span style="{_SMALL}">real{of_text}</span> '
             f"{heatmap_text(tokens, each.true_activations, real, _N_TOKENS)}</div>"
         )
-    about = f"simulated by “{explanation.explanation.strip()}”, beside the real activations"
+    lacks = any(math.isnan(value) for each in texts for value in _simulated(each))
+    about = f"simulated by “{explanation.explanation.strip()[:_LONGEST]}”, beside the real activations"
+    about += "; grey: no prediction" if lacks else ""
     legends = legend(simulated, note="simulated") + legend(real, note="real")
-    return f'<div style="{_SMALL};margin-top:10px">{escaped(about)}</div>{legends}{"".join(parts)}'
+    line = f'<div style="{_SMALL};margin-top:10px;overflow-wrap:anywhere">{escaped(about)}</div>'
+    return f"{line}{legends}{''.join(parts)}"
 
 
 def _simulated(sequence: ScoredSequenceSimulation) -> list[float]:
-    """The predictions; 0 where the simulator made none."""
-    return [0.0 if value is None else value for value in sequence.sequence_simulation.expected_activations]
+    """The predictions; NaN, which is grey, where the simulator made none."""
+    return [math.nan if value is None else value for value in sequence.sequence_simulation.expected_activations]

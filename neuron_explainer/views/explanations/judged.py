@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas
 
 from neuron_explainer.views.components.parts import SMALL
+from neuron_explainer.views.explanations.meanings import judged_lines
 from neuron_explainer.views.explanations.small_tables import small_table
 
 _N_TEXTS = 4
@@ -18,19 +19,22 @@ def judged_texts(judgements: pandas.DataFrame) -> str:
     Args:
         judgements: a row for each text: text, and what was found of it.
     """
+    judgements = judgements.loc[:, ~judgements.columns.duplicated()]
     by = _judged_by(judgements)
     if by is None or "text" not in judgements.columns:
         return ""
     frame = pandas.DataFrame(judgements).reset_index(drop=True)
     order = frame[by].astype("float64").sort_values(ascending=False, kind="stable").dropna().index
     most, least = order[:_N_TEXTS], order[_N_TEXTS:][-_N_TEXTS:]
-    first = [name for name in _SHOWN_FIRST if name in frame.columns]
+    first = [name for name in (*_SHOWN_FIRST, by) if name in frame.columns]  # what judges is not what a page cuts off
     frame = frame[[*first, *(name for name in frame.columns if name not in first)]]
-    return "".join(
+    tables = "".join(
         f'<div style="{SMALL};margin-top:6px">{title}</div>{small_table(frame.loc[chosen])}'
         for title, chosen in (("judged to fit most", most), ("judged to fit least", least))
         if len(chosen)
     )
+    kinds = frame["kind"].dropna().unique() if "kind" in frame.columns else ()
+    return tables + (judged_lines(kinds, map(str, frame.columns)) if tables else "")
 
 
 def _judged_by(judgements: pandas.DataFrame) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -9,8 +10,8 @@ from dataclasses import dataclass
 from neuron_explainer.views.attribution.cells import UP
 from neuron_explainer.views.components.parts import SMALL
 from neuron_explainer.views.document import INK, LINE, MUTED, html_table
+from neuron_explainer.views.explanations.small_tables import wrapped_text
 from neuron_explainer.views.heatmap import format_value
-from neuron_explainer.views.token_text import escaped
 
 _WIDTH = 220  # pixels
 _UNKNOWN = (math.nan, math.nan)
@@ -41,8 +42,10 @@ def score_bars(rows: Sequence[ScoreRow]) -> str:
     """
     low, high = _scale(number for row in rows for number in (row.value, *row.interval))
     cells = [[_name(row), _number(row), _bar(row, low, high)] for row in rows]
+    has_interval = any(map(math.isfinite, itertools.chain.from_iterable(row.interval for row in rows)))
     ends = f'<span style="{SMALL}">{format_value(low)} to {format_value(high)}</span>'
-    return html_table(["", "", ends], cells, {1})
+    head = f'<span style="{SMALL}">{"value (95 % interval)" if has_interval else "value"}</span>'
+    return html_table(["", head, ends], cells, {1})
 
 
 def _scale(numbers: Iterable[float]) -> tuple[float, float]:
@@ -52,7 +55,8 @@ def _scale(numbers: Iterable[float]) -> tuple[float, float]:
 
 
 def _name(row: ScoreRow) -> str:
-    return f"<b>{escaped(row.name)}</b>" if row.is_main else escaped(row.name)
+    name = wrapped_text(row.name)
+    return f"<b>{name}</b>" if row.is_main else name
 
 
 def _number(row: ScoreRow) -> str:

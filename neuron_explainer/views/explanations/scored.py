@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 from neuron_explainer.explanations.many.simulated import is_of_simulation, scored_explanation
 from neuron_explainer.views.attribution.cells import HEADING, section, side_by_side
-from neuron_explainer.views.components.explanations import simulated_beside_real
+from neuron_explainer.views.components.explanations import N_TEXTS, simulated_beside_real
 from neuron_explainer.views.components.parts import SMALL
 from neuron_explainer.views.document import card, html_table
 from neuron_explainer.views.explanations.judged import judged_texts
+from neuron_explainer.views.explanations.meanings import MEASURES, line_of
 from neuron_explainer.views.explanations.score_bars import ScoreRow, score_bars
 from neuron_explainer.views.heatmap import format_value
 from neuron_explainer.views.token_text import escaped
@@ -31,10 +32,10 @@ def score_html(score: ExplanationScore) -> str:
     text = score.explanation if len(score.explanation) <= _LONGEST else f"{score.explanation[:_LONGEST]}…"
     heading = (
         f"<div><b {HEADING}>{escaped(score.measure)}</b> "
-        f'<span style="{SMALL}">{escaped(score.component)}, by {escaped(score.scorer)}</span></div>'
-        f"<div>{escaped(text)}</div>"
+        f'<span style="{SMALL}">{escaped(score.component)} · {escaped(score.scorer)}</span></div>'
+        f'{line_of(MEASURES, score.measure)}<div style="overflow-wrap:anywhere">{escaped(text)}</div>'
     )
-    note = f'<div style="{SMALL};margin-top:4px">{escaped(score.note)}</div>' if score.note else ""
+    note = f'<div style="{SMALL};overflow-wrap:anywhere">{escaped(score.note)}</div>' if score.note else ""
     numbers = side_by_side(section("Beside others", score_bars(_rows(score)), space=10), _measures(score))
     return card(heading + note + numbers + _judgements(score))
 
@@ -60,6 +61,8 @@ def _judgements(score: ExplanationScore) -> str:
         return ""
     if is_of_simulation(score.judgements):
         texts = scored_explanation(score)
-        note = f"{counted(len(texts.sequences), 'text')} that it was not written from"
+        n_texts = len(texts.sequences)
+        few = f"{N_TEXTS} of " if n_texts > N_TEXTS else ""
+        note = f"{few}{counted(n_texts, 'text')} that it was not written from"
         return section("Simulated and real activations", simulated_beside_real(texts), note)
     return section("Texts as they were judged", judged_texts(score.judgements), f"{len(score.judgements):,} in all")

@@ -25,6 +25,7 @@ def small_table(frame: pandas.DataFrame, scales: Mapping[str, ColourScale] | Non
         frame: the table; up to nine of its columns are shown.
         scales: the colours of columns, by their names.
     """
+    frame = frame.loc[:, ~frame.columns.duplicated()]
     columns = [name for name in frame.columns if frame[name].notna().any()][:_MOST_COLUMNS]
     numeric = {place for place, name in enumerate(columns) if pandas.api.types.is_any_real_numeric_dtype(frame[name])}
     chosen = scales or {}
@@ -39,16 +40,22 @@ def _cell(name: str, value: Any, scale: ColourScale | None) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, list | tuple):
-        return _text(", ".join(str(each) for each in value[:_LONGEST]))
+        return wrapped_text(", ".join(str(each) for each in value[:_LONGEST]))
     if is_missing(value):
         return ""
     if isinstance(value, float):
         return format_value(value) if scale is None else effect_cell(value, scale)
     if isinstance(value, str) and name in _TOKENS:
         return token_cell(value[:_LONGEST])
-    return _text(str(value))
+    return wrapped_text(str(value))
 
 
-def _text(text: str) -> str:
-    shown = escaped(text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…")
-    return f'<div style="min-width:15em">{shown}</div>' if len(text) > _WIDE else shown
+def wrapped_text(text: str, longest: int = _LONGEST) -> str:
+    """A text that is cut where it is too long, and broken anywhere where it has no spaces.
+
+    Args:
+        text: the text.
+        longest: the most characters.
+    """
+    shown = escaped(text if len(text) <= longest else f"{text[:longest]}…")
+    return f'<div style="min-width:15em;overflow-wrap:anywhere">{shown}</div>' if len(text) > _WIDE else shown

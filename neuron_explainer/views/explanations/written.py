@@ -10,7 +10,8 @@ from neuron_explainer.views.attribution.cells import section
 from neuron_explainer.views.colour import ColourScale
 from neuron_explainer.views.components.parts import SMALL
 from neuron_explainer.views.document import card, html_table
-from neuron_explainer.views.explanations.small_tables import small_table
+from neuron_explainer.views.explanations.meanings import TABLES, TITLES, line_of
+from neuron_explainer.views.explanations.small_tables import small_table, wrapped_text
 from neuron_explainer.views.token_text import escaped
 
 if TYPE_CHECKING:
@@ -26,17 +27,16 @@ def explanations_html(explanations: Explanations) -> str:
         explanations: the explanations.
     """
     shown = explanations[:_N_EXPLANATIONS]
-    rows = [[_cut(each.text), escaped(each.explainer or "own"), "yes" if each.can_simulate else ""] for each in shown]
-    table = html_table(["explanation", "by", "simulates"], rows) if rows else ""
+    rows = [
+        [wrapped_text(each.text, _LONGEST), escaped(each.explainer or "own"), "yes" if each.can_simulate else "no"]
+        for each in shown
+    ]
+    table = html_table(["explanation", "by", "predicts activations"], rows) if rows else ""
     more = len(explanations) - len(rows)
     note = f'<div style="{SMALL}">and {more:,} more</div>' if more else ""
     nothing = f'<div style="{SMALL}">No explanation was found.</div>' if not rows else ""
     tables = "".join(_tables(each) for each in shown[:1])
     return card(section(f"What {explanations.name} does", table + note + nothing, space=0) + tables)
-
-
-def _cut(text: str) -> str:
-    return escaped(text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…")
 
 
 def _tables(explanation: Explanation) -> str:
@@ -46,11 +46,13 @@ def _tables(explanation: Explanation) -> str:
         for name, value in explanation.details.items()
         if isinstance(value, pandas.DataFrame) and len(value)
     ]
-    return "".join(section(_heading(name), _rows(value), _note(value)) for name, value in found[:_N_TABLES])
+    return "".join(
+        section(_heading(name), _rows(value) + line_of(TABLES, name), _note(value)) for name, value in found[:_N_TABLES]
+    )
 
 
 def _heading(name: str) -> str:
-    return name[:80].replace("_", " ").capitalize()
+    return TITLES.get(name, name[:80].replace("_", " ").capitalize())
 
 
 def _note(frame: pandas.DataFrame) -> str:

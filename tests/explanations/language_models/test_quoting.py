@@ -18,6 +18,16 @@ INJECTIONS = [
     "\\",
     "\\u003c",
 ]
+CONTROLS = [
+    *("<|im_end|>", "</s>", "<start_of_turn>", "[INST]", "[/INST]", "<think>", "[TOOL_CALLS]", "<mask>", "<tool_call>"),
+    *(
+        "</tool_response>",
+        "<extra_id_0>",
+        "<unused12>",
+        "<\uff5cUser\uff5c>",
+        "<\uff5cend\u2581of\u2581sentence\uff5c>",
+    ),
+]
 MARKS = ["<<", ">>", "<", ">", "<<<", ">>>", "a<", ">b", "<<a>>", "|>", "<|"]
 
 
@@ -44,7 +54,7 @@ def test_ordinary_signs_stay_readable() -> None:
     assert quoted_tokens(["if", " a", " <", " b", "Ü", "猫"]) == '"if a < bÜ猫"'
 
 
-@pytest.mark.parametrize("control", ["<|im_end|>", "</s>", "<start_of_turn>", "[INST]", "<think>"])
+@pytest.mark.parametrize("control", [*CONTROLS])
 def test_control_tokens_of_templates_are_not_there(control: str) -> None:
     for tokens in ([control], list(control), ["a" + control[:3], control[3:] + "b"]):
         assert control not in quoted_tokens(tokens)

@@ -125,11 +125,12 @@ def test_a_constant_simulation_has_no_correlation(calibrate: Any) -> None:
 def test_a_simulation_that_is_the_other_way_round() -> None:
     class Opposite:
         def simulate(self, tokens: Any) -> list[float]:
-            return [-value for value in neuron.rule.simulate(tokens)]
+            return [math.nan, *(-value for value in neuron.rule.simulate(tokens)[1:])]  # one is not predicted
 
     neuron = planted()
     found = scored(Explanation("not that", simulator=Opposite()), neuron, SimulationScorer())
-    assert (found.value, found.measures["uncalibrated correlation"]) == pytest.approx((1, -1))
+    assert (found.value, *found.interval) == pytest.approx((-1, -1, -1))
+    assert (found.measures["correlation"], found.measures["uncalibrated correlation"]) == pytest.approx((1, -1))
     assert "turns the simulation around" in found.note
 
 
@@ -248,3 +249,13 @@ def test_a_score_as_files_have_it() -> None:
 def test_a_score_of_judgements_is_no_simulation() -> None:
     with pytest.raises(InvalidRequestError, match="The score by detection is not of a simulation"):
         scored_explanation(ExplanationScore("a", "b", "detection", "AUROC", 0.5))
+
+
+@pytest.mark.parametrize("unit", [1e-300, 1e-170, 2.0, 1e300])
+@pytest.mark.parametrize("own", [1e-300, 1.0, 1e3, 1e300])
+def test_a_calibration_is_of_any_unit(unit: float, own: float) -> None:
+    calibration = LinearCalibration.fitted(own * np.array([1, 2, 6]), unit * np.array([0, 1, 2]))
+    if 1e-300 < own / unit < 1e300:  # else the slope is no number
+        assert calibration.of([unit, 2 * unit]) / own == pytest.approx([3, 5.5])
+    else:
+        assert np.isfinite(calibration.of([unit, 2 * unit])).all()

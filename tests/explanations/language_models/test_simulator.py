@@ -14,6 +14,7 @@ from neuron_explainer.errors import AnswerFormatError, InvalidRequestError
 from neuron_explainer.explanations import ChatAnswer, ChatRequest, LanguageModelSimulator
 from neuron_explainer.explanations.language_models import prompts
 from neuron_explainer.explanations.language_models.likelihoods import expected_number, token_starts
+from neuron_explainer.explanations.language_models.simulator import _STRING_OR_LEVEL
 
 TEXT = ["The", " cat", " and", " the", " cat"]
 NAN = math.nan
@@ -199,3 +200,16 @@ def test_odd_arguments(options: dict[str, Any], words: str) -> None:
 def test_what_is_no_text(text: Any) -> None:
     with pytest.raises(InvalidRequestError, match="token by token"):
         LanguageModelSimulator(says(""), "cats").simulate(text)
+
+
+def test_of_several_continuations_each_counts_as_likely_as_it_is() -> None:
+    following = {"0": math.log(0.5), "0]": math.log(0.3), "]": math.log(0.2)}
+    found = ChatAnswer("[10]", logprobs=({"[": 0.0}, {"1": 0.0}, following, {"]": 0.0}))
+    starts = token_starts(found)
+    assert starts is not None
+    assert expected_number(found, starts, 1, 10) == pytest.approx(0.8 * 10 + 0.2 * 1)
+
+
+def test_the_search_for_levels_ends_whatever_the_text_is() -> None:
+    for text in ('"' + '\\"' * 200_000, "," + " " * 200_000, ", " * 100_000 + "1" * 200_000):
+        assert not [found for found in _STRING_OR_LEVEL.finditer(text) if found[1]]

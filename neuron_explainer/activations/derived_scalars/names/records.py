@@ -5,7 +5,11 @@ from typing import SupportsIndex, TypeAlias, TypeGuard, get_args
 
 from neuron_explainer.activations.derived_scalars.names.fields import NodeFields
 from neuron_explainer.activations.derived_scalars.names.grammar import read_name
-from neuron_explainer.activations.derived_scalars.names.kinds import autoencoder_of_node_type, kind_of_node_type
+from neuron_explainer.activations.derived_scalars.names.kinds import (
+    NodeKind,
+    autoencoder_of_node_type,
+    kind_of_node_type,
+)
 from neuron_explainer.activations.derived_scalars.names.node_name import NodeGiven, NodeName, is_row_of_node
 from neuron_explainer.errors import InvalidRequestError
 from neuron_explainer.vocabulary.derived_scalar_types import DerivedScalarType
@@ -23,6 +27,10 @@ def is_node(layer: object) -> TypeGuard[NodeGiven]:
     if isinstance(layer, str):
         return not layer.lstrip("-").isdigit()
     return isinstance(layer, get_args(NodeGiven)) or is_row_of_node(layer)
+
+
+_USUAL = {NodeKind.HEAD: DerivedScalarType.ATTN_WRITE_NORM.value, NodeKind.NEURON: DerivedScalarType.MLP_POST_ACT.value}
+"""What records of components are usually of."""
 
 
 def record_asked(
@@ -53,7 +61,10 @@ def record_asked(
         if _fits(name, each):
             return component.layer_index, component.neuron_index, each
     listed = ", ".join(each.value for each in types)
-    raise InvalidRequestError(f"{name} is {name.kind.meaning}, but the records here are of {listed}. Give another dst.")
+    such = f', such as dst="{_USUAL[name.kind]}"' if name.kind in _USUAL else ""
+    raise InvalidRequestError(
+        f"{name} is {name.kind.meaning}, but the records here are of {listed}. Give another dst{such}."
+    )
 
 
 def _fits(name: NodeFields, dst: DerivedScalarType) -> bool:

@@ -14,9 +14,8 @@ from neuron_explainer.explanations.language_models.quoting import quoted_text, q
 from neuron_explainer.explanations.scoring.judging.judged_texts import AskedText, score_of_judgements
 from neuron_explainer.explanations.scoring.judging.judging_scorer import LEAST_OF_EACH, JudgingScorer
 from neuron_explainer.explanations.scoring.score import ExplanationScore
-from neuron_explainer.explanations.scoring.texts import JudgedText, texts_to_judge
+from neuron_explainer.explanations.scoring.texts import JudgedText, notes_of_few, texts_to_judge
 from neuron_explainer.vocabulary.checks import checked_number
-from neuron_explainer.wording import counted
 
 
 @dataclass(eq=False, repr=False)
@@ -113,6 +112,6 @@ class DetectionScorer(JudgingScorer):
 
 
 def _note(texts: list[JudgedText]) -> str:
-    n_near, n_few = sum(each.kind == "near miss" for each in texts), 10
-    few = [f"only {counted(len(texts), 'text')}"] if len(texts) < n_few else []
-    return "; ".join([*few, *(["no near misses"] if n_near == 0 else [])])
+    n_near = sum(each.kind == "near miss" for each in texts)
+    none = "no near misses: no text on which it is silent has a token of its peaks"
+    return "; ".join([*notes_of_few(len(texts)), *([none] if n_near == 0 else [])])

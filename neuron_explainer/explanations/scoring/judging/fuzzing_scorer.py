@@ -14,7 +14,13 @@ from neuron_explainer.explanations.language_models.quoting import quoted_text, q
 from neuron_explainer.explanations.scoring.judging.judged_texts import AskedText, score_of_judgements
 from neuron_explainer.explanations.scoring.judging.judging_scorer import LEAST_OF_EACH, JudgingScorer
 from neuron_explainer.explanations.scoring.score import ExplanationScore
-from neuron_explainer.explanations.scoring.texts import ACTIVE_FROM, LOW_UNTIL, JudgedText, held_out_pieces
+from neuron_explainer.explanations.scoring.texts import (
+    ACTIVE_FROM,
+    LOW_UNTIL,
+    JudgedText,
+    held_out_pieces,
+    notes_of_few,
+)
 
 RIGHTLY, WRONGLY = "rightly marked", "wrongly marked"
 
@@ -75,8 +81,9 @@ class FuzzingScorer(JudgingScorer):
         swapped = draw.permutation(np.arange(len(marked)) % 2)
         groups = [[marked[at][(swapped[at] + turn) % 2] for at in draw.permutation(len(marked))] for turn in (0, 1)]
         judged = self.judge.judge(quoted_text(explanation.text), [[each.shown for each in group] for group in groups])
-        note = f"{left_out} texts have too few other tokens" if (left_out := len(positive) - len(marked)) else ""
-        return score_of_judgements(explanation, subject, self.name, [*groups[0], *groups[1]], judged, note)
+        left_out = len(positive) - len(marked)
+        notes = notes_of_few(len(marked)) + ([f"{left_out} texts have too few other tokens"] if left_out else [])
+        return score_of_judgements(explanation, subject, self.name, [*groups[0], *groups[1]], judged, "; ".join(notes))
 
 
 def _marked(text: JudgedText, highest: float, draw: np.random.Generator) -> tuple[AskedText, AskedText] | None:

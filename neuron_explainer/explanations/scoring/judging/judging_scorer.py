@@ -64,6 +64,9 @@ class JudgingScorer:
         if self.instructions is not None:
             checked_text("instructions", self.instructions)
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}: {self.name}>"
+
     @property
     def judge(self) -> Judge:
         """What asks, and reads the answers."""
