@@ -103,4 +103,4 @@ made.to_dataframe()[["component", "explanation", "pattern", "pattern low", "patt
 # ne.explain_dataset("tiny", names, LanguageModelExplainer(client), [DetectionScorer(client)], "by-llama", max_concurrent=8)
 # ```
 #
-# [docs/explanations.md](../docs/explanations.md) says what each score means, and what it does not.
+# `docs/explanations.md` says what each score means, and what it does not.

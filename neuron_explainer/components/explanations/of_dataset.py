@@ -96,7 +96,7 @@ def explain_dataset(
         progress: whether there is a bar; None: on a terminal or in a notebook.
 
     Returns:
-        The folder, how many components are done, and what failed; `.to_dataframe()` is the table. An error of one
+        The folder, how many components are done, and what failed; its DataFrame is the table. An error of one
         component is in the table, in place of its explanation; it is tried again by the next call.
 
     Raises:
