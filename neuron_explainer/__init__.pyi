@@ -32,6 +32,11 @@ from .attribution.attribution import Attribution
 from .attribution.files.reading import load_attribution
 from .attribution.question.preview import QuestionPreview, preview_question
 
+# Checking a model
+from .checking.check import check
+from .checking.parity import check_parity
+from .checking.report import CheckReport
+
 # Making and checking neuron datasets
 from .collation.api import collate
 from .collation.conversion import convert
@@ -121,6 +126,7 @@ __all__ = [
     "AttributionViewer",
     "AutoencoderConfig",
     "AutoencoderContext",
+    "CheckReport",
     "CollateSettings",
     "ColourScale",
     "Component",
@@ -164,6 +170,7 @@ __all__ = [
     "attention",
     "attribute",
     "bookmarks",
+    "check",
     "check_parity",
     "clear_cache",
     "collate",

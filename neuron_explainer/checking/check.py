@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -23,20 +24,21 @@ from neuron_explainer.checking.beside.counterpart import counterpart_of
 from neuron_explainer.checking.findings import Finding, failed, not_checked
 from neuron_explainer.checking.probes import Probe, random_probe
 from neuron_explainer.checking.report import CheckReport
-from neuron_explainer.collation.runs.preparation import ModelGiven
 from neuron_explainer.errors import InvalidRequestError, NeuronExplainerError, StoppedError, shown
-from neuron_explainer.models.model_context import StandardModelContext
+from neuron_explainer.models.checkpoints.load_model import load_model
+from neuron_explainer.models.model_context import ModelContext, StandardModelContext
 from neuron_explainer.models.transformer import Transformer
 from neuron_explainer.models.watching import part_of_work
 from neuron_explainer.vocabulary.checks import MOST_SEED, checked_flag, checked_number
 from neuron_explainer.vocabulary.places import ActivationLocationType
+from neuron_explainer.wording import in_a_sentence
 
 _DELAY = 2.0
 _N_TOKENS, _MOST_TOKENS = 24, 4096
 
 
 def check(
-    model: ModelGiven | Transformer,
+    model: ModelContext | torch.nn.Module | str | os.PathLike[str],
     reference: Any = None,
     *,
     thorough: bool = False,
@@ -63,7 +65,7 @@ def check(
         progress: whether there is a bar; None: on a terminal or in a notebook, where it takes longer than 2 s.
 
     Returns:
-        The report: `.ok`, `.failed`, `.not_checked`, `.first_difference`, `.to_dataframe()`.
+        The report: whether all is well (`ok`), what failed, what could not be checked, where the first difference is.
 
     Raises:
         InvalidRequestError: the model or the reference is none of these, or they have other sizes.
@@ -114,14 +116,12 @@ def _found(name: str, run: Callable[[], Iterable[Finding]]) -> list[Finding]:
     except (StoppedError, MemoryError):
         raise
     except (NeuronExplainerError, RuntimeError, ValueError, IndexError, TypeError, ArithmeticError) as error:
-        found.append(failed(name, f"It raises {type(error).__name__}: {str(error)[:500]}"))
+        found.append(failed(name, f"It raises {type(error).__name__}: {in_a_sentence(error, 500)}"))
     return found
 
 
 def _context_of(model: Any) -> StandardModelContext:
-    from neuron_explainer.collation.runs.preparation import model_of
-
-    context = model_of(model)
+    context = model if isinstance(model, ModelContext) else load_model(model)
     if not isinstance(context, StandardModelContext):
         raise InvalidRequestError(
             f"{shown(model)} has no model of this library to check. Give a name, or ne.load_model(…)."

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from neuron_explainer.checking.findings import Finding, Where
+from neuron_explainer.wording import without_steering
 
 if TYPE_CHECKING:
     import pandas
@@ -60,7 +61,7 @@ class CheckReport:
             (
                 each.check,
                 each.status,
-                each.said,
+                without_steering(each.said),
                 each.difference,
                 each.allowed,
                 None if each.where is None else each.where.place.value,
@@ -76,18 +77,20 @@ class CheckReport:
 
     def __str__(self) -> str:
         beside = "" if self.reference is None else f" beside {self.reference}"
-        lines = [f"{self.model}{beside}: {self._verdict()}"]
+        lines = [f"{self.model}{beside}: {self.verdict}"]
         lines += [f"  {each.status:<11}  {each.check}: {each.said}" for each in self.findings]
-        return "\n".join(lines)
+        return "\n".join(map(without_steering, lines))
 
-    def _verdict(self) -> str:
+    @property
+    def verdict(self) -> str:
+        """How many checks passed, in words."""
         n_checked = len(self.findings) - len(self.not_checked)
         left = f"; {len(self.not_checked)} could not be made" if self.not_checked else ""
         return f"{n_checked - len(self.failed)} of {n_checked} checks passed{left}"
 
     def __repr__(self) -> str:
         beside = "" if self.reference is None else f" beside {self.reference!r}"
-        return f"<CheckReport of {self.model!r}{beside}: {self._verdict()}>"
+        return f"<CheckReport of {self.model!r}{beside}: {self.verdict}>"
 
     def _repr_html_(self) -> str:
         from neuron_explainer.views.check_report import check_report_html

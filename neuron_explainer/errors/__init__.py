@@ -23,6 +23,7 @@ from neuron_explainer.errors.base import NeuronExplainerError as NeuronExplainer
 from neuron_explainer.errors.base import UnknownArgumentError as UnknownArgumentError
 from neuron_explainer.errors.base import UnknownMemberError as UnknownMemberError
 from neuron_explainer.errors.base import UnknownNameError as UnknownNameError
+from neuron_explainer.errors.checking import ModelCheckError as ModelCheckError
 from neuron_explainer.errors.collating import BadDocumentError as BadDocumentError
 from neuron_explainer.errors.collating import CollateError as CollateError
 from neuron_explainer.errors.collating import CollateStopped as CollateStopped

@@ -247,7 +247,7 @@ looks.sort_values(ascending=False).head(4).round(2).to_frame("attention")
 #
 # theirs = AutoModelForCausalLM.from_pretrained("path/of/a/fine-tuned/model")
 # model = ne.load_model(theirs, tokenizer=AutoTokenizer.from_pretrained("path/of/a/fine-tuned/model"))
-# ne.check_parity(model, theirs)  # every place, compared with transformers' own
+# ne.check(model, theirs)  # every place, compared with transformers' own
 # ```
 #
 # `model.free()` frees the memory of a model.

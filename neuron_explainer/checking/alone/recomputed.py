@@ -36,7 +36,7 @@ def recomputed(model: Transformer, probe: Probe, whole: Mapping[PlaceAndLayer, T
     with torch.no_grad():
         ends = expected_at_ends(model, recorded, tokens)
         layers = range(model.config.n_layers)
-        by_layer = {None: ends}
+        by_layer: dict[int | None, dict[PlaceAndLayer, Tensor]] = {None: ends}
         for key in in_order(model.config.n_layers):
             if key[1] is not None and key[1] not in by_layer:
                 by_layer = {None: ends, key[1]: expected_in_layer(model, key[1], recorded, tokens)}

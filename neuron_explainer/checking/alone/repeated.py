@@ -17,6 +17,7 @@ from neuron_explainer.models.hooks.recording import PlaceAndLayer
 from neuron_explainer.models.layers.key_value_cache import KeyValueCache
 from neuron_explainer.models.transformer import Transformer
 from neuron_explainer.vocabulary.places import ActivationLocationType
+from neuron_explainer.wording import in_a_sentence
 
 _PLACE = ActivationLocationType
 _OF_LAYERS = (_PLACE.RESID_POST_EMBEDDING, _PLACE.RESID_POST_ATTN, _PLACE.RESID_POST_MLP, _PLACE.LOGITS)
@@ -120,7 +121,7 @@ def in_threads(model: Transformer, probe: Probe) -> Iterator[Finding]:
     expected = [_in_turn(plain), _in_turn(ablated)]
     found = _at_once([plain, ablated])
     if isinstance(found, Exception):
-        yield failed(name, f"Of two passes at once, one raised {type(found).__name__}: {found}")
+        yield failed(name, f"Of two passes at once, one raised {type(found).__name__}: {in_a_sentence(found)}")
         return
     real = torch.ones(tokens.shape, dtype=torch.bool, device="cpu")
     key = (_PLACE.LOGITS, None)

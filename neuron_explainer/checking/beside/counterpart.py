@@ -14,6 +14,7 @@ import torch
 from neuron_explainer.errors import InvalidRequestError, MissingPackageError, shown
 from neuron_explainer.models.families.registry import family_of
 from neuron_explainer.models.transformer import Transformer
+from neuron_explainer.wording import in_a_sentence
 
 _SAME = ("model_type", "n_layers", "d_model", "n_heads", "n_key_value_heads", "d_head", "d_mlp", "vocab_size")
 
@@ -76,12 +77,14 @@ def _loaded(reference: str | os.PathLike[str], model: Transformer) -> Counterpar
     except ImportError:
         raise MissingPackageError("transformers", "transformers", "The reference is loaded by transformers") from None
     try:
-        loaded = transformers.AutoModelForCausalLM.from_pretrained(
+        loaded: Any = transformers.AutoModelForCausalLM.from_pretrained(
             reference, dtype=model.dtype, trust_remote_code=False
         )
         tokenizer = _tokenizer(transformers, reference)
     except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
-        raise InvalidRequestError(f"transformers cannot load {shown(os.fspath(reference))}: {error}") from error
+        raise InvalidRequestError(
+            f"transformers cannot load {shown(os.fspath(reference))}: {in_a_sentence(error, 500)}"
+        ) from error
     return Counterpart(loaded.to(model.device).eval(), os.fspath(reference), tokenizer)
 
 

@@ -17,6 +17,7 @@ from neuron_explainer.models.hooks.recording import PlaceAndLayer
 from neuron_explainer.models.layers.block import residual_before
 from neuron_explainer.models.parity.reference import ObservedModules
 from neuron_explainer.models.transformer import Transformer
+from neuron_explainer.wording import in_a_sentence
 
 
 def gradients_beside(model: Transformer, hf_model: Any, probe: Probe, allowed: float) -> Iterator[Finding]:
@@ -41,7 +42,7 @@ def gradients_beside(model: Transformer, hf_model: Any, probe: Probe, allowed: f
     try:
         theirs = _theirs(model, hf_model, alone, weights)
     except RuntimeError as error:  # as where a kernel has no backward pass
-        yield not_checked(name, f"The counterpart has no backward pass here: {error}")
+        yield not_checked(name, f"The counterpart has no backward pass here: {in_a_sentence(error)}")
         return
     yield finding_of(
         name,

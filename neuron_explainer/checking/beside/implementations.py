@@ -14,6 +14,7 @@ from neuron_explainer.checking.comparison import differences, finding_of
 from neuron_explainer.checking.findings import Finding, not_checked
 from neuron_explainer.checking.probes import Probe
 from neuron_explainer.vocabulary.places import ActivationLocationType
+from neuron_explainer.wording import in_a_sentence
 
 _ON_GPU_ALONE = ("flash_attention_2", "flex_attention")
 _IMPLEMENTATIONS = ("eager", "sdpa", *_ON_GPU_ALONE)
@@ -44,7 +45,7 @@ def implementations(hf_model: Any, logits: Tensor, probe: Probe, allowed: float)
             theirs = their_logits(hf_model, probe)
             hf_model.set_attn_implementation(before)
         except (ImportError, ValueError, RuntimeError, TypeError, AttributeError) as error:
-            yield not_checked(check, f"The counterpart does not run with it: {str(error).splitlines()[0]}")
+            yield not_checked(check, f"The counterpart does not run with it: {in_a_sentence(error)}")
             hf_model.set_attn_implementation(before)
             continue
         if not bool(torch.isfinite(theirs[probe.real.to(theirs.device)]).all()):

@@ -13,6 +13,7 @@ from neuron_explainer.models.layers.norms import Norm
 from neuron_explainer.models.parity.reference import ObservedModules
 from neuron_explainer.models.transformer import Transformer
 from neuron_explainer.vocabulary.places import ActivationLocationType
+from neuron_explainer.wording import in_a_sentence
 
 _PLACE = ActivationLocationType
 _SIZES = (1.0, 1e-2, 1e-4)
@@ -45,7 +46,7 @@ def norms_beside(model: Transformer, hf_model: Any, allowed: float) -> Iterator[
                 try:
                     theirs = hf_model.get_submodule(path)(given)
                 except (TypeError, AttributeError) as error:
-                    yield not_checked(name, f"{path} cannot be called alone: {error}")
+                    yield not_checked(name, f"{path} cannot be called alone: {in_a_sentence(error)}")
                     return
                 found = ours(given.to(model.device))
                 real = torch.ones((1, 4), dtype=torch.bool, device="cpu")

@@ -9,7 +9,7 @@ from typing import Any, get_args
 
 import torch
 
-from neuron_explainer.errors import InvalidRequestError, NotEnoughMemoryError, UnknownNameError, shown
+from neuron_explainer.errors import InvalidRequestError, ModelCheckError, NotEnoughMemoryError, UnknownNameError, shown
 from neuron_explainer.models.chats.finding_templates import given_template_text
 from neuron_explainer.models.checkpoints.checkpoint_format import LoadOptions
 from neuron_explainer.models.checkpoints.end_tokens import ENTRY, end_token_ids
@@ -41,6 +41,7 @@ def load_model(
     offload: Offload | None = None,
     check_memory: bool = True,
     pickled: bool = False,
+    check: bool = False,
 ) -> StandardModelContext:
     """Load a model.
 
@@ -88,6 +89,8 @@ def load_model(
         check_memory: False loads a model although it seems not to fit.
         pickled: read pickled weights (`pytorch_model.bin`) if a model has no others, as some older ones. PyTorch reads
             them with `weights_only=True`, which runs no code from them.
+        check: check the model by itself before it is given (`ne.check`), which takes about twenty passes; for a config
+            that nobody has tried.
 
     Returns:
         The model with its name, tokenizer and device.
@@ -102,7 +105,9 @@ def load_model(
         InvalidRequestError: `source` is not a model, or is loaded already; it and `revision` name two revisions; or
             another argument is of a wrong type; or a model that is not in files on this machine is to be offloaded.
         DownloadError: a download failed.
+        ModelCheckError: `check` is set, and a check failed; the error has the report.
     """
+    is_checked = checked_flag("check", check)
     context = open_model(
         source,
         device=device,
@@ -118,6 +123,12 @@ def load_model(
         pickled=pickled,
     )
     context.get_or_create_model()
+    if is_checked:
+        from neuron_explainer.checking.check import check as check_model
+
+        report = check_model(context)
+        if not report.ok:
+            raise ModelCheckError(report)
     return context
 
 

@@ -1,0 +1,75 @@
+"""The report of a model's checks: the verdict, each check, the places, and what precision costs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from neuron_explainer.views.attribution.cells import HEADING, section
+from neuron_explainer.views.components.parts import SMALL
+from neuron_explainer.views.document import card, html_table
+from neuron_explainer.views.explanations.small_tables import small_table, wrapped_text
+from neuron_explainer.views.token_text import escaped
+
+if TYPE_CHECKING:
+    from neuron_explainer.checking.findings import Finding
+    from neuron_explainer.checking.report import CheckReport
+
+_MARKS = {"passed": "✓", "failed": "✗", "not checked": "–"}
+_LONGEST, _MOST_FINDINGS, _MOST_PLACES = 600, 60, 8
+
+
+def check_report_html(report: CheckReport) -> str:
+    """A report on a card. What failed comes first.
+
+    Args:
+        report: the report.
+    """
+    beside = "" if report.reference is None else f" beside {escaped(report.reference)}"
+    heading = (
+        f"<div><b {HEADING}>{escaped(report.model)}{beside}</b> "
+        f'<span style="{SMALL}">{escaped(report.verdict)} · {report.seconds:.1f} s</span></div>'
+    )
+    order = {"failed": 0, "passed": 1, "not checked": 2}
+    findings = sorted(report.findings, key=lambda each: order[each.status])[:_MOST_FINDINGS]
+    table = html_table(["", "check", "what was found", "difference", "allowed"], map(_row, findings), {3, 4})
+    note = f'<div style="{SMALL}">Differences are shares of the largest number at the token.</div>'
+    return card(heading + table + note + _places(report) + _precision(report))
+
+
+def _row(finding: Finding) -> Sequence[str]:
+    mark = f'<b title="{finding.status}">{_MARKS[finding.status]}</b>'
+    return [
+        f"{mark} {finding.status}",
+        escaped(finding.check),
+        wrapped_text(finding.said, _LONGEST),
+        _number(finding.difference),
+        _number(finding.allowed),
+    ]
+
+
+def _places(report: CheckReport) -> str:
+    if report.places is None:
+        return ""
+    worst = report.places.sort_values("relative", ascending=False, kind="stable").head(_MOST_PLACES)
+    shown = worst.assign(**{name: worst[name].map(_number) for name in ("relative", "largest_difference")})
+    return section(
+        "Places that are farthest apart", small_table(shown), f"of {len(report.places):,}; all are in `report.places`"
+    )
+
+
+def _precision(report: CheckReport) -> str:
+    if report.precision is None or not len(report.precision):
+        return ""
+    logits = report.precision[report.precision["place"] == "logits"]
+    shown = logits.drop(columns=["place", "layer"])
+    return section(
+        "What precision costs at the logits",
+        small_table(shown),
+        "how far from float64; `report.precision` has all places",
+    )
+
+
+def _number(value: float) -> str:
+    return "" if math.isnan(value) else f"{value:.2g}"
