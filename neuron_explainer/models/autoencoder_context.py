@@ -21,7 +21,13 @@ from neuron_explainer.models.autoencoders.autoencoder import Autoencoder
 from neuron_explainer.models.autoencoders.formats import autoencoder_format_of
 from neuron_explainer.models.autoencoders.input_scaling import InputScaling
 from neuron_explainer.models.autoencoders.load_autoencoder import load_autoencoder
-from neuron_explainer.models.autoencoders.origin import NODE_TYPE_BY_DST, ModelSizes, check_origin, same_base_model
+from neuron_explainer.models.autoencoders.origin import (
+    NODE_TYPE_BY_DST,
+    AutoencoderOrigin,
+    ModelSizes,
+    check_origin,
+    same_base_model,
+)
 from neuron_explainer.models.devices import DeviceGiven, DtypeGiven, as_device, as_dtype
 from neuron_explainer.storage.locations import without_secrets
 from neuron_explainer.vocabulary.checks import checked_type, whole_number
@@ -156,6 +162,7 @@ class AutoencoderContext:
         self.dtype = None if dtype is None else as_dtype(dtype)
         self._layer_indices = tuple(autoencoder_config.autoencoder_path_by_layer_index)
         self._autoencoder_by_layer_index: dict[int, Autoencoder] = {}
+        self._origin_by_layer_index: dict[int, AutoencoderOrigin] = {}
         self._loading = Lock()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -210,20 +217,15 @@ class AutoencoderContext:
 
     @property
     def n_latents(self) -> int:
-        """The number of latents in each layer's autoencoder. If dead latents are omitted, this loads all autoencoders.
+        """The number of latents in each layer's autoencoder. This loads all of them.
 
         Raises:
             MisconfiguredError: the layers differ; use `get_autoencoder(layer).n_latents`.
         """
-        layers = self.layer_indices if self.omit_dead_latents or self._are_loaded else self.layer_indices[:1]
-        numbers = {layer_index: self.get_autoencoder(layer_index).n_latents for layer_index in layers}
+        numbers = {layer_index: self.get_autoencoder(layer_index).n_latents for layer_index in self.layer_indices}
         if len(set(numbers.values())) != 1:
             raise MisconfiguredError(f"The layers have different numbers of latents: {numbers}.")
         return next(iter(numbers.values()))
-
-    @property
-    def _are_loaded(self) -> bool:
-        return len(self._autoencoder_by_layer_index) == len(self.layer_indices)
 
     def get_autoencoder(self, layer_index: SupportsIndex) -> Autoencoder:
         """The autoencoder of a layer, loaded if necessary.
@@ -256,12 +258,14 @@ class AutoencoderContext:
             path, device=self.device, dtype=self.dtype, input_scaling=config.input_scaling
         )
         check_origin(origin, self.dst, layer_index, without_secrets(path))
+        self._origin_by_layer_index[layer_index] = origin
         return autoencoder.without_dead_latents(self.dead_after) if self.omit_dead_latents else autoencoder
 
     def check_model(self, model_context: ModelSizes) -> None:
         """Check that the autoencoders can belong to this model, without loading any.
 
-        If a file describes itself (as SAELens folders do), its base model, place, layer and width are checked.
+        If a file describes itself (as SAELens folders do), its base model, place, layer and width are checked, whether
+        its autoencoder has been loaded or not.
 
         Raises:
             AutoencoderMismatchError: they belong to another base model, to layers that this model does not have, or to
@@ -276,15 +280,13 @@ class AutoencoderContext:
             )
         widths = {layer: loaded.n_outputs for layer, loaded in self._autoencoder_by_layer_index.items()}
         for layer_index, path in self.autoencoder_config.autoencoder_path_by_layer_index.items():
-            if layer_index not in widths:
-                source = os.fspath(path)
-                origin = autoencoder_format_of(source).describe(source)
-                check_origin(origin, self.dst, layer_index, without_secrets(path))
-                if self.autoencoder_config.base_model_name is None:
-                    self._check_base_model(origin.base_model_name, model_context)
-                width = origin.n_inputs if origin.n_outputs is None else origin.n_outputs
-                if width is not None:
-                    widths[layer_index] = width
+            origin = self._origin(layer_index, os.fspath(path))
+            check_origin(origin, self.dst, layer_index, without_secrets(path))
+            if self.autoencoder_config.base_model_name is None:
+                self._check_base_model(origin.base_model_name, model_context)
+            width = origin.n_inputs if origin.n_outputs is None else origin.n_outputs
+            if width is not None:
+                widths.setdefault(layer_index, width)
         needed = self._width_in(model_context)
         for layer_index, width in widths.items():
             if width != needed:
@@ -292,6 +294,11 @@ class AutoencoderContext:
                     f"The autoencoder of layer {layer_index} reads (a transcoder: predicts) {width} numbers per "
                     f"token, but {self.dst} of {model_context.model_name} has {needed}."
                 )
+
+    def _origin(self, layer_index: int, source: str) -> AutoencoderOrigin:
+        """What the file of a layer's autoencoder says: as it was loaded, or else as it says now."""
+        loaded = self._origin_by_layer_index.get(layer_index)
+        return autoencoder_format_of(source).describe(source) if loaded is None else loaded
 
     def _check_base_model(self, base: str | None, model_context: ModelSizes) -> None:
         if base is not None and not same_base_model(base, model_context.model_name):

@@ -75,6 +75,17 @@ def test_dead_latents_are_left_out_of_a_context_when_asked(files: Path) -> None:
     assert load_autoencoders(files, DerivedScalarType.MLP_POST_ACT).n_latents == 6
 
 
+def test_different_numbers_of_latents_are_told_whatever_was_loaded_before(files: Path) -> None:
+    fewer = {name: each[:, :4] if name == "decoder.weight" else each for name, each in state_dict(2).items()}
+    fewer |= {name: each[:4] for name, each in fewer.items() if len(each) == N_LATENTS}
+    torch.save(fewer, files / "2.pt")
+    contexts = [load_autoencoders(files, DerivedScalarType.MLP_POST_ACT) for _ in range(2)]
+    assert [contexts[1].get_autoencoder(layer).n_latents for layer in (0, 2)] == [N_LATENTS, 4]
+    for context in contexts:
+        with pytest.raises(MisconfiguredError, match="different numbers of latents"):
+            _ = context.n_latents
+
+
 def test_sources_by_template_mapping_and_layers(files: Path) -> None:
     dst = DerivedScalarType.RESID_DELTA_ATTN
     template = f"{files}/{{layer}}.pt"

@@ -278,6 +278,17 @@ def test_a_context_from_folders_knows_its_place_layers_and_model(tmp_path: Path)
         load_autoencoders(tmp_path / "a", DerivedScalarType.RESID_DELTA_MLP)
 
 
+def test_what_is_refused_does_not_depend_on_what_was_loaded_before(tmp_path: Path) -> None:
+    saved("standard", tmp_path / "a")
+    config = AutoencoderConfig(DerivedScalarType.MLP_POST_ACT, {3: tmp_path / "a"})
+    before, after = AutoencoderContext(config), AutoencoderContext(config)
+    assert after.n_latents == D_SAE  # which loads it
+    for context in (before, after):
+        context.check_model(Model("gpt2-small"))
+        with pytest.raises(AutoencoderMismatchError, match="trained on gpt2-small, but the model is pythia-70m"):
+            context.check_model(Model("pythia-70m"))
+
+
 def test_a_folder_used_as_another_place_or_layer_is_refused(tmp_path: Path) -> None:
     saved("standard", tmp_path)
 

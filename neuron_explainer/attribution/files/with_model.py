@@ -96,7 +96,7 @@ def _check_model(
 def _check_autoencoders(setting: Setting, sizes: Sizes) -> None:
     bound = bound_of(setting)
     given = {
-        (kind.value, layer): bound.autoencoder_context(kind).n_latents
+        (kind.value, layer): bound.autoencoder_context(kind).get_autoencoder(layer).n_latents
         for kind in bound.autoencoder_kinds
         for layer in bound.autoencoder_context(kind).layer_indices
         if ("heads", layer) in sizes
