@@ -19,6 +19,7 @@ from neuron_explainer.checking.alone.repeated import Passes, cached, everything,
 from neuron_explainer.checking.alone.token_rules import token_rules
 from neuron_explainer.checking.alone.traps import known_traps
 from neuron_explainer.checking.alone.weights import sound_weights
+from neuron_explainer.checking.alone.windows import long_windows
 from neuron_explainer.checking.beside.comparing import Beside
 from neuron_explainer.checking.beside.counterpart import counterpart_of
 from neuron_explainer.checking.findings import Finding, failed, not_checked
@@ -34,7 +35,6 @@ from neuron_explainer.vocabulary.places import ActivationLocationType
 from neuron_explainer.wording import in_a_sentence
 
 _DELAY = 2.0
-_N_TOKENS, _MOST_TOKENS = 24, 4096
 
 
 def check(
@@ -58,7 +58,7 @@ def check(
     Args:
         model: a name or whatever `load_model` takes; a ModelContext; or a Transformer.
         reference: a causal language model of `transformers` in memory; or a folder or hub id that it loads.
-        thorough: at every place of every layer, with prompts that are longer than the model's windows (up to 4,096
+        thorough: at every place of every layer, with prompts that are longer than the model's windows (up to 8,192
             tokens), and with a reference in float32, bfloat16 and float16; else in samples, in the time of about
             twenty plain passes.
         seed: of the prompts, which are of random tokens.
@@ -81,11 +81,16 @@ def check(
     context = None if isinstance(model, Transformer) else _context_of(model)
     transformer = model if context is None else context.get_or_create_model()
     assert isinstance(transformer, Transformer)
+    if transformer.active_interventions:
+        raise InvalidRequestError(
+            f"There are interventions at {', '.join(transformer.active_interventions[:5])}. A model is checked bare: "
+            "leave their contexts first."
+        )
     started = time.perf_counter()
     beside = None
     if reference is not None:
         beside = Beside(transformer, counterpart_of(reference, transformer), context)
-    probe = random_probe(transformer, _n_tokens(transformer, in_full), drawn)
+    probe = random_probe(transformer, seed=drawn)
     findings: list[Finding] = []
     parts = [
         *_Alone(transformer, context, probe, in_full).parts(),
@@ -129,13 +134,6 @@ def _context_of(model: Any) -> StandardModelContext:
     return context
 
 
-def _n_tokens(model: Transformer, thorough: bool) -> int:
-    windows = [each for each in model.config.sliding_window_by_layer if each is not None]
-    if not thorough or not windows:
-        return _N_TOKENS
-    return max(_N_TOKENS, min(_MOST_TOKENS, max(windows) + 8))
-
-
 Part = tuple[str, Callable[[], Iterable[Finding]]]
 
 
@@ -161,6 +159,7 @@ class _Alone:
             self._of_recorded("formulas", recomputed),
             self._of_recorded("the same pass twice", repeatable),
             self._of_recorded("rows of attention", attention_rows),
+            *([("sliding windows", lambda: long_windows(model, probe))] if self.thorough else []),
             self._of_recorded("padding against none", padding),
             self._of_recorded("cache against none", cached),
             ("interventions", lambda: interventions(model, probe, everywhere=self.thorough)),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Bool, Float
@@ -47,7 +47,7 @@ def in_order(n_layers: int) -> list[PlaceAndLayer]:
     return [(_PLACE.RESID_POST_EMBEDDING, None), *of_layers, *((place, None) for place in AT_END)]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class PlaceDifference:
     """How far two passes are apart at a place and layer.
 
@@ -56,12 +56,24 @@ class PlaceDifference:
         relative: the largest difference there, as a share of the largest finite number at the token.
         absolute: the largest difference at the place.
         magnitude: the largest finite number at the place in what was expected.
+        by_token: the relative difference at each token; (batch, tokens).
     """
 
     where: Where
     relative: float
     absolute: float
     magnitude: float
+    by_token: Float[Tensor, "batch tokens"]
+
+    def first_beyond(self, allowed: float) -> Where:
+        """The first token at which they are farther apart than that; the farthest one if there is none."""
+        beyond = torch.nonzero(~(self.by_token <= allowed))
+        if not len(beyond):
+            return self.where
+        prompt, token = beyond[0].tolist()
+        _, farthest = divmod(int(self.by_token.argmax()), self.by_token.shape[1])
+        first_token = (self.where.token or 0) - farthest
+        return replace(self.where, token=token + first_token, prompt=self.where.prompt or prompt)
 
 
 def difference_at(
@@ -79,14 +91,16 @@ def difference_at(
     """
     ours, theirs = (_by_token(each) for each in (found, expected))
     apart = (ours - theirs).abs()
-    apart = torch.where((ours == theirs) | (ours.isnan() & theirs.isnan()), 0.0, apart).nan_to_num(nan=math.inf)
+    apart = torch.where((ours == theirs) | (ours.isnan() & theirs.isnan()), 0.0, apart).nan_to_num(
+        nan=math.inf, posinf=math.inf
+    )
     apart = torch.where(real.cpu(), apart.amax(-1), 0.0)
     size = torch.where(theirs.isfinite(), theirs.abs(), 0.0).amax(-1)
     largest = float(torch.where(real.cpu(), size, 0.0).max())
     relative = apart / size.clamp(min=max(_SHARE_OF_LARGEST * largest, torch.finfo(torch.float64).tiny))
     prompt, token = divmod(int(relative.argmax()), relative.shape[1])
     where = Where(*key, token + first_token, prompt)
-    return PlaceDifference(where, float(relative.max()), float(apart.max()), largest)
+    return PlaceDifference(where, float(relative.max()), float(apart.max()), largest, relative)
 
 
 def differences(
@@ -122,7 +136,8 @@ def finding_of(
     first = next((each for each in compared if not each.relative <= allowed), None)
     if first is None:
         return passed(check, agrees, largest, allowed)
-    return failed(check, f"{differs} {first.where}.", first.relative, allowed, first.where)
+    where = first.first_beyond(allowed)
+    return failed(check, f"{differs} {where}.", first.relative, allowed, where)
 
 
 def _by_token(tensor: Tensor) -> Float[Tensor, "batch tokens numbers"]:

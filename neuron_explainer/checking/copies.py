@@ -17,19 +17,19 @@ def in_dtype(model: Transformer, dtype: torch.dtype) -> Transformer:
     return model if model.dtype == dtype else copy.deepcopy(model).to(dtype)
 
 
-def why_not_exact(model: Transformer, n_copies: int) -> str | None:
-    """Why so many copies in float64 cannot be made; None if they can.
+def why_not_in(dtype: torch.dtype, model: Transformer) -> str | None:
+    """Why a model and its counterpart cannot be copied into a dtype; None if they can.
 
     Args:
+        dtype: the dtype.
         model: the model.
-        n_copies: how many.
     """
     if model.is_offloaded:
         return "its weights stay on the disk (offload)"
-    if model.device.type == "mps":
-        return "MPS has no float64"
-    needed = sum(weight.numel() for weight in model.parameters()) * 8 * n_copies
+    if model.device.type == "mps" and dtype == torch.float64:
+        return "MPS does not have it"
+    needed = 2 * dtype.itemsize * sum(weight.numel() for weight in model.parameters())
     free = free_bytes(model.device)
     if free is not None and needed > _SHARE_OF_FREE * free:
-        return f"{needed / 2**30:.1f} GiB are needed for that, and {free / 2**30:.1f} GiB are free"
+        return f"copies need {needed / 2**30:.1f} GiB, and {free / 2**30:.1f} GiB are free"
     return None

@@ -41,7 +41,7 @@ def check_report_html(report: CheckReport) -> str:
 def _row(finding: Finding) -> Sequence[str]:
     mark = f'<b title="{finding.status}">{_MARKS[finding.status]}</b>'
     return [
-        f"{mark} {finding.status}",
+        f'<span style="white-space:nowrap">{mark} {finding.status}</span>',
         escaped(finding.check),
         wrapped_text(finding.said, _LONGEST),
         _number(finding.difference),
@@ -53,9 +53,8 @@ def _places(report: CheckReport) -> str:
     if report.places is None:
         return ""
     worst = report.places.sort_values("relative", ascending=False, kind="stable").head(_MOST_PLACES)
-    shown = worst.assign(**{name: worst[name].map(_number) for name in ("relative", "largest_difference")})
     return section(
-        "Places that are farthest apart", small_table(shown), f"of {len(report.places):,}; all are in `report.places`"
+        "Places that are farthest apart", small_table(worst), f"of {len(report.places):,}; all are in `report.places`"
     )
 
 
@@ -72,4 +71,6 @@ def _precision(report: CheckReport) -> str:
 
 
 def _number(value: float) -> str:
+    if math.isinf(value):
+        return "infinite"
     return "" if math.isnan(value) else f"{value:.2g}"

@@ -15,6 +15,7 @@ import neuron_explainer as ne
 from benchmarks.small_models import number_tokenizer
 from helpers.html_reading import assert_harmless
 from helpers.tiny_models import hf_model, our_model
+from neuron_explainer.checking import copies
 from neuron_explainer.checking.alone.token_rules import token_rules
 from neuron_explainer.checking.alone.traps import TRAPS, known_traps, numbers_of
 from neuron_explainer.checking.alone.weights import sound_weights
@@ -83,13 +84,39 @@ def test_every_dtype_where_it_is_thorough() -> None:
     assert costs["float32"] < costs["float16"] < costs["bfloat16"]
 
 
-def test_windows_that_are_longer_than_the_prompts_are_said() -> None:
-    theirs = copy.deepcopy(hf_model("mistral").config)
-    theirs.sliding_window = 40
-    model = transformers.AutoModelForCausalLM.from_config(theirs)
+def test_windows_that_are_longer_than_the_prompts_are_said_and_looked_at_where_it_is_thorough() -> None:
+    config = copy.deepcopy(hf_model("mistral").config)
+    config.sliding_window = 40
+    theirs = transformers.AutoModelForCausalLM.from_config(config)
+    model = ne.load_model(theirs, tokenizer=number_tokenizer())
     report = ne.check(model)
+    assert report.ok
     assert "windows of 40 are longer" in str(report)
-    assert "windows" not in str([each.said for each in ne.check(model, thorough=True).not_checked])
+    whole = ne.check(model, theirs, thorough=True)
+    assert whole.ok, str(whole)
+    assert "In layer 0, no token attends farther back than 40 tokens." in str(whole)
+    assert "The last of 48 tokens" in str(whole)
+    transformer = model.get_or_create_model()
+    transformer.blocks[0].attention.window = 42
+    (found, *_) = [each for each in ne.check(transformer, thorough=True).failed if each.check == "sliding windows"]
+    assert found.where is not None
+    assert (found.where.layer, found.where.token) == (0, 40)
+
+
+def test_an_intervention_that_is_active_is_refused() -> None:
+    model = our_model("gpt2")
+    with model.intervene("mlp_post_act", 1, torch.zeros_like):
+        model(torch.tensor([[1, 2]]))
+        with pytest.raises(InvalidRequestError, match="contexts first"):
+            ne.check(model)
+
+
+def test_where_memory_is_short_places_are_compared_in_the_model_s_own_dtype(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(copies, "free_bytes", lambda device: 1000)
+    report = ne.check(our_model("llama"), hf_model("llama"))
+    assert report.ok
+    assert "0.0 GiB are free" in str(report)
+    assert "agree, in float32" in str(report)
 
 
 def test_the_counterpart_is_left_as_it_was() -> None:
@@ -206,6 +233,11 @@ def test_a_difference_counts_by_what_is_at_the_token() -> None:
     assert found.absolute == 1
     infinite = difference_at((Place.RESID_POST_MLP, 1), ours, theirs.masked_fill(theirs == 3.0, torch.nan), real)
     assert infinite.relative == float("inf")
+    assert infinite.first_beyond(0.1).token == 1
+    far = difference_at((Place.RESID_POST_MLP, 1), ours, theirs + 1, torch.ones_like(real), first_token=5)
+    assert far.where.token == 7
+    assert far.first_beyond(1e-6).token == 5
+    assert far.first_beyond(0.2).token == 6
 
 
 def test_a_checked_model_is_given_and_one_with_a_fault_is_not(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -125,7 +125,7 @@ def _apart_from_first(recorded: Tensor) -> Float[Tensor, "rows tokens"]:
     apart = torch.where((rows == first) | (rows.isnan() & first.isnan()), 0.0, (rows - first).abs())
     size = torch.where(first.isfinite(), first.abs(), 0.0).amax(-1)
     floor = max(1e-3 * float(size.max()), torch.finfo(torch.float64).tiny)
-    return apart.nan_to_num(nan=torch.inf).amax(-1) / size.clamp(min=floor)
+    return apart.nan_to_num(nan=torch.inf, posinf=torch.inf).amax(-1) / size.clamp(min=floor)
 
 
 def _first_early(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 import torch
 from torch import Tensor
@@ -17,7 +17,7 @@ from neuron_explainer.vocabulary.places import ActivationLocationType
 _PLACE = ActivationLocationType.ATTN_QK_PROBS
 
 
-def attention_rows(model: Transformer, probe: Probe, recorded: dict[PlaceAndLayer, Tensor]) -> Iterator[Finding]:
+def attention_rows(model: Transformer, probe: Probe, recorded: Mapping[PlaceAndLayer, Tensor]) -> Iterator[Finding]:
     """Whether every row of every head is a distribution over the tokens that it may attend to, with a sink beside them.
 
     Args:
@@ -25,10 +25,31 @@ def attention_rows(model: Transformer, probe: Probe, recorded: dict[PlaceAndLaye
         probe: the prompts.
         recorded: the patterns of a pass.
     """
+    yield from attention_rows_of(model, probe, recorded, range(model.config.n_layers))
+    n = probe.tokens.shape[1]
+    windows = sorted({each for each in model.config.sliding_window_by_layer if each is not None and each >= n})
+    if windows:
+        yield not_checked(
+            "who attends to whom",
+            f"The prompts have {n} tokens; windows of {', '.join(map(str, windows))} are longer. thorough=True looks.",
+        )
+
+
+def attention_rows_of(
+    model: Transformer, probe: Probe, recorded: Mapping[PlaceAndLayer, Tensor], layers: Iterable[int]
+) -> Iterator[Finding]:
+    """As `attention_rows`, for some layers.
+
+    Args:
+        model: the model.
+        probe: the prompts.
+        recorded: their patterns.
+        layers: the layers.
+    """
     config, n = model.config, probe.tokens.shape[1]
     allowed = allowed_in(model.dtype)
     sums, outside = [], []
-    for layer in range(config.n_layers):
+    for layer in layers:
         pattern = recorded[_PLACE, layer].detach().cpu().double()[probe.real]  # (tokens, attended_to, heads)
         token = torch.arange(n, dtype=torch.int64, device="cpu").expand(probe.real.shape)[probe.real]
         others = torch.arange(n, dtype=torch.int64, device="cpu")
@@ -52,11 +73,6 @@ def attention_rows(model: Transformer, probe: Probe, recorded: dict[PlaceAndLaye
         "No token attends to a later one, to padding, or beyond its window.",
         "A token attends to one that it may not see, first at",
     )
-    windows = sorted({each for each in config.sliding_window_by_layer if each is not None and each >= n})
-    if windows:
-        yield not_checked(
-            "sliding windows", f"The prompts have {n} tokens; windows of {', '.join(map(str, windows))} are longer."
-        )
 
 
 def _finding(

@@ -45,8 +45,9 @@ def recomputed(model: Transformer, probe: Probe, whole: Mapping[PlaceAndLayer, T
             apart = difference_at(key, recorded[key], by_layer[key[1]][key], real)
             largest, n = max(largest, apart.relative), n + 1
             if not apart.relative <= allowed:
-                said = f"What is computed is not what the formula gives from what comes before, first at {apart.where}."
-                yield failed(name, said, apart.relative, allowed, apart.where)
+                where = apart.first_beyond(allowed)
+                said = f"What is computed is not what the formula gives from what comes before, first at {where}."
+                yield failed(name, said, apart.relative, allowed, where)
                 return
     yield passed(
         name, f"At {n:,} places, each is what a plain formula gives from what comes before it.", largest, allowed

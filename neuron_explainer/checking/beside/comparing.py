@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from neuron_explainer.checking.alone.repeated import everything
+from neuron_explainer.checking.alone.windows import long_probe
 from neuron_explainer.checking.beside.counterpart import Counterpart, evaluating
 from neuron_explainer.checking.beside.gradients import gradients_beside
 from neuron_explainer.checking.beside.implementations import implementations
@@ -16,8 +17,8 @@ from neuron_explainer.checking.beside.norms import norms_beside
 from neuron_explainer.checking.beside.precision import precision
 from neuron_explainer.checking.beside.theirs import refuse_other_shapes, their_logits, their_places
 from neuron_explainer.checking.beside.tokenizers import tokens_beside
-from neuron_explainer.checking.comparison import PlaceDifference, differences, finding_of, in_order
-from neuron_explainer.checking.copies import in_dtype, why_not_exact
+from neuron_explainer.checking.comparison import PlaceDifference, difference_at, differences, finding_of, in_order
+from neuron_explainer.checking.copies import in_dtype, why_not_in
 from neuron_explainer.checking.findings import Finding, not_checked
 from neuron_explainer.checking.probes import Probe
 from neuron_explainer.checking.tolerances import allowed_in
@@ -75,8 +76,17 @@ class Beside:
                 lambda: gradients_beside(self._pair[0], self._pair[1].model, probe, 10 * self._allowed),
             ),
             ("attention of the counterpart", lambda: self._implementations(probe)),
+            *([("long prompts", self._long)] if thorough else []),
             ("precision", lambda: self._precision(probe, dtypes)),
         ]
+
+    def _why_not_in(self, dtype: torch.dtype) -> str | None:
+        """Why the two cannot be compared in a dtype; None if they can."""
+        if self.model.dtype == self._their_dtype == dtype:
+            return None
+        if not self.counterpart.can_be_copied:
+            return "the counterpart's forward method was replaced, so it cannot be copied"
+        return why_not_in(dtype, self.model)
 
     @property
     def _their_dtype(self) -> torch.dtype:
@@ -95,14 +105,15 @@ class Beside:
     def _compared(self, probe: Probe) -> Iterator[Finding]:
         import pandas as pd
 
-        why_not = why_not_exact(self.model, 2)
-        if why_not is None and self._their_dtype != torch.float64 and not self.counterpart.can_be_copied:
-            why_not = "the counterpart's forward method was replaced, so it cannot be copied"
-        if why_not is None:
-            exact = self.counterpart.in_dtype(torch.float64)
-            self._exact = in_dtype(self.model, torch.float64), exact
-        else:
-            yield not_checked("places in float64", f"They are compared in the model's own dtype: {why_not}.")
+        reasons = []
+        for dtype in (torch.float64, torch.float32):
+            why_not = self._why_not_in(dtype)
+            if why_not is None:
+                self._exact = in_dtype(self.model, dtype), self.counterpart.in_dtype(dtype)
+                break
+            reasons.append(f"{str(dtype).removeprefix('torch.')}: {why_not}")
+        if reasons:
+            yield not_checked("more exact dtypes", f"Places are not compared in {'; nor in '.join(reasons)}.")
         model, theirs = self._pair[0], self._pair[1].model
         by_prompt = [self._of_prompt(probe.alone(prompt), prompt) for prompt in range(len(probe.tokens))]
         compared = [max(several, key=lambda each: each.relative) for several in zip(*by_prompt, strict=True)]
@@ -152,9 +163,27 @@ class Beside:
         assert logits is not None
         return implementations(self.counterpart.model, logits, probe, allowed_in(self.model.dtype))
 
+    def _long(self) -> Iterator[Finding]:
+        """The last token's logits of a prompt that is longer than the windows."""
+        name = "long prompts beside the counterpart"
+        probe = long_probe(self.model, 0)
+        if probe is None:
+            yield not_checked(name, "The model has no sliding windows that a prompt can be longer than.")
+            return
+        key = (ActivationLocationType.LOGITS, None)
+        theirs = self.counterpart.model
+        with torch.no_grad(), evaluating(theirs):
+            found = self.model(probe.tokens, logits_at="last")
+            expected = their_logits(theirs, probe)[:, -1:]
+        assert found is not None
+        apart = difference_at(key, found, expected, probe.real[:, -1:], first_token=probe.tokens.shape[1] - 1)
+        n = probe.tokens.shape[1]
+        said = f"The last of {n:,} tokens, of which windows hide the first, has the counterpart's logits."
+        yield finding_of(name, [apart], allowed_in(self.model.dtype), said)
+
     def _precision(self, probe: Probe, dtypes: list[torch.dtype]) -> Iterator[Finding]:
         if self._exact is None or not dtypes:
-            yield not_checked("precision", "There is no pass in float64 to measure from.")
+            yield not_checked("precision", "There is no more exact pass to measure from.")
             return
         alone = probe.alone(0)
         exact = their_places(self._exact[1].model, alone)

@@ -1,0 +1,62 @@
+"""Sliding windows that are longer than the usual prompts: one layer of each, over a prompt that is longer still."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+
+from neuron_explainer.checking.alone.patterns import attention_rows_of
+from neuron_explainer.checking.findings import Finding, failed, not_checked, passed
+from neuron_explainer.checking.probes import Probe, random_probe
+from neuron_explainer.models.offload.free_memory import free_bytes
+from neuron_explainer.models.transformer import Transformer
+from neuron_explainer.vocabulary.places import ActivationLocationType
+
+_PLACE = ActivationLocationType.ATTN_QK_PROBS
+_MOST_TOKENS, _BEYOND = 8192, 8
+_COPIES = 6
+"""How often a pattern is in memory at once, while it is made and looked at."""
+
+
+def long_probe(model: Transformer, seed: int) -> Probe | None:
+    """A prompt that is longer than the longest window that there is room for; None without such a window."""
+    room = min(_MOST_TOKENS, model.config.max_context_length)
+    windows = [each for each in model.config.sliding_window_by_layer if each is not None and each + _BEYOND <= room]
+    return random_probe(model, max(windows) + _BEYOND, seed).alone(0) if windows else None
+
+
+def long_windows(model: Transformer, probe: Probe) -> Iterator[Finding]:
+    """Whether tokens attend no farther back than the window, in one layer of each window that a prompt does not reach.
+
+    Args:
+        model: the model.
+        probe: the usual prompts, which have shown the shorter windows.
+    """
+    name, n = "sliding windows", probe.tokens.shape[1]
+    windows = sorted({each for each in model.config.sliding_window_by_layer if each is not None and each >= n})
+    for window in windows:
+        layer = model.config.sliding_window_by_layer.index(window)
+        n_tokens = window + _BEYOND
+        why_not = _why_not(model, n_tokens)
+        if why_not is not None:
+            yield not_checked(name, f"The window of {window:,} tokens of layer {layer}: {why_not}.")
+            continue
+        one = random_probe(model, n_tokens).alone(0)
+        with model.record([(_PLACE, layer)]) as recording, torch.no_grad():
+            model(one.tokens, logits_at=None)
+        faults = [each for each in attention_rows_of(model, one, recording, [layer]) if each.status == "failed"]
+        yield from (failed(name, each.said, each.difference, each.allowed, each.where) for each in faults)
+        if not faults:
+            yield passed(name, f"In layer {layer}, no token attends farther back than {window:,} tokens.")
+
+
+def _why_not(model: Transformer, n_tokens: int) -> str | None:
+    if n_tokens > model.config.max_context_length:
+        return f"the model reads {model.config.max_context_length:,} tokens"
+    if n_tokens > _MOST_TOKENS:
+        return f"prompts of more than {_MOST_TOKENS:,} tokens are not run"
+    needed, free = n_tokens**2 * model.config.n_heads * 8 * _COPIES, free_bytes(model.device)
+    if free is not None and needed > free:
+        return f"its pattern needs {needed / 2**30:.1f} GiB, and {free / 2**30:.1f} GiB are free"
+    return None
