@@ -13,6 +13,7 @@ import torch
 from neuron_explainer.attribution.progress import passes_bar
 from neuron_explainer.checking.alone.gradients import gradients
 from neuron_explainer.checking.alone.interventions import interventions
+from neuron_explainer.checking.alone.neighbours import nearby_configs
 from neuron_explainer.checking.alone.patterns import attention_rows
 from neuron_explainer.checking.alone.recomputed import recomputed
 from neuron_explainer.checking.alone.repeated import Passes, cached, everything, in_threads, padding, repeatable
@@ -50,7 +51,9 @@ def check(
     Alone, a model is checked against itself: each place against a plain formula of what comes before it, gradients
     against finite differences, attention patterns, a cache against none, padding against none, interventions (each must
     change what is after it, and nothing else), a second pass, threads, tokens, and known faults of library versions.
-    That cannot tell a wrong config from a right one: only a reference can.
+    That cannot tell a wrong config from a right one; with `thorough`, a model that predicts texts is also compared with
+    itself under nearby configs (other rotary pairs or bases, scales, activation functions, orders), of which none
+    should predict texts better.
 
     With a reference: logits and every place in float64 where memory allows, gradients of the residual stream, every
     implementation of attention that the reference has, what precision costs, and tokens.
@@ -59,8 +62,8 @@ def check(
         model: a name or whatever `load_model` takes; a ModelContext; or a Transformer.
         reference: a causal language model of `transformers` in memory; or a folder or hub id that it loads.
         thorough: at every place of every layer, with prompts that are longer than the model's windows (up to 8,192
-            tokens), and with a reference in float32, bfloat16 and float16; else in samples, in the time of about
-            twenty plain passes.
+            tokens), nearby configs, and with a reference float32, bfloat16 and float16; else in samples, in the time
+            of about twenty plain passes.
         seed: of the prompts, which are of random tokens.
         progress: whether there is a bar; None: on a terminal or in a notebook, where it takes longer than 2 s.
 
@@ -165,6 +168,7 @@ class _Alone:
             ("interventions", lambda: interventions(model, probe, everywhere=self.thorough)),
             ("gradients", lambda: gradients(model, probe, everywhere=self.thorough)),
             ("threads", lambda: in_threads(model, probe)),
+            *([("nearby configs", lambda: nearby_configs(context))] if self.thorough and context is not None else []),
         ]
 
     def _record(self) -> Iterator[Finding]:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from helpers.tiny_models import our_model
+from neuron_explainer.models.hooks.contexts import Hooks
 from neuron_explainer.models.hooks.intervention import Intervention
 from neuron_explainer.models.hooks.recording import Recording
 from neuron_explainer.models.layers.key_value_cache import KeyValueCache
@@ -186,15 +187,19 @@ def _detached(model: Transformer, patched: Patched) -> None:
 
 
 def _shared_contexts(model: Transformer, patched: Patched) -> None:
-    """Recordings and interventions of all threads in one place."""
+    """Recordings and interventions of all threads take part in every pass."""
+    everyones: list[Any] = []
 
-    class Everyones:
-        def __init__(self) -> None:
-            self.entries: tuple[Any, ...] = ()
-            self.latest = None
-            self.running = None
+    def enter(self: Hooks, hook: Any, owner: Any) -> None:
+        everyones.append(hook)
 
-    model._hooks._local = Everyones()  # type: ignore[assignment]
+    def leave(self: Hooks, hook: Any) -> None:
+        hook.has_ended = True
+        everyones.remove(hook)
+
+    patched(Hooks, "enter", enter)
+    patched(Hooks, "leave", leave)
+    patched(Hooks, "_entered", lambda self: tuple(everyones))
 
 
 def _mask_one_off(model: Transformer, patched: Patched) -> None:

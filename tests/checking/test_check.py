@@ -16,6 +16,7 @@ from benchmarks.small_models import number_tokenizer
 from helpers.html_reading import assert_harmless
 from helpers.tiny_models import hf_model, our_model
 from neuron_explainer.checking import copies
+from neuron_explainer.checking.alone.neighbours import nearby_configs, with_config
 from neuron_explainer.checking.alone.token_rules import token_rules
 from neuron_explainer.checking.alone.traps import TRAPS, known_traps, numbers_of
 from neuron_explainer.checking.alone.weights import sound_weights
@@ -27,6 +28,7 @@ from neuron_explainer.errors import InvalidRequestError, ModelCheckError, Stoppe
 from neuron_explainer.models import beginning, model_context
 from neuron_explainer.models.layers.attention import Attention
 from neuron_explainer.models.layers.unfilled import fill
+from neuron_explainer.models.transformer import Transformer
 from neuron_explainer.models.watching import watched_passes
 from neuron_explainer.vocabulary.places import ActivationLocationType as Place
 
@@ -246,6 +248,33 @@ def test_a_checked_model_is_given_and_one_with_a_fault_is_not(monkeypatch: pytes
     with pytest.raises(ModelCheckError, match="does not pass") as refused:
         ne.load_model("tiny", device="cpu", check=True)
     assert refused.value.report.first_difference.place is Place.ATTN_KEY
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({}, "With none of 7 other configs"),
+        ({"norm_gain_offset": 1.0}, "With another offset of gains"),
+        ({"activation_function": "silu"}, "With gelu_new as activation function"),
+        ({"parallel_residual": True}, "With attention and MLP in the other order"),
+        ({"attention_scale_by_layer": (1.0,) * 4}, "With attention scaled by 0.177"),
+        ({"embedding_scale": 8.0}, "With an embedding scaled by 1,"),
+    ],
+)
+def test_a_wrong_config_predicts_texts_worse_than_a_right_one_beside_it(changes: dict[str, Any], said: str) -> None:
+    tiny = ne.load_model("tiny", device="cpu")
+    model = with_config(tiny.get_or_create_model(), **changes)
+    (found,) = nearby_configs(ne.StandardModelContext("changed", model, tiny.tokenizer))
+    assert found.status == ("failed" if changes else "passed")
+    assert found.said.startswith(said)
+
+
+def test_a_model_that_predicts_no_text_has_no_nearby_configs_to_tell_apart() -> None:
+    tiny = ne.load_model("tiny", device="cpu")
+    model = Transformer.with_random_weights(tiny.get_or_create_model().config)
+    (found,) = nearby_configs(ne.StandardModelContext("random", model, tiny.tokenizer))
+    assert found.status == "not checked"
+    assert "nearby configs" in [each.check for each in ne.check(tiny, thorough=True).findings]
 
 
 def test_it_can_be_stopped() -> None:

@@ -8,7 +8,6 @@ import torch
 from checking.mutants import MUTANTS, Mutant, planted
 from helpers.installed_transformers import model_of
 from helpers.tiny_models import HF_CONFIGS, hf_model, our_model
-from neuron_explainer.checking.beside.comparing import Beside
 from neuron_explainer.checking.check import check
 from neuron_explainer.checking.report import CheckReport
 from neuron_explainer.models.transformer import Transformer
@@ -30,11 +29,8 @@ def report_of(mutant: Mutant, monkeypatch: pytest.MonkeyPatch) -> CheckReport:
 
 def found_alone(report: CheckReport) -> bool:
     """Whether a check that needs no reference failed."""
-    beside = {name for name, _ in Beside(None, None).parts(None, False)}  # type: ignore[arg-type]
-    return any(
-        each.check not in beside and not each.check.startswith(("padding beside", "attention by", "precision of"))
-        for each in report.failed
-    )
+    beside = ("counterpart", "norms alone", "attention by", "precision of")
+    return any(not any(word in each.check for word in beside) for each in report.failed)
 
 
 def test_there_are_many_and_each_has_a_name() -> None:
