@@ -123,12 +123,12 @@ class Beside:
         ]
         columns = ["place", "layer", "largest_difference", "largest_magnitude", "relative", "token"]
         self.places = pd.DataFrame(rows, columns=columns).astype({"layer": "Int64", "token": "Int64"})
-        dtype = str(self._pair[0].dtype).removeprefix("torch.")
+        dtype_name = str(self._pair[0].dtype).removeprefix("torch.")
         yield finding_of(
             "every place beside the counterpart",
             compared,
             self._allowed,
-            f"All {len(compared):,} places and layers agree, in {dtype}.",
+            f"All {len(compared):,} places and layers agree, in {dtype_name}.",
         )
         if any(rotary is not None and rotary.scaling == "longrope" for rotary in model.config.rotary_by_layer):
             return  # the length of the padded batch counts, so a prompt alone is another question
