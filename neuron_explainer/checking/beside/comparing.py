@@ -15,7 +15,12 @@ from neuron_explainer.checking.beside.gradients import gradients_beside
 from neuron_explainer.checking.beside.implementations import implementations
 from neuron_explainer.checking.beside.norms import norms_beside
 from neuron_explainer.checking.beside.precision import precision
-from neuron_explainer.checking.beside.theirs import refuse_other_shapes, their_logits, their_places
+from neuron_explainer.checking.beside.theirs import (
+    UnobservableError,
+    refuse_other_shapes,
+    their_logits,
+    their_places,
+)
 from neuron_explainer.checking.beside.tokenizers import tokens_beside
 from neuron_explainer.checking.comparison import PlaceDifference, difference_at, differences, finding_of, in_order
 from neuron_explainer.checking.copies import in_dtype, why_not_in
@@ -115,7 +120,11 @@ class Beside:
         if reasons:
             yield not_checked("more exact dtypes", f"Places are not compared in {'; nor in '.join(reasons)}.")
         model, theirs = self._pair[0], self._pair[1].model
-        by_prompt = [self._of_prompt(probe.alone(prompt), prompt) for prompt in range(len(probe.tokens))]
+        try:
+            by_prompt = [self._of_prompt(probe.alone(prompt), prompt) for prompt in range(len(probe.tokens))]
+        except UnobservableError as error:
+            yield not_checked("every place beside the counterpart", str(error))
+            return
         compared = [max(several, key=lambda each: each.relative) for several in zip(*by_prompt, strict=True)]
         rows = [
             (each.where.place.value, each.where.layer, each.absolute, each.magnitude, each.relative, each.where.token)
@@ -186,6 +195,10 @@ class Beside:
             yield not_checked("precision", "There is no more exact pass to measure from.")
             return
         alone = probe.alone(0)
-        exact = their_places(self._exact[1].model, alone)
-        findings, self.precision = precision(self.model, self.counterpart, exact, alone, dtypes)
+        try:
+            exact = their_places(self._exact[1].model, alone)
+            findings, self.precision = precision(self.model, self.counterpart, exact, alone, dtypes)
+        except UnobservableError as error:
+            yield not_checked("precision", str(error))
+            return
         yield from findings

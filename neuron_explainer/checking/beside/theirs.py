@@ -20,6 +20,10 @@ _MOST_APART = {torch.float64: 0.02, torch.float32: 0.02, torch.float16: 0.2, tor
 """How far the observed pass may be from the counterpart's own: its attention may round elsewhere."""
 
 
+class UnobservableError(InvalidRequestError):
+    """The installed transformers computes attention where it cannot be observed."""
+
+
 def their_logits(hf_model: Any, probe: Probe) -> Tensor:
     """The logits of a pass, in the mode and with the attention that are set."""
     device = next(hf_model.parameters()).device
@@ -37,7 +41,7 @@ def their_places(hf_model: Any, probe: Probe) -> dict[PlaceAndLayer, Tensor]:
     observed.
 
     Raises:
-        InvalidRequestError: the installed transformers computes attention where it cannot be observed.
+        UnobservableError: the installed transformers computes attention where it cannot be observed.
     """
     observed = ObservedModules(hf_model)
     device = next(hf_model.parameters()).device
@@ -46,7 +50,7 @@ def their_places(hf_model: Any, probe: Probe) -> dict[PlaceAndLayer, Tensor]:
         of_observed = observed.run(probe.tokens.to(device), probe.real.to(device))
     apart = difference_at(_LOGITS, of_observed, logits, probe.real).relative
     if len(observed.attention) != observed.model.config.n_layers or not apart < _MOST_APART.get(logits.dtype, 0.5):
-        raise InvalidRequestError(
+        raise UnobservableError(
             f"The installed transformers computes the attention of {type(hf_model).__name__} in a way that cannot be "
             "observed. Compare with transformers 5 or newer."
         )
