@@ -93,6 +93,6 @@ class CheckReport:
         return f"<CheckReport of {self.model!r}{beside}: {self.verdict}>"
 
     def _repr_html_(self) -> str:
-        from neuron_explainer.views.check_report import check_report_html
+        from neuron_explainer.views.checking.check_report import check_report_html
 
         return check_report_html(self)

@@ -68,7 +68,7 @@ BACK_EDGES_WANTED = [
     ("explanations.asking.interfaces", "explanations."),  # for type checkers alone
     ("explanations.asking.explanation", "explanations.asking.score"),  # an explanation scores itself
     ("explanations.scoring.score", "views.explanations."),
-    ("checking.report", "views.check_report"),
+    ("checking.report", "views.checking."),
     ("models.checkpoints.load_model", "checking.check"),  # load_model(…, check=True)
     ("errors.base", "views.short_traceback"),  # an error that a notebook shows
     # `ModelContext.from_model_type` loads a model: its interface is Transformer Debugger's.
