@@ -22,6 +22,7 @@ from benchmarks.peers.tool import JOBS
 
 PACKAGES = {"TransformerLens": "transformer-lens", "nnsight": "nnsight", "interp-engine": "interp-engine"}
 PARTS = ("jobs", "memory", "start", "patching")
+MEMORY_JOBS = ("plain", "record", "gradients, weights frozen", "node table")
 MOST_APART = 1e-4
 
 
@@ -62,13 +63,14 @@ def jobs(name: str, processes: dict[str, ToolProcess], repeats: int, clock: str)
             print(f"{name}, {job:<26} {tool:<16} {median_of(taken, clock) * 1e3:9.1f} ms {ratio}", flush=True)
 
 
-def memory(name: str, processes: dict[str, ToolProcess]) -> None:
-    """How far resident memory rises in one job; each tool's process has done all of them before."""
-    for job in JOBS:
-        for tool, process in processes.items():
-            taken = process.did("peak", job)
+def memory(name: str, tools: Sequence[str], folder: Path, n_tokens: int, n_threads: int) -> None:
+    """How far resident memory rises in a job, in a process that has done nothing but load the model."""
+    for job in MEMORY_JOBS:
+        for tool in tools:
+            with ToolProcess(tool, folder, n_tokens, n_threads) as process:
+                taken = process.did("peak", job)
             rise, peak = (taken["peak"] - taken["before"]) / 2**20, taken["peak"] / 2**20
-            print(f"{name}, {job:<26} {tool:<16} {rise:7.0f} MiB more, {peak:7.0f} MiB in all")
+            print(f"{name}, {job:<26} {tool:<16} {rise:7.0f} MiB more, {peak:7.0f} MiB in all", flush=True)
 
 
 def start(name: str, tools: Sequence[str], folder: Path, n_threads: int, repeats: int) -> None:
@@ -106,11 +108,11 @@ def main() -> None:
             subprocess.run(command, cwd=REPOSITORY, env=os.environ | {"TQDM_DISABLE": "1"}, check=True)
             for n_tokens in options.tokens if options.only in (None, "jobs", "memory") else ():
                 name = f"{model}, {n_tokens} tokens"
-                with running(tools, folder, n_tokens, n_threads) as processes:
-                    if options.only in (None, "jobs"):
+                if options.only in (None, "jobs"):
+                    with running(tools, folder, n_tokens, n_threads) as processes:
                         jobs(name, processes, options.repeats, clock)
-                    if options.only in (None, "memory"):
-                        memory(name, processes)
+                if options.only in (None, "memory"):
+                    memory(name, tools, folder, n_tokens, n_threads)
             if options.only in (None, "start"):
                 start(model, tools, folder, n_threads, min(options.repeats, 3))
             if model == "smollm2" and "TransformerLens" in tools and options.only in (None, "patching"):

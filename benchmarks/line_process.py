@@ -1,9 +1,12 @@
 """A process that is asked by lines: a line goes to its standard input, and a line of its standard output answers."""
 
+import json
 import os
 import subprocess
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any, TextIO
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -20,7 +23,7 @@ class LineProcess:
 
     def __init__(
         self,
-        command: Sequence[str | Path],
+        command: Sequence[object],
         checkout: Path = REPOSITORY,
         variables: Mapping[str, str] | None = None,
         quiet: bool = False,
@@ -47,6 +50,10 @@ class LineProcess:
         print(line, file=self.process.stdin, flush=True)
         return self.line()
 
+    def did(self, *arguments: object) -> Any:
+        """What a process that runs `answer_lines` answers."""
+        return json.loads(self.ask(json.dumps(arguments)))
+
     def line(self) -> str:
         """The next line that it prints.
 
@@ -68,3 +75,15 @@ class LineProcess:
 def threads(n_threads: int) -> dict[str, str]:
     """The environment variables that hold a process to so many threads."""
     return dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), str(n_threads))
+
+
+def own_answers() -> TextIO:
+    """This process's standard output, for answers alone: what else is printed goes to standard error from now on."""
+    answers, sys.stdout = sys.stdout, sys.stderr
+    return answers
+
+
+def answer_lines(answer: Callable[..., object], answers: TextIO) -> None:
+    """Answer each line of standard input, a JSON list of arguments, with a line of JSON."""
+    for line in sys.stdin:
+        print(json.dumps(answer(*json.loads(line))), file=answers, flush=True)

@@ -1,4 +1,4 @@
-"""Patching all layers × positions of the residual stream: TransformerLens' function beside `ne.patch`, in one process."""
+"""Patching all layers × positions of the residual stream: TransformerLens' function beside `ne.patch`."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -29,11 +29,6 @@ class ToolProcess(LineProcess):
         self.ready: dict[str, float] = json.loads(self.line())
         self.ready["wall"] = time.perf_counter() - start
 
-    def did(self, what: str, job: str, path: str = "") -> dict[str, float]:
-        """What the process says of a job: `what` is time, peak or save."""
-        found: dict[str, float] = json.loads(self.ask(json.dumps([what, job, path])))
-        return found
-
     def numbers(self, job: str) -> Numbers:
         """What the job gave."""
         with tempfile.TemporaryDirectory() as folder:

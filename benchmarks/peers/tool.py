@@ -13,7 +13,7 @@ Numbers = dict[str, torch.Tensor]
 
 
 class Tool(Protocol):
-    """One library with one model. Each method does the work as a user of that library would, and returns what it has."""
+    """One library with one model. Each method does the work as its users would, and returns what it has."""
 
     def __init__(self, folder: Path, n_tokens: int) -> None: ...
 

@@ -14,23 +14,28 @@ GPT2: dict[str, Any] = {"n_layer": 4, "n_embd": 256, "n_head": 4, "n_positions":
 
 
 def word_tokenizer(n_words: int) -> Any:
-    """A tokenizer with one token a word: t0, t1 and so on."""
+    """A tokenizer with one token a word: t2, t3 and so on, after an unknown and an end token."""
     import tokenizers
     from transformers import PreTrainedTokenizerFast
 
-    words = {f"t{number}": number for number in range(n_words)}
-    backend = tokenizers.Tokenizer(tokenizers.models.WordLevel(words, unk_token="t0"))
+    words = {"<unknown>": 0, "<end>": 1} | {f"t{number}": number for number in range(2, n_words)}
+    backend = tokenizers.Tokenizer(tokenizers.models.WordLevel(words, unk_token="<unknown>"))
     backend.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
-    return PreTrainedTokenizerFast(tokenizer_object=backend, unk_token="t0", eos_token="t1", bos_token="t1")
+    return PreTrainedTokenizerFast(
+        tokenizer_object=backend, unk_token="<unknown>", eos_token="<end>", bos_token="<end>"
+    )
 
 
-def write_gpt2(folder: Path) -> None:
+def write_gpt2(folder: Path, embedding_scale: float = 1.0) -> None:
     """Random weights, three times as large as at the start of training, so that layers differ and attend unevenly."""
     from transformers import GPT2Config, GPT2LMHeadModel
 
     torch.manual_seed(0)
     config = GPT2Config(**GPT2, bos_token_id=1, eos_token_id=1, initializer_range=0.06)
-    GPT2LMHeadModel(config).save_pretrained(folder)
+    model = GPT2LMHeadModel(config)
+    with torch.no_grad():
+        model.transformer.wte.weight.mul_(embedding_scale)
+    model.save_pretrained(folder)
     word_tokenizer(GPT2["vocab_size"]).save_pretrained(folder)
 
 

@@ -6,13 +6,14 @@ It imports nothing of this library unless the tool is this library. What tools p
 """
 
 import argparse
-import gc
 import importlib
 import json
-import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
+
+from benchmarks.line_process import answer_lines, own_answers
 
 TOOLS = {
     "ours": "benchmarks.peers.ours",
@@ -20,33 +21,6 @@ TOOLS = {
     "nnsight": "benchmarks.peers.nnsight_peer",
     "interp-engine": "benchmarks.peers.interp_engine_peer",
 }
-
-
-def timed(tool: Any, job: str) -> dict[str, float]:
-    """The wall time and the processor's time of one call, in seconds."""
-    from benchmarks.peers.tool import run
-
-    gc.collect()
-    gc.disable()
-    wall, processor = time.perf_counter(), time.process_time()
-    run(tool, job)
-    found = {"wall": time.perf_counter() - wall, "processor": time.process_time() - processor}
-    gc.enable()
-    return found
-
-
-def peak_of(tool: Any, job: str) -> dict[str, float]:
-    """Resident memory before a call and at its peak, in bytes."""
-    from benchmarks.measure import resident_bytes, start_peak_anew
-    from benchmarks.peers.tool import run
-
-    gc.collect()
-    start_peak_anew()
-    before = resident_bytes("VmRSS")
-    result = run(tool, job)
-    peak = resident_bytes("VmHWM")
-    del result
-    return {"before": before, "peak": peak}
 
 
 def saved(tool: Any, job: str, path: str) -> dict[str, float]:
@@ -60,6 +34,16 @@ def saved(tool: Any, job: str, path: str) -> dict[str, float]:
     return {}
 
 
+def done(tool: Any, what: str, job: str, path: str = "") -> dict[str, float]:
+    """A job timed, its memory measured, or its numbers saved."""
+    from benchmarks.measure import memory_of, taken_by
+    from benchmarks.peers.tool import run
+
+    if what == "save":
+        return saved(tool, job, path)
+    return {"time": taken_by, "peak": memory_of}[what](partial(run, tool, job))
+
+
 def main() -> None:
     """Load, say so with what it took, then answer each line with a line of JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -68,7 +52,7 @@ def main() -> None:
     parser.add_argument("n_tokens", type=int)
     parser.add_argument("--first", action="store_true", help="do a plain pass before saying so, and end")
     options = parser.parse_args()
-    answers, sys.stdout = sys.stdout, sys.stderr
+    answers = own_answers()
     tool = importlib.import_module(TOOLS[options.tool]).Peer(options.folder, options.n_tokens)
     ready: dict[str, Any] = {"ready": True}
     if options.first:
@@ -81,10 +65,7 @@ def main() -> None:
     print(json.dumps(ready), file=answers, flush=True)
     if options.first:
         return
-    for line in sys.stdin:
-        what, job, path = json.loads(line)
-        done = saved(tool, job, path) if what == "save" else {"time": timed, "peak": peak_of}[what](tool, job)
-        print(json.dumps(done), file=answers, flush=True)
+    answer_lines(partial(done, tool), answers)
 
 
 if __name__ == "__main__":
