@@ -69,7 +69,7 @@ class LineProcess:
     def close(self) -> None:
         """End the process."""
         self.process.terminate()
-        self.process.wait()
+        self.process.communicate()  # which closes the pipes too
 
 
 def threads(n_threads: int) -> dict[str, str]:

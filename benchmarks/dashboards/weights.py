@@ -3,10 +3,12 @@
 python -m benchmarks.dashboards.weights OUT
 """
 
+import json
 import sys
 from pathlib import Path
 
 import torch
+from safetensors.torch import save_file
 
 from benchmarks.peers.weights import GPT2, write_gpt2
 
@@ -18,22 +20,29 @@ HOOK = f"blocks.{LAYER}.hook_resid_post"
 
 
 def write_autoencoder(folder: Path) -> None:
-    """Random latents of unit length, each active at a small part of the tokens."""
-    from sae_lens import StandardSAE, StandardSAEConfig
-    from sae_lens.saes.sae import SAEMetadata
-
-    metadata = SAEMetadata(model_name="gpt2", hook_name=HOOK, prepend_bos=False, context_size=CONTEXT)
-    sae = StandardSAE(
-        StandardSAEConfig(d_in=GPT2["n_embd"], d_sae=N_LATENTS, apply_b_dec_to_input=False, metadata=metadata)
-    )
+    """A folder in SAELens' form: random latents of unit length, each active at a small part of the tokens."""
     generator = torch.Generator().manual_seed(1)
     directions = torch.nn.functional.normalize(torch.randn(N_LATENTS, GPT2["n_embd"], generator=generator), dim=1)
-    with torch.no_grad():
-        sae.W_dec.copy_(directions)
-        sae.W_enc.copy_(directions.T)
-        sae.b_enc.fill_(-1.0)
-        sae.b_dec.zero_()
-    sae.save_model(folder)
+    weights = {
+        "W_enc": directions.T.contiguous(),
+        "W_dec": directions,
+        "b_enc": torch.full((N_LATENTS,), -1.0),
+        "b_dec": torch.zeros(GPT2["n_embd"]),
+    }
+    settings = {
+        "architecture": "standard",
+        "d_in": GPT2["n_embd"],
+        "d_sae": N_LATENTS,
+        "dtype": "float32",
+        "device": "cpu",
+        "apply_b_dec_to_input": False,
+        "normalize_activations": "none",
+        "reshape_activations": "none",
+        "metadata": {"model_name": "gpt2", "hook_name": HOOK, "prepend_bos": False, "context_size": CONTEXT},
+    }
+    folder.mkdir(parents=True)
+    (folder / "cfg.json").write_text(json.dumps(settings))
+    save_file(weights, folder / "sae_weights.safetensors")
 
 
 def tokens() -> torch.Tensor:
