@@ -43,7 +43,7 @@ def installed() -> list[str]:
 def running(tools: Sequence[str], folder: Path, n_tokens: int, n_threads: int) -> Iterator[dict[str, ToolProcess]]:
     """A process of each tool."""
     with ExitStack() as stack:
-        yield {tool: stack.enter_context(ToolProcess(tool, folder, n_tokens, n_threads)) for tool in tools}  # type: ignore[misc]
+        yield {tool: stack.enter_context(ToolProcess(tool, folder, n_tokens, n_threads)) for tool in tools}
 
 
 def jobs(name: str, processes: dict[str, ToolProcess], repeats: int, clock: str) -> None:
@@ -80,7 +80,7 @@ def start(name: str, tools: Sequence[str], folder: Path, n_threads: int, repeats
         for tool in tools:
             with ToolProcess(tool, folder, 16, n_threads, first=True) as process:
                 if number >= 0:
-                    taken[tool].append(process.ready)  # type: ignore[attr-defined]
+                    taken[tool].append(process.ready)
     for tool in tools:
         wall, processor = median_of(taken[tool], "wall"), median_of(taken[tool], "processor")
         peak = median_of(taken[tool], "peak") / 2**20

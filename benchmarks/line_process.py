@@ -6,7 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, Self, TextIO
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -38,7 +38,7 @@ class LineProcess:
             text=True,
         )
 
-    def __enter__(self) -> "LineProcess":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
