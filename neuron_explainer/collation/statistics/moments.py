@@ -5,6 +5,7 @@ arbitrary-order statistical moments, Sandia report SAND2008-6212, 2008). The mer
 float64; batches, workers and resumed runs all use it.
 """
 
+import copy
 from dataclasses import dataclass, fields
 
 import torch
@@ -97,8 +98,16 @@ class PowerSums:
         reach = torch.maximum(bounds[1] - self._shift, self._shift - bounds[0]).clamp_min(torch.finfo(dtype).tiny)
         self._scale = torch.exp2(torch.frexp(reach).exponent.clamp(-120, 120).to(dtype))
         self._inverse = 1 / self._scale  # exact: a power of two
-        self._count = 0.0
+        self._count = torch.zeros(len(centre), dtype=torch.float64, device=centre.device)
         self._sums = torch.zeros(4, len(centre), dtype=torch.float64, device=centre.device)
+
+    def of(self, components: slice) -> "PowerSums":
+        """Some components' sums. What is added there is added here."""
+        part = copy.copy(self)
+        for name in ("_shift", "_scale", "_inverse", "_count"):
+            setattr(part, name, getattr(self, name)[components])
+        part._sums = self._sums[:, components]
+        return part
 
     def add(
         self,
@@ -130,7 +139,7 @@ class PowerSums:
         """The moments of all added values."""
         unit = self._scale.double()
         s1, s2, s3, s4 = (total * unit**exponent for exponent, total in enumerate(self._sums, start=1))
-        count = torch.full_like(s1, self._count)
+        count = self._count
         offset = s1 / count
         return Moments(
             count=count,
