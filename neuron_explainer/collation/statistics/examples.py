@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Bool, Float32, Int32, Int64
 from torch import Tensor
 
-from neuron_explainer.collation.statistics.batch_rows import BatchRows
+from neuron_explainer.collation.statistics.batch_rows import Entering, Windows
 from neuron_explainer.collation.statistics.rank_keys import EMPTY_RANK, sequence_index_of_rank
 
 
@@ -40,45 +40,51 @@ class KeptExamples:
             activations=torch.zeros(n_components, n_slots, width, dtype=torch.float32, device=device),
         )
 
-    def offer(
-        self,
-        rank: Int64[Tensor, "components sequences"],
-        peaks: Float32[Tensor, "components sequences"],
-        batch: BatchRows,
-    ) -> None:
-        """Keep the examples of a batch that rank higher than kept ones.
+    def enter(
+        self, rank: Int64[Tensor, "components sequences"], peaks: Float32[Tensor, "components sequences"]
+    ) -> Entering:
+        """Keep the examples of a batch that rank higher than kept ones. `show` then has to set what they show.
 
         Args:
             rank: each sequence's rank for each component.
             peaks: the largest activation of each sequence among the entries that count.
-            batch: the activations of the batch.
         """
-        n_slots, width = self.activations.shape[1:]
+        n_slots, n_sequences = self.rank.shape[1], rank.shape[1]
+        width = self.activations.shape[2]
+        none = rank.new_empty(0)
         if n_slots == 0:
-            return
+            return Entering(none, none, none, width)
         worst = self.rank.amin(dim=1, keepdim=True)
         rows = (rank > worst).any(dim=1).nonzero()[:, 0]
         if len(rows) == 0:
-            return
+            return Entering(none, none, none, width)
         stays, enters = _divide(self.rank[rows], rank[rows])
         # Both lists are ordered by row, and each row has as many free slots as new examples: they match one to one.
         free_row, free_slot = (~stays).nonzero(as_tuple=True)
-        new_row, sequence = enters.nonzero(as_tuple=True)
-        real = rank[rows][new_row, sequence] != EMPTY_RANK
-        component, slot, sequence = rows[free_row][real], free_slot[real], sequence[real]
-        self.rank[component, slot] = rank[component, sequence]
-        self.peak[component, slot] = peaks[component, sequence]
-        place = component * n_slots + slot
-        start, length, activations = self.start.view(-1), self.length.view(-1), self.activations.view(-1, width)
-        for window in batch.windows(component, sequence, width):
-            here, shown = place[window.part], window.activations.shape[1]
-            start[here] = window.start.to(torch.int32)
-            length[here] = window.length.to(torch.int32)
-            if shown == width:
-                activations.index_copy_(0, here, window.activations)
-            else:
-                activations[here, :shown] = window.activations
-                activations[here, shown:] = 0.0
+        component = rows[free_row]
+        sequence = enters.nonzero()[:, 1]
+        place, offered = component * n_slots + free_slot, component * n_sequences + sequence
+        new_rank = rank.reshape(-1)[offered]
+        real = new_rank != EMPTY_RANK
+        if not bool(real.all()):
+            component, sequence, place, offered, new_rank = (
+                each[real] for each in (component, sequence, place, offered, new_rank)
+            )
+        self.rank.view(-1).index_copy_(0, place, new_rank)
+        self.peak.view(-1).index_copy_(0, place, peaks.reshape(-1)[offered])
+        return Entering(component, sequence, place, width)
+
+    def show(self, windows: Windows) -> None:
+        """Set what examples that entered show."""
+        width, shown = self.activations.shape[2], windows.activations.shape[1]
+        self.start.view(-1).index_copy_(0, windows.place, windows.start.to(torch.int32))
+        self.length.view(-1).index_copy_(0, windows.place, windows.length.to(torch.int32))
+        activations = self.activations.view(-1, width)
+        if shown == width:
+            activations.index_copy_(0, windows.place, windows.activations)
+        else:
+            activations[windows.place, :shown] = windows.activations
+            activations[windows.place, shown:] = 0.0
 
     def merge(self, other: "KeptExamples") -> "KeptExamples":
         """The highest-ranked examples of both; no sequence may be in both."""

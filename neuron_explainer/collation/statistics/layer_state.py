@@ -3,7 +3,7 @@
 from dataclasses import dataclass, fields
 
 import torch
-from jaxtyping import Bool, Float, Float32, Int64
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from neuron_explainer.collation.statistics.batch_rows import BatchRows
@@ -11,7 +11,7 @@ from neuron_explainer.collation.statistics.examples import KeptExamples
 from neuron_explainer.collation.statistics.histogram import RunningHistogram
 from neuron_explainer.collation.statistics.moments import Moments, PowerSums
 from neuron_explainer.collation.statistics.rank_keys import rank_of_chance, rank_of_score
-from neuron_explainer.collation.statistics.tiles import CountedValues
+from neuron_explainer.collation.statistics.tiles import CountedValues, Extremes
 from neuron_explainer.errors import NonFiniteActivationError
 
 
@@ -97,33 +97,27 @@ class LayerState:
         """
         n_counted = int(counted.sum())
         not_all = None if n_counted == counted.numel() else counted
-        peaks = self._update_statistics(activations, not_all, sequence_index)
-        batch = BatchRows(activations, not_all, lengths)
-        self.top.offer(rank_of_score(peaks, sequence_index), peaks, batch)
+        extremes = self._update_statistics(CountedValues(activations, not_all), sequence_index)
+        peaks = extremes.peaks.T.contiguous()
+        entering = [(self.top, self.top.enter(rank_of_score(peaks, sequence_index), peaks))]
         if self.sample.rank.shape[1]:
             chance = rank_of_chance(self.seed, self.layer, self.component, sequence_index)
-            self.sample.offer(chance, peaks, batch)
+            entering.append((self.sample, self.sample.enter(chance, peaks)))
+        batch = BatchRows(activations, not_all, lengths, None if extremes.first is None else extremes.first.T, peaks)
+        for kept, windows in batch.windows(entering):
+            kept.show(windows)
 
-    def _update_statistics(
-        self,
-        activations: Float[Tensor, "sequences entries components"],
-        counted: Bool[Tensor, "sequences entries"] | None,
-        sequence_index: Int64[Tensor, " sequences"],
-    ) -> Float32[Tensor, "components sequences"]:
-        """Update moments, histogram and frequency; returns the peak of each sequence for each component.
-
-        If all entries count, `counted` is None.
-        """
-        values = CountedValues(activations, counted)
-        peaks, lowest = _extremes(values)
-        highest = peaks.amax(dim=0)
+    def _update_statistics(self, values: CountedValues, sequence_index: Int64[Tensor, " sequences"]) -> Extremes:
+        """Update moments, histogram and frequency."""
+        extremes = values.extremes()
+        lowest, highest = extremes.lowest, extremes.peaks.amax(dim=0)
         if not bool((lowest.isfinite() & highest.isfinite()).all()):
             self._raise_non_finite(values.whole(), sequence_index)
         self.histogram.make_room(lowest, highest)
         has_mean = bool(self.moments.count.any())
         centre = self.moments.mean if has_mean else values.whole().mean(dim=(0, 1), dtype=values.dtype).double()
         sums = PowerSums(centre, lowest, highest, values.dtype)
-        scratch = torch.empty(0, dtype=values.dtype, device=activations.device)
+        scratch = torch.empty(0, dtype=values.dtype, device=lowest.device)
         for tile in values.tiles():
             block, mask = tile.values, tile.counted
             if scratch.shape[1:] != block.shape:
@@ -132,15 +126,15 @@ class LayerState:
             weights = block.new_ones(n_rows, 1, width) if mask is None else mask.to(values.dtype)[:, None, :]
             n_counted = n_rows * width if mask is None else int(mask.sum())
             sums.of(tile.components).add(block, weights, n_counted, scratch)
-            above_zero = torch.gt(block, 0, out=scratch[0])
-            self.active[tile.components] += torch.bmm(weights, above_zero).sum((0, 1), dtype=torch.float64).to(
-                torch.int64
-            )
-            self.histogram.of(tile.components).add(block.flatten(0, 1).to(torch.float32))
-        if counted is not None:  # the histogram has the stand-ins, too
+            n_above = torch.bmm(weights, torch.gt(block, 0, out=scratch[0])).sum((0, 1), dtype=torch.float64)
+            self.active[tile.components] += n_above.to(torch.int64)
+            in_float32 = block.flatten(0, 1).to(torch.float32)
+            room = scratch[0].flatten(0, 1) if scratch.dtype == torch.float32 else None
+            self.histogram.of(tile.components).add(in_float32, room)
+        if values.counted is not None:  # the histogram has the stand-ins, too
             self.histogram.remove(values.stand_ins.to(torch.float32), values.n_replaced())
         self.moments = self.moments.merge(sums.moments())
-        return peaks.T.contiguous()
+        return extremes
 
     def _raise_non_finite(
         self,
@@ -194,14 +188,3 @@ class LayerState:
             top=part(KeptExamples, "top"),  # type: ignore[arg-type]
             sample=part(KeptExamples, "sample"),  # type: ignore[arg-type]
         )
-
-
-def _extremes(
-    values: CountedValues,
-) -> tuple[Float32[Tensor, "sequences components"], Float32[Tensor, " components"]]:
-    """The largest value of each sequence, and the lowest of all."""
-    peaks, lowest = [], []
-    for _, block in values.sequences():
-        peaks.append(block.amax(dim=1))
-        lowest.append(block.amin(dim=1).amin(dim=0))
-    return torch.cat(peaks).to(torch.float32), torch.stack(lowest).amin(dim=0).to(torch.float32)

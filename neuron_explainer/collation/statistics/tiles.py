@@ -3,12 +3,13 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import torch
-from jaxtyping import Bool, Float, Int64
+from jaxtyping import Bool, Float, Float32, Int32, Int64
 from torch import Tensor
 
-_ELEMENTS_IN_CACHE = 1 << 17
+_ELEMENTS_IN_CACHE = 1 << 18
 """How many activations a piece has on a CPU, so that the ten passes over them stay in its cache."""
 
 _ELEMENTS_ON_ACCELERATOR = 1 << 26
@@ -20,8 +21,25 @@ _ENTRIES_IN_FLOAT32 = 256
 """How many values are summed in float32 before the sum goes to float64."""
 
 
-@dataclass(frozen=True)
-class Tile:
+_FREE_BITS = {torch.bfloat16: 16, torch.float16: 13}
+"""How many of the lowest bits of a number are 0 in float32 if it comes from another dtype."""
+
+
+class Extremes(NamedTuple):
+    """The extremes of a batch's values that count.
+
+    Attributes:
+        peaks: the largest value of each sequence and component.
+        first: the first entry with it, where it is above 0; elsewhere it has no meaning. None: unknown.
+        lowest: the lowest value of each component.
+    """
+
+    peaks: Float32[Tensor, "sequences components"]
+    first: Int32[Tensor, "sequences components"] | None
+    lowest: Float32[Tensor, " components"]
+
+
+class Tile(NamedTuple):
     """Some of the values, in the dtype of sums.
 
     Attributes:
@@ -70,13 +88,31 @@ class CountedValues:
             return self.activations
         return torch.where(self.counted[:, :, None], self.activations, self.stand_ins[:, None, :])
 
-    def sequences(self) -> Iterator[tuple[slice, Float[Tensor, "rows entries components"]]]:
-        """Some sequences at a time with all their entries and components, in the dtype of sums."""
+    def extremes(self) -> "Extremes":
+        """The peaks of the sequences and the lowest value of each component."""
         n_sequences, n_entries, n_components = self.activations.shape
         n_rows = max(1, self._budget // (n_entries * n_components))
+        free = _FREE_BITS.get(self.activations.dtype, 0)
+        order = None
+        if n_entries <= 1 << free:
+            order = torch.arange(n_entries, dtype=torch.int32, device=self.activations.device).neg_() + ((1 << free) - 1)
+        peaks, lowest = [], []
         for first in range(0, n_sequences, n_rows):
-            rows = slice(first, first + n_rows)
-            yield rows, self._tile(rows, slice(None), slice(None)).values
+            block, counted = self._tile(slice(first, first + n_rows), slice(None), slice(None))
+            lowest.append(block.amin(dim=1).amin(dim=0))
+            if order is None:
+                peaks.append(block.amax(dim=1))
+                continue
+            # The free bits say which entry it is, the first one the most: of equal positive values it is the largest.
+            marked = (block.view(torch.int32) | order[:, None]).view(torch.float32)
+            if counted is not None:
+                marked.masked_fill_(~counted[:, :, None], -torch.inf)
+            peaks.append(marked.amax(dim=1))
+        together, least = torch.cat(peaks), torch.stack(lowest).amin(dim=0).to(torch.float32)
+        if order is None:
+            return Extremes(together.to(torch.float32), None, least)
+        bits, mask = together.view(torch.int32), (1 << free) - 1
+        return Extremes((bits & ~mask).view(torch.float32), mask - (bits & mask), least)
 
     def tiles(self) -> Iterator[Tile]:
         """Some components at a time, with rows short enough to be summed in float32."""
@@ -89,22 +125,25 @@ class CountedValues:
             for first_entry in range(0, n_entries, width):
                 for first_row in range(0, n_sequences, n_rows):
                     rows, entries = slice(first_row, first_row + n_rows), slice(first_entry, first_entry + width)
-                    yield self._tile(rows, entries, slice(first, first + n_columns))
+                    components = slice(first, first + n_columns)
+                    yield Tile(components, *self._tile(rows, entries, components))
 
     @property
     def _budget(self) -> int:
         return _ELEMENTS_IN_CACHE if self.activations.device.type == "cpu" else _ELEMENTS_ON_ACCELERATOR
 
-    def _tile(self, rows: slice, entries: slice, components: slice) -> Tile:
+    def _tile(
+        self, rows: slice, entries: slice, components: slice
+    ) -> tuple[Float[Tensor, "rows entries components"], Bool[Tensor, "rows entries"] | None]:
         there = self.activations[rows, entries, components]
         values = there.contiguous().to(self.dtype)
         if self.counted is None:
-            return Tile(components, values, None)
+            return values, None
         counted = self.counted[rows, entries]
         row, entry = (~counted).nonzero(as_tuple=True)
         if len(row) == 0:
-            return Tile(components, values, None)
+            return values, None
         if values.data_ptr() == there.data_ptr():
             values = values.clone()  # the caller's own
         values[row, entry] = self.stand_ins[rows, components][row].to(self.dtype)
-        return Tile(components, values, counted)
+        return values, counted
