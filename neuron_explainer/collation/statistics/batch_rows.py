@@ -100,9 +100,7 @@ class BatchRows:
                     row = part.sequence * near.shape[2] + (part.component - first)
                     yield kept, self._windows(part, rows, row)
 
-    def _windows(
-        self, part: Entering, rows: Float[Tensor, "rows entries"], row: Int64[Tensor, " examples"]
-    ) -> Windows:
+    def _windows(self, part: Entering, rows: Float[Tensor, "rows entries"], row: Int64[Tensor, " examples"]) -> Windows:
         """The windows of examples, each in its row."""
         n_entries, width = rows.shape[1], part.width
         length = self.lengths[part.sequence]

@@ -37,6 +37,7 @@ def for_each_layer(work: Callable[[int], _Result], layers: Sequence[int], device
     all_begun = Barrier(n_workers + 1)
 
     def begin() -> None:
+        torch.get_num_threads()  # a thread's first use of the number sets it, so it comes before this:
         torch.set_num_threads(1)  # of this thread, and of threads that begin from now on
         all_begun.wait()
 

@@ -93,9 +93,10 @@ class CountedValues:
         n_sequences, n_entries, n_components = self.activations.shape
         n_rows = max(1, self._budget // (n_entries * n_components))
         free = _FREE_BITS.get(self.activations.dtype, 0)
+        last = (1 << free) - 1
         order = None
-        if n_entries <= 1 << free:
-            order = torch.arange(n_entries, dtype=torch.int32, device=self.activations.device).neg_() + ((1 << free) - 1)
+        if free and n_entries <= last:
+            order = last - torch.arange(n_entries, dtype=torch.int32, device=self.activations.device)
         peaks, lowest = [], []
         for first in range(0, n_sequences, n_rows):
             block, counted = self._tile(slice(first, first + n_rows), slice(None), slice(None))
@@ -111,8 +112,8 @@ class CountedValues:
         together, least = torch.cat(peaks), torch.stack(lowest).amin(dim=0).to(torch.float32)
         if order is None:
             return Extremes(together.to(torch.float32), None, least)
-        bits, mask = together.view(torch.int32), (1 << free) - 1
-        return Extremes((bits & ~mask).view(torch.float32), mask - (bits & mask), least)
+        bits = together.view(torch.int32)
+        return Extremes((bits & ~last).view(torch.float32), last - (bits & last), least)
 
     def tiles(self) -> Iterator[Tile]:
         """Some components at a time, with rows short enough to be summed in float32."""
