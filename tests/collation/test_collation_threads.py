@@ -28,14 +28,7 @@ from neuron_explainer.collation.statistics.rank_keys import EMPTY_RANK
 from neuron_explainer.errors import CollateStopped, NonFiniteActivationError, OutOfSpaceError
 
 CPU = torch.device("cpu")
-SETTINGS: dict[str, Any] = {
-    "context_length": 12,
-    "top_k": 5,
-    "random_k": 3,
-    "examples_per_quantile": 2,
-    "batch_tokens": 60,
-    "progress": False,
-}
+SETTINGS: dict[str, Any] = {"context_length": 12, "top_k": 5, "batch_tokens": 60, "progress": False}
 TEXTS = random_texts(60, seed=3)
 
 

@@ -115,7 +115,7 @@ class LayerState:
             self._raise_non_finite(values.whole(), sequence_index)
         self.histogram.make_room(lowest, highest)
         has_mean = bool(self.moments.count.any())
-        centre = self.moments.mean if has_mean else values.whole().mean(dim=(0, 1), dtype=values.dtype).double()
+        centre = self.moments.mean if has_mean else values.mean_of_some()
         sums = PowerSums(centre, lowest, highest, values.dtype)
         scratch = torch.empty(0, dtype=values.dtype, device=lowest.device)
         for tile in values.tiles():

@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Bool, Float, Float32, Int32, Int64
+from jaxtyping import Bool, Float, Float32, Float64, Int32, Int64
 from torch import Tensor
 
 _ELEMENTS_IN_CACHE = 1 << 18
@@ -88,10 +88,15 @@ class CountedValues:
             return self.activations
         return torch.where(self.counted[:, :, None], self.activations, self.stand_ins[:, None, :])
 
+    def mean_of_some(self) -> Float64[Tensor, " components"]:
+        """The mean of the first sequences, which is near that of all."""
+        values, _ = self._tile(slice(0, self._n_whole_rows), slice(None), slice(None))
+        return values.mean(dim=(0, 1)).double()
+
     def extremes(self) -> "Extremes":
         """The peaks of the sequences and the lowest value of each component."""
-        n_sequences, n_entries, n_components = self.activations.shape
-        n_rows = max(1, self._budget // (n_entries * n_components))
+        n_sequences, n_entries, _ = self.activations.shape
+        n_rows = self._n_whole_rows
         free = _FREE_BITS.get(self.activations.dtype, 0)
         last = (1 << free) - 1
         order = None
@@ -128,6 +133,12 @@ class CountedValues:
                     rows, entries = slice(first_row, first_row + n_rows), slice(first_entry, first_entry + width)
                     components = slice(first, first + n_columns)
                     yield Tile(components, *self._tile(rows, entries, components))
+
+    @property
+    def _n_whole_rows(self) -> int:
+        """How many sequences with all their entries and components are in one piece."""
+        n_entries, n_components = self.activations.shape[1:]
+        return max(1, self._budget // (n_entries * n_components))
 
     @property
     def _budget(self) -> int:
