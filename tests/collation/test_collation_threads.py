@@ -19,8 +19,9 @@ from helpers.collation_models import begun_context, model_context, random_texts
 from helpers.property_tests import property_settings
 from neuron_explainer.collation.corpus.windows import Batch
 from neuron_explainer.collation.runs import local_run
+from neuron_explainer.collation.runs.saved_state import save_state
 from neuron_explainer.collation.settings import CollateSettings
-from neuron_explainer.collation.statistics.collation import Collation
+from neuron_explainer.collation.statistics.collation import Collation, RunModel
 from neuron_explainer.collation.statistics.entry_kind import EntryKind
 from neuron_explainer.collation.statistics.layer_state import LayerState
 from neuron_explainer.collation.statistics.layer_threads import for_each_layer
@@ -93,6 +94,10 @@ def random_batches(dtype: torch.dtype, n_layers: int = 4) -> list[tuple[Batch, d
     return batches
 
 
+def giving(activations: dict[int, torch.Tensor]) -> RunModel:
+    return lambda tokens, mask: dict(activations)
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_threads_change_no_bit_of_the_state(dtype: torch.dtype, threads: Callable[[int], None]) -> None:
     made = []
@@ -100,7 +105,7 @@ def test_threads_change_no_bit_of_the_state(dtype: torch.dtype, threads: Callabl
         threads(n_threads)
         collation = Collation(CollateSettings(context_length=9, top_k=4, example_tokens=5), EntryKind.TOKENS)
         for batch, activations in random_batches(dtype):
-            collation.add_batch(batch, lambda tokens, mask, given=activations: dict(given))
+            collation.add_batch(batch, giving(activations))
         made.append(collation.tensors())
     assert list(made[0]) == list(made[1])
     assert all(torch.equal(made[0][name].view(torch.uint8), made[1][name].view(torch.uint8)) for name in made[0])
@@ -150,11 +155,11 @@ def test_stopped_while_written_loses_nothing(
     from neuron_explainer.collation.output import dataset_writing
 
     threads(n_threads)
-    slow_save, saved = local_run.save_state, []
+    saved = []
 
     def save_late(*arguments: Any) -> None:
         time.sleep(0.2)
-        slow_save(*arguments)
+        save_state(*arguments)
         saved.append(arguments)
 
     def interrupted(*_: object) -> None:
