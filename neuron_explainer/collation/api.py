@@ -217,16 +217,22 @@ def collate(
         if overwrite or not _is_finished(path, job, layout):
             collation, corpus = _run(job, collated_model, engine, n_workers, ray_address)
             model_context = collated_model.model_context
-            info = dataset_info(job, collation, corpus, model_context, short_name=short_name, corpus_name=corpus_name)
-            write_dataset(
-                path,
-                work_folder,
-                info,
-                collation,
-                model_context.tokenizer.token_strings,
-                layout=layout,
-                activation_dtype=activation_dtype,
-            )
+            try:
+                info = dataset_info(
+                    job, collation, corpus, model_context, short_name=short_name, corpus_name=corpus_name
+                )
+                write_dataset(
+                    path,
+                    work_folder,
+                    info,
+                    collation,
+                    model_context.tokenizer.token_strings,
+                    layout=layout,
+                    activation_dtype=activation_dtype,
+                )
+            finally:
+                if job.last_save is not None:
+                    job.last_save.wait()
         remove_work(work_folder)
     if layout == "packed" and may_register:
         register_dataset(path, short_name, replace=True)

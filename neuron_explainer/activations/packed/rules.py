@@ -127,7 +127,7 @@ def values_problem(layer: PackedLayer, info: DatasetInfo, n_token_strings: int) 
     for kind, examples in layer.groups().items():
         if problem := example_problem(examples, lengths, info):
             return f"{kind} examples: {problem}"
-        if not np.isfinite(examples.activations).all():
+        if not _all_finite(examples.activations):
             dtype = examples.activations.dtype
             return f"{kind} examples: an activation is not finite in {dtype} (float32 holds larger values than float16)"
     for name in ("quantile_boundaries", "histogram_edges"):
@@ -135,6 +135,13 @@ def values_problem(layer: PackedLayer, info: DatasetInfo, n_token_strings: int) 
         if array is not None and not np.isfinite(array).all():
             return f"{name} must all be finite"
     return None
+
+
+def _all_finite(activations: NDArray[np.float16] | NDArray[np.float32]) -> bool:
+    if activations.dtype != np.float16:
+        return bool(np.isfinite(activations).all())
+    exponent = activations.view(np.int16) & 0x7C00  # numpy would widen each number, which takes ten times as long
+    return bool((exponent != 0x7C00).all())
 
 
 def info_problem(info: DatasetInfo) -> str | None:

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import msgspec
+import torch
 
 from neuron_explainer.activations.activations import save_neuron
 from neuron_explainer.activations.packed.dataset import PackedDataset
@@ -21,6 +22,7 @@ from neuron_explainer.collation.runs.job import CorpusSummary, Job
 from neuron_explainer.collation.settings import ActivationDtype, Layout
 from neuron_explainer.collation.statistics.collation import Collation
 from neuron_explainer.collation.statistics.entry_kind import EntryKind
+from neuron_explainer.collation.statistics.layer_threads import for_each_layer
 from neuron_explainer.errors import DatasetExistsError, InvalidRequestError
 from neuron_explainer.models.model_context import ModelContext
 from neuron_explainer.storage.atomic import write_bytes_atomically
@@ -83,8 +85,11 @@ def write_dataset(
     """
     with raise_if_disk_full(work_folder), building_folder(work_folder, "packed") as packed:
         write_packed_dataset_info(packed, info, token_strings)
-        for layer in info.layer_indices:
+
+        def write(layer: int) -> None:
             write_packed_layer(packed, layer, packed_layer(collation, layer, activation_dtype=activation_dtype))
+
+        for_each_layer(write, info.layer_indices, torch.device("cpu"))
         if layout == "packed":
             move_into_place(packed, path)
             return

@@ -138,7 +138,7 @@ def _quantile_groups(
 def _activation_dtype(asked: ActivationDtype, groups: list[_Group]) -> type[np.float16] | type[np.float32]:
     if asked != "auto":
         return np.float16 if asked == "float16" else np.float32
-    largest = max(float(np.abs(group.activations).max(initial=0.0)) for group in groups)
+    largest = max((_largest(group.activations) for group in groups if group.activations.size), default=0.0)
     fits = largest == 0 or _SMALLEST_PEAK_FOR_FLOAT16 <= largest <= _LARGEST_FLOAT16
     return np.float16 if fits else np.float32
 
@@ -151,16 +151,15 @@ def as_activation_dtype(
     Raises:
         InvalidRequestError: one of them does not fit.
     """
-    with np.errstate(over="ignore", invalid="ignore"):
-        narrowed = activations.astype(dtype)
-    if not np.isfinite(narrowed).all():
+    narrowed = _tensor(activations).to(torch.float16 if dtype is np.float16 else torch.float32)
+    if narrowed.numel() and not all(bool(extreme.isfinite()) for extreme in narrowed.aminmax()):
         largest = float(np.abs(activations).max())
         wider = "Use activation_dtype='float32'." if dtype is np.float16 else "Datasets cannot hold them."
         raise InvalidRequestError(
             f"There are activations as large as {largest:.3g}, but {np.dtype(dtype).name} ends at "
             f"{np.finfo(dtype).max:.3g}. {wider}"
         )
-    return narrowed  # type: ignore[return-value]
+    return narrowed.numpy()
 
 
 def _packed(group: _Group, numbers: NDArray[np.int64], dtype: type[np.float16] | type[np.float32]) -> PackedExamples:
@@ -188,6 +187,15 @@ def _sequences(
 def _narrowed(array: NDArray[Any], narrow: type[np.signedinteger[Any]] = np.int16) -> NDArray[Any]:
     """The integers in a narrower dtype, if all of them fit."""
     return array.astype(narrow) if array.max(initial=0) <= np.iinfo(narrow).max else array
+
+
+def _largest(activations: NDArray[np.float32]) -> float:
+    return max(abs(float(extreme)) for extreme in _tensor(activations).aminmax())
+
+
+def _tensor(array: NDArray[Any]) -> Tensor:
+    """The array as a tensor, which is several times as fast with activations. It is copied if it is read-only."""
+    return torch.from_numpy(np.require(array, requirements="W"))
 
 
 def _numpy(tensor: Tensor) -> NDArray[Any]:

@@ -12,6 +12,7 @@ from neuron_explainer.collation.corpus.windows import Batch
 from neuron_explainer.collation.settings import DEFAULT_EXAMPLE_TOKENS, CollateSettings
 from neuron_explainer.collation.statistics.entry_kind import EntryKind
 from neuron_explainer.collation.statistics.layer_state import LayerState
+from neuron_explainer.collation.statistics.layer_threads import for_each_layer
 from neuron_explainer.collation.statistics.restoring import check_layer, check_sequences, check_values
 from neuron_explainer.collation.statistics.sequence_table import SequenceTable
 from neuron_explainer.errors import CollateError, shown
@@ -57,18 +58,22 @@ class Collation:
         real = torch.arange(width, dtype=torch.int64, device=batch.lengths.device) < batch.lengths[:, None]
         activations_by_layer = run_model(batch.tokens, real)
         counted = self.entry_kind.counted(batch.lengths, width, skip_first_token=bool(self.settings.prepend_bos))
-        lengths = self.entry_kind.counts(batch.lengths)
-        for layer in sorted(activations_by_layer):
-            # Each layer's activations are freed before the next layer's are used.
+        lengths, sequence_index = self.entry_kind.counts(batch.lengths), batch.sequence_index
+        layers = sorted(activations_by_layer)
+        device = next((each.device for each in dict.values(activations_by_layer)), batch.tokens.device)
+
+        counted, lengths, sequence_index = (each.to(device) for each in (counted, lengths, sequence_index))
+
+        def updated(layer: int) -> LayerState:
+            # Each layer's activations are freed before the thread's next layer's are used.
             activations = activations_by_layer.pop(layer)
-            device = activations.device
             if self.components is not None:
                 activations = activations[:, :, self._covered(layer, activations.shape[2])]
-            if layer not in self.layers:
-                self.layers[layer] = self._empty(layer, activations.shape[2], device)
-            self.layers[layer].update(
-                activations, counted.to(device), lengths.to(device), batch.sequence_index.to(device)
-            )
+            state = self.layers.get(layer) or self._empty(layer, activations.shape[2], device)
+            state.update(activations, counted, lengths, sequence_index)
+            return state
+
+        self.layers |= zip(layers, for_each_layer(updated, layers, device), strict=True)
         self.sequences.add(batch)
         if self.sequences.is_full:
             self.prune()

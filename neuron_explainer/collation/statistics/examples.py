@@ -2,14 +2,13 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
-from jaxtyping import Bool, Float, Float32, Int32, Int64
+from jaxtyping import Bool, Float32, Int32, Int64
 from torch import Tensor
 
+from neuron_explainer.collation.statistics.batch_rows import Entering, Windows
 from neuron_explainer.collation.statistics.rank_keys import EMPTY_RANK, sequence_index_of_rank
-
-_ELEMENTS_AT_ONCE = 1 << 23
-"""How many activations are copied at a time when many examples enter at once."""
 
 
 @dataclass
@@ -41,73 +40,51 @@ class KeptExamples:
             activations=torch.zeros(n_components, n_slots, width, dtype=torch.float32, device=device),
         )
 
-    def offer(
-        self,
-        rank: Int64[Tensor, "components sequences"],
-        peaks: Float32[Tensor, "components sequences"],
-        activations: Float[Tensor, "sequences entries components"],
-        counted: Bool[Tensor, "sequences entries"] | None,
-        lengths: Int64[Tensor, " sequences"],
-    ) -> None:
-        """Keep the examples of a batch that rank higher than kept ones.
+    def enter(
+        self, rank: Int64[Tensor, "components sequences"], peaks: Float32[Tensor, "components sequences"]
+    ) -> Entering:
+        """Keep the examples of a batch that rank higher than kept ones. `show` then has to set what they show.
 
         Args:
             rank: each sequence's rank for each component.
             peaks: the largest activation of each sequence among the entries that count.
-            activations: the activations of the batch.
-            counted: the entries that count, and so may be a peak; None: all, without padding.
-            lengths: how many entries each sequence has; the rest is padding.
         """
-        n_slots = self.rank.shape[1]
+        n_slots, n_sequences = self.rank.shape[1], rank.shape[1]
+        width = self.activations.shape[2]
+        none = rank.new_empty(0)
         if n_slots == 0:
-            return
+            return Entering(none, none, none, width)
         worst = self.rank.amin(dim=1, keepdim=True)
         rows = (rank > worst).any(dim=1).nonzero()[:, 0]
         if len(rows) == 0:
-            return
+            return Entering(none, none, none, width)
         stays, enters = _divide(self.rank[rows], rank[rows])
         # Both lists are ordered by row, and each row has as many free slots as new examples: they match one to one.
         free_row, free_slot = (~stays).nonzero(as_tuple=True)
-        new_row, sequence = enters.nonzero(as_tuple=True)
-        real = rank[rows][new_row, sequence] != EMPTY_RANK
-        component, slot, sequence = rows[free_row][real], free_slot[real], sequence[real]
-        self.rank[component, slot] = rank[component, sequence]
-        self.peak[component, slot] = peaks[component, sequence]
-        step = max(1, _ELEMENTS_AT_ONCE // activations.shape[1])
-        for begin in range(0, len(component), step):
-            part = slice(begin, begin + step)
-            self._copy_in(component[part], slot[part], sequence[part], activations, counted, lengths)
-
-    def _copy_in(
-        self,
-        component: Int64[Tensor, " examples"],
-        slot: Int64[Tensor, " examples"],
-        sequence: Int64[Tensor, " examples"],
-        activations: Float[Tensor, "sequences entries components"],
-        counted: Bool[Tensor, "sequences entries"] | None,
-        lengths: Int64[Tensor, " sequences"],
-    ) -> None:
-        values = activations[sequence, :, component]
-        n_entries, width = values.shape[1], self.activations.shape[2]
-        length = lengths[sequence]
-        if width >= n_entries:
-            start = torch.zeros_like(length)
-            window = values
-        else:
-            candidates = values if counted is None else values.masked_fill(~counted[sequence], -torch.inf)
-            start = window_start(candidates.argmax(dim=1), length, width)  # argmax gives the first of equal peaks
-            offsets = torch.arange(width, dtype=torch.int64, device=values.device)
-            window = values.gather(1, (start[:, None] + offsets).clamp_max_(n_entries - 1))
-        kept = (length - start).clamp_max(width)
-        shown = window.shape[1]
-        if counted is not None:  # padding may hold anything
-            window = window.masked_fill(
-                torch.arange(shown, dtype=torch.int64, device=values.device) >= kept[:, None], 0.0
+        component = rows[free_row]
+        sequence = enters.nonzero()[:, 1]
+        place, offered = component * n_slots + free_slot, component * n_sequences + sequence
+        new_rank = rank.reshape(-1)[offered]
+        real = new_rank != EMPTY_RANK
+        if not bool(real.all()):
+            component, sequence, place, offered, new_rank = (
+                each[real] for each in (component, sequence, place, offered, new_rank)
             )
-        self.activations[component, slot, :shown] = window.to(torch.float32)
-        self.activations[component, slot, shown:] = 0.0
-        self.start[component, slot] = start.to(torch.int32)
-        self.length[component, slot] = kept.to(torch.int32)
+        self.rank.view(-1).index_copy_(0, place, new_rank)
+        self.peak.view(-1).index_copy_(0, place, peaks.reshape(-1)[offered])
+        return Entering(component, sequence, place, width)
+
+    def show(self, windows: Windows) -> None:
+        """Set what examples that entered show."""
+        width, shown = self.activations.shape[2], windows.activations.shape[1]
+        self.start.view(-1).index_copy_(0, windows.place, windows.start.to(torch.int32))
+        self.length.view(-1).index_copy_(0, windows.place, windows.length.to(torch.int32))
+        activations = self.activations.view(-1, width)
+        if shown == width:
+            activations.index_copy_(0, windows.place, windows.activations)
+        else:
+            activations[windows.place, :shown] = windows.activations
+            activations[windows.place, shown:] = 0.0
 
     def merge(self, other: "KeptExamples") -> "KeptExamples":
         """The highest-ranked examples of both; no sequence may be in both."""
@@ -130,26 +107,20 @@ class KeptExamples:
     def in_order(self) -> "KeptExamples":
         """The same examples, the highest rank first, free slots last."""
         rank, order = self.rank.sort(dim=1, descending=True)
-        wide = order[:, :, None].expand(-1, -1, self.activations.shape[2])
+        n_components, n_slots, width = self.activations.shape
+        first = torch.arange(n_components, dtype=torch.int64, device=order.device)[:, None] * n_slots
+        places = (first + order).view(-1)
         return KeptExamples(
             rank=rank,
             peak=self.peak.gather(1, order),
             start=self.start.gather(1, order),
             length=self.length.gather(1, order),
-            activations=self.activations.gather(1, wide),
+            activations=self.activations.view(-1, width).index_select(0, places).view_as(self.activations),
         )
 
     def sequence_index(self) -> Int64[Tensor, "components slots"]:
         """The number of each example's sequence; -1 for a free slot."""
         return sequence_index_of_rank(self.rank)
-
-
-def window_start(
-    peak_entry: Int64[Tensor, " examples"], length: Int64[Tensor, " examples"], width: int
-) -> Int64[Tensor, " examples"]:
-    """The start of a window of `width` entries in the sequence, with two thirds before the peak if possible."""
-    last_start = (length - width).clamp_min(0)
-    return torch.minimum((peak_entry - 2 * width // 3).clamp_min(0), last_start)
 
 
 def _divide(
@@ -158,6 +129,10 @@ def _divide(
     """Which kept examples stay and which offered ones enter, when the highest `slots` ranks of both are kept."""
     n_slots = held.shape[1]
     everything = torch.cat([held, offered], dim=1)
+    if everything.device.type == "cpu":
+        least = torch.from_numpy(np.sort(everything.numpy(), axis=1)[:, -n_slots, None])  # quicker than topk
+        if bool((least != EMPTY_RANK).all()):  # else several have the same rank
+            return held >= least, offered >= least
     best = everything.topk(n_slots, dim=1, sorted=False).indices
     chosen = torch.zeros_like(everything, dtype=torch.bool).scatter_(1, best, True)
     return chosen[:, :n_slots], chosen[:, n_slots:]

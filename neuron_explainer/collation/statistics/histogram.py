@@ -5,10 +5,10 @@ values lie in `n_bins` bins. When a value falls outside, w doubles as often as n
 bin, so nothing is lost.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
-from jaxtyping import Float32, Float64, Int64
+from jaxtyping import Float32, Float64, Int32, Int64
 from torch import Tensor
 
 _SMALLEST_EXPONENT = -100
@@ -57,14 +57,43 @@ class RunningHistogram:
         self.exponent[rows] = exponent
         self.first_bin[rows] = first_bin
 
-    def add(self, values: Float32[Tensor, "entries components"]) -> None:
-        """Count values. `make_room` must have been called for their range."""
+    def of(self, components: slice) -> "RunningHistogram":
+        """Some components' histogram. What is added there is added here."""
+        return RunningHistogram(*(getattr(self, field.name)[components] for field in fields(self)))
+
+    def add(
+        self,
+        values: Float32[Tensor, "entries components"],
+        scratch: Float32[Tensor, "entries components"] | None = None,
+    ) -> None:
+        """Count values. `make_room` must have been called for their range.
+
+        Args:
+            values: the values; none may lie outside of the range.
+            scratch: memory for intermediate results; it is overwritten.
+        """
+        bins = self._places(values, scratch).view(-1)
+        self.counts += torch.bincount(bins, minlength=self.counts.numel()).view_as(self.counts)
+
+    def remove(self, values: Float32[Tensor, "entries components"], times: Int64[Tensor, " entries"]) -> None:
+        """Take back values that were counted, each so many times."""
+        bins = self._places(values)
+        # `counts` may be a view, but its rows are whole.
+        self.counts.view(-1).scatter_add_(0, bins.view(-1).long(), -times[:, None].expand_as(bins).flatten())
+
+    def _places(
+        self,
+        values: Float32[Tensor, "entries components"],
+        scratch: Float32[Tensor, "entries components"] | None = None,
+    ) -> Int32[Tensor, "entries components"]:
+        """The place of each value's bin among those of all components."""
         n_components, n_bins = self.counts.shape
         # Bin numbers are floored before the first bin is subtracted, so that rounding cannot move a value.
-        bins = (values * torch.exp2(-self.exponent.to(torch.float32))).floor_().to(torch.int32)
+        in_bins = torch.mul(values, torch.exp2(-self.exponent.to(torch.float32)), out=scratch)
+        bins = in_bins.floor_().to(torch.int32)
         row_start = torch.arange(n_components, dtype=torch.int64, device=values.device) * n_bins
         bins += (row_start - self.first_bin).to(torch.int32)
-        self.counts += torch.bincount(bins.view(-1), minlength=self.counts.numel()).view_as(self.counts)
+        return bins
 
     def has_fitting_bins(self) -> bool:
         """Whether the bins are those of the range, as they are in every histogram that was made here."""

@@ -1,25 +1,18 @@
 """The statistics and examples of the components of one layer."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, fields
 
 import torch
-from jaxtyping import Bool, Float, Float32, Int64
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
+from neuron_explainer.collation.statistics.batch_rows import BatchRows
 from neuron_explainer.collation.statistics.examples import KeptExamples
 from neuron_explainer.collation.statistics.histogram import RunningHistogram
 from neuron_explainer.collation.statistics.moments import Moments, PowerSums
 from neuron_explainer.collation.statistics.rank_keys import rank_of_chance, rank_of_score
+from neuron_explainer.collation.statistics.tiles import CountedValues, Extremes
 from neuron_explainer.errors import NonFiniteActivationError
-
-_ELEMENTS_IN_CACHE = 1 << 18
-"""How many activations are processed at a time on a CPU, so that the ten passes over them stay in its cache."""
-
-_ELEMENTS_ON_ACCELERATOR = 1 << 26
-
-_ENTRIES_IN_FLOAT32 = 256
-"""How many values are summed in float32 before the sum goes to float64."""
 
 
 @dataclass
@@ -104,45 +97,44 @@ class LayerState:
         """
         n_counted = int(counted.sum())
         not_all = None if n_counted == counted.numel() else counted
-        peaks = self._update_statistics(activations, not_all, sequence_index)
-        self.top.offer(rank_of_score(peaks, sequence_index), peaks, activations, not_all, lengths)
+        extremes = self._update_statistics(CountedValues(activations, not_all), sequence_index)
+        peaks = extremes.peaks.T.contiguous()
+        entering = [(self.top, self.top.enter(rank_of_score(peaks, sequence_index), peaks))]
         if self.sample.rank.shape[1]:
             chance = rank_of_chance(self.seed, self.layer, self.component, sequence_index)
-            self.sample.offer(chance, peaks, activations, not_all, lengths)
+            entering.append((self.sample, self.sample.enter(chance, peaks)))
+        batch = BatchRows(activations, not_all, lengths, None if extremes.first is None else extremes.first.T, peaks)
+        for kept, windows in batch.windows(entering):
+            kept.show(windows)
 
-    def _update_statistics(
-        self,
-        activations: Float[Tensor, "sequences entries components"],
-        counted: Bool[Tensor, "sequences entries"] | None,
-        sequence_index: Int64[Tensor, " sequences"],
-    ) -> Float32[Tensor, "components sequences"]:
-        """Update moments, histogram and frequency; returns the peak of each sequence for each component.
-
-        If all entries count, `counted` is None.
-        """
-        values = activations if counted is None else _with_stand_ins(activations, counted)
-        peaks = values.amax(dim=1)
-        lowest, highest = values.amin(dim=1).amin(dim=0).to(torch.float32), peaks.amax(dim=0).to(torch.float32)
+    def _update_statistics(self, values: CountedValues, sequence_index: Int64[Tensor, " sequences"]) -> Extremes:
+        """Update moments, histogram and frequency."""
+        extremes = values.extremes()
+        lowest, highest = extremes.lowest, extremes.peaks.amax(dim=0)
         if not bool((lowest.isfinite() & highest.isfinite()).all()):
-            self._raise_non_finite(values, sequence_index)
+            self._raise_non_finite(values.whole(), sequence_index)
         self.histogram.make_room(lowest, highest)
-        dtype = torch.float64 if values.dtype == torch.float64 else torch.float32
         has_mean = bool(self.moments.count.any())
-        centre = self.moments.mean if has_mean else values.mean(dim=(0, 1), dtype=dtype).double()
-        sums = PowerSums(centre, lowest, highest, dtype)
-        scratch = torch.empty(0, dtype=dtype, device=values.device)
-        for chunk, mask in _chunks(values, counted):
-            block = chunk.to(dtype)
+        centre = self.moments.mean if has_mean else values.mean_of_some()
+        sums = PowerSums(centre, lowest, highest, values.dtype)
+        scratch = torch.empty(0, dtype=values.dtype, device=lowest.device)
+        for tile in values.tiles():
+            block, mask = tile.values, tile.counted
             if scratch.shape[1:] != block.shape:
                 scratch = block.new_empty(2, *block.shape)
             n_rows, width, _ = block.shape
-            weights = block.new_ones(n_rows, 1, width) if mask is None else mask.to(dtype)[:, None, :]
-            sums.add(block, weights, n_rows * width if mask is None else int(mask.sum()), scratch)
-            above_zero = torch.gt(block, 0, out=scratch[0])
-            self.active += torch.bmm(weights, above_zero).sum((0, 1), dtype=torch.float64).to(torch.int64)
-            self.histogram.add((block.flatten(0, 1) if mask is None else block[mask]).to(torch.float32))
+            weights = block.new_ones(n_rows, 1, width) if mask is None else mask.to(values.dtype)[:, None, :]
+            n_counted = n_rows * width if mask is None else int(mask.sum())
+            sums.of(tile.components).add(block, weights, n_counted, scratch)
+            n_above = torch.bmm(weights, torch.gt(block, 0, out=scratch[0])).sum((0, 1), dtype=torch.float64)
+            self.active[tile.components] += n_above.to(torch.int64)
+            in_float32 = block.flatten(0, 1).to(torch.float32)
+            room = scratch[0].flatten(0, 1) if scratch.dtype == torch.float32 else None
+            self.histogram.of(tile.components).add(in_float32, room)
+        if values.counted is not None:  # the histogram has the stand-ins, too
+            self.histogram.remove(values.stand_ins.to(torch.float32), values.n_replaced())
         self.moments = self.moments.merge(sums.moments())
-        return peaks.to(torch.float32).T.contiguous()
+        return extremes
 
     def _raise_non_finite(
         self,
@@ -196,26 +188,3 @@ class LayerState:
             top=part(KeptExamples, "top"),  # type: ignore[arg-type]
             sample=part(KeptExamples, "sample"),  # type: ignore[arg-type]
         )
-
-
-def _with_stand_ins(
-    values: Float[Tensor, "sequences entries components"], counted: Bool[Tensor, "sequences entries"]
-) -> Float[Tensor, "sequences entries components"]:
-    """The values; each that does not count is replaced by one that does, which leaves minimum and maximum unchanged."""
-    first = counted.to(torch.uint8).argmax(dim=1)
-    stand_in = values[torch.arange(len(values), dtype=torch.int64, device=values.device), first]
-    return torch.where(counted[:, :, None], values, stand_in[:, None, :])
-
-
-def _chunks(
-    values: Float[Tensor, "sequences entries components"], counted: Bool[Tensor, "sequences entries"] | None
-) -> Iterator[tuple[Float[Tensor, "rows block components"], Bool[Tensor, "rows block"] | None]]:
-    """The values in pieces that fit in a cache, with rows short enough to be summed in float32."""
-    n_sequences, n_entries, n_components = values.shape
-    budget = _ELEMENTS_IN_CACHE if values.device.type == "cpu" else _ELEMENTS_ON_ACCELERATOR
-    width = min(n_entries, _ENTRIES_IN_FLOAT32)
-    n_rows = max(1, budget // (width * n_components))
-    for first_entry in range(0, n_entries, width):
-        for first_row in range(0, n_sequences, n_rows):
-            part = slice(first_row, first_row + n_rows), slice(first_entry, first_entry + width)
-            yield values[part], None if counted is None else counted[part]

@@ -5,11 +5,15 @@ arbitrary-order statistical moments, Sandia report SAND2008-6212, 2008). The mer
 float64; batches, workers and resumed runs all use it.
 """
 
+import copy
 from dataclasses import dataclass, fields
 
 import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
+
+_LARGEST_UNSCALED_EXPONENT = 16
+"""Deviations up to 2^16, and no smaller than 2^-16, have fourth powers that float32 holds as they are."""
 
 
 @dataclass
@@ -74,8 +78,8 @@ class Moments:
 class PowerSums:
     """The sums of the powers 1 to 4 of the values' deviations from a centre; the moments follow from them.
 
-    Within a block, values are scaled to at most 1 and summed in the values' own dtype; the blocks are summed in
-    float64. So float32 loses no precision that matters.
+    Within a block, values are summed in their own dtype, scaled to at most 1 if they are very large or small; the
+    blocks are summed in float64. So float32 loses no precision that matters.
     """
 
     def __init__(
@@ -95,10 +99,22 @@ class PowerSums:
         self._shift = centre.to(dtype)
         bounds = lowest.to(dtype), highest.to(dtype)
         reach = torch.maximum(bounds[1] - self._shift, self._shift - bounds[0]).clamp_min(torch.finfo(dtype).tiny)
-        self._scale = torch.exp2(torch.frexp(reach).exponent.clamp(-120, 120).to(dtype))
+        exponent = torch.frexp(reach).exponent
+        self._is_scaled = bool((exponent.abs() > _LARGEST_UNSCALED_EXPONENT).any())
+        if not self._is_scaled:
+            exponent = torch.zeros_like(exponent)
+        self._scale = torch.exp2(exponent.clamp(-120, 120).to(dtype))
         self._inverse = 1 / self._scale  # exact: a power of two
-        self._count = 0.0
+        self._count = torch.zeros(len(centre), dtype=torch.float64, device=centre.device)
         self._sums = torch.zeros(4, len(centre), dtype=torch.float64, device=centre.device)
+
+    def of(self, components: slice) -> "PowerSums":
+        """Some components' sums. What is added there is added here."""
+        part = copy.copy(self)
+        for name in ("_shift", "_scale", "_inverse", "_count"):
+            setattr(part, name, getattr(self, name)[components])
+        part._sums = self._sums[:, components]
+        return part
 
     def add(
         self,
@@ -116,21 +132,22 @@ class PowerSums:
             scratch: memory for intermediate results; it is overwritten.
         """
         deviation, power = scratch
-        torch.sub(values, self._shift, out=deviation).mul_(self._inverse)
+        totals = values.new_empty(4, len(values), 1, values.shape[2])
+        torch.sub(values, self._shift, out=deviation)
+        if self._is_scaled:
+            deviation.mul_(self._inverse)
+        torch.bmm(weights, deviation, out=totals[0])
+        torch.bmm(weights, torch.mul(deviation, deviation, out=power), out=totals[1])
+        torch.bmm(weights, deviation.mul_(power), out=totals[2])
+        torch.bmm(weights, power.mul_(power), out=totals[3])
+        self._sums += totals.sum((1, 2), dtype=torch.float64)
         self._count += n_counted
-        self._sums[0] += torch.bmm(weights, deviation).sum((0, 1), dtype=torch.float64)
-        torch.mul(deviation, deviation, out=power)
-        self._sums[1] += torch.bmm(weights, power).sum((0, 1), dtype=torch.float64)
-        deviation.mul_(power)
-        self._sums[2] += torch.bmm(weights, deviation).sum((0, 1), dtype=torch.float64)
-        power.mul_(power)
-        self._sums[3] += torch.bmm(weights, power).sum((0, 1), dtype=torch.float64)
 
     def moments(self) -> Moments:
         """The moments of all added values."""
         unit = self._scale.double()
         s1, s2, s3, s4 = (total * unit**exponent for exponent, total in enumerate(self._sums, start=1))
-        count = torch.full_like(s1, self._count)
+        count = self._count
         offset = s1 / count
         return Moments(
             count=count,
