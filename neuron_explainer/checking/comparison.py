@@ -103,7 +103,7 @@ def difference_at(
     return PlaceDifference(where, float(relative.max()), float(apart.max()), largest, relative)
 
 
-def differences(
+def place_differences(
     found: Mapping[PlaceAndLayer, Tensor],
     expected: Mapping[PlaceAndLayer, Tensor],
     keys: Iterable[PlaceAndLayer],

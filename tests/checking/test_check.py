@@ -18,7 +18,7 @@ from helpers.tiny_models import hf_model, our_model
 from neuron_explainer.checking import copies
 from neuron_explainer.checking.alone.neighbours import nearby_configs, with_config
 from neuron_explainer.checking.alone.token_rules import token_rules
-from neuron_explainer.checking.alone.traps import TRAPS, known_traps, numbers_of
+from neuron_explainer.checking.alone.traps import TRAPS, known_traps, version_numbers
 from neuron_explainer.checking.alone.weights import sound_weights
 from neuron_explainer.checking.beside.tokenizers import tokens_beside
 from neuron_explainer.checking.comparison import difference_at, in_order
@@ -216,7 +216,7 @@ def test_a_second_beginning_token_is_found(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_known_faults_of_versions_are_data() -> None:
-    assert numbers_of("2.8.0a0+git1234") == (2, 8, 0)
+    assert version_numbers("2.8.0a0+git1234") == (2, 8, 0)
     bad = list(known_traps(torch.device("mps"), torch.float32, {"torch": "2.8.0"}))
     assert [each.status for each in bad] == ["failed"] * len(bad)
     assert "pytorch/pytorch#163597" in bad[0].said

@@ -162,6 +162,8 @@ def test_rooms_import_downward_only():
                 continue
             if module_name(path).endswith("attribution.attribution") and target == "widgets" and not at_top_level:
                 continue  # so does an answer's `view`
+            if module.endswith("checking.check") and not at_top_level:
+                continue  # load_model(…, check=True)
             wrong.append(f"{module_name(path)} imports {module}")
     assert not wrong
 

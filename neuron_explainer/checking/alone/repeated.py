@@ -9,7 +9,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from neuron_explainer.checking.comparison import differences, finding_of, in_order
+from neuron_explainer.checking.comparison import finding_of, in_order, place_differences
 from neuron_explainer.checking.findings import Finding, failed, not_checked, passed
 from neuron_explainer.checking.probes import Probe
 from neuron_explainer.checking.tolerances import allowed_in
@@ -56,7 +56,7 @@ def repeatable(model: Transformer, probe: Probe, recorded: Passes) -> Iterator[F
     key = (_PLACE.LOGITS, None)
     yield finding_of(
         "recording changes nothing",
-        differences({key: plain}, recorded, [key], probe.real),
+        place_differences({key: plain}, recorded, [key], probe.real),
         allowed_in(model.dtype),
         "A pass of which every place is recorded gives the logits of a plain one.",
     )
@@ -74,7 +74,7 @@ def padding(model: Transformer, probe: Probe, recorded: Passes) -> Iterator[Find
     beside = {key: recorded[key][shorter : shorter + 1, :n] for key in keys}
     yield finding_of(
         name,
-        differences(_recorded(model, alone, _OF_LAYERS), beside, keys, alone.real),
+        place_differences(_recorded(model, alone, _OF_LAYERS), beside, keys, alone.real),
         allowed_in(model.dtype),
         "A prompt gives the same residual stream and logits beside a longer one as alone.",
     )
@@ -102,7 +102,7 @@ def cached(model: Transformer, probe: Probe, recorded: Passes) -> Iterator[Findi
     beside = {key: recorded[key][longest : longest + 1] for key in _keys(model)}
     yield finding_of(
         name,
-        differences(joined, beside, _keys(model), whole.real),
+        place_differences(joined, beside, _keys(model), whole.real),
         allowed_in(model.dtype),
         "A prompt that is read in three parts gives the residual stream and logits of the whole one.",
     )
@@ -147,7 +147,7 @@ def in_threads(model: Transformer, probe: Probe) -> Iterator[Finding]:
     compared = [
         each
         for ours, theirs in zip((beside, found[0]), expected, strict=True)
-        for each in differences({key: ours}, {key: theirs}, [key], real)
+        for each in place_differences({key: ours}, {key: theirs}, [key], real)
     ]
     yield finding_of(
         name,

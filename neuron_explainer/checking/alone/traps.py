@@ -83,7 +83,7 @@ def known_traps(
     found = [
         trap
         for trap in TRAPS
-        if (version := installed.get(trap.package)) and trap.holds_for(numbers_of(version), device.type, dtype)
+        if (version := installed.get(trap.package)) and trap.holds_for(version_numbers(version), device.type, dtype)
     ]
     for trap in found:
         version = installed[trap.package]
@@ -93,10 +93,10 @@ def known_traps(
         yield passed(name, f"None is known for {known} on {device.type}.")
 
 
-def numbers_of(version: str) -> Version:
+def version_numbers(version: str) -> Version:
     """The numbers of a version, without what follows them.
 
-    >>> numbers_of("2.13.0+cpu")
+    >>> version_numbers("2.13.0+cpu")
     (2, 13, 0)
     """
     found = re.match(r"\d+(?:\.\d+)*", version)

@@ -22,7 +22,7 @@ from neuron_explainer.checking.beside.theirs import (
     their_places,
 )
 from neuron_explainer.checking.beside.tokenizers import tokens_beside
-from neuron_explainer.checking.comparison import PlaceDifference, difference_at, differences, finding_of, in_order
+from neuron_explainer.checking.comparison import PlaceDifference, difference_at, finding_of, in_order, place_differences
 from neuron_explainer.checking.copies import in_dtype, why_not_in
 from neuron_explainer.checking.findings import Finding, not_checked
 from neuron_explainer.checking.probes import Probe
@@ -150,7 +150,7 @@ class Beside:
             alone = probe.alone(prompt)
             with evaluating(theirs):
                 expected = their_logits(theirs, alone)
-            beside += differences({key: padded[prompt : prompt + 1, :n]}, {key: expected}, [key], alone.real)
+            beside += place_differences({key: padded[prompt : prompt + 1, :n]}, {key: expected}, [key], alone.real)
         yield finding_of(
             "padding beside the counterpart",
             beside,
@@ -163,7 +163,7 @@ class Beside:
         model, theirs = self._pair[0], self._pair[1].model
         found, expected = everything(model, alone), their_places(theirs, alone)
         refuse_other_shapes(found, expected)
-        several = differences(found, expected, in_order(model.config.n_layers), alone.real)
+        several = place_differences(found, expected, in_order(model.config.n_layers), alone.real)
         return [replace(each, where=replace(each.where, prompt=prompt)) for each in several]
 
     def _implementations(self, probe: Probe) -> Iterator[Finding]:

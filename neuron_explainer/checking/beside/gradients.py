@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from neuron_explainer.checking.beside.counterpart import evaluating
-from neuron_explainer.checking.comparison import differences, finding_of
+from neuron_explainer.checking.comparison import finding_of, place_differences
 from neuron_explainer.checking.findings import Finding, not_checked
 from neuron_explainer.checking.probes import Probe
 from neuron_explainer.models.hooks.recording import PlaceAndLayer
@@ -47,7 +47,7 @@ def gradients_beside(model: Transformer, hf_model: Any, probe: Probe, allowed: f
     yield finding_of(
         name,
         # backward: what is nearest to the logits comes first
-        differences(ours, theirs, reversed(keys), alone.real),
+        place_differences(ours, theirs, reversed(keys), alone.real),
         allowed,
         "Gradients with respect to the residual stream of every layer are those of the counterpart.",
         "Going back from the logits, gradients differ first at",

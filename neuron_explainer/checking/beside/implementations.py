@@ -10,7 +10,7 @@ from torch import Tensor
 
 from neuron_explainer.checking.beside.counterpart import chooses_attention
 from neuron_explainer.checking.beside.theirs import their_logits
-from neuron_explainer.checking.comparison import differences, finding_of
+from neuron_explainer.checking.comparison import finding_of, place_differences
 from neuron_explainer.checking.findings import Finding, not_checked
 from neuron_explainer.checking.probes import Probe
 from neuron_explainer.vocabulary.places import ActivationLocationType
@@ -53,7 +53,7 @@ def implementations(hf_model: Any, logits: Tensor, probe: Probe, allowed: float)
             continue
         yield finding_of(
             check,
-            differences({key: logits}, {key: theirs}, [key], probe.real),
+            place_differences({key: logits}, {key: theirs}, [key], probe.real),
             allowed,
             "The counterpart gives the same logits with it.",
         )
