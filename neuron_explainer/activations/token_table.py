@@ -43,13 +43,14 @@ class TokenTable(pandas.DataFrame):
         tokens = [name for name in shown if _TOKEN_COLUMNS.fullmatch(str(name))]
         frame = frame.assign(**{name: frame[name].map(_label) for name in tokens})
         told = [place for place, name in enumerate(shown, 1) if str(name) in _TEXT_COLUMNS]
+        has_index = frame.index.name != _NODE_INDEX
         widest = pandas.get_option("display.max_colwidth")
         if told and widest is not None:
             widest = max(widest, _LONGEST_TEXT)
         with pandas.option_context("display.max_colwidth", widest):
             html = frame.to_html(
                 columns=shown,
-                index=frame.index.name != _NODE_INDEX,
+                index=has_index,
                 max_rows=pandas.get_option("display.max_rows"),
                 show_dimensions=_shows_dimensions(frame),
                 notebook=True,
@@ -58,7 +59,6 @@ class TokenTable(pandas.DataFrame):
             )
         # Long names may break behind their underscores.
         html = re.sub(r">([^<>]*_[^<>]*)<", lambda found: f">{found[1].replace('_', '_<wbr>')}<", _without_style(html))
-        has_index = frame.index.name != _NODE_INDEX
         style = "".join(_STYLE_OF_TEXT.format(place=place, head=place + has_index) for place in told)
         return f'{_STYLE}{style}<div style="overflow-x:auto">{html}</div>'
 

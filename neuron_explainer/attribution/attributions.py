@@ -129,7 +129,7 @@ class Attributions(Sequence[Attribution]):
 
     def _check_any(self) -> None:
         if not self._answers:
-            raise InvalidRequestError("There are no prompts here, so nothing has a mean.")
+            raise InvalidRequestError("Answers about no prompts have no mean. Ask about at least one.")
 
     def __repr__(self) -> str:
         mean = sum(self.values) / len(self) if self._answers else float("nan")

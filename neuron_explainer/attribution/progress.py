@@ -18,7 +18,7 @@ def passes_bar(
         show: whether there is a bar; None: on a terminal or in a notebook.
         what: what is done.
         unit: what is counted.
-        delay: after how many seconds it appears.
+        delay: after how many seconds it appears, where `show` is None.
 
     Raises:
         InvalidRequestError: `show` is neither a boolean nor None.
@@ -28,5 +28,5 @@ def passes_bar(
         return
     from tqdm.auto import tqdm
 
-    with tqdm(total=n_passes, desc=what, unit=unit, leave=False, delay=delay) as bar:
+    with tqdm(total=n_passes, desc=what, unit=unit, leave=False, delay=delay if show is None else 0.0) as bar:
         yield bar.update

@@ -1,20 +1,13 @@
-"""`ne.explain_dataset`: a killed call goes on, whatever ends first; what fails is kept; one call at a time."""
+"""`ne.explain_dataset`: its table, files and pages; what fails is kept in its place; what is refused."""
 
 import json
-import subprocess
-import sys
-import threading
-import time
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
 
 import pytest
 
 import neuron_explainer as ne
-from helpers.explaining import FrequentTokenExplainer, LengthScorer, SimulatedScorer
+from helpers.explaining import NODES, FrequentTokenExplainer, LengthScorer, SimulatedScorer, explained, files_of
 from helpers.html_reading import assert_harmless
-from helpers.paths import REPOSITORY
 from neuron_explainer.errors import (
     DatasetExistsError,
     ExplainingStoppedError,
@@ -22,27 +15,7 @@ from neuron_explainer.errors import (
     NeuronExplainerError,
 )
 from neuron_explainer.explanations.many.described import settings_as_json
-from neuron_explainer.explanations.many.journal import OutcomeJournal
 from neuron_explainer.explanations.many.outcome import KeptError, Outcome
-from neuron_explainer.models.watching import watched_passes
-
-NODES = ["L0N3", "L1N355", "L1N356", "L2N5", "L3N7", "L3N8"]
-
-
-def explained(out: Path, nodes=NODES, *, explainer=None, scorers=None, **options):
-    judges: Any = [SimulatedScorer(), LengthScorer()] if scorers is None else scorers
-    given = explainer or FrequentTokenExplainer()
-    return ne.explain_dataset("tiny", nodes, given, judges, out, **{"baselines": False} | options)
-
-
-def files_of(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory) -> Path:
-    """The folder of a call that nothing stopped."""
-    return explained(tmp_path_factory.mktemp("explained") / "out").path
 
 
 def test_the_table_and_the_files(whole):
@@ -115,75 +88,6 @@ def test_explanations_are_shown_with_their_component(whole):
     viewer.open_section("explanations")
     assert viewer.wait(60)
     assert text in assert_harmless(viewer.sections.view.value).text
-
-
-@pytest.mark.parametrize("n_threads", [1, 3])
-def test_a_killed_call_goes_on(n_threads, whole, tmp_path):
-    out = tmp_path / "out"
-    script = f"""
-import os, signal, sys
-sys.path.insert(0, {str(REPOSITORY / "tests")!r})
-import neuron_explainer as ne
-from helpers.explaining import FrequentTokenExplainer, LengthScorer, SimulatedScorer
-from neuron_explainer.explanations.many import journal
-
-added = journal.OutcomeJournal.add
-def add(self, outcome):
-    added(self, outcome)
-    print(outcome.component, flush=True)
-    if len(self.outcomes()) == 3:
-        os.kill(os.getpid(), signal.SIGKILL)
-journal.OutcomeJournal.add = add
-judges = [SimulatedScorer(), LengthScorer()]
-ne.explain_dataset("tiny", {NODES!r}, FrequentTokenExplainer(), judges, {str(out)!r}, baselines=False,
-    max_concurrent={n_threads})
-"""
-    killed = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
-    assert killed.returncode == -9, killed.stderr
-    done = killed.stdout.split()
-    assert len(done) == 3
-    with open(out / "explained.jsonl", "ab") as file:
-        file.write(b'{"component":"L3N8","layer":3,"ind')  # as a kill in the midst of a line leaves it
-    asked: list[str] = []
-    result = explained(out, explainer=FrequentTokenExplainer(before=asked.append))
-    assert sorted(asked) == sorted(set(NODES) - set(done))
-    assert result.n_new == 3
-    assert files_of(out) == files_of(whole)
-
-
-def test_the_order_in_which_components_end_does_not_matter(whole, tmp_path):
-    def wait(name: str) -> None:
-        time.sleep(0.02 * (len(NODES) - NODES.index(name)))
-
-    result = explained(tmp_path / "out", explainer=FrequentTokenExplainer(before=wait), max_concurrent=6)
-    ours, theirs = files_of(result.path), files_of(whole)
-    assert {name: ours[name] for name in ours if name != "explaining.json"} == {
-        name: theirs[name] for name in theirs if name != "explaining.json"
-    }
-
-
-def test_several_components_are_worked_on_at_once(tmp_path):
-    together = threading.Barrier(3, timeout=20)
-    explainer = FrequentTokenExplainer(before=lambda name: together.wait())
-    assert explained(tmp_path / "out", NODES[:3], explainer=explainer, scorers=[], max_concurrent=3).failed == ()
-
-
-def test_further_nodes_are_added(tmp_path, whole):
-    out = tmp_path / "out"
-    explained(out, NODES[3:])
-    asked: list[str] = []
-    result = explained(out, NODES, explainer=FrequentTokenExplainer(before=asked.append))
-    assert sorted(asked) == NODES[:3]
-    assert files_of(result.path) == files_of(whole)
-    assert explained(out, NODES[:2]).to_dataframe()["component"].tolist() == NODES[:2]
-
-
-def test_a_damaged_or_missing_file_is_made_again(whole, tmp_path):
-    out = explained(tmp_path / "out").path
-    (out / "explanations" / "0" / "3.jsonl").write_bytes(b"")  # as a power cut leaves it
-    (out / "explanations" / "2" / "5.jsonl").unlink()
-    assert explained(out).n_new == 2
-    assert files_of(out) == files_of(whole)
 
 
 @pytest.mark.parametrize(
@@ -272,43 +176,6 @@ def test_which_errors_of_endpoints_stop_the_work(status, is_fatal, tmp_path):
             explained(tmp_path / "out", NODES[:1], explainer=explainer)
     else:
         assert explained(tmp_path / "out", NODES[:1], explainer=explainer).failed == ("L0N3",)
-
-
-def test_an_interrupt_keeps_what_is_done(whole, tmp_path):
-    out = tmp_path / "out"
-
-    class Interrupting(LengthScorer):
-        def score(self, explanation, subject):
-            if subject.name == NODES[2]:
-                raise KeyboardInterrupt
-            return super().score(explanation, subject)
-
-    Interrupting.__name__ = "LengthScorer"
-    with pytest.raises(ne.errors.CollateStopped, match="make the same call again"):
-        explained(out, scorers=[SimulatedScorer(), Interrupting()], max_concurrent=1)
-    assert len(OutcomeJournal(out / "explained.jsonl").outcomes()) == 2
-    explained(out)
-    assert files_of(out) == files_of(whole)
-
-
-def test_watched_work_is_stopped(tmp_path):
-    stop = threading.Event()
-    explainer = FrequentTokenExplainer(before=lambda name: stop.set())
-    with watched_passes(stop=stop), pytest.raises(ne.errors.StoppedError):
-        explained(tmp_path / "out", explainer=explainer, max_concurrent=1)
-
-
-def test_two_calls_in_one_folder(tmp_path):
-    out, said = tmp_path / "out", []
-
-    def before(name: str) -> None:
-        with pytest.raises(DatasetExistsError, match="at this moment") as refused:
-            explained(out, NODES[:1])
-        said.append(str(refused.value))
-
-    explained(out, NODES[:1], explainer=FrequentTokenExplainer(before=before))
-    assert len(said) == 1
-    assert not (out / "run.lock").exists()
 
 
 @pytest.mark.parametrize("content", ["{}", "not json", '{"made_by": "neuron_explainer.explain_dataset"}'])

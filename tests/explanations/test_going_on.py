@@ -13,7 +13,7 @@ import torch
 
 import neuron_explainer as ne
 from helpers.asking_clients import client_of
-from helpers.explaining import FrequentTokenExplainer
+from helpers.explaining import FrequentTokenExplainer, files_of
 from helpers.html_reading import assert_harmless
 from helpers.paths import REPOSITORY
 from helpers.scripted_endpoint import rubbish, scripted_endpoint
@@ -42,10 +42,6 @@ NODES = ["L0N3", "L2N5"]
 
 def explained(out: Path, explainer: Any = None, **options: Any):
     return ne.explain_dataset("tiny", NODES, explainer or FrequentTokenExplainer(), [], out, **options)
-
-
-def files_of(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
 def test_what_a_killed_call_left_unfinished_is_removed(tmp_path):

@@ -3,9 +3,12 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import pandas
 
+import neuron_explainer as ne
 from neuron_explainer.explanations.asking.explanation import Explanation
 from neuron_explainer.explanations.asking.subject import Subject
 from neuron_explainer.explanations.scoring.baselines import OneToken, most_frequent_token
@@ -68,3 +71,18 @@ class LengthScorer:
         return ExplanationScore(
             explanation.text, subject.name, self.name, "AUROC", value, (math.nan, math.nan), 0.5, judgements=judgements
         )
+
+
+NODES = ["L0N3", "L1N355", "L1N356", "L2N5", "L3N7", "L3N8"]
+
+
+def explained(out: Path, nodes: Any = NODES, *, explainer: Any = None, scorers: Any = None, **options: Any) -> Any:
+    """What `ne.explain_dataset` makes of some neurons of `tiny`, without baselines."""
+    judges: Any = [SimulatedScorer(), LengthScorer()] if scorers is None else scorers
+    given = explainer or FrequentTokenExplainer()
+    return ne.explain_dataset("tiny", nodes, given, judges, out, **{"baselines": False} | options)
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    """The contents of a folder's files, by their paths within it."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}

@@ -166,7 +166,7 @@ class TensorAblation:
             tokens: as AblationSpec's.
 
         Raises:
-            InvalidIndexError: there is no such mean: of gradients, of pairs of tokens; or as for TensorAblation.
+            InvalidIndexError: the mean would be of gradients or of pairs of tokens; or as for TensorAblation.
             IndexOutOfRangeError: the model does not have what the index names.
             InvalidRequestError: `reference` is empty or malformed.
 

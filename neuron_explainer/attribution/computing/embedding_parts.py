@@ -19,7 +19,7 @@ _EMBEDDING = ActivationLocationType.RESID_POST_EMBEDDING
 
 @dataclass(frozen=True)
 class EmbeddingParts:
-    """Direct effects at the rows: of the tokens' embeddings, and of learned positions (None if there are none)."""
+    """Direct effects at the rows: of the tokens' embeddings, and of learned positions (None: the model learns none)."""
 
     tokens: Float[Tensor, "batch rows"]
     positions: Float[Tensor, "batch rows"] | None

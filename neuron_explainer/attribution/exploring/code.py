@@ -24,7 +24,7 @@ def code_of(asked: Exploration, explorer: Explorer) -> str:
         explorer: who answers it.
 
     Raises:
-        InvalidRequestError: a second prompt is needed, and there is none.
+        InvalidRequestError: a second prompt is needed and missing.
 
     >>> import neuron_explainer as ne
     >>> asked = Exploration("And the LORD said unto", (" Moses",), (" her",)).with_change("L3H2")

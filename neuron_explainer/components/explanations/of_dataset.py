@@ -7,6 +7,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, SupportsIndex
 
@@ -32,6 +33,7 @@ from neuron_explainer.errors import (
     NeuronExplainerError,
     shown,
 )
+from neuron_explainer.explanations.asking.explain import explainer_given
 from neuron_explainer.explanations.asking.interfaces import Explainer, Scorer
 from neuron_explainer.explanations.many.described import settings_as_json
 from neuron_explainer.explanations.many.journal import OutcomeJournal
@@ -112,7 +114,7 @@ def explain_dataset(
 
     An example: `ne.explain_dataset("tiny", ["L1N355", "L2N5"], out="explained").to_dataframe()`.
     """
-    writes, judges = _explainer_given(explainer), _scorers_given(scorers)
+    writes, judges = explainer_given(explainer), _scorers_given(scorers)
     most, n_threads = checked_number("n", n), checked_number("max_concurrent", max_concurrent, at_most=_MOST_THREADS)
     with_baselines = checked_flag("baselines", baselines)
     if out is None:
@@ -137,21 +139,11 @@ def explain_dataset(
         "n": most,
         "baselines": with_baselines,
     }
-    beside = _Beside(first, components_of_layers(first, list(chosen)))
+    beside = _Beside(first, tuple(chosen))
     explaining = Explaining(beside.component_at, beside.next_to, writes, judges, most, with_baselines)
     work = _Work(folder, first, explaining, n_threads)
     with held_out_folder(folder, settings):
         return work.run([(layer, index) for layer, several in chosen.items() for index in several], progress)
-
-
-def _explainer_given(explainer: Any) -> Explainer:
-    if explainer is None:
-        from neuron_explainer.explanations.patterns.pattern_explainer import PatternExplainer
-
-        return PatternExplainer()
-    if not isinstance(explainer, Explainer) or isinstance(explainer, type):
-        raise InvalidRequestError(f"explainer is {shown(explainer)}. Give one, such as PatternExplainer().")
-    return explainer
 
 
 def _scorers_given(scorers: Any) -> list[Scorer]:
@@ -176,11 +168,16 @@ class _Beside:
 
     Attributes:
         first: one of them.
-        covered: the numbers of those that there are, by layer; None if that is not known.
+        layers: the layers that are worked on.
     """
 
     first: Component
-    covered: Mapping[int, Sequence[int]] | None
+    layers: tuple[int, ...]
+
+    @cached_property
+    def covered(self) -> Mapping[int, Sequence[int]] | None:
+        """The numbers of those that there are, by layer; None if that is not known. It is asked for baselines alone."""
+        return components_of_layers(self.first, list(self.layers))
 
     def component_at(self, layer: int, index: int) -> Component:
         """A component by its layer and number."""

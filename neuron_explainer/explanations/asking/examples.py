@@ -56,6 +56,11 @@ def by_token(example: ActivationRecord) -> ActivationRecord:
     return ActivationRecord(example.tokens, np.nanmax(matrix, axis=1).tolist())
 
 
+def as_word(token: str) -> str:
+    """A token as a word: without spaces around it, whatever its case."""
+    return token.strip().casefold()
+
+
 def text_key(example: ActivationRecord) -> str:
     """What texts are told apart by: a digest of the tokens."""
     return key_of_tokens(example.tokens)

@@ -26,13 +26,22 @@ def explain(record: SubjectGiven, explainer: Explainer | None = None, n: Support
         NotAtHandError: a component has no dataset.
     """
     subject, most = subject_of(record), checked_number("n", n)
+    return Explanations(explainer_given(explainer).explain(subject, most)[:most], subject.name)
+
+
+def explainer_given(explainer: Explainer | None) -> Explainer:
+    """The explainer, if it is one; None stands for a PatternExplainer.
+
+    Raises:
+        InvalidRequestError: it is something else.
+    """
     if explainer is None:
         from neuron_explainer.explanations.patterns.pattern_explainer import PatternExplainer
 
-        explainer = PatternExplainer()
+        return PatternExplainer()
     if not isinstance(explainer, Explainer) or isinstance(explainer, type):
         raise InvalidRequestError(
             f"explainer is {shown(explainer)}. Give one, such as PatternExplainer(), TokenExplainer() or "
             "LanguageModelExplainer(client)."
         )
-    return Explanations(explainer.explain(subject, most)[:most], subject.name)
+    return explainer

@@ -16,6 +16,8 @@ Role = Literal["system", "user", "assistant"]
 
 _MOST_TOKENS, _MOST_LOGPROBS = 1_000_000, 20
 _LARGEST_SEED = 2**63 - 1
+SECONDS_WITHOUT_BAR = 2.0
+"""How long questions are asked before a bar appears that nobody asked for."""
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,9 @@ from typing import Any, Protocol
 
 from neuron_explainer.attribution.progress import passes_bar
 from neuron_explainer.errors import InvalidRequestError, shown
-from neuron_explainer.explanations.clients.client import ChatAnswer, ChatRequest, checked_requests
+from neuron_explainer.explanations.clients.client import SECONDS_WITHOUT_BAR, ChatAnswer, ChatRequest, checked_requests
 from neuron_explainer.models.watching import part_of_work, stop_if_asked
 from neuron_explainer.vocabulary.checks import checked_text
-
-_SECONDS_WITHOUT_BAR = 2.0
 
 
 class _AnsweringModel(Protocol):
@@ -82,8 +80,7 @@ class LocalClient:
         firsts = [numbers[0] for numbers in places.values()]
         answers: dict[int, ChatAnswer] = {}
         batches = [[firsts[each] for each in batch] for batch in self._model.batches([asked[each] for each in firsts])]
-        delay = _SECONDS_WITHOUT_BAR if progress is None else 0.0
-        with passes_bar(len(firsts), progress, "asking", "answer", delay) as tell:
+        with passes_bar(len(firsts), progress, "asking", "answer", SECONDS_WITHOUT_BAR) as tell:
             for number, batch in enumerate(batches):
                 stop_if_asked()
                 with part_of_work(number, len(batches)):

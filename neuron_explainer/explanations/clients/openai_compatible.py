@@ -14,7 +14,7 @@ from neuron_explainer.attribution.progress import passes_bar
 from neuron_explainer.errors import BudgetExceededError, EndpointError, InvalidRequestError, MisconfiguredError, shown
 from neuron_explainer.explanations.clients.answer_cache import AnswerCache, key_of_request
 from neuron_explainer.explanations.clients.asking import Asking, Endpoint
-from neuron_explainer.explanations.clients.client import ChatAnswer, ChatRequest, checked_requests
+from neuron_explainer.explanations.clients.client import SECONDS_WITHOUT_BAR, ChatAnswer, ChatRequest, checked_requests
 from neuron_explainer.explanations.clients.connection import Connection, Key, imported_openai
 from neuron_explainer.explanations.clients.rate_limit import RateLimit
 from neuron_explainer.explanations.clients.spending import Budget, Spending
@@ -23,7 +23,6 @@ from neuron_explainer.storage.locations import is_url, without_secrets
 from neuron_explainer.vocabulary.checks import checked_number, checked_text, finite_number, flag_of
 
 _UnderWay = dict[str, asyncio.Future[ChatAnswer | None]]
-_SECONDS_WITHOUT_BAR = 2.0
 _MOST_AT_ONCE = 256
 
 
@@ -170,8 +169,7 @@ class OpenAICompatibleClient:
                 asking = Asking(self._endpoint, connection, *self._shared_by_calls())
                 await asking.ask_all(missing, self.max_concurrent, take, known)
 
-        delay = _SECONDS_WITHOUT_BAR if progress is None else 0.0
-        with passes_bar(len(missing), progress, "asking", "answer", delay) as tell:
+        with passes_bar(len(missing), progress, "asking", "answer", SECONDS_WITHOUT_BAR) as tell:
             n_told = 0
 
             def look() -> None:

@@ -37,7 +37,6 @@ def parsed(answer: ChatAnswer, type_: type[T] | msgspec.json.Decoder[T], remedy:
     Args:
         answer: the answer.
         type_: a msgspec.Struct, or another type that msgspec decodes; or a msgspec.json.Decoder.
-
         remedy: what to do where an answer is cut off, as the end of a sentence.
 
     Raises:

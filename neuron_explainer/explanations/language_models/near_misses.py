@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from neuron_explainer.activations.activation_records import ActivationRecord
+from neuron_explainer.explanations.asking.examples import as_word
 from neuron_explainer.explanations.asking.subject import Subject
 
 ACTIVE_FROM, LOW_UNTIL = 0.5, 0.2
@@ -22,7 +23,7 @@ def near_misses(subject: Subject, n: int) -> list[tuple[ActivationRecord, int]]:
     """
     highest = subject.highest
     peaks = {
-        _word(token)
+        as_word(token)
         for example in subject.by_token.train
         for token, value in zip(example.tokens, example.activations, strict=True)
         if value >= ACTIVE_FROM * highest
@@ -31,10 +32,10 @@ def near_misses(subject: Subject, n: int) -> list[tuple[ActivationRecord, int]]:
     for whole, example in zip(subject.examples.random, subject.by_token.random, strict=True):
         if max(example.activations) > LOW_UNTIL * highest:
             continue
-        places = [place for place, token in enumerate(example.tokens) if _word(token) in peaks]
+        places = [place for place, token in enumerate(example.tokens) if as_word(token) in peaks]
         if places:
             place = places[int(np.argmin([example.activations[each] for each in places]))]
-            found.append((whole, place, _word(example.tokens[place])))
+            found.append((whole, place, as_word(example.tokens[place])))
     seen: dict[str, int] = {}
     ranked = []
     for whole, place, word in found:
@@ -42,7 +43,3 @@ def near_misses(subject: Subject, n: int) -> list[tuple[ActivationRecord, int]]:
         seen[word] = seen.get(word, 0) + 1
     ranked.sort(key=lambda each: each[0])
     return [(whole, place) for _, whole, place in ranked[:n]]
-
-
-def _word(token: str) -> str:
-    return token.strip().casefold()

@@ -20,7 +20,7 @@ from neuron_explainer.explanations.language_models.alignment import aligned, ent
 from neuron_explainer.explanations.language_models.asking import ask_and_read, checked_client
 from neuron_explainer.explanations.language_models.likelihoods import expected_number, token_starts
 from neuron_explainer.explanations.language_models.messages import Messages, system_message
-from neuron_explainer.explanations.language_models.quoting import quoted_text, quoted_tokens
+from neuron_explainer.explanations.language_models.quoting import MOST_CHARACTERS_OF_TOKEN, quoted_text, quoted_tokens
 from neuron_explainer.explanations.language_models.showing import TOP_LEVEL
 from neuron_explainer.vocabulary.checks import checked_number, checked_text, finite_number
 
@@ -158,7 +158,7 @@ class LanguageModelSimulator:
             ("assistant", _good_answer(demonstrated, prompts.SIMULATED_LEVELS)),
             ("user", _question(self.explanation, part)),
         )
-        n_characters = sum(min(len(token), 200) for token in part.tokens)
+        n_characters = sum(min(len(token), MOST_CHARACTERS_OF_TOKEN) for token in part.tokens)
         most = min(MOST_ANSWERED, 64 + 14 * len(part.tokens) + 2 * n_characters)
         return ChatRequest(messages, most, schema=_SCHEMA, top_logprobs=self.top_logprobs)
 

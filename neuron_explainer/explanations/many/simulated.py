@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -73,15 +73,11 @@ def _sequence(
 
 
 def _known(values: Iterable[Any]) -> list[float | None]:
-    """Predictions; None where there is none."""
+    """Predictions or scores; None where there is none."""
     numbers = np.asarray(list(values), np.float64)
     return [float(value) if math.isfinite(value) else None for value in numbers]
 
 
 def _scores(real: ArrayLike, expected: ArrayLike) -> Scores:
     found = agreement(real, expected)
-    return Scores(*(_finite([found.correlation, found.explained_variance, found.explained_deviation])))
-
-
-def _finite(values: Sequence[float]) -> list[float | None]:
-    return [value if math.isfinite(value) else None for value in values]
+    return Scores(*_known([found.correlation, found.explained_variance, found.explained_deviation]))

@@ -17,14 +17,13 @@ from neuron_explainer.explanations.patterns.matrix import PatternMatrix
 from neuron_explainer.explanations.patterns.simulating import HighestPattern, WeightedPatterns
 from neuron_explainer.explanations.patterns.training_tokens import TrainingTokens
 from neuron_explainer.explanations.patterns.weights import ridge_weights
-from neuron_explainer.explanations.patterns.wording import patterns_text, within_bounds, written_text
+from neuron_explainer.explanations.patterns.wording import explanations_told, patterns_text, shorter_than
 from neuron_explainer.vocabulary.checks import checked_number
 
 _PRIOR_OF_FOUND = 1.0
 """What is added to the prior variance of the weights of patterns that were found."""
 _SMALLEST_WEIGHT = 1e-3
 """Smaller weights, as shares of the top, are left out."""
-_N_OF_SHORT = 3
 
 
 class PatternExplainer:
@@ -79,23 +78,14 @@ class PatternExplainer:
         training = TrainingTokens.of(subject)
         matrix = PatternMatrix.of(training)
         found = find_patterns(training, matrix)
-        details, raised = {"patterns": _table(found)}, written_text(subject)
-        told: list[tuple[Sequence[FoundPattern], int, Simulator]] = [
-            (found, self.most_patterns, _weighted(training, matrix, found))
+        told: list[tuple[str, Simulator]] = [
+            (patterns_text(found, self.most_patterns), _weighted(training, matrix, found)),
+            *(
+                (patterns_text(found[:most], most), HighestPattern.of(found[:most], training.base))
+                for most in shorter_than(len(found))
+            ),
         ]
-        for most in (_N_OF_SHORT, 1):
-            if most < len(told[-1][0]):
-                told.append((found[:most], most, HighestPattern.of(found[:most], training.base)))
-        return [
-            Explanation(
-                within_bounds(patterns_text(patterns, most) + raised),
-                self.name,
-                simulator,
-                training.written_from,
-                details,
-            )
-            for patterns, most, simulator in told[:n]
-        ]
+        return explanations_told(self.name, subject, training, told[:n], {"patterns": _table(found)})
 
 
 def _weighted(training: TrainingTokens, matrix: PatternMatrix, found: Sequence[FoundPattern]) -> WeightedPatterns:

@@ -13,14 +13,14 @@ from neuron_explainer.explanations.asking.subject import Subject
 from neuron_explainer.explanations.patterns.token_forms import quoted_token
 from neuron_explainer.explanations.patterns.token_means import TokenMeans
 from neuron_explainer.explanations.patterns.training_tokens import TrainingTokens
-from neuron_explainer.explanations.patterns.wording import NOTHING, within_bounds, written_text
+from neuron_explainer.explanations.patterns.wording import NOTHING, explanations_told, shorter_than
 from neuron_explainer.vocabulary.checks import checked_number
 
 _LEAST_SHARE = 0.25
 """A token is told whose mean is so high, as a share of the top."""
 _LEAST_RAISE, _LEAST_COUNT = 0.25, 2
 """A token before it is told that raises it so much, as a share of the top, so often."""
-_MOST_BEFORE, _N_OF_SHORT = 3, 3
+_MOST_BEFORE = 3
 
 
 class TokenExplainer:
@@ -65,27 +65,18 @@ class TokenExplainer:
         training = TrainingTokens.of(subject)
         means = TokenMeans.of(training)
         tokens, before = _tokens(training, means), _before(training)
-        details, raised = {"tokens": _token_table(tokens), "before": _before_table(before)}, written_text(subject)
+        details = {"tokens": _token_table(tokens), "before": _before_table(before)}
         after = (
             f" (more so after {', '.join(quoted_token(token) for token, *_ in before[:_MOST_BEFORE])})"
             if before
             else ""
         )
-        told: list[tuple[list[_Token], Simulator]] = [(tokens[: self.most_tokens], means)]
-        for most in (_N_OF_SHORT, 1):
-            if most < len(told[-1][0]):
-                own = {each.token: each.activation for each in tokens[:most]}
-                told.append((tokens[:most], TokenMeans(own, {}, training.base)))
-        return [
-            Explanation(
-                within_bounds(_text(own, 0 if place else len(tokens)) + ("" if place else after) + raised),
-                self.name,
-                simulator,
-                training.written_from,
-                details,
-            )
-            for place, (own, simulator) in enumerate(told[:n])
-        ]
+        longest = tokens[: self.most_tokens]
+        told: list[tuple[str, Simulator]] = [(_text(longest, len(tokens)) + after, means)]
+        for most in shorter_than(len(longest)):
+            own = {each.token: each.activation for each in tokens[:most]}
+            told.append((_text(tokens[:most], 0), TokenMeans(own, {}, training.base)))
+        return explanations_told(self.name, subject, training, told[:n], details)
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 import pandas
@@ -30,6 +30,10 @@ class AgreementScores:
     correlation: float
     explained_variance: float
     explained_deviation: float
+
+    def by_name(self) -> dict[str, float]:
+        """The scores by their names, as tables have them."""
+        return {name.replace("_", " "): value for name, value in asdict(self).items()}
 
 
 def agreement(true: ArrayLike, simulated: ArrayLike) -> AgreementScores:

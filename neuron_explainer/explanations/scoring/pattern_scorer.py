@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 from itertools import chain
 
 from neuron_explainer.activations.token_table import TokenTable
@@ -63,11 +63,10 @@ class PatternScorer:
                 list(chain.from_iterable(simulated_texts(explanation.simulator, [each.tokens for each in examples]))),
             )
             judgements["calibrated"] = calibration.of(judgements["simulated"])
-        measures = asdict(agreement(judgements["real"], judgements["calibrated"]))
         return replace(
             found,
             scorer=self.name,
-            measures={name.replace("_", " "): value for name, value in measures.items()}
+            measures=agreement(judgements["real"], judgements["calibrated"]).by_name()
             | {f"uncalibrated {name}": value for name, value in found.measures.items()},
             judgements=judgements,
         )

@@ -213,12 +213,7 @@ def _score(
 
 
 def _measures(real: Sequence[Sequence[float]], simulated: Sequence[Sequence[float]]) -> dict[str, float]:
-    found = agreement(_joined(real), _joined(simulated))
-    return {
-        "correlation": found.correlation,
-        "explained variance": found.explained_variance,
-        "explained deviation": found.explained_deviation,
-    }
+    return agreement(_joined(real), _joined(simulated)).by_name()
 
 
 def _note(

@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 
 from neuron_explainer.activations.activation_records import ActivationRecord
 from neuron_explainer.errors import InvalidRequestError
-from neuron_explainer.explanations.asking.examples import text_key
+from neuron_explainer.explanations.asking.examples import as_word, text_key
 from neuron_explainer.explanations.asking.explanation import Explanation
 from neuron_explainer.explanations.asking.overlaps import SHORTEST_RUN
 from neuron_explainer.explanations.asking.subject import Subject
+from neuron_explainer.explanations.language_models.quoting import MOST_CHARACTERS_OF_TOKEN
 from neuron_explainer.explanations.scoring.measures import bootstrap_interval
 from neuron_explainer.wording import counted
 
@@ -25,7 +26,6 @@ ACTIVE_FROM = 0.3
 """From which share of the highest activation on a text counts as one on which the component is active."""
 LOW_UNTIL = 0.1
 """Up to which share of the highest activation the component counts as not active."""
-MOST_CHARACTERS_OF_TOKEN = 200
 N_TOKENS = 16
 MOST_TEXTS = 100
 MOST_TOKENS = 256
@@ -181,7 +181,7 @@ def _tokens_of_peaks(subject: Subject, active: float) -> frozenset[str]:
 
 
 def _as_word(token: str) -> str:
-    return token[:MOST_CHARACTERS_OF_TOKEN].strip().casefold()
+    return as_word(token[:MOST_CHARACTERS_OF_TOKEN])
 
 
 def _pieces(
