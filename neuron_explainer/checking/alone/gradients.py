@@ -16,7 +16,7 @@ from neuron_explainer.models.transformer import Transformer
 from neuron_explainer.vocabulary.places import ActivationLocationType
 
 _PLACE = ActivationLocationType
-_N_TOKENS = 4
+_N_TOKENS = 3
 _ROWS_AT_ONCE = 24
 _STEPS = {torch.float64: (1e-5, 1e-6, 1e-7), torch.float32: (1e-2, 2e-3, 4e-4)}
 """How far a step goes, as a share of what is there. A shorter one follows where a longer one may have crossed a kink,

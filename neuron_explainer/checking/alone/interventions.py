@@ -18,7 +18,7 @@ from neuron_explainer.vocabulary.places import ActivationLocationType
 
 _PLACE = ActivationLocationType
 _ROWS_AT_ONCE = 24
-_N_TOKENS = 4
+_N_TOKENS = 3
 _SHARE = 0.5
 """How large a change is, as a share of what is there."""
 
