@@ -11,6 +11,8 @@ import torch
 from jaxtyping import Float32, Float64, Int32, Int64
 from torch import Tensor
 
+from neuron_explainer.collation.statistics.scratch import Scratch
+
 _SMALLEST_EXPONENT = -100
 _MAX_RANGE_EXPONENT = 20
 """A bin is at least 2^-20 of the largest magnitude wide, so that bin numbers are exact in float32."""
@@ -64,33 +66,36 @@ class RunningHistogram:
     def add(
         self,
         values: Float32[Tensor, "entries components"],
-        scratch: Float32[Tensor, "entries components"] | None = None,
+        scratch: Scratch,
     ) -> None:
         """Count values. `make_room` must have been called for their range.
 
         Args:
             values: the values; none may lie outside of the range.
-            scratch: memory for intermediate results; it is overwritten.
+            scratch: memory for intermediate results.
         """
         bins = self._places(values, scratch).view(-1)
         self.counts += torch.bincount(bins, minlength=self.counts.numel()).view_as(self.counts)
 
-    def remove(self, values: Float32[Tensor, "entries components"], times: Int64[Tensor, " entries"]) -> None:
+    def remove(
+        self, values: Float32[Tensor, "entries components"], times: Int64[Tensor, " entries"], scratch: Scratch
+    ) -> None:
         """Take back values that were counted, each so many times."""
-        bins = self._places(values)
+        bins = self._places(values, scratch)
         # `counts` may be a view, but its rows are whole.
         self.counts.view(-1).scatter_add_(0, bins.view(-1).long(), -times[:, None].expand_as(bins).flatten())
 
     def _places(
         self,
         values: Float32[Tensor, "entries components"],
-        scratch: Float32[Tensor, "entries components"] | None = None,
+        scratch: Scratch,
     ) -> Int32[Tensor, "entries components"]:
         """The place of each value's bin among those of all components."""
         n_components, n_bins = self.counts.shape
         # Bin numbers are floored before the first bin is subtracted, so that rounding cannot move a value.
-        in_bins = torch.mul(values, torch.exp2(-self.exponent.to(torch.float32)), out=scratch)
-        bins = in_bins.floor_().to(torch.int32)
+        in_bins = scratch.take("in bins", values.shape, torch.float32)
+        torch.mul(values, torch.exp2(-self.exponent.to(torch.float32)), out=in_bins)
+        bins = scratch.take("bins", values.shape, torch.int32).copy_(in_bins.floor_())
         row_start = torch.arange(n_components, dtype=torch.int64, device=values.device) * n_bins
         bins += (row_start - self.first_bin).to(torch.int32)
         return bins

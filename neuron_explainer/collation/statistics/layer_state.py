@@ -11,6 +11,7 @@ from neuron_explainer.collation.statistics.examples import KeptExamples
 from neuron_explainer.collation.statistics.histogram import RunningHistogram
 from neuron_explainer.collation.statistics.moments import Moments, PowerSums
 from neuron_explainer.collation.statistics.rank_keys import rank_of_chance, rank_of_score
+from neuron_explainer.collation.statistics.scratch import Scratch
 from neuron_explainer.collation.statistics.tiles import CountedValues, Extremes
 from neuron_explainer.errors import NonFiniteActivationError
 
@@ -97,7 +98,8 @@ class LayerState:
         """
         n_counted = int(counted.sum())
         not_all = None if n_counted == counted.numel() else counted
-        extremes = self._update_statistics(CountedValues(activations, not_all), sequence_index)
+        values = CountedValues(activations, not_all, Scratch(activations.device))
+        extremes = self._update_statistics(values, sequence_index)
         peaks = extremes.peaks.T.contiguous()
         entering = [(self.top, self.top.enter(rank_of_score(peaks, sequence_index), peaks))]
         if self.sample.rank.shape[1]:
@@ -117,22 +119,20 @@ class LayerState:
         has_mean = bool(self.moments.count.any())
         centre = self.moments.mean if has_mean else values.mean_of_some()
         sums = PowerSums(centre, lowest, highest, values.dtype)
-        scratch = torch.empty(0, dtype=values.dtype, device=lowest.device)
+        scratch = values.scratch
         for tile in values.tiles():
             block, mask = tile.values, tile.counted
-            if scratch.shape[1:] != block.shape:
-                scratch = block.new_empty(2, *block.shape)
             n_rows, width, _ = block.shape
             weights = block.new_ones(n_rows, 1, width) if mask is None else mask.to(values.dtype)[:, None, :]
             n_counted = n_rows * width if mask is None else int(mask.sum())
             sums.of(tile.components).add(block, weights, n_counted, scratch)
-            n_above = torch.bmm(weights, torch.gt(block, 0, out=scratch[0])).sum((0, 1), dtype=torch.float64)
-            self.active[tile.components] += n_above.to(torch.int64)
-            in_float32 = block.flatten(0, 1).to(torch.float32)
-            room = scratch[0].flatten(0, 1) if scratch.dtype == torch.float32 else None
-            self.histogram.of(tile.components).add(in_float32, room)
+            is_above = torch.gt(block, 0, out=scratch.take("deviation", block.shape, block.dtype))
+            self.active[tile.components] += (
+                torch.bmm(weights, is_above).sum((0, 1), dtype=torch.float64).to(torch.int64)
+            )
+            self.histogram.of(tile.components).add(block.flatten(0, 1).to(torch.float32), scratch)
         if values.counted is not None:  # the histogram has the stand-ins, too
-            self.histogram.remove(values.stand_ins.to(torch.float32), values.n_replaced())
+            self.histogram.remove(values.stand_ins.to(torch.float32), values.n_replaced(), scratch)
         self.moments = self.moments.merge(sums.moments())
         return extremes
 

@@ -12,6 +12,8 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
+from neuron_explainer.collation.statistics.scratch import Scratch
+
 _LARGEST_UNSCALED_EXPONENT = 16
 """Deviations up to 2^16, and no smaller than 2^-16, have fourth powers that float32 holds as they are."""
 
@@ -121,7 +123,7 @@ class PowerSums:
         values: Float[Tensor, "blocks entries components"],
         weights: Float[Tensor, "blocks 1 entries"],
         n_counted: int,
-        scratch: Float[Tensor, "2 blocks entries components"],
+        scratch: Scratch,
     ) -> None:
         """Add the values whose weight is 1. Values with weight 0 do not count, but must lie within the bounds.
 
@@ -129,9 +131,9 @@ class PowerSums:
             values: in the dtype given at the start.
             weights: 1 or 0 for each entry.
             n_counted: how many entries have weight 1.
-            scratch: memory for intermediate results; it is overwritten.
+            scratch: memory for intermediate results.
         """
-        deviation, power = scratch
+        deviation, power = (scratch.take(name, values.shape, values.dtype) for name in ("deviation", "power"))
         totals = values.new_empty(4, len(values), 1, values.shape[2])
         torch.sub(values, self._shift, out=deviation)
         if self._is_scaled:

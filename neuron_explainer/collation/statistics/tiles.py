@@ -1,13 +1,15 @@
 """A batch's activations in pieces that stay in a processor's cache while they are counted and summed."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Float32, Float64, Int32, Int64
 from torch import Tensor
+
+from neuron_explainer.collation.statistics.scratch import Scratch
 
 _ELEMENTS_IN_CACHE = 1 << 18
 """How many activations a piece has on a CPU, so that the ten passes over them stay in its cache."""
@@ -44,7 +46,7 @@ class Tile(NamedTuple):
 
     Attributes:
         components: which components these are.
-        values: the values; each that does not count is replaced by one that does.
+        values: the values, which the next tile overwrites; each that does not count is replaced by one that does.
         counted: which of them count; None: all.
     """
 
@@ -60,10 +62,13 @@ class CountedValues:
     Attributes:
         activations: in any floating-point dtype; what does not count may be anything.
         counted: the entries that count, at least one for each sequence; None: all.
+        scratch: memory for pieces.
     """
 
     activations: Float[Tensor, "sequences entries components"]
     counted: Bool[Tensor, "sequences entries"] | None
+    scratch: Scratch
+    _looked_up: dict[tuple[int | None, ...], tuple[Tensor, Tensor, Tensor]] = field(default_factory=dict)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -104,15 +109,17 @@ class CountedValues:
             order = last - torch.arange(n_entries, dtype=torch.int32, device=self.activations.device)
         peaks, lowest = [], []
         for first in range(0, n_sequences, n_rows):
-            block, counted = self._tile(slice(first, first + n_rows), slice(None), slice(None))
+            rows = slice(first, first + n_rows)
+            block, counted = self._tile(rows, slice(None), slice(None))
             lowest.append(block.amin(dim=1).amin(dim=0))
             if order is None:
                 peaks.append(block.amax(dim=1))
                 continue
             # The free bits say which entry it is, the first one the most: of equal positive values it is the largest.
-            marked = (block.view(torch.int32) | order[:, None]).view(torch.float32)
-            if counted is not None:
-                marked.masked_fill_(~counted[:, :, None], -torch.inf)
+            marked = block.view(torch.int32).bitwise_or_(order[:, None]).view(torch.float32)
+            if counted is not None:  # a stand-in does not count at its own place
+                _, place, _ = self._not_counted(rows, slice(None))
+                marked.flatten(0, 1).index_fill_(0, place, -torch.inf)
             peaks.append(marked.amax(dim=1))
         together, least = torch.cat(peaks), torch.stack(lowest).amin(dim=0).to(torch.float32)
         if order is None:
@@ -148,14 +155,28 @@ class CountedValues:
         self, rows: slice, entries: slice, components: slice
     ) -> tuple[Float[Tensor, "rows entries components"], Bool[Tensor, "rows entries"] | None]:
         there = self.activations[rows, entries, components]
-        values = there.contiguous().to(self.dtype)
+        values = self.scratch.take("values", there.shape, self.dtype)
+        if there.is_contiguous() or there.dtype.itemsize >= 4:
+            values.copy_(there)
+        else:  # quicker in two steps
+            values.copy_(self.scratch.take("as they are", there.shape, there.dtype).copy_(there))
         if self.counted is None:
             return values, None
-        counted = self.counted[rows, entries]
-        row, entry = (~counted).nonzero(as_tuple=True)
-        if len(row) == 0:
+        counted, place, row = self._not_counted(rows, entries)
+        if len(place) == 0:
             return values, None
-        if values.data_ptr() == there.data_ptr():
-            values = values.clone()  # the caller's own
-        values[row, entry] = self.stand_ins[rows, components][row].to(self.dtype)
+        stand_ins = self.stand_ins[rows, components].index_select(0, row).to(self.dtype)
+        values.flatten(0, 1).index_copy_(0, place, stand_ins)
         return values, counted
+
+    def _not_counted(
+        self, rows: slice, entries: slice
+    ) -> tuple[Bool[Tensor, "rows entries"], Int64[Tensor, " places"], Int64[Tensor, " places"]]:
+        """Which entries of a part count; the places of those that do not in the flattened part; and their rows."""
+        assert self.counted is not None
+        key = (rows.start, rows.stop, entries.start, entries.stop)
+        if key not in self._looked_up:
+            counted = self.counted[rows, entries]
+            row, entry = (~counted).nonzero(as_tuple=True)
+            self._looked_up[key] = counted, row * counted.shape[1] + entry, row
+        return self._looked_up[key]
