@@ -20,6 +20,7 @@ from neuron_explainer.collation.output.dataset_writing import (
     write_dataset,
 )
 from neuron_explainer.collation.runs.job import CollatedModel, CorpusSummary, Job
+from neuron_explainer.collation.runs.last_save import saved_if_it_fails
 from neuron_explainer.collation.runs.local_run import run_locally
 from neuron_explainer.collation.runs.preparation import (
     ModelGiven,
@@ -217,7 +218,7 @@ def collate(
         if overwrite or not _is_finished(path, job, layout):
             collation, corpus = _run(job, collated_model, engine, n_workers, ray_address)
             model_context = collated_model.model_context
-            try:
+            with saved_if_it_fails(job):
                 info = dataset_info(
                     job, collation, corpus, model_context, short_name=short_name, corpus_name=corpus_name
                 )
@@ -230,9 +231,6 @@ def collate(
                     layout=layout,
                     activation_dtype=activation_dtype,
                 )
-            finally:
-                if job.last_save is not None:
-                    job.last_save.wait()
         remove_work(work_folder)
     if layout == "packed" and may_register:
         register_dataset(path, short_name, replace=True)

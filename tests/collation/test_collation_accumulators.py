@@ -203,8 +203,8 @@ def test_moments_keep_their_digits_at_any_scale(scale: float, centre: float) -> 
     state = Moments.empty(3, torch.device("cpu"))
     for part in values.split(8):
         near = state.mean if state.count.any() else part.mean(dim=(0, 1)).double()
-        sums = PowerSums(near, part.amin(dim=(0, 1)), part.amax(dim=(0, 1)), torch.float32)
-        sums.add(part, torch.ones(len(part), 1, 100), 100 * len(part), Scratch(part.device))
+        sums = PowerSums(near, part.amin(dim=(0, 1)), part.amax(dim=(0, 1)), torch.float32, 100 * len(part))
+        sums.add(part, None, Scratch(part.device))
         state = state.merge(sums.moments())
     exact = values.double().flatten(0, 1)
     deviation = exact - exact.mean(dim=0)
@@ -233,7 +233,7 @@ def test_histogram_cells_follow_the_range() -> None:
     histogram = RunningHistogram.empty(1, 8, torch.device("cpu"))
     for value in (0.25, 0.3, 1.0, -3.0, 4.9):
         histogram.make_room(torch.tensor([value]), torch.tensor([value]))
-        histogram.add(torch.tensor([[value]]), Scratch(torch.device("cpu")))
+        histogram.add(histogram.places_of().find(torch.tensor([[value]]), Scratch(torch.device("cpu"))))
     # From -3 to 4.9 with cells of 1 takes 8: [-3, -2) … [4, 5).
     assert histogram.edges()[0].tolist() == [-3, -2, -1, 0, 1, 2, 3, 4, 5]
     assert histogram.counts[0].tolist() == [1, 0, 0, 2, 1, 0, 0, 1]

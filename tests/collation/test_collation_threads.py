@@ -1,4 +1,4 @@
-"""Layers on several threads, and a last save beside the writing: the same numbers, errors and files."""
+"""Layers on several threads, and a run whose dataset could not be written: the same numbers, errors and files."""
 
 import hashlib
 import os
@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 import neuron_explainer as ne
 from helpers.collation_models import begun_context, model_context, random_texts
 from helpers.property_tests import property_settings
+from neuron_explainer.activations.packed.writing import write_packed_layer
 from neuron_explainer.collation.corpus.windows import Batch
 from neuron_explainer.collation.runs import local_run
 from neuron_explainer.collation.runs.saved_state import save_state
@@ -157,8 +158,7 @@ def test_stopped_while_written_loses_nothing(
     threads(n_threads)
     saved = []
 
-    def save_late(*arguments: Any) -> None:
-        time.sleep(0.2)
+    def save(*arguments: Any) -> None:
         save_state(*arguments)
         saved.append(arguments)
 
@@ -166,11 +166,11 @@ def test_stopped_while_written_loses_nothing(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(local_run, "save_state", save_late)
+        patch.setattr(local_run, "save_state", save)
         patch.setattr(dataset_writing, "write_packed_layer", interrupted)
         with pytest.raises(KeyboardInterrupt):
             ne.collate(model_context(), TEXTS, tmp_path / "out", **SETTINGS)
-    assert len(saved) == 1  # and the call waited for it
+    assert len(saved) == 1
     assert not (tmp_path / "out").exists()
 
     def not_again(*_: object) -> Iterator[str]:
@@ -184,16 +184,46 @@ def test_stopped_while_written_loses_nothing(
     assert digest(tmp_path / "out") == digest(tmp_path / "whole" / "out")
 
 
-def test_a_last_save_that_fails_does_not_matter_once_the_dataset_is_there(
+def test_a_short_run_saves_nothing_and_a_long_one_before_it_writes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from neuron_explainer.collation.output import dataset_writing
+
+    done: list[str] = []
+
+    def save(*arguments: Any) -> None:
+        save_state(*arguments)
+        done.append("saved")
+
+    def write(*arguments: Any) -> None:
+        done.append("written")
+        write_packed_layer(*arguments)
+
+    monkeypatch.setattr(local_run, "save_state", save)
+    monkeypatch.setattr(dataset_writing, "write_packed_layer", write)
+    ne.collate(model_context(), TEXTS, tmp_path / "short", **SETTINGS)
+    assert set(done) == {"written"}
+    done.clear()
+    ne.collate(model_context(), TEXTS, tmp_path / "long", save_every_seconds=1e-9, **SETTINGS)
+    assert done[done.index("written") - 1] == "saved"
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["long", "short"]
+
+
+def test_what_stopped_the_writing_is_raised_also_if_the_work_cannot_be_saved(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    from neuron_explainer.collation.output import dataset_writing
+
     def full(*_: object) -> None:
         raise OutOfSpaceError("The disk is full.")
 
+    def broken(*_: object) -> None:
+        raise OSError("The layer cannot be written.")
+
     monkeypatch.setattr(local_run, "save_state", full)
-    path = ne.collate(model_context(), TEXTS, tmp_path / "out", **SETTINGS)
-    assert ne.load_neuron(path, 0, 0).max_activation is not None
-    assert [file.name for file in tmp_path.iterdir()] == ["out"]
+    monkeypatch.setattr(dataset_writing, "write_packed_layer", broken)
+    with pytest.raises(OSError, match="The layer cannot be written"):
+        ne.collate(model_context(), TEXTS, tmp_path / "out", **SETTINGS)
     assert "could not be saved: The disk is full." in caplog.text
 
 

@@ -12,7 +12,6 @@ from neuron_explainer.activations.derived_scalars.loss import LossFnConfig, Loss
 from neuron_explainer.collation.corpus.corpus_reader import CorpusReader
 from neuron_explainer.collation.corpus.text_files import Text
 from neuron_explainer.collation.corpus.windows import CorpusChunk, CorpusPosition, corpus_chunks
-from neuron_explainer.collation.runs.last_save import LastSave
 from neuron_explainer.collation.runs.progress import Progress
 from neuron_explainer.collation.runs.scalar_source import ScalarSource
 from neuron_explainer.collation.settings import DEFAULT_SAVE_EVERY_SECONDS, CollateSettings
@@ -53,7 +52,7 @@ class Job:
         save_every_seconds: how often the state is saved.
         progress: where the run reports its progress.
         components: for each layer the components to cover; None: all.
-        last_save: the state of the complete run while it is being saved; None: it was saved before, or is not saved.
+        save_work: saves the work of the complete run, unless it was saved; None: nobody can.
     """
 
     settings: CollateSettings
@@ -68,7 +67,7 @@ class Job:
     save_every_seconds: float = DEFAULT_SAVE_EVERY_SECONDS
     progress: Progress = field(default_factory=lambda: Progress(show=False))
     components: dict[int, list[int]] | None = None
-    last_save: LastSave | None = None
+    save_work: Callable[[], None] | None = None
 
     def empty_collation(self) -> Collation:
         """A collation of no sequences yet."""

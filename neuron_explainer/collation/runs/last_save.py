@@ -1,26 +1,26 @@
-"""The state of a complete run, saved in a thread while its dataset is written."""
+"""The state of a complete run is saved only if its dataset could not be written."""
 
 import logging
-import threading
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from neuron_explainer.collation.runs.job import Job
 
 _LOGGER = logging.getLogger("neuron_explainer.collation")
 
 
-class LastSave:
-    """Saves in a thread, which begins at once. What is saved serves a run whose dataset could not be written."""
+@contextmanager
+def saved_if_it_fails(job: Job) -> Iterator[None]:
+    """Save the work of a complete run if what follows fails or is stopped, so that the next call only writes.
 
-    def __init__(self, save: Callable[[], None]) -> None:
-        self._save = save
-        self._thread = threading.Thread(target=self._try, name="collate saves its state")
-        self._thread.start()
-
-    def wait(self) -> None:
-        """Wait until it is saved. If it could not be, that is logged: it does not matter once the dataset is there."""
-        self._thread.join()
-
-    def _try(self) -> None:
-        try:
-            self._save()
-        except Exception as error:
-            _LOGGER.warning("The state of the run could not be saved: %s", error)
+    Saving takes about as long as writing the dataset, so it is not done for nothing.
+    """
+    try:
+        yield
+    except BaseException:
+        if job.save_work is not None:
+            try:
+                job.save_work()
+            except Exception as error:  # what stopped the run matters more
+                _LOGGER.warning("The state of the run could not be saved: %s", error)
+        raise

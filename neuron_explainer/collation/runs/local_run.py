@@ -1,13 +1,11 @@
 """One pass over the texts on this machine. The state is saved now and then, and when something stops the run."""
 
 import time
-from functools import partial
 
 from neuron_explainer.collation.corpus.corpus_reader import CorpusReader
 from neuron_explainer.collation.corpus.windows import CorpusChunk, CorpusPosition
 from neuron_explainer.collation.runs.interrupts import delayed_interrupt
 from neuron_explainer.collation.runs.job import CorpusSummary, Job
-from neuron_explainer.collation.runs.last_save import LastSave
 from neuron_explainer.collation.runs.saved_state import ResumePoint, load_state, save_state
 from neuron_explainer.collation.statistics.collation import Collation
 from neuron_explainer.errors import OutOfSpaceError
@@ -17,8 +15,8 @@ def run_locally(job: Job) -> tuple[Collation, CorpusSummary]:
     """Read all texts, from the saved state on if there is one.
 
     Whatever stops the run (a bad document, an error, Ctrl-C), the work done so far is saved first. Ctrl-C lets the
-    current batch finish. A second Ctrl-C stops at once; the run then resumes from the last saved state. The state of a
-    complete run is saved beside what the caller does next; see `Job.last_save`.
+    current batch finish. A second Ctrl-C stops at once; the run then resumes from the last saved state. The work of a
+    complete run that took so long that it has been saved is saved again; else see `Job.save_work`.
 
     Raises:
         CorpusChangedError: the texts differ from those of the earlier part of the run.
@@ -65,7 +63,9 @@ class _LocalRun:
             end, done = chunk.end, 0
         self.resume_point = ResumePoint.at_the_end(end, self.reader)
         self.collation.prune()
-        self.job.last_save = self._saving()
+        self.job.save_work = self.save_work
+        if self.saved_point is not None:
+            self._save()
 
     def _collate_chunk(self, chunk: CorpusChunk, done: int, interrupts: list[int]) -> None:
         batches = chunk.batches(self.job.settings.batch_tokens)
@@ -86,14 +86,6 @@ class _LocalRun:
         """Save, unless nothing is new or the run stopped in the middle of a batch."""
         if self._is_consistent and self.resume_point is not self.saved_point:
             self._save()
-
-    def _saving(self) -> LastSave | None:
-        """Begin to save the state in a thread; nothing may change it any more."""
-        if self.job.folder is None or self.resume_point is None:
-            return None
-        self.saved_point = self.resume_point
-        tensors = self.collation.tensors()
-        return LastSave(partial(save_state, self.job.folder, self.job.identity, self.resume_point, tensors))
 
     def _save(self) -> None:
         if self.job.folder is not None and self.resume_point is not None:

@@ -63,42 +63,20 @@ class RunningHistogram:
         """Some components' histogram. What is added there is added here."""
         return RunningHistogram(*(getattr(self, field.name)[components] for field in fields(self)))
 
-    def add(
-        self,
-        values: Float32[Tensor, "entries components"],
-        scratch: Scratch,
-    ) -> None:
-        """Count values. `make_room` must have been called for their range.
+    def add(self, places: Int32[Tensor, "entries components"]) -> None:
+        """Count values at the places that `places_of` gave them."""
+        self.counts += torch.bincount(places.view(-1), minlength=self.counts.numel()).view_as(self.counts)
 
-        Args:
-            values: the values; none may lie outside of the range.
-            scratch: memory for intermediate results.
-        """
-        bins = self._places(values, scratch).view(-1)
-        self.counts += torch.bincount(bins, minlength=self.counts.numel()).view_as(self.counts)
-
-    def remove(
-        self, values: Float32[Tensor, "entries components"], times: Int64[Tensor, " entries"], scratch: Scratch
-    ) -> None:
+    def remove(self, places: Int32[Tensor, "entries components"], times: Int64[Tensor, " entries"]) -> None:
         """Take back values that were counted, each so many times."""
-        bins = self._places(values, scratch)
         # `counts` may be a view, but its rows are whole.
-        self.counts.view(-1).scatter_add_(0, bins.view(-1).long(), -times[:, None].expand_as(bins).flatten())
+        self.counts.view(-1).scatter_add_(0, places.view(-1).long(), -times[:, None].expand_as(places).flatten())
 
-    def _places(
-        self,
-        values: Float32[Tensor, "entries components"],
-        scratch: Scratch,
-    ) -> Int32[Tensor, "entries components"]:
-        """The place of each value's bin among those of all components."""
+    def places_of(self) -> "Places":
+        """What gives values their places, for as long as `make_room` changes nothing."""
         n_components, n_bins = self.counts.shape
-        # Bin numbers are floored before the first bin is subtracted, so that rounding cannot move a value.
-        in_bins = scratch.take("in bins", values.shape, torch.float32)
-        torch.mul(values, torch.exp2(-self.exponent.to(torch.float32)), out=in_bins)
-        bins = scratch.take("bins", values.shape, torch.int32).copy_(in_bins.floor_())
-        row_start = torch.arange(n_components, dtype=torch.int64, device=values.device) * n_bins
-        bins += (row_start - self.first_bin).to(torch.int32)
-        return bins
+        row_start = torch.arange(n_components, dtype=torch.int64, device=self.counts.device) * n_bins
+        return Places(torch.exp2(-self.exponent.to(torch.float32)), (row_start - self.first_bin).to(torch.int32))
 
     def has_fitting_bins(self) -> bool:
         """Whether the bins are those of the range, as they are in every histogram that was made here."""
@@ -122,6 +100,38 @@ class RunningHistogram:
         n_bins = self.counts.shape[1]
         steps = self.first_bin[:, None] + torch.arange(n_bins + 1, dtype=torch.int64, device=self.counts.device)
         return steps.double() * torch.exp2(self.exponent.double())[:, None]
+
+
+@dataclass(frozen=True)
+class Places:
+    """The place of a value's bin among those of all components. Values must lie in the range of the histogram.
+
+    Attributes:
+        bins_per_unit: how many bins a range of 1 has.
+        offset: what is added to the number of a bin.
+    """
+
+    bins_per_unit: Float32[Tensor, " components"]
+    offset: Int32[Tensor, " components"]
+
+    def find(
+        self,
+        values: Float32[Tensor, "entries components"],
+        scratch: Scratch,
+        out: Int32[Tensor, "entries components"] | None = None,
+    ) -> Int32[Tensor, "entries components"]:
+        """The places of values.
+
+        Args:
+            values: the values.
+            scratch: memory for intermediate results.
+            out: where the places go; None: in memory of their own.
+        """
+        # Bin numbers are floored before the first bin is subtracted, so that rounding cannot move a value.
+        in_bins = scratch.take("in bins", values.shape, torch.float32)
+        torch.mul(values, self.bins_per_unit, out=in_bins)
+        places = in_bins.floor_().to(torch.int32) if out is None else out.copy_(in_bins.floor_())
+        return places.add_(self.offset)
 
 
 def _fit(

@@ -98,7 +98,7 @@ class LayerState:
         """
         n_counted = int(counted.sum())
         not_all = None if n_counted == counted.numel() else counted
-        values = CountedValues(activations, not_all, Scratch(activations.device))
+        values = CountedValues(activations, not_all, n_counted, Scratch(activations.device))
         extremes = self._update_statistics(values, sequence_index)
         peaks = extremes.peaks.T.contiguous()
         entering = [(self.top, self.top.enter(rank_of_score(peaks, sequence_index), peaks))]
@@ -118,21 +118,23 @@ class LayerState:
         self.histogram.make_room(lowest, highest)
         has_mean = bool(self.moments.count.any())
         centre = self.moments.mean if has_mean else values.mean_of_some()
-        sums = PowerSums(centre, lowest, highest, values.dtype)
-        scratch = values.scratch
-        for tile in values.tiles():
-            block, mask = tile.values, tile.counted
-            n_rows, width, _ = block.shape
-            weights = block.new_ones(n_rows, 1, width) if mask is None else mask.to(values.dtype)[:, None, :]
-            n_counted = n_rows * width if mask is None else int(mask.sum())
-            sums.of(tile.components).add(block, weights, n_counted, scratch)
-            is_above = torch.gt(block, 0, out=scratch.take("deviation", block.shape, block.dtype))
-            self.active[tile.components] += (
-                torch.bmm(weights, is_above).sum((0, 1), dtype=torch.float64).to(torch.int64)
-            )
-            self.histogram.of(tile.components).add(block.flatten(0, 1).to(torch.float32), scratch)
+        sums = PowerSums(centre, lowest, highest, values.dtype, values.n_counted)
+        n_sequences, n_entries, _ = values.activations.shape
+        for components, tiles in values.by_components():
+            some, histogram = sums.of(components), self.histogram.of(components)
+            n_values = (n_sequences * n_entries, len(histogram.counts))
+            places, of_histogram = values.scratch.take("places", n_values, torch.int32), histogram.places_of()
+            n_done = 0
+            for block, not_counted in tiles:
+                some.add(block, not_counted, values.scratch)
+                in_rows = block.flatten(0, 1).to(torch.float32)
+                of_histogram.find(in_rows, values.scratch, out=places[n_done : n_done + len(in_rows)])
+                n_done += len(in_rows)
+            histogram.add(places)
         if values.counted is not None:  # the histogram has the stand-ins, too
-            self.histogram.remove(values.stand_ins.to(torch.float32), values.n_replaced(), scratch)
+            stand_ins = self.histogram.places_of().find(values.stand_ins.to(torch.float32), values.scratch)
+            self.histogram.remove(stand_ins, values.n_replaced())
+        self.active += sums.n_above()
         self.moments = self.moments.merge(sums.moments())
         return extremes
 

@@ -9,7 +9,7 @@ import copy
 from dataclasses import dataclass, fields
 
 import torch
-from jaxtyping import Float, Float64
+from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
 from neuron_explainer.collation.statistics.scratch import Scratch
@@ -78,7 +78,7 @@ class Moments:
 
 
 class PowerSums:
-    """The sums of the powers 1 to 4 of the values' deviations from a centre; the moments follow from them.
+    """How many values are above 0, and the sums of the powers 1 to 4 of the values' deviations from a centre.
 
     Within a block, values are summed in their own dtype, scaled to at most 1 if they are very large or small; the
     blocks are summed in float64. So float32 loses no precision that matters.
@@ -90,6 +90,7 @@ class PowerSums:
         lowest: Float[Tensor, " components"],
         highest: Float[Tensor, " components"],
         dtype: torch.dtype,
+        n_values: int,
     ) -> None:
         """Begin to sum.
 
@@ -97,7 +98,9 @@ class PowerSums:
             centre: a number near the mean, such as the mean of earlier values.
             lowest, highest: bounds of the values, which keep the powers within the dtype's range.
             dtype: float32 or float64, the dtype in which blocks are summed.
+            n_values: how many values of each component will be added.
         """
+        self._n_values = n_values
         self._shift = centre.to(dtype)
         bounds = lowest.to(dtype), highest.to(dtype)
         reach = torch.maximum(bounds[1] - self._shift, self._shift - bounds[0]).clamp_min(torch.finfo(dtype).tiny)
@@ -107,13 +110,12 @@ class PowerSums:
             exponent = torch.zeros_like(exponent)
         self._scale = torch.exp2(exponent.clamp(-120, 120).to(dtype))
         self._inverse = 1 / self._scale  # exact: a power of two
-        self._count = torch.zeros(len(centre), dtype=torch.float64, device=centre.device)
-        self._sums = torch.zeros(4, len(centre), dtype=torch.float64, device=centre.device)
+        self._sums = torch.zeros(5, len(centre), dtype=torch.float64, device=centre.device)
 
     def of(self, components: slice) -> "PowerSums":
         """Some components' sums. What is added there is added here."""
         part = copy.copy(self)
-        for name in ("_shift", "_scale", "_inverse", "_count"):
+        for name in ("_shift", "_scale", "_inverse"):
             setattr(part, name, getattr(self, name)[components])
         part._sums = self._sums[:, components]
         return part
@@ -121,35 +123,37 @@ class PowerSums:
     def add(
         self,
         values: Float[Tensor, "blocks entries components"],
-        weights: Float[Tensor, "blocks 1 entries"],
-        n_counted: int,
+        not_counted: Int64[Tensor, " places"] | None,
         scratch: Scratch,
     ) -> None:
-        """Add the values whose weight is 1. Values with weight 0 do not count, but must lie within the bounds.
+        """Add values.
 
         Args:
             values: in the dtype given at the start.
-            weights: 1 or 0 for each entry.
-            n_counted: how many entries have weight 1.
+            not_counted: the places of those that do not count among all blocks' entries; they lie within the bounds.
             scratch: memory for intermediate results.
         """
-        deviation, power = (scratch.take(name, values.shape, values.dtype) for name in ("deviation", "power"))
-        totals = values.new_empty(4, len(values), 1, values.shape[2])
+        terms = scratch.take("terms", (5, *values.shape), values.dtype)  # in one piece, to be summed at once
+        deviation, square = terms[0], terms[1]
         torch.sub(values, self._shift, out=deviation)
         if self._is_scaled:
             deviation.mul_(self._inverse)
-        torch.bmm(weights, deviation, out=totals[0])
-        torch.bmm(weights, torch.mul(deviation, deviation, out=power), out=totals[1])
-        torch.bmm(weights, deviation.mul_(power), out=totals[2])
-        torch.bmm(weights, power.mul_(power), out=totals[3])
-        self._sums += totals.sum((1, 2), dtype=torch.float64)
-        self._count += n_counted
+        torch.mul(deviation, deviation, out=square)
+        torch.mul(terms[:2], square, out=terms[2:4])
+        torch.gt(values, 0, out=terms[4])
+        if not_counted is not None:
+            terms.flatten(1, 2).index_fill_(1, not_counted, 0.0)
+        self._sums += terms.sum(2).sum(1, dtype=torch.float64)
+
+    def n_above(self) -> Int64[Tensor, " components"]:
+        """How many of the values are above 0."""
+        return self._sums[4].to(torch.int64)
 
     def moments(self) -> Moments:
         """The moments of all added values."""
         unit = self._scale.double()
-        s1, s2, s3, s4 = (total * unit**exponent for exponent, total in enumerate(self._sums, start=1))
-        count = self._count
+        s1, s2, s3, s4 = (total * unit**exponent for exponent, total in enumerate(self._sums[:4], start=1))
+        count = torch.full_like(s1, self._n_values)
         offset = s1 / count
         return Moments(
             count=count,

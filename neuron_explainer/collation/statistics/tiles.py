@@ -11,13 +11,14 @@ from torch import Tensor
 
 from neuron_explainer.collation.statistics.scratch import Scratch
 
-_ELEMENTS_IN_CACHE = 1 << 18
-"""How many activations a piece has on a CPU, so that the ten passes over them stay in its cache."""
+_ELEMENTS_IN_CACHE = 1 << 16
+"""How many activations a piece has on a CPU, so that the ten passes over them stay in the cache of one core."""
 
-_ELEMENTS_ON_ACCELERATOR = 1 << 26
+_ELEMENTS_ON_ACCELERATOR = 1 << 24
 
-_FEWEST_COMPONENTS = 32
-"""Fewer components lie in pieces of memory that are too short to be read quickly."""
+_COMPONENTS_AT_ONCE = 512
+"""Of how many components all values are binned at a time. Their bins stay in the cache, where those of a whole layer do
+not; fewer lie in pieces of memory that are too short to be read quickly."""
 
 _ENTRIES_IN_FLOAT32 = 256
 """How many values are summed in float32 before the sum goes to float64."""
@@ -45,14 +46,12 @@ class Tile(NamedTuple):
     """Some of the values, in the dtype of sums.
 
     Attributes:
-        components: which components these are.
         values: the values, which the next tile overwrites; each that does not count is replaced by one that does.
-        counted: which of them count; None: all.
+        not_counted: the places in the flattened rows and entries of those that do not count.
     """
 
-    components: slice
     values: Float[Tensor, "rows entries components"]
-    counted: Bool[Tensor, "rows entries"] | None
+    not_counted: Int64[Tensor, " places"] | None
 
 
 @dataclass(frozen=True)
@@ -62,13 +61,15 @@ class CountedValues:
     Attributes:
         activations: in any floating-point dtype; what does not count may be anything.
         counted: the entries that count, at least one for each sequence; None: all.
+        n_counted: how many count of each component.
         scratch: memory for pieces.
     """
 
     activations: Float[Tensor, "sequences entries components"]
     counted: Bool[Tensor, "sequences entries"] | None
+    n_counted: int
     scratch: Scratch
-    _looked_up: dict[tuple[int | None, ...], tuple[Tensor, Tensor, Tensor]] = field(default_factory=dict)
+    _looked_up: dict[tuple[int, int, int, int], tuple[Tensor, Tensor]] = field(default_factory=dict)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -95,7 +96,7 @@ class CountedValues:
 
     def mean_of_some(self) -> Float64[Tensor, " components"]:
         """The mean of the first sequences, which is near that of all."""
-        values, _ = self._tile(slice(0, self._n_whole_rows), slice(None), slice(None))
+        values, _ = self._tile(slice(0, self._n_whole_rows), slice(0, self.activations.shape[1]), slice(None))
         return values.mean(dim=(0, 1)).double()
 
     def extremes(self) -> "Extremes":
@@ -109,17 +110,15 @@ class CountedValues:
             order = last - torch.arange(n_entries, dtype=torch.int32, device=self.activations.device)
         peaks, lowest = [], []
         for first in range(0, n_sequences, n_rows):
-            rows = slice(first, first + n_rows)
-            block, counted = self._tile(rows, slice(None), slice(None))
+            block, not_counted = self._tile(slice(first, first + n_rows), slice(0, n_entries), slice(None))
             lowest.append(block.amin(dim=1).amin(dim=0))
             if order is None:
                 peaks.append(block.amax(dim=1))
                 continue
             # The free bits say which entry it is, the first one the most: of equal positive values it is the largest.
             marked = block.view(torch.int32).bitwise_or_(order[:, None]).view(torch.float32)
-            if counted is not None:  # a stand-in does not count at its own place
-                _, place, _ = self._not_counted(rows, slice(None))
-                marked.flatten(0, 1).index_fill_(0, place, -torch.inf)
+            if not_counted is not None:  # a stand-in does not count at its own place
+                marked.flatten(0, 1).index_fill_(0, not_counted, -torch.inf)
             peaks.append(marked.amax(dim=1))
         together, least = torch.cat(peaks), torch.stack(lowest).amin(dim=0).to(torch.float32)
         if order is None:
@@ -127,19 +126,22 @@ class CountedValues:
         bits = together.view(torch.int32)
         return Extremes((bits & ~last).view(torch.float32), last - (bits & last), least)
 
-    def tiles(self) -> Iterator[Tile]:
-        """Some components at a time, with rows short enough to be summed in float32."""
-        n_sequences, n_entries, n_components = self.activations.shape
-        # The bins of some components stay in the cache, where those of a whole layer do not.
-        n_columns = max(self._budget // (n_sequences * n_entries), _FEWEST_COMPONENTS)
+    def by_components(self) -> Iterator[tuple[slice, Iterator[Tile]]]:
+        """Some components at a time, and their values in pieces that are short enough to be summed in float32."""
+        n_components = self.activations.shape[2]
+        step = _COMPONENTS_AT_ONCE if self.activations.device.type == "cpu" else n_components
+        for first in range(0, n_components, step):
+            components = slice(first, min(first + step, n_components))
+            yield components, self._tiles(components)
+
+    def _tiles(self, components: slice) -> Iterator[Tile]:
+        n_sequences, n_entries, _ = self.activations.shape
         width = min(n_entries, _ENTRIES_IN_FLOAT32)
-        n_rows = max(1, self._budget // (width * min(n_columns, n_components)))
-        for first in range(0, n_components, n_columns):
-            for first_entry in range(0, n_entries, width):
-                for first_row in range(0, n_sequences, n_rows):
-                    rows, entries = slice(first_row, first_row + n_rows), slice(first_entry, first_entry + width)
-                    components = slice(first, first + n_columns)
-                    yield Tile(components, *self._tile(rows, entries, components))
+        n_rows = max(1, self._budget // (width * (components.stop - components.start)))
+        for first_entry in range(0, n_entries, width):
+            for first_row in range(0, n_sequences, n_rows):
+                rows, entries = slice(first_row, first_row + n_rows), slice(first_entry, first_entry + width)
+                yield self._tile(rows, entries, components)
 
     @property
     def _n_whole_rows(self) -> int:
@@ -151,9 +153,7 @@ class CountedValues:
     def _budget(self) -> int:
         return _ELEMENTS_IN_CACHE if self.activations.device.type == "cpu" else _ELEMENTS_ON_ACCELERATOR
 
-    def _tile(
-        self, rows: slice, entries: slice, components: slice
-    ) -> tuple[Float[Tensor, "rows entries components"], Bool[Tensor, "rows entries"] | None]:
+    def _tile(self, rows: slice, entries: slice, components: slice) -> Tile:
         there = self.activations[rows, entries, components]
         values = self.scratch.take("values", there.shape, self.dtype)
         if there.is_contiguous() or there.dtype.itemsize >= 4:
@@ -161,22 +161,20 @@ class CountedValues:
         else:  # quicker in two steps
             values.copy_(self.scratch.take("as they are", there.shape, there.dtype).copy_(there))
         if self.counted is None:
-            return values, None
-        counted, place, row = self._not_counted(rows, entries)
+            return Tile(values, None)
+        place, row = self._not_counted(rows, entries)
         if len(place) == 0:
-            return values, None
+            return Tile(values, None)
         stand_ins = self.stand_ins[rows, components].index_select(0, row).to(self.dtype)
         values.flatten(0, 1).index_copy_(0, place, stand_ins)
-        return values, counted
+        return Tile(values, place)
 
-    def _not_counted(
-        self, rows: slice, entries: slice
-    ) -> tuple[Bool[Tensor, "rows entries"], Int64[Tensor, " places"], Int64[Tensor, " places"]]:
-        """Which entries of a part count; the places of those that do not in the flattened part; and their rows."""
+    def _not_counted(self, rows: slice, entries: slice) -> tuple[Int64[Tensor, " places"], Int64[Tensor, " places"]]:
+        """The places of what does not count in the flattened rows and entries of a part, and its rows."""
         assert self.counted is not None
         key = (rows.start, rows.stop, entries.start, entries.stop)
         if key not in self._looked_up:
             counted = self.counted[rows, entries]
             row, entry = (~counted).nonzero(as_tuple=True)
-            self._looked_up[key] = counted, row * counted.shape[1] + entry, row
+            self._looked_up[key] = row * counted.shape[1] + entry, row
         return self._looked_up[key]
