@@ -20,7 +20,11 @@ _N_TOKENS = 3
 _ROWS_AT_ONCE = 24
 _STEPS = {torch.float64: (1e-5, 1e-6, 1e-7), torch.float32: (1e-2, 2e-3, 4e-4)}
 """How far a step goes, as a share of what is there. A shorter one follows where a longer one may have crossed a kink,
-as where a router chooses other experts; a wrong gradient stays wrong."""
+as where a router chooses other experts; a wrong gradient stays wrong.
+
+Two experts may also have so nearly equal scores that the shortest step crosses; but one way alone. So the slope of one
+way will do.
+"""
 _ALLOWED = {torch.float64: 1e-5, torch.float32: 0.05}
 _NEVER_DIFFERENTIABLE = frozenset({_PLACE.ATTN_QK_LOGITS})
 """It holds infinities, from which no step can be taken; the pattern after it is checked."""
@@ -30,7 +34,7 @@ def gradients(model: Transformer, probe: Probe, *, everywhere: bool) -> Iterator
     """Whether the gradient of a sum of logits is the limit of its differences.
 
     The sum is of the last token's logits, each times a number of chance. At each place a step goes along the gradient,
-    and as far again along numbers of chance. Both ends are rows of one batch.
+    and as far again along numbers of chance. Both ends are rows of one batch, whose last row stays as it is.
 
     Args:
         model: the model.
@@ -108,14 +112,18 @@ def _apart(
         for row, key in enumerate(keys)
     ]
     with torch.no_grad():
-        sums = _sum(model(tokens.expand(2 * len(keys), -1), hooks=moved), weights).cpu()
+        sums = _sum(model(tokens.expand(2 * len(keys) + 1, -1), hooks=moved), weights).cpu()
     found = []
     for row, key in enumerate(keys):
         step, slope = steps[key].double().cpu(), slopes[key][0].double().cpu()
         expected = float((slope * step).sum())
-        shown = float(sums[2 * row] - sums[2 * row + 1]) / 2
+        forth, back = float(sums[2 * row] - sums[-1]), float(sums[-1] - sums[2 * row + 1])
+        slopes_shown = ((forth + back) / 2, forth, back)
         steepest = float(slope.norm() * step.norm())
-        apart = abs(shown - expected) / steepest if steepest else (math.inf if abs(shown) > 1e-6 else 0.0)
+        if not steepest:
+            found.append(math.inf if max(map(abs, slopes_shown)) > 1e-6 else 0.0)
+            continue
+        apart = min(abs(shown - expected) / steepest for shown in slopes_shown)
         found.append(apart if math.isfinite(apart) else math.inf)
     return found
 

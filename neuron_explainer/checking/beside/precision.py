@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -11,9 +11,9 @@ from torch import Tensor
 from neuron_explainer.checking.alone.repeated import everything
 from neuron_explainer.checking.beside.counterpart import Counterpart
 from neuron_explainer.checking.beside.theirs import their_places
-from neuron_explainer.checking.comparison import difference_at, in_order
+from neuron_explainer.checking.comparison import PlaceDifference, difference_at, in_order
 from neuron_explainer.checking.copies import in_dtype
-from neuron_explainer.checking.findings import Finding, failed, passed
+from neuron_explainer.checking.findings import Finding, Where, failed, passed
 from neuron_explainer.checking.probes import Probe
 from neuron_explainer.models.hooks.recording import PlaceAndLayer
 from neuron_explainer.models.transformer import Transformer
@@ -49,21 +49,24 @@ def precision(
         theirs = their_places(counterpart.in_dtype(dtype).model, probe)
         name = str(dtype).removeprefix("torch.")
         for key in in_order(model.config.n_layers):
-            here, there = (difference_at(key, each[key], exact[key], probe.real).relative for each in (ours, theirs))
-            rows.append((name, key[0].value, key[1], here, there))
-        findings += list(_findings(name, dtype, rows[-1]))
+            both = [difference_at(key, each[key], exact[key], probe.real) for each in (ours, theirs)]
+            rows.append((name, key[0].value, key[1], both[0].relative, both[1].relative))
+        findings.append(_finding(name, dtype, both, probe, by_median=model.config.n_experts > 0))
     table = pd.DataFrame(rows, columns=["dtype", "place", "layer", "here", "in the counterpart"])
     return findings, table.astype({"layer": "Int64"})
 
 
-def _findings(name: str, dtype: torch.dtype, logits: tuple[str, str, int | None, float, float]) -> Iterator[Finding]:
-    *_, here, there = logits
+def _finding(name: str, dtype: torch.dtype, logits: list[PlaceDifference], probe: Probe, *, by_median: bool) -> Finding:
+    """Whether logits cost much more precision here.
+
+    A router may choose another expert at a token, here or in the counterpart, where two have nearly equal scores: there
+    the middle one of the tokens is compared.
+    """
+    here, there = (float(each.by_token[probe.real.cpu()].median()) if by_median else each.relative for each in logits)
     allowed = _MOST_TIMES * there + 8 * torch.finfo(dtype).eps
     check = f"precision of {name}"
-    said = f"Logits are {here:.2g} from those of float64, as a share of the largest; in the counterpart {there:.2g}."
+    at = "At the middle one of all tokens, logits" if by_median else "Logits"
+    said = f"{at} are {here:.2g} from those of float64, as a share of the largest; in the counterpart {there:.2g}."
     if here <= allowed:
-        yield passed(check, said, here, allowed)
-    else:
-        from neuron_explainer.checking.findings import Where
-
-        yield failed(check, said, here, allowed, Where(ActivationLocationType.LOGITS))
+        return passed(check, said, here, allowed)
+    return failed(check, said, here, allowed, Where(ActivationLocationType.LOGITS))
