@@ -14,6 +14,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from statistics import median
 
 import torch
 
@@ -84,6 +85,8 @@ def measured(folder: Path, theirs: Path, options: argparse.Namespace) -> None:
                 for layout, whole in LAYOUTS.items():
                     taken = compare_times(layout + load, sides, whole, options.repeats, clock)
                     quiet.setdefault(layout, taken)
+                    alone = median(sides["ours"].did("passes", whole)[clock] for _ in range(options.repeats))
+                    print(f"{layout + load}: our model's passes alone {alone:.2f} s, {alone / taken:.2f} of ours")
                     if load:
                         print_ratio(f"{layout}: ours beside two busy threads / ours alone", taken / quiet[layout])
     rises = {}

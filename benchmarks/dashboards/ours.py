@@ -7,8 +7,10 @@ import torch
 
 import neuron_explainer as ne
 from benchmarks.dashboards.weights import CONTEXT, LAYER, N_LATENTS
-from neuron_explainer.collation.settings import DEFAULT_ACTIVATION_DTYPE, ActivationDtype
+from neuron_explainer.collation.runs.scalar_source import ScalarSource
+from neuron_explainer.collation.settings import DEFAULT_ACTIVATION_DTYPE, ActivationDtype, CollateSettings
 
+DST = ne.DerivedScalarType.ONLINE_AUTOENCODER_LATENT
 EXAMPLES = {
     "context_length": CONTEXT, "prepend_bos": False,
     "top_k": 20, "random_k": 0, "quantiles": 10, "examples_per_quantile": 5,
@@ -25,7 +27,8 @@ class Side:
         self.context = ne.load_model(folder / "gpt2", device="cpu")
         autoencoders = ne.load_autoencoders(folder / "autoencoder", model=self.context)
         self.config = ne.DstConfig(model_context=self.context, autoencoder_context=autoencoders)
-        self.texts = [" ".join(f"t{token}" for token in row) for row in torch.load(folder / "tokens.pt").tolist()]
+        self.tokens = torch.load(folder / "tokens.pt")
+        self.texts = [" ".join(f"t{token}" for token in row) for row in self.tokens.tolist()]
 
     def collated(self, folder: Path, whole_sequences: bool, dtype: ActivationDtype = DEFAULT_ACTIVATION_DTYPE) -> Path:
         """The dataset in a folder, with the tokens of the texts encoded anew."""
@@ -33,7 +36,7 @@ class Side:
             self.context,
             self.texts,
             folder / "made",
-            "online_autoencoder_latent",
+            DST,
             config=self.config,
             settings=EXAMPLES | {"example_tokens": CONTEXT if whole_sequences else EXAMPLE_TOKENS},
             activation_dtype=dtype,
@@ -44,6 +47,12 @@ class Side:
         """The dataset, written and taken away."""
         with tempfile.TemporaryDirectory() as folder:
             self.collated(Path(folder), whole_sequences)
+
+    def passes(self) -> None:
+        """The model and the latents alone, in the batches of a run: nothing is counted, kept or written."""
+        source = ScalarSource(self.context, DST, [LAYER], self.config)
+        for batch in self.tokens.split(CollateSettings().batch_tokens // CONTEXT):
+            source(batch, torch.ones_like(batch, dtype=torch.bool))
 
     def maxima(self) -> list[float]:
         """The largest activation of each latent, out of the dataset."""

@@ -14,11 +14,13 @@ from benchmarks.line_process import answer_lines, own_answers
 
 
 def done(side: Any, what: str, whole_sequences: bool) -> Any:
-    """The time of all dashboards, their memory, or each latent's largest activation."""
+    """The time of all dashboards, or of our model's passes alone; their memory; or each latent's largest activation."""
     from benchmarks.measure import memory_of, taken_by
 
     if what == "maxima":
         return side.maxima()
+    if what == "passes":
+        return taken_by(side.passes)
     return {"time": taken_by, "peak": memory_of}[what](partial(side.run, whole_sequences))
 
 

@@ -63,6 +63,12 @@ def test_each_layer_has_one_thread_and_results_have_their_order(threads: Callabl
     seen.clear()
     assert [layer for layer, *_ in for_each_layer(work, range(2), CPU)] == [0, 1]
     assert seen == {threading.get_ident()}
+    threads(3)
+    with torch.no_grad():
+        assert for_each_layer(work, [4], CPU) == [(4, 1, False)]
+        assert for_each_layer(work, [], CPU) == []
+    assert seen == {threading.get_ident()}
+    assert torch.get_num_threads() == 3
 
 
 def test_the_first_error_comes_out_as_it_is(threads: Callable[[int], None]) -> None:

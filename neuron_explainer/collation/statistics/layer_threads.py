@@ -16,8 +16,10 @@ _Result = TypeVar("_Result")
 def for_each_layer(work: Callable[[int], _Result], layers: Sequence[int], device: torch.device) -> list[_Result]:
     """What the work returns for each layer, in order.
 
-    On a CPU with several threads (`torch.get_num_threads`) as many layers are worked on at a time. What the first layer
-    of those that fail raises, is raised as it is; layers that were not begun are left alone, also if Ctrl-C comes.
+    On a CPU with several threads (`torch.get_num_threads`) as many layers are worked on at a time, and a single layer
+    has one thread, too: each small operation on several would wait for another process that keeps the machine busy.
+    What the first layer of those that fail raises, is raised as it is; layers that were not begun are left alone, also
+    if Ctrl-C comes.
 
     Args:
         work: what is done to a layer; it must not touch what the work on another layer changes.
@@ -26,8 +28,14 @@ def for_each_layer(work: Callable[[int], _Result], layers: Sequence[int], device
     """
     n_threads = torch.get_num_threads()
     n_workers = min(n_threads, len(layers))
-    if device.type != "cpu" or n_workers < 2:
+    if device.type != "cpu" or n_threads < 2:
         return [work(layer) for layer in layers]
+    if n_workers < 2:
+        torch.set_num_threads(1)
+        try:
+            return [work(layer) for layer in layers]
+        finally:
+            torch.set_num_threads(n_threads)
     in_inference, with_gradients = torch.is_inference_mode_enabled(), torch.is_grad_enabled()
 
     def work_as_here(layer: int) -> _Result:
