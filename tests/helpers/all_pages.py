@@ -9,6 +9,8 @@ import neuron_explainer as ne
 from helpers.explaining import FrequentTokenExplainer, LengthScorer, SimulatedScorer
 from helpers.hostile_tokens import HOSTILE_TOKENS
 from neuron_explainer.attribution import attribute, preview_question
+from neuron_explainer.checking.findings import Where, failed, not_checked, passed
+from neuron_explainer.checking.report import CheckReport
 from neuron_explainer.explanations.asking.interfaces import Scorer
 from neuron_explainer.views import ranked_table, token_heatmap
 from neuron_explainer.views.attribution.changes import change_html
@@ -69,9 +71,19 @@ def all_pages() -> dict[str, str]:
         "a score of texts": written[0].score(page, LengthScorer())._repr_html_(),
         "many that are explained": many_explained_html(),
         "patching": patched._repr_html_(),
+        "a check": ne.check(model, progress=False)._repr_html_(),
+        "a check that failed": failed_check_html(),
         "an error": error_message(ValueError("no such neuron"), "L2N5"),
         "a hint": hint_message("Write a text."),
     }
+
+
+def failed_check_html() -> str:
+    """The page of a check with a finding of each kind, among them the texts of others."""
+    at = Where(ne.ActivationLocationType.MLP_PRE_ACT, 3, 5)
+    findings = [failed("every place", HOSTILE_TOKENS[0], 0.3, 1e-9, at), not_checked("tokens", HOSTILE_TOKENS[1])]
+    findings += [failed("weights", each) for each in HOSTILE_TOKENS] + [passed("threads", "Both give the same.")]
+    return CheckReport(HOSTILE_TOKENS[2], HOSTILE_TOKENS[3], tuple(findings))._repr_html_()
 
 
 def many_explained_html() -> str:
