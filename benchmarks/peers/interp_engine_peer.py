@@ -5,12 +5,12 @@ from typing import Any
 
 import torch
 
-from benchmarks.peers.tool import Numbers, act_times_grad, difference_of, gathered, prompt_of
+from benchmarks.peers.tool import GatheredTool, difference_of, prompt_of
 
 POINTS = {"after attention": "resid_mid", "after layers": "resid_post", "patterns": "attn_probs", "neurons": "mlp_act"}
 
 
-class Peer:
+class Peer(GatheredTool):
     """A folder's model in interp-engine, loaded so that it can be differentiated."""
 
     def __init__(self, folder: Path, n_tokens: int) -> None:
@@ -48,13 +48,3 @@ class Peer:
         gradients = dict(zip(self.wanted, found, strict=False))
         seen = {kind: [cache[name] for name in names] for kind, names in self.names.items()}
         return seen | {f"{kind}, gradient": [gradients[name] for name in names] for kind, names in self.names.items()}
-
-    def node_table(self) -> Any:
-        """Products of what was captured."""
-        return act_times_grad(self.gradients(frozen=True))
-
-    def numbers(self, job: str, result: Any) -> Numbers:
-        """Patterns have the compared form already."""
-        if job == "plain":
-            return {"logits": result[0]}
-        return result if job == "node table" else gathered(result)

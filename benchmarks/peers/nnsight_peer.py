@@ -5,12 +5,12 @@ from typing import Any
 
 import torch
 
-from benchmarks.peers.tool import Numbers, act_times_grad, difference_of, gathered, prompt_of
+from benchmarks.peers.tool import GatheredTool, difference_of, prompt_of
 
 KINDS = ("patterns", "after attention", "neurons", "after layers")
 
 
-class Peer:
+class Peer(GatheredTool):
     """A folder's model in nnsight; GPT-2's modules have other names than Llama's."""
 
     def __init__(self, folder: Path, n_tokens: int) -> None:
@@ -77,13 +77,3 @@ class Peer:
         seen = dict(zip(KINDS, zip(*kept, strict=True), strict=True))
         gradients = zip(KINDS, zip(*reversed(found), strict=True), strict=True)
         return seen | {f"{kind}, gradient": each for kind, each in gradients}
-
-    def node_table(self) -> Any:
-        """Products of what the trace saved."""
-        return act_times_grad(self.gradients(frozen=True))
-
-    def numbers(self, job: str, result: Any) -> Numbers:
-        """Patterns have the compared form already."""
-        if job == "plain":
-            return {"logits": result[0]}
-        return result if job == "node table" else gathered(result)

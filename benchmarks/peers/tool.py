@@ -33,13 +33,6 @@ class Tool(Protocol):
         """What a job returned, in the form in which all tools are compared."""
 
 
-def run(tool: Tool, job: str) -> Any:
-    """Do one of `JOBS`."""
-    if job.startswith("gradients"):
-        return tool.gradients(frozen=job != "gradients")
-    return {"plain": tool.plain, "record": tool.record, "node table": tool.node_table}[job]()
-
-
 def prompt_of(n_tokens: int) -> torch.Tensor:
     """A batch of one prompt whose tokens every model here has."""
     return torch.randint(2, 1000, (1, n_tokens), generator=torch.Generator().manual_seed(0))
@@ -77,3 +70,28 @@ def apart(ours: torch.Tensor, theirs: torch.Tensor) -> float:
         raise ValueError("Some numbers are not finite, so they cannot be compared.")
     exact = ours.detach().double()
     return float((exact - theirs.detach().double()).abs().max() / exact.abs().max())
+
+
+class GatheredTool:
+    """A tool that records lists of one tensor a layer by kind, patterns in the compared form already."""
+
+    def gradients(self, frozen: bool) -> Any:
+        """See `Tool`."""
+        raise NotImplementedError
+
+    def node_table(self) -> Any:
+        """Products of what was recorded."""
+        return act_times_grad(self.gradients(frozen=True))
+
+    def numbers(self, job: str, result: Any) -> Numbers:
+        """The lists in one tensor each."""
+        if job == "plain":
+            return {"logits": result[0]}
+        return result if job == "node table" else gathered(result)
+
+
+def run(tool: Tool, job: str) -> Any:
+    """Do one of `JOBS`."""
+    if job.startswith("gradients"):
+        return tool.gradients(frozen=job != "gradients")
+    return {"plain": tool.plain, "record": tool.record, "node table": tool.node_table}[job]()

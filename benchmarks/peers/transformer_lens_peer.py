@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.peers.tool import Numbers, act_times_grad, difference_of, gathered, prompt_of
+from benchmarks.peers.tool import GatheredTool, Numbers, difference_of, prompt_of
 
 HOOKS = {
     "after attention": "hook_resid_mid",
@@ -22,7 +22,7 @@ def bridge_to(model: Any, tokenizer: Any) -> Any:
     return TransformerBridge.boot_transformers("local", hf_model=model.eval(), tokenizer=tokenizer, device="cpu")
 
 
-class Peer:
+class Peer(GatheredTool):
     """A folder's model in TransformerLens."""
 
     def __init__(self, folder: Path, n_tokens: int) -> None:
@@ -75,17 +75,9 @@ class Peer:
         seen = {kind: [values[name] for name in names] for kind, names in self.names.items()}
         return seen | {f"{kind}, gradient": [gradients[name] for name in names] for kind, names in self.names.items()}
 
-    def node_table(self) -> Any:
-        """Products of what the hooks kept."""
-        return act_times_grad(self.gradients(frozen=True))
-
     def numbers(self, job: str, result: Any) -> Numbers:
         """The gradient at `hook_resid_mid` lacks the way past the MLP, which is added here."""
-        if job == "plain":
-            return {"logits": result[0]}
-        if job == "node table":
-            return result
-        found = gathered(result)
-        if job != "record":
+        found = super().numbers(job, result)
+        if job.startswith("gradients"):
             found["after attention, gradient"] = found["after attention, gradient"] + found["after layers, gradient"]
         return found
