@@ -4,10 +4,12 @@ import copy
 import functools
 import pickle
 from collections.abc import Callable
+from types import SimpleNamespace
 
 import pytest
 
 from neuron_explainer import errors
+from neuron_explainer.checking.findings import failed
 
 EXAMPLES = [
     (errors.UnknownNameError("fruit", "aple", ["pear", "apple"]), KeyError),
@@ -56,6 +58,9 @@ OWN_ARGUMENTS = {
     errors.MalformedStoreError: ("x.safetensors", "it is empty"),
     errors.EndpointError: ("http://host/v1", "the endpoint answered 500", 500),
     errors.AnswerFormatError: ("it has no whole JSON value", "JSON of Grade", "I cannot"),
+    errors.ModelCheckError: (
+        SimpleNamespace(model="tiny", failed=[failed("weights", "One is not finite.", 0.5, 0.1)]),
+    ),
     errors.BudgetExceededError: ("max_cost", 1.5, 1.0, "3 requests and 3 answers"),
 }
 """The arguments of classes that take more than a message; their subclasses take the same."""

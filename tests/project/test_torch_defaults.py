@@ -143,9 +143,10 @@ def views(_: Path) -> Any:
     )
 
 
-def parity(_: Path) -> Any:
-    theirs = hf_model("gpt2")
-    return bool(ne.check_parity(our_model("gpt2"), theirs).largest_difference.max() < 1e-4)
+def checked(_: Path) -> Any:
+    report = ne.check(our_model("gpt2"), hf_model("gpt2"), progress=False)
+    assert report.ok
+    return [(each.check, each.status) for each in report.findings]
 
 
 CALLS: dict[str, Callable[[Path], Any]] = {
@@ -153,7 +154,7 @@ CALLS: dict[str, Callable[[Path], Any]] = {
     "a GGUF file": lambda files: logits_of(files / "llama.gguf"),
     **{
         f.__name__: f
-        for f in (logits_of_families, derived, autoencoders, generated, recorded, collated, live, views, parity)
+        for f in (logits_of_families, derived, autoencoders, generated, recorded, collated, live, views, checked)
     },
 }
 
