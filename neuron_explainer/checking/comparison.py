@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
@@ -47,6 +48,13 @@ def in_order(n_layers: int) -> list[PlaceAndLayer]:
     return [(_PLACE.RESID_POST_EMBEDDING, None), *of_layers, *((place, None) for place in AT_END)]
 
 
+def order_of(where: Where) -> tuple[int, int]:
+    """When a pass computes a place, for sorting."""
+    if where.place in OF_LAYER:
+        return (where.layer or 0), OF_LAYER.index(where.place)
+    return (-1, 0) if where.place == _PLACE.RESID_POST_EMBEDDING else (sys.maxsize, AT_END.index(where.place))
+
+
 @dataclass(frozen=True, eq=False)
 class PlaceDifference:
     """How far two passes are apart at a place and layer.
@@ -64,6 +72,14 @@ class PlaceDifference:
     absolute: float
     magnitude: float
     by_token: Float[Tensor, "batch tokens"]
+
+    def at_middle(self, real: Bool[Tensor, "batch tokens"]) -> float:
+        """The relative difference at the middle one of the real tokens, ordered by it.
+
+        A router may choose another expert where two have nearly equal scores: that is a large difference at some
+        tokens, and no fault.
+        """
+        return float(self.by_token[real.cpu()].median())
 
     def first_beyond(self, allowed: float) -> Where:
         """The first token at which they are farther apart than that; the farthest one if there is none."""

@@ -17,6 +17,15 @@ def in_dtype(model: Transformer, dtype: torch.dtype) -> Transformer:
     return model if model.dtype == dtype else copy.deepcopy(model).to(dtype)
 
 
+def why_not_copied(dtype: torch.dtype, model: Transformer) -> str | None:
+    """Why a model, without a counterpart, has no copy in a dtype; None if it is in that dtype or can be copied."""
+    if model.dtype == dtype:
+        return None
+    if any("forward" in vars(module) for module in model.modules()):
+        return "a method was replaced, which would stay that of the first model"
+    return why_not_in(dtype, model)
+
+
 def why_not_in(dtype: torch.dtype, model: Transformer) -> str | None:
     """Why a model and its counterpart cannot be copied into a dtype; None if they can.
 

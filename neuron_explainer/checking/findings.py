@@ -8,6 +8,9 @@ from typing import Literal
 
 from neuron_explainer.vocabulary.places import ActivationLocationType
 
+EVERY_PLACE = "every place beside the counterpart"
+"""The check that compares all places with those of a reference."""
+
 Status = Literal["passed", "failed", "not checked"]
 
 
@@ -19,10 +22,12 @@ class Where:
         place: the place.
         layer: its layer; None for a place without layers.
         token: the token's position in its prompt; None if it is about all of them.
-        prompt: the number of the prompt.
+        prompt: the number of the prompt, from 0.
 
     >>> str(Where(ActivationLocationType.MLP_PRE_ACT, 3, 5))
     'mlp.pre_act of layer 3 at token 5'
+    >>> str(Where(ActivationLocationType.LOGITS, token=2, prompt=1))
+    'logits at token 2 of prompt 1'
     """
 
     place: ActivationLocationType
@@ -33,7 +38,8 @@ class Where:
     def __str__(self) -> str:
         layer = "" if self.layer is None else f" of layer {self.layer}"
         token = "" if self.token is None else f" at token {self.token}"
-        return f"{self.place.value}{layer}{token}"
+        prompt = f" of prompt {self.prompt}" if self.prompt else ""
+        return f"{self.place.value}{layer}{token}{prompt}"
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from neuron_explainer.checking.findings import Finding, Where
+from neuron_explainer.checking.comparison import order_of
+from neuron_explainer.checking.findings import EVERY_PLACE, Finding, Where
 from neuron_explainer.wording import without_steering
 
 if TYPE_CHECKING:
@@ -50,11 +51,16 @@ class CheckReport:
 
     @property
     def first_difference(self) -> Where | None:
-        """Where the first fault is that sits at a place."""
-        return next((each.where for each in self.failed if each.where is not None), None)
+        """Where the first fault is that sits at a place, in the order in which a pass computes them.
+
+        A comparison with a counterpart, which knows what is right at each place, goes before what a check alone says.
+        """
+        found = [each for each in self.failed if each.where is not None]
+        places = [each.where for each in found if each.check == EVERY_PLACE] or [each.where for each in found]
+        return min((each for each in places if each is not None), key=order_of, default=None)
 
     def to_dataframe(self) -> pandas.DataFrame:
-        """A row for each finding: check, status, what is said, difference, allowed, place, layer, token."""
+        """A row for each finding: check, status, what is said, difference, allowed, place, layer, token, prompt."""
         import pandas as pd
 
         rows = [
@@ -67,13 +73,12 @@ class CheckReport:
                 None if each.where is None else each.where.place.value,
                 pd.NA if each.where is None or each.where.layer is None else each.where.layer,
                 pd.NA if each.where is None or each.where.token is None else each.where.token,
+                pd.NA if each.where is None or each.where.token is None else each.where.prompt,
             )
             for each in self.findings
         ]
-        table = pd.DataFrame(
-            rows, columns=["check", "status", "said", "difference", "allowed", "place", "layer", "token"]
-        )
-        return table.astype({"layer": "Int64", "token": "Int64"})
+        columns = ["check", "status", "said", "difference", "allowed", "place", "layer", "token", "prompt"]
+        return pd.DataFrame(rows, columns=columns).astype(dict.fromkeys(("layer", "token", "prompt"), "Int64"))
 
     def __str__(self) -> str:
         beside = "" if self.reference is None else f" beside {self.reference}"

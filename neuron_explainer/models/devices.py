@@ -97,6 +97,15 @@ def as_dtype(dtype: DtypeGiven | None, default: torch.dtype = torch.float32) -> 
     return found
 
 
+def name_of_dtype(dtype: torch.dtype) -> str:
+    """Its name without the module's.
+
+    >>> name_of_dtype(torch.bfloat16)
+    'bfloat16'
+    """
+    return str(dtype).removeprefix("torch.")
+
+
 def common_dtype(tensors: Iterable[torch.Tensor]) -> torch.dtype | None:
     """The narrowest floating-point dtype that holds the numbers of all these tensors; None if there are none.
 

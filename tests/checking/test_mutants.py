@@ -9,10 +9,10 @@ from checking.mutants import MUTANTS, Mutant, planted
 from helpers.installed_transformers import model_of
 from helpers.tiny_models import HF_CONFIGS, hf_model, our_model
 from neuron_explainer.checking.check import check
+from neuron_explainer.checking.findings import EVERY_PLACE
 from neuron_explainer.checking.report import CheckReport
 from neuron_explainer.models.transformer import Transformer
 
-OF_PLACES = "every place beside the counterpart"
 FOUND_ALONE_BY_CHANCE = {"position embedding left out"}
 """Faults of weights and configs that show without a reference in these small models, though they need not."""
 AT_LEAST = 60
@@ -40,7 +40,7 @@ def test_a_planted_fault_is_found_where_it_sits(mutant: Mutant, monkeypatch: pyt
     report = report_of(mutant, monkeypatch)
     assert not report.ok
     if mutant.where is not None:
-        of_places = next(each for each in report.failed if each.check == OF_PLACES)
+        of_places = next(each for each in report.failed if each.check == EVERY_PLACE)
         assert of_places.where is not None
         assert (of_places.where.place, of_places.where.layer) == mutant.where
     assert found_alone(report) == (mutant.alone or mutant.name in FOUND_ALONE_BY_CHANCE)

@@ -9,14 +9,17 @@ import torch
 from torch import Tensor
 
 from neuron_explainer.checking.comparison import in_order
+from neuron_explainer.checking.copies import in_dtype, why_not_copied
 from neuron_explainer.checking.findings import Finding, Where, failed, not_checked, passed
+from neuron_explainer.checking.logit_sums import sum_of_logits
 from neuron_explainer.checking.probes import Probe
+from neuron_explainer.models.devices import name_of_dtype
 from neuron_explainer.models.hooks.recording import PlaceAndLayer
 from neuron_explainer.models.transformer import Transformer
 from neuron_explainer.vocabulary.places import ActivationLocationType
 
 _PLACE = ActivationLocationType
-_N_TOKENS = 3
+_N_TOKENS, _SEED = 3, 1
 _ROWS_AT_ONCE = 24
 _STEPS = {torch.float64: (1e-5, 1e-6, 1e-7), torch.float32: (1e-2, 2e-3, 4e-4)}
 """How far a step goes, as a share of what is there. A shorter one follows where a longer one may have crossed a kink,
@@ -36,44 +39,53 @@ def gradients(model: Transformer, probe: Probe, *, everywhere: bool) -> Iterator
     The sum is of the last token's logits, each times a number of chance. At each place a step goes along the gradient,
     and as far again along numbers of chance. Both ends are rows of one batch, whose last row stays as it is.
 
+    Rounding hides small faults, so a model in low precision is copied to float32 where memory allows, and with
+    `everywhere` each model to float64.
+
     Args:
         model: the model.
         probe: prompts, of which a beginning is used.
         everywhere: at every place of every layer; else at every other place of one layer each.
     """
     name = "gradients"
-    if model.dtype not in _STEPS:
-        yield not_checked(name, f"Differences in {str(model.dtype).removeprefix('torch.')} are too rough.")
+    least = torch.float64 if everywhere else torch.float32
+    finer = least if model.dtype.itemsize < least.itemsize else model.dtype
+    reason = why_not_copied(finer, model)
+    if reason is not None and model.dtype not in _STEPS:
+        yield not_checked(name, f"Differences in {name_of_dtype(model.dtype)} are too rough, and {reason}.")
         return
+    copied = model if reason is not None else in_dtype(model, finer)
     keys = [key for key in in_order(model.config.n_layers) if key[0] not in _NEVER_DIFFERENTIABLE]
-    tokens = probe.alone(0).tokens[:, :_N_TOKENS]
-    generator = torch.Generator("cpu").manual_seed(1)
-    weights = torch.randn(model.config.vocab_size, generator=generator, dtype=torch.float64, device="cpu")
     chosen = keys if everywhere else _spread(keys, model.config.n_layers)
+    yield _of_places(
+        copied, probe.alone(0).tokens[:, :_N_TOKENS], chosen, "of every layer" if everywhere else "in one layer each"
+    )
+
+
+def _of_places(model: Transformer, tokens: Tensor, chosen: Sequence[PlaceAndLayer], covered: str) -> Finding:
     with model.record(sorted({place for place, _ in chosen}, key=str), gradients=True) as recording:
-        recording.backward(_sum(model(tokens), weights)[0])
+        recording.backward(sum_of_logits(model(tokens), _SEED)[0])
         values = {key: recording[key].detach() for key in chosen}
         slopes = {key: recording.gradient(*key).detach() for key in chosen}
     largest, allowed = 0.0, _ALLOWED[model.dtype]
-    for start in range(0, len(chosen), _ROWS_AT_ONCE // 2):
-        left = chosen[start : start + _ROWS_AT_ONCE // 2]
+    # A fault makes the gradients of all places before it wrong, so going back the first one is nearest to it.
+    back = list(reversed(chosen))
+    for start in range(0, len(back), _ROWS_AT_ONCE // 2):
+        left = back[start : start + _ROWS_AT_ONCE // 2]
         found = dict.fromkeys(left, math.inf)
         for share in _STEPS[model.dtype]:
             steps = {key: _step(values[key][0], slopes[key][0], share, number) for number, key in enumerate(left)}
-            found |= dict(zip(left, _apart(model, tokens, left, steps, slopes, weights), strict=True))
+            found |= dict(zip(left, _apart(model, tokens, left, steps, slopes), strict=True))
             left = [key for key in left if not found[key] <= allowed]
             if not left:
                 break
         largest = max(largest, *found.values())
         if left:
             where = Where(*left[0])
-            said = f"At {where} the gradient is not the slope that a small step shows."
-            yield failed(name, said, found[left[0]], allowed, where)
-            return
-    covered = "of every layer" if everywhere else "in one layer each"
-    yield passed(
-        name, f"At {len(chosen)} places, {covered}, gradients are the slopes that small steps show.", largest, allowed
-    )
+            said = f"Going back from the logits, gradients are wrong first at {where}: small steps show another slope."
+            return failed("gradients", said, found[left[0]], allowed, where)
+    said = f"At {len(chosen)} places, {covered}, gradients are the slopes that small steps show."
+    return passed("gradients", said, largest, allowed)
 
 
 def _spread(keys: Sequence[PlaceAndLayer], n_layers: int) -> list[PlaceAndLayer]:
@@ -84,17 +96,12 @@ def _spread(keys: Sequence[PlaceAndLayer], n_layers: int) -> list[PlaceAndLayer]
     ][::2]
 
 
-def _sum(logits: Tensor | None, weights: Tensor) -> Tensor:
-    assert logits is not None
-    last = logits[:, -1].double()
-    return last @ weights.to(last.device)
-
-
 def _step(value: Tensor, slope: Tensor, share: float, seed: int) -> Tensor:
     generator = torch.Generator("cpu").manual_seed(seed)
     chance = torch.randn(value.shape, generator=generator, dtype=torch.float32, device="cpu").to(value)
     along = slope / slope.norm().clamp(min=torch.finfo(slope.dtype).tiny)
-    direction = along + chance / chance.norm()
+    # A single number has two directions, which may cancel out.
+    direction = chance / chance.norm() + (along if value.numel() > 1 else 0.0)
     return direction / direction.norm() * value.norm() * share
 
 
@@ -104,7 +111,6 @@ def _apart(
     keys: Sequence[PlaceAndLayer],
     steps: dict[PlaceAndLayer, Tensor],
     slopes: dict[PlaceAndLayer, Tensor],
-    weights: Tensor,
 ) -> list[float]:
     """How far the slopes are from what gradients promise, as a share of the steepest there could be."""
     moved = [
@@ -112,7 +118,7 @@ def _apart(
         for row, key in enumerate(keys)
     ]
     with torch.no_grad():
-        sums = _sum(model(tokens.expand(2 * len(keys) + 1, -1), hooks=moved), weights).cpu()
+        sums = sum_of_logits(model(tokens.expand(2 * len(keys) + 1, -1), hooks=moved), _SEED).cpu()
     found = []
     for row, key in enumerate(keys):
         step, slope = steps[key].double().cpu(), slopes[key][0].double().cpu()

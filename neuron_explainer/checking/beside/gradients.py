@@ -12,12 +12,15 @@ from torch import Tensor, nn
 from neuron_explainer.checking.beside.counterpart import evaluating
 from neuron_explainer.checking.comparison import finding_of, place_differences
 from neuron_explainer.checking.findings import Finding, not_checked
+from neuron_explainer.checking.logit_sums import sum_of_logits
 from neuron_explainer.checking.probes import Probe
 from neuron_explainer.models.hooks.recording import PlaceAndLayer
 from neuron_explainer.models.layers.block import residual_before
 from neuron_explainer.models.parity.reference import ObservedModules
 from neuron_explainer.models.transformer import Transformer
 from neuron_explainer.wording import in_a_sentence
+
+_SEED = 2
 
 
 def gradients_beside(model: Transformer, hf_model: Any, probe: Probe, allowed: float) -> Iterator[Finding]:
@@ -33,14 +36,12 @@ def gradients_beside(model: Transformer, hf_model: Any, probe: Probe, allowed: f
     """
     name = "gradients beside the counterpart"
     alone = probe.alone(0)
-    generator = torch.Generator("cpu").manual_seed(2)
-    weights = torch.randn(model.config.vocab_size, generator=generator, dtype=torch.float64, device="cpu")
     keys = [residual_before(layer) for layer in range(model.config.n_layers + 1)]
     with model.record(sorted({place for place, _ in keys}, key=str), gradients=True) as recording:
-        recording.backward(_sum(model(alone.tokens), weights))
+        recording.backward(sum_of_logits(model(alone.tokens), _SEED)[0])
         ours = {key: recording.gradient(*key) for key in keys}
     try:
-        theirs = _theirs(model, hf_model, alone, weights)
+        theirs = _theirs(hf_model, alone)
     except RuntimeError as error:  # as where a kernel has no backward pass
         yield not_checked(name, f"The counterpart has no backward pass here: {in_a_sentence(error)}")
         return
@@ -54,12 +55,7 @@ def gradients_beside(model: Transformer, hf_model: Any, probe: Probe, allowed: f
     )
 
 
-def _sum(logits: Tensor | None, weights: Tensor) -> Tensor:
-    assert logits is not None
-    return (logits[0, -1].double() @ weights.to(logits.device)).sum()
-
-
-def _theirs(model: Transformer, hf_model: Any, probe: Probe, weights: Tensor) -> dict[PlaceAndLayer, Tensor]:
+def _theirs(hf_model: Any, probe: Probe) -> dict[PlaceAndLayer, Tensor]:
     paths = ObservedModules(hf_model).paths_of_stream()
     device = next(hf_model.parameters()).device
     read: dict[int, Tensor] = {}
@@ -82,5 +78,5 @@ def _theirs(model: Transformer, hf_model: Any, probe: Probe, weights: Tensor) ->
             stack.callback(hook.remove)
         logits = hf_model(input_ids=probe.tokens.to(device), use_cache=False).logits
         tensors = [read[number] for number in range(len(paths))]
-        found = torch.autograd.grad(_sum(logits, weights), tensors)
+        found = torch.autograd.grad(sum_of_logits(logits, _SEED)[0], tensors)
     return {residual_before(number): each.detach() for number, each in enumerate(found)}

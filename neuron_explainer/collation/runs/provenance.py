@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from neuron_explainer._version import __version__
+from neuron_explainer.models.devices import name_of_dtype
 from neuron_explainer.models.layers.unfilled import parameter_names
 from neuron_explainer.models.model_context import ModelContext
 from neuron_explainer.models.transformer import Transformer
@@ -21,7 +22,7 @@ def model_identity(model_context: ModelContext) -> dict[str, Any]:
     return {
         "name": model_context.model_name,
         "model_type": model.config.model_type,
-        "dtype": str(model.dtype).removeprefix("torch."),
+        "dtype": name_of_dtype(model.dtype),
         "weights_sha256": weights_fingerprint(model),
         "tokenizer_sha256": model_context.tokenizer.fingerprint,
     }

@@ -3,6 +3,7 @@
 import torch
 
 from neuron_explainer.errors import NotEnoughMemoryError
+from neuron_explainer.models.devices import name_of_dtype
 from neuron_explainer.models.offload.disk_weights import group_of
 from neuron_explainer.models.offload.free_memory import free_bytes
 from neuron_explainer.models.transformer import Transformer
@@ -80,7 +81,7 @@ def _refusal(
     """The error. `at_once` is how many numbers an offloaded model holds at a time; None if offloading is no way out."""
     needed = n_numbers * dtype.itemsize
     ways_out = [
-        f"dtype='{_name_of(narrower)}' ({in_units(n_numbers * narrower.itemsize)})"
+        f"dtype='{name_of_dtype(narrower)}' ({in_units(n_numbers * narrower.itemsize)})"
         for narrower in _NARROWER
         if narrower.itemsize < dtype.itemsize and n_numbers * narrower.itemsize <= free
     ]
@@ -95,13 +96,9 @@ def _refusal(
         ways_out.append("dtype='bfloat16' and offload='disk'")
     advice = f"Load it with {' or with '.join(ways_out)}." if ways_out else "Choose a smaller model."
     return NotEnoughMemoryError(
-        f"{what} does not fit: its weights take {in_units(needed)} in {_name_of(dtype)} ({needed:,} bytes), and "
+        f"{what} does not fit: its weights take {in_units(needed)} in {name_of_dtype(dtype)} ({needed:,} bytes), and "
         f"{device} has {in_units(free)} free ({free:,} bytes). {advice} If that count is wrong, "
         "load_model(…, check_memory=False) loads it all the same.",
         needed,
         free,
     )
-
-
-def _name_of(dtype: torch.dtype) -> str:
-    return str(dtype).removeprefix("torch.")
