@@ -1,5 +1,7 @@
 """The report of a check: which difference comes first, and what a row of it says."""
 
+import pandas as pd
+
 from neuron_explainer.checking.findings import EVERY_PLACE, Finding, Where, failed, passed
 from neuron_explainer.checking.report import CheckReport
 from neuron_explainer.vocabulary.places import ActivationLocationType as Place
@@ -28,6 +30,8 @@ def test_what_a_reference_says_goes_before_what_a_check_alone_says() -> None:
 
 def test_a_row_has_the_place_the_token_and_the_prompt() -> None:
     beside = failed(EVERY_PLACE, "It differs.", 0.5, 0.1, Where(Place.RESID_POST_MLP, 1, 4, 1))
-    rows = CheckReport("model", "theirs", [beside, EARLY]).to_dataframe().astype(object)
-    assert rows.loc[0, ["place", "layer", "token", "prompt"]].tolist() == ["resid.post_mlp", 1, 4, 1]
-    assert rows.loc[1, ["layer", "token", "prompt"]].isna().all()
+    rows = CheckReport("model", "theirs", [beside, EARLY]).to_dataframe()
+    first, second = ([rows[name][row] for name in ("place", "layer", "token", "prompt")] for row in (0, 1))
+    assert first == ["resid.post_mlp", 1, 4, 1]
+    assert second[0] == "resid.post_emb"
+    assert all(each is pd.NA for each in second[1:])
