@@ -240,6 +240,15 @@ looks = pd.Series(
 looks.sort_values(ascending=False).head(4).round(2).to_frame("attention")
 
 # %% [markdown]
+# ## Is it computed as it should be?
+#
+# A check takes about twenty passes. What it compares, and what it cannot see without a reference, is in the guide "How
+# far to trust the numbers".
+
+# %%
+ne.check(smollm2)
+
+# %% [markdown]
 # ## A model in memory
 #
 # ```python
