@@ -21,7 +21,8 @@ from neuron_explainer.vocabulary.nodes import PassType
 from neuron_explainer.vocabulary.places import ActivationLocationType
 
 _PLACE = ActivationLocationType
-_N_TOKENS, _N_FOR_GRADIENTS = 8, 4
+_N_TOKENS = 6
+_N_FOR_GRADIENTS = 3
 _LOGITS: PlaceAndLayer = (_PLACE.LOGITS, None)
 
 
@@ -45,18 +46,18 @@ def with_a_cache(model: Transformer, probe: Probe) -> Iterator[Finding]:
     expected = whole[key][:1] + added.numbers
     compared = [difference_at(key, whole[key][1:], expected, real)]
     if n > 1 and not model.config.layers_rotated_as_long(n):
-        cache, parts = KeyValueCache(), list[Tensor]()
+        cache = KeyValueCache()
         for start, end in pairwise((0, (n + 1) // 2, n)):
             with torch.no_grad():
-                model(tokens[:, start:end], cache=cache, hooks=[hook, recording])
-            parts.append(recording[_LOGITS])
-        joined = torch.cat(parts, dim=1)
-        compared.append(difference_at(_LOGITS, joined[1:], whole[_LOGITS][1:], real))
+                logits = model(tokens[:, start:end], logits_at="last", cache=cache, hooks=[hook])
+            assert logits is not None
+            expected = whole[_LOGITS][1:, end - 1 : end]
+            compared.append(difference_at(_LOGITS, logits[1:], expected, real[:, :1], first_token=end - 1))
     else:
         yield not_checked(name, f"A prompt of {n} tokens cannot be read in parts here.")
     yield finding_of(
         name,
-        of_passes(model, compared, real),
+        [each for one in compared for each in of_passes(model, [one], real[:, : one.by_token.shape[1]])],
         allowed_in(model.dtype),
         "What is added at every token is there, and does the same where the prompt is read in two parts.",
         "What is added at every token is not there, or does something else with a cache, first at",
@@ -64,17 +65,18 @@ def with_a_cache(model: Transformer, probe: Probe) -> Iterator[Finding]:
 
 
 def on_gradients(model: Transformer, probe: Probe) -> Iterator[Finding]:
-    """Whether a gradient that is doubled at a place is twice as large there and at what comes before.
+    """Whether a gradient that is doubled at the end of a layer is twice as large there and at what comes before.
 
     Args:
         model: the model.
         probe: prompts, of which a beginning is used; two rows have the same, and one row's gradient is doubled.
     """
-    keys = [(_PLACE.RESID_POST_EMBEDDING, None), (_PLACE.RESID_POST_MLP, model.config.n_layers // 2)]
+    layer = model.config.n_layers - 1
+    keys = [(_PLACE.RESID_DELTA_ATTN, layer), (_PLACE.RESID_POST_MLP, layer)]
     tokens = probe.alone(0).tokens[:, :_N_FOR_GRADIENTS].expand(2, -1)
     hook = model.intervention(*keys[1], _second_doubled, pass_type=PassType.BACKWARD)
     with model.record(keys, gradients=True) as recording:
-        logits = model(tokens, hooks=[hook])
+        logits = model(tokens, logits_at="last", hooks=[hook])
         assert logits is not None
         generator = torch.Generator("cpu").manual_seed(1)
         weights = torch.randn(logits.shape[-1], generator=generator, dtype=torch.float32, device="cpu")

@@ -38,6 +38,8 @@ def interventions(model: Transformer, probe: Probe, *, everywhere: bool) -> Iter
     """
     keys = in_order(model.config.n_layers)
     chosen = keys if everywhere else _spread(keys, model.config.n_layers)
+    layers = {layer for _, layer in chosen}
+    keys = [key for key in keys if key[1] in layers or key[0] is _PLACE.RESID_POST_MLP]  # what others do shows there
     faults: list[Finding] = []
     for start in range(0, len(chosen), _ROWS_AT_ONCE):
         faults += _of_rows(model, probe, chosen[start : start + _ROWS_AT_ONCE], keys)
@@ -66,14 +68,11 @@ def _of_rows(
     at = tokens.shape[1] // 2
     changes = [_Change(row, at) for row in range(1, len(chosen) + 1)]
     hooks = [model.intervention(place, layer, change) for (place, layer), change in zip(chosen, changes, strict=True)]
-    recording = model.recording(sorted({place for place, _ in keys}, key=str))
+    recording = model.recording(keys)
     with torch.no_grad():
         model(tokens.expand(len(chosen) + 2, -1), hooks=[recording, *hooks])  # the first row and the last stay
     real = torch.ones((len(chosen) + 2, tokens.shape[1]), dtype=torch.bool, device="cpu")
-    apart = {
-        key: difference_at(key, recording[key], recording[key][:1].expand_as(recording[key]), real).by_token
-        for key in keys
-    }
+    apart = {key: difference_at(key, recording[key], recording[key][:1], real).by_token for key in keys}
     order = {key: number for number, key in enumerate(keys)}
     allowed, effect = allowed_in(model.dtype), apart[_PLACE.LOGITS, None][:, at:].amax(1)
     noise = float(effect[-1])

@@ -22,30 +22,36 @@ _OF_ANGLE = 4e-7
 """How much of that an angle has for each position: it grows with the position, and its rounding with it."""
 
 
-def recomputed(model: Transformer, probe: Probe, recorded: Mapping[PlaceAndLayer, Tensor]) -> Iterator[Finding]:
+def recomputed(
+    model: Transformer, probe: Probe, recorded: Mapping[PlaceAndLayer, Tensor], *, everywhere: bool = True
+) -> Iterator[Finding]:
     """Whether each place is what the formulas give from what was recorded before it.
 
     Args:
         model: the model.
         probe: the prompts.
         recorded: all places of the pass.
+        everywhere: in every prompt in every layer; else in the first prompt, and in the others in three layers.
     """
-    tokens, real = probe.tokens, probe.real
     name = "formulas"
     if model.is_offloaded:
         yield not_checked(name, "The weights stay on the disk (offload).")
         return
-    allowed, largest, n = max(ALLOWED[model.dtype], _OF_ANGLE * tokens.shape[1]), 0.0, 0
+    allowed, largest, n = max(ALLOWED[model.dtype], _OF_ANGLE * probe.tokens.shape[1]), 0.0, 0
     with torch.no_grad():
-        ends = expected_at_ends(model, recorded, tokens)
-        layers = range(model.config.n_layers)
+        n_layers = model.config.n_layers
+        of_all = range(n_layers) if everywhere else (0, n_layers // 2, n_layers - 1)
+        whole, first = ({key: each[:end] for key, each in recorded.items()} for end in (None, 1))
+        ends = expected_at_ends(model, whole, probe.tokens)
         by_layer: dict[int | None, dict[PlaceAndLayer, Tensor]] = {None: ends}
-        for key in in_order(model.config.n_layers):
-            if key[1] is not None and key[1] not in by_layer:
-                by_layer = {None: ends, key[1]: expected_in_layer(model, key[1], recorded, tokens)}
-            if key not in by_layer[key[1]]:
+        for key in in_order(n_layers):
+            layer = key[1]
+            looked_at, end = (whole, None) if layer is None or layer in of_all else (first, 1)
+            if layer is not None and layer not in by_layer:
+                by_layer = {None: ends, layer: expected_in_layer(model, layer, looked_at, probe.tokens[:end])}
+            if key not in by_layer[layer]:
                 continue
-            apart = of_place(model, difference_at(key, recorded[key], by_layer[key[1]][key], real))
+            apart = of_place(model, difference_at(key, looked_at[key], by_layer[layer][key], probe.real[:end]))
             largest, n = max(largest, apart.relative), n + 1
             if not apart.relative <= allowed:
                 where = apart.first_beyond(allowed)
@@ -57,5 +63,5 @@ def recomputed(model: Transformer, probe: Probe, recorded: Mapping[PlaceAndLayer
     )
     if model.config.n_experts:
         yield not_checked(
-            "formulas of experts", f"Routers and experts have no second formula here ({len(layers)} layers)."
+            "formulas of experts", f"Routers and experts have no second formula here ({n_layers} layers)."
         )

@@ -54,12 +54,10 @@ def repeatable(model: Transformer, probe: Probe, recorded: Passes, *, n_times: i
         n_times: how many passes over a beginning there are.
     """
     beginning, key = probe.tokens[:, :_N_TOKENS], (_PLACE.LOGITS, None)
-    lengths = int64_on_cpu([[(beginning.shape[1] + row) // (row + 1)] for row in range(len(beginning))])
-    real = int64_on_cpu(range(beginning.shape[1])) < lengths
+    real = torch.ones(beginning.shape, dtype=torch.bool, device="cpu")
     with torch.no_grad():
-        plain = _logits_of(model(probe.tokens, attention_mask=probe.real))
         first, *others = (_logits_of(model(beginning)) for _ in range(n_times))
-        last = _logits_of(model(beginning, attention_mask=real, logits_at="last"))
+        last = _logits_of(model(probe.tokens, attention_mask=probe.real, logits_at="last"))
     same = all(bool(torch.equal(first, each)) for each in others)
     said = f"{n_times} passes over the same prompts give"
     yield (
@@ -67,21 +65,19 @@ def repeatable(model: Transformer, probe: Probe, recorded: Passes, *, n_times: i
         if same
         else failed("the same pass twice", f"{said} other logits.")
     )
-    allowed = allowed_in(model.dtype)
+    logits, allowed = recorded[key], allowed_in(model.dtype)
+    rows = torch.arange(len(logits), dtype=torch.int64, device=logits.device)
+    at_end = logits[rows, int64_on_cpu(probe.lengths).to(logits.device) - 1][:, None]
+    compared = of_passes(model, [difference_at(key, last, at_end, real[:, :1])], real[:, :1])
+    if not model.config.layers_rotated_as_long(probe.tokens.shape[1]):
+        of_beginning = difference_at(key, first, logits[:, : beginning.shape[1]], real)
+        compared = [*of_passes(model, [of_beginning], real), *compared]
     yield finding_of(
         "recording changes nothing",
-        of_passes(model, place_differences({key: plain}, recorded, [key], probe.real), probe.real),
+        compared,
         allowed,
-        "A pass of which every place is recorded gives the logits of a plain one.",
-    )
-    rows = torch.arange(len(beginning), dtype=torch.int64, device=first.device)
-    expected, each_last = first[rows, lengths[:, 0].to(first.device) - 1][:, None], real[:, :1]
-    yield finding_of(
-        "logits of the last tokens alone",
-        of_passes(model, [difference_at(key, last, expected, each_last)], each_last),
-        allowed,
-        "Logits that are asked for at the last tokens alone are those of the whole prompts.",
-        "Logits that are asked for at the last tokens alone are others than those of the whole prompts:",
+        "Passes of which nothing is recorded, over a beginning and with the last logits alone, give the same logits.",
+        "A pass of which nothing is recorded, over a beginning or with the last logits alone, gives other logits:",
     )
 
 
@@ -141,15 +137,15 @@ def cached(model: Transformer, probe: Probe, recorded: Passes) -> Iterator[Findi
     )
 
 
-def from_the_middle(model: Transformer, probe: Probe, recorded: Passes) -> Iterator[Finding]:
-    """Whether the upper half of the layers, over what the lower half gave, gives the logits of the whole pass."""
-    layer, key = model.config.n_layers // 2, (_PLACE.LOGITS, None)
+def from_a_layer_on(model: Transformer, probe: Probe, recorded: Passes) -> Iterator[Finding]:
+    """Whether the upper layers, over what the lower ones gave, give the logits of the whole pass."""
+    layer, key = 3 * model.config.n_layers // 4, (_PLACE.LOGITS, None)
     below: PlaceAndLayer = (_PLACE.RESID_POST_MLP, layer - 1) if layer else (_PLACE.RESID_POST_EMBEDDING, None)
     real = probe.real[:1]
     with torch.no_grad():
         found = _logits_of(model.forward_from(layer, recorded[below][:1]))
     yield finding_of(
-        "layers from the middle on",
+        "layers from one on",
         of_passes(model, [difference_at(key, found, recorded[key][:1], real)], real),
         allowed_in(model.dtype),
         f"The layers from {layer} on, over the residual stream that layer reads, give the logits of the whole pass.",
@@ -196,7 +192,7 @@ def in_threads(model: Transformer, probe: Probe) -> Iterator[Finding]:
         said = in_a_sentence(f"{type(errors[0]).__name__}: {errors[0]}") if errors else "it did not end"
         yield failed(name, f"A pass with an intervention, with another one in its midst, failed: {said}")
         return
-    key, real = (_PLACE.LOGITS, None), torch.ones(tokens.shape, dtype=torch.bool, device="cpu")
+    key, real = (_PLACE.LOGITS, None), torch.ones((1, 1), dtype=torch.bool, device="cpu")
     compared = [
         each
         for ours, theirs in zip((beside, found[0]), expected, strict=True)
@@ -213,12 +209,12 @@ def in_threads(model: Transformer, probe: Probe) -> Iterator[Finding]:
 
 def _plain(model: Transformer, tokens: Tensor) -> Tensor:
     with torch.no_grad():
-        return _logits_of(model(tokens))
+        return _logits_of(model(tokens, logits_at="last"))
 
 
 def _ablated(model: Transformer, tokens: Tensor, layer: int, fn: Callable[[Tensor], Tensor]) -> Tensor:
     with torch.no_grad(), model.intervene(_PLACE.RESID_DELTA_MLP, layer, fn, notes_change=False):
-        return _logits_of(model(tokens))
+        return _logits_of(model(tokens, logits_at="last"))
 
 
 def _logits_of(logits: Tensor | None) -> Tensor:
