@@ -74,8 +74,7 @@ def _of_rows(
     real = torch.ones((len(chosen) + 2, tokens.shape[1]), dtype=torch.bool, device="cpu")
     apart = {key: difference_at(key, recording[key], recording[key][:1], real).by_token for key in keys}
     order = {key: number for number, key in enumerate(keys)}
-    allowed, effect = allowed_in(model.dtype), apart[_PLACE.LOGITS, None][:, at:].amax(1)
-    noise = float(effect[-1])
+    allowed, noise = allowed_in(model.dtype), float(apart[_PLACE.LOGITS, None][-1, at:].max())
     faults = []
     for change, key, hook in zip(changes, chosen, hooks, strict=True):
         where = Where(*key, at)
@@ -88,7 +87,7 @@ def _of_rows(
         elif not change.is_in(recording[key]):
             said = f"What one adds at {where} is not what the recording shows there."
             faults.append(failed("interventions", said, where=where))
-        elif not float(effect[change.row]) > 3 * noise and not _is_without_effect(model, key, at):
+        elif not _has_effect(model, key, apart, change.row, at):
             faults.append(failed("interventions", f"One at {where} has no effect on the logits.", where=where))
     if not noise <= allowed:
         faults.append(failed("interventions", "They change another prompt of the same batch."))
@@ -127,11 +126,23 @@ class _Change:
         return bool(apart.max() <= _SHARE_LOST * self._added.abs().max())
 
 
-def _is_without_effect(model: Transformer, key: PlaceAndLayer, token: int) -> bool:
-    """Whether a token sees itself alone, so that all its weight is there whatever its logits are."""
-    place, layer = key
+def _has_effect(
+    model: Transformer, changed: PlaceAndLayer, apart: dict[PlaceAndLayer, Tensor], row: int, token: int
+) -> bool:
+    """Whether a row differs after its change: at the logits, by more than the last row, which has no change.
+
+    Attention over equal values gives the same whatever its weights are, and 16 bits may round an effect away. So there
+    a difference at any later place will do.
+    """
+    place, layer = changed
     sees_itself_alone = token == 0 or (layer is not None and model.config.sliding_window_by_layer[layer] == 1)
-    return sees_itself_alone and place in _OF_LOGITS and not model.config.attention_sinks
+    if sees_itself_alone and place in _OF_LOGITS and not model.config.attention_sinks:
+        return True
+    after = list(apart)[list(apart).index(changed) + 1 :] or [changed]
+    may_be_lost = place in _OF_LOGITS or model.dtype.itemsize == 2
+    looked_at = after if may_be_lost else after[-1:]
+    effects = [apart[key][:, token:].amax(1) for key in looked_at]
+    return any(float(each[row]) > 3 * float(each[-1]) for each in effects)
 
 
 def _first_early(
