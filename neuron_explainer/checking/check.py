@@ -64,8 +64,9 @@ def check(
     """Check that a model is computed as it should be; with a reference, beside the same model of `transformers`.
 
     Alone, a model is checked against itself: each place against a plain formula of what comes before it, gradients
-    against finite differences, attention patterns, a cache against none, padding against none, interventions (each must
-    change what is after it, and nothing else), a second pass, threads, tokens, and known faults of library versions.
+    against finite differences, attention patterns, a cache against none, padding against none, the upper layers alone,
+    interventions (each must change what is after it, and nothing else; with a cache and on gradients, too), a second
+    pass, threads, tokens, and known faults of library versions.
     That cannot tell a wrong config from a right one; with `thorough`, a model that predicts texts is also compared with
     itself under nearby configs (other rotary pairs or bases, scales, activation functions, orders), of which none
     should predict texts better.
@@ -76,9 +77,9 @@ def check(
     Args:
         model: a name or whatever `load_model` takes; a ModelContext; or a Transformer.
         reference: a causal language model of `transformers` in memory; or a folder or hub id that it loads.
-        thorough: at every place of every layer, with prompts that are longer than the model's windows (up to 8,192
-            tokens), nearby configs, and with a reference float32, bfloat16 and float16; else in samples, in the time
-            of about twenty plain passes.
+        thorough: at every place of every layer, with a prompt of 160 tokens, with prompts that are longer than the
+            model's windows (up to 8,192 tokens), ten repeated passes, nearby configs, and with a reference float32,
+            bfloat16 and float16; else in samples, in the time of about twenty plain passes.
         seed: of the prompts, which are of random tokens.
         progress: whether there is a bar; None: on a terminal or in a notebook, where it takes longer than 2 s.
 
@@ -86,7 +87,8 @@ def check(
         The report: whether all is well (`ok`), what failed, what could not be checked, where the first difference is.
 
     Raises:
-        InvalidRequestError: the model or the reference is none of these, or they have other sizes.
+        InvalidRequestError: the model or the reference is none of these, or they have other sizes; the model has no
+            weights, or weights of a dtype in which no pass is computed; an intervention or a recording is open.
         StoppedError: the work is to stop.
 
     >>> import neuron_explainer as ne

@@ -372,9 +372,7 @@ MUTANTS = [
     Mutant("interventions on gradients ignored", "gpt2", code_mutants.gradients_left_as_they_are, None, alone=True),
     Mutant("last logits alone are others", "gpt2", code_mutants.last_logits_rolled, None, alone=True),
     Mutant("layers from one on give others", "gpt2", code_mutants.doubled_from_a_layer_on, None, alone=True),
-    Mutant(
-        "second prompt of a batch", "gpt2", code_mutants.wrong_second_prompt, (Place.RESID_DELTA_MLP, 1), alone=True
-    ),
+    Mutant("second prompt of a batch", "gpt2", code_mutants.wrong_second_prompt, None, alone=True),
     Mutant("negative weights", "gpt2", code_mutants.negative_weights, (Place.ATTN_QK_PROBS, 1), alone=True),
     Mutant("mask of late tokens", "llama", code_mutants.late_mask, None, alone=True, thorough=True),
     Mutant("positions of late tokens", "llama", code_mutants.late_positions, None, alone=True, thorough=True),

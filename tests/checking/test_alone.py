@@ -22,8 +22,6 @@ from neuron_explainer.models.model_context import StandardModelContext
 from neuron_explainer.models.tokenizers.tokenizer import ModelTokenizer
 from neuron_explainer.models.transformer import Transformer
 
-WITH_EXPERTS = [name for name in ONE_OF_EACH_FAMILY if our_model(name).config.n_experts]
-
 
 def model_like(name: str, **changes: Any) -> Transformer:
     """A small model with other entries in its config, and larger weights than those that it is made with."""
@@ -48,15 +46,16 @@ def test_a_model_with_such_a_tokenizer_can_be_checked_as_it_is_loaded() -> None:
     assert ne.load_model(hf_model("gpt2"), tokenizer=number_tokenizer(), check=True).n_layers == 3
 
 
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-@pytest.mark.parametrize("name", WITH_EXPERTS)
-def test_routers_that_choose_others_in_low_precision_are_no_fault(name: str, dtype: torch.dtype) -> None:
+@pytest.mark.parametrize(
+    ("name", "dtype", "seed"),  # in each of them a router chooses another expert beside padding, or with a cache
+    [("mixtral", torch.bfloat16, 8), ("mixtral", torch.float16, 9), ("qwen3_moe", torch.float16, 15)],
+)
+def test_routers_that_choose_others_in_low_precision_are_no_fault(name: str, dtype: torch.dtype, seed: int) -> None:
     model = our_model(name).to(dtype)
-    for seed in range(12):
-        probe = random_probe(model, seed=seed)
-        recorded = everything(model, probe)
-        found = [*padding(model, probe, recorded), *cached(model, probe, recorded)]
-        assert {each.status for each in found} <= {"passed", "not checked"}, seed
+    probe = random_probe(model, seed=seed)
+    recorded = everything(model, probe)
+    found = [*padding(model, probe, recorded), *cached(model, probe, recorded)]
+    assert [each.status for each in found] == ["passed", "passed"]
 
 
 @pytest.mark.parametrize(
