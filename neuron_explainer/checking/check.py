@@ -5,28 +5,39 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, SupportsIndex
 
 import torch
 
 from neuron_explainer.attribution.progress import passes_bar
 from neuron_explainer.checking.alone.gradients import gradients
+from neuron_explainer.checking.alone.intervened import on_gradients, with_a_cache
 from neuron_explainer.checking.alone.interventions import interventions
 from neuron_explainer.checking.alone.neighbours import nearby_configs
 from neuron_explainer.checking.alone.patterns import attention_rows
 from neuron_explainer.checking.alone.recomputed import recomputed
-from neuron_explainer.checking.alone.repeated import Passes, cached, everything, in_threads, padding, repeatable
+from neuron_explainer.checking.alone.repeated import (
+    Passes,
+    cached,
+    everything,
+    from_a_layer_on,
+    in_threads,
+    padding,
+    repeatable,
+)
 from neuron_explainer.checking.alone.token_rules import token_rules
 from neuron_explainer.checking.alone.traps import known_traps
-from neuron_explainer.checking.alone.weights import sound_weights
+from neuron_explainer.checking.alone.weights import refuse_what_cannot_run, sound_weights
 from neuron_explainer.checking.alone.windows import long_windows
 from neuron_explainer.checking.beside.comparing import Beside
 from neuron_explainer.checking.beside.counterpart import counterpart_of
 from neuron_explainer.checking.findings import Finding, failed, not_checked
 from neuron_explainer.checking.probes import Probe, random_probe
 from neuron_explainer.checking.report import CheckReport
-from neuron_explainer.errors import InvalidRequestError, NeuronExplainerError, StoppedError, shown
+from neuron_explainer.errors import InvalidRequestError, StoppedError, shown
 from neuron_explainer.models.checkpoints.load_model import load_model
 from neuron_explainer.models.model_context import ModelContext, StandardModelContext
 from neuron_explainer.models.transformer import Transformer
@@ -36,6 +47,10 @@ from neuron_explainer.vocabulary.places import ActivationLocationType
 from neuron_explainer.wording import in_a_sentence
 
 _DELAY = 2.0
+_N_LONG = 160
+"""Of the longer prompt of a thorough check."""
+_N_TIMES = 10
+"""How often a thorough check repeats a pass."""
 
 
 def check(
@@ -49,8 +64,9 @@ def check(
     """Check that a model is computed as it should be; with a reference, beside the same model of `transformers`.
 
     Alone, a model is checked against itself: each place against a plain formula of what comes before it, gradients
-    against finite differences, attention patterns, a cache against none, padding against none, interventions (each must
-    change what is after it, and nothing else), a second pass, threads, tokens, and known faults of library versions.
+    against finite differences, attention patterns, a cache against none, padding against none, the upper layers alone,
+    interventions (each must change what is after it, and nothing else; with a cache and on gradients, too), a second
+    pass, threads, tokens, and known faults of library versions.
     That cannot tell a wrong config from a right one; with `thorough`, a model that predicts texts is also compared with
     itself under nearby configs (other rotary pairs or bases, scales, activation functions, orders), of which none
     should predict texts better.
@@ -61,9 +77,9 @@ def check(
     Args:
         model: a name or whatever `load_model` takes; a ModelContext; or a Transformer.
         reference: a causal language model of `transformers` in memory; or a folder or hub id that it loads.
-        thorough: at every place of every layer, with prompts that are longer than the model's windows (up to 8,192
-            tokens), nearby configs, and with a reference float32, bfloat16 and float16; else in samples, in the time
-            of about twenty plain passes.
+        thorough: at every place of every layer, with a prompt of 160 tokens, with prompts that are longer than the
+            model's windows (up to 8,192 tokens), ten repeated passes, nearby configs, and with a reference float32,
+            bfloat16 and float16; else in samples, in the time of about twenty plain passes.
         seed: of the prompts, which are of random tokens.
         progress: whether there is a bar; None: on a terminal or in a notebook, where it takes longer than 2 s.
 
@@ -71,7 +87,8 @@ def check(
         The report: whether all is well (`ok`), what failed, what could not be checked, where the first difference is.
 
     Raises:
-        InvalidRequestError: the model or the reference is none of these, or they have other sizes.
+        InvalidRequestError: the model or the reference is none of these, or they have other sizes; the model has no
+            weights, or weights of a dtype in which no pass is computed; an intervention or a recording is open.
         StoppedError: the work is to stop.
 
     >>> import neuron_explainer as ne
@@ -84,26 +101,11 @@ def check(
     context = None if isinstance(model, Transformer) else _context_of(model)
     transformer = model if context is None else context.get_or_create_model()
     assert isinstance(transformer, Transformer)
-    if transformer.active_interventions:
-        raise InvalidRequestError(
-            f"There are interventions at {', '.join(transformer.active_interventions[:5])}. A model is checked bare: "
-            "leave their contexts first."
-        )
+    _refuse_contexts(transformer)
+    refuse_what_cannot_run(transformer)
     started = time.perf_counter()
-    beside = None
-    if reference is not None:
-        beside = Beside(transformer, counterpart_of(reference, transformer), context)
-    probe = random_probe(transformer, seed=drawn)
-    findings: list[Finding] = []
-    parts = [
-        *_Alone(transformer, context, probe, in_full).parts(),
-        *([] if beside is None else beside.parts(probe, in_full)),
-    ]
-    with passes_bar(len(parts), progress, "checking", "check", _DELAY if progress is None else 0.0) as tell:
-        for number, (name, run) in enumerate(parts):
-            with part_of_work(number, len(parts)):
-                findings += _found(name, run)
-            tell(1)
+    with _outside_of_torch_s_contexts(transformer.device):
+        findings, beside = _findings(transformer, context, reference, in_full, drawn, progress)
     name = context.model_name if context is not None else transformer.config.model_type
     return CheckReport(
         name,
@@ -115,6 +117,56 @@ def check(
     )
 
 
+def _refuse_contexts(model: Transformer) -> None:
+    """Refuse a model with interventions, and one with recordings, which the passes of a check would fill."""
+    if model.active_interventions:
+        raise InvalidRequestError(
+            f"There are interventions at {', '.join(model.active_interventions[:5])}. A model is checked bare: "
+            "leave their contexts first."
+        )
+    if model._hooks._entered():
+        raise InvalidRequestError(
+            "There is an open recording, which a check would fill with its own passes. Leave its context first."
+        )
+
+
+@contextmanager
+def _outside_of_torch_s_contexts(device: torch.device) -> Iterator[None]:
+    """Outside of inference mode, where there are no gradients, and of autocast, where dtypes are others."""
+    with ExitStack() as left:
+        left.enter_context(torch.inference_mode(False))
+        for kind in {"cpu", device.type}:
+            if torch.is_autocast_enabled(kind):
+                left.enter_context(torch.autocast(kind, enabled=False))
+        yield
+
+
+def _findings(
+    model: Transformer,
+    context: StandardModelContext | None,
+    reference: Any,
+    thorough: bool,
+    seed: int,
+    progress: bool | None,
+) -> tuple[list[Finding], Beside | None]:
+    """What all checks found, and the comparison with the reference."""
+    beside = None
+    if reference is not None:
+        beside = Beside(model, counterpart_of(reference, model), context)
+    probe = random_probe(model, seed=seed)
+    findings: list[Finding] = []
+    parts = [
+        *_Alone(model, context, probe, thorough, seed).parts(),
+        *([] if beside is None else beside.parts(probe, thorough)),
+    ]
+    with passes_bar(len(parts), progress, "checking", "check", _DELAY if progress is None else 0.0) as tell:
+        for number, (name, run) in enumerate(parts):
+            with part_of_work(number, len(parts)):
+                findings += _found(name, run)
+            tell(1)
+    return findings, beside
+
+
 def _found(name: str, run: Callable[[], Iterable[Finding]]) -> list[Finding]:
     """What a check found; one that raises has failed."""
     found: list[Finding] = []
@@ -123,7 +175,7 @@ def _found(name: str, run: Callable[[], Iterable[Finding]]) -> list[Finding]:
             found.append(each)
     except (StoppedError, MemoryError):
         raise
-    except (NeuronExplainerError, RuntimeError, ValueError, IndexError, TypeError, ArithmeticError) as error:
+    except Exception as error:  # a tokenizer, or what somebody changed in a model, may raise anything
         found.append(failed(name, f"It raises {type(error).__name__}: {in_a_sentence(error, 500)}"))
     return found
 
@@ -148,6 +200,7 @@ class _Alone:
     context: StandardModelContext | None
     probe: Probe
     thorough: bool
+    seed: int
     _recorded: Passes = field(default_factory=dict)
 
     def parts(self) -> list[Part]:
@@ -159,17 +212,33 @@ class _Alone:
             ("weights", lambda: sound_weights(model)),
             *([("tokens", lambda: token_rules(context))] if context is not None else []),
             ("a pass with recordings", self._record),
-            self._of_recorded("formulas", recomputed),
-            self._of_recorded("the same pass twice", repeatable),
+            self._of_recorded("formulas", partial(recomputed, everywhere=self.thorough)),
+            self._of_recorded("the same pass twice", partial(repeatable, n_times=_N_TIMES if self.thorough else 2)),
             self._of_recorded("rows of attention", attention_rows),
-            *([("sliding windows", lambda: long_windows(model, probe))] if self.thorough else []),
+            *([("sliding windows", lambda: long_windows(model, probe, self.seed))] if self.thorough else []),
             self._of_recorded("padding against none", padding),
             self._of_recorded("cache against none", cached),
+            self._of_recorded("layers from one on", from_a_layer_on),
+            *([("a longer prompt", self._of_longer_prompt)] if self.thorough else []),
             ("interventions", lambda: interventions(model, probe, everywhere=self.thorough)),
+            ("interventions with a cache", lambda: with_a_cache(model, probe)),
+            ("interventions on gradients", lambda: on_gradients(model, probe)),
             ("gradients", lambda: gradients(model, probe, everywhere=self.thorough)),
             ("threads", lambda: in_threads(model, probe)),
             *([("nearby configs", lambda: nearby_configs(context))] if self.thorough and context is not None else []),
         ]
+
+    def _of_longer_prompt(self) -> Iterator[Finding]:
+        """What is wrong beyond the tokens of the usual prompts alone."""
+        model, probe = self.model, random_probe(self.model, _N_LONG, self.seed).alone(0)
+        n = probe.tokens.shape[1]
+        if n <= self.probe.tokens.shape[1]:
+            yield not_checked("a longer prompt", f"The model reads {n} tokens, as many as the usual prompts have.")
+            return
+        recorded = everything(model, probe)
+        for run in (recomputed, attention_rows, cached):
+            for each in run(model, probe, recorded):
+                yield replace(each, check=f"{each.check}, {n} tokens")
 
     def _record(self) -> Iterator[Finding]:
         self._recorded = everything(self.model, self.probe)

@@ -48,3 +48,8 @@ def random_probe(model: Transformer, n_tokens: int = 24, seed: int = 0) -> Probe
     tokens = torch.randint(0, model.config.vocab_size, (2, n), generator=generator, dtype=torch.int64, device="cpu")
     lengths = int64_on_cpu([[n], [(n + 1) // 2]])
     return Probe(tokens, int64_on_cpu(range(n)) < lengths)
+
+
+def depends_on_length(model: Transformer) -> bool:
+    """Whether the model stretches positions by the length of the padded batch (longrope)."""
+    return any(rotary is not None and rotary.scaling == "longrope" for rotary in model.config.rotary_by_layer)

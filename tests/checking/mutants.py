@@ -9,19 +9,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from checking import code_mutants
+from checking.code_mutants import Patched
 from helpers.tiny_models import our_model
 from neuron_explainer.models.hooks.contexts import Hooks
 from neuron_explainer.models.hooks.intervention import Intervention
 from neuron_explainer.models.hooks.recording import Recording
-from neuron_explainer.models.layers.key_value_cache import KeyValueCache
-from neuron_explainer.models.layers.rotary import RotaryEmbedding
 from neuron_explainer.models.layers.span import Span
 from neuron_explainer.models.layers.unfilled import fill
 from neuron_explainer.models.transformer import Transformer
 from neuron_explainer.vocabulary.places import ActivationLocationType as Place
-
-Patched = Callable[[Any, str, Any], None]
-"""pytest's monkeypatch.setattr."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +31,7 @@ class Mutant:
         plant: changes a model of ours, or gives another one; classes are changed by `patched`, which is undone.
         where: the place and layer at which it sits; None if it sits at none.
         alone: whether it shows without a reference.
+        thorough: whether it shows in a thorough check alone.
     """
 
     name: str
@@ -41,6 +39,7 @@ class Mutant:
     plant: Callable[[Transformer, Patched], Transformer | None]
     where: tuple[Place, int | None] | None = None
     alone: bool = False
+    thorough: bool = False
 
 
 def _config(**changes: Any) -> Callable[[Transformer, Patched], Transformer]:
@@ -108,35 +107,6 @@ def _wrong_groups(model: Transformer, patched: Patched) -> None:
         return heads.repeat(1, 1, attention.n_heads // heads.shape[2], 1)
 
     object.__setattr__(attention, "repeated", repeated)
-
-
-def _stale_cache(model: Transformer, patched: Patched) -> None:
-    def extend(self: KeyValueCache, layer: int, position_ids: Any, starts: Any, keys: Tensor, values: Tensor) -> Any:
-        before = extended(self, layer, position_ids, starts, keys, values)
-        return before[0], torch.cat((before[1][:, :-1], before[1][:, :1]), 1)  # the newest value is the oldest
-
-    extended = KeyValueCache.extend
-    patched(KeyValueCache, "extend", extend)
-
-
-def _cache_one_late(model: Transformer, patched: Patched) -> None:
-    made = Span.__init__
-
-    def init(self: Span, n_tokens: int, device: torch.device, cache: KeyValueCache | None = None) -> None:
-        made(self, n_tokens, device, cache)
-        if cache is not None and cache.lengths:
-            self.position_ids = self.position_ids + 1
-
-    patched(Span, "__init__", init)
-
-
-def _positions_one_late(model: Transformer, patched: Patched) -> None:
-    tables = RotaryEmbedding.at
-
-    def at(self: RotaryEmbedding, position_ids: Tensor, n_positions: int, dtype: torch.dtype) -> Any:
-        return tables(self, position_ids * 2, 2 * n_positions, dtype)
-
-    patched(RotaryEmbedding, "at", at)
 
 
 def _ignored_hook(model: Transformer, patched: Patched) -> None:
@@ -384,15 +354,29 @@ MUTANTS = [
         alone=True,
     ),
     Mutant("mask off by one", "mistral", _mask_one_off, (Place.ATTN_QK_LOGITS, 0), alone=True),
-    Mutant("rotary positions doubled", "llama", _positions_one_late, (Place.ATTN_QUERY, 0), alone=True),
-    Mutant("stale cache", "llama", _stale_cache, None, alone=True),
-    Mutant("positions behind a cache off by one", "llama", _cache_one_late, None, alone=True),
+    Mutant("rotary positions doubled", "llama", code_mutants.positions_one_late, (Place.ATTN_QUERY, 0), alone=True),
+    Mutant("stale cache", "llama", code_mutants.stale_cache, None, alone=True),
+    Mutant("positions behind a cache off by one", "llama", code_mutants.cache_one_late, None, alone=True),
     Mutant("hook ignored", "gpt2", _ignored_hook, None, alone=True),
     Mutant("hook on every prompt of a batch", "gpt2", _hook_on_all_rows, None, alone=True),
     Mutant("recorded is not what is used", "gpt2", _recording_before, (Place.MLP_POST_ACT, 0), alone=True),
     Mutant("dropout left on", "gpt2", _noise, None, alone=True),
     Mutant("gradient cut off", "gpt2", _detached, None, alone=True),
     Mutant("hooks shared by threads", "gpt2", _shared_contexts, None, alone=True),
+    Mutant("cache swaps two prompts", "gpt2", code_mutants.cache_swaps_prompts, None, alone=True),
+    Mutant("cache takes prompts for equally long", "gpt2", code_mutants.cache_of_one_length, None, alone=True),
+    Mutant("interventions half as strong", "gpt2", code_mutants.half_interventions, None, alone=True),
+    Mutant("interventions at early tokens alone", "gpt2", code_mutants.interventions_on_early_tokens, None, alone=True),
+    Mutant("interventions applied twice", "gpt2", code_mutants.interventions_applied_twice, None, alone=True),
+    Mutant("interventions ignored with a cache", "gpt2", code_mutants.interventions_ignored_with_a_cache, None, True),
+    Mutant("interventions on gradients ignored", "gpt2", code_mutants.gradients_left_as_they_are, None, alone=True),
+    Mutant("last logits alone are others", "gpt2", code_mutants.last_logits_rolled, None, alone=True),
+    Mutant("layers from one on give others", "gpt2", code_mutants.doubled_from_a_layer_on, None, alone=True),
+    Mutant("second prompt of a batch", "gpt2", code_mutants.wrong_second_prompt, None, alone=True),
+    Mutant("negative weights", "gpt2", code_mutants.negative_weights, (Place.ATTN_QK_PROBS, 1), alone=True),
+    Mutant("mask of late tokens", "llama", code_mutants.late_mask, None, alone=True, thorough=True),
+    Mutant("positions of late tokens", "llama", code_mutants.late_positions, None, alone=True, thorough=True),
+    Mutant("one of ten passes", "gpt2", code_mutants.one_of_ten_passes, None, alone=True, thorough=True),
 ]
 
 

@@ -20,7 +20,8 @@ AT_LEAST = 60
 
 def report_of(mutant: Mutant, monkeypatch: pytest.MonkeyPatch) -> CheckReport:
     model = planted(mutant, monkeypatch.setattr)
-    return check(model, hf_model(mutant.small_model), progress=False)
+    reference = None if mutant.thorough else hf_model(mutant.small_model)
+    return check(model, reference, thorough=mutant.thorough, progress=False)
 
 
 def found_alone(report: CheckReport) -> bool:

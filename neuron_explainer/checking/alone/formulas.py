@@ -123,10 +123,15 @@ def _normed(
     """The scale of a norm of what is read, and the norm with the recorded scale."""
     if not config.input_norms and not always:
         return torch.ones_like(read[..., :1]), read
-    centred = read - read.mean(-1, keepdim=True) if config.norm_kind == "layer_norm" else read
-    made = (centred.pow(2).mean(-1, keepdim=True) + config.norm_epsilon).sqrt()
+    centred, made = _centred_and_scale(config, read, is_centred=config.norm_kind == "layer_norm")
     normed = centred / scale * (weights[f"{name}.gain"] + config.norm_gain_offset)
     return made, normed + weights[f"{name}.bias"] if f"{name}.bias" in weights else normed
+
+
+def _centred_and_scale(config: TransformerConfig, x: Tensor, *, is_centred: bool) -> tuple[Tensor, Tensor]:
+    """What a norm divides, and by what."""
+    centred = x - x.mean(-1, keepdim=True) if is_centred else x
+    return centred, (centred.pow(2).mean(-1, keepdim=True) + config.norm_epsilon).sqrt()
 
 
 def _projected(config: TransformerConfig, weights: Weights, normed: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -155,10 +160,8 @@ def _head_norm(config: TransformerConfig, weights: Weights, part: str, heads: Te
     )
     joined = config.query_key_norm == "rms_of_projection"
     x = heads.flatten(2) if joined else heads
-    if config.query_key_norm == "layer_norm_by_head":
-        x = x - x.mean(-1, keepdim=True)
-    normed = x / (x.pow(2).mean(-1, keepdim=True) + config.norm_epsilon).sqrt() * gain
-    return normed.view_as(heads)
+    centred, scale = _centred_and_scale(config, x, is_centred=config.query_key_norm == "layer_norm_by_head")
+    return (centred / scale * gain).view_as(heads)
 
 
 def _logits(config: TransformerConfig, layer: int, queries: Tensor, keys: Tensor) -> Tensor:
@@ -195,10 +198,8 @@ def _post_act(config: TransformerConfig, weights: Weights, normed: Tensor, pre_a
 def _added(config: TransformerConfig, weights: Weights, post_norm: str, written: Tensor) -> Tensor:
     """What is added to the residual stream, for what attention or the MLP wrote."""
     if config.post_norms:
-        centred = written - written.mean(-1, keepdim=True) if config.norm_kind == "layer_norm" else written
-        scale = (centred.pow(2).mean(-1, keepdim=True) + config.norm_epsilon).sqrt()
-        written = centred / scale * (weights[f"{post_norm}.gain"] + config.norm_gain_offset)
-        written = written + weights[f"{post_norm}.bias"] if f"{post_norm}.bias" in weights else written
+        _, scale = _centred_and_scale(config, written, is_centred=config.norm_kind == "layer_norm")
+        _, written = _normed(config, weights, post_norm, written, scale, always=True)
     return written * config.residual_multiplier
 
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
-from neuron_explainer.checking.comparison import in_order
+from neuron_explainer.checking.comparison import difference_at, in_order
 from neuron_explainer.checking.findings import Finding, Where, failed, passed
 from neuron_explainer.checking.probes import Probe
 from neuron_explainer.checking.tolerances import allowed_in
@@ -21,6 +20,9 @@ _ROWS_AT_ONCE = 24
 _N_TOKENS = 3
 _SHARE = 0.5
 """How large a change is, as a share of what is there."""
+_SHARE_LOST = 0.1
+"""How much of a change a recording may lack: what other rows of the batch do to the rounding of this one."""
+_OF_LOGITS = frozenset({_PLACE.ATTN_QUERY, _PLACE.ATTN_KEY, _PLACE.ATTN_QK_LOGITS})
 
 
 def interventions(model: Transformer, probe: Probe, *, everywhere: bool) -> Iterator[Finding]:
@@ -36,6 +38,8 @@ def interventions(model: Transformer, probe: Probe, *, everywhere: bool) -> Iter
     """
     keys = in_order(model.config.n_layers)
     chosen = keys if everywhere else _spread(keys, model.config.n_layers)
+    layers = {layer for _, layer in chosen}
+    keys = [key for key in keys if key[1] in layers or key[0] is _PLACE.RESID_POST_MLP]  # what others do shows there
     faults: list[Finding] = []
     for start in range(0, len(chosen), _ROWS_AT_ONCE):
         faults += _of_rows(model, probe, chosen[start : start + _ROWS_AT_ONCE], keys)
@@ -64,13 +68,13 @@ def _of_rows(
     at = tokens.shape[1] // 2
     changes = [_Change(row, at) for row in range(1, len(chosen) + 1)]
     hooks = [model.intervention(place, layer, change) for (place, layer), change in zip(chosen, changes, strict=True)]
-    recording = model.recording(sorted({place for place, _ in keys}, key=str))
+    recording = model.recording(keys)
     with torch.no_grad():
         model(tokens.expand(len(chosen) + 2, -1), hooks=[recording, *hooks])  # the first row and the last stay
-    apart = {key: _apart_from_first(recording[key]) for key in keys}
+    real = torch.ones((len(chosen) + 2, tokens.shape[1]), dtype=torch.bool, device="cpu")
+    apart = {key: difference_at(key, recording[key], recording[key][:1], real).by_token for key in keys}
     order = {key: number for number, key in enumerate(keys)}
-    allowed, effect = allowed_in(model.dtype), apart[_PLACE.LOGITS, None][:, at:].amax(1)
-    noise = float(effect[-1])
+    allowed, noise = allowed_in(model.dtype), float(apart[_PLACE.LOGITS, None][-1, at:].max())
     faults = []
     for change, key, hook in zip(changes, chosen, hooks, strict=True):
         where = Where(*key, at)
@@ -81,8 +85,9 @@ def _of_rows(
             said = f"One at {where} changes {early}, which comes before it."
             faults.append(failed("interventions", said, where=early))
         elif not change.is_in(recording[key]):
-            faults.append(failed("interventions", f"One at {where} changes nothing there.", where=where))
-        elif not float(effect[change.row]) > 3 * noise:
+            said = f"What one adds at {where} is not what the recording shows there."
+            faults.append(failed("interventions", said, where=where))
+        elif not _has_effect(model, key, apart, change.row, at):
             faults.append(failed("interventions", f"One at {where} has no effect on the logits.", where=where))
     if not noise <= allowed:
         faults.append(failed("interventions", "They change another prompt of the same batch."))
@@ -98,7 +103,7 @@ class _Change:
 
     def __init__(self, row: int, token: int) -> None:
         self.row, self.token = row, token
-        self._size = 0.0
+        self._added = torch.zeros(1, dtype=torch.float64, device="cpu")
 
     def __call__(self, tensor: Tensor) -> Tensor:
         own = tensor[self.row, self.token]
@@ -108,24 +113,36 @@ class _Change:
         if own.shape == (1,):  # a scale, which stays positive
             chance = torch.ones_like(own)
         added = _SHARE * finite.float().square().mean().sqrt().clamp(min=1e-6).to(own.dtype) * chance
-        self._size = float(added.abs().max())
+        self._added = added.detach().cpu().double()
         tensor[self.row, self.token] = own + added
         return tensor
 
     def is_in(self, recorded: Tensor) -> bool:
-        """Whether a recording shows the change; the first row has none."""
-        ours, plain = recorded[self.row, self.token].double(), recorded[0, self.token].double()
-        return bool(torch.where(ours == plain, 0.0, (ours - plain).abs()).max() > self._size / 4)
+        """Whether a recording shows what was added, and that alone, to rounding; the first row has none."""
+        ours, plain = (recorded[row, self.token].cpu().double() for row in (self.row, 0))
+        expected = plain + self._added
+        rounding = 4 * torch.finfo(recorded.dtype).eps * (plain.abs() + self._added.abs())
+        apart = torch.where((ours == expected) | ~plain.isfinite(), 0.0, (ours - expected).abs() - rounding)
+        return bool(apart.max() <= _SHARE_LOST * self._added.abs().max())
 
 
-def _apart_from_first(recorded: Tensor) -> Float[Tensor, "rows tokens"]:
-    """How far each row is from the first at each token, as a share of what is there."""
-    rows = recorded.detach().cpu().double().flatten(2)
-    first = rows[:1]
-    apart = torch.where((rows == first) | (rows.isnan() & first.isnan()), 0.0, (rows - first).abs())
-    size = torch.where(first.isfinite(), first.abs(), 0.0).amax(-1)
-    floor = max(1e-3 * float(size.max()), torch.finfo(torch.float64).tiny)
-    return apart.nan_to_num(nan=torch.inf, posinf=torch.inf).amax(-1) / size.clamp(min=floor)
+def _has_effect(
+    model: Transformer, changed: PlaceAndLayer, apart: dict[PlaceAndLayer, Tensor], row: int, token: int
+) -> bool:
+    """Whether a row differs after its change: at the logits, by more than the last row, which has no change.
+
+    Attention over equal values gives the same whatever its weights are, and 16 bits may round an effect away. So there
+    a difference at any later place will do.
+    """
+    place, layer = changed
+    sees_itself_alone = token == 0 or (layer is not None and model.config.sliding_window_by_layer[layer] == 1)
+    if sees_itself_alone and place in _OF_LOGITS and not model.config.attention_sinks:
+        return True
+    after = list(apart)[list(apart).index(changed) + 1 :] or [changed]
+    may_be_lost = place in _OF_LOGITS or model.dtype.itemsize == 2
+    looked_at = after if may_be_lost else after[-1:]
+    effects = [apart[key][:, token:].amax(1) for key in looked_at]
+    return any(float(each[row]) > 3 * float(each[-1]) for each in effects)
 
 
 def _first_early(

@@ -28,8 +28,11 @@ _N_TEXTS, _N_TOKENS = 4, 64
 _LEAST_GAIN = 0.05
 """By how many nats a token a neighbour must be better. Options that hardly matter, as caps that are seldom reached, are
 within a few thousandths."""
-_KNOWS_TEXT_BELOW = 0.8
-"""A model predicts texts if its loss, with one of the configs, is below this share of that of guessing."""
+_KNOWS_TEXT_BELOW = 0.9
+"""A model predicts texts if its loss, with one of the configs, is below this share of that of guessing: of knowing how
+often each token of these texts occurs, which is already much."""
+_LEAST_DIFFERENT = 32
+"""With fewer different tokens there is little to predict: a tokenizer of another model makes most words unknown."""
 
 
 def nearby_configs(context: StandardModelContext) -> Iterator[Finding]:
@@ -48,11 +51,15 @@ def nearby_configs(context: StandardModelContext) -> Iterator[Finding]:
         return
     room = min(_N_TOKENS, model.config.max_context_length)
     texts = [context.to_tokens(text)[:, :room] for text in sample_texts()[:: max(1, len(sample_texts()) // _N_TEXTS)]]
+    counts = torch.cat([each[0, 1:] for each in texts]).unique(return_counts=True)[1].double()
+    if len(counts) < _LEAST_DIFFERENT:
+        yield not_checked(name, f"The embedded texts have {len(counts)} different tokens, too few to predict.")
+        return
     own, found = _loss(model, texts), dict[str, float]()
     for what, changes in _neighbours(model.config):
         found[what] = _loss(with_config(model, **changes), texts)
     best = min(found, key=lambda each: found[each])
-    guess = math.log(model.config.vocab_size)
+    guess = float(torch.distributions.Categorical(probs=counts).entropy())
     if not min(own, found[best]) < _KNOWS_TEXT_BELOW * guess:
         yield not_checked(name, f"With none of {len(found) + 1} configs does the model predict the embedded texts.")
     elif found[best] < own - _LEAST_GAIN:

@@ -51,7 +51,7 @@ def attention_rows_of(
     sums, outside = [], []
     for layer in layers:
         pattern = recorded[_PLACE, layer].detach().cpu().double()[probe.real]  # (tokens, attended_to, heads)
-        token = torch.arange(n, dtype=torch.int64, device="cpu").expand(probe.real.shape)[probe.real]
+        prompt, token = torch.nonzero(probe.real, as_tuple=True)
         others = torch.arange(n, dtype=torch.int64, device="cpu")
         window = config.sliding_window_by_layer[layer]
         hidden = others > token[:, None]
@@ -60,29 +60,35 @@ def attention_rows_of(
         total = pattern.sum(1).amin(-1), pattern.sum(1).amax(-1)
         too_much, too_little = total[1] - 1, 1 - total[0]
         apart = too_much if config.attention_sinks else torch.maximum(too_much, too_little)
-        sums.append((layer, token, apart.nan_to_num(nan=1.0)))
-        beyond = pattern.amax(-1) * hidden
-        seen = torch.where(hidden, 1.0, pattern.amax(-1))
-        outside.append((layer, token, torch.maximum(beyond.amax(1), (seen.amin(1) < 0).double())))
+        sums.append((layer, prompt, token, apart.nan_to_num(nan=1.0)))
+        beyond = (pattern.amax(-1) * hidden).amax(1)
+        outside.append((layer, prompt, token, torch.maximum(beyond, -pattern.amin(-1).amin(1))))
     about = " at most 1, what a sink takes left out" if config.attention_sinks else " 1"
-    yield _finding("rows of attention", sums, allowed, f"Every row of every pattern sums to{about}.", "A row does not")
+    yield _finding(
+        "rows of attention",
+        sums,
+        allowed,
+        f"Every row of every pattern sums to{about}.",
+        f"A row does not sum to{about}, first at",
+    )
     yield _finding(
         "who attends to whom",
         outside,
         0.0,
         "No token attends to a later one, to padding, or beyond its window.",
-        "A token attends to one that it may not see, first at",
+        "A token attends to one that it may not see, or with a negative weight, first at",
     )
 
 
 def _finding(
-    check: str, several: list[tuple[int, Tensor, Tensor]], allowed: float, agrees: str, differs: str
+    check: str, several: list[tuple[int, Tensor, Tensor, Tensor]], allowed: float, agrees: str, differs: str
 ) -> Finding:
     largest = 0.0
-    for layer, token, apart in several:
+    for layer, prompt, token, apart in several:
         largest = max(largest, float(apart.max()))
         wrong = torch.nonzero(apart > allowed)
         if len(wrong):
-            where = Where(_PLACE, layer, int(token[int(wrong[0])]))
+            first = int(wrong[0])
+            where = Where(_PLACE, layer, int(token[first]), int(prompt[first]))
             return failed(check, f"{differs} {where}.", float(apart.max()), allowed, where)
     return passed(check, agrees, largest, allowed)

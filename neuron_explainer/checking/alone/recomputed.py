@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from neuron_explainer.checking.alone.formulas import expected_at_ends, expected_in_layer
+from neuron_explainer.checking.alone.judging import of_place
 from neuron_explainer.checking.comparison import difference_at, in_order
 from neuron_explainer.checking.findings import Finding, failed, not_checked, passed
 from neuron_explainer.checking.probes import Probe
@@ -17,32 +18,40 @@ from neuron_explainer.models.transformer import Transformer
 ALLOWED = {torch.float64: 1e-5, torch.float32: 1e-4, torch.float16: 0.02, torch.bfloat16: 0.06}
 """Each place is computed from what was recorded just before it, so little rounding is between; in float64 it is that
 of angles, which are float32."""
+_OF_ANGLE = 4e-7
+"""How much of that an angle has for each position: it grows with the position, and its rounding with it."""
 
 
-def recomputed(model: Transformer, probe: Probe, whole: Mapping[PlaceAndLayer, Tensor]) -> Iterator[Finding]:
-    """Whether each place is what the formulas give from what was recorded before it, in the first prompt.
+def recomputed(
+    model: Transformer, probe: Probe, recorded: Mapping[PlaceAndLayer, Tensor], *, everywhere: bool = True
+) -> Iterator[Finding]:
+    """Whether each place is what the formulas give from what was recorded before it.
 
     Args:
         model: the model.
-        probe: the prompts, of which the first has no padding.
-        whole: all places of the pass.
+        probe: the prompts.
+        recorded: all places of the pass.
+        everywhere: in every prompt in every layer; else in the first prompt, and in the others in three layers.
     """
-    recorded, tokens, real = {key: each[:1] for key, each in whole.items()}, probe.tokens[:1], probe.real[:1]
     name = "formulas"
     if model.is_offloaded:
         yield not_checked(name, "The weights stay on the disk (offload).")
         return
-    allowed, largest, n = ALLOWED[model.dtype], 0.0, 0
+    allowed, largest, n = max(ALLOWED[model.dtype], _OF_ANGLE * probe.tokens.shape[1]), 0.0, 0
     with torch.no_grad():
-        ends = expected_at_ends(model, recorded, tokens)
-        layers = range(model.config.n_layers)
+        n_layers = model.config.n_layers
+        of_all = range(n_layers) if everywhere else (0, n_layers // 2, n_layers - 1)
+        whole, first = ({key: each[:end] for key, each in recorded.items()} for end in (None, 1))
+        ends = expected_at_ends(model, whole, probe.tokens)
         by_layer: dict[int | None, dict[PlaceAndLayer, Tensor]] = {None: ends}
-        for key in in_order(model.config.n_layers):
-            if key[1] is not None and key[1] not in by_layer:
-                by_layer = {None: ends, key[1]: expected_in_layer(model, key[1], recorded, tokens)}
-            if key not in by_layer[key[1]]:
+        for key in in_order(n_layers):
+            layer = key[1]
+            looked_at, end = (whole, None) if layer is None or layer in of_all else (first, 1)
+            if layer is not None and layer not in by_layer:
+                by_layer = {None: ends, layer: expected_in_layer(model, layer, looked_at, probe.tokens[:end])}
+            if key not in by_layer[layer]:
                 continue
-            apart = difference_at(key, recorded[key], by_layer[key[1]][key], real)
+            apart = of_place(model, difference_at(key, looked_at[key], by_layer[layer][key], probe.real[:end]))
             largest, n = max(largest, apart.relative), n + 1
             if not apart.relative <= allowed:
                 where = apart.first_beyond(allowed)
@@ -54,5 +63,5 @@ def recomputed(model: Transformer, probe: Probe, whole: Mapping[PlaceAndLayer, T
     )
     if model.config.n_experts:
         yield not_checked(
-            "formulas of experts", f"Routers and experts have no second formula here ({len(layers)} layers)."
+            "formulas of experts", f"Routers and experts have no second formula here ({n_layers} layers)."
         )

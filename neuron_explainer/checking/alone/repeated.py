@@ -1,20 +1,29 @@
-"""The same question asked in other ways: again, recorded, without padding, with a cache, in threads."""
+"""The same question in other ways: again, recorded, without padding, with a cache, from a layer on, in threads."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from itertools import pairwise
+from dataclasses import replace
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
-from neuron_explainer.checking.comparison import finding_of, in_order, place_differences
+from neuron_explainer.checking.alone.judging import of_passes
+from neuron_explainer.checking.comparison import (
+    PlaceDifference,
+    difference_at,
+    finding_of,
+    in_order,
+    place_differences,
+)
 from neuron_explainer.checking.findings import Finding, failed, not_checked, passed
-from neuron_explainer.checking.probes import Probe
+from neuron_explainer.checking.probes import Probe, depends_on_length
 from neuron_explainer.checking.tolerances import allowed_in
 from neuron_explainer.models.hooks.recording import PlaceAndLayer
 from neuron_explainer.models.layers.key_value_cache import KeyValueCache
+from neuron_explainer.models.layers.token_checks import int64_on_cpu
 from neuron_explainer.models.transformer import Transformer
 from neuron_explainer.vocabulary.places import ActivationLocationType
 from neuron_explainer.wording import in_a_sentence
@@ -35,77 +44,117 @@ def everything(model: Transformer, probe: Probe) -> Passes:
     return _recorded(model, probe, tuple({place for place, _ in in_order(model.config.n_layers)}))
 
 
-def repeatable(model: Transformer, probe: Probe, recorded: Passes) -> Iterator[Finding]:
-    """Whether a second pass, without recordings, gives the same numbers.
+def repeatable(model: Transformer, probe: Probe, recorded: Passes, *, n_times: int = 2) -> Iterator[Finding]:
+    """Whether passes without recordings give the same numbers, with all logits and with the last ones alone.
 
     Args:
         model: the model.
         probe: the prompts.
         recorded: all places of the first pass.
+        n_times: how many passes over a beginning there are.
     """
-    beginning = probe.tokens[:, :_N_TOKENS]
+    beginning, key = probe.tokens[:, :_N_TOKENS], (_PLACE.LOGITS, None)
+    real = torch.ones(beginning.shape, dtype=torch.bool, device="cpu")
     with torch.no_grad():
-        plain = model(probe.tokens, attention_mask=probe.real)
-        first, second = (model(beginning) for _ in range(2))
-    same = bool(torch.equal(first, second))
+        first, *others = (_logits_of(model(beginning)) for _ in range(n_times))
+        last = _logits_of(model(probe.tokens, attention_mask=probe.real, logits_at="last"))
+    same = all(bool(torch.equal(first, each)) for each in others)
+    said = f"{n_times} passes over the same prompts give"
     yield (
-        passed("the same pass twice", "Two passes over the same prompts give the same logits, bit for bit.")
+        passed("the same pass twice", f"{said} the same logits, bit for bit.")
         if same
-        else failed("the same pass twice", "Two passes over the same prompts give other logits.")
+        else failed("the same pass twice", f"{said} other logits.")
     )
-    key = (_PLACE.LOGITS, None)
+    logits, allowed = recorded[key], allowed_in(model.dtype)
+    rows = torch.arange(len(logits), dtype=torch.int64, device=logits.device)
+    at_end = logits[rows, int64_on_cpu(probe.lengths).to(logits.device) - 1][:, None]
+    compared = of_passes(model, [difference_at(key, last, at_end, real[:, :1])], real[:, :1])
+    if not model.config.layers_rotated_as_long(probe.tokens.shape[1]):
+        of_beginning = difference_at(key, first, logits[:, : beginning.shape[1]], real)
+        compared = [*of_passes(model, [of_beginning], real), *compared]
     yield finding_of(
         "recording changes nothing",
-        place_differences({key: plain}, recorded, [key], probe.real),
-        allowed_in(model.dtype),
-        "A pass of which every place is recorded gives the logits of a plain one.",
+        compared,
+        allowed,
+        "Passes of which nothing is recorded, over a beginning and with the last logits alone, give the same logits.",
+        "A pass of which nothing is recorded, over a beginning or with the last logits alone, gives other logits:",
     )
 
 
 def padding(model: Transformer, probe: Probe, recorded: Passes) -> Iterator[Finding]:
     """Whether a prompt gives the same numbers beside a longer one as alone."""
     name = "padding against none"
-    if any(rotary is not None and rotary.scaling == "longrope" for rotary in model.config.rotary_by_layer):
+    if depends_on_length(model):
         yield not_checked(name, "The model stretches positions by the length of the padded batch (longrope).")
         return
     shorter = min(range(len(probe.lengths)), key=lambda prompt: probe.lengths[prompt])
     alone, n = probe.alone(shorter), probe.lengths[shorter]
     keys = _keys(model)
     beside = {key: recorded[key][shorter : shorter + 1, :n] for key in keys}
+    compared = place_differences(_recorded(model, alone, _OF_LAYERS), beside, keys, alone.real)
     yield finding_of(
         name,
-        place_differences(_recorded(model, alone, _OF_LAYERS), beside, keys, alone.real),
+        [_in_prompt(each, shorter) for each in of_passes(model, compared, alone.real)],
         allowed_in(model.dtype),
         "A prompt gives the same residual stream and logits beside a longer one as alone.",
     )
 
 
 def cached(model: Transformer, probe: Probe, recorded: Passes) -> Iterator[Finding]:
-    """Whether tokens that are read one part after the other give what the whole prompt gives."""
+    """Whether prompts that are read one part after the other give what the whole ones give, each cut elsewhere."""
     name = "cache against none"
-    longest = max(range(len(probe.lengths)), key=lambda prompt: probe.lengths[prompt])
-    whole = probe.alone(longest)
-    n = whole.tokens.shape[1]
-    if n < 4:
-        yield not_checked(name, f"The model reads {n} tokens, too few to cut.")
+    n_whole = probe.tokens.shape[1]
+    if n_whole < 4:
+        yield not_checked(name, f"The model reads {n_whole} tokens, too few to cut.")
         return
-    if model.config.layers_rotated_as_long(n):
+    if model.config.layers_rotated_as_long(n_whole):
         yield not_checked(name, "The model rotates keys in another way in prompts of that length (longrope).")
         return
-    cuts = [0, n // 2, n // 2 + 1, n]
-    cache, parts = KeyValueCache(), []
-    for start, end in pairwise(cuts):
+    prompts = [prompt for prompt, n in enumerate(probe.lengths) if n >= 3]
+    cuts = {prompt: [0, n // 2, n // 2 + 1, n] for prompt in prompts for n in [probe.lengths[prompt]]}
+    cache, keys, joined = KeyValueCache(), _keys(model), dict[int, list[Passes]]()
+    for part in range(3):
+        several = [probe.tokens[prompt, cuts[prompt][part] : cuts[prompt][part + 1]] for prompt in prompts]
+        tokens = pad_sequence(several, batch_first=True)
+        real = int64_on_cpu(range(tokens.shape[1])) < int64_on_cpu([[len(each)] for each in several])
         with model.record(_OF_LAYERS) as recording, torch.no_grad():
-            model(whole.tokens[:, start:end], cache=cache)
-            parts.append({key: recording[key] for key in _keys(model)})
-    joined = {key: torch.cat([part[key] for part in parts], dim=1) for key in _keys(model)}
-    beside = {key: recorded[key][longest : longest + 1] for key in _keys(model)}
+            model(tokens, attention_mask=real, cache=cache)
+            for row, prompt in enumerate(prompts):
+                own = {key: recording[key][row : row + 1, : len(several[row])] for key in keys}
+                joined.setdefault(prompt, []).append(own)
+    compared = []
+    for prompt, parts in joined.items():
+        found = {key: torch.cat([part[key] for part in parts], dim=1) for key in keys}
+        real = probe.alone(prompt).real
+        beside = {key: recorded[key][prompt : prompt + 1, : real.shape[1]] for key in keys}
+        differences = of_passes(model, place_differences(found, beside, keys, real), real)
+        compared += [_in_prompt(each, prompt) for each in differences]
     yield finding_of(
         name,
-        place_differences(joined, beside, _keys(model), whole.real),
+        compared,
         allowed_in(model.dtype),
-        "A prompt that is read in three parts gives the residual stream and logits of the whole one.",
+        "Prompts that are read in three parts give the residual stream and logits of the whole ones.",
     )
+
+
+def from_a_layer_on(model: Transformer, probe: Probe, recorded: Passes) -> Iterator[Finding]:
+    """Whether the upper layers, over what the lower ones gave, give the logits of the whole pass."""
+    layer, key = 3 * model.config.n_layers // 4, (_PLACE.LOGITS, None)
+    below: PlaceAndLayer = (_PLACE.RESID_POST_MLP, layer - 1) if layer else (_PLACE.RESID_POST_EMBEDDING, None)
+    real = probe.real[:1]
+    with torch.no_grad():
+        found = _logits_of(model.forward_from(layer, recorded[below][:1]))
+    yield finding_of(
+        "layers from one on",
+        of_passes(model, [difference_at(key, found, recorded[key][:1], real)], real),
+        allowed_in(model.dtype),
+        f"The layers from {layer} on, over the residual stream that layer reads, give the logits of the whole pass.",
+        f"The layers from {layer} on, over the residual stream that layer reads, give other logits, first at",
+    )
+
+
+def _in_prompt(difference: PlaceDifference, prompt: int) -> PlaceDifference:
+    return replace(difference, where=replace(difference.where, prompt=prompt))
 
 
 def in_threads(model: Transformer, probe: Probe) -> Iterator[Finding]:
@@ -143,7 +192,7 @@ def in_threads(model: Transformer, probe: Probe) -> Iterator[Finding]:
         said = in_a_sentence(f"{type(errors[0]).__name__}: {errors[0]}") if errors else "it did not end"
         yield failed(name, f"A pass with an intervention, with another one in its midst, failed: {said}")
         return
-    key, real = (_PLACE.LOGITS, None), torch.ones(tokens.shape, dtype=torch.bool, device="cpu")
+    key, real = (_PLACE.LOGITS, None), torch.ones((1, 1), dtype=torch.bool, device="cpu")
     compared = [
         each
         for ours, theirs in zip((beside, found[0]), expected, strict=True)
@@ -160,12 +209,12 @@ def in_threads(model: Transformer, probe: Probe) -> Iterator[Finding]:
 
 def _plain(model: Transformer, tokens: Tensor) -> Tensor:
     with torch.no_grad():
-        return _logits_of(model(tokens))
+        return _logits_of(model(tokens, logits_at="last"))
 
 
 def _ablated(model: Transformer, tokens: Tensor, layer: int, fn: Callable[[Tensor], Tensor]) -> Tensor:
     with torch.no_grad(), model.intervene(_PLACE.RESID_DELTA_MLP, layer, fn, notes_change=False):
-        return _logits_of(model(tokens))
+        return _logits_of(model(tokens, logits_at="last"))
 
 
 def _logits_of(logits: Tensor | None) -> Tensor:

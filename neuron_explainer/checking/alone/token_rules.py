@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from neuron_explainer.models.model_context import StandardModelContext
 
 _TEXTS = ("Once upon a time", " a space before", "two\nlines", "naïve façade 42", "x = [1, 2]  # twice")
+_LEAST_VOCABULARY = 256
+"""A smaller vocabulary need not have the letters of every text."""
 
 
 def token_rules(context: StandardModelContext) -> Iterator[Finding]:
@@ -27,6 +29,9 @@ def token_rules(context: StandardModelContext) -> Iterator[Finding]:
         yield not_checked(name, "The model has no tokenizer.")
         return
     changed = [text for text in _TEXTS if _back(context, text).strip() != text.strip()]  # as of small vocabularies
+    if len(changed) == len(_TEXTS) and context.tokenizer.n_tokens >= _LEAST_VOCABULARY:
+        yield failed(name, f"None of {len(_TEXTS)} texts comes back: {_TEXTS[0]!r} as {_back(context, _TEXTS[0])!r}.")
+        return
     added = added_before_text(context)
     for text in _TEXTS[:2]:
         ids = context.to_tokens(text)[0].tolist()

@@ -1,4 +1,4 @@
-"""Weights: finite numbers, none of them left as it was made."""
+"""Weights: finite numbers of a dtype that passes are computed in, none of them left as it was made."""
 
 from __future__ import annotations
 
@@ -6,8 +6,28 @@ from collections.abc import Iterator
 
 import torch
 
+from neuron_explainer.checking.alone.recomputed import ALLOWED
 from neuron_explainer.checking.findings import Finding, failed, not_checked, passed
+from neuron_explainer.errors import InvalidRequestError
 from neuron_explainer.models.transformer import Transformer
+
+
+def refuse_what_cannot_run(model: Transformer) -> None:
+    """Refuse a model without weights, or with weights in which no pass is computed.
+
+    Raises:
+        InvalidRequestError: it is such a model.
+    """
+    if model.is_offloaded:
+        return
+    for weight in model.parameters():
+        if weight.is_meta:
+            raise InvalidRequestError("The model has no weights (meta device). Load it.")
+        if weight.dtype not in ALLOWED:
+            raise InvalidRequestError(
+                f"The model has weights in {str(weight.dtype).removeprefix('torch.')}, in which no pass is computed. "
+                "Load it in float32, bfloat16, float16 or float64."
+            )
 
 
 def sound_weights(model: Transformer) -> Iterator[Finding]:

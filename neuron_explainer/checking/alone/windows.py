@@ -26,12 +26,13 @@ def long_probe(model: Transformer, seed: int) -> Probe | None:
     return random_probe(model, max(windows) + _BEYOND, seed).alone(0) if windows else None
 
 
-def long_windows(model: Transformer, probe: Probe) -> Iterator[Finding]:
+def long_windows(model: Transformer, probe: Probe, seed: int) -> Iterator[Finding]:
     """Whether tokens attend no farther back than the window, in one layer of each window that a prompt does not reach.
 
     Args:
         model: the model.
         probe: the usual prompts, which have shown the shorter windows.
+        seed: of the longer prompts.
     """
     name, n = "sliding windows", probe.tokens.shape[1]
     windows = sorted({each for each in model.config.sliding_window_by_layer if each is not None and each >= n})
@@ -42,7 +43,7 @@ def long_windows(model: Transformer, probe: Probe) -> Iterator[Finding]:
         if why_not is not None:
             yield not_checked(name, f"The window of {window:,} tokens of layer {layer}: {why_not}.")
             continue
-        one = random_probe(model, n_tokens).alone(0)
+        one = random_probe(model, n_tokens, seed).alone(0)
         with model.record([(_PLACE, layer)]) as recording, torch.no_grad():
             model(one.tokens, logits_at=None)
         faults = [each for each in attention_rows_of(model, one, recording, [layer]) if each.status == "failed"]
