@@ -97,7 +97,7 @@ def check(
     findings: list[Finding] = []
     parts = [
         *_Alone(transformer, context, probe, in_full).parts(),
-        *([] if beside is None else beside.parts(probe, in_full)),
+        *([] if beside is None else beside.parts(probe, in_full, drawn)),
     ]
     with passes_bar(len(parts), progress, "checking", "check", _DELAY if progress is None else 0.0) as tell:
         for number, (name, run) in enumerate(parts):

@@ -17,6 +17,11 @@ def in_dtype(model: Transformer, dtype: torch.dtype) -> Transformer:
     return model if model.dtype == dtype else copy.deepcopy(model).to(dtype)
 
 
+def can_be_copied(model: torch.nn.Module) -> bool:
+    """Whether a copy would be another model: one with a replaced method would call what belongs to the first one."""
+    return not any(callable(getattr(type(module), name, None)) for module in model.modules() for name in vars(module))
+
+
 def why_not_in(dtype: torch.dtype, model: Transformer) -> str | None:
     """Why a model and its counterpart cannot be copied into a dtype; None if they can.
 
@@ -26,6 +31,8 @@ def why_not_in(dtype: torch.dtype, model: Transformer) -> str | None:
     """
     if model.is_offloaded:
         return "its weights stay on the disk (offload)"
+    if not can_be_copied(model):
+        return "a method of the model was replaced, so it cannot be copied"
     if model.device.type == "mps" and dtype == torch.float64:
         return "MPS does not have it"
     needed = 2 * dtype.itemsize * sum(weight.numel() for weight in model.parameters())
