@@ -14,6 +14,7 @@ from neuron_explainer.models.hooks.contexts import Hooks
 from neuron_explainer.models.hooks.intervention import Intervention
 from neuron_explainer.models.hooks.recording import Recording
 from neuron_explainer.models.layers.key_value_cache import KeyValueCache
+from neuron_explainer.models.layers.mlp import MLP
 from neuron_explainer.models.layers.rotary import RotaryEmbedding
 from neuron_explainer.models.layers.span import Span
 from neuron_explainer.models.layers.unfilled import fill
@@ -34,6 +35,7 @@ class Mutant:
         plant: changes a model of ours, or gives another one; classes are changed by `patched`, which is undone.
         where: the place and layer at which it sits; None if it sits at none.
         alone: whether it shows without a reference.
+        thorough: whether it shows in a thorough check only.
     """
 
     name: str
@@ -41,6 +43,7 @@ class Mutant:
     plant: Callable[[Transformer, Patched], Transformer | None]
     where: tuple[Place, int | None] | None = None
     alone: bool = False
+    thorough: bool = False
 
 
 def _config(**changes: Any) -> Callable[[Transformer, Patched], Transformer]:
@@ -227,6 +230,48 @@ def _unit(weight: Tensor) -> Tensor:
 
 _zero = torch.zeros_like
 
+
+def _mask_beyond_24(model: Transformer, patched: Patched) -> None:
+    right = Span.mask
+
+    def wrong(self: Span, *arguments: Any) -> Any:
+        mask = right(self, *arguments)
+        if self.n_keys > 24:
+            mask = mask.clone()
+            mask[..., 24:, 0] = -torch.inf
+        return mask
+
+    patched(Span, "mask", wrong)
+
+
+def _positions_beyond_24(model: Transformer, patched: Patched) -> None:
+    right = Span.__init__
+
+    def wrong(self: Span, *arguments: Any, **keywords: Any) -> None:
+        right(self, *arguments, **keywords)
+        self.position_ids = torch.where(self.position_ids >= 24, self.position_ids + 1, self.position_ids)
+
+    patched(Span, "__init__", wrong)
+
+
+def _three_mixed_up(model: Transformer, patched: Patched) -> None:
+    right = MLP.forward
+
+    def wrong(self: MLP, hidden: Tensor, *arguments: Any) -> Any:
+        output = right(self, hidden, *arguments)
+        return output.flip(0) if len(hidden) == 3 else output
+
+    patched(MLP, "forward", wrong)
+
+
+def _long_factors_tripled(model: Transformer, patched: Patched) -> Transformer:
+    rotary = tuple(
+        each and replace(each, long_factors=tuple(3 * factor for factor in each.long_factors))
+        for each in model.config.rotary_by_layer
+    )
+    return _config(rotary=None, rotary_by_layer=rotary)(model, patched)
+
+
 MUTANTS = [
     # weights
     Mutant(
@@ -393,6 +438,11 @@ MUTANTS = [
     Mutant("dropout left on", "gpt2", _noise, None, alone=True),
     Mutant("gradient cut off", "gpt2", _detached, None, alone=True),
     Mutant("hooks shared by threads", "gpt2", _shared_contexts, None, alone=True),
+    # long prompts, and more of them
+    Mutant("mask beyond 24 tokens", "llama", _mask_beyond_24, None, thorough=True),
+    Mutant("positions beyond 24 tokens", "llama", _positions_beyond_24, None, thorough=True),
+    Mutant("three prompts mixed up", "gpt2", _three_mixed_up, None, thorough=True),
+    Mutant("stretch of long contexts", "phi3", _long_factors_tripled, None, thorough=True),
 ]
 
 

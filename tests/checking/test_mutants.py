@@ -20,7 +20,7 @@ AT_LEAST = 60
 
 def report_of(mutant: Mutant, monkeypatch: pytest.MonkeyPatch) -> CheckReport:
     model = planted(mutant, monkeypatch.setattr)
-    return check(model, hf_model(mutant.small_model), progress=False)
+    return check(model, hf_model(mutant.small_model), thorough=mutant.thorough, progress=False)
 
 
 def found_alone(report: CheckReport) -> bool:

@@ -56,7 +56,8 @@ class Counterpart:
     def in_dtype(self, dtype: torch.dtype) -> Counterpart:
         """It in another dtype, as `transformers` loads it in that: itself, or a copy.
 
-        Rotary frequencies and other tables stay in float32 where weights become less exact.
+        Rotary frequencies and other tables stay in float32 where weights become less exact. Where they become more
+        exact, the scale of Gemma's embedding, which was rounded with them, is again that of the config.
         """
         if self.dtype == dtype:
             return self
@@ -65,6 +66,9 @@ class Counterpart:
         copied = copied.to(dtype)
         for module, name, tensor in kept:
             module._buffers[name] = tensor
+        for module in copied.modules():
+            if dtype not in _LOW and hasattr(module, "scalar_embed_scale"):
+                module.embed_scale.fill_(module.scalar_embed_scale)
         return replace(self, model=copied)
 
     def with_frequencies_of_config(self) -> Counterpart | None:

@@ -30,19 +30,12 @@ def loaded_reference(reference: str | os.PathLike[str], model: Transformer) -> t
         import transformers
     except ImportError:
         raise MissingPackageError("transformers", "transformers", "The reference is loaded by transformers") from None
-    _refuse_no_folder(reference)
+    _refuse_what_is_no_reference(reference)
     name = os.fspath(reference)
     load: Any = transformers.AutoModelForCausalLM.from_pretrained
     try:
         loaded, info = load(reference, dtype=model.dtype, trust_remote_code=False, output_loading_info=True)
     except Exception as error:  # safetensors' own error of a damaged file, and whatever a damaged config leads to
-        known = find_registered_model(name)
-        if known is not None and known.hub_id != name and not os.path.isdir(name):
-            hub_id = "" if known.hub_id is None else f" its hub id {known.hub_id!r},"
-            raise InvalidRequestError(
-                f"{shown(name)} is a name of this library, and transformers loads references. Give{hub_id} a folder or "
-                "a model in memory."
-            ) from error
         raise InvalidRequestError(f"transformers cannot load {shown(name)}: {in_a_sentence(error, 500)}") from error
     missing = sorted(info["missing_keys"])
     if missing:
@@ -54,12 +47,19 @@ def loaded_reference(reference: str | os.PathLike[str], model: Transformer) -> t
     return loaded.to(model.device).eval(), *_tokenizer(transformers, reference)
 
 
-def _refuse_no_folder(reference: str | os.PathLike[str]) -> None:
+def _refuse_what_is_no_reference(reference: str | os.PathLike[str]) -> None:
     name = os.fspath(reference)
     if os.path.isdir(name):
         return
     if os.path.exists(name):
         raise InvalidRequestError(f"The reference {shown(name)} is a file. Give the folder that it is in, or a hub id.")
+    known = find_registered_model(name) if name.strip() and "/" not in name else None
+    if known is not None and (known.hub_id or "").rpartition("/")[2] != name:  # the hub knows "gpt2" by this name, too
+        hub_id = "" if known.hub_id is None else f" its hub id {known.hub_id!r},"
+        raise InvalidRequestError(
+            f"{shown(name)} is a name of this library, and transformers loads references. Give{hub_id} a folder "
+            "or a model in memory."
+        )
     is_path = not isinstance(reference, str) or name.startswith((".", "~", os.sep)) or name.count("/") > 1
     if is_path or "\\" in name or not name.strip():
         raise InvalidRequestError(
