@@ -15,7 +15,7 @@ from neuron_explainer.checking.beside.counterpart import Counterpart
 from neuron_explainer.checking.beside.evaluation import used_by_one_check
 from neuron_explainer.checking.beside.gradients import gradients_beside
 from neuron_explainer.checking.beside.implementations import implementations
-from neuron_explainer.checking.beside.long_prompts import long_prompt_beside, three_prompts_beside
+from neuron_explainer.checking.beside.long_prompts import long_prompt_beside, three_prompts, three_prompts_beside
 from neuron_explainer.checking.beside.norms import norms_beside
 from neuron_explainer.checking.beside.padded import batch_beside, length_counts
 from neuron_explainer.checking.beside.precision import precision
@@ -81,10 +81,7 @@ class Beside:
         ]
         if thorough:
             parts += [
-                (
-                    "three prompts beside the counterpart",
-                    lambda: three_prompts_beside(self._pair[0], self._pair[1].model, seed, self._allowed),
-                ),
+                ("longer prompts beside the counterpart", lambda: self._longer(seed)),
                 (
                     "long prompts beside the counterpart",
                     lambda: long_prompt_beside(self.model, self.counterpart.model, seed),
@@ -157,6 +154,18 @@ class Beside:
         if not length_counts(model):
             said = "A padded batch gives the logits that the counterpart gives for each prompt alone."
             yield batch_beside("padding beside the counterpart", model, theirs, probe, self._allowed, said)
+
+    def _longer(self, seed: int) -> Iterator[Finding]:
+        model, theirs = self._pair[0], self._pair[1].model
+        name, probe = "a longer prompt beside the counterpart", three_prompts(model, seed)
+        try:
+            compared = self._of_prompt(probe.alone(0), 0)
+        except UnobservableError as error:
+            yield not_checked(name, str(error))
+        else:
+            said = f"All {len(compared):,} places and layers agree over a prompt of {probe.lengths[0]} tokens."
+            yield finding_of(name, compared, self._allowed, said)
+        yield from three_prompts_beside(model, theirs, probe, self._allowed)
 
     def _of_prompt(self, alone: Probe, prompt: int) -> list[PlaceDifference]:
         """The differences at every place for one prompt."""

@@ -24,25 +24,27 @@ _N_TOKENS = 160
 """Of the longest of three prompts: more than the usual 24, and than a block of 128."""
 
 
-def three_prompts_beside(model: Transformer, hf_model: Any, seed: int, allowed: float) -> Iterator[Finding]:
+def three_prompts(model: Transformer, seed: int) -> Probe:
+    """Three prompts of different lengths, of which the first is longer than the usual ones."""
+    n = min(_N_TOKENS, model.config.max_context_length)
+    tokens = torch.cat((random_probe(model, n, seed).tokens, random_probe(model, n, seed ^ 1).tokens[:1]))
+    lengths = int64_on_cpu([[n], [(2 * n + 2) // 3], [(n + 2) // 3]])
+    return Probe(tokens, int64_on_cpu(range(n)) < lengths)
+
+
+def three_prompts_beside(model: Transformer, hf_model: Any, probe: Probe, allowed: float) -> Iterator[Finding]:
     """Whether a batch of three prompts of different lengths gives what the counterpart gives for each alone.
 
     Args:
         model, hf_model: the two models, in the same dtype.
-        seed: of the prompts.
+        probe: the prompts.
         allowed: how far logits may be apart.
     """
-    name, n = "three prompts beside the counterpart", min(_N_TOKENS, model.config.max_context_length)
-    tokens = torch.cat((random_probe(model, n, seed).tokens, random_probe(model, n, seed ^ 1).tokens[:1]))
-    lengths = [n, (2 * n + 2) // 3, (n + 2) // 3]
-    probe = Probe(tokens, int64_on_cpu(range(n)) < int64_on_cpu([[each] for each in lengths]))
+    name, lengths = "three prompts beside the counterpart", ", ".join(map(str, probe.lengths))
     if length_counts(model):
-        probe = probe.alone(0)
-        said = f"A prompt of {n} tokens has the counterpart's logits."
-    else:
-        said = (
-            f"In a batch, prompts of {', '.join(map(str, lengths))} tokens have the counterpart's logits of each alone."
-        )
+        yield not_checked(name, "The length of a padded batch changes what its prompts give (longrope).")
+        return
+    said = f"In a batch, prompts of {lengths} tokens have the counterpart's logits of each alone."
     yield batch_beside(name, model, hf_model, probe, allowed, said)
 
 
