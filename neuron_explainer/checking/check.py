@@ -157,7 +157,7 @@ def _findings(
     findings: list[Finding] = []
     parts = [
         *_Alone(model, context, probe, thorough, seed).parts(),
-        *([] if beside is None else beside.parts(probe, thorough)),
+        *([] if beside is None else beside.parts(probe, thorough, seed)),
     ]
     with passes_bar(len(parts), progress, "checking", "check", _DELAY if progress is None else 0.0) as tell:
         for number, (name, run) in enumerate(parts):

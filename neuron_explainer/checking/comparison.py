@@ -157,5 +157,6 @@ def finding_of(
 
 
 def _by_token(tensor: Tensor) -> Float[Tensor, "batch tokens numbers"]:
-    plain = tensor.detach().cpu().double()
+    plain = tensor.detach().cpu()
+    plain = plain if plain.dtype == torch.float64 else plain.float()
     return plain.flatten(2) if plain.ndim > 2 else plain.unsqueeze(-1)

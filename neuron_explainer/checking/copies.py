@@ -17,11 +17,16 @@ def in_dtype(model: Transformer, dtype: torch.dtype) -> Transformer:
     return model if model.dtype == dtype else copy.deepcopy(model).to(dtype)
 
 
+def can_be_copied(model: torch.nn.Module) -> bool:
+    """Whether a copy would be another model: one with a replaced method would call what belongs to the first one."""
+    return not any(callable(getattr(type(module), name, None)) for module in model.modules() for name in vars(module))
+
+
 def why_not_copied(dtype: torch.dtype, model: Transformer) -> str | None:
     """Why a model, without a counterpart, has no copy in a dtype; None if it is in that dtype or can be copied."""
     if model.dtype == dtype:
         return None
-    if any("forward" in vars(module) for module in model.modules()):
+    if not can_be_copied(model):
         return "a method was replaced, which would stay that of the first model"
     return why_not_in(dtype, model)
 
@@ -35,6 +40,8 @@ def why_not_in(dtype: torch.dtype, model: Transformer) -> str | None:
     """
     if model.is_offloaded:
         return "its weights stay on the disk (offload)"
+    if not can_be_copied(model):
+        return "a method of the model was replaced, so it cannot be copied"
     if model.device.type == "mps" and dtype == torch.float64:
         return "MPS does not have it"
     needed = 2 * dtype.itemsize * sum(weight.numel() for weight in model.parameters())

@@ -15,6 +15,7 @@ from helpers.tiny_models import our_model
 from neuron_explainer.models.hooks.contexts import Hooks
 from neuron_explainer.models.hooks.intervention import Intervention
 from neuron_explainer.models.hooks.recording import Recording
+from neuron_explainer.models.layers.mlp import MLP
 from neuron_explainer.models.layers.span import Span
 from neuron_explainer.models.layers.unfilled import fill
 from neuron_explainer.models.transformer import Transformer
@@ -197,6 +198,25 @@ def _unit(weight: Tensor) -> Tensor:
 
 _zero = torch.zeros_like
 
+
+def _three_mixed_up(model: Transformer, patched: Patched) -> None:
+    right = MLP.forward
+
+    def wrong(self: MLP, hidden: Tensor, *arguments: Any) -> Any:
+        output = right(self, hidden, *arguments)
+        return output.flip(0) if len(hidden) == 3 else output
+
+    patched(MLP, "forward", wrong)
+
+
+def _long_factors_tripled(model: Transformer, patched: Patched) -> Transformer:
+    rotary = tuple(
+        each and replace(each, long_factors=tuple(3 * factor for factor in each.long_factors))
+        for each in model.config.rotary_by_layer
+    )
+    return _config(rotary=None, rotary_by_layer=rotary)(model, patched)
+
+
 MUTANTS = [
     # weights
     Mutant(
@@ -377,6 +397,9 @@ MUTANTS = [
     Mutant("mask of late tokens", "llama", code_mutants.late_mask, None, alone=True, thorough=True),
     Mutant("positions of late tokens", "llama", code_mutants.late_positions, None, alone=True, thorough=True),
     Mutant("one of ten passes", "gpt2", code_mutants.one_of_ten_passes, None, alone=True, thorough=True),
+    # long prompts, and more of them
+    Mutant("three prompts mixed up", "gpt2", _three_mixed_up, None, thorough=True),
+    Mutant("stretch of long contexts", "phi3", _long_factors_tripled, None, thorough=True),
 ]
 
 

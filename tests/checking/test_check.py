@@ -152,7 +152,7 @@ def test_a_reference_in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     report = ne.check(our_model("qwen2"), tmp_path)
     assert report.ok, str(report)
     assert report.reference == str(tmp_path)
-    with pytest.raises(InvalidRequestError, match="transformers cannot load"):
+    with pytest.raises(InvalidRequestError, match="does not exist"):
         ne.check(our_model("qwen2"), tmp_path / "nothing")
 
 

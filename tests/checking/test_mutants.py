@@ -20,7 +20,7 @@ AT_LEAST = 60
 
 def report_of(mutant: Mutant, monkeypatch: pytest.MonkeyPatch) -> CheckReport:
     model = planted(mutant, monkeypatch.setattr)
-    reference = None if mutant.thorough else hf_model(mutant.small_model)
+    reference = None if mutant.thorough and mutant.alone else hf_model(mutant.small_model)
     return check(model, reference, thorough=mutant.thorough, progress=False)
 
 

@@ -10,6 +10,7 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from neuron_explainer.checking.comparison import PlaceDifference
+from neuron_explainer.checking.routers import router_may_flip, settled
 from neuron_explainer.models.transformer import Transformer
 from neuron_explainer.vocabulary.places import ActivationLocationType
 
@@ -51,8 +52,6 @@ def of_passes(
         several: the differences, place by place.
         real: which tokens are real; (batch, tokens).
     """
-    by_median = model.config.n_experts > 0 and model.dtype.itemsize == 2
-    return [
-        replace(each, relative=float(each.by_token[real.cpu()].median())) if by_median else of_place(model, each)
-        for each in several
-    ]
+    if router_may_flip(model.config, model.dtype):
+        return [settled(each, model.config, model.dtype, real) for each in several]
+    return [of_place(model, each) for each in several]

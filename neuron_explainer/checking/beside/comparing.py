@@ -4,31 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
 
 from neuron_explainer.checking.alone.repeated import everything
-from neuron_explainer.checking.alone.windows import long_probe
-from neuron_explainer.checking.beside.counterpart import Counterpart, evaluating
+from neuron_explainer.checking.beside.alike import made_alike, why_not_both_in
+from neuron_explainer.checking.beside.counterpart import Counterpart
+from neuron_explainer.checking.beside.evaluation import used_by_one_check
 from neuron_explainer.checking.beside.gradients import gradients_beside
 from neuron_explainer.checking.beside.implementations import implementations
+from neuron_explainer.checking.beside.long_prompts import long_prompt_beside, three_prompts, three_prompts_beside
 from neuron_explainer.checking.beside.norms import norms_beside
+from neuron_explainer.checking.beside.padded import batch_beside
 from neuron_explainer.checking.beside.precision import precision
-from neuron_explainer.checking.beside.theirs import (
-    UnobservableError,
-    refuse_other_shapes,
-    their_logits,
-    their_places,
-)
+from neuron_explainer.checking.beside.theirs import UnobservableError, refuse_other_shapes, their_places
 from neuron_explainer.checking.beside.tokenizers import tokens_beside
-from neuron_explainer.checking.comparison import PlaceDifference, difference_at, finding_of, in_order, place_differences
-from neuron_explainer.checking.copies import in_dtype, why_not_in
+from neuron_explainer.checking.comparison import PlaceDifference, finding_of, in_order, place_differences
+from neuron_explainer.checking.copies import in_dtype
 from neuron_explainer.checking.findings import Finding, not_checked
-from neuron_explainer.checking.probes import Probe
+from neuron_explainer.checking.probes import Probe, depends_on_length
+from neuron_explainer.checking.routers import settled
 from neuron_explainer.checking.tolerances import allowed_in
 from neuron_explainer.models.transformer import Transformer
-from neuron_explainer.vocabulary.places import ActivationLocationType
 
 if TYPE_CHECKING:
     import pandas
@@ -45,7 +44,7 @@ class Beside:
     """A model and its counterpart, compared.
 
     Attributes:
-        model, counterpart: the two.
+        model, counterpart: the two; after the first part, copies with weights of one dtype where they had two.
         context: the model's, with its tokenizer, if there is one.
         places: after the comparison: a row for each place and layer.
         precision: what each dtype costs.
@@ -57,23 +56,21 @@ class Beside:
     places: pandas.DataFrame | None = None
     precision: pandas.DataFrame | None = None
     _exact: tuple[Transformer, Counterpart] | None = field(default=None, init=False)
+    _can_be_compared: bool = field(default=True, init=False)
 
-    def parts(self, probe: Probe, thorough: bool) -> list[tuple[str, Callable[[], Iterable[Finding]]]]:
+    def __post_init__(self) -> None:
+        self._given = self.counterpart.model  # copies of it are this check's own
+
+    def parts(self, probe: Probe, thorough: bool, seed: int) -> list[tuple[str, Callable[[], Iterable[Finding]]]]:
         """What is checked, in order.
 
         Args:
             probe: the prompts.
-            thorough: whether all dtypes are looked at, and not the model's alone.
+            thorough: whether longer prompts and all dtypes are looked at, and not the model's alone.
+            seed: of the longer prompts.
         """
-        context = self.context
-        own = () if self.model.dtype == torch.float64 else (self.model.dtype,)
-        dtypes = [*own, *(each for each in _THOROUGH if thorough and each not in own)]
-        return [
-            *(
-                [("tokens beside the counterpart", lambda: tokens_beside(context, self.counterpart.tokenizer))]
-                if context is not None
-                else []
-            ),
+        parts: list[tuple[str, Callable[[], Iterable[Finding]]]] = [
+            ("weights beside the counterpart", self._make_alike),
             ("every place beside the counterpart", lambda: self._compared(probe)),
             ("norms alone", lambda: norms_beside(self._pair[0], self._pair[1].model, self._allowed)),
             (
@@ -81,22 +78,37 @@ class Beside:
                 lambda: gradients_beside(self._pair[0], self._pair[1].model, probe, 10 * self._allowed),
             ),
             ("attention of the counterpart", lambda: self._implementations(probe)),
-            *([("long prompts", self._long)] if thorough else []),
-            ("precision", lambda: self._precision(probe, dtypes)),
         ]
+        if thorough:
+            parts += [
+                ("longer prompts beside the counterpart", lambda: self._longer(seed)),
+                (
+                    "long prompts beside the counterpart",
+                    lambda: long_prompt_beside(self.model, self.counterpart.model, seed),
+                ),
+            ]
+        parts.append(("precision", lambda: self._precision(probe, thorough)))
+        context = self.context
+        of_tokens = [("tokens beside the counterpart", lambda: self._tokens(context))] if context is not None else []
+        return [*of_tokens, *((name, partial(self._run_alone, run)) for name, run in parts)]
 
-    def _why_not_in(self, dtype: torch.dtype) -> str | None:
-        """Why the two cannot be compared in a dtype; None if they can."""
-        if self.model.dtype == self._their_dtype == dtype:
-            return None
-        if not self.counterpart.can_be_copied:
-            return "the counterpart's forward method was replaced, so it cannot be copied"
-        return why_not_in(dtype, self.model)
+    def _run_alone(self, run: Callable[[], Iterable[Finding]]) -> Iterator[Finding]:
+        """One of the parts, while no other check uses the counterpart; none where the two cannot be made alike."""
+        if self._can_be_compared:
+            with used_by_one_check(self._given):
+                yield from run()
 
-    @property
-    def _their_dtype(self) -> torch.dtype:
-        found: torch.dtype = next(self.counterpart.model.parameters()).dtype
-        return found
+    def _make_alike(self) -> Iterator[Finding]:
+        self._can_be_compared = False
+        for each in made_alike(self.model, self.counterpart):
+            if isinstance(each, Finding):
+                yield each
+            else:
+                self.model, self.counterpart = each
+                self._can_be_compared = True
+
+    def _tokens(self, context: StandardModelContext) -> Iterator[Finding]:
+        return tokens_beside(context, self.counterpart.tokenizer, self.counterpart.why_no_tokenizer)
 
     @property
     def _pair(self) -> tuple[Transformer, Counterpart]:
@@ -112,7 +124,7 @@ class Beside:
 
         reasons = []
         for dtype in (torch.float64, torch.float32):
-            why_not = self._why_not_in(dtype)
+            why_not = why_not_both_in(dtype, self.model, self.counterpart)
             if why_not is None:
                 self._exact = in_dtype(self.model, dtype), self.counterpart.in_dtype(dtype)
                 break
@@ -139,24 +151,21 @@ class Beside:
             self._allowed,
             f"All {len(compared):,} places and layers agree, in {dtype_name}.",
         )
-        if any(rotary is not None and rotary.scaling == "longrope" for rotary in model.config.rotary_by_layer):
-            return  # the length of the padded batch counts, so a prompt alone is another question
-        key = (ActivationLocationType.LOGITS, None)
-        with torch.no_grad():
-            padded = model(probe.tokens, attention_mask=probe.real)
-        assert padded is not None
-        beside = []
-        for prompt, n in enumerate(probe.lengths):
-            alone = probe.alone(prompt)
-            with evaluating(theirs):
-                expected = their_logits(theirs, alone)
-            beside += place_differences({key: padded[prompt : prompt + 1, :n]}, {key: expected}, [key], alone.real)
-        yield finding_of(
-            "padding beside the counterpart",
-            beside,
-            self._allowed,
-            "A padded batch gives the logits that the counterpart gives for each prompt alone.",
-        )
+        if not depends_on_length(model):
+            said = "A padded batch gives the logits that the counterpart gives for each prompt alone."
+            yield batch_beside("padding beside the counterpart", model, theirs, probe, self._allowed, said)
+
+    def _longer(self, seed: int) -> Iterator[Finding]:
+        model, theirs = self._pair[0], self._pair[1].model
+        name, probe = "a longer prompt beside the counterpart", three_prompts(model, seed)
+        try:
+            compared = self._of_prompt(probe.alone(0), 0)
+        except UnobservableError as error:
+            yield not_checked(name, str(error))
+        else:
+            said = f"All {len(compared):,} places and layers agree over a prompt of {probe.lengths[0]} tokens."
+            yield finding_of(name, compared, self._allowed, said)
+        yield from three_prompts_beside(model, theirs, probe, self._allowed)
 
     def _of_prompt(self, alone: Probe, prompt: int) -> list[PlaceDifference]:
         """The differences at every place for one prompt."""
@@ -164,35 +173,31 @@ class Beside:
         found, expected = everything(model, alone), their_places(theirs, alone)
         refuse_other_shapes(found, expected)
         several = place_differences(found, expected, in_order(model.config.n_layers), alone.real)
-        return [replace(each, where=replace(each.where, prompt=prompt)) for each in several]
+        return [
+            settled(replace(each, where=replace(each.where, prompt=prompt)), model.config, model.dtype, alone.real)
+            for each in several
+        ]
 
     def _implementations(self, probe: Probe) -> Iterator[Finding]:
         with torch.no_grad():
             logits = self.model(probe.tokens, attention_mask=probe.real)
         assert logits is not None
-        return implementations(self.counterpart.model, logits, probe, allowed_in(self.model.dtype))
+        return implementations(self.model.config, self.counterpart.model, logits, probe, allowed_in(self.model.dtype))
 
-    def _long(self) -> Iterator[Finding]:
-        """The last token's logits of a prompt that is longer than the windows."""
-        name = "long prompts beside the counterpart"
-        probe = long_probe(self.model, 0)
-        if probe is None:
-            yield not_checked(name, "The model has no sliding windows that a prompt can be longer than.")
-            return
-        key = (ActivationLocationType.LOGITS, None)
-        theirs = self.counterpart.model
-        with torch.no_grad(), evaluating(theirs):
-            found = self.model(probe.tokens, logits_at="last")
-            expected = their_logits(theirs, probe)[:, -1:]
-        assert found is not None
-        apart = difference_at(key, found, expected, probe.real[:, -1:], first_token=probe.tokens.shape[1] - 1)
-        n = probe.tokens.shape[1]
-        said = f"The last of {n:,} tokens, of which windows hide the first, has the counterpart's logits."
-        yield finding_of(name, [apart], allowed_in(self.model.dtype), said)
-
-    def _precision(self, probe: Probe, dtypes: list[torch.dtype]) -> Iterator[Finding]:
-        if self._exact is None or not dtypes:
+    def _precision(self, probe: Probe, thorough: bool) -> Iterator[Finding]:
+        own = () if self.model.dtype == torch.float64 else (self.model.dtype,)
+        wanted = [*own, *(each for each in _THOROUGH if thorough and each not in own)]
+        if self._exact is None or not wanted:
             yield not_checked("precision", "There is no more exact pass to measure from.")
+            return
+        dtypes = []
+        for dtype in wanted:
+            why_not = why_not_both_in(dtype, self.model, self.counterpart)
+            if why_not is None:
+                dtypes.append(dtype)
+            else:
+                yield not_checked(f"precision of {str(dtype).removeprefix('torch.')}", f"It is not run: {why_not}.")
+        if not dtypes:
             return
         alone = probe.alone(0)
         try:

@@ -5,18 +5,20 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
+from torch import Tensor
 
-from neuron_explainer.errors import InvalidRequestError, MissingPackageError, shown
+from neuron_explainer.checking.beside.loading import loaded_reference
+from neuron_explainer.checking.copies import can_be_copied
+from neuron_explainer.errors import InvalidRequestError
 from neuron_explainer.models.families.registry import family_of
 from neuron_explainer.models.transformer import Transformer
-from neuron_explainer.wording import in_a_sentence
 
 _SAME = ("model_type", "n_layers", "d_model", "n_heads", "n_key_value_heads", "d_head", "d_mlp", "vocab_size")
+_LOW = (torch.float16, torch.bfloat16)
 
 
 @dataclass(frozen=True)
@@ -27,22 +29,68 @@ class Counterpart:
         model: the model.
         name: what it is called in reports.
         tokenizer: its tokenizer; None of a model in memory.
+        why_no_tokenizer: what is the matter with its tokenizer, if it has one that cannot be read.
     """
 
     model: Any
     name: str
     tokenizer: Any = None
+    why_no_tokenizer: str | None = None
 
     @property
     def can_be_copied(self) -> bool:
-        """Whether a copy would be another model: one whose forward method was replaced would call the first one."""
-        return not any("forward" in vars(module) for module in self.model.modules())
+        """Whether a copy would be another model."""
+        return can_be_copied(self.model)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """That of its weights."""
+        found: torch.dtype = next(self.model.parameters()).dtype
+        return found
+
+    @property
+    def low_frequencies(self) -> torch.dtype | None:
+        """The dtype of its rotary frequencies, if they were rounded with the weights; else None."""
+        return next((tensor.dtype for _, _, tensor in _tables(self.model) if tensor.dtype in _LOW), None)
 
     def in_dtype(self, dtype: torch.dtype) -> Counterpart:
-        """It in another dtype: itself, or a copy."""
-        if next(self.model.parameters()).dtype == dtype:
+        """It in another dtype, as `transformers` loads it in that: itself, or a copy.
+
+        Rotary frequencies and other tables stay in float32 where weights become less exact. Where they become more
+        exact, the scale of Gemma's embedding, which was rounded with them, is again that of the config.
+        """
+        if self.dtype == dtype:
             return self
-        return Counterpart(copy.deepcopy(self.model).to(dtype), self.name, self.tokenizer)
+        copied = copy.deepcopy(self.model)
+        kept = list(_tables(copied)) if dtype in _LOW else []
+        copied = copied.to(dtype)
+        for module, name, tensor in kept:
+            module._buffers[name] = tensor
+        for module in copied.modules():
+            if dtype not in _LOW and hasattr(module, "scalar_embed_scale"):
+                module.embed_scale.fill_(module.scalar_embed_scale)
+        return replace(self, model=copied)
+
+    def with_frequencies_of_config(self) -> Counterpart | None:
+        """A copy with the rotary frequencies that its config says; None where they cannot be made anew."""
+        copied = copy.deepcopy(self.model)
+        for module, name, tensor in list(_tables(copied)):
+            if tensor.dtype not in _LOW:
+                continue
+            try:
+                made = type(module)(config=module.config)._buffers[name]
+            except (TypeError, AttributeError, KeyError):  # GPT-J's tables are attention's own
+                return None
+            module._buffers[name] = made.to(tensor.device)
+        return replace(self, model=copied)
+
+
+def _tables(hf_model: Any) -> Iterator[tuple[Any, str, Tensor]]:
+    """The floating tables that modules hold beside their weights: module, name and tensor."""
+    for module in hf_model.modules():
+        for name, tensor in module._buffers.items():
+            if tensor is not None and tensor.is_floating_point() and tensor.ndim:
+                yield module, name, tensor
 
 
 def counterpart_of(reference: Any, model: Transformer) -> Counterpart:
@@ -53,46 +101,34 @@ def counterpart_of(reference: Any, model: Transformer) -> Counterpart:
         model: the model that is checked.
 
     Raises:
-        InvalidRequestError: the reference is none of these, cannot be loaded, or has another family or other sizes.
+        InvalidRequestError: the reference is none of these, cannot be loaded, has no weights in memory or no logits,
+            or has another family or other sizes.
         MissingPackageError: transformers is not installed.
     """
-    found = _loaded(reference, model) if isinstance(reference, str | os.PathLike) else _in_memory(reference)
+    if isinstance(reference, str | os.PathLike):
+        loaded, tokenizer, why_none = loaded_reference(reference, model)
+        found = Counterpart(loaded, os.fspath(reference), tokenizer, why_none)
+    else:
+        found = _in_memory(reference)
     _check_same(model, found.model)
     return found
 
 
 def _in_memory(reference: Any) -> Counterpart:
+    reference = getattr(reference, "_orig_mod", reference)  # what torch.compile was given
     to_dict = getattr(getattr(reference, "config", None), "to_dict", None)
     if not isinstance(reference, torch.nn.Module) or to_dict is None:
         raise InvalidRequestError(
             f"The counterpart must be a transformers model in memory, not {type(reference).__name__}. Load one with "
             "from_pretrained, or give a folder or a hub id."
         )
-    return Counterpart(reference, getattr(reference.config, "name_or_path", "") or type(reference).__name__)
-
-
-def _loaded(reference: str | os.PathLike[str], model: Transformer) -> Counterpart:
-    try:
-        import transformers
-    except ImportError:
-        raise MissingPackageError("transformers", "transformers", "The reference is loaded by transformers") from None
-    try:
-        loaded: Any = transformers.AutoModelForCausalLM.from_pretrained(
-            reference, dtype=model.dtype, trust_remote_code=False
-        )
-        tokenizer = _tokenizer(transformers, reference)
-    except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
-        raise InvalidRequestError(
-            f"transformers cannot load {shown(os.fspath(reference))}: {in_a_sentence(error, 500)}"
-        ) from error
-    return Counterpart(loaded.to(model.device).eval(), os.fspath(reference), tokenizer)
-
-
-def _tokenizer(transformers: Any, reference: str | os.PathLike[str]) -> Any:
-    try:
-        return transformers.AutoTokenizer.from_pretrained(reference, trust_remote_code=False)
-    except (OSError, ValueError, KeyError, ImportError):
-        return None
+    name = type(reference).__name__
+    unembedding = getattr(reference, "get_output_embeddings", None)
+    if unembedding is not None and unembedding() is None:
+        raise InvalidRequestError(f"{name} gives no logits. Load the reference with AutoModelForCausalLM.")
+    if any(weight.is_meta for weight in reference.parameters()):
+        raise InvalidRequestError(f"The weights of {name} are not in memory (meta tensors). Load them first.")
+    return Counterpart(reference, getattr(reference.config, "name_or_path", "") or name)
 
 
 def _check_same(model: Transformer, hf_model: Any) -> None:
@@ -105,28 +141,3 @@ def _check_same(model: Transformer, hf_model: Any) -> None:
                 f"The models differ: {what} is {getattr(ours, what)} here and {getattr(theirs, what)} in the "
                 "counterpart."
             )
-
-
-@contextmanager
-def evaluating(hf_model: Any) -> Iterator[None]:
-    """In evaluation mode, with attention written out, and afterwards as it was.
-
-    The other implementations are no measure: by `sdpa`, a window that hides all tokens from padding gives NaN, which
-    spreads to real tokens.
-    """
-    was_training, before = hf_model.training, getattr(hf_model.config, "_attn_implementation", None)
-    can_choose = before not in (None, "eager") and chooses_attention(hf_model)
-    hf_model.eval()
-    try:
-        if can_choose:
-            hf_model.set_attn_implementation("eager")
-        yield
-    finally:
-        if can_choose:
-            hf_model.set_attn_implementation(before)
-        hf_model.train(was_training)
-
-
-def chooses_attention(hf_model: Any) -> bool:
-    """Whether a model takes another implementation of attention after it was made; GPT-Neo and Falcon do not."""
-    return hf_model.config.model_type not in ("falcon", "gpt_neo") and hasattr(hf_model, "set_attn_implementation")

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from neuron_explainer.checking.beside.counterpart import evaluating
+from neuron_explainer.checking.beside.evaluation import evaluating
 from neuron_explainer.checking.comparison import finding_of, place_differences
 from neuron_explainer.checking.findings import Finding, not_checked
 from neuron_explainer.checking.logit_sums import sum_of_logits

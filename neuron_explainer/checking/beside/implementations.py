@@ -8,52 +8,49 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from neuron_explainer.checking.beside.counterpart import chooses_attention
-from neuron_explainer.checking.beside.theirs import their_logits
-from neuron_explainer.checking.comparison import finding_of, place_differences
+from neuron_explainer.checking.beside.evaluation import chooses_attention, evaluating
+from neuron_explainer.checking.beside.theirs import LOGITS_KEY, their_logits
+from neuron_explainer.checking.comparison import difference_at, finding_of
 from neuron_explainer.checking.findings import Finding, not_checked
 from neuron_explainer.checking.probes import Probe
-from neuron_explainer.vocabulary.places import ActivationLocationType
+from neuron_explainer.checking.routers import settled
+from neuron_explainer.models.transformer_config import TransformerConfig
 from neuron_explainer.wording import in_a_sentence
 
 _ON_GPU_ALONE = ("flash_attention_2", "flex_attention")
 _IMPLEMENTATIONS = ("eager", "sdpa", *_ON_GPU_ALONE)
 
 
-def implementations(hf_model: Any, logits: Tensor, probe: Probe, allowed: float) -> Iterator[Finding]:
+def implementations(
+    config: TransformerConfig, hf_model: Any, logits: Tensor, probe: Probe, allowed: float
+) -> Iterator[Finding]:
     """Whether logits are those of each implementation of attention.
 
     Args:
+        config: our model's.
         hf_model: the counterpart.
         logits: ours, over the prompts.
         probe: the prompts.
         allowed: how far they may be apart.
     """
-    before = hf_model.config._attn_implementation
     if not chooses_attention(hf_model):
-        yield not_checked("implementations of attention", f"The counterpart keeps the one that it has ({before}).")
+        has = hf_model.config._attn_implementation
+        yield not_checked("implementations of attention", f"The counterpart keeps the one that it has ({has}).")
         return
     on_gpu = next(hf_model.parameters()).device.type == "cuda"
-    key = (ActivationLocationType.LOGITS, None)
     for name in _IMPLEMENTATIONS:
         check = f"attention by {name}"
         if name in _ON_GPU_ALONE and not on_gpu:
             yield not_checked(check, "It needs a GPU.")
             continue
         try:
-            hf_model.set_attn_implementation(name)
-            theirs = their_logits(hf_model, probe)
-            hf_model.set_attn_implementation(before)
+            with evaluating(hf_model, name):
+                theirs = their_logits(hf_model, probe)
         except (ImportError, ValueError, RuntimeError, TypeError, AttributeError) as error:
             yield not_checked(check, f"The counterpart does not run with it: {in_a_sentence(error)}")
-            hf_model.set_attn_implementation(before)
             continue
         if not bool(torch.isfinite(theirs[probe.real.to(theirs.device)]).all()):
             yield not_checked(check, "With it, the counterpart's logits of a padded prompt are not finite; ours are.")
             continue
-        yield finding_of(
-            check,
-            place_differences({key: logits}, {key: theirs}, [key], probe.real),
-            allowed,
-            "The counterpart gives the same logits with it.",
-        )
+        apart = settled(difference_at(LOGITS_KEY, logits, theirs, probe.real), config, logits.dtype, probe.real)
+        yield finding_of(check, [apart], allowed, "The counterpart gives the same logits with it.")

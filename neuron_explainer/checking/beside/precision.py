@@ -15,8 +15,10 @@ from neuron_explainer.checking.comparison import PlaceDifference, difference_at,
 from neuron_explainer.checking.copies import in_dtype
 from neuron_explainer.checking.findings import Finding, Where, failed, passed
 from neuron_explainer.checking.probes import Probe
+from neuron_explainer.checking.routers import router_may_flip, settled
 from neuron_explainer.models.hooks.recording import PlaceAndLayer
 from neuron_explainer.models.transformer import Transformer
+from neuron_explainer.models.transformer_config import TransformerConfig
 from neuron_explainer.vocabulary.places import ActivationLocationType
 
 if TYPE_CHECKING:
@@ -51,21 +53,17 @@ def precision(
         for key in in_order(model.config.n_layers):
             both = [difference_at(key, each[key], exact[key], probe.real) for each in (ours, theirs)]
             rows.append((name, key[0].value, key[1], both[0].relative, both[1].relative))
-        findings.append(_finding(name, dtype, both, probe, by_median=model.config.n_experts > 0))
+        findings.append(_finding(model.config, dtype, both, probe))
     table = pd.DataFrame(rows, columns=["dtype", "place", "layer", "here", "in the counterpart"])
     return findings, table.astype({"layer": "Int64"})
 
 
-def _finding(name: str, dtype: torch.dtype, logits: list[PlaceDifference], probe: Probe, *, by_median: bool) -> Finding:
-    """Whether logits cost much more precision here.
-
-    A router may choose another expert at a token, here or in the counterpart, where two have nearly equal scores: there
-    the middle one of the tokens is compared.
-    """
-    here, there = (float(each.by_token[probe.real.cpu()].median()) if by_median else each.relative for each in logits)
+def _finding(config: TransformerConfig, dtype: torch.dtype, logits: list[PlaceDifference], probe: Probe) -> Finding:
+    """Whether logits cost much more precision here."""
+    here, there = (settled(each, config, dtype, probe.real).relative for each in logits)
     allowed = _MOST_TIMES * there + 8 * torch.finfo(dtype).eps
-    check = f"precision of {name}"
-    at = "At the middle one of all tokens, logits" if by_median else "Logits"
+    check = f"precision of {str(dtype).removeprefix('torch.')}"
+    at = "At the middle one of all tokens, logits" if router_may_flip(config, dtype) else "Logits"
     said = f"{at} are {here:.2g} from those of float64, as a share of the largest; in the counterpart {there:.2g}."
     if here <= allowed:
         return passed(check, said, here, allowed)

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from neuron_explainer.checking.beside.counterpart import evaluating
+from neuron_explainer.checking.beside.evaluation import evaluating
 from neuron_explainer.checking.comparison import difference_at
 from neuron_explainer.checking.probes import Probe
 from neuron_explainer.errors import InvalidRequestError
@@ -15,7 +15,7 @@ from neuron_explainer.models.hooks.recording import PlaceAndLayer
 from neuron_explainer.models.parity.reference import ObservedModules
 from neuron_explainer.vocabulary.places import ActivationLocationType
 
-_LOGITS: PlaceAndLayer = (ActivationLocationType.LOGITS, None)
+LOGITS_KEY: PlaceAndLayer = (ActivationLocationType.LOGITS, None)
 _MOST_APART = {torch.float64: 0.02, torch.float32: 0.02, torch.float16: 0.2, torch.bfloat16: 0.5}
 """How far the observed pass may be from the counterpart's own: its attention may round elsewhere."""
 
@@ -25,7 +25,7 @@ class UnobservableError(InvalidRequestError):
 
 
 def their_logits(hf_model: Any, probe: Probe) -> Tensor:
-    """The logits of a pass, in the mode and with the attention that are set."""
+    """The logits of a pass, in the mode and with the implementations that are set: use it within `evaluating`."""
     device = next(hf_model.parameters()).device
     with torch.no_grad():
         logits: Tensor = hf_model(
@@ -48,13 +48,13 @@ def their_places(hf_model: Any, probe: Probe) -> dict[PlaceAndLayer, Tensor]:
     with evaluating(hf_model):
         logits = their_logits(hf_model, probe)
         of_observed = observed.run(probe.tokens.to(device), probe.real.to(device))
-    apart = difference_at(_LOGITS, of_observed, logits, probe.real).relative
+    apart = difference_at(LOGITS_KEY, of_observed, logits, probe.real).relative
     if len(observed.attention) != observed.model.config.n_layers or not apart < _MOST_APART.get(logits.dtype, 0.5):
         raise UnobservableError(
             f"The installed transformers computes the attention of {type(hf_model).__name__} in a way that cannot be "
             "observed. Compare with transformers 5 or newer."
         )
-    return {**observed.places(), _LOGITS: logits}
+    return {**observed.places(), LOGITS_KEY: logits}
 
 
 def refuse_other_shapes(found: dict[PlaceAndLayer, Tensor], expected: dict[PlaceAndLayer, Tensor]) -> None:

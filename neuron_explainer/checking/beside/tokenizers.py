@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from neuron_explainer.checking.findings import Finding, failed, not_checked, passed
+from neuron_explainer.wording import in_a_sentence
 
 if TYPE_CHECKING:
     from neuron_explainer.models.model_context import StandardModelContext
@@ -19,19 +20,28 @@ _TEXTS = (
 )
 
 
-def tokens_beside(context: StandardModelContext, tokenizer: Any) -> Iterator[Finding]:
+def tokens_beside(context: StandardModelContext, tokenizer: Any, why_none: str | None = None) -> Iterator[Finding]:
     """Whether texts become the counterpart's tokens.
 
     Args:
         context: the model with its tokenizer.
         tokenizer: the counterpart's; None if it has none.
+        why_none: what is the matter with it, if it has one that cannot be read.
     """
     name = "tokens beside the counterpart"
-    if tokenizer is None or not context.has_tokenizer:
-        yield not_checked(name, "The counterpart has no tokenizer." if tokenizer is None else "Ours has no tokenizer.")
+    if not context.has_tokenizer:
+        yield not_checked(name, "Ours has no tokenizer.")
+        return
+    if tokenizer is None:
+        yield not_checked(name, why_none or "The counterpart has no tokenizer.")
         return
     for text in _TEXTS:
-        ours, theirs = context.encode(text), list(tokenizer(text)["input_ids"])
+        ours = context.encode(text)
+        try:
+            theirs = list(tokenizer(text)["input_ids"])
+        except Exception as error:  # tokenizers raises plain ones
+            yield not_checked(name, f"The counterpart's tokenizer raises an error: {in_a_sentence(error)}")
+            return
         if ours != theirs:
             yield failed(name, f"{text!r} becomes {ours[:20]} here and {theirs[:20]} in the counterpart.")
             return

@@ -1,0 +1,92 @@
+"""Longer prompts, and more of them: what begins beyond the usual ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+
+from neuron_explainer.checking.alone.windows import long_probe
+from neuron_explainer.checking.beside.evaluation import evaluating
+from neuron_explainer.checking.beside.padded import batch_beside, length_counts
+from neuron_explainer.checking.beside.theirs import LOGITS_KEY, their_logits
+from neuron_explainer.checking.comparison import difference_at, finding_of
+from neuron_explainer.checking.findings import Finding, not_checked
+from neuron_explainer.checking.probes import Probe, random_probe
+from neuron_explainer.checking.routers import router_may_flip, settled
+from neuron_explainer.checking.tolerances import allowed_in
+from neuron_explainer.models.layers.token_checks import int64_on_cpu
+from neuron_explainer.models.transformer import Transformer
+
+_MOST_TOKENS, _BEYOND = 8192, 8
+_N_TOKENS = 160
+"""Of the longest of three prompts: more than the usual 24, and than a block of 128."""
+
+
+def three_prompts(model: Transformer, seed: int) -> Probe:
+    """Three prompts of different lengths, of which the first is longer than the usual ones."""
+    n = min(_N_TOKENS, model.config.max_context_length)
+    tokens = torch.cat((random_probe(model, n, seed).tokens, random_probe(model, n, seed ^ 1).tokens[:1]))
+    lengths = int64_on_cpu([[n], [(2 * n + 2) // 3], [(n + 2) // 3]])
+    return Probe(tokens, int64_on_cpu(range(n)) < lengths)
+
+
+def three_prompts_beside(model: Transformer, hf_model: Any, probe: Probe, allowed: float) -> Iterator[Finding]:
+    """Whether a batch of three prompts of different lengths gives what the counterpart gives for each alone.
+
+    Args:
+        model, hf_model: the two models, in the same dtype.
+        probe: the prompts.
+        allowed: how far logits may be apart.
+    """
+    name, lengths = "three prompts beside the counterpart", ", ".join(map(str, probe.lengths))
+    if length_counts(model):
+        yield not_checked(name, "The length of a padded batch changes what its prompts give (longrope).")
+        return
+    said = f"In a batch, prompts of {lengths} tokens have the counterpart's logits of each alone."
+    yield batch_beside(name, model, hf_model, probe, allowed, said)
+
+
+def long_prompt_beside(model: Transformer, hf_model: Any, seed: int) -> Iterator[Finding]:
+    """Whether the last tokens of a prompt have the counterpart's logits that is longer than windows and contexts.
+
+    Args:
+        model, hf_model: the two models, in the same dtype.
+        seed: of the prompt.
+    """
+    name, n = "long prompts beside the counterpart", _n_tokens(model, seed)
+    if n is None:
+        yield not_checked(name, "The model has no window or stretched context that a prompt here can be longer than.")
+        return
+    probe = random_probe(model, n, seed).alone(0)
+    # Where routers may flip, one token is too few. Logits of all tokens are needed for that.
+    n_last = min(_BEYOND, n) if router_may_flip(model.config, model.dtype) else 1
+    with torch.no_grad(), evaluating(hf_model):
+        found = model(probe.tokens, logits_at="last" if n_last == 1 else "all")
+        expected = their_logits(hf_model, probe)[:, -n_last:]
+    assert found is not None
+    real = probe.real[:, -n_last:]
+    apart = difference_at(LOGITS_KEY, found[:, -n_last:], expected, real, first_token=n - n_last)
+    said = (
+        f"The last of {n:,} tokens, which windows or a stretched context read otherwise, has the counterpart's logits."
+    )
+    yield finding_of(name, [settled(apart, model.config, model.dtype, real)], allowed_in(model.dtype), said)
+
+
+def _n_tokens(model: Transformer, seed: int) -> int | None:
+    """How long a prompt is that is longer than the longest window, and than a context before it was stretched."""
+    config = model.config
+    room = min(_MOST_TOKENS, config.max_context_length)
+    stretched = [
+        rotary.original_context_length
+        for rotary in config.rotary_by_layer
+        if rotary is not None and rotary.scaling == "longrope"
+    ]
+    if config.query_growth and config.query_growth_length is not None:
+        stretched.append(config.query_growth_length)
+    lengths = [each + _BEYOND for each in stretched if each + _BEYOND <= room]
+    of_windows = long_probe(model, seed)
+    if of_windows is not None:
+        lengths.append(of_windows.tokens.shape[1])
+    return max(lengths, default=None)
