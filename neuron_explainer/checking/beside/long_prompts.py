@@ -9,11 +9,11 @@ import torch
 
 from neuron_explainer.checking.alone.windows import long_probe
 from neuron_explainer.checking.beside.evaluation import evaluating
-from neuron_explainer.checking.beside.padded import batch_beside, length_counts
+from neuron_explainer.checking.beside.padded import batch_beside
 from neuron_explainer.checking.beside.theirs import LOGITS_KEY, their_logits
 from neuron_explainer.checking.comparison import difference_at, finding_of
 from neuron_explainer.checking.findings import Finding, not_checked
-from neuron_explainer.checking.probes import Probe, random_probe
+from neuron_explainer.checking.probes import Probe, depends_on_length, random_probe
 from neuron_explainer.checking.routers import router_may_flip, settled
 from neuron_explainer.checking.tolerances import allowed_in
 from neuron_explainer.models.layers.token_checks import int64_on_cpu
@@ -41,7 +41,7 @@ def three_prompts_beside(model: Transformer, hf_model: Any, probe: Probe, allowe
         allowed: how far logits may be apart.
     """
     name, lengths = "three prompts beside the counterpart", ", ".join(map(str, probe.lengths))
-    if length_counts(model):
+    if depends_on_length(model):
         yield not_checked(name, "The length of a padded batch changes what its prompts give (longrope).")
         return
     said = f"In a batch, prompts of {lengths} tokens have the counterpart's logits of each alone."
