@@ -10,6 +10,7 @@ from torch import Tensor
 
 from neuron_explainer.models.hooks.intervention import GradientReplaced, Intervention
 from neuron_explainer.models.layers.key_value_cache import KeyValueCache
+from neuron_explainer.models.layers.mlp import MLP
 from neuron_explainer.models.layers.rotary import RotaryEmbedding
 from neuron_explainer.models.layers.span import Span
 from neuron_explainer.models.transformer import Transformer
@@ -200,3 +201,13 @@ def negative_weights(model: Transformer, patched: Patched) -> None:
         return weights
 
     object.__setattr__(attention, "pattern", pattern)
+
+
+def three_mixed_up(model: Transformer, patched: Patched) -> None:
+    right = MLP.forward
+
+    def wrong(self: MLP, hidden: Tensor, *arguments: Any) -> Any:
+        output = right(self, hidden, *arguments)
+        return output.flip(0) if len(hidden) == 3 else output
+
+    patched(MLP, "forward", wrong)

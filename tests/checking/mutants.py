@@ -15,7 +15,6 @@ from helpers.tiny_models import our_model
 from neuron_explainer.models.hooks.contexts import Hooks
 from neuron_explainer.models.hooks.intervention import Intervention
 from neuron_explainer.models.hooks.recording import Recording
-from neuron_explainer.models.layers.mlp import MLP
 from neuron_explainer.models.layers.span import Span
 from neuron_explainer.models.layers.unfilled import fill
 from neuron_explainer.models.transformer import Transformer
@@ -197,16 +196,6 @@ def _unit(weight: Tensor) -> Tensor:
 
 
 _zero = torch.zeros_like
-
-
-def _three_mixed_up(model: Transformer, patched: Patched) -> None:
-    right = MLP.forward
-
-    def wrong(self: MLP, hidden: Tensor, *arguments: Any) -> Any:
-        output = right(self, hidden, *arguments)
-        return output.flip(0) if len(hidden) == 3 else output
-
-    patched(MLP, "forward", wrong)
 
 
 def _long_factors_tripled(model: Transformer, patched: Patched) -> Transformer:
@@ -398,7 +387,7 @@ MUTANTS = [
     Mutant("positions of late tokens", "llama", code_mutants.late_positions, None, alone=True, thorough=True),
     Mutant("one of ten passes", "gpt2", code_mutants.one_of_ten_passes, None, alone=True, thorough=True),
     # long prompts, and more of them
-    Mutant("three prompts mixed up", "gpt2", _three_mixed_up, None, thorough=True),
+    Mutant("three prompts mixed up", "gpt2", code_mutants.three_mixed_up, None, alone=True, thorough=True),
     Mutant("stretch of long contexts", "phi3", _long_factors_tripled, None, thorough=True),
 ]
 
