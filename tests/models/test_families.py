@@ -230,6 +230,7 @@ def random_hf_model(**entries: object) -> transformers.PreTrainedModel:
     return transformers.AutoModelForCausalLM.from_config(config).eval()
 
 
+@pytest.mark.filterwarnings("ignore:check_parity is an older name")
 @pytest.mark.parametrize("name", DOCUMENTED_CONFIGS)
 def test_the_documented_families_agree_at_every_place(documented: dict[str, Any], name: str) -> None:
     theirs = random_hf_model(**DOCUMENTED_CONFIGS[name])
@@ -256,6 +257,7 @@ def test_only_an_instance_of_a_family_can_be_registered(given: Any, message: str
         register_family(given, replace=True)
 
 
+@pytest.mark.filterwarnings("ignore:check_parity is an older name")
 def test_a_place_of_another_shape_is_named(documented: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     theirs = random_hf_model(model_type="glm", head_dim=8)
     ours = Transformer.from_hf_config_and_tensors(theirs.config.to_dict(), theirs.state_dict())

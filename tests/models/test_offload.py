@@ -110,6 +110,7 @@ def test_generation_and_interventions(saved: Callable[[str], Path]) -> None:
     assert answers[0][0] != answers[0][1]
 
 
+@pytest.mark.filterwarnings("ignore:check_parity is an older name")
 def test_weights_parity_and_live_records(saved: Callable[[str], Path]) -> None:
     in_memory, on_disk = both(saved("gpt2"))
     for weight, layer in (("EMBEDDING", None), ("UNEMBEDDING", None), ("ATTN_TO_QUERY", 1), ("MLP_TO_RESIDUAL", 2)):

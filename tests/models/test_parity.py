@@ -14,6 +14,7 @@ from neuron_explainer.errors import InvalidRequestError
 from neuron_explainer.vocabulary.places import ActivationLocationType
 
 P = ActivationLocationType
+pytestmark = pytest.mark.filterwarnings("ignore:check_parity is an older name")
 
 
 def parity(name: str, dtype: torch.dtype) -> Any:
