@@ -224,7 +224,7 @@ class _Alone:
             ("interventions with a cache", lambda: with_a_cache(model, probe)),
             ("interventions on gradients", lambda: on_gradients(model, probe)),
             ("gradients", lambda: gradients(model, probe, everywhere=self.thorough)),
-            ("threads", lambda: in_threads(model, probe)),
+            self._of_recorded("threads", in_threads),
             *([("nearby configs", lambda: nearby_configs(context))] if self.thorough and context is not None else []),
         ]
 

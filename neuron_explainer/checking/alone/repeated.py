@@ -20,6 +20,7 @@ from neuron_explainer.checking.comparison import (
 )
 from neuron_explainer.checking.findings import Finding, failed, not_checked, passed
 from neuron_explainer.checking.probes import Probe, depends_on_length
+from neuron_explainer.checking.routers import router_may_flip
 from neuron_explainer.checking.tolerances import allowed_in
 from neuron_explainer.models.hooks.recording import PlaceAndLayer
 from neuron_explainer.models.layers.key_value_cache import KeyValueCache
@@ -157,8 +158,14 @@ def _in_prompt(difference: PlaceDifference, prompt: int) -> PlaceDifference:
     return replace(difference, where=replace(difference.where, prompt=prompt))
 
 
-def in_threads(model: Transformer, probe: Probe) -> Iterator[Finding]:
-    """Whether an intervention of one thread stays out of a pass of another that runs in its midst."""
+def in_threads(model: Transformer, probe: Probe, recorded: Passes) -> Iterator[Finding]:
+    """Whether an intervention of one thread stays out of a pass of another that runs in its midst.
+
+    Args:
+        model: the model.
+        probe: the prompts, of which the first one's beginning is used.
+        recorded: all places of a pass, which has the logits without an intervention.
+    """
     name = "threads"
     tokens, layer = probe.alone(0).tokens[:, :_N_TOKENS], model.config.n_layers // 2
     inside, go_on = threading.Event(), threading.Event()
@@ -180,7 +187,10 @@ def in_threads(model: Transformer, probe: Probe) -> Iterator[Finding]:
             inside.set()
 
     other = threading.Thread(target=ablated, daemon=True)
-    expected = _plain(model, tokens), _ablated(model, tokens, layer, torch.zeros_like)
+    key, n = (_PLACE.LOGITS, None), tokens.shape[1]
+    differs = model.config.layers_rotated_as_long(probe.tokens.shape[1]) or router_may_flip(model.config, model.dtype)
+    plain = _plain(model, tokens) if differs else recorded[key][:1, n - 1 : n]
+    expected = plain, _ablated(model, tokens, layer, torch.zeros_like)
     other.start()
     try:
         inside.wait(_MOST_SECONDS)
@@ -192,7 +202,7 @@ def in_threads(model: Transformer, probe: Probe) -> Iterator[Finding]:
         said = in_a_sentence(f"{type(errors[0]).__name__}: {errors[0]}") if errors else "it did not end"
         yield failed(name, f"A pass with an intervention, with another one in its midst, failed: {said}")
         return
-    key, real = (_PLACE.LOGITS, None), torch.ones((1, 1), dtype=torch.bool, device="cpu")
+    real = torch.ones((1, 1), dtype=torch.bool, device="cpu")
     compared = [
         each
         for ours, theirs in zip((beside, found[0]), expected, strict=True)
