@@ -9,24 +9,22 @@ and again beside a process that keeps two threads busy.
 """
 
 import argparse
-import contextlib
 import functools
-import hashlib
 import importlib.util
 import itertools
 import multiprocessing
 import resource
 import statistics
 import tempfile
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 
 import neuron_explainer as ne
+from benchmarks.line_process import busy_process
 from benchmarks.measure import interleaved_seconds, median_ratio, median_seconds, print_ratio
 from neuron_explainer.collation.corpus.corpus_reader import CorpusReader
 from neuron_explainer.collation.corpus.texts import read_texts
@@ -164,31 +162,6 @@ def every_batch(context: StandardModelContext, settings: CollateSettings) -> lis
     return list(itertools.chain.from_iterable(chunk.batches(settings.batch_tokens) for chunk in stream))
 
 
-def keep_busy(n_threads: int) -> None:
-    """Use so many threads' worth of the processor until the process is ended."""
-    data = bytes(1 << 24)  # hashing as much lets other threads of the process run
-
-    def work() -> None:
-        while True:
-            hashlib.sha256(data)
-
-    for _ in range(n_threads):
-        threading.Thread(target=work).start()
-
-
-@contextlib.contextmanager
-def busy_process(n_threads: int) -> Iterator[None]:
-    """Context manager within which another process keeps the machine busy."""
-    process = multiprocessing.get_context("spawn").Process(target=keep_busy, args=(n_threads,))
-    process.start()
-    time.sleep(2)  # until it has begun
-    try:
-        yield
-    finally:
-        process.kill()
-        process.join()
-
-
 def all_in(name: str, context: StandardModelContext, settings: CollateSettings, repeats: int) -> None:
     """The whole call beside a forward pass over the same tokens; and beside a process with two busy threads."""
     batches = every_batch(context, settings)
@@ -200,7 +173,7 @@ def all_in(name: str, context: StandardModelContext, settings: CollateSettings, 
 
     functions = {"forward": forward(context, batches), "collate": collate}
     alone = interleaved_seconds(functions, repeats=repeats, warm_up=1)
-    with busy_process(2):
+    with busy_process():
         busy = interleaved_seconds(functions, repeats=repeats, warm_up=0)
     for where, seconds in (("alone", alone), ("beside two busy threads", busy)):
         print(

@@ -18,14 +18,13 @@ from statistics import median
 
 import torch
 
-from benchmarks.line_process import REPOSITORY, LineProcess, threads
+from benchmarks.line_process import REPOSITORY, LineProcess, busy_process, threads
 from benchmarks.measure import median_ratio, print_ratio
 from benchmarks.peers.tool import apart
 
 OFFLINE = {"HF_HUB_OFFLINE": "1", "PYTHONWARNINGS": "ignore", "TQDM_DISABLE": "1"}
 LAYOUTS = {"default layout": False, "whole sequences": True}
 MOST_APART = 1e-5
-BUSY = "import torch; torch.set_num_threads(2); a = torch.rand(700, 700)\nwhile True: a @ a"
 
 
 @contextmanager
@@ -40,17 +39,6 @@ def both(folder: Path, theirs: Path, n_threads: int) -> Iterator[dict[str, LineP
         for process in (here, there):
             process.line()
         yield {"ours": here, "theirs": there}
-
-
-@contextmanager
-def busy_process() -> Iterator[None]:
-    """Another process that keeps two threads busy."""
-    process = subprocess.Popen([sys.executable, "-c", BUSY], env=os.environ | threads(2))
-    try:
-        yield
-    finally:
-        process.kill()
-        process.wait()
 
 
 def compare_times(name: str, sides: dict[str, LineProcess], whole: bool, repeats: int, clock: str) -> float:

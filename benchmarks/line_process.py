@@ -4,10 +4,13 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self, TextIO
 
+_BUSY = "import torch; torch.set_num_threads(2); a = torch.rand(700, 700)\nwhile True: a @ a"
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 
@@ -87,3 +90,15 @@ def answer_lines(answer: Callable[..., object], answers: TextIO) -> None:
     """Answer each line of standard input, a JSON list of arguments, with a line of JSON."""
     for line in sys.stdin:
         print(json.dumps(answer(*json.loads(line))), file=answers, flush=True)
+
+
+@contextmanager
+def busy_process() -> Iterator[None]:
+    """Another process that keeps two threads busy."""
+    process = subprocess.Popen([sys.executable, "-c", _BUSY], env=os.environ | threads(2))
+    try:
+        time.sleep(2)  # until it has begun
+        yield
+    finally:
+        process.kill()
+        process.wait()

@@ -1,5 +1,6 @@
 """`ne.collate` of the same latents: as many examples, groups and tokens as SAEDashboard's defaults have, on disk."""
 
+import json
 import tempfile
 from pathlib import Path
 
@@ -27,7 +28,7 @@ class Side:
         self.context = ne.load_model(folder / "gpt2", device="cpu")
         autoencoders = ne.load_autoencoders(folder / "autoencoder", model=self.context)
         self.config = ne.DstConfig(model_context=self.context, autoencoder_context=autoencoders)
-        self.tokens = torch.load(folder / "tokens.pt")
+        self.tokens = torch.tensor(json.loads((folder / "tokens.json").read_text()))
         self.texts = [" ".join(f"t{token}" for token in row) for row in self.tokens.tolist()]
 
     def collated(self, folder: Path, whole_sequences: bool, dtype: ActivationDtype = DEFAULT_ACTIVATION_DTYPE) -> Path:

@@ -1,5 +1,6 @@
 """SAEDashboard 0.8: what `SaeVisRunner.run` gives, with its default layout or with whole sequences as examples."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,7 @@ class Side:
 
         self.model = hooked_model(folder / "gpt2")
         self.autoencoder = SAE.load_from_disk(folder / "autoencoder", device="cpu")
-        self.tokens = torch.load(folder / "tokens.pt")
+        self.tokens = torch.tensor(json.loads((folder / "tokens.json").read_text()))
 
     def run(self, whole_sequences: bool) -> Any:
         """Dashboards of all latents, in memory: nothing is written."""

@@ -56,4 +56,4 @@ def tokens() -> torch.Tensor:
 if __name__ == "__main__":
     write_gpt2(Path(sys.argv[1]) / "gpt2", EMBEDDING_SCALE)
     write_autoencoder(Path(sys.argv[1]) / "autoencoder")
-    torch.save(tokens(), Path(sys.argv[1]) / "tokens.pt")
+    (Path(sys.argv[1]) / "tokens.json").write_text(json.dumps(tokens().tolist()))

@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import torch
+from safetensors.torch import load_file
 
 from benchmarks.line_process import LineProcess, threads
 from benchmarks.measure import median_ratio
@@ -32,9 +32,9 @@ class ToolProcess(LineProcess):
     def numbers(self, job: str) -> Numbers:
         """What the job gave."""
         with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "numbers.pt"
+            path = Path(folder) / "numbers.safetensors"
             self.did("save", job, str(path))
-            found: Numbers = torch.load(path)
+            found: Numbers = load_file(path)
         return found
 
 

@@ -25,12 +25,12 @@ TOOLS = {
 
 def saved(tool: Any, job: str, path: str) -> dict[str, float]:
     """The job's numbers, in a file."""
-    import torch
+    from safetensors.torch import save_file
 
     from benchmarks.peers.tool import run
 
     numbers = tool.numbers(job, run(tool, job))
-    torch.save({kind: tensor.detach().contiguous() for kind, tensor in numbers.items()}, path)
+    save_file({kind: tensor.detach().contiguous() for kind, tensor in numbers.items()}, path)
     return {}
 
 

@@ -126,7 +126,7 @@ def test_our_dashboards_have_the_maxima_of_the_latents(
     (tmp_path / "gpt2").symlink_to(folder)
     dashboard_weights.write_autoencoder(tmp_path / "autoencoder")
     tokens = dashboard_weights.tokens()[:20, :32]
-    torch.save(tokens, tmp_path / "tokens.pt")
+    (tmp_path / "tokens.json").write_text(json.dumps(tokens.tolist()))
     monkeypatch.setitem(dashboards.EXAMPLES, "context_length", 32)
     side = dashboards.Side(tmp_path)
     with side.context.get_or_create_model().record(["resid_post_mlp"]) as recording:
