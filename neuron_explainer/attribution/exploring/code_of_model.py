@@ -49,7 +49,7 @@ def model_code(model: ModelContext) -> tuple[str, list[str]]:
 
 
 def autoencoders_code(config: DstConfig, model_name: str) -> tuple[str | None, list[str]]:
-    """The name of the autoencoders in the code, and the lines that give them; None if there are none."""
+    """The name of the autoencoders in the code, and the lines that give them; None and no lines without any."""
     several = config.multi_autoencoder_context if config.autoencoder_context is None else None
     if several is None:
         only = config.get_autoencoder_context()

@@ -101,7 +101,7 @@ def _first(model: ModelContext, title: str, candidates: list[tuple[str, str, str
 
 
 def _as_token(model: ModelContext, prompt: str, word: str) -> str | None:
-    """A word as a text that is one token, the one with which the prompt goes on to it; None if there is none."""
+    """A word as one token with which the prompt goes on to it, as a text; None if no such text is one token."""
     before, after = (model.encode(each, add_special_tokens=False) for each in (prompt, prompt + word))
     for text in (word, word.lstrip()):  # some tokenizers put a space before every text
         token = model.encode(text, add_special_tokens=False)

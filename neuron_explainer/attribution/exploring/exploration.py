@@ -175,7 +175,7 @@ class Exploration:
         """Without a change, by its number from 0.
 
         Raises:
-            IndexOutOfRangeError: there is no such change.
+            IndexOutOfRangeError: the number is not that of a change.
         """
         self._change(number)
         return replace(self, changes=self.changes[:number] + self.changes[number + 1 :])
