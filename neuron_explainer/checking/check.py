@@ -35,7 +35,7 @@ from neuron_explainer.checking.alone.windows import long_windows
 from neuron_explainer.checking.beside.comparing import Beside
 from neuron_explainer.checking.beside.counterpart import counterpart_of
 from neuron_explainer.checking.findings import Finding, failed, not_checked
-from neuron_explainer.checking.probes import Probe, random_probe
+from neuron_explainer.checking.probes import N_LONG, Probe, random_probe
 from neuron_explainer.checking.report import CheckReport
 from neuron_explainer.errors import InvalidRequestError, StoppedError, shown
 from neuron_explainer.models.checkpoints.load_model import load_model
@@ -47,8 +47,6 @@ from neuron_explainer.vocabulary.places import ActivationLocationType
 from neuron_explainer.wording import in_a_sentence
 
 _DELAY = 2.0
-_N_LONG = 160
-"""Of the longer prompt of a thorough check."""
 _N_TIMES = 10
 """How often a thorough check repeats a pass."""
 
@@ -124,7 +122,7 @@ def _refuse_contexts(model: Transformer) -> None:
             f"There are interventions at {', '.join(model.active_interventions[:5])}. A model is checked bare: "
             "leave their contexts first."
         )
-    if model._hooks._entered():
+    if model.has_open_contexts:
         raise InvalidRequestError(
             "There is an open recording, which a check would fill with its own passes. Leave its context first."
         )
@@ -230,7 +228,7 @@ class _Alone:
 
     def _of_longer_prompt(self) -> Iterator[Finding]:
         """What is wrong beyond the tokens of the usual prompts alone."""
-        model, probe = self.model, random_probe(self.model, _N_LONG, self.seed).alone(0)
+        model, probe = self.model, random_probe(self.model, N_LONG, self.seed).alone(0)
         n = probe.tokens.shape[1]
         if n <= self.probe.tokens.shape[1]:
             yield not_checked("a longer prompt", f"The model reads {n} tokens, as many as the usual prompts have.")

@@ -38,6 +38,8 @@ OF_LAYER = (
 """The places of a layer, in the order in which it computes them."""
 AT_END = (_PLACE.RESID_FINAL_LAYER_NORM_SCALE, _PLACE.RESID_POST_FINAL_LAYER_NORM, _PLACE.LOGITS)
 
+LOGITS_KEY: PlaceAndLayer = (_PLACE.LOGITS, None)
+
 _SHARE_OF_LARGEST = 1e-3
 """A token's numbers count as at least this share of the largest at the place: rounding is of what was added up."""
 

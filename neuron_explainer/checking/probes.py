@@ -11,6 +11,9 @@ from torch import Tensor
 from neuron_explainer.models.layers.token_checks import int64_on_cpu
 from neuron_explainer.models.transformer import Transformer
 
+N_LONG = 160
+"""The tokens of the longer prompts of a thorough check: more than the usual ones have, and than a block of 128."""
+
 
 @dataclass(frozen=True)
 class Probe:

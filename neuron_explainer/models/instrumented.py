@@ -76,6 +76,11 @@ class Instrumented(nn.Module):
         """The places and layers of the interventions that take part in this thread's passes."""
         return [name_of(*key) for one in self._hooks.interventions() for key in sorted(one.places, key=str)]
 
+    @property
+    def has_open_contexts(self) -> bool:
+        """Whether a recording or an intervention takes part in this thread's passes."""
+        return bool(self._hooks.entered())
+
     def intervene(
         self,
         place: ActivationLocationType | str,

@@ -8,12 +8,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from neuron_explainer.models.hooks.contexts import Hooks
 from neuron_explainer.models.hooks.intervention import GradientReplaced, Intervention
+from neuron_explainer.models.hooks.recording import Recording
 from neuron_explainer.models.layers.key_value_cache import KeyValueCache
 from neuron_explainer.models.layers.mlp import MLP
 from neuron_explainer.models.layers.rotary import RotaryEmbedding
 from neuron_explainer.models.layers.span import Span
 from neuron_explainer.models.transformer import Transformer
+from neuron_explainer.vocabulary.places import ActivationLocationType as Place
 
 Patched = Callable[[Any, str, Any], None]
 """pytest's monkeypatch.setattr."""
@@ -211,3 +214,60 @@ def three_mixed_up(model: Transformer, patched: Patched) -> None:
         return output.flip(0) if len(hidden) == 3 else output
 
     patched(MLP, "forward", wrong)
+
+
+def ignored_hook(model: Transformer, patched: Patched) -> None:
+    applied = Intervention.apply
+
+    def apply(self: Intervention, key: Any, tensor: Tensor, span: Span, may_overwrite: bool = True) -> Any:
+        applied(self, key, tensor.clone(), span, False)
+        return tensor, False
+
+    patched(Intervention, "apply", apply)
+
+
+def hook_on_all_rows(model: Transformer, patched: Patched) -> None:
+    applied = Intervention.apply
+
+    def apply(self: Intervention, key: Any, tensor: Tensor, span: Span, may_overwrite: bool = True) -> Any:
+        before = tensor.clone()
+        result, _ = applied(self, key, tensor, span, False)
+        return before + (result - before).nan_to_num().sum(0, keepdim=True), False
+
+    patched(Intervention, "apply", apply)
+
+
+def recording_before(model: Transformer, patched: Patched) -> None:
+    """Recordings have numbers that the pass does not go on with."""
+    stored = Recording.store
+
+    def store(self: Recording, key: Any, tensor: Any) -> None:
+        stored(self, key, tensor * 0.9 if key[0] is Place.MLP_POST_ACT else tensor)
+
+    patched(Recording, "store", store)
+
+
+def shared_contexts(model: Transformer, patched: Patched) -> None:
+    """Recordings and interventions of all threads take part in every pass."""
+    everyones: list[Any] = []
+
+    def enter(self: Hooks, hook: Any, owner: Any) -> None:
+        everyones.append(hook)
+
+    def leave(self: Hooks, hook: Any) -> None:
+        hook.has_ended = True
+        everyones.remove(hook)
+
+    patched(Hooks, "enter", enter)
+    patched(Hooks, "leave", leave)
+    patched(Hooks, "entered", lambda self: tuple(everyones))
+
+
+def mask_one_off(model: Transformer, patched: Patched) -> None:
+    masked = Span.mask
+
+    def mask(self: Span, window: int | None, dtype: torch.dtype) -> Tensor:
+        plain = masked(self, window, dtype)
+        return torch.cat((plain[..., 1:, :], plain[..., -1:, :]), dim=-2)
+
+    patched(Span, "mask", mask)

@@ -12,10 +12,6 @@ from torch import Tensor
 from checking import code_mutants
 from checking.code_mutants import Patched
 from helpers.tiny_models import our_model
-from neuron_explainer.models.hooks.contexts import Hooks
-from neuron_explainer.models.hooks.intervention import Intervention
-from neuron_explainer.models.hooks.recording import Recording
-from neuron_explainer.models.layers.span import Span
 from neuron_explainer.models.layers.unfilled import fill
 from neuron_explainer.models.transformer import Transformer
 from neuron_explainer.vocabulary.places import ActivationLocationType as Place
@@ -109,37 +105,6 @@ def _wrong_groups(model: Transformer, patched: Patched) -> None:
     object.__setattr__(attention, "repeated", repeated)
 
 
-def _ignored_hook(model: Transformer, patched: Patched) -> None:
-    applied = Intervention.apply
-
-    def apply(self: Intervention, key: Any, tensor: Tensor, span: Span, may_overwrite: bool = True) -> Any:
-        applied(self, key, tensor.clone(), span, False)
-        return tensor, False
-
-    patched(Intervention, "apply", apply)
-
-
-def _hook_on_all_rows(model: Transformer, patched: Patched) -> None:
-    applied = Intervention.apply
-
-    def apply(self: Intervention, key: Any, tensor: Tensor, span: Span, may_overwrite: bool = True) -> Any:
-        before = tensor.clone()
-        result, _ = applied(self, key, tensor, span, False)
-        return before + (result - before).nan_to_num().sum(0, keepdim=True), False
-
-    patched(Intervention, "apply", apply)
-
-
-def _recording_before(model: Transformer, patched: Patched) -> None:
-    """Recordings have numbers that the pass does not go on with."""
-    stored = Recording.store
-
-    def store(self: Recording, key: Any, tensor: Any) -> None:
-        stored(self, key, tensor * 0.9 if key[0] is Place.MLP_POST_ACT else tensor)
-
-    patched(Recording, "store", store)
-
-
 def _noise(model: Transformer, patched: Patched) -> None:
     block = model.blocks[1]
     plain = block.mlp.forward
@@ -154,32 +119,6 @@ def _detached(model: Transformer, patched: Patched) -> None:
     block = model.blocks[1]
     plain = block.attention_norm.fused
     object.__setattr__(block.attention_norm, "fused", lambda resid: plain(resid.detach()))
-
-
-def _shared_contexts(model: Transformer, patched: Patched) -> None:
-    """Recordings and interventions of all threads take part in every pass."""
-    everyones: list[Any] = []
-
-    def enter(self: Hooks, hook: Any, owner: Any) -> None:
-        everyones.append(hook)
-
-    def leave(self: Hooks, hook: Any) -> None:
-        hook.has_ended = True
-        everyones.remove(hook)
-
-    patched(Hooks, "enter", enter)
-    patched(Hooks, "leave", leave)
-    patched(Hooks, "_entered", lambda self: tuple(everyones))
-
-
-def _mask_one_off(model: Transformer, patched: Patched) -> None:
-    masked = Span.mask
-
-    def mask(self: Span, window: int | None, dtype: torch.dtype) -> Tensor:
-        plain = masked(self, window, dtype)
-        return torch.cat((plain[..., 1:, :], plain[..., -1:, :]), dim=-2)
-
-    patched(Span, "mask", mask)
 
 
 def _zeroed_head(weight: Tensor) -> Tensor:
@@ -362,16 +301,16 @@ MUTANTS = [
         (Place.RESID_DELTA_ATTN, 1),
         alone=True,
     ),
-    Mutant("mask off by one", "mistral", _mask_one_off, (Place.ATTN_QK_LOGITS, 0), alone=True),
+    Mutant("mask off by one", "mistral", code_mutants.mask_one_off, (Place.ATTN_QK_LOGITS, 0), alone=True),
     Mutant("rotary positions doubled", "llama", code_mutants.positions_one_late, (Place.ATTN_QUERY, 0), alone=True),
     Mutant("stale cache", "llama", code_mutants.stale_cache, None, alone=True),
     Mutant("positions behind a cache off by one", "llama", code_mutants.cache_one_late, None, alone=True),
-    Mutant("hook ignored", "gpt2", _ignored_hook, None, alone=True),
-    Mutant("hook on every prompt of a batch", "gpt2", _hook_on_all_rows, None, alone=True),
-    Mutant("recorded is not what is used", "gpt2", _recording_before, (Place.MLP_POST_ACT, 0), alone=True),
+    Mutant("hook ignored", "gpt2", code_mutants.ignored_hook, None, alone=True),
+    Mutant("hook on every prompt of a batch", "gpt2", code_mutants.hook_on_all_rows, None, alone=True),
+    Mutant("recorded is not what is used", "gpt2", code_mutants.recording_before, (Place.MLP_POST_ACT, 0), alone=True),
     Mutant("dropout left on", "gpt2", _noise, None, alone=True),
     Mutant("gradient cut off", "gpt2", _detached, None, alone=True),
-    Mutant("hooks shared by threads", "gpt2", _shared_contexts, None, alone=True),
+    Mutant("hooks shared by threads", "gpt2", code_mutants.shared_contexts, None, alone=True),
     Mutant("cache swaps two prompts", "gpt2", code_mutants.cache_swaps_prompts, None, alone=True),
     Mutant("cache takes prompts for equally long", "gpt2", code_mutants.cache_of_one_length, None, alone=True),
     Mutant("interventions half as strong", "gpt2", code_mutants.half_interventions, None, alone=True),

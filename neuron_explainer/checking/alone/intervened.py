@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 
 from neuron_explainer.checking.alone.judging import of_passes
-from neuron_explainer.checking.comparison import difference_at, finding_of
+from neuron_explainer.checking.comparison import LOGITS_KEY, difference_at, finding_of
 from neuron_explainer.checking.findings import Finding, not_checked
+from neuron_explainer.checking.logit_sums import sum_of_logits
 from neuron_explainer.checking.probes import Probe
 from neuron_explainer.checking.tolerances import allowed_in
 from neuron_explainer.models.hooks.applied_at import AppliedAt
-from neuron_explainer.models.hooks.recording import PlaceAndLayer
 from neuron_explainer.models.layers.key_value_cache import KeyValueCache
 from neuron_explainer.models.transformer import Transformer
 from neuron_explainer.vocabulary.nodes import PassType
@@ -23,7 +23,6 @@ from neuron_explainer.vocabulary.places import ActivationLocationType
 _PLACE = ActivationLocationType
 _N_TOKENS = 6
 _N_FOR_GRADIENTS = 3
-_LOGITS: PlaceAndLayer = (_PLACE.LOGITS, None)
 
 
 def with_a_cache(model: Transformer, probe: Probe) -> Iterator[Finding]:
@@ -38,10 +37,10 @@ def with_a_cache(model: Transformer, probe: Probe) -> Iterator[Finding]:
     name, key = "interventions with a cache", (_PLACE.RESID_POST_ATTN, model.config.n_layers // 2)
     tokens = probe.alone(0).tokens[:, :_N_TOKENS].expand(2, -1)
     n, added = tokens.shape[1], _AddedByPosition()
-    recording, hook = model.recording([key, _LOGITS]), model.intervention(*key, added)
+    recording, hook = model.recording([key, LOGITS_KEY]), model.intervention(*key, added)
     with torch.no_grad():
         model(tokens, hooks=[hook, recording])
-    whole = {each: recording[each] for each in (key, _LOGITS)}
+    whole = {each: recording[each] for each in (key, LOGITS_KEY)}
     real = torch.ones((1, n), dtype=torch.bool, device="cpu")
     expected = whole[key][:1] + added.numbers
     compared = [difference_at(key, whole[key][1:], expected, real)]
@@ -51,8 +50,8 @@ def with_a_cache(model: Transformer, probe: Probe) -> Iterator[Finding]:
             with torch.no_grad():
                 logits = model(tokens[:, start:end], logits_at="last", cache=cache, hooks=[hook])
             assert logits is not None
-            expected = whole[_LOGITS][1:, end - 1 : end]
-            compared.append(difference_at(_LOGITS, logits[1:], expected, real[:, :1], first_token=end - 1))
+            expected = whole[LOGITS_KEY][1:, end - 1 : end]
+            compared.append(difference_at(LOGITS_KEY, logits[1:], expected, real[:, :1], first_token=end - 1))
     else:
         yield not_checked(name, f"A prompt of {n} tokens cannot be read in parts here.")
     yield finding_of(
@@ -76,11 +75,7 @@ def on_gradients(model: Transformer, probe: Probe) -> Iterator[Finding]:
     tokens = probe.alone(0).tokens[:, :_N_FOR_GRADIENTS].expand(2, -1)
     hook = model.intervention(*keys[1], _second_doubled, pass_type=PassType.BACKWARD)
     with model.record(keys, gradients=True) as recording:
-        logits = model(tokens, logits_at="last", hooks=[hook])
-        assert logits is not None
-        generator = torch.Generator("cpu").manual_seed(1)
-        weights = torch.randn(logits.shape[-1], generator=generator, dtype=torch.float32, device="cpu")
-        recording.backward((logits[:, -1] * weights.to(logits)).sum())
+        recording.backward(sum_of_logits(model(tokens, logits_at="last", hooks=[hook]), 1).sum())
         found = {key: recording.gradient(*key).detach() for key in keys}
     real = torch.ones((1, tokens.shape[1]), dtype=torch.bool, device="cpu")
     compared = [difference_at(key, found[key][1:], 2 * found[key][:1], real) for key in keys]

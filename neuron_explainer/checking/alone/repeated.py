@@ -12,6 +12,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from neuron_explainer.checking.alone.judging import of_passes
 from neuron_explainer.checking.comparison import (
+    LOGITS_KEY,
     PlaceDifference,
     difference_at,
     finding_of,
@@ -54,7 +55,7 @@ def repeatable(model: Transformer, probe: Probe, recorded: Passes, *, n_times: i
         recorded: all places of the first pass.
         n_times: how many passes over a beginning there are.
     """
-    beginning, key = probe.tokens[:, :_N_TOKENS], (_PLACE.LOGITS, None)
+    beginning, key = probe.tokens[:, :_N_TOKENS], LOGITS_KEY
     real = torch.ones(beginning.shape, dtype=torch.bool, device="cpu")
     with torch.no_grad():
         first, *others = (_logits_of(model(beginning)) for _ in range(n_times))
@@ -140,7 +141,7 @@ def cached(model: Transformer, probe: Probe, recorded: Passes) -> Iterator[Findi
 
 def from_a_layer_on(model: Transformer, probe: Probe, recorded: Passes) -> Iterator[Finding]:
     """Whether the upper layers, over what the lower ones gave, give the logits of the whole pass."""
-    layer, key = 3 * model.config.n_layers // 4, (_PLACE.LOGITS, None)
+    layer, key = 3 * model.config.n_layers // 4, LOGITS_KEY
     below: PlaceAndLayer = (_PLACE.RESID_POST_MLP, layer - 1) if layer else (_PLACE.RESID_POST_EMBEDDING, None)
     real = probe.real[:1]
     with torch.no_grad():
@@ -187,7 +188,7 @@ def in_threads(model: Transformer, probe: Probe, recorded: Passes) -> Iterator[F
             inside.set()
 
     other = threading.Thread(target=ablated, daemon=True)
-    key, n = (_PLACE.LOGITS, None), tokens.shape[1]
+    key, n = LOGITS_KEY, tokens.shape[1]
     differs = model.config.layers_rotated_as_long(probe.tokens.shape[1]) or router_may_flip(model.config, model.dtype)
     plain = _plain(model, tokens) if differs else recorded[key][:1, n - 1 : n]
     expected = plain, _ablated(model, tokens, layer, torch.zeros_like)

@@ -9,6 +9,7 @@ import torch
 from neuron_explainer.checking.alone.recomputed import ALLOWED
 from neuron_explainer.checking.findings import Finding, failed, not_checked, passed
 from neuron_explainer.errors import InvalidRequestError
+from neuron_explainer.models.devices import name_of_dtype
 from neuron_explainer.models.transformer import Transformer
 
 
@@ -25,7 +26,7 @@ def refuse_what_cannot_run(model: Transformer) -> None:
             raise InvalidRequestError("The model has no weights (meta device). Load it.")
         if weight.dtype not in ALLOWED:
             raise InvalidRequestError(
-                f"The model has weights in {str(weight.dtype).removeprefix('torch.')}, in which no pass is computed. "
+                f"The model has weights in {name_of_dtype(weight.dtype)}, in which no pass is computed. "
                 "Load it in float32, bfloat16, float16 or float64."
             )
 

@@ -14,16 +14,17 @@ from neuron_explainer.models.transformer import Transformer
 from neuron_explainer.vocabulary.places import ActivationLocationType
 
 _PLACE = ActivationLocationType.ATTN_QK_PROBS
-_MOST_TOKENS, _BEYOND = 8192, 8
+MOST_TOKENS, BEYOND = 8192, 8
+"""How long a prompt may be, and by how much it is longer than what it is to reach beyond."""
 _COPIES = 6
 """How often a pattern is in memory at once, while it is made and looked at."""
 
 
-def long_probe(model: Transformer, seed: int) -> Probe | None:
-    """A prompt that is longer than the longest window that there is room for; None without such a window."""
-    room = min(_MOST_TOKENS, model.config.max_context_length)
-    windows = [each for each in model.config.sliding_window_by_layer if each is not None and each + _BEYOND <= room]
-    return random_probe(model, max(windows) + _BEYOND, seed).alone(0) if windows else None
+def n_beyond_windows(model: Transformer) -> int | None:
+    """How long a prompt beyond the longest window is that there is room for; None without such a window."""
+    room = min(MOST_TOKENS, model.config.max_context_length)
+    windows = (each + BEYOND for each in model.config.sliding_window_by_layer if each is not None)
+    return max((n for n in windows if n <= room), default=None)
 
 
 def long_windows(model: Transformer, probe: Probe, seed: int) -> Iterator[Finding]:
@@ -38,7 +39,7 @@ def long_windows(model: Transformer, probe: Probe, seed: int) -> Iterator[Findin
     windows = sorted({each for each in model.config.sliding_window_by_layer if each is not None and each >= n})
     for window in windows:
         layer = model.config.sliding_window_by_layer.index(window)
-        n_tokens = window + _BEYOND
+        n_tokens = window + BEYOND
         why_not = _why_not(model, n_tokens)
         if why_not is not None:
             yield not_checked(name, f"The window of {window:,} tokens of layer {layer}: {why_not}.")
@@ -55,8 +56,8 @@ def long_windows(model: Transformer, probe: Probe, seed: int) -> Iterator[Findin
 def _why_not(model: Transformer, n_tokens: int) -> str | None:
     if n_tokens > model.config.max_context_length:
         return f"the model reads {model.config.max_context_length:,} tokens"
-    if n_tokens > _MOST_TOKENS:
-        return f"prompts of more than {_MOST_TOKENS:,} tokens are not run"
+    if n_tokens > MOST_TOKENS:
+        return f"prompts of more than {MOST_TOKENS:,} tokens are not run"
     needed, free = n_tokens**2 * model.config.n_heads * 8 * _COPIES, free_bytes(model.device)
     if free is not None and needed > free:
         return f"its pattern needs {needed / 2**30:.1f} GiB, and {free / 2**30:.1f} GiB are free"

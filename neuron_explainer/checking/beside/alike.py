@@ -9,6 +9,7 @@ import torch
 from neuron_explainer.checking.beside.counterpart import Counterpart
 from neuron_explainer.checking.copies import in_dtype, why_not_in
 from neuron_explainer.checking.findings import Finding, not_checked
+from neuron_explainer.models.devices import name_of_dtype
 from neuron_explainer.models.transformer import Transformer
 
 Both = tuple[Transformer, Counterpart]
@@ -33,7 +34,7 @@ def made_alike(model: Transformer, counterpart: Counterpart) -> Iterator[Finding
     if low is not None:
         name = "rotary frequencies of the counterpart"
         instead = "Load it with dtype=… instead."
-        said = f"They are {_name(low)}, because the reference was made with .half() or .to(…). {instead}"
+        said = f"They are {name_of_dtype(low)}, because the reference was made with .half() or .to(…). {instead}"
         exact = counterpart.with_frequencies_of_config() if counterpart.can_be_copied else None
         if exact is None:
             yield not_checked(name, f"{said} Nothing else is compared.")
@@ -43,15 +44,14 @@ def made_alike(model: Transformer, counterpart: Counterpart) -> Iterator[Finding
     if model.dtype != counterpart.dtype:
         name = "dtype of the counterpart's weights"
         coarser = max(model.dtype, counterpart.dtype, key=lambda dtype: torch.finfo(dtype).eps)
-        said = f"Weights are {_name(model.dtype)} here and {_name(counterpart.dtype)} in the counterpart."
+        said = (
+            f"Weights are {name_of_dtype(model.dtype)} here and {name_of_dtype(counterpart.dtype)} in the counterpart."
+        )
         why_not = why_not_both_in(coarser, model, counterpart)
         if why_not is not None:
             yield not_checked(name, f"{said} Nothing else is compared: {why_not}. Load both in one dtype.")
             return
-        yield not_checked(name, f"{said} Both are compared with weights that are rounded to {_name(coarser)}.")
+        rounded = f"Both are compared with weights that are rounded to {name_of_dtype(coarser)}."
+        yield not_checked(name, f"{said} {rounded}")
         model, counterpart = in_dtype(model, coarser), counterpart.in_dtype(coarser)
     yield model, counterpart
-
-
-def _name(dtype: torch.dtype) -> str:
-    return str(dtype).removeprefix("torch.")

@@ -23,10 +23,11 @@ from neuron_explainer.checking.beside.theirs import UnobservableError, refuse_ot
 from neuron_explainer.checking.beside.tokenizers import tokens_beside
 from neuron_explainer.checking.comparison import PlaceDifference, finding_of, in_order, place_differences
 from neuron_explainer.checking.copies import in_dtype
-from neuron_explainer.checking.findings import Finding, not_checked
+from neuron_explainer.checking.findings import EVERY_PLACE, Finding, not_checked
 from neuron_explainer.checking.probes import Probe, depends_on_length
 from neuron_explainer.checking.routers import settled
 from neuron_explainer.checking.tolerances import allowed_in
+from neuron_explainer.models.devices import name_of_dtype
 from neuron_explainer.models.transformer import Transformer
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ class Beside:
         """
         parts: list[tuple[str, Callable[[], Iterable[Finding]]]] = [
             ("weights beside the counterpart", self._make_alike),
-            ("every place beside the counterpart", lambda: self._compared(probe)),
+            (EVERY_PLACE, lambda: self._compared(probe)),
             ("norms alone", lambda: norms_beside(self._pair[0], self._pair[1].model, self._allowed)),
             (
                 "gradients beside the counterpart",
@@ -128,14 +129,14 @@ class Beside:
             if why_not is None:
                 self._exact = in_dtype(self.model, dtype), self.counterpart.in_dtype(dtype)
                 break
-            reasons.append(f"{str(dtype).removeprefix('torch.')}: {why_not}")
+            reasons.append(f"{name_of_dtype(dtype)}: {why_not}")
         if reasons:
             yield not_checked("more exact dtypes", f"Places are not compared in {'; nor in '.join(reasons)}.")
         model, theirs = self._pair[0], self._pair[1].model
         try:
             by_prompt = [self._of_prompt(probe.alone(prompt), prompt) for prompt in range(len(probe.tokens))]
         except UnobservableError as error:
-            yield not_checked("every place beside the counterpart", str(error))
+            yield not_checked(EVERY_PLACE, str(error))
             return
         compared = [max(several, key=lambda each: each.relative) for several in zip(*by_prompt, strict=True)]
         rows = [
@@ -144,12 +145,11 @@ class Beside:
         ]
         columns = ["place", "layer", "largest_difference", "largest_magnitude", "relative", "token"]
         self.places = pd.DataFrame(rows, columns=columns).astype({"layer": "Int64", "token": "Int64"})
-        dtype_name = str(self._pair[0].dtype).removeprefix("torch.")
         yield finding_of(
-            "every place beside the counterpart",
+            EVERY_PLACE,
             compared,
             self._allowed,
-            f"All {len(compared):,} places and layers agree, in {dtype_name}.",
+            f"All {len(compared):,} places and layers agree, in {name_of_dtype(model.dtype)}.",
         )
         if not depends_on_length(model):
             said = "A padded batch gives the logits that the counterpart gives for each prompt alone."
@@ -196,7 +196,7 @@ class Beside:
             if why_not is None:
                 dtypes.append(dtype)
             else:
-                yield not_checked(f"precision of {str(dtype).removeprefix('torch.')}", f"It is not run: {why_not}.")
+                yield not_checked(f"precision of {name_of_dtype(dtype)}", f"It is not run: {why_not}.")
         if not dtypes:
             return
         alone = probe.alone(0)

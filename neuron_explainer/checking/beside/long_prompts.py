@@ -7,26 +7,22 @@ from typing import Any
 
 import torch
 
-from neuron_explainer.checking.alone.windows import long_probe
+from neuron_explainer.checking.alone.windows import BEYOND, MOST_TOKENS, n_beyond_windows
 from neuron_explainer.checking.beside.evaluation import evaluating
 from neuron_explainer.checking.beside.padded import batch_beside
-from neuron_explainer.checking.beside.theirs import LOGITS_KEY, their_logits
-from neuron_explainer.checking.comparison import difference_at, finding_of
+from neuron_explainer.checking.beside.theirs import their_logits
+from neuron_explainer.checking.comparison import LOGITS_KEY, difference_at, finding_of
 from neuron_explainer.checking.findings import Finding, not_checked
-from neuron_explainer.checking.probes import Probe, depends_on_length, random_probe
+from neuron_explainer.checking.probes import N_LONG, Probe, depends_on_length, random_probe
 from neuron_explainer.checking.routers import router_may_flip, settled
 from neuron_explainer.checking.tolerances import allowed_in
 from neuron_explainer.models.layers.token_checks import int64_on_cpu
 from neuron_explainer.models.transformer import Transformer
 
-_MOST_TOKENS, _BEYOND = 8192, 8
-_N_TOKENS = 160
-"""Of the longest of three prompts: more than the usual 24, and than a block of 128."""
-
 
 def three_prompts(model: Transformer, seed: int) -> Probe:
     """Three prompts of different lengths, of which the first is longer than the usual ones."""
-    n = min(_N_TOKENS, model.config.max_context_length)
+    n = min(N_LONG, model.config.max_context_length)
     tokens = torch.cat((random_probe(model, n, seed).tokens, random_probe(model, n, seed ^ 1).tokens[:1]))
     lengths = int64_on_cpu([[n], [(2 * n + 2) // 3], [(n + 2) // 3]])
     return Probe(tokens, int64_on_cpu(range(n)) < lengths)
@@ -55,13 +51,13 @@ def long_prompt_beside(model: Transformer, hf_model: Any, seed: int) -> Iterator
         model, hf_model: the two models, in the same dtype.
         seed: of the prompt.
     """
-    name, n = "long prompts beside the counterpart", _n_tokens(model, seed)
+    name, n = "long prompts beside the counterpart", _n_tokens(model)
     if n is None:
         yield not_checked(name, "The model has no window or stretched context that a prompt here can be longer than.")
         return
     probe = random_probe(model, n, seed).alone(0)
     # Where routers may flip, one token is too few. Logits of all tokens are needed for that.
-    n_last = min(_BEYOND, n) if router_may_flip(model.config, model.dtype) else 1
+    n_last = min(BEYOND, n) if router_may_flip(model.config, model.dtype) else 1
     with torch.no_grad(), evaluating(hf_model):
         found = model(probe.tokens, logits_at="last" if n_last == 1 else "all")
         expected = their_logits(hf_model, probe)[:, -n_last:]
@@ -74,10 +70,10 @@ def long_prompt_beside(model: Transformer, hf_model: Any, seed: int) -> Iterator
     yield finding_of(name, [settled(apart, model.config, model.dtype, real)], allowed_in(model.dtype), said)
 
 
-def _n_tokens(model: Transformer, seed: int) -> int | None:
+def _n_tokens(model: Transformer) -> int | None:
     """How long a prompt is that is longer than the longest window, and than a context before it was stretched."""
     config = model.config
-    room = min(_MOST_TOKENS, config.max_context_length)
+    room = min(MOST_TOKENS, config.max_context_length)
     stretched = [
         rotary.original_context_length
         for rotary in config.rotary_by_layer
@@ -85,8 +81,6 @@ def _n_tokens(model: Transformer, seed: int) -> int | None:
     ]
     if config.query_growth and config.query_growth_length is not None:
         stretched.append(config.query_growth_length)
-    lengths = [each + _BEYOND for each in stretched if each + _BEYOND <= room]
-    of_windows = long_probe(model, seed)
-    if of_windows is not None:
-        lengths.append(of_windows.tokens.shape[1])
-    return max(lengths, default=None)
+    lengths = [each + BEYOND for each in stretched if each + BEYOND <= room]
+    of_windows = n_beyond_windows(model)
+    return max([*lengths, *([] if of_windows is None else [of_windows])], default=None)

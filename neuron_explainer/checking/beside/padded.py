@@ -7,8 +7,8 @@ from typing import Any
 import torch
 
 from neuron_explainer.checking.beside.evaluation import evaluating
-from neuron_explainer.checking.beside.theirs import LOGITS_KEY, their_logits
-from neuron_explainer.checking.comparison import difference_at, finding_of
+from neuron_explainer.checking.beside.theirs import their_logits
+from neuron_explainer.checking.comparison import LOGITS_KEY, difference_at, finding_of
 from neuron_explainer.checking.findings import Finding
 from neuron_explainer.checking.probes import Probe
 from neuron_explainer.checking.routers import settled

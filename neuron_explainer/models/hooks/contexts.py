@@ -56,7 +56,7 @@ class Hooks:
         Args:
             hooks: what takes part in this pass alone, after the contexts.
         """
-        taking_part = (*self._entered(), *hooks)
+        taking_part = (*self.entered(), *hooks)
         plan = self._local.latest if taking_part else self._without_hooks
         if plan is None or not plan.is_of(taking_part):
             plan = TapPlan(taking_part, self.n_layers)
@@ -96,9 +96,10 @@ class Hooks:
 
     def interventions(self) -> list[Intervention]:
         """The interventions that this thread has entered and that take part in its passes."""
-        return [hook for hook in self._entered() if isinstance(hook, Intervention)]
+        return [hook for hook in self.entered() if isinstance(hook, Intervention)]
 
-    def _entered(self) -> tuple[Hook, ...]:
+    def entered(self) -> tuple[Hook, ...]:
+        """The recordings and interventions that this thread has entered and that take part in its passes."""
         local = self._local
         if not local.entries:
             return ()
