@@ -36,8 +36,16 @@ class CheckReport:
 
     @property
     def ok(self) -> bool:
-        """Whether nothing failed. What could not be checked is no fault: `not_checked` has it."""
-        return not self.failed
+        """Whether nothing failed, and the places were compared with those of the reference, if there is one.
+
+        What else could not be checked is not a fault: `not_checked` has it.
+        """
+        return not self.failed and not self.is_reference_unused
+
+    @property
+    def is_reference_unused(self) -> bool:
+        """Whether there is a reference, but its places could not be compared with the model's."""
+        return self.reference is not None and self.places is None
 
     @property
     def failed(self) -> list[Finding]:
@@ -91,7 +99,8 @@ class CheckReport:
         """How many checks passed, in words."""
         n_checked = len(self.findings) - len(self.not_checked)
         left = f"; {len(self.not_checked)} could not be made" if self.not_checked else ""
-        return f"{n_checked - len(self.failed)} of {n_checked} checks passed{left}"
+        unused = ". The places were not compared with the reference's" if self.is_reference_unused else ""
+        return f"{n_checked - len(self.failed)} of {n_checked} checks passed{left}{unused}"
 
     def __repr__(self) -> str:
         beside = "" if self.reference is None else f" beside {self.reference!r}"

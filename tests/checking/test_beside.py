@@ -103,7 +103,7 @@ def test_tables_stay_exact_where_weights_are_rounded_and_are_made_exact_again(na
     assert report.failed == []
     (said,) = said_of(report, "rotary frequencies of the counterpart")
     assert said.startswith("They are bfloat16, because the reference was made with .half()")
-    assert ("Nothing else" in said) == (name == "gptj")
+    assert ("Nothing else" in said) == report.is_reference_unused == (not report.ok) == (name == "gptj")
     assert next(plain.parameters()).dtype == LOW
 
 
@@ -128,6 +128,8 @@ def test_a_model_with_a_replaced_method_is_not_copied() -> None:
     assert (report.first_difference.place, report.first_difference.layer) == (Place.RESID_DELTA_MLP, 1)
     stopped = ne.check(model, Counterpart(theirs, "").in_dtype(LOW).model)
     assert "Nothing else is compared" in said_of(stopped, "dtype of the counterpart's weights")[0]
+    assert not stopped.ok
+    assert stopped.verdict.endswith("The places were not compared with the reference's")
 
 
 def test_checks_with_one_reference_wait_for_each_other() -> None:

@@ -39,6 +39,7 @@ def test_there_are_many_and_each_has_a_name() -> None:
 @pytest.mark.parametrize("mutant", [pytest.param(each, id=each.name) for each in MUTANTS])
 def test_a_planted_fault_is_found_where_it_sits(mutant: Mutant, monkeypatch: pytest.MonkeyPatch) -> None:
     report = report_of(mutant, monkeypatch)
+    assert report.failed
     assert not report.ok
     if mutant.where is not None:
         of_places = next(each for each in report.failed if each.check == EVERY_PLACE)

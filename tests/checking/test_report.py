@@ -35,3 +35,13 @@ def test_a_row_has_the_place_the_token_and_the_prompt() -> None:
     assert first == ["resid.post_mlp", 1, 4, 1]
     assert second[0] == "resid.post_emb"
     assert all(each is pd.NA for each in second[1:])
+
+
+def test_a_reference_that_was_not_compared_is_not_all_well() -> None:
+    fine, places = passed("tokens", "They come back."), pd.DataFrame({"place": ["logits"]})
+    assert CheckReport("model", None, [fine]).ok
+    assert CheckReport("model", "theirs", [fine], places).ok
+    unused = CheckReport("model", "theirs", [fine])
+    assert not unused.ok
+    assert not unused.failed
+    assert str(unused).splitlines()[0].endswith("The places were not compared with the reference's")

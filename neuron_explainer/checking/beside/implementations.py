@@ -50,7 +50,7 @@ def implementations(
             yield not_checked(check, f"The counterpart does not run with it: {in_a_sentence(error)}")
             continue
         if not bool(torch.isfinite(theirs[probe.real.to(theirs.device)]).all()):
-            yield not_checked(check, "With it, the counterpart's logits of a padded prompt are not finite; ours are.")
+            yield not_checked(check, "With it, the counterpart's logits of a padded prompt are not finite.")
             continue
         apart = settled(difference_at(LOGITS_KEY, logits, theirs, probe.real), config, logits.dtype, probe.real)
         yield finding_of(check, [apart], allowed, "The counterpart gives the same logits with it.")
