@@ -83,6 +83,10 @@ class PlaceDifference:
         """
         return float(self.by_token[real.cpu()].median())
 
+    def of_prompt(self, number: int) -> PlaceDifference:
+        """The same difference, if the passes were of one prompt of several alone."""
+        return replace(self, where=replace(self.where, prompt=number))
+
     def first_beyond(self, allowed: float) -> Where:
         """The first token at which they are farther apart than that; the farthest one if there is none."""
         beyond = torch.nonzero(~(self.by_token <= allowed))

@@ -15,13 +15,16 @@ import neuron_explainer as ne
 from benchmarks.small_models import number_tokenizer
 from helpers.installed_transformers import model_of
 from helpers.tiny_models import HF_CONFIGS, hf_model, our_model
+from neuron_explainer.checking.alone import windows
 from neuron_explainer.checking.beside import implementations as of_attention
 from neuron_explainer.checking.beside.counterpart import Counterpart, counterpart_of
 from neuron_explainer.checking.beside.evaluation import evaluating, used_by_one_check
 from neuron_explainer.checking.beside.long_prompts import long_prompt_beside
+from neuron_explainer.checking.beside.padded import batch_beside
 from neuron_explainer.checking.comparison import PlaceDifference
 from neuron_explainer.checking.copies import can_be_copied
 from neuron_explainer.checking.findings import Where
+from neuron_explainer.checking.probes import random_probe
 from neuron_explainer.checking.report import CheckReport
 from neuron_explainer.checking.routers import settled
 from neuron_explainer.errors import InvalidRequestError
@@ -211,3 +214,26 @@ def test_the_seed_chooses_the_long_prompt_and_stretched_contexts_count() -> None
         assert "stretched" in found.said
         differences.append(found.difference)
     assert differences[0] != differences[1]
+
+
+def test_a_long_prompt_that_memory_has_no_room_for_is_not_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, theirs = our_model("phi3"), hf_model("phi3")
+    monkeypatch.setattr(windows, "free_bytes", lambda device: 1000)
+    (found,) = long_prompt_beside(model, theirs, 0)
+    assert found.status == "not checked"
+    assert "GiB are free" in found.said
+
+
+def test_a_difference_in_a_batch_names_the_prompt(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, theirs = our_model("llama"), hf_model("llama")
+    forward = model.forward
+
+    def second_is_wrong(tokens: Any, **more: Any) -> Any:
+        logits = forward(tokens, **more)
+        if len(logits) > 1:
+            logits[1, 4] += 1
+        return logits
+
+    monkeypatch.setattr(model, "forward", second_is_wrong)
+    found = batch_beside("a batch", model, theirs, random_probe(model), 1e-3, "They agree.")
+    assert found.where == Where(Place.LOGITS, token=4, prompt=1)

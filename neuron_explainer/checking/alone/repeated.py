@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -13,7 +12,6 @@ from torch.nn.utils.rnn import pad_sequence
 from neuron_explainer.checking.alone.judging import of_passes
 from neuron_explainer.checking.comparison import (
     LOGITS_KEY,
-    PlaceDifference,
     difference_at,
     finding_of,
     in_order,
@@ -96,7 +94,7 @@ def padding(model: Transformer, probe: Probe, recorded: Passes) -> Iterator[Find
     compared = place_differences(_recorded(model, alone, _OF_LAYERS), beside, keys, alone.real)
     yield finding_of(
         name,
-        [_in_prompt(each, shorter) for each in of_passes(model, compared, alone.real)],
+        [each.of_prompt(shorter) for each in of_passes(model, compared, alone.real)],
         allowed_in(model.dtype),
         "A prompt gives the same residual stream and logits beside a longer one as alone.",
     )
@@ -130,7 +128,7 @@ def cached(model: Transformer, probe: Probe, recorded: Passes) -> Iterator[Findi
         real = probe.alone(prompt).real
         beside = {key: recorded[key][prompt : prompt + 1, : real.shape[1]] for key in keys}
         differences = of_passes(model, place_differences(found, beside, keys, real), real)
-        compared += [_in_prompt(each, prompt) for each in differences]
+        compared += [each.of_prompt(prompt) for each in differences]
     yield finding_of(
         name,
         compared,
@@ -153,10 +151,6 @@ def from_a_layer_on(model: Transformer, probe: Probe, recorded: Passes) -> Itera
         f"The layers from {layer} on, over the residual stream that layer reads, give the logits of the whole pass.",
         f"The layers from {layer} on, over the residual stream that layer reads, give other logits, first at",
     )
-
-
-def _in_prompt(difference: PlaceDifference, prompt: int) -> PlaceDifference:
-    return replace(difference, where=replace(difference.where, prompt=prompt))
 
 
 def in_threads(model: Transformer, probe: Probe, recorded: Passes) -> Iterator[Finding]:

@@ -17,7 +17,7 @@ _PLACE = ActivationLocationType.ATTN_QK_PROBS
 MOST_TOKENS, BEYOND = 8192, 8
 """How long a prompt may be, and by how much it is longer than what it is to reach beyond."""
 _COPIES = 6
-"""How often a pattern is in memory at once, while it is made and looked at."""
+"""How often a pattern, or logits, are in memory at once, while they are made and looked at."""
 
 
 def n_beyond_windows(model: Transformer) -> int | None:
@@ -40,7 +40,7 @@ def long_windows(model: Transformer, probe: Probe, seed: int) -> Iterator[Findin
     for window in windows:
         layer = model.config.sliding_window_by_layer.index(window)
         n_tokens = window + BEYOND
-        why_not = _why_not(model, n_tokens)
+        why_not = why_not_run(model, n_tokens)
         if why_not is not None:
             yield not_checked(name, f"The window of {window:,} tokens of layer {layer}: {why_not}.")
             continue
@@ -53,12 +53,20 @@ def long_windows(model: Transformer, probe: Probe, seed: int) -> Iterator[Findin
             yield passed(name, f"In layer {layer}, no token attends farther back than {window:,} tokens.")
 
 
-def _why_not(model: Transformer, n_tokens: int) -> str | None:
+def why_not_run(model: Transformer, n_tokens: int, n_logits: int = 0) -> str | None:
+    """Why a prompt is not run, with a pattern of a whole layer in memory; None if it can be.
+
+    Args:
+        model: the model.
+        n_tokens: how long the prompt is.
+        n_logits: at how many of its tokens there are logits.
+    """
     if n_tokens > model.config.max_context_length:
         return f"the model reads {model.config.max_context_length:,} tokens"
     if n_tokens > MOST_TOKENS:
         return f"prompts of more than {MOST_TOKENS:,} tokens are not run"
-    needed, free = n_tokens**2 * model.config.n_heads * 8 * _COPIES, free_bytes(model.device)
+    n_numbers, free = n_tokens**2 * model.config.n_heads + n_logits * model.config.vocab_size, free_bytes(model.device)
+    needed = n_numbers * 8 * _COPIES
     if free is not None and needed > free:
-        return f"its pattern needs {needed / 2**30:.1f} GiB, and {free / 2**30:.1f} GiB are free"
+        return f"a prompt of {n_tokens:,} tokens needs {needed / 2**30:.1f} GiB, and {free / 2**30:.1f} GiB are free"
     return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -173,10 +173,7 @@ class Beside:
         found, expected = everything(model, alone), their_places(theirs, alone)
         refuse_other_shapes(found, expected)
         several = place_differences(found, expected, in_order(model.config.n_layers), alone.real)
-        return [
-            settled(replace(each, where=replace(each.where, prompt=prompt)), model.config, model.dtype, alone.real)
-            for each in several
-        ]
+        return [settled(each.of_prompt(prompt), model.config, model.dtype, alone.real) for each in several]
 
     def _implementations(self, probe: Probe) -> Iterator[Finding]:
         with torch.no_grad():

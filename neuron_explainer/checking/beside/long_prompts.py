@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from neuron_explainer.checking.alone.windows import BEYOND, MOST_TOKENS, n_beyond_windows
+from neuron_explainer.checking.alone.windows import BEYOND, MOST_TOKENS, n_beyond_windows, why_not_run
 from neuron_explainer.checking.beside.evaluation import evaluating
 from neuron_explainer.checking.beside.padded import batch_beside
 from neuron_explainer.checking.beside.theirs import their_logits
@@ -54,6 +54,10 @@ def long_prompt_beside(model: Transformer, hf_model: Any, seed: int) -> Iterator
     name, n = "long prompts beside the counterpart", _n_tokens(model)
     if n is None:
         yield not_checked(name, "The model has no window or stretched context that a prompt here can be longer than.")
+        return
+    why_not = why_not_run(model, n, n_logits=n)  # the counterpart computes those of all tokens
+    if why_not is not None:
+        yield not_checked(name, f"It is not run: {why_not}.")
         return
     probe = random_probe(model, n, seed).alone(0)
     # Where routers may flip, one token is too few. Logits of all tokens are needed for that.

@@ -34,5 +34,5 @@ def batch_beside(check: str, model: Transformer, hf_model: Any, probe: Probe, al
         with evaluating(hf_model):
             expected = their_logits(hf_model, alone)
         apart = difference_at(LOGITS_KEY, padded[prompt : prompt + 1, :n], expected, alone.real)
-        several.append(settled(apart, model.config, model.dtype, alone.real))
+        several.append(settled(apart.of_prompt(prompt), model.config, model.dtype, alone.real))
     return finding_of(check, several, allowed, agrees)
