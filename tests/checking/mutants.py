@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from checking import code_mutants
+from checking import code_mutants, expert_mutants
 from checking.code_mutants import Patched
 from helpers.tiny_models import our_model
 from neuron_explainer.models.layers.unfilled import fill
@@ -322,6 +322,14 @@ MUTANTS = [
     Mutant("layers from one on give others", "gpt2", code_mutants.doubled_from_a_layer_on, None, alone=True),
     Mutant("second prompt of a batch", "gpt2", code_mutants.wrong_second_prompt, None, alone=True),
     Mutant("negative weights", "gpt2", code_mutants.negative_weights, (Place.ATTN_QK_PROBS, 1), alone=True),
+    Mutant(
+        "router's weights left out", "mixtral", expert_mutants.weights_left_out, (Place.MLP_POST_ACT, 0), alone=True
+    ),
+    Mutant(
+        "experts' biases not weighted", "gpt_oss", expert_mutants.biases_unweighted, (Place.RESID_DELTA_MLP, 0), True
+    ),
+    Mutant("experts with the lowest scores", "olmoe", expert_mutants.lowest_chosen, (Place.MLP_PRE_ACT, 0), alone=True),
+    Mutant("experts' rows mixed up", "qwen3_moe", expert_mutants.mixed_up, (Place.MLP_PRE_ACT, 0), alone=True),
     Mutant("mask of late tokens", "llama", code_mutants.late_mask, None, alone=True, thorough=True),
     Mutant("positions of late tokens", "llama", code_mutants.late_positions, None, alone=True, thorough=True),
     Mutant("one of ten passes", "gpt2", code_mutants.one_of_ten_passes, None, alone=True, thorough=True),

@@ -46,6 +46,16 @@ def test_a_model_with_such_a_tokenizer_can_be_checked_as_it_is_loaded() -> None:
     assert ne.load_model(hf_model("gpt2"), tokenizer=number_tokenizer(), check=True).n_layers == 3
 
 
+def test_where_rounding_chooses_the_experts_their_formulas_say_nothing() -> None:
+    model = our_model("mixtral")
+    with torch.no_grad():
+        model.blocks[1].mlp.router_weight.zero_()
+    report = check(model)
+    assert [each.check for each in report.failed] == ["weights"]
+    (said,) = (each.said for each in report.not_checked if each.check == "formulas of experts")
+    assert "at all tokens of layers 1:" in said
+
+
 @pytest.mark.parametrize(
     ("name", "dtype", "seed"),  # in each of them a router chooses another expert beside padding, or with a cache
     [("mixtral", torch.bfloat16, 8), ("mixtral", torch.float16, 9), ("qwen3_moe", torch.float16, 15)],

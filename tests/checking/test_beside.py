@@ -229,7 +229,7 @@ def test_a_difference_in_a_batch_names_the_prompt(monkeypatch: pytest.MonkeyPatc
     forward = model.forward
 
     def second_is_wrong(tokens: Any, **more: Any) -> Any:
-        logits = forward(tokens, **more)
+        logits: Any = forward(tokens, **more)
         if len(logits) > 1:
             logits[1, 4] += 1
         return logits

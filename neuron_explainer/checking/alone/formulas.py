@@ -7,12 +7,19 @@ does not show here: both read it.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
 
 import torch
+from jaxtyping import Bool
 from torch import Tensor
-from torch.nn import functional
 
+from neuron_explainer.checking.alone.mlp_formulas import (
+    Weights,
+    expected_of_experts,
+    expected_of_mlp,
+    has_certain_experts,
+    linear,
+)
 from neuron_explainer.checking.alone.rotated import rotated
 from neuron_explainer.models.hooks.recording import PlaceAndLayer
 from neuron_explainer.models.transformer import Transformer
@@ -20,19 +27,9 @@ from neuron_explainer.models.transformer_config import TransformerConfig
 from neuron_explainer.vocabulary.places import ActivationLocationType
 
 _P = ActivationLocationType
-_SQRT_2 = math.sqrt(2)
+_OF_EXPERTS = (_P.MLP_PRE_ACT, _P.MLP_POST_ACT, _P.RESID_DELTA_MLP)
+"""The places where it matters which experts were chosen."""
 
-_ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
-    "gelu": lambda x: x * (1 + torch.erf(x / _SQRT_2)) / 2,
-    **dict.fromkeys(
-        ("gelu_new", "gelu_fast", "gelu_pytorch_tanh"),
-        lambda x: x * (1 + torch.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))) / 2,
-    ),
-    "relu": lambda x: x * (x > 0),
-    **dict.fromkeys(("silu", "swish"), lambda x: x * torch.sigmoid(x)),
-}
-
-Weights = Mapping[str, Tensor]
 Recorded = Mapping[PlaceAndLayer, Tensor]
 
 
@@ -45,7 +42,7 @@ def expected_in_layer(model: Transformer, layer: int, found: Recorded, tokens: T
         found: what was recorded, of all places.
         tokens: the token ids of the pass; (batch, tokens).
     """
-    config, weights = model.config, _precise(dict(model.blocks[layer].named_parameters()))
+    config, weights = model.config, _Precise(dict(model.blocks[layer].named_parameters()))
     at = {place: _precise_tensor(found[place, layer]) for place, number in found if number == layer}
     read = _precise_tensor(found[(_P.RESID_POST_MLP, layer - 1) if layer else (_P.RESID_POST_EMBEDDING, None)])
     made = dict[ActivationLocationType, Tensor]()
@@ -70,7 +67,7 @@ def expected_in_layer(model: Transformer, layer: int, found: Recorded, tokens: T
     made[_P.ATTN_QK_PROBS] = _pattern(weights, at[_P.ATTN_QK_LOGITS])
     made[_P.ATTN_WEIGHTED_SUM_OF_VALUES] = torch.einsum("bqkh,bkhc->bqhc", at[_P.ATTN_QK_PROBS], at[_P.ATTN_VALUE])
     summed = at[_P.ATTN_WEIGHTED_SUM_OF_VALUES].flatten(2)
-    written = _linear(weights, "attention.output", summed)
+    written = linear(weights, "attention.output", summed)
     made[_P.RESID_DELTA_ATTN] = _added(config, weights, "attention_post_norm", written)
     made[_P.RESID_POST_ATTN] = read + at[_P.RESID_DELTA_ATTN]
     mlp_read = read if config.parallel_residual else at[_P.RESID_POST_ATTN]
@@ -78,14 +75,28 @@ def expected_in_layer(model: Transformer, layer: int, found: Recorded, tokens: T
     made[_P.MLP_INPUT_LAYER_NORM_SCALE], made[_P.RESID_POST_ATTN_LAYER_NORM] = _normed(
         config, weights, norm, mlp_read, at[_P.MLP_INPUT_LAYER_NORM_SCALE]
     )
-    if not config.n_experts:
-        normed = at[_P.RESID_POST_ATTN_LAYER_NORM]
-        made[_P.MLP_PRE_ACT] = _linear(weights, "mlp.input", normed)
-        made[_P.MLP_POST_ACT] = _post_act(config, weights, normed, at[_P.MLP_PRE_ACT])
-        written = _linear(weights, "mlp.output", at[_P.MLP_POST_ACT])
-        made[_P.RESID_DELTA_MLP] = _added(config, weights, "mlp_post_norm", written)
+    made |= (expected_of_experts if config.n_experts else expected_of_mlp)(config, weights, at)
+    made[_P.RESID_DELTA_MLP] = _added(config, weights, "mlp_post_norm", made[_P.RESID_DELTA_MLP])
     made[_P.RESID_POST_MLP] = at[_P.RESID_POST_ATTN] + at[_P.RESID_DELTA_MLP]
     return {(place, layer): tensor for place, tensor in made.items()}
+
+
+def certain_tokens(model: Transformer, key: PlaceAndLayer, found: Recorded) -> Bool[Tensor, "batch tokens"] | None:
+    """The tokens at which the formulas say what is right; None: all.
+
+    Where a router has nearly equal scores, rounding decides which experts are chosen.
+
+    Args:
+        model: the model.
+        key: place and layer.
+        found: what was recorded, of all places.
+    """
+    place, layer = key
+    if not model.config.n_experts or layer is None or place not in _OF_EXPERTS:
+        return None
+    weights = _Precise(dict(model.blocks[layer].named_parameters()))
+    normed = _precise_tensor(found[_P.RESID_POST_ATTN_LAYER_NORM, layer])
+    return has_certain_experts(model.config, weights, normed, model.dtype).cpu()
 
 
 def expected_at_ends(model: Transformer, found: Recorded, tokens: Tensor) -> dict[PlaceAndLayer, Tensor]:
@@ -99,7 +110,7 @@ def expected_at_ends(model: Transformer, found: Recorded, tokens: Tensor) -> dic
     if config.learned_positions:
         embedded = embedded + own["position_embedding"][: tokens.shape[1]]
     read = _precise_tensor(found[_P.RESID_POST_MLP, config.n_layers - 1])
-    norm = _precise({name: each for name, each in own.items() if name.startswith("final_norm.")})
+    norm = _Precise({name: each for name, each in own.items() if name.startswith("final_norm.")})
     scale_found = _precise_tensor(found[_P.RESID_FINAL_LAYER_NORM_SCALE, None])
     final_scale, normed = _normed(config, norm, "final_norm", read, scale_found, always=True)
     last = _precise_tensor(found[_P.RESID_POST_FINAL_LAYER_NORM, None])
@@ -139,11 +150,11 @@ def _projected(config: TransformerConfig, weights: Weights, normed: Tensor) -> t
     groups, channels = config.n_key_value_heads, config.d_head
     if config.qkv_layout == "separate":
         queries, keys, values = (
-            _linear(weights, f"attention.{name}", normed).unflatten(-1, (-1, channels))
+            linear(weights, f"attention.{name}", normed).unflatten(-1, (-1, channels))
             for name in ("query", "key", "value")
         )
         return queries, keys, values
-    fused = _linear(weights, "attention.qkv", normed).unflatten(-1, (-1, channels))
+    fused = linear(weights, "attention.qkv", normed).unflatten(-1, (-1, channels))
     if config.qkv_layout == "fused":
         queries, keys, values = fused.split([config.n_heads, groups, groups], dim=2)
         return queries, keys, values
@@ -184,17 +195,6 @@ def _pattern(weights: Weights, logits: Tensor) -> Tensor:
     return exponentials / total
 
 
-def _post_act(config: TransformerConfig, weights: Weights, normed: Tensor, pre_act: Tensor) -> Tensor:
-    gate = pre_act if config.gate_limit is None else pre_act.clamp(max=config.gate_limit)
-    activated = _ACTIVATIONS[config.activation_function](gate * config.activation_gain) / config.activation_gain
-    if not config.gated_mlp:
-        return activated
-    up = _linear(weights, "mlp.up", normed)
-    if config.gate_limit is not None:
-        up = up.clamp(-config.gate_limit, config.gate_limit)
-    return activated * (up + config.up_offset)
-
-
 def _added(config: TransformerConfig, weights: Weights, post_norm: str, written: Tensor) -> Tensor:
     """What is added to the residual stream, for what attention or the MLP wrote."""
     if config.post_norms:
@@ -203,12 +203,20 @@ def _added(config: TransformerConfig, weights: Weights, post_norm: str, written:
     return written * config.residual_multiplier
 
 
-def _linear(weights: Weights, name: str, read: Tensor) -> Tensor:
-    return functional.linear(read, weights[f"{name}_weight"], weights.get(f"{name}_bias"))
+class _Precise(Mapping[str, Tensor]):
+    """Weights as at least float32, each made when it is asked for: a layer may have many experts."""
 
+    def __init__(self, weights: Mapping[str, Tensor]) -> None:
+        self._weights = weights
 
-def _precise(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name: _precise_tensor(weight) for name, weight in weights.items()}
+    def __getitem__(self, name: str) -> Tensor:
+        return _precise_tensor(self._weights[name])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._weights)
+
+    def __len__(self) -> int:
+        return len(self._weights)
 
 
 def _precise_tensor(tensor: Tensor) -> Tensor:
