@@ -1,8 +1,9 @@
 """What people use today, beside this library: TransformerLens 4, nnsight 0.8 and interp-engine 1.14.
 
 Run by `make bench-peers`, in an environment of its own, since sae_lens 6 does not go with TransformerLens 4. Each tool
-is a process of its own with the same weights, and they take turns; every job is measured after a check that all give
-the same numbers. `--processor-time` counts the processor's seconds, with one thread, on a busy machine.
+is a process of its own with the same weights, and they take turns; for patching, both are in one. Every job is measured
+after a check that all give the same numbers. `--processor-time` counts the processor's seconds, with one thread, on a
+busy machine.
 """
 
 import argparse

@@ -22,7 +22,7 @@ class Peer(GatheredTool):
             backend="eager",
             device="cpu",
             dtype="float32",
-            attn_implementation="eager",
+            attn_implementation="sdpa",
             requires_grad=True,
         )
         self.tokens = prompt_of(n_tokens)
@@ -32,15 +32,18 @@ class Peer(GatheredTool):
 
     def plain(self) -> Any:
         """A capture of no points, whose cache keeps the model's output."""
+        self.attend(self.model.hf_model, "sdpa")
         return self.capture(self.model, self.tokens, []).output.logits
 
     def record(self) -> Any:
         """A capture, which copies what it keeps."""
+        self.attend(self.model.hf_model, "eager")
         cache = self.capture(self.model, self.tokens, self.wanted)
         return {kind: [cache[name] for name in names] for kind, names in self.names.items()}
 
     def gradients(self, frozen: bool) -> Any:
         """A capture with its graph; torch differentiates what it keeps, and weights if they are not `frozen`."""
+        self.attend(self.model.hf_model, "eager")
         cache = self.capture(self.model, self.tokens, self.wanted, detach=False)
         kept = [cache[name] for name in self.wanted]
         asked = kept if frozen else [*kept, *self.model.hf_model.parameters()]

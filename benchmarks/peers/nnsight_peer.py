@@ -1,4 +1,4 @@
-"""nnsight 0.8: a trace for each job, with eager attention, so that modules give their patterns."""
+"""nnsight 0.8: a trace for each job; where patterns are needed, with eager attention, of which modules give them."""
 
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ class Peer(GatheredTool):
             str(folder),
             task="text-generation",
             dispatch=True,
-            attn_implementation="eager",
+            attn_implementation="sdpa",
             dtype=torch.float32,
             device_map="cpu",
         )
@@ -39,12 +39,14 @@ class Peer(GatheredTool):
 
     def plain(self) -> Any:
         """A trace that saves the logits."""
+        self.attend(self.model._module, "sdpa")
         with torch.no_grad(), self.model.trace(self.tokens):
             logits = self.model.output.logits.save()
         return logits  # noqa: RET504  (the trace fills the name)
 
     def record(self) -> Any:
         """A trace that saves what modules take and give, in the order of the forward pass."""
+        self.attend(self.model._module, "eager")
         with torch.no_grad(), self.model.trace(self.tokens):
             kept = self.nnsight.save([])
             for layer, attention, norm, projection in self.modules:
@@ -56,6 +58,7 @@ class Peer(GatheredTool):
 
     def gradients(self, frozen: bool) -> Any:
         """A trace with a backward trace in it, which asks for gradients in the order of the backward pass."""
+        self.attend(self.model._module, "eager")
         self.model._module.requires_grad_(not frozen)
         with self.model.trace(self.tokens):
             kept = self.nnsight.save([])

@@ -10,6 +10,9 @@ from benchmarks.bench_patching import ANSWERS, CLEAN, CORRUPTED
 from benchmarks.measure import interleaved_seconds, median_ratio, print_ratio
 from benchmarks.peers.transformer_lens_peer import Peer
 
+MOST_APART = 1e-3
+"""As a share of the largest effect: both go through the whole model once more for each patch."""
+
 
 def patching(folder: Path, repeats: int, clock: Callable[[], float]) -> None:
     """A prompt of 16 tokens, after a check that both give the same numbers."""
@@ -32,6 +35,8 @@ def patching(folder: Path, repeats: int, clock: Callable[[], float]) -> None:
 
     values = torch.tensor(ours().values, dtype=torch.float32).view(model.n_layers, clean.shape[1])
     apart = (values - theirs()).abs().max()
+    if not apart <= MOST_APART * values.abs().max():
+        raise SystemExit(f"TransformerLens gives other numbers: at most {float(apart):.1e} apart.")
     print(f"patching {model.n_layers} layers × {clean.shape[1]} positions; the largest difference: {apart:.1e}")
     seconds = interleaved_seconds({"theirs": theirs, "ours": ours}, repeats=repeats, warm_up=0, clock=clock)
     for name, times in seconds.items():

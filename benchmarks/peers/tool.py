@@ -75,6 +75,14 @@ def apart(ours: torch.Tensor, theirs: torch.Tensor) -> float:
 class GatheredTool:
     """A tool that records lists of one tensor a layer by kind, patterns in the compared form already."""
 
+    def attend(self, hf_model: Any, implementation: str) -> None:
+        """Let a model of `transformers` use an implementation of attention, if it does not yet.
+
+        Patterns need "eager"; a plain pass does not, and a careful user has the faster "sdpa" there.
+        """
+        if hf_model.config._attn_implementation != implementation:
+            hf_model.set_attn_implementation(implementation)
+
     def gradients(self, frozen: bool) -> Any:
         """See `Tool`."""
         raise NotImplementedError

@@ -50,6 +50,15 @@ def in_order(n_layers: int) -> list[PlaceAndLayer]:
     return [(_PLACE.RESID_POST_EMBEDDING, None), *of_layers, *((place, None) for place in AT_END)]
 
 
+def one_layer_each(keys: Iterable[PlaceAndLayer], n_layers: int) -> list[PlaceAndLayer]:
+    """Every place once, in layers that are spread over the model."""
+    places = list(dict.fromkeys(place for place, _ in keys))
+    return [
+        (place, None if place.has_no_layers else (number * n_layers // len(places)))
+        for number, place in enumerate(places)
+    ]
+
+
 def order_of(where: Where) -> tuple[int, int]:
     """When a pass computes a place, for sorting."""
     if where.place in OF_LAYER:
@@ -75,8 +84,8 @@ class PlaceDifference:
     magnitude: float
     by_token: Float[Tensor, "batch tokens"]
 
-    def at_middle(self, real: Bool[Tensor, "batch tokens"]) -> float:
-        """The relative difference at the middle one of the real tokens, ordered by it.
+    def at_median(self, real: Bool[Tensor, "batch tokens"]) -> float:
+        """The relative difference at the median one of the real tokens.
 
         A router may choose another expert where two have nearly equal scores: that is a large difference at some
         tokens, and no fault.
@@ -119,7 +128,7 @@ def difference_at(
     apart = torch.where(real.cpu(), apart.amax(-1), 0.0)
     size = torch.where(theirs.isfinite(), theirs.abs(), 0.0).amax(-1)
     largest = float(torch.where(real.cpu(), size, 0.0).max())
-    relative = apart / size.clamp(min=max(_SHARE_OF_LARGEST * largest, torch.finfo(torch.float64).tiny))
+    relative = apart / size.clamp(min=max(_SHARE_OF_LARGEST * largest, torch.finfo(size.dtype).tiny))
     prompt, token = divmod(int(relative.argmax()), relative.shape[1])
     where = Where(*key, token + first_token, prompt)
     return PlaceDifference(where, float(relative.max()), float(apart.max()), largest, relative)

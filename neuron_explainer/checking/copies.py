@@ -23,7 +23,7 @@ def can_be_copied(model: torch.nn.Module) -> bool:
 
 
 def why_not_copied(dtype: torch.dtype, model: Transformer) -> str | None:
-    """Why a model, without a counterpart, has no copy in a dtype; None if it is in that dtype or can be copied."""
+    """Why a model, without a reference, has no copy in a dtype; None if it is in that dtype or can be copied."""
     if model.dtype == dtype:
         return None
     if not can_be_copied(model):
@@ -32,7 +32,7 @@ def why_not_copied(dtype: torch.dtype, model: Transformer) -> str | None:
 
 
 def why_not_in(dtype: torch.dtype, model: Transformer) -> str | None:
-    """Why a model and its counterpart cannot be copied into a dtype; None if they can.
+    """Why a model and its reference cannot be copied into a dtype; None if they can.
 
     Args:
         dtype: the dtype.

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal
 
 from neuron_explainer.vocabulary.places import ActivationLocationType
 
-EVERY_PLACE = "every place beside the counterpart"
+EVERY_PLACE = "every place beside the reference"
 """The check that compares all places with those of a reference."""
+
+Part = tuple[str, Callable[[], Iterable["Finding"]]]
+"""What a check is called, and what makes it."""
 
 Status = Literal["passed", "failed", "not checked"]
 

@@ -1,4 +1,4 @@
-"""What is differentiated: a sum of the last token's logits, each times a number of chance."""
+"""What is differentiated: a sum of the last token's logits, each times a random number."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def sum_of_logits(logits: Tensor | None, seed: int) -> Float64[Tensor, " batch"]
 
     Args:
         logits: (batch, tokens, vocabulary).
-        seed: of the numbers of chance.
+        seed: of the random numbers.
     """
     assert logits is not None
     generator = torch.Generator("cpu").manual_seed(seed)

@@ -9,10 +9,10 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
-from neuron_explainer.checking.alone.repeated import everything
-from neuron_explainer.checking.beside.counterpart import counterpart_of
+from neuron_explainer.checking.beside.given_reference import reference_of
 from neuron_explainer.checking.beside.theirs import refuse_other_shapes, their_places
 from neuron_explainer.checking.comparison import difference_at
+from neuron_explainer.checking.passes import all_places
 from neuron_explainer.checking.probes import Probe, random_probe
 from neuron_explainer.errors import InvalidRequestError
 from neuron_explainer.models.transformer import Transformer
@@ -29,7 +29,7 @@ def check_parity(
     tokens: Int[Tensor, "batch tokens"] | None = None,
     attention_mask: Bool[Tensor, "batch tokens"] | None = None,
 ) -> pd.DataFrame:
-    """The difference between a model and its `transformers` counterpart, at every place and layer.
+    """The difference between a model and its `transformers` reference, at every place and layer.
 
     It is an older name of a part of `ne.check(model, hf_model)`, whose report says more.
 
@@ -42,12 +42,12 @@ def check_parity(
 
     Returns:
         A DataFrame with a row for each place and layer: `place`, `layer` (missing for a place without layers),
-        `largest_difference`, and `largest_magnitude`, the largest finite absolute value in the counterpart.
+        `largest_difference`, and `largest_magnitude`, the largest finite absolute value in the reference.
 
     Raises:
         InvalidRequestError: `model` is neither of these, or `hf_model` is not a transformers model of the same family
             and sizes, or a place has another shape in it; the error names the place and the layer.
-        CheckpointError: the counterpart's family is not supported, or it lacks a tensor that the model has.
+        CheckpointError: the reference's family is not supported, or it lacks a tensor that the model has.
     """
     import pandas as pd
 
@@ -58,15 +58,15 @@ def check_parity(
             f"The model must be a Transformer or a model context that has one, not {type(transformer).__name__}."
         )
     if isinstance(hf_model, str):
-        raise InvalidRequestError("The counterpart must be a transformers model in memory, not str.")
-    theirs = counterpart_of(hf_model, transformer).model
+        raise InvalidRequestError("The reference must be a transformers model in memory, not str.")
+    theirs = reference_of(hf_model, transformer).model
     if tokens is None:
         if attention_mask is not None:
             raise InvalidRequestError("An attention mask belongs to tokens. Give tokens too.")
         probe = random_probe(transformer)
     else:
         probe = Probe(tokens, torch.ones_like(tokens, dtype=torch.bool) if attention_mask is None else attention_mask)
-    found, expected = everything(transformer, probe), their_places(theirs, probe)
+    found, expected = all_places(transformer, probe), their_places(theirs, probe)
     refuse_other_shapes(found, expected)
     rows = []
     for place in ActivationLocationType:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float32, Int
 from torch import Tensor
 
 from neuron_explainer.models.layers.token_checks import int64_on_cpu
@@ -51,6 +52,12 @@ def random_probe(model: Transformer, n_tokens: int = 24, seed: int = 0) -> Probe
     tokens = torch.randint(0, model.config.vocab_size, (2, n), generator=generator, dtype=torch.int64, device="cpu")
     lengths = int64_on_cpu([[n], [(n + 1) // 2]])
     return Probe(tokens, int64_on_cpu(range(n)) < lengths)
+
+
+def random_normal(shape: Sequence[int], seed: int) -> Float32[Tensor, "*axes"]:
+    """Numbers of a normal distribution, on the CPU; a seed gives the same on every device."""
+    generator = torch.Generator("cpu").manual_seed(seed)
+    return torch.randn(tuple(shape), generator=generator, dtype=torch.float32, device="cpu")
 
 
 def depends_on_length(model: Transformer) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -22,8 +23,11 @@ class CheckReport:
         model: the model's name.
         reference: what it was compared with; None if it was checked alone.
         findings: what each check found, in the order in which they ran.
-        places: with a reference: a row for each place and layer with the differences there.
-        precision: with a reference: what each dtype costs at each place, here and there.
+        places: with a reference: a row for each `place` and `layer`, in the order of a pass: `largest_difference`,
+            `largest_magnitude` (of the reference), `relative` (the largest difference, as a share of the largest number
+            at the token), and the `token` and `prompt` where it is.
+        precision: with a reference: how far each `dtype` is from float64 at each `place` and `layer`, `here` and
+            `in the reference`, each from its own pass in float64.
         seconds: how long it took.
     """
 
@@ -40,10 +44,10 @@ class CheckReport:
 
         What else could not be checked is not a fault: `not_checked` has it.
         """
-        return not self.failed and not self.is_reference_unused
+        return not self.failed and not self.places_not_compared
 
     @property
-    def is_reference_unused(self) -> bool:
+    def places_not_compared(self) -> bool:
         """Whether there is a reference, but its places could not be compared with the model's."""
         return self.reference is not None and self.places is None
 
@@ -61,11 +65,25 @@ class CheckReport:
     def first_difference(self) -> Where | None:
         """Where the first fault is that sits at a place, in the order in which a pass computes them.
 
-        A comparison with a counterpart, which knows what is right at each place, goes before what a check alone says.
+        A comparison with a reference, which knows what is right at each place, goes before what a check alone says.
         """
         found = [each for each in self.failed if each.where is not None]
         places = [each.where for each in found if each.check == EVERY_PLACE] or [each.where for each in found]
         return min((each for each in places if each is not None), key=order_of, default=None)
+
+    @property
+    def places_that_differ(self) -> pandas.DataFrame | None:
+        """The rows of `places` with a difference that is too large, in the order of a pass; None without `places`."""
+        allowed = [each.allowed for each in self.findings if each.check == EVERY_PLACE]
+        if self.places is None or not allowed:
+            return None
+        return self.places[~(self.places["relative"] <= allowed[0])]
+
+    @property
+    def in_order_of_weight(self) -> list[Finding]:
+        """The findings: first what failed, then what passed, then what could not be checked."""
+        order = {"failed": 0, "passed": 1, "not checked": 2}
+        return sorted(self.findings, key=lambda each: order[each.status])
 
     def to_dataframe(self) -> pandas.DataFrame:
         """A row for each finding: check, status, what is said, difference, allowed, place, layer, token, prompt."""
@@ -90,17 +108,24 @@ class CheckReport:
 
     def __str__(self) -> str:
         beside = "" if self.reference is None else f" beside {self.reference}"
-        lines = [f"{self.model}{beside}: {self.verdict}"]
-        lines += [f"  {each.status:<11}  {each.check}: {each.said}" for each in self.findings]
+        first = self.first_difference
+        lines = [f"{self.model}{beside}: {self.verdict}", *([] if first is None else [f"  first difference: {first}"])]
+        lines += [
+            f"  {each.status:<11}  {each.check}: {each.said}{_by_how_much(each)}" for each in self.in_order_of_weight
+        ]
         return "\n".join(map(without_steering, lines))
 
     @property
     def verdict(self) -> str:
-        """How many checks passed, in words."""
-        n_checked = len(self.findings) - len(self.not_checked)
-        left = f"; {len(self.not_checked)} could not be made" if self.not_checked else ""
-        unused = ". The places were not compared with the reference's" if self.is_reference_unused else ""
-        return f"{n_checked - len(self.failed)} of {n_checked} checks passed{left}{unused}"
+        """How many checks passed, in words. A check may have found several things; it has passed if none is a fault."""
+        wrong, fine, left_out = (
+            {each.check for each in self.findings if each.status == status}
+            for status in ("failed", "passed", "not checked")
+        )
+        n_checked, n_left = len(wrong | fine), len(left_out - wrong - fine)
+        left = f"; {n_left} could not be made" if n_left else ""
+        unused = ". The places were not compared with the reference's" if self.places_not_compared else ""
+        return f"{n_checked - len(wrong)} of {n_checked} checks passed{left}{unused}"
 
     def __repr__(self) -> str:
         beside = "" if self.reference is None else f" beside {self.reference!r}"
@@ -110,3 +135,10 @@ class CheckReport:
         from neuron_explainer.views.checking.check_report import check_report_html
 
         return check_report_html(self)
+
+
+def _by_how_much(finding: Finding) -> str:
+    """The difference of a fault and what is allowed, if there are such."""
+    if finding.status != "failed" or math.isnan(finding.allowed):
+        return ""
+    return f" The difference is {finding.difference:.2g}; {finding.allowed:.2g} is allowed."

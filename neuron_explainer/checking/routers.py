@@ -20,7 +20,7 @@ def router_may_flip(config: TransformerConfig, dtype: torch.dtype) -> bool:
 def settled(
     apart: PlaceDifference, config: TransformerConfig, dtype: torch.dtype, real: Bool[Tensor, "batch tokens"]
 ) -> PlaceDifference:
-    """The difference that counts: the largest; where a router may flip, that of the middle one of all tokens.
+    """The difference that counts: the largest; where a router may flip, that of the median token.
 
     Args:
         apart: the difference.
@@ -30,4 +30,4 @@ def settled(
     """
     if not router_may_flip(config, dtype):
         return apart
-    return replace(apart, relative=apart.at_middle(real))
+    return replace(apart, relative=apart.at_median(real))

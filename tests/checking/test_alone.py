@@ -13,11 +13,13 @@ from checking import code_mutants
 from helpers.tiny_models import HF_CONFIGS, ONE_OF_EACH_FAMILY, hf_model, our_model
 from neuron_explainer.checking.alone.neighbours import nearby_configs
 from neuron_explainer.checking.alone.patterns import attention_rows
-from neuron_explainer.checking.alone.repeated import cached, everything, padding
+from neuron_explainer.checking.alone.repeated import cached, padding
 from neuron_explainer.checking.alone.token_rules import token_rules
 from neuron_explainer.checking.check import check
+from neuron_explainer.checking.passes import all_places
 from neuron_explainer.checking.probes import random_probe
 from neuron_explainer.errors import InvalidRequestError
+from neuron_explainer.models.layers.unfilled import fill
 from neuron_explainer.models.model_context import StandardModelContext
 from neuron_explainer.models.tokenizers.tokenizer import ModelTokenizer
 from neuron_explainer.models.transformer import Transformer
@@ -48,8 +50,8 @@ def test_a_model_with_such_a_tokenizer_can_be_checked_as_it_is_loaded() -> None:
 
 def test_where_rounding_chooses_the_experts_their_formulas_say_nothing() -> None:
     model = our_model("mixtral")
-    with torch.no_grad():
-        model.blocks[1].mlp.router_weight.zero_()
+    name = "blocks.1.mlp.router_weight"
+    fill(model, name, torch.zeros_like(dict(model.named_parameters())[name]))
     report = check(model)
     assert [each.check for each in report.failed] == ["weights"]
     (said,) = (each.said for each in report.not_checked if each.check == "formulas of experts")
@@ -63,7 +65,7 @@ def test_where_rounding_chooses_the_experts_their_formulas_say_nothing() -> None
 def test_routers_that_choose_others_in_low_precision_are_no_fault(name: str, dtype: torch.dtype, seed: int) -> None:
     model = our_model(name).to(dtype)
     probe = random_probe(model, seed=seed)
-    recorded = everything(model, probe)
+    recorded = all_places(model, probe)
     found = [*padding(model, probe, recorded), *cached(model, probe, recorded)]
     assert [each.status for each in found] == ["passed", "passed"]
 
@@ -142,14 +144,26 @@ def test_texts_that_never_come_back_are_a_fault(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(StandardModelContext, "decode", lambda self, ids: "rubbish")
     (found,) = token_rules(tiny)
     assert found.status == "failed"
-    assert "None of 5 texts comes back: 'Once upon a time' as 'rubbish'." in found.said
+    assert found.said == "5 of 5 texts do not come back: 'Once upon a time' comes back as 'rubbish'."
+
+
+def test_case_and_spaces_may_change_but_no_text_may_be_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    tiny = ne.load_model("tiny", device="cpu")
+    decode = StandardModelContext.decode
+    monkeypatch.setattr(StandardModelContext, "decode", lambda self, ids: decode(self, ids).upper().strip())
+    found, *_ = token_rules(tiny)
+    assert found.status == "passed"
+    assert "0 of 5 texts come back as they were, 5 but for case, accents or spaces" in found.said
+    monkeypatch.setattr(StandardModelContext, "decode", lambda self, ids: decode(self, ids).replace("42", ""))
+    found, *_ = token_rules(tiny)
+    assert found.said.startswith("1 of 5 texts do not come back: 'naïve façade 42'")
 
 
 def test_a_negative_weight_of_one_head_is_seen_and_where_it_is() -> None:
     model = our_model("gpt2")
     code_mutants.negative_weights(model, setattr)
     probe = random_probe(model)
-    (found,) = [each for each in attention_rows(model, probe, everything(model, probe)) if each.status == "failed"]
+    (found,) = [each for each in attention_rows(model, probe, all_places(model, probe)) if each.status == "failed"]
     assert found.check == "who attends to whom"
     assert found.where is not None
     assert (found.where.layer, found.where.token, found.where.prompt) == (1, 2, 0)
@@ -158,7 +172,7 @@ def test_a_negative_weight_of_one_head_is_seen_and_where_it_is() -> None:
 def test_a_row_that_does_not_sum_to_1_is_said_with_its_prompt() -> None:
     model = our_model("gpt2")
     probe = random_probe(model)
-    recorded = everything(model, probe)
+    recorded = all_places(model, probe)
     recorded[ne.ActivationLocationType.ATTN_QK_PROBS, 2][1, 5] *= 1.1
     (found,) = [each for each in attention_rows(model, probe, recorded) if each.status == "failed"]
     assert found.said.startswith("A row does not sum to 1, first at attn.qk_probs of layer 2 at token 5")

@@ -17,8 +17,8 @@ from helpers.installed_transformers import model_of
 from helpers.tiny_models import HF_CONFIGS, hf_model, our_model
 from neuron_explainer.checking.alone import windows
 from neuron_explainer.checking.beside import implementations as of_attention
-from neuron_explainer.checking.beside.counterpart import Counterpart, counterpart_of
 from neuron_explainer.checking.beside.evaluation import evaluating, used_by_one_check
+from neuron_explainer.checking.beside.given_reference import Reference, reference_of
 from neuron_explainer.checking.beside.long_prompts import long_prompt_beside
 from neuron_explainer.checking.beside.padded import batch_beside
 from neuron_explainer.checking.comparison import PlaceDifference
@@ -56,7 +56,7 @@ def test_experts_of_a_reference_from_a_folder(name: str, tmp_path: Path, offline
     for reference in (theirs, tmp_path):
         report = ne.check(our_model(name), reference)
         assert report.failed == []
-        assert said_of(report, "every place beside the counterpart")[0].endswith("in float64.")
+        assert said_of(report, "every place beside the reference")[0].endswith("in float64.")
     assert getattr(theirs.config, "_experts_implementation", None) == before
 
 
@@ -98,23 +98,23 @@ def test_where_a_router_may_flip_the_middle_token_counts() -> None:
 
 @pytest.mark.parametrize("name", ["llama", "gptj", "gemma2", "gemma3_text"])
 def test_tables_stay_exact_where_weights_are_rounded_and_are_made_exact_again(name: str) -> None:
-    lowered = Counterpart(hf_model(name), name).in_dtype(LOW)
+    lowered = Reference(hf_model(name), name).in_dtype(LOW)
     assert lowered.dtype == LOW
     assert lowered.low_frequencies is None
     plain = lowered_whole(name, LOW)
     report = ne.check(our_model(name).to(LOW), plain)
     assert report.failed == []
-    (said,) = said_of(report, "rotary frequencies of the counterpart")
+    (said,) = said_of(report, "rotary frequencies of the reference")
     assert said.startswith("They are bfloat16, because the reference was made with .half()")
-    assert ("Nothing else" in said) == report.is_reference_unused == (not report.ok) == (name == "gptj")
+    assert ("Nothing else" in said) == report.places_not_compared == (not report.ok) == (name == "gptj")
     assert next(plain.parameters()).dtype == LOW
 
 
 def test_weights_of_another_dtype_are_said_once() -> None:
     for ours, theirs in ((LOW, torch.float32), (torch.float32, LOW)):
-        report = ne.check(our_model("llama").to(ours), Counterpart(hf_model("llama"), "").in_dtype(theirs).model)
+        report = ne.check(our_model("llama").to(ours), Reference(hf_model("llama"), "").in_dtype(theirs).model)
         assert report.failed == []
-        (said,) = said_of(report, "dtype of the counterpart's weights")
+        (said,) = said_of(report, "dtype of the reference's weights")
         assert said.endswith("Both are compared with weights that are rounded to bfloat16.")
         assert report.places is not None
 
@@ -129,8 +129,8 @@ def test_a_model_with_a_replaced_method_is_not_copied() -> None:
     assert report.first_difference is not None
     assert "a method of the model was replaced" in str(report)
     assert (report.first_difference.place, report.first_difference.layer) == (Place.RESID_DELTA_MLP, 1)
-    stopped = ne.check(model, Counterpart(theirs, "").in_dtype(LOW).model)
-    assert "Nothing else is compared" in said_of(stopped, "dtype of the counterpart's weights")[0]
+    stopped = ne.check(model, Reference(theirs, "").in_dtype(LOW).model)
+    assert "Nothing else is compared" in said_of(stopped, "dtype of the reference's weights")[0]
     assert not stopped.ok
     assert stopped.verdict.endswith("The places were not compared with the reference's")
 
@@ -188,12 +188,12 @@ def test_references_that_are_refused_in_words(tmp_path: Path, offline: None) -> 
     ]
     for reference, said in refused:
         with pytest.raises(InvalidRequestError, match=said):
-            counterpart_of(reference, model)
+            reference_of(reference, model)
 
 
 def test_what_was_compiled_is_looked_into() -> None:
     theirs = hf_model("gpt2")
-    assert counterpart_of(torch.compile(theirs, backend="eager"), our_model("gpt2")).model is theirs
+    assert reference_of(torch.compile(theirs, backend="eager"), our_model("gpt2")).model is theirs
 
 
 def test_a_tokenizer_that_cannot_be_read_is_said(tmp_path: Path, offline: None) -> None:
@@ -201,8 +201,8 @@ def test_a_tokenizer_that_cannot_be_read_is_said(tmp_path: Path, offline: None) 
     (tmp_path / "tokenizer.json").write_text('{"broken": 1}')
     (tmp_path / "tokenizer_config.json").write_text('{"tokenizer_class": "PreTrainedTokenizerFast"}')
     context = ne.load_model(hf_model("gpt2"), tokenizer=number_tokenizer())
-    (said,) = said_of(ne.check(context, tmp_path), "tokens beside the counterpart")
-    assert said.startswith("The counterpart's tokenizer cannot be read")
+    (said,) = said_of(ne.check(context, tmp_path), "tokens beside the reference")
+    assert said.startswith("The reference's tokenizer cannot be read")
 
 
 def test_the_seed_chooses_the_long_prompt_and_stretched_contexts_count() -> None:

@@ -67,7 +67,7 @@ def test_the_report_as_text_table_and_page(alone: CheckReport, beside: CheckRepo
     assert "Places that are farthest apart" in beside._repr_html_()
 
 
-def test_a_report_beside_a_counterpart(beside: CheckReport) -> None:
+def test_a_report_beside_a_reference(beside: CheckReport) -> None:
     assert beside.ok
     assert beside.places is not None
     assert len(beside.places) == len(in_order(3))
@@ -121,7 +121,7 @@ def test_where_memory_is_short_places_are_compared_in_the_model_s_own_dtype(monk
     assert "agree, in float32" in str(report)
 
 
-def test_the_counterpart_is_left_as_it_was() -> None:
+def test_the_reference_is_left_as_it_was() -> None:
     theirs = hf_model("llama")
     before = {name: weight.clone() for name, weight in theirs.state_dict().items()}
     n_hooks = sum(len(module._forward_hooks) + len(module._forward_pre_hooks) for module in theirs.modules())
@@ -156,7 +156,7 @@ def test_a_reference_in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         ne.check(our_model("qwen2"), tmp_path / "nothing")
 
 
-def test_other_tokens_than_the_counterpart_s_are_found() -> None:
+def test_other_tokens_than_the_reference_s_are_found() -> None:
     context = ne.load_model(hf_model("gpt2"), tokenizer=number_tokenizer())
 
     def theirs(text: str) -> dict[str, list[int]]:
@@ -168,7 +168,7 @@ def test_other_tokens_than_the_counterpart_s_are_found() -> None:
     assert [each.status for each in tokens_beside(context, theirs)] == ["passed"]
     (found,) = tokens_beside(context, one_more)
     assert found.status == "failed"
-    assert "in the counterpart" in found.said
+    assert "in the reference" in found.said
     assert [each.status for each in tokens_beside(context, None)] == ["not checked"]
 
 
@@ -218,7 +218,7 @@ def test_a_second_beginning_token_is_found(monkeypatch: pytest.MonkeyPatch) -> N
 def test_known_faults_of_versions_are_data() -> None:
     assert version_numbers("2.8.0a0+git1234") == (2, 8, 0)
     bad = list(known_traps(torch.device("mps"), torch.float32, {"torch": "2.8.0"}))
-    assert [each.status for each in bad] == ["failed"] * len(bad)
+    assert [each.status for each in bad] == ["not checked"] * len(bad)
     assert "pytorch/pytorch#163597" in bad[0].said
     (fine,) = known_traps(torch.device("cpu"), torch.float32, {"torch": "2.8.0"})
     assert fine.status == "passed"

@@ -43,7 +43,7 @@ def test_a_difference_in_one_weight_shows_where_it_arises() -> None:
     model = our_model("gpt2")
     weight = model.blocks[1].mlp.input_bias
     assert isinstance(weight, torch.Tensor)
-    weight.data = weight.data + 0.5  # a new tensor: the old one is also the counterpart's
+    weight.data = weight.data + 0.5  # a new tensor: the old one is also the reference's
     table = ne.check_parity(model, hf_model("gpt2")).set_index(["place", "layer"]).largest_difference
     assert table[P.MLP_PRE_ACT.value, 1] == pytest.approx(0.5, abs=1e-5)
     assert table[P.MLP_PRE_ACT.value, 0] < 1e-4
@@ -51,7 +51,7 @@ def test_a_difference_in_one_weight_shows_where_it_arises() -> None:
     assert table[P.RESID_POST_MLP.value, 1] > 0.01
 
 
-def test_the_counterpart_is_left_as_it_was() -> None:
+def test_the_reference_is_left_as_it_was() -> None:
     theirs = hf_model("llama")
     n_hooks = sum(len(module._forward_hooks) for module in theirs.modules())
     theirs.train()

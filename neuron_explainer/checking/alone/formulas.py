@@ -21,6 +21,7 @@ from neuron_explainer.checking.alone.mlp_formulas import (
     linear,
 )
 from neuron_explainer.checking.alone.rotated import rotated
+from neuron_explainer.checking.passes import Recorded
 from neuron_explainer.models.hooks.recording import PlaceAndLayer
 from neuron_explainer.models.transformer import Transformer
 from neuron_explainer.models.transformer_config import TransformerConfig
@@ -29,8 +30,6 @@ from neuron_explainer.vocabulary.places import ActivationLocationType
 _P = ActivationLocationType
 _OF_EXPERTS = (_P.MLP_PRE_ACT, _P.MLP_POST_ACT, _P.RESID_DELTA_MLP)
 """The places where it matters which experts were chosen."""
-
-Recorded = Mapping[PlaceAndLayer, Tensor]
 
 
 def expected_in_layer(model: Transformer, layer: int, found: Recorded, tokens: Tensor) -> dict[PlaceAndLayer, Tensor]:

@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 from torch import Tensor
 
-from neuron_explainer.checking.comparison import in_order
+from neuron_explainer.checking.comparison import in_order, one_layer_each
 from neuron_explainer.checking.copies import in_dtype, why_not_copied
 from neuron_explainer.checking.findings import Finding, Where, failed, not_checked, passed
 from neuron_explainer.checking.logit_sums import sum_of_logits
-from neuron_explainer.checking.probes import Probe
+from neuron_explainer.checking.probes import Probe, random_normal
 from neuron_explainer.models.devices import name_of_dtype
 from neuron_explainer.models.hooks.recording import PlaceAndLayer
 from neuron_explainer.models.transformer import Transformer
@@ -36,8 +36,8 @@ _NEVER_DIFFERENTIABLE = frozenset({_PLACE.ATTN_QK_LOGITS})
 def gradients(model: Transformer, probe: Probe, *, everywhere: bool) -> Iterator[Finding]:
     """Whether the gradient of a sum of logits is the limit of its differences.
 
-    The sum is of the last token's logits, each times a number of chance. At each place a step goes along the gradient,
-    and as far again along numbers of chance. Both ends are rows of one batch, whose last row stays as it is.
+    The sum is of the last token's logits, each times a random number. At each place a step goes along the gradient,
+    and as far again in a random direction. Both ends are rows of one batch, whose last row stays as it is.
 
     Rounding hides small faults, so a model in low precision is copied to float32 where memory allows, and with
     `everywhere` each model to float64.
@@ -56,7 +56,7 @@ def gradients(model: Transformer, probe: Probe, *, everywhere: bool) -> Iterator
         return
     copied = model if reason is not None else in_dtype(model, finer)
     keys = [key for key in in_order(model.config.n_layers) if key[0] not in _NEVER_DIFFERENTIABLE]
-    chosen = keys if everywhere else _spread(keys, model.config.n_layers)
+    chosen = keys if everywhere else one_layer_each(keys, model.config.n_layers)[::2]
     yield _of_places(
         copied, probe.alone(0).tokens[:, :_N_TOKENS], chosen, "of every layer" if everywhere else "in one layer each"
     )
@@ -88,17 +88,8 @@ def _of_places(model: Transformer, tokens: Tensor, chosen: Sequence[PlaceAndLaye
     return passed("gradients", said, largest, allowed)
 
 
-def _spread(keys: Sequence[PlaceAndLayer], n_layers: int) -> list[PlaceAndLayer]:
-    places = list(dict.fromkeys(place for place, _ in keys))
-    return [
-        (place, None if place.has_no_layers else ((number + 1) * n_layers // (len(places) + 1)))
-        for number, place in enumerate(places)
-    ][::2]
-
-
 def _step(value: Tensor, slope: Tensor, share: float, seed: int) -> Tensor:
-    generator = torch.Generator("cpu").manual_seed(seed)
-    chance = torch.randn(value.shape, generator=generator, dtype=torch.float32, device="cpu").to(value)
+    chance = random_normal(value.shape, seed).to(value)
     along = slope / slope.norm().clamp(min=torch.finfo(slope.dtype).tiny)
     # A single number has two directions, which may cancel out.
     direction = chance / chance.norm() + (along if value.numel() > 1 else 0.0)

@@ -12,7 +12,7 @@ from neuron_explainer.checking.alone.judging import of_passes
 from neuron_explainer.checking.comparison import LOGITS_KEY, difference_at, finding_of
 from neuron_explainer.checking.findings import Finding, not_checked
 from neuron_explainer.checking.logit_sums import sum_of_logits
-from neuron_explainer.checking.probes import Probe
+from neuron_explainer.checking.probes import Probe, random_normal
 from neuron_explainer.checking.tolerances import allowed_in
 from neuron_explainer.models.hooks.applied_at import AppliedAt
 from neuron_explainer.models.layers.key_value_cache import KeyValueCache
@@ -89,7 +89,7 @@ def on_gradients(model: Transformer, probe: Probe) -> Iterator[Finding]:
 
 
 class _AddedByPosition:
-    """Adds numbers of chance to the second row, at each position the same in every pass.
+    """Adds random numbers to the second row, at each position the same in every pass.
 
     Attributes:
         numbers: what is added; (tokens, channels).
@@ -102,8 +102,7 @@ class _AddedByPosition:
 
     def __call__(self, tensor: Tensor, at: AppliedAt) -> Tensor:
         if not self._is_made:
-            generator = torch.Generator("cpu").manual_seed(2)
-            chance = torch.randn(tensor.shape[1:], generator=generator, dtype=torch.float32, device="cpu").to(tensor)
+            chance = random_normal(tensor.shape[1:], 2).to(tensor)
             self.numbers = chance * tensor[0].float().square().mean(-1, keepdim=True).sqrt().to(tensor)
             self._is_made = True
         tensor = tensor.clone()

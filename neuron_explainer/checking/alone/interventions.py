@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from neuron_explainer.checking.comparison import difference_at, in_order
+from neuron_explainer.checking.comparison import difference_at, in_order, one_layer_each
 from neuron_explainer.checking.findings import Finding, Where, failed, passed
-from neuron_explainer.checking.probes import Probe
+from neuron_explainer.checking.probes import Probe, random_normal
 from neuron_explainer.checking.tolerances import allowed_in
 from neuron_explainer.models.hooks.recording import PlaceAndLayer
 from neuron_explainer.models.transformer import Transformer
@@ -18,6 +18,7 @@ from neuron_explainer.vocabulary.places import ActivationLocationType
 _PLACE = ActivationLocationType
 _ROWS_AT_ONCE = 24
 _N_TOKENS = 3
+_MOST_FAULTS = 3
 _SHARE = 0.5
 """How large a change is, as a share of what is there."""
 _SHARE_LOST = 0.1
@@ -37,28 +38,21 @@ def interventions(model: Transformer, probe: Probe, *, everywhere: bool) -> Iter
         everywhere: at every place of every layer; else at every place of one layer each.
     """
     keys = in_order(model.config.n_layers)
-    chosen = keys if everywhere else _spread(keys, model.config.n_layers)
+    chosen = keys if everywhere else one_layer_each(keys, model.config.n_layers)
     layers = {layer for _, layer in chosen}
     keys = [key for key in keys if key[1] in layers or key[0] is _PLACE.RESID_POST_MLP]  # what others do shows there
     faults: list[Finding] = []
     for start in range(0, len(chosen), _ROWS_AT_ONCE):
         faults += _of_rows(model, probe, chosen[start : start + _ROWS_AT_ONCE], keys)
-    yield from faults[:3]
+    yield from faults[:_MOST_FAULTS]
+    if len(faults) > _MOST_FAULTS:
+        yield failed("interventions", f"And {len(faults) - _MOST_FAULTS} more.")
     if not faults:
         where = "of every layer" if everywhere else "in one layer each"
         yield passed(
             "interventions",
             f"A change at one token of each of the places, {where}, changes the logits, and nothing that comes before.",
         )
-
-
-def _spread(keys: Sequence[PlaceAndLayer], n_layers: int) -> list[PlaceAndLayer]:
-    """Every place once, in layers that are spread over the model."""
-    places = list(dict.fromkeys(place for place, _ in keys))
-    return [
-        (place, None if place.has_no_layers else (number * n_layers // len(places)))
-        for number, place in enumerate(places)
-    ]
 
 
 def _of_rows(
@@ -95,7 +89,7 @@ def _of_rows(
 
 
 class _Change:
-    """Adds numbers of chance at one token of one row.
+    """Adds random numbers at one token of one row.
 
     Args:
         row, token: where.
@@ -107,8 +101,7 @@ class _Change:
 
     def __call__(self, tensor: Tensor) -> Tensor:
         own = tensor[self.row, self.token]
-        generator = torch.Generator("cpu").manual_seed(self.row)
-        chance = torch.randn(own.shape, generator=generator, dtype=torch.float32, device="cpu").to(own)
+        chance = random_normal(own.shape, self.row).to(own)
         finite = torch.where(own.isfinite(), own, 0.0)
         if own.shape == (1,):  # a scale, which stays positive
             chance = torch.ones_like(own)

@@ -42,7 +42,7 @@ def of_place(model: Transformer, difference: PlaceDifference) -> PlaceDifference
 def of_passes(
     model: Transformer, several: Iterable[PlaceDifference], real: Bool[Tensor, "batch tokens"]
 ) -> list[PlaceDifference]:
-    """Differences between two ways to compute the same, by the middle one of the tokens where experts are chosen.
+    """Differences between two ways to compute the same, by the median token where experts are chosen.
 
     A router may choose another expert at a token, in one of the ways, where two have nearly equal scores; with 16 bits
     that is common.

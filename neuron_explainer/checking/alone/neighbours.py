@@ -35,14 +35,14 @@ _LEAST_DIFFERENT = 32
 """With fewer different tokens there is little to predict: a tokenizer of another model makes most words unknown."""
 
 
-def nearby_configs(context: StandardModelContext) -> Iterator[Finding]:
+def nearby_configs(context: StandardModelContext | None) -> Iterator[Finding]:
     """Whether the config predicts texts at least as well as those near it.
 
     Args:
-        context: the model with its tokenizer.
+        context: the model with its tokenizer; None if there is a `Transformer` alone.
     """
     name = "nearby configs"
-    if not context.has_tokenizer:
+    if context is None or not context.has_tokenizer:
         yield not_checked(name, "The model has no tokenizer to read texts with.")
         return
     model = context.get_or_create_model()
@@ -66,7 +66,10 @@ def nearby_configs(context: StandardModelContext) -> Iterator[Finding]:
         said = f"{best}, the model predicts texts better: {found[best]:.2f} against {own:.2f} nats a token."
         yield failed(name, f"With {said} Is the config right?")
     else:
-        yield passed(name, f"With none of {len(found)} other configs does the model predict texts better ({own:.2f}).")
+        yield passed(
+            name,
+            f"With none of {len(found)} other configs does the model predict texts better ({own:.2f} nats a token).",
+        )
 
 
 def with_config(model: Transformer, **changes: Any) -> Transformer:

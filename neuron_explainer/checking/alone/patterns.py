@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
-from neuron_explainer.checking.findings import Finding, Where, failed, not_checked, passed
+from neuron_explainer.checking.comparison import PlaceDifference, finding_of
+from neuron_explainer.checking.findings import Finding, Where
 from neuron_explainer.checking.probes import Probe
 from neuron_explainer.checking.tolerances import allowed_in
 from neuron_explainer.models.hooks.recording import PlaceAndLayer
@@ -25,14 +28,7 @@ def attention_rows(model: Transformer, probe: Probe, recorded: Mapping[PlaceAndL
         probe: the prompts.
         recorded: the patterns of a pass.
     """
-    yield from attention_rows_of(model, probe, recorded, range(model.config.n_layers))
-    n = probe.tokens.shape[1]
-    windows = sorted({each for each in model.config.sliding_window_by_layer if each is not None and each >= n})
-    if windows:
-        yield not_checked(
-            "who attends to whom",
-            f"The prompts have {n} tokens; windows of {', '.join(map(str, windows))} are longer. thorough=True looks.",
-        )
+    return attention_rows_of(model, probe, recorded, range(model.config.n_layers))
 
 
 def attention_rows_of(
@@ -47,31 +43,27 @@ def attention_rows_of(
         layers: the layers.
     """
     config, n = model.config, probe.tokens.shape[1]
-    allowed = allowed_in(model.dtype)
+    position = torch.arange(n, dtype=torch.int64, device="cpu")
+    back = position[:, None] - position
     sums, outside = [], []
     for layer in layers:
-        pattern = recorded[_PLACE, layer].detach().cpu().double()[probe.real]  # (tokens, attended_to, heads)
-        prompt, token = torch.nonzero(probe.real, as_tuple=True)
-        others = torch.arange(n, dtype=torch.int64, device="cpu")
+        pattern = recorded[_PLACE, layer].detach().cpu().double()  # (batch, tokens, attended to, heads)
         window = config.sliding_window_by_layer[layer]
-        hidden = others > token[:, None]
-        if window is not None:
-            hidden |= others <= token[:, None] - window
-        total = pattern.sum(1).amin(-1), pattern.sum(1).amax(-1)
-        too_much, too_little = total[1] - 1, 1 - total[0]
-        apart = too_much if config.attention_sinks else torch.maximum(too_much, too_little)
-        sums.append((layer, prompt, token, apart.nan_to_num(nan=1.0)))
-        beyond = (pattern.amax(-1) * hidden).amax(1)
-        outside.append((layer, prompt, token, torch.maximum(beyond, -pattern.amin(-1).amin(1))))
+        hidden = (back < 0) | (back >= window) if window is not None else back < 0
+        total = pattern.sum(2)
+        too_much, too_little = (total - 1).amax(-1), (1 - total).amax(-1)
+        sums.append(_difference(layer, too_much if config.attention_sinks else too_much.maximum(too_little), probe))
+        beyond = (pattern.amax(-1) * hidden).amax(-1)
+        outside.append(_difference(layer, beyond.maximum(-pattern.amin((2, 3))), probe))
     about = " at most 1, what a sink takes left out" if config.attention_sinks else " 1"
-    yield _finding(
+    yield finding_of(
         "rows of attention",
         sums,
-        allowed,
+        allowed_in(model.dtype),
         f"Every row of every pattern sums to{about}.",
         f"A row does not sum to{about}, first at",
     )
-    yield _finding(
+    yield finding_of(
         "who attends to whom",
         outside,
         0.0,
@@ -80,15 +72,9 @@ def attention_rows_of(
     )
 
 
-def _finding(
-    check: str, several: list[tuple[int, Tensor, Tensor, Tensor]], allowed: float, agrees: str, differs: str
-) -> Finding:
-    largest = 0.0
-    for layer, prompt, token, apart in several:
-        largest = max(largest, float(apart.max()))
-        wrong = torch.nonzero(apart > allowed)
-        if len(wrong):
-            first = int(wrong[0])
-            where = Where(_PLACE, layer, int(token[first]), int(prompt[first]))
-            return failed(check, f"{differs} {where}.", float(apart.max()), allowed, where)
-    return passed(check, agrees, largest, allowed)
+def _difference(layer: int, apart: Float[Tensor, "batch tokens"], probe: Probe) -> PlaceDifference:
+    """How far a layer's rows are from what they should be, by token; what is not a number is infinitely far."""
+    by_token = torch.where(probe.real, apart.nan_to_num(nan=math.inf).clamp(min=0), 0.0)
+    prompt, token = divmod(int(by_token.argmax()), by_token.shape[1])
+    largest = float(by_token.max())
+    return PlaceDifference(Where(_PLACE, layer, token, prompt), largest, largest, 1.0, by_token)

@@ -18,6 +18,7 @@ from neuron_explainer.checking.comparison import (
     place_differences,
 )
 from neuron_explainer.checking.findings import Finding, failed, not_checked, passed
+from neuron_explainer.checking.passes import Recorded, recorded_at
 from neuron_explainer.checking.probes import Probe, depends_on_length
 from neuron_explainer.checking.routers import router_may_flip
 from neuron_explainer.checking.tolerances import allowed_in
@@ -36,15 +37,8 @@ _N_TOKENS = 4
 
 _MOST_SECONDS = 60.0
 
-Passes = dict[PlaceAndLayer, Tensor]
 
-
-def everything(model: Transformer, probe: Probe) -> Passes:
-    """The tensors of all places of a pass."""
-    return _recorded(model, probe, tuple({place for place, _ in in_order(model.config.n_layers)}))
-
-
-def repeatable(model: Transformer, probe: Probe, recorded: Passes, *, n_times: int = 2) -> Iterator[Finding]:
+def repeatable(model: Transformer, probe: Probe, recorded: Recorded, *, n_times: int = 2) -> Iterator[Finding]:
     """Whether passes without recordings give the same numbers, with all logits and with the last ones alone.
 
     Args:
@@ -59,11 +53,11 @@ def repeatable(model: Transformer, probe: Probe, recorded: Passes, *, n_times: i
         first, *others = (_logits_of(model(beginning)) for _ in range(n_times))
         last = _logits_of(model(probe.tokens, attention_mask=probe.real, logits_at="last"))
     same = all(bool(torch.equal(first, each)) for each in others)
-    said = f"{n_times} passes over the same prompts give"
+    said = f"{n_times} passes over the first {beginning.shape[1]} tokens give"
     yield (
-        passed("the same pass twice", f"{said} the same logits, bit for bit.")
+        passed("the same pass again", f"{said} the same logits, bit for bit.")
         if same
-        else failed("the same pass twice", f"{said} other logits.")
+        else failed("the same pass again", f"{said} different logits.")
     )
     logits, allowed = recorded[key], allowed_in(model.dtype)
     rows = torch.arange(len(logits), dtype=torch.int64, device=logits.device)
@@ -77,11 +71,11 @@ def repeatable(model: Transformer, probe: Probe, recorded: Passes, *, n_times: i
         compared,
         allowed,
         "Passes of which nothing is recorded, over a beginning and with the last logits alone, give the same logits.",
-        "A pass of which nothing is recorded, over a beginning or with the last logits alone, gives other logits:",
+        "A pass of which nothing is recorded, over a beginning or with the last logits alone, differs in its",
     )
 
 
-def padding(model: Transformer, probe: Probe, recorded: Passes) -> Iterator[Finding]:
+def padding(model: Transformer, probe: Probe, recorded: Recorded) -> Iterator[Finding]:
     """Whether a prompt gives the same numbers beside a longer one as alone."""
     name = "padding against none"
     if depends_on_length(model):
@@ -91,7 +85,7 @@ def padding(model: Transformer, probe: Probe, recorded: Passes) -> Iterator[Find
     alone, n = probe.alone(shorter), probe.lengths[shorter]
     keys = _keys(model)
     beside = {key: recorded[key][shorter : shorter + 1, :n] for key in keys}
-    compared = place_differences(_recorded(model, alone, _OF_LAYERS), beside, keys, alone.real)
+    compared = place_differences(recorded_at(model, alone, _OF_LAYERS), beside, keys, alone.real)
     yield finding_of(
         name,
         [each.of_prompt(shorter) for each in of_passes(model, compared, alone.real)],
@@ -100,7 +94,7 @@ def padding(model: Transformer, probe: Probe, recorded: Passes) -> Iterator[Find
     )
 
 
-def cached(model: Transformer, probe: Probe, recorded: Passes) -> Iterator[Finding]:
+def cached(model: Transformer, probe: Probe, recorded: Recorded) -> Iterator[Finding]:
     """Whether prompts that are read one part after the other give what the whole ones give, each cut elsewhere."""
     name = "cache against none"
     n_whole = probe.tokens.shape[1]
@@ -112,7 +106,7 @@ def cached(model: Transformer, probe: Probe, recorded: Passes) -> Iterator[Findi
         return
     prompts = [prompt for prompt, n in enumerate(probe.lengths) if n >= 3]
     cuts = {prompt: [0, n // 2, n // 2 + 1, n] for prompt in prompts for n in [probe.lengths[prompt]]}
-    cache, keys, joined = KeyValueCache(), _keys(model), dict[int, list[Passes]]()
+    cache, keys, joined = KeyValueCache(), _keys(model), dict[int, list[Recorded]]()
     for part in range(3):
         several = [probe.tokens[prompt, cuts[prompt][part] : cuts[prompt][part + 1]] for prompt in prompts]
         tokens = pad_sequence(several, batch_first=True)
@@ -137,23 +131,23 @@ def cached(model: Transformer, probe: Probe, recorded: Passes) -> Iterator[Findi
     )
 
 
-def from_a_layer_on(model: Transformer, probe: Probe, recorded: Passes) -> Iterator[Finding]:
+def from_a_layer_on(model: Transformer, probe: Probe, recorded: Recorded) -> Iterator[Finding]:
     """Whether the upper layers, over what the lower ones gave, give the logits of the whole pass."""
     layer, key = 3 * model.config.n_layers // 4, LOGITS_KEY
     below: PlaceAndLayer = (_PLACE.RESID_POST_MLP, layer - 1) if layer else (_PLACE.RESID_POST_EMBEDDING, None)
-    real = probe.real[:1]
+    real, above = probe.real[:1], f"Layers {layer} and above, over the residual stream that layer {layer} reads, give"
     with torch.no_grad():
         found = _logits_of(model.forward_from(layer, recorded[below][:1]))
     yield finding_of(
-        "layers from one on",
+        "upper layers alone",
         of_passes(model, [difference_at(key, found, recorded[key][:1], real)], real),
         allowed_in(model.dtype),
-        f"The layers from {layer} on, over the residual stream that layer reads, give the logits of the whole pass.",
-        f"The layers from {layer} on, over the residual stream that layer reads, give other logits, first at",
+        f"{above} the logits of the whole pass.",
+        f"{above} different",
     )
 
 
-def in_threads(model: Transformer, probe: Probe, recorded: Passes) -> Iterator[Finding]:
+def in_threads(model: Transformer, probe: Probe, recorded: Recorded) -> Iterator[Finding]:
     """Whether an intervention of one thread stays out of a pass of another that runs in its midst.
 
     Args:
@@ -229,9 +223,3 @@ def _logits_of(logits: Tensor | None) -> Tensor:
 
 def _keys(model: Transformer) -> list[PlaceAndLayer]:
     return [key for key in in_order(model.config.n_layers) if key[0] in _OF_LAYERS]
-
-
-def _recorded(model: Transformer, probe: Probe, places: tuple[ActivationLocationType, ...]) -> Passes:
-    with model.record(places) as recording, torch.no_grad():
-        model(probe.tokens, attention_mask=probe.real)
-    return {key: recording[key] for key in recording}

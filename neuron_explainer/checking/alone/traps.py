@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import torch
 
-from neuron_explainer.checking.findings import Finding, failed, passed
+from neuron_explainer.checking.findings import Finding, not_checked, passed
 
 Version = tuple[int, ...]
 
@@ -66,7 +66,7 @@ TRAPS = (
         "causal attention lets tokens attend to later ones",
     ),
 )  # fmt: skip
-"""What is known. A trap says where to look; the other checks say whether it is there."""
+"""What is known. A trap says where to look; the other checks say whether it shows."""
 
 
 def known_traps(
@@ -86,9 +86,9 @@ def known_traps(
         if (version := installed.get(trap.package)) and trap.holds_for(version_numbers(version), device.type, dtype)
     ]
     for trap in found:
-        version = installed[trap.package]
-        yield failed(name, f"{trap.package} {version} on {device.type}: {trap.what} ({trap.issue}).")
-    if not found:
+        said = f"{trap.package} {installed[trap.package]} on {device.type}: {trap.what} ({trap.issue})."
+        yield not_checked(name, f"{said} Whether it shows here, the other checks say.")
+    if not found and any(device.type in trap.devices for trap in TRAPS):
         known = ", ".join(f"{package} {version}" for package, version in installed.items() if version)
         yield passed(name, f"None is known for {known} on {device.type}.")
 

@@ -11,6 +11,7 @@ from neuron_explainer.checking.findings import Finding, failed, not_checked, pas
 from neuron_explainer.checking.probes import Probe, random_probe
 from neuron_explainer.models.offload.free_memory import free_bytes
 from neuron_explainer.models.transformer import Transformer
+from neuron_explainer.models.transformer_config import TransformerConfig
 from neuron_explainer.vocabulary.places import ActivationLocationType
 
 _PLACE = ActivationLocationType.ATTN_QK_PROBS
@@ -23,8 +24,42 @@ _COPIES = 6
 def n_beyond_windows(model: Transformer) -> int | None:
     """How long a prompt beyond the longest window is that there is room for; None without such a window."""
     room = min(MOST_TOKENS, model.config.max_context_length)
-    windows = (each + BEYOND for each in model.config.sliding_window_by_layer if each is not None)
-    return max((n for n in windows if n <= room), default=None)
+    return max((n + BEYOND for n in _windows(model) if n + BEYOND <= room), default=None)
+
+
+def stretched_from(config: TransformerConfig) -> list[int]:
+    """After how many tokens positions are read otherwise, as by long factors (longrope) or as queries grow."""
+    found = {
+        rotary.original_context_length
+        for rotary in config.rotary_by_layer
+        if rotary is not None and rotary.scaling == "longrope"
+    }
+    if config.query_growth and config.query_growth_length is not None:
+        found.add(config.query_growth_length)
+    return sorted(found)
+
+
+def not_reached(model: Transformer, n_tokens: int, *, thorough: bool, has_reference: bool) -> Iterator[Finding]:
+    """What prompts do not reach.
+
+    Args:
+        model: the model.
+        n_tokens: how long the longest prompt is.
+        thorough: whether one prompt more reaches beyond each window, and with a reference beyond stretched contexts.
+        has_reference: whether there is a reference.
+    """
+    windows = [n for n in _windows(model) if n >= n_tokens]
+    if windows and not thorough:
+        said = f"The prompts have {n_tokens} tokens; windows of {', '.join(map(str, windows))} are longer."
+        yield not_checked("sliding windows", f"{said} thorough=True looks.")
+    stretched = [n for n in stretched_from(model.config) if n >= n_tokens]
+    if stretched and not (thorough and has_reference):
+        said = f"The prompts have {n_tokens} tokens; positions after {', '.join(map(str, stretched))} are stretched."
+        yield not_checked("stretched contexts", f"{said} thorough=True with a reference looks.")
+
+
+def _windows(model: Transformer) -> list[int]:
+    return sorted({each for each in model.config.sliding_window_by_layer if each is not None})
 
 
 def long_windows(model: Transformer, probe: Probe, seed: int) -> Iterator[Finding]:
@@ -36,8 +71,7 @@ def long_windows(model: Transformer, probe: Probe, seed: int) -> Iterator[Findin
         seed: of the longer prompts.
     """
     name, n = "sliding windows", probe.tokens.shape[1]
-    windows = sorted({each for each in model.config.sliding_window_by_layer if each is not None and each >= n})
-    for window in windows:
+    for window in (each for each in _windows(model) if each >= n):
         layer = model.config.sliding_window_by_layer.index(window)
         n_tokens = window + BEYOND
         why_not = why_not_run(model, n_tokens)

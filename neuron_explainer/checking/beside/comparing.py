@@ -1,4 +1,4 @@
-"""The checks of a model beside its counterpart."""
+"""The checks of a model beside its reference."""
 
 from __future__ import annotations
 
@@ -9,21 +9,26 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from neuron_explainer.checking.alone.repeated import everything
 from neuron_explainer.checking.beside.alike import made_alike, why_not_both_in
-from neuron_explainer.checking.beside.counterpart import Counterpart
 from neuron_explainer.checking.beside.evaluation import used_by_one_check
+from neuron_explainer.checking.beside.given_reference import Reference
 from neuron_explainer.checking.beside.gradients import gradients_beside
 from neuron_explainer.checking.beside.implementations import implementations
 from neuron_explainer.checking.beside.long_prompts import long_prompt_beside, three_prompts, three_prompts_beside
 from neuron_explainer.checking.beside.norms import norms_beside
 from neuron_explainer.checking.beside.padded import batch_beside
-from neuron_explainer.checking.beside.precision import precision
-from neuron_explainer.checking.beside.theirs import UnobservableError, refuse_other_shapes, their_places
+from neuron_explainer.checking.beside.precision import Row, precision_of, table_of
+from neuron_explainer.checking.beside.theirs import (
+    NotFinitePassError,
+    UnobservableError,
+    refuse_other_shapes,
+    their_places,
+)
 from neuron_explainer.checking.beside.tokenizers import tokens_beside
 from neuron_explainer.checking.comparison import PlaceDifference, finding_of, in_order, place_differences
 from neuron_explainer.checking.copies import in_dtype
-from neuron_explainer.checking.findings import EVERY_PLACE, Finding, not_checked
+from neuron_explainer.checking.findings import EVERY_PLACE, Finding, Part, not_checked
+from neuron_explainer.checking.passes import all_places
 from neuron_explainer.checking.probes import Probe, depends_on_length
 from neuron_explainer.checking.routers import settled
 from neuron_explainer.checking.tolerances import allowed_in
@@ -42,27 +47,27 @@ _THOROUGH = (torch.float32, torch.bfloat16, torch.float16)
 
 @dataclass
 class Beside:
-    """A model and its counterpart, compared.
+    """A model and its reference, compared.
 
     Attributes:
-        model, counterpart: the two; after the first part, copies with weights of one dtype where they had two.
+        model, reference: the two; after the first part, copies with weights of one dtype where they had two.
         context: the model's, with its tokenizer, if there is one.
         places: after the comparison: a row for each place and layer.
         precision: what each dtype costs.
     """
 
     model: Transformer
-    counterpart: Counterpart
+    reference: Reference
     context: StandardModelContext | None = None
     places: pandas.DataFrame | None = None
     precision: pandas.DataFrame | None = None
-    _exact: tuple[Transformer, Counterpart] | None = field(default=None, init=False)
+    _exact: tuple[Transformer, Reference] | None = field(default=None, init=False)
     _can_be_compared: bool = field(default=True, init=False)
 
     def __post_init__(self) -> None:
-        self._given = self.counterpart.model  # copies of it are this check's own
+        self._given = self.reference.model  # copies of it are this check's own
 
-    def parts(self, probe: Probe, thorough: bool, seed: int) -> list[tuple[str, Callable[[], Iterable[Finding]]]]:
+    def parts(self, probe: Probe, thorough: bool, seed: int) -> list[Part]:
         """What is checked, in order.
 
         Args:
@@ -70,50 +75,50 @@ class Beside:
             thorough: whether longer prompts and all dtypes are looked at, and not the model's alone.
             seed: of the longer prompts.
         """
-        parts: list[tuple[str, Callable[[], Iterable[Finding]]]] = [
-            ("weights beside the counterpart", self._make_alike),
+        parts: list[Part] = [
+            ("weights beside the reference", self._make_alike),
             (EVERY_PLACE, lambda: self._compared(probe)),
             ("norms alone", lambda: norms_beside(self._pair[0], self._pair[1].model, self._allowed)),
             (
-                "gradients beside the counterpart",
+                "gradients beside the reference",
                 lambda: gradients_beside(self._pair[0], self._pair[1].model, probe, 10 * self._allowed),
             ),
-            ("attention of the counterpart", lambda: self._implementations(probe)),
+            ("attention of the reference", lambda: self._implementations(probe)),
         ]
         if thorough:
             parts += [
-                ("longer prompts beside the counterpart", lambda: self._longer(seed)),
+                ("longer prompts beside the reference", lambda: self._longer(seed)),
                 (
-                    "long prompts beside the counterpart",
-                    lambda: long_prompt_beside(self.model, self.counterpart.model, seed),
+                    "long prompts beside the reference",
+                    lambda: long_prompt_beside(self.model, self.reference.model, seed),
                 ),
             ]
         parts.append(("precision", lambda: self._precision(probe, thorough)))
         context = self.context
-        of_tokens = [("tokens beside the counterpart", lambda: self._tokens(context))] if context is not None else []
+        of_tokens = [("tokens beside the reference", lambda: self._tokens(context))] if context is not None else []
         return [*of_tokens, *((name, partial(self._run_alone, run)) for name, run in parts)]
 
     def _run_alone(self, run: Callable[[], Iterable[Finding]]) -> Iterator[Finding]:
-        """One of the parts, while no other check uses the counterpart; none where the two cannot be made alike."""
+        """One of the parts, while no other check uses the reference; none where the two cannot be made alike."""
         if self._can_be_compared:
             with used_by_one_check(self._given):
                 yield from run()
 
     def _make_alike(self) -> Iterator[Finding]:
         self._can_be_compared = False
-        for each in made_alike(self.model, self.counterpart):
+        for each in made_alike(self.model, self.reference):
             if isinstance(each, Finding):
                 yield each
             else:
-                self.model, self.counterpart = each
+                self.model, self.reference = each
                 self._can_be_compared = True
 
     def _tokens(self, context: StandardModelContext) -> Iterator[Finding]:
-        return tokens_beside(context, self.counterpart.tokenizer, self.counterpart.why_no_tokenizer)
+        return tokens_beside(context, self.reference.tokenizer, self.reference.why_no_tokenizer)
 
     @property
-    def _pair(self) -> tuple[Transformer, Counterpart]:
-        return (self.model, self.counterpart) if self._exact is None else self._exact
+    def _pair(self) -> tuple[Transformer, Reference]:
+        return (self.model, self.reference) if self._exact is None else self._exact
 
     @property
     def _allowed(self) -> float:
@@ -125,9 +130,9 @@ class Beside:
 
         reasons = []
         for dtype in (torch.float64, torch.float32):
-            why_not = why_not_both_in(dtype, self.model, self.counterpart)
+            why_not = why_not_both_in(dtype, self.model, self.reference)
             if why_not is None:
-                self._exact = in_dtype(self.model, dtype), self.counterpart.in_dtype(dtype)
+                self._exact = in_dtype(self.model, dtype), self.reference.in_dtype(dtype)
                 break
             reasons.append(f"{name_of_dtype(dtype)}: {why_not}")
         if reasons:
@@ -138,13 +143,26 @@ class Beside:
         except UnobservableError as error:
             yield not_checked(EVERY_PLACE, str(error))
             return
-        compared = [max(several, key=lambda each: each.relative) for several in zip(*by_prompt, strict=True)]
+        except NotFinitePassError as error:
+            self._can_be_compared = False
+            yield not_checked(EVERY_PLACE, f"{error} Nothing is compared with it.")
+            return
+        by_place = list(zip(*by_prompt, strict=True))
+        compared = [max(several, key=lambda each: each.relative) for several in by_place]
         rows = [
-            (each.where.place.value, each.where.layer, each.absolute, each.magnitude, each.relative, each.where.token)
-            for each in compared
+            (
+                farthest.where.place.value,
+                farthest.where.layer,
+                max(each.absolute for each in several),
+                max(each.magnitude for each in several),
+                farthest.relative,
+                farthest.where.token,
+                farthest.where.prompt,
+            )
+            for farthest, several in zip(compared, by_place, strict=True)
         ]
-        columns = ["place", "layer", "largest_difference", "largest_magnitude", "relative", "token"]
-        self.places = pd.DataFrame(rows, columns=columns).astype({"layer": "Int64", "token": "Int64"})
+        columns = ["place", "layer", "largest_difference", "largest_magnitude", "relative", "token", "prompt"]
+        self.places = pd.DataFrame(rows, columns=columns).astype(dict.fromkeys(("layer", "token", "prompt"), "Int64"))
         yield finding_of(
             EVERY_PLACE,
             compared,
@@ -152,15 +170,15 @@ class Beside:
             f"All {len(compared):,} places and layers agree, in {name_of_dtype(model.dtype)}.",
         )
         if not depends_on_length(model):
-            said = "A padded batch gives the logits that the counterpart gives for each prompt alone."
-            yield batch_beside("padding beside the counterpart", model, theirs, probe, self._allowed, said)
+            said = "A padded batch gives the logits that the reference gives for each prompt alone."
+            yield batch_beside("padding beside the reference", model, theirs, probe, self._allowed, said)
 
     def _longer(self, seed: int) -> Iterator[Finding]:
         model, theirs = self._pair[0], self._pair[1].model
-        name, probe = "a longer prompt beside the counterpart", three_prompts(model, seed)
+        name, probe = "a longer prompt beside the reference", three_prompts(model, seed)
         try:
             compared = self._of_prompt(probe.alone(0), 0)
-        except UnobservableError as error:
+        except (UnobservableError, NotFinitePassError) as error:
             yield not_checked(name, str(error))
         else:
             said = f"All {len(compared):,} places and layers agree over a prompt of {probe.lengths[0]} tokens."
@@ -170,7 +188,7 @@ class Beside:
     def _of_prompt(self, alone: Probe, prompt: int) -> list[PlaceDifference]:
         """The differences at every place for one prompt."""
         model, theirs = self._pair[0], self._pair[1].model
-        found, expected = everything(model, alone), their_places(theirs, alone)
+        found, expected = all_places(model, alone), their_places(theirs, alone)
         refuse_other_shapes(found, expected)
         several = place_differences(found, expected, in_order(model.config.n_layers), alone.real)
         return [settled(each.of_prompt(prompt), model.config, model.dtype, alone.real) for each in several]
@@ -179,7 +197,7 @@ class Beside:
         with torch.no_grad():
             logits = self.model(probe.tokens, attention_mask=probe.real)
         assert logits is not None
-        return implementations(self.model.config, self.counterpart.model, logits, probe, allowed_in(self.model.dtype))
+        return implementations(self.model.config, self.reference.model, logits, probe, allowed_in(self.model.dtype))
 
     def _precision(self, probe: Probe, thorough: bool) -> Iterator[Finding]:
         own = () if self.model.dtype == torch.float64 else (self.model.dtype,)
@@ -187,20 +205,25 @@ class Beside:
         if self._exact is None or not wanted:
             yield not_checked("precision", "There is no more exact pass to measure from.")
             return
-        dtypes = []
-        for dtype in wanted:
-            why_not = why_not_both_in(dtype, self.model, self.counterpart)
-            if why_not is None:
-                dtypes.append(dtype)
-            else:
-                yield not_checked(f"precision of {name_of_dtype(dtype)}", f"It is not run: {why_not}.")
-        if not dtypes:
+        if self.places is None:
+            yield not_checked("precision", "There are no places to measure it at.")
             return
         alone = probe.alone(0)
-        try:
-            exact = their_places(self._exact[1].model, alone)
-            findings, self.precision = precision(self.model, self.counterpart, exact, alone, dtypes)
-        except UnobservableError as error:
-            yield not_checked("precision", str(error))
-            return
-        yield from findings
+        exact = all_places(self._exact[0], alone), their_places(self._exact[1].model, alone)
+        rows: list[Row] = []
+        for dtype in wanted:
+            name = f"precision of {name_of_dtype(dtype)}"
+            why_not = why_not_both_in(dtype, self.model, self.reference)
+            if why_not is not None:
+                yield not_checked(name, f"It is not run: {why_not}.")
+                continue
+            pair = in_dtype(self.model, dtype), self.reference.in_dtype(dtype).model
+            try:
+                found, of_dtype = precision_of(dtype, pair, exact, alone)
+            except (UnobservableError, NotFinitePassError) as error:
+                yield not_checked(name, str(error))
+                continue
+            yield found
+            rows += of_dtype
+        if rows:
+            self.precision = table_of(rows)

@@ -1,4 +1,4 @@
-"""Passes of the counterpart: in evaluation mode, by plain formulas, one check at a time, and afterwards as it was."""
+"""Passes of the reference: in evaluation mode, by plain formulas, one check at a time, and afterwards as it was."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def evaluating(hf_model: Any, attention: str = "eager") -> Iterator[None]:
     NaN, which spreads to real tokens. That of experts which `transformers` prefers has no float64.
 
     Args:
-        hf_model: the counterpart.
+        hf_model: the reference.
         attention: the implementation of attention.
     """
     config = hf_model.config
@@ -53,7 +53,7 @@ def chooses_attention(hf_model: Any) -> bool:
 
 @contextmanager
 def used_by_one_check(hf_model: Any) -> Iterator[None]:
-    """Within it, no other thread's check uses this counterpart: modes, implementations and hooks belong to the model.
+    """Within it, no other thread's check uses this reference: modes, implementations and hooks belong to the model.
 
     Raises:
         StoppedError: the work is to stop while it waits.

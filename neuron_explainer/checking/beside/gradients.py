@@ -1,4 +1,4 @@
-"""Gradients of the residual stream, beside those of the counterpart's own backward pass."""
+"""Gradients of the residual stream, beside those of the reference's own backward pass."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ _SEED = 2
 
 
 def gradients_beside(model: Transformer, hf_model: Any, probe: Probe, allowed: float) -> Iterator[Finding]:
-    """Whether gradients with respect to the residual stream are the counterpart's.
+    """Whether gradients with respect to the residual stream are the reference's.
 
-    They are of the sum of the last token's logits, each times a number of chance.
+    They are of the sum of the last token's logits, each times a random number.
 
     Args:
         model: the model.
-        hf_model: the counterpart.
+        hf_model: the reference.
         probe: the prompts, of which the first is used.
         allowed: how far they may be apart.
     """
-    name = "gradients beside the counterpart"
+    name = "gradients beside the reference"
     alone = probe.alone(0)
     keys = [residual_before(layer) for layer in range(model.config.n_layers + 1)]
     with model.record(sorted({place for place, _ in keys}, key=str), gradients=True) as recording:
@@ -43,14 +43,14 @@ def gradients_beside(model: Transformer, hf_model: Any, probe: Probe, allowed: f
     try:
         theirs = _theirs(hf_model, alone)
     except RuntimeError as error:  # as where a kernel has no backward pass
-        yield not_checked(name, f"The counterpart has no backward pass here: {in_a_sentence(error)}")
+        yield not_checked(name, f"The reference has no backward pass here: {in_a_sentence(error)}")
         return
     yield finding_of(
         name,
         # backward: what is nearest to the logits comes first
         place_differences(ours, theirs, reversed(keys), alone.real),
         allowed,
-        "Gradients with respect to the residual stream of every layer are those of the counterpart.",
+        "Gradients with respect to the residual stream of every layer are those of the reference.",
         "Going back from the logits, gradients differ first at",
     )
 

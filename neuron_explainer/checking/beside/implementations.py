@@ -1,4 +1,4 @@
-"""Every implementation of attention that the counterpart has: each must give the logits that ours gives."""
+"""Every implementation of attention that the reference has: each must give the logits that ours gives."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ def implementations(
 
     Args:
         config: our model's.
-        hf_model: the counterpart.
+        hf_model: the reference.
         logits: ours, over the prompts.
         probe: the prompts.
         allowed: how far they may be apart.
     """
     if not chooses_attention(hf_model):
         has = hf_model.config._attn_implementation
-        yield not_checked("implementations of attention", f"The counterpart keeps the one that it has ({has}).")
+        yield not_checked("implementations of attention", f"The reference keeps the one that it has ({has}).")
         return
     on_gpu = next(hf_model.parameters()).device.type == "cuda"
     for name in _IMPLEMENTATIONS:
@@ -47,10 +47,10 @@ def implementations(
             with evaluating(hf_model, name):
                 theirs = their_logits(hf_model, probe)
         except (ImportError, ValueError, RuntimeError, TypeError, AttributeError) as error:
-            yield not_checked(check, f"The counterpart does not run with it: {in_a_sentence(error)}")
+            yield not_checked(check, f"The reference does not run with it: {in_a_sentence(error)}")
             continue
         if not bool(torch.isfinite(theirs[probe.real.to(theirs.device)]).all()):
-            yield not_checked(check, "With it, the counterpart's logits of a padded prompt are not finite.")
+            yield not_checked(check, "With it, the reference's logits of a padded prompt are not finite.")
             continue
         apart = settled(difference_at(LOGITS_KEY, logits, theirs, probe.real), config, logits.dtype, probe.real)
-        yield finding_of(check, [apart], allowed, "The counterpart gives the same logits with it.")
+        yield finding_of(check, [apart], allowed, "The reference gives the same logits with it.")

@@ -1,4 +1,4 @@
-"""Counterparts that `transformers` loads from a folder or from the hub."""
+"""References that `transformers` loads from a folder or from the hub."""
 
 from __future__ import annotations
 
@@ -74,4 +74,4 @@ def _tokenizer(transformers: Any, reference: str | os.PathLike[str]) -> tuple[An
         folder = Path(reference)
         if folder.is_dir() and not any(each.name.startswith(_OF_TOKENIZERS) for each in folder.iterdir()):
             return None, None
-        return None, f"The counterpart's tokenizer cannot be read: {in_a_sentence(error)}"
+        return None, f"The reference's tokenizer cannot be read: {in_a_sentence(error)}"

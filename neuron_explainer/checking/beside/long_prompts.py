@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from neuron_explainer.checking.alone.windows import BEYOND, MOST_TOKENS, n_beyond_windows, why_not_run
+from neuron_explainer.checking.alone.windows import BEYOND, MOST_TOKENS, n_beyond_windows, stretched_from, why_not_run
 from neuron_explainer.checking.beside.evaluation import evaluating
 from neuron_explainer.checking.beside.padded import batch_beside
 from neuron_explainer.checking.beside.theirs import their_logits
@@ -29,33 +29,33 @@ def three_prompts(model: Transformer, seed: int) -> Probe:
 
 
 def three_prompts_beside(model: Transformer, hf_model: Any, probe: Probe, allowed: float) -> Iterator[Finding]:
-    """Whether a batch of three prompts of different lengths gives what the counterpart gives for each alone.
+    """Whether a batch of three prompts of different lengths gives what the reference gives for each alone.
 
     Args:
         model, hf_model: the two models, in the same dtype.
         probe: the prompts.
         allowed: how far logits may be apart.
     """
-    name, lengths = "three prompts beside the counterpart", ", ".join(map(str, probe.lengths))
+    name, lengths = "three prompts beside the reference", ", ".join(map(str, probe.lengths))
     if depends_on_length(model):
         yield not_checked(name, "The length of a padded batch changes what its prompts give (longrope).")
         return
-    said = f"In a batch, prompts of {lengths} tokens have the counterpart's logits of each alone."
+    said = f"In a batch, prompts of {lengths} tokens have the reference's logits of each alone."
     yield batch_beside(name, model, hf_model, probe, allowed, said)
 
 
 def long_prompt_beside(model: Transformer, hf_model: Any, seed: int) -> Iterator[Finding]:
-    """Whether the last tokens of a prompt have the counterpart's logits that is longer than windows and contexts.
+    """Whether the last tokens of a prompt have the reference's logits that is longer than windows and contexts.
 
     Args:
         model, hf_model: the two models, in the same dtype.
         seed: of the prompt.
     """
-    name, n = "long prompts beside the counterpart", _n_tokens(model)
+    name, n = "long prompts beside the reference", _n_tokens(model)
     if n is None:
         yield not_checked(name, "The model has no window or stretched context that a prompt here can be longer than.")
         return
-    why_not = why_not_run(model, n, n_logits=n)  # the counterpart computes those of all tokens
+    why_not = why_not_run(model, n, n_logits=n)  # the reference computes those of all tokens
     if why_not is not None:
         yield not_checked(name, f"It is not run: {why_not}.")
         return
@@ -68,23 +68,13 @@ def long_prompt_beside(model: Transformer, hf_model: Any, seed: int) -> Iterator
     assert found is not None
     real = probe.real[:, -n_last:]
     apart = difference_at(LOGITS_KEY, found[:, -n_last:], expected, real, first_token=n - n_last)
-    said = (
-        f"The last of {n:,} tokens, which windows or a stretched context read otherwise, has the counterpart's logits."
-    )
+    said = f"The last of {n:,} tokens, beyond windows or where positions are stretched, has the reference's logits."
     yield finding_of(name, [settled(apart, model.config, model.dtype, real)], allowed_in(model.dtype), said)
 
 
 def _n_tokens(model: Transformer) -> int | None:
     """How long a prompt is that is longer than the longest window, and than a context before it was stretched."""
-    config = model.config
-    room = min(MOST_TOKENS, config.max_context_length)
-    stretched = [
-        rotary.original_context_length
-        for rotary in config.rotary_by_layer
-        if rotary is not None and rotary.scaling == "longrope"
-    ]
-    if config.query_growth and config.query_growth_length is not None:
-        stretched.append(config.query_growth_length)
-    lengths = [each + BEYOND for each in stretched if each + BEYOND <= room]
+    room = min(MOST_TOKENS, model.config.max_context_length)
+    lengths = [each + BEYOND for each in stretched_from(model.config) if each + BEYOND <= room]
     of_windows = n_beyond_windows(model)
     return max([*lengths, *([] if of_windows is None else [of_windows])], default=None)

@@ -1,4 +1,4 @@
-"""Norms alone, beside the counterpart's, over small numbers: there an epsilon shows that is lost among large ones."""
+"""Norms alone, beside the reference's, over small numbers: there an epsilon shows that is lost among large ones."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import torch
 
 from neuron_explainer.checking.comparison import difference_at
 from neuron_explainer.checking.findings import Finding, Where, failed, not_checked, passed
+from neuron_explainer.checking.probes import random_normal
 from neuron_explainer.models.layers.norms import Norm
 from neuron_explainer.models.parity.reference import ObservedModules
 from neuron_explainer.models.transformer import Transformer
@@ -27,17 +28,16 @@ _AFTER = {
 
 
 def norms_beside(model: Transformer, hf_model: Any, allowed: float) -> Iterator[Finding]:
-    """Whether each norm of the residual stream, alone, gives what the counterpart's gives.
+    """Whether each norm of the residual stream, alone, gives what the reference's gives.
 
     Args:
         model: the model.
-        hf_model: the counterpart.
+        hf_model: the reference.
         allowed: how far they may be apart.
     """
     name = "norms alone"
     observed, n, largest = ObservedModules(hf_model), 0, 0.0
-    generator = torch.Generator("cpu").manual_seed(3)
-    chance = torch.randn((1, 4, model.config.d_model), generator=generator, dtype=torch.float32, device="cpu")
+    chance = random_normal((1, 4, model.config.d_model), 3)
     device = next(hf_model.parameters()).device
     with torch.no_grad():
         for ours, place, layer, path in _norms(model, observed):
@@ -60,7 +60,7 @@ def norms_beside(model: Transformer, hf_model: Any, allowed: float) -> Iterator[
                     yield failed(name, said, apart, allowed, where)
                     return
     yield passed(
-        name, f"{n} norms give what those of the counterpart give, also for very small numbers.", largest, allowed
+        name, f"{n} norms give what those of the reference give, also for very small numbers.", largest, allowed
     )
 
 

@@ -1,4 +1,4 @@
-"""A padded batch here, beside the counterpart's passes over each prompt alone."""
+"""A padded batch here, beside the reference's passes over each prompt alone."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from neuron_explainer.models.transformer import Transformer
 
 
 def batch_beside(check: str, model: Transformer, hf_model: Any, probe: Probe, allowed: float, agrees: str) -> Finding:
-    """Whether a batch gives the logits that the counterpart gives for each of its prompts alone.
+    """Whether a batch gives the logits that the reference gives for each of its prompts alone.
 
     Args:
         check: what the finding is called.

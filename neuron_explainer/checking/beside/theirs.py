@@ -1,4 +1,4 @@
-"""A pass of the counterpart: its logits, and its tensors at every place."""
+"""A pass of the reference: its logits, and its tensors at every place."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from neuron_explainer.checking.beside.evaluation import evaluating
 from neuron_explainer.checking.comparison import LOGITS_KEY, difference_at
 from neuron_explainer.checking.probes import Probe
 from neuron_explainer.errors import InvalidRequestError
+from neuron_explainer.models.devices import name_of_dtype
 from neuron_explainer.models.hooks.recording import PlaceAndLayer
 from neuron_explainer.models.parity.reference import ObservedModules
 
 _MOST_APART = {torch.float64: 0.02, torch.float32: 0.02, torch.float16: 0.2, torch.bfloat16: 0.5}
-"""How far the observed pass may be from the counterpart's own: its attention may round elsewhere."""
+"""How far the observed pass may be from the reference's own: its attention may round elsewhere."""
 
 
 class UnobservableError(InvalidRequestError):
@@ -32,19 +33,26 @@ def their_logits(hf_model: Any, probe: Probe) -> Tensor:
     return logits
 
 
+class NotFinitePassError(InvalidRequestError):
+    """The logits of the reference are not finite."""
+
+
 def their_places(hf_model: Any, probe: Probe) -> dict[PlaceAndLayer, Tensor]:
     """The tensors of a pass at every place, in the shapes of our recordings.
 
-    Places are observed at the counterpart's modules, and within attention; the logits are those of a pass that is not
+    Places are observed at the reference's modules, and within attention; the logits are those of a pass that is not
     observed.
 
     Raises:
         UnobservableError: the installed transformers computes attention where it cannot be observed.
+        NotFinitePassError: its logits are not finite.
     """
     observed = ObservedModules(hf_model)
     device = next(hf_model.parameters()).device
     with evaluating(hf_model):
         logits = their_logits(hf_model, probe)
+        if not bool(torch.isfinite(logits[probe.real.to(logits.device)]).all()):
+            raise NotFinitePassError(f"The reference's logits are not finite in {name_of_dtype(logits.dtype)}.")
         of_observed = observed.run(probe.tokens.to(device), probe.real.to(device))
     apart = difference_at(LOGITS_KEY, of_observed, logits, probe.real).relative
     if len(observed.attention) != observed.model.config.n_layers or not apart < _MOST_APART.get(logits.dtype, 0.5):
@@ -56,7 +64,7 @@ def their_places(hf_model: Any, probe: Probe) -> dict[PlaceAndLayer, Tensor]:
 
 
 def refuse_other_shapes(found: dict[PlaceAndLayer, Tensor], expected: dict[PlaceAndLayer, Tensor]) -> None:
-    """Refuse a counterpart of which a place has another shape.
+    """Refuse a reference of which a place has another shape.
 
     Raises:
         InvalidRequestError: one has; the error names it.
@@ -66,6 +74,6 @@ def refuse_other_shapes(found: dict[PlaceAndLayer, Tensor], expected: dict[Place
         if ours.shape != theirs.shape:
             where = place.value if layer is None else f"{place.value} of layer {layer}"
             raise InvalidRequestError(
-                f"{where} has shape {tuple(ours.shape)} here and {tuple(theirs.shape)} in the counterpart. Does the "
+                f"{where} has shape {tuple(ours.shape)} here and {tuple(theirs.shape)} in the reference. Does the "
                 "family name the right tensors?"
             )

@@ -1,4 +1,4 @@
-"""Token ids beside those of the counterpart's tokenizer."""
+"""Token ids beside those of the reference's tokenizer."""
 
 from __future__ import annotations
 
@@ -21,28 +21,28 @@ _TEXTS = (
 
 
 def tokens_beside(context: StandardModelContext, tokenizer: Any, why_none: str | None = None) -> Iterator[Finding]:
-    """Whether texts become the counterpart's tokens.
+    """Whether texts become the reference's tokens.
 
     Args:
         context: the model with its tokenizer.
-        tokenizer: the counterpart's; None if it has none.
+        tokenizer: the reference's; None if it has none.
         why_none: what is the matter with it, if it has one that cannot be read.
     """
-    name = "tokens beside the counterpart"
+    name = "tokens beside the reference"
     if not context.has_tokenizer:
         yield not_checked(name, "Ours has no tokenizer.")
         return
     if tokenizer is None:
-        yield not_checked(name, why_none or "The counterpart has no tokenizer.")
+        yield not_checked(name, why_none or "The reference has no tokenizer.")
         return
     for text in _TEXTS:
         ours = context.encode(text)
         try:
             theirs = list(tokenizer(text)["input_ids"])
         except Exception as error:  # tokenizers raises plain ones
-            yield not_checked(name, f"The counterpart's tokenizer raises an error: {in_a_sentence(error)}")
+            yield not_checked(name, f"The reference's tokenizer raises an error: {in_a_sentence(error)}")
             return
         if ours != theirs:
-            yield failed(name, f"{text!r} becomes {ours[:20]} here and {theirs[:20]} in the counterpart.")
+            yield failed(name, f"{text!r} becomes {ours[:20]} here and {theirs[:20]} in the reference.")
             return
     yield passed(name, f"{len(_TEXTS)} texts become the same tokens.")

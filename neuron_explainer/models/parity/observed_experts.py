@@ -1,6 +1,6 @@
 """The neurons of a mixture of experts in a `transformers` model, which keeps them inside of one function.
 
-They are computed from what is observed of the router and from the counterpart's own weights, for all experts.
+They are computed from what is observed of the router and from the reference's own weights, for all experts.
 """
 
 from collections.abc import Callable
@@ -30,8 +30,8 @@ def neurons_of_experts(
     Args:
         config: the model's.
         read: what the router and the experts read.
-        router_output: what the counterpart's router gives: from `transformers` 5 on, logits, weights and experts.
-        weight_of: the counterpart's weight for one of our parameters, named as within `mlp.`.
+        router_output: what the reference's router gives: from `transformers` 5 on, logits, weights and experts.
+        weight_of: the reference's weight for one of our parameters, named as within `mlp.`.
     """
     if isinstance(router_output, tuple) and len(router_output) == 3:
         _, weights, experts = router_output

@@ -21,7 +21,7 @@ _PLACE = ActivationLocationType
 class ObservedModules:
     """The inputs and outputs of the modules whose parameters are ours, and the inputs of attention.
 
-    What is computed from these is computed by the counterpart's config alone: nothing of a model of ours takes part.
+    What is computed from these is computed by the reference's config alone: nothing of a model of ours takes part.
 
     Args:
         hf_model: a `transformers` model of a supported family.
@@ -77,7 +77,7 @@ class ObservedModules:
         return found
 
     def path_of(self, parameter: str) -> str:
-        """The counterpart's module that has one of our parameters."""
+        """The reference's module that has one of our parameters."""
         return self._path_by_parameter[parameter]
 
     def paths_of_stream(self) -> list[str]:

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from neuron_explainer.checking.report import CheckReport
 
 _MARKS = {"passed": "✓", "failed": "✗", "not checked": "–"}
+_ABOUT_DIFFERENCES = (
+    "Differences are shares of the largest number at the token; those of gradients beside small steps are shares of "
+    "the steepest slope, and those of rows of attention are as they are."
+)
 _LONGEST, _MOST_FINDINGS, _MOST_PLACES = 600, 60, 8
 
 
@@ -31,11 +35,12 @@ def check_report_html(report: CheckReport) -> str:
         f"<div><b {HEADING}>{escaped(report.model)}{beside}</b> "
         f'<span style="{SMALL}">{escaped(report.verdict)} · {report.seconds:.1f} s</span></div>'
     )
-    order = {"failed": 0, "passed": 1, "not checked": 2}
-    findings = sorted(report.findings, key=lambda each: order[each.status])[:_MOST_FINDINGS]
-    table = html_table(["", "check", "what was found", "difference", "allowed"], map(_row, findings), {3, 4})
-    note = f'<div style="{SMALL}">Differences are shares of the largest number at the token.</div>'
-    return card(heading + table + note + _places(report) + _precision(report))
+    first = report.first_difference
+    where = "" if first is None else f"<div>First difference: {escaped(str(first))}</div>"
+    rows = map(_row, report.in_order_of_weight[:_MOST_FINDINGS])
+    table = html_table(["", "check", "what was found", "difference", "allowed"], rows, {3, 4})
+    note = f'<div style="{SMALL}">{_ABOUT_DIFFERENCES}</div>'
+    return card(heading + where + table + note + _places(report) + _precision(report))
 
 
 def _row(finding: Finding) -> Sequence[str]:
@@ -52,10 +57,13 @@ def _row(finding: Finding) -> Sequence[str]:
 def _places(report: CheckReport) -> str:
     if report.places is None:
         return ""
-    worst = report.places.sort_values("relative", ascending=False, kind="stable").head(_MOST_PLACES)
-    return section(
-        "Places that are farthest apart", small_table(worst), f"of {len(report.places):,}; all are in `report.places`"
-    )
+    beyond = report.places_that_differ
+    if beyond is not None and len(beyond):
+        title, shown, about = "The first places that differ", beyond, f"{len(beyond):,} of {len(report.places):,}"
+    else:
+        title, about = "Places that are farthest apart, all within what is allowed", f"of {len(report.places):,}"
+        shown = report.places.sort_values("relative", ascending=False, kind="stable")
+    return section(title, small_table(shown.head(_MOST_PLACES)), f"{about}; all are in report.places")
 
 
 def _precision(report: CheckReport) -> str:
@@ -66,7 +74,7 @@ def _precision(report: CheckReport) -> str:
     return section(
         "What precision costs at the logits",
         small_table(shown),
-        "how far from float64; `report.precision` has all places",
+        "how far from float64; report.precision has all places",
     )
 
 

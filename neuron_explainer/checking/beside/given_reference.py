@@ -22,7 +22,7 @@ _LOW = (torch.float16, torch.bfloat16)
 
 
 @dataclass(frozen=True)
-class Counterpart:
+class Reference:
     """A model of `transformers`.
 
     Attributes:
@@ -53,7 +53,7 @@ class Counterpart:
         """The dtype of its rotary frequencies, if they were rounded with the weights; else None."""
         return next((tensor.dtype for _, _, tensor in _tables(self.model) if tensor.dtype in _LOW), None)
 
-    def in_dtype(self, dtype: torch.dtype) -> Counterpart:
+    def in_dtype(self, dtype: torch.dtype) -> Reference:
         """It in another dtype, as `transformers` loads it in that: itself, or a copy.
 
         Rotary frequencies and other tables stay in float32 where weights become less exact. Where they become more
@@ -71,7 +71,7 @@ class Counterpart:
                 module.embed_scale.fill_(module.scalar_embed_scale)
         return replace(self, model=copied)
 
-    def with_frequencies_of_config(self) -> Counterpart | None:
+    def with_frequencies_of_config(self) -> Reference | None:
         """A copy with the rotary frequencies that its config says; None where they cannot be made anew."""
         copied = copy.deepcopy(self.model)
         for module, name, tensor in list(_tables(copied)):
@@ -93,7 +93,7 @@ def _tables(hf_model: Any) -> Iterator[tuple[Any, str, Tensor]]:
                 yield module, name, tensor
 
 
-def counterpart_of(reference: Any, model: Transformer) -> Counterpart:
+def reference_of(reference: Any, model: Transformer) -> Reference:
     """The model that a reference names, with the sizes of a model.
 
     Args:
@@ -107,19 +107,19 @@ def counterpart_of(reference: Any, model: Transformer) -> Counterpart:
     """
     if isinstance(reference, str | os.PathLike):
         loaded, tokenizer, why_none = loaded_reference(reference, model)
-        found = Counterpart(loaded, os.fspath(reference), tokenizer, why_none)
+        found = Reference(loaded, os.fspath(reference), tokenizer, why_none)
     else:
         found = _in_memory(reference)
     _check_same(model, found.model)
     return found
 
 
-def _in_memory(reference: Any) -> Counterpart:
+def _in_memory(reference: Any) -> Reference:
     reference = getattr(reference, "_orig_mod", reference)  # what torch.compile was given
     to_dict = getattr(getattr(reference, "config", None), "to_dict", None)
     if not isinstance(reference, torch.nn.Module) or to_dict is None:
         raise InvalidRequestError(
-            f"The counterpart must be a transformers model in memory, not {type(reference).__name__}. Load one with "
+            f"The reference must be a transformers model in memory, not {type(reference).__name__}. Load one with "
             "from_pretrained, or give a folder or a hub id."
         )
     name = type(reference).__name__
@@ -128,16 +128,15 @@ def _in_memory(reference: Any) -> Counterpart:
         raise InvalidRequestError(f"{name} gives no logits. Load the reference with AutoModelForCausalLM.")
     if any(weight.is_meta for weight in reference.parameters()):
         raise InvalidRequestError(f"The weights of {name} are not in memory (meta tensors). Load them first.")
-    return Counterpart(reference, getattr(reference.config, "name_or_path", "") or name)
+    return Reference(reference, getattr(reference.config, "name_or_path", "") or name)
 
 
 def _check_same(model: Transformer, hf_model: Any) -> None:
-    """Refuse a counterpart that cannot have the same weights."""
+    """Refuse a reference that cannot have the same weights."""
     hf_config = hf_model.config.to_dict()
     theirs, ours = family_of(hf_config).config(hf_config), model.config
     for what in _SAME:
         if getattr(theirs, what) != getattr(ours, what):
             raise InvalidRequestError(
-                f"The models differ: {what} is {getattr(ours, what)} here and {getattr(theirs, what)} in the "
-                "counterpart."
+                f"The models differ: {what} is {getattr(ours, what)} here and {getattr(theirs, what)} in the reference."
             )
