@@ -10,3 +10,12 @@ of a sum; faults of a formula are far above it in float64, and mostly in float32
 def allowed_in(dtype: torch.dtype) -> float:
     """How large a relative difference may be."""
     return _BY_DTYPE[dtype]
+
+
+_BESIDE_IN_FLOAT64 = 1e-4
+"""In float64, `transformers` rounds norms, rotations and softmax to float32 on the way."""
+
+
+def allowed_beside(dtype: torch.dtype) -> float:
+    """How large a relative difference from a reference may be."""
+    return _BESIDE_IN_FLOAT64 if dtype == torch.float64 else allowed_in(dtype)

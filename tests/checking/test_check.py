@@ -220,8 +220,9 @@ def test_known_faults_of_versions_are_data() -> None:
     bad = list(known_traps(torch.device("mps"), torch.float32, {"torch": "2.8.0"}))
     assert [each.status for each in bad] == ["not checked"] * len(bad)
     assert "pytorch/pytorch#163597" in bad[0].said
-    (fine,) = known_traps(torch.device("cpu"), torch.float32, {"torch": "2.8.0"})
+    (fine,) = known_traps(torch.device("mps"), torch.float32, {"torch": "2.12.0"})
     assert fine.status == "passed"
+    assert not list(known_traps(torch.device("cpu"), torch.float32, {"torch": "2.8.0"}))
     assert all(trap.before is None or trap.since < trap.before for trap in TRAPS)
 
 

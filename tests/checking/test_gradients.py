@@ -8,8 +8,13 @@ from torch import Tensor
 
 import neuron_explainer as ne
 from helpers.installed_transformers import model_of
-from helpers.tiny_models import HF_CONFIGS, our_model
-from neuron_explainer.checking.findings import Finding
+from helpers.tiny_models import HF_CONFIGS, ONE_OF_EACH_FAMILY, our_model
+from neuron_explainer.checking.alone.gradients import gradients
+from neuron_explainer.checking.comparison import OF_LAYER
+from neuron_explainer.checking.findings import Finding, Where
+from neuron_explainer.checking.probes import random_probe
+from neuron_explainer.models.hooks.recording import Recording
+from neuron_explainer.models.layers.unfilled import fill
 from neuron_explainer.models.transformer import Transformer
 from neuron_explainer.vocabulary.places import ActivationLocationType as Place
 
@@ -53,6 +58,45 @@ def test_the_place_before_the_fault_is_named_and_a_small_fault_found_with_more_d
     assert (report.first_difference.place, report.first_difference.layer) == (Place.RESID_POST_ATTN_LAYER_NORM, 1)
     assert "Going back from the logits" in report.failed[0].said
     assert of_gradients(our_model("gpt2"), thorough=True).allowed == 1e-5
+
+
+@pytest.mark.parametrize(
+    "place", [each for each in OF_LAYER if each is not Place.ATTN_QK_LOGITS], ids=lambda each: each.value
+)
+def test_a_recorded_tensor_that_is_off_the_graph_is_found_at_every_place(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored = Recording.store
+
+    def store(self: Recording, key: Any, tensor: Any) -> None:
+        stored(self, key, tensor.clone() if self.gradients and key == (place, 1) else tensor)
+
+    monkeypatch.setattr(Recording, "store", store)
+    for dtype in (torch.float32, torch.float64):
+        model = our_model("gpt2", dtype)
+        (found,) = gradients(model, random_probe(model), everywhere=True)
+        assert found.status == "failed"
+        assert found.where == Where(place, 1)
+
+
+@pytest.mark.parametrize("factor", [0.01, 0.1])
+@pytest.mark.parametrize("name", ONE_OF_EACH_FAMILY)
+def test_small_weights_are_no_fault(name: str, factor: float) -> None:
+    model = our_model(name)
+    for parameter, weight in list(model.named_parameters()):
+        fill(model, parameter, weight * factor)
+    found = [
+        each for everywhere in (False, True) for each in gradients(model, random_probe(model), everywhere=everywhere)
+    ]
+    assert [each.status for each in found if each.status == "failed"] == []
+
+
+@pytest.mark.parametrize("name", ["qwen2", "gemma3_text", "phi"])
+def test_keys_of_a_single_token_have_no_gradient(name: str) -> None:
+    model = our_model(name)
+    one = random_probe(model, 1)
+    for everywhere in (False, True):
+        assert [each.status for each in gradients(model, one, everywhere=everywhere)] == ["passed"]
 
 
 def test_where_no_copy_is_possible_that_is_said(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -29,6 +29,8 @@ Two experts may also have so nearly equal scores that the shortest step crosses;
 way will do.
 """
 _ALLOWED = {torch.float64: 1e-5, torch.float32: 0.05}
+_ROUNDINGS = 32
+"""How many roundings of a logit a pass may have."""
 _NEVER_DIFFERENTIABLE = frozenset({_PLACE.ATTN_QK_LOGITS})
 """It holds infinities, from which no step can be taken; the pattern after it is checked."""
 
@@ -67,25 +69,75 @@ def _of_places(model: Transformer, tokens: Tensor, chosen: Sequence[PlaceAndLaye
         recording.backward(sum_of_logits(model(tokens), _SEED)[0])
         values = {key: recording[key].detach() for key in chosen}
         slopes = {key: recording.gradient(*key).detach() for key in chosen}
-    largest, allowed = 0.0, _ALLOWED[model.dtype]
+    judged, largest, allowed = 0, 0.0, _ALLOWED[model.dtype]
     # A fault makes the gradients of all places before it wrong, so going back the first one is nearest to it.
     back = list(reversed(chosen))
     for start in range(0, len(back), _ROWS_AT_ONCE // 2):
         left = back[start : start + _ROWS_AT_ONCE // 2]
-        found = dict.fromkeys(left, math.inf)
+        several = {key: _Slope(slopes[key][0], allowed) for key in left}
         for share in _STEPS[model.dtype]:
             steps = {key: _step(values[key][0], slopes[key][0], share, number) for number, key in enumerate(left)}
-            found |= dict(zip(left, _apart(model, tokens, left, steps, slopes), strict=True))
-            left = [key for key in left if not found[key] <= allowed]
+            sums, rounding = _sums(model, tokens, left, steps)
+            for row, key in enumerate(left):
+                several[key].judge(steps[key], sums[2 * row] - sums[-1], sums[-1] - sums[2 * row + 1], rounding)
+            left = [key for key in left if several[key].may_be_wrong]
             if not left:
                 break
-        largest = max(largest, *found.values())
+        judged += sum(each.is_right for each in several.values())
+        largest = max(largest, *(each.apart for each in several.values() if each.is_right), 0.0)
         if left:
             where = Where(*left[0])
             said = f"Going back from the logits, gradients are wrong first at {where}: small steps show another slope."
-            return failed("gradients", said, found[left[0]], allowed, where)
-    said = f"At {len(chosen)} places, {covered}, gradients are the slopes that small steps show."
+            return failed("gradients", said, several[left[0]].apart, allowed, where)
+    if not judged:
+        return not_checked("gradients", "The effects of small steps are lost in rounding.")
+    lost = f" At {len(chosen) - judged} more, steps are lost in rounding." if judged < len(chosen) else ""
+    said = f"At {judged} places, {covered}, gradients are the slopes that small steps show.{lost}"
     return passed("gradients", said, largest, allowed)
+
+
+class _Slope:
+    """What is known of the gradient at a place, after steps of several lengths.
+
+    Attributes:
+        apart: how far it is from the slope that the last step showed, as a share of the steepest there could be.
+        is_right: whether a step showed it.
+        may_be_wrong: whether a shorter step could still show it.
+    """
+
+    def __init__(self, gradient: Tensor, allowed: float) -> None:
+        self._gradient, self._allowed = gradient.double().cpu(), allowed
+        self._shown_before, self._length_before = 0.0, 0.0
+        self.apart, self.is_right, self.may_be_wrong = math.inf, False, True
+
+    def judge(self, step: Tensor, forth: float, back: float, rounding: float) -> None:
+        """Look at one more step, shorter than those before.
+
+        Args:
+            step: the step.
+            forth, back: by how much the sum of logits rises along the step, and from the step in the other direction.
+            rounding: how much of that may be rounding.
+        """
+        moved = step.double().cpu()
+        expected, length = float((self._gradient * moved).sum()), float(moved.norm())
+        steepest, shown = float(self._gradient.norm()) * length, ((forth + back) / 2, forth, back)
+        error = min((abs(each - expected) for each in shown), default=math.inf)
+        error = error if math.isfinite(error) else math.inf
+        if not steepest:
+            self._judge_none(max(map(abs, shown)), length, rounding)
+            return
+        self.apart = error / steepest
+        self.is_right = self.apart <= self._allowed
+        self.may_be_wrong = not error <= self._allowed * steepest + rounding
+
+    def _judge_none(self, shown: float, length: float, rounding: float) -> None:
+        """A gradient of 0 is right if nothing changes, or if less does than a longer step promised, as at a kink."""
+        promised = self._shown_before * length / self._length_before if self._length_before else 0.0
+        is_lost = shown <= rounding
+        if is_lost and self._length_before and promised <= rounding:
+            return  # too short to show what the longer step has shown
+        self.is_right, self.may_be_wrong, self.apart = is_lost, not is_lost, 0.0 if is_lost else math.inf
+        self._shown_before, self._length_before = shown, length
 
 
 def _step(value: Tensor, slope: Tensor, share: float, seed: int) -> Tensor:
@@ -96,33 +148,20 @@ def _step(value: Tensor, slope: Tensor, share: float, seed: int) -> Tensor:
     return direction / direction.norm() * value.norm() * share
 
 
-def _apart(
-    model: Transformer,
-    tokens: Tensor,
-    keys: Sequence[PlaceAndLayer],
-    steps: dict[PlaceAndLayer, Tensor],
-    slopes: dict[PlaceAndLayer, Tensor],
-) -> list[float]:
-    """How far the slopes are from what gradients promise, as a share of the steepest there could be."""
+def _sums(
+    model: Transformer, tokens: Tensor, keys: Sequence[PlaceAndLayer], steps: dict[PlaceAndLayer, Tensor]
+) -> tuple[list[float], float]:
+    """The sum of logits after each step forth and each back, in turn, and without one; and how exact they are."""
     moved = [
         model.intervention(*key, _moved(2 * row, steps[key]))  # one row forth, the next back
         for row, key in enumerate(keys)
     ]
     with torch.no_grad():
-        sums = sum_of_logits(model(tokens.expand(2 * len(keys) + 1, -1), hooks=moved), _SEED).cpu()
-    found = []
-    for row, key in enumerate(keys):
-        step, slope = steps[key].double().cpu(), slopes[key][0].double().cpu()
-        expected = float((slope * step).sum())
-        forth, back = float(sums[2 * row] - sums[-1]), float(sums[-1] - sums[2 * row + 1])
-        slopes_shown = ((forth + back) / 2, forth, back)
-        steepest = float(slope.norm() * step.norm())
-        if not steepest:
-            found.append(math.inf if max(map(abs, slopes_shown)) > 1e-6 else 0.0)
-            continue
-        apart = min(abs(shown - expected) / steepest for shown in slopes_shown)
-        found.append(apart if math.isfinite(apart) else math.inf)
-    return found
+        logits = model(tokens.expand(2 * len(keys) + 1, -1), hooks=moved)
+    assert logits is not None
+    # The terms of the sum have random signs, so their errors add up as their squares do.
+    rounding = _ROUNDINGS * torch.finfo(model.dtype).eps * float(logits[-1, -1].double().norm())
+    return sum_of_logits(logits, _SEED).tolist(), rounding
 
 
 def _moved(row: int, step: Tensor) -> Callable[[Tensor], Tensor]:

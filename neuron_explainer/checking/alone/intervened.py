@@ -34,22 +34,30 @@ def with_a_cache(model: Transformer, probe: Probe) -> Iterator[Finding]:
         model: the model.
         probe: prompts, of which a beginning is used.
     """
-    name, key = "interventions with a cache", (_PLACE.RESID_POST_ATTN, model.config.n_layers // 2)
+    layer = model.config.n_layers // 2
+    name, key = "interventions with a cache", (_PLACE.RESID_POST_ATTN, layer)
+    kept = [(_PLACE.ATTN_KEY, layer), (_PLACE.ATTN_VALUE, layer)]
     tokens = probe.alone(0).tokens[:, :_N_TOKENS].expand(2, -1)
     n, added = tokens.shape[1], _AddedByPosition()
-    recording, hook = model.recording([key, LOGITS_KEY]), model.intervention(*key, added)
+    recording, hook = model.recording([key, LOGITS_KEY, *kept]), model.intervention(*key, added)
     with torch.no_grad():
         model(tokens, hooks=[hook, recording])
-    whole = {each: recording[each] for each in (key, LOGITS_KEY)}
+    whole = {each: recording[each] for each in (key, LOGITS_KEY, *kept)}
     real = torch.ones((1, n), dtype=torch.bool, device="cpu")
     expected = whole[key][:1] + added.numbers
     compared = [difference_at(key, whole[key][1:], expected, real)]
     if n > 1 and not model.config.layers_rotated_as_long(n):
         cache = KeyValueCache()
-        for start, end in pairwise((0, (n + 1) // 2, n)):
-            with torch.no_grad():
-                logits = model(tokens[:, start:end], logits_at="last", cache=cache, hooks=[hook])
+        for start, end in pairwise(sorted({0, n // 2, n - 1, n})):
+            tapped = model.recording(kept)
+            with torch.no_grad():  # keys and values are recorded in the midst, where the cache has none of theirs yet
+                hooks = [hook, tapped] if start else [hook]
+                logits = model(tokens[:, start:end], logits_at="last", cache=cache, hooks=hooks)
             assert logits is not None
+            for each in kept if start else ():
+                compared.append(
+                    difference_at(each, tapped[each][1:], whole[each][1:, start:end], real[:, start:end], start)
+                )
             expected = whole[LOGITS_KEY][1:, end - 1 : end]
             compared.append(difference_at(LOGITS_KEY, logits[1:], expected, real[:, :1], first_token=end - 1))
     else:
@@ -58,7 +66,7 @@ def with_a_cache(model: Transformer, probe: Probe) -> Iterator[Finding]:
         name,
         [each for one in compared for each in of_passes(model, [one], real[:, : one.by_token.shape[1]])],
         allowed_in(model.dtype),
-        "What is added at every token is there, and does the same where the prompt is read in two parts.",
+        "What is added at every token is there, and does the same where the prompt is read in parts.",
         "What is added at every token is not there, or does something else with a cache, first at",
     )
 
@@ -70,7 +78,7 @@ def on_gradients(model: Transformer, probe: Probe) -> Iterator[Finding]:
         model: the model.
         probe: prompts, of which a beginning is used; two rows have the same, and one row's gradient is doubled.
     """
-    layer = model.config.n_layers - 1
+    layer = (model.config.n_layers - 1) // 2
     keys = [(_PLACE.RESID_DELTA_ATTN, layer), (_PLACE.RESID_POST_MLP, layer)]
     tokens = probe.alone(0).tokens[:, :_N_FOR_GRADIENTS].expand(2, -1)
     hook = model.intervention(*keys[1], _second_doubled, pass_type=PassType.BACKWARD)

@@ -10,9 +10,11 @@ from neuron_explainer.checking.alone.gradients import gradients
 from neuron_explainer.checking.alone.intervened import on_gradients, with_a_cache
 from neuron_explainer.checking.alone.interventions import interventions
 from neuron_explainer.checking.alone.neighbours import nearby_configs
+from neuron_explainer.checking.alone.partial_passes import partial_passes, upper_layers
 from neuron_explainer.checking.alone.patterns import attention_rows
 from neuron_explainer.checking.alone.recomputed import recomputed
-from neuron_explainer.checking.alone.repeated import cached, from_a_layer_on, in_threads, padding, repeatable
+from neuron_explainer.checking.alone.repeated import cached, in_threads, padding, repeatable
+from neuron_explainer.checking.alone.together import interventions_together
 from neuron_explainer.checking.alone.token_rules import token_rules
 from neuron_explainer.checking.alone.traps import known_traps
 from neuron_explainer.checking.alone.weights import sound_weights
@@ -61,10 +63,12 @@ class Alone:
             *([("sliding windows", lambda m, probe, _: long_windows(m, probe, self.seed))] if thorough else []),
             ("padding against none", padding),
             ("cache against none", cached),
-            ("upper layers alone", from_a_layer_on),
+            ("parts of a pass", partial_passes),
+            ("upper layers alone", partial(upper_layers, everywhere=thorough)),
             *([("a longer prompt", lambda *_: self._of_longer_prompt())] if thorough else []),
             ("interventions", lambda m, probe, _: interventions(m, probe, everywhere=thorough)),
             ("interventions with a cache", lambda m, probe, _: with_a_cache(m, probe)),
+            *([("interventions together", lambda m, probe, _: interventions_together(m, probe))] if thorough else []),
             ("interventions on gradients", lambda m, probe, _: on_gradients(m, probe)),
             ("gradients", lambda m, probe, _: gradients(m, probe, everywhere=thorough)),
             ("threads", in_threads),

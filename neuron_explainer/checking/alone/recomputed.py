@@ -14,6 +14,7 @@ from neuron_explainer.checking.findings import Finding, failed, not_checked, pas
 from neuron_explainer.checking.probes import Probe
 from neuron_explainer.models.hooks.recording import PlaceAndLayer
 from neuron_explainer.models.transformer import Transformer
+from neuron_explainer.vocabulary.places import ActivationLocationType
 
 ALLOWED = {torch.float64: 1e-5, torch.float32: 1e-4, torch.float16: 0.02, torch.bfloat16: 0.06}
 """Each place is computed from what was recorded just before it, so little rounding is between; in float64 it is that
@@ -56,7 +57,7 @@ def recomputed(
                 undecided += [str(layer)] if not real.any() else []
             apart = of_place(model, difference_at(key, looked_at[key], by_layer[layer][key], real))
             largest, n = max(largest, apart.relative), n + 1
-            if not apart.relative <= allowed:
+            if not apart.relative <= max(allowed, _of_softmax(key, looked_at)):
                 where = apart.first_beyond(allowed)
                 said = f"What is computed is not what the formula gives from what comes before, first at {where}."
                 yield failed(name, said, apart.relative, allowed, where)
@@ -68,3 +69,12 @@ def recomputed(
         of_layers = ", ".join(dict.fromkeys(undecided))
         said = f"Routers have nearly equal scores at all tokens of layers {of_layers}: rounding chooses the experts."
         yield not_checked("formulas of experts", said)
+
+
+def _of_softmax(key: PlaceAndLayer, recorded: Mapping[PlaceAndLayer, Tensor]) -> float:
+    """What rounding of the recorded logits of attention does to a pattern: as much more as they are larger."""
+    place, layer = key
+    if place is not ActivationLocationType.ATTN_QK_PROBS:
+        return 0.0
+    logits = recorded[ActivationLocationType.ATTN_QK_LOGITS, layer]
+    return 2 * torch.finfo(logits.dtype).eps * float(logits.abs().nan_to_num(posinf=0.0).max())

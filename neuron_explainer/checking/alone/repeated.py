@@ -22,6 +22,7 @@ from neuron_explainer.checking.passes import Recorded, recorded_at
 from neuron_explainer.checking.probes import Probe, depends_on_length
 from neuron_explainer.checking.routers import router_may_flip
 from neuron_explainer.checking.tolerances import allowed_in
+from neuron_explainer.errors import NeuronExplainerError
 from neuron_explainer.models.hooks.recording import PlaceAndLayer
 from neuron_explainer.models.layers.key_value_cache import KeyValueCache
 from neuron_explainer.models.layers.token_checks import int64_on_cpu
@@ -81,6 +82,9 @@ def padding(model: Transformer, probe: Probe, recorded: Recorded) -> Iterator[Fi
     if depends_on_length(model):
         yield not_checked(name, "The model stretches positions by the length of the padded batch (longrope).")
         return
+    if not bool(probe.real.all()) and _takes_padding_on_the_left(model, probe):
+        yield failed(name, "Padding on the left is taken without an error, and positions are then wrong.")
+        return
     shorter = min(range(len(probe.lengths)), key=lambda prompt: probe.lengths[prompt])
     alone, n = probe.alone(shorter), probe.lengths[shorter]
     keys = _keys(model)
@@ -94,6 +98,15 @@ def padding(model: Transformer, probe: Probe, recorded: Recorded) -> Iterator[Fi
     )
 
 
+def _takes_padding_on_the_left(model: Transformer, probe: Probe) -> bool:
+    with torch.no_grad():
+        try:
+            model(probe.tokens[:, -_N_TOKENS:], attention_mask=probe.real[:, -_N_TOKENS:].flip(1), logits_at="last")
+        except NeuronExplainerError:
+            return False
+    return True
+
+
 def cached(model: Transformer, probe: Probe, recorded: Recorded) -> Iterator[Finding]:
     """Whether prompts that are read one part after the other give what the whole ones give, each cut elsewhere."""
     name = "cache against none"
@@ -104,20 +117,19 @@ def cached(model: Transformer, probe: Probe, recorded: Recorded) -> Iterator[Fin
     if model.config.layers_rotated_as_long(n_whole):
         yield not_checked(name, "The model rotates keys in another way in prompts of that length (longrope).")
         return
-    prompts = [prompt for prompt, n in enumerate(probe.lengths) if n >= 3]
-    cuts = {prompt: [0, n // 2, n // 2 + 1, n] for prompt in prompts for n in [probe.lengths[prompt]]}
-    cache, keys, joined = KeyValueCache(), _keys(model), dict[int, list[Recorded]]()
+    rows = _cut(probe)
+    cache, keys = KeyValueCache(), _keys(model)
+    joined: list[list[Recorded]] = [[] for _ in rows]
     for part in range(3):
-        several = [probe.tokens[prompt, cuts[prompt][part] : cuts[prompt][part + 1]] for prompt in prompts]
+        several = [probe.tokens[prompt, cuts[part] : cuts[part + 1]] for prompt, cuts in rows]
         tokens = pad_sequence(several, batch_first=True)
         real = int64_on_cpu(range(tokens.shape[1])) < int64_on_cpu([[len(each)] for each in several])
         with model.record(_OF_LAYERS) as recording, torch.no_grad():
             model(tokens, attention_mask=real, cache=cache)
-            for row, prompt in enumerate(prompts):
-                own = {key: recording[key][row : row + 1, : len(several[row])] for key in keys}
-                joined.setdefault(prompt, []).append(own)
+            for row, own in enumerate(several):
+                joined[row].append({key: recording[key][row : row + 1, : len(own)] for key in keys})
     compared = []
-    for prompt, parts in joined.items():
+    for (prompt, _), parts in zip(rows, joined, strict=True):
         found = {key: torch.cat([part[key] for part in parts], dim=1) for key in keys}
         real = probe.alone(prompt).real
         beside = {key: recorded[key][prompt : prompt + 1, : real.shape[1]] for key in keys}
@@ -131,20 +143,11 @@ def cached(model: Transformer, probe: Probe, recorded: Recorded) -> Iterator[Fin
     )
 
 
-def from_a_layer_on(model: Transformer, probe: Probe, recorded: Recorded) -> Iterator[Finding]:
-    """Whether the upper layers, over what the lower ones gave, give the logits of the whole pass."""
-    layer, key = 3 * model.config.n_layers // 4, LOGITS_KEY
-    below: PlaceAndLayer = (_PLACE.RESID_POST_MLP, layer - 1) if layer else (_PLACE.RESID_POST_EMBEDDING, None)
-    real, above = probe.real[:1], f"Layers {layer} and above, over the residual stream that layer {layer} reads, give"
-    with torch.no_grad():
-        found = _logits_of(model.forward_from(layer, recorded[below][:1]))
-    yield finding_of(
-        "upper layers alone",
-        of_passes(model, [difference_at(key, found, recorded[key][:1], real)], real),
-        allowed_in(model.dtype),
-        f"{above} the logits of the whole pass.",
-        f"{above} different",
-    )
+def _cut(probe: Probe) -> list[tuple[int, list[int]]]:
+    """Each prompt with where it is cut, and the first once more, cut elsewhere: three rows that may be mixed up."""
+    n = probe.lengths[0]
+    cuts = [(prompt, [0, n // 2, n // 2 + 1, n]) for prompt, n in enumerate(probe.lengths) if n >= 3]
+    return [*cuts, (0, [0, n // 3, n // 2 + 1, n])]
 
 
 def in_threads(model: Transformer, probe: Probe, recorded: Recorded) -> Iterator[Finding]:

@@ -25,7 +25,7 @@ def rotated(config: RotaryConfig, heads: Tensor, n_tokens: int) -> Tensor:
     else:
         pairs = torch.complex(turning[..., : n // 2].contiguous(), turning[..., n // 2 :].contiguous())
     position = torch.arange(heads.shape[1], dtype=torch.float64, device="cpu")
-    speed = torch.tensor(_speeds(config, n_tokens), dtype=torch.float64, device="cpu")
+    speed = torch.tensor(angles_of(config, n_tokens), dtype=torch.float64, device="cpu")
     angle = position[:, None] * speed
     size = torch.full_like(angle, config.attention_factor)
     turned = pairs * torch.polar(size, angle).to(device=pairs.device, dtype=pairs.dtype)[:, None]
@@ -34,8 +34,8 @@ def rotated(config: RotaryConfig, heads: Tensor, n_tokens: int) -> Tensor:
     return torch.cat((joined, rest), -1)
 
 
-def _speeds(config: RotaryConfig, n_tokens: int) -> list[float]:
-    """By how many radians a position turns each pair."""
+def angles_of(config: RotaryConfig, n_tokens: int) -> list[float]:
+    """By how many radians a position turns each pair, in a pass of so many tokens."""
     n, speeds = config.n_channels, []
     for pair in range(n // 2):
         plain = config.base ** (-2 * pair / n)

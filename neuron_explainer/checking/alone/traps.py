@@ -88,6 +88,10 @@ def known_traps(
     for trap in found:
         said = f"{trap.package} {installed[trap.package]} on {device.type}: {trap.what} ({trap.issue})."
         yield not_checked(name, f"{said} Whether it shows here, the other checks say.")
+    products = torch.get_float32_matmul_precision()
+    if dtype == torch.float32 and products != "highest":
+        said = f'torch.get_float32_matmul_precision() is "{products}", which may leave products fewer digits.'
+        yield not_checked("precision of products", f'{said} With "highest" they have all of float32.')
     if not found and any(device.type in trap.devices for trap in TRAPS):
         known = ", ".join(f"{package} {version}" for package, version in installed.items() if version)
         yield passed(name, f"None is known for {known} on {device.type}.")

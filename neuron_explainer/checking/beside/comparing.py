@@ -18,6 +18,7 @@ from neuron_explainer.checking.beside.long_prompts import long_prompt_beside, th
 from neuron_explainer.checking.beside.norms import norms_beside
 from neuron_explainer.checking.beside.padded import batch_beside
 from neuron_explainer.checking.beside.precision import Row, precision_of, table_of
+from neuron_explainer.checking.beside.same_model import same_model
 from neuron_explainer.checking.beside.theirs import (
     NotFinitePassError,
     UnobservableError,
@@ -31,7 +32,7 @@ from neuron_explainer.checking.findings import EVERY_PLACE, Finding, Part, not_c
 from neuron_explainer.checking.passes import all_places
 from neuron_explainer.checking.probes import Probe, depends_on_length
 from neuron_explainer.checking.routers import settled
-from neuron_explainer.checking.tolerances import allowed_in
+from neuron_explainer.checking.tolerances import allowed_beside
 from neuron_explainer.models.devices import name_of_dtype
 from neuron_explainer.models.transformer import Transformer
 
@@ -40,8 +41,6 @@ if TYPE_CHECKING:
 
     from neuron_explainer.models.model_context import StandardModelContext
 
-_ALLOWED_IN_EXACT = 1e-4
-"""In float64, `transformers` rounds norms, rotations and softmax to float32 on the way."""
 _THOROUGH = (torch.float32, torch.bfloat16, torch.float16)
 
 
@@ -76,7 +75,8 @@ class Beside:
             seed: of the longer prompts.
         """
         parts: list[Part] = [
-            ("weights beside the reference", self._make_alike),
+            ("dtypes beside the reference", self._make_alike),
+            ("the same model", lambda: same_model(self.model, self.reference.model)),
             (EVERY_PLACE, lambda: self._compared(probe)),
             ("norms alone", lambda: norms_beside(self._pair[0], self._pair[1].model, self._allowed)),
             (
@@ -122,8 +122,7 @@ class Beside:
 
     @property
     def _allowed(self) -> float:
-        dtype = self._pair[0].dtype
-        return _ALLOWED_IN_EXACT if dtype == torch.float64 else allowed_in(dtype)
+        return allowed_beside(self._pair[0].dtype)
 
     def _compared(self, probe: Probe) -> Iterator[Finding]:
         import pandas as pd
@@ -197,7 +196,7 @@ class Beside:
         with torch.no_grad():
             logits = self.model(probe.tokens, attention_mask=probe.real)
         assert logits is not None
-        return implementations(self.model.config, self.reference.model, logits, probe, allowed_in(self.model.dtype))
+        return implementations(self.model.config, self.reference.model, logits, probe, allowed_beside(self.model.dtype))
 
     def _precision(self, probe: Probe, thorough: bool) -> Iterator[Finding]:
         own = () if self.model.dtype == torch.float64 else (self.model.dtype,)

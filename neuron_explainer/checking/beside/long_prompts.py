@@ -15,7 +15,7 @@ from neuron_explainer.checking.comparison import LOGITS_KEY, difference_at, find
 from neuron_explainer.checking.findings import Finding, not_checked
 from neuron_explainer.checking.probes import N_LONG, Probe, depends_on_length, random_probe
 from neuron_explainer.checking.routers import router_may_flip, settled
-from neuron_explainer.checking.tolerances import allowed_in
+from neuron_explainer.checking.tolerances import allowed_beside
 from neuron_explainer.models.layers.token_checks import int64_on_cpu
 from neuron_explainer.models.transformer import Transformer
 
@@ -69,7 +69,7 @@ def long_prompt_beside(model: Transformer, hf_model: Any, seed: int) -> Iterator
     real = probe.real[:, -n_last:]
     apart = difference_at(LOGITS_KEY, found[:, -n_last:], expected, real, first_token=n - n_last)
     said = f"The last of {n:,} tokens, beyond windows or where positions are stretched, has the reference's logits."
-    yield finding_of(name, [settled(apart, model.config, model.dtype, real)], allowed_in(model.dtype), said)
+    yield finding_of(name, [settled(apart, model.config, model.dtype, real)], allowed_beside(model.dtype), said)
 
 
 def _n_tokens(model: Transformer) -> int | None:

@@ -18,12 +18,11 @@ from neuron_explainer.checking.routers import router_may_flip, settled
 from neuron_explainer.models.devices import name_of_dtype
 from neuron_explainer.models.hooks.recording import PlaceAndLayer
 from neuron_explainer.models.transformer import Transformer
-from neuron_explainer.vocabulary.places import ActivationLocationType
 
 if TYPE_CHECKING:
     import pandas
 
-_MOST_TIMES = 4.0
+_MOST_TIMES, _MOST_ROUNDINGS = 4.0, 8
 """How many times as far from float64 as the reference a dtype may be: the order of sums alone makes a difference."""
 
 
@@ -56,8 +55,18 @@ def precision_of(
     }
     name = name_of_dtype(dtype)
     rows = [(name, place.value, layer, here, there) for (place, layer), (here, there) in apart.items()]
-    here, there = apart[LOGITS_KEY]
-    return _finding(f"precision of {name}", here, there, dtype, is_median=router_may_flip(config, dtype)), rows
+    check = f"precision of {name}"
+    if not all(math.isfinite(here) for here, _ in apart.values()):
+        return failed(check, "Numbers are not finite; those of the reference are."), rows
+    eps = torch.finfo(dtype).eps
+    several = {key: (here, _MOST_TIMES * there + _MOST_ROUNDINGS * eps) for key, (here, there) in apart.items()}
+    key = next((each for each, (here, allowed) in several.items() if not here <= allowed), LOGITS_KEY)
+    here, allowed = several[key]
+    where, about = Where(*key), "at the median token, " if router_may_flip(config, dtype) else ""
+    said = f"{where}: {about}{here:.2g} from float64, as a share of the largest; in the reference {apart[key][1]:.2g}."
+    if here <= allowed:
+        return passed(check, f"No place costs much more here. {said}", here, allowed), rows
+    return failed(check, f"It costs more here, first at {said}", here, allowed, where), rows
 
 
 def table_of(rows: Sequence[Row]) -> pandas.DataFrame:
@@ -66,16 +75,3 @@ def table_of(rows: Sequence[Row]) -> pandas.DataFrame:
 
     table = pd.DataFrame(rows, columns=["dtype", "place", "layer", "here", "in the reference"])
     return table.astype({"layer": "Int64"})
-
-
-def _finding(check: str, here: float, there: float, dtype: torch.dtype, *, is_median: bool) -> Finding:
-    """Whether logits cost much more precision here."""
-    where = Where(ActivationLocationType.LOGITS)
-    if not math.isfinite(here):
-        return failed(check, "Logits are not finite; those of the reference are.", where=where)
-    allowed = _MOST_TIMES * there + 8 * torch.finfo(dtype).eps
-    at = "At the median token, logits" if is_median else "Logits"
-    said = f"{at} are {here:.2g} from those of float64, as a share of the largest; in the reference {there:.2g}."
-    if here <= allowed:
-        return passed(check, said, here, allowed)
-    return failed(check, said, here, allowed, where)
