@@ -158,11 +158,15 @@ def late_mask(model: Transformer, patched: Patched) -> None:
 
 
 def late_positions(model: Transformer, patched: Patched) -> None:
+    positions_late_from(24, patched)
+
+
+def positions_late_from(first: int, patched: Patched) -> None:
     made = Span.__init__
 
     def init(self: Span, *arguments: Any, **options: Any) -> None:
         made(self, *arguments, **options)
-        self.position_ids = torch.where(self.position_ids >= 24, self.position_ids - 1, self.position_ids)
+        self.position_ids = torch.where(self.position_ids >= first, self.position_ids - 1, self.position_ids)
 
     patched(Span, "__init__", init)
 

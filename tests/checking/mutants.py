@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from checking import code_mutants, expert_mutants
+from checking import code_mutants, expert_mutants, pass_mutants
 from checking.code_mutants import Patched
 from helpers.tiny_models import our_model
 from neuron_explainer.models.layers.unfilled import fill
@@ -330,6 +330,25 @@ MUTANTS = [
     ),
     Mutant("experts with the lowest scores", "olmoe", expert_mutants.lowest_chosen, (Place.MLP_PRE_ACT, 0), alone=True),
     Mutant("experts' rows mixed up", "qwen3_moe", expert_mutants.mixed_up, (Place.MLP_PRE_ACT, 0), alone=True),
+    Mutant("next token sees the first alone", "gpt2", pass_mutants.next_token_sees_the_first_alone, None, alone=True),
+    Mutant("next token has no window", "mistral", pass_mutants.next_token_has_no_window, None, alone=True),
+    Mutant("replaced keys in another order", "llama", pass_mutants.keys_repeated_in_another_order, None, True),
+    Mutant("chosen logits one early", "gpt2", pass_mutants.chosen_logits_one_early, None, alone=True),
+    Mutant("other numbers without logits", "gpt2", pass_mutants.other_numbers_without_logits, None, alone=True),
+    Mutant("one place alone too large", "gpt2", pass_mutants.one_place_alone_too_large, None, alone=True),
+    Mutant("padding on the left taken", "gpt2", pass_mutants.padding_on_the_left_taken, None, alone=True),
+    *(
+        Mutant(name, "gpt2", plant, None, alone=True, thorough=True)
+        for name, plant in {
+            "three prompts mixed in the cache": pass_mutants.three_prompts_mixed_in_the_cache,
+            "last logits beside a recorded norm": pass_mutants.last_logits_beside_a_recorded_norm,
+            "read-out alone too large": pass_mutants.read_out_alone_too_large,
+            "upper layers without interventions": pass_mutants.upper_layers_without_interventions,
+            "behind recordings ignored": pass_mutants.behind_recordings_ignored,
+            "two at a place reversed": pass_mutants.reversed_at_a_place,
+            "first of its layers alone": pass_mutants.first_of_its_layers_alone,
+        }.items()
+    ),
     Mutant("mask of late tokens", "llama", code_mutants.late_mask, None, alone=True, thorough=True),
     Mutant("positions of late tokens", "llama", code_mutants.late_positions, None, alone=True, thorough=True),
     Mutant("one of ten passes", "gpt2", code_mutants.one_of_ten_passes, None, alone=True, thorough=True),

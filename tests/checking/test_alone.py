@@ -11,11 +11,13 @@ import neuron_explainer as ne
 from benchmarks.small_models import number_tokenizer
 from checking import code_mutants
 from helpers.tiny_models import HF_CONFIGS, ONE_OF_EACH_FAMILY, hf_model, our_model
+from neuron_explainer.checking.alone.far_positions import far_positions
 from neuron_explainer.checking.alone.neighbours import nearby_configs
 from neuron_explainer.checking.alone.patterns import attention_rows
 from neuron_explainer.checking.alone.repeated import cached, padding
 from neuron_explainer.checking.alone.token_rules import token_rules
 from neuron_explainer.checking.check import check
+from neuron_explainer.checking.findings import Where
 from neuron_explainer.checking.passes import all_places
 from neuron_explainer.checking.probes import random_probe
 from neuron_explainer.errors import InvalidRequestError
@@ -23,6 +25,7 @@ from neuron_explainer.models.layers.unfilled import fill
 from neuron_explainer.models.model_context import StandardModelContext
 from neuron_explainer.models.tokenizers.tokenizer import ModelTokenizer
 from neuron_explainer.models.transformer import Transformer
+from neuron_explainer.vocabulary.places import ActivationLocationType as Place
 
 
 def model_like(name: str, **changes: Any) -> Transformer:
@@ -46,6 +49,47 @@ def test_a_tokenizer_without_most_words_leaves_nothing_to_predict(name: str) -> 
 
 def test_a_model_with_such_a_tokenizer_can_be_checked_as_it_is_loaded() -> None:
     assert ne.load_model(hf_model("gpt2"), tokenizer=number_tokenizer(), check=True).n_layers == 3
+
+
+def test_a_place_of_zeros_and_neurons_that_are_dead_are_no_fault() -> None:
+    model = our_model("gpt2_scaled_by_layer")
+    fill(model, "blocks.1.mlp.input_bias", torch.full((model.config.d_mlp,), -50.0))
+    for thorough in (False, True):
+        assert check(model, thorough=thorough).failed == []
+    tiny = ne.load_model("tiny", device="cpu").get_or_create_model()
+    for name, weight in list(tiny.blocks[2].named_parameters()):
+        if "norm" in name:
+            fill(tiny, f"blocks.2.{name}", torch.zeros_like(weight))
+    assert check(tiny).failed == []
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_large_logits_of_attention_are_rounded_and_no_fault(dtype: torch.dtype) -> None:
+    tiny = ne.load_model("tiny", device="cpu").get_or_create_model().to(dtype)
+    for block in tiny.blocks:
+        for name, weight in list(block.attention.named_parameters()):
+            if name.startswith("query_weight"):
+                fill(block.attention, name, weight * 12)
+    assert check(tiny).failed == []
+
+
+def test_a_pass_that_is_not_finite_is_said_once_and_where() -> None:
+    model = our_model("llama")
+    weight = dict(model.named_parameters())["blocks.1.mlp.output_weight"].clone()
+    weight[0, 0] = float("nan")
+    fill(model, "blocks.1.mlp.output_weight", weight)
+    report = check(model)
+    assert [each.check for each in report.failed] == ["weights", "a pass with recordings"]
+    assert report.first_difference is not None
+    assert (report.first_difference.place, report.first_difference.layer) == (Place.RESID_DELTA_MLP, 1)
+
+
+def test_positions_far_from_the_beginning_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = model_like("llama", max_position_embeddings=512)
+    assert [each.status for each in far_positions(model, 160, 0)] == ["passed"]
+    code_mutants.positions_late_from(200, monkeypatch.setattr)
+    (found,) = far_positions(model, 160, 0)
+    assert found.where == Where(Place.ATTN_QUERY, 0, 200)
 
 
 def test_where_rounding_chooses_the_experts_their_formulas_say_nothing() -> None:

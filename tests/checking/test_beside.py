@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,13 @@ from benchmarks.small_models import number_tokenizer
 from helpers.installed_transformers import model_of
 from helpers.tiny_models import HF_CONFIGS, hf_model, our_model
 from neuron_explainer.checking.alone import windows
+from neuron_explainer.checking.alone.neighbours import with_config
 from neuron_explainer.checking.beside import implementations as of_attention
 from neuron_explainer.checking.beside.evaluation import evaluating, used_by_one_check
 from neuron_explainer.checking.beside.given_reference import Reference, reference_of
 from neuron_explainer.checking.beside.long_prompts import long_prompt_beside
 from neuron_explainer.checking.beside.padded import batch_beside
+from neuron_explainer.checking.beside.same_model import same_model
 from neuron_explainer.checking.comparison import PlaceDifference
 from neuron_explainer.checking.copies import can_be_copied
 from neuron_explainer.checking.findings import Where
@@ -28,6 +31,7 @@ from neuron_explainer.checking.probes import random_probe
 from neuron_explainer.checking.report import CheckReport
 from neuron_explainer.checking.routers import settled
 from neuron_explainer.errors import InvalidRequestError
+from neuron_explainer.models.layers.unfilled import fill
 from neuron_explainer.vocabulary.places import ActivationLocationType as Place
 
 LOW = torch.bfloat16
@@ -214,6 +218,45 @@ def test_the_seed_chooses_the_long_prompt_and_stretched_contexts_count() -> None
         assert "stretched" in found.said
         differences.append(found.difference)
     assert differences[0] != differences[1]
+
+
+@pytest.mark.parametrize(
+    ("name", "parameter", "row"),
+    [("gpt2", "position_embedding", 60), ("gpt2", "embedding", 7), ("qwen2", "embedding", 7)],
+)
+def test_a_weight_that_no_prompt_uses_is_compared_too(name: str, parameter: str, row: int) -> None:
+    model = our_model(name)
+    weight = dict(model.named_parameters())[parameter].clone()
+    weight[row] += 1
+    fill(model, parameter, weight)
+    (found,) = (each for each in same_model(model, hf_model(name)) if each.status == "failed")
+    assert found.said == f"{parameter} differs in 1 of {len(weight):,} rows, first in {row}."
+
+
+def test_an_entry_that_no_prompt_shows_is_compared_too() -> None:
+    model = our_model("mistral")
+    other = with_config(model, sliding_window_by_layer=(5, 60, 5))
+    (found,) = (each for each in same_model(other, hf_model("mistral")) if each.status == "failed")
+    assert found.said == "Here and in the reference: sliding_window_by_layer is 60 and 5 in layer 1."
+    (other_base,) = {each for each in model.config.rotary_by_layer if each is not None}
+    other = with_config(model, rotary=None, rotary_by_layer=(replace(other_base, base=123.0),) * 3)
+    (found,) = (each for each in same_model(other, hf_model("mistral")) if each.status == "failed")
+    assert "rotary_by_layer is halves, 16 channels, base 123, scaling None and" in found.said
+
+
+@pytest.mark.parametrize("name", HF_CONFIGS)
+def test_a_double_model_is_no_fault_beside_one_that_rounds_on_the_way(name: str) -> None:
+    report = ne.check(our_model(name).to(torch.float64), lowered_whole(name, torch.float64), progress=False)
+    assert report.failed == []
+
+
+def test_a_reference_without_numbers_is_said_once() -> None:
+    theirs = lowered_whole("llama", torch.float32)
+    theirs.model.layers[1].mlp.down_proj.weight.data[0, 0] = float("nan")
+    report = ne.check(our_model("llama"), theirs)
+    assert not report.ok
+    assert [each.check for each in report.failed] == ["weights beside the reference"]
+    assert "logits are not finite" in said_of(report, "every place beside the reference")[0]
 
 
 def test_a_long_prompt_that_memory_has_no_room_for_is_not_run(monkeypatch: pytest.MonkeyPatch) -> None:

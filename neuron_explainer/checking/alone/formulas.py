@@ -23,6 +23,7 @@ from neuron_explainer.checking.alone.mlp_formulas import (
 from neuron_explainer.checking.alone.rotated import rotated
 from neuron_explainer.checking.passes import Recorded
 from neuron_explainer.models.hooks.recording import PlaceAndLayer
+from neuron_explainer.models.layers.block import residual_before
 from neuron_explainer.models.transformer import Transformer
 from neuron_explainer.models.transformer_config import TransformerConfig
 from neuron_explainer.vocabulary.places import ActivationLocationType
@@ -43,7 +44,7 @@ def expected_in_layer(model: Transformer, layer: int, found: Recorded, tokens: T
     """
     config, weights = model.config, _Precise(dict(model.blocks[layer].named_parameters()))
     at = {place: _precise_tensor(found[place, layer]) for place, number in found if number == layer}
-    read = _precise_tensor(found[(_P.RESID_POST_MLP, layer - 1) if layer else (_P.RESID_POST_EMBEDDING, None)])
+    read = _precise_tensor(found[residual_before(layer)])
     made = dict[ActivationLocationType, Tensor]()
     made[_P.ATTN_INPUT_LAYER_NORM_SCALE], made[_P.RESID_POST_MLP_LAYER_NORM] = _normed(
         config, weights, "attention_norm", read, at[_P.ATTN_INPUT_LAYER_NORM_SCALE]

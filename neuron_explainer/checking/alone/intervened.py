@@ -25,7 +25,7 @@ _N_TOKENS = 6
 _N_FOR_GRADIENTS = 3
 
 
-def with_a_cache(model: Transformer, probe: Probe) -> Iterator[Finding]:
+def with_a_cache(model: Transformer, probe: Probe, *, everywhere: bool) -> Iterator[Finding]:
     """Whether an intervention at every token does the same in a prompt that is read in parts, with a cache.
 
     The first row of the batch has none, so that what is added to the second one can be seen.
@@ -33,6 +33,7 @@ def with_a_cache(model: Transformer, probe: Probe) -> Iterator[Finding]:
     Args:
         model: the model.
         probe: prompts, of which a beginning is used.
+        everywhere: in three parts, with keys and values replaced by themselves in the second one; else in two, and the first.
     """
     layer = model.config.n_layers // 2
     name, key = "interventions with a cache", (_PLACE.RESID_POST_ATTN, layer)
@@ -48,13 +49,15 @@ def with_a_cache(model: Transformer, probe: Probe) -> Iterator[Finding]:
     compared = [difference_at(key, whole[key][1:], expected, real)]
     if n > 1 and not model.config.layers_rotated_as_long(n):
         cache = KeyValueCache()
-        for start, end in pairwise(sorted({0, n // 2, n - 1, n})):
-            tapped = model.recording(kept)
-            with torch.no_grad():  # keys and values are recorded in the midst, where the cache has none of theirs yet
-                hooks = [hook, tapped] if start else [hook]
+        for start, end in pairwise((0, *([n // 3] if everywhere and n > 3 else []), n - 1, n)):
+            # An intervention in one part alone makes the cache keep keys and values of each head from there on.
+            is_recorded, tapped = end == n - 1, model.recording(kept)
+            left_as_they_are = [model.intervention(*each, torch.clone) for each in kept]
+            with torch.no_grad():
+                hooks = [hook, tapped, *left_as_they_are] if is_recorded else [hook]
                 logits = model(tokens[:, start:end], logits_at="last", cache=cache, hooks=hooks)
             assert logits is not None
-            for each in kept if start else ():
+            for each in kept if is_recorded else ():
                 compared.append(
                     difference_at(each, tapped[each][1:], whole[each][1:, start:end], real[:, start:end], start)
                 )
@@ -71,14 +74,15 @@ def with_a_cache(model: Transformer, probe: Probe) -> Iterator[Finding]:
     )
 
 
-def on_gradients(model: Transformer, probe: Probe) -> Iterator[Finding]:
+def on_gradients(model: Transformer, probe: Probe, *, everywhere: bool) -> Iterator[Finding]:
     """Whether a gradient that is doubled at the end of a layer is twice as large there and at what comes before.
 
     Args:
         model: the model.
         probe: prompts, of which a beginning is used; two rows have the same, and one row's gradient is doubled.
+        everywhere: in the middle layer, and so in the backward pass of half of the model; else in the last one.
     """
-    layer = (model.config.n_layers - 1) // 2
+    layer = (model.config.n_layers - 1) // 2 if everywhere else model.config.n_layers - 1
     keys = [(_PLACE.RESID_DELTA_ATTN, layer), (_PLACE.RESID_POST_MLP, layer)]
     tokens = probe.alone(0).tokens[:, :_N_FOR_GRADIENTS].expand(2, -1)
     hook = model.intervention(*keys[1], _second_doubled, pass_type=PassType.BACKWARD)

@@ -7,11 +7,14 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
+from neuron_explainer.checking.alone.formulas import expected_in_layer
+from neuron_explainer.checking.alone.judging import of_place
+from neuron_explainer.checking.alone.recomputed import ALLOWED
 from neuron_explainer.checking.comparison import difference_at, in_order, one_layer_each
 from neuron_explainer.checking.findings import Finding, Where, failed, passed
 from neuron_explainer.checking.probes import Probe, random_normal
 from neuron_explainer.checking.tolerances import allowed_in
-from neuron_explainer.models.hooks.recording import PlaceAndLayer
+from neuron_explainer.models.hooks.recording import PlaceAndLayer, Recording
 from neuron_explainer.models.transformer import Transformer
 from neuron_explainer.vocabulary.places import ActivationLocationType
 
@@ -81,7 +84,7 @@ def _of_rows(
         elif not change.is_in(recording[key]):
             said = f"What one adds at {where} is not what the recording shows there."
             faults.append(failed("interventions", said, where=where))
-        elif not _has_effect(model, key, apart, change.row, at):
+        elif not (_has_effect(model, key, apart, change.row, at) or _is_lost(model, key, recording, apart, change.row)):
             faults.append(failed("interventions", f"One at {where} has no effect on the logits.", where=where))
     if not noise <= allowed:
         faults.append(failed("interventions", "They change another prompt of the same batch."))
@@ -136,6 +139,26 @@ def _has_effect(
     looked_at = after if may_be_lost else after[-1:]
     effects = [apart[key][:, token:].amax(1) for key in looked_at]
     return any(float(each[row]) > 3 * float(each[-1]) for each in effects)
+
+
+def _is_lost(
+    model: Transformer,
+    changed: PlaceAndLayer,
+    recording: Recording,
+    apart: dict[PlaceAndLayer, Tensor],
+    row: int,
+) -> bool:
+    """Whether the rest of a layer makes nothing of a change by its formulas, as where weights or neurons are all 0."""
+    _, layer = changed
+    order = [key for key in in_order(model.config.n_layers) if key[1] == layer]
+    after = order[order.index(changed) + 1 :]
+    if model.is_offloaded or layer is None or not after or float(apart[after[-1]][row].max()):
+        return False
+    found = {key: recording[key][row : row + 1] for key in recording}
+    real = torch.ones(found[changed].shape[:2], dtype=torch.bool, device="cpu")
+    expected = expected_in_layer(model, layer, found, real)
+    several = (of_place(model, difference_at(key, found[key], expected[key], real)) for key in after)
+    return all(each.relative <= ALLOWED[model.dtype] for each in several)
 
 
 def _first_early(

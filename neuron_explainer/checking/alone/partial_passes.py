@@ -8,12 +8,13 @@ import torch
 from torch import Tensor
 
 from neuron_explainer.checking.alone.judging import of_passes
-from neuron_explainer.checking.comparison import LOGITS_KEY, PlaceDifference, difference_at, finding_of
+from neuron_explainer.checking.comparison import LOGITS_KEY, OF_LAYER, PlaceDifference, difference_at, finding_of
 from neuron_explainer.checking.findings import Finding, not_checked
 from neuron_explainer.checking.passes import Recorded
 from neuron_explainer.checking.probes import Probe
 from neuron_explainer.checking.tolerances import allowed_in
 from neuron_explainer.models.hooks.recording import PlaceAndLayer
+from neuron_explainer.models.layers.block import residual_before
 from neuron_explainer.models.layers.token_checks import int64_on_cpu
 from neuron_explainer.models.transformer import Transformer
 from neuron_explainer.vocabulary.places import ActivationLocationType
@@ -21,15 +22,18 @@ from neuron_explainer.vocabulary.places import ActivationLocationType
 _PLACE = ActivationLocationType
 _N_TOKENS = 4
 """Of short prompts, where the length does not matter."""
+_OVER_TOKENS = (_PLACE.ATTN_QK_LOGITS, _PLACE.ATTN_QK_PROBS)
+"""The places that have a number for each token that is attended to."""
 
 
-def partial_passes(model: Transformer, probe: Probe, recorded: Recorded) -> Iterator[Finding]:
+def partial_passes(model: Transformer, probe: Probe, recorded: Recorded, *, everywhere: bool) -> Iterator[Finding]:
     """Whether a pass gives the same where it records one place alone, or computes some logits or none.
 
     Args:
         model: the model.
         probe: the prompts, of which a beginning is used.
         recorded: all places of a pass.
+        everywhere: at every place of the middle layer alone, and with the final norm; else at one.
     """
     name, tokens = "parts of a pass", probe.tokens[:, :_N_TOKENS]
     n = tokens.shape[1]
@@ -42,18 +46,20 @@ def partial_passes(model: Transformer, probe: Probe, recorded: Recorded) -> Iter
     def compare(key: PlaceAndLayer, found: Tensor | None, positions: list[int]) -> None:
         assert found is not None
         rows = int64_on_cpu(range(len(tokens)))[:, None]
-        at, whole = (rows, int64_on_cpu([positions] * len(tokens))), recorded[key]
+        at = rows, int64_on_cpu([positions] * len(tokens))
+        whole = recorded[key][:, :, :n] if key[0] in _OVER_TOKENS else recorded[key]
         expected = whole[tuple(each.to(whole.device) for each in at)]
         compared.extend(of_passes(model, [difference_at(key, found, expected, real[at], positions[0])], real[at]))
 
     with torch.no_grad():
-        for key in ((_PLACE.MLP_POST_ACT, layer), (_PLACE.RESID_POST_ATTN, layer)):
+        for key in [(place, layer) for place in (OF_LAYER if everywhere else (_PLACE.MLP_POST_ACT,))]:
             alone = model.recording([key])
             model(tokens, logits_at=None, hooks=[alone])
             compare(key, alone[key], list(range(n)))
-        last = model.recording([final])
-        compare(LOGITS_KEY, model(tokens, logits_at="last", hooks=[last]), [n - 1])
-        compare(final, last[final], list(range(n)))
+        if everywhere:
+            last = model.recording([final])
+            compare(LOGITS_KEY, model(tokens, logits_at="last", hooks=[last]), [n - 1])
+            compare(final, last[final], list(range(n)))
         middle = torch.full((len(tokens),), n // 2, dtype=torch.int64, device="cpu")
         compare(LOGITS_KEY, model(tokens, logits_at=middle), [n // 2])
     yield finding_of(
@@ -77,15 +83,15 @@ def upper_layers(model: Transformer, probe: Probe, recorded: Recorded, *, everyw
     n_layers, compared = model.config.n_layers, list[PlaceDifference]()
     layer = 3 * n_layers // 4
     with torch.no_grad():
-        found = model.forward_from(layer, recorded[_below(layer)][:1])
+        found = model.forward_from(layer, recorded[residual_before(layer)][:1])
         compared += _of_logits(model, found, recorded[LOGITS_KEY][:1], probe.real[:1])
         n = min(_N_TOKENS, probe.tokens.shape[1])
         if everywhere and not model.config.layers_rotated_as_long(probe.tokens.shape[1]):
             for number in (0, layer, n_layers):
-                found = model.forward_from(number, recorded[_below(number)][:, :n])
+                found = model.forward_from(number, recorded[residual_before(number)][:, :n])
                 compared += _of_logits(model, found, recorded[LOGITS_KEY][:, :n], probe.real[:, :n])
             halved = model.intervention(_PLACE.RESID_DELTA_MLP, n_layers - 1, lambda tensor: tensor / 2)
-            found = model.forward_from(layer, recorded[_below(layer)][:, :n], hooks=[halved])
+            found = model.forward_from(layer, recorded[residual_before(layer)][:, :n], hooks=[halved])
             expected = model(probe.tokens[:, :n], hooks=[halved])
             compared += _of_logits(model, found, expected, probe.real[:, :n])
     yield finding_of(
@@ -95,10 +101,6 @@ def upper_layers(model: Transformer, probe: Probe, recorded: Recorded, *, everyw
         "Upper layers, over the residual stream that the first of them reads, give the logits of the whole pass.",
         "Upper layers, over the residual stream that the first of them reads, give different",
     )
-
-
-def _below(layer: int) -> PlaceAndLayer:
-    return (_PLACE.RESID_POST_MLP, layer - 1) if layer else (_PLACE.RESID_POST_EMBEDDING, None)
 
 
 def _of_logits(

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
 
+from neuron_explainer.checking.alone.far_positions import far_positions
 from neuron_explainer.checking.alone.gradients import gradients
 from neuron_explainer.checking.alone.intervened import on_gradients, with_a_cache
 from neuron_explainer.checking.alone.interventions import interventions
@@ -62,14 +63,14 @@ class Alone:
             ("rows of attention", attention_rows),
             *([("sliding windows", lambda m, probe, _: long_windows(m, probe, self.seed))] if thorough else []),
             ("padding against none", padding),
-            ("cache against none", cached),
-            ("parts of a pass", partial_passes),
+            ("cache against none", partial(cached, n_rows=3 if thorough else 2)),
+            ("parts of a pass", partial(partial_passes, everywhere=thorough)),
             ("upper layers alone", partial(upper_layers, everywhere=thorough)),
             *([("a longer prompt", lambda *_: self._of_longer_prompt())] if thorough else []),
             ("interventions", lambda m, probe, _: interventions(m, probe, everywhere=thorough)),
-            ("interventions with a cache", lambda m, probe, _: with_a_cache(m, probe)),
+            ("interventions with a cache", lambda m, probe, _: with_a_cache(m, probe, everywhere=thorough)),
             *([("interventions together", lambda m, probe, _: interventions_together(m, probe))] if thorough else []),
-            ("interventions on gradients", lambda m, probe, _: on_gradients(m, probe)),
+            ("interventions on gradients", lambda m, probe, _: on_gradients(m, probe, everywhere=thorough)),
             ("gradients", lambda m, probe, _: gradients(m, probe, everywhere=thorough)),
             ("threads", in_threads),
             *([("nearby configs", lambda *_: nearby_configs(context))] if thorough else []),
@@ -112,6 +113,7 @@ class Alone:
         for run in (recomputed, attention_rows, cached):
             for each in run(model, probe, recorded):
                 yield replace(each, check=f"{each.check}, {n} tokens")
+        yield from far_positions(model, n, self.seed)
 
     def _not_reached(self) -> Iterator[Finding]:
         n_tokens = N_LONG if self.thorough else self.probe.tokens.shape[1]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -24,15 +24,21 @@ _OF_ANGLE = 4e-7
 
 
 def recomputed(
-    model: Transformer, probe: Probe, recorded: Mapping[PlaceAndLayer, Tensor], *, everywhere: bool = True
+    model: Transformer,
+    probe: Probe,
+    recorded: Mapping[PlaceAndLayer, Tensor],
+    *,
+    everywhere: bool = True,
+    only: Sequence[int] | None = None,
 ) -> Iterator[Finding]:
     """Whether each place is what the formulas give from what was recorded before it.
 
     Args:
         model: the model.
         probe: the prompts.
-        recorded: all places of the pass.
+        recorded: all places of the pass; or with `only` those of these layers, and the stream that they read.
         everywhere: in every prompt in every layer; else in the first prompt, and in the others in three layers.
+        only: the layers; None: all, and the ends.
     """
     name = "formulas"
     if model.is_offloaded:
@@ -44,10 +50,12 @@ def recomputed(
         n_layers = model.config.n_layers
         of_all = range(n_layers) if everywhere else (0, n_layers // 2, n_layers - 1)
         whole, first = ({key: each[:end] for key, each in recorded.items()} for end in (None, 1))
-        ends = expected_at_ends(model, whole, probe.tokens)
+        ends = expected_at_ends(model, whole, probe.tokens) if only is None else {}
         by_layer: dict[int | None, dict[PlaceAndLayer, Tensor]] = {None: ends}
         for key in in_order(n_layers):
             layer = key[1]
+            if only is not None and layer not in only:
+                continue
             looked_at, end = (whole, None) if layer is None or layer in of_all else (first, 1)
             if layer is not None and layer not in by_layer:
                 by_layer = {None: ends, layer: expected_in_layer(model, layer, looked_at, probe.tokens[:end])}

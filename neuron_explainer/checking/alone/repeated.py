@@ -52,7 +52,9 @@ def repeatable(model: Transformer, probe: Probe, recorded: Recorded, *, n_times:
     real = torch.ones(beginning.shape, dtype=torch.bool, device="cpu")
     with torch.no_grad():
         first, *others = (_logits_of(model(beginning)) for _ in range(n_times))
-        last = _logits_of(model(probe.tokens, attention_mask=probe.real, logits_at="last"))
+        lengths = int64_on_cpu([beginning.shape[1], (beginning.shape[1] + 1) // 2])
+        mask = int64_on_cpu(range(beginning.shape[1])) < lengths[:, None]
+        last = _logits_of(model(beginning, attention_mask=mask, logits_at="last"))
     same = all(bool(torch.equal(first, each)) for each in others)
     said = f"{n_times} passes over the first {beginning.shape[1]} tokens give"
     yield (
@@ -61,8 +63,8 @@ def repeatable(model: Transformer, probe: Probe, recorded: Recorded, *, n_times:
         else failed("the same pass again", f"{said} different logits.")
     )
     logits, allowed = recorded[key], allowed_in(model.dtype)
-    rows = torch.arange(len(logits), dtype=torch.int64, device=logits.device)
-    at_end = logits[rows, int64_on_cpu(probe.lengths).to(logits.device) - 1][:, None]
+    rows = torch.arange(len(first), dtype=torch.int64, device=first.device)
+    at_end = first[rows, lengths.to(first.device) - 1][:, None]
     compared = of_passes(model, [difference_at(key, last, at_end, real[:, :1])], real[:, :1])
     if not model.config.layers_rotated_as_long(probe.tokens.shape[1]):
         of_beginning = difference_at(key, first, logits[:, : beginning.shape[1]], real)
@@ -82,7 +84,7 @@ def padding(model: Transformer, probe: Probe, recorded: Recorded) -> Iterator[Fi
     if depends_on_length(model):
         yield not_checked(name, "The model stretches positions by the length of the padded batch (longrope).")
         return
-    if not bool(probe.real.all()) and _takes_padding_on_the_left(model, probe):
+    if probe.tokens.shape[1] > 1 and _takes_padding_on_the_left(model, probe):
         yield failed(name, "Padding on the left is taken without an error, and positions are then wrong.")
         return
     shorter = min(range(len(probe.lengths)), key=lambda prompt: probe.lengths[prompt])
@@ -99,16 +101,26 @@ def padding(model: Transformer, probe: Probe, recorded: Recorded) -> Iterator[Fi
 
 
 def _takes_padding_on_the_left(model: Transformer, probe: Probe) -> bool:
+    tokens = probe.tokens[:, :_N_TOKENS]
+    mask = torch.ones(tokens.shape, dtype=torch.bool, device="cpu")
+    mask[1, 0] = False
     with torch.no_grad():
         try:
-            model(probe.tokens[:, -_N_TOKENS:], attention_mask=probe.real[:, -_N_TOKENS:].flip(1), logits_at="last")
+            model(tokens, attention_mask=mask, logits_at="last")
         except NeuronExplainerError:
             return False
     return True
 
 
-def cached(model: Transformer, probe: Probe, recorded: Recorded) -> Iterator[Finding]:
-    """Whether prompts that are read one part after the other give what the whole ones give, each cut elsewhere."""
+def cached(model: Transformer, probe: Probe, recorded: Recorded, *, n_rows: int = 3) -> Iterator[Finding]:
+    """Whether prompts that are read one part after the other give what the whole ones give, each cut elsewhere.
+
+    Args:
+        model: the model.
+        probe: the prompts.
+        recorded: all places of a pass.
+        n_rows: how many prompts are in the cache, of which the third is the first, cut elsewhere.
+    """
     name = "cache against none"
     n_whole = probe.tokens.shape[1]
     if n_whole < 4:
@@ -117,7 +129,7 @@ def cached(model: Transformer, probe: Probe, recorded: Recorded) -> Iterator[Fin
     if model.config.layers_rotated_as_long(n_whole):
         yield not_checked(name, "The model rotates keys in another way in prompts of that length (longrope).")
         return
-    rows = _cut(probe)
+    rows = _cut(probe)[:n_rows]
     cache, keys = KeyValueCache(), _keys(model)
     joined: list[list[Recorded]] = [[] for _ in rows]
     for part in range(3):

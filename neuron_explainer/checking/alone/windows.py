@@ -15,6 +15,8 @@ from neuron_explainer.models.transformer_config import TransformerConfig
 from neuron_explainer.vocabulary.places import ActivationLocationType
 
 _PLACE = ActivationLocationType.ATTN_QK_PROBS
+N_FAR = 2048
+"""How long the prompt is in which one layer of each kind is looked at."""
 MOST_TOKENS, BEYOND = 8192, 8
 """How long a prompt may be, and by how much it is longer than what it is to reach beyond."""
 _COPIES = 6
@@ -52,6 +54,10 @@ def not_reached(model: Transformer, n_tokens: int, *, thorough: bool, has_refere
     if windows and not thorough:
         said = f"The prompts have {n_tokens} tokens; windows of {', '.join(map(str, windows))} are longer."
         yield not_checked("sliding windows", f"{said} thorough=True looks.")
+    n_read = model.config.max_context_length
+    if thorough and n_read > N_FAR:
+        said = f"The model reads {n_read:,} tokens; positions from {N_FAR:,} on are looked at no further."
+        yield not_checked("far positions", said)
     stretched = [n for n in stretched_from(model.config) if n >= n_tokens]
     if stretched and not (thorough and has_reference):
         said = f"The prompts have {n_tokens} tokens; positions after {', '.join(map(str, stretched))} are stretched."

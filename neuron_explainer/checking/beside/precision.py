@@ -22,7 +22,7 @@ from neuron_explainer.models.transformer import Transformer
 if TYPE_CHECKING:
     import pandas
 
-_MOST_TIMES, _MOST_ROUNDINGS = 4.0, 8
+_MOST_TIMES, _MOST_ROUNDINGS = 4.0, 2
 """How many times as far from float64 as the reference a dtype may be: the order of sums alone makes a difference."""
 
 
