@@ -151,7 +151,11 @@ def place_differences(
 
 
 def finding_of(
-    check: str, several: Iterable[PlaceDifference], allowed: float, agrees: str, differs: str = "It differs first at"
+    check: str,
+    several: Iterable[PlaceDifference],
+    allowed: float,
+    agrees: str,
+    differs: str = "Numbers differ first at",
 ) -> Finding:
     """What a comparison found: the first difference that is too large, or the largest.
 

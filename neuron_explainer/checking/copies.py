@@ -24,11 +24,7 @@ def can_be_copied(model: torch.nn.Module) -> bool:
 
 def why_not_copied(dtype: torch.dtype, model: Transformer) -> str | None:
     """Why a model, without a reference, has no copy in a dtype; None if it is in that dtype or can be copied."""
-    if model.dtype == dtype:
-        return None
-    if not can_be_copied(model):
-        return "a method was replaced, which would stay that of the first model"
-    return why_not_in(dtype, model)
+    return None if model.dtype == dtype else why_not_in(dtype, model)
 
 
 def why_not_in(dtype: torch.dtype, model: Transformer) -> str | None:

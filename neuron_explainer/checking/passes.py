@@ -21,7 +21,7 @@ Recorded = Mapping[PlaceAndLayer, Tensor]
 _MINUS_INFINITY_WHERE_HIDDEN = ActivationLocationType.ATTN_QK_LOGITS
 
 
-def recorded_at(
+def recorded_places(
     model: Transformer, probe: Probe, places: Iterable[ActivationLocationType]
 ) -> dict[PlaceAndLayer, Tensor]:
     """The tensors of some places of a pass, in all layers."""
@@ -32,7 +32,7 @@ def recorded_at(
 
 def all_places(model: Transformer, probe: Probe) -> dict[PlaceAndLayer, Tensor]:
     """The tensors of all places of a pass."""
-    return recorded_at(model, probe, {place for place, _ in in_order(model.config.n_layers)})
+    return recorded_places(model, probe, {place for place, _ in in_order(model.config.n_layers)})
 
 
 def first_not_finite(model: Transformer, recorded: Recorded, real: Bool[Tensor, "batch tokens"]) -> Where | None:

@@ -16,9 +16,10 @@ class ModelCheckError(NeuronExplainerError, ValueError):
 
     def __init__(self, report: Any) -> None:
         self.report = report
-        first = "; ".join(f"{each.check}: {each.said}" for each in report.failed[:3])
-        more = f"; and {len(report.failed) - 3} more" if len(report.failed) > 3 else ""
+        several = list({each.check: each.said for each in reversed(report.failed)}.items())[::-1]
+        first = " ".join(f"{check}: {said}" for check, said in several[:3])
+        more = f" And {len(several) - 3} more." if len(several) > 3 else ""
         super().__init__(
-            f"{report.model} does not pass {len(report.failed)} of its checks. {first}{more} The error's `report` has "
+            f"{report.model} does not pass {len(several)} of its checks. {first}{more} The error's `report` has "
             "all. To use the model all the same, load it without check=True."
         )

@@ -11,13 +11,13 @@ import neuron_explainer as ne
 from benchmarks.small_models import number_tokenizer
 from checking import code_mutants
 from helpers.tiny_models import HF_CONFIGS, ONE_OF_EACH_FAMILY, hf_model, our_model
-from neuron_explainer.checking.alone.far_positions import far_positions
 from neuron_explainer.checking.alone.neighbours import nearby_configs
 from neuron_explainer.checking.alone.patterns import attention_rows
 from neuron_explainer.checking.alone.repeated import cached, padding
 from neuron_explainer.checking.alone.token_rules import token_rules
 from neuron_explainer.checking.check import check
 from neuron_explainer.checking.findings import Where
+from neuron_explainer.checking.formulas.far_positions import far_positions
 from neuron_explainer.checking.passes import all_places
 from neuron_explainer.checking.probes import random_probe
 from neuron_explainer.errors import InvalidRequestError

@@ -105,7 +105,7 @@ def test_where_no_copy_is_possible_that_is_said(monkeypatch: pytest.MonkeyPatch)
     found = of_gradients(model)
     assert found.status == "not checked"
     assert found.said == (
-        "Differences in bfloat16 are too rough, and a method was replaced, which would stay that of the first model."
+        "Differences in bfloat16 are too rough, and a method of the model was replaced, so it cannot be copied."
     )
 
 

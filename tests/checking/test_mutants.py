@@ -1,5 +1,6 @@
 """Planted faults: `ne.check` finds them, says where they sit, and finds none where there is none."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from neuron_explainer.models.transformer import Transformer
 
 FOUND_ALONE_BY_CHANCE = {"position embedding left out"}
 """Faults of weights and configs that show without a reference in these small models, though they need not."""
-AT_LEAST = 60
+PAGE = Path(__file__).parents[2] / "docs" / "trust.md"
 
 
 def report_of(mutant: Mutant, monkeypatch: pytest.MonkeyPatch) -> CheckReport:
@@ -31,9 +32,19 @@ def found_alone(report: CheckReport) -> bool:
 
 
 def test_there_are_many_and_each_has_a_name() -> None:
-    assert len(MUTANTS) >= AT_LEAST
     assert len({mutant.name for mutant in MUTANTS}) == len(MUTANTS)
     assert {mutant.small_model for mutant in MUTANTS} <= set(HF_CONFIGS)
+
+
+def test_the_page_has_their_numbers() -> None:
+    alone, n_all = sum(each.alone for each in MUTANTS), len(MUTANTS)
+    text = " ".join(PAGE.read_text("utf-8").split())
+    assert f"The tests plant {n_all} faults" in text
+    assert f"All {n_all} are found, {sum(each.thorough for each in MUTANTS)} of them by `thorough=True` alone" in text
+    assert f"{n_all - sum(each.thorough and each.alone for each in MUTANTS)} are looked for with a reference" in text
+    n_chance = len(FOUND_ALONE_BY_CHANCE)
+    assert f"{alone + n_chance} are found: all {alone} faults of the computation, and {n_chance} of the" in text
+    assert f"of the {n_all - alone} faults of weights and configs" in text
 
 
 @pytest.mark.parametrize("mutant", [pytest.param(each, id=each.name) for each in MUTANTS])

@@ -33,7 +33,7 @@ def with_a_cache(model: Transformer, probe: Probe, *, everywhere: bool) -> Itera
     Args:
         model: the model.
         probe: prompts, of which a beginning is used.
-        everywhere: in three parts, with keys and values replaced by themselves in the second one; else in two, and the first.
+        everywhere: in three parts, with keys and values replaced by themselves in the second one; else in two.
     """
     layer = model.config.n_layers // 2
     name, key = "interventions with a cache", (_PLACE.RESID_POST_ATTN, layer)

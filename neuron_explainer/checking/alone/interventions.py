@@ -7,11 +7,11 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from neuron_explainer.checking.alone.formulas import expected_in_layer
 from neuron_explainer.checking.alone.judging import of_place
-from neuron_explainer.checking.alone.recomputed import ALLOWED
 from neuron_explainer.checking.comparison import difference_at, in_order, one_layer_each
 from neuron_explainer.checking.findings import Finding, Where, failed, passed
+from neuron_explainer.checking.formulas.layer_formulas import expected_in_layer
+from neuron_explainer.checking.formulas.recomputed import ALLOWED
 from neuron_explainer.checking.probes import Probe, random_normal
 from neuron_explainer.checking.tolerances import allowed_in
 from neuron_explainer.models.hooks.recording import PlaceAndLayer, Recording

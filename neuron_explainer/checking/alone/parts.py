@@ -6,14 +6,12 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
 
-from neuron_explainer.checking.alone.far_positions import far_positions
 from neuron_explainer.checking.alone.gradients import gradients
 from neuron_explainer.checking.alone.intervened import on_gradients, with_a_cache
 from neuron_explainer.checking.alone.interventions import interventions
 from neuron_explainer.checking.alone.neighbours import nearby_configs
 from neuron_explainer.checking.alone.partial_passes import partial_passes, upper_layers
 from neuron_explainer.checking.alone.patterns import attention_rows
-from neuron_explainer.checking.alone.recomputed import recomputed
 from neuron_explainer.checking.alone.repeated import cached, in_threads, padding, repeatable
 from neuron_explainer.checking.alone.together import interventions_together
 from neuron_explainer.checking.alone.token_rules import token_rules
@@ -21,6 +19,8 @@ from neuron_explainer.checking.alone.traps import known_traps
 from neuron_explainer.checking.alone.weights import sound_weights
 from neuron_explainer.checking.alone.windows import long_windows, not_reached
 from neuron_explainer.checking.findings import Finding, Part, failed, not_checked, passed
+from neuron_explainer.checking.formulas.far_positions import far_positions
+from neuron_explainer.checking.formulas.recomputed import recomputed
 from neuron_explainer.checking.passes import Recorded, all_places, first_not_finite
 from neuron_explainer.checking.probes import N_LONG, Probe, random_probe
 from neuron_explainer.models.model_context import StandardModelContext

@@ -74,7 +74,7 @@ def attention_rows_of(
 
 def _difference(layer: int, apart: Float[Tensor, "batch tokens"], probe: Probe) -> PlaceDifference:
     """How far a layer's rows are from what they should be, by token; what is not a number is infinitely far."""
-    by_token = torch.where(probe.real, apart.nan_to_num(nan=math.inf).clamp(min=0), 0.0)
+    by_token = torch.where(probe.real, apart.nan_to_num(nan=math.inf).clamp(min=0).abs(), 0.0)
     prompt, token = divmod(int(by_token.argmax()), by_token.shape[1])
     largest = float(by_token.max())
     return PlaceDifference(Where(_PLACE, layer, token, prompt), largest, largest, 1.0, by_token)

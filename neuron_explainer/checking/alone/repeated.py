@@ -18,7 +18,7 @@ from neuron_explainer.checking.comparison import (
     place_differences,
 )
 from neuron_explainer.checking.findings import Finding, failed, not_checked, passed
-from neuron_explainer.checking.passes import Recorded, recorded_at
+from neuron_explainer.checking.passes import Recorded, recorded_places
 from neuron_explainer.checking.probes import Probe, depends_on_length
 from neuron_explainer.checking.routers import router_may_flip
 from neuron_explainer.checking.tolerances import allowed_in
@@ -91,7 +91,7 @@ def padding(model: Transformer, probe: Probe, recorded: Recorded) -> Iterator[Fi
     alone, n = probe.alone(shorter), probe.lengths[shorter]
     keys = _keys(model)
     beside = {key: recorded[key][shorter : shorter + 1, :n] for key in keys}
-    compared = place_differences(recorded_at(model, alone, _OF_LAYERS), beside, keys, alone.real)
+    compared = place_differences(recorded_places(model, alone, _OF_LAYERS), beside, keys, alone.real)
     yield finding_of(
         name,
         [each.of_prompt(shorter) for each in of_passes(model, compared, alone.real)],

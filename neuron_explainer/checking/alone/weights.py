@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import torch
 
-from neuron_explainer.checking.alone.recomputed import ALLOWED
 from neuron_explainer.checking.findings import Finding, failed, not_checked, passed
+from neuron_explainer.checking.formulas.recomputed import ALLOWED
 from neuron_explainer.errors import InvalidRequestError
 from neuron_explainer.models.devices import name_of_dtype
 from neuron_explainer.models.transformer import Transformer

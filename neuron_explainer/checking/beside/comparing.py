@@ -17,7 +17,7 @@ from neuron_explainer.checking.beside.implementations import implementations
 from neuron_explainer.checking.beside.long_prompts import long_prompt_beside, three_prompts, three_prompts_beside
 from neuron_explainer.checking.beside.norms import norms_beside
 from neuron_explainer.checking.beside.padded import batch_beside
-from neuron_explainer.checking.beside.precision import Row, precision_of, table_of
+from neuron_explainer.checking.beside.precision import Row, precision_of, precision_table
 from neuron_explainer.checking.beside.same_model import same_model
 from neuron_explainer.checking.beside.theirs import (
     NotFinitePassError,
@@ -225,4 +225,4 @@ class Beside:
             yield found
             rows += of_dtype
         if rows:
-            self.precision = table_of(rows)
+            self.precision = precision_table(rows)

@@ -62,14 +62,14 @@ def precision_of(
     several = {key: (here, _MOST_TIMES * there + _MOST_ROUNDINGS * eps) for key, (here, there) in apart.items()}
     key = next((each for each, (here, allowed) in several.items() if not here <= allowed), LOGITS_KEY)
     here, allowed = several[key]
-    where, about = Where(*key), "at the median token, " if router_may_flip(config, dtype) else ""
-    said = f"{where}: {about}{here:.2g} from float64, as a share of the largest; in the reference {apart[key][1]:.2g}."
+    where, about = Where(*key), " at the median token" if router_may_flip(config, dtype) else ""
+    far = f"{here:.2g} from float64{about}, as a share of the largest; the reference is {apart[key][1]:.2g} from it"
     if here <= allowed:
-        return passed(check, f"No place costs much more here. {said}", here, allowed), rows
-    return failed(check, f"It costs more here, first at {said}", here, allowed, where), rows
+        return passed(check, f"No place costs much more here. Logits are {far}.", here, allowed), rows
+    return failed(check, f"It costs more here, first at {where}: {far}.", here, allowed, where), rows
 
 
-def table_of(rows: Sequence[Row]) -> pandas.DataFrame:
+def precision_table(rows: Sequence[Row]) -> pandas.DataFrame:
     """A row for each dtype, place and layer."""
     import pandas as pd
 

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from neuron_explainer.checking.alone.rotated import angles_of
 from neuron_explainer.checking.findings import Finding, failed, not_checked, passed
+from neuron_explainer.checking.formulas.rotated import angles_of
 from neuron_explainer.errors import CheckpointError, shown
 from neuron_explainer.models.families.fill_parameters import config_of_tensors, fill_parameters, uses_of_tensors
 from neuron_explainer.models.families.registry import family_of
@@ -138,7 +138,7 @@ def _difference(ours: Tensor, theirs: Tensor) -> str | None:
     theirs = theirs.to(ours)
     if torch.equal(ours, theirs):
         return None
-    allowed = _ROUNDINGS * torch.finfo(ours.dtype).eps * float(theirs.abs().max())
+    allowed = _ROUNDINGS * torch.finfo(ours.dtype).eps * float(theirs.nan_to_num(0, 0, 0).abs().max())
     wrong = ~((ours - theirs).abs() <= allowed)
     if not bool(wrong.any()):
         return None

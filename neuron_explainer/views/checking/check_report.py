@@ -38,7 +38,8 @@ def check_report_html(report: CheckReport) -> str:
     first = report.first_difference
     where = "" if first is None else f"<div>First difference: {escaped(str(first))}</div>"
     rows = map(_row, report.in_order_of_weight[:_MOST_FINDINGS])
-    table = html_table(["", "check", "what was found", "difference", "allowed"], rows, {3, 4})
+    columns = ["", "check", "what was found", "difference", "allowed"]
+    table = f'<div style="margin:8px 0">{html_table(columns, rows, {3, 4})}</div>'
     note = f'<div style="{SMALL}">{_ABOUT_DIFFERENCES}</div>'
     return card(heading + where + table + note + _places(report) + _precision(report))
 

@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from neuron_explainer.checking.alone.formulas import certain_tokens, expected_at_ends, expected_in_layer
 from neuron_explainer.checking.alone.judging import of_place
 from neuron_explainer.checking.comparison import difference_at, in_order
 from neuron_explainer.checking.findings import Finding, failed, not_checked, passed
+from neuron_explainer.checking.formulas.layer_formulas import certain_tokens, expected_at_ends, expected_in_layer
 from neuron_explainer.checking.probes import Probe
 from neuron_explainer.models.hooks.recording import PlaceAndLayer
 from neuron_explainer.models.transformer import Transformer

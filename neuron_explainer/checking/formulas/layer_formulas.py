@@ -13,14 +13,14 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
-from neuron_explainer.checking.alone.mlp_formulas import (
+from neuron_explainer.checking.formulas.mlp_formulas import (
     Weights,
     expected_of_experts,
     expected_of_mlp,
     has_certain_experts,
     linear,
 )
-from neuron_explainer.checking.alone.rotated import rotated
+from neuron_explainer.checking.formulas.rotated import rotated
 from neuron_explainer.checking.passes import Recorded
 from neuron_explainer.models.hooks.recording import PlaceAndLayer
 from neuron_explainer.models.layers.block import residual_before

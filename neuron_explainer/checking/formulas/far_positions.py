@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import torch
 
-from neuron_explainer.checking.alone.recomputed import recomputed
 from neuron_explainer.checking.alone.windows import N_FAR, why_not_run
 from neuron_explainer.checking.comparison import OF_LAYER
 from neuron_explainer.checking.findings import Finding, not_checked
+from neuron_explainer.checking.formulas.recomputed import recomputed
 from neuron_explainer.checking.probes import random_probe
 from neuron_explainer.models.layers.block import residual_before
 from neuron_explainer.models.transformer import Transformer
