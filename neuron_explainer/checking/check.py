@@ -55,7 +55,7 @@ def check(
         reference: a causal language model of `transformers` in memory; or a folder or hub id that it loads.
         thorough: at every place of every layer, with a prompt of 160 tokens, with prompts that are longer than the
             model's windows (up to 8,192 tokens), ten repeated passes, nearby configs, and with a reference float32,
-            bfloat16 and float16, in the time of about 250 plain passes of SmolLM2-135M; else in samples, in that of 19.
+            bfloat16 and float16, in the time of about 250 plain passes of SmolLM2-135M; else in samples, in that of 18.
         seed: of the prompts, which are of random tokens.
         progress: whether there is a bar; None: on a terminal or in a notebook, where it takes longer than 2 s.
 

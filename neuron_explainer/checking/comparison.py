@@ -38,6 +38,9 @@ OF_LAYER = (
 """The places of a layer, in the order in which it computes them."""
 AT_END = (_PLACE.RESID_FINAL_LAYER_NORM_SCALE, _PLACE.RESID_POST_FINAL_LAYER_NORM, _PLACE.LOGITS)
 
+_OVER_TOKENS = (_PLACE.ATTN_QK_LOGITS, _PLACE.ATTN_QK_PROBS)
+"""The places that have a number for each token that is attended to."""
+
 LOGITS_KEY: PlaceAndLayer = (_PLACE.LOGITS, None)
 
 _SHARE_OF_LARGEST = 1e-3
@@ -48,6 +51,12 @@ def in_order(n_layers: int) -> list[PlaceAndLayer]:
     """All places of a model with so many layers, in the order in which a pass computes them."""
     of_layers = [(place, layer) for layer in range(n_layers) for place in OF_LAYER]
     return [(_PLACE.RESID_POST_EMBEDDING, None), *of_layers, *((place, None) for place in AT_END)]
+
+
+def of_beginning(key: PlaceAndLayer, tensor: Tensor, n_tokens: int) -> Tensor:
+    """What a place has at the first tokens. They attend to no others, so it is that of a pass over these alone."""
+    first = tensor[:, :n_tokens]
+    return first[:, :, :n_tokens] if key[0] in _OVER_TOKENS else first
 
 
 def one_layer_each(keys: Iterable[PlaceAndLayer], n_layers: int) -> list[PlaceAndLayer]:
@@ -112,7 +121,8 @@ def difference_at(
 ) -> PlaceDifference:
     """How far two tensors of a place are apart, at real tokens.
 
-    A number that is not finite in one and another in the other is an infinite difference; equal infinities are none.
+    A number that is not finite in one and another in the other is an infinite difference. Equal infinities are none, nor
+    is "not a number" in both.
 
     Args:
         key: place and layer.
@@ -121,12 +131,12 @@ def difference_at(
         first_token: the position of the first token.
     """
     ours, theirs = (_by_token(each) for each in (found, expected))
-    apart = (ours - theirs).abs()
-    apart = torch.where((ours == theirs) | (ours.isnan() & theirs.isnan()), 0.0, apart).nan_to_num(
-        nan=math.inf, posinf=math.inf
-    )
+    apart, size = (ours - theirs).abs(), theirs.abs()
+    if not bool(apart.sum().isfinite()):
+        apart = torch.where((ours == theirs) | (ours.isnan() & theirs.isnan()), 0.0, apart)
+        apart, size = apart.nan_to_num(nan=math.inf, posinf=math.inf), torch.where(theirs.isfinite(), size, 0.0)
     apart = torch.where(real.cpu(), apart.amax(-1), 0.0)
-    size = torch.where(theirs.isfinite(), theirs.abs(), 0.0).amax(-1)
+    size = size.amax(-1)
     largest = float(torch.where(real.cpu(), size, 0.0).max())
     relative = apart / size.clamp(min=max(_SHARE_OF_LARGEST * largest, torch.finfo(size.dtype).tiny))
     prompt, token = divmod(int(relative.argmax()), relative.shape[1])

@@ -44,7 +44,10 @@ def first_not_finite(model: Transformer, recorded: Recorded, real: Bool[Tensor, 
         real: which tokens are real.
     """
     for place, layer in in_order(model.config.n_layers):
-        tensor = recorded[place, layer].flatten(2)
+        tensor = recorded[place, layer]
+        if bool(tensor.sum(dtype=torch.float32).isfinite()):
+            continue  # so is each number
+        tensor = tensor.flatten(2)
         fine = ~tensor.isnan() if place is _MINUS_INFINITY_WHERE_HIDDEN else tensor.isfinite()
         wrong = torch.nonzero(~fine.all(-1).cpu() & real.cpu())
         if len(wrong):

@@ -19,7 +19,7 @@ from neuron_explainer.models.transformer import Transformer
 from neuron_explainer.vocabulary.places import ActivationLocationType
 
 _PLACE = ActivationLocationType
-_N_TOKENS, _SEED = 3, 1
+_SEED = 1
 _ROWS_AT_ONCE = 24
 _STEPS = {torch.float64: (1e-5, 1e-6, 1e-7), torch.float32: (1e-2, 2e-3, 4e-4)}
 """How far a step goes, as a share of what is there. A shorter one follows where a longer one may have crossed a kink,
@@ -47,7 +47,7 @@ def gradients(model: Transformer, probe: Probe, *, everywhere: bool) -> Iterator
     Args:
         model: the model.
         probe: prompts, of which a beginning is used.
-        everywhere: at every place of every layer; else at every other place of one layer each.
+        everywhere: at every place of every layer; else at every third place, in one layer each.
     """
     name = "gradients"
     least = torch.float64 if everywhere else torch.float32
@@ -58,14 +58,17 @@ def gradients(model: Transformer, probe: Probe, *, everywhere: bool) -> Iterator
         return
     copied = model if reason is not None else in_dtype(model, finer)
     keys = [key for key in in_order(model.config.n_layers) if key[0] not in _NEVER_DIFFERENTIABLE]
-    chosen = keys if everywhere else one_layer_each(keys, model.config.n_layers)[::2]
+    chosen = keys if everywhere else one_layer_each(keys, model.config.n_layers)[::3]
     yield _of_places(
-        copied, probe.alone(0).tokens[:, :_N_TOKENS], chosen, "of every layer" if everywhere else "in one layer each"
+        copied,
+        probe.alone(0).tokens[:, : 3 if everywhere else 2],
+        chosen,
+        "of every layer" if everywhere else "in one layer each",
     )
 
 
 def _of_places(model: Transformer, tokens: Tensor, chosen: Sequence[PlaceAndLayer], covered: str) -> Finding:
-    with model.record(sorted({place for place, _ in chosen}, key=str), gradients=True) as recording:
+    with model.record(list(chosen), gradients=True) as recording:
         recording.backward(sum_of_logits(model(tokens), _SEED)[0])
         values = {key: recording[key].detach() for key in chosen}
         slopes = {key: recording.gradient(*key).detach() for key in chosen}

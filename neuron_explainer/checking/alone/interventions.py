@@ -20,7 +20,6 @@ from neuron_explainer.vocabulary.places import ActivationLocationType
 
 _PLACE = ActivationLocationType
 _ROWS_AT_ONCE = 24
-_N_TOKENS = 3
 _MOST_FAULTS = 3
 _SHARE = 0.5
 """How large a change is, as a share of what is there."""
@@ -44,9 +43,10 @@ def interventions(model: Transformer, probe: Probe, *, everywhere: bool) -> Iter
     chosen = keys if everywhere else one_layer_each(keys, model.config.n_layers)
     layers = {layer for _, layer in chosen}
     keys = [key for key in keys if key[1] in layers or key[0] is _PLACE.RESID_POST_MLP]  # what others do shows there
+    tokens = probe.alone(0).tokens[:, : 3 if everywhere else 2]
     faults: list[Finding] = []
     for start in range(0, len(chosen), _ROWS_AT_ONCE):
-        faults += _of_rows(model, probe, chosen[start : start + _ROWS_AT_ONCE], keys)
+        faults += _of_rows(model, tokens, chosen[start : start + _ROWS_AT_ONCE], keys)
     yield from faults[:_MOST_FAULTS]
     if len(faults) > _MOST_FAULTS:
         yield failed("interventions", f"And {len(faults) - _MOST_FAULTS} more.")
@@ -59,9 +59,8 @@ def interventions(model: Transformer, probe: Probe, *, everywhere: bool) -> Iter
 
 
 def _of_rows(
-    model: Transformer, probe: Probe, chosen: Sequence[PlaceAndLayer], keys: Sequence[PlaceAndLayer]
+    model: Transformer, tokens: Tensor, chosen: Sequence[PlaceAndLayer], keys: Sequence[PlaceAndLayer]
 ) -> list[Finding]:
-    tokens = probe.alone(0).tokens[:, :_N_TOKENS]
     at = tokens.shape[1] // 2
     changes = [_Change(row, at) for row in range(1, len(chosen) + 1)]
     hooks = [model.intervention(place, layer, change) for (place, layer), change in zip(chosen, changes, strict=True)]
@@ -156,7 +155,7 @@ def _is_lost(
         return False
     found = {key: recording[key][row : row + 1] for key in recording}
     real = torch.ones(found[changed].shape[:2], dtype=torch.bool, device="cpu")
-    expected = expected_in_layer(model, layer, found, real)
+    expected = expected_in_layer(model, layer, found, real.shape[1])
     several = (of_place(model, difference_at(key, found[key], expected[key], real)) for key in after)
     return all(each.relative <= ALLOWED[model.dtype] for each in several)
 

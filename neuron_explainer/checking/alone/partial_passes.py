@@ -8,7 +8,14 @@ import torch
 from torch import Tensor
 
 from neuron_explainer.checking.alone.judging import of_passes
-from neuron_explainer.checking.comparison import LOGITS_KEY, OF_LAYER, PlaceDifference, difference_at, finding_of
+from neuron_explainer.checking.comparison import (
+    LOGITS_KEY,
+    OF_LAYER,
+    PlaceDifference,
+    difference_at,
+    finding_of,
+    of_beginning,
+)
 from neuron_explainer.checking.findings import Finding, not_checked
 from neuron_explainer.checking.passes import Recorded
 from neuron_explainer.checking.probes import Probe
@@ -22,8 +29,6 @@ from neuron_explainer.vocabulary.places import ActivationLocationType
 _PLACE = ActivationLocationType
 _N_TOKENS = 4
 """Of short prompts, where the length does not matter."""
-_OVER_TOKENS = (_PLACE.ATTN_QK_LOGITS, _PLACE.ATTN_QK_PROBS)
-"""The places that have a number for each token that is attended to."""
 
 
 def partial_passes(model: Transformer, probe: Probe, recorded: Recorded, *, everywhere: bool) -> Iterator[Finding]:
@@ -47,7 +52,7 @@ def partial_passes(model: Transformer, probe: Probe, recorded: Recorded, *, ever
         assert found is not None
         rows = int64_on_cpu(range(len(tokens)))[:, None]
         at = rows, int64_on_cpu([positions] * len(tokens))
-        whole = recorded[key][:, :, :n] if key[0] in _OVER_TOKENS else recorded[key]
+        whole = of_beginning(key, recorded[key], n)
         expected = whole[tuple(each.to(whole.device) for each in at)]
         compared.extend(of_passes(model, [difference_at(key, found, expected, real[at], positions[0])], real[at]))
 

@@ -63,7 +63,7 @@ class Alone:
             ("rows of attention", attention_rows),
             *([("sliding windows", lambda m, probe, _: long_windows(m, probe, self.seed))] if thorough else []),
             ("padding against none", padding),
-            ("cache against none", partial(cached, n_rows=3 if thorough else 2)),
+            ("cache against none", partial(cached, everywhere=thorough)),
             ("parts of a pass", partial(partial_passes, everywhere=thorough)),
             ("upper layers alone", partial(upper_layers, everywhere=thorough)),
             *([("a longer prompt", lambda *_: self._of_longer_prompt())] if thorough else []),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -36,6 +36,8 @@ _OF_LAYERS = (_PLACE.RESID_POST_EMBEDDING, _PLACE.RESID_POST_ATTN, _PLACE.RESID_
 _N_TOKENS = 4
 """Of short prompts, where the length does not matter."""
 
+_N_CACHED = (12, 8)
+"""How many tokens of each prompt go into a cache by default."""
 _MOST_SECONDS = 60.0
 
 
@@ -112,14 +114,14 @@ def _takes_padding_on_the_left(model: Transformer, probe: Probe) -> bool:
     return True
 
 
-def cached(model: Transformer, probe: Probe, recorded: Recorded, *, n_rows: int = 3) -> Iterator[Finding]:
+def cached(model: Transformer, probe: Probe, recorded: Recorded, *, everywhere: bool = True) -> Iterator[Finding]:
     """Whether prompts that are read one part after the other give what the whole ones give, each cut elsewhere.
 
     Args:
         model: the model.
         probe: the prompts.
         recorded: all places of a pass.
-        n_rows: how many prompts are in the cache, of which the third is the first, cut elsewhere.
+        everywhere: whole prompts, and the first one once more, cut elsewhere; else the beginnings of the prompts.
     """
     name = "cache against none"
     n_whole = probe.tokens.shape[1]
@@ -129,7 +131,8 @@ def cached(model: Transformer, probe: Probe, recorded: Recorded, *, n_rows: int 
     if model.config.layers_rotated_as_long(n_whole):
         yield not_checked(name, "The model rotates keys in another way in prompts of that length (longrope).")
         return
-    rows = _cut(probe)[:n_rows]
+    lengths = probe.lengths if everywhere else list(map(min, probe.lengths, _N_CACHED))
+    rows = _cut(lengths)[: None if everywhere else len(lengths)]
     cache, keys = KeyValueCache(), _keys(model)
     joined: list[list[Recorded]] = [[] for _ in rows]
     for part in range(3):
@@ -143,7 +146,7 @@ def cached(model: Transformer, probe: Probe, recorded: Recorded, *, n_rows: int 
     compared = []
     for (prompt, _), parts in zip(rows, joined, strict=True):
         found = {key: torch.cat([part[key] for part in parts], dim=1) for key in keys}
-        real = probe.alone(prompt).real
+        real = probe.alone(prompt).real[:, : lengths[prompt]]
         beside = {key: recorded[key][prompt : prompt + 1, : real.shape[1]] for key in keys}
         differences = of_passes(model, place_differences(found, beside, keys, real), real)
         compared += [each.of_prompt(prompt) for each in differences]
@@ -155,11 +158,11 @@ def cached(model: Transformer, probe: Probe, recorded: Recorded, *, n_rows: int 
     )
 
 
-def _cut(probe: Probe) -> list[tuple[int, list[int]]]:
+def _cut(lengths: Sequence[int]) -> list[tuple[int, list[int]]]:
     """Each prompt with where it is cut, and the first once more, cut elsewhere: three rows that may be mixed up."""
-    n = probe.lengths[0]
-    cuts = [(prompt, [0, n // 2, n // 2 + 1, n]) for prompt, n in enumerate(probe.lengths) if n >= 3]
-    return [*cuts, (0, [0, n // 3, n // 2 + 1, n])]
+    first = lengths[0]
+    cuts = [(prompt, [0, n // 2, n // 2 + 1, n]) for prompt, n in enumerate(lengths) if n >= 3]
+    return [*cuts, (0, [0, first // 3, first // 2 + 1, first])]
 
 
 def in_threads(model: Transformer, probe: Probe, recorded: Recorded) -> Iterator[Finding]:

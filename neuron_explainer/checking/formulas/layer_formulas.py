@@ -33,14 +33,14 @@ _OF_EXPERTS = (_P.MLP_PRE_ACT, _P.MLP_POST_ACT, _P.RESID_DELTA_MLP)
 """The places where it matters which experts were chosen."""
 
 
-def expected_in_layer(model: Transformer, layer: int, found: Recorded, tokens: Tensor) -> dict[PlaceAndLayer, Tensor]:
+def expected_in_layer(model: Transformer, layer: int, found: Recorded, n_tokens: int) -> dict[PlaceAndLayer, Tensor]:
     """The tensors of a layer's places, each from what was recorded just before it.
 
     Args:
         model: the model.
         layer: the layer.
-        found: what was recorded, of all places.
-        tokens: the token ids of the pass; (batch, tokens).
+        found: what was recorded, of all places; of the whole prompts or of their beginnings.
+        n_tokens: how many tokens the pass has, padding included.
     """
     config, weights = model.config, _Precise(dict(model.blocks[layer].named_parameters()))
     at = {place: _precise_tensor(found[place, layer]) for place, number in found if number == layer}
@@ -49,15 +49,14 @@ def expected_in_layer(model: Transformer, layer: int, found: Recorded, tokens: T
     made[_P.ATTN_INPUT_LAYER_NORM_SCALE], made[_P.RESID_POST_MLP_LAYER_NORM] = _normed(
         config, weights, "attention_norm", read, at[_P.ATTN_INPUT_LAYER_NORM_SCALE]
     )
-    n_long = tokens.shape[1]
     queries, keys, values = _projected(config, weights, at[_P.RESID_POST_MLP_LAYER_NORM])
     root = config.attention_scale_by_layer[layer] ** 0.5
     queries, keys = (_head_norm(config, weights, name, each) for name, each in (("query", queries), ("key", keys)))
     rotary = config.rotary_by_layer[layer]
     if rotary is not None:
-        queries, keys = (rotated(rotary, each, n_long) for each in (queries, keys))
+        queries, keys = (rotated(rotary, each, n_tokens) for each in (queries, keys))
     if config.query_growth and config.query_growth_length:
-        steps = torch.arange(n_long, dtype=torch.int64, device=queries.device) // config.query_growth_length
+        steps = torch.arange(queries.shape[1], dtype=torch.int64, device=queries.device) // config.query_growth_length
         queries = queries * (1 + config.query_growth * torch.log1p(steps.to(queries.dtype)))[:, None, None]
     times = config.n_heads // config.n_key_value_heads
     made[_P.ATTN_QUERY] = queries * root

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from neuron_explainer.checking.alone.judging import of_place
-from neuron_explainer.checking.comparison import difference_at, in_order
+from neuron_explainer.checking.comparison import difference_at, in_order, of_beginning
 from neuron_explainer.checking.findings import Finding, failed, not_checked, passed
 from neuron_explainer.checking.formulas.layer_formulas import certain_tokens, expected_at_ends, expected_in_layer
 from neuron_explainer.checking.probes import Probe
@@ -19,6 +19,7 @@ from neuron_explainer.vocabulary.places import ActivationLocationType
 ALLOWED = {torch.float64: 1e-5, torch.float32: 1e-4, torch.float16: 0.02, torch.bfloat16: 0.06}
 """Each place is computed from what was recorded just before it, so little rounding is between; in float64 it is that
 of angles, which are float32."""
+_N_BEGINNING = 12
 _OF_ANGLE = 4e-7
 """How much of that an angle has for each position: it grows with the position, and its rounding with it."""
 
@@ -37,7 +38,7 @@ def recomputed(
         model: the model.
         probe: the prompts.
         recorded: all places of the pass; or with `only` those of these layers, and the stream that they read.
-        everywhere: in every prompt in every layer; else in the first prompt, and in the others in three layers.
+        everywhere: in every prompt in every layer; else in the first one's beginning, in three layers in all of them.
         only: the layers; None: all, and the ends.
     """
     name = "formulas"
@@ -49,17 +50,21 @@ def recomputed(
     with torch.no_grad():
         n_layers = model.config.n_layers
         of_all = range(n_layers) if everywhere else (0, n_layers // 2, n_layers - 1)
-        whole, first = ({key: each[:end] for key, each in recorded.items()} for end in (None, 1))
-        ends = expected_at_ends(model, whole, probe.tokens) if only is None else {}
+        first = {key: of_beginning(key, each[:1], _N_BEGINNING) for key, each in recorded.items()}
+        ends = expected_at_ends(model, recorded, probe.tokens) if only is None else {}
         by_layer: dict[int | None, dict[PlaceAndLayer, Tensor]] = {None: ends}
         for key in in_order(n_layers):
             layer = key[1]
             if only is not None and layer not in only:
                 continue
-            looked_at, end = (whole, None) if layer is None or layer in of_all else (first, 1)
+            is_whole = layer is None or layer in of_all
+            looked_at = recorded if is_whole else first
             if layer is not None and layer not in by_layer:
-                by_layer = {None: ends, layer: expected_in_layer(model, layer, looked_at, probe.tokens[:end])}
-            real, certain = probe.real[:end], certain_tokens(model, key, looked_at)
+                by_layer = {None: ends, layer: expected_in_layer(model, layer, looked_at, probe.tokens.shape[1])}
+            real, certain = (
+                probe.real if is_whole else probe.real[:1, :_N_BEGINNING],
+                certain_tokens(model, key, looked_at),
+            )
             if certain is not None:
                 real = real & certain
                 undecided += [str(layer)] if not real.any() else []
