@@ -121,8 +121,8 @@ def difference_at(
 ) -> PlaceDifference:
     """How far two tensors of a place are apart, at real tokens.
 
-    A number that is not finite in one and another in the other is an infinite difference. Equal infinities are none, nor
-    is "not a number" in both.
+    A number that is not finite in one and another in the other is an infinite difference. Equal infinities are none,
+    nor is "not a number" in both.
 
     Args:
         key: place and layer.
