@@ -18,6 +18,7 @@ from neuron_explainer.checking.alone.token_rules import token_rules
 from neuron_explainer.checking.check import check
 from neuron_explainer.checking.findings import Where
 from neuron_explainer.checking.formulas.far_positions import far_positions
+from neuron_explainer.checking.formulas.recomputed import recomputed
 from neuron_explainer.checking.passes import all_places
 from neuron_explainer.checking.probes import random_probe
 from neuron_explainer.errors import InvalidRequestError
@@ -90,6 +91,15 @@ def test_positions_far_from_the_beginning_are_looked_at(monkeypatch: pytest.Monk
     code_mutants.positions_late_from(200, monkeypatch.setattr)
     (found,) = far_positions(model, 160, 0)
     assert found.where == Where(Place.ATTN_QUERY, 0, 200)
+
+
+@pytest.mark.parametrize("name", ["mixtral", "qwen3_moe", "olmoe", "gpt_oss"])
+def test_shares_that_are_rounded_to_zero_choose_no_expert(name: str) -> None:
+    model = our_model(name)
+    for parameter, weight in list(model.named_parameters()):
+        fill(model, parameter, weight * 30)
+    probe = random_probe(model)
+    assert [each.status for each in recomputed(model, probe, all_places(model, probe))] == ["passed"]
 
 
 def test_where_rounding_chooses_the_experts_their_formulas_say_nothing() -> None:

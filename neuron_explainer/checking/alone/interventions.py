@@ -10,7 +10,7 @@ from torch import Tensor
 from neuron_explainer.checking.alone.judging import of_place
 from neuron_explainer.checking.comparison import difference_at, in_order, one_layer_each
 from neuron_explainer.checking.findings import Finding, Where, failed, passed
-from neuron_explainer.checking.formulas.layer_formulas import expected_in_layer
+from neuron_explainer.checking.formulas.layer_formulas import certain_tokens, expected_in_layer
 from neuron_explainer.checking.formulas.recomputed import ALLOWED
 from neuron_explainer.checking.probes import Probe, random_normal
 from neuron_explainer.checking.tolerances import allowed_in
@@ -151,13 +151,20 @@ def _is_lost(
     _, layer = changed
     order = [key for key in in_order(model.config.n_layers) if key[1] == layer]
     after = order[order.index(changed) + 1 :]
-    if model.is_offloaded or layer is None or not after or float(apart[after[-1]][row].max()):
+    if model.is_offloaded or layer is None or not after:
+        return False
+    at_end = apart[after[-1]].amax(1)
+    if float(at_end[row]) > 3 * float(at_end[-1]):  # it is lost further up
         return False
     found = {key: recording[key][row : row + 1] for key in recording}
     real = torch.ones(found[changed].shape[:2], dtype=torch.bool, device="cpu")
     expected = expected_in_layer(model, layer, found, real.shape[1])
-    several = (of_place(model, difference_at(key, found[key], expected[key], real)) for key in after)
-    return all(each.relative <= ALLOWED[model.dtype] for each in several)
+    for key in after:
+        certain = certain_tokens(model, key, found)
+        judged = real if certain is None else real & certain
+        if not of_place(model, difference_at(key, found[key], expected[key], judged)).relative <= ALLOWED[model.dtype]:
+            return False
+    return True
 
 
 def _first_early(

@@ -28,6 +28,8 @@ _ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 _LEAST_MARGIN, _ROUNDINGS = 1e-5, 4
 """How far the last chosen score is above the next, as a share of the largest, for a router's choice to be certain."""
 
+_LEAST_EXPONENT = math.log(torch.finfo(torch.float32).tiny)
+
 Weights = Mapping[str, Tensor]
 AtPlaces = Mapping[ActivationLocationType, Tensor]
 
@@ -94,8 +96,11 @@ def has_certain_experts(
     scores = _scores(weights, normed).sort(-1, descending=True).values
     if config.n_chosen_experts == config.n_experts:
         return torch.ones(scores.shape[:-1], dtype=torch.bool, device=scores.device)
-    margin = scores[..., config.n_chosen_experts - 1] - scores[..., config.n_chosen_experts]
-    return margin > max(_LEAST_MARGIN, _ROUNDINGS * torch.finfo(dtype).eps) * scores.abs().amax(-1)
+    last, following = scores[..., config.n_chosen_experts - 1], scores[..., config.n_chosen_experts]
+    is_certain = last - following > max(_LEAST_MARGIN, _ROUNDINGS * torch.finfo(dtype).eps) * scores.abs().amax(-1)
+    if config.router_kind == "softmax_of_chosen":
+        return is_certain
+    return is_certain & (last - scores[..., 0] > _LEAST_EXPONENT)  # shares that are rounded to 0 are equal
 
 
 def _scores(weights: Weights, normed: Tensor) -> Float[Tensor, "batch tokens experts"]:
