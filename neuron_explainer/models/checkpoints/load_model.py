@@ -89,8 +89,8 @@ def load_model(
         check_memory: False loads a model although it seems not to fit.
         pickled: read pickled weights (`pytorch_model.bin`) if a model has no others, as some older ones. PyTorch reads
             them with `weights_only=True`, which runs no code from them.
-        check: check the model by itself before it is given (`ne.check(…, thorough=True)`); for a config that nobody has
-            tried.
+        check: check the model by itself before it is given (`ne.check(…, thorough=True)`, which takes as long as about
+            250 short prompts); for a config that nobody has tried.
 
     Returns:
         The model with its name, tokenizer and device.
