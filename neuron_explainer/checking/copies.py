@@ -22,13 +22,8 @@ def can_be_copied(model: torch.nn.Module) -> bool:
     return not any(callable(getattr(type(module), name, None)) for module in model.modules() for name in vars(module))
 
 
-def why_not_copied(dtype: torch.dtype, model: Transformer) -> str | None:
-    """Why a model, without a reference, has no copy in a dtype; None if it is in that dtype or can be copied."""
-    return None if model.dtype == dtype else why_not_in(dtype, model)
-
-
 def why_not_in(dtype: torch.dtype, model: Transformer) -> str | None:
-    """Why a model and its reference cannot be copied into a dtype; None if they can.
+    """Why a model, or it and its reference, cannot be copied into a dtype; None if they can.
 
     Args:
         dtype: the dtype.

@@ -16,6 +16,10 @@ N_LONG = 160
 """The tokens of the longer prompts of a thorough check: more than the usual ones have, and than a block of 128."""
 
 
+N_SHORT = 4
+"""The tokens of beginnings, where the length does not matter."""
+
+
 @dataclass(frozen=True)
 class Probe:
     """Prompts, padded on the right.

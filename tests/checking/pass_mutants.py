@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -109,27 +110,24 @@ def upper_layers_without_interventions(model: Transformer, patched: Patched) -> 
 
 
 def behind_recordings_ignored(model: Transformer, patched: Patched) -> None:
-    tapped = Tap.__call__
-
-    def call(self: Tap, tensor: Any) -> Any:
-        left_out, self.after = self.after, []
-        try:
-            return tapped(self, tensor)
-        finally:
-            self.after = left_out
-
-    patched(Tap, "__call__", call)
+    _with_other_hooks(patched, "after", lambda hooks: [])
 
 
 def reversed_at_a_place(model: Transformer, patched: Patched) -> None:
+    _with_other_hooks(patched, "before", lambda hooks: hooks[::-1])
+
+
+def _with_other_hooks(patched: Patched, name: str, change: Callable[[list[Any]], list[Any]]) -> None:
+    """A tap has other interventions before or after recordings while it is applied."""
     tapped = Tap.__call__
 
     def call(self: Tap, tensor: Any) -> Any:
-        in_order, self.before = self.before, self.before[::-1]
+        right = getattr(self, name)
+        setattr(self, name, change(right))
         try:
             return tapped(self, tensor)
         finally:
-            self.before = in_order
+            setattr(self, name, right)
 
     patched(Tap, "__call__", call)
 

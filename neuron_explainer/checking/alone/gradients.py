@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from neuron_explainer.checking.comparison import in_order, one_layer_each
-from neuron_explainer.checking.copies import in_dtype, why_not_copied
+from neuron_explainer.checking.copies import in_dtype, why_not_in
 from neuron_explainer.checking.findings import Finding, Where, failed, not_checked, passed
 from neuron_explainer.checking.logit_sums import sum_of_logits
 from neuron_explainer.checking.probes import Probe, random_normal
@@ -52,7 +52,7 @@ def gradients(model: Transformer, probe: Probe, *, everywhere: bool) -> Iterator
     name = "gradients"
     least = torch.float64 if everywhere else torch.float32
     finer = least if model.dtype.itemsize < least.itemsize else model.dtype
-    reason = why_not_copied(finer, model)
+    reason = None if model.dtype == finer else why_not_in(finer, model)
     if reason is not None and model.dtype not in _STEPS:
         yield not_checked(name, f"Differences in {name_of_dtype(model.dtype)} are too rough, and {reason}.")
         return

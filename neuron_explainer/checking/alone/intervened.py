@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from neuron_explainer.checking.alone.judging import of_passes
+from neuron_explainer.checking.alone.together import on_second_row
 from neuron_explainer.checking.comparison import LOGITS_KEY, difference_at, finding_of
 from neuron_explainer.checking.findings import Finding, not_checked
 from neuron_explainer.checking.logit_sums import sum_of_logits
@@ -85,7 +86,7 @@ def on_gradients(model: Transformer, probe: Probe, *, everywhere: bool) -> Itera
     layer = (model.config.n_layers - 1) // 2 if everywhere else model.config.n_layers - 1
     keys = [(_PLACE.RESID_DELTA_ATTN, layer), (_PLACE.RESID_POST_MLP, layer)]
     tokens = probe.alone(0).tokens[:, :_N_FOR_GRADIENTS].expand(2, -1)
-    hook = model.intervention(*keys[1], _second_doubled, pass_type=PassType.BACKWARD)
+    hook = model.intervention(*keys[1], on_second_row(lambda own: 2 * own), pass_type=PassType.BACKWARD)
     with model.record(keys, gradients=True) as recording:
         recording.backward(sum_of_logits(model(tokens, logits_at="last", hooks=[hook]), 1).sum())
         found = {key: recording.gradient(*key).detach() for key in keys}
@@ -120,7 +121,3 @@ class _AddedByPosition:
         tensor = tensor.clone()
         tensor[1] += self.numbers[at.positions[0]]
         return tensor
-
-
-def _second_doubled(gradient: Tensor) -> Tensor:
-    return torch.cat((gradient[:1], 2 * gradient[1:]))

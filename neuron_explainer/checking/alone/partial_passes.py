@@ -18,7 +18,7 @@ from neuron_explainer.checking.comparison import (
 )
 from neuron_explainer.checking.findings import Finding, not_checked
 from neuron_explainer.checking.passes import Recorded
-from neuron_explainer.checking.probes import Probe
+from neuron_explainer.checking.probes import N_SHORT, Probe
 from neuron_explainer.checking.tolerances import allowed_in
 from neuron_explainer.models.hooks.recording import PlaceAndLayer
 from neuron_explainer.models.layers.block import residual_before
@@ -27,8 +27,6 @@ from neuron_explainer.models.transformer import Transformer
 from neuron_explainer.vocabulary.places import ActivationLocationType
 
 _PLACE = ActivationLocationType
-_N_TOKENS = 4
-"""Of short prompts, where the length does not matter."""
 
 
 def partial_passes(model: Transformer, probe: Probe, recorded: Recorded, *, everywhere: bool) -> Iterator[Finding]:
@@ -40,7 +38,7 @@ def partial_passes(model: Transformer, probe: Probe, recorded: Recorded, *, ever
         recorded: all places of a pass.
         everywhere: at every place of the middle layer alone, and with the final norm; else at one.
     """
-    name, tokens = "parts of a pass", probe.tokens[:, :_N_TOKENS]
+    name, tokens = "parts of a pass", probe.tokens[:, :N_SHORT]
     n = tokens.shape[1]
     if model.config.layers_rotated_as_long(probe.tokens.shape[1]):
         yield not_checked(name, "The model rotates keys in another way in prompts of the usual length (longrope).")
@@ -90,7 +88,7 @@ def upper_layers(model: Transformer, probe: Probe, recorded: Recorded, *, everyw
     with torch.no_grad():
         found = model.forward_from(layer, recorded[residual_before(layer)][:1])
         compared += _of_logits(model, found, recorded[LOGITS_KEY][:1], probe.real[:1])
-        n = min(_N_TOKENS, probe.tokens.shape[1])
+        n = min(N_SHORT, probe.tokens.shape[1])
         if everywhere and not model.config.layers_rotated_as_long(probe.tokens.shape[1]):
             for number in (0, layer, n_layers):
                 found = model.forward_from(number, recorded[residual_before(number)][:, :n])

@@ -19,7 +19,7 @@ from neuron_explainer.checking.comparison import (
 )
 from neuron_explainer.checking.findings import Finding, failed, not_checked, passed
 from neuron_explainer.checking.passes import Recorded, recorded_places
-from neuron_explainer.checking.probes import Probe, depends_on_length
+from neuron_explainer.checking.probes import N_SHORT, Probe, depends_on_length
 from neuron_explainer.checking.routers import router_may_flip
 from neuron_explainer.checking.tolerances import allowed_in
 from neuron_explainer.errors import NeuronExplainerError
@@ -33,8 +33,6 @@ from neuron_explainer.wording import in_a_sentence
 _PLACE = ActivationLocationType
 _OF_LAYERS = (_PLACE.RESID_POST_EMBEDDING, _PLACE.RESID_POST_ATTN, _PLACE.RESID_POST_MLP, _PLACE.LOGITS)
 
-_N_TOKENS = 4
-"""Of short prompts, where the length does not matter."""
 
 _N_CACHED = (12, 8)
 """How many tokens of each prompt go into a cache by default."""
@@ -50,7 +48,7 @@ def repeatable(model: Transformer, probe: Probe, recorded: Recorded, *, n_times:
         recorded: all places of the first pass.
         n_times: how many passes over a beginning there are.
     """
-    beginning, key = probe.tokens[:, :_N_TOKENS], LOGITS_KEY
+    beginning, key = probe.tokens[:, :N_SHORT], LOGITS_KEY
     real = torch.ones(beginning.shape, dtype=torch.bool, device="cpu")
     with torch.no_grad():
         first, *others = (_logits_of(model(beginning)) for _ in range(n_times))
@@ -103,7 +101,7 @@ def padding(model: Transformer, probe: Probe, recorded: Recorded) -> Iterator[Fi
 
 
 def _takes_padding_on_the_left(model: Transformer, probe: Probe) -> bool:
-    tokens = probe.tokens[:, :_N_TOKENS]
+    tokens = probe.tokens[:, :N_SHORT]
     mask = torch.ones(tokens.shape, dtype=torch.bool, device="cpu")
     mask[1, 0] = False
     with torch.no_grad():
@@ -174,7 +172,7 @@ def in_threads(model: Transformer, probe: Probe, recorded: Recorded) -> Iterator
         recorded: all places of a pass, which has the logits without an intervention.
     """
     name = "threads"
-    tokens, layer = probe.alone(0).tokens[:, :_N_TOKENS], model.config.n_layers // 2
+    tokens, layer = probe.alone(0).tokens[:, :N_SHORT], model.config.n_layers // 2
     inside, go_on = threading.Event(), threading.Event()
     found: list[Tensor] = []
     errors: list[Exception] = []

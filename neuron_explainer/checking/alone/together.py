@@ -43,8 +43,8 @@ def interventions_together(model: Transformer, probe: Probe) -> Iterator[Finding
     def compare(found: Tensor, expected: Tensor) -> PlaceDifference:
         return difference_at(key, found, expected, real)
 
-    doubled, halved_more = _on_second(lambda own: 2 * own), _on_second(lambda own: own / 4)
-    added = _on_second(lambda own: own + 1)
+    doubled, halved_more = on_second_row(lambda own: 2 * own), on_second_row(lambda own: own / 4)
+    added = on_second_row(lambda own: own + 1)
     seen, _ = run([model.intervention(*key, doubled), model.intervention(*key, added)])
     compared = [compare(seen[1:], 2 * seen[:1] + 1)]
     at_once = run([model.intervention(key[0], layers, halved_more)])
@@ -65,5 +65,6 @@ def interventions_together(model: Transformer, probe: Probe) -> Iterator[Finding
     )
 
 
-def _on_second(change: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+def on_second_row(change: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    """An intervention on the second one of two rows."""
     return lambda tensor: torch.cat((tensor[:1], change(tensor[1:])))

@@ -17,7 +17,7 @@ from neuron_explainer.checking.beside.implementations import implementations
 from neuron_explainer.checking.beside.long_prompts import long_prompt_beside, three_prompts, three_prompts_beside
 from neuron_explainer.checking.beside.norms import norms_beside
 from neuron_explainer.checking.beside.padded import batch_beside
-from neuron_explainer.checking.beside.precision import Row, precision_of, precision_table
+from neuron_explainer.checking.beside.precision import Pass, Row, precision_of, precision_table
 from neuron_explainer.checking.beside.same_model import same_model
 from neuron_explainer.checking.beside.theirs import (
     NotFinitePassError,
@@ -61,6 +61,7 @@ class Beside:
     places: pandas.DataFrame | None = None
     precision: pandas.DataFrame | None = None
     _exact: tuple[Transformer, Reference] | None = field(default=None, init=False)
+    _exact_passes: tuple[Pass, Pass] | None = field(default=None, init=False)
     _can_be_compared: bool = field(default=True, init=False)
 
     def __post_init__(self) -> None:
@@ -138,7 +139,10 @@ class Beside:
             yield not_checked("more exact dtypes", f"Places are not compared in {'; nor in '.join(reasons)}.")
         model, theirs = self._pair[0], self._pair[1].model
         try:
-            by_prompt = [self._of_prompt(probe.alone(prompt), prompt) for prompt in range(len(probe.tokens))]
+            first, *others = (probe.alone(prompt) for prompt in range(len(probe.tokens)))
+            passes = self._passes(first)
+            by_prompt = [self._differences(passes, first, 0)]
+            by_prompt += [self._differences(self._passes(each), each, number) for number, each in enumerate(others, 1)]
         except UnobservableError as error:
             yield not_checked(EVERY_PLACE, str(error))
             return
@@ -146,6 +150,7 @@ class Beside:
             self._can_be_compared = False
             yield not_checked(EVERY_PLACE, f"{error} Nothing is compared with it.")
             return
+        self._exact_passes = passes
         by_place = list(zip(*by_prompt, strict=True))
         compared = [max(several, key=lambda each: each.relative) for several in by_place]
         rows = [
@@ -176,7 +181,8 @@ class Beside:
         model, theirs = self._pair[0], self._pair[1].model
         name, probe = "a longer prompt beside the reference", three_prompts(model, seed)
         try:
-            compared = self._of_prompt(probe.alone(0), 0)
+            longest = probe.alone(0)
+            compared = self._differences(self._passes(longest), longest, 0)
         except (UnobservableError, NotFinitePassError) as error:
             yield not_checked(name, str(error))
         else:
@@ -184,11 +190,15 @@ class Beside:
             yield finding_of(name, compared, self._allowed, said)
         yield from three_prompts_beside(model, theirs, probe, self._allowed)
 
-    def _of_prompt(self, alone: Probe, prompt: int) -> list[PlaceDifference]:
-        """The differences at every place for one prompt."""
-        model, theirs = self._pair[0], self._pair[1].model
-        found, expected = all_places(model, alone), their_places(theirs, alone)
+    def _passes(self, alone: Probe) -> tuple[Pass, Pass]:
+        """All places of the model and of the reference for one prompt, as exact as can be."""
+        found, expected = all_places(self._pair[0], alone), their_places(self._pair[1].model, alone)
         refuse_other_shapes(found, expected)
+        return found, expected
+
+    def _differences(self, passes: tuple[Pass, Pass], alone: Probe, prompt: int) -> list[PlaceDifference]:
+        """How far two passes over one prompt are apart at every place."""
+        model, (found, expected) = self._pair[0], passes
         several = place_differences(found, expected, in_order(model.config.n_layers), alone.real)
         return [settled(each.of_prompt(prompt), model.config, model.dtype, alone.real) for each in several]
 
@@ -204,11 +214,10 @@ class Beside:
         if self._exact is None or not wanted:
             yield not_checked("precision", "There is no more exact pass to measure from.")
             return
-        if self.places is None:
+        if self._exact_passes is None:
             yield not_checked("precision", "There are no places to measure it at.")
             return
         alone = probe.alone(0)
-        exact = all_places(self._exact[0], alone), their_places(self._exact[1].model, alone)
         rows: list[Row] = []
         for dtype in wanted:
             name = f"precision of {name_of_dtype(dtype)}"
@@ -218,7 +227,7 @@ class Beside:
                 continue
             pair = in_dtype(self.model, dtype), self.reference.in_dtype(dtype).model
             try:
-                found, of_dtype = precision_of(dtype, pair, exact, alone)
+                found, of_dtype = precision_of(dtype, pair, self._exact_passes, alone)
             except (UnobservableError, NotFinitePassError) as error:
                 yield not_checked(name, str(error))
                 continue

@@ -51,7 +51,7 @@ def same_model(model: Transformer, hf_model: Any) -> Iterator[Finding]:
 
 
 def _as_ours(hf_model: Any) -> Transformer:
-    """The reference in our form; memory is shared."""
+    """The reference in our form; memory is shared. Nothing is warned of or refused as in loading."""
     hf_config, tensors = hf_model.config.to_dict(), hf_model.state_dict()
     family = family_of(hf_config)
     config = config_of_tensors(family, family.config(hf_config), tensors)
